@@ -1,0 +1,155 @@
+"""From encoded bytes to pixels: the only decoder in the house.
+
+Training, export and both services decode through `decode`, so a photo gives the same array everywhere. Any change
+of what it returns must raise `DECODER`, which is part of every feature-cache key.
+"""
+
+import struct
+import warnings
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from keras_image_helper.base import BasePreprocessor
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from headstand.errors import HeadstandError
+
+DECODER = "1"
+"""Version of the decoder; a new value makes every cached feature a miss."""
+
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP")
+"""What is decoded. MPO is what some phones and cameras write into a `.jpg`. TIFF, PSD, EPS and the rest stay out:
+their parsers are large and no user of a classifier sends them."""
+
+MAX_BYTES = 20 * 2**20
+"""Largest encoded image, in bytes."""
+
+MAX_PIXELS = 64_000_000
+"""Largest image, in pixels as its header states them, read before any pixel is decoded: four bytes a pixel make
+256 MB, what a small server can spare. Phones' largest everyday photos have 50 million."""
+
+EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp")
+"""File names that are taken for images; what a file *is* is decided by its content."""
+
+
+class ImageError(HeadstandError):
+    """An image that cannot be used. `code` is stable: `not_an_image`, `too_large`, `corrupt_image`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Preprocessor(BasePreprocessor):
+    """keras-image-helper's preprocessor with Headstand's resize in place of its nearest-neighbour one.
+
+    `convert_to_tensor(img)` gives `float32 [1, height, width, 3]` in 0..255: scaling lives inside the model.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__(target_size=size)
+
+    def resize_image(self, img: Image.Image) -> Image.Image:
+        """Upright RGB at the target size: Pillow's bilinear filter, which antialiases when it shrinks."""
+        return _rgb(img).resize(self.target_size, Image.Resampling.BILINEAR)
+
+    def preprocess(self, X: np.ndarray) -> np.ndarray:  # noqa: N803 - the base class names it so
+        """Nothing: the model takes pixels."""
+        return X
+
+
+@lru_cache(maxsize=8)
+def _preprocessor(size: tuple[int, int]) -> Preprocessor:
+    return Preprocessor(size)
+
+
+def decode(source: bytes | str | Path, size: int | tuple[int, int] | None = None) -> np.ndarray:
+    """Decode one image.
+
+    Args:
+        source: the encoded image, or the path of a file that holds it.
+        size: side of the square to scale to, or `(width, height)`, in pixels; the picture is squashed, never cropped,
+            so no part of a body is lost. None keeps the size.
+
+    Returns:
+        `uint8 [height, width, 3]`, RGB: upright by EXIF, transparency over white, 16 bits scaled to 8, the first
+        frame of an animation.
+
+    Raises:
+        ImageError: not an image of `FORMATS`, larger than the caps, or damaged.
+    """
+    data = source if isinstance(source, bytes) else _read(Path(source))
+    target = (size, size) if isinstance(size, int) else size
+    with warnings.catch_warnings():
+        # Pillow warns of large images and odd EXIF; the caps below decide, and a service's log is no place for it.
+        warnings.simplefilter("ignore")
+        try:
+            with open_image(data) as image:
+                if target:
+                    # A JPEG decodes at 1/2, 1/4 or 1/8 for next to nothing; twice the target leaves room to antialias.
+                    image.draft(None, (2 * target[0], 2 * target[1]))
+                upright = _preprocessor(target).resize_image(image) if target else _rgb(image)
+                return np.array(upright, dtype=np.uint8)
+        except ImageError:
+            raise
+        except Exception as error:  # Pillow's codecs raise OSError, SyntaxError, struct.error and more on damage
+            raise ImageError("corrupt_image", f"the image is damaged or cut short ({_reason(error)})") from error
+
+
+def open_image(data: bytes) -> Image.Image:
+    """Open encoded bytes with all checks that need no decoding (length, format, pixel count).
+
+    Raises:
+        ImageError: as `decode`.
+    """
+    if len(data) > MAX_BYTES:
+        raise ImageError("too_large", f"the image has {len(data):,} bytes; at most {MAX_BYTES:,} are taken")
+    try:
+        image = Image.open(BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        kinds = ", ".join(name for name in FORMATS if name != "MPO")
+        raise ImageError("not_an_image", f"the data is not an image of a known format ({kinds})") from None
+    except Image.DecompressionBombError:
+        raise ImageError("too_large", f"the image is larger than {MAX_PIXELS:,} pixels") from None
+    except Exception as error:
+        raise ImageError("corrupt_image", f"the image's header is damaged ({_reason(error)})") from error
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ImageError("too_large", f"the image is {width} x {height}; at most {MAX_PIXELS:,} pixels are taken")
+    return image
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ImageError("not_an_image", f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB, upright, transparency over white."""
+    try:
+        upright = ImageOps.exif_transpose(image)
+    except (SyntaxError, ValueError, KeyError, TypeError, EOFError, struct.error):  # damaged EXIF, not damaged pixels
+        upright = image
+    if upright.mode.startswith("I") or upright.mode == "F":
+        upright = _eight_bits(upright)
+    if upright.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in upright.info:
+        layer = upright.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        upright = Image.alpha_composite(white, layer)
+    return upright.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit grey to 8 bits by the full range; Pillow's own conversion would clip everything over 255 to white."""
+    values: Any = np.asarray(image, dtype=np.float64)
+    return Image.fromarray(np.clip(np.round(values / 257), 0, 255).astype(np.uint8))

@@ -1,0 +1,114 @@
+"""The prepared dataset's table: one row a photo, enough to rebuild the split byte for byte."""
+
+import csv
+import hashlib
+import io
+import os
+import re
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from headstand.errors import HeadstandError
+
+SPLITS = ("train", "validation", "test")
+
+
+class ManifestError(HeadstandError):
+    """A prepared dataset that is missing, or a manifest that does not fit its folder."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One prepared file.
+
+    `path` is relative to the dataset's folder (`train/tree/tree0001.jpg`), `class_` the label, `sha256` the hex digest
+    of the file's bytes, `width` and `height` the stored pixels' before any EXIF turn, `group` the number that this
+    photo shares with its near duplicates.
+    """
+
+    path: str
+    class_: str
+    split: str
+    sha256: str
+    width: int
+    height: int
+    group: int
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A prepared dataset: its folder and its photos in the manifest's order."""
+
+    folder: Path
+    photos: tuple[Photo, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels in natural order; a label's place is its index in every model."""
+        return tuple(sorted({photo.class_ for photo in self.photos}, key=natural))
+
+    def split(self, name: str) -> tuple[Photo, ...]:
+        """The photos of `train`, `validation` or `test`, in the manifest's order."""
+        return tuple(photo for photo in self.photos if photo.split == name)
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of the manifest: names the data that a model was made from."""
+        return hashlib.sha256(_text(self.photos).encode()).hexdigest()
+
+
+def natural(name: str) -> tuple[tuple[int, int | str], ...]:
+    """Sort key that puts `pose2` before `pose10`, and upper case beside lower case."""
+    parts = re.split(r"(\d+)", name.casefold())
+    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in parts if part)
+
+
+def write(dataset: Dataset) -> Path:
+    """Write `manifest.csv` in one step: a reader sees the old file or the new one, never half of it."""
+    path = dataset.folder / "manifest.csv"
+    temporary = path.with_suffix(".csv.part")
+    temporary.write_text(_text(dataset.photos), encoding="utf-8", newline="")
+    os.replace(temporary, path)
+    return path
+
+
+def read(folder: Path) -> Dataset:
+    """Read a prepared dataset.
+
+    Raises:
+        ManifestError: there is none, or its table is damaged; the message names the command that makes one.
+    """
+    path = folder / "manifest.csv"
+    remedy = f"run `python data_preparation.py {folder.name}`"
+    if not path.is_file():
+        raise ManifestError(f"there is no prepared data at {folder}: {remedy}, or see `make demo`")
+    names = [field.name.rstrip("_") for field in fields(Photo)]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            table = csv.DictReader(file)
+            if table.fieldnames != names:
+                raise ManifestError(f"{path} has the columns {table.fieldnames}, not {names}: {remedy}")
+            photos = tuple(
+                Photo(
+                    row["path"], row["class"], row["split"], row["sha256"],
+                    int(row["width"]), int(row["height"]), int(row["group"]),
+                )
+                for row in table
+            )  # fmt: skip
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
+        raise ManifestError(f"{path} is damaged ({error}): {remedy}") from error
+    strange = {photo.split for photo in photos} - set(SPLITS)
+    if strange or not photos:
+        raise ManifestError(
+            f"{path} has {'the unknown splits ' + str(sorted(strange)) if strange else 'no photos'}: {remedy}"
+        )
+    return Dataset(folder, photos)
+
+
+def _text(photos: tuple[Photo, ...]) -> str:
+    out = io.StringIO()
+    names = [field.name for field in fields(Photo)]
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow([name.rstrip("_") for name in names])
+    table.writerows([[asdict(photo)[name] for name in names] for photo in photos])
+    return out.getvalue()

@@ -1,0 +1,92 @@
+"""A served model is one `.tflite` file: flatbuffer first, then a zip with its labels and metadata.
+
+That is the TFLite metadata convention (associated files in a zip appended to the flatbuffer), so any zip tool and
+MediaPipe Tasks can read it. `headstand/export/bundle.py` writes what this file reads.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headstand.errors import HeadstandError
+
+LABELS = "labels.txt"
+"""Associated file: one label a line, in the order of the model's outputs."""
+
+METADATA = "headstand.json"
+"""Associated file: what else is known of the model (see `Bundle`)."""
+
+_MEMBER_LIMIT = 1_000_000
+"""Largest member of the zip that is read, in bytes: a model file may come from a stranger."""
+
+
+class BundleError(HeadstandError):
+    """A file that is not a Headstand bundle, or a damaged one."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle.
+
+    `labels` are in output order; `size` is the input's side in pixels; `metadata` is `headstand.json` whole:
+    `format` (1), `name`, `input` (`size`, `dtype`, `range`, `resize`, `decoder`), `temperature` (already folded in),
+    `threshold` (below it an answer is "not sure"; null for never), `sha256` (hex, of the flatbuffer's bytes),
+    `checkpoint` (hex SHA-256 of the `.h5`), `data` (hex SHA-256 of the manifest), `parity`, `versions`.
+    """
+
+    path: Path
+    labels: tuple[str, ...]
+    size: int
+    metadata: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.metadata["name"])
+
+    @property
+    def threshold(self) -> float:
+        """The least top probability of a confident answer; 0 where none was set."""
+        return float(self.metadata.get("threshold") or 0.0)
+
+
+def read(path: str | Path) -> Bundle:
+    """Open a bundle and check it, without loading the model.
+
+    Raises:
+        BundleError: no such file, not a `.tflite`, without labels, or its bytes are not those that were signed off.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"cannot read the model {path}: {error.strerror or error}") from error
+    # A flatbuffer names its schema in bytes 4 to 7.
+    if data[4:8] != b"TFL3":
+        raise BundleError(f"{path} is not a .tflite file; `python convert_to_tflite.py` makes one from an .h5")
+    remedy = "convert the checkpoint again with `python convert_to_tflite.py`"
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            start = min(info.header_offset for info in archive.infolist())
+            labels = tuple(_member(archive, LABELS).decode("utf-8").splitlines())
+            metadata = json.loads(_member(archive, METADATA))
+            size = int(metadata["input"]["size"])
+            if metadata["format"] != 1:
+                raise BundleError(f"{path} has bundle format {metadata['format']}; this version reads 1: {remedy}")
+            digest = str(metadata["sha256"])
+    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BundleError(f"{path} carries no labels or damaged ones: {remedy}") from error
+    if hashlib.sha256(data[:start]).hexdigest() != digest:
+        raise BundleError(f"{path} is damaged: its bytes do not match the digest inside: {remedy}")
+    if len(labels) < 2 or len(set(labels)) != len(labels):
+        raise BundleError(f"{path} must name at least two different labels, not {list(labels)}: {remedy}")
+    return Bundle(path, labels, size, metadata)
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    if archive.getinfo(name).file_size > _MEMBER_LIMIT:
+        raise ValueError(f"{name} is too large")
+    return archive.read(name)
