@@ -227,6 +227,7 @@ def locate(path: str | Path, variable: str) -> Path:
     """A file or folder that a recipe names: as it is, else in the checkout, else under the folder in `variable`.
 
     Args:
+        path: what the recipe says.
         variable: the environment variable to look under: `HEADSTAND_DATA` or `HEADSTAND_WEIGHTS`.
 
     Raises:

@@ -1,0 +1,1 @@
+"""Export: from a checkpoint to the one file that is served."""

@@ -1,0 +1,1 @@
+"""Learn: from prepared photos to a trained, evaluated checkpoint."""

@@ -1,0 +1,1 @@
+"""Prepare: from a source of images to class folders, split and listed."""

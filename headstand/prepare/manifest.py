@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import io
-import os
 import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -68,7 +67,7 @@ def write(dataset: Dataset) -> Path:
     path = dataset.folder / "manifest.csv"
     temporary = path.with_suffix(".csv.part")
     temporary.write_text(_text(dataset.photos), encoding="utf-8", newline="")
-    os.replace(temporary, path)
+    temporary.replace(path)
     return path
 
 
@@ -97,11 +96,9 @@ def read(folder: Path) -> Dataset:
             )  # fmt: skip
     except (ValueError, TypeError, KeyError, csv.Error) as error:
         raise ManifestError(f"{path} is damaged ({error}): {remedy}") from error
-    strange = {photo.split for photo in photos} - set(SPLITS)
+    strange = sorted({photo.split for photo in photos} - set(SPLITS))
     if strange or not photos:
-        raise ManifestError(
-            f"{path} has {'the unknown splits ' + str(sorted(strange)) if strange else 'no photos'}: {remedy}"
-        )
+        raise ManifestError(f"{path} has {f'the unknown splits {strange}' if strange else 'no photos'}: {remedy}")
     return Dataset(folder, photos)
 
 

@@ -1,0 +1,1 @@
+"""Serve: answers from a bundle, without TensorFlow."""
