@@ -13,7 +13,13 @@ from typing import Any
 
 import numpy as np
 from keras_image_helper.base import BasePreprocessor
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import (
+    Image,
+    ImageOps,
+    MpoImagePlugin,  # noqa: F401 - Pillow knows a format by name only once its plugin is imported,
+    UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401 - and without these two a fresh process refuses every PNG
+)
 
 from headstand.errors import HeadstandError
 
