@@ -13,22 +13,16 @@ from typing import Any
 
 import numpy as np
 from keras_image_helper.base import BasePreprocessor
-from PIL import (
-    Image,
-    ImageOps,
-    MpoImagePlugin,  # noqa: F401 - Pillow knows a format by name only once its plugin is imported,
-    UnidentifiedImageError,
-    WebPImagePlugin,  # noqa: F401 - and without these two a fresh process refuses every PNG
-)
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from headstand.errors import HeadstandError
 
 DECODER = "1"
 """Version of the decoder; a new value makes every cached feature a miss."""
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP")
-"""What is decoded. MPO is what some phones and cameras write into a `.jpg`. TIFF, PSD, EPS and the rest stay out:
-their parsers are large and no user of a classifier sends them."""
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+"""What is decoded. MPO, which some phones and cameras write into a `.jpg`, opens as JPEG. TIFF, PSD, EPS and the rest
+stay out: their parsers are large and no user of a classifier sends them."""
 
 MAX_BYTES = 20 * 2**20
 """Largest encoded image, in bytes."""
@@ -116,7 +110,7 @@ def open_image(data: bytes) -> Image.Image:
     try:
         image = Image.open(BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
-        kinds = ", ".join(name for name in FORMATS if name != "MPO")
+        kinds = ", ".join(FORMATS)
         raise ImageError("not_an_image", f"the data is not an image of a known format ({kinds})") from None
     except Image.DecompressionBombError:
         raise ImageError("too_large", f"the image is larger than {MAX_PIXELS:,} pixels") from None
