@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from keras_image_helper.base import BasePreprocessor
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from headstand.errors import HeadstandError
 
@@ -28,8 +28,32 @@ MAX_BYTES = 20 * 2**20
 """Largest encoded image, in bytes."""
 
 MAX_PIXELS = 64_000_000
-"""Largest image, in pixels as its header states them, read before any pixel is decoded: four bytes a pixel make
-256 MB, what a small server can spare. Phones' largest everyday photos have 50 million."""
+"""Largest image, in pixels as its header states them, read before any pixel is decoded: four bytes a pixel make 256 MB,
+what a small server can spare. Phones' largest everyday photos have 50 million. A WebP may have a quarter of it."""
+
+_COST = {"WEBP": 4}
+"""How many times the memory of others a format's decoder takes for a pixel; its pixels are capped accordingly."""
+
+_MAX_SCANS = 100
+"""Most scans in a JPEG. A progressive photo has about 10; each costs a pass over the whole picture, and 100 bytes buy
+one, so that a file of 20 MB could keep a processor busy for hours."""
+
+_LARGE = 16_000_000
+"""Pixels above which a picture is shrunk by whole factors, a strip at a time, before it is resized."""
+
+_STRIP = 1_000_000
+"""Pixels that are converted at a time."""
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation to what makes it upright (Exif 2.3, tag 0x0112)."""
 
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp")
 """File names that are taken for images; what a file *is* is decided by its content."""
@@ -54,7 +78,7 @@ class Preprocessor(BasePreprocessor):
 
     def resize_image(self, img: Image.Image) -> Image.Image:
         """Upright RGB at the target size: Pillow's bilinear filter, which antialiases when it shrinks."""
-        return _rgb(img).resize(self.target_size, Image.Resampling.BILINEAR)
+        return _rgb(img, self.target_size).resize(self.target_size, Image.Resampling.BILINEAR)
 
     def preprocess(self, X: np.ndarray) -> np.ndarray:  # noqa: N803 - the base class names it so
         """Nothing: the model takes pixels."""
@@ -90,7 +114,7 @@ def decode(source: bytes | str | Path, size: int | tuple[int, int] | None = None
             with open_image(data) as image:
                 if target:
                     # A JPEG decodes at 1/2, 1/4 or 1/8 for next to nothing; twice the target leaves room to antialias.
-                    image.draft(None, (2 * target[0], 2 * target[1]))
+                    image.draft(None, (2 * max(target), 2 * max(target)))
                 upright = _preprocessor(target).resize_image(image) if target else _rgb(image)
                 return np.array(upright, dtype=np.uint8)
         except ImageError:
@@ -117,8 +141,12 @@ def open_image(data: bytes) -> Image.Image:
     except Exception as error:
         raise ImageError("corrupt_image", f"the image's header is damaged ({_reason(error)})") from error
     width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise ImageError("too_large", f"the image is {width} x {height}; at most {MAX_PIXELS:,} pixels are taken")
+    limit = MAX_PIXELS // _COST.get(image.format or "", 1)
+    if width * height > limit:
+        raise ImageError("too_large", f"the image is {width} x {height}; at most {limit:,} pixels are taken")
+    # Inside compressed data FF is followed by 00, so this counts the start-of-scan markers (ITU T.81, B.1.1.3).
+    if image.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > _MAX_SCANS:
+        raise ImageError("too_large", f"the JPEG has more than {_MAX_SCANS} scans")
     return image
 
 
@@ -134,19 +162,40 @@ def _reason(error: Exception) -> str:
     return str(error).splitlines()[0][:120] if str(error) else type(error).__name__
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    """8-bit RGB, upright, transparency over white."""
+def _rgb(image: Image.Image, target: tuple[int, int] | None = None) -> Image.Image:
+    """8-bit RGB, upright, transparency over white; a large picture shrunk to no less than twice the target."""
+    factors = (1, 1)
+    if target and image.width * image.height > _LARGE:
+        factors = (max(1, image.width // (2 * max(target))), max(1, image.height // (2 * max(target))))
+    if image.mode == "RGB" and factors == (1, 1) and "transparency" not in image.info:
+        image.load()
+        return _upright(image, image)
+    # Strip by strip, since each conversion copies: a whole picture of 64 million pixels would take over a gigabyte.
+    canvas = Image.new("RGB", (-(-image.width // factors[0]), -(-image.height // factors[1])))
+    rows = max(1, _STRIP // (image.width * factors[1])) * factors[1]
+    for top in range(0, image.height, rows):
+        strip = _flat(image.crop((0, top, image.width, min(top + rows, image.height))))
+        canvas.paste(strip if factors == (1, 1) else strip.reduce(factors), (0, top // factors[1]))
+    return _upright(canvas, image)
+
+
+def _flat(strip: Image.Image) -> Image.Image:
+    """8-bit RGB over white."""
+    if strip.mode.startswith("I") or strip.mode == "F":
+        strip = _eight_bits(strip)
+    if strip.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in strip.info:
+        layer = strip.convert("RGBA")
+        strip = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return strip.convert("RGB")
+
+
+def _upright(picture: Image.Image, source: Image.Image) -> Image.Image:
+    """The picture turned as the loaded source's EXIF says."""
     try:
-        upright = ImageOps.exif_transpose(image)
+        turn = _TURNS.get(source.getexif().get(ExifTags.Base.Orientation, 1))
     except (SyntaxError, ValueError, KeyError, TypeError, EOFError, struct.error):  # damaged EXIF, not damaged pixels
-        upright = image
-    if upright.mode.startswith("I") or upright.mode == "F":
-        upright = _eight_bits(upright)
-    if upright.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in upright.info:
-        layer = upright.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        upright = Image.alpha_composite(white, layer)
-    return upright.convert("RGB")
+        turn = None
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,14 @@ class Bundle:
     `format` (1), `name`, `input` (`size`, `dtype`, `range`, `resize`, `decoder`), `temperature` (already folded in),
     `threshold` (below it an answer is "not sure"; null for never), `sha256` (hex, of the flatbuffer's bytes),
     `checkpoint` (hex SHA-256 of the `.h5`), `data` (hex SHA-256 of the manifest), `parity`, `versions`.
+    `flatbuffer` is the model itself, the very bytes that were checked: the file may change afterwards.
     """
 
     path: Path
     labels: tuple[str, ...]
     size: int
     metadata: dict[str, Any]
+    flatbuffer: bytes = field(repr=False)
 
     @property
     def name(self) -> str:
@@ -70,20 +72,25 @@ def read(path: str | Path) -> Bundle:
     remedy = "convert the checkpoint again with `python convert_to_tflite.py`"
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            start = min(info.header_offset for info in archive.infolist())
-            labels = tuple(_member(archive, LABELS).decode("utf-8").splitlines())
+            flatbuffer = data[: min(info.header_offset for info in archive.infolist())]
+            labels = tuple(_member(archive, LABELS).decode("utf-8").removesuffix("\n").split("\n"))
             metadata = json.loads(_member(archive, METADATA))
+            version = metadata["format"]
             size = int(metadata["input"]["size"])
-            if metadata["format"] != 1:
-                raise BundleError(f"{path} has bundle format {metadata['format']}; this version reads 1: {remedy}")
             digest = str(metadata["sha256"])
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, AttributeError) as error:
+            bundle = Bundle(path, labels, size, metadata, flatbuffer)
+            whole = bool(bundle.name) and 0 <= bundle.threshold <= 1
+    except Exception as error:  # a hostile zip or JSON raises nearly anything, zlib.error to RecursionError
         raise BundleError(f"{path} carries no labels or damaged ones: {remedy}") from error
-    if hashlib.sha256(data[:start]).hexdigest() != digest:
+    if version != 1:
+        raise BundleError(f"{path} has bundle format {version!r}; this version reads 1: {remedy}")
+    if not whole:
+        raise BundleError(f"{path} has no name, or a threshold that is not between 0 and 1: {remedy}")
+    if hashlib.sha256(flatbuffer).hexdigest() != digest:
         raise BundleError(f"{path} is damaged: its bytes do not match the digest inside: {remedy}")
-    if len(labels) < 2 or len(set(labels)) != len(labels):
+    if len(labels) < 2 or len(set(labels)) != len(labels) or not all(labels):
         raise BundleError(f"{path} must name at least two different labels, not {list(labels)}: {remedy}")
-    return Bundle(path, labels, size, metadata)
+    return bundle
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:

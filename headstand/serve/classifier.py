@@ -1,0 +1,143 @@
+"""Photos in, probabilities out: a bundle on LiteRT, without TensorFlow."""
+
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from headstand.images import decode
+from headstand.serve import bundle as bundles
+from headstand.serve.bundle import BundleError
+
+SHIPPED = Path(__file__).resolve().parents[2] / "models" / "yoga6" / "yoga6.tflite"
+"""The model that the repository ships, served unless `HEADSTAND_MODEL` names another."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says of one image.
+
+    `probabilities` maps each label to its probability, highest first, equal ones in label order; `confident` tells
+    whether the first one reaches the bundle's threshold.
+    """
+
+    probabilities: dict[str, float]
+    confident: bool
+
+
+class Classifier:
+    """A loaded bundle.
+
+    One may be shared by any number of threads: images decode side by side, the model runs one at a time.
+
+    Raises:
+        BundleError: the file is no bundle, is damaged, or its model does not fit its labels or its input size.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.bundle = bundles.read(path)
+        try:
+            self._interpreter = Interpreter(model_content=self.bundle.flatbuffer)
+            inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+            self._check(inputs, outputs)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:  # LiteRT's words for a broken flatbuffer or unknown operations
+            reason = str(error).splitlines()[0] if str(error) else "no reason given"
+            raise BundleError(f"{path} holds a model that cannot be run: {reason}") from error
+        self._input, self._output = inputs[0], outputs[0]
+        self._lock = threading.Lock()
+
+    def _check(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
+        size, classes = self.bundle.size, len(self.bundle.labels)
+        for kind, tensors, shape in (("input", inputs, [1, size, size, 3]), ("output", outputs, [1, classes])):
+            found = [(tensor["shape"].tolist(), tensor["dtype"].__name__) for tensor in tensors]
+            if found not in ([(shape, "float32")], [(shape, "uint8")]):
+                told = ", ".join(f"{dtype} {shape}" for shape, dtype in found) or "none"
+                reason = "its labels" if kind == "output" else "its metadata"
+                raise BundleError(
+                    f"{self.bundle.path}: {reason} ask for one {kind} of float32 or uint8 {shape}; the model has {told}"
+                )
+        if outputs[0]["dtype"] == np.uint8 and not outputs[0]["quantization"][0]:
+            raise BundleError(f"{self.bundle.path}: the model's uint8 output has no scale to make probabilities with")
+
+    def predict(self, image: bytes) -> Answer:
+        """Classify one encoded image.
+
+        Raises:
+            ImageError: as `headstand.images.decode`.
+        """
+        values = self.probabilities(decode(image, self.bundle.size)[np.newaxis])[0]
+        order = np.argsort(-values, kind="stable")
+        ranked = {self.bundle.labels[index]: float(values[index]) for index in order}
+        return Answer(ranked, bool(values[order[0]] >= self.bundle.threshold))
+
+    def probabilities(self, pixels: np.ndarray) -> np.ndarray:
+        """Run the model on decoded images, one after the other.
+
+        Args:
+            pixels: `uint8 [N, size, size, 3]`, RGB.
+
+        Returns:
+            `float32 [N, classes]`, in label order.
+
+        Raises:
+            ValueError: pixels of another shape or dtype.
+            BundleError: the model answers something that is no number.
+        """
+        size = self.bundle.size
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != (size, size, 3):
+            raise ValueError(f"pixels must be uint8 [N, {size}, {size}, 3], not {pixels.dtype} {list(pixels.shape)}")
+        result = np.empty((len(pixels), len(self.bundle.labels)), np.float32)
+        for index, image in enumerate(pixels):
+            values = _quantized(image[np.newaxis], self._input)
+            with self._lock:
+                self._interpreter.set_tensor(self._input["index"], values)
+                self._interpreter.invoke()
+                output = self._interpreter.get_tensor(self._output["index"])
+            result[index] = _dequantized(output, self._output)[0]
+        if not np.isfinite(result).all():
+            raise BundleError(f"{self.bundle.path} gives probabilities that are not numbers")
+        return result
+
+
+def default_model() -> Path:
+    """The bundle to serve: `HEADSTAND_MODEL`, a file or a folder with one `.tflite` in it, else the shipped one.
+
+    Raises:
+        BundleError: there is none; the message names the commands that make one.
+    """
+    named = os.environ.get("HEADSTAND_MODEL")
+    path = Path(named).expanduser() if named else SHIPPED
+    if path.is_dir():
+        files = sorted(path.glob("*.tflite"))
+        if len(files) != 1:
+            raise BundleError(f"the model folder {path} (HEADSTAND_MODEL) must hold one .tflite, not {len(files)}")
+        return files[0]
+    if not path.is_file():
+        origin = " (HEADSTAND_MODEL)" if named else ""
+        raise BundleError(
+            f"there is no model {path}{origin}; `python train.py` and `python convert_to_tflite.py` make one, "
+            "`make demo` tries everything without data, and HEADSTAND_MODEL names the file to serve"
+        )
+    return path
+
+
+def _quantized(pixels: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+    """Pixels as the input wants them; `q = x / scale + zero point`, where a uint8 input has a scale."""
+    scale, zero = tensor["quantization"]
+    if tensor["dtype"] == np.float32:
+        return pixels.astype(np.float32)
+    if not scale or (scale == 1 and zero == 0):
+        return pixels
+    return np.clip(np.round(pixels / scale + zero), 0, 255).astype(np.uint8)
+
+
+def _dequantized(values: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+    scale, zero = tensor["quantization"]
+    if values.dtype == np.float32:
+        return values
+    return ((values.astype(np.float32) - zero) * scale).astype(np.float32)

@@ -1,0 +1,158 @@
+"""Fetch an image from a URL that a stranger sent, without being sent anywhere that the stranger cannot go.
+
+Every address of the host must be public, the connection goes to an address that was checked, each redirect is checked
+again, and bytes and time are capped, slow headers included.
+"""
+
+import queue
+import threading
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin
+
+from headstand.errors import HeadstandError
+from headstand.images import MAX_BYTES
+
+if TYPE_CHECKING:
+    from requests import Response
+
+    from headstand.serve.transport import Guard
+
+TIMEOUT = 10.0
+"""Seconds for a whole download: names, connections, redirects, headers and body."""
+
+MAX_REDIRECTS = 3
+
+MAX_URL = 4096
+"""Longest URL, in characters."""
+
+FORBIDDEN = "the URL's host does not have public addresses only"
+
+_PIECE = 64 * 1024
+
+
+class DownloadError(HeadstandError):
+    """A URL that gives no image.
+
+    `code` is stable: `bad_url`, `forbidden_address`, `download_failed`, `download_timeout`, `download_too_large`,
+    `http_error`, `too_many_redirects`. The message never tells an address or what lies behind it.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def fetch(url: str, *, timeout: float = TIMEOUT, allow_loopback: bool = False) -> bytes:
+    """Download what a URL points to.
+
+    Args:
+        url: `http://` or `https://`, without a user name or password.
+        timeout: seconds for all of it.
+        allow_loopback: let this machine's own addresses pass. For tests that bring their own server; nothing that a
+            client sends reaches this argument.
+
+    Returns:
+        The body, `MAX_BYTES` at most, not decoded.
+
+    Raises:
+        DownloadError: see its codes.
+    """
+    from headstand.serve.transport import Guard
+
+    guard = Guard(allow_loopback=allow_loopback)
+    outcome: queue.SimpleQueue[bytes | BaseException] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            outcome.put(_follow(url, guard, time.monotonic() + timeout, allow_loopback))
+        except BaseException as error:
+            outcome.put(error)
+        finally:
+            guard.release()
+
+    # In a thread of its own, since a resolver's wait cannot be cut short and a header may come byte by byte: at the
+    # deadline the connections are cut and the thread is left to end by itself.
+    threading.Thread(target=work, name="download", daemon=True).start()
+    try:
+        result = outcome.get(timeout=timeout)
+    except queue.Empty:
+        guard.cut()
+        raise DownloadError("download_timeout", f"the download took more than {timeout:g} seconds") from None
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+def _follow(url: str, guard: "Guard", deadline: float, allow_loopback: bool) -> bytes:
+    for _ in range(MAX_REDIRECTS + 1):
+        body, target = _request(url, guard, deadline, allow_loopback)
+        if target is None:
+            return body
+        url = target
+    raise DownloadError("too_many_redirects", f"the URL redirects more than {MAX_REDIRECTS} times")
+
+
+def _request(url: str, guard: "Guard", deadline: float, allow_loopback: bool) -> tuple[bytes, str | None]:
+    """One request: the body, or the URL that a redirect leads to."""
+    import http.client
+
+    import requests
+    import urllib3
+    from requests_hardened.ip_filter import InvalidIPAddress
+
+    from headstand.serve import address, transport
+
+    timeout = max(deadline - time.monotonic(), 0.001)
+    try:
+        with transport.session(guard, timeout=timeout, allow_loopback=allow_loopback) as session:
+            prepared = session.prepare_request(requests.Request("GET", _checked(url)))
+            parts = urllib3.util.parse_url(prepared.url or "")
+            if parts.scheme not in ("http", "https") or not parts.host or parts.auth is not None:
+                raise DownloadError("bad_url", "the URL must be http:// or https://, without a user name or password")
+            host = parts.host.strip("[]")
+            try:
+                addresses = address.resolve(host, parts.port or (443 if parts.scheme == "https" else 80))
+            except OSError:
+                raise DownloadError("download_failed", "the URL's host cannot be found") from None
+            guard.admit(*addresses)
+            with session.send(prepared, stream=True) as response:
+                location = session.get_redirect_target(response)
+                if location is not None:
+                    return b"", urljoin(prepared.url or "", location)
+                return _body(response), None
+    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema):
+        raise DownloadError("bad_url", "the URL is not a valid http:// or https:// address") from None
+    except (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError):
+        raise DownloadError("download_timeout", "the download took too long") from None
+    except requests.RequestException as error:
+        if isinstance(error, InvalidIPAddress):
+            raise DownloadError("forbidden_address", FORBIDDEN) from None
+        raise DownloadError("download_failed", "the download failed: the host cannot be reached") from None
+    except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError):
+        raise DownloadError("download_failed", "the download failed: the answer is cut short or no HTTP") from None
+
+
+def _checked(url: str) -> str:
+    text = url.strip()
+    if len(text) > MAX_URL:
+        raise DownloadError("bad_url", f"the URL has {len(text):,} characters; at most {MAX_URL:,} are taken")
+    if any(ord(character) <= 32 or ord(character) == 127 for character in text):
+        raise DownloadError("bad_url", "the URL has spaces or control characters inside; encode them")
+    return text
+
+
+def _body(response: "Response") -> bytes:
+    if response.status_code != 200:
+        raise DownloadError("http_error", f"the URL's server answered with status {response.status_code}")
+    if response.headers.get("Content-Encoding", "identity").strip().lower() not in ("identity", ""):
+        raise DownloadError("download_failed", "the URL's server sent a compressed answer that was not asked for")
+    too_large = DownloadError("download_too_large", f"the URL holds more than {MAX_BYTES:,} bytes")
+    if int(response.headers.get("Content-Length") or 0) > MAX_BYTES:
+        raise too_large
+    body = bytearray()
+    while piece := response.raw.read(_PIECE, decode_content=False):
+        body += piece
+        if len(body) > MAX_BYTES:
+            raise too_large
+    return bytes(body)

@@ -1,0 +1,75 @@
+"""What a client sends, as fields of JSON, a form or a Lambda event, becomes the bytes of one image."""
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from headstand.errors import HeadstandError
+from headstand.images import MAX_BYTES, ImageError
+from headstand.serve.download import DownloadError
+
+Fetch = Callable[[str], bytes]
+"""Downloads a URL; raises `DownloadError`."""
+
+
+class PayloadError(HeadstandError):
+    """A request that holds no image.
+
+    `code` is stable: `bad_request`, `bad_json`, `bad_base64`, `no_image`, `unsupported_media_type`.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+ClientError = PayloadError | DownloadError | ImageError
+"""What a client did wrong: told to the client by code and message. Anything else is our fault."""
+
+
+def image_bytes(fields: Any, fetch: Fetch) -> bytes:
+    """The image that `{"url": ...}` or `{"image": base64}` stands for.
+
+    Args:
+        fields: what the client sent; anything but such a mapping is refused.
+        fetch: called with the URL.
+
+    Raises:
+        PayloadError: neither or both of the fields, or no base64.
+        DownloadError: as `fetch`.
+        ImageError: `too_large`.
+    """
+    if not isinstance(fields, Mapping):
+        raise PayloadError("bad_request", 'send an object: {"url": "https://..."} or {"image": "<base64>"}')
+    url, image = fields.get("url"), fields.get("image")
+    if (url is None) == (image is None):
+        found = "neither" if url is None else "both"
+        raise PayloadError("no_image", f'send either "url" or "image" (base64); the request has {found}')
+    if url is not None:
+        if not isinstance(url, str) or not url.strip():
+            raise DownloadError("bad_url", '"url" must be a text that starts with http:// or https://')
+        return fetch(url)
+    if not isinstance(image, str):
+        raise PayloadError("bad_base64", '"image" must be a text: the image in base64')
+    return _decoded(image)
+
+
+def told(error: ClientError) -> dict[str, dict[str, str]]:
+    """The answer to a client's error."""
+    return {"error": {"code": error.code, "message": str(error)}}
+
+
+def _decoded(text: str) -> bytes:
+    if text.startswith("data:"):
+        head, comma, text = text.partition(",")
+        if not comma or not head.endswith(";base64"):
+            raise PayloadError("bad_base64", "a data: address must be data:image/...;base64,...")
+    # Line breaks are legal in most writings of base64; the `base64` command makes them.
+    text = "".join(text.split())
+    if len(text) > (MAX_BYTES + 2) // 3 * 4:
+        raise ImageError("too_large", f"the image has more than {MAX_BYTES:,} bytes")
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise PayloadError("bad_base64", '"image" is not base64') from None

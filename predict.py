@@ -1,0 +1,49 @@
+"""Classify images, at the command line or over HTTP.
+
+python predict.py IMAGE [IMAGE ...]     one line of JSON for each file or URL: {class: probability}, highest first
+gunicorn predict:app                    serve: POST /predict with {"url": ...}, {"image": base64}, a file or the bytes
+
+The model is models/yoga6/yoga6.tflite, or the file that HEADSTAND_MODEL names.
+"""
+
+import json
+from pathlib import Path
+
+from headstand import command
+from headstand.errors import HeadstandError
+from headstand.images import ImageError
+from headstand.serve.classifier import Classifier, default_model
+from headstand.serve.download import DownloadError, fetch
+from headstand.serve.payload import told
+
+
+def main(words: list[str]) -> None:
+    """Print one line for each image, so that the lines match the words; fail at the end if any was unusable."""
+    if not words or words[0] in ("-h", "--help"):
+        print(__doc__.strip() if __doc__ else "")
+        return
+    classifier = Classifier(default_model())
+    failed = 0
+    for word in words:
+        try:
+            image = fetch(word) if word.startswith(("http://", "https://")) else Path(word).read_bytes()
+            print(json.dumps(classifier.predict(image).probabilities), flush=True)
+        except (ImageError, DownloadError) as error:
+            print(json.dumps(told(error)), flush=True)
+            failed += 1
+    if failed:
+        raise HeadstandError(f"{failed} of {len(words)} images cannot be used")
+
+
+if __name__ == "__main__":
+    command.run(main)
+else:
+    from headstand.serve.web import create_app
+
+    try:
+        app = create_app()
+    except HeadstandError as error:
+        # gunicorn prints this one as it is and stops; of others it prints the traceback, or tries again for ever.
+        from gunicorn.errors import AppImportError
+
+        raise AppImportError(f"error: {error}") from None
