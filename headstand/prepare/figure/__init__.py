@@ -1,0 +1,1 @@
+"""The drawn person: poses as joint angles, a skeleton, a body around it, a camera, and a scene behind it."""

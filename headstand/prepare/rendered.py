@@ -1,0 +1,235 @@
+"""The source `rendered`: photos of six yoga poses, drawn here, so that the demo needs no download.
+
+A person is an articulated body with clothes (`figure/`); where the camera stands, what is worn and what lies around
+is drawn independently of the pose, so that nothing but the body tells the class.
+"""
+
+import hashlib
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFilter
+from tqdm import tqdm
+
+from headstand.errors import HeadstandError
+from headstand.prepare.figure import body as bodies
+from headstand.prepare.figure import camera as cameras
+from headstand.prepare.figure import poses, raster, scene, skeleton, wardrobe
+from headstand.prepare.manifest import natural
+from headstand.recipe import Source
+
+RENDERER = "1"
+"""Version of the drawings; a new value draws every photo anew."""
+
+POSES: tuple[str, ...] = tuple(sorted(poses.VARIANTS, key=natural))
+"""The poses that can be drawn, in natural order."""
+
+KEYPOINTS = ("nose",) + tuple(
+    f"{side}_{name}"
+    for name in ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+    for side in ("left", "right")
+)
+"""COCO's 17 keypoints in COCO's order; left and right are the person's own."""
+
+SMALLEST, LARGEST = 16, 2048
+"""Sides of a drawing in pixels that make sense."""
+
+_FINER = 2  # the body is drawn this much finer than the photo and then averaged
+
+
+class RenderError(HeadstandError):
+    """A drawing that cannot be made: an unknown pose, or a number out of range."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One drawn photo.
+
+    `image` is `uint8 [size, size, 3]`; `mask`, `bool [size, size]`, is where the body is seen; `keypoints`,
+    `float32 [17, 3]` in the order of `KEYPOINTS`, holds x and y in pixels and 1 if that joint is in the frame and
+    nothing but its own flesh hides it, else 0. Without a body the mask is empty and all keypoints are 0.
+    """
+
+    image: npt.NDArray[np.uint8]
+    mask: npt.NDArray[np.bool_]
+    keypoints: npt.NDArray[np.float32]
+
+
+def draw(pose: str, seed: int, index: int, size: int = 256, body: bool = True) -> Drawing:
+    """Draw one photo; the same arguments give the same pixels, whatever was drawn before.
+
+    Args:
+        pose: one of `POSES`.
+        seed: names a set of photos; 0 or more.
+        index: which photo of the pose in that set; 0 or more.
+        size: side in pixels.
+        body: False leaves the person and the shadow out and changes nothing else.
+
+    Raises:
+        RenderError: an unknown pose, or a number out of range.
+    """
+    if pose not in POSES:
+        raise RenderError(f"there is no pose {pose!r} to draw; there are {', '.join(POSES)}")
+    for name, value in (("seed", seed), ("index", index)):
+        if value < 0:
+            raise RenderError(f"the {name} of a drawing is {value}; it must be 0 or more")
+    if not SMALLEST <= size <= LARGEST:
+        raise RenderError(f"the size of a drawing is {size} pixels; it must be from {SMALLEST} to {LARGEST}")
+    # A stream each, so that what one draws never shifts another.
+    entropy = int.from_bytes(hashlib.sha256(f"{pose}/{seed}/{index}".encode()).digest()[:16], "big")
+    for_pose, for_body, for_looks, for_camera, for_scene = (
+        np.random.default_rng(child) for child in np.random.SeedSequence(entropy).spawn(5)
+    )
+    camera = cameras.aim(for_camera)
+    place = scene.build(camera, for_scene, size)
+    pixels, mask, keypoints = place.background, np.zeros((size, size), bool), np.zeros((17, 3), np.float32)
+    if body:
+        variant, angles, mirrored = poses.sample(pose, for_pose)
+        proportions = skeleton.proportions(for_body)
+        bones = skeleton.pose(angles, variant, mirrored, proportions)
+        pixels, mask, keypoints = _person(bones, proportions, wardrobe.dress(for_looks), camera, place, size)
+    opacity = place.front[..., 3:]
+    pixels = pixels + (place.front[..., :3] - pixels) * opacity
+    mask &= opacity[..., 0] < 0.5
+    column, row = (np.clip(keypoints[:, i].astype(np.int64), 0, size - 1) for i in (0, 1))
+    keypoints[:, 2] *= opacity[row, column, 0] < 0.5
+    return Drawing(_develop(pixels, place), mask, keypoints)
+
+
+def fetch(source: Source, seed: int) -> Path:
+    """Draw a recipe's photos into the cache folder, unless they are there already.
+
+    Args:
+        source: how many photos a pose (`per_class`) and how large (`size`).
+        seed: the recipe's.
+
+    Returns:
+        A folder with one folder of JPEG files for each pose. An interrupted call goes on where it stopped.
+
+    Raises:
+        RenderError: a number out of range, or a folder that cannot be written.
+    """
+    cache = Path(os.environ.get("HEADSTAND_CACHE") or ".cache/headstand").expanduser()
+    folder = cache / "rendered" / f"{RENDERER}-{seed}-{source.per_class}-{source.size}"
+    todo = [(pose, index) for pose in POSES for index in range(source.per_class)]
+    paths = {(pose, index): folder / pose / f"{pose}{index:04d}.jpg" for pose, index in todo}
+    todo = [key for key in todo if not paths[key].is_file()]
+    try:
+        for pose in POSES:
+            (folder / pose).mkdir(parents=True, exist_ok=True)
+        for pose, index in tqdm(todo, desc="drawing", unit="photo", disable=not sys.stderr.isatty(), leave=False):
+            path = paths[pose, index]
+            temporary = path.with_suffix(f".{os.getpid()}.part")
+            try:
+                image = Image.fromarray(draw(pose, seed, index, source.size).image)
+                image.save(temporary, "JPEG", quality=92, subsampling=0)
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise RenderError(
+            f"cannot write the drawn photos to {folder}: {error.strerror or error}; HEADSTAND_CACHE can name another folder"
+        ) from error
+    return folder
+
+
+def _person(
+    bones: skeleton.Skeleton,
+    proportions: skeleton.Proportions,
+    outfit: wardrobe.Outfit,
+    camera: cameras.Camera,
+    place: scene.Scene,
+    size: int,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
+    """The background with the person and the shadow on it, the person's mask, and the keypoints."""
+    mesh = bodies.sculpt(bones, proportions, outfit)
+    view = cameras.frame(camera, mesh.vertices, size)
+    x, y, depth = view(mesh.vertices)
+    fine = size * _FINER
+    seen = raster.rasterise(mesh, x * _FINER, y * _FINER, depth, fine)
+    colour = _shade(seen, outfit, camera, place, fine)
+    layer = np.zeros((fine * fine, 4), np.float32)
+    layer[seen.pixel] = colour
+    layer = layer.reshape(size, _FINER, size, _FINER, 4).mean((1, 3))
+    pixels = place.background * (1 - _shadow(mesh.vertices, view, camera, place, size))
+    pixels = pixels * (1 - layer[..., 3:]) + layer[..., :3]
+    keypoints = _keypoints(bones, view, seen, fine, size)
+    return pixels, layer[..., 3] > 0.5, keypoints
+
+
+def _shade(
+    seen: raster.Fragments, outfit: wardrobe.Outfit, camera: cameras.Camera, place: scene.Scene, fine: int
+) -> npt.NDArray[np.float32]:
+    """Colour and opacity of each fragment: wrapped diffuse light, sky from above, a highlight, dark creases."""
+    normal = seen.normal @ camera.axes.T.astype(np.float32)
+    rows = np.minimum((seen.uv[:, 0] * wardrobe.HEIGHT).astype(np.int64), wardrobe.HEIGHT - 1)
+    columns = np.minimum((seen.uv[:, 1] * wardrobe.WIDTH).astype(np.int64), wardrobe.WIDTH - 1)
+    albedo = outfit.textures[seen.part, rows, columns]
+    direct = np.clip((normal @ place.light + 0.25) / 1.25, 0, 1)
+    half = place.light + np.array([0, 0, 1], np.float32)
+    shine = np.clip(normal @ (half / np.linalg.norm(half)), 0, 1) ** 24 * outfit.gloss[seen.part]
+    up = 0.72 + 0.28 * (normal @ camera.axes[:, 1].astype(np.float32))
+    # A crease lies deeper than what is around it: the depth against its own blur, both inside the body only.
+    near, far = float(seen.depth.min(initial=9)), float(seen.depth.max(initial=0)) + 1e-3
+    deep = np.zeros((fine * fine, 2), np.uint8)
+    deep[seen.pixel, 0], deep[seen.pixel, 1] = (seen.depth - near) / (far - near) * 255, 255
+    picture = deep.reshape(fine, fine, 2)
+    small = [
+        Image.fromarray(np.ascontiguousarray(picture[::2, ::2, i])).filter(ImageFilter.GaussianBlur(fine / 110))
+        for i in (0, 1)
+    ]
+    mean, cover = (np.asarray(layer.resize((fine, fine)), np.float32).ravel()[seen.pixel] for layer in small)
+    behind = seen.depth - near - mean / np.maximum(cover, 1) * (far - near)
+    crease = 1 - 0.5 * np.clip((behind - 0.008) / 0.10, 0, 1)
+    light = (place.sun * direct[:, None] + place.sky * up[:, None]) * crease[:, None]
+    colour = albedo * light + (shine * crease)[:, None] * place.sun
+    return np.concatenate([colour, np.ones((len(colour), 1), np.float32)], 1)
+
+
+def _shadow(
+    vertices: npt.NDArray[np.float64], view: cameras.Projection, camera: cameras.Camera, place: scene.Scene, size: int
+) -> npt.NDArray[np.float32]:
+    """How much of the light the body takes from each pixel of the floor, `[size, size, 1]`: cast and contact shadow."""
+    light = camera.axes.T @ place.light
+    light = light / max(light[1], 0.35)
+    cells = 96
+    dark = np.zeros((cells, cells))
+    for points, weight in (
+        (vertices - np.outer(vertices[:, 1], [light[0], 1.0, light[2]]), place.shade),
+        (vertices[vertices[:, 1] < 0.12] * [1, 0, 1], 0.35),
+    ):
+        x, y, _ = view(points)
+        column, row = (x / size * cells).astype(np.int64), (y / size * cells).astype(np.int64)
+        inside = (column >= 0) & (column < cells) & (row >= 0) & (row < cells)
+        spot = np.zeros((cells, cells))
+        spot[row[inside], column[inside]] = weight
+        dark = dark + spot * (1 - dark)
+    layer = Image.fromarray((dark * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(1.3))
+    return np.asarray(layer.resize((size, size), Image.Resampling.BICUBIC), np.float32)[..., None] / 255
+
+
+def _keypoints(
+    bones: skeleton.Skeleton, view: cameras.Projection, seen: raster.Fragments, fine: int, size: int
+) -> npt.NDArray[np.float32]:
+    x, y, depth = view(np.array([bones.joints[name] for name in KEYPOINTS]))
+    surface = np.zeros(fine * fine, np.float32)
+    surface[seen.pixel] = seen.depth
+    column, row = (np.clip((v * _FINER).astype(np.int64), 0, fine - 1) for v in (x, y))
+    # Flesh over a joint is at most this thick, in metres: nothing on the face, most on the hips.
+    flesh = np.array([0.04] * 3 + [0.06] * 2 + [0.10] * 2 + [0.09] * 4 + [0.16] * 2 + [0.11] * 2 + [0.09] * 2)
+    shown = (x >= 0) & (x < size) & (y >= 0) & (y < size)
+    shown &= depth - surface[row * fine + column] < np.where(surface[row * fine + column] > 0, flesh, np.inf)
+    return np.stack([x, y, shown], 1).astype(np.float32)
+
+
+def _develop(pixels: npt.NDArray[np.float32], place: scene.Scene) -> npt.NDArray[np.uint8]:
+    """White balance, contrast, grain, and sometimes a soft lens."""
+    pixels = (pixels * place.cast - 0.5) * place.contrast + 0.5 + place.grain
+    image = np.clip(pixels * 255 + 0.5, 0, 255).astype(np.uint8)
+    if place.blur:
+        image = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(place.blur * len(image) / 256)))
+    return image
