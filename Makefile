@@ -1,0 +1,64 @@
+# make demo   the main job, offline: draws photos, trains, converts, asks   (about 4 minutes after installation)
+# make test   style, types and tests                                        (under 12 minutes after installation)
+# Both set everything up by themselves; they need Python 3.11, 3.12 or 3.13 with pip, and nothing else.
+
+RECIPE ?= demo
+PIPENV_VERSION := 2026.10.3
+
+# The first Python of a fitting version that really starts; PYTHON=... names another.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+ifeq ($(strip $(PYTHON)),)
+$(error Headstand needs Python 3.11, 3.12 or 3.13; none was found. Install one, or name it: make PYTHON=/path/to/python3.12)
+endif
+
+export PIPENV_VENV_IN_PROJECT := 1
+export PIPENV_IGNORE_VIRTUALENVS := 1
+export PIPENV_NOSPIN := 1
+PIPENV := .pipenv/bin/pipenv
+RUN := .venv/bin/python
+
+.PHONY: demo test test-all lint setup setup-dev lock clean
+
+demo: setup
+	$(RUN) -m headstand demo $(RECIPE)
+
+test: setup-dev lint
+	$(RUN) -m pytest -m "not slow"
+
+test-all: setup-dev
+	$(RUN) -m pytest -m slow
+
+lint: setup-dev
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+setup: .venv/packages.stamp
+setup-dev: .venv/dev.stamp
+
+# What is installed is exactly what Pipfile.lock says, hashes checked; the stamps are newer than the lock they stand for.
+.venv/packages.stamp: Pipfile.lock | $(PIPENV)
+	$(PIPENV) sync --python $(PYTHON)
+	touch $@
+
+.venv/dev.stamp: .venv/packages.stamp
+	$(PIPENV) sync --dev --python $(PYTHON)
+	touch $@
+
+# pipenv has an environment of its own. Some systems split venv from Python; virtualenv does without it.
+$(PIPENV):
+	rm -rf .pipenv
+	$(PYTHON) -m venv .pipenv 2>/dev/null || { rm -rf .pipenv; \
+		$(PYTHON) -m pip install --quiet --target .pipenv/bootstrap virtualenv && \
+		PYTHONPATH=.pipenv/bootstrap $(PYTHON) -m virtualenv --quiet .pipenv; }
+	.pipenv/bin/python -m pip install --quiet --disable-pip-version-check pipenv==$(PIPENV_VERSION)
+
+# Lock every category, then forget from which index: a mirror is the installer's business.
+lock: | $(PIPENV)
+	$(PIPENV) lock --categories "packages dev-packages serve lambda"
+	$(PYTHON) -c "import json, pathlib; p = pathlib.Path('Pipfile.lock'); d = json.loads(p.read_text()); \
+	d['_meta']['sources'] = []; p.write_text(json.dumps(d, indent=4) + '\n')"
+
+clean:
+	rm -rf .venv .pipenv .cache data runs

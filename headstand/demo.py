@@ -1,0 +1,72 @@
+"""The main job from end to end: prepare, train, convert, ask. Prints each step's time and where its files are."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from headstand import recipe as recipes
+
+
+def run(name: str, arguments: list[str]) -> None:
+    """Do the main job with a recipe.
+
+    Args:
+        name: the recipe's name or file.
+        arguments: changes to it, as `headstand.recipe.load` takes them.
+
+    Raises:
+        HeadstandError: as the steps do.
+    """
+    started = time.perf_counter()
+    recipe = recipes.load(name, arguments)
+    with _step("prepare", f"python data_preparation.py {name}") as where:
+        from headstand.prepare.prepare import prepare
+
+        prepare(recipe)
+        where(recipe.data)
+    with _step("train", f"python train.py {name}") as where:
+        from headstand.learn.training import train
+
+        outcome = train(recipe)
+        where(outcome.checkpoint)
+        where(outcome.folder / "report.json")
+    with _step("convert", f"python convert_to_tflite.py {outcome.checkpoint}") as where:
+        from headstand.export.exporting import export
+
+        made = export(outcome.checkpoint)
+        print(
+            f"{made.parity.count} test photos: same top class on {made.parity.agreement:.0%}, "
+            f"largest difference {made.parity.largest_difference:.1e}"
+        )
+        where(made.bundle)
+    photo = _test_photo(recipe.data)
+    with _step("ask", f"HEADSTAND_MODEL={made.bundle} python predict.py {photo}") as where:
+        from headstand.serve.classifier import Classifier
+
+        answer = Classifier(made.bundle).predict(photo.read_bytes())
+        print(json.dumps({label: round(value, 4) for label, value in answer.probabilities.items()}))
+        where(photo)
+    test = outcome.report["test"]
+    low, high = test["interval"]
+    print(f"\ntest accuracy {test['accuracy']:.3f} on {test['count']} photos (95 % interval {low:.3f} to {high:.3f})")
+    print(f"all of it     {time.perf_counter() - started:.0f} s")
+    print(f"serve it      HEADSTAND_MODEL={made.bundle} .venv/bin/gunicorn predict:app")
+
+
+@contextmanager
+def _step(name: str, command: str) -> Iterator[Callable[[Path], None]]:
+    """Head a step with the command that does the same, and end it with its time and its files."""
+    print(f"\n== {name}: {command}", flush=True)
+    files: list[Path] = []
+    start = time.perf_counter()
+    yield files.append
+    print(f"-- {name} took {time.perf_counter() - start:.1f} s: {', '.join(map(str, files))}", flush=True)
+
+
+def _test_photo(folder: Path) -> Path:
+    from headstand.prepare import manifest
+
+    dataset = manifest.read(folder)
+    return folder / dataset.split("test")[0].path

@@ -1,0 +1,122 @@
+"""Pretrained networks of `keras.applications`, with their preprocessing inside, so that every model takes pixels."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from headstand import recipe as recipes
+from headstand.errors import HeadstandError
+from headstand.learn import checkpoint
+
+Preprocessing = Literal["tf", "caffe", "torch", "none"]
+
+# What each family was trained with: the `mode` that its `preprocess_input` in keras.applications uses; "none" where
+# the network scales its input itself. A test holds this table against `preprocess_input` of each family.
+_PREPROCESSING: tuple[tuple[str, Preprocessing], ...] = (
+    ("ResNet50V2", "tf"), ("ResNet101V2", "tf"), ("ResNet152V2", "tf"), ("ResNet", "caffe"), ("VGG", "caffe"),
+    ("DenseNet", "torch"), ("EfficientNet", "none"), ("ConvNeXt", "none"), ("MobileNetV3", "none"),
+    ("Xception", "tf"), ("MobileNet", "tf"), ("Inception", "tf"), ("NASNet", "tf"),
+)  # fmt: skip
+
+# ImageNet statistics as `keras.applications.imagenet_utils.preprocess_input` has them: BGR means in 0..255 for "caffe",
+# RGB mean and standard deviation in 0..1 for "torch".
+_CAFFE_MEAN = (103.939, 116.779, 123.68)
+_TORCH_MEAN = (0.485, 0.456, 0.406)
+_TORCH_STD = (0.229, 0.224, 0.225)
+
+
+class BackboneError(HeadstandError):
+    """A backbone that is not known, or whose weights cannot be had."""
+
+
+def names() -> list[str]:
+    """The classifiers of `keras.applications` that can be backbones."""
+    found = (name for name in dir(keras.applications) if preprocessing(name))
+    return sorted(name for name in found if isinstance(getattr(keras.applications, name), type(names)))
+
+
+def preprocessing(name: str) -> Preprocessing | None:
+    """How the backbone wants its pixels; None for an unknown name."""
+    return next((mode for prefix, mode in _PREPROCESSING if name.startswith(prefix)), None)
+
+
+def extractor(backbone: recipes.Backbone) -> keras.Model:
+    """Pixels to features.
+
+    Returns:
+        A model from `float32 [N, size, size, 3]` in 0..255 to `float32 [N, D]`: preprocessing, the network (the layer
+        named `backbone`), pooling.
+
+    Raises:
+        BackboneError: unknown name, a size too small for it, or weights that do not fit or cannot be loaded.
+    """
+    network = _network(backbone)
+    pixels = keras.Input((backbone.size, backbone.size, 3), name="pixels")
+    features = network(_scaled(pixels, backbone.name))
+    pool = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}[backbone.pooling]
+    return keras.Model(pixels, pool(name="pool")(features), name="extractor")
+
+
+def digest(model: keras.Model) -> str:
+    """Hex SHA-256 over all weights in their order: names what a cached feature was computed with."""
+    total = hashlib.sha256()
+    for weight in model.get_weights():
+        total.update(np.ascontiguousarray(weight).tobytes())
+    return total.hexdigest()
+
+
+def _scaled(pixels: Any, name: str) -> Any:
+    mode = preprocessing(name)
+    if mode == "tf":
+        return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(pixels)
+    if mode == "torch":
+        scale = [1 / (255 * std) for std in _TORCH_STD]
+        offset = [-mean / std for mean, std in zip(_TORCH_MEAN, _TORCH_STD, strict=True)]
+        return keras.layers.Rescaling(scale, offset=offset, name="scale")(pixels)
+    if mode == "caffe":
+        # RGB to BGR minus the mean, as a 1x1 convolution: a plain layer that every converter knows.
+        layer = keras.layers.Conv2D(3, 1, name="scale", trainable=False)
+        scaled = layer(pixels)
+        layer.set_weights([np.eye(3, dtype=np.float32)[::-1].reshape(1, 1, 3, 3), -np.array(_CAFFE_MEAN, np.float32)])
+        return scaled
+    return pixels
+
+
+def _network(backbone: recipes.Backbone) -> keras.Model:
+    if backbone.name not in names():
+        raise BackboneError(f"unknown backbone {backbone.name!r}; there are {', '.join(names())}")
+    build = getattr(keras.applications, backbone.name)
+    shape = (backbone.size, backbone.size, 3)
+    try:
+        if backbone.weights == "imagenet":
+            try:
+                return build(include_top=False, weights="imagenet", input_shape=shape, name="backbone")
+            except Exception as error:  # keras raises a bare Exception when the download fails
+                if isinstance(error, ValueError):
+                    raise
+                raise BackboneError(
+                    f"cannot download the ImageNet weights of {backbone.name} ({error}); connect to the network, "
+                    "name a file with --backbone.weights PATH, or use --backbone.weights none to train without"
+                ) from error
+        network = build(include_top=False, weights=None, input_shape=shape, name="backbone")
+    except ValueError as error:
+        raise BackboneError(f"{backbone.name} at {backbone.size} pixels: {str(error).splitlines()[0]}") from error
+    if backbone.weights != "none":
+        _load(network, recipes.locate(backbone.weights, "HEADSTAND_WEIGHTS"), backbone.name)
+    return network
+
+
+def _load(network: keras.Model, path: Path, name: str) -> None:
+    """Fill the network from a `.weights.h5` file or from the backbone inside a checkpoint."""
+    try:
+        if path.name.endswith(".weights.h5"):
+            network.load_weights(path)
+            return
+        trained = checkpoint.load(path)
+        network.set_weights(trained.get_layer("backbone").get_weights())
+    except (ValueError, OSError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise BackboneError(f"the weights {path} do not fit {name}: {reason}") from error

@@ -1,0 +1,78 @@
+"""A trained model in one `.h5`: plain Keras for everybody, with what Headstand knows of it in a corner of the file."""
+
+import json
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import h5py
+import keras
+
+from headstand.errors import HeadstandError
+
+_RECORD = "headstand"
+"""The HDF5 dataset that holds `About` as JSON; Keras does not look at it."""
+
+
+class CheckpointError(HeadstandError):
+    """A file that is not a checkpoint, or one that lacks what is asked of it."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What a checkpoint says of itself.
+
+    `name` is the recipe's, `labels` are in output order, `size` the input's side in pixels, `backbone` the network's
+    name in keras.applications, `data` the prepared dataset's digest, `seen` the signatures (see
+    `headstand.prepare.twins`) of all photos that it or the checkpoint it began from was trained on.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    size: int
+    backbone: str
+    data: str
+    seen: tuple[str, ...] = ()
+
+
+def save(model: keras.Model, path: Path, about: About) -> Path:
+    """Write the model (without optimizer state) and `about` in one step; any backbone layer is named `backbone`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
+        temporary = Path(folder) / path.name
+        model.save(temporary, include_optimizer=False)
+        with h5py.File(temporary, "a") as file:
+            file.create_dataset(_RECORD, data=json.dumps(asdict(about)))
+        temporary.replace(path)
+    return path
+
+
+def load(path: Path) -> keras.Model:
+    """Read a model, uncompiled.
+
+    Raises:
+        CheckpointError: no such file, not a Keras model, or one whose loading would run code from the file.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}; `python train.py` makes one")
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # h5py and Keras raise nearly every kind on a damaged file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path} is not a Keras model that can be loaded: {reason}") from error
+
+
+def about(path: Path) -> About:
+    """What the checkpoint says of itself.
+
+    Raises:
+        CheckpointError: the file is not a Headstand checkpoint.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            record = json.loads(file[_RECORD][()])
+        return About(**{**record, "labels": tuple(record["labels"]), "seen": tuple(record["seen"])})
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no checkpoint {path}; `python train.py` makes one") from None
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is not a checkpoint that Headstand wrote ({error})") from error

@@ -1,0 +1,172 @@
+"""Training the whole network, after its head: a low rate, warm-up, cosine, BatchNormalization left alone."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from headstand.learn import checkpoint
+from headstand.learn.views import Views
+from headstand.recipe import Finetune
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What fine-tuning gave: the checkpoint that was kept, figures by epoch, and the epoch (from 1) that was best."""
+
+    checkpoint: Path
+    history: list[dict[str, float]]
+    best_epoch: int
+
+    @property
+    def best(self) -> dict[str, float]:
+        return self.history[self.best_epoch - 1]
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Training photos: files, one-hot labels `float32 [N, classes]`, weights `float32 [N]`."""
+
+    paths: Sequence[Path]
+    labels: np.ndarray
+    weights: np.ndarray
+
+
+def run(
+    model: keras.Model,
+    photos: Photos,
+    settings: Finetune,
+    seed: int,
+    folder: Path,
+    about: checkpoint.About,
+    validation: tuple[np.ndarray, np.ndarray] | None,
+) -> Tuned:
+    """Train for `settings.epochs`; a call after an interruption goes on from the last whole epoch.
+
+    Args:
+        model: backbone and trained head.
+        photos: what is learnt from.
+        settings: the recipe's.
+        seed: of order and views.
+        folder: where the best checkpoint is kept, as NAME_{epoch:02d}_{val_accuracy:.3f}.h5, and the state lies.
+        about: goes into the checkpoint.
+        validation: `uint8 [N, size, size, 3]` and one-hot labels; None to keep the last epoch, NAME_{epoch:02d}_all.h5.
+    """
+    views = Views(photos.paths, photos.labels, photos.weights, model.input.shape[1], settings, seed)
+    compile_for(model, settings, settings.epochs * len(views))
+    keeper = _Keeper(folder, about, settings.epochs, validated=validation is not None)
+    views.epoch = keeper.restore(model)
+    if views.epoch < settings.epochs:
+        model.fit(
+            views,
+            initial_epoch=views.epoch,
+            epochs=settings.epochs,
+            validation_data=validation,
+            validation_batch_size=settings.batch_size,
+            verbose=0,
+            callbacks=[_Bar(len(views)), keeper],
+        )
+    return Tuned(keeper.checkpoint(keeper.best_epoch), keeper.history, keeper.best_epoch)
+
+
+def compile_for(model: keras.Model, settings: Finetune, steps: int) -> None:
+    """Make everything trainable but BatchNormalization, and set optimizer and loss.
+
+    The optimizer is AdamW (Loshchilov & Hutter 2019) with a linear warm-up and a cosine down to zero over `steps`.
+    BatchNormalization stays in inference mode: with batches this small its statistics would drift, and Keras 3 ignores
+    `training=False` on a nested model under `fit`.
+    """
+    model.trainable = True
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization) or layer.name == "scale":
+            layer.trainable = False
+    warmup = round(steps * settings.warmup)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else settings.learning_rate,
+        decay_steps=max(1, steps - warmup),
+        warmup_target=settings.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+    model.compile(
+        keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay),
+        keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
+        metrics=["accuracy"],
+        # XLA on a CPU is several times slower for convolutions than the default kernels.
+        jit_compile=False,
+    )
+
+
+class _Bar(keras.callbacks.Callback):
+    """Progress within the epoch, on a terminal."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self._steps = steps
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._bar = tqdm(total=self._steps, desc=f"epoch {epoch + 1}", unit="batch", disable=None, leave=False)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._bar.update()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._bar.close()
+
+
+class _Keeper(keras.callbacks.Callback):
+    """Keeps the checkpoint of the best epoch, and after every epoch what resuming needs, in one file.
+
+    That file holds weights, optimizer state and the figures of all epochs so far; it is replaced in one step, so a
+    kill at any moment loses the epoch in flight and nothing else.
+    """
+
+    def __init__(self, folder: Path, about: checkpoint.About, epochs: int, validated: bool) -> None:
+        super().__init__()
+        self._folder, self._about, self._epochs, self._validated = folder, about, epochs, validated
+        self._state = folder / f"{'tuning' if validated else 'refit'}.weights.h5"
+        self.history: list[dict[str, float]] = []
+
+    def restore(self, model: keras.Model) -> int:
+        """Put the last whole epoch's state into the model; the number of epochs that are done."""
+        if not self._state.is_file():
+            return 0
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(self._state)
+        with h5py.File(self._state, "r") as file:
+            self.history = json.loads(file["history"][()])
+        return len(self.history)
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch, from 1, with the best validation accuracy (then loss); the last where nothing is validated."""
+        if not self._validated:
+            return len(self.history)
+        ranks = [(figures["val_accuracy"], -figures["val_loss"]) for figures in self.history]
+        return ranks.index(max(ranks)) + 1
+
+    def checkpoint(self, epoch: int) -> Path:
+        """Where the checkpoint of an epoch lies, if it was kept."""
+        score = f"{self.history[epoch - 1]['val_accuracy']:.3f}" if self._validated else "all"
+        return self._folder / f"{self._about.name}_{epoch:02d}_{score}.h5"
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        before = self.checkpoint(self.best_epoch) if self.history and self._validated else None
+        figures = {key: float(value) for key, value in (logs or {}).items()}
+        self.history.append(figures)
+        print(f"epoch {epoch + 1}/{self._epochs} " + " ".join(f"{k}={v:.4f}" for k, v in figures.items()), flush=True)
+        best = self._validated and self.best_epoch == len(self.history)
+        if best or (len(self.history) == self._epochs and not self._validated):
+            checkpoint.save(self.model, self.checkpoint(len(self.history)), self._about)
+        temporary = self._state.with_name("part-" + self._state.name)
+        self.model.save_weights(temporary, overwrite=True)
+        with h5py.File(temporary, "a") as file:
+            file.create_dataset("history", data=json.dumps(self.history))
+        temporary.replace(self._state)
+        # Last of all: until the new state is there, a resumed run still needs the old best.
+        if best and before:
+            before.unlink(missing_ok=True)

@@ -1,0 +1,89 @@
+"""The pictures of a run: training curves, the search, the confusion matrix."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from headstand.learn.evaluate import Evaluation
+from headstand.learn.head import shown
+from headstand.learn.search import Trial
+
+mpl.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "figure.dpi": 110})
+
+_TRAIN, _VALIDATION = "#8a8f98", "#d1495b"
+
+
+def curves(history: Sequence[dict[str, float]], best_epoch: int) -> Figure:
+    """Loss and accuracy of training and validation by epoch; a line marks the epoch that was kept."""
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    epochs = range(1, len(history) + 1)
+    for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        axes.plot(epochs, [figures[key] for figures in history], color=_TRAIN, marker=".", label="training")
+        if f"val_{key}" in history[0]:
+            validation = [figures[f"val_{key}"] for figures in history]
+            axes.plot(epochs, validation, color=_VALIDATION, marker=".", label="validation")
+            axes.axvline(best_epoch, color="black", linewidth=0.8, linestyle=":", label="kept")
+        axes.set(xlabel="epoch", ylabel=key)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend(frameon=False)
+    return figure
+
+
+def search(trials: Sequence[Trial]) -> Figure:
+    """Validation accuracy of every value that was tried, one panel a stage."""
+    stages = sorted({trial.stage for trial in trials})
+    figure = Figure(figsize=(3 * len(stages), 3.2), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, len(stages), sharey=True))
+    for axes, stage in zip(panels, stages, strict=True):
+        mine = [trial for trial in trials if trial.stage == stage]
+        parameter = mine[0].parameter
+        names = list(dict.fromkeys(shown(trial.head, parameter) for trial in mine))
+        usual = min(trial.head.epochs for trial in mine)
+        for longer, color in ((False, _TRAIN), (True, _VALIDATION)):
+            series = [trial for trial in mine if (trial.head.epochs > usual) == longer]
+            axes.scatter(
+                [names.index(shown(trial.head, parameter)) for trial in series],
+                [trial.val_accuracy for trial in series],
+                color=color,
+                label=f"{series[0].head.epochs} epochs" if series else None,
+            )
+        axes.set_xticks(range(len(names)), names)
+        axes.set(xlabel=parameter.replace("_", " "), xlim=(-0.5, len(names) - 0.5))
+        axes.grid(axis="y", linewidth=0.3)
+        axes.legend(frameon=False)
+    panels[0].set_ylabel("validation accuracy")
+    return figure
+
+
+def confusion(evaluation: Evaluation, classes: Sequence[str]) -> Figure:
+    """Counts of true class (rows) against answer (columns), shaded by the row's share."""
+    counts = np.array(evaluation.confusion)
+    many = len(classes) > 20
+    side = 2.2 + len(classes) * (0.17 if many else 0.55)
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axes = figure.subplots()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        color = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, counts[row, column], ha="center", va="center", color=color, fontsize=5 if many else 9)
+    size = 6 if many else 9
+    axes.set_xticks(
+        range(len(classes)), classes, rotation=90 if many else 45, ha="center" if many else "right", fontsize=size
+    )
+    axes.set_yticks(range(len(classes)), classes, fontsize=size)
+    axes.set(xlabel="answer", ylabel="truth")
+    axes.spines[:].set_visible(False)
+    axes.set_title(f"{evaluation.accuracy:.3f} of {evaluation.count} test photos right")
+    return figure
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a PNG in one step."""
+    temporary = path.with_name(path.name + ".part")
+    figure.savefig(temporary, format="png")
+    temporary.replace(path)
+    return path

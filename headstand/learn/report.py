@@ -1,0 +1,104 @@
+"""What a run found out, as `report.json` and plots."""
+
+import csv
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from headstand import __version__
+from headstand.learn import plots
+from headstand.learn.evaluate import Evaluation
+from headstand.learn.head import KEYS, shown
+from headstand.learn.run import REPORT
+from headstand.learn.search import Found, Trial
+from headstand.prepare.manifest import SPLITS, Dataset
+from headstand.recipe import Recipe
+
+
+def write(
+    folder: Path,
+    recipe: Recipe,
+    dataset: Dataset,
+    found: Found,
+    history: Sequence[dict[str, float]],
+    best_epoch: int,
+    scores: dict[str, Evaluation],
+    leak: dict[str, Any] | None,
+    checkpoint: Path,
+    refitted: Path | None,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """Write trials.csv, the plots and, last of all, report.json into the run's folder.
+
+    Returns:
+        The report as written: recipe, data, head, trials, history, scores of validation and test with their 95 %
+        intervals, what the backbone had seen of the test photos, file names, seconds and versions.
+    """
+    _write_trials(folder / "trials.csv", found.trials)
+    plots.save(plots.curves(history, best_epoch), folder / "curves.png")
+    plots.save(plots.confusion(scores["test"], dataset.classes), folder / "confusion.png")
+    if found.trials:
+        plots.save(plots.search(found.trials), folder / "search.png")
+    record = {
+        "name": recipe.name,
+        "recipe": recipe.model_dump(mode="json"),
+        "data": {
+            "digest": dataset.digest,
+            "classes": list(dataset.classes),
+            "photos": {split: len(dataset.split(split)) for split in SPLITS},
+        },
+        "head": found.head.model_dump(mode="json"),
+        "trials": [_row(trial) for trial in found.trials],
+        "history": list(history),
+        "best_epoch": best_epoch,
+        "validation": asdict(scores["validation"]),
+        "test": asdict(scores["test"]),
+        "leak": leak,
+        "checkpoint": checkpoint.name,
+        "refitted": refitted.name if refitted else None,
+        "seconds": seconds,
+        "versions": {
+            "headstand": __version__,
+            "python": platform.python_version(),
+            **{package: version(package) for package in ("tensorflow", "keras", "numpy", "pillow")},
+        },
+    }
+    temporary = folder / (REPORT + ".part")
+    temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    temporary.replace(folder / REPORT)
+    return record
+
+
+def per_class(figures: dict[str, dict[str, float]]) -> str:
+    """Precision, recall and F1 of each class (as `Evaluation.per_class` has them) as a table for the terminal."""
+    width = max(map(len, figures))
+    lines = [f"{'':<{width}}  precision  recall     f1  photos"]
+    for name, row in figures.items():
+        lines.append(
+            f"{name:<{width}}  {row['precision']:9.3f}  {row['recall']:6.3f}  {row['f1']:5.3f}  {row['count']:6.0f}"
+        )
+    return "\n".join(lines)
+
+
+def _row(trial: Trial) -> dict[str, Any]:
+    return {
+        "stage": trial.stage,
+        **{key: shown(trial.head, key) for key in KEYS},
+        "val_accuracy": trial.val_accuracy,
+        "val_loss": trial.val_loss,
+        "best_epoch": trial.epoch,
+    }
+
+
+def _write_trials(path: Path, trials: Sequence[Trial]) -> None:
+    rows = [_row(trial) for trial in trials]
+    temporary = path.with_suffix(".csv.part")
+    with temporary.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]) if rows else ["stage", *KEYS])
+        table.writeheader()
+        table.writerows(rows)
+    temporary.replace(path)

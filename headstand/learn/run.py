@@ -1,0 +1,75 @@
+"""A run's folder, `runs/<recipe>/<time>/`: made for a new run, found again for an interrupted one."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from headstand.errors import HeadstandError
+from headstand.recipe import Recipe
+
+REPORT = "report.json"
+"""Written last: a folder without it holds an interrupted run."""
+
+
+class RunError(HeadstandError):
+    """A run that is asked for and not there."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and whether it was begun earlier."""
+
+    folder: Path
+    resumed: bool
+
+    @property
+    def journal(self) -> Path:
+        """Optuna's file: every trial that was finished."""
+        return self.folder / "search.journal"
+
+    @property
+    def backup(self) -> Path:
+        """State of a fine-tuning in progress."""
+        return self.folder / "backup"
+
+
+def begin(recipe: Recipe, data: str) -> Run:
+    """Go on with the newest run of this recipe on this data that has no report yet, or make a new one.
+
+    Args:
+        recipe: written into the folder; a run is only resumed with exactly the same one.
+        data: the prepared dataset's digest.
+    """
+    record = json.dumps({"recipe": recipe.model_dump(mode="json"), "data": data}, indent=1)
+    parent = Path("runs") / recipe.name
+    for folder in sorted(parent.glob("*/"), reverse=True):
+        written = folder / "recipe.json"
+        if not (folder / REPORT).exists() and written.is_file() and written.read_text(encoding="utf-8") == record:
+            return Run(folder, resumed=True)
+    stamp = time.strftime("%Y-%m-%dT%H%M%S")
+    names = (f"{stamp}{suffix}" for suffix in ("", *(f"-{number}" for number in range(2, 1000))))
+    for name in names:
+        folder = parent / name
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:  # two runs in one second
+            continue
+        (folder / "recipe.json").write_text(record, encoding="utf-8")
+        return Run(folder, resumed=False)
+    raise RunError(f"{parent} holds a thousand runs of this second")
+
+
+def newest_checkpoint(name: str | None = None) -> Path:
+    """The checkpoint to use of the newest finished run, of one recipe or of all: the refitted one, else the best.
+
+    Raises:
+        RunError: there is none.
+    """
+    reports = sorted(Path("runs").glob(f"{name or '*'}/*/{REPORT}"), key=lambda path: path.parent.name, reverse=True)
+    for report in reports:
+        record = json.loads(report.read_text(encoding="utf-8"))
+        checkpoint = report.parent / (record["refitted"] or record["checkpoint"])
+        if checkpoint.is_file():
+            return checkpoint
+    raise RunError("there is no finished run under runs/; `python train.py` makes one, and `make demo` the whole way")

@@ -1,0 +1,136 @@
+"""Finding a head: each stage tries the values of one parameter while the others stay at their best."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from headstand.learn import head as heads
+from headstand.recipe import Head, Search, Stage
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One head that was tried: its stage (from 1), its settings, and its best epoch's figures."""
+
+    stage: int
+    parameter: str
+    head: Head
+    val_accuracy: float
+    val_loss: float
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """The trials in the order in which they ran, and the head that won."""
+
+    trials: tuple[Trial, ...]
+    head: Head
+
+
+def run(
+    search: Search,
+    start: Head,
+    train: heads.Split,
+    validation: heads.Split,
+    classes: int,
+    seed: int,
+    journal: Path,
+    after_trial: Callable[[Trial, bool], None] | None = None,
+) -> Found:
+    """Search stage by stage; trials that the journal already holds are not run again.
+
+    Args:
+        search: the stages.
+        start: the head to begin with.
+        train: what is learnt from.
+        validation: what ranks the trials: by accuracy, by lower loss among equals.
+        classes: number of classes.
+        seed: every trial begins from the same one, so that settings are compared and not luck.
+        journal: Optuna's file; the search resumes from it.
+        after_trial: called with each trial and whether it was remembered rather than run.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        study_name="head",
+        direction="maximize",
+        storage=JournalStorage(JournalFileBackend(str(journal))),
+        load_if_exists=True,
+    )
+    space = _space(search, start)
+    trials: list[Trial] = []
+
+    def attempt(place: int, stage: Stage, head: Head) -> Trial:
+        known = _remembered(study, place, head)
+        if known is None:
+            study.enqueue_trial(_parameters(head), user_attrs={"stage": place})
+            asked = study.ask(space)
+            fit = heads.fit(head, train, validation, classes, seed)
+            asked.set_user_attr("val_loss", fit.best["val_loss"])
+            asked.set_user_attr("epoch", fit.best_epoch)
+            study.tell(asked, fit.best["val_accuracy"])
+        remembered = known or _remembered(study, place, head)
+        assert remembered is not None
+        attributes = remembered.user_attrs
+        trial = Trial(
+            place, stage.parameter, head, float(remembered.value or 0), attributes["val_loss"], attributes["epoch"]
+        )
+        trials.append(trial)
+        if after_trial:
+            after_trial(trial, known is not None)
+        return trial
+
+    best = start
+    for place, stage in enumerate(search.stages, start=1):
+        tried = [attempt(place, stage, changed(best, stage.parameter, value)) for value in stage.values]
+        tried.sort(key=_rank, reverse=True)
+        if stage.finalists:
+            longer = [changed(trial.head, "epochs", stage.finalist_epochs) for trial in tried[: stage.finalists]]
+            again = [attempt(place, stage, head) for head in longer]
+            # The finalists' longer run decides which value wins; how long the head trains stays as the recipe says.
+            again.sort(key=_rank, reverse=True)
+            best = changed(again[0].head, "epochs", best.epochs)
+        else:
+            best = tried[0].head
+    return Found(tuple(trials), best)
+
+
+def changed(head: Head, parameter: str, value: Any) -> Head:
+    """The head with one value changed, validated like a recipe's."""
+    return Head.model_validate({**head.model_dump(), parameter: value})
+
+
+def _rank(trial: Trial) -> tuple[float, float]:
+    return trial.val_accuracy, -trial.val_loss
+
+
+def _parameters(head: Head) -> dict[str, Any]:
+    """A head's values in types that Optuna stores: a list of sizes becomes text."""
+    return {key: str(list(head.inner)) if key == "inner" else getattr(head, key) for key in heads.KEYS}
+
+
+def _space(search: Search, start: Head) -> dict[str, optuna.distributions.BaseDistribution]:
+    """Every value that any stage may try, so that all trials of the study share one space."""
+    values: dict[str, list[Any]] = {key: [value] for key, value in _parameters(start).items()}
+    for stage in search.stages:
+        heads_tried = [changed(start, stage.parameter, value) for value in stage.values]
+        if stage.finalist_epochs:
+            heads_tried.append(changed(start, "epochs", stage.finalist_epochs))
+        for head in heads_tried:
+            for key, value in _parameters(head).items():
+                if value not in values[key]:
+                    values[key].append(value)
+    return {key: optuna.distributions.CategoricalDistribution(tuple(choices)) for key, choices in values.items()}
+
+
+def _remembered(study: optuna.Study, place: int, head: Head) -> optuna.trial.FrozenTrial | None:
+    wanted = _parameters(head)
+    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)):
+        if trial.user_attrs.get("stage") == place and trial.params == wanted:
+            return trial
+    return None

@@ -1,0 +1,192 @@
+"""Train: prepared photos in, an evaluated checkpoint out. The corridor that the rooms of this wing open on."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from headstand import images
+from headstand.learn import checkpoint, finetune, report, search, seen
+from headstand.learn import head as heads
+from headstand.learn.evaluate import evaluate
+from headstand.learn.features import BATCH, Extractor, compiled
+from headstand.learn.run import Run, begin
+from headstand.learn.steps import Steps
+from headstand.prepare import manifest
+from headstand.prepare.manifest import SPLITS, Dataset, Photo
+from headstand.recipe import Head, Recipe
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run made: its folder, the best checkpoint, the one refitted on all splits where asked, the report."""
+
+    folder: Path
+    checkpoint: Path
+    refitted: Path | None
+    report: dict[str, Any]
+
+
+def train(recipe: Recipe) -> Outcome:
+    """Features, search, the chosen head, fine-tuning where the recipe asks for it, evaluation, report.
+
+    An interrupted run goes on where it stopped: features by the batch, the search by the trial, fine-tuning by the
+    epoch.
+
+    Raises:
+        HeadstandError: the data is not prepared or has changed, or the backbone cannot be had.
+    """
+    steps = Steps()
+    dataset = manifest.read(recipe.data)
+    classes = dataset.classes
+    run = begin(recipe, dataset.digest)
+    print(f"{'resuming' if run.resumed else 'run'} {run.folder}", flush=True)
+
+    with steps("backbone") as tell:
+        extractor = Extractor(recipe.backbone)
+        tell(f"{recipe.backbone.name} at {recipe.backbone.size} px, weights {recipe.backbone.weights}")
+    with steps("features") as tell:
+        rows, computed = _features(extractor, dataset)
+        tell(f"{len(dataset.photos)} photos, {computed} computed, the others from the cache")
+    train_rows, validation_rows = rows["train"], rows["validation"]
+    with steps("search") as tell:
+        found = search.run(
+            recipe.search, recipe.head, train_rows, validation_rows, len(classes), recipe.seed, run.journal, _tell_trial
+        )
+        tell(f"{len(found.trials)} trials; chosen: {heads.words(found.head)}")
+    with steps("head") as tell:
+        fit = heads.fit(found.head, train_rows, validation_rows, len(classes), recipe.seed)
+        tell(f"kept epoch {fit.best_epoch}: val_accuracy={fit.best['val_accuracy']:.4f}")
+
+    about = checkpoint.About(
+        recipe.name, classes, recipe.backbone.size, recipe.backbone.name, dataset.digest, seen.after(recipe, dataset)
+    )
+    model = heads.assemble(extractor.model, fit.model, recipe.name)
+    history, best_epoch = fit.history, fit.best_epoch
+    if recipe.finetune.epochs:
+        with steps("fine-tuning") as tell:
+            tuned = _finetune(recipe, dataset, model, about, run, ("train",), "validation")
+            history, best_epoch, path = tuned.history, tuned.best_epoch, tuned.checkpoint
+            tell(f"kept epoch {best_epoch}: val_accuracy={history[best_epoch - 1]['val_accuracy']:.4f}")
+    else:
+        name = f"{recipe.name}_{best_epoch:02d}_{fit.best['val_accuracy']:.3f}.h5"
+        path = checkpoint.save(model, run.folder / name, about)
+
+    with steps("evaluation") as tell:
+        # The test split is looked at here and nowhere before: everything is chosen.
+        if recipe.finetune.epochs:
+            call = compiled(checkpoint.load(path))
+            answers = {name: _predict(call, dataset, name, recipe) for name in ("validation", "test")}
+        else:
+            answers = {name: fit.model(rows[name].features).numpy() for name in ("validation", "test")}
+        scores = {name: evaluate(answers[name], rows[name].labels, classes) for name in answers}
+        leak = seen.leak(recipe, dataset, answers["test"].argmax(axis=1) == rows["test"].labels)
+        low, high = scores["test"].interval
+        tell(f"test_accuracy={scores['test'].accuracy:.4f} (95 % interval {low:.3f} to {high:.3f})")
+
+    refitted = None
+    if recipe.finetune.refit:
+        with steps("refit") as tell:
+            refitted = _refit(recipe, dataset, found.head, rows, about, run)
+            tell(f"{refitted.name}: {recipe.finetune.epochs} epochs over all splits")
+    record = report.write(
+        run.folder, recipe, dataset, found, history, best_epoch, scores, leak, path, refitted, steps.seconds
+    )
+    return Outcome(run.folder, path, refitted, record)
+
+
+def _features(extractor: Extractor, dataset: Dataset) -> tuple[dict[str, heads.Split], int]:
+    """Features and labels by split, and how many photos went through the backbone for it."""
+    rows, computed = {}, 0
+    for name in SPLITS:
+        photos = dataset.split(name)
+        extraction = extractor.rows(dataset.folder, photos, f"features of {name}")
+        rows[name] = heads.Split(extraction.rows, _labels(dataset, photos))
+        computed += extraction.computed
+    return rows, computed
+
+
+def _labels(dataset: Dataset, photos: Sequence[Photo]) -> np.ndarray:
+    """Class indices, `int32 [N]`."""
+    index = {name: place for place, name in enumerate(dataset.classes)}
+    return np.array([index[photo.class_] for photo in photos], np.int32)
+
+
+def _tell_trial(trial: search.Trial, remembered: bool) -> None:
+    value = heads.shown(trial.head, trial.parameter)
+    print(
+        f"  stage {trial.stage}  {trial.parameter}={value:<8} epochs={trial.head.epochs:<3}"
+        f" val_accuracy={trial.val_accuracy:.4f} val_loss={trial.val_loss:.4f} epoch={trial.epoch}"
+        + ("  (remembered)" if remembered else ""),
+        flush=True,
+    )
+
+
+def _pixels(dataset: Dataset, photos: Sequence[Photo], size: int) -> np.ndarray:
+    """`uint8 [N, size, size, 3]`."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return np.stack(list(pool.map(lambda photo: images.decode(dataset.folder / photo.path, size), photos)))
+
+
+def _predict(call: Any, dataset: Dataset, split: str, recipe: Recipe) -> np.ndarray:
+    """Probabilities `float32 [N, classes]` of a split's photos, from their files."""
+    photos = dataset.split(split)
+    batches = (photos[start : start + BATCH] for start in range(0, len(photos), BATCH))
+    return np.concatenate(
+        [call(tf.constant(_pixels(dataset, batch, recipe.backbone.size))).numpy() for batch in batches]
+    )
+
+
+def _finetune(
+    recipe: Recipe,
+    dataset: Dataset,
+    model: keras.Model,
+    about: checkpoint.About,
+    run: Run,
+    splits: Sequence[str],
+    validation: str | None,
+) -> finetune.Tuned:
+    """Fine-tune on the photos of `splits`, choosing the epoch on those of `validation`."""
+    photos = [photo for split in splits for photo in dataset.split(split)]
+    labels = _labels(dataset, photos)
+    one_hot = np.eye(len(dataset.classes), dtype=np.float32)
+    weights = heads.class_weights(labels, len(dataset.classes), recipe.head.class_weights)
+    held_out = None
+    if validation:
+        chosen = dataset.split(validation)
+        held_out = _pixels(dataset, chosen, recipe.backbone.size), one_hot[_labels(dataset, chosen)]
+    return finetune.run(
+        model,
+        finetune.Photos([dataset.folder / photo.path for photo in photos], one_hot[labels], weights[labels]),
+        recipe.finetune,
+        recipe.seed,
+        run.folder,
+        about,
+        held_out,
+    )
+
+
+def _refit(
+    recipe: Recipe,
+    dataset: Dataset,
+    head: Head,
+    rows: dict[str, heads.Split],
+    about: checkpoint.About,
+    run: Run,
+) -> Path:
+    """Once more from the start, on all splits: for shipping, after all figures are taken."""
+    every = heads.Split(
+        np.concatenate([rows[name].features for name in SPLITS]), np.concatenate([rows[name].labels for name in SPLITS])
+    )
+    fit = heads.fit(head, every, every, len(dataset.classes), recipe.seed)
+    model = heads.assemble(Extractor(recipe.backbone).model, fit.model, recipe.name)
+    about = checkpoint.About(
+        about.name, about.labels, about.size, about.backbone, about.data, seen.after(recipe, dataset, SPLITS)
+    )
+    return _finetune(recipe, dataset, model, about, run, SPLITS, None).checkpoint

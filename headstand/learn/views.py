@@ -1,0 +1,58 @@
+"""Training photos as shuffled batches of random views."""
+
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from headstand import images
+from headstand.learn.augment import view
+from headstand.recipe import Finetune
+
+# Photos are decoded this much larger than the model's input, so that a crop need not be scaled up much.
+_MARGIN = 8 / 7
+
+
+class Views(keras.utils.PyDataset):
+    """Batches of random views, shuffled anew each epoch.
+
+    A pure function of seed and `epoch` (from 0), so that a resumed run sees what an uninterrupted one would have seen.
+    Gives `uint8 [B, size, size, 3]`, one-hot `float32 [B, classes]` and the photos' weights `float32 [B]`.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        labels: np.ndarray,
+        weights: np.ndarray,
+        size: int,
+        settings: Finetune,
+        seed: int,
+    ) -> None:
+        # One worker thread that stays a batch or two ahead; the decoding itself is spread over `threads`.
+        super().__init__(workers=1, max_queue_size=4)
+        self._paths, self._labels, self._weights = paths, labels, weights
+        self._size, self._settings, self._seed = size, settings, seed
+        self.epoch = 0
+        self._pool = ThreadPoolExecutor(os.cpu_count())
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._paths) / self._settings.batch_size)
+
+    def on_epoch_end(self) -> None:
+        """The next epoch has its own order and views."""
+        self.epoch += 1
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        order = np.random.default_rng((self._seed, self.epoch)).permutation(len(self._paths))
+        chosen = order[index * self._settings.batch_size : (index + 1) * self._settings.batch_size]
+        return np.stack(list(self._pool.map(self._view, chosen))), self._labels[chosen], self._weights[chosen]
+
+    def _view(self, row: int) -> np.ndarray:
+        rng = np.random.default_rng((self._seed, self.epoch, int(row)))
+        pixels = images.decode(self._paths[row], round(self._size * _MARGIN))
+        return view(pixels, self._size, self._settings, rng)
