@@ -21,6 +21,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("model", nargs="?", type=Path, help="a checkpoint; the newest run's when left out")
     arguments = parser.parse_args(words)
     # TensorFlow takes seconds to import; a mistyped option is told before.
+    import headstand.learn  # noqa: F401 - silences TensorFlow, which the next line would import aloud
     from headstand.export.exporting import export
     from headstand.learn.run import newest_checkpoint
 

@@ -2,7 +2,13 @@
 
 import os
 
-# TensorFlow reads these when it is first imported: no banner about CPU instructions, no missing GPU.
+from headstand.quiet import quiet
+
+# Read when TensorFlow is first imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+with quiet():
+    import tensorflow as tf
+
+    # The first operation looks for GPUs, and tells at length that there are none.
+    tf.zeros(())

@@ -48,7 +48,7 @@ class Extractor:
         space = f"{backbone.pooling}|{images.DECODER}|{backbones.digest(self.model)}"
         name = f"{backbone.name}-{backbone.size}-{hashlib.sha256(space.encode()).hexdigest()[:16]}"
         self._cache = FeatureCache(root() / "features" / name, self.width)
-        self._call = compiled(self.model)
+        self.call = compiled(self.model)
 
     def rows(self, folder: Path, photos: Sequence[Photo], label: str = "features") -> Extraction:
         """Features of prepared photos, from the cache where they are known.
@@ -71,7 +71,7 @@ class Extractor:
             for places, pixels in _decoded(
                 [(place, folder / photos[place].path) for place in missing], self.backbone.size
             ):
-                rows[places] = self._call(tf.constant(pixels)).numpy()
+                rows[places] = self.call(tf.constant(pixels)).numpy()
                 self._cache.append([keys[place] for place in places], rows[places])
                 bar.update(len(places))
         return Extraction(rows, len(missing))
