@@ -39,6 +39,7 @@ SMALLEST, LARGEST = 16, 2048
 """Sides of a drawing in pixels that make sense."""
 
 _FINER = 2  # the body is drawn this much finer than the photo and then averaged
+_COARSER = 4  # creases are looked for on a grid this much coarser than that
 
 
 class RenderError(HeadstandError):
@@ -92,11 +93,12 @@ def draw(pose: str, seed: int, index: int, size: int = 256, body: bool = True) -
         proportions = skeleton.proportions(for_body)
         bones = skeleton.pose(angles, variant, mirrored, proportions)
         pixels, mask, keypoints = _person(bones, proportions, wardrobe.dress(for_looks), camera, place, size)
-    opacity = place.front[..., 3:]
-    pixels = pixels + (place.front[..., :3] - pixels) * opacity
-    mask &= opacity[..., 0] < 0.5
-    column, row = (np.clip(keypoints[:, i].astype(np.int64), 0, size - 1) for i in (0, 1))
-    keypoints[:, 2] *= opacity[row, column, 0] < 0.5
+    if place.front:
+        scene.over(pixels, place.front)
+        hidden = np.asarray(place.front.getchannel("a")) > 127
+        mask &= ~hidden
+        column, row = (np.clip(keypoints[:, i].astype(np.int64), 0, size - 1) for i in (0, 1))
+        keypoints[:, 2] *= ~hidden[row, column]
     return Drawing(_develop(pixels, place), mask, keypoints)
 
 
@@ -152,19 +154,26 @@ def _person(
     fine = size * _FINER
     seen = raster.rasterise(mesh, x * _FINER, y * _FINER, depth, fine)
     colour = _shade(seen, outfit, camera, place, fine)
-    layer = np.zeros((fine * fine, 4), np.float32)
-    layer[seen.pixel] = colour
-    layer = layer.reshape(size, _FINER, size, _FINER, 4).mean((1, 3))
-    pixels = place.background * (1 - _shadow(mesh.vertices, view, camera, place, size))
-    pixels = pixels * (1 - layer[..., 3:]) + layer[..., :3]
-    keypoints = _keypoints(bones, view, seen, fine, size)
-    return pixels, layer[..., 3] > 0.5, keypoints
+    # Each photo pixel is the mean of its finer ones; three of four are taken for all, as points may leave a gap.
+    row, column = np.divmod(seen.pixel, fine)
+    coarse = row // _FINER * size + column // _FINER
+    count = np.bincount(coarse, minlength=size * size)
+    some = np.flatnonzero(count)
+    cover = np.minimum(count[some] / (_FINER**2 - 1), 1).astype(np.float32)
+    layer = np.stack([np.bincount(coarse, colour[:, i], size * size)[some] for i in range(3)], 1).astype(np.float32)
+    pixels = place.background
+    pixels *= 1 - _shadow(mesh.vertices, view, camera, place, size)
+    flat = pixels.reshape(-1, 3)
+    flat[some] = flat[some] * (1 - cover[:, None]) + layer * (cover / count[some])[:, None]
+    mask = np.zeros(size * size, bool)
+    mask[some] = cover > 0.5
+    return pixels, mask.reshape(size, size), _keypoints(bones, view, seen, fine, size)
 
 
 def _shade(
     seen: raster.Fragments, outfit: wardrobe.Outfit, camera: cameras.Camera, place: scene.Scene, fine: int
 ) -> npt.NDArray[np.float32]:
-    """Colour and opacity of each fragment: wrapped diffuse light, sky from above, a highlight, dark creases."""
+    """Colour of each fragment, `[N, 3]`: wrapped diffuse light, sky from above, a highlight, dark creases."""
     normal = seen.normal @ camera.axes.T.astype(np.float32)
     rows = np.minimum((seen.uv[:, 0] * wardrobe.HEIGHT).astype(np.int64), wardrobe.HEIGHT - 1)
     columns = np.minimum((seen.uv[:, 1] * wardrobe.WIDTH).astype(np.int64), wardrobe.WIDTH - 1)
@@ -175,19 +184,20 @@ def _shade(
     up = 0.72 + 0.28 * (normal @ camera.axes[:, 1].astype(np.float32))
     # A crease lies deeper than what is around it: the depth against its own blur, both inside the body only.
     near, far = float(seen.depth.min(initial=9)), float(seen.depth.max(initial=0)) + 1e-3
-    deep = np.zeros((fine * fine, 2), np.uint8)
-    deep[seen.pixel, 0], deep[seen.pixel, 1] = (seen.depth - near) / (far - near) * 255, 255
-    picture = deep.reshape(fine, fine, 2)
-    small = [
-        Image.fromarray(np.ascontiguousarray(picture[::2, ::2, i])).filter(ImageFilter.GaussianBlur(fine / 110))
-        for i in (0, 1)
-    ]
-    mean, cover = (np.asarray(layer.resize((fine, fine)), np.float32).ravel()[seen.pixel] for layer in small)
+    cells = fine // _COARSER + 1
+    row, column = np.divmod(seen.pixel, fine)
+    cell = row // _COARSER * cells + column // _COARSER
+    deep = np.zeros((2, cells * cells), np.uint8)
+    deep[0, cell], deep[1, cell] = (seen.depth - near) / (far - near) * 255, 255
+    blur = ImageFilter.GaussianBlur(fine / 110 / _COARSER)
+    mean, cover = (
+        np.asarray(Image.fromarray(layer.reshape(cells, cells)).filter(blur), np.float32).ravel()[cell] for layer in deep
+    )
     behind = seen.depth - near - mean / np.maximum(cover, 1) * (far - near)
     crease = 1 - 0.5 * np.clip((behind - 0.008) / 0.10, 0, 1)
     light = (place.sun * direct[:, None] + place.sky * up[:, None]) * crease[:, None]
     colour = albedo * light + (shine * crease)[:, None] * place.sun
-    return np.concatenate([colour, np.ones((len(colour), 1), np.float32)], 1)
+    return colour
 
 
 def _shadow(
@@ -228,8 +238,9 @@ def _keypoints(
 
 def _develop(pixels: npt.NDArray[np.float32], place: scene.Scene) -> npt.NDArray[np.uint8]:
     """White balance, contrast, grain, and sometimes a soft lens."""
-    pixels = (pixels * place.cast - 0.5) * place.contrast + 0.5 + place.grain
-    image = np.clip(pixels * 255 + 0.5, 0, 255).astype(np.uint8)
+    pixels *= place.cast * np.float32(place.contrast * 255)
+    pixels += (place.grain + np.float32(0.5 - 0.5 * place.contrast)) * np.float32(255) + np.float32(0.5)
+    image = np.clip(pixels, 0, 255, out=pixels).astype(np.uint8)
     if place.blur:
         image = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(place.blur * len(image) / 256)))
     return image

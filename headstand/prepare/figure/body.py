@@ -1,6 +1,7 @@
 """The body's surface around a skeleton: closed tubes of quads with elliptical rings, bent smoothly at the joints."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -58,35 +59,30 @@ class _Sculptor:
         self.count = 0
 
     def tube(
-        self, part: int, centres: Array, sides: Array, fronts: Array, rings: Array, around: int, keep: Array | None = None
+        self, part: int, centres: Array, sides: Array, fronts: Array, rings: Array, around: int, keep: npt.NDArray[np.bool_] | None = None
     ) -> None:
         """Add a tube: ring centres and axes `[n, 3]`, half-width, front and back half-depth `[n, 3]`.
 
         The rings run along side x front. `keep [n - 1, around]` leaves quads out.
         """
         n = len(centres)
-        angle = np.linspace(0, 2 * np.pi, around + 1)
-        cos, sin = np.cos(angle), np.sin(angle)
+        cos, sin, corner, uv = _grid(n, around)
         depth = np.where(sin >= 0, rings[:, 1:2], rings[:, 2:3]) * sin
-        points = (
-            centres[:, None] + sides[:, None] * (rings[:, 0:1] * cos)[..., None] + fronts[:, None] * depth[..., None]
-        )
-        along = np.gradient(points, axis=0)
+        points = centres[:, None] + sides[:, None] * (rings[:, 0:1] * cos)[..., None] + fronts[:, None] * depth[..., None]
+        along = np.empty_like(points)
+        along[1:-1] = points[2:] - points[:-2]
         across = np.empty_like(points)
         across[:, 1:-1] = points[:, 2:] - points[:, :-2]
         across[:, 0] = across[:, -1] = points[:, 1] - points[:, -2]
         # np.cross is slow on small arrays; written out.
-        normal = across[..., [1, 2, 0]] * along[..., [2, 0, 1]] - across[..., [2, 0, 1]] * along[..., [1, 2, 0]]
+        normal = np.empty_like(points)
+        for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+            normal[..., i] = across[..., j] * along[..., k] - across[..., k] * along[..., j]
         normal[0], normal[-1] = normal[1], normal[-2]
-        u, v = np.broadcast_arrays(np.linspace(0, 1, n)[:, None], np.linspace(0, 1, around + 1)[None])
-        corner = (np.arange(n - 1)[:, None] * (around + 1) + np.arange(around)[None]).ravel()
         if keep is not None:
-            corner = corner[keep.ravel().astype(bool)]
-        quads = np.stack([corner, corner + 1, corner + around + 2, corner + around + 1], 1) + self.count
-        self.meshes.append((
-            points.reshape(-1, 3), unit(normal).reshape(-1, 3), np.stack([u, v], -1).reshape(-1, 2), quads,
-            np.full(len(quads), part),
-        ))  # fmt: skip
+            corner = corner[keep.ravel()]
+        quads = corner + self.count
+        self.meshes.append((points.reshape(-1, 3), normal.reshape(-1, 3), uv, quads, np.full(len(quads), part)))
         self.count += points.shape[0] * points.shape[1]
 
     def blob(self, part: int, centre: Array, frame: Array, radii: tuple[float, float, float], n: int = 8) -> None:
@@ -99,13 +95,26 @@ class _Sculptor:
 
     def rod(self, part: int, path: Array, side: Array, rings: Array, around: int = 8) -> None:
         """A tube along a path `[n, 3]` whose width axis stays as near to `side` as it can."""
-        direction = unit(np.gradient(path, axis=0))
+        direction = np.empty_like(path)
+        direction[1:-1] = path[2:] - path[:-2]
+        direction[0], direction[-1] = path[1] - path[0], path[-1] - path[-2]
+        direction = unit(direction)
         sides = unit(side - direction * (direction @ side)[:, None])
         self.tube(part, path, sides, np.cross(direction, sides), rings, around)
 
     def mesh(self) -> Mesh:
         vertices, normals, uv, quads, parts = (np.concatenate(column) for column in zip(*self.meshes, strict=True))
-        return Mesh(vertices, normals, uv, quads, parts)
+        return Mesh(vertices, unit(normals), uv, quads, parts)
+
+
+@lru_cache(maxsize=64)
+def _grid(n: int, around: int) -> tuple[Array, Array, Indices, Array]:
+    """What tubes of the same size share: cosine and sine around, the quads' corners `[Q, 4]`, and `uv`."""
+    angle = np.linspace(0, 2 * np.pi, around + 1)
+    u, v = np.broadcast_arrays(np.linspace(0, 1, n)[:, None], np.linspace(0, 1, around + 1)[None])
+    corner = (np.arange(n - 1)[:, None] * (around + 1) + np.arange(around)[None]).ravel()
+    quads = np.stack([corner, corner + 1, corner + around + 2, corner + around + 1], 1)
+    return np.cos(angle), np.sin(angle), quads, np.stack([u, v], -1).reshape(-1, 2)
 
 
 def sculpt(skeleton: Skeleton, body: Proportions, outfit: Outfit) -> Mesh:

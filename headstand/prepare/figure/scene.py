@@ -17,13 +17,13 @@ Painter = Callable[["_Canvas"], None]
 class Scene:
     """A place to stand in.
 
-    `background [size, size, 3]` in 0..1; `front [size, size, 4]` what hides the body, with its opacity; `light [3]` the unit
+    `background [size, size, 3]` in 0..1; `front` what hides the body (RGBA, premultiplied) or None; `light [3]` the unit
     vector to the light in camera axes (right, up, towards the camera); `sun` and `sky`, `[3]`, the strength of direct
     and of diffuse light by channel; `shade` the darkness of a cast shadow, in 0..1; `grain [size, size, 1]` noise.
     """
 
     background: Array
-    front: Array
+    front: Image.Image | None
     light: Array
     sun: Array
     sky: Array
@@ -43,16 +43,11 @@ class _Canvas:
         self.floor = float(rng.uniform(0.34, 0.60))
         self.vanishing = self.floor - float(rng.uniform(0.06, 0.30))
 
-    def draw(self, painter: Callable[[ImageDraw.ImageDraw, float], None], soft: float = 0.0, opacity: float = 1.0) -> None:
+    def draw(self, painter: Callable[[ImageDraw.ImageDraw, float], None], soft: float = 0.0) -> None:
         """Let a painter draw on the picture; `soft` blurs what it drew, by a fraction of the side."""
         layer = Image.new("RGBA", (self.size, self.size), (0, 0, 0, 0))
         painter(ImageDraw.Draw(layer), float(self.size))
-        if soft:
-            layer = layer.filter(ImageFilter.GaussianBlur(soft * self.size))
-        over = np.asarray(layer, np.float32) / 255
-        alpha = over[..., 3:] * opacity
-        colour = over[..., :3] / np.maximum(over[..., 3:], 1e-3) if soft else over[..., :3]
-        self.pixels += (np.minimum(colour, 1) - self.pixels) * alpha
+        over(self.pixels, premultiplied(layer, soft))
 
     def noise(self, cells: int, channels: int = 1) -> Array:
         """Smooth noise of mean 0 and deviation about 1, `[size, size, channels]`, with about `cells` bumps a side."""
@@ -71,14 +66,16 @@ def build(camera: Camera, rng: np.random.Generator, size: int) -> Scene:
     _PLACES[int(rng.choice(len(_PLACES), p=_SHARES))](canvas)
     if rng.random() < 0.45:
         _mat(canvas)
-    background = canvas.pixels * (1 + 0.05 * canvas.noise(2)) + 0.012 * canvas.noise(max(size // 8, 4))
+    background = canvas.pixels
+    background *= 1 + 0.05 * canvas.noise(2)
+    background += np.float32(0.012) * canvas.noise(32)
     light = np.array([rng.uniform(-1, 1), rng.uniform(0.25, 1.1), rng.uniform(-0.25, 1.0)])
     direct = rng.uniform(0.25, 0.95)
     warm = np.array([1 + 0.10 * (t := rng.uniform(-0.4, 1)), 1.0, 1 - 0.14 * t])
     shadow = rng.uniform(0.15, 0.6) if rng.random() < 0.85 else 0.0
     return Scene(
-        background=np.clip(background, 0, 1),
-        front=_front(canvas) if rng.random() < 0.2 else np.zeros((size, size, 4), np.float32),
+        background=np.clip(background, 0, 1, out=background),
+        front=_front(canvas) if rng.random() < 0.2 else None,
         light=(light / np.linalg.norm(light)).astype(np.float32),
         sun=(direct * warm).astype(np.float32),
         sky=((1.12 - 0.72 * direct) * (2 - warm) * rng.uniform(0.85, 1.1)).astype(np.float32),
@@ -88,6 +85,24 @@ def build(camera: Camera, rng: np.random.Generator, size: int) -> Scene:
         contrast=float(rng.uniform(0.85, 1.15)),
         blur=float(rng.uniform(0.3, 0.9)) if rng.random() < 0.3 else 0.0,
     )
+
+
+def premultiplied(layer: Image.Image, soft: float) -> Image.Image:
+    """The layer with its colours weighted by their opacity, blurred by a fraction of its side."""
+    layer = layer.convert("RGBa")
+    return layer.filter(ImageFilter.BoxBlur(soft * layer.width * 1.5)) if soft else layer
+
+
+def over(pixels: Array, layer: Image.Image) -> None:
+    """Lay a premultiplied layer over `[size, size, 3]` pixels in 0..1, in place."""
+    box = layer.getbbox()
+    if box is None:
+        return
+    left, top, right, bottom = box
+    top_layer = np.asarray(layer)[top:bottom, left:right].astype(np.float32) * np.float32(1 / 255)
+    below = pixels[top:bottom, left:right]
+    below *= 1 - top_layer[..., 3:]
+    below += top_layer[..., :3]
 
 
 def _stretch(values: Array, size: int) -> Array:
@@ -103,10 +118,9 @@ def _rows(size: int) -> Array:
 
 
 def _gradient(canvas: _Canvas, top: Array, bottom: Array, start: float, end: float) -> None:
-    rows = _rows(canvas.size)
-    inside = (rows >= start) & (rows < end)
-    share = np.clip((rows - start) / (end - start), 0, 1)
-    canvas.pixels = np.where(inside, top + (bottom - top) * share, canvas.pixels).astype(np.float32)
+    first, last = (int(np.clip(round(place * canvas.size), 0, canvas.size)) for place in (start, end))
+    rows = _rows(canvas.size)[first:last]
+    canvas.pixels[first:last] = top + (bottom - top) * np.clip((rows - start) / (end - start), 0, 1)
 
 
 def _ground(canvas: _Canvas, texture: Array, strength: float) -> None:
@@ -344,7 +358,7 @@ def _mat(canvas: _Canvas) -> None:
     canvas.draw(paint)
 
 
-def _front(canvas: _Canvas) -> Array:
+def _front(canvas: _Canvas) -> Image.Image:
     """A pole, a plant, or a box between the camera and the body."""
     rng = canvas.rng
     kind = rng.choice(["pole", "plant", "box"])
@@ -363,10 +377,7 @@ def _front(canvas: _Canvas) -> Array:
         top = 1 - high * 0.5
         draw.rectangle(((x - high * 0.4) * side, top * side, (x + high * 0.4) * side, side), tone)
         draw.rectangle(((x - high * 0.4) * side, top * side, (x + high * 0.4) * side, (top + 0.03) * side), other)
-    layer = layer.filter(ImageFilter.GaussianBlur(0.003 * side))
-    front = np.array(layer, np.float32) / 255
-    front[..., :3] /= np.maximum(front[..., 3:], 1e-3)
-    return np.clip(front, 0, 1)
+    return premultiplied(layer, 0.002)
 
 
 def _bytes(colour: npt.NDArray[np.floating]) -> tuple[int, int, int, int]:

@@ -85,7 +85,7 @@ def dress(rng: np.random.Generator) -> Outfit:
     strands = 1 + 0.22 * rng.standard_normal((1, WIDTH, 1)) * rng.uniform(0.4, 1)
     textures[index["hair"]] = np.clip(hair * strands, 0.02, 1)
     # Skin is never quite even, cloth never quite clean.
-    textures *= 1 + 0.025 * rng.standard_normal((len(PARTS), HEIGHT, WIDTH, 1))
+    textures *= 1 + 0.025 * rng.standard_normal((HEIGHT, WIDTH, 1))
     gloss = np.array([0.06 if name in ("trunk", "yoke") or "leg" in name else 0.14 for name in PARTS])
     gloss[index["hair"]] = 0.22
     styles = ["short", "bun", "ponytail", "long", "afro", "bald"]
