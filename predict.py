@@ -7,6 +7,7 @@ The model is models/yoga6/yoga6.tflite, or the file that HEADSTAND_MODEL names.
 """
 
 import json
+import sys
 from pathlib import Path
 
 from headstand import command
@@ -43,7 +44,7 @@ else:
     try:
         app = create_app()
     except HeadstandError as error:
-        # gunicorn prints this one as it is and stops; of others it prints the traceback, or tries again for ever.
-        from gunicorn.errors import AppImportError
-
-        raise AppImportError(f"error: {error}") from None
+        print(f"error: {error}", file=sys.stderr)
+        # gunicorn's own code for "app failed to load": it stops. Of an exception it would print the traceback, and
+        # after any other code it would start the worker again for ever.
+        sys.exit(4)

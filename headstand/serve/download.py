@@ -115,6 +115,8 @@ def _request(url: str, guard: "Guard", deadline: float, allow_loopback: bool) ->
                 addresses = address.resolve(host, parts.port or (443 if parts.scheme == "https" else 80))
             except OSError:
                 raise DownloadError("download_failed", "the URL's host cannot be found") from None
+            except UnicodeError:
+                raise DownloadError("bad_url", "the URL's host is no name that a host can have") from None
             guard.admit(*addresses)
             with session.send(prepared, stream=True) as response:
                 location = session.get_redirect_target(response)

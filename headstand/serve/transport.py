@@ -6,6 +6,7 @@ Loaded only when a URL comes: requests and what it brings would otherwise slow e
 import contextlib
 import socket
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import urllib3
@@ -89,9 +90,15 @@ class _Adapter(IPFilterAdapter):
         return pool
 
 
+class _Session(HTTPSession):
+    def resolve_redirects(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """Nothing: even when told not to redirect, requests would read a redirect's body, however long, to prepare."""
+        return iter(())
+
+
 def session(guard: Guard, *, timeout: float, allow_loopback: bool = False) -> HTTPSession:
     """A session for one request: no proxies, netrc or certificates from the environment, no redirects by itself."""
-    made = HTTPSession(
+    made = _Session(
         Config(
             ip_filter_enable=True,
             ip_filter_allow_loopback_ips=allow_loopback,

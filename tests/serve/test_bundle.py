@@ -1,0 +1,126 @@
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstand.serve import bundle
+from headstand.serve.bundle import BundleError
+from tests import tiny
+
+
+def zipped(members: dict[str, Any], flatbuffer: bytes | None = None) -> bytes:
+    """A bundle with any members: what `pack` would not write."""
+    stream = io.BytesIO(tiny.flatbuffer() if flatbuffer is None else flatbuffer)
+    with zipfile.ZipFile(stream, "a") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content if isinstance(content, str | bytes) else json.dumps(content))
+    return stream.getvalue()
+
+
+def refused(path: Path, data: bytes) -> str:
+    path.write_bytes(data)
+    with pytest.raises(BundleError) as caught:
+        bundle.read(path)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    import hashlib
+
+    digest = hashlib.sha256(tiny.flatbuffer()).hexdigest()
+    return {"format": 1, "name": "tiny", "input": {"size": 32}, "sha256": digest, "threshold": 0.5, **changes}
+
+
+def test_a_bundle_tells_what_it_holds(model: Path) -> None:
+    found = bundle.read(model)
+    assert found.labels == ("blue", "green", "red")
+    assert (found.size, found.name, found.threshold) == (32, "tiny", 0.5)
+    assert found.flatbuffer == tiny.flatbuffer()
+
+
+def test_no_threshold_means_always_confident(tmp_path: Path) -> None:
+    assert bundle.read(tiny.bundle(tmp_path / "a.tflite", threshold=None)).threshold == 0
+
+
+def test_labels_may_hold_any_character_but_a_line_break(tmp_path: Path) -> None:
+    labels = ("arbre\u2028bas", "tree pose", "\u6811\u5f0f")
+    assert bundle.read(tiny.bundle(tmp_path / "a.tflite", labels=labels)).labels == labels
+
+
+def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.tflite", tmp_path):
+        with pytest.raises(BundleError, match="cannot read the model"):
+            bundle.read(path)
+
+
+@pytest.mark.parametrize("data", [b"", b"TFL3", b"\x89HDF\r\n\x1a\n" + b"\0" * 100, b"PK\x03\x04" + b"\0" * 50])
+def test_what_is_no_tflite_file_is_told(tmp_path: Path, data: bytes) -> None:
+    assert "is not a .tflite file" in refused(tmp_path / "model.h5", data)
+
+
+def test_a_plain_tflite_has_no_labels(tmp_path: Path) -> None:
+    assert "carries no labels" in refused(tmp_path / "a.tflite", tiny.flatbuffer())
+
+
+def test_changed_weights_are_noticed(model: Path, tmp_path: Path) -> None:
+    data = bytearray(model.read_bytes())
+    data[600] ^= 1
+    assert "do not match the digest" in refused(tmp_path / "a.tflite", bytes(data))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"format": 2}, "bundle format 2"),
+        ({"name": ""}, "no name"),
+        ({"threshold": 7}, "threshold"),
+        ({"threshold": "high"}, "damaged"),
+        ({"input": {"size": float("inf")}}, "damaged"),
+        ({"input": None}, "damaged"),
+        ({"sha256": "0" * 64}, "digest"),
+    ],
+)
+def test_metadata_that_make_no_sense_are_refused(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
+    members = {"labels.txt": "a\nb\nc\n", "headstand.json": record(**changes)}
+    assert told in refused(tmp_path / "a.tflite", zipped(members))
+
+
+@pytest.mark.parametrize("labels", ["a\n", "a\na\nb\n", "a\n\nb\n", ""])
+def test_labels_must_be_two_or_more_and_differ(tmp_path: Path, labels: str) -> None:
+    members = {"labels.txt": labels, "headstand.json": record()}
+    assert "two different labels" in refused(tmp_path / "a.tflite", zipped(members))
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {},
+        {"labels.txt": "a\nb\n"},
+        {"labels.txt": b"\xff\xfe\n", "headstand.json": record()},
+        {"labels.txt": "a\nb\n", "headstand.json": "[" * 100_000},
+        {"labels.txt": "a\nb\n", "headstand.json": "[]"},
+        {"labels.txt": "a\n" * 600_000, "headstand.json": record()},
+    ],
+)
+def test_hostile_zips_are_refused(tmp_path: Path, members: dict[str, Any]) -> None:
+    assert "carries no labels or damaged ones" in refused(tmp_path / "a.tflite", zipped(members))
+
+
+@given(data=st.data())
+def test_a_damaged_tail_never_gives_anything_but_its_error(model: Path, tmp_path_factory, data) -> None:
+    whole = bytearray(model.read_bytes())
+    start = len(tiny.flatbuffer())
+    for _ in range(data.draw(st.integers(1, 8))):
+        whole[data.draw(st.integers(start, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.getbasetemp() / "damaged.tflite"
+    path.write_bytes(bytes(whole))
+    try:
+        assert len(bundle.read(path).labels) >= 2
+    except BundleError as error:
+        assert str(path) in str(error)

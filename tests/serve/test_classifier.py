@@ -1,0 +1,148 @@
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstand.images import ImageError
+from headstand.serve import classifier as module
+from headstand.serve.bundle import BundleError
+from headstand.serve.classifier import Classifier, default_model
+from tests import tiny
+
+
+def pixels(*colors: tuple[int, int, int]) -> np.ndarray:
+    return np.stack([np.full((tiny.SIZE, tiny.SIZE, 3), color, np.uint8) for color in colors])
+
+
+def test_an_answer_is_what_the_model_computes_highest_first(classifier: Classifier) -> None:
+    answer = classifier.predict(tiny.photo((200, 100, 0)))
+    assert list(answer.probabilities) == ["red", "green", "blue"]
+    assert answer.probabilities == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6)
+    assert all(type(value) is float for value in answer.probabilities.values())
+
+
+def test_equal_probabilities_stay_in_label_order(classifier: Classifier) -> None:
+    assert list(classifier.predict(tiny.photo((90, 90, 90))).probabilities) == ["blue", "green", "red"]
+    assert list(classifier.predict(tiny.photo((0, 90, 0))).probabilities) == ["green", "blue", "red"]
+
+
+def test_confident_is_decided_by_the_threshold_of_the_bundle(tmp_path: Path) -> None:
+    top = tiny.expected((200, 100, 0))["red"]
+    for threshold, confident in ((top - 1e-4, True), (top + 1e-4, False), (None, True)):
+        made = Classifier(tiny.bundle(tmp_path / "a.tflite", threshold=threshold))
+        assert made.predict(tiny.photo((200, 100, 0))).confident is confident
+
+
+def test_probabilities_of_many_come_in_their_order(classifier: Classifier) -> None:
+    colors = [(255, 0, 0), (0, 255, 0), (10, 20, 250)]
+    values = classifier.probabilities(pixels(*colors))
+    assert values.dtype == np.float32 and values.shape == (3, 3)
+    for row, color in zip(values, colors, strict=True):
+        assert dict(zip(tiny.LABELS, row.tolist(), strict=True)) == pytest.approx(tiny.expected(color), abs=1e-6)
+
+
+def test_no_images_give_no_rows(classifier: Classifier) -> None:
+    assert classifier.probabilities(np.empty((0, 32, 32, 3), np.uint8)).shape == (0, 3)
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((1, 31, 32, 3), np.uint8), np.zeros((1, 32, 32, 3), np.float32)])
+def test_other_pixels_are_refused(classifier: Classifier, wrong: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"uint8 \[N, 32, 32, 3\]"):
+        classifier.probabilities(wrong)
+
+
+def test_a_quantized_model_is_fed_and_read_by_its_scales(tmp_path: Path) -> None:
+    made = Classifier(tiny.bundle(tmp_path / "a.tflite", model=tiny.flatbuffer(quantized=True)))
+    answer = made.predict(tiny.photo((200, 100, 0)))
+    assert list(answer.probabilities) == ["red", "green", "blue"]
+    assert answer.probabilities == pytest.approx(tiny.expected((200, 100, 0)), abs=1 / 256)
+    assert answer.probabilities["red"] == 222 / 256
+
+
+def test_what_is_no_image_is_refused(classifier: Classifier) -> None:
+    with pytest.raises(ImageError) as caught:
+        classifier.predict(b"nothing of the kind")
+    assert caught.value.code == "not_an_image"
+
+
+def test_threads_share_one_classifier(classifier: Classifier) -> None:
+    colors = [(250, 0, 0), (0, 250, 0), (0, 0, 250), (200, 100, 0)]
+    wrong: list[object] = []
+
+    def work(color: tuple[int, int, int]) -> None:
+        for _ in range(100):
+            found = dict(zip(tiny.LABELS, classifier.probabilities(pixels(color))[0].tolist(), strict=True))
+            if found != pytest.approx(tiny.expected(color), abs=1e-5):
+                wrong.append((color, found))
+
+    threads = [threading.Thread(target=work, args=(color,)) for color in colors]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        ({"labels": ("a", "b")}, r"its labels ask for .* \[1, 2\]; the model has float32 \[1, 3\]"),
+        ({"model": tiny.flatbuffer(labels=4)}, r"its labels ask for .* \[1, 3\]; the model has float32 \[1, 4\]"),
+        ({"model": tiny.flatbuffer(size=16)}, r"its metadata ask for .* \[1, 32, 32, 3\]; .* float32 \[1, 16, 16, 3\]"),
+    ],
+)
+def test_a_model_that_does_not_fit_its_metadata_is_refused(tmp_path: Path, made: dict, told: str) -> None:
+    with pytest.raises(BundleError, match=told):
+        Classifier(tiny.bundle(tmp_path / "a.tflite", **made))
+
+
+@pytest.mark.parametrize("kept", [8, 9, 100, 300, 600])
+def test_a_broken_flatbuffer_with_right_labels_is_refused(tmp_path: Path, kept: int) -> None:
+    broken = tiny.flatbuffer()[:kept] + b"\xff" * 40
+    with pytest.raises(BundleError, match="cannot be run"):
+        Classifier(tiny.bundle(tmp_path / "a.tflite", model=broken))
+
+
+def test_a_model_that_answers_no_number_is_our_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiny, "GAIN", float("nan"))
+    made = Classifier(tiny.bundle(tmp_path / "a.tflite", model=tiny.flatbuffer()))
+    with pytest.raises(BundleError, match="not numbers"):
+        made.predict(tiny.photo())
+
+
+def test_the_default_model_is_the_named_file(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADSTAND_MODEL", str(model))
+    assert default_model() == model
+
+
+def test_the_default_model_may_be_the_only_one_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADSTAND_MODEL", str(tmp_path))
+    with pytest.raises(BundleError, match=r"must hold one \.tflite, not 0"):
+        default_model()
+    (tmp_path / "a.tflite").touch()
+    assert default_model() == tmp_path / "a.tflite"
+    (tmp_path / "b.tflite").touch()
+    with pytest.raises(BundleError, match=r"must hold one \.tflite, not 2"):
+        default_model()
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_the_default_model_is_the_shipped_one(
+    value: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("HEADSTAND_MODEL", raising=False)
+    if value is not None:
+        monkeypatch.setenv("HEADSTAND_MODEL", value)
+    assert Path(__file__).parents[2] / "models/yoga6/yoga6.tflite" == module.SHIPPED
+    monkeypatch.setattr(module, "SHIPPED", tiny.bundle(tmp_path / "shipped.tflite"))
+    monkeypatch.chdir(tmp_path)  # wherever the service is started from
+    assert default_model() == tmp_path / "shipped.tflite"
+
+
+def test_a_missing_model_names_the_commands_that_make_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HEADSTAND_MODEL", str(tmp_path / "none.tflite"))
+    with pytest.raises(BundleError) as caught:
+        default_model()
+    for part in ("none.tflite (HEADSTAND_MODEL)", "python train.py", "python convert_to_tflite.py", "make demo"):
+        assert part in str(caught.value)

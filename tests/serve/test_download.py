@@ -1,0 +1,190 @@
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from headstand.images import MAX_BYTES
+from headstand.serve import download
+from headstand.serve.download import DownloadError, fetch
+from tests.serve.hostile import PHOTO, HostileServer
+
+PUBLIC = "93.184.215.14"
+
+
+def local(url: str, timeout: float = 20.0) -> bytes:
+    return fetch(url, timeout=timeout, allow_loopback=True)
+
+
+def code_of(call: Callable[[], object]) -> str:
+    with pytest.raises(DownloadError) as caught:
+        call()
+    assert "127.0.0.1" not in str(caught.value) and "secret" not in str(caught.value)
+    return caught.value.code
+
+
+def resolver(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
+    """Let `getaddrinfo` give one answer after the other, the last one for ever; returns the names asked for."""
+    real, asked, left = socket.getaddrinfo, [], list(answers)
+
+    def look_up(host: str, port: int, *args: Any, **kwargs: Any) -> list[Any]:
+        if host[:1].isdigit():  # an address that was settled on
+            return real(host, port, *args, **kwargs)
+        asked.append(host)
+        found = left.pop(0) if len(left) > 1 else left[0]
+        return [entry for item in found for entry in real(item, port, type=socket.SOCK_STREAM)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return asked
+
+
+def test_a_photo_comes_byte_for_byte(server: HostileServer) -> None:
+    assert local(server.url()) == PHOTO
+    path, headers = server.requests[0]
+    assert path == "/photo"
+    assert headers["Accept-Encoding"] == "identity" and headers["User-Agent"].startswith("headstand/")
+    assert headers["Host"] == f"127.0.0.1:{server.server_port}"
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "127.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0",
+     "169.254.169.254", "[fd00:ec2::254]", "[64:ff9b::7f00:1]", "100.64.0.1", "[fe80::1%25lo]"],
+)  # fmt: skip
+def test_no_spelling_of_a_private_host_is_fetched(server: HostileServer, host: str) -> None:
+    assert code_of(lambda: fetch(f"http://{host}:{server.server_port}/photo")) in ("forbidden_address", "bad_url")
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "photo.jpg", "file:///etc/passwd", "ftp://example.org/x.jpg", "gopher://127.0.0.1/",
+     "data:image/png;base64,AA", "http://", "http:///x.jpg", "http://user:secret@127.0.0.1/", "http://user@127.0.0.1/", "http://127.0.0.1:99999/",
+     "http://127.0.0.1:x/", "http://a b/", "http://127.0.0.1/\r\nX: y", "http://[::1/", "http://*.example.org/",
+     "http://" + "a" * 70 + ".example.org/", "http://127.0.0.1/" + "a" * 5000, "httpx://127.0.0.1/",
+     "http://\x00127.0.0.1/", "http://\u2100.example.org/"],
+)  # fmt: skip
+def test_what_is_no_web_address_is_refused_as_such(url: str) -> None:
+    assert code_of(lambda: local(url)) == "bad_url"
+
+
+def test_every_address_of_a_host_must_be_public(server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolver(monkeypatch, [PUBLIC, "127.0.0.1"])
+    assert code_of(lambda: fetch(f"http://mixed.example:{server.server_port}/photo")) == "forbidden_address"
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("second", ["127.0.0.1", "192.168.0.1", "168.63.129.16"])
+def test_an_address_that_changes_after_the_check_is_not_connected_to(
+    server: HostileServer, monkeypatch: pytest.MonkeyPatch, second: str
+) -> None:
+    asked = resolver(monkeypatch, [PUBLIC], [second])
+    connected: list[object] = []
+    monkeypatch.setattr(socket.socket, "connect", lambda self, address: connected.append(address))
+    assert code_of(lambda: fetch(f"http://rebinding.example:{server.server_port}/photo")) == "forbidden_address"
+    assert asked == ["rebinding.example"] * 2 and connected == []
+
+
+def test_the_connection_goes_to_the_checked_address(server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolver(monkeypatch, ["127.0.0.1"])
+    assert local(f"http://photos.example:{server.server_port}/photo") == PHOTO
+    assert server.requests[0][1]["Host"] == f"photos.example:{server.server_port}"
+
+
+def test_an_unknown_host_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    assert code_of(lambda: fetch("http://nowhere.example/x.jpg")) == "download_failed"
+
+
+def test_a_slow_resolver_does_not_hold_the_answer_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: time.sleep(3) or [])
+    start = time.monotonic()
+    assert code_of(lambda: fetch("http://slow.example/x.jpg", timeout=0.1)) == "download_timeout"
+    assert time.monotonic() - start < 2
+
+
+@pytest.mark.parametrize("hops", [1, 2, 3])
+def test_three_redirects_are_followed(server: HostileServer, hops: int) -> None:
+    assert local(server.url(f"/hops?n={hops}")) == PHOTO
+    assert len(server.requests) == hops + 1
+
+
+def test_a_fourth_redirect_is_not(server: HostileServer) -> None:
+    assert code_of(lambda: local(server.url("/hops?n=4"))) == "too_many_redirects"
+    assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize(
+    ("target", "code"),
+    [("http://169.254.169.254/latest/meta-data/", "forbidden_address"), ("http://10.0.0.1/", "forbidden_address"),
+     ("http://2852039166/", "forbidden_address"), ("//192.168.1.1/", "forbidden_address"),
+     ("file:///etc/passwd", "bad_url"), ("http://me:secret@127.0.0.1/", "bad_url"), ("gopher://127.0.0.1/", "bad_url")],
+)  # fmt: skip
+def test_each_redirect_is_checked_again(server: HostileServer, target: str, code: str) -> None:
+    assert code_of(lambda: local(server.url(f"/redirect?to={target}"))) == code
+    assert len(server.requests) == 1
+
+
+def test_the_body_of_a_redirect_is_not_read(server: HostileServer) -> None:
+    assert local(server.url("/fat-redirect")) == PHOTO
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [("/missing", "http_error"), ("/huge", "download_too_large"), ("/huge-chunked", "download_too_large"),
+     ("/huge-promised", "download_too_large"), ("/gzip", "download_failed"), ("/cut-short", "download_failed"),
+     ("/no-length", "download_failed"), ("/no-http", "download_failed")],
+)  # fmt: skip
+def test_bad_answers_have_their_codes(server: HostileServer, path: str, code: str) -> None:
+    assert code_of(lambda: local(server.url(path))) == code
+
+
+@pytest.mark.parametrize("path", ["/slow-body", "/slow-headers", "/continues", "/silent"])
+def test_time_is_capped_whatever_is_slow(server: HostileServer, path: str) -> None:
+    start = time.monotonic()
+    assert code_of(lambda: local(server.url(path), timeout=0.3)) == "download_timeout"
+    for thread in threading.enumerate():
+        if thread.name == "download":  # its connection is cut, so it ends by itself
+            thread.join(10)
+            assert not thread.is_alive()
+    assert time.monotonic() - start < 8
+
+
+def test_a_handshake_that_never_ends_is_capped(server: HostileServer) -> None:
+    assert code_of(lambda: local(server.url(scheme="https"), timeout=0.3)) == "download_timeout"
+
+
+def test_a_closed_port_is_told(server: HostileServer) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        assert code_of(lambda: local(f"http://127.0.0.1:{port}/")) == "download_failed"
+
+
+def test_an_empty_body_is_handed_on(server: HostileServer) -> None:
+    assert local(server.url("/empty")) == b""
+
+
+def test_a_body_of_just_the_limit_passes(server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(PHOTO) < MAX_BYTES
+    monkeypatch.setattr(download, "MAX_BYTES", len(PHOTO))
+    assert local(server.url()) == PHOTO
+    monkeypatch.setattr(download, "MAX_BYTES", len(PHOTO) - 1)
+    assert code_of(lambda: local(server.url())) == "download_too_large"
+
+
+def test_the_environment_names_no_proxy_and_no_password(
+    server: HostileServer, monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password secret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    assert local(server.url()) == PHOTO
+    assert "Authorization" not in server.requests[0][1]

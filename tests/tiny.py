@@ -1,0 +1,102 @@
+"""A bundle small enough to build in a test, without TensorFlow: it tells blue, green and red by the mean colour."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from PIL import Image
+
+from headstand.export.bundle import pack, write
+
+LABELS = ("blue", "green", "red")
+SIZE = 32
+GAIN = 0.02
+"""Logit a unit of the mean colour: a purely red image has the logits 0, 0 and 5.1."""
+
+
+def expected(rgb: tuple[float, float, float]) -> dict[str, float]:
+    """The probabilities of an image of one colour."""
+    logits = np.array(rgb[::-1], np.float64) * GAIN
+    values = np.exp(logits) / np.exp(logits).sum()
+    return dict(zip(LABELS, values.tolist(), strict=True))
+
+
+def flatbuffer(*, size: int = SIZE, quantized: bool = False, labels: int = 3) -> bytes:
+    """Mean over the picture, a fully connected layer, softmax; `quantized` has uint8 input and output."""
+    model = schema.ModelT()
+    model.version = 3
+    model.description = "tiny"
+    model.buffers, model.operatorCodes, tensors = [_buffer(b"")], [], []
+
+    def tensor(name: str, shape: list[int], data: np.ndarray | None = None, kind: int = 0, scale: float = 0) -> int:
+        made = schema.TensorT()
+        made.name, made.shape, made.type, made.buffer = name, shape, kind, 0
+        if data is not None:
+            made.buffer = len(model.buffers)
+            model.buffers.append(_buffer(data.tobytes()))
+        if scale:
+            made.quantization = schema.QuantizationParametersT()
+            made.quantization.scale, made.quantization.zeroPoint = [scale], [0]
+        tensors.append(made)
+        return len(tensors) - 1
+
+    def operator(code: int, inputs: list[int], output: int, kind: int = 0, options: Any = None) -> Any:
+        entry = schema.OperatorCodeT()
+        entry.builtinCode, entry.deprecatedBuiltinCode, entry.version = code, min(code, 127), 1
+        model.operatorCodes.append(entry)
+        made = schema.OperatorT()
+        made.opcodeIndex, made.inputs, made.outputs = len(model.operatorCodes) - 1, inputs, [output]
+        made.builtinOptionsType, made.builtinOptions = kind, options
+        return made
+
+    float32, int32, uint8 = schema.TensorType.FLOAT32, schema.TensorType.INT32, schema.TensorType.UINT8
+    ops, kinds = schema.BuiltinOperator, schema.BuiltinOptions
+    weights = np.resize(np.fliplr(np.eye(3, dtype=np.float32)) * GAIN, (labels, 3))
+    image = tensor("pixels", [1, size, size, 3], kind=float32)
+    axes = tensor("axes", [2], np.array([1, 2], np.int32), int32)
+    mean = tensor("mean", [1, 3])
+    kernel, bias = tensor("kernel", [labels, 3], weights), tensor("bias", [labels], np.zeros(labels, np.float32))
+    logits, result = tensor("logits", [1, labels]), tensor("probabilities", [1, labels])
+    softmax = schema.SoftmaxOptionsT()
+    softmax.beta = 1.0
+    steps = [
+        operator(ops.MEAN, [image, axes], mean, kinds.ReducerOptions, schema.ReducerOptionsT()),
+        operator(ops.FULLY_CONNECTED, [mean, kernel, bias], logits, kinds.FullyConnectedOptions,
+                 schema.FullyConnectedOptionsT()),
+        operator(ops.SOFTMAX, [logits], result, kinds.SoftmaxOptions, softmax),
+    ]  # fmt: skip
+    if quantized:
+        # Two units a step, so that pixels that are passed on as they are would come out twice as bright.
+        raw = tensor("raw", [1, size, size, 3], kind=uint8, scale=2.0)
+        coded = tensor("coded", [1, labels], kind=uint8, scale=1 / 256)
+        steps.insert(0, operator(ops.DEQUANTIZE, [raw], image, kinds.DequantizeOptions, schema.DequantizeOptionsT()))
+        steps.append(operator(ops.QUANTIZE, [result], coded, kinds.QuantizeOptions, schema.QuantizeOptionsT()))
+        image, result = raw, coded
+    graph = schema.SubGraphT()
+    graph.tensors, graph.operators, graph.inputs, graph.outputs = tensors, steps, [image], [result]
+    model.subgraphs = [graph]
+    builder = flatbuffers.Builder(4096)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def bundle(path: Path, *, model: bytes | None = None, labels: tuple[str, ...] = LABELS, **metadata: Any) -> Path:
+    """Write a bundle of the tiny model, or of another one."""
+    record = {"name": "tiny", "input": {"size": SIZE, "dtype": "float32"}, "temperature": 1.0, "threshold": 0.5}
+    return write(path, pack(flatbuffer() if model is None else model, labels, {**record, **metadata}))
+
+
+def photo(rgb: tuple[int, int, int] = (200, 100, 0), kind: str = "PNG") -> bytes:
+    """An encoded picture of one colour."""
+    stream = io.BytesIO()
+    Image.new("RGB", (40, 30), rgb).save(stream, kind)
+    return stream.getvalue()
+
+
+def _buffer(data: bytes) -> Any:
+    made = schema.BufferT()
+    made.data = np.frombuffer(data, np.uint8) if data else None
+    return made
