@@ -9,6 +9,7 @@ import h5py
 import keras
 
 from headstand.errors import HeadstandError
+from headstand.quiet import quiet
 
 _RECORD = "headstand"
 """The HDF5 dataset that holds `About` as JSON; Keras does not look at it."""
@@ -40,7 +41,8 @@ def save(model: keras.Model, path: Path, about: About) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
         temporary = Path(folder) / path.name
-        model.save(temporary, include_optimizer=False)
+        with quiet():  # Keras calls .h5 legacy at every save; it is what the user asked for
+            model.save(temporary, include_optimizer=False)
         with h5py.File(temporary, "a") as file:
             file.create_dataset(_RECORD, data=json.dumps(asdict(about)))
         temporary.replace(path)

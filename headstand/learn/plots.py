@@ -42,13 +42,16 @@ def search(trials: Sequence[Trial]) -> Figure:
         parameter = mine[0].parameter
         names = list(dict.fromkeys(shown(trial.head, parameter) for trial in mine))
         usual = min(trial.head.epochs for trial in mine)
-        for longer, color in ((False, _TRAIN), (True, _VALIDATION)):
+        for longer, look in (
+            (False, {"color": _TRAIN}),
+            (True, {"facecolors": "none", "edgecolors": _VALIDATION, "s": 90}),
+        ):
             series = [trial for trial in mine if (trial.head.epochs > usual) == longer]
             axes.scatter(
                 [names.index(shown(trial.head, parameter)) for trial in series],
                 [trial.val_accuracy for trial in series],
-                color=color,
                 label=f"{series[0].head.epochs} epochs" if series else None,
+                **look,
             )
         axes.set_xticks(range(len(names)), names)
         axes.set(xlabel=parameter.replace("_", " "), xlim=(-0.5, len(names) - 0.5))

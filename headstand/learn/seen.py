@@ -1,0 +1,9 @@
+"""stub"""
+
+
+def after(recipe, dataset, splits=("train",)):
+    return ()
+
+
+def leak(*a):
+    return None
