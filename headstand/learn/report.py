@@ -15,6 +15,7 @@ from headstand.learn.evaluate import Evaluation
 from headstand.learn.head import KEYS, shown
 from headstand.learn.run import REPORT
 from headstand.learn.search import Found, Trial
+from headstand.learn.seen import Leak
 from headstand.prepare.manifest import SPLITS, Dataset
 from headstand.recipe import Recipe
 
@@ -27,7 +28,7 @@ def write(
     history: Sequence[dict[str, float]],
     best_epoch: int,
     scores: dict[str, Evaluation],
-    leak: dict[str, Any] | None,
+    leak: Leak,
     checkpoint: Path,
     refitted: Path | None,
     seconds: dict[str, float],
@@ -57,7 +58,7 @@ def write(
         "best_epoch": best_epoch,
         "validation": asdict(scores["validation"]),
         "test": asdict(scores["test"]),
-        "leak": leak,
+        "leak": asdict(leak),
         "checkpoint": checkpoint.name,
         "refitted": refitted.name if refitted else None,
         "seconds": seconds,

@@ -1,9 +1,57 @@
-"""stub"""
+"""What a model has seen: a test photo whose near twin the backbone was trained on tells nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from headstand import recipe as recipes
+from headstand.learn import checkpoint
+from headstand.prepare import twins
+from headstand.prepare.manifest import Dataset
+from headstand.prepare.twins import Signature
+from headstand.recipe import Backbone
 
 
-def after(recipe, dataset, splits=("train",)):
-    return ()
+@dataclass(frozen=True)
+class Leak:
+    """Test photos that have near twins among the photos of the backbone's own training.
+
+    `photos` are their paths; `accuracy_without` is the test accuracy over all others.
+    """
+
+    photos: tuple[str, ...]
+    accuracy_without: float
 
 
-def leak(*a):
-    return None
+def before(backbone: Backbone) -> tuple[str, ...]:
+    """Signatures of the photos that the backbone's weights were trained on; none for ImageNet's or random weights."""
+    if backbone.weights in ("imagenet", "none") or backbone.weights.endswith(".weights.h5"):
+        return ()
+    return checkpoint.about(recipes.locate(backbone.weights, "HEADSTAND_WEIGHTS")).seen
+
+
+def after(backbone: Backbone, dataset: Dataset, splits: Sequence[str]) -> tuple[str, ...]:
+    """Signatures of all photos that a model has seen once it is trained on these splits, sorted."""
+    own = _signatures(dataset, splits)
+    return tuple(sorted({*before(backbone), *(signature.text for signature in own)}))
+
+
+def leak(backbone: Backbone, dataset: Dataset, right: np.ndarray) -> Leak:
+    """Hold the test photos against what the backbone has seen.
+
+    Args:
+        backbone: the recipe's.
+        dataset: the prepared dataset.
+        right: `bool [N]`, which test photos were answered rightly.
+    """
+    seen = [Signature(text) for text in before(backbone)]
+    twin = twins.twins_of_any(_signatures(dataset, ["test"]), seen) if seen else np.zeros(len(right), bool)
+    photos = [photo.path for photo, known in zip(dataset.split("test"), twin, strict=True) if known]
+    return Leak(tuple(photos), float(right[~twin].mean()) if not twin.all() else float("nan"))
+
+
+def _signatures(dataset: Dataset, splits: Sequence[str]) -> list[Signature]:
+    paths: list[Path] = [dataset.folder / photo.path for split in splits for photo in dataset.split(split)]
+    return twins.signatures(paths)
