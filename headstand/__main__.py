@@ -1,23 +1,35 @@
 """`python -m headstand VERB`: the verbs without a script of their own."""
 
+from pathlib import Path
+
 from headstand import command
 from headstand.errors import HeadstandError
 
-VERBS = {"demo": "the main job from end to end, each step timed: python -m headstand demo [RECIPE]"}
+VERBS = {
+    "demo": "[RECIPE]      the main job from end to end, each step timed",
+    "publish": "RUN FOLDER    copy a run's model to FOLDER, with a card",
+}
 
 
 def main(words: list[str]) -> None:
     """Do what the first word says."""
-    verb = words[0] if words else "--help"
+    verb, *rest = words or ["--help"]
     if verb in ("-h", "--help"):
         print("python -m headstand VERB\n")
         print("\n".join(f"  {name:<8} {text}" for name, text in VERBS.items()))
-        return
-    if verb not in VERBS:
-        raise HeadstandError(f"there is no verb {verb!r}; there are {', '.join(VERBS)}")
-    from headstand import demo
+    elif verb == "demo":
+        from headstand import demo
 
-    demo.run(words[1] if len(words) > 1 else "demo", words[2:])
+        demo.run(*command.recipe_and_rest(rest, default="demo"))
+    elif verb == "publish" and len(rest) == 2:
+        from headstand.export.publish import publish
+
+        for path in publish(Path(rest[0]), Path(rest[1])):
+            print(path)
+    elif verb in VERBS:
+        raise HeadstandError(f"python -m headstand {verb} {' '.join(VERBS[verb].split('  ')[0:1])}")
+    else:
+        raise HeadstandError(f"there is no verb {verb!r}; there are {', '.join(VERBS)}")
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ from headstand.errors import HeadstandError
 DEFAULT_RECIPE = "yoga6"
 
 
-def recipe_and_rest(words: list[str]) -> tuple[str, list[str]]:
+def recipe_and_rest(words: list[str], default: str = DEFAULT_RECIPE) -> tuple[str, list[str]]:
     """Split `[RECIPE] [--key value ...]`: the recipe's name comes first and may be left out."""
     if words and not words[0].startswith("-"):
         return words[0], words[1:]
-    return DEFAULT_RECIPE, words
+    return default, words
 
 
 def run(main: Callable[[list[str]], None]) -> None:

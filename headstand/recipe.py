@@ -140,6 +140,13 @@ class Finetune(_Section):
     refit: bool = Field(False, description="after the figures are taken, train once more on all splits")
 
 
+class Card(_Section):
+    """What a published model's card says that no program can know."""
+
+    weights: str = Field("not stated", description="where the starting weights come from, with their licence")
+    photos: str = Field("not stated", description="what the photos are")
+
+
 class Recipe(BaseSettings):
     """All of a run. Frozen; unknown keys and impossible values are refused.
 
@@ -158,6 +165,7 @@ class Recipe(BaseSettings):
     head: Head = Head()
     search: Search = Search()
     finetune: Finetune = Finetune()
+    card: Card = Card()
 
     @property
     def data(self) -> Path:
