@@ -20,7 +20,8 @@ Classes: {", ".join(report["data"]["classes"])}.
 - Network: {backbone["name"]} at {backbone["size"]} x {backbone["size"]} pixels; {_trained(recipe)}
 - Trained from: {recipe["card"]["weights"]}
 - Trained on: {recipe["card"]["photos"]} After cleaning, {photos["train"]} for training, {photos["validation"]} for
-  validation, {photos["test"]} for test, near duplicates never on two sides. Manifest SHA-256 `{report["data"]["digest"]}`.
+  validation, {photos["test"]} for test, near duplicates never on two sides.
+  Manifest SHA-256 `{report["data"]["digest"]}`.
 - Seed {recipe["seed"]}; TensorFlow {versions["tensorflow"]}, Keras {versions["keras"]}.
 
 ## Figures
@@ -30,16 +31,16 @@ Classes: {", ".join(report["data"]["classes"])}.
 {_row("validation", report["validation"])}
 {_row("test", report["test"])}
 
-Test accuracy is {report["test"]["accuracy"]:.3f} ({low:.3f} to {high:.3f}, Wilson). The test split was scored once, after
-everything was chosen. {_leak(report["leak"])}
+Test accuracy is {report["test"]["accuracy"]:.3f} ({low:.3f} to {high:.3f}, Wilson). The test split was scored once,
+after everything was chosen. {_leak(report["leak"])}
 
 {_refit(report)}
 
 ## Files
 
 - `{name}.h5`: Keras, pixels 0..255 in, probabilities out; `keras.models.load_model` opens it.
-- `{name}.tflite`: the same in {parity["format"]}, with its labels inside. Over {parity["count"]} photos it gives the same
-  top class on {parity["agreement"]:.2%}, and no probability differs by more than {parity["largest_difference"]:.1e}.
+- `{name}.tflite`: the same in {parity["format"]}, with its labels inside. Over {parity["count"]} photos it gives
+  the same top class on {parity["agreement"]:.2%}; no probability differs by more than {parity["largest_difference"]:.1e}.
 
 ## Limits
 
@@ -57,7 +58,8 @@ def _trained(recipe: dict[str, Any]) -> str:
 
 def _row(split: str, scores: dict[str, Any]) -> str:
     low, high = scores["interval"]
-    return f"| {split} | {scores['count']} | {scores['accuracy']:.3f} | {low:.3f} to {high:.3f} | {scores['macro_f1']:.3f} |"
+    figures = f"{scores['accuracy']:.3f} | {low:.3f} to {high:.3f} | {scores['macro_f1']:.3f}"
+    return f"| {split} | {scores['count']} | {figures} |"
 
 
 def _leak(leak: dict[str, Any]) -> str:
@@ -75,6 +77,6 @@ def _refit(report: dict[str, Any]) -> str:
         return "The weights in this folder are the ones that these figures were taken with."
     return (
         "**The weights in this folder are not the ones that these figures were taken with.** After the figures were\n"
-        f"taken, the model was trained once more in the same way, {report['recipe']['finetune']['epochs']} epochs, on all "
-        "three splits, so that no\nphoto is wasted; none is left to measure that last model on."
+        f"taken, the model was trained once more in the same way, {report['recipe']['finetune']['epochs']} epochs, on "
+        "all three splits, so that\nno photo is wasted; none is left to measure that last model on."
     )
