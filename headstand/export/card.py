@@ -40,7 +40,7 @@ after everything was chosen. {_leak(report["leak"])}
 
 - `{name}.h5`: Keras, pixels 0..255 in, probabilities out; `keras.models.load_model` opens it.
 - `{name}.tflite`: the same in {parity["format"]}, with its labels inside. Over {parity["count"]} photos it gives
-  the same top class on {parity["agreement"]:.2%}; no probability differs by more than {parity["largest_difference"]:.1e}.
+  the same top class on {parity["agreement"]:.2%}; probabilities differ by at most {parity["largest_difference"]:.1e}.
 
 ## Limits
 
