@@ -18,7 +18,9 @@ from tqdm import tqdm
 from headstand.errors import HeadstandError
 from headstand.prepare.figure import body as bodies
 from headstand.prepare.figure import camera as cameras
-from headstand.prepare.figure import poses, raster, scene, skeleton, wardrobe
+from headstand.prepare.figure import contact, poses, raster, scene, skeleton, wardrobe
+from headstand.prepare.figure.canvas import overlay
+from headstand.prepare.figure.proportions import Proportions, proportions
 from headstand.prepare.manifest import natural
 from headstand.recipe import Source
 
@@ -28,11 +30,11 @@ RENDERER = "1"
 POSES: tuple[str, ...] = tuple(sorted(poses.VARIANTS, key=natural))
 """The poses that can be drawn, in natural order."""
 
-KEYPOINTS = ("nose",) + tuple(
-    f"{side}_{name}"
-    for name in ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-    for side in ("left", "right")
-)
+KEYPOINTS = (
+    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
+    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
+    "right_ankle",
+)  # fmt: skip
 """COCO's 17 keypoints in COCO's order; left and right are the person's own."""
 
 SMALLEST, LARGEST = 16, 2048
@@ -73,13 +75,7 @@ def draw(pose: str, seed: int, index: int, size: int = 256, body: bool = True) -
     Raises:
         RenderError: an unknown pose, or a number out of range.
     """
-    if pose not in POSES:
-        raise RenderError(f"there is no pose {pose!r} to draw; there are {', '.join(POSES)}")
-    for name, value in (("seed", seed), ("index", index)):
-        if value < 0:
-            raise RenderError(f"the {name} of a drawing is {value}; it must be 0 or more")
-    if not SMALLEST <= size <= LARGEST:
-        raise RenderError(f"the size of a drawing is {size} pixels; it must be from {SMALLEST} to {LARGEST}")
+    _check(pose, seed, index, size)
     # A stream each, so that what one draws never shifts another.
     entropy = int.from_bytes(hashlib.sha256(f"{pose}/{seed}/{index}".encode()).digest()[:16], "big")
     for_pose, for_body, for_looks, for_camera, for_scene = (
@@ -90,11 +86,12 @@ def draw(pose: str, seed: int, index: int, size: int = 256, body: bool = True) -
     pixels, mask, keypoints = place.background, np.zeros((size, size), bool), np.zeros((17, 3), np.float32)
     if body:
         variant, angles, mirrored = poses.sample(pose, for_pose)
-        proportions = skeleton.proportions(for_body)
-        bones = skeleton.pose(angles, variant, mirrored, proportions)
-        pixels, mask, keypoints = _person(bones, proportions, wardrobe.dress(for_looks), camera, place, size)
+        build = proportions(for_body)
+        bones = skeleton.forward(angles, build)
+        contact.rest(bones, variant, mirrored, build)
+        pixels, mask, keypoints = _person(bones, build, wardrobe.dress(for_looks), camera, place, size)
     if place.front:
-        scene.over(pixels, place.front)
+        overlay(pixels, place.front)
         hidden = np.asarray(place.front.getchannel("a")) > 127
         mask &= ~hidden
         column, row = (np.clip(keypoints[:, i].astype(np.int64), 0, size - 1) for i in (0, 1))
@@ -115,6 +112,7 @@ def fetch(source: Source, seed: int) -> Path:
     Raises:
         RenderError: a number out of range, or a folder that cannot be written.
     """
+    _check(POSES[0], seed, 0, source.size)
     cache = Path(os.environ.get("HEADSTAND_CACHE") or ".cache/headstand").expanduser()
     folder = cache / "rendered" / f"{RENDERER}-{seed}-{source.per_class}-{source.size}"
     todo = [(pose, index) for pose in POSES for index in range(source.per_class)]
@@ -125,7 +123,8 @@ def fetch(source: Source, seed: int) -> Path:
             (folder / pose).mkdir(parents=True, exist_ok=True)
         for pose, index in tqdm(todo, desc="drawing", unit="photo", disable=not sys.stderr.isatty(), leave=False):
             path = paths[pose, index]
-            temporary = path.with_suffix(f".{os.getpid()}.part")
+            # Outside of the class folders: a killed run leaves nothing there that is not a photo.
+            temporary = folder.parent / f"{folder.name}-{path.name}.{os.getpid()}.part"
             try:
                 image = Image.fromarray(draw(pose, seed, index, source.size).image)
                 image.save(temporary, "JPEG", quality=92, subsampling=0)
@@ -134,21 +133,32 @@ def fetch(source: Source, seed: int) -> Path:
                 temporary.unlink(missing_ok=True)
     except OSError as error:
         raise RenderError(
-            f"cannot write the drawn photos to {folder}: {error.strerror or error}; HEADSTAND_CACHE can name another folder"
+            f"cannot write the drawn photos to {folder}: {error.strerror or error}; "
+            "HEADSTAND_CACHE can name another folder"
         ) from error
     return folder
 
 
+def _check(pose: str, seed: int, index: int, size: int) -> None:
+    if pose not in POSES:
+        raise RenderError(f"there is no pose {pose!r} to draw; there are {', '.join(POSES)}")
+    for name, value in (("seed", seed), ("index", index)):
+        if value < 0:
+            raise RenderError(f"the {name} of a drawing is {value}; it must be 0 or more")
+    if not SMALLEST <= size <= LARGEST:
+        raise RenderError(f"the size of a drawing is {size} pixels; it must be from {SMALLEST} to {LARGEST}")
+
+
 def _person(
     bones: skeleton.Skeleton,
-    proportions: skeleton.Proportions,
+    build: Proportions,
     outfit: wardrobe.Outfit,
     camera: cameras.Camera,
     place: scene.Scene,
     size: int,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
     """The background with the person and the shadow on it, the person's mask, and the keypoints."""
-    mesh = bodies.sculpt(bones, proportions, outfit)
+    mesh = bodies.sculpt(bones, build, outfit)
     view = cameras.frame(camera, mesh.vertices, size)
     x, y, depth = view(mesh.vertices)
     fine = size * _FINER
@@ -191,7 +201,8 @@ def _shade(
     deep[0, cell], deep[1, cell] = (seen.depth - near) / (far - near) * 255, 255
     blur = ImageFilter.GaussianBlur(fine / 110 / _COARSER)
     mean, cover = (
-        np.asarray(Image.fromarray(layer.reshape(cells, cells)).filter(blur), np.float32).ravel()[cell] for layer in deep
+        np.asarray(Image.fromarray(layer.reshape(cells, cells)).filter(blur), np.float32).ravel()[cell]
+        for layer in deep
     )
     behind = seen.depth - near - mean / np.maximum(cover, 1) * (far - near)
     crease = 1 - 0.5 * np.clip((behind - 0.008) / 0.10, 0, 1)
@@ -219,7 +230,7 @@ def _shadow(
         spot[row[inside], column[inside]] = weight
         dark = dark + spot * (1 - dark)
     layer = Image.fromarray((dark * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(1.3))
-    return np.asarray(layer.resize((size, size), Image.Resampling.BICUBIC), np.float32)[..., None] / 255
+    return np.asarray(layer.resize((size, size), Image.Resampling.BICUBIC), np.float32)[..., None] / np.float32(255)
 
 
 def _keypoints(

@@ -1,28 +1,25 @@
-"""The body's surface around a skeleton: closed tubes of quads with elliptical rings, bent smoothly at the joints."""
-
-from dataclasses import dataclass
-from functools import lru_cache
+"""The body's surface around a skeleton, bent smoothly at the joints."""
 
 import numpy as np
-import numpy.typing as npt
 
-from headstand.prepare.figure.skeleton import SIDES, Array, Proportions, Skeleton, unit
+from headstand.prepare.figure.geometry import Array, unit
+from headstand.prepare.figure.mesh import Mesh, Sculptor
+from headstand.prepare.figure.proportions import Proportions
+from headstand.prepare.figure.skeleton import SIDES, Skeleton
 from headstand.prepare.figure.wardrobe import Outfit
-
-Indices = npt.NDArray[np.int64]
 
 # Ring tables in metres of an average adult: place along the part, half-width, half-depth in front and at the back.
 # A limb's place is 0 at its root, 1 at the elbow or knee, 2 at the wrist or ankle; the trunk's is 0 at the hips and 1
 # at the neck; the head's is in head heights above the skull's joint.
 _LEG = np.array([
-    (-0.16, 0.001, 0.001, 0.001), (-0.13, 0.055, 0.055, 0.065), (-0.05, 0.084, 0.082, 0.098), (0.08, 0.093, 0.090, 0.100),
+    (-0.16, 0.001, 0.001, 0.001), (-0.13, 0.055, 0.055, 0.065), (-0.05, 0.084, 0.082, 0.098), (0.08, 0.093, 0.09, 0.1),
     (0.25, 0.088, 0.085, 0.092), (0.5, 0.074, 0.074, 0.074), (0.75, 0.060, 0.060, 0.056), (0.92, 0.052, 0.055, 0.047),
     (1.0, 0.050, 0.055, 0.045), (1.1, 0.048, 0.047, 0.052), (1.28, 0.052, 0.043, 0.066), (1.5, 0.045, 0.038, 0.057),
     (1.75, 0.033, 0.031, 0.037), (1.93, 0.030, 0.030, 0.033), (2.03, 0.034, 0.034, 0.040), (2.1, 0.024, 0.026, 0.030),
     (2.13, 0.001, 0.001, 0.001),
 ])  # fmt: skip
 _ARM = np.array([
-    (-0.20, 0.001, 0.001, 0.001), (-0.17, 0.036, 0.036, 0.036), (-0.05, 0.054, 0.055, 0.055), (0.1, 0.054, 0.056, 0.056),
+    (-0.20, 0.001, 0.001, 0.001), (-0.17, 0.036, 0.036, 0.036), (-0.05, 0.054, 0.055, 0.055), (0.1, 0.054, 0.056, 0.06),
     (0.3, 0.046, 0.050, 0.048), (0.6, 0.039, 0.044, 0.042), (0.9, 0.034, 0.036, 0.036), (1.0, 0.035, 0.035, 0.037),
     (1.2, 0.040, 0.038, 0.038), (1.5, 0.034, 0.033, 0.033), (1.8, 0.027, 0.024, 0.024), (2.0, 0.026, 0.021, 0.021),
     (2.04, 0.001, 0.001, 0.001),
@@ -41,85 +38,9 @@ _HEAD = np.array([
 ])  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Mesh:
-    """Quads: vertices and outward normals `[V, 3]`, texture places `uv [V, 2]` in 0..1, corner indices `[Q, 4]` and each
-    quad's part `[Q]`, an index into `Outfit.parts`."""  # noqa: D209
-
-    vertices: Array
-    normals: Array
-    uv: Array
-    quads: Indices
-    parts: Indices
-
-
-class _Sculptor:
-    def __init__(self) -> None:
-        self.meshes: list[tuple[Array, Array, Array, Indices, Indices]] = []
-        self.count = 0
-
-    def tube(
-        self, part: int, centres: Array, sides: Array, fronts: Array, rings: Array, around: int, keep: npt.NDArray[np.bool_] | None = None
-    ) -> None:
-        """Add a tube: ring centres and axes `[n, 3]`, half-width, front and back half-depth `[n, 3]`.
-
-        The rings run along side x front. `keep [n - 1, around]` leaves quads out.
-        """
-        n = len(centres)
-        cos, sin, corner, uv = _grid(n, around)
-        depth = np.where(sin >= 0, rings[:, 1:2], rings[:, 2:3]) * sin
-        points = centres[:, None] + sides[:, None] * (rings[:, 0:1] * cos)[..., None] + fronts[:, None] * depth[..., None]
-        along = np.empty_like(points)
-        along[1:-1] = points[2:] - points[:-2]
-        across = np.empty_like(points)
-        across[:, 1:-1] = points[:, 2:] - points[:, :-2]
-        across[:, 0] = across[:, -1] = points[:, 1] - points[:, -2]
-        # np.cross is slow on small arrays; written out.
-        normal = np.empty_like(points)
-        for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
-            normal[..., i] = across[..., j] * along[..., k] - across[..., k] * along[..., j]
-        normal[0], normal[-1] = normal[1], normal[-2]
-        if keep is not None:
-            corner = corner[keep.ravel()]
-        quads = corner + self.count
-        self.meshes.append((points.reshape(-1, 3), normal.reshape(-1, 3), uv, quads, np.full(len(quads), part)))
-        self.count += points.shape[0] * points.shape[1]
-
-    def blob(self, part: int, centre: Array, frame: Array, radii: tuple[float, float, float], n: int = 8) -> None:
-        """An ellipsoid with half-axes along the frame's columns."""
-        angle = np.linspace(0.02, np.pi - 0.02, n)
-        centres = centre + frame[:, 1] * (radii[1] * np.cos(angle))[:, None]
-        rings = np.sin(angle)[:, None] * np.array([[radii[0], radii[2], radii[2]]])
-        ones = np.ones((n, 1))
-        self.tube(part, centres, ones * frame[:, 0], ones * frame[:, 2], rings, 12)
-
-    def rod(self, part: int, path: Array, side: Array, rings: Array, around: int = 8) -> None:
-        """A tube along a path `[n, 3]` whose width axis stays as near to `side` as it can."""
-        direction = np.empty_like(path)
-        direction[1:-1] = path[2:] - path[:-2]
-        direction[0], direction[-1] = path[1] - path[0], path[-1] - path[-2]
-        direction = unit(direction)
-        sides = unit(side - direction * (direction @ side)[:, None])
-        self.tube(part, path, sides, np.cross(direction, sides), rings, around)
-
-    def mesh(self) -> Mesh:
-        vertices, normals, uv, quads, parts = (np.concatenate(column) for column in zip(*self.meshes, strict=True))
-        return Mesh(vertices, unit(normals), uv, quads, parts)
-
-
-@lru_cache(maxsize=64)
-def _grid(n: int, around: int) -> tuple[Array, Array, Indices, Array]:
-    """What tubes of the same size share: cosine and sine around, the quads' corners `[Q, 4]`, and `uv`."""
-    angle = np.linspace(0, 2 * np.pi, around + 1)
-    u, v = np.broadcast_arrays(np.linspace(0, 1, n)[:, None], np.linspace(0, 1, around + 1)[None])
-    corner = (np.arange(n - 1)[:, None] * (around + 1) + np.arange(around)[None]).ravel()
-    quads = np.stack([corner, corner + 1, corner + around + 2, corner + around + 1], 1)
-    return np.cos(angle), np.sin(angle), quads, np.stack([u, v], -1).reshape(-1, 2)
-
-
 def sculpt(skeleton: Skeleton, body: Proportions, outfit: Outfit) -> Mesh:
     """Build the surface of a clothed body in its pose."""
-    sculptor = _Sculptor()
+    sculptor = Sculptor()
     _trunk(sculptor, skeleton, body, outfit)
     _head(sculptor, skeleton, body, outfit)
     _hair(sculptor, skeleton, body, outfit)
@@ -158,7 +79,7 @@ def _fine(table: Array, count: int) -> Array:
 
 
 def _limb(
-    sculptor: _Sculptor, part: int, joints: list[Array], frames: list[Array], table: Array, around: int, bend: float
+    sculptor: Sculptor, part: int, joints: list[Array], frames: list[Array], table: Array, around: int, bend: float
 ) -> None:
     """A tube from root over the middle joint to the end; `bend` metres on each side of the middle are rounded."""
     root, middle, end = joints
@@ -176,13 +97,15 @@ def _limb(
     sculptor.tube(part, centres, side, np.cross(direction, side), table[:, 1:], around)
 
 
-def _trunk(sculptor: _Sculptor, skeleton: Skeleton, body: Proportions, outfit: Outfit) -> None:
+def _trunk(sculptor: Sculptor, skeleton: Skeleton, body: Proportions, outfit: Outfit) -> None:
     table = _fine(_TRUNK, 40)
     place = table[:, 0]
     girth = np.interp(place, [-0.1, 0.1, 0.4, 0.7, 1.0], [body.seat, body.seat, body.waist, body.chest, 1.0])
-    width = np.interp(place, [0.0, 0.5, 0.85, 0.95], [body.hips / 0.092, 1.0, body.shoulders / 0.18, body.shoulders / 0.18])
+    width = np.interp(
+        place, [0.0, 0.5, 0.85, 0.95], [body.hips / 0.092, 1.0, body.shoulders / 0.18, body.shoulders / 0.18]
+    )
     rings = table[:, 1:] * girth[:, None]
-    rings[:, 0] *= width / np.interp(place, [0.6, 0.9], [1.0, 1.0])
+    rings[:, 0] *= width
     rings[:, 1] += body.bust * np.exp(-(((place - 0.70) / 0.09) ** 2))
     rings *= outfit.ease("trunk", np.linspace(0, 1, len(place)))[:, None]
     nodes = np.linspace(0, 1, len(skeleton.spine))
@@ -196,7 +119,7 @@ def _trunk(sculptor: _Sculptor, skeleton: Skeleton, body: Proportions, outfit: O
     sculptor.tube(outfit.parts.index("trunk"), centres, unit(frames[:, :, 0]), unit(frames[:, :, 2]), rings, 24)
 
 
-def _head(sculptor: _Sculptor, skeleton: Skeleton, body: Proportions, outfit: Outfit) -> None:
+def _head(sculptor: Sculptor, skeleton: Skeleton, body: Proportions, outfit: Outfit) -> None:
     frame, base, height = skeleton.frames["head"], skeleton.joints["skull"], body.head
     ones = np.ones((22, 1))
     table = _fine(_HEAD, 22) * height
@@ -222,7 +145,7 @@ def _head(sculptor: _Sculptor, skeleton: Skeleton, body: Proportions, outfit: Ou
     )  # fmt: skip
 
 
-def _hair(sculptor: _Sculptor, skeleton: Skeleton, body: Proportions, outfit: Outfit) -> None:
+def _hair(sculptor: Sculptor, skeleton: Skeleton, body: Proportions, outfit: Outfit) -> None:
     style, part = outfit.hair, outfit.parts.index("hair")
     if style == "bald":
         return
@@ -246,7 +169,9 @@ def _hair(sculptor: _Sculptor, skeleton: Skeleton, body: Proportions, outfit: Ou
         sculptor.blob(part, base + frame @ np.array([0, *outfit.knot]) * height, frame, (0.2 * height,) * 3, 9)
     if style in ("ponytail", "long"):
         # Falls from the back of the head, first away from it and then downwards, whatever way the head is turned.
-        root = base + frame @ (np.array([0, 0.72, -0.40]) if style == "ponytail" else np.array([0, 0.45, -0.25])) * height
+        root = (
+            base + frame @ (np.array([0, 0.72, -0.40]) if style == "ponytail" else np.array([0, 0.45, -0.25])) * height
+        )
         away = unit(-frame[:, 2] * 0.8 - frame[:, 1] * (0.1 if style == "ponytail" else 0.8))
         step = np.linspace(0, 1, 12)[:, None]
         length = outfit.length * height
@@ -256,14 +181,15 @@ def _hair(sculptor: _Sculptor, skeleton: Skeleton, body: Proportions, outfit: Ou
         sculptor.rod(part, path, frame[:, 0], girth * wide * height * 0.9, 10)
 
 
-def _foot(sculptor: _Sculptor, part: int, skeleton: Skeleton, side: str, body: Proportions) -> None:
+def _foot(sculptor: Sculptor, part: int, skeleton: Skeleton, side: str, body: Proportions) -> None:
     frame, ankle = skeleton.frames[f"{side}_foot"], skeleton.joints[f"{side}_ankle"]
     scale = body.foot / 0.25
     # Metres along the foot from under the ankle, half-width, height over and under the middle line.
     table = _fine(np.array([
-        (-0.062, 0.001, 0.001, 0.001), (-0.055, 0.022, 0.030, 0.025), (-0.03, 0.033, 0.060, 0.035), (0.02, 0.034, 0.062, 0.035),
-        (0.07, 0.038, 0.036, 0.034), (0.12, 0.045, 0.018, 0.032), (0.15, 0.046, 0.010, 0.032), (0.175, 0.042, 0.002, 0.032),
-        (0.19, 0.026, -0.006, 0.030), (0.195, 0.001, -0.018, 0.022),
+        (-0.062, 0.001, 0.001, 0.001), (-0.055, 0.022, 0.030, 0.025), (-0.03, 0.033, 0.060, 0.035),
+        (0.02, 0.034, 0.062, 0.035), (0.07, 0.038, 0.036, 0.034), (0.12, 0.045, 0.018, 0.032),
+        (0.15, 0.046, 0.010, 0.032), (0.175, 0.042, 0.002, 0.032), (0.19, 0.026, -0.006, 0.030),
+        (0.195, 0.001, -0.018, 0.022),
     ]), 16) * scale  # fmt: skip
     ones = np.ones((16, 1))
     centres = ankle + frame[:, 2] * table[:, :1] - frame[:, 1] * (0.04 * scale)
@@ -271,15 +197,15 @@ def _foot(sculptor: _Sculptor, part: int, skeleton: Skeleton, side: str, body: P
 
 
 def _hand(
-    sculptor: _Sculptor, part: int, skeleton: Skeleton, side: str, sign: float, body: Proportions, spread: float
+    sculptor: Sculptor, part: int, skeleton: Skeleton, side: str, sign: float, body: Proportions, spread: float
 ) -> None:
     frame, wrist = skeleton.frames[f"{side}_hand"], skeleton.joints[f"{side}_wrist"]
     scale = body.hand / 0.178
     outwards = frame * [[sign, 1, 1]]  # columns: to the thumb, to the wrist, palm
     palm = np.linspace(0, 1, 8)[:, None]
     rings = np.array([
-        (0.001, 0.001, 0.001), (0.026, 0.017, 0.017), (0.032, 0.018, 0.016), (0.038, 0.017, 0.014), (0.041, 0.015, 0.012),
-        (0.041, 0.013, 0.011), (0.036, 0.010, 0.009), (0.001, 0.001, 0.001),
+        (0.001, 0.001, 0.001), (0.026, 0.017, 0.017), (0.032, 0.018, 0.016), (0.038, 0.017, 0.014),
+        (0.041, 0.015, 0.012), (0.041, 0.013, 0.011), (0.036, 0.010, 0.009), (0.001, 0.001, 0.001),
     ]) * scale  # fmt: skip
     path = wrist + (frame[:, 1] * 0.012 - frame[:, 1] * 0.108 * palm) * scale
     sculptor.rod(part, path, frame[:, 0], rings, 10)

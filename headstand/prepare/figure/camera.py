@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from headstand.prepare.figure.skeleton import Array, rotation
+from headstand.prepare.figure.geometry import Array, rotation
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Camera:
 
 
 def aim(rng: np.random.Generator) -> Camera:
-    """Draw a camera: all around the body, but from the front half four times in five; from knee height to overhead."""
-    azimuth = rng.uniform(-90, 90) if rng.random() < 0.8 else rng.uniform(90, 270)
+    """Draw a camera: before the body four times in five, never quite beside it, from knee height to overhead."""
+    azimuth = rng.uniform(-72, 72) + (0 if rng.random() < 0.8 else 180)
     elevation = float(np.clip(rng.normal(9, 7), -3, 32))
     # Turning the body by -azimuth is walking around it by azimuth.
     axes = rotation("z", rng.normal(0, 1.5)) @ rotation("x", elevation) @ rotation("y", -azimuth)
@@ -54,7 +54,7 @@ class Projection:
     shift: Array
 
     def __call__(self, points: Array) -> tuple[Array, Array, Array]:
-        """Points `[N, 3]` to pixels from the left and from the top and distance from the camera in metres, `[N]` each."""
+        """Points `[N, 3]` to pixels from the left, pixels from the top, and metres from the camera, `[N]` each."""
         seen = (points - self.origin) @ self.axes.T
         depth = np.maximum(self.distance - seen[:, 2], 0.3)
         return (

@@ -52,7 +52,8 @@ class Variant:
     """One way to hold a pose.
 
     `angles` maps a joint to (mean, spread): the angle is normal with that mean and standard deviation, cut at the
-    joint's limits. `grounded` names the parts that rest on the floor (`feet`, `hands`, `hips`). `planted` hands lie flat on it.
+    joint's limits. `grounded` names the parts that rest on the floor (`feet`, `hands`, `hips`); `planted` hands lie
+    flat on it.
     `prayer` brings the palms together, `propped` puts the left sole against the right leg.
     `weight` is the variant's share.
     """
@@ -154,11 +155,16 @@ def sample(pose: str, rng: np.random.Generator) -> tuple[Variant, Angles, bool]:
     weights = np.array([variant.weight for variant in variants])
     variant = variants[int(rng.choice(len(variants), p=weights / weights.sum()))]
     mirrored = bool(rng.random() < 0.5)
-    angles = {name: _angle(name, variant.angles.get(name, (0.0, SPREAD)), rng) for name in TRUNK}
+    angles = {}
+    for name in TRUNK:
+        centre, spread = variant.angles.get(name, (0.0, SPREAD))
+        angles[name] = _within(name, rng.normal(centre, spread))
     for name in LIMB:
-        common = variant.angles.get(name, (0.0, SPREAD))
+        # Both sides of a limb angle mostly move together; what is left is each side's own.
+        common, both = rng.normal(), variant.angles.get(name, (0.0, SPREAD))
         for side in ("left", "right"):
-            angles[f"{side}_{name}"] = _angle(name, variant.angles.get(f"{side}_{name}", common), rng)
+            centre, spread = variant.angles.get(f"{side}_{name}", both)
+            angles[f"{side}_{name}"] = _within(name, centre + spread * (0.92 * common + 0.39 * rng.normal()))
     return variant, mirror(angles) if mirrored else angles, mirrored
 
 
@@ -175,7 +181,6 @@ def mirror(angles: Angles) -> Angles:
     return result
 
 
-def _angle(name: str, distribution: tuple[float, float], rng: np.random.Generator) -> float:
+def _within(name: str, angle: float) -> float:
     low, high = LIMITS[name]
-    mean, spread = distribution
-    return float(np.clip(rng.normal(mean, spread), low, high))
+    return float(min(max(angle, low), high))

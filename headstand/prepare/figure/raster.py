@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from headstand.prepare.figure.body import Mesh
-from headstand.prepare.figure.skeleton import Array, unit
+from headstand.prepare.figure.geometry import Array, unit
+from headstand.prepare.figure.mesh import Mesh
 
 Points = npt.NDArray[np.float32]
 

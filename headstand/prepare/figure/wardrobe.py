@@ -20,8 +20,8 @@ SKINS = np.array([
     (84, 55, 40), (60, 40, 31),
 ]) / 255.0  # fmt: skip
 HAIRS = np.array([
-    (24, 18, 16), (40, 27, 20), (66, 42, 28), (98, 64, 38), (140, 96, 55), (196, 156, 98), (222, 190, 140), (140, 62, 30),
-    (150, 146, 142), (205, 202, 198),
+    (24, 18, 16), (40, 27, 20), (66, 42, 28), (98, 64, 38), (140, 96, 55), (196, 156, 98), (222, 190, 140),
+    (140, 62, 30), (150, 146, 142), (205, 202, 198),
 ]) / 255.0  # fmt: skip
 
 
@@ -100,7 +100,11 @@ def dress(rng: np.random.Generator) -> Outfit:
         length=float(rng.uniform(1.2, 2.4)),
         spread_fingers=float(rng.uniform(0.3, 2.4)),
         loose={
-            "trunk": (0.15, hem if kind != "none" else 1.0, float(rng.choice([0.0, 0.08, 0.2])) * (kind in ("tee", "long"))),
+            "trunk": (
+                0.15,
+                hem if kind != "none" else 1.0,
+                float(rng.choice([0.0, 0.08, 0.2])) * (kind in ("tee", "long")),
+            ),
             "leg": (0.12, legs, float(rng.choice([0.0, 0.0, 0.25, 0.6]))),
             "arm": (0.12, max(sleeve, 0.01), float(rng.choice([0.0, 0.2, 0.4])) * (sleeve > 0)),
         },
