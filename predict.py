@@ -27,7 +27,7 @@ def main(words: list[str]) -> None:
     failed = 0
     for word in words:
         try:
-            image = fetch(word) if word.startswith(("http://", "https://")) else Path(word).read_bytes()
+            image = fetch(word) if word.startswith(("http://", "https://")) else Path(word)
             print(json.dumps(classifier.predict(image).probabilities), flush=True)
         except (ImageError, DownloadError) as error:
             print(json.dumps(told(error)), flush=True)

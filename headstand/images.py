@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from keras_image_helper.base import BasePreprocessor
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageChops, UnidentifiedImageError
 
 from headstand.errors import HeadstandError
 
@@ -183,6 +183,9 @@ def _flat(strip: Image.Image) -> Image.Image:
     """8-bit RGB over white."""
     if strip.mode.startswith("I") or strip.mode == "F":
         strip = _eight_bits(strip)
+    if strip.mode == "CMYK" and "adobe" not in strip.info:
+        # Adobe stores ink inverted and marks its files; Pillow takes every CMYK JPEG for Adobe's.
+        strip = ImageChops.invert(strip)
     if strip.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in strip.info:
         layer = strip.convert("RGBA")
         strip = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)

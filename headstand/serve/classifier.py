@@ -64,8 +64,8 @@ class Classifier:
         if outputs[0]["dtype"] == np.uint8 and not outputs[0]["quantization"][0]:
             raise BundleError(f"{self.bundle.path}: the model's uint8 output has no scale to make probabilities with")
 
-    def predict(self, image: bytes) -> Answer:
-        """Classify one encoded image.
+    def predict(self, image: bytes | Path) -> Answer:
+        """Classify one encoded image, or the one in a file.
 
         Raises:
             ImageError: as `headstand.images.decode`.

@@ -1,0 +1,327 @@
+import io
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from keras_image_helper.base import BasePreprocessor
+from PIL import Image, ImageCms
+
+from headstand import images
+from headstand.images import ImageError, Preprocessor, decode
+
+COLORS = np.array([[[250, 10, 20], [10, 240, 30]], [[20, 30, 230], [240, 230, 10]]], np.uint8)
+"""Red and green over blue and yellow: no turn and no mirror image of it is the same."""
+
+
+def scene(width: int = 64, height: int = 48) -> np.ndarray:
+    """Four quarters of one colour each, `uint8 [height, width, 3]`."""
+    return COLORS.repeat(height // 2, axis=0).repeat(width // 2, axis=1)
+
+
+def photo(width: int, height: int) -> np.ndarray:
+    """Waves and edges, as a photo has them; `uint8 [height, width, 3]`."""
+    y, x = np.mgrid[0:height, 0:width] / max(width, height)
+    waves = [np.sin(9 * x + 4 * y), np.cos(7 * y - 3 * x), np.sin(30 * x * y)]
+    return np.stack([127 + 100 * wave * (0.6 + 0.4 * (x > y)) for wave in waves], axis=2).astype(np.uint8)
+
+
+def encoded(picture: np.ndarray | Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    stream = io.BytesIO()
+    made = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    made.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def png(width: int, height: int, *, depth: int = 8, color: int = 2, rows: bytes = b"", extra: bytes = b"") -> bytes:
+    """A PNG chunk by chunk, for what Pillow does not write (PNG specification, 5.3 and 11.2.2)."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
+    body = chunk(b"IHDR", header) + extra + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def code_of(data: bytes | Path, size: int | None = None) -> str:
+    with pytest.raises(ImageError) as caught:
+        decode(data, size)
+    assert str(caught.value) and "\n" not in str(caught.value)
+    return caught.value.code
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "WEBP"])
+def test_lossless_formats_come_back_exactly(kind: str) -> None:
+    options = {"lossless": True} if kind == "WEBP" else {}
+    found = decode(encoded(scene(), kind, **options))
+    assert found.dtype == np.uint8 and np.array_equal(found, scene())
+
+
+def test_jpeg_and_mpo_come_back_closely() -> None:
+    for kind, options in (("JPEG", {}), ("JPEG", {"progressive": True}), ("MPO", {"save_all": True})):
+        found = decode(encoded(scene(), kind, quality=95, subsampling=0, **options)).astype(int)
+        assert found.shape == (48, 64, 3) and np.abs(found - scene()).max() <= 12
+
+
+def test_a_path_reads_the_same_as_its_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    path.write_bytes(encoded(scene()))
+    assert np.array_equal(decode(path), decode(str(path))) and np.array_equal(decode(path), scene())
+    assert code_of(tmp_path / "none.png") == "not_an_image"
+    assert code_of(tmp_path) == "not_an_image"
+
+
+def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
+    levels = np.array([[0, 257, 128 * 257, 255 * 257]], np.uint16)
+    assert decode(encoded(levels))[0].tolist() == [[0] * 3, [1] * 3, [128] * 3, [255] * 3]
+
+
+def test_sixteen_bit_colour_keeps_its_high_byte() -> None:
+    pixel = struct.pack(">HHH", 0xFA00, 0x0A80, 0x14FF)
+    assert decode(png(1, 1, depth=16, rows=b"\0" + pixel)).tolist() == [[[0xFA, 0x0A, 0x14]]]
+
+
+def test_sixteen_bit_grey_with_alpha_lies_over_white() -> None:
+    pixels = struct.pack(">HHHH", 0x4000, 0xFFFF, 0x4000, 0)
+    assert decode(png(2, 1, depth=16, color=4, rows=b"\0" + pixels)).tolist() == [[[0x40] * 3, [255] * 3]]
+
+
+def test_grey_and_black_and_white_become_three_channels() -> None:
+    grey = np.array([[0, 100, 255]], np.uint8)
+    assert decode(encoded(grey)).tolist() == [[[0] * 3, [100] * 3, [255] * 3]]
+    assert decode(encoded(Image.fromarray(grey > 50))).tolist() == [[[0] * 3, [255] * 3, [255] * 3]]
+
+
+def test_cmyk_is_read_as_ink_whichever_way_the_jpeg_counts_it() -> None:
+    """Adobe writes CMYK inverted and marks it by its APP14 segment; without the mark 255 is full ink."""
+    inks = bytes([0, 255, 255, 0])  # magenta and yellow: red
+    adobe = encoded(Image.frombytes("CMYK", (16, 16), inks * 256), "JPEG")
+    inverted = encoded(Image.frombytes("CMYK", (16, 16), bytes(255 - ink for ink in inks) * 256), "JPEG")
+    start = inverted.index(b"\xff\xee")
+    length = int.from_bytes(inverted[start + 2 : start + 4], "big")
+    assert b"Adobe" in adobe and b"Adobe" in inverted[start : start + 2 + length]
+    unmarked = inverted[:start] + inverted[start + 2 + length :]
+    for data in (adobe, unmarked):
+        assert np.abs(decode(data)[8, 8].astype(int) - [255, 0, 0]).max() < 15
+    assert np.abs(decode(inverted)[8, 8].astype(int) - [0, 0, 0]).max() < 15
+
+
+def test_palettes_and_their_transparency() -> None:
+    paletted = Image.fromarray(scene()).quantize(4)
+    assert np.array_equal(decode(encoded(paletted)), scene())
+    clear = paletted.getpixel((0, 0))
+    expected = scene()
+    expected[:24, :32] = 255
+    assert np.array_equal(decode(encoded(paletted, transparency=clear)), expected)
+    assert np.array_equal(decode(encoded(paletted, "GIF", transparency=clear)), expected)
+
+
+def test_a_colour_key_is_transparent() -> None:
+    expected = scene()
+    expected[:24, :32] = 255
+    assert np.array_equal(decode(encoded(scene(), transparency=(250, 10, 20))), expected)
+
+
+def test_alpha_lies_over_white() -> None:
+    layer = np.dstack([scene(), np.full((48, 64), 255, np.uint8)])
+    layer[:24, :, 3], layer[24:, :, 3] = 0, 128
+    found = decode(encoded(layer)).astype(int)
+    assert (found[:24] == 255).all()
+    assert np.abs(found[24:] - (scene()[24:] * 128.0 + 255 * 127) / 255).max() <= 1
+    grey = np.dstack([np.full((4, 4), 60, np.uint8), np.full((4, 4), 51, np.uint8)])
+    assert (decode(encoded(Image.fromarray(grey))) == 216).all()  # 60 * 0.2 + 255 * 0.8
+
+
+TURNED = {
+    1: lambda a: a,
+    2: np.fliplr,
+    3: lambda a: np.rot90(a, 2),
+    4: np.flipud,
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a),
+    7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
+    8: lambda a: np.rot90(a, -1),
+}
+"""How a camera stores an upright scene for each EXIF orientation."""
+
+
+@pytest.mark.parametrize("turn", TURNED)
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_photos_are_turned_upright(turn: int, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    stored = np.ascontiguousarray(TURNED[turn](scene()))
+    options = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}, "PNG": {}}[kind]
+    data = encoded(stored, kind, exif=exif, **options)
+    assert decode(data).shape == scene().shape
+    assert np.abs(decode(data).astype(int) - scene()).max() <= 12
+    corners = decode(data, 32)[[4, 4, 28, 28], [4, 28, 4, 28]].astype(int)
+    assert np.abs(corners - COLORS.reshape(4, 3)).max() <= 12
+
+
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0MM\0*", b"Exif\0\0" + b"\xff" * 60, b"words", b"Exif\0\0II*\0\x08\0\0\0\xff\xff"]
+)
+def test_damaged_exif_does_not_damage_the_photo(exif: bytes) -> None:
+    assert (
+        np.abs(decode(encoded(scene(), "JPEG", quality=95, subsampling=0, exif=exif)).astype(int) - scene()).max() <= 12
+    )
+
+
+@pytest.mark.parametrize("turn", [0, 9, 65535])
+def test_an_unknown_orientation_is_none(turn: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    assert np.array_equal(decode(encoded(scene(), exif=exif)), scene())
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_an_animation_gives_its_first_frame(kind: str) -> None:
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue", "lime")]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    found = decode(encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=50, **options))
+    assert (found == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_truncated_photo_is_refused_not_half_decoded(kind: str, share: float) -> None:
+    data = encoded(photo(160, 120), kind)
+    assert code_of(data[: int(len(data) * share)], 64) in ("corrupt_image", "not_an_image")
+
+
+@given(
+    st.binary(max_size=300),
+    st.sampled_from([b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"RIFF"]),
+)
+def test_any_bytes_give_pixels_or_an_image_error(data: bytes, start: bytes) -> None:
+    try:
+        assert decode(start + data, 16).shape == (16, 16, 3)
+    except ImageError as error:
+        assert error.code in ("corrupt_image", "not_an_image", "too_large")
+
+
+@given(st.data())
+def test_a_damaged_photo_gives_pixels_or_an_image_error(data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from(["PNG", "JPEG", "WEBP", "GIF", "BMP"]))
+    whole = bytearray(encoded(scene(), kind))
+    for _ in range(data.draw(st.integers(1, 10))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        assert decode(bytes(whole), 16).shape == (16, 16, 3)
+    except ImageError as error:
+        assert error.code in ("corrupt_image", "not_an_image", "too_large")
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PPM", "TGA", "ICO", "PDF", "JPEG2000"])
+def test_other_formats_are_not_taken(kind: str) -> None:
+    assert code_of(encoded(scene(), kind)) == "not_an_image"
+
+
+@pytest.mark.parametrize("data", [b"", b"words", b"%PDF-1.7", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"\0" * 99])
+def test_what_is_no_image_is_told(data: bytes) -> None:
+    assert code_of(data) == "not_an_image"
+
+
+def test_sizes_are_judged_by_the_header_before_any_pixel_is_made() -> None:
+    assert code_of(png(8001, 8000)) == "too_large"
+    assert code_of(png(2**31 - 1, 2**31 - 1)) == "too_large"
+    assert code_of(png(8000, 8000)) == "corrupt_image"  # within the cap, and there are no pixels
+    bitmap = bytearray(encoded(scene(), "BMP"))
+    bitmap[18:26] = struct.pack("<ii", 60_000, 60_000)
+    assert code_of(bytes(bitmap)) == "too_large"
+
+
+def test_too_many_bytes_are_not_even_looked_at(tmp_path: Path) -> None:
+    data = encoded(scene()) + b"\0" * images.MAX_BYTES
+    assert code_of(data) == "too_large"
+    (tmp_path / "large.png").write_bytes(data)
+    assert code_of(tmp_path / "large.png") == "too_large"
+
+
+def test_webp_has_its_own_cap_for_its_decoder_keeps_several_copies() -> None:
+    data = bytearray(encoded(Image.new("RGB", (16, 16)), "WEBP"))
+    frame = data.index(b"\x9d\x01\x2a")  # VP8's start code; width and height follow (RFC 6386, 9.1)
+    data[frame + 3 : frame + 7] = struct.pack("<HH", 8000, 8000)
+    assert code_of(bytes(data)) == "too_large"
+
+
+def test_a_jpeg_of_countless_scans_is_refused() -> None:
+    data = encoded(photo(64, 64), "JPEG", progressive=True)
+    scan = data[data.rindex(b"\xff\xda") : -2]
+    assert decode(data[:-2] + scan * 50 + data[-2:]).shape == (64, 64, 3)
+    assert code_of(data[:-2] + scan * 100 + data[-2:]) == "too_large"
+
+
+def test_a_text_bomb_in_a_png_is_refused() -> None:
+    text = zlib.compress(b"\0" * 50_000_000)
+    body = b"zTXt" + b"Comment\0\0" + text
+    extra = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    assert code_of(png(1, 1, rows=b"\0abc", extra=extra)) == "corrupt_image"
+
+
+def test_scaling_is_pillows_bilinear_with_antialiasing() -> None:
+    picture = photo(300, 200)
+    expected = np.asarray(Image.fromarray(picture).resize((96, 96), Image.Resampling.BILINEAR))
+    assert np.array_equal(decode(encoded(picture), 96), expected)
+    wide = np.asarray(Image.fromarray(picture).resize((120, 40), Image.Resampling.BILINEAR))
+    assert np.array_equal(decode(encoded(picture), (120, 40)), wide)
+
+
+def test_stripes_average_instead_of_aliasing() -> None:
+    stripes = np.zeros((128, 128, 3), np.uint8)
+    stripes[:, ::2] = 254
+    assert np.abs(decode(encoded(stripes), 32)[4:-4, 4:-4].astype(int) - 127).max() <= 2
+
+
+@pytest.mark.parametrize("target", [96, 150, 224])
+def test_a_jpeg_decoded_small_looks_like_one_decoded_whole(target: int) -> None:
+    data = encoded(photo(1600, 1200), "JPEG", quality=92)
+    with Image.open(io.BytesIO(data)) as image:
+        whole = np.asarray(image.convert("RGB").resize((target, target), Image.Resampling.BILINEAR)).astype(int)
+    difference = np.abs(decode(data, target).astype(int) - whole)
+    assert difference.mean() < 1 and difference.max() <= 16
+
+
+@pytest.mark.parametrize("turn", [1, 6])
+def test_a_large_picture_is_shrunk_in_strips_to_nearly_the_same(turn: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    layer = np.dstack([photo(700, 450), np.full((450, 700), 200, np.uint8)])
+    data = encoded(layer, exif=exif)
+    whole = decode(data, 64).astype(int)
+    monkeypatch.setattr(images, "_STRIP", 5_000)
+    assert np.array_equal(decode(data, 64), whole)  # strips alone change nothing
+    monkeypatch.setattr(images, "_LARGE", 100_000)
+    difference = np.abs(decode(data, 64).astype(int) - whole)
+    assert difference.mean() < 1 and difference.max() <= 16 and difference.max() > 0
+
+
+def test_a_colour_profile_is_left_alone() -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert np.array_equal(decode(encoded(scene(), icc_profile=profile)), scene())
+
+
+def test_the_preprocessor_is_keras_image_helpers_with_our_resize() -> None:
+    preprocessor = Preprocessor((32, 24))
+    assert isinstance(preprocessor, BasePreprocessor)
+    tensor = preprocessor.convert_to_tensor(Image.fromarray(photo(200, 100)))
+    assert tensor.shape == (1, 24, 32, 3) and tensor.dtype == np.float32
+    assert np.array_equal(tensor[0].astype(np.uint8), decode(encoded(photo(200, 100)), (32, 24)))
+
+
+def test_a_fresh_process_knows_every_format(tmp_path: Path) -> None:
+    """Pillow loads its readers one by one; an order that hides one shows only in a new process."""
+    for kind in ("WEBP", "GIF", "BMP", "PNG", "JPEG"):
+        (tmp_path / kind).write_bytes(encoded(scene(), kind))
+        code = "import sys; from headstand.images import decode; print(decode(sys.argv[1]).shape)"
+        found = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / kind)], capture_output=True, text=True, check=False
+        )
+        assert found.stdout == "(48, 64, 3)\n", found.stderr

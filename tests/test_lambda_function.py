@@ -1,0 +1,55 @@
+import base64
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+
+from headstand.serve.bundle import BundleError
+from tests import runtime_api, tiny
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.bundle(tmp_path_factory.mktemp("model") / "tiny.tflite")
+
+
+def test_the_runtime_answers_events_over_http(model: Path) -> None:
+    with runtime_api.function(model) as server:
+        photo = base64.b64encode(tiny.photo((200, 100, 0))).decode()
+        answer = runtime_api.invoke(server, {"image": photo})
+        assert isinstance(answer, dict) and list(answer) == ["red", "green", "blue"]
+        assert answer == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6)
+        events = {"forbidden_address": {"url": "http://169.254.169.254/"}, "no_image": {}, "bad_request": "words"}
+        for code, event in events.items():
+            answer = runtime_api.invoke(server, event)
+            assert isinstance(answer, dict) and answer["error"]["code"] == code
+
+
+def test_a_function_without_a_model_fails_as_it_starts(tmp_path: Path) -> None:
+    with runtime_api.function(tmp_path / "none.tflite") as server:
+        told = json.loads(server.init_error.get(timeout=60))
+    assert told["errorType"] == "BundleError" and "there is no model" in told["errorMessage"]
+
+
+def test_our_own_faults_reach_lambda_as_errors(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken.py").write_text(
+        "import lambda_function\n"
+        "def fail(image): raise RuntimeError('ours')\n"
+        "lambda_function.classifier.predict = fail\n"
+        "handler = lambda_function.lambda_handler\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with runtime_api.function(model, "broken.handler") as server:
+        answer = runtime_api.invoke(server, {"image": base64.b64encode(tiny.photo()).decode()})
+    assert isinstance(answer, dict) and (answer["errorType"], answer["errorMessage"]) == ("RuntimeError", "ours")
+
+
+def test_the_handler_is_a_plain_function(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADSTAND_MODEL", str(model))
+    module = importlib.import_module("lambda_function")
+    answer = module.lambda_handler({"image": base64.b64encode(tiny.photo((0, 0, 250))).decode()}, None)
+    assert next(iter(answer)) == "blue"
+    monkeypatch.setenv("HEADSTAND_MODEL", str(model.with_name("none.tflite")))
+    with pytest.raises(BundleError, match="there is no model"):
+        importlib.reload(module)

@@ -1,0 +1,123 @@
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from werkzeug.serving import make_server
+
+from headstand.serve.classifier import Classifier
+from headstand.serve.web import create_app
+from tests import runtime_api, tiny
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.bundle(tmp_path_factory.mktemp("model") / "tiny.tflite")
+
+
+@pytest.fixture(scope="module")
+def photo(model: Path) -> str:
+    path = model.with_name("photo.png")
+    path.write_bytes(tiny.photo((200, 100, 0)))
+    return str(path)
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "test.py", *words], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[tuple[str, list[bytes]]]:
+    """A service that answers everything alike; gives its address and the bodies it was sent."""
+    sent: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            sent.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/", sent
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_it_asks_the_lambda_function(model: Path, photo: str) -> None:
+    with runtime_api.function(model) as server:
+        endpoint = f"http://{server.address}{runtime_api.INVOCATIONS}"
+        found = run(photo, "--endpoint", endpoint)
+        assert found.returncode == 0, found.stderr
+        answer = json.loads(found.stdout)
+        assert list(answer) == ["red", "green", "blue"]
+        assert answer == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6)
+        found = run("http://10.0.0.1/x.jpg", "--endpoint", endpoint)
+        assert found.returncode == 1 and found.stderr.startswith("error: forbidden_address: ")
+
+
+def test_it_asks_the_flask_service(model: Path, photo: str) -> None:
+    server = make_server("127.0.0.1", 0, create_app(Classifier(model)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        found = run(photo, "--endpoint", f"http://localhost:{server.server_port}/predict")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert found.returncode == 0 and list(json.loads(found.stdout)) == ["red", "green", "blue"]
+
+
+def test_without_an_image_it_sends_the_address_of_a_photo() -> None:
+    with answering(200, b'{"tree": 1.0}') as (endpoint, sent):
+        found = run("--endpoint", endpoint)
+    assert found.returncode == 0 and json.loads(found.stdout) == {"tree": 1.0}
+    fields = json.loads(sent[0])
+    assert list(fields) == ["url"] and fields["url"].startswith("https://upload.wikimedia.org/")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (200, b'{"errorMessage": "no such class", "errorType": "KeyError"}', "the function failed: no such class"),
+        (413, b'{"error": {"code": "too_large", "message": "too many bytes"}}', "too_large: too many bytes"),
+        (400, b'{"error": {"message": "odd"}}', "?: odd"),
+        (502, b"<html>Bad gateway</html>", "answered with status 502"),
+        (200, b"[]", "answered with status 200 and no classes"),
+    ],
+)
+def test_what_is_no_answer_is_one_line_and_exit_1(photo: str, status: int, body: bytes, told: str) -> None:
+    with answering(status, body) as (endpoint, _):
+        found = run(photo, "--endpoint", endpoint)
+    assert found.returncode == 1 and found.stdout == ""
+    assert found.stderr.startswith("error: ") and told in found.stderr and found.stderr.count("\n") == 1
+
+
+def test_nothing_listening_is_told(photo: str) -> None:
+    found = run(photo, "--endpoint", "http://127.0.0.1:9/")  # the discard port, which nothing serves any more
+    assert found.returncode == 1
+    assert found.stderr == "error: nothing answers at http://127.0.0.1:9/; start the service, or name it: --endpoint\n"
+
+
+def test_bad_words_are_told(tmp_path: Path) -> None:
+    found = run(str(tmp_path / "none.jpg"))
+    assert found.returncode == 1 and "none.jpg" in found.stderr and "Traceback" not in found.stderr
+    found = run("LICENSE", "--endpoint", "localhost:8080")
+    assert found.returncode == 1 and "cannot ask localhost:8080" in found.stderr and "Traceback" not in found.stderr
