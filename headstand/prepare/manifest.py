@@ -44,7 +44,7 @@ class Dataset:
     @property
     def classes(self) -> tuple[str, ...]:
         """The labels in natural order; a label's place is its index in every model."""
-        return tuple(sorted({photo.class_ for photo in self.photos}, key=natural))
+        return tuple(sorted({photo.class_ for photo in self.photos}, key=lambda name: (natural(name), name)))
 
     def split(self, name: str) -> tuple[Photo, ...]:
         """The photos of `train`, `validation` or `test`, in the manifest's order."""
@@ -59,7 +59,7 @@ class Dataset:
 def natural(name: str) -> tuple[tuple[int, int | str], ...]:
     """Sort key that puts `pose2` before `pose10`, and upper case beside lower case."""
     parts = re.split(r"(\d+)", name.casefold())
-    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in parts if part)
+    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part)
 
 
 def write(dataset: Dataset) -> Path:

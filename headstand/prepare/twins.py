@@ -1,0 +1,235 @@
+"""Twins: photos that show the same picture, re-encoded, scaled, mirrored, slightly cropped or brightened.
+
+A `Signature` is the low end of the picture's cosine spectrum (DCT-II), each coefficient times its frequency so that
+fine structure counts as much as the large light and dark areas (the spectrum of photos falls off as 1/frequency:
+Field 1987, J. Opt. Soc. Am. A 4). It was chosen because a mirror image only flips the sign of the odd columns and a
+crop is a small matrix product, so both are compared from the stored text alone, without the photo.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from scipy.fft import dctn
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from tqdm import tqdm
+
+from headstand.errors import HeadstandError
+from headstand.images import decode
+
+FREQUENCIES = 10
+"""Frequencies kept along each side; 10 x 10 without the constant one makes 99 coefficients."""
+
+LEVELS = 7
+"""Coefficients are rounded to -7..7, one hexadecimal digit each."""
+
+SIDE = 32
+"""Side of the grey thumbnail, in pixels, that the spectrum is taken from."""
+
+CANDIDATE = 0.65
+"""Least correlation of two signatures (or one and the other's mirror image) for a closer look."""
+
+TWIN = 0.92
+"""Least correlation, best over the fine crops, that makes twins of two pictures with plenty of structure."""
+
+PLENTY = 22
+"""Structure that is plenty, as the effective number of coefficients (`_structure`); the median photo has 28. With less,
+say one upright figure on white, unrelated pictures correlate more, and the demand rises towards 1."""
+
+COARSE, FINE = (0.0, 0.05, 0.1), (0.0, 0.025, 0.05, 0.075, 0.1)
+"""Shares of a side that a crop may have cut off at one end; at most 0.1 at both ends together."""
+
+HOPEFUL = 0.08
+"""How far under the demand the best coarse crop may lie for the fine ones to be tried."""
+
+BLOCK = 2048
+"""Photos compared at once: 2048 by 20,000 correlations take 160 MB."""
+
+CHUNK = 8192
+"""Pairs looked at closely at once, so that they stay in the processor's cache."""
+
+
+class SignatureError(HeadstandError):
+    """A stored signature that is none."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a photo looks like, in 99 hexadecimal digits; a plain surface has the digits of zero only.
+
+    `text` is the stored form: `Signature(text)` reads it back.
+
+    Raises:
+        SignatureError: the text is not 99 hexadecimal digits of 1..f.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        if len(self.text) != FREQUENCIES**2 - 1 or set(self.text) - set("123456789abcdef"):
+            raise SignatureError(f"{self.text[:20]!r}... is not the signature of a photo")
+
+    @classmethod
+    def of(cls, source: bytes | str | Path) -> "Signature":
+        """The signature of an encoded image or of the file that holds it.
+
+        Raises:
+            ImageError: as `headstand.images.decode`.
+        """
+        grey = decode(source, SIDE) @ np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
+        spectrum = dctn(grey, norm="ortho")[:FREQUENCIES, :FREQUENCIES]
+        weighted = (spectrum * _frequency()).ravel()[1:]
+        # The root mean square becomes two levels, so that the 7 levels reach 3.5 standard deviations.
+        scale = 2 / max(float(np.sqrt(np.mean(weighted**2))), 1.0)
+        digits = np.clip(np.round(weighted * scale), -LEVELS, LEVELS).astype(int) + LEVELS + 1
+        return cls("".join(f"{digit:x}" for digit in digits))
+
+
+def signatures(paths: Sequence[Path]) -> list[Signature]:
+    """The signatures of files, in their order; as many threads as cores, progress on standard error.
+
+    Raises:
+        ImageError: a file that cannot be decoded.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(
+            tqdm(
+                pool.map(Signature.of, paths),
+                "comparing",
+                len(paths),
+                unit="photo",
+                leave=False,
+                disable=not sys.stderr.isatty(),
+            )
+        )
+
+
+def groups(photos: Sequence[Signature], digests: Sequence[str] = ()) -> np.ndarray:
+    """Group numbers, `int64 [N]`: twins, and twins of twins, share one; numbered from 0 by first appearance.
+
+    Args:
+        photos: the signatures.
+        digests: of each photo's bytes; equal ones are twins even where the pictures have no structure to compare.
+    """
+    first, second = _pairs(photos, photos)
+    copies: dict[str, int] = {}
+    same = [copies.setdefault(digest, place) for place, digest in enumerate(digests)]
+    first, second = np.append(first, np.arange(len(same))), np.append(second, np.array(same, dtype=np.int64))
+    links = coo_array((np.ones(len(first)), (first, second)), shape=(len(photos), len(photos)))
+    labels = connected_components(links, directed=False)[1] if photos else np.empty(0)
+    _, where, numbers = np.unique(labels, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(where))[numbers].astype(np.int64)
+
+
+def twins_of_any(photos: Sequence[Signature], others: Sequence[Signature]) -> np.ndarray:
+    """Which of `photos` have a twin among `others`: `bool [N]`."""
+    found = np.zeros(len(photos), dtype=bool)
+    found[_pairs(photos, others)[0]] = True
+    return found
+
+
+def _pairs(photos: Sequence[Signature], others: Sequence[Signature]) -> tuple[np.ndarray, np.ndarray]:
+    """The places of all twins, `(in photos, in others)`; where both lists are one, each two once or twice."""
+    first, second = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+    ours, theirs = _vectors(photos), _vectors(others)
+    for i, j in _matches(ours, theirs, photos is others):
+        first.append(i)
+        second.append(j)
+    if photos is not others:
+        for j, i in _matches(theirs, ours, False):
+            first.append(i)
+            second.append(j)
+    return np.concatenate(first), np.concatenate(second)
+
+
+def _matches(whole: np.ndarray, part: np.ndarray, same: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Places `(in whole, in part)` where a crop of the one is the other or its mirror image."""
+    for images in (part, part * _mirror()):
+        for start in range(0, len(whole), BLOCK):
+            block = whole[start : start + BLOCK]
+            i, j = np.nonzero(block @ images.T >= CANDIDATE)
+            if same:
+                i, j = i[i + start != j], j[i + start != j]
+            demand = np.maximum(_demand(block)[i], _demand(images)[j])
+            for margins, allowance in ((COARSE, HOPEFUL), (FINE, 0)):
+                close = _aligned(block, images, i, j, margins) >= demand - allowance
+                i, j, demand = i[close], j[close], demand[close]
+            yield i + start, j
+
+
+def _demand(vectors: np.ndarray) -> np.ndarray:
+    """The correlation that twins of unit vectors `[P, 100]` must reach: more for pictures with little in them."""
+    return 1 - (1 - TWIN) * np.minimum(1, _structure(vectors) / PLENTY) ** 2
+
+
+def _structure(vectors: np.ndarray) -> np.ndarray:
+    """The effective number of coefficients of unit vectors, their participation ratio: 1 for a single wave."""
+    return 1 / np.maximum((vectors**4).sum(1), 1e-9)
+
+
+def _vectors(photos: Sequence[Signature]) -> np.ndarray:
+    """Unit vectors `float32 [N, 100]` of the weighted spectrum; zeros for a plain surface."""
+    digits = [[int(digit, 16) for digit in f"{LEVELS + 1:x}{photo.text}"] for photo in photos]
+    return _unit(np.array(digits, dtype=np.float32).reshape(-1, FREQUENCIES**2) - (LEVELS + 1))
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.where(length > 0, length, 1)
+
+
+def _aligned(
+    whole: np.ndarray, part: np.ndarray, i: np.ndarray, j: np.ndarray, margins: tuple[float, ...]
+) -> np.ndarray:
+    """The best correlation, `float32 [P]`, of any crop of each `whole[i]` with `part[j]`."""
+    best = np.full(len(i), -1, dtype=np.float32)
+    rows, place = np.unique(i, return_inverse=True)
+    for crop in _crops(margins):
+        cut = _unit(whole[rows] @ crop)
+        for chunk in range(0, len(i), CHUNK):
+            some = slice(chunk, chunk + CHUNK)
+            likeness = np.einsum("pk,pk->p", cut[place[some]], part[j[some]])
+            np.maximum(best[some], likeness, out=best[some])
+    return best
+
+
+@cache
+def _crops(margins: tuple[float, ...]) -> tuple[np.ndarray, ...]:
+    """What each crop does to a vector, `float32 [100, 100]`, to be multiplied from the right."""
+    lines = [_line(low, high) for low in margins for high in margins if low + high <= max(margins)]
+    weight = _frequency().ravel()
+    weight[0] = 1
+    matrices = []
+    for rows in lines:
+        for columns in lines:
+            crop = np.kron(rows, columns) * weight[:, None] / weight[None, :]
+            crop[0] = crop[:, 0] = 0  # the mean brightness is not part of a signature
+            matrices.append(crop.T.astype(np.float32))
+    return tuple(matrices)
+
+
+def _line(low: float, high: float) -> np.ndarray:
+    """What cutting the shares `low` and `high` off the ends of a line does to its cosine spectrum, `[K, K]`."""
+    t = (np.arange(256) + 0.5) / 256
+    k = np.arange(FREQUENCIES)
+    norm = np.where(k > 0, np.sqrt(2), 1)
+    whole = np.cos(np.pi * np.outer(t, k)) * norm
+    part = np.cos(np.pi * np.outer(low + (1 - low - high) * t, k)) * norm
+    return whole.T @ part / len(t)
+
+
+def _frequency() -> np.ndarray:
+    """The weight of each coefficient, `[K, K]`: its distance from the constant one."""
+    k = np.arange(FREQUENCIES)
+    return np.hypot(k[:, None], k[None, :])
+
+
+def _mirror() -> np.ndarray:
+    """The signs `[K * K]` that mirror a picture left to right."""
+    return np.tile((-1.0) ** np.arange(FREQUENCIES), FREQUENCIES).astype(np.float32)
