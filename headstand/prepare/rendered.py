@@ -187,7 +187,8 @@ def _shade(
     normal = seen.normal @ camera.axes.T.astype(np.float32)
     rows = np.minimum((seen.uv[:, 0] * wardrobe.HEIGHT).astype(np.int64), wardrobe.HEIGHT - 1)
     columns = np.minimum((seen.uv[:, 1] * wardrobe.WIDTH).astype(np.int64), wardrobe.WIDTH - 1)
-    albedo = outfit.textures[seen.part, rows, columns]
+    texel = (seen.part * wardrobe.HEIGHT + rows) * wardrobe.WIDTH + columns
+    albedo = outfit.textures.reshape(-1, 3).take(texel, axis=0)
     direct = np.clip((normal @ place.light + 0.25) / 1.25, 0, 1)
     half = place.light + np.array([0, 0, 1], np.float32)
     shine = np.clip(normal @ (half / np.linalg.norm(half)), 0, 1) ** 24 * outfit.gloss[seen.part]

@@ -50,24 +50,23 @@ def rasterise(mesh: Mesh, x: Array, y: Array, depth: Array, size: int) -> Fragme
     along = _steps(a, d, b, c)
     count = across * along
     # Everything below runs over points, some 100,000 of them: flat float32 arrays, as few as can be.
-    quad = np.repeat(np.arange(len(chosen), dtype=np.int32), count)
-    step = np.arange(len(quad), dtype=np.int32) - np.repeat((np.cumsum(count) - count).astype(np.int32), count)
-    wide = across.astype(np.int32)[quad]
-    row = step // wide
-    s = (step - row * wide + np.float32(0.5)) * (1 / across).astype(np.float32)[quad]
-    t = (row + np.float32(0.5)) * (1 / along).astype(np.float32)[quad]
+    quad = np.repeat(np.arange(len(chosen)), count)
+    step = np.arange(len(quad), dtype=np.int32) - (np.cumsum(count) - count).astype(np.int32).take(quad)
+    row = step // across.astype(np.int32).take(quad)
+    t = (row + np.float32(0.5)) * (1 / along).astype(np.float32).take(quad)
+    s = (step + np.float32(0.5)) * (1 / across).astype(np.float32).take(quad) - row
     right, down, bow = b - a, d - a, a - b + c - d
     px, py, pz = (
         a[:, i].take(quad) + right[:, i].take(quad) * s + (down[:, i].take(quad) + bow[:, i].take(quad) * s) * t
         for i in range(3)
     )
-    column, line = np.floor(px).astype(np.int32), np.floor(py).astype(np.int32)
-    inside = np.flatnonzero((column >= 0) & (column < size) & (line >= 0) & (line < size))
-    pixel = line[inside] * size + column[inside]
-    # One number holds depth, then the point: the least one of a pixel wins. 2**57 / 2**32 leaves 30 nm of depth.
-    key = (pz[inside] * np.float32(2**25)).astype(np.int64) << 32 | inside
-    nearest = np.full(size * size, _NOTHING)
-    np.minimum.at(nearest, pixel, key)
+    # Points beyond the frame fall on a margin of one pixel, which is thrown away.
+    column, line = (np.clip(np.floor(p), -1, size).astype(np.int32) + 1 for p in (px, py))
+    # One number holds depth, then the point: the least one of a pixel wins. Steps of 30 nm, up to 64 m.
+    key = (pz * np.float32(2**25)).astype(np.int64) << 32 | np.arange(len(quad))
+    nearest = np.full((size + 2) * (size + 2), _NOTHING)
+    np.minimum.at(nearest, line * np.int32(size + 2) + column, key)
+    nearest = nearest.reshape(size + 2, size + 2)[1:-1, 1:-1].ravel()
     filled = np.flatnonzero(nearest != _NOTHING)
     winner = nearest[filled] & 0xFFFFFFFF
     s, t, origin = s[winner], t[winner], chosen[quad[winner]]
