@@ -4,7 +4,9 @@ Training, export and both services decode through `decode`, so a photo gives the
 of what it returns must raise `DECODER`, which is part of every feature-cache key.
 """
 
+import contextlib
 import struct
+import threading
 import warnings
 from functools import lru_cache
 from io import BytesIO
@@ -40,6 +42,9 @@ one, so that a file of 20 MB could keep a processor busy for hours."""
 
 _LARGE = 16_000_000
 """Pixels above which a picture is shrunk by whole factors, a strip at a time, before it is resized."""
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Held while a picture is decoded that takes hundreds of megabytes: a service's threads must not do so side by side."""
 
 _STRIP = 1_000_000
 """Pixels that are converted at a time."""
@@ -111,7 +116,7 @@ def decode(source: bytes | str | Path, size: int | tuple[int, int] | None = None
         # Pillow warns of large images and odd EXIF; the caps below decide, and a service's log is no place for it.
         warnings.simplefilter("ignore")
         try:
-            with open_image(data) as image:
+            with open_image(data) as image, _alone(image):
                 if target:
                     # A JPEG decodes at 1/2, 1/4 or 1/8 for next to nothing; twice the target leaves room to antialias.
                     image.draft(None, (2 * max(target), 2 * max(target)))
@@ -148,6 +153,12 @@ def open_image(data: bytes) -> Image.Image:
     if image.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > _MAX_SCANS:
         raise ImageError("too_large", f"the JPEG has more than {_MAX_SCANS} scans")
     return image
+
+
+def _alone(image: Image.Image) -> contextlib.AbstractContextManager[object]:
+    """What to hold while decoding; nothing for ordinary pictures, and for baseline JPEGs, which decode small."""
+    small = image.format in ("JPEG", "MPO") and "progressive" not in image.info
+    return contextlib.nullcontext() if small or image.width * image.height <= _LARGE else _ONE_AT_A_TIME
 
 
 def _read(path: Path) -> bytes:

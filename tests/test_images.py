@@ -2,6 +2,7 @@ import io
 import struct
 import subprocess
 import sys
+import threading
 import zlib
 from pathlib import Path
 
@@ -301,6 +302,24 @@ def test_a_large_picture_is_shrunk_in_strips_to_nearly_the_same(turn: int, monke
     monkeypatch.setattr(images, "_LARGE", 100_000)
     difference = np.abs(decode(data, 64).astype(int) - whole)
     assert difference.mean() < 1 and difference.max() <= 16 and difference.max() > 0
+
+
+def test_large_pictures_wait_for_one_another_and_ordinary_ones_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "_LARGE", 100 * 100)
+    free = [encoded(photo(90, 90)), encoded(photo(200, 200), "JPEG")]
+    costly = [encoded(photo(200, 200)), encoded(photo(200, 200), "JPEG", progressive=True)]
+    done: list[int] = []
+    threads = [threading.Thread(target=lambda data=data: done.append(len(decode(data, 32)))) for data in costly]
+    with images._ONE_AT_A_TIME:
+        for data in free:
+            assert decode(data, 32).shape == (32, 32, 3)
+        for thread in threads:
+            thread.start()
+            thread.join(0.1)
+        assert done == []
+    for thread in threads:
+        thread.join()
+    assert done == [32, 32]
 
 
 def test_a_colour_profile_is_left_alone() -> None:
