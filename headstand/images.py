@@ -63,6 +63,10 @@ _TURNS = {
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp")
 """File names that are taken for images; what a file *is* is decided by its content."""
 
+# Pillow's pictures live in blocks of 16 MB, which the C library keeps for the thread when they are freed: after one
+# costly picture in each, a service's four threads would hold a gigabyte. Blocks over 32 MB always go back to the system.
+Image.core.set_block_size(64 * 2**20)
+
 
 class ImageError(HeadstandError):
     """An image that cannot be used. `code` is stable: `not_an_image`, `too_large`, `corrupt_image`."""

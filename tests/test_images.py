@@ -322,6 +322,37 @@ def test_large_pictures_wait_for_one_another_and_ordinary_ones_do_not(monkeypatc
     assert done == [32, 32]
 
 
+def test_the_memory_of_a_large_picture_goes_back(tmp_path: Path) -> None:
+    """In a thread, and twice, for only then would the C library keep it."""
+    code = """if True:
+        import sys, threading
+        from pathlib import Path
+        from headstand.images import decode
+        def resident():
+            return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+        data = Path(sys.argv[1]).read_bytes()
+        wait, done = threading.Semaphore(0), threading.Semaphore(0)
+        def work():
+            for _ in range(2):
+                decode(data, 32)
+            done.release()
+            wait.acquire()
+        before = resident()
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+            done.acquire()
+        print(resident() - before)
+        wait.release(3)
+    """
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("memory is read from /proc")
+    path = tmp_path / "large.png"
+    Image.new("RGBA", (5000, 4000)).save(path)
+    found = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+    assert float(found.stdout) < 130, found.stdout + found.stderr  # a picture takes 80 MB: without care, 270 stay
+
+
 def test_a_colour_profile_is_left_alone() -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     assert np.array_equal(decode(encoded(scene(), icc_profile=profile)), scene())
