@@ -64,7 +64,7 @@ EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp")
 """File names that are taken for images; what a file *is* is decided by its content."""
 
 # Pillow's pictures live in blocks of 16 MB, which the C library keeps for the thread when they are freed: after one
-# costly picture in each, a service's four threads would hold a gigabyte. Blocks over 32 MB always go back to the system.
+# costly picture in each, a service's four threads would hold a gigabyte. Blocks over 32 MB always go back.
 Image.core.set_block_size(64 * 2**20)
 
 
