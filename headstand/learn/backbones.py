@@ -90,10 +90,12 @@ def _network(backbone: recipes.Backbone) -> keras.Model:
         raise BackboneError(f"unknown backbone {backbone.name!r}; there are {', '.join(names())}")
     build = getattr(keras.applications, backbone.name)
     shape = (backbone.size, backbone.size, 3)
+    # A network without weights is drawn from a fixed seed: the cache and a resumed run must find the same one again.
+    keras.utils.set_random_seed(0)
     try:
         if backbone.weights == "imagenet":
             try:
-                return build(include_top=False, weights="imagenet", input_shape=shape, name="backbone")
+                network = build(include_top=False, weights="imagenet", input_shape=shape)
             except Exception as error:  # keras raises a bare Exception when the download fails
                 if isinstance(error, ValueError):
                     raise
@@ -101,10 +103,13 @@ def _network(backbone: recipes.Backbone) -> keras.Model:
                     f"cannot download the ImageNet weights of {backbone.name} ({error}); connect to the network, "
                     "name a file with --backbone.weights PATH, or use --backbone.weights none to train without"
                 ) from error
-        network = build(include_top=False, weights=None, input_shape=shape, name="backbone")
+        else:
+            network = build(include_top=False, weights=None, input_shape=shape)
     except ValueError as error:
         raise BackboneError(f"{backbone.name} at {backbone.size} pixels: {str(error).splitlines()[0]}") from error
-    if backbone.weights != "none":
+    # Named afterwards: EfficientNetV2 looks its blocks up by the name that it is given.
+    network.name = "backbone"
+    if backbone.weights not in ("imagenet", "none"):
         _load(network, recipes.locate(backbone.weights, "HEADSTAND_WEIGHTS"), backbone.name)
     return network
 
