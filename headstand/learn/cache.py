@@ -35,7 +35,8 @@ class FeatureCache:
         self._folder = folder
         self._record = np.dtype([("key", f"V{KEY_BYTES}"), ("row", "<f4", (width,)), ("crc", "<u4")])
         self._files: list[np.ndarray] = []
-        self._index: dict[bytes, tuple[int, int]] = {}
+        # A key stands more than once where a damaged record was computed again, or two writers met.
+        self._index: dict[bytes, list[tuple[int, int]]] = {}
         self._own: Path | None = None
         folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(folder.glob("*.rows")):
@@ -48,7 +49,7 @@ class FeatureCache:
         place = len(self._files)
         self._files.append(records)
         for row, key in enumerate(records["key"]):
-            self._index[key.tobytes()] = (place, row)
+            self._index.setdefault(key.tobytes(), []).append((place, row))
 
     def read(self, keys: Sequence[bytes], into: np.ndarray) -> list[int]:
         """Copy the rows that are known.
@@ -62,12 +63,13 @@ class FeatureCache:
         """
         missing = []
         for position, key in enumerate(keys):
-            found = self._index.get(key)
-            record = self._files[found[0]][found[1]] if found else None
-            if record is None or zlib.crc32(record["row"].tobytes(), zlib.crc32(key)) != record["crc"]:
-                missing.append(position)
+            for place, row in self._index.get(key, ()):
+                record = self._files[place][row]
+                if zlib.crc32(record["row"].tobytes(), zlib.crc32(key)) == record["crc"]:
+                    into[position] = record["row"]
+                    break
             else:
-                into[position] = record["row"]
+                missing.append(position)
         return missing
 
     def append(self, keys: Sequence[bytes], rows: np.ndarray) -> None:
@@ -79,8 +81,10 @@ class FeatureCache:
                 row,
                 zlib.crc32(np.ascontiguousarray(row, "<f4").tobytes(), zlib.crc32(key)),
             )
-        if self._own is None:
-            self._own = self._folder / f"{uuid.uuid4().hex}.rows"
-        with self._own.open("ab") as file:
+        path = self._own or self._folder / f"{uuid.uuid4().hex}.rows"
+        # Half a record may stand at the end of a file whose disk was full: what comes after needs a file of its own.
+        self._own = None
+        with path.open("ab") as file:
             file.write(records.tobytes())
+        self._own = path
         self._add(records)
