@@ -100,6 +100,13 @@ def _key(folder: Path, photo: Photo) -> bytes:
     return digest.digest()
 
 
+def _pixels(path: Path, size: int) -> np.ndarray:
+    try:
+        return images.decode(path, size)
+    except images.ImageError as error:
+        raise FeatureError(f"{path}: {error}; take it out of the source and prepare again") from error
+
+
 def _decoded(work: Sequence[tuple[int, Path]], size: int) -> Iterator[tuple[list[int], np.ndarray]]:
     """Batches of places and `uint8 [B, size, size, 3]`, decoded ahead on threads (Pillow frees the interpreter)."""
     batches = deque(work[start : start + BATCH] for start in range(0, len(work), BATCH))
@@ -108,8 +115,6 @@ def _decoded(work: Sequence[tuple[int, Path]], size: int) -> Iterator[tuple[list
         while batches or ahead:
             while batches and len(ahead) <= _AHEAD:
                 batch = batches.popleft()
-                ahead.append(
-                    ([place for place, _ in batch], [pool.submit(images.decode, path, size) for _, path in batch])
-                )
+                ahead.append(([place for place, _ in batch], [pool.submit(_pixels, path, size) for _, path in batch]))
             places, pending = ahead.popleft()
             yield places, np.stack([future.result() for future in pending])
