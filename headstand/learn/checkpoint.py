@@ -1,7 +1,10 @@
 """A trained model in one `.h5`: plain Keras for everybody, with what Headstand knows of it in a corner of the file."""
 
+import contextlib
 import json
+import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -37,9 +40,13 @@ class About:
 
 
 def save(model: keras.Model, path: Path, about: About) -> Path:
-    """Write the model (without optimizer state) and `about` in one step; any backbone layer is named `backbone`."""
+    """Write the model (without optimizer state) and `about` in one step; any backbone layer is named `backbone`.
+
+    Raises:
+        CheckpointError: it cannot be written; nothing of it is left then.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
+    with writing(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
         temporary = Path(folder) / path.name
         with quiet():  # Keras calls .h5 legacy at every save; it is what the user asked for
             model.save(temporary, include_optimizer=False)
@@ -47,6 +54,22 @@ def save(model: keras.Model, path: Path, about: About) -> Path:
             file.create_dataset(_RECORD, data=json.dumps(asdict(about)))
         temporary.replace(path)
     return path
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Tell in one line that HDF5 cannot write `path`: a full disk, a quota.
+
+    Raises:
+        CheckpointError: in place of h5py's words, and of the RuntimeError that it lays over them on closing the file.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError) or not cause.errno:
+            raise
+        raise CheckpointError(f"cannot write {path}: {os.strerror(cause.errno)}") from error
 
 
 def load(path: Path) -> keras.Model:

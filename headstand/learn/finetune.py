@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from headstand.learn import checkpoint
+from headstand.learn.head import rank
 from headstand.learn.views import Views
 from headstand.recipe import Finetune
 
@@ -146,7 +147,7 @@ class _Keeper(keras.callbacks.Callback):
         """The epoch, from 1, with the best validation accuracy (then loss); the last where nothing is validated."""
         if not self._validated:
             return len(self.history)
-        ranks = [(figures["val_accuracy"], -figures["val_loss"]) for figures in self.history]
+        ranks = [rank(figures) for figures in self.history]
         return ranks.index(max(ranks)) + 1
 
     def checkpoint(self, epoch: int) -> Path:
@@ -163,10 +164,14 @@ class _Keeper(keras.callbacks.Callback):
         if best or (len(self.history) == self._epochs and not self._validated):
             checkpoint.save(self.model, self.checkpoint(len(self.history)), self._about)
         temporary = self._state.with_name("part-" + self._state.name)
-        self.model.save_weights(temporary, overwrite=True)
-        with h5py.File(temporary, "a") as file:
-            file.create_dataset("history", data=json.dumps(self.history))
-        temporary.replace(self._state)
+        try:
+            with checkpoint.writing(self._state):
+                self.model.save_weights(temporary, overwrite=True)
+                with h5py.File(temporary, "a") as file:
+                    file.create_dataset("history", data=json.dumps(self.history))
+            temporary.replace(self._state)
+        finally:
+            temporary.unlink(missing_ok=True)
         # Last of all: until the new state is there, a resumed run still needs the old best.
         if best and before:
             before.unlink(missing_ok=True)

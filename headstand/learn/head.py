@@ -125,7 +125,7 @@ def fit(
             "val_accuracy": float(val_accuracy),
         }
         history.append(figures)
-        if not best_epoch or _rank(figures) > _rank(history[best_epoch - 1]):
+        if not best_epoch or rank(figures) > rank(history[best_epoch - 1]):
             best_epoch, best_weights = number, model.get_weights()
         if after_epoch:
             after_epoch(number, figures)
@@ -133,10 +133,13 @@ def fit(
     return Fit(history, best_epoch, model)
 
 
-def _rank(figures: dict[str, float]) -> tuple[float, float]:
-    """Higher is better; a loss that is no number ranks last."""
-    loss = figures["val_loss"]
-    return figures["val_accuracy"], -loss if np.isfinite(loss) else -np.inf
+def rank(figures: dict[str, float]) -> tuple[bool, float, float]:
+    """Higher is better: validation accuracy, the lower loss among equals; a loss that is no number ranks last.
+
+    Where the loss is no number all answers are the first class, whose share may well look like an accuracy.
+    """
+    accuracy, loss = figures["val_accuracy"], figures["val_loss"]
+    return (True, accuracy, -loss) if np.isfinite(loss) else (False, accuracy, 0.0)
 
 
 def assemble(extractor: keras.Model, head: keras.Model, name: str) -> keras.Model:

@@ -68,12 +68,16 @@ def run(
     def attempt(place: int, stage: Stage, head: Head) -> Trial:
         known = _remembered(study, place, head)
         if known is None:
-            study.enqueue_trial(_parameters(head), user_attrs={"stage": place})
-            asked = study.ask(space)
             fit = heads.fit(head, train, validation, classes, seed)
-            asked.set_user_attr("val_loss", fit.best["val_loss"])
-            asked.set_user_attr("epoch", fit.best_epoch)
-            study.tell(asked, fit.best["val_accuracy"])
+            # Added whole, in one line of the journal: a kill leaves no half trial that a resumed run would take up.
+            study.add_trial(
+                optuna.trial.create_trial(
+                    params=_parameters(head),
+                    distributions=space,
+                    value=fit.best["val_accuracy"],
+                    user_attrs={"stage": place, "val_loss": fit.best["val_loss"], "epoch": fit.best_epoch},
+                )
+            )
         remembered = known or _remembered(study, place, head)
         assert remembered is not None
         attributes = remembered.user_attrs
@@ -105,8 +109,8 @@ def changed(head: Head, parameter: str, value: Any) -> Head:
     return Head.model_validate({**head.model_dump(), parameter: value})
 
 
-def _rank(trial: Trial) -> tuple[float, float]:
-    return trial.val_accuracy, -trial.val_loss
+def _rank(trial: Trial) -> tuple[bool, float, float]:
+    return heads.rank({"val_accuracy": trial.val_accuracy, "val_loss": trial.val_loss})
 
 
 def _parameters(head: Head) -> dict[str, Any]:

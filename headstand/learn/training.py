@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from headstand import images
+from headstand.errors import HeadstandError
 from headstand.learn import checkpoint, finetune, report, search, seen
 from headstand.learn import head as heads
 from headstand.learn.evaluate import evaluate
@@ -62,6 +63,7 @@ def train(recipe: Recipe) -> Outcome:
         tell(f"{len(found.trials)} trials; chosen: {heads.words(found.head)}")
     with steps("head") as tell:
         fit = heads.fit(found.head, train_rows, validation_rows, len(classes), recipe.seed)
+        _learnt(fit.best, "head.learning_rate")
         tell(f"kept epoch {fit.best_epoch}: val_accuracy={fit.best['val_accuracy']:.4f}")
 
     about = checkpoint.About(
@@ -77,6 +79,7 @@ def train(recipe: Recipe) -> Outcome:
     if recipe.finetune.epochs:
         with steps("fine-tuning") as tell:
             tuned = _finetune(recipe, dataset, model, about, run, ("train",), "validation")
+            _learnt(tuned.best, "finetune.learning_rate")
             history, best_epoch, path = tuned.history, tuned.best_epoch, tuned.checkpoint
             tell(f"kept epoch {best_epoch}: val_accuracy={history[best_epoch - 1]['val_accuracy']:.4f}")
     else:
@@ -109,6 +112,11 @@ def train(recipe: Recipe) -> Outcome:
         run.folder, recipe, dataset, found, history, best_epoch, scores, leak, path, refitted, steps.seconds
     )
     return Outcome(run.folder, path, refitted, record)
+
+
+def _learnt(best: dict[str, float], rate: str) -> None:
+    if not np.isfinite(best["val_loss"]):
+        raise HeadstandError(f"no epoch's validation loss is a number: training diverges; try a lower --{rate}")
 
 
 def _features(extractor: Extractor, dataset: Dataset) -> tuple[dict[str, heads.Split], int]:
