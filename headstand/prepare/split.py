@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 
@@ -30,7 +31,8 @@ def divide(
 
     Returns:
         `train`, `validation` or `test` for each photo. `grouped`: groups stay whole, and the fractions hold for each
-        class to within its largest group. `ordered`: the first photos of each class train, and so on; twins may straddle.
+        class to within its largest group. `ordered`: the first photos of each class train, the next validate, the rest
+        test; twins may straddle.
 
     Raises:
         SplitError: a class with fewer than three photos, or (`grouped`) with fewer than three groups.
@@ -123,11 +125,7 @@ def _choose(draw: float, size: int, room: dict[str, int]) -> str:
     if not fitting:
         return max(room, key=lambda split: room[split])
     mark = draw * sum(fitting.values())
-    for split, space in fitting.items():
-        mark -= space
-        if mark < 0:
-            break
-    return split
+    return next(split for split, end in zip(fitting, accumulate(fitting.values()), strict=True) if mark < end)
 
 
 def _home(names: list[str]) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 from scipy.fft import dctn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from headstand.errors import HeadstandError
@@ -138,13 +139,15 @@ def _pairs(photos: Sequence[Signature], others: Sequence[Signature]) -> tuple[np
     """The places of all twins, `(in photos, in others)`; where both lists are one, each two once or twice."""
     first, second = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
     ours, theirs = _vectors(photos), _vectors(others)
-    for i, j in _matches(ours, theirs, photos is others):
-        first.append(i)
-        second.append(j)
-    if photos is not others:
-        for j, i in _matches(theirs, ours, False):
+    # The products are small: handing them out to threads costs up to ten times what it gains on a busy machine.
+    with threadpool_limits(1):
+        for i, j in _matches(ours, theirs, photos is others):
             first.append(i)
             second.append(j)
+        if photos is not others:
+            for j, i in _matches(theirs, ours, False):
+                first.append(i)
+                second.append(j)
     return np.concatenate(first), np.concatenate(second)
 
 
