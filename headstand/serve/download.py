@@ -127,6 +127,8 @@ def _request(url: str, guard: "Guard", deadline: float, allow_loopback: bool) ->
         raise DownloadError("bad_url", "the URL is not a valid http:// or https:// address") from None
     except (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError):
         raise DownloadError("download_timeout", "the download took too long") from None
+    except requests.exceptions.SSLError:
+        raise DownloadError("download_failed", "the URL's host has no valid certificate for https") from None
     except requests.RequestException as error:
         if isinstance(error, InvalidIPAddress):
             raise DownloadError("forbidden_address", FORBIDDEN) from None

@@ -2,6 +2,7 @@
 
 import gzip
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,6 +33,9 @@ class _Handler(BaseHTTPRequestHandler):
     server: HostileServer
 
     def handle(self) -> None:
+        if isinstance(self.connection, ssl.SSLSocket):
+            super().handle()
+            return
         # A TLS handshake starts with byte 22 (RFC 8446, 5.1): stay silent and let the client wait.
         if self.connection.recv(1, socket.MSG_PEEK) == b"\x16":
             self.server.stop.wait(60)

@@ -1,4 +1,7 @@
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -7,7 +10,7 @@ from typing import Any
 import pytest
 
 from headstand.images import MAX_BYTES
-from headstand.serve import download
+from headstand.serve import download, transport
 from headstand.serve.download import DownloadError, fetch
 from tests.serve.hostile import PHOTO, HostileServer
 
@@ -157,6 +160,45 @@ def test_time_is_capped_whatever_is_slow(server: HostileServer, path: str) -> No
 
 def test_a_handshake_that_never_ends_is_capped(server: HostileServer) -> None:
     assert code_of(lambda: local(server.url(scheme="https"), timeout=0.3)) == "download_timeout"
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """A certificate of photos.example that it signed itself, and its key."""
+    if not shutil.which("openssl"):
+        pytest.skip("needs openssl to make a certificate")
+    folder = tmp_path_factory.mktemp("certificate")
+    paths = str(folder / "certificate.pem"), str(folder / "key.pem")
+    names = ["-subj", "/CN=photos.example", "-addext", "subjectAltName=DNS:photos.example"]
+    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names]
+    subprocess.run([*request, "-out", paths[0], "-keyout", paths[1]], check=True, capture_output=True)
+    return paths
+
+
+def test_https_asks_the_pinned_address_for_the_hosts_name(
+    server: HostileServer, certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: list[str] = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    context.sni_callback = lambda connection, name, _: names.append(name)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    resolver(monkeypatch, ["127.0.0.1"])
+    url = f"https://photos.example:{server.server_port}"
+    assert code_of(lambda: local(f"{url}/photo")) == "download_failed"  # nobody vouches for it
+
+    made = transport.session
+
+    def trusting(*args: Any, **kwargs: Any) -> Any:
+        session = made(*args, **kwargs)
+        session.verify = certificate[0]
+        return session
+
+    monkeypatch.setattr(transport, "session", trusting)
+    assert local(f"{url}/photo") == PHOTO and names == ["photos.example"] * 2
+    assert code_of(lambda: local(f"{url.replace('photos', 'other')}/photo")) == "download_failed"
+    assert code_of(lambda: local(f"{url}/slow-headers", timeout=0.5)) == "download_timeout"
+    assert "/photo" not in [path for path, _ in server.requests[1:]]  # the refused ones sent nothing
 
 
 def test_a_closed_port_is_told(server: HostileServer) -> None:
