@@ -18,7 +18,7 @@ from tqdm import tqdm
 from headstand.errors import HeadstandError
 from headstand.prepare.figure import body as bodies
 from headstand.prepare.figure import camera as cameras
-from headstand.prepare.figure import contact, poses, raster, scene, skeleton, wardrobe
+from headstand.prepare.figure import contact, light, poses, raster, scene, skeleton, wardrobe
 from headstand.prepare.figure.canvas import overlay
 from headstand.prepare.figure.proportions import Proportions, proportions
 from headstand.prepare.manifest import natural
@@ -41,7 +41,6 @@ SMALLEST, LARGEST = 16, 2048
 """Sides of a drawing in pixels that make sense."""
 
 _FINER = 2  # the body is drawn this much finer than the photo and then averaged
-_COARSER = 4  # creases are looked for on a grid this much coarser than that
 
 
 class RenderError(HeadstandError):
@@ -163,75 +162,21 @@ def _person(
     x, y, depth = view(mesh.vertices)
     fine = size * _FINER
     seen = raster.rasterise(mesh, x * _FINER, y * _FINER, depth, fine)
-    colour = _shade(seen, outfit, camera, place, fine)
-    # Each photo pixel is the mean of its finer ones; three of four are taken for all, as points may leave a gap.
+    colour = light.shade(seen, outfit, camera, place, fine)
+    # Each photo pixel is the mean of its finer ones.
     row, column = np.divmod(seen.pixel, fine)
     coarse = row // _FINER * size + column // _FINER
     count = np.bincount(coarse, minlength=size * size)
     some = np.flatnonzero(count)
-    cover = np.minimum(count[some] / (_FINER**2 - 1), 1).astype(np.float32)
-    layer = np.stack([np.bincount(coarse, colour[:, i], size * size)[some] for i in range(3)], 1).astype(np.float32)
+    cover = (count[some] / _FINER**2).astype(np.float32)
+    layer = np.stack([np.bincount(coarse, channel, size * size)[some] for channel in colour], 1).astype(np.float32)
     pixels = place.background
-    pixels *= 1 - _shadow(mesh.vertices, view, camera, place, size)
+    pixels *= 1 - light.shadow(mesh.vertices, view, camera, place, size)
     flat = pixels.reshape(-1, 3)
     flat[some] = flat[some] * (1 - cover[:, None]) + layer * (cover / count[some])[:, None]
     mask = np.zeros(size * size, bool)
     mask[some] = cover > 0.5
     return pixels, mask.reshape(size, size), _keypoints(bones, view, seen, fine, size)
-
-
-def _shade(
-    seen: raster.Fragments, outfit: wardrobe.Outfit, camera: cameras.Camera, place: scene.Scene, fine: int
-) -> npt.NDArray[np.float32]:
-    """Colour of each fragment, `[N, 3]`: wrapped diffuse light, sky from above, a highlight, dark creases."""
-    normal = seen.normal @ camera.axes.T.astype(np.float32)
-    rows = np.minimum((seen.uv[:, 0] * wardrobe.HEIGHT).astype(np.int64), wardrobe.HEIGHT - 1)
-    columns = np.minimum((seen.uv[:, 1] * wardrobe.WIDTH).astype(np.int64), wardrobe.WIDTH - 1)
-    texel = (seen.part * wardrobe.HEIGHT + rows) * wardrobe.WIDTH + columns
-    albedo = outfit.textures.reshape(-1, 3).take(texel, axis=0)
-    direct = np.clip((normal @ place.light + 0.25) / 1.25, 0, 1)
-    half = place.light + np.array([0, 0, 1], np.float32)
-    shine = np.clip(normal @ (half / np.linalg.norm(half)), 0, 1) ** 24 * outfit.gloss[seen.part]
-    up = 0.72 + 0.28 * (normal @ camera.axes[:, 1].astype(np.float32))
-    # A crease lies deeper than what is around it: the depth against its own blur, both inside the body only.
-    near, far = float(seen.depth.min(initial=9)), float(seen.depth.max(initial=0)) + 1e-3
-    cells = fine // _COARSER + 1
-    row, column = np.divmod(seen.pixel, fine)
-    cell = row // _COARSER * cells + column // _COARSER
-    deep = np.zeros((2, cells * cells), np.uint8)
-    deep[0, cell], deep[1, cell] = (seen.depth - near) / (far - near) * 255, 255
-    blur = ImageFilter.GaussianBlur(fine / 110 / _COARSER)
-    mean, cover = (
-        np.asarray(Image.fromarray(layer.reshape(cells, cells)).filter(blur), np.float32).ravel()[cell]
-        for layer in deep
-    )
-    behind = seen.depth - near - mean / np.maximum(cover, 1) * (far - near)
-    crease = 1 - 0.5 * np.clip((behind - 0.008) / 0.10, 0, 1)
-    light = (place.sun * direct[:, None] + place.sky * up[:, None]) * crease[:, None]
-    colour = albedo * light + (shine * crease)[:, None] * place.sun
-    return colour
-
-
-def _shadow(
-    vertices: npt.NDArray[np.float64], view: cameras.Projection, camera: cameras.Camera, place: scene.Scene, size: int
-) -> npt.NDArray[np.float32]:
-    """How much of the light the body takes from each pixel of the floor, `[size, size, 1]`: cast and contact shadow."""
-    light = camera.axes.T @ place.light
-    light = light / max(light[1], 0.35)
-    cells = 96
-    dark = np.zeros((cells, cells))
-    for points, weight in (
-        (vertices - np.outer(vertices[:, 1], [light[0], 1.0, light[2]]), place.shade),
-        (vertices[vertices[:, 1] < 0.12] * [1, 0, 1], 0.35),
-    ):
-        x, y, _ = view(points)
-        column, row = (x / size * cells).astype(np.int64), (y / size * cells).astype(np.int64)
-        inside = (column >= 0) & (column < cells) & (row >= 0) & (row < cells)
-        spot = np.zeros((cells, cells))
-        spot[row[inside], column[inside]] = weight
-        dark = dark + spot * (1 - dark)
-    layer = Image.fromarray((dark * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(1.3))
-    return np.asarray(layer.resize((size, size), Image.Resampling.BICUBIC), np.float32)[..., None] / np.float32(255)
 
 
 def _keypoints(

@@ -1,4 +1,4 @@
-"""From quads to pixels: points spread over each visible quad, the nearest one kept for each pixel."""
+"""From quads to pixels: each visible quad is cut into rows and the nearest surface kept for each pixel."""
 
 from dataclasses import dataclass
 
@@ -6,26 +6,24 @@ import numpy as np
 import numpy.typing as npt
 
 from headstand.prepare.figure.geometry import Array, unit
-from headstand.prepare.figure.mesh import Mesh
+from headstand.prepare.figure.mesh import Indices, Mesh
 
 Points = npt.NDArray[np.float32]
+
+_NOTHING = np.iinfo(np.int64).max
+_SEAM = 0.01
+"""Pixels by which a row is longer than it is, so that rounding leaves no gap between neighbours."""
 
 
 @dataclass(frozen=True)
 class Fragments:
     """The visible surface: flat pixel index `[N]`, and for each its depth, unit normal, `uv` and part."""
 
-    pixel: npt.NDArray[np.int64]
-    depth: npt.NDArray[np.float32]
-    normal: npt.NDArray[np.float32]
-    uv: npt.NDArray[np.float32]
-    part: npt.NDArray[np.int64]
-
-
-DENSITY = 1.05
-"""Points a pixel along each edge of a quad: few enough to be fast, with a gap here and there."""
-
-_NOTHING = np.iinfo(np.int64).max
+    pixel: Indices
+    depth: Points
+    normal: Points
+    uv: Points
+    part: Indices
 
 
 def rasterise(mesh: Mesh, x: Array, y: Array, depth: Array, size: int) -> Fragments:
@@ -35,50 +33,93 @@ def rasterise(mesh: Mesh, x: Array, y: Array, depth: Array, size: int) -> Fragme
         mesh: the body.
         x: pixels from the left, `[V]`.
         y: pixels from the top, `[V]`.
-        depth: distance from the camera, `[V]`.
+        depth: metres from the camera, `[V]`, less than 64.
         size: side of the grid.
     """
-    place = np.stack([x, y, depth], 1).astype(np.float32)
-    a, b, c, d = (place[mesh.quads[:, i]] for i in range(4))
-    # Quads seen from behind, and those wholly outside, are left out.
+    place = np.stack([x, y, depth], 1)
+    corners = np.stack([place[mesh.quads[:, i]] for i in range(4)])  # [4, Q, 3]
+    a, b, c, d = corners
+    # Quads seen from behind are left out.
     facing = (c[:, 0] - a[:, 0]) * (d[:, 1] - b[:, 1]) - (c[:, 1] - a[:, 1]) * (d[:, 0] - b[:, 0]) < 0
-    low, high = np.minimum(np.minimum(a, b), np.minimum(c, d)), np.maximum(np.maximum(a, b), np.maximum(c, d))
-    within = (high[:, 0] > 0) & (high[:, 1] > 0) & (low[:, 0] < size) & (low[:, 1] < size)
-    chosen = np.flatnonzero(facing & within)
-    a, b, c, d = (corner[chosen] for corner in (a, b, c, d))
-    across = _steps(a, b, d, c)
-    along = _steps(a, d, b, c)
-    count = across * along
-    # Everything below runs over points, some 100,000 of them: flat float32 arrays, as few as can be.
-    quad = np.repeat(np.arange(len(chosen)), count)
-    step = np.arange(len(quad), dtype=np.int32) - (np.cumsum(count) - count).astype(np.int32).take(quad)
-    row = step // across.astype(np.int32).take(quad)
-    t = (row + np.float32(0.5)) * (1 / along).astype(np.float32).take(quad)
-    s = (step + np.float32(0.5)) * (1 / across).astype(np.float32).take(quad) - row
-    right, down, bow = b - a, d - a, a - b + c - d
-    px, py, pz = (
-        a[:, i].take(quad) + right[:, i].take(quad) * s + (down[:, i].take(quad) + bow[:, i].take(quad) * s) * t
-        for i in range(3)
-    )
-    # Points beyond the frame fall on a margin of one pixel, which is thrown away.
-    column, line = (np.clip(np.floor(p), -1, size).astype(np.int32) + 1 for p in (px, py))
-    # One number holds depth, then the point: the least one of a pixel wins. Steps of 30 nm, up to 64 m.
-    key = (pz * np.float32(2**25)).astype(np.int64) << 32 | np.arange(len(quad))
-    nearest = np.full((size + 2) * (size + 2), _NOTHING)
-    np.minimum.at(nearest, line * np.int32(size + 2) + column, key)
-    nearest = nearest.reshape(size + 2, size + 2)[1:-1, 1:-1].ravel()
+    chosen = np.flatnonzero(facing)
+    corners = corners[:, chosen]
+    plane = _planes(corners)
+    quad, row, start, end = _rows(corners, size)
+
+    # Depth along each row, never beyond the quad's own.
+    low, high = corners[:, :, 2].min(0)[quad], corners[:, :, 2].max(0)[quad]
+    first, last = (np.clip(_at(plane[2], quad, column + 0.5, row + 0.5), low, high) for column in (start, end))
+    count = end - start + 1
+    slope = ((last - first) / np.maximum(count - 1, 1)).astype(np.float32)
+
+    # From here on over pixels, some 100,000 of them: flat arrays, as few as can be.
+    line = np.repeat(np.arange(len(count)), count)
+    step = np.arange(len(line)) - (np.cumsum(count) - count).take(line)
+    pixel = (row * size + start).take(line) + step
+    deep = first.astype(np.float32).take(line) + slope.take(line) * step.astype(np.float32)
+    # One number holds depth, then the row: the least one of a pixel wins. Steps of 30 nm, up to 64 m.
+    key = (deep * np.float32(2**25)).astype(np.int64) << 32 | line
+    nearest = np.full(size * size, _NOTHING)
+    np.minimum.at(nearest, pixel, key)
+
     filled = np.flatnonzero(nearest != _NOTHING)
-    winner = nearest[filled] & 0xFFFFFFFF
-    s, t, origin = s[winner], t[winner], chosen[quad[winner]]
+    found = nearest[filled]
+    quad = quad[found & 0xFFFFFFFF]
+    row, column = np.divmod(filled, size)
+    s, t = (np.clip(_at(p, quad, column + 0.5, row + 0.5), 0, 1).astype(np.float32) for p in plane[:2])
+    # Normals and texture places between the four corners, one channel at a time: rows of five are slow to gather.
     attributes = np.concatenate([mesh.normals, mesh.uv], 1).astype(np.float32)
-    mixed = np.zeros((len(filled), 5), np.float32)
-    for i, weight in enumerate(((1 - s) * (1 - t), s * (1 - t), s * t, (1 - s) * t)):
-        mixed += attributes[mesh.quads[:, i][origin]] * weight[:, None]
-    return Fragments(filled, pz[winner], unit(mixed[:, :3]), mixed[:, 3:], mesh.parts[origin])
+    at_a, at_b, at_c, at_d = (attributes[mesh.quads[chosen, i]].T for i in range(4))
+    mixed = np.empty((5, len(filled)), np.float32)
+    for i, (base, right, down, bow) in enumerate(
+        zip(at_a, at_b - at_a, at_d - at_a, at_a - at_b + at_c - at_d, strict=True)
+    ):
+        mixed[i] = base.take(quad) + right.take(quad) * s + (down.take(quad) + bow.take(quad) * s) * t
+    depths = ((found >> 32) * 2.0**-25).astype(np.float32)
+    return Fragments(filled, depths, unit(mixed[:3].T), mixed[3:].T, mesh.parts[chosen].take(quad))
 
 
-def _steps(start: Points, end: Points, other_start: Points, other_end: Points) -> npt.NDArray[np.int64]:
-    """Points along a pair of opposite edges, `[Q]`: enough for the longer one."""
-    first, second = np.abs(end - start), np.abs(other_end - other_start)
-    longest = np.maximum(np.maximum(first[:, 0], first[:, 1]), np.maximum(second[:, 0], second[:, 1]))
-    return np.maximum(np.ceil(DENSITY * longest), 1).astype(np.int64)
+def _planes(corners: Array) -> Array:
+    """Each quad taken for a parallelogram: the places s, t in 0..1 within it and its depth, as planes over pixels.
+
+    Returns `[3, 3, Q]`: for s, t and depth the value at the origin and its steps by x and y.
+    """
+    a, b, c, d = corners
+    right, down, middle = (b - a + c - d) / 2, (d - a + c - b) / 2, (a + b + c + d) / 4
+    area = right[:, 0] * down[:, 1] - right[:, 1] * down[:, 0]
+    area = np.where(np.abs(area) < 1e-6, 1e-6, area)
+    s = np.stack([down[:, 1], -down[:, 0]]) / area
+    t = np.stack([-right[:, 1], right[:, 0]]) / area
+    z = s * right[:, 2] + t * down[:, 2]
+    planes = []
+    for steps, centre in ((s, 0.5), (t, 0.5), (z, middle[:, 2])):
+        planes.append(np.stack([centre - steps[0] * middle[:, 0] - steps[1] * middle[:, 1], *steps]))
+    return np.stack(planes)
+
+
+def _at(plane: Array, quad: Indices, x: npt.NDArray[np.floating], y: npt.NDArray[np.floating]) -> Array:
+    """The value at pixel places x, y of each one's quad's plane."""
+    return plane[0].take(quad) + plane[1].take(quad) * x + plane[2].take(quad) * y
+
+
+def _rows(corners: Array, size: int) -> tuple[Indices, Indices, Indices, Indices]:
+    """Cut quads into rows of pixels whose centres they cover: quad, row, first and last column, `[R]` each."""
+    heights = corners[:, :, 1]
+    top = np.clip(np.ceil(heights.min(0) - 0.5), 0, size).astype(np.int64)
+    count = np.maximum(np.clip(np.floor(heights.max(0) - 0.5), -1, size - 1).astype(np.int64) - top + 1, 0)
+    quad = np.repeat(np.arange(len(count)), count)
+    row = np.arange(len(quad)) + (top - np.cumsum(count) + count).take(quad)
+    middle = row + 0.5
+    left, right = np.full(len(quad), np.inf), np.full(len(quad), -np.inf)
+    for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        rise = end[:, 1] - start[:, 1]
+        lean = (end[:, 0] - start[:, 0]) / np.where(rise == 0, 1, rise)
+        begin = start[:, 1].take(quad)
+        crossed = (begin <= middle) != (end[:, 1].take(quad) <= middle)
+        x = start[:, 0].take(quad) + (middle - begin) * lean.take(quad)
+        left = np.where(crossed & (x < left), x, left)
+        right = np.where(crossed & (x > right), x, right)
+    first = np.clip(np.ceil(left - 0.5 - _SEAM), 0, size).astype(np.int64)
+    last = np.clip(np.floor(right - 0.5 + _SEAM), -1, size - 1).astype(np.int64)
+    some = np.flatnonzero(last >= first)
+    return quad[some], row[some], first[some], last[some]

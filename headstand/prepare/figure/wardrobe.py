@@ -52,7 +52,7 @@ def dress(rng: np.random.Generator) -> Outfit:
     skin = SKINS[rng.integers(len(SKINS))] * rng.uniform(0.93, 1.05) * rng.uniform(0.97, 1.03, 3)
     hair = HAIRS[rng.integers(len(HAIRS))] * rng.uniform(0.85, 1.15)
     u, v = (np.arange(HEIGHT) + 0.5)[:, None] / HEIGHT, (np.arange(WIDTH) + 0.5)[None] / WIDTH
-    textures = np.broadcast_to(skin, (len(PARTS), HEIGHT, WIDTH, 3)).copy()
+    textures = np.broadcast_to(skin.astype(np.float32), (len(PARTS), HEIGHT, WIDTH, 3)).copy()
     index = {name: place for place, name in enumerate(PARTS)}
     top, bottom = cloth(rng), cloth(rng)
     if rng.random() < 0.2:
@@ -85,13 +85,13 @@ def dress(rng: np.random.Generator) -> Outfit:
     strands = 1 + 0.22 * rng.standard_normal((1, WIDTH, 1)) * rng.uniform(0.4, 1)
     textures[index["hair"]] = np.clip(hair * strands, 0.02, 1)
     # Skin is never quite even, cloth never quite clean.
-    textures *= 1 + 0.025 * rng.standard_normal((HEIGHT, WIDTH, 1))
+    textures *= 1 + np.float32(0.025) * rng.standard_normal((HEIGHT, WIDTH, 1), np.float32)
     gloss = np.array([0.06 if name in ("trunk", "yoke") or "leg" in name else 0.14 for name in PARTS])
     gloss[index["hair"]] = 0.22
     styles = ["short", "bun", "ponytail", "long", "afro", "bald"]
     return Outfit(
         parts=PARTS,
-        textures=np.clip(textures, 0.01, 1).astype(np.float32),
+        textures=np.clip(textures, 0.01, 1, out=textures),
         gloss=gloss.astype(np.float32),
         hair=str(rng.choice(styles, p=[0.30, 0.20, 0.2, 0.14, 0.08, 0.08])),
         volume=float(rng.uniform(1.05, 1.16)),
