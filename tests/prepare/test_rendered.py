@@ -130,7 +130,7 @@ def _accuracy(body, per_class=40):
 def test_nothing_but_the_body_tells_the_pose():
     """Of 240 photos guessed at 1/6 each, 60 or more (0.25) come out right one time in a thousand (binomial)."""
     assert _accuracy(body=False) < 0.25
-    assert _accuracy(body=True) > 0.40
+    assert _accuracy(body=True) > 0.33  # with bodies: twice as good as guessing, at the least
 
 
 def test_bodies_are_framed_alike():

@@ -53,9 +53,8 @@ class Variant:
 
     `angles` maps a joint to (mean, spread): the angle is normal with that mean and standard deviation, cut at the
     joint's limits. `grounded` names the parts that rest on the floor (`feet`, `hands`, `hips`); `planted` hands lie
-    flat on it.
-    `prayer` brings the palms together, `propped` puts the left sole against the right leg.
-    `weight` is the variant's share.
+    flat on it. `prayer` brings the palms together, `propped` puts the left sole against the right leg (mirrored: the
+    right against the left). `weight` is the variant's share among its pose's.
     """
 
     angles: Mapping[str, tuple[float, float]]
