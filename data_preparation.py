@@ -1,9 +1,13 @@
 """Prepare a recipe's photos: fetch, check, split, look.
 
-python data_preparation.py                              the recipe yoga6, downloaded from Kaggle
-python data_preparation.py yoga6 --source FOLDER        the same from a folder with one folder of photos a class
-python data_preparation.py demo                         photos that Headstand draws itself, offline
-python data_preparation.py yoga6 --seed 2 --split.strategy ordered        any key of the recipe
+    python data_preparation.py                              the yoga6 recipe, downloaded from Kaggle
+    python data_preparation.py yoga6 --source FOLDER        the same from a folder with one folder of photos a class
+    python data_preparation.py demo                         photos that Headstand draws itself, offline
+    python data_preparation.py yoga6 --seed 2 --split.strategy ordered
+    python data_preparation.py yoga6 --help                 every key, its default and what it means
+
+Photos are copied to data/RECIPE/{train,validation,test}/CLASS/ and listed in data/RECIPE/manifest.csv; plots lie in
+data/RECIPE/look/. Near duplicates stay in one split. Run again, it changes nothing unless photos or settings have.
 """
 
 from headstand import command
@@ -13,17 +17,13 @@ from headstand.recipe import load
 
 
 def main(words: list[str]) -> None:
-    """Prepare the dataset that the words name, and print what was made."""
-    if {"-h", "--help"} & set(words):
-        print(__doc__)
-        return
+    """Prepare the dataset that `words` name, and print what was made."""
     name, rest = command.recipe_and_rest(words)
     recipe = load(name, rest)
-    summary = prepare(recipe)
-    print(summary)
+    print(prepare(recipe))
     for path in look(recipe.data):
         print(path)
-    print(f"next: python train.py {name}")
+    print(f"train it: python train.py {name}")
 
 
 if __name__ == "__main__":

@@ -210,7 +210,8 @@ def load(name: str = "yoga6", arguments: list[str] | None = None) -> Recipe:
     except ValidationError as error:
         raise RecipeError(_explain(error, path)) from None
     except SettingsError as error:
-        raise RecipeError(f"{error}; `--help` lists the keys") from None
+        text = str(error).removeprefix("error parsing CLI: ")
+        raise RecipeError(f"{text}; `--help` lists the keys") from None
 
 
 def find(name: str) -> Path:
@@ -241,13 +242,13 @@ def locate(path: str | Path, variable: str) -> Path:
     Raises:
         RecipeError: it is in none of these places.
     """
-    places = [Path(path).expanduser(), HOME / path]
-    if os.environ.get(variable):
-        places.append(Path(os.environ[variable]).expanduser() / path)
+    folder = os.environ.get(variable)
+    places = [Path(path).expanduser(), HOME / path, *([Path(folder).expanduser() / path] if folder else [])]
+    places = list(dict.fromkeys(places))  # an absolute path is the same place thrice
     for place in places:
         if place.exists():
             return place
-    hint = "" if len(places) == 3 else f"; {variable} can name a folder to look in"
+    hint = "" if folder or Path(path).is_absolute() else f"; {variable} can name a folder to look in"
     raise RecipeError(f"there is no {path} (looked at {', '.join(map(str, places))}){hint}")
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import sys
@@ -28,6 +29,9 @@ VERSION = 1
 
 RECORD = "prepared.json"
 
+DIGITS = 4
+"""Fewest digits of a photo's number."""
+
 
 class PrepareError(HeadstandError):
     """A dataset's folder that cannot be replaced, or class names that cannot be folders."""
@@ -50,14 +54,14 @@ def prepare(recipe: Recipe) -> Summary:
         state = _state(recipe, listing, apart)
     if (kept := _kept(target, state)) is not None:
         return kept
-    _check_replaceable(target)
+    _check_replaceable(target, listing.root)
     names = _folder_names(listing.classes)
     with _timed(seconds, "reading"):
         photos, unreadable = scan(listing.photos)
-    left_out = [(str(path.relative_to(listing.root)), reason) for path, reason in unreadable]
+    left_out = [(path.relative_to(listing.root), reason) for path, reason in unreadable]
     with _timed(seconds, "twins"):
         photos, near = _without_twins(photos, apart)
-        left_out += [(str(photo.path.relative_to(listing.root)), reason) for photo, reason in near]
+        left_out += [(photo.path.relative_to(listing.root), reason) for photo, reason in near]
         _check_filled(listing, photos, left_out)
         groups = twins.groups([photo.signature for photo in photos], [photo.sha256 for photo in photos])
     with _timed(seconds, "split"):
@@ -70,9 +74,18 @@ def prepare(recipe: Recipe) -> Summary:
             dataset = _copy(photos, classes, splits, groups, part)
         sizes = np.bincount(groups)
         summary = Summary(
-            target, counts(dataset), int((sizes > 1).sum()), int(sizes[sizes > 1].sum()), int(sizes.max()),
-            split.straddling(groups, splits), _conflicts(dataset), left_out, listing.ignored, listing.links, seconds,
-        )  # fmt: skip
+            folder=target,
+            counts=counts(dataset),
+            groups=int((sizes > 1).sum()),
+            twins=int(sizes[sizes > 1].sum()),
+            largest=int(sizes.max()),
+            straddling=split.straddling(groups, splits),
+            conflicts=_conflicts(dataset),
+            left_out=[(_shown(path), reason) for path, reason in left_out],
+            ignored=listing.ignored,
+            links=listing.links,
+            seconds=seconds,
+        )
         record = {"state": state, "summary": {**asdict(summary), "folder": str(target)}}
         (part / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
         manifest.write(dataset)
@@ -109,7 +122,8 @@ def _state(recipe: Recipe, listing: folder.Listing, apart: dict[str, Dataset]) -
     source = hashlib.sha256()
     for class_, path in listing.photos:
         status = path.stat()
-        source.update(f"{class_}\0{path.relative_to(listing.root)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        line = f"{class_}\0{path.relative_to(listing.root)}\0{status.st_size}\0{status.st_mtime_ns}\n"
+        source.update(os.fsencode(line))
     return {
         "version": VERSION,
         "seed": recipe.seed,
@@ -126,13 +140,18 @@ def _kept(target: Path, state: dict[str, Any]) -> Summary | None:
         if record["state"] != state or not all((target / p.path).is_file() for p in manifest.read(target).photos):
             return None
         summary = Summary(**record["summary"])
+        left_out = [(file, reason) for file, reason in summary.left_out]  # JSON has no tuples
     except (OSError, ValueError, KeyError, TypeError, HeadstandError):
         return None
-    return replace(summary, folder=target, made=False)
+    return replace(summary, folder=target, left_out=left_out, made=False)
 
 
-def _check_replaceable(target: Path) -> None:
-    """Refuse to replace what this program did not make."""
+def _check_replaceable(target: Path, source: Path) -> None:
+    """Refuse to replace what this program did not make, and what it is to read."""
+    if source.resolve().is_relative_to(target.resolve()):
+        raise PrepareError(
+            f"the source {source} lies in {target}, which would be replaced: give the dataset another name with --name"
+        )
     if target.exists() and not (target / RECORD).is_file() and (not target.is_dir() or any(target.iterdir())):
         raise PrepareError(f"{target} is there already and was not made by data_preparation.py: move it out of the way")
 
@@ -145,7 +164,7 @@ def _folder_names(classes: tuple[str, ...]) -> dict[str, str]:
     """
     names: dict[str, str] = {}
     for name in classes:
-        safe = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*]', "_", name).strip(" .") or "_"
+        safe = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*\ud800-\udfff]', "_", name).strip(" .") or "_"
         twin = next((other for other, taken in names.items() if taken.casefold() == safe.casefold()), None)
         if twin:
             raise PrepareError(f"the classes {twin!r} and {name!r} would share the folder {safe!r}: rename one")
@@ -170,7 +189,7 @@ def _without_twins(
     return photos, near
 
 
-def _check_filled(listing: folder.Listing, photos: list[Candidate], left_out: list[tuple[str, str]]) -> None:
+def _check_filled(listing: folder.Listing, photos: list[Candidate], left_out: list[tuple[Path, str]]) -> None:
     """Every class still has photos.
 
     Raises:
@@ -179,13 +198,15 @@ def _check_filled(listing: folder.Listing, photos: list[Candidate], left_out: li
     full = {photo.class_ for photo in photos}
     for name in listing.classes:
         if name not in full:
-            file, reason = next((f, r) for f, r in left_out if Path(f).parts[0] == name)
-            raise PrepareError(f"class {name!r} has no usable photo ({file}: {reason}): add photos or remove the class")
+            path, reason = next((path, reason) for path, reason in left_out if path.parts[0] == name)
+            raise PrepareError(
+                f"class {name!r} has no usable photo ({_shown(path)}: {reason}): add photos or remove the class"
+            )
 
 
 def _copy(photos: list[Candidate], classes: list[str], splits: list[str], groups: np.ndarray, part: Path) -> Dataset:
     """Copy the photos under their new names, numbered over the class from 1."""
-    digits = {name: max(4, len(str(count))) for name, count in Counter(classes).items()}
+    digits = {name: max(DIGITS, len(str(count))) for name, count in Counter(classes).items()}
     number: Counter[str] = Counter()
     rows: list[Photo] = []
     work = list(zip(photos, classes, splits, groups.tolist(), strict=True))
@@ -196,6 +217,11 @@ def _copy(photos: list[Candidate], classes: list[str], splits: list[str], groups
         shutil.copyfile(photo.path, part / path)
         rows.append(Photo(path.as_posix(), name, place, photo.sha256, photo.width, photo.height, group))
     return Dataset(part, tuple(rows))
+
+
+def _shown(path: Path) -> str:
+    """A file's name as it can be printed and stored, also where it is not UTF-8."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def _conflicts(dataset: Dataset) -> list[list[str]]:
