@@ -10,6 +10,7 @@ import numpy as np
 from headstand import recipe as recipes
 from headstand.errors import HeadstandError
 from headstand.learn import checkpoint
+from headstand.quiet import quiet
 
 Preprocessing = Literal["tf", "caffe", "torch", "none"]
 
@@ -118,7 +119,8 @@ def _load(network: keras.Model, path: Path, name: str) -> None:
     """Fill the network from a `.weights.h5` file or from the backbone inside a checkpoint."""
     try:
         if path.name.endswith(".weights.h5"):
-            network.load_weights(path)
+            with quiet():  # Keras warns of every single layer before it refuses the file
+                network.load_weights(path)
             return
         trained = checkpoint.load(path)
         network.set_weights(trained.get_layer("backbone").get_weights())
