@@ -1,0 +1,32 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from headstand.prepare.manifest import Dataset
+from tests import photos
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in, without the settings of whoever runs the tests."""
+    for variable in list(os.environ):
+        if variable.startswith("HEADSTAND_"):
+            monkeypatch.delenv(variable)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def dataset(workplace: Path) -> Dataset:
+    """The shapes, prepared under `data/shapes`."""
+    return photos.prepare(Path("data/shapes"))
+
+
+@pytest.fixture
+def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every network of `keras.applications` builds the stand-in of tests/networks.py."""
+    from tests import networks
+
+    for name in networks.backbones.names():
+        monkeypatch.setattr(networks.keras.applications, name, networks.tiny)

@@ -1,0 +1,49 @@
+"""Networks that build, train and convert in a moment, in place of the large ones of `keras.applications`."""
+
+from pathlib import Path
+from typing import Any
+
+import headstand.learn  # noqa: F401 - imports TensorFlow quietly
+
+import keras  # isort: skip
+from keras import layers
+
+from headstand.learn import backbones, checkpoint
+from headstand.learn import head as heads
+from headstand.recipe import Backbone, Head, Recipe
+from tests.photos import CLASSES
+
+SIZE = 32
+WIDTH = 12
+
+
+def tiny(include_top: bool = True, weights: Any = "imagenet", input_shape: Any = None) -> keras.Model:
+    """What `keras.applications` functions return: convolutions and BatchNormalization, `WIDTH` channels."""
+    assert not include_top and weights is None
+    pixels = x = keras.Input(input_shape)
+    for channels in (8, WIDTH):
+        x = layers.Conv2D(channels, 3, strides=4, padding="same", use_bias=False)(x)
+        x = layers.BatchNormalization()(x)
+        x = layers.ReLU()(x)
+    return keras.Model(pixels, x)
+
+
+def classifier(name: str = "MobileNet", seed: int = 1, size: int = SIZE) -> keras.Model:
+    """A whole model over the stand-in network."""
+    extractor = backbones.extractor(Backbone(name=name, size=size, weights="none"))
+    return heads.assemble(extractor, heads.build(Head(inner=(6,)), WIDTH, len(CLASSES), seed), "shapes")
+
+
+def about(data: str = "0" * 64, name: str = "shapes") -> checkpoint.About:
+    return checkpoint.About(name, CLASSES, SIZE, "MobileNet", data)
+
+
+def recipe(folder: Path = Path("photos"), **sections: Any) -> Recipe:
+    """A small run over the stand-in network."""
+    values = {
+        "name": "shapes",
+        "source": {"kind": "folder", "folder": folder},
+        "backbone": {"name": "MobileNet", "size": SIZE, "weights": "none"},
+        "head": {"inner": 8, "epochs": 12, "learning_rate": 0.02, "batch_size": 8},
+    }
+    return Recipe.model_validate({**values, **sections})
