@@ -22,10 +22,13 @@ def run(name: str, arguments: list[str]) -> None:
     started = time.perf_counter()
     recipe = recipes.load(name, arguments)
     with _step("prepare", f"python data_preparation.py {name}") as where:
+        from headstand.prepare.explore import look
         from headstand.prepare.prepare import prepare
 
-        prepare(recipe)
-        where(recipe.data)
+        print(prepare(recipe))
+        where(recipe.data / "manifest.csv")
+        for picture in look(recipe.data):
+            where(picture)
     with _step("train", f"python train.py {name}") as where:
         from headstand.learn.training import train
 

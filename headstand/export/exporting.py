@@ -12,12 +12,13 @@ import tensorflow as tf
 
 from headstand import __version__, images
 from headstand.errors import HeadstandError
-from headstand.export import bundle, convert
+from headstand.export import bundle, convert, metadata
 from headstand.export.parity import Parity, compare, require
 from headstand.learn import checkpoint
 from headstand.learn.checkpoint import About
 from headstand.learn.features import compiled
 from headstand.prepare import manifest
+from headstand.serve.bundle import LABELS
 from headstand.serve.classifier import Classifier
 
 
@@ -45,7 +46,7 @@ def export(path: Path) -> Export:
     about = checkpoint.about(path)
     paths = _test_photos(about)
     model = checkpoint.load(path)
-    metadata = {
+    record = {
         "name": about.name,
         "input": {
             "size": about.size,
@@ -63,14 +64,14 @@ def export(path: Path) -> Export:
             **{package: version(package) for package in ("tensorflow", "keras", "ai-edge-litert")},
         },
     }
-    flatbuffer = convert.float32(model)
+    flatbuffer = metadata.describe(convert.float32(model), about.name, LABELS)
     with tempfile.TemporaryDirectory() as folder:
         # The parity check reads a real file, as the services will.
-        trial = bundle.write(Path(folder) / "trial.tflite", bundle.pack(flatbuffer, about.labels, metadata))
+        trial = bundle.write(Path(folder) / "trial.tflite", bundle.pack(flatbuffer, about.labels, record))
         parity = compare(_trained(compiled(model)), Classifier(trial), paths, about.labels)
     require(parity)
     summary = {key: value for key, value in asdict(parity).items() if key not in ("worst", "disagreeing")}
-    data = bundle.pack(flatbuffer, about.labels, {**metadata, "parity": {"format": "float32", **summary}})
+    data = bundle.pack(flatbuffer, about.labels, {**record, "parity": {"format": "float32", **summary}})
     return Export(bundle.write(path.with_suffix(".tflite"), data), parity, len(data))
 
 
