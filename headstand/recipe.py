@@ -40,7 +40,7 @@ class Source(_Section):
     """Where the images come from."""
 
     kind: Literal["kaggle", "folder", "rendered"] = "folder"
-    dataset: str | None = Field(None, pattern=r"^[\w.-]+/[\w.-]+$", description="Kaggle dataset, OWNER/NAME")
+    dataset: str | None = Field(None, pattern=r"^\w[\w.-]*/\w[\w.-]*$", description="Kaggle dataset, OWNER/NAME")
     folder: Path | None = Field(None, description="folder with one folder of images a class")
     per_class: Positive = Field(100, description="images to render for each class (kind rendered)")
     size: Positive = Field(256, description="side of a rendered image in pixels (kind rendered)")

@@ -13,7 +13,9 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 from headstand.errors import HeadstandError
 from headstand.recipe import Source
@@ -133,6 +135,9 @@ def _child(dataset: str, folder: str, report: str) -> int:
     name = dataset.partition("/")[2]
     try:
         if Path("kaggle.json").is_file():
+            if find_spec("cgi") is None:
+                # opendatasets 0.1.22 imports what Python 3.13 dropped, and its Kaggle download never uses it.
+                sys.modules["cgi"] = ModuleType("cgi")
             import opendatasets
 
             opendatasets.download(f"https://www.kaggle.com/datasets/{dataset}", data_dir=folder)

@@ -5,7 +5,7 @@ import hashlib
 import io
 import re
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from headstand.errors import HeadstandError
 
@@ -75,7 +75,8 @@ def read(folder: Path) -> Dataset:
     """Read a prepared dataset.
 
     Raises:
-        ManifestError: there is none, or its table is damaged; the message names the command that makes one.
+        ManifestError: there is none, its table is damaged or a path in it leads out of the folder; the message names
+            the command that makes one.
     """
     path = folder / "manifest.csv"
     remedy = f"run `python data_preparation.py {folder.name}`"
@@ -87,18 +88,24 @@ def read(folder: Path) -> Dataset:
             table = csv.DictReader(file)
             if table.fieldnames != names:
                 raise ManifestError(f"{path} has the columns {table.fieldnames}, not {names}: {remedy}")
+            rows = list(table)
+            if any(None in row for row in rows):
+                raise ValueError("a row has more fields than the table has columns")
             photos = tuple(
                 Photo(
                     row["path"], row["class"], row["split"], row["sha256"],
                     int(row["width"]), int(row["height"]), int(row["group"]),
                 )
-                for row in table
+                for row in rows
             )  # fmt: skip
     except (ValueError, TypeError, KeyError, csv.Error) as error:
         raise ManifestError(f"{path} is damaged ({error}): {remedy}") from error
     strange = sorted({photo.split for photo in photos} - set(SPLITS))
     if strange or not photos:
         raise ManifestError(f"{path} has {f'the unknown splits {strange}' if strange else 'no photos'}: {remedy}")
+    outside = next((p.path for p in photos if PurePath(p.path).is_absolute() or ".." in PurePath(p.path).parts), None)
+    if outside:
+        raise ManifestError(f"{path} names {outside!r}, which leads out of its folder: {remedy}")
     return Dataset(folder, photos)
 
 

@@ -1,0 +1,92 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import data_preparation
+from headstand import command
+from headstand.prepare import manifest
+from tests.prepare.photos import class_folders, encoded, picture
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HEADSTAND_CACHE", str(tmp_path / "cache"))
+
+
+def run(monkeypatch, *words: str) -> int:
+    """Call the script as the shell does; its exit code, 1 for a message."""
+    monkeypatch.setattr(sys, "argv", ["data_preparation.py", *words])
+    try:
+        command.run(data_preparation.main)
+    except SystemExit as done:
+        if isinstance(done.code, str):
+            print(done.code, file=sys.stderr)
+            return 1
+        return int(done.code or 0)
+    return 0
+
+
+def test_a_fresh_process_prepares_a_folder_of_png(tmp_path):
+    # In a fresh process Pillow has loaded no plugin yet, and PNG photos come first.
+    for name in ("a", "b"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(5):
+            data = encoded(picture(number + 10 * (name == "b")), "PNG")
+            (tmp_path / "photos" / name / f"{number}.png").write_bytes(data)
+    words = [sys.executable, "-W", "error", str(ROOT / "data_preparation.py"), "--source", "photos"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0].split() == ["class", "train", "validation", "test", "all"]
+    assert done.stdout.splitlines()[3].split() == ["all", "6", "2", "2", "10"]
+    assert done.stdout.splitlines()[-1] == "train it: python train.py yoga6"
+    assert len(manifest.read(Path("data/yoga6")).photos) == 10
+    assert sorted(path.name for path in Path("data/yoga6/look").iterdir()) == [
+        "classes.png",
+        "gallery.png",
+        "sizes.png",
+    ]
+
+
+def test_any_key_of_the_recipe_can_be_given(tmp_path, monkeypatch, capsys):
+    class_folders(tmp_path / "photos", {"a": 10, "b": 10})
+    words = ["yoga6", "--source", "photos", "--name", "mine", "--split.train", "0.8"]
+    assert run(monkeypatch, *words, "--split.validation", "0.1", "--split.test=0.1") == 0
+    assert [len(manifest.read(Path("data/mine")).split(split)) for split in manifest.SPLITS] == [16, 2, 2]
+    assert "data/mine: made" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nosuch"], "error: there is no recipe 'nosuch'; there are "),
+        (["--source", "nowhere"], "error: there is no nowhere"),
+        (["--source"], "error: --source needs a folder"),
+        (["--bogus", "1"], "error: unrecognized arguments: --bogus 1; `--help` lists the keys"),
+        (["--source", "empty"], "error: there are no class folders in empty"),
+        (["--seed", "-1"], "seed = '-1'"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_1(tmp_path, monkeypatch, capsys, words, message):
+    (tmp_path / "empty").mkdir()
+    assert run(monkeypatch, *words) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err and err.startswith("error: ") and err.count("\n") == 1
+    assert not Path("data").exists()
+
+
+def test_without_network_it_names_the_ways_out(monkeypatch, capsys):
+    from headstand.prepare import kaggle
+
+    def offline(dataset, folder, user):
+        raise kaggle.KaggleError(kaggle._sentence(dataset, "network", "", user))
+
+    monkeypatch.setattr(kaggle, "_download", offline)
+    assert run(monkeypatch) == 1
+    assert "suradechk/yoga-posture-cleaned" in (err := capsys.readouterr().err)
+    assert "--source FOLDER" in err and "make demo" in err

@@ -1,0 +1,170 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstand.recipe import HOME, Recipe, RecipeError, Source, find, load, locate
+
+MINIMAL = '[source]\nfolder = "photos"\n'
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "mine.toml").write_text("seed = 5\n" + MINIMAL)
+
+
+def write(text: str, name: str = "mine") -> str:
+    Path("recipes", f"{name}.toml").write_text(text)
+    return name
+
+
+def test_defaults_fill_what_a_recipe_does_not_say():
+    recipe = load("mine")
+    assert (recipe.name, recipe.seed, recipe.data) == ("mine", 5, Path("data/mine"))
+    assert (recipe.split.train, recipe.split.validation, recipe.split.test) == (0.6, 0.2, 0.2)
+    assert (recipe.backbone.name, recipe.backbone.size, recipe.backbone.weights) == ("Xception", 150, "imagenet")
+    assert (recipe.head.epochs, recipe.head.batch_size) == (10, 20)
+
+
+def test_the_line_goes_before_the_environment_and_that_before_the_file(monkeypatch):
+    write("seed = 5\n[head]\ndropout = 0.1\nepochs = 3\nbatch_size = 7\n" + MINIMAL)
+    monkeypatch.setenv("HEADSTAND_HEAD__DROPOUT", "0.2")
+    monkeypatch.setenv("HEADSTAND_HEAD__EPOCHS", "4")
+    recipe = load("mine", ["--head.epochs", "6", "--seed=8"])
+    assert (recipe.head.dropout, recipe.head.epochs, recipe.head.batch_size, recipe.seed) == (0.2, 6, 7, 8)
+
+
+def test_other_variables_of_headstand_are_no_keys(monkeypatch):
+    for name in ("HEADSTAND_DATA", "HEADSTAND_CACHE", "HEADSTAND_MODEL", "HEADSTAND_WEIGHTS"):
+        monkeypatch.setenv(name, "/somewhere")
+    assert load("mine").data == Path("data/mine")
+
+
+def test_lists_and_single_values_from_the_line():
+    recipe = load("mine", ["--head.inner", "200", "--split.keep_apart", "one,two"])
+    assert (recipe.head.inner, recipe.split.keep_apart) == ((200,), ("one", "two"))
+    assert load("mine", ["--head.inner", "200,50"]).head.inner == (200, 50)
+
+
+@pytest.mark.parametrize("words", [["--source", "there"], ["--source=there"]])
+def test_source_takes_a_folder_over_whatever_the_recipe_says(words):
+    write('[source]\nkind = "kaggle"\ndataset = "a/b"\n')
+    source = load("mine", words).source
+    assert (source.kind, source.folder) == ("folder", Path("there"))
+    with pytest.raises(RecipeError, match="--source needs a folder"):
+        load("mine", ["--source"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sed = 1\n" + MINIMAL, r"unknown key sed = 1; allowed there: .*\bseed\b"),
+        ("[head]\ndropuot = 0.5\n" + MINIMAL, r"unknown key head.dropuot = 0.5; allowed there: .*\bdropout\b"),
+        ("[head]\ndropout = 1.0\n" + MINIMAL, r"head.dropout = 1.0: .*less than 1"),
+        ("[head]\nepochs = 0\n" + MINIMAL, r"head.epochs = 0: .*greater than 0"),
+        ("[split]\ntrain = 0.9\n" + MINIMAL, r"train \+ validation \+ test must be 1 and each more than 0, not 1.3"),
+        ("[split]\ntrain = 0.8\ntest = 0.0\n" + MINIMAL, "each more than 0"),
+        ("[split]\nstrategy = 'random'\n" + MINIMAL, "split.strategy = 'random': .*'grouped' or 'ordered'"),
+        ("[source]\nkind = 'kaggle'\n", "needs dataset = 'OWNER/NAME'"),
+        ("[source]\nkind = 'kaggle'\ndataset = '../../etc'\n", "source.dataset = '../../etc'"),
+        ("[source]\nkind = 'folder'\n", "needs folder = 'PATH'"),
+        ("seed = 1\n", "source is missing"),
+        ("name = '../up'\n" + MINIMAL, r"name = '\.\./up'"),
+        ("seed = -1\n" + MINIMAL, "seed = -1"),
+        ("seed = [\n", "mine.toml is not TOML"),
+        ("[[search.stages]]\nparameter = 'dropout'\nvalues = [0.2, 1.5]\n" + MINIMAL, "search.stages"),
+        ("[[search.stages]]\nparameter = 'colour'\nvalues = [1]\n" + MINIMAL, "search.stages.0.parameter = 'colour'"),
+        ("[[search.stages]]\nparameter = 'inner'\nvalues = [1]\nfinalists = 2\n" + MINIMAL, "go together"),
+    ],
+)
+def test_what_is_not_allowed_is_told_with_key_and_value(text, message):
+    with pytest.raises(RecipeError, match=message) as raised:
+        load(write(text))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--bogus", "1"], "unrecognized arguments: --bogus 1; `--help` lists the keys"),
+        (["--seed", "many"], "seed = 'many'"),
+        (["--head.epochs"], "head.epochs.*expected one argument"),
+    ],
+)
+def test_a_wrong_word_on_the_line_is_told(words, message):
+    with pytest.raises(RecipeError, match=message):
+        load("mine", words)
+
+
+@pytest.mark.parametrize("variable", ["HEADSTAND_HEAD__DROPOUT", "HEADSTAND_HEAD"])
+def test_a_wrong_value_in_the_environment_is_told(monkeypatch, variable):
+    monkeypatch.setenv(variable, "much")
+    with pytest.raises(RecipeError, match=r"(?i)head"):
+        load("mine")
+
+
+def test_bytes_that_are_no_text_are_told():
+    Path("recipes/mine.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(RecipeError, match="is not TOML"):
+        load("mine")
+
+
+def test_recipes_are_found_here_first_then_in_the_checkout():
+    assert find("mine") == Path("recipes/mine.toml")
+    assert find("yoga6") == HOME / "recipes" / "yoga6.toml"
+    assert find("recipes/mine.toml") == Path("recipes/mine.toml")
+    with pytest.raises(RecipeError, match=r"no recipe 'nosuch'; there are .*mine, .*yoga6"):
+        find("nosuch")
+    with pytest.raises(RecipeError, match=r"no recipe file nosuch\.toml"):
+        find("nosuch.toml")
+
+
+@given(st.text(max_size=30))
+def test_any_name_is_found_or_refused(name):
+    try:
+        assert find(name).is_file()
+    except RecipeError as error:
+        assert "no recipe" in str(error)
+
+
+def test_shipped_recipes_load():
+    for path in sorted((HOME / "recipes").glob("*.toml")):
+        assert path.stem.startswith(load(str(path)).name)
+
+
+def test_a_recipe_is_frozen():
+    recipe = load("mine")
+    with pytest.raises(ValueError, match="frozen"):
+        recipe.seed = 3
+    with pytest.raises(ValueError, match="frozen"):
+        recipe.head.dropout = 0.5
+
+
+def test_a_recipe_survives_being_written_down():
+    recipe = load("mine", ["--head.inner", "200,50"])
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+
+
+def test_locate_looks_here_then_in_the_checkout_then_under_the_variable(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTAND_DATA", str(tmp_path / "store"))
+    (tmp_path / "store" / "photos").mkdir(parents=True)
+    (tmp_path / "store" / "recipes").mkdir()
+    assert locate("photos", "HEADSTAND_DATA") == tmp_path / "store" / "photos"
+    assert locate("recipes", "HEADSTAND_DATA") == Path("recipes")
+    assert locate("headstand", "HEADSTAND_DATA") == HOME / "headstand"
+    assert locate(tmp_path / "store", "HEADSTAND_DATA") == tmp_path / "store"
+    with pytest.raises(RecipeError, match=r"there is no nowhere \(looked at nowhere, .*store/nowhere\)$"):
+        locate("nowhere", "HEADSTAND_DATA")
+    monkeypatch.delenv("HEADSTAND_DATA")
+    with pytest.raises(RecipeError, match="HEADSTAND_DATA can name a folder to look in"):
+        locate("nowhere", "HEADSTAND_DATA")
+
+
+def test_kaggle_names_are_owner_and_name():
+    assert Source(kind="kaggle", dataset="suradechk/yoga-posture-cleaned").dataset
+    for name in ("yoga", "a/b/c", "a/", "/b", "a b/c", "../..", "a/.."):
+        with pytest.raises(ValueError, match="dataset"):
+            Source(kind="kaggle", dataset=name)
