@@ -20,7 +20,8 @@ def test_lists_photos_by_class_in_natural_order(tmp_path):
     assert found.classes == ("Cobra", "tree")
     assert [(name, path.relative_to(tmp_path).as_posix()) for name, path in found.photos] == [
         ("Cobra", "Cobra/A.gif"), ("Cobra", "Cobra/b.webp"),
-        ("tree", "tree/more/z.bmp"), ("tree", "tree/pose1.png"), ("tree", "tree/pose2.JPEG"), ("tree", "tree/pose10.jpg"),
+        ("tree", "tree/more/z.bmp"), ("tree", "tree/pose1.png"),
+        ("tree", "tree/pose2.JPEG"), ("tree", "tree/pose10.jpg"),
     ]  # fmt: skip
 
 
@@ -93,5 +94,5 @@ def test_fetch_refuses_what_is_no_folder(tmp_path):
     touch(tmp_path, "file")
     with pytest.raises(FolderError, match="file is a file; the source must be a folder"):
         fetch(Source(kind="folder", folder=tmp_path / "file"), 1)
-    with pytest.raises(RecipeError, match="there is no .*nowhere"):
+    with pytest.raises(RecipeError, match=r"there is no .*nowhere"):
         fetch(Source(kind="folder", folder=tmp_path / "nowhere"), 1)

@@ -232,7 +232,7 @@ def test_leftovers_of_a_killed_run_do_no_harm(source):
 def test_a_folder_of_the_users_is_not_replaced(source):
     Path("data/poses").mkdir(parents=True)
     Path("data/poses/thesis.txt").write_text("dear")
-    with pytest.raises(PrepareError, match="data/poses is there already and was not made by data_preparation.py"):
+    with pytest.raises(PrepareError, match=r"data/poses is there already and was not made by data_preparation\.py"):
         prepare(recipe(source))
     assert Path("data/poses/thesis.txt").read_text() == "dear"
 
@@ -303,4 +303,3 @@ def test_the_manifest_is_plain_csv_with_the_contracts_columns(source):
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["path", "class", "split", "sha256", "width", "height", "group"]
     assert len(rows) == 25
-
