@@ -61,16 +61,17 @@ def run(
     views = Views(photos.paths, photos.labels, photos.weights, model.input.shape[1], settings, seed)
     compile_for(model, settings, settings.epochs * len(views))
     keeper = _Keeper(folder, about, settings.epochs, validated=validation is not None)
-    views.epoch = keeper.restore(model)
-    if views.epoch < settings.epochs:
+    done = keeper.restore(model)
+    if done < settings.epochs:
         model.fit(
             views,
-            initial_epoch=views.epoch,
+            initial_epoch=done,
             epochs=settings.epochs,
             validation_data=validation,
             validation_batch_size=settings.batch_size,
+            shuffle=False,
             verbose=0,
-            callbacks=[_Bar(len(views)), keeper],
+            callbacks=[_Epoch(views), _Bar(len(views)), keeper],
         )
     return Tuned(keeper.checkpoint(keeper.best_epoch), keeper.history, keeper.best_epoch)
 
@@ -100,6 +101,17 @@ def compile_for(model: keras.Model, settings: Finetune, steps: int) -> None:
         # XLA on a CPU is several times slower for convolutions than the default kernels.
         jit_compile=False,
     )
+
+
+class _Epoch(keras.callbacks.Callback):
+    """Tells the views which epoch it is; Keras calls a dataset's own `on_epoch_end` before the first epoch too."""
+
+    def __init__(self, views: Views) -> None:
+        super().__init__()
+        self._views = views
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._views.epoch = epoch
 
 
 class _Bar(keras.callbacks.Callback):

@@ -20,7 +20,8 @@ _MARGIN = 8 / 7
 class Views(keras.utils.PyDataset):
     """Batches of random views, shuffled anew each epoch.
 
-    A pure function of seed and `epoch` (from 0), so that a resumed run sees what an uninterrupted one would have seen.
+    A pure function of seed and `epoch` (from 0, set before each), so that a resumed run sees what an uninterrupted one
+    would have seen. Fit it with `shuffle=False`: Keras would shuffle the batches once more, by a chance of its own.
     Gives `uint8 [B, size, size, 3]`, one-hot `float32 [B, classes]` and the photos' weights `float32 [B]`.
     """
 
@@ -33,19 +34,15 @@ class Views(keras.utils.PyDataset):
         settings: Finetune,
         seed: int,
     ) -> None:
-        # One worker thread that stays a batch or two ahead; the decoding itself is spread over `threads`.
-        super().__init__(workers=1, max_queue_size=4)
+        super().__init__()
         self._paths, self._labels, self._weights = paths, labels, weights
         self._size, self._settings, self._seed = size, settings, seed
         self.epoch = 0
+        # Keras asks for batches ahead on one thread; what they are made of is decoded side by side.
         self._pool = ThreadPoolExecutor(os.cpu_count())
 
     def __len__(self) -> int:
         return math.ceil(len(self._paths) / self._settings.batch_size)
-
-    def on_epoch_end(self) -> None:
-        """The next epoch has its own order and views."""
-        self.epoch += 1
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         order = np.random.default_rng((self._seed, self.epoch)).permutation(len(self._paths))
