@@ -66,10 +66,11 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        cause = error if isinstance(error, OSError) else error.__context__
-        if not isinstance(cause, OSError) or not cause.errno:
-            raise
-        raise CheckpointError(f"cannot write {path}: {os.strerror(cause.errno)}") from error
+        cause: BaseException | None = error
+        while cause and not (isinstance(cause, OSError) and cause.errno):
+            cause = cause.__context__
+        reason = os.strerror(cause.errno or 0) if isinstance(cause, OSError) else str(error).splitlines()[0]
+        raise CheckpointError(f"cannot write {path}: {reason}") from error
 
 
 def load(path: Path) -> keras.Model:

@@ -1,5 +1,6 @@
 """Finding a head: each stage tries the values of one parameter while the others stay at their best."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,7 @@ def run(
         after_trial: called with each trial and whether it was remembered rather than run.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    _mend(journal)
     study = optuna.create_study(
         study_name="head",
         direction="maximize",
@@ -107,6 +109,15 @@ def run(
 def changed(head: Head, parameter: str, value: Any) -> Head:
     """The head with one value changed, validated like a recipe's."""
     return Head.model_validate({**head.model_dump(), parameter: value})
+
+
+def _mend(journal: Path) -> None:
+    """Cut off the half line that a full disk leaves at the end; Optuna would write on behind it and read no more."""
+    if journal.is_file():
+        data = journal.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            os.truncate(journal, whole)
 
 
 def _rank(trial: Trial) -> tuple[bool, float, float]:
