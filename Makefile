@@ -5,9 +5,11 @@
 RECIPE ?= demo
 PIPENV_VERSION := 2026.10.3
 
-# The first Python of a fitting version that really starts; PYTHON=... names another.
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
-	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+# The first Python of a fitting version that really starts; PYTHON=... names another. Its full path, since pipenv would
+# take a bare name for a wish and look for the newest of that name itself.
+FITS := import sys; print(sys.executable) if (3, 11) <= sys.version_info[:2] <= (3, 13) else sys.exit(1)
+PYTHON ?= python3 python3.13 python3.12 python3.11
+override PYTHON := $(shell for p in $(PYTHON); do $$p -c '$(FITS)' 2>/dev/null && break; done)
 ifeq ($(strip $(PYTHON)),)
 $(error Headstand needs Python 3.11, 3.12 or 3.13; none was found. Install one, or name it: make PYTHON=/path/to/python3.12)
 endif
