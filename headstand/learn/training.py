@@ -207,4 +207,6 @@ def _refit(
     about = checkpoint.About(
         about.name, about.labels, about.size, about.backbone, about.data, seen.after(recipe.backbone, dataset, SPLITS)
     )
+    if not recipe.finetune.epochs:
+        return checkpoint.save(model, run.folder / f"{recipe.name}_{fit.best_epoch:02d}_all.h5", about)
     return _finetune(recipe, dataset, model, about, run, SPLITS, None).checkpoint
