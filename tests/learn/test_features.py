@@ -1,0 +1,183 @@
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headstand import images
+from headstand.learn import backbones, features
+from headstand.learn.features import Extractor, FeatureError
+from headstand.prepare.manifest import Dataset, Photo
+from headstand.recipe import Backbone
+from tests import networks
+
+SETTINGS = Backbone(name="MobileNet", size=32, weights="none")
+
+pytestmark = pytest.mark.usefixtures("small_networks")
+
+
+def forbid(*_: Any) -> None:
+    raise AssertionError("the network ran")
+
+
+def counted(extractor: Extractor) -> list[int]:
+    """The sizes of the batches that the network is given from now on."""
+    sizes: list[int] = []
+    call = extractor.call
+    extractor.call = lambda pixels: (sizes.append(len(pixels)), call(pixels))[1]
+    return sizes
+
+
+def test_rows_are_the_model_on_decoded_pixels(dataset: Dataset) -> None:
+    extractor = Extractor(SETTINGS)
+    got = extractor.rows(dataset.folder, dataset.photos)
+    assert got.computed == len(dataset.photos) == 48
+    assert got.rows.dtype == np.float32
+    pixels = np.stack([images.decode(dataset.folder / photo.path, 32) for photo in dataset.photos])
+    np.testing.assert_allclose(got.rows, extractor.model(pixels.astype(np.float32), training=False), atol=1e-5)
+    # They differ from photo to photo, or the comparison would be worth little.
+    assert np.unique(got.rows.round(4), axis=0).shape[0] == 48
+
+
+def test_the_network_sees_each_photo_once(dataset: Dataset) -> None:
+    first = Extractor(SETTINGS).rows(dataset.folder, dataset.photos)
+    again = Extractor(SETTINGS)
+    again.call = forbid
+    warm = again.rows(dataset.folder, dataset.photos)
+    assert warm.computed == 0
+    assert np.array_equal(warm.rows, first.rows)
+    # The order of the question is the order of the answer.
+    turned = again.rows(dataset.folder, dataset.photos[::-1])
+    assert np.array_equal(turned.rows, first.rows[::-1])
+
+
+def test_only_what_is_new_is_computed(dataset: Dataset) -> None:
+    extractor = Extractor(SETTINGS)
+    extractor.rows(dataset.folder, dataset.split("train"))
+    sizes = counted(extractor)
+    assert extractor.rows(dataset.folder, dataset.photos).computed == 24
+    assert sum(sizes) == 24
+
+
+def test_an_interruption_keeps_the_batches_that_were_done(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "BATCH", 10)
+    whole = Extractor(SETTINGS).model(
+        np.stack([images.decode(dataset.folder / photo.path, 32) for photo in dataset.photos]).astype(np.float32)
+    )
+    extractor = Extractor(SETTINGS)
+    call, calls = extractor.call, []
+
+    def interrupted(pixels: Any) -> Any:
+        calls.append(len(pixels))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return call(pixels)
+
+    extractor.call = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        extractor.rows(dataset.folder, dataset.photos)
+    assert calls == [10, 10, 10]
+    resumed = Extractor(SETTINGS)
+    sizes = counted(resumed)
+    got = resumed.rows(dataset.folder, dataset.photos)
+    assert got.computed == 28
+    assert sizes == [10, 10, 8]
+    np.testing.assert_allclose(got.rows, whole, atol=1e-5)
+
+
+def test_a_half_written_cache_is_mended(dataset: Dataset, workplace: Path) -> None:
+    first = Extractor(SETTINGS).rows(dataset.folder, dataset.photos)
+    (file,) = workplace.glob(".cache/headstand/features/*/*.rows")
+    file.write_bytes(file.read_bytes()[:-5])
+    again = Extractor(SETTINGS).rows(dataset.folder, dataset.photos)
+    assert again.computed == 1
+    np.testing.assert_allclose(again.rows, first.rows, atol=1e-5)
+    assert Extractor(SETTINGS).rows(dataset.folder, dataset.photos).computed == 0
+
+
+@pytest.mark.parametrize(
+    "change", [{"size": 33}, {"pooling": "max"}, {"name": "Xception"}], ids=["size", "pooling", "network"]
+)
+def test_another_way_of_computing_is_a_miss(dataset: Dataset, change: dict[str, Any]) -> None:
+    Extractor(SETTINGS).rows(dataset.folder, dataset.photos)
+    other = Extractor(SETTINGS.model_copy(update=change))
+    assert other.rows(dataset.folder, dataset.photos).computed == 48
+
+
+def test_other_weights_are_a_miss(dataset: Dataset, workplace: Path) -> None:
+    extractor = Extractor(SETTINGS)
+    extractor.rows(dataset.folder, dataset.photos)
+    network = extractor.model.get_layer("backbone")
+    network.set_weights([values * 1.01 for values in network.get_weights()])
+    network.save_weights("other.weights.h5")
+    other = Extractor(SETTINGS.model_copy(update={"weights": "other.weights.h5"}))
+    assert other.rows(dataset.folder, dataset.photos).computed == 48
+
+
+def test_another_decoder_is_a_miss(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    Extractor(SETTINGS).rows(dataset.folder, dataset.photos)
+    monkeypatch.setattr(images, "DECODER", images.DECODER + "x")
+    assert Extractor(SETTINGS).rows(dataset.folder, dataset.photos).computed == 48
+
+
+def test_a_cache_serves_datasets_of_any_name(dataset: Dataset) -> None:
+    Extractor(SETTINGS).rows(dataset.folder, dataset.photos)
+    moved = dataset.folder.rename("data/others")
+    assert Extractor(SETTINGS).rows(moved, dataset.photos).computed == 0
+
+
+def refusal(dataset: Dataset, photos: tuple[Photo, ...]) -> str:
+    extractor = Extractor(SETTINGS)
+    with pytest.raises(FeatureError) as caught:
+        extractor.rows(dataset.folder, photos)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_changed_photo_is_refused_by_name(dataset: Dataset, warm: bool) -> None:
+    if warm:
+        Extractor(SETTINGS).rows(dataset.folder, dataset.photos)
+    path = dataset.folder / dataset.photos[7].path
+    path.write_bytes(path.read_bytes() + b"\0")
+    message = refusal(dataset, dataset.photos)
+    assert message == f"{path} is not the file that was prepared: run `python data_preparation.py shapes` again"
+
+
+def test_a_missing_photo_is_refused_by_name(dataset: Dataset) -> None:
+    path = dataset.folder / dataset.photos[7].path
+    path.unlink()
+    message = refusal(dataset, dataset.photos)
+    assert str(path) in message
+    assert "python data_preparation.py shapes" in message
+
+
+def test_a_damaged_photo_is_refused_by_name(dataset: Dataset) -> None:
+    import hashlib
+
+    place = 7
+    path = dataset.folder / dataset.photos[place].path
+    path.write_bytes(path.read_bytes()[:300])
+    changed = dataclasses.replace(dataset.photos[place], sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    message = refusal(dataset, (*dataset.photos[:place], changed))
+    assert str(path) in message
+    assert "damaged" in message
+
+
+def test_no_photos_give_no_rows(dataset: Dataset) -> None:
+    got = Extractor(SETTINGS).rows(dataset.folder, [])
+    assert (got.rows.shape, got.computed) == ((0, networks.WIDTH), 0)
+
+
+def test_compiled_is_the_model_in_inference_mode() -> None:
+    model = networks.classifier()
+    for layer in model.get_layer("backbone").layers:
+        if isinstance(layer, networks.keras.layers.BatchNormalization):
+            layer.moving_mean.assign(layer.moving_mean + 0.5)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.uint8)
+    call = features.compiled(model)
+    np.testing.assert_allclose(call(pixels), model(pixels.astype(np.float32), training=False), atol=1e-6)
+    # One graph for every batch size.
+    np.testing.assert_allclose(call(pixels[:1]), call(pixels)[:1], atol=1e-6)
+    assert backbones.digest(model) == backbones.digest(model)

@@ -1,0 +1,269 @@
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headstand import images
+from headstand.learn import backbones, checkpoint, finetune
+from headstand.learn.checkpoint import CheckpointError
+from headstand.prepare.manifest import Dataset
+from headstand.recipe import Finetune
+from tests import networks
+from tests.networks import keras
+
+pytestmark = pytest.mark.usefixtures("small_networks")
+
+SETTINGS = Finetune(epochs=3, learning_rate=0.003, batch_size=8, warmup=0.2)
+LABELS = {class_: place for place, class_ in enumerate(networks.CLASSES)}
+
+
+def data(dataset: Dataset, split: str) -> tuple[list[Path], np.ndarray]:
+    photos = dataset.split(split)
+    labels = np.eye(3, dtype=np.float32)[[LABELS[photo.class_] for photo in photos]]
+    return [dataset.folder / photo.path for photo in photos], labels
+
+
+def tune(
+    model: keras.Model, dataset: Dataset, folder: Path, settings: Finetune = SETTINGS, validated: bool = True
+) -> finetune.Tuned:
+    folder.mkdir(exist_ok=True)
+    paths, labels = data(dataset, "train")
+    held_out, held_labels = data(dataset, "validation")
+    pixels = np.stack([images.decode(path, networks.SIZE) for path in held_out])
+    photos = finetune.Photos(paths, labels, np.ones(len(paths), np.float32))
+    validation = (pixels, held_labels) if validated else None
+    return finetune.run(model, photos, settings, 1, folder, networks.about(dataset.digest), validation)
+
+
+def inner(model: keras.Model, kind: type) -> list[keras.layers.Layer]:
+    return [layer for layer in model.get_layer("backbone").layers if isinstance(layer, kind)]
+
+
+def checkpoints(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.h5") if not path.name.endswith(".weights.h5"))
+
+
+def test_all_learns_but_batch_normalization_and_the_scale(dataset: Dataset) -> None:
+    model = networks.classifier("ResNet50")  # whose pixels are scaled by a convolution
+    norms = inner(model, keras.layers.BatchNormalization)
+    assert len(norms) == 2
+    for layer in norms:  # as trained networks have them
+        layer.moving_mean.assign(layer.moving_mean + 0.3)
+        layer.moving_variance.assign(layer.moving_variance * 1.7)
+    kept = [*norms, model.get_layer("scale")]
+    before = [[values.copy() for values in layer.get_weights()] for layer in kept]
+    convolutions = inner(model, keras.layers.Conv2D)
+    kernels = [layer.get_weights()[0].copy() for layer in convolutions]
+    head = model.get_layer("logits").get_weights()[0].copy()
+    tune(model, dataset, Path("run"))
+    assert [layer.trainable for layer in kept] == [False] * 3
+    for layer, old in zip(kept, before, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(layer.get_weights(), old, strict=True)), layer.name
+    for layer, old in zip(convolutions, kernels, strict=True):
+        assert abs(layer.get_weights()[0] - old).max() > 1e-3
+    assert abs(model.get_layer("logits").get_weights()[0] - head).max() > 1e-3
+    trainable = {variable.path.split("/")[-1] for variable in model.trainable_variables}
+    assert trainable == {"kernel", "bias"}
+
+
+def test_it_learns_and_keeps_the_best_epoch(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    model = networks.classifier()
+    settings = SETTINGS.model_copy(update={"epochs": 6, "learning_rate": 0.01, "label_smoothing": 0.0})
+    tuned = tune(model, dataset, Path("run"), settings)
+    assert len(tuned.history) == 6
+    assert set(tuned.history[0]) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert tuned.history[-1]["loss"] < tuned.history[0]["loss"] * 0.8
+    ranks = [(figures["val_accuracy"], -figures["val_loss"]) for figures in tuned.history]
+    assert tuned.best_epoch == ranks.index(max(ranks)) + 1
+    assert tuned.best == tuned.history[tuned.best_epoch - 1]
+    assert re.fullmatch(r"shapes_\d\d_\d\.\d{3}\.h5", tuned.checkpoint.name)
+    assert tuned.checkpoint.name == f"shapes_{tuned.best_epoch:02d}_{tuned.best['val_accuracy']:.3f}.h5"
+    # The others are gone, and this one says what it is.
+    assert checkpoints(Path("run")) == [tuned.checkpoint.name]
+    assert checkpoint.about(tuned.checkpoint) == networks.about(dataset.digest)
+    # The figures are those of the checkpoint.
+    paths, labels = data(dataset, "validation")
+    pixels = np.stack([images.decode(path, networks.SIZE) for path in paths]).astype(np.float32)
+    answers = checkpoint.load(tuned.checkpoint)(pixels).numpy()
+    assert (answers.argmax(1) == labels.argmax(1)).mean() == pytest.approx(tuned.best["val_accuracy"], abs=1e-6)
+    assert -np.log(answers[labels == 1]).mean() == pytest.approx(tuned.best["val_loss"], rel=1e-3)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines] == [f"{epoch}/6" for epoch in range(1, 7)]
+    assert f"val_accuracy={tuned.history[0]['val_accuracy']:.4f}" in lines[0]
+
+
+class Cut(Exception):
+    """Stands for a kill."""
+
+
+def cut_within_epoch(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
+    real = finetune._Bar.on_epoch_begin
+
+    def begin(self: Any, number: int, logs: Any = None) -> None:
+        real(self, number, logs)
+        self.cut = number + 1 == epoch
+
+    def batch(self: Any, number: int, logs: Any = None) -> None:
+        if self.cut and number == 1:
+            raise Cut
+
+    monkeypatch.setattr(finetune._Bar, "on_epoch_begin", begin)
+    monkeypatch.setattr(finetune._Bar, "on_train_batch_end", batch)
+
+
+def cut_before_state(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
+    """After the checkpoint was written and before the state that goes with it."""
+    real, calls = keras.Model.save_weights, []
+
+    def save(self: keras.Model, path: Path, overwrite: bool = True) -> None:
+        calls.append(path)
+        if len(calls) == epoch:
+            path.write_bytes(b"half")
+            raise Cut
+        real(self, path, overwrite=overwrite)
+
+    monkeypatch.setattr(keras.Model, "save_weights", save)
+
+
+def cut_after_state(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
+    """After the state was written, the older checkpoint still being there."""
+    real = finetune._Keeper.on_epoch_end
+
+    def end(self: Any, number: int, logs: Any = None) -> None:
+        real(self, number, logs)
+        if number + 1 == epoch:
+            raise Cut
+
+    monkeypatch.setattr(finetune._Keeper, "on_epoch_end", end)
+
+
+@pytest.fixture
+def uninterrupted(dataset: Dataset) -> tuple[finetune.Tuned, list[np.ndarray]]:
+    model = networks.classifier()
+    tuned = tune(model, dataset, Path("whole"))
+    return tuned, model.get_weights()
+
+
+@pytest.mark.parametrize(
+    ("cut", "epoch"),
+    [(cut_within_epoch, 1), (cut_within_epoch, 2), (cut_before_state, 2), (cut_after_state, 2), (cut_after_state, 3)],
+)
+def test_a_resumed_run_ends_like_an_uninterrupted_one(
+    dataset: Dataset,
+    uninterrupted: tuple[finetune.Tuned, list[np.ndarray]],
+    monkeypatch: pytest.MonkeyPatch,
+    cut: Any,
+    epoch: int,
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(Cut):
+        cut(patch, epoch)
+        tune(networks.classifier(), dataset, Path("run"))
+    model = networks.classifier()
+    tuned = tune(model, dataset, Path("run"))
+    whole, weights = uninterrupted
+    assert tuned.best_epoch == whole.best_epoch
+    assert tuned.checkpoint.name == whole.checkpoint.name
+    for one, other in zip(tuned.history, whole.history, strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+    for one, other in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    kept, wanted = (checkpoint.load(one.checkpoint).get_weights() for one in (tuned, whole))
+    for one, other in zip(kept, wanted, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    assert not list(Path("run").glob("part-*"))
+
+
+def test_a_finished_run_trains_no_more(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = tune(networks.classifier(), dataset, Path("run"))
+    monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("it trained"))
+    assert tune(networks.classifier(), dataset, Path("run")) == first
+
+
+def test_without_validation_the_last_epoch_is_kept(dataset: Dataset) -> None:
+    model = networks.classifier()
+    settings = SETTINGS.model_copy(update={"epochs": 2})
+    tuned = tune(model, dataset, Path("run"), settings, validated=False)
+    assert tuned.checkpoint == Path("run/shapes_02_all.h5")
+    assert tuned.best_epoch == 2
+    assert set(tuned.history[0]) == {"loss", "accuracy"}
+    assert checkpoints(Path("run")) == ["shapes_02_all.h5"]
+    for one, other in zip(checkpoint.load(tuned.checkpoint).get_weights(), model.get_weights(), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_a_refit_and_a_tuning_share_a_folder(dataset: Dataset) -> None:
+    best = tune(networks.classifier(), dataset, Path("run")).checkpoint
+    every = tune(networks.classifier(), dataset, Path("run"), validated=False).checkpoint
+    assert checkpoints(Path("run")) == sorted([best.name, every.name])
+
+
+def test_a_loss_that_is_no_number_never_wins(dataset: Dataset) -> None:
+    keeper = finetune._Keeper(Path("run"), networks.about(), 3, validated=True)
+    nan = float("nan")
+    keeper.history = [
+        {"val_accuracy": 0.9, "val_loss": nan},
+        {"val_accuracy": 0.4, "val_loss": 1.0},
+        {"val_accuracy": 0.9, "val_loss": nan},
+    ]
+    assert keeper.best_epoch == 2
+
+
+def test_the_rate_warms_up_and_falls_to_zero() -> None:
+    model = networks.classifier()
+    finetune.compile_for(model, Finetune(learning_rate=0.01, warmup=0.25, weight_decay=0.02), steps=40)
+    rate = model.optimizer._learning_rate
+    assert [float(rate(step)) for step in (0, 5, 10)] == pytest.approx([0, 0.005, 0.01])
+    assert float(rate(25)) == pytest.approx(0.005)  # half of the cosine
+    assert float(rate(40)) == pytest.approx(0, abs=1e-8)
+    assert model.optimizer.weight_decay == 0.02
+    finetune.compile_for(model, Finetune(learning_rate=0.01, warmup=0), steps=40)
+    assert float(model.optimizer._learning_rate(0)) == pytest.approx(0.01)
+    finetune.compile_for(model, Finetune(learning_rate=0.01, warmup=1), steps=40)
+    assert float(model.optimizer._learning_rate(39)) == pytest.approx(0.01, rel=0.05)
+
+
+def test_labels_are_smoothed_as_the_recipe_says() -> None:
+    model = networks.classifier()
+    finetune.compile_for(model, Finetune(label_smoothing=0.3), steps=10)
+    answer = np.array([[0.7, 0.2, 0.1]], np.float32)
+    wanted = -(0.8 * np.log(0.7) + 0.1 * np.log(0.2) + 0.1 * np.log(0.1))
+    assert float(model.loss(np.array([[1.0, 0, 0]], np.float32), answer)) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_photos_weigh_what_they_are_given(dataset: Dataset) -> None:
+    """Photos that weigh nothing teach nothing."""
+    paths, labels = data(dataset, "train")
+    model = networks.classifier()
+    before = [values.copy() for values in model.get_weights()]
+    settings = SETTINGS.model_copy(update={"epochs": 1, "weight_decay": 0.0})
+    Path("run").mkdir()
+    photos = finetune.Photos(paths, labels, np.zeros(len(paths), np.float32))
+    finetune.run(model, photos, settings, 1, Path("run"), networks.about(), None)
+    assert all(np.array_equal(one, other) for one, other in zip(model.get_weights(), before, strict=True))
+
+
+def test_a_full_disk_is_told_and_the_last_state_stays(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = keras.Model.save_weights, []
+
+    def save(self: keras.Model, path: Path, overwrite: bool = True) -> None:
+        calls.append(path)
+        if len(calls) == 2:
+            path.write_bytes(b"half")
+            raise OSError(28, "Can't synchronously write data\n(two lines of it)")
+        real(self, path, overwrite=overwrite)
+
+    with monkeypatch.context() as patch, pytest.raises(CheckpointError) as caught:
+        patch.setattr(keras.Model, "save_weights", save)
+        tune(networks.classifier(), dataset, Path("run"))
+    assert str(caught.value) == "cannot write run/tuning.weights.h5: No space left on device"
+    assert not list(Path("run").glob("part-*"))
+    assert len(tune(networks.classifier(), dataset, Path("run")).history) == 3
+
+
+def test_the_backbone_stays_one_to_be_taken_out(dataset: Dataset) -> None:
+    tuned = tune(networks.classifier(), dataset, Path("run"), SETTINGS.model_copy(update={"epochs": 1}))
+    lent = backbones.extractor(networks.Backbone(name="MobileNet", size=64, weights=str(tuned.checkpoint)))
+    trained = checkpoint.load(tuned.checkpoint).get_layer("backbone").get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(lent.get_weights(), trained, strict=True))

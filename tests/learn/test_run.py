@@ -1,0 +1,93 @@
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from headstand.learn.run import RunError, begin, newest_checkpoint
+from headstand.recipe import Recipe
+from tests import networks
+
+pytestmark = pytest.mark.usefixtures("workplace")
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return networks.recipe()
+
+
+def finish(folder: Path, checkpoint: str, refitted: str | None = None, files: tuple[str, ...] | None = None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in files if files is not None else filter(None, (checkpoint, refitted)):
+        (folder / name).write_bytes(b"weights")
+    (folder / "report.json").write_text(json.dumps({"checkpoint": checkpoint, "refitted": refitted}))
+
+
+def test_a_run_has_a_folder_of_its_own_with_the_recipe(recipe: Recipe) -> None:
+    run = begin(recipe, "d1")
+    assert not run.resumed
+    assert re.fullmatch(r"runs/shapes/\d{4}-\d\d-\d\dT\d{6}", str(run.folder))
+    written = json.loads((run.folder / "recipe.json").read_text())
+    assert written["data"] == "d1"
+    assert Recipe.model_validate(written["recipe"]) == recipe
+    assert run.journal.parent == run.folder
+
+
+def test_only_the_same_recipe_on_the_same_data_is_resumed(recipe: Recipe) -> None:
+    first = begin(recipe, "d1")
+    again = begin(recipe, "d1")
+    assert (again.folder, again.resumed) == (first.folder, True)
+    other_data = begin(recipe, "d2")
+    other_recipe = begin(recipe.model_copy(update={"seed": 2}), "d1")
+    assert not other_data.resumed
+    assert not other_recipe.resumed
+    assert len({first.folder, other_data.folder, other_recipe.folder}) == 3
+    assert begin(recipe, "d1").folder == first.folder
+
+
+def test_a_finished_run_is_left_alone(recipe: Recipe) -> None:
+    first = begin(recipe, "d1")
+    (first.folder / "report.json").write_text("{}")
+    second = begin(recipe, "d1")
+    assert not second.resumed
+    assert second.folder != first.folder
+    assert begin(recipe, "d1").folder == second.folder
+
+
+def test_a_run_that_was_cut_while_it_began_is_not_resumed(recipe: Recipe) -> None:
+    first = begin(recipe, "d1")
+    whole = (first.folder / "recipe.json").read_text()
+    (first.folder / "recipe.json").write_text(whole[:-9])
+    assert not begin(recipe, "d1").resumed
+
+
+def test_without_a_finished_run_the_commands_are_told(recipe: Recipe) -> None:
+    begin(recipe, "d1")
+    with pytest.raises(RunError, match=r"no finished run under runs/; `python train.py` makes one, and `make demo`"):
+        newest_checkpoint()
+
+
+def test_the_newest_finished_run_is_used() -> None:
+    runs = Path("runs")
+    finish(runs / "b" / "2026-01-02T000000", "b_01_0.500.h5")
+    finish(runs / "a" / "2026-01-03T000000", "a_04_0.700.h5")
+    finish(runs / "b" / "2026-01-01T000000", "b_09_0.900.h5")
+    (runs / "b" / "2026-01-04T000000").mkdir()
+    # By the time in its name, whatever happened to the files since.
+    os.utime(runs / "b" / "2026-01-01T000000" / "report.json")
+    assert newest_checkpoint() == runs / "a" / "2026-01-03T000000" / "a_04_0.700.h5"
+    assert newest_checkpoint("b") == runs / "b" / "2026-01-02T000000" / "b_01_0.500.h5"
+    with pytest.raises(RunError):
+        newest_checkpoint("c")
+
+
+def test_the_refitted_checkpoint_goes_before_the_best() -> None:
+    finish(Path("runs/a/2026-01-02T000000"), "a_04_0.700.h5", "a_05_all.h5")
+    assert newest_checkpoint().name == "a_05_all.h5"
+
+
+def test_a_run_whose_checkpoint_was_deleted_is_passed_over() -> None:
+    finish(Path("runs/a/2026-01-01T000000"), "a_01_0.100.h5")
+    finish(Path("runs/a/2026-01-02T000000"), "a_04_0.700.h5", files=())
+    assert newest_checkpoint().name == "a_01_0.100.h5"

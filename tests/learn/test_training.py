@@ -1,0 +1,327 @@
+import csv
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headstand import images
+from headstand.errors import HeadstandError
+from headstand.learn import checkpoint, finetune, search, training
+from headstand.learn import head as heads
+from headstand.learn.evaluate import wilson
+from headstand.learn.features import FeatureError
+from headstand.learn.run import newest_checkpoint
+from headstand.prepare import manifest
+from headstand.prepare.manifest import Dataset, ManifestError
+from tests import networks
+from tests.networks import keras, recipe
+
+pytestmark = pytest.mark.usefixtures("small_networks")
+
+SEARCH = {
+    "stages": [
+        {"parameter": "learning_rate", "values": [0.0001, 0.02]},
+        {"parameter": "inner", "values": [4, 8], "finalists": 1, "finalist_epochs": 14},
+    ]
+}
+FINETUNE = {"epochs": 2, "batch_size": 8, "learning_rate": 0.002}
+
+
+def answers(path: Path, dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """What the checkpoint itself says of a split's files, and the truth."""
+    photos = dataset.split(split)
+    pixels = np.stack([images.decode(dataset.folder / photo.path, networks.SIZE) for photo in photos])
+    truth = np.array([dataset.classes.index(photo.class_) for photo in photos])
+    return checkpoint.load(path)(pixels.astype(np.float32)).numpy(), truth
+
+
+def check_scores(report: dict[str, Any], path: Path, dataset: Dataset) -> None:
+    """The report's figures are those that the checkpoint reaches."""
+    for split in ("validation", "test"):
+        given, truth = answers(path, dataset, split)
+        scores, right = report[split], int((given.argmax(1) == truth).sum())
+        assert scores["count"] == len(truth) == 12
+        assert scores["accuracy"] == right / 12
+        assert tuple(scores["interval"]) == wilson(right, 12)
+        assert scores["loss"] == pytest.approx(-np.log(given[np.arange(12), truth]).mean(), rel=1e-3)
+        confusion = np.zeros((3, 3), int)
+        np.add.at(confusion, (truth, given.argmax(1)), 1)
+        assert scores["confusion"] == confusion.tolist()
+        assert list(scores["per_class"]) == list(dataset.classes)
+
+
+def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = training.train(recipe(search=SEARCH))
+    report = outcome.report
+    assert re.fullmatch(r"shapes_\d\d_\d\.\d{3}\.h5", outcome.checkpoint.name)
+    best = report["history"][report["best_epoch"] - 1]
+    assert outcome.checkpoint.name == f"shapes_{report['best_epoch']:02d}_{best['val_accuracy']:.3f}.h5"
+    assert outcome.checkpoint.parent == outcome.folder
+    assert outcome.refitted is None
+    assert newest_checkpoint() == outcome.checkpoint
+    assert report["test"]["accuracy"] > 0.6  # colours are easy, and chance is a third
+    check_scores(report, outcome.checkpoint, dataset)
+    assert report["validation"]["accuracy"] == pytest.approx(best["val_accuracy"])
+    assert report["validation"]["loss"] == pytest.approx(best["val_loss"], rel=1e-3)
+
+    about = checkpoint.about(outcome.checkpoint)
+    assert (about.name, about.labels, about.size) == ("shapes", dataset.classes, networks.SIZE)
+    assert (about.backbone, about.data) == ("MobileNet", dataset.digest)
+
+    written = json.loads((outcome.folder / "report.json").read_text())
+    assert written == json.loads(json.dumps(report))
+    assert written["data"]["photos"] == {"train": 24, "validation": 12, "test": 12}
+    assert written["data"]["digest"] == dataset.digest
+    assert written["checkpoint"] == outcome.checkpoint.name
+    assert written["refitted"] is None
+    assert set(written["seconds"]) == {"backbone", "features", "search", "head", "evaluation"}
+    assert {"tensorflow", "keras", "python", "headstand"} <= set(written["versions"])
+    assert written["head"]["learning_rate"] == 0.02
+    assert written["head"]["epochs"] == 12
+
+    with (outcome.folder / "trials.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["stage"], row["learning_rate"], row["inner"], row["epochs"]) for row in rows[:4]] == [
+        ("1", "0.0001", "8", "12"), ("1", "0.02", "8", "12"), ("2", "0.02", "4", "12"), ("2", "0.02", "8", "12"),
+    ]  # fmt: skip
+    assert rows[4]["epochs"] == "14"
+    assert [float(row["val_accuracy"]) for row in rows] == [trial["val_accuracy"] for trial in written["trials"]]
+
+    for name in ("curves.png", "confusion.png", "search.png"):
+        with Image.open(outcome.folder / name) as image:
+            assert image.format == "PNG"
+    assert not list(outcome.folder.glob("*.part"))
+    out = capsys.readouterr().out
+    assert f"run {outcome.folder}" in out
+    assert "48 photos, 48 computed" in out
+    assert f"test_accuracy={report['test']['accuracy']:.4f} (95 % interval" in out
+
+
+def test_a_second_run_computes_no_features_and_ends_the_same(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = training.train(recipe())
+    second = training.train(recipe())
+    assert "48 photos, 0 computed" in capsys.readouterr().out
+    assert second.folder != first.folder
+    for key in ("history", "best_epoch", "test", "validation", "checkpoint"):
+        assert second.report[key] == first.report[key]
+    assert not (second.folder / "search.png").exists()
+    assert (second.folder / "trials.csv").read_text().startswith("stage,learning_rate")
+    # Another head of another run reuses them too.
+    training.train(recipe(name="shapes", head={"inner": 4, "epochs": 1}))
+    assert "48 photos, 0 computed" in capsys.readouterr().out
+
+
+def test_fine_tuning_and_refit(dataset: Dataset) -> None:
+    outcome = training.train(recipe(finetune={**FINETUNE, "epochs": 1, "refit": True}))
+    assert re.fullmatch(r"shapes_01_\d\.\d{3}\.h5", outcome.checkpoint.name)
+    assert outcome.refitted == outcome.folder / "shapes_01_all.h5"
+    assert outcome.report["refitted"] == "shapes_01_all.h5"
+    assert newest_checkpoint() == outcome.refitted
+    assert len(outcome.report["history"]) == 1
+    check_scores(outcome.report, outcome.checkpoint, dataset)  # the figures are not the refitted model's
+    assert set(outcome.report["seconds"]) >= {"fine-tuning", "refit"}
+    seen, all_seen = (checkpoint.about(path).seen for path in (outcome.checkpoint, outcome.refitted))
+    assert len(seen) == 24
+    assert set(seen) < set(all_seen)
+    assert len(all_seen) == 48
+    tuned, refitted = (checkpoint.load(path).get_weights() for path in (outcome.checkpoint, outcome.refitted))
+    assert any(not np.allclose(one, other) for one, other in zip(tuned, refitted, strict=True))
+
+
+def test_refit_without_fine_tuning_is_the_head_on_all_splits(dataset: Dataset) -> None:
+    outcome = training.train(recipe(finetune={"refit": True}))
+    assert outcome.refitted is not None
+    assert re.fullmatch(r"shapes_\d\d_all\.h5", outcome.refitted.name)
+    assert newest_checkpoint() == outcome.refitted
+    one, other = (checkpoint.load(path) for path in (outcome.checkpoint, outcome.refitted))
+    pairs = zip(*(model.get_layer("backbone").get_weights() for model in (one, other)), strict=True)
+    assert all(np.array_equal(a, b) for a, b in pairs)
+    assert not np.allclose(one.get_layer("logits").get_weights()[0], other.get_layer("logits").get_weights()[0])
+    assert len(checkpoint.about(outcome.refitted).seen) == 48
+
+
+@pytest.mark.parametrize("tuned", [False, True])
+def test_test_labels_change_the_test_scores_and_nothing_else(dataset: Dataset, tuned: bool) -> None:
+    settings = recipe(search=SEARCH, **({"finetune": FINETUNE} if tuned else {}))
+    first = training.train(settings)
+    turned = {"circle": "cross", "cross": "square", "square": "circle"}
+    photos = tuple(
+        dataclasses.replace(photo, class_=turned[photo.class_]) if photo.split == "test" else photo
+        for photo in dataset.photos
+    )
+    manifest.write(Dataset(dataset.folder, photos))
+    second = training.train(settings)
+    for key in ("head", "trials", "history", "best_epoch", "validation", "checkpoint"):
+        assert second.report[key] == first.report[key], key
+    for one, other in zip(*(checkpoint.load(run.checkpoint).get_weights() for run in (first, second)), strict=True):
+        assert np.array_equal(one, other)
+    assert second.report["test"]["accuracy"] != first.report["test"]["accuracy"]
+    assert np.array(second.report["test"]["confusion"]).sum(axis=0).tolist() == (
+        np.array(first.report["test"]["confusion"]).sum(axis=0).tolist()
+    )
+
+
+class Cut(Exception):
+    """Stands for a kill."""
+
+
+def test_an_interrupted_search_goes_on_in_the_same_run(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = training.train(recipe(search=SEARCH))
+    real, calls = heads.fit, []
+
+    def fit(*arguments: Any) -> heads.Fit:
+        calls.append(arguments[0])
+        if len(calls) == 4:
+            raise Cut
+        return real(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(Cut):
+        patch.setattr(heads, "fit", fit)
+        training.train(recipe(search=SEARCH))
+    (cut,) = [folder for folder in Path("runs/shapes").iterdir() if folder != whole.folder]
+    assert newest_checkpoint() == whole.checkpoint  # a run without a report is none
+    capsys.readouterr()
+    calls.clear()
+    monkeypatch.setattr(heads, "fit", lambda *arguments: (calls.append(arguments[0]), real(*arguments))[1])
+    resumed = training.train(recipe(search=SEARCH))
+    assert resumed.folder == cut
+    assert len(calls) == 3  # two trials and the chosen head
+    out = capsys.readouterr().out
+    assert f"resuming {cut}" in out
+    assert out.count("(remembered)") == 3
+    for key in ("trials", "head", "history", "test", "validation", "checkpoint"):
+        assert resumed.report[key] == whole.report[key]
+
+
+def test_an_interrupted_fine_tuning_goes_on_in_the_same_run(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = recipe(finetune={**FINETUNE, "refit": True})
+    whole = training.train(settings)
+    real, calls = finetune._Keeper.on_epoch_end, []
+
+    def end(self: Any, number: int, logs: Any = None) -> None:
+        real(self, number, logs)
+        calls.append(number)
+        if len(calls) in (1, 3):
+            raise Cut
+
+    monkeypatch.setattr(finetune._Keeper, "on_epoch_end", end)
+    for _ in range(2):  # once while tuning, once while refitting
+        with pytest.raises(Cut):
+            training.train(settings)
+    resumed = training.train(settings)
+    assert calls == [0, 1, 0, 1]
+    assert resumed.folder != whole.folder
+    assert [path.name for path in (resumed.checkpoint, resumed.refitted)] == [
+        path.name for path in (whole.checkpoint, whole.refitted)
+    ]
+    for path, other in ((resumed.checkpoint, whole.checkpoint), (resumed.refitted, whole.refitted)):
+        pairs = zip(checkpoint.load(path).get_weights(), checkpoint.load(other).get_weights(), strict=True)
+        for one, wanted in pairs:
+            np.testing.assert_allclose(one, wanted, atol=1e-4)
+    assert resumed.report["test"]["accuracy"] == whole.report["test"]["accuracy"]
+
+
+def test_without_data_the_command_is_told(workplace: Path) -> None:
+    with pytest.raises(
+        ManifestError, match=r"no prepared data at data/shapes: run `python data_preparation.py shapes`"
+    ):
+        training.train(recipe())
+    assert not Path("runs").exists()
+
+
+def test_a_changed_photo_stops_the_run(dataset: Dataset) -> None:
+    path = dataset.folder / dataset.split("test")[0].path
+    Image.new("RGB", (40, 40)).save(path)
+    with pytest.raises(FeatureError, match=re.escape(str(path))):
+        training.train(recipe())
+    assert not list(Path("runs").glob("*/*/report.json"))
+
+
+def test_a_training_that_diverges_is_told(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = search.heads.fit
+
+    def diverging(*arguments: Any) -> heads.Fit:
+        fit = real(*arguments)
+        return dataclasses.replace(fit, history=[{**figures, "val_loss": float("nan")} for figures in fit.history])
+
+    monkeypatch.setattr(heads, "fit", diverging)
+    with pytest.raises(HeadstandError, match=r"try a lower --head\.learning_rate"):
+        training.train(recipe())
+    assert not list(Path("runs").glob("*/*/*.h5"))
+
+
+def test_rare_classes_are_weighed_up_unless_the_recipe_says_no(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[np.ndarray] = []
+
+    def run(model: keras.Model, photos: finetune.Photos, *rest: Any) -> None:
+        given.append(photos.weights)
+        raise Cut
+
+    monkeypatch.setattr(finetune, "run", run)
+    photos = [photo for photo in dataset.photos if photo.split != "train" or photo.class_ != "circle"]
+    photos += [photo for photo in dataset.split("train") if photo.class_ == "circle"][:2]
+    manifest.write(Dataset(dataset.folder, tuple(photos)))
+    for weighed in (True, False):
+        with pytest.raises(Cut):
+            training.train(recipe(head={"epochs": 1, "class_weights": weighed}, finetune=FINETUNE))
+    assert sorted(given[0].round(4).tolist()) == [0.75] * 16 + [3.0] * 2
+    assert given[1].tolist() == [1] * 18
+
+
+KILLED = """
+import os, signal, sys
+from tests import networks
+for name in networks.backbones.names():
+    setattr(networks.keras.applications, name, networks.tiny)
+from headstand.learn import features, finetune, head, training
+calls = 0
+def killing(function):
+    def counted(*arguments, **keys):
+        global calls
+        calls += 1
+        if calls == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **keys)
+    return counted
+place, name = {"features": (features.FeatureCache, "append"), "search": (head, "build"),
+               "finetune": (finetune._Bar, "on_train_batch_end")}[sys.argv[1]]
+features.BATCH = 8
+setattr(place, name, killing(getattr(place, name)))
+from tests.learn.test_training import FINETUNE, SEARCH
+training.train(networks.recipe(search=SEARCH, finetune=FINETUNE))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("at", "call"), [("features", 3), ("search", 3), ("finetune", 5)])
+def test_a_killed_run_goes_on(dataset: Dataset, at: str, call: int, capsys: pytest.CaptureFixture[str]) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    killed = subprocess.run([sys.executable, "-c", KILLED, at, str(call)], env=environment, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    settings = recipe(search=SEARCH, finetune=FINETUNE)
+    resumed = training.train(settings)
+    out = capsys.readouterr().out
+    assert f"resuming {resumed.folder}" in out
+    assert "48 photos, 32 computed" in out if at == "features" else "48 photos, 0 computed" in out
+    assert out.count("(remembered)") == {"features": 0, "search": 2, "finetune": 5}[at]
+    assert ("epoch 1/2" in out) == (at != "finetune")
+    whole = training.train(settings)
+    assert whole.folder != resumed.folder
+    assert resumed.report["trials"] == whole.report["trials"]
+    assert resumed.report["test"]["accuracy"] == whole.report["test"]["accuracy"]
+    assert resumed.checkpoint.name == whole.checkpoint.name

@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstand import images
+from headstand.learn.views import Views
+from headstand.prepare.manifest import Dataset
+from headstand.recipe import Finetune
+
+SETTINGS = Finetune(batch_size=5, smallest_crop=1.0, mirror=False, color=0.0)
+
+
+def views(dataset: Dataset, seed: int = 1, settings: Finetune = SETTINGS) -> Views:
+    """Twelve photos; the label and weight of each tell which one it is."""
+    photos = dataset.split("validation")
+    paths = [dataset.folder / photo.path for photo in photos]
+    return Views(paths, np.eye(12, dtype=np.float32), np.arange(12, dtype=np.float32), 32, settings, seed)
+
+
+def epoch(batches: Views) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    return [batches[place] for place in range(len(batches))]
+
+
+def order(batches: Views) -> list[int]:
+    return np.concatenate([labels.argmax(axis=1) for _, labels, _ in epoch(batches)]).tolist()
+
+
+def test_an_epoch_shows_each_photo_once(dataset: Dataset) -> None:
+    batches = views(dataset)
+    assert len(batches) == 3
+    got = epoch(batches)
+    assert [pixels.shape for pixels, _, _ in got] == [(5, 32, 32, 3), (5, 32, 32, 3), (2, 32, 32, 3)]
+    assert all(pixels.dtype == np.uint8 for pixels, _, _ in got)
+    assert sorted(order(batches)) == list(range(12))
+    assert order(batches) != list(range(12))
+
+
+def test_pixels_label_and_weight_belong_together(dataset: Dataset) -> None:
+    photos = dataset.split("validation")
+    for pixels, labels, weights in epoch(views(dataset)):
+        for shown, label, weight in zip(pixels, labels, weights, strict=True):
+            place = int(label.argmax())
+            assert weight == place
+            whole = images.decode(dataset.folder / photos[place].path, 32).astype(int)
+            others = [images.decode(dataset.folder / photo.path, 32).astype(int) for photo in photos]
+            # Even the largest crop may cut a quarter of one side, so compare to all: its own is nearest.
+            distances = [abs(other - shown).mean() for other in others]
+            assert abs(whole - shown).mean() <= sorted(distances)[2]
+
+
+def test_the_next_epoch_has_its_own_order_and_views(dataset: Dataset) -> None:
+    batches = views(dataset, settings=Finetune(batch_size=12))
+    first_order, (first, labels, _) = order(batches), batches[0]
+    batches.epoch = 1
+    second, second_labels, _ = batches[0]
+    assert order(batches) != first_order
+    one, other = first[labels.argmax(axis=0)], second[second_labels.argmax(axis=0)]
+    assert all((one[place] != other[place]).any() for place in range(12))
+
+
+@pytest.mark.parametrize("at", [0, 3])
+def test_a_resumed_epoch_is_the_uninterrupted_one(dataset: Dataset, at: int) -> None:
+    batches, resumed = views(dataset, settings=Finetune(batch_size=5)), views(dataset, settings=Finetune(batch_size=5))
+    for number in range(at + 1):
+        batches.epoch = number
+        epoch(batches)
+    resumed.epoch = at
+    for one, other in zip(epoch(batches), epoch(resumed), strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_another_seed_is_another_order(dataset: Dataset) -> None:
+    assert order(views(dataset, seed=1)) != order(views(dataset, seed=2))
+
+
+def test_paths_are_read_when_they_are_shown(dataset: Dataset) -> None:
+    batches = views(dataset)
+    Path(dataset.folder / dataset.split("validation")[0].path).unlink()
+    with pytest.raises(images.ImageError, match="cannot read"):
+        epoch(batches)
