@@ -28,7 +28,8 @@ class About:
 
     `name` is the recipe's, `labels` are in output order, `size` the input's side in pixels, `backbone` the network's
     name in keras.applications, `data` the prepared dataset's digest, `seen` the signatures (see
-    `headstand.prepare.twins`) of all photos that it or the checkpoint it began from was trained on.
+    `headstand.prepare.twins`) of all photos that it or the checkpoint it began from was trained on, `examined` those of
+    the validation and test photos that its figures were taken with.
     """
 
     name: str
@@ -37,6 +38,7 @@ class About:
     backbone: str
     data: str
     seen: tuple[str, ...] = ()
+    examined: tuple[str, ...] = ()
 
 
 def save(model: keras.Model, path: Path, about: About) -> Path:
@@ -97,7 +99,8 @@ def about(path: Path) -> About:
     try:
         with h5py.File(path, "r") as file:
             record = json.loads(file[_RECORD][()])
-        return About(**{**record, "labels": tuple(record["labels"]), "seen": tuple(record["seen"])})
+        lists = {key: tuple(record.get(key, ())) for key in ("labels", "seen", "examined")}
+        return About(**{**record, **lists})
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint {path}; `python train.py` makes one") from None
     except (OSError, KeyError, TypeError, ValueError) as error:

@@ -34,8 +34,12 @@ def before(backbone: Backbone) -> tuple[str, ...]:
 
 def after(backbone: Backbone, dataset: Dataset, splits: Sequence[str]) -> tuple[str, ...]:
     """Signatures of all photos that a model has seen once it is trained on these splits, sorted."""
-    own = _signatures(dataset, splits)
-    return tuple(sorted({*before(backbone), *(signature.text for signature in own)}))
+    return tuple(sorted({*before(backbone), *of(dataset, splits)}))
+
+
+def of(dataset: Dataset, splits: Sequence[str]) -> tuple[str, ...]:
+    """Signatures of the photos of these splits, sorted."""
+    return tuple(sorted({signature.text for signature in _signatures(dataset, splits)}))
 
 
 def leak(backbone: Backbone, dataset: Dataset, right: np.ndarray) -> Leak:

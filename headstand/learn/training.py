@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +67,13 @@ def train(recipe: Recipe) -> Outcome:
         tell(f"kept epoch {fit.best_epoch}: val_accuracy={fit.best['val_accuracy']:.4f}")
 
     about = checkpoint.About(
-        recipe.name,
-        classes,
-        recipe.backbone.size,
-        recipe.backbone.name,
-        dataset.digest,
-        seen.after(recipe.backbone, dataset, ("train",)),
+        name=recipe.name,
+        labels=classes,
+        size=recipe.backbone.size,
+        backbone=recipe.backbone.name,
+        data=dataset.digest,
+        seen=seen.after(recipe.backbone, dataset, ("train",)),
+        examined=seen.of(dataset, ("validation", "test")),
     )
     model = heads.assemble(extractor.model, fit.model, recipe.name)
     history, best_epoch = fit.history, fit.best_epoch
@@ -204,9 +205,7 @@ def _refit(
     )
     fit = heads.fit(head, every, every, len(dataset.classes), recipe.seed)
     model = heads.assemble(Extractor(recipe.backbone).model, fit.model, recipe.name)
-    about = checkpoint.About(
-        about.name, about.labels, about.size, about.backbone, about.data, seen.after(recipe.backbone, dataset, SPLITS)
-    )
+    about = replace(about, seen=seen.after(recipe.backbone, dataset, SPLITS))
     if not recipe.finetune.epochs:
         return checkpoint.save(model, run.folder / f"{recipe.name}_{fit.best_epoch:02d}_all.h5", about)
     return _finetune(recipe, dataset, model, about, run, SPLITS, None).checkpoint
