@@ -1,6 +1,7 @@
 """Silence for libraries that talk straight to the terminal."""
 
 import contextlib
+import io
 import os
 import sys
 import tempfile
@@ -13,7 +14,8 @@ def quiet() -> Iterator[None]:
     """Keep what TensorFlow and its converter say off the terminal.
 
     It comes from Python's print, from warnings, from absl and straight from C++ before any log level is read, so the
-    file descriptors themselves are turned away. Exceptions pass as ever. `TF_CPP_MIN_LOG_LEVEL=0` lets it all through.
+    file descriptors themselves are turned away, and `sys.stdout`, which in a notebook is none of them. `sys.stderr`
+    stays: loggers that are made meanwhile keep it. Exceptions pass as ever. `TF_CPP_MIN_LOG_LEVEL=0` lets all through.
     """
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         yield
@@ -21,7 +23,7 @@ def quiet() -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
-    with tempfile.TemporaryFile() as sink, warnings.catch_warnings():
+    with tempfile.TemporaryFile() as sink, warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         try:
             os.dup2(sink.fileno(), 1)

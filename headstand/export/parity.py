@@ -45,11 +45,20 @@ def compare(
         served: the bundle in the classifier that the services use, from the file's bytes on.
         paths: encoded photos.
         labels: in the trained model's output order.
+
+    Raises:
+        ParityError: a photo is missing or damaged.
     """
     differences = np.empty((len(paths), len(labels)))
     disagreeing = []
     for place, path in enumerate(tqdm(paths, desc="parity", unit="photo", disable=None, leave=False)):
-        expected = trained(images.decode(path, served.bundle.size)[np.newaxis])[0]
+        try:
+            pixels = images.decode(path, served.bundle.size)
+        except images.ImageError as error:
+            raise ParityError(
+                f"the test photo {path} cannot be compared on: {error}; prepare the data again"
+            ) from error
+        expected = trained(pixels[np.newaxis])[0]
         answer = served.predict(path.read_bytes()).probabilities
         given = np.array([answer[label] for label in labels])
         differences[place] = np.abs(given - expected)
