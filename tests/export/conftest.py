@@ -1,0 +1,62 @@
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from headstand.prepare.manifest import Dataset
+from tests import photos
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with prepared photos, a run over them and its bundle, made once; tests work on a copy of it."""
+    from headstand.export.exporting import export
+    from headstand.learn.training import train
+    from tests import networks
+
+    folder = tmp_path_factory.mktemp("trained")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for variable in [name for name in os.environ if name.startswith("HEADSTAND_")]:
+                patch.delenv(variable)
+            for name in networks.backbones.names():
+                patch.setattr(networks.keras.applications, name, networks.tiny)
+            photos.prepare(Path("data/shapes"))
+            export(train(networks.recipe()).checkpoint)
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def run(trained: Path, workplace: Path) -> Path:
+    """The run's folder in a copy that a test may change; its bundle is taken away."""
+    shutil.copytree(trained, workplace, dirs_exist_ok=True)
+    (folder,) = Path("runs/shapes").iterdir()
+    for bundle in folder.glob("*.tflite"):
+        bundle.unlink()
+    return folder
+
+
+@pytest.fixture
+def model(run: Path) -> Path:
+    """The run's checkpoint."""
+    (path,) = run.glob("shapes_*.h5")
+    return path
+
+
+@pytest.fixture(scope="session")
+def bundle(trained: Path) -> Path:
+    """The bundle, not to be changed."""
+    (path,) = trained.glob("runs/shapes/*/*.tflite")
+    return path
+
+
+@pytest.fixture
+def dataset(run: Path) -> Dataset:
+    from headstand.prepare import manifest
+
+    return manifest.read(Path("data/shapes"))

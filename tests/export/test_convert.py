@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+
+from headstand.export.convert import ConversionError, float32
+from tests import networks
+from tests.networks import keras
+
+
+def operators(flatbuffer: bytes) -> list[tuple[int, bytes | None]]:
+    """Operator codes, and the custom operations' names."""
+    model = schema.ModelT.InitFromPackedBuf(flatbuffer, 0)
+    return [(max(one.builtinCode, one.deprecatedBuiltinCode), one.customCode) for one in model.operatorCodes]
+
+
+def test_it_answers_as_the_model_with_built_in_operations(
+    small_networks: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = networks.classifier("ResNet50")
+    flatbuffer = float32(model)
+    assert capfd.readouterr() == ("", "")
+    codes = operators(flatbuffer)
+    assert codes
+    assert all(code != schema.BuiltinOperator.CUSTOM and name is None for code, name in codes)
+    interpreter = Interpreter(model_content=flatbuffer)
+    interpreter.allocate_tensors()
+    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+    assert (taken["shape"].tolist(), taken["dtype"]) == ([1, 32, 32, 3], np.float32)
+    assert (given["shape"].tolist(), given["dtype"]) == ([1, 3], np.float32)
+    pixels = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype(np.float32)
+    interpreter.set_tensor(taken["index"], pixels)
+    interpreter.invoke()
+    np.testing.assert_allclose(interpreter.get_tensor(given["index"]), model(pixels), atol=1e-5)
+
+
+def test_the_same_model_converts_to_the_same_bytes(small_networks: None) -> None:
+    model = networks.classifier()
+    assert float32(model) == float32(model)
+
+
+def test_an_operation_of_tensorflows_own_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    pixels = keras.Input((8, 8, 3))
+    x = keras.layers.Flatten()(pixels)
+    model = keras.Model(pixels, keras.layers.Softmax()(keras.ops.erfinv(x / 300)))
+    with pytest.raises(ConversionError) as caught:
+        float32(model)
+    message = str(caught.value)
+    assert message.startswith("the model cannot be converted to built-in TFLite operations: ")
+    assert len(message.splitlines()) == 1
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,93 @@
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import convert_to_tflite
+from headstand.learn import checkpoint
+from headstand.learn.run import RunError
+from headstand.serve import bundle
+from tests.export.conftest import model, run, trained  # noqa: F401 - the run that the export tests work on
+
+SCRIPT = Path(__file__).parents[1] / "convert_to_tflite.py"
+
+
+def test_the_newest_run_is_converted_and_the_next_command_told(
+    model: Path,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    convert_to_tflite.main([])
+    made = model.with_suffix(".tflite")
+    assert bundle.read(made).name == "shapes"
+    converting, parity, written, serve = capsys.readouterr().out.splitlines()
+    assert converting == f"converting {model}"
+    assert re.fullmatch(
+        r"parity     12 test photos, same top class on 100\.00%, largest difference .* \d\.\de-0\d", parity
+    )
+    assert re.fullmatch(rf"written    {re.escape(str(made))} \(\d\.\d MiB\)", written)
+    assert serve == f"serve it   HEADSTAND_MODEL={made} gunicorn predict:app"
+
+
+def test_a_model_may_be_named(model: Path) -> None:  # noqa: F811
+    moved = Path("elsewhere.h5")
+    shutil.copy(model, moved)
+    convert_to_tflite.main([str(moved)])
+    assert bundle.read("elsewhere.tflite").labels == checkpoint.about(moved).labels
+    assert not model.with_suffix(".tflite").exists()
+
+
+def test_without_a_run_the_commands_are_told(workplace: Path) -> None:
+    with pytest.raises(RunError, match=r"`python train\.py` makes one"):
+        convert_to_tflite.main([])
+
+
+def shell(*words: str, code: str | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTAND_")}
+    environment["PYTHONPATH"] = str(SCRIPT.parent)
+    start = [sys.executable, "-c", code] if code else [sys.executable, str(SCRIPT)]
+    return subprocess.run([*start, *words], capture_output=True, text=True, env=environment)
+
+
+def test_a_missing_model_is_one_line(workplace: Path) -> None:
+    result = shell("nothing.h5")
+    assert (result.returncode, result.stderr) == (
+        1, "error: there is no checkpoint nothing.h5; `python train.py` makes one\n",
+    )  # fmt: skip
+
+
+def test_a_text_file_is_one_line(workplace: Path) -> None:
+    Path("text.h5").write_text("not a model\n")
+    result = shell("text.h5")
+    assert result.returncode == 1
+    assert re.fullmatch(r"error: text\.h5 is not a checkpoint that Headstand wrote .*\n", result.stderr), result.stderr
+    assert [path.name for path in Path().iterdir()] == ["text.h5"]
+
+
+SWAPPED = """
+import runpy, sys
+import headstand.learn
+import keras
+from headstand.export import convert
+real = convert.float32
+def swapped(model):
+    other = keras.models.clone_model(model)
+    other.set_weights([values + 0.05 for values in model.get_weights()])
+    return real(other)
+convert.float32 = swapped
+runpy.run_path(sys.argv.pop(1), run_name="__main__")
+"""
+
+
+def test_a_model_that_answers_differently_is_refused(model: Path) -> None:  # noqa: F811
+    before = sorted(model.parent.iterdir())
+    result = shell(str(SCRIPT), str(model), code=SWAPPED)
+    assert result.returncode == 1
+    assert re.fullmatch(
+        r"error: the converted model answers differently from the trained one, so nothing was written: .*\n",
+        result.stderr,
+    ), result.stderr
+    assert sorted(model.parent.iterdir()) == before

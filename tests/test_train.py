@@ -1,0 +1,102 @@
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import train
+from headstand.prepare.manifest import Dataset
+
+SCRIPT = Path(__file__).parents[1] / "train.py"
+
+RECIPE = """
+# A run over the shapes.
+[source]
+folder = "photos"
+
+[backbone]
+name = "MobileNet"
+size = 32
+weights = "none"
+
+[head]
+inner = 8
+epochs = 12
+learning_rate = 0.02
+batch_size = 8
+"""
+
+
+def recipe(text: str = RECIPE) -> str:
+    Path("shapes.toml").write_text(text)
+    return "shapes.toml"
+
+
+def test_the_last_lines_are_the_commands_that_go_on(
+    dataset: Dataset, small_networks: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train.main([recipe(), "--head.epochs", "6"])
+    lines = capsys.readouterr().out.splitlines()
+    convert, serve = lines[-2:]
+    found = re.fullmatch(
+        r"convert it        python convert_to_tflite\.py (runs/shapes/\S+/shapes_0\d_\d\.\d{3}\.h5)", convert
+    )
+    assert found
+    path = Path(found[1])
+    assert path.is_file()
+    assert serve == f"serve it          HEADSTAND_MODEL={path.with_suffix('.tflite')} gunicorn predict:app"
+    assert lines[-3] == f"report and plots  {path.parent}"
+    assert [line.split()[0] for line in lines[-8:-4]] == ["precision", *dataset.classes]
+
+
+def shell(*words: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTAND_")}
+    return subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True, env=environment)
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "told"),
+    [
+        (None, ["nothing"], "there is no recipe 'nothing'; there are .*demo.*yoga6"),
+        (None, ["nothing.toml"], "there is no recipe file nothing.toml"),
+        (RECIPE + "\ndropuot = 0.5", [], "unknown key head.dropuot = 0.5; allowed there: .*dropout"),
+        (RECIPE.replace("size = 32", "size = 4"), [], "backbone.size = 4: .*32"),
+        ("head = [", [], "shapes.toml is not TOML"),
+        (RECIPE, ["--head.dropout", "1.5"], "head.dropout = .*1.5.*less than 1"),
+        (RECIPE, ["--head.dropuot", "0.5"], "dropuot"),
+        (RECIPE, [], "no prepared data at data/shapes: run `python data_preparation.py shapes`"),
+    ],
+    ids=["recipe", "file", "key", "value", "toml", "argument", "option", "data"],
+)
+def test_bad_input_is_one_line(workplace: Path, text: str | None, words: list[str], told: str) -> None:
+    if text is not None:
+        words = [recipe(text), *words]
+    result = shell(*words)
+    assert result.returncode == 1
+    assert re.fullmatch(rf"error: .*{told}.*\n", result.stderr), result.stderr
+    assert result.stdout == ""
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("MobileNet", "MobileNotNet"), "unknown backbone 'MobileNotNet'; there are ConvNeXtBase.*Xception"),
+        (('"none"', '"lost.h5"'), "there is no lost.h5"),
+    ],
+    ids=["backbone", "weights"],
+)
+def test_a_backbone_that_cannot_be_had_is_one_line(dataset: Dataset, change: tuple[str, str], told: str) -> None:
+    result = shell(recipe(RECIPE.replace(*change)))
+    assert result.returncode == 1
+    assert re.fullmatch(rf"error: .*{told}.*\n", result.stderr), result.stderr
+    assert "Traceback" not in result.stdout
+
+
+def test_help_lists_the_keys(workplace: Path) -> None:
+    result = shell("--help")
+    assert result.returncode == 0
+    assert "--head.learning_rate" in result.stdout
+    assert result.stderr == ""
