@@ -10,6 +10,7 @@ import numpy as np
 from headstand import recipe as recipes
 from headstand.errors import HeadstandError
 from headstand.learn import checkpoint
+from headstand.learn.plain import plain
 from headstand.quiet import quiet
 
 Preprocessing = Literal["tf", "caffe", "torch", "none"]
@@ -108,22 +109,25 @@ def _network(backbone: recipes.Backbone) -> keras.Model:
             network = build(include_top=False, weights=None, input_shape=shape)
     except ValueError as error:
         raise BackboneError(f"{backbone.name} at {backbone.size} pixels: {str(error).splitlines()[0]}") from error
+    if backbone.weights in ("imagenet", "none"):
+        network = plain(network)
+    else:
+        network = _load(network, recipes.locate(backbone.weights, "HEADSTAND_WEIGHTS"), backbone.name)
     # Named afterwards: EfficientNetV2 looks its blocks up by the name that it is given.
     network.name = "backbone"
-    if backbone.weights not in ("imagenet", "none"):
-        _load(network, recipes.locate(backbone.weights, "HEADSTAND_WEIGHTS"), backbone.name)
     return network
 
 
-def _load(network: keras.Model, path: Path, name: str) -> None:
-    """Fill the network from a `.weights.h5` file or from the backbone inside a checkpoint."""
+def _load(network: keras.Model, path: Path, name: str) -> keras.Model:
+    """The network in plain layers, filled from a `.weights.h5` file or from the backbone inside a checkpoint."""
     try:
         if path.name.endswith(".weights.h5"):
             with quiet():  # Keras warns of every single layer before it refuses the file
                 network.load_weights(path)
-            return
-        trained = checkpoint.load(path)
-        network.set_weights(trained.get_layer("backbone").get_weights())
+            return plain(network)
+        network = plain(network)
+        network.set_weights(checkpoint.load(path).get_layer("backbone").get_weights())
+        return network
     except (ValueError, OSError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise BackboneError(f"the weights {path} do not fit {name}: {reason}") from error
