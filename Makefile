@@ -30,6 +30,7 @@ test: setup-dev lint
 
 test-all: setup-dev
 	$(RUN) -m pytest -m slow
+	$(RUN) -m pytest --nbmake notebooks
 
 lint: setup-dev
 	$(RUN) -m ruff check .

@@ -1,0 +1,33 @@
+"""The demo as `make demo` runs it, in a folder of its own."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from headstand.recipe import HOME
+from headstand.serve import bundle
+
+
+@pytest.mark.slow
+def test_the_demo_draws_trains_converts_and_asks(workplace):
+    words = ["--source.per_class", "40", "--source.size", "160"]
+    done = subprocess.run(
+        [sys.executable, "-m", "headstand", "demo", "demo", *words],
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(HOME)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for step in ("prepare", "train", "convert", "ask"):
+        assert re.search(rf"^-- {step} took \d+\.\d s: \S+", done.stdout, re.MULTILINE), done.stdout
+    accuracy, count = re.search(r"^test accuracy (\d\.\d{3}) on (\d+) photos", done.stdout, re.MULTILINE).groups()
+    assert int(count) == 48
+    # Chance is 1/6. One run in a thousand of a classifier that guesses would reach 19 of 48.
+    assert float(accuracy) >= 20 / 48
+    (made,) = Path("runs/demo").glob("*/*.tflite")
+    assert bundle.read(made).labels == ("chair", "cobra", "downdog", "goddess", "tree", "warrior")
+    assert f"HEADSTAND_MODEL={made}" in done.stdout
