@@ -35,9 +35,29 @@ def describe(flatbuffer: bytes, name: str, labels_file: str) -> bytes:
     entry.buffer = len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [item for item in model.metadata or [] if item.name != entry.name] + [entry]
+    for item in model.buffers:
+        item.__class__ = _Buffer
     builder = flatbuffers.Builder(len(flatbuffer) + 4096)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+class _Buffer(tflite.BufferT):
+    """Packs its data on 16 bytes, as TFLite's schema asks (`force_align: 16`) and the generated Python does not."""
+
+    def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802 - the base class names it so
+        data = None if self.data is None else bytes(bytearray(self.data))
+        if data is not None:
+            builder.StartVector(1, len(data), 16)
+            builder.head -= len(data)
+            builder.Bytes[builder.head : builder.head + len(data)] = data
+            vector = builder.EndVector()
+        tflite.BufferStart(builder)
+        if data is not None:
+            tflite.BufferAddData(builder, vector)
+        tflite.BufferAddOffset(builder, self.offset)
+        tflite.BufferAddSize(builder, self.size)
+        return int(tflite.BufferEnd(builder))
 
 
 def _table(name: str, labels_file: str) -> bytes:

@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+
+from headstand.export.metadata import describe
+from headstand.serve import bundle as serve
+from tests import tiny
+
+
+def buffers(flatbuffer: bytes) -> list[tuple[int, bytes]]:
+    """Where each buffer's data starts, and the data; empty ones left out."""
+    model, found = schema.Model.GetRootAs(flatbuffer, 0), []
+    for place in range(model.BuffersLength()):
+        buffer = model.Buffers(place)
+        if buffer.DataLength():
+            table: flatbuffers.table.Table = buffer._tab
+            found.append((table.Vector(table.Offset(4)), buffer.DataAsNumpy().tobytes()))
+    return found
+
+
+def table(flatbuffer: bytes) -> bytes:
+    model = schema.ModelT.InitFromPackedBuf(flatbuffer)
+    (entry,) = [item for item in model.metadata if item.name == b"TFLITE_METADATA"]
+    return bytes(bytearray(model.buffers[entry.buffer].data))
+
+
+def test_weights_lie_on_16_bytes_as_the_schema_asks(bundle: Path) -> None:
+    for flatbuffer in (serve.read(bundle).flatbuffer, describe(tiny.flatbuffer(), "tiny", "labels.txt")):
+        found = buffers(flatbuffer)
+        assert len(found) > 2
+        assert [start % 16 for start, _ in found] == [0] * len(found)
+
+
+def test_the_model_itself_is_unchanged() -> None:
+    before = tiny.flatbuffer()
+    after = describe(before, "tiny", "labels.txt")
+    assert [data for _, data in buffers(after)][:-1] == [data for _, data in buffers(before)]
+    answers = []
+    for flatbuffer in (before, after):
+        interpreter = Interpreter(model_content=flatbuffer)
+        interpreter.allocate_tensors()
+        pixels = np.random.default_rng(0).uniform(0, 255, (1, tiny.SIZE, tiny.SIZE, 3)).astype(np.float32)
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels)
+        interpreter.invoke()
+        answers.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+    assert np.array_equal(*answers)
+
+
+def test_the_table_names_model_and_labels_and_is_replaced_not_doubled() -> None:
+    once = describe(tiny.flatbuffer(), "tiny", "labels.txt")
+    assert table(once)[4:8] == b"M001"
+    assert b"labels.txt" in table(once)
+    assert b"tiny" in table(once)
+    again = describe(once, "other", "names.txt")
+    assert b"names.txt" in table(again)
+    assert b"labels.txt" not in table(again)
+    assert describe(tiny.flatbuffer(), "tiny", "labels.txt") == once
