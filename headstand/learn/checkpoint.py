@@ -103,5 +103,5 @@ def about(path: Path) -> About:
         return About(**{**record, **lists})
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint {path}; `python train.py` makes one") from None
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} is not a checkpoint that Headstand wrote ({error})") from error
