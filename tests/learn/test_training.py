@@ -151,9 +151,8 @@ def test_refit_without_fine_tuning_is_the_head_on_all_splits(dataset: Dataset) -
     assert len(checkpoint.about(outcome.refitted).seen) == 48
 
 
-@pytest.mark.parametrize("tuned", [False, True])
-def test_test_labels_change_the_test_scores_and_nothing_else(dataset: Dataset, tuned: bool) -> None:
-    settings = recipe(search=SEARCH, **({"finetune": FINETUNE} if tuned else {}))
+def test_test_labels_change_the_test_scores_and_nothing_else(dataset: Dataset) -> None:
+    settings = recipe(search={"stages": SEARCH["stages"][:1]}, finetune={**FINETUNE, "epochs": 1})
     first = training.train(settings)
     turned = {"circle": "cross", "cross": "square", "square": "circle"}
     photos = tuple(
