@@ -116,6 +116,8 @@ class Stage(_Section):
             Head.model_validate({self.parameter: value})
         if bool(self.finalists) != bool(self.finalist_epochs):
             raise ValueError("finalists and finalist_epochs go together")
+        if self.finalists and self.parameter == "epochs":
+            raise ValueError("a stage that tries epochs has no finalists")
         return self
 
 

@@ -66,9 +66,9 @@ def _leak(leak: dict[str, Any]) -> str:
     count = len(leak["photos"])
     if not count:
         return "No test photo has a near twin among the photos\nthat the starting weights were fine-tuned on."
-    return (
-        f"{count} test photos have near twins among those that the starting\nweights were fine-tuned on; "
-        f"without them the accuracy is {leak['accuracy_without']:.3f}."
+    without = leak["accuracy_without"]
+    return f"{count} test photos have near twins among those that the starting\nweights were fine-tuned on" + (
+        "." if without is None else f"; without them the accuracy is {without:.3f}."
     )
 
 

@@ -76,6 +76,12 @@ def run(
     return Tuned(keeper.checkpoint(keeper.best_epoch), keeper.history, keeper.best_epoch)
 
 
+def clean(folder: Path) -> None:
+    """Remove what only resuming needed, three times the model's size, once the run is finished."""
+    for state in folder.glob("*.weights.h5"):
+        state.unlink()
+
+
 def compile_for(model: keras.Model, settings: Finetune, steps: int) -> None:
     """Make everything trainable but BatchNormalization, and set optimizer and loss.
 

@@ -5,6 +5,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from headstand.errors import HeadstandError
 from headstand.recipe import Recipe
 
@@ -18,24 +20,20 @@ class RunError(HeadstandError):
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder and whether it was begun earlier."""
+    """A run's folder, whether it was begun earlier, and the lock that keeps others from taking it up meanwhile."""
 
     folder: Path
     resumed: bool
+    lock: FileLock
 
     @property
     def journal(self) -> Path:
         """Optuna's file: every trial that was finished."""
         return self.folder / "search.journal"
 
-    @property
-    def backup(self) -> Path:
-        """State of a fine-tuning in progress."""
-        return self.folder / "backup"
-
 
 def begin(recipe: Recipe, data: str) -> Run:
-    """Go on with the newest run of this recipe on this data that has no report yet, or make a new one.
+    """Go on with the newest run of this recipe on this data that has no report and no process, or make a new one.
 
     Args:
         recipe: written into the folder; a run is only resumed with exactly the same one.
@@ -45,8 +43,10 @@ def begin(recipe: Recipe, data: str) -> Run:
     parent = Path("runs") / recipe.name
     for folder in sorted(parent.glob("*/"), reverse=True):
         written = folder / "recipe.json"
-        if not (folder / REPORT).exists() and written.is_file() and written.read_text(encoding="utf-8") == record:
-            return Run(folder, resumed=True)
+        if (folder / REPORT).exists() or not written.is_file() or written.read_text(encoding="utf-8") != record:
+            continue
+        if lock := _lock(folder):
+            return Run(folder, True, lock)
     stamp = time.strftime("%Y-%m-%dT%H%M%S")
     names = (f"{stamp}{suffix}" for suffix in ("", *(f"-{number}" for number in range(2, 1000))))
     for name in names:
@@ -55,9 +55,21 @@ def begin(recipe: Recipe, data: str) -> Run:
             folder.mkdir(parents=True)
         except FileExistsError:  # two runs in one second
             continue
+        lock = _lock(folder)
+        assert lock is not None
         (folder / "recipe.json").write_text(record, encoding="utf-8")
-        return Run(folder, resumed=False)
+        return Run(folder, False, lock)
     raise RunError(f"{parent} holds a thousand runs of this second")
+
+
+def _lock(folder: Path) -> FileLock | None:
+    """The folder's lock, which the operating system frees when its process ends however; None if another holds it."""
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None
+    return lock
 
 
 def newest_checkpoint(name: str | None = None) -> Path:

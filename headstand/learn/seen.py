@@ -18,11 +18,12 @@ from headstand.recipe import Backbone
 class Leak:
     """Test photos that have near twins among the photos of the backbone's own training.
 
-    `photos` are their paths; `accuracy_without` is the test accuracy over all others.
+    `photos` are their paths; `accuracy_without` is the test accuracy over all others, None
+    where there are none.
     """
 
     photos: tuple[str, ...]
-    accuracy_without: float
+    accuracy_without: float | None
 
 
 def before(backbone: Backbone) -> tuple[str, ...]:
@@ -53,7 +54,7 @@ def leak(backbone: Backbone, dataset: Dataset, right: np.ndarray) -> Leak:
     seen = [Signature(text) for text in before(backbone)]
     twin = twins.twins_of_any(_signatures(dataset, ["test"]), seen) if seen else np.zeros(len(right), bool)
     photos = [photo.path for photo, known in zip(dataset.split("test"), twin, strict=True) if known]
-    return Leak(tuple(photos), float(right[~twin].mean()) if not twin.all() else float("nan"))
+    return Leak(tuple(photos), None if twin.all() else float(right[~twin].mean()))
 
 
 def _signatures(dataset: Dataset, splits: Sequence[str]) -> list[Signature]:

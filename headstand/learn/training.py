@@ -20,7 +20,7 @@ from headstand.learn.features import BATCH, Extractor, compiled
 from headstand.learn.run import Run, begin
 from headstand.learn.steps import Steps
 from headstand.prepare import manifest
-from headstand.prepare.manifest import SPLITS, Dataset, Photo
+from headstand.prepare.manifest import SPLITS, Dataset, ManifestError, Photo
 from headstand.recipe import Head, Recipe
 
 
@@ -43,12 +43,20 @@ def train(recipe: Recipe) -> Outcome:
     Raises:
         HeadstandError: the data is not prepared or has changed, or the backbone cannot be had.
     """
-    steps = Steps()
     dataset = manifest.read(recipe.data)
-    classes = dataset.classes
+    if empty := [name for name in SPLITS if not dataset.split(name)]:
+        raise ManifestError(f"{dataset.folder} has no photos for {' and '.join(empty)}: prepare it again")
     run = begin(recipe, dataset.digest)
     print(f"{'resuming' if run.resumed else 'run'} {run.folder}", flush=True)
+    try:
+        return _train(recipe, dataset, run)
+    finally:
+        run.lock.release()
 
+
+def _train(recipe: Recipe, dataset: Dataset, run: Run) -> Outcome:
+    steps = Steps()
+    classes = dataset.classes
     with steps("backbone") as tell:
         extractor = Extractor(recipe.backbone)
         tell(f"{recipe.backbone.name} at {recipe.backbone.size} px, weights {recipe.backbone.weights}")
@@ -100,18 +108,19 @@ def train(recipe: Recipe) -> Outcome:
         tell(f"test_accuracy={scores['test'].accuracy:.4f} (95 % interval {low:.3f} to {high:.3f})")
         if leak.photos:
             tell(
-                f"WARNING: {len(leak.photos)} test photos have near twins in what the backbone was trained on; "
-                f"without them test_accuracy={leak.accuracy_without:.4f}"
+                f"WARNING: {len(leak.photos)} test photos have near twins in what the backbone was trained on"
+                + ("" if leak.accuracy_without is None else f"; without them {leak.accuracy_without:.4f}")
             )
 
     refitted = None
     if recipe.finetune.refit:
         with steps("refit") as tell:
             refitted = _refit(recipe, dataset, found.head, rows, about, run)
-            tell(f"{refitted.name}: {recipe.finetune.epochs} epochs over all splits")
+            tell(f"{refitted.name}: all splits")
     record = report.write(
         run.folder, recipe, dataset, found, history, best_epoch, scores, leak, path, refitted, steps.seconds
     )
+    finetune.clean(run.folder)
     return Outcome(run.folder, path, refitted, record)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from headstand.learn.run import RunError, begin, newest_checkpoint
+from headstand.learn.run import Run, RunError, begin, newest_checkpoint
 from headstand.recipe import Recipe
 from tests import networks
 
@@ -34,9 +34,24 @@ def test_a_run_has_a_folder_of_its_own_with_the_recipe(recipe: Recipe) -> None:
     assert run.journal.parent == run.folder
 
 
-def test_only_the_same_recipe_on_the_same_data_is_resumed(recipe: Recipe) -> None:
+def ended(run: Run) -> Run:
+    """As it is when the run's process is gone."""
+    run.lock.release()
+    return run
+
+
+def test_a_run_that_is_under_way_is_not_taken_up_by_another(recipe: Recipe) -> None:
     first = begin(recipe, "d1")
-    again = begin(recipe, "d1")
+    second = begin(recipe, "d1")
+    assert not second.resumed
+    assert second.folder != first.folder
+    ended(first)
+    assert begin(recipe, "d1").folder == first.folder
+
+
+def test_only_the_same_recipe_on_the_same_data_is_resumed(recipe: Recipe) -> None:
+    first = ended(begin(recipe, "d1"))
+    again = ended(begin(recipe, "d1"))
     assert (again.folder, again.resumed) == (first.folder, True)
     other_data = begin(recipe, "d2")
     other_recipe = begin(recipe.model_copy(update={"seed": 2}), "d1")
@@ -49,7 +64,7 @@ def test_only_the_same_recipe_on_the_same_data_is_resumed(recipe: Recipe) -> Non
 def test_a_finished_run_is_left_alone(recipe: Recipe) -> None:
     first = begin(recipe, "d1")
     (first.folder / "report.json").write_text("{}")
-    second = begin(recipe, "d1")
+    second = ended(begin(recipe, "d1"))
     assert not second.resumed
     assert second.folder != first.folder
     assert begin(recipe, "d1").folder == second.folder
