@@ -2,9 +2,10 @@
 
 import contextlib
 import json
+import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from headstand.quiet import quiet
 
 _RECORD = "headstand"
 """The HDF5 dataset that holds `About` as JSON; Keras does not look at it."""
+
+_OVERHEAD = 8192
+"""Bytes that HDF5 and Keras's configuration take for each variable, at most; 3,500 were measured."""
 
 
 class CheckpointError(HeadstandError):
@@ -48,7 +52,10 @@ def save(model: keras.Model, path: Path, about: About) -> Path:
         CheckpointError: it cannot be written; nothing of it is left then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with writing(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
+    with (
+        writing(path, model.weights, len(json.dumps(asdict(about)))),
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder,
+    ):
         temporary = Path(folder) / path.name
         with quiet():  # Keras calls .h5 legacy at every save; it is what the user asked for
             model.save(temporary, include_optimizer=False)
@@ -59,13 +66,19 @@ def save(model: keras.Model, path: Path, about: About) -> Path:
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, variables: Sequence[keras.Variable], more: int = 0) -> Iterator[None]:
     """Tell in one line that HDF5 cannot write `path`: a full disk, a quota.
+
+    Args:
+        path: what is to be written.
+        variables: what is to be stored.
+        more: bytes besides.
 
     Raises:
         CheckpointError: in place of h5py's words, and of the RuntimeError that it lays over them on closing the file.
     """
     try:
+        _find_room(path.parent, sum(4 * math.prod(v.shape) + _OVERHEAD for v in variables) + more)
         yield
     except (OSError, RuntimeError) as error:
         cause: BaseException | None = error
@@ -73,6 +86,19 @@ def writing(path: Path) -> Iterator[None]:
             cause = cause.__context__
         reason = os.strerror(cause.errno or 0) if isinstance(cause, OSError) else str(error).splitlines()[0]
         raise CheckpointError(f"cannot write {path}: {reason}") from error
+
+
+def _find_room(folder: Path, size: int) -> None:
+    """Write as many bytes and drop them: where a disk fills under HDF5, it may crash the process as it closes the file.
+
+    Raises:
+        OSError: there is not so much room.
+    """
+    # Not zeros, which some file systems store in no room at all.
+    chunk = os.urandom(2**20)
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        for _ in range(0, size + len(chunk), len(chunk)):
+            file.write(chunk)
 
 
 def load(path: Path) -> keras.Model:

@@ -183,7 +183,7 @@ class _Keeper(keras.callbacks.Callback):
             checkpoint.save(self.model, self.checkpoint(len(self.history)), self._about)
         temporary = self._state.with_name("part-" + self._state.name)
         try:
-            with checkpoint.writing(self._state):
+            with checkpoint.writing(self._state, [*self.model.weights, *self.model.optimizer.variables]):
                 self.model.save_weights(temporary, overwrite=True)
                 with h5py.File(temporary, "a") as file:
                     file.create_dataset("history", data=json.dumps(self.history))

@@ -96,7 +96,8 @@ def _photos(folder: Path, root: Path) -> tuple[list[Path], int, int]:
             path = Path(place, name)
             if name.startswith("."):
                 continue
-            if path.is_symlink() and not path.resolve().is_relative_to(root):
+            # Not Path.resolve, which raises on a link to itself before Python 3.13.
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
                 escapes += 1
             elif path.suffix.lower() in EXTENSIONS and path.is_file():
                 found.append(path)
