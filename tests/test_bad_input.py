@@ -11,7 +11,10 @@ import headstand.learn  # noqa: F401 - imports TensorFlow quietly
 
 import keras  # isort: skip
 from headstand.learn import checkpoint
-from headstand.prepare import folder
+from headstand.prepare import folder, manifest
+from headstand.prepare.prepare import prepare
+from headstand.recipe import Recipe, Source
+from tests.prepare.photos import class_folders
 
 
 @contextmanager
@@ -52,3 +55,25 @@ def test_a_link_to_itself_is_counted_and_left_aside(tmp_path: Path) -> None:
     listing = folder.listing(tmp_path)
     assert [path.name for _, path in listing.photos] == ["a.jpg", "a.jpg"]
     assert listing.ignored == 3
+
+
+@pytest.mark.parametrize("changed", ["photo", "manifest"])
+def test_preparing_again_mends_what_was_changed_by_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    # Training refuses a changed photo and names this command as the way out, so it must be one.
+    monkeypatch.chdir(tmp_path)
+    source = class_folders(tmp_path / "photos", {"cobra": 5, "tree": 5})
+    recipe = Recipe(name="poses", source=Source(folder=source))
+    assert prepare(recipe).made
+    assert not prepare(recipe).made
+    dataset = manifest.read(recipe.data)
+    table, photo = recipe.data / "manifest.csv", recipe.data / dataset.split("test")[0].path
+    before = table.read_bytes(), photo.read_bytes()
+    if changed == "photo":
+        photo.write_bytes(before[1][:-1] + b"x")
+    else:
+        table.write_bytes(before[0].replace(b",test,", b",train,", 1))
+    assert prepare(recipe).made
+    assert (table.read_bytes(), photo.read_bytes()) == before
+    assert not prepare(recipe).made

@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -86,7 +87,7 @@ def prepare(recipe: Recipe) -> Summary:
             links=listing.links,
             seconds=seconds,
         )
-        record = {"state": state, "summary": {**asdict(summary), "folder": str(target)}}
+        record = {"state": state, "manifest": dataset.digest, "summary": {**asdict(summary), "folder": str(target)}}
         (part / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
         manifest.write(dataset)
         _swap(part, target)
@@ -134,16 +135,25 @@ def _state(recipe: Recipe, listing: folder.Listing, apart: dict[str, Dataset]) -
 
 
 def _kept(target: Path, state: dict[str, Any]) -> Summary | None:
-    """The summary of the dataset that is there, if it is this one and no file of it is missing."""
+    """The summary of the dataset that is there, if it is this one, with its manifest and photos as they were made."""
     try:
         record = json.loads((target / RECORD).read_text(encoding="utf-8"))
-        if record["state"] != state or not all((target / p.path).is_file() for p in manifest.read(target).photos):
+        dataset = manifest.read(target)
+        if record["state"] != state or record["manifest"] != dataset.digest:
             return None
+        with ThreadPoolExecutor() as pool:
+            if not all(pool.map(lambda photo: _digest(target / photo.path) == photo.sha256, dataset.photos)):
+                return None
         summary = Summary(**record["summary"])
         left_out = [(file, reason) for file, reason in summary.left_out]  # JSON has no tuples
     except (OSError, ValueError, KeyError, TypeError, HeadstandError):
         return None
     return replace(summary, folder=target, left_out=left_out, made=False)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_replaceable(target: Path, source: Path) -> None:
