@@ -1,6 +1,6 @@
 """What does decoding, hashing and caching cost on top of the backbone itself?
 
-    python benchmarks/features.py FOLDER [--weights FILE] [--size 224] [--count 512] [--rounds 3]
+    python -m benchmarks.features FOLDER [--weights FILE] [--size 224] [--count 512] [--rounds 3]
 
 In one run, in turn: (a) a bare loop of the compiled backbone over arrays that are decoded already, (b) Headstand's
 extraction from files into an empty cache, (c) the same with a warm cache, (d) `keras.Model.predict` over the arrays.
@@ -18,12 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 from headstand import images
 from headstand.learn.features import BATCH, Extractor
 from headstand.prepare.manifest import Photo
 from headstand.recipe import Backbone
+
+import tensorflow as tf  # isort: skip - after headstand.learn, which silences it
 
 
 def seconds(work: Callable[[], object]) -> float:
