@@ -39,18 +39,29 @@ class _Section(BaseModel):
 class Source(_Section):
     """Where the images come from."""
 
-    kind: Literal["kaggle", "folder", "rendered"] = "folder"
-    dataset: str | None = Field(None, pattern=r"^\w[\w.-]*/\w[\w.-]*$", description="Kaggle dataset, OWNER/NAME")
-    folder: Path | None = Field(None, description="folder with one folder of images a class")
-    per_class: Positive = Field(100, description="images to render for each class (kind rendered)")
-    size: Positive = Field(256, description="side of a rendered image in pixels (kind rendered)")
+    kind: Literal["kaggle", "folder", "table", "rendered", "boxes", "cifar", "heatmaps"] = "folder"
+    dataset: str | None = Field(None, pattern=r"^\w[\w.-]*/\w[\w.-]*$", description="kaggle: the dataset, OWNER/NAME")
+    folder: str | None = Field(
+        None,
+        description="folder: with one folder of images a class, or a zip or tar of one, as a path, an http(s):// or an "
+        "s3:// address; cifar: its folder or archive; heatmaps: folder with one folder of .npy files a class",
+    )
+    table: str | None = Field(None, description="table: a CSV file with the columns path, label and perhaps split")
+    per_class: Positive | None = Field(None, description="rendered: images for each class, 100; cifar: at most so many")
+    size: Positive | None = Field(None, description="side of an image in pixels; rendered: 256; boxes: 299")
+    images: str | None = Field(None, description="boxes: folder or archive of photos, a path or an address")
+    annotations: str | None = Field(None, description="boxes: folder or archive of Pascal VOC boxes")
+    most: Positive | Literal["all"] = Field(10, description="boxes: how many classes, the most numerous first")
+    labels: Literal["coarse", "fine"] = Field("coarse", description="cifar: 20 superclasses or 100 classes")
+    groups: str | None = Field(None, description="heatmaps: pattern whose groups name a file's sequence or person")
 
     @model_validator(mode="after")
     def _complete(self) -> "Source":
-        if self.kind == "kaggle" and not self.dataset:
-            raise ValueError("kind 'kaggle' needs dataset = 'OWNER/NAME'")
-        if self.kind == "folder" and not self.folder:
-            raise ValueError("kind 'folder' needs folder = 'PATH'")
+        needed = {"kaggle": ["dataset"], "folder": ["folder"], "table": ["table"], "heatmaps": ["folder"]}
+        needed["boxes"] = ["images", "annotations"]
+        for key in needed.get(self.kind, []):
+            if getattr(self, key) is None:
+                raise ValueError(f"kind {self.kind!r} needs the key {key}")
         return self
 
 
