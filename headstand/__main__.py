@@ -7,6 +7,7 @@ from headstand.errors import HeadstandError
 
 VERBS = {
     "demo": "[RECIPE]      the main job from end to end, each step timed",
+    "manifests": "[RECIPE] [--prefix s3://BUCKET/KEY | --upload s3://BUCKET/KEY]  list the splits' files, upload them",
     "publish": "RUN FOLDER    copy a run's model to FOLDER, with a card",
 }
 
@@ -16,11 +17,15 @@ def main(words: list[str]) -> None:
     verb, *rest = words or ["--help"]
     if verb in ("-h", "--help"):
         print("python -m headstand VERB\n")
-        print("\n".join(f"  {name:<8} {text}" for name, text in VERBS.items()))
+        print("\n".join(f"  {name:<9} {text}" for name, text in VERBS.items()))
     elif verb == "demo":
         from headstand import demo
 
         demo.run(*command.recipe_and_rest(rest, default="demo"))
+    elif verb == "manifests":
+        from headstand.prepare import manifests
+
+        manifests.run(*command.recipe_and_rest(rest))
     elif verb == "publish" and len(rest) == 2:
         from headstand.export.publish import publish
 
