@@ -25,7 +25,7 @@ class Listing:
 
     `items` are in natural order of class and path, all below `root`; `classes` in natural order; `ignored` counts the
     files that are no items by their name, hidden files and links that lead out of the source left aside; `links` counts
-    those links.
+    those links. `left_out` has what cannot be an item, each with the reason why: an object's box outside of its photo.
     """
 
     root: Path
@@ -33,3 +33,4 @@ class Listing:
     items: tuple[Item, ...]
     ignored: int = 0
     links: int = 0
+    left_out: tuple[tuple[str, str], ...] = ()
