@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from tqdm import tqdm
 
@@ -44,7 +44,7 @@ _PIECE = 2**20
 
 _BY_HAND = "unpack it yourself and name the folder"
 
-_PACKED: dict[bytes, Callable[[Path, str], object]] = {
+_PACKED: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
@@ -193,9 +193,9 @@ def _members(file: Path, budget: _Budget) -> Iterator[Iterator[_Member]]:
             page = start.lstrip()[:1] == b"<"
             what = "is a web page, not an archive" if page else "is neither a zip nor a tar archive"
             raise ArchiveError(f"{file} {what}: check where it comes from")
-        plain = cast(IO[bytes], stack.enter_context(packed(file, "rb") if packed else file.open("rb")))
-        stream_ = cast(IO[bytes], _Metered(plain, budget))
-        yield _tar(file, stack.enter_context(tarfile.open(fileobj=stream_, mode="r|")))
+        plain = stack.enter_context((packed or open)(file, "rb"))
+        metered = cast(IO[bytes], _Metered(plain, budget))
+        yield _tar(file, stack.enter_context(tarfile.open(fileobj=metered, mode="r|")))
 
 
 def _is_old_tar(start: bytes) -> bool:

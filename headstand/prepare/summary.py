@@ -6,6 +6,12 @@ from pathlib import Path
 
 from headstand.prepare.manifest import SPLITS, Dataset
 
+NAMED = 5
+"""Files named in a line."""
+
+MOST = 10
+"""Lines of one kind."""
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -15,7 +21,10 @@ class Summary:
         folder: the prepared dataset.
         counts: photos by class, then by split.
         groups: how many groups of twins there are; `twins` the photos in them, `largest` those in the largest.
-        straddling: groups of twins in more than one split (strategy `ordered`).
+        related: how many groups of two or more photos belong together by the source's own word.
+        given: the splits that the source has divided itself.
+        straddling: groups of twins, or of photos that belong together, in more than one split: where splits are given,
+            and under the strategy `ordered`.
         conflicts: for each group of twins with more than one class, its photos' paths in the dataset.
         left_out: source file and reason, for each photo that is not used.
         ignored: files in the source that are no photos by their name; `links`: links that lead out of it.
@@ -28,6 +37,8 @@ class Summary:
     groups: int = 0
     twins: int = 0
     largest: int = 0
+    related: int = 0
+    given: list[str] = field(default_factory=list)
     straddling: int = 0
     conflicts: list[list[str]] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
@@ -53,13 +64,23 @@ class Summary:
 
     def _remarks(self) -> list[str]:
         lines = [f"twins: {self.twins} photos in {self.groups} groups, {self.largest} in the largest"]
-        if self.straddling:
+        if self.related:
+            lines.append(f"groups: {self.related} of photos that belong together, as the source says")
+        if self.given:
             lines.append(
-                f"warning: {self.straddling} groups of twins lie in more than one split, so test figures will flatter; "
-                'split.strategy = "grouped" keeps them together'
+                f"splits: {', '.join(self.given)} as the source gives {'it' if len(self.given) == 1 else 'them'}"
             )
-        for paths in self.conflicts:
+        if self.straddling:
+            kind = "near duplicates" if self.related == 0 else "near duplicates and photos that belong together"
+            way = (
+                "the source itself divides them so" if self.given else 'split.strategy = "grouped" keeps them together'
+            )
+            many = f"{self.straddling} groups of {kind} lie" if self.straddling > 1 else f"1 group of {kind} lies"
+            lines.append(f"warning: {many} in more than one split, so test figures will flatter; {way}")
+        for paths in self.conflicts[:MOST]:
             lines.append(f"warning: twins under different labels: {_some(paths)}")
+        if len(self.conflicts) > MOST:
+            lines.append(f"warning: {len(self.conflicts) - MOST} more groups of twins have different labels")
         for reason, count in Counter(reason for _, reason in self.left_out).most_common():
             files = [file for file, why in self.left_out if why == reason]
             lines.append(f"left out: {count} photo{'s' * (count != 1)}, {reason}: {_some(files)}")
@@ -82,6 +103,6 @@ def counts(dataset: Dataset) -> dict[str, dict[str, int]]:
     return table
 
 
-def _some(names: list[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

@@ -92,6 +92,10 @@ class Signature:
         return cls("".join(f"{digit:x}" for digit in digits))
 
 
+PLAIN = Signature(f"{LEVELS + 1:x}" * (FREQUENCIES**2 - 1))
+"""The signature of a plain surface: nothing but an exact copy is its twin."""
+
+
 def signatures(paths: Sequence[Path]) -> list[Signature]:
     """The signatures of files, in their order; as many threads as cores, progress on standard error.
 
