@@ -57,11 +57,16 @@ class Source(_Section):
 
     @model_validator(mode="after")
     def _complete(self) -> "Source":
-        needed = {"kaggle": ["dataset"], "folder": ["folder"], "table": ["table"], "heatmaps": ["folder"]}
-        needed["boxes"] = ["images", "annotations"]
-        for key in needed.get(self.kind, []):
+        needed = {
+            "kaggle": {"dataset": "OWNER/NAME"},
+            "folder": {"folder": "PATH"},
+            "table": {"table": "FILE.csv"},
+            "heatmaps": {"folder": "PATH"},
+            "boxes": {"images": "PATH", "annotations": "PATH"},
+        }
+        for key, example in needed.get(self.kind, {}).items():
             if getattr(self, key) is None:
-                raise ValueError(f"kind {self.kind!r} needs the key {key}")
+                raise ValueError(f"kind {self.kind!r} needs {key} = {example!r}")
         return self
 
 
@@ -264,15 +269,16 @@ def locate(path: str | Path, variable: str) -> Path:
 
 
 def _shorthands(arguments: list[str]) -> list[str]:
-    """`--source FOLDER` is what people type for `--source.kind folder --source.folder FOLDER`."""
+    """`--source PLACE` is what people type for `--source.kind folder --source.folder PLACE`; a .csv file is a table."""
     words: list[str] = []
     rest = iter(arguments)
     for word in rest:
         if word == "--source" or word.startswith("--source="):
-            folder = word.partition("=")[2] or next(rest, "")
-            if not folder:
-                raise RecipeError("--source needs a folder")
-            words += ["--source.kind", "folder", "--source.folder", folder]
+            place = word.partition("=")[2] or next(rest, "")
+            if not place:
+                raise RecipeError("--source needs a folder, an archive of one, an address of that, or a .csv file")
+            kind = "table" if place.lower().endswith(".csv") else "folder"
+            words += ["--source.kind", kind, f"--source.{kind}", place]
         else:
             words.append(word)
     return words
