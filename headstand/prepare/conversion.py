@@ -6,7 +6,9 @@ in training as in serving, so this is a report of what it does and why, and `_fl
 
 import struct
 
-from PIL import ExifTags, Image
+from PIL import Image
+
+from headstand.images import orientation
 
 CONVERSIONS = {
     "palette": "the colours are looked up in the file's table",
@@ -36,8 +38,8 @@ def conversions(image: Image.Image) -> tuple[str, ...]:
         "grey": image.mode in ("L", "LA", "La", "I", "F") or image.mode.startswith("I;16"),
         "black and white": image.mode == "1",
         "16 bits": depth == 16,
-        "several frames": getattr(image, "n_frames", 1) > 1,
-        "EXIF turn": _turned(image),
+        "several frames": _animated(image),
+        "EXIF turn": orientation(image) != 1,
     }
     return tuple(name for name in CONVERSIONS if needed[name])
 
@@ -49,15 +51,8 @@ def _depth(image: Image.Image) -> int:
     return 16 if any(";16" in str(tile[3]) for tile in getattr(image, "tile", [])) else 8
 
 
-def _turned(image: Image.Image) -> bool:
+def _animated(image: Image.Image) -> bool:
     try:
-        return 2 <= image.getexif().get(ExifTags.Base.Orientation, 1) <= 8
-    except (
-        SyntaxError,
-        ValueError,
-        KeyError,
-        TypeError,
-        EOFError,
-        struct.error,
-    ):  # as the decoder: damaged EXIF is none
-        return False
+        return bool(getattr(image, "is_animated", False))
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error):
+        return True  # there is a second frame, and it is damaged; nobody reads it

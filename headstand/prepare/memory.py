@@ -9,7 +9,7 @@ from pathlib import Path
 from headstand.images import DECODER
 from headstand.prepare import cache
 
-VERSION = f"1-{DECODER}"
+VERSION = f"2-{DECODER}"
 """Version of the notes; a new value forgets all."""
 
 Note = tuple[str | int, ...]

@@ -19,6 +19,7 @@ import numpy as np
 
 from headstand.errors import HeadstandError
 from headstand.prepare import manifest, split, twins
+from headstand.prepare.conversion import CONVERSIONS
 from headstand.prepare.copying import ChangedError, copy
 from headstand.prepare.listing import Item, Listing
 from headstand.prepare.manifest import SPLITS, Dataset, Photo
@@ -103,6 +104,7 @@ def prepare(recipe: Recipe) -> Summary:
         straddling=split.straddling(groups, splits),
         conflicts=_conflicts(rows, alike),
         left_out=[*listing.left_out, *((_shown(item.path, listing), reason) for item, reason in left_out)],
+        converted=_converted(photos, listing),
         ignored=listing.ignored,
         links=listing.links,
         seconds=seconds,
@@ -240,6 +242,12 @@ def _rows(photos: list[Candidate], classes: list[str], splits: list[str], groups
 def _shown(path: Path, listing: Listing) -> str:
     """A file's name below the source as it can be printed and stored, also where it is not UTF-8."""
     return os.path.relpath(path, listing.root).encode("utf-8", "backslashreplace").decode()
+
+
+def _converted(photos: list[Candidate], listing: Listing) -> dict[str, list[str]]:
+    """By conversion, in their order, the files that need it."""
+    files = {name: [_shown(p.item.path, listing) for p in photos if name in p.file.conversions] for name in CONVERSIONS}
+    return {name: paths for name, paths in files.items() if paths}
 
 
 def _conflicts(rows: list[Photo], alike: np.ndarray) -> list[list[str]]:

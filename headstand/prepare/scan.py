@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from headstand.errors import HeadstandError
 from headstand.images import MAX_BYTES, open_image
+from headstand.prepare.conversion import conversions
 from headstand.prepare.examined import Examined
 from headstand.prepare.listing import Item, Listing
 from headstand.prepare.memory import Memory, Note, State
@@ -45,7 +46,9 @@ def examine(path: Path) -> Examined:
         data = file.read(MAX_BYTES + 1)
     with open_image(data) as image:
         format_, (width, height) = image.format or "", image.size
-    return Examined(EXTENSION[format_], hashlib.sha256(data).hexdigest(), width, height, Signature.of(data))
+        signature = Signature.of(data)  # first, as it tells whether the rest of the file is sound
+        digest = hashlib.sha256(data).hexdigest()
+        return Examined(EXTENSION[format_], digest, width, height, signature, conversions(image))
 
 
 def scan(listing: Listing, read: Examine = examine) -> tuple[list[Candidate], list[tuple[Item, str]]]:
@@ -112,9 +115,10 @@ def _note(item: Item, memory: Memory, read: Examine) -> tuple[Note, State | None
     except OSError as error:
         return (f"cannot be read ({error.strerror or error})",), None
     text = told.signature.text if told.signature else ""
-    return (told.extension, told.sha256, told.width, told.height, text), state
+    return (told.extension, told.sha256, told.width, told.height, text, *told.conversions), state
 
 
 def _told(note: Note) -> Examined:
-    extension, sha256, width, height, text = note
-    return Examined(str(extension), str(sha256), int(width), int(height), Signature(str(text)) if text else None)
+    extension, sha256, width, height, text, *names = note
+    signature = Signature(str(text)) if text else None
+    return Examined(str(extension), str(sha256), int(width), int(height), signature, tuple(map(str, names)))

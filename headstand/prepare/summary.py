@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from headstand.prepare.conversion import CONVERSIONS
 from headstand.prepare.manifest import SPLITS, Dataset
 
 NAMED = 5
@@ -27,6 +28,8 @@ class Summary:
             and under the strategy `ordered`.
         conflicts: for each group of twins with more than one class, its photos' paths in the dataset.
         left_out: source file and reason, for each photo that is not used.
+        converted: by conversion (`headstand.prepare.conversion`), the source files that the decoder applies it to at
+            every reading; the prepared files are copies.
         ignored: files in the source that are no photos by their name; `links`: links that lead out of it.
         seconds: what each step took.
         made: False where everything was there already.
@@ -42,6 +45,7 @@ class Summary:
     straddling: int = 0
     conflicts: list[list[str]] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    converted: dict[str, list[str]] = field(default_factory=dict)
     ignored: int = 0
     links: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
@@ -84,6 +88,9 @@ class Summary:
         for reason, count in Counter(reason for _, reason in self.left_out).most_common():
             files = [file for file, why in self.left_out if why == reason]
             lines.append(f"left out: {count} photo{'s' * (count != 1)}, {reason}: {_some(files)}")
+        for name, files in self.converted.items():
+            many = f"{len(files)} photo{'s' * (len(files) != 1)}"
+            lines.append(f"converted when read: {many}, {name} ({CONVERSIONS[name]}): {_some(files)}")
         if self.ignored:
             lines.append(f"ignored: {self.ignored} file{'s' * (self.ignored != 1)} whose names are not those of photos")
         if self.links:

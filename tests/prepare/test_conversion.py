@@ -1,4 +1,6 @@
 import io
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,6 +8,9 @@ from PIL import Image
 
 from headstand.images import decode, open_image
 from headstand.prepare.conversion import CONVERSIONS, conversions
+from headstand.prepare.prepare import prepare
+from headstand.recipe import Recipe, Source
+from tests.prepare.photos import class_folders, picture
 
 RED = (200, 30, 40)
 
@@ -89,3 +94,32 @@ def test_damaged_exif_is_no_turn():
     exif = b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"
     with open_image(encoded(plain(), "JPEG", exif=exif)) as image:
         assert conversions(image) == ()
+
+
+def test_a_damaged_second_frame_does_no_harm():
+    data = animated("GIF")
+    second = data.rindex(b"\x2c")  # its image descriptor
+    with open_image(data[: second + 5]) as image:
+        assert "several frames" in conversions(image)
+
+
+def test_preparation_reports_what_is_converted_and_copies_every_byte(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = class_folders(tmp_path / "photos", {"cobra": 6, "tree": 6})
+    (source / "tree" / "2.jpg").write_bytes(encoded(picture(500).convert("L"), "JPEG"))
+    (source / "tree" / "4.jpg").write_bytes(encoded(picture(501).convert("LA")))
+    clear = picture(502).convert("RGBA")
+    clear.putpixel((0, 0), (0, 0, 0, 0))
+    (source / "cobra" / "5.jpg").write_bytes(encoded(clear))
+    expected = {"transparency": ["cobra/5.jpg", "tree/4.jpg"], "grey": ["tree/2.jpg", "tree/4.jpg"]}
+    for seed in (1, 1, 2):  # made, kept, made from what was noted
+        summary = prepare(Recipe(name="poses", seed=seed, source=Source(folder=str(source))))
+        assert summary.converted == expected
+        assert list(summary.converted) == ["transparency", "grey"]
+    assert "converted when read: 2 photos, transparency (it is laid over white): cobra/5.jpg, tree/4.jpg" in str(
+        summary
+    )
+    record = json.loads(Path("data/poses/prepared.json").read_text())
+    assert record["summary"]["converted"] == expected
+    copies = {path.read_bytes() for path in Path("data/poses").glob("*/*/*.*")}
+    assert copies == {path.read_bytes() for path in source.rglob("*.jpg")}
