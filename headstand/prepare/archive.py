@@ -88,14 +88,16 @@ class _Budget:
 
 
 class _Metered:
-    """A stream that charges what is read from it."""
+    """A stream that charges what is read from it, and keeps the last block of it."""
 
     def __init__(self, stream: IO[bytes], budget: _Budget) -> None:
         self._stream, self._budget = stream, budget
+        self.tail = b""
 
     def read(self, size: int = -1) -> bytes:
         data = self._stream.read(size)
         self._budget.spend(len(data))
+        self.tail = (self.tail + data)[-tarfile.BLOCKSIZE :]
         return data
 
 
@@ -135,8 +137,15 @@ def unpacked(location: str, *, digest: str | None = None) -> Path:
             return target
         with cache.sole(target):
             if not target.is_dir():
-                fetched = file or download.fetch(location, folder / f"{key[:16]}-{name}", digest=digest)
-                extract(fetched, target)
+                fetched = file or download.fetch(
+                    location, folder.with_name("downloads") / f"{key[:16]}-{name}", digest=digest
+                )
+                try:
+                    extract(fetched, target)
+                except ArchiveError:
+                    if file is None:  # else the next call would find the same again
+                        fetched.unlink()
+                    raise
                 if file is None:
                     fetched.unlink()
     except OSError as error:
@@ -183,19 +192,20 @@ def extract(file: Path, target: Path) -> None:
 @contextmanager
 def _members(file: Path, budget: _Budget) -> Iterator[Iterator[_Member]]:
     with ExitStack() as stack:
-        if zipfile.is_zipfile(file):
-            yield _zip(file, stack.enter_context(zipfile.ZipFile(file)), budget)
-            return
         with file.open("rb") as stream:
-            start = stream.read(262 + 512)
+            start = stream.read(512)
         packed = next((opener for magic, opener in _PACKED.items() if start.startswith(magic)), None)
-        if packed is None and start[257:262] != b"ustar" and not _is_old_tar(start):
+        # First tar, since the last file in one may be a zip, which then looks like the end of a zip.
+        if packed or start[257:262] == b"ustar" or _is_old_tar(start):
+            plain = stack.enter_context((packed or open)(file, "rb"))
+            metered = _Metered(plain, budget)
+            yield _tar(file, stack.enter_context(tarfile.open(fileobj=cast(IO[bytes], metered), mode="r|")), metered)
+        elif zipfile.is_zipfile(file):
+            yield _zip(file, stack.enter_context(zipfile.ZipFile(file)), budget)
+        else:
             page = start.lstrip()[:1] == b"<"
-            what = "is a web page, not an archive" if page else "is neither a zip nor a tar archive"
-            raise ArchiveError(f"{file} {what}: check where it comes from")
-        plain = stack.enter_context((packed or open)(file, "rb"))
-        metered = cast(IO[bytes], _Metered(plain, budget))
-        yield _tar(file, stack.enter_context(tarfile.open(fileobj=metered, mode="r|")))
+            what = "a web page, not an archive" if page else "neither a folder nor a zip or tar archive"
+            raise ArchiveError(f"{file} is {what}: check where it comes from")
 
 
 def _is_old_tar(start: bytes) -> bool:
@@ -220,7 +230,7 @@ def _zip(file: Path, archive: zipfile.ZipFile, budget: _Budget) -> Iterator[_Mem
             yield _Member(info.filename, cast(IO[bytes], _Metered(content, budget)), info.file_size)
 
 
-def _tar(file: Path, archive: tarfile.TarFile) -> Iterator[_Member]:
+def _tar(file: Path, archive: tarfile.TarFile, stream: _Metered) -> Iterator[_Member]:
     while (info := archive.next()) is not None:
         archive.members.clear()  # type: ignore[attr-defined]  # a million of them would take a gigabyte
         if info.isdir():
@@ -229,6 +239,10 @@ def _tar(file: Path, archive: tarfile.TarFile) -> Iterator[_Member]:
             yield _Member(info.name, archive.extractfile(info), info.size)
         else:
             raise ArchiveError(f"{file} holds {info.name!r}, which is a link or a device: {_BY_HAND}")
+    if stream.tail.strip(b"\0"):
+        raise ArchiveError(f"{file} is damaged or cut short (its end is missing): fetch it anew")
+    while stream.read(_PIECE):  # only at its very end a compressed tar's checksum is read
+        pass
 
 
 def _place(file: Path, member: _Member, folder: Path) -> None:
@@ -248,7 +262,9 @@ def _place(file: Path, member: _Member, folder: Path) -> None:
             count += len(piece)
             out.write(piece)
     if count != member.size:
-        raise ArchiveError(f"{file} is damaged or cut short ({member.path!r} has {count:,} of {member.size:,} bytes)")
+        raise ArchiveError(
+            f"{file} is damaged or cut short ({member.path!r} has {count:,} of {member.size:,} bytes): fetch it anew"
+        )
 
 
 def _stem(name: str) -> str:
