@@ -10,6 +10,7 @@ VERBS = {
     "doctor": "FOLDER [--html PATH] [--json PATH] [--fix TARGET] [--labels]  what photos suffer from",
     "manifests": "[RECIPE] [--prefix s3://BUCKET/KEY | --upload s3://BUCKET/KEY]  list the splits' files, upload them",
     "publish": "RUN FOLDER    copy a run's model to FOLDER, with a card",
+    "sample": "RECIPE N FOLDER  N random test photos with their labels as files, to try a service with",
 }
 
 
@@ -36,6 +37,10 @@ def main(words: list[str]) -> None:
 
         for path in publish(Path(rest[0]), Path(rest[1])):
             print(path)
+    elif verb == "sample":
+        from headstand.prepare import sample
+
+        sample.run(rest)
     elif verb in VERBS:
         raise HeadstandError(f"python -m headstand {verb} {' '.join(VERBS[verb].split('  ')[0:1])}")
     else:

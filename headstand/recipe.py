@@ -39,12 +39,13 @@ class _Section(BaseModel):
 class Source(_Section):
     """Where the images come from."""
 
-    kind: Literal["kaggle", "folder", "table", "rendered", "boxes", "cifar", "heatmaps"] = "folder"
+    kind: Literal["kaggle", "folder", "table", "rendered", "boxes", "cifar", "arrays", "heatmaps"] = "folder"
     dataset: str | None = Field(None, pattern=r"^\w[\w.-]*/\w[\w.-]*$", description="kaggle: the dataset, OWNER/NAME")
     folder: str | None = Field(
         None,
         description="folder: with one folder of images a class, or a zip or tar of one, as a path, an http(s):// or an "
-        "s3:// address; cifar: its folder or archive; heatmaps: folder with one folder of .npy files a class",
+        "s3:// address; cifar: its folder or archive; arrays: folder of data.npy and labels.npy, or one a split; "
+        "heatmaps: folder with one folder of .npy files a class",
     )
     table: str | None = Field(None, description="table: a CSV file with the columns path, label and perhaps split")
     per_class: Positive | None = Field(None, description="rendered: images for each class, 100; cifar: at most so many")
@@ -52,7 +53,9 @@ class Source(_Section):
     images: str | None = Field(None, description="boxes: folder or archive of photos, a path or an address")
     annotations: str | None = Field(None, description="boxes: folder or archive of Pascal VOC boxes")
     most: Positive | Literal["all"] = Field(10, description="boxes: how many classes, the most numerous first")
-    labels: Literal["coarse", "fine"] = Field("coarse", description="cifar: 20 superclasses or 100 classes")
+    labels: Literal["coarse", "fine"] = Field(
+        "coarse", description="cifar: 20 superclasses or 100 classes; arrays: which names of a `meta` beside them"
+    )
     groups: str | None = Field(None, description="heatmaps: pattern whose groups name a file's sequence or person")
 
     @model_validator(mode="after")
@@ -61,6 +64,7 @@ class Source(_Section):
             "kaggle": {"dataset": "OWNER/NAME"},
             "folder": {"folder": "PATH"},
             "table": {"table": "FILE.csv"},
+            "arrays": {"folder": "PATH"},
             "heatmaps": {"folder": "PATH"},
             "boxes": {"images": "PATH", "annotations": "PATH"},
         }

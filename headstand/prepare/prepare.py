@@ -38,7 +38,7 @@ DIGITS = 4
 
 SOURCES = {
     "kaggle": "kaggle", "folder": "folder", "table": "table", "rendered": "rendered", "boxes": "boxes",
-    "cifar": "cifar", "heatmaps": "heatmaps",
+    "cifar": "cifar", "arrays": "arrays", "heatmaps": "heatmaps",
 }  # fmt: skip
 """The module beside this one for each kind of source: its `listing(source, seed)` fetches and lists the items, and its
 `examine(path)`, if it has one, reads a file that is no photo."""
