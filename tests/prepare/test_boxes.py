@@ -141,6 +141,15 @@ def test_the_photo_around_an_oblong_box_is_kept_in_proportion(kennel):
     assert abs(pixels - expected).mean() < 3
 
 
+def test_saved_crops_keep_fine_colours(kennel):
+    name = kennel.add("n02111889-Samoyed", [(20, 20, 20 + SIZE, 20 + SIZE)])
+    pixels = np.zeros((96, 120, 3), np.uint8)
+    pixels[:, ::2], pixels[:, 1::2] = (220, 40, 40), (40, 160, 40)
+    (kennel.images / f"{name}.jpg").write_bytes(encoded(Image.fromarray(pixels), "PNG"))
+    (item,) = (item for item in listing(kennel.source(), 1).items if item.group == f"{name}.jpg")
+    assert abs(decode(item.path).astype(int) - pixels[20 : 20 + SIZE, 20 : 20 + SIZE]).mean() < 4
+
+
 def test_a_second_call_writes_nothing(kennel, tmp_path):
     first = listing(kennel.source(), 1)
     before = snapshot(tmp_path)
