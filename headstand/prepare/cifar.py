@@ -81,6 +81,10 @@ def listing(source: Source, seed: int) -> Listing:
         ) from error
     used = {label for label, _, _ in found}
     order = sorted(used, key=lambda label: (natural(names[label]), names[label]))
+    if len(order) < 2:
+        raise CifarError(
+            f"{folder} has pictures of {len(order)} {source.labels} class only: a classifier needs two or more"
+        )
     place_of = {label: place for place, label in enumerate(order)}
     found.sort(key=lambda item: (place_of[item[0]], item[1]))
     items = tuple(Item(names[label], root / file, split=split) for label, file, split in found)
