@@ -7,7 +7,8 @@
     python data_preparation.py yoga6 --help                 every key, its default and what it means
 
 Photos are copied to data/RECIPE/{train,validation,test}/CLASS/ and listed in data/RECIPE/manifest.csv; plots lie in
-data/RECIPE/look/, and on one page, data/RECIPE/look/index.html. Near duplicates stay in one split. Run again, it changes nothing unless photos or settings have.
+data/RECIPE/look/, all on one page in index.html. Near duplicates stay in one split. Run again, it changes nothing
+unless photos or settings have.
 """
 
 from headstand import command

@@ -19,6 +19,7 @@ from PIL import Image
 from headstand.prepare import manifest, page
 from headstand.prepare.findings import Findings
 from headstand.prepare.manifest import SPLITS, Dataset
+from headstand.prepare.sheet import paste, sheet
 from headstand.prepare.summary import counts
 from headstand.prepare.thumbnails import FEW, SHOWN, SIDE, Thumbnails, stretched
 
@@ -115,12 +116,14 @@ def image_sizes(dataset: Dataset) -> Figure:
         some = points[np.linspace(0, len(points) - 1, min(DOTS, len(points))).astype(int)]
         spread = row + rng.uniform(-0.3, 0.3, len(some))
         for axes, dots, median in zip((sides, aspects), some.T, np.median(points, axis=0), strict=True):
-            axes.scatter(dots, spread, s=5, color=COLORS["train"], alpha=0.4, linewidths=0)
-            axes.vlines(median, row - 0.4, row + 0.4, color=COLORS["test"], linewidth=2)
+            size, alpha = (5, 0.4) if len(some) > 20 else (12, 0.7)
+            axes.scatter(dots, spread, s=size, color=COLORS["train"], alpha=alpha, linewidths=0, zorder=3)
+            above = 4 if len(some) > 20 else 1  # it must neither vanish under many dots nor hide the only ones
+            axes.vlines(median, row - 0.4, row + 0.4, color=COLORS["test"], linewidth=2, zorder=above)
     _logarithmic(sides, {2.0**power: str(2**power) for power in range(14)})
     _logarithmic(aspects, {0.125: "1:8", 0.25: "1:4", 0.5: "1:2", 1: "1:1", 2: "2:1", 4: "4:1", 8: "8:1"})
-    sides.set_xlabel("side of the square with as many pixels")
-    aspects.set_xlabel("width : height")
+    sides.set_xlabel("side of the square with as many pixels", fontsize=9)
+    aspects.set_xlabel("width : height", fontsize=9)
     _title(figure, "Photo sizes: a dot a photo, a line at the class's median")
     return figure
 
@@ -132,16 +135,16 @@ def gallery(dataset: Dataset, thumbnails: Thumbnails | None = None) -> Figure:
         ThumbnailError: a photo that is gone or damaged.
     """
     thumbnails = thumbnails or Thumbnails.of(dataset)
-    side, label = thumbnails.side, 22
+    side, slot, label = thumbnails.side, thumbnails.side + 4, 22
     cells = []
     for name in dataset.classes:
-        strip = np.full((label + side + 6, SHOWN * side, 3), 255, dtype=np.uint8)
+        strip = np.full((label + side + 6, SHOWN * slot, 3), 255, dtype=np.uint8)
         for column, photo in enumerate(thumbnails.shown[name]):
-            _paste(strip[label : label + side, column * side : (column + 1) * side], thumbnails.pictures[photo.path])
+            paste(strip[label : label + side, column * slot : (column + 1) * slot], thumbnails.pictures[photo.path])
         cells.append(strip)
     sizes = {name: line.sum() for name, line in zip(dataset.classes, _table(dataset), strict=True)}
     names = [f"{_short(name, 64)}  ({sizes[name]:,})" for name in dataset.classes]
-    return _sheet(cells, names, 1 if len(cells) <= FEW else 2, 4, 10)
+    return sheet(cells, names, 1 if len(cells) <= FEW else 2, 4, 10)
 
 
 def mean_images(dataset: Dataset, thumbnails: Thumbnails | None = None) -> Figure:
@@ -154,22 +157,28 @@ def mean_images(dataset: Dataset, thumbnails: Thumbnails | None = None) -> Figur
     cells = []
     for name in dataset.classes:
         cell = np.full((SIDE + 36, SIDE + 20, 3), 255, dtype=np.uint8)
-        _paste(cell[:SIDE], stretched(thumbnails.means[name]))
+        paste(cell[:SIDE], stretched(thumbnails.means[name]))
         cells.append(cell)
     lines = [_two_lines(name) for name in dataset.classes]
-    return _sheet(cells, lines, min(8, len(cells)), SIDE + 2, 8)
+    return sheet(cells, lines, min(8, len(cells)), SIDE + 2, 8)
 
 
 def _png(figure: Figure) -> bytes:
-    """The figure in 256 colours: photos take a third of the bytes, and look the same at this size."""
+    """The figure in 256 colours, dithered: photos take a third of the bytes, and look the same from a little afar."""
     data = BytesIO()
     with warnings.catch_warnings():
         # Class names in scripts that Matplotlib's font lacks are boxes in a plot; the page writes them all.
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
-        figure.savefig(data, format="png", dpi=100)
+        figure.savefig(data, format="png", dpi=100, pil_kwargs={"compress_level": 1})
+    image = Image.open(data).convert("RGB")
+    colours = Image.new("P", (1, 1))
+    colours.putpalette([255, 255, 255, *(image.quantize(255, Image.Quantize.MEDIANCUT).getpalette() or [])])
+    places = np.array(image.quantize(palette=colours, dither=Image.Dither.FLOYDSTEINBERG))
+    places[(np.asarray(image) == 255).all(axis=2)] = 0  # Pillow takes colours for the same that are almost
+    reduced = Image.fromarray(places)
+    reduced.putpalette(colours.getpalette() or [])
     small = BytesIO()
-    with Image.open(data) as image:
-        image.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT).save(small, "png", optimize=True)
+    reduced.save(small, "png", optimize=True)
     return small.getvalue()
 
 
@@ -218,30 +227,6 @@ def _logarithmic(axes: Axes, ticks: dict[float, str]) -> None:
 
 def _title(figure: Figure, text: str) -> None:
     figure.suptitle(text, fontsize=11, x=0.02, ha="left")
-
-
-def _sheet(cells: list[np.ndarray], names: list[str], columns: int, top: int, fontsize: int) -> Figure:
-    """Cells `uint8 [height, width, 3]` of one size, line by line; each one's name begins `top` pixels down."""
-    height, width = cells[0].shape[:2]
-    gap = 16
-    right, bottom = columns * (width + gap) - gap, -(-len(cells) // columns) * height
-    figure = Figure(figsize=(right / 100, bottom / 100), dpi=100)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.axis("off")
-    for place, (cell, name) in enumerate(zip(cells, names, strict=True)):
-        x, y = place % columns * (width + gap), place // columns * height
-        # One image a cell: Matplotlib takes 80 bytes a pixel while it draws one.
-        axes.imshow(cell, extent=(x, x + width, y + height, y), interpolation="none", aspect="auto")
-        axes.text(x + 2, y + top, name, fontsize=fontsize, va="top", parse_math=False)
-    axes.set_xlim(0, right)
-    axes.set_ylim(bottom, 0)
-    return figure
-
-
-def _paste(place: np.ndarray, picture: np.ndarray) -> None:
-    """Put a picture into the middle of a larger place."""
-    top, left = (place.shape[0] - picture.shape[0]) // 2, (place.shape[1] - picture.shape[1]) // 2
-    place[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
 
 
 def _short(name: str, most: int = 36) -> str:

@@ -63,11 +63,11 @@ def _facts(dataset: Dataset, findings: Findings) -> str:
     facts = [
         ("photos", f"{len(dataset.photos):,}", False),
         ("classes", f"{len(sizes):,}", False),
-        ("in the smallest class", f"{min(sizes.values()):,}", False),
-        ("in the largest class", f"{max(sizes.values()):,}", False),
+        ("smallest class", f"{min(sizes.values()):,}", False),
+        ("largest class", f"{max(sizes.values()):,}", False),
         ("median side, pixels", f"{side:,.0f}", False),
         ("groups" if findings.related else "groups of twins", f"{len(findings.groups):,}", False),
-        ("groups in several splits", f"{findings.straddling:,}", bool(findings.straddling)),
+        ("in several splits", f"{findings.straddling:,}", bool(findings.straddling)),
         ("label conflicts", f"{len(findings.conflicts):,}", bool(findings.conflicts)),
         ("left out", f"{sum(map(len, findings.left_out.values())):,}", False),
     ]
@@ -87,13 +87,13 @@ def _counts(dataset: Dataset) -> str:
         cells = "".join(f"<td{'' if line[split] else ' class=none'}>{line[split]:,}</td>" for split in SPLITS)
         count = sum(line.values())
         rows.append(
-            f'<tr><th scope="row">{escape(name)}</th>{cells}<td>{count:,}</td>'
+            f'<tr><th scope="row">{_name(name)}</th>{cells}<td>{count:,}</td>'
             f'<td class="bar">{_bar(line, most)}</td><td class="bar">{_bar(line, count, marks)}</td></tr>'
         )
     foot = "".join(f"<td>{total:,}</td>" for total in [*whole.values(), len(dataset.photos)])
     return (
         f'<table><thead><tr><th scope="col">class</th>{keys}<th scope="col">all</th><th class="bar">photos</th>'
-        f'<th class="bar">shares; the lines are those of all classes</th></tr></thead><tbody>{"".join(rows)}</tbody>'
+        f'<th class="bar">shares; lines: of all classes</th></tr></thead><tbody>{"".join(rows)}</tbody>'
         f'<tfoot><tr><th scope="row">all</th>{foot}<td></td><td></td></tr></tfoot></table>'
     )
 
@@ -109,7 +109,7 @@ def _classes(dataset: Dataset, thumbnails: Thumbnails) -> str:
         mean = _picture(stretched(thumbnails.means[name]), f"mean of {name}", "mean", thumbnails.side)
         photos = "".join(_linked(photo, thumbnails) for photo in thumbnails.shown[name])
         numbers = " · ".join(f"{line[split]:,} {split}" for split in SPLITS)
-        cards.append(_card(escape(name), numbers, mean + photos))
+        cards.append(_card(_name(name), numbers, mean + photos))
     return (
         f"<p>First the mean of the class's photos ({AVERAGED} at most, contrast stretched), "
         f"then {SHOWN}, evenly from its list.</p>"
@@ -123,7 +123,7 @@ def _conflicts(findings: Findings, thumbnails: Thumbnails) -> str:
     cards = []
     for group in findings.conflicts[:GROUPS]:
         labels = Counter(photo.class_ for photo in group).most_common()
-        title = " / ".join(f"{escape(name)} {count}" for name, count in labels)
+        title = " / ".join(f"{_name(name)} {count}" for name, count in labels)
         cards.append(_card(title, "", _members(group, thumbnails, True), " labelled"))
     return (
         "<p>Twins under different labels: one of the labels is wrong, or the photo belongs to both classes."
@@ -138,7 +138,7 @@ def _groups(findings: Findings, thumbnails: Thumbnails) -> str:
     for group in findings.groups[:GROUPS]:
         splits = [split for split in SPLITS if any(photo.split == split for photo in group)]
         where = f"all in {splits[0]}" if len(splits) == 1 else f"in {' and '.join(splits)}"
-        title = " / ".join(escape(name) for name in dict.fromkeys(photo.class_ for photo in group))
+        title = " / ".join(_name(name) for name in dict.fromkeys(photo.class_ for photo in group))
         cards.append(_card(title, f"{len(group):,} photos, {where}", _members(group, thumbnails, False)))
     also = " Photos that belong together, as the source says, are in them too." if findings.related else ""
     return (
@@ -178,7 +178,7 @@ def _card(title: str, remark: str, photos: str, kind: str = "") -> str:
 def _linked(photo: Photo, thumbnails: Thumbnails, caption: str = "") -> str:
     path = escape(photo.path)
     picture = _picture(thumbnails.pictures[photo.path], path)
-    return f'<a href="../{quote(photo.path)}" title="{path}">{picture}{escape(caption)}</a>'
+    return f'<a href="../{quote(photo.path)}" title="{path}">{picture}{_name(caption)}</a>'
 
 
 def _picture(pixels: np.ndarray, text: str, kind: str = "", side: int | None = None) -> str:
@@ -189,6 +189,11 @@ def _picture(pixels: np.ndarray, text: str, kind: str = "", side: int | None = N
     return (
         f'<img {attribute}src="{_uri("webp", data.getvalue())}" width="{width}" height="{height}" alt="{escape(text)}">'
     )
+
+
+def _name(text: str) -> str:
+    """A class's name, which may break after its underscores."""
+    return escape(text).replace("_", "_<wbr>")
 
 
 def _uri(kind: str, data: bytes) -> str:

@@ -128,14 +128,14 @@ def test_gallery_holds_eight_photos_a_class_whole_and_unsquashed(dataset):
     assert [text.get_text() for text in figure.gca().texts] == ["$a_{b}$ & c  (5)", "cobra  (10)", "tree  (15)"]
     drawn = pixels(figure)
     height = 22 + SIDE + 6
-    assert drawn.shape == (3 * height, 8 * SIDE, 3)
+    assert drawn.shape == (3 * height, 8 * (SIDE + 4), 3)
     for row, name in enumerate(NAMES):
         for column, photo in enumerate(thumbnails.shown[name]):
             small = thumbnails.pictures[photo.path]
             assert small.shape == (round(SIDE * 96 / 120), SIDE, 3)
-            top = row * height + 22 + (SIDE - len(small)) // 2
-            assert np.array_equal(drawn[top : top + len(small), column * SIDE : (column + 1) * SIDE], small)
-    assert (drawn[22:height, 5 * SIDE :] == 255).all()
+            top, left = row * height + 22 + (SIDE - len(small)) // 2, column * (SIDE + 4) + 2
+            assert np.array_equal(drawn[top : top + len(small), left : left + SIDE], small)
+    assert (drawn[22:height, 5 * (SIDE + 4) :] == 255).all()
 
 
 def test_mean_images_are_the_classes_means_with_more_contrast(tmp_path):
@@ -158,7 +158,9 @@ def test_many_classes_stay_readable(dataset, classes):
     thumbnails = Thumbnails.of(crowd)
     assert thumbnails.side == SMALL
     figure = explore.gallery(crowd, thumbnails)
-    assert (figure.get_size_inches() * 100).tolist() == pytest.approx([2 * 8 * SMALL + 16, classes / 2 * (SMALL + 28)])
+    assert (figure.get_size_inches() * 100).tolist() == pytest.approx(
+        [2 * 8 * (SMALL + 4) + 16, classes / 2 * (SMALL + 28)]
+    )
     assert figure.gca().texts[1].get_text() == f"{long.format(1)}  (3)"
     figure = explore.mean_images(crowd, thumbnails)
     assert (figure.get_size_inches() * 100)[0] == pytest.approx(8 * (SIDE + 36) - 16)
@@ -176,6 +178,7 @@ def test_look_saves_a_page_and_plots_and_draws_only_what_is_older_than_the_data(
     for path in paths[1:]:
         with Image.open(path) as image:
             assert image.format == "PNG" and image.mode == "P" and image.width > 300
+            assert image.convert("RGB").getpixel((image.width - 1, image.height - 1)) == (255, 255, 255)
     before = [path.stat().st_mtime_ns for path in paths]
     assert explore.look(dataset.folder) == paths
     assert [path.stat().st_mtime_ns for path in paths] == before
