@@ -7,7 +7,7 @@ inverse compositional form of Baker and Matthews 2004, Int. J. Computer Vision 5
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import binary_dilation, label, uniform_filter
 
 SIDE = 64
 """Side of the grey thumbnails that are compared, in pixels."""
@@ -24,8 +24,22 @@ OVERLAP = 0.5
 BLOCKS = 4
 """The final comparison is also made in each of 4 x 4 blocks: another pose in the same studio differs in some."""
 
+BLACK, WHITE = 12, 250
+"""Brightness of what rotation fills the corners with, up to JPEG's noise."""
+
+FILLED = 0.15
+"""Most of a thumbnail, as a share, that such corners take: 5 degrees make 0.05. A larger area is background."""
+
+MARGIN = 4
+"""Pixels beside filled corners, and along the sides, that are left out too: half of the largest window."""
+
 CHUNK = 256
 """Pairs fitted at once: their gradients take 25 MB."""
+
+
+_CROSS = np.zeros((3, 3, 3), dtype=bool)
+_CROSS[1, 1, :] = _CROSS[1, :, 1] = True
+"""A pixel's neighbours in its own picture."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +65,7 @@ def align(first: np.ndarray, second: np.ndarray) -> Alignment:
         second: `uint8 [P, 64, 64]`.
     """
     parts = [
-        _align(first[start : start + CHUNK].astype(np.float32), second[start : start + CHUNK].astype(np.float32))
-        for start in range(0, len(first), CHUNK)
+        _align(first[start : start + CHUNK], second[start : start + CHUNK]) for start in range(0, len(first), CHUNK)
     ] or [Alignment(*np.empty((4, 0), np.float32))]
     return Alignment(*(np.concatenate([getattr(part, name) for part in parts]) for name in Alignment.__annotations__))
 
@@ -61,10 +74,12 @@ def _align(first: np.ndarray, second: np.ndarray) -> Alignment:
     warp = np.tile(np.eye(3, dtype=np.float32), (len(first), 1, 1))
     whole, worst = np.zeros((2, len(first)), np.float32)
     left = np.arange(len(first))
+    shown = _shown(first), _shown(second)
     for side, steps, window, least in LEVELS:
         one, two = _shrunk(first[left], side), _shrunk(second[left], side)
-        warp[left] = _fit(one, two, warp[left], steps)
-        moved, inside = _sample(_detail(two, window), warp[left])
+        seen = [_shrunk(mask[left], side) == 1 for mask in shown]
+        warp[left] = _fit(one, two, seen, warp[left], steps)
+        moved, inside = _sample(_detail(two, window), seen, warp[left])
         whole[left], worst[left] = _likeness(_detail(one, window), moved, inside)
         out = whole[left] < least
         whole[left[out]] = worst[left[out]] = 0
@@ -80,7 +95,26 @@ def _align(first: np.ndarray, second: np.ndarray) -> Alignment:
 def _shrunk(images: np.ndarray, side: int) -> np.ndarray:
     """Mean over squares, `float32 [P, side, side]`."""
     step = SIDE // side
-    return images.reshape(len(images), side, step, side, step).mean((2, 4))
+    return images.reshape(len(images), side, step, side, step).mean((2, 4), dtype=np.float32)
+
+
+def _shown(images: np.ndarray) -> np.ndarray:
+    """Where there is picture and not what a rotation fills the corners with, `bool [P, 64, 64]`."""
+    blank = np.zeros(images.shape, dtype=bool)
+    for fill in (images <= BLACK, images >= WHITE):
+        corners = fill[:, [0, 0, -1, -1], [0, -1, 0, -1]]
+        if corners.any():
+            parts, _ = label(fill, _CROSS)
+            at_corners = np.unique(parts[:, [0, 0, -1, -1], [0, -1, 0, -1]])
+            blank |= np.isin(parts, at_corners[at_corners > 0])
+    blank &= blank.mean((1, 2), keepdims=True) <= FILLED
+    if blank.any():
+        # Between the corners wedges run along the sides, too thin to be black in a thumbnail.
+        turned = blank.any((1, 2))
+        frame = np.ones((SIDE, SIDE), dtype=bool)
+        frame[MARGIN:-MARGIN, MARGIN:-MARGIN] = False
+        blank[turned] = binary_dilation(blank[turned], _CROSS, MARGIN) | frame
+    return ~blank
 
 
 def _detail(images: np.ndarray, window: int) -> np.ndarray:
@@ -94,8 +128,8 @@ def _grid(side: int) -> np.ndarray:
     return np.stack([x.ravel(), y.ravel(), np.ones(side * side, np.float32)])
 
 
-def _sample(images: np.ndarray, warp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The images read at the warped pixel centres, bilinear, `float32 [P, n]`, and which of them lie inside."""
+def _sample(images: np.ndarray, seen: list[np.ndarray], warp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The images read at the warped pixel centres, bilinear, `float32 [P, n]`, and where both pictures are seen."""
     side = images.shape[1]
     places = (warp[:, :2] @ _grid(side) + 1) * (side / 2) - 0.5
     inside = ((places >= -0.5) & (places <= side - 0.5)).all(1)
@@ -105,6 +139,8 @@ def _sample(images: np.ndarray, warp: np.ndarray) -> tuple[np.ndarray, np.ndarra
     start = corner[:, 1] * side + corner[:, 0]
     flat = images.reshape(len(images), -1)
     a, b, c, d = (np.take_along_axis(flat, start + step, 1) for step in (0, 1, side, side + 1))
+    nearest = start + (x >= 0.5) + side * (y >= 0.5)
+    inside &= seen[0].reshape(len(images), -1) & np.take_along_axis(seen[1].reshape(len(images), -1), nearest, 1)
     return (a * (1 - x) + b * x) * (1 - y) + (c * (1 - x) + d * x) * y, inside
 
 
@@ -115,7 +151,8 @@ def _standard(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
     return centred / np.sqrt(np.maximum((centred**2).sum(1, keepdims=True) / count, 1e-3))
 
 
-def _fit(first: np.ndarray, second: np.ndarray, warp: np.ndarray, steps: int) -> np.ndarray:
+def _fit(first: np.ndarray, second: np.ndarray, seen: list[np.ndarray], warp: np.ndarray, steps: int) -> np.ndarray:
+    """The warps after some Gauss-Newton steps."""
     side = first.shape[1]
     flat = first.reshape(len(first), -1)
     everywhere = np.ones_like(flat, dtype=bool)
@@ -125,7 +162,7 @@ def _fit(first: np.ndarray, second: np.ndarray, warp: np.ndarray, steps: int) ->
     across, down = across.reshape(flat.shape), down.reshape(flat.shape)
     slopes = np.stack([across * x, across * y, across * one, down * x, down * y, down * one], 1).astype(np.float32)
     for _ in range(steps):
-        moved, inside = _sample(second, warp)
+        moved, inside = _sample(second, seen, warp)
         weighted = slopes * inside[:, None]
         normal = weighted @ slopes.transpose(0, 2, 1)
         # A little damping keeps pictures without structure in one direction where they are.

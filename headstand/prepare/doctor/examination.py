@@ -100,6 +100,8 @@ def _examine(item: Item, name: str) -> Exam:
         return Exam(item, name, ("empty_file", "0 bytes"))
     digest = hashlib.sha256(data).hexdigest()
     try:
+        # First, since it decodes everything: what is damaged fails here, in the decoder's words.
+        signature = Signature.of(data)
         with open_image(data) as image:
             exam = Exam(
                 item, name, None, digest, image.format or "", *image.size, conversions(image), orientation(image)
@@ -111,7 +113,7 @@ def _examine(item: Item, name: str) -> Exam:
             return Exam(item, name, ("truncated", f"the lower {grey:.0%} of the picture are plain grey"), digest)
         luma = pixels @ LUMA
         shrunk = Image.fromarray(luma.astype(np.uint8)).resize((alignment.SIDE,) * 2, Image.Resampling.BILINEAR)
-        return replace(exam, signature=Signature.of(data), measures=_measures(luma), thumbnail=np.asarray(shrunk))
+        return replace(exam, signature=signature, measures=_measures(luma), thumbnail=np.asarray(shrunk))
     except ImageError as error:
         return Exam(item, name, (_code(error), f"{_kind(data)}{error}"), digest)
 

@@ -28,8 +28,9 @@ NEAREST = 4
 CANDIDATE = 0.6
 """Least correlation of the descriptions of two candidates."""
 
-WHOLE, WORST = 0.93, 0.75
-"""Least correlation after the fit, over all and in the worst block."""
+WHOLE, WORST = 0.9, 0.7
+"""Least correlation after the fit, over all and in the worst block. Of 4,300 photos of yoga poses some 70 pairs
+pass, all of one picture or of neighbouring frames; different people in one pose on white reach 0.92 and 0.69."""
 
 ANGLE, SCALE = 8.0, 1.4
 """Largest turn in degrees, and largest change of scale, that count as the same picture."""

@@ -9,8 +9,9 @@ from headstand.prepare.doctor.examination import Exam
 from headstand.prepare.doctor.findings import Case, Finding, finding
 from headstand.prepare.doctor.likely import Pair
 
-MIRRORED = 0.05
-"""How much more the mirror image must correlate; what is symmetric correlates both ways."""
+LIKE, MORE = 0.8, 0.05
+"""Least correlation of a photo with another's mirror image, and how much more that must be than with the other itself:
+what is symmetric correlates both ways."""
 
 
 def copies(exams: Sequence[Exam], groups: np.ndarray) -> list[Finding]:
@@ -79,7 +80,8 @@ def _mirrored(first: Exam, second: Exam) -> bool:
     if first.thumbnail is None or second.thumbnail is None:
         return False
     one, two = (thumbnail.astype(np.float32) for thumbnail in (first.thumbnail, second.thumbnail))
-    return _correlation(one, two[:, ::-1]) > _correlation(one, two) + MIRRORED
+    turned = _correlation(one, two[:, ::-1])
+    return turned >= LIKE and turned >= _correlation(one, two) + MORE
 
 
 def _correlation(one: np.ndarray, two: np.ndarray) -> float:

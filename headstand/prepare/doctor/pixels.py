@@ -15,7 +15,7 @@ DARK = 80
 BRIGHT = 205
 """Brightness that 99 % of a bright picture's pixels stay over."""
 
-CONTRAST = 8
+CONTRAST = 4
 """Least standard deviation of the brightness."""
 
 ENTROPY = 0.5
@@ -30,8 +30,9 @@ SMALLEST = 64
 FEW = 10
 """Photos that must be there before one of them can be unlike the others."""
 
-SIZE, SHAPE = 2.0, 1.0
-"""Least distance from the median, in doublings, of an unusual side and of an unusual aspect ratio."""
+SMALLER, LARGER, SHAPE = 2.0, 3.0, 1.0
+"""Least distance from the median, in doublings, of a small side, a large side and an unusual aspect ratio. Large photos
+are scaled down without loss; small ones have nothing to show."""
 
 DEVIATIONS = 5.0
 """Least distance from the median in robust standard deviations, 1.4826 times the median absolute deviation."""
@@ -74,9 +75,14 @@ def outliers(exams: Sequence[Exam]) -> list[Finding]:
     sides = np.array([exam.upright for exam in usable], dtype=float)
     area, shape = np.log2(sides).mean(1), np.log2(sides[:, 0] / sides[:, 1])
     found = []
-    for code, values, least in (("size_outlier", area, SIZE), ("aspect_outlier", shape, SHAPE)):
-        distance = np.abs(values - np.median(values))
-        far = np.flatnonzero(distance > max(least, DEVIATIONS * 1.4826 * float(np.median(distance))))
+    for code, values, below, above in (
+        ("size_outlier", area, SMALLER, LARGER),
+        ("aspect_outlier", shape, SHAPE, SHAPE),
+    ):
+        offset = values - np.median(values)
+        distance = np.abs(offset)
+        least = np.where(offset < 0, below, above)
+        far = np.flatnonzero(distance > np.maximum(least, DEVIATIONS * 1.4826 * np.median(distance)))
         ranked = far[np.argsort(-distance[far], kind="stable")]
         cases = [Case((usable[k].name,), f"{sides[k][0]:.0f} x {sides[k][1]:.0f}") for k in ranked.tolist()]
         found += finding(code, cases)

@@ -88,7 +88,7 @@ class Report:
             "layout": self.contents.layout,
             "photos": len(self.usable),
             "classes": self.counts(),
-            **{f"{severity}s": len(self.of(severity)) for severity in Severity},
+            **{f"{severity}s": sum(len(found.cases) for found in self.of(severity)) for severity in Severity},
             "findings": [
                 {
                     "code": found.kind.code,
