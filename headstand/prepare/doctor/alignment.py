@@ -4,6 +4,8 @@ The fit is Gauss-Newton over the six numbers of an affine map, from coarse to fi
 inverse compositional form of Baker and Matthews 2004, Int. J. Computer Vision 56), for many pairs at once.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,27 +59,46 @@ class Alignment:
     scale: np.ndarray
 
 
-def align(first: np.ndarray, second: np.ndarray) -> Alignment:
-    """Fit each second thumbnail to its first one.
+@dataclass(frozen=True)
+class Stack:
+    """Thumbnails at each level: `images` are `float32 [N, side, side]`, `seen` says where there is picture."""
 
-    Args:
-        first: `uint8 [P, 64, 64]`.
-        second: `uint8 [P, 64, 64]`.
-    """
-    parts = [
-        _align(first[start : start + CHUNK], second[start : start + CHUNK]) for start in range(0, len(first), CHUNK)
-    ] or [Alignment(*np.empty((4, 0), np.float32))]
+    images: tuple[np.ndarray, ...]
+    seen: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(cls, thumbnails: np.ndarray) -> "Stack":
+        """Of `uint8 [N, 64, 64]`."""
+        sides = [level[0] for level in LEVELS]
+        chunks = [thumbnails[start : start + CHUNK] for start in range(0, len(thumbnails), CHUNK)]
+        seen = np.concatenate([_shown(chunk) for chunk in chunks])
+        return cls(
+            (*(np.concatenate([_shrunk(chunk, side) for chunk in chunks]) for side in sides[:-1]), thumbnails),
+            (*(_shrunk(seen, side) == 1 for side in sides[:-1]), seen),
+        )
+
+    @property
+    def mirrored(self) -> "Stack":
+        """The mirror images."""
+        return Stack(*(tuple(level[:, :, ::-1] for level in levels) for levels in (self.images, self.seen)))
+
+
+def align(first: Stack, second: Stack, i: np.ndarray, j: np.ndarray) -> Alignment:
+    """Fit each `second[j]` to its `first[i]`, for `int [P]` places; as many threads as cores."""
+    chunks = [(i[start : start + CHUNK], j[start : start + CHUNK]) for start in range(0, len(i), CHUNK)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        parts = list(pool.map(lambda places: _align(first, second, *places), chunks))
+    parts = parts or [Alignment(*np.empty((4, 0), np.float32))]
     return Alignment(*(np.concatenate([getattr(part, name) for part in parts]) for name in Alignment.__annotations__))
 
 
-def _align(first: np.ndarray, second: np.ndarray) -> Alignment:
-    warp = np.tile(np.eye(3, dtype=np.float32), (len(first), 1, 1))
-    whole, worst = np.zeros((2, len(first)), np.float32)
-    left = np.arange(len(first))
-    shown = _shown(first), _shown(second)
-    for side, steps, window, least in LEVELS:
-        one, two = _shrunk(first[left], side), _shrunk(second[left], side)
-        seen = [_shrunk(mask[left], side) == 1 for mask in shown]
+def _align(first: Stack, second: Stack, i: np.ndarray, j: np.ndarray) -> Alignment:
+    warp = np.tile(np.eye(3, dtype=np.float32), (len(i), 1, 1))
+    whole, worst = np.zeros((2, len(i)), np.float32)
+    left = np.arange(len(i))
+    for level, (_, steps, window, least) in enumerate(LEVELS):
+        one, two = first.images[level][i[left]].astype(np.float32), second.images[level][j[left]].astype(np.float32)
+        seen = [first.seen[level][i[left]], second.seen[level][j[left]]]
         warp[left] = _fit(one, two, seen, warp[left], steps)
         moved, inside = _sample(_detail(two, window), seen, warp[left])
         whole[left], worst[left] = _likeness(_detail(one, window), moved, inside)

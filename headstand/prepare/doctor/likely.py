@@ -23,7 +23,7 @@ CROPS = (
 """Shares cut off a photo's left, right, top and bottom before its nearest are searched."""
 
 NEAREST = 4
-"""Candidates of a photo for each crop."""
+"""Candidates of a photo, by its best crop."""
 
 CANDIDATE = 0.6
 """Least correlation of the descriptions of two candidates."""
@@ -35,8 +35,8 @@ pass, all of one picture or of neighbouring frames; different people in one pose
 ANGLE, SCALE = 8.0, 1.4
 """Largest turn in degrees, and largest change of scale, that count as the same picture."""
 
-BLOCK = 2048
-"""Photos searched at once."""
+ROWS = 256
+"""Photos searched at once: 256 by 20,000 correlations take 20 MB."""
 
 
 @dataclass(frozen=True)
@@ -62,21 +62,19 @@ def pairs(thumbnails: np.ndarray, groups: np.ndarray) -> list[Pair]:
     if len(thumbnails) < 2:
         return []
     found: dict[tuple[int, int], Pair] = {}
+    stack = alignment.Stack.of(thumbnails)
     with threadpool_limits(1):
         for mirrored in (False, True):
             i, j = _candidates(thumbnails, groups, mirrored)
-            second = thumbnails[:, :, ::-1] if mirrored else thumbnails
-            for start in range(0, len(i), BLOCK):
-                some = slice(start, start + BLOCK)
-                fit = alignment.align(thumbnails[i[some]], second[j[some]])
-                good = (fit.whole >= WHOLE) & (fit.worst >= WORST) & (np.abs(fit.angle) <= ANGLE)
-                good &= (fit.scale <= SCALE) & (fit.scale >= 1 / SCALE)
-                for k in np.flatnonzero(good):
-                    a, b = int(i[start + k]), int(j[start + k])
-                    pair = Pair(a, b, float(fit.whole[k]), _detail(float(fit.angle[k]), float(fit.scale[k]), mirrored))
-                    low, high = sorted((int(groups[a]), int(groups[b])))
-                    if (low, high) not in found or found[low, high].likeness < pair.likeness:
-                        found[low, high] = pair
+            fit = alignment.align(stack, stack.mirrored if mirrored else stack, i, j)
+            good = (fit.whole >= WHOLE) & (fit.worst >= WORST) & (np.abs(fit.angle) <= ANGLE)
+            good &= (fit.scale <= SCALE) & (fit.scale >= 1 / SCALE)
+            for k in np.flatnonzero(good).tolist():
+                detail = _detail(float(fit.angle[k]), float(fit.scale[k]), mirrored)
+                pair = Pair(int(i[k]), int(j[k]), float(fit.whole[k]), detail)
+                low, high = sorted((int(groups[pair.first]), int(groups[pair.second])))
+                if (low, high) not in found or found[low, high].likeness < pair.likeness:
+                    found[low, high] = pair
     return sorted(found.values(), key=lambda pair: (-pair.likeness, pair.first, pair.second))
 
 
@@ -92,22 +90,20 @@ def _detail(angle: float, scale: float, mirrored: bool) -> str:
 def _candidates(thumbnails: np.ndarray, groups: np.ndarray, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
     """Places of pairs for a closer look, each unordered pair once."""
     whole = _described(thumbnails[:, :, ::-1] if mirrored else thumbnails, CROPS[0])
-    keys: set[int] = set()
+    cuts = [_described(thumbnails, crop) for crop in CROPS]
     count = len(thumbnails)
-    for crop in CROPS:
-        for start in range(0, count, BLOCK):
-            cut = (
-                whole[start : start + BLOCK]
-                if crop == CROPS[0] and not mirrored
-                else _described(thumbnails[start : start + BLOCK], crop)
-            )
-            likeness = cut @ whole.T
-            likeness[groups[start : start + BLOCK, None] == groups[None, :]] = -1
-            most = min(NEAREST, count - 1)
-            near = np.argpartition(likeness, -most, axis=1)[:, -most:]
-            row, column = np.nonzero(np.take_along_axis(likeness, near, 1) >= CANDIDATE)
-            i, j = row + start, near[row, column]
-            keys.update((np.minimum(i, j) * count + np.maximum(i, j)).tolist())
+    most = min(NEAREST, count - 1)
+    keys: set[int] = set()
+    for start in range(0, count, ROWS):
+        rows = slice(start, start + ROWS)
+        likeness = cuts[0][rows] @ whole.T
+        for cut in cuts[1:]:
+            np.maximum(likeness, cut[rows] @ whole.T, out=likeness)
+        likeness[groups[rows, None] == groups[None, :]] = -1
+        near = np.argpartition(likeness, -most, axis=1)[:, -most:]
+        row, column = np.nonzero(np.take_along_axis(likeness, near, 1) >= CANDIDATE)
+        i, j = row + start, near[row, column]
+        keys.update((np.minimum(i, j) * count + np.maximum(i, j)).tolist())
     both = np.array(sorted(keys), dtype=np.int64)
     return both // count, both % count
 
@@ -119,8 +115,8 @@ def _described(thumbnails: np.ndarray, crop: tuple[float, float, float, float]) 
     frequency = np.hypot(k[:, None], k[None, :])
     kept = (frequency > 0) & (frequency < FREQUENCIES)
     parts = []
-    for start in range(0, len(thumbnails), BLOCK):
-        cut = thumbnails[start : start + BLOCK, top : alignment.SIDE - bottom, left : alignment.SIDE - right]
+    for start in range(0, len(thumbnails), ROWS):
+        cut = thumbnails[start : start + ROWS, top : alignment.SIDE - bottom, left : alignment.SIDE - right]
         spectrum = dctn(cut.astype(np.float32), axes=(1, 2), norm="ortho")[:, :FREQUENCIES, :FREQUENCIES]
         vectors = (spectrum * np.sqrt(frequency))[:, kept]
         parts.append(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-3))
