@@ -59,8 +59,8 @@ def write(dataset: Dataset, place: upload.Place | None = None) -> list[Path]:
         place: where in S3 the dataset lies, or will lie.
 
     Returns:
-        The files. The CSV's columns are `path` (in the dataset's folder, or with a place the address), `label` and
-        `index`, the class's place in `dataset.classes`. The JSON lines hold `source-ref`, `class` (that index) and
+        The files. The CSV's columns are `path` (from the CSV's own folder, so that the source `table` reads it too; with a
+        place the address), `label` and `index`, the class's place in `dataset.classes`. The JSON lines hold `source-ref`, `class` (that index) and
         `class-metadata`.
     """
     folder = dataset.folder / FOLDER
@@ -89,7 +89,7 @@ def _table(dataset: Dataset, split: str, place: upload.Place | None) -> str:
     table.writerow(["path", "label", "index"])
     index = {name: number for number, name in enumerate(dataset.classes)}
     for photo in dataset.split(split):
-        table.writerow([place.address(photo.path) if place else photo.path, photo.class_, index[photo.class_]])
+        table.writerow([place.address(photo.path) if place else f"../{photo.path}", photo.class_, index[photo.class_]])
     return out.getvalue()
 
 

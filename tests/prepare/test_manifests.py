@@ -7,8 +7,9 @@ import pytest
 
 from headstand.__main__ import main
 from headstand.errors import HeadstandError
-from headstand.prepare import manifest, manifests
+from headstand.prepare import manifest, manifests, table
 from headstand.prepare.upload import Place
+from headstand.recipe import Source
 from tests.prepare.datasets import prepared
 
 HOURS = 1_700_000_000
@@ -32,15 +33,22 @@ def test_each_split_has_its_photos_with_label_and_index(dataset):
     paths = manifests.write(dataset)
     assert [path.name for path in paths] == ["train.csv", "validation.csv", "test.csv"]
     for split in ("train", "validation", "test"):
-        expected = [(p.path, p.class_, str(dataset.classes.index(p.class_))) for p in dataset.split(split)]
+        expected = [(f"../{p.path}", p.class_, str(dataset.classes.index(p.class_))) for p in dataset.split(split)]
         assert [(row["path"], row["label"], row["index"]) for row in rows(split)] == expected
         assert len(expected) == 6
-        assert all((dataset.folder / row["path"]).is_file() for row in rows(split))
+        assert all((dataset.folder / "manifests" / row["path"]).is_file() for row in rows(split))
     assert {(row["label"], row["index"]) for row in rows("train")} == {
         ("arbre été", "0"),
         ("cobra", "1"),
         ("tree", "2"),
     }
+
+
+def test_the_source_table_reads_them(dataset):
+    manifests.write(dataset)
+    found = table.listing(Source(kind="table", table="data/poses/manifests/train.csv"), 1)
+    expected = {((dataset.folder / p.path).absolute(), p.class_) for p in dataset.split("train")}
+    assert {(item.path, item.class_) for item in found.items} == expected
 
 
 def test_a_place_makes_addresses_and_augmented_manifests(dataset):
