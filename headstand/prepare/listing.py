@@ -1,4 +1,4 @@
-"""What a source holds, before anything is opened: items with their class, and what the source says of group and split."""
+"""What a source holds, before anything is opened: items with their class, and the source's word on group and split."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +8,9 @@ from pathlib import Path
 class Item:
     """One file of a source.
 
-    `group` names what belongs together by the source's own word (crops of one photo, frames of one sequence): such items
-    never lie in two splits; empty where the source says nothing. `split` is `train`, `validation` or `test` where the
-    source has divided its items itself; empty where Headstand is to choose.
+    `group` names what belongs together by the source's own word (crops of one photo, frames of one sequence): such
+    items never lie in two splits; empty where the source says nothing. `split` is `train`, `validation` or `test` where
+    the source has divided its items itself; empty where Headstand is to choose.
     """
 
     class_: str

@@ -4,7 +4,7 @@ import csv
 import hashlib
 import io
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path, PurePath
 
 from headstand.errors import HeadstandError
@@ -133,5 +133,5 @@ def _text(photos: tuple[Photo, ...]) -> str:
     names = [field.name for field in fields(Photo)]
     table = csv.writer(out, lineterminator="\n")
     table.writerow([name.rstrip("_") for name in names])
-    table.writerows([[asdict(photo)[name] for name in names] for photo in photos])
+    table.writerows([[getattr(photo, name) for name in names] for photo in photos])
     return out.getvalue()

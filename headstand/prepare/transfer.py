@@ -125,16 +125,16 @@ def s3(address: str, have: int, version: str | None) -> Iterator[Transfer]:
     if not bucket or not key or key.endswith("/"):
         raise DownloadError(f"{address} does not name a file: it should read s3://BUCKET/KEY")
     try:
-        client = boto3.client("s3")
-        head: dict[str, Any] = client.head_object(Bucket=bucket, Key=key)
-        size, tag = int(head["ContentLength"]), str(head["ETag"])
-        start = have if version == tag and have <= size else 0
-        if start == size and size:
-            yield Transfer(iter(()), size, size, tag)
-            return
-        part = {"Range": f"bytes={start}-"} if start else {}
-        with closing(client.get_object(Bucket=bucket, Key=key, IfMatch=tag, **part)["Body"]) as body:
-            yield Transfer(body.iter_chunks(_PIECE), start, size, tag)
+        with closing(boto3.client("s3")) as client:
+            head: dict[str, Any] = client.head_object(Bucket=bucket, Key=key)
+            size, tag = int(head["ContentLength"]), str(head["ETag"])
+            start = have if version == tag and have <= size else 0
+            if start == size and size:
+                yield Transfer(iter(()), size, size, tag)
+                return
+            part = {"Range": f"bytes={start}-"} if start else {}
+            with closing(client.get_object(Bucket=bucket, Key=key, IfMatch=tag, **part)["Body"]) as body:
+                yield Transfer(body.iter_chunks(_PIECE), start, size, tag)
     except boto.ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if status == 412:

@@ -126,7 +126,7 @@ def test_without_credentials_kagglehub_fetches_once(server, tmp_path):
 def test_with_credentials_opendatasets_fetches_and_leaves_no_trace_of_them(server, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("KAGGLE_USERNAME", "me")
     monkeypatch.setenv("KAGGLE_KEY", KEY)
-    folder = fetch(source())
+    fetch(source())
     assert listing(source(), 1).classes == ("cobra", "tree")
     ((method, _, who),) = server.asked
     assert method == "DownloadDataset"
