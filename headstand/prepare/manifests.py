@@ -59,9 +59,9 @@ def write(dataset: Dataset, place: upload.Place | None = None) -> list[Path]:
         place: where in S3 the dataset lies, or will lie.
 
     Returns:
-        The files. The CSV's columns are `path` (from the CSV's own folder, so that the source `table` reads it too; with a
-        place the address), `label` and `index`, the class's place in `dataset.classes`. The JSON lines hold `source-ref`, `class` (that index) and
-        `class-metadata`.
+        The files. The CSV's columns are `path` (from the CSV's own folder, so that the source `table` reads it too;
+        with a place the address), `label` and `index`, the class's place in `dataset.classes`. The JSON lines hold
+        `source-ref`, `class` (that index) and `class-metadata`.
     """
     folder = dataset.folder / FOLDER
     folder.mkdir(exist_ok=True)
