@@ -100,7 +100,12 @@ def prepare(recipe: Recipe) -> Summary:
         twins=int(sizes[sizes > 1].sum()),
         largest=int(sizes.max()),
         related=sum(count > 1 for name, count in Counter(photo.item.group for photo in photos).items() if name),
-        given=[name for name in SPLITS if name in given and splits.count(name) == given.count(name)],
+        given=[
+            name
+            for name in SPLITS
+            if name in given and all(s == g for g, s in zip(given, splits, strict=True) if g == name)
+        ],
+        followers=sum(s in given and s != "train" for g, s in zip(given, splits, strict=True) if not g),
         straddling=split.straddling(groups, splits),
         conflicts=_conflicts(rows, alike),
         left_out=[*listing.left_out, *((_shown(item.path, listing), reason) for item, reason in left_out)],

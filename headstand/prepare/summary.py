@@ -23,7 +23,8 @@ class Summary:
         counts: photos by class, then by split.
         groups: how many groups of twins there are; `twins` the photos in them, `largest` those in the largest.
         related: how many groups of two or more photos belong together by the source's own word.
-        given: the splits that the source has divided itself.
+        given: the splits that the source has divided itself; `followers` are the photos to which it gives no split and
+            that went into its validation or test, where their near duplicates are.
         straddling: groups of twins, or of photos that belong together, in more than one split: where splits are given,
             and under the strategy `ordered`.
         conflicts: for each group of twins with more than one class, its photos' paths in the dataset.
@@ -42,6 +43,7 @@ class Summary:
     largest: int = 0
     related: int = 0
     given: list[str] = field(default_factory=list)
+    followers: int = 0
     straddling: int = 0
     conflicts: list[list[str]] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
@@ -74,6 +76,9 @@ class Summary:
             lines.append(
                 f"splits: {', '.join(self.given)} as the source gives {'it' if len(self.given) == 1 else 'them'}"
             )
+        if self.followers:
+            many = f"{self.followers} photo{'s' * (self.followers != 1)}"
+            lines.append(f"splits: {many} without one went where near duplicates are that the source gives one")
         if self.straddling:
             kind = "near duplicates" if self.related == 0 else "near duplicates and photos that belong together"
             way = (

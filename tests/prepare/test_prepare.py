@@ -365,13 +365,17 @@ def test_a_table_is_prepared(tmp_path):
     source = class_folders(tmp_path / "photos", {"x": 20})
     labels = ["cobra", "tree"] * 10
     rows = [f"x/{place}.jpg,{label},{'test' if place < 6 else ''}" for place, label in enumerate(labels)]
+    (source / "x" / "20.png").write_bytes(encoded(ImageOps.mirror(picture(1)), "PNG"))
+    rows.append("x/20.png,tree,")
     (source / "labels.csv").write_text("\n".join(["path,label,split", *rows, "x/gone.jpg,tree,"]))
     chosen = Recipe(name="poses", source=Source(kind="table", table=str(source / "labels.csv")))
     summary = prepare(chosen)
     assert summary.counts == {
         "cobra": {"train": 5, "validation": 2, "test": 3},
-        "tree": {"train": 5, "validation": 2, "test": 3},
+        "tree": {"train": 5, "validation": 2, "test": 4},
     }
+    assert (summary.given, summary.followers, summary.straddling) == (["test"], 1, 0)
+    assert "splits: 1 photo without one went where near duplicates are that the source gives one" in str(summary)
     assert summary.left_out == [("x/gone.jpg", "cannot be read (No such file or directory)")]
     (cobra,) = (p for p in manifest.read(Path("data/poses")).photos if p.sha256 == digest(source / "x" / "8.jpg"))
     assert cobra.class_ == "cobra"
