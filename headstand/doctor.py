@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -10,6 +11,7 @@ from headstand.command import DEFAULT_RECIPE
 from headstand.errors import HeadstandError
 from headstand.prepare.doctor import Report, examine, fix, page
 from headstand.prepare.doctor.findings import Finding, Severity
+from headstand.prepare.doctor.fix import told
 from headstand.prepare.doctor.report import write_json
 
 FOUND_ERRORS = 2
@@ -41,16 +43,14 @@ def run(words: list[str]) -> None:
     report = examine(options.folder)
     if options.labels is not None:
         report = report.plus(_labels(report, options.labels, rest))
-    print("\n".join(report.lines()))
+    if options.fix:
+        report = replace(report, done=tuple(told(fix(report, options.fix), options.fix)))
+    print("\n".join([*report.lines(), *report.done]))
     page.write(report, options.html)
     print(options.html)
     if options.json:
         write_json(report, options.json)
         print(options.json)
-    if options.fix:
-        actions = fix(report, options.fix)
-        kept = sum(bool(action.target) for action in actions)
-        print(f"{options.fix}: {kept:,} files, {len(actions) - kept:,} left out, each told in doctor.csv")
     if report.of(Severity.ERROR):
         sys.exit(FOUND_ERRORS)
 

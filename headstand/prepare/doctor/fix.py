@@ -72,6 +72,17 @@ def fix(report: Report, target: Path) -> list[Action]:
     return actions
 
 
+def told(actions: Sequence[Action], target: Path) -> list[str]:
+    """What was done, in a line for each action and reason."""
+    counted = Counter((action.action, action.reason) for action in actions)
+    order = ("copied", "renamed", "converted", "left out")
+    lines = [
+        f"{action}: {counted[action, reason]:,}{f', {reason}' if reason else ''}"
+        for action, reason in sorted(counted, key=lambda key: (order.index(key[0]), -counted[key], key[1]))
+    ]
+    return [*lines, f"{target}: a cleaned copy; {RECORD} in it tells what was done with each file"]
+
+
 def _write(report: Report, part: Path) -> list[Action]:
     out = _left_out(report)
     actions = []

@@ -84,6 +84,8 @@ def contents(folder: Path) -> Contents:
 
 def _prepared(folder: Path) -> Contents:
     dataset = manifest.read(folder)
+    if all(photo.path.endswith(".npy") for photo in dataset.photos):
+        raise ExaminationError(f"{folder} holds arrays, and the doctor examines photos")
     items = tuple(Item(photo.class_, folder / photo.path, str(photo.group), photo.split) for photo in dataset.photos)
     return Contents(
         folder, "prepared", dataset.classes, items, digests={photo.path: photo.sha256 for photo in dataset.photos}

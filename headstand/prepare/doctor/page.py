@@ -1,6 +1,7 @@
 """`doctor.html`: the report as one file that opens anywhere, with a gallery for every finding."""
 
 import base64
+import contextlib
 import io
 from collections.abc import Callable
 from functools import cache
@@ -73,7 +74,8 @@ def write(report: Report, path: Path) -> None:
     except OSError as error:
         raise PageError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the reason has been told
+            part.unlink(missing_ok=True)
 
 
 def _page(report: Report) -> str:
@@ -89,6 +91,7 @@ def _page(report: Report) -> str:
             "doctor</code>.</p>",
             _tallies(report),
             _contents(report),
+            _done(report),
             *(f'<p class="soft">{escape(remark)}.</p>' for remark in report.remarks),
             *(_section(found, picture) for found in report.findings),
             _counts(report),
@@ -124,6 +127,11 @@ def _contents(report: Report) -> str:
     )
     head = '<tr><th></th><th>Finding</th><th class="n">Cases</th><th class="n">Files</th></tr>'
     return f"<table>{head}{''.join(rows)}</table>"
+
+
+def _done(report: Report) -> str:
+    items = "".join(f"<li>{escape(line)}</li>" for line in report.done)
+    return f"<h2>What was done</h2><ul>{items}</ul>" if items else ""
 
 
 def _section(found: Finding, picture: Callable[[str], str]) -> str:

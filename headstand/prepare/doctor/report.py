@@ -35,6 +35,7 @@ class Report:
         groups: `int64 [P]`, the twins' numbers of the P usable exams.
         findings: the gravest first.
         remarks: what was not looked for, and why.
+        done: what was done about it, a line each.
         seconds: what each step took.
     """
 
@@ -43,6 +44,7 @@ class Report:
     groups: np.ndarray
     findings: tuple[Finding, ...]
     remarks: tuple[str, ...] = ()
+    done: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -100,6 +102,7 @@ class Report:
                 for found in self.findings
             ],
             "remarks": list(self.remarks),
+            "done": list(self.done),
             "seconds": self.seconds,
         }
 
@@ -114,13 +117,8 @@ def examine(folder: Path) -> Report:
     return judge(contents(folder))
 
 
-def judge(listed: Contents, groups: np.ndarray | None = None) -> Report:
-    """Examine listed files.
-
-    Args:
-        listed: the files.
-        groups: `int [N]`, the twins' numbers of all items where they are known; else twins are searched.
-    """
+def judge(listed: Contents) -> Report:
+    """Examine listed files."""
     seconds: dict[str, float] = {}
     clock = time.perf_counter()
 
@@ -129,14 +127,10 @@ def judge(listed: Contents, groups: np.ndarray | None = None) -> Report:
         seconds[step], clock = round(time.perf_counter() - clock, 2), time.perf_counter()
 
     exams = examination.examine(listed.items, [listed.name(item.path) for item in listed.items])
-    good = np.array([not exam.problem for exam in exams], dtype=bool)
     usable = [exam for exam in exams if not exam.problem]
     lap("files")
-    if groups is None:
-        known = [exam.signature for exam in usable if exam.signature]
-        groups = twins.groups(known, [exam.sha256 for exam in usable])
-    else:
-        groups = np.asarray(groups)[good]
+    known = [exam.signature for exam in usable if exam.signature]
+    groups = twins.groups(known, [exam.sha256 for exam in usable])
     lap("twins")
     remarks = []
     probable: list[likely.Pair] = []
@@ -155,7 +149,7 @@ def judge(listed: Contents, groups: np.ndarray | None = None) -> Report:
         *finding("outside_link", [Case((), name) for name in listed.links]),
     ]  # fmt: skip
     lap("judging")
-    return Report(listed, tuple(exams), groups, _ordered(found), tuple(remarks), seconds)
+    return Report(listed, tuple(exams), groups, _ordered(found), tuple(remarks), seconds=seconds)
 
 
 def write_json(report: Report, path: Path) -> None:
