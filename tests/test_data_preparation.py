@@ -48,6 +48,8 @@ def test_a_fresh_process_prepares_a_folder_of_png(tmp_path):
     assert sorted(path.name for path in Path("data/yoga6/look").iterdir()) == [
         "balance.png",
         "classes.png",
+        "doctor.html",
+        "doctor.json",
         "gallery.png",
         "index.html",
         "means.png",

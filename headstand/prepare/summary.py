@@ -54,7 +54,7 @@ class Summary:
     made: bool = True
 
     def __str__(self) -> str:
-        return "\n".join([*self._table(), "", *self._remarks()])
+        return "\n".join([*self._table(), "", *self.remarks()])
 
     def _table(self) -> list[str]:
         wide = max(len(name) for name in [*self.counts, "class", "all"])
@@ -68,7 +68,8 @@ class Summary:
             )
         return lines
 
-    def _remarks(self) -> list[str]:
+    def remarks(self) -> list[str]:
+        """What was grouped, left out and ignored, a line each."""
         lines = [f"twins: {self.twins} photos in {self.groups} groups, {self.largest} in the largest"]
         if self.related:
             lines.append(f"groups: {self.related} of photos that belong together, as the source says")
