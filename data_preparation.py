@@ -7,10 +7,12 @@
     python data_preparation.py yoga6 --help                 every key, its default and what it means
 
 Photos are copied to data/RECIPE/{train,validation,test}/CLASS/ and listed in data/RECIPE/manifest.csv; plots lie in
-data/RECIPE/look/. Near duplicates stay in one split. Run again, it changes nothing unless photos or settings have.
+data/RECIPE/look/, all on one page in index.html, and what the doctor found in doctor.html. Near duplicates stay in one
+split. Run again, it changes nothing unless photos or settings have.
 """
 
 from headstand import command
+from headstand.prepare.doctor import checkup
 from headstand.prepare.explore import look
 from headstand.prepare.prepare import prepare
 from headstand.recipe import load
@@ -20,9 +22,10 @@ def main(words: list[str]) -> None:
     """Prepare the dataset that `words` name, and print what was made."""
     name, rest = command.recipe_and_rest(words)
     recipe = load(name, rest)
-    print(prepare(recipe))
-    for path in look(recipe.data):
-        print(path)
+    summary = prepare(recipe)
+    print(summary)
+    for line in [*checkup(recipe.data, summary.remarks()), *look(recipe.data)]:
+        print(line)
     print(f"train it: python train.py {name}")
 
 

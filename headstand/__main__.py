@@ -7,7 +7,10 @@ from headstand.errors import HeadstandError
 
 VERBS = {
     "demo": "[RECIPE]      the main job from end to end, each step timed",
+    "doctor": "FOLDER [--html PATH] [--json PATH] [--fix TARGET] [--labels]  what photos suffer from",
+    "manifests": "[RECIPE] [--prefix s3://BUCKET/KEY | --upload s3://BUCKET/KEY]  list the splits' files, upload them",
     "publish": "RUN FOLDER    copy a run's model to FOLDER, with a card",
+    "sample": "RECIPE N FOLDER  N random test photos with their labels as files, to try a service with",
 }
 
 
@@ -16,16 +19,28 @@ def main(words: list[str]) -> None:
     verb, *rest = words or ["--help"]
     if verb in ("-h", "--help"):
         print("python -m headstand VERB\n")
-        print("\n".join(f"  {name:<8} {text}" for name, text in VERBS.items()))
+        print("\n".join(f"  {name:<9} {text}" for name, text in VERBS.items()))
     elif verb == "demo":
         from headstand import demo
 
         demo.run(*command.recipe_and_rest(rest, default="demo"))
+    elif verb == "doctor":
+        from headstand import doctor
+
+        doctor.run(rest)
+    elif verb == "manifests":
+        from headstand.prepare import manifests
+
+        manifests.run(*command.recipe_and_rest(rest))
     elif verb == "publish" and len(rest) == 2:
         from headstand.export.publish import publish
 
         for path in publish(Path(rest[0]), Path(rest[1])):
             print(path)
+    elif verb == "sample":
+        from headstand.prepare import sample
+
+        sample.run(rest)
     elif verb in VERBS:
         raise HeadstandError(f"python -m headstand {verb} {' '.join(VERBS[verb].split('  ')[0:1])}")
     else:

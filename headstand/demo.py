@@ -22,10 +22,14 @@ def run(name: str, arguments: list[str]) -> None:
     started = time.perf_counter()
     recipe = recipes.load(name, arguments)
     with _step("prepare", f"python data_preparation.py {name}") as where:
+        from headstand.prepare.doctor import checkup
         from headstand.prepare.explore import look
         from headstand.prepare.prepare import prepare
 
-        print(prepare(recipe))
+        summary = prepare(recipe)
+        print(summary)
+        for line in checkup(recipe.data, summary.remarks()):
+            print(line)
         where(recipe.data / "manifest.csv")
         for picture in look(recipe.data):
             where(picture)

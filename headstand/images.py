@@ -159,6 +159,18 @@ def open_image(data: bytes) -> Image.Image:
     return image
 
 
+def orientation(image: Image.Image) -> int:
+    """How an opened image is stored: its EXIF orientation, 1 (upright) to 8; 1 where EXIF says nothing or is damaged.
+
+    Pillow also finds what stands behind the pixels, as it may in a PNG.
+    """
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return value if value in _TURNS else 1
+    except (SyntaxError, ValueError, KeyError, TypeError, EOFError, struct.error):  # damaged EXIF, not damaged pixels
+        return 1
+
+
 def _alone(image: Image.Image) -> contextlib.AbstractContextManager[object]:
     """What to hold while decoding; nothing for ordinary pictures, and for baseline JPEGs, which decode small."""
     small = image.format in ("JPEG", "MPO") and "progressive" not in image.info
@@ -208,11 +220,8 @@ def _flat(strip: Image.Image) -> Image.Image:
 
 
 def _upright(picture: Image.Image, source: Image.Image) -> Image.Image:
-    """The picture turned as the loaded source's EXIF says."""
-    try:
-        turn = _TURNS.get(source.getexif().get(ExifTags.Base.Orientation, 1))
-    except (SyntaxError, ValueError, KeyError, TypeError, EOFError, struct.error):  # damaged EXIF, not damaged pixels
-        turn = None
+    """The picture turned as the source's EXIF says."""
+    turn = _TURNS.get(orientation(source))
     return picture if turn is None else picture.transpose(turn)
 
 

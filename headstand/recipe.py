@@ -39,18 +39,38 @@ class _Section(BaseModel):
 class Source(_Section):
     """Where the images come from."""
 
-    kind: Literal["kaggle", "folder", "rendered"] = "folder"
-    dataset: str | None = Field(None, pattern=r"^\w[\w.-]*/\w[\w.-]*$", description="Kaggle dataset, OWNER/NAME")
-    folder: Path | None = Field(None, description="folder with one folder of images a class")
-    per_class: Positive = Field(100, description="images to render for each class (kind rendered)")
-    size: Positive = Field(256, description="side of a rendered image in pixels (kind rendered)")
+    kind: Literal["kaggle", "folder", "table", "rendered", "boxes", "cifar", "arrays", "heatmaps"] = "folder"
+    dataset: str | None = Field(None, pattern=r"^\w[\w.-]*/\w[\w.-]*$", description="kaggle: the dataset, OWNER/NAME")
+    folder: str | None = Field(
+        None,
+        description="folder: with one folder of images a class, or a zip or tar of one, as a path, an http(s):// or an "
+        "s3:// address; cifar: its folder or archive; arrays: folder of data.npy and labels.npy, or one a split; "
+        "heatmaps: folder with one folder of .npy files a class",
+    )
+    table: str | None = Field(None, description="table: a CSV file with the columns path, label and perhaps split")
+    per_class: Positive | None = Field(None, description="rendered: images for each class, 100; cifar: at most so many")
+    size: Positive | None = Field(None, description="side of an image in pixels; rendered: 256; boxes: 299")
+    images: str | None = Field(None, description="boxes: folder or archive of photos, a path or an address")
+    annotations: str | None = Field(None, description="boxes: folder or archive of Pascal VOC boxes")
+    most: Positive | Literal["all"] = Field(10, description="boxes: how many classes, the most numerous first")
+    labels: Literal["coarse", "fine"] = Field(
+        "coarse", description="cifar: 20 superclasses or 100 classes; arrays: which names of a `meta` beside them"
+    )
+    groups: str | None = Field(None, description="heatmaps: pattern whose groups name a file's sequence or person")
 
     @model_validator(mode="after")
     def _complete(self) -> "Source":
-        if self.kind == "kaggle" and not self.dataset:
-            raise ValueError("kind 'kaggle' needs dataset = 'OWNER/NAME'")
-        if self.kind == "folder" and not self.folder:
-            raise ValueError("kind 'folder' needs folder = 'PATH'")
+        needed = {
+            "kaggle": {"dataset": "OWNER/NAME"},
+            "folder": {"folder": "PATH"},
+            "table": {"table": "FILE.csv"},
+            "arrays": {"folder": "PATH"},
+            "heatmaps": {"folder": "PATH"},
+            "boxes": {"images": "PATH", "annotations": "PATH"},
+        }
+        for key, example in needed.get(self.kind, {}).items():
+            if getattr(self, key) is None:
+                raise ValueError(f"kind {self.kind!r} needs {key} = {example!r}")
         return self
 
 
@@ -255,15 +275,16 @@ def locate(path: str | Path, variable: str) -> Path:
 
 
 def _shorthands(arguments: list[str]) -> list[str]:
-    """`--source FOLDER` is what people type for `--source.kind folder --source.folder FOLDER`."""
+    """`--source PLACE` is what people type for `--source.kind folder --source.folder PLACE`; a .csv file is a table."""
     words: list[str] = []
     rest = iter(arguments)
     for word in rest:
         if word == "--source" or word.startswith("--source="):
-            folder = word.partition("=")[2] or next(rest, "")
-            if not folder:
-                raise RecipeError("--source needs a folder")
-            words += ["--source.kind", "folder", "--source.folder", folder]
+            place = word.partition("=")[2] or next(rest, "")
+            if not place:
+                raise RecipeError("--source needs a folder, an archive of one, an address of that, or a .csv file")
+            kind = "table" if place.lower().endswith(".csv") else "folder"
+            words += ["--source.kind", kind, f"--source.{kind}", place]
         else:
             words.append(word)
     return words

@@ -53,9 +53,15 @@ def test_lists_and_single_values_from_the_line():
 def test_source_takes_a_folder_over_whatever_the_recipe_says(words):
     write('[source]\nkind = "kaggle"\ndataset = "a/b"\n')
     source = load("mine", words).source
-    assert (source.kind, source.folder) == ("folder", Path("there"))
+    assert (source.kind, source.folder) == ("folder", "there")
     with pytest.raises(RecipeError, match="--source needs a folder"):
         load("mine", ["--source"])
+
+
+def test_source_takes_a_table():
+    write('[source]\nkind = "kaggle"\ndataset = "a/b"\n')
+    source = load("mine", ["--source", "lists/Photos.CSV"]).source
+    assert (source.kind, source.table, source.folder) == ("table", "lists/Photos.CSV", None)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +77,8 @@ def test_source_takes_a_folder_over_whatever_the_recipe_says(words):
         ("[source]\nkind = 'kaggle'\n", "needs dataset = 'OWNER/NAME'"),
         ("[source]\nkind = 'kaggle'\ndataset = '../../etc'\n", "source.dataset = '../../etc'"),
         ("[source]\nkind = 'folder'\n", "needs folder = 'PATH'"),
+        ("[source]\nkind = 'table'\n", "needs table = 'FILE.csv'"),
+        ("[source]\nkind = 'boxes'\nimages = 'a'\n", "needs annotations = 'PATH'"),
         ("seed = 1\n", "source is missing"),
         ("name = '../up'\n" + MINIMAL, r"name = '\.\./up'"),
         ("seed = -1\n" + MINIMAL, "seed = -1"),

@@ -1,82 +1,117 @@
-"""The source `folder`: a folder that holds one folder of photos for each class."""
+"""The source `folder`: one folder of photos for each class, perhaps already under `train`, `validation` and `test`.
+
+The folder may come as an archive, and either from an address.
+"""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from headstand import recipe
 from headstand.errors import HeadstandError
 from headstand.images import EXTENSIONS
-from headstand.prepare.manifest import natural
+from headstand.prepare import archive
+from headstand.prepare.listing import Item, Listing
+from headstand.prepare.manifest import SPLITS, natural
 
-SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
+SPLIT_NAMES = {
+    "train": "train", "training": "train",
+    "validation": "validation", "val": "validation", "valid": "validation", "dev": "validation",
+    "test": "test", "testing": "test", "eval": "test",
+}  # fmt: skip
+"""What folders of a split dataset are called, in lower case."""
 
 
 class FolderError(HeadstandError):
     """A source folder whose layout is not one folder of photos a class."""
 
 
-@dataclass(frozen=True)
-class Listing:
-    """What lies in a folder of class folders.
-
-    `photos` are `(class, path)` in natural order; `ignored` counts the files that are no photos by their name, hidden
-    files and links that lead out of the folder left aside; `links` counts those links.
-    """
-
-    root: Path
-    classes: tuple[str, ...]
-    photos: tuple[tuple[str, Path], ...]
-    ignored: int
-    links: int
-
-
-def fetch(source: recipe.Source, seed: int) -> Path:
-    """The folder that `source.folder` names: as it is, in the checkout or under `HEADSTAND_DATA`.
+def listing(source: recipe.Source, seed: int) -> Listing:
+    """What `source.folder` names: a folder in the checkout or under `HEADSTAND_DATA`, or an archive of one.
 
     Raises:
         RecipeError: there is none.
-        FolderError: it is a file.
+        FolderError: as `class_folders`.
+        DownloadError, ArchiveError: as `archive.unpacked`.
     """
-    folder = recipe.locate(source.folder or "", "HEADSTAND_DATA")
-    if not folder.is_dir():
-        raise FolderError(f"{folder} is a file; the source must be a folder with one folder of photos for each class")
-    return folder
+    return class_folders(archive.unpacked(source.folder or ""))
 
 
-def listing(folder: Path) -> Listing:
-    """List the class folders, at the top or under single nested folders as archives have them.
+def class_folders(folder: Path, extensions: tuple[str, ...] = EXTENSIONS) -> Listing:
+    """List the files with one of `extensions` by class folder, at the top or under single nested folders.
+
+    Where those folders are `train`, `validation` and `test` (see `SPLIT_NAMES`), the class folders lie in them, and
+    every item has its split.
 
     Raises:
-        FolderError: no class folder, one only, an empty one, or a folder that is split already.
+        FolderError: no class folder, one class only, an empty one, or a split that lacks a class.
     """
-    root = _class_root(folder)
-    classes = _folders(root)
-    if not classes:
-        hint = "its photos lie loose in it" if _has_photos(root) else "it holds no folders"
-        raise FolderError(f"there are no class folders in {root} ({hint}): make one folder of photos for each class")
-    if {path.name.casefold() for path in classes} <= SPLIT_NAMES:
+    root = _class_root(folder, extensions)
+    tops = _folders(root)
+    splits = [path for path in tops if path.name.casefold() in SPLIT_NAMES]
+    if splits and len(splits) == len(tops):
+        places = _split_folders(root, splits, extensions)
+    elif {SPLIT_NAMES[path.name.casefold()] for path in splits} > {"train"}:
+        others = [path for path in tops if path not in splits]
         raise FolderError(
-            f"{root} holds {_names(classes)}: it is split already, and Headstand splits itself; "
-            "put all photos of a class into one folder, or name one of these with --source"
+            f"{root} holds {_names(splits)} and beside them {_names(others)}: if it is split already, move the others "
+            "out of it; if these are classes, rename the first ones"
         )
-    photos: list[tuple[str, Path]] = []
-    ignored, links = sum(not path.name.startswith(".") and path.is_file() for path in root.iterdir()), 0
-    for path in classes:
-        found, others, escapes = _photos(path, root.resolve())
-        ignored, links = ignored + others, links + escapes
+    else:
+        places = [("", path) for path in tops]
+    if not places:
+        raise FolderError(_without_classes(root, extensions))
+    items: list[Item] = []
+    ignored, links = _loose(root), 0
+    for split, path in places:
+        found, rest, escapes = _photos(path, root.resolve(), extensions)
+        ignored, links = ignored + rest, links + escapes
         if not found:
-            raise FolderError(f"the class folder {path} holds no photos ({', '.join(EXTENSIONS)}): fill or remove it")
-        photos += [(path.name, photo) for photo in found]
+            raise FolderError(f"the class folder {path} holds no photos ({', '.join(extensions)}): fill or remove it")
+        items += [Item(path.name, photo, split=split) for photo in found]
+    classes = sorted({path.name for _, path in places}, key=lambda name: (natural(name), name))
     if len(classes) == 1:
-        raise FolderError(f"there is one class only in {root}, {classes[0].name!r}: a classifier needs two or more")
-    return Listing(root, tuple(path.name for path in classes), tuple(photos), ignored, links)
+        raise FolderError(f"there is one class only in {root}, {classes[0]!r}: a classifier needs two or more")
+    place = {name: number for number, name in enumerate(classes)}
+    items.sort(key=lambda item: place[item.class_])  # stable: the files' order stays
+    return Listing(root, tuple(classes), tuple(items), ignored + sum(_loose(path) for path in splits), links)
 
 
-def _class_root(folder: Path) -> Path:
+def _split_folders(root: Path, folders: list[Path], extensions: tuple[str, ...]) -> list[tuple[str, Path]]:
+    """The class folders `(split, path)` in folders that are called as splits."""
+    found: dict[str, list[Path]] = {}
+    for folder in folders:
+        split = SPLIT_NAMES[folder.name.casefold()]
+        if split in found:
+            raise FolderError(f"{root} holds two folders for {split}, {_names(folders)}: join them into one")
+        found[split] = _folders(folder)
+        if not found[split]:
+            raise FolderError(_without_classes(folder, extensions))
+    if "train" not in found or len(found) == 1:
+        raise FolderError(
+            f"{root} holds {_names(folders)} only: a divided dataset needs train, and validation or test; "
+            "name the folder itself with --source to have it split"
+        )
+    classes = {path.name for paths in found.values() for path in paths}
+    for split, paths in found.items():
+        if missing := sorted(classes - {path.name for path in paths}, key=natural):
+            raise FolderError(
+                f"the split {split!r} in {root} lacks the class{'es' * (len(missing) != 1)} {', '.join(missing)}: "
+                "each class needs photos in each split; add them, or remove the class from the others"
+            )
+    return [(split, path) for split in SPLITS for path in found.get(split, [])]
+
+
+def _without_classes(folder: Path, extensions: tuple[str, ...]) -> str:
+    hint = "its photos lie loose in it" if _has_photos(folder, extensions) else "it holds no folders"
+    return f"there are no class folders in {folder} ({hint}): make one folder of photos for each class"
+
+
+def _class_root(folder: Path, extensions: tuple[str, ...]) -> Path:
     """Go down while there is but one folder, and that has no photos of its own but further folders."""
     inner = _folders(folder)
-    while len(inner) == 1 and not _has_photos(folder) and not _has_photos(inner[0]) and _folders(inner[0]):
+    while len(inner) == 1 and not any(_has_photos(path, extensions) for path in (folder, inner[0])):
+        if not _folders(inner[0]):
+            break
         folder, inner = inner[0], _folders(inner[0])
     return folder
 
@@ -87,7 +122,12 @@ def _folders(folder: Path) -> list[Path]:
     return sorted((path for path in found if not path.name.startswith((".", "__MACOSX"))), key=_order)
 
 
-def _photos(folder: Path, root: Path) -> tuple[list[Path], int, int]:
+def _loose(folder: Path) -> int:
+    """How many visible files lie in a folder itself."""
+    return sum(not path.name.startswith(".") and path.is_file() for path in folder.iterdir())
+
+
+def _photos(folder: Path, root: Path, extensions: tuple[str, ...]) -> tuple[list[Path], int, int]:
     """Photos under a class folder, at any depth; how many other files; how many links that lead out of `root`."""
     found, others, escapes = [], 0, 0
     for place, folders, names in os.walk(folder):
@@ -99,7 +139,7 @@ def _photos(folder: Path, root: Path) -> tuple[list[Path], int, int]:
             # Not Path.resolve, which raises on a link to itself before Python 3.13.
             if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
                 escapes += 1
-            elif path.suffix.lower() in EXTENSIONS and path.is_file():
+            elif path.suffix.lower() in extensions and path.is_file():
                 found.append(path)
             else:
                 others += 1
@@ -107,8 +147,8 @@ def _photos(folder: Path, root: Path) -> tuple[list[Path], int, int]:
     return sorted(found, key=lambda path: _order(path.relative_to(folder))), others, escapes
 
 
-def _has_photos(folder: Path) -> bool:
-    return any(path.suffix.lower() in EXTENSIONS and path.is_file() for path in folder.iterdir())
+def _has_photos(folder: Path, extensions: tuple[str, ...]) -> bool:
+    return any(path.suffix.lower() in extensions and path.is_file() for path in folder.iterdir())
 
 
 def _order(path: Path) -> tuple[tuple[tuple[int, int | str], ...], str]:

@@ -18,6 +18,9 @@ from pathlib import Path
 from types import ModuleType
 
 from headstand.errors import HeadstandError
+from headstand.prepare import cache
+from headstand.prepare.folder import class_folders
+from headstand.prepare.listing import Listing
 from headstand.recipe import Source
 
 OFFLINE = "give a folder of photos with --source FOLDER, or see `make demo`, which needs no download"
@@ -39,15 +42,19 @@ class Credentials:
         return f"Credentials({self.username!r}, ..., {self.origin!r})"
 
 
-def fetch(source: Source, seed: int) -> Path:
+def listing(source: Source, seed: int) -> Listing:
+    """What the dataset holds by class folder, downloaded if need be; errors as `fetch` and `folder.class_folders`."""
+    return class_folders(fetch(source))
+
+
+def fetch(source: Source) -> Path:
     """Download `source.dataset` into `kaggle/OWNER/NAME` of the cache folder, unless it is there.
 
     Raises:
         KaggleError: no network, refused, no such dataset, or a broken archive; nothing half-done stays.
     """
     dataset = source.dataset or ""
-    cache = Path(os.environ.get("HEADSTAND_CACHE") or ".cache/headstand").expanduser()
-    target = (cache / "kaggle" / dataset).absolute()
+    target = (cache.root() / "kaggle" / dataset).absolute()
     if target.is_dir():
         return target
     part = target.with_name(f".{target.name}.part")

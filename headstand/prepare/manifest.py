@@ -4,7 +4,7 @@ import csv
 import hashlib
 import io
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path, PurePath
 
 from headstand.errors import HeadstandError
@@ -63,8 +63,13 @@ def natural(name: str) -> tuple[tuple[int, int | str], ...]:
 
 
 def write(dataset: Dataset) -> Path:
-    """Write `manifest.csv` in one step: a reader sees the old file or the new one, never half of it."""
+    """Write `manifest.csv` in one step: a reader sees the old file or the new one, never half of it.
+
+    Raises:
+        ManifestError: a photo that does not lie in the folder of its split and class.
+    """
     path = dataset.folder / "manifest.csv"
+    _check_labels(path, dataset.photos, "the preparation has mixed them up")
     temporary = path.with_suffix(".csv.part")
     temporary.write_text(_text(dataset.photos), encoding="utf-8", newline="")
     temporary.replace(path)
@@ -75,8 +80,8 @@ def read(folder: Path) -> Dataset:
     """Read a prepared dataset.
 
     Raises:
-        ManifestError: there is none, its table is damaged or a path in it leads out of the folder; the message names
-            the command that makes one.
+        ManifestError: there is none, its table is damaged, a path in it leads out of the folder or lies in another
+            split's or class's; the message names the command that makes one.
     """
     path = folder / "manifest.csv"
     remedy = f"run `python data_preparation.py {folder.name}`"
@@ -106,7 +111,21 @@ def read(folder: Path) -> Dataset:
     outside = next((p.path for p in photos if PurePath(p.path).is_absolute() or ".." in PurePath(p.path).parts), None)
     if outside:
         raise ManifestError(f"{path} names {outside!r}, which leads out of its folder: {remedy}")
+    _check_labels(path, photos, remedy)
     return Dataset(folder, photos)
+
+
+def _check_labels(path: Path, photos: tuple[Photo, ...], remedy: str) -> None:
+    """Every photo lies in the folder of its split and class.
+
+    Labels that went another way than their files, as when the one is shuffled without the other, are seen here.
+    """
+    for photo in photos:
+        if PurePath(photo.path).parts[:2] != (photo.split, photo.class_):
+            raise ManifestError(
+                f"{path} has {photo.path!r} as {photo.class_!r} in {photo.split}, against the folder it lies in: "
+                f"{remedy}"
+            )
 
 
 def _text(photos: tuple[Photo, ...]) -> str:
@@ -114,5 +133,5 @@ def _text(photos: tuple[Photo, ...]) -> str:
     names = [field.name for field in fields(Photo)]
     table = csv.writer(out, lineterminator="\n")
     table.writerow([name.rstrip("_") for name in names])
-    table.writerows([[asdict(photo)[name] for name in names] for photo in photos])
+    table.writerows([[getattr(photo, name) for name in names] for photo in photos])
     return out.getvalue()

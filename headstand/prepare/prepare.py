@@ -1,11 +1,11 @@
 """From a source to a prepared dataset: `data/<recipe>/{train,validation,test}/<class>/` and its manifest."""
 
 import hashlib
+import importlib
 import json
 import os
 import re
 import shutil
-import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -13,15 +13,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from headstand.errors import HeadstandError
-from headstand.prepare import folder, manifest, split, twins
-from headstand.prepare.manifest import Dataset, Photo
-from headstand.prepare.scan import Candidate, scan
+from headstand.prepare import manifest, split, twins
+from headstand.prepare.conversion import CONVERSIONS
+from headstand.prepare.copying import ChangedError, copy
+from headstand.prepare.listing import Item, Listing
+from headstand.prepare.manifest import SPLITS, Dataset, Photo
+from headstand.prepare.scan import Candidate, Examine, examine, forget, scan
 from headstand.prepare.summary import Summary, counts
 from headstand.recipe import Recipe
 
@@ -34,6 +37,14 @@ DIGITS = 4
 """Fewest digits of a photo's number."""
 
 
+SOURCES = {
+    "kaggle": "kaggle", "folder": "folder", "table": "table", "rendered": "rendered", "boxes": "boxes",
+    "cifar": "cifar", "arrays": "arrays", "heatmaps": "heatmaps",
+}  # fmt: skip
+"""The module beside this one for each kind of source: its `listing(source, seed)` fetches and lists the items, and its
+`examine(path)`, if it has one, reads a file that is no photo."""
+
+
 class PrepareError(HeadstandError):
     """A dataset's folder that cannot be replaced, or class names that cannot be folders."""
 
@@ -42,7 +53,7 @@ def prepare(recipe: Recipe) -> Summary:
     """Make the recipe's dataset, unless it is there and neither source nor settings have changed.
 
     Files are copied byte for byte and the source is only read. The dataset is built beside its place and moved there
-    when whole, so an interrupted run leaves the old one, or none.
+    when whole, so an interrupted run leaves the old one, or none, and what it has read and copied for the next to use.
 
     Raises:
         HeadstandError: a source that cannot be fetched or has no classes, too few photos, a folder in the way.
@@ -50,63 +61,70 @@ def prepare(recipe: Recipe) -> Summary:
     seconds: dict[str, float] = {}
     target = recipe.data
     with _timed(seconds, "source"):
-        listing = folder.listing(_fetch(recipe))
+        source = _module(recipe.source.kind)
+        listing: Listing = source.listing(recipe.source, recipe.seed)
         apart = _apart(recipe)
         state = _state(recipe, listing, apart)
     if (kept := _kept(target, state)) is not None:
         return kept
-    _check_replaceable(target, listing.root)
+    _check_replaceable(target, listing)
     names = _folder_names(listing.classes)
+    # Photos, unless the source's module tells of another kind of file itself.
+    read: Examine = getattr(source, "examine", examine)
     with _timed(seconds, "reading"):
-        photos, unreadable = scan(listing.photos)
-    left_out = [(path.relative_to(listing.root), reason) for path, reason in unreadable]
+        photos, left_out = scan(listing, read)
     with _timed(seconds, "twins"):
         photos, near = _without_twins(photos, apart)
-        left_out += [(photo.path.relative_to(listing.root), reason) for photo, reason in near]
+        left_out += [(photo.item, reason) for photo, reason in near]
         _check_filled(listing, photos, left_out)
-        groups = twins.groups([photo.signature for photo in photos], [photo.sha256 for photo in photos])
+        alike = twins.groups([_signature(photo) for photo in photos], [photo.file.sha256 for photo in photos])
+        groups = split.join(alike, [photo.item.group for photo in photos])
     with _timed(seconds, "split"):
-        classes = [names[photo.class_] for photo in photos]
-        splits = split.divide(classes, [photo.sha256 for photo in photos], groups, recipe.split, recipe.seed)
+        classes = [names[photo.item.class_] for photo in photos]
+        given = [photo.item.split for photo in photos]
+        digests = [photo.file.sha256 for photo in photos]
+        splits = split.divide(classes, digests, groups, recipe.split, recipe.seed, given)
+    rows = _rows(photos, classes, splits, groups)
     part = target.with_name(f".{target.name}.part")
-    try:
-        with _timed(seconds, "copying"):
-            shutil.rmtree(part, ignore_errors=True)
-            dataset = _copy(photos, classes, splits, groups, part)
-        sizes = np.bincount(groups)
-        summary = Summary(
-            folder=target,
-            counts=counts(dataset),
-            groups=int((sizes > 1).sum()),
-            twins=int(sizes[sizes > 1].sum()),
-            largest=int(sizes.max()),
-            straddling=split.straddling(groups, splits),
-            conflicts=_conflicts(dataset),
-            left_out=[(_shown(path), reason) for path, reason in left_out],
-            ignored=listing.ignored,
-            links=listing.links,
-            seconds=seconds,
-        )
-        record = {"state": state, "manifest": dataset.digest, "summary": {**asdict(summary), "folder": str(target)}}
-        (part / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
-        manifest.write(dataset)
-        _swap(part, target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with _timed(seconds, "copying"):
+        try:
+            copy([photo.item.path for photo in photos], rows, part)
+        except ChangedError as error:
+            forget(listing, next(photo.item for photo in photos if photo.item.path == error.path), read)
+            raise
+    dataset = Dataset(part, tuple(rows))
+    sizes = np.bincount(alike)
+    summary = Summary(
+        folder=target,
+        counts=counts(dataset),
+        groups=int((sizes > 1).sum()),
+        twins=int(sizes[sizes > 1].sum()),
+        largest=int(sizes.max()),
+        related=sum(count > 1 for name, count in Counter(photo.item.group for photo in photos).items() if name),
+        given=[
+            name
+            for name in SPLITS
+            if name in given and all(s == g for g, s in zip(given, splits, strict=True) if g == name)
+        ],
+        followers=sum(s in given and s != "train" for g, s in zip(given, splits, strict=True) if not g),
+        straddling=split.straddling(groups, splits),
+        conflicts=_conflicts(rows, alike),
+        left_out=[*listing.left_out, *((_shown(item.path, listing), reason) for item, reason in left_out)],
+        converted=_converted(photos, listing),
+        ignored=listing.ignored,
+        links=listing.links,
+        seconds=seconds,
+    )
+    record = {"state": state, "manifest": dataset.digest, "summary": {**asdict(summary), "folder": str(target)}}
+    (part / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+    manifest.write(dataset)
+    _swap(part, target)
     return summary
 
 
-def _fetch(recipe: Recipe) -> Path:
-    """The source's folder; each kind's module is loaded only when it is asked for."""
-    if recipe.source.kind == "kaggle":
-        from headstand.prepare import kaggle
-
-        return kaggle.fetch(recipe.source, recipe.seed)
-    if recipe.source.kind == "rendered":
-        from headstand.prepare import rendered
-
-        return rendered.fetch(recipe.source, recipe.seed)
-    return folder.fetch(recipe.source, recipe.seed)
+def _module(kind: str) -> ModuleType:
+    """The source's module, loaded only when it is asked for: some need packages that others do without."""
+    return importlib.import_module(f"headstand.prepare.{SOURCES[kind]}")
 
 
 def _apart(recipe: Recipe) -> dict[str, Dataset]:
@@ -118,13 +136,17 @@ def _apart(recipe: Recipe) -> dict[str, Dataset]:
     return {name: manifest.read(recipe.data.with_name(name)) for name in recipe.split.keep_apart}
 
 
-def _state(recipe: Recipe, listing: folder.Listing, apart: dict[str, Dataset]) -> dict[str, Any]:
+def _state(recipe: Recipe, listing: Listing, apart: dict[str, Dataset]) -> dict[str, Any]:
     """All that the result depends on; the source by its files' names, sizes and times, which are quick to read."""
     source = hashlib.sha256()
-    for class_, path in listing.photos:
-        status = path.stat()
-        line = f"{class_}\0{path.relative_to(listing.root)}\0{status.st_size}\0{status.st_mtime_ns}\n"
-        source.update(os.fsencode(line))
+    for item in listing.items:
+        try:
+            status = item.path.stat()
+            version = f"{status.st_size}\0{status.st_mtime_ns}"
+        except OSError:  # it will be left out
+            version = "missing"
+        path = os.path.relpath(item.path, listing.root)
+        source.update(os.fsencode(f"{item.class_}\0{path}\0{item.group}\0{item.split}\0{version}\n"))
     return {
         "version": VERSION,
         "seed": recipe.seed,
@@ -156,11 +178,13 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_replaceable(target: Path, source: Path) -> None:
+def _check_replaceable(target: Path, listing: Listing) -> None:
     """Refuse to replace what this program did not make, and what it is to read."""
-    if source.resolve().is_relative_to(target.resolve()):
+    place = target.resolve()
+    places = {listing.root, *{item.path.parent for item in listing.items}}
+    if inside := next((path for path in sorted(places) if path.resolve().is_relative_to(place)), None):
         raise PrepareError(
-            f"the source {source} lies in {target}, which would be replaced: give the dataset another name with --name"
+            f"the source {inside} lies in {target}, which would be replaced: give the dataset another name with --name"
         )
     if target.exists() and not (target / RECORD).is_file() and (not target.is_dir() or any(target.iterdir())):
         raise PrepareError(f"{target} is there already and was not made by data_preparation.py: move it out of the way")
@@ -191,54 +215,61 @@ def _without_twins(
         examined = [*dataset.split("validation"), *dataset.split("test")]
         digests = {photo.sha256 for photo in examined}
         theirs = twins.signatures([dataset.folder / photo.path for photo in examined])
-        alike = twins.twins_of_any([photo.signature for photo in photos], theirs)
-        close = [bool(twin) or photo.sha256 in digests for photo, twin in zip(photos, alike, strict=True)]
+        alike = twins.twins_of_any([_signature(photo) for photo in photos], theirs)
+        close = [bool(twin) or photo.file.sha256 in digests for photo, twin in zip(photos, alike, strict=True)]
         reason = f"twins of validation or test photos of {name}"
         near += [(photo, reason) for photo, out in zip(photos, close, strict=True) if out]
         photos = [photo for photo, out in zip(photos, close, strict=True) if not out]
     return photos, near
 
 
-def _check_filled(listing: folder.Listing, photos: list[Candidate], left_out: list[tuple[Path, str]]) -> None:
+def _signature(photo: Candidate) -> twins.Signature:
+    return photo.file.signature or twins.PLAIN
+
+
+def _check_filled(listing: Listing, photos: list[Candidate], left_out: list[tuple[Item, str]]) -> None:
     """Every class still has photos.
 
     Raises:
         PrepareError: one has none; the message gives the reason why its first photo was left out.
     """
-    full = {photo.class_ for photo in photos}
+    full = {photo.item.class_ for photo in photos}
     for name in listing.classes:
         if name not in full:
-            path, reason = next((path, reason) for path, reason in left_out if path.parts[0] == name)
-            raise PrepareError(
-                f"class {name!r} has no usable photo ({_shown(path)}: {reason}): add photos or remove the class"
+            why = next(
+                (f"{_shown(item.path, listing)}: {reason}" for item, reason in left_out if item.class_ == name), ""
             )
+            raise PrepareError(f"class {name!r} has no usable photo ({why or 'none'}): add photos or remove the class")
 
 
-def _copy(photos: list[Candidate], classes: list[str], splits: list[str], groups: np.ndarray, part: Path) -> Dataset:
-    """Copy the photos under their new names, numbered over the class from 1."""
+def _rows(photos: list[Candidate], classes: list[str], splits: list[str], groups: np.ndarray) -> list[Photo]:
+    """The manifest's rows: the photos under their new names, numbered over the class from 1."""
     digits = {name: max(DIGITS, len(str(count))) for name, count in Counter(classes).items()}
     number: Counter[str] = Counter()
     rows: list[Photo] = []
-    work = list(zip(photos, classes, splits, groups.tolist(), strict=True))
-    for photo, name, place, group in tqdm(work, "copying", unit="photo", leave=False, disable=not sys.stderr.isatty()):
+    for photo, name, place, group in zip(photos, classes, splits, groups.tolist(), strict=True):
         number[name] += 1
-        path = Path(place, name, f"{name}{number[name]:0{digits[name]}d}{photo.extension}")
-        (part / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(photo.path, part / path)
-        rows.append(Photo(path.as_posix(), name, place, photo.sha256, photo.width, photo.height, group))
-    return Dataset(part, tuple(rows))
+        path = f"{place}/{name}/{name}{number[name]:0{digits[name]}d}{photo.file.extension}"
+        rows.append(Photo(path, name, place, photo.file.sha256, photo.file.width, photo.file.height, group))
+    return rows
 
 
-def _shown(path: Path) -> str:
-    """A file's name as it can be printed and stored, also where it is not UTF-8."""
-    return str(path).encode("utf-8", "backslashreplace").decode()
+def _shown(path: Path, listing: Listing) -> str:
+    """A file's name below the source as it can be printed and stored, also where it is not UTF-8."""
+    return os.path.relpath(path, listing.root).encode("utf-8", "backslashreplace").decode()
 
 
-def _conflicts(dataset: Dataset) -> list[list[str]]:
+def _converted(photos: list[Candidate], listing: Listing) -> dict[str, list[str]]:
+    """By conversion, in their order, the files that need it."""
+    files = {name: [_shown(p.item.path, listing) for p in photos if name in p.file.conversions] for name in CONVERSIONS}
+    return {name: paths for name, paths in files.items() if paths}
+
+
+def _conflicts(rows: list[Photo], alike: np.ndarray) -> list[list[str]]:
     """The groups of twins whose photos have more than one label."""
     groups: dict[int, list[Photo]] = defaultdict(list)
-    for photo in dataset.photos:
-        groups[photo.group].append(photo)
+    for photo, group in zip(rows, alike.tolist(), strict=True):
+        groups[group].append(photo)
     return [[p.path for p in group] for group in groups.values() if len({p.class_ for p in group}) > 1]
 
 

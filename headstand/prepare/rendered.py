@@ -16,11 +16,14 @@ from PIL import Image, ImageFilter
 from tqdm import tqdm
 
 from headstand.errors import HeadstandError
+from headstand.prepare import cache
 from headstand.prepare.figure import body as bodies
 from headstand.prepare.figure import camera as cameras
 from headstand.prepare.figure import contact, light, poses, raster, scene, skeleton, wardrobe
 from headstand.prepare.figure.canvas import overlay
 from headstand.prepare.figure.proportions import Proportions, proportions
+from headstand.prepare.folder import class_folders
+from headstand.prepare.listing import Listing
 from headstand.prepare.manifest import natural
 from headstand.recipe import Source
 
@@ -39,6 +42,9 @@ KEYPOINTS = (
 
 SMALLEST, LARGEST = 16, 2048
 """Sides of a drawing in pixels that make sense."""
+
+PER_CLASS, SIZE = 100, 256
+"""Photos a pose and their sides in pixels, where a recipe does not say."""
 
 _FINER = 2  # the body is drawn this much finer than the photo and then averaged
 
@@ -98,11 +104,16 @@ def draw(pose: str, seed: int, index: int, size: int = 256, body: bool = True) -
     return Drawing(_develop(pixels, place), mask, keypoints)
 
 
+def listing(source: Source, seed: int) -> Listing:
+    """The recipe's photos by pose, drawn if need be; errors as `fetch`."""
+    return class_folders(fetch(source, seed))
+
+
 def fetch(source: Source, seed: int) -> Path:
     """Draw a recipe's photos into the cache folder, unless they are there already.
 
     Args:
-        source: how many photos a pose (`per_class`) and how large (`size`).
+        source: how many photos a pose (`per_class`, else `PER_CLASS`) and how large (`size`, else `SIZE`).
         seed: the recipe's.
 
     Returns:
@@ -111,10 +122,10 @@ def fetch(source: Source, seed: int) -> Path:
     Raises:
         RenderError: a number out of range, or a folder that cannot be written.
     """
-    _check(POSES[0], seed, 0, source.size)
-    cache = Path(os.environ.get("HEADSTAND_CACHE") or ".cache/headstand").expanduser()
-    folder = cache / "rendered" / f"{RENDERER}-{seed}-{source.per_class}-{source.size}"
-    todo = [(pose, index) for pose in POSES for index in range(source.per_class)]
+    per_class, size = source.per_class or PER_CLASS, source.size or SIZE
+    _check(POSES[0], seed, 0, size)
+    folder = cache.root() / "rendered" / f"{RENDERER}-{seed}-{per_class}-{size}"
+    todo = [(pose, index) for pose in POSES for index in range(per_class)]
     paths = {(pose, index): folder / pose / f"{pose}{index:04d}.jpg" for pose, index in todo}
     todo = [key for key in todo if not paths[key].is_file()]
     try:
@@ -125,7 +136,7 @@ def fetch(source: Source, seed: int) -> Path:
             # Outside of the class folders: a killed run leaves nothing there that is not a photo.
             temporary = folder.parent / f"{folder.name}-{path.name}.{os.getpid()}.part"
             try:
-                image = Image.fromarray(draw(pose, seed, index, source.size).image)
+                image = Image.fromarray(draw(pose, seed, index, size).image)
                 image.save(temporary, "JPEG", quality=92, subsampling=0)
                 temporary.replace(path)
             finally:

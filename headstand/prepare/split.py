@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from headstand import recipe
 from headstand.errors import HeadstandError
 from headstand.prepare.manifest import SPLITS, natural
+
+_NUMBER = {1: "one", 2: "two", 3: "three"}
 
 
 class SplitError(HeadstandError):
@@ -17,7 +21,12 @@ class SplitError(HeadstandError):
 
 
 def divide(
-    classes: Sequence[str], digests: Sequence[str], groups: np.ndarray, settings: recipe.Split, seed: int
+    classes: Sequence[str],
+    digests: Sequence[str],
+    groups: np.ndarray,
+    settings: recipe.Split,
+    seed: int,
+    given: Sequence[str] = (),
 ) -> list[str]:
     """Choose a split for each photo.
 
@@ -25,27 +34,70 @@ def divide(
         classes: the class of each photo; the photos in the order that `ordered` is to follow.
         digests: the SHA-256 of each photo's bytes. With the seed they decide the draw, so that neither the order
             of the files nor their names do.
-        groups: `int [N]`, the number that a photo shares with its twins.
+        groups: `int [N]`, the number that a photo shares with its twins and with what belongs to it.
         settings: fractions and strategy.
         seed: another seed, another draw.
+        given: the split of each photo by the source's word, empty where it says nothing; all empty if left out.
 
     Returns:
         `train`, `validation` or `test` for each photo. `grouped`: groups stay whole, and the fractions hold for each
         class to within its largest group. `ordered`: the first photos of each class train, the next validate, the rest
         test; twins may straddle.
 
+        Given splits are kept. The other photos go to train and to the splits that no photo is given, by the fractions,
+        rescaled; under `grouped` those that belong to given photos go where these are. If all photos are given and a
+        split goes without, it is cut from train.
+
     Raises:
-        SplitError: a class with fewer than three photos, or (`grouped`) with fewer than three groups.
+        SplitError: a class with too few photos or (`grouped`) groups, three where nothing is given; a class that is
+            missing in a given split.
     """
-    for name, count in sorted(Counter(classes).items()):
-        if count < len(SPLITS):
+    chosen = list(given) or [""] * len(classes)
+    named = set(chosen) - {""}
+    if named == set(SPLITS):
+        places: tuple[str, ...] = ("train",)
+    else:
+        places = tuple(split for split in SPLITS if split == "train" or split not in named)
+    if "" not in chosen and len(places) > 1:
+        # Cut from train; what the source trains on never goes to its test, whatever it resembles there.
+        chosen = ["" if split == "train" else split for split in chosen]
+    elif settings.strategy == "grouped":
+        chosen = _follow(chosen, groups)
+    free = [place for place, split in enumerate(chosen) if not split]
+    names = [classes[place] for place in free]
+    for name, count in sorted(Counter(names).items()):
+        if count < len(places):
             raise SplitError(
-                f"class {name!r} has {count} usable photo{'s' * (count != 1)}, and each class needs three at least, "
-                "one for each split: add photos or remove the class"
+                f"class {name!r} has {count} usable photo{'s' * (count != 1)}{' to divide' if named else ''}, and each "
+                f"class needs {_NUMBER[len(places)]} at least, {_one_for(places)}: add photos or remove the class"
             )
     if settings.strategy == "ordered":
-        return _ordered(classes, settings)
-    return _grouped(classes, digests, groups, settings, seed)
+        found = _ordered(names, settings, places)
+    else:
+        found = _grouped(names, [digests[place] for place in free], groups[free], settings, seed, places)
+    for place, split in zip(free, found, strict=True):
+        chosen[place] = split
+    _check_everywhere(classes, chosen, bool(named))
+    return chosen
+
+
+def join(groups: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Groups joined wherever two photos share a name: `int64 [N]`, numbered from 0 by first appearance.
+
+    Args:
+        groups: `int [N]`, group numbers below N.
+        names: of each photo, what it belongs to; empty for nothing.
+    """
+    numbers: dict[str, int] = {}
+    belonging = np.array([numbers.setdefault(name, len(numbers)) if name else -1 for name in names], dtype=np.int64)
+    named = belonging >= 0
+    ties = coo_array(
+        (np.ones(int(named.sum())), (groups[named], belonging[named] + len(groups))),
+        shape=(len(groups) + len(numbers),) * 2,
+    )
+    labels = connected_components(ties, directed=False)[1][groups]
+    _, where, places = np.unique(labels, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(where))[places].astype(np.int64)
 
 
 def straddling(groups: np.ndarray, splits: Sequence[str]) -> int:
@@ -56,28 +108,57 @@ def straddling(groups: np.ndarray, splits: Sequence[str]) -> int:
     return sum(len(place) > 1 for place in places.values())
 
 
-def _targets(count: int, settings: recipe.Split) -> dict[str, int]:
-    """How many photos of a class of `count` each split is to have; no split goes without."""
-    validation = max(1, round(count * settings.validation))
-    test = max(1, round(count * settings.test))
-    while count - validation - test < 1:
-        validation, test = (validation - 1, test) if validation > test else (validation, test - 1)
-    return {"train": count - validation - test, "validation": validation, "test": test}
+def _follow(chosen: list[str], groups: np.ndarray) -> list[str]:
+    """The splits with free photos put where the first given one of their group is."""
+    homes: dict[int, str] = {}
+    for group, split in zip(groups.tolist(), chosen, strict=True):
+        if split:
+            homes.setdefault(group, split)
+    return [split or homes.get(group, "") for group, split in zip(groups.tolist(), chosen, strict=True)]
 
 
-def _ordered(classes: Sequence[str], settings: recipe.Split) -> list[str]:
-    totals, seen = Counter(classes), Counter[str]()
+def _check_everywhere(classes: Sequence[str], splits: Sequence[str], given: bool) -> None:
+    filled = set(zip(classes, splits, strict=True))
+    reason = "as the source divides its photos" if given else "since they belong to photos of other classes"
+    for name in sorted(set(classes)):
+        if lacking := [split for split in SPLITS if (name, split) not in filled]:
+            raise SplitError(
+                f"class {name!r} has no usable photo in {' and '.join(lacking)}, {reason}: add photos or remove the "
+                "class"
+            )
+
+
+def _one_for(places: tuple[str, ...]) -> str:
+    return "one for each split" if places == SPLITS else " and ".join(f"one for {place}" for place in places)
+
+
+def _targets(count: int, settings: recipe.Split, places: tuple[str, ...]) -> dict[str, int]:
+    """How many photos of a class of `count` each of `places` is to have; none goes without."""
+    whole = 1 if places == SPLITS else sum(getattr(settings, place) for place in places)
+    targets = {place: max(1, round(count * getattr(settings, place) / whole)) for place in places if place != "train"}
+    while count - sum(targets.values()) < 1:
+        targets[max(reversed(targets), key=lambda place: targets[place])] -= 1
+    return {"train": count - sum(targets.values()), **targets}
+
+
+def _ordered(classes: Sequence[str], settings: recipe.Split, places: tuple[str, ...]) -> list[str]:
+    targets = {name: _targets(count, settings, places) for name, count in Counter(classes).items()}
+    rest = {name: [place for place in places for _ in range(target[place])] for name, target in targets.items()}
+    seen = Counter[str]()
     splits = []
     for name in classes:
-        targets = _targets(totals[name], settings)
-        place, seen[name] = seen[name], seen[name] + 1
-        after_train = targets["train"] + targets["validation"]
-        splits.append("train" if place < targets["train"] else "validation" if place < after_train else "test")
+        splits.append(rest[name][seen[name]])
+        seen[name] += 1
     return splits
 
 
 def _grouped(
-    classes: Sequence[str], digests: Sequence[str], groups: np.ndarray, settings: recipe.Split, seed: int
+    classes: Sequence[str],
+    digests: Sequence[str],
+    groups: np.ndarray,
+    settings: recipe.Split,
+    seed: int,
+    places: tuple[str, ...],
 ) -> list[str]:
     """Largest groups first, each to a split drawn by the room that is left there: as if photos were drawn one by one.
 
@@ -87,7 +168,7 @@ def _grouped(
     members: dict[int, list[int]] = defaultdict(list)
     for photo, group in enumerate(groups.tolist()):
         members[group].append(photo)
-    room = {name: _targets(count, settings) for name, count in Counter(classes).items()}
+    room = {name: _targets(count, settings, places) for name, count in Counter(classes).items()}
     home = {group: _home([classes[photo] for photo in photos]) for group, photos in members.items()}
     draws = {
         group: _draw(f"{seed} {home[group]} {min(digests[photo] for photo in photos)}")
@@ -103,13 +184,14 @@ def _grouped(
     # Groups of more than one class go first: the classes they touch can still make up for them.
     for group in sorted(members, key=lambda group: (not mixed(group), -len(members[group]), draws[group])):
         name = home[group]
-        empty = [split for split in SPLITS if split not in filled[name]]
+        empty = [split for split in places if split not in filled[name]]
         if waiting[name] < len(empty):
             raise SplitError(
                 f"class {name!r} has {len(filled[name]) + waiting[name]} different photos only, the others are near "
-                "duplicates of them; each class needs three, one for each split: add photos or remove the class"
+                f"duplicates of them or belong to them; each class needs {_NUMBER[len(places)]}, {_one_for(places)}: "
+                "add photos or remove the class"
             )
-        open_ = empty if waiting[name] == len(empty) else list(SPLITS)
+        open_ = empty if waiting[name] == len(empty) else list(places)
         split = _choose(draws[group], len(members[group]), {split: room[name][split] for split in open_})
         waiting[name] -= 1
         chosen[group] = split

@@ -4,7 +4,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from headstand.prepare.conversion import CONVERSIONS
 from headstand.prepare.manifest import SPLITS, Dataset
+
+NAMED = 5
+"""Files named in a line."""
+
+MOST = 10
+"""Lines of one kind."""
 
 
 @dataclass(frozen=True)
@@ -15,9 +22,15 @@ class Summary:
         folder: the prepared dataset.
         counts: photos by class, then by split.
         groups: how many groups of twins there are; `twins` the photos in them, `largest` those in the largest.
-        straddling: groups of twins in more than one split (strategy `ordered`).
+        related: how many groups of two or more photos belong together by the source's own word.
+        given: the splits that the source has divided itself; `followers` are the photos to which it gives no split and
+            that went into its validation or test, where their near duplicates are.
+        straddling: groups of twins, or of photos that belong together, in more than one split: where splits are given,
+            and under the strategy `ordered`.
         conflicts: for each group of twins with more than one class, its photos' paths in the dataset.
         left_out: source file and reason, for each photo that is not used.
+        converted: by conversion (`headstand.prepare.conversion`), the source files that the decoder applies it to at
+            every reading; the prepared files are copies.
         ignored: files in the source that are no photos by their name; `links`: links that lead out of it.
         seconds: what each step took.
         made: False where everything was there already.
@@ -28,16 +41,20 @@ class Summary:
     groups: int = 0
     twins: int = 0
     largest: int = 0
+    related: int = 0
+    given: list[str] = field(default_factory=list)
+    followers: int = 0
     straddling: int = 0
     conflicts: list[list[str]] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    converted: dict[str, list[str]] = field(default_factory=dict)
     ignored: int = 0
     links: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     made: bool = True
 
     def __str__(self) -> str:
-        return "\n".join([*self._table(), "", *self._remarks()])
+        return "\n".join([*self._table(), "", *self.remarks()])
 
     def _table(self) -> list[str]:
         wide = max(len(name) for name in [*self.counts, "class", "all"])
@@ -51,18 +68,35 @@ class Summary:
             )
         return lines
 
-    def _remarks(self) -> list[str]:
+    def remarks(self) -> list[str]:
+        """What was grouped, left out and ignored, a line each."""
         lines = [f"twins: {self.twins} photos in {self.groups} groups, {self.largest} in the largest"]
-        if self.straddling:
+        if self.related:
+            lines.append(f"groups: {self.related} of photos that belong together, as the source says")
+        if self.given:
             lines.append(
-                f"warning: {self.straddling} groups of twins lie in more than one split, so test figures will flatter; "
-                'split.strategy = "grouped" keeps them together'
+                f"splits: {', '.join(self.given)} as the source gives {'it' if len(self.given) == 1 else 'them'}"
             )
-        for paths in self.conflicts:
+        if self.followers:
+            many = f"{self.followers} photo{'s' * (self.followers != 1)}"
+            lines.append(f"splits: {many} without one went where near duplicates are that the source gives one")
+        if self.straddling:
+            kind = "near duplicates" if self.related == 0 else "near duplicates and photos that belong together"
+            way = (
+                "the source itself divides them so" if self.given else 'split.strategy = "grouped" keeps them together'
+            )
+            many = f"{self.straddling} groups of {kind} lie" if self.straddling > 1 else f"1 group of {kind} lies"
+            lines.append(f"warning: {many} in more than one split, so test figures will flatter; {way}")
+        for paths in self.conflicts[:MOST]:
             lines.append(f"warning: twins under different labels: {_some(paths)}")
+        if len(self.conflicts) > MOST:
+            lines.append(f"warning: {len(self.conflicts) - MOST} more groups of twins have different labels")
         for reason, count in Counter(reason for _, reason in self.left_out).most_common():
             files = [file for file, why in self.left_out if why == reason]
             lines.append(f"left out: {count} photo{'s' * (count != 1)}, {reason}: {_some(files)}")
+        for name, files in self.converted.items():
+            many = f"{len(files)} photo{'s' * (len(files) != 1)}"
+            lines.append(f"converted when read: {many}, {name} ({CONVERSIONS[name]}): {_some(files)}")
         if self.ignored:
             lines.append(f"ignored: {self.ignored} file{'s' * (self.ignored != 1)} whose names are not those of photos")
         if self.links:
@@ -82,6 +116,6 @@ def counts(dataset: Dataset) -> dict[str, dict[str, int]]:
     return table
 
 
-def _some(names: list[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

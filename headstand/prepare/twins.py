@@ -49,8 +49,8 @@ COARSE, FINE = (0.0, 0.05, 0.1), (0.0, 0.025, 0.05, 0.075, 0.1)
 HOPEFUL = 0.08
 """How far under the demand the best coarse crop may lie for the fine ones to be tried."""
 
-BLOCK = 2048
-"""Photos compared at once: 2048 by 20,000 correlations take 160 MB."""
+ROWS, COLUMNS = 512, 1024
+"""Photos compared at once; the tile's correlations (2 MB) stay in the processor's cache. `ROWS` divides `COLUMNS`."""
 
 CHUNK = 8192
 """Pairs looked at closely at once, so that they stay in the processor's cache."""
@@ -90,6 +90,10 @@ class Signature:
         scale = 2 / max(float(np.sqrt(np.mean(weighted**2))), 1.0)
         digits = np.clip(np.round(weighted * scale), -LEVELS, LEVELS).astype(int) + LEVELS + 1
         return cls("".join(f"{digit:x}" for digit in digits))
+
+
+PLAIN = Signature(f"{LEVELS + 1:x}" * (FREQUENCIES**2 - 1))
+"""The signature of a plain surface: nothing but an exact copy is its twin."""
 
 
 def signatures(paths: Sequence[Path]) -> list[Signature]:
@@ -136,34 +140,66 @@ def twins_of_any(photos: Sequence[Signature], others: Sequence[Signature]) -> np
 
 
 def _pairs(photos: Sequence[Signature], others: Sequence[Signature]) -> tuple[np.ndarray, np.ndarray]:
-    """The places of all twins, `(in photos, in others)`; where both lists are one, each two once or twice."""
+    """The places of all twins, `(in photos, in others)`; where both lists are one, each two once or more."""
     first, second = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
     ours, theirs = _vectors(photos), _vectors(others)
     # The products are small: handing them out to threads costs up to ten times what it gains on a busy machine.
     with threadpool_limits(1):
-        for i, j in _matches(ours, theirs, photos is others):
-            first.append(i)
-            second.append(j)
-        if photos is not others:
-            for j, i in _matches(theirs, ours, False):
-                first.append(i)
-                second.append(j)
+        for i, j, mirrored in _candidates(ours, theirs, photos is others):
+            for flipped in (False, True):
+                a, b = i[mirrored == flipped], j[mirrored == flipped]
+                # A crop of the one may be the other, whichever that is.
+                twins = _matches(ours, theirs, a, b, flipped) | _matches(theirs, ours, b, a, flipped)
+                first.append(a[twins])
+                second.append(b[twins])
     return np.concatenate(first), np.concatenate(second)
 
 
-def _matches(whole: np.ndarray, part: np.ndarray, same: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Places `(in whole, in part)` where a crop of the one is the other or its mirror image."""
-    for images in (part, part * _mirror()):
-        for start in range(0, len(whole), BLOCK):
-            block = whole[start : start + BLOCK]
-            i, j = np.nonzero(block @ images.T >= CANDIDATE)
-            if same:
-                i, j = i[i + start != j], j[i + start != j]
-            demand = np.maximum(_demand(block)[i], _demand(images)[j])
-            for margins, allowance in ((COARSE, HOPEFUL), (FINE, 0)):
-                close = _aligned(block, images, i, j, margins) >= demand - allowance
-                i, j, demand = i[close], j[close], demand[close]
-            yield i + start, j
+def _candidates(
+    ours: np.ndarray, theirs: np.ndarray, same: bool
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Batches of places `(in ours, in theirs, whether mirrored)` whose correlation is worth a closer look.
+
+    A mirror image has the odd columns' signs flipped, so one product of the even and one of the odd columns give the
+    correlation with a picture (their sum) and with its mirror image (their difference). They are taken in tiles that
+    stay in the processor's cache; where both lists are one, only above the diagonal. For 60,000 photos this is 20 times
+    as fast as whole rows of products.
+    """
+    columns = _mirror() > 0
+    even, odd = ours[:, columns], ours[:, ~columns]
+    their_even, their_odd = theirs[:, columns], theirs[:, ~columns]
+    waiting: list[np.ndarray] = []
+    for top in range(0, len(ours), ROWS):
+        for left in range(top - top % COLUMNS if same else 0, len(theirs), COLUMNS):
+            sums = even[top : top + ROWS] @ their_even[left : left + COLUMNS].T
+            differences = odd[top : top + ROWS] @ their_odd[left : left + COLUMNS].T
+            better = np.abs(differences)
+            better += sums
+            i, j = np.divmod(np.flatnonzero(better >= CANDIDATE), better.shape[1])
+            for sign in (1, -1):
+                alike = sums[i, j] + sign * differences[i, j] >= CANDIDATE
+                if same:
+                    alike &= i + top < j + left
+                waiting.append(np.stack([i[alike] + top, j[alike] + left, np.full(int(alike.sum()), sign < 0)]))
+            if sum(batch.shape[1] for batch in waiting) >= CHUNK:
+                i, j, mirrored = np.concatenate(waiting, axis=1)
+                waiting.clear()
+                yield i, j, mirrored > 0
+    if waiting:
+        i, j, mirrored = np.concatenate(waiting, axis=1)
+        yield i, j, mirrored > 0
+
+
+def _matches(whole: np.ndarray, part: np.ndarray, i: np.ndarray, j: np.ndarray, mirrored: bool) -> np.ndarray:
+    """Whether a crop of each `whole[i]` is `part[j]`, or its mirror image: `bool [P]`."""
+    found = np.zeros(len(i), dtype=bool)
+    places = np.arange(len(i))
+    demand = np.maximum(_demand(whole[i]), _demand(part[j]))
+    for margins, allowance in ((COARSE, HOPEFUL), (FINE, 0)):
+        close = _aligned(whole, part, i[places], j[places], margins, mirrored) >= demand[places] - allowance
+        places = places[close]
+    found[places] = True
+    return found
 
 
 def _demand(vectors: np.ndarray) -> np.ndarray:
@@ -188,13 +224,14 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def _aligned(
-    whole: np.ndarray, part: np.ndarray, i: np.ndarray, j: np.ndarray, margins: tuple[float, ...]
+    whole: np.ndarray, part: np.ndarray, i: np.ndarray, j: np.ndarray, margins: tuple[float, ...], mirrored: bool
 ) -> np.ndarray:
-    """The best correlation, `float32 [P]`, of any crop of each `whole[i]` with `part[j]`."""
+    """The best correlation, `float32 [P]`, of any crop of each `whole[i]` with `part[j]` or its mirror image."""
     best = np.full(len(i), -1, dtype=np.float32)
     rows, place = np.unique(i, return_inverse=True)
+    sign = _mirror() if mirrored else np.float32(1)
     for crop in _crops(margins):
-        cut = _unit(whole[rows] @ crop)
+        cut = _unit(whole[rows] @ crop) * sign
         for chunk in range(0, len(i), CHUNK):
             some = slice(chunk, chunk + CHUNK)
             likeness = np.einsum("pk,pk->p", cut[place[some]], part[j[some]])

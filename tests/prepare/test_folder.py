@@ -1,6 +1,11 @@
+import shutil
+
 import pytest
 
-from headstand.prepare.folder import FolderError, fetch, listing
+from headstand.prepare import folder
+from headstand.prepare.archive import ArchiveError
+from headstand.prepare.folder import FolderError, listing
+from headstand.prepare.listing import Item
 from headstand.recipe import RecipeError, Source
 from tests.prepare.photos import class_folders
 
@@ -16,9 +21,9 @@ def test_lists_photos_by_class_in_natural_order(tmp_path):
     touch(tmp_path / "tree", "pose10.jpg", "pose2.JPEG", "pose1.png")
     touch(tmp_path / "Cobra", "b.webp", "A.gif")
     touch(tmp_path / "tree" / "more", "z.bmp")
-    found = listing(tmp_path)
+    found = folder.class_folders(tmp_path)
     assert found.classes == ("Cobra", "tree")
-    assert [(name, path.relative_to(tmp_path).as_posix()) for name, path in found.photos] == [
+    assert [(item.class_, item.path.relative_to(tmp_path).as_posix()) for item in found.items] == [
         ("Cobra", "Cobra/A.gif"), ("Cobra", "Cobra/b.webp"),
         ("tree", "tree/more/z.bmp"), ("tree", "tree/pose1.png"),
         ("tree", "tree/pose2.JPEG"), ("tree", "tree/pose10.jpg"),
@@ -30,7 +35,7 @@ def test_goes_down_nested_single_folders(tmp_path):
     touch(inner / "tree", "a.jpg")
     touch(inner / "cobra", "a.jpg")
     touch(tmp_path / "__MACOSX" / "archive", "._a.jpg")
-    assert listing(tmp_path).root == inner
+    assert folder.class_folders(tmp_path).root == inner
 
 
 def test_hidden_files_are_passed_over_and_others_counted(tmp_path):
@@ -39,8 +44,8 @@ def test_hidden_files_are_passed_over_and_others_counted(tmp_path):
     touch(tmp_path / "tree", "a.jpg", ".hidden.jpg", "notes.txt", "Thumbs.db")
     touch(tmp_path / "tree" / ".thumbnails", "a.jpg")
     touch(tmp_path / "cobra", "a.jpg", "labels.csv")
-    found = listing(tmp_path)
-    assert [path.name for _, path in found.photos] == ["a.jpg", "a.jpg"]
+    found = folder.class_folders(tmp_path)
+    assert [item.path.name for item in found.items] == ["a.jpg", "a.jpg"]
     assert (found.ignored, found.links) == (4, 0)
 
 
@@ -53,15 +58,15 @@ def test_links_out_of_the_source_are_not_followed(tmp_path):
     (source / "tree" / "folder").symlink_to(secret)
     (source / "third").symlink_to(secret)
     (source / "tree" / "inside.jpg").symlink_to(source / "cobra" / "a.jpg")
-    found = listing(source)
-    assert [path.name for _, path in found.photos] == ["a.jpg", "a.jpg", "inside.jpg"]
+    found = folder.class_folders(source)
+    assert [item.path.name for item in found.items] == ["a.jpg", "a.jpg", "inside.jpg"]
     assert (found.classes, found.links) == (("cobra", "tree"), 2)
 
 
 def test_a_source_that_is_a_link_itself_is_fine(tmp_path):
     real = class_folders(tmp_path / "real", {"a": 1, "b": 1})
     (tmp_path / "link").symlink_to(real)
-    assert len(listing(tmp_path / "link").photos) == 2
+    assert len(folder.class_folders(tmp_path / "link").items) == 2
 
 
 @pytest.mark.parametrize(
@@ -72,27 +77,129 @@ def test_a_source_that_is_a_link_itself_is_fine(tmp_path):
         ({"tree": ["a.jpg"]}, "there is one class only in .*, 'tree'"),
         ({"tree": ["a.jpg"], "cobra": []}, "class folder .*cobra holds no photos"),
         ({"tree": ["a.jpg"], "cobra": ["a.txt"]}, "class folder .*cobra holds no photos"),
-        ({"train/tree": ["a.jpg"], "Test/tree": ["a.jpg"]}, "holds Test, train: it is split already"),
         ({"only": []}, "only holds no photos"),
     ],
 )
 def test_a_wrong_layout_is_told(tmp_path, layout, message):
-    for folder, names in layout.items():
-        touch(tmp_path / folder, *names)
+    for place, names in layout.items():
+        touch(tmp_path / place, *names)
     with pytest.raises(FolderError, match=message):
-        listing(tmp_path)
+        folder.class_folders(tmp_path)
 
 
-def test_fetch_finds_the_folder_under_headstand_data(tmp_path, monkeypatch):
-    touch(tmp_path / "photos" / "tree", "a.jpg")
+def listed(root):
+    found = folder.class_folders(root)
+    return found.classes, [(item.class_, item.path.relative_to(root).as_posix(), item.split) for item in found.items]
+
+
+@pytest.mark.parametrize(
+    "names", [("train", "validation", "test"), ("Training", "val", "testing"), ("TRAIN", "valid", "Test")]
+)
+def test_a_divided_folder_keeps_its_splits(tmp_path, names):
+    train, validation, test = names
+    touch(tmp_path / train / "tree", "2.jpg", "10.jpg")
+    touch(tmp_path / train / "cobra", "a.jpg")
+    touch(tmp_path / train, "README.txt")
+    for place in (validation, test):
+        for name in ("tree", "cobra"):
+            touch(tmp_path / place / name, "b.jpg")
+    assert listed(tmp_path) == (
+        ("cobra", "tree"),
+        [
+            ("cobra", f"{train}/cobra/a.jpg", "train"),
+            ("cobra", f"{validation}/cobra/b.jpg", "validation"),
+            ("cobra", f"{test}/cobra/b.jpg", "test"),
+            ("tree", f"{train}/tree/2.jpg", "train"),
+            ("tree", f"{train}/tree/10.jpg", "train"),
+            ("tree", f"{validation}/tree/b.jpg", "validation"),
+            ("tree", f"{test}/tree/b.jpg", "test"),
+        ],
+    )
+    assert folder.class_folders(tmp_path).ignored == 1
+
+
+def test_a_divided_folder_may_be_nested_and_lack_a_split(tmp_path):
+    for place in ("train", "test"):
+        for name in ("a", "b"):
+            touch(tmp_path / "archive" / place / name, "1.jpg")
+    _, items = listed(tmp_path)
+    assert [(path.partition("/")[2], split) for _, path, split in items] == [
+        ("train/a/1.jpg", "train"), ("test/a/1.jpg", "test"), ("train/b/1.jpg", "train"), ("test/b/1.jpg", "test"),
+    ]  # fmt: skip
+
+
+def test_a_train_folder_alone_is_a_folder_of_classes(tmp_path):
+    touch(tmp_path / "train" / "a", "1.jpg")
+    touch(tmp_path / "train" / "b", "1.jpg")
+    _, items = listed(tmp_path)
+    assert [split for _, _, split in items] == ["", ""]
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    touch(tmp_path / "train", "1.jpg")
+    touch(tmp_path / "bus", "1.jpg")
+    classes, items = listed(tmp_path)
+    assert classes == ("bus", "train")
+    assert [split for _, _, split in items] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("layout", "message"),
+    [
+        (
+            {"train/a": ["1.jpg"], "train/b": ["1.jpg"], "test/a": ["1.jpg"]},
+            "the split 'test' in .* lacks the class b: each class needs photos in each split",
+        ),
+        (
+            {"train/a": ["1.jpg"], "test/a": ["1.jpg"], "test/b": ["1.jpg"], "test/c": ["1.jpg"]},
+            "the split 'train' in .* lacks the classes b, c",
+        ),
+        ({"train/a": ["1.jpg"], "train/b": ["1.jpg"], "test": ["1.jpg"]}, "no class folders in .*test .*lie loose"),
+        ({"val/a": ["1.jpg"], "test/a": ["1.jpg"]}, "holds test, val only: .* needs train"),
+        ({"train/a": ["1.jpg"], "training/a": ["1.jpg"]}, "two folders for train, train, training: join them"),
+        ({"train/a": ["1.jpg"], "test/a": ["1.jpg"], "docs": ["1.jpg"]}, "holds test, train and beside them docs"),
+        ({"train/a": ["1.jpg"], "test/a": ["1.jpg"]}, "there is one class only in .*, 'a'"),
+        ({"train/a": ["1.jpg"], "train/b": [], "test/a": ["1.jpg"], "test/b": ["1.jpg"]}, "train/b holds no photos"),
+    ],
+)
+def test_a_wrong_division_is_told(tmp_path, layout, message):
+    for place, names in layout.items():
+        touch(tmp_path / place, *names)
+    with pytest.raises(FolderError, match=message):
+        folder.class_folders(tmp_path)
+
+
+def test_other_extensions_can_be_asked_for(tmp_path):
+    touch(tmp_path / "a", "1.npy", "1.jpg")
+    touch(tmp_path / "b", "1.npy")
+    found = folder.class_folders(tmp_path, (".npy",))
+    assert ([item.path.name for item in found.items], found.ignored) == (["1.npy", "1.npy"], 1)
+
+
+def test_listing_finds_the_folder_under_headstand_data(tmp_path, monkeypatch):
+    class_folders(tmp_path / "photos", {"a": 1, "b": 1})
     monkeypatch.setenv("HEADSTAND_DATA", str(tmp_path))
-    assert fetch(Source(kind="folder", folder="photos"), 1) == tmp_path / "photos"
-    assert fetch(Source(kind="folder", folder=tmp_path / "photos"), 1) == tmp_path / "photos"
+    for name in ("photos", str(tmp_path / "photos")):
+        found = listing(Source(kind="folder", folder=name), 1)
+        assert found.items == (
+            Item("a", tmp_path / "photos" / "a" / "0.jpg"), Item("b", tmp_path / "photos" / "b" / "0.jpg"),
+        )  # fmt: skip
 
 
-def test_fetch_refuses_what_is_no_folder(tmp_path):
+def test_listing_looks_into_archives(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTAND_CACHE", str(tmp_path / "cache"))
+    class_folders(tmp_path / "in" / "photos", {"a": 1, "b": 1})
+    shutil.make_archive(str(tmp_path / "photos"), "zip", tmp_path / "in")
+    found = listing(Source(kind="folder", folder=str(tmp_path / "photos.zip")), 1)
+    assert found.classes == ("a", "b")
+    assert found.root.is_relative_to(tmp_path / "cache" / "archives")
+    assert found.items[0].path.read_bytes() == (tmp_path / "in/photos/a/0.jpg").read_bytes()
+
+
+def test_listing_refuses_what_is_neither_folder_nor_archive(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTAND_CACHE", str(tmp_path / "cache"))
     touch(tmp_path, "file")
-    with pytest.raises(FolderError, match="file is a file; the source must be a folder"):
-        fetch(Source(kind="folder", folder=tmp_path / "file"), 1)
+    with pytest.raises(ArchiveError, match="file is neither a folder nor a zip or tar archive"):
+        listing(Source(kind="folder", folder=str(tmp_path / "file")), 1)
     with pytest.raises(RecipeError, match=r"there is no .*nowhere"):
-        fetch(Source(kind="folder", folder=tmp_path / "nowhere"), 1)
+        listing(Source(kind="folder", folder=str(tmp_path / "nowhere")), 1)

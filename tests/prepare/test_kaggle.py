@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from headstand.prepare import kaggle
-from headstand.prepare.folder import listing
-from headstand.prepare.kaggle import KaggleError, credentials, fetch
+from headstand.prepare.kaggle import KaggleError, credentials, fetch, listing
 from headstand.recipe import Source
 from tests.prepare.photos import encoded, picture
 
@@ -111,14 +110,14 @@ def litter(tmp_path: Path) -> list[str]:
 
 
 def test_without_credentials_kagglehub_fetches_once(server, tmp_path):
-    folder = fetch(source(), 1)
+    folder = fetch(source())
     assert folder == tmp_path / "cache" / "kaggle" / "somebody" / "yoga"
-    found = listing(folder)
+    found = listing(source(), 1)
     assert found.classes == ("cobra", "tree")
-    assert found.photos[1][1].read_bytes() == encoded(picture(0))
+    assert found.items[1].path.read_bytes() == encoded(picture(0))
     assert [(method, who) for method, _, who in server.asked] == [("GetDataset", ""), ("DownloadDataset", "")]
     assert {"ownerSlug": "somebody", "datasetSlug": "yoga"}.items() <= server.asked[1][1].items()
-    assert fetch(source(), 1) == folder
+    assert fetch(source()) == folder
     assert len(server.asked) == 2
     assert [path.name for path in folder.parent.iterdir()] == ["yoga"]
     assert litter(tmp_path) == []
@@ -127,8 +126,8 @@ def test_without_credentials_kagglehub_fetches_once(server, tmp_path):
 def test_with_credentials_opendatasets_fetches_and_leaves_no_trace_of_them(server, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("KAGGLE_USERNAME", "me")
     monkeypatch.setenv("KAGGLE_KEY", KEY)
-    folder = fetch(source(), 1)
-    assert listing(folder).classes == ("cobra", "tree")
+    fetch(source())
+    assert listing(source(), 1).classes == ("cobra", "tree")
     ((method, _, who),) = server.asked
     assert method == "DownloadDataset"
     assert base64.b64decode(who.removeprefix("Basic ")).decode() == f"me:{KEY}"
@@ -143,7 +142,7 @@ def test_with_credentials_opendatasets_fetches_and_leaves_no_trace_of_them(serve
 
 def test_an_access_token_goes_to_kagglehub(server, monkeypatch):
     monkeypatch.setenv("KAGGLE_API_TOKEN", "KGAT_token")
-    fetch(source(), 1)
+    fetch(source())
     assert {who for _, _, who in server.asked} == {"Bearer KGAT_token"}
 
 
@@ -162,7 +161,7 @@ def test_refusals_are_one_sentence_with_a_way_out(server, tmp_path, monkeypatch,
         monkeypatch.setenv("KAGGLE_KEY", KEY)
     server.status = status
     with pytest.raises(KaggleError, match=message) as raised:
-        fetch(source(), 1)
+        fetch(source())
     text = str(raised.value)
     assert "--source FOLDER" in text and "make demo" in text and "\n" not in text and KEY not in text
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
@@ -172,10 +171,10 @@ def test_refusals_are_one_sentence_with_a_way_out(server, tmp_path, monkeypatch,
 def test_a_broken_archive_leaves_nothing_and_the_next_call_succeeds(server, tmp_path):
     whole, server.archive = server.archive, server.archive[:200]
     with pytest.raises(KaggleError, match="broke"):
-        fetch(source(), 1)
+        fetch(source())
     assert list((tmp_path / "cache" / "kaggle" / "somebody").iterdir()) == []
     server.archive = whole
-    assert listing(fetch(source(), 1)).classes == ("cobra", "tree")
+    assert listing(source(), 1).classes == ("cobra", "tree")
 
 
 def test_no_network_is_one_sentence(tmp_path, monkeypatch):
@@ -183,12 +182,12 @@ def test_no_network_is_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(
         KaggleError, match="Kaggle cannot be reached for the dataset 'somebody/yoga': check the network"
     ):
-        fetch(source(), 1)
+        fetch(source())
 
 
 def test_a_dataset_in_the_cache_needs_no_network(tmp_path):
     (tmp_path / "cache" / "kaggle" / "somebody" / "yoga").mkdir(parents=True)
-    assert fetch(source(), 1) == tmp_path / "cache" / "kaggle" / "somebody" / "yoga"
+    assert fetch(source()) == tmp_path / "cache" / "kaggle" / "somebody" / "yoga"
 
 
 def write(folder: Path, user: str) -> None:
@@ -217,6 +216,6 @@ def test_credentials_are_found_wherever_kaggles_tools_keep_them(tmp_path, monkey
 def test_a_file_that_holds_no_credentials_is_named_without_its_content(text):
     Path("kaggle.json").write_text(text)
     with pytest.raises(KaggleError, match=r"kaggle\.json does not hold a Kaggle user name and key") as raised:
-        fetch(source(), 1)
+        fetch(source())
     assert KEY not in str(raised.value)
     assert raised.value.__cause__ is None

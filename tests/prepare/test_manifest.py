@@ -1,4 +1,5 @@
 import csv
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,14 +10,15 @@ from headstand.prepare.manifest import Dataset, ManifestError, Photo, natural
 
 ROW = Photo("train/tree/tree0001.jpg", "tree", "train", "ab" * 32, 640, 480, 3)
 
-names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
-paths = names.map(lambda name: "train/" + name.replace("/", "_") + ".jpg")
+names = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/"), min_size=1, max_size=20)
+names = names.filter(lambda name: name not in (".", ".."))
 photos = st.builds(
-    Photo,
-    paths,
+    lambda name, class_, split, width, height, group: Photo(
+        f"{split}/{class_}/{name}.jpg", class_, split, "0" * 64, width, height, group
+    ),
+    names,
     names,
     st.sampled_from(manifest.SPLITS),
-    st.just("0" * 64),
     st.integers(1),
     st.integers(1),
     st.integers(0),
@@ -106,3 +108,33 @@ def test_paths_that_lead_out_of_the_dataset_are_refused(tmp_path, path):
     (tmp_path / "manifest.csv").write_text(f"{GOOD}{path},b,train,0,1,1,1\n")
     with pytest.raises(ManifestError, match="leads out of"):
         manifest.read(tmp_path)
+
+
+@pytest.mark.parametrize("changes", [{"class_": "cobra"}, {"split": "test"}, {"path": "tree0001.jpg"}])
+def test_a_label_that_is_not_the_files_folder_is_refused(tmp_path, changes):
+    mixed = replace(ROW, **changes)
+    with pytest.raises(ManifestError, match="against the folder it lies in: the preparation has mixed them up"):
+        manifest.write(Dataset(tmp_path, (ROW, mixed)))
+    assert not list(tmp_path.iterdir())
+    path = manifest.write(Dataset(tmp_path, (ROW,)))
+    text = path.read_text()
+    line = f"{mixed.path},{mixed.class_},{mixed.split},{ROW.sha256},640,480,3\n"
+    path.write_text(text + line)
+    with pytest.raises(ManifestError, match=r"against the folder it lies in: run `python data_preparation.py"):
+        manifest.read(tmp_path)
+
+
+@given(st.permutations(range(6)))
+def test_rows_in_any_order_are_taken_and_labels_in_another_are_not(tmp_path_factory, order):
+    """Shuffling the rows is harmless; shuffling the labels without their files is seen."""
+    classes = [("cobra", "tree", "chair")[place % 3] for place in range(6)]
+    rows = [Photo(f"train/{name}/{place}.jpg", name, "train", "", 1, 1, 0) for place, name in enumerate(classes)]
+    folder = tmp_path_factory.mktemp("data")
+    manifest.write(Dataset(folder, tuple(rows[place] for place in order)))
+    labels = [classes[place] for place in order]
+    mixed = Dataset(folder, tuple(replace(row, class_=label) for row, label in zip(rows, labels, strict=True)))
+    if labels == classes:
+        manifest.write(mixed)
+    else:
+        with pytest.raises(ManifestError):
+            manifest.write(mixed)

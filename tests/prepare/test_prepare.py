@@ -2,14 +2,17 @@ import csv
 import errno
 import hashlib
 import json
+import os
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageOps
 
-from headstand.prepare import manifest
+from headstand.prepare import folder, manifest
+from headstand.prepare.copying import ChangedError
 from headstand.prepare.folder import FolderError
 from headstand.prepare.manifest import ManifestError
 from headstand.prepare.prepare import PrepareError, prepare
@@ -29,7 +32,7 @@ def source(tmp_path) -> Path:
 
 
 def recipe(source: Path, name: str = "poses", seed: int = 1, **split: object) -> Recipe:
-    return Recipe(name=name, seed=seed, source=Source(folder=source), split=Split.model_validate(split))
+    return Recipe(name=name, seed=seed, source=Source(folder=str(source)), split=Split.model_validate(split))
 
 
 def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -173,7 +176,10 @@ def test_ordered_takes_the_file_order_and_warns_of_straddling_twins(source):
         ["train"] * 6 + ["validation"] * 2 + ["test"] * 2
     )
     assert summary.straddling == 1
-    assert "warning: 1 groups of twins lie in more than one split" in str(summary)
+    assert (
+        "warning: 1 group of near duplicates lies in more than one split, so test figures will flatter; split.strategy"
+        in str(summary)
+    )
 
 
 def test_keep_apart_leaves_out_twins_of_the_others_examination_photos(source, tmp_path):
@@ -201,25 +207,188 @@ def test_keep_apart_names_the_command_that_is_missing(source):
     assert not Path("data").exists()
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
-def test_an_interrupted_run_leaves_the_old_dataset_and_can_be_repeated(source, monkeypatch, error):
+def interrupted(monkeypatch, recipe, error):
+    """Prepare until the fifth copy, which fails; the copies that were written."""
+    write, written = Path.write_bytes, []
+
+    def fail(path, data):
+        if len(written) == 4:
+            raise error
+        written.append(path)
+        return write(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", fail)
+        with pytest.raises(type(error)):
+            prepare(recipe)
+    return written
+
+
+def test_a_full_disk_leaves_the_old_dataset_and_nothing_else(source, monkeypatch):
     prepare(recipe(source))
     before = snapshot(Path("data"))
-    copy, calls = shutil.copyfile, []
-
-    def fail(origin, target):
-        calls.append(target)
-        if len(calls) == 5:
-            raise error
-        return copy(origin, target)
-
-    monkeypatch.setattr(shutil, "copyfile", fail)
-    with pytest.raises(type(error)):
-        prepare(recipe(source, seed=2))
+    interrupted(monkeypatch, recipe(source, seed=2), OSError(errno.ENOSPC, "No space left on device"))
     assert snapshot(Path("data")) == before
     assert [path.name for path in Path("data").iterdir()] == ["poses"]
-    monkeypatch.setattr(shutil, "copyfile", copy)
     assert prepare(recipe(source, seed=2)).made
+
+
+def test_an_interrupted_run_leaves_the_old_dataset_and_is_taken_up(source, monkeypatch):
+    prepare(recipe(source, seed=2))
+    wanted = Path("data/poses/manifest.csv").read_bytes()
+    prepare(recipe(source))
+    before = snapshot(Path("data/poses"))
+    written = interrupted(monkeypatch, recipe(source, seed=2), KeyboardInterrupt())
+    assert snapshot(Path("data/poses")) == before
+    assert sorted(path.name for path in Path("data").iterdir()) == [".poses.part", "poses"]
+    written[0].write_bytes(b"half")  # as a killed copy would be
+    times = {path.name: path.stat().st_mtime_ns for path in written}
+    assert prepare(recipe(source, seed=2)).made
+    assert Path("data/poses/manifest.csv").read_bytes() == wanted
+    assert [path.name for path in Path("data").iterdir()] == ["poses"]
+    kept = [path.name for path in Path("data/poses").rglob("*.jpg") if times.get(path.name) == path.stat().st_mtime_ns]
+    assert sorted(kept) == sorted(path.name for path in written[1:])
+    for photo in manifest.read(Path("data/poses")).photos:
+        assert digest(Path("data/poses") / photo.path) == photo.sha256
+
+
+def test_what_another_run_left_does_not_get_into_the_dataset(source, monkeypatch):
+    interrupted(monkeypatch, recipe(source, seed=2), KeyboardInterrupt())
+    prepare(recipe(source))
+    files = {path.relative_to("data/poses").as_posix() for path in Path("data/poses").rglob("*.jpg")}
+    assert files == {photo.path for photo in manifest.read(Path("data/poses")).photos}
+
+
+def test_a_photo_that_changes_between_reading_and_copying_is_told_and_read_again(source, monkeypatch):
+    path = source / "tree" / "3.jpg"
+    prepare(recipe(source))
+    status = path.stat()
+    data = bytearray(path.read_bytes())
+    data[-10] ^= 1
+    path.write_bytes(bytes(data))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # as if the note on it were of these bytes
+    with pytest.raises(ChangedError, match=r"3\.jpg changed while it was being prepared"):
+        prepare(recipe(source, seed=2))
+    prepare(recipe(source, seed=2))
+    assert digest(path) in {photo.sha256 for photo in manifest.read(Path("data/poses")).photos}
+
+
+def test_photos_are_decoded_once_for_all_settings(source, monkeypatch):
+    first = prepare(recipe(source))
+    wanted = Path("data/poses/manifest.csv").read_bytes()
+    (source / "tree" / "99.jpg").write_bytes(b"broken")
+    prepare(recipe(source))
+    read = []
+    monkeypatch.setattr("headstand.prepare.scan.open_image", lambda data: read.append(data))
+    again = prepare(recipe(source, name="again"))
+    assert read == []
+    assert again.counts == first.counts
+    assert again.left_out[0][0] == "tree/99.jpg"
+    assert Path("data/again/manifest.csv").read_bytes() == wanted
+
+
+def divided(tmp_path, counts, first=0):
+    """Class folders under split folders, `{split: {class: count}}`."""
+    for place, (split, classes) in enumerate(counts.items()):
+        class_folders(tmp_path / "photos" / split, classes, first + 1000 * place)
+    return tmp_path / "photos"
+
+
+def test_a_divided_source_keeps_its_splits(tmp_path):
+    counts = {"train": {"a": 4, "b": 5}, "valid": {"a": 2, "b": 1}, "test": {"a": 1, "b": 3}}
+    source = divided(tmp_path, counts)
+    summary = prepare(recipe(source))
+    assert summary.counts == {
+        "a": {"train": 4, "validation": 2, "test": 1},
+        "b": {"train": 5, "validation": 1, "test": 3},
+    }
+    for split, name in (("train", "train"), ("validation", "valid"), ("test", "test")):
+        assert {digest(path) for path in (source / name).rglob("*.jpg")} == {
+            photo.sha256 for photo in manifest.read(Path("data/poses")).split(split)
+        }
+    assert summary.given == ["train", "validation", "test"]
+    assert "splits: train, validation, test as the source gives them" in str(summary)
+
+
+def test_a_missing_validation_is_cut_from_train(tmp_path):
+    source = divided(tmp_path, {"train": {"a": 8, "b": 16}, "test": {"a": 3, "b": 2}})
+    summary = prepare(recipe(source))
+    assert summary.counts == {
+        "a": {"train": 6, "validation": 2, "test": 3},
+        "b": {"train": 12, "validation": 4, "test": 2},
+    }
+    assert {digest(path) for path in (source / "test").rglob("*.jpg")} == {
+        photo.sha256 for photo in manifest.read(Path("data/poses")).split("test")
+    }
+    assert "splits: test as the source gives it" in str(summary)
+    assert summary.straddling == 0
+
+
+def test_twins_across_given_splits_are_a_warning(tmp_path):
+    source = divided(tmp_path, {"train": {"a": 8, "b": 8}, "test": {"a": 3, "b": 3}})
+    for number in range(2):
+        copy = ImageOps.mirror(Image.open(source / "train" / "a" / f"{number}.jpg"))
+        (source / "test" / "a" / f"copy{number}.png").write_bytes(encoded(copy, "PNG"))
+    summary = prepare(recipe(source))
+    assert (summary.straddling, summary.counts["a"]["test"]) == (2, 5)
+    assert (
+        "warning: 2 groups of near duplicates lie in more than one split, so test figures will flatter; the source "
+        "itself divides them so"
+    ) in str(summary)
+
+
+def test_what_belongs_together_stays_together_with_its_twins(tmp_path, monkeypatch):
+    source = class_folders(tmp_path / "photos", {"a": 12, "b": 12})
+    (source / "b" / "copy.jpg").write_bytes((source / "a" / "0.jpg").read_bytes())
+    belonging = {"a/0.jpg": "one", "a/1.jpg": "one", "b/3.jpg": "two", "b/4.jpg": "two", "b/copy.jpg": "two"}
+
+    def listing(settings, seed):
+        found = folder.class_folders(Path(settings.folder))
+        items = [replace(i, group=belonging.get(i.path.relative_to(source).as_posix(), "")) for i in found.items]
+        return replace(found, items=tuple(items))
+
+    monkeypatch.setattr(folder, "listing", listing)
+    summary = prepare(recipe(source))
+    together = {digest(source / name) for name in belonging}
+    photos = [photo for photo in manifest.read(Path("data/poses")).photos if photo.sha256 in together]
+    assert len(photos) == 5
+    assert len({photo.group for photo in photos}) == len({photo.split for photo in photos}) == 1
+    assert (summary.groups, summary.twins, summary.largest, summary.related) == (1, 2, 2, 2)
+    assert "groups: 2 of photos that belong together, as the source says" in str(summary)
+    (conflict,) = summary.conflicts  # those that belong together may well have two labels, twins may not
+    assert len(conflict) == 2
+    belonging["a/2.jpg"] = "one"
+    assert prepare(recipe(source)).made
+
+
+def test_a_table_is_prepared(tmp_path):
+    source = class_folders(tmp_path / "photos", {"x": 20})
+    labels = ["cobra", "tree"] * 10
+    rows = [f"x/{place}.jpg,{label},{'test' if place < 6 else ''}" for place, label in enumerate(labels)]
+    (source / "x" / "20.png").write_bytes(encoded(ImageOps.mirror(picture(1)), "PNG"))
+    rows.append("x/20.png,tree,")
+    (source / "labels.csv").write_text("\n".join(["path,label,split", *rows, "x/gone.jpg,tree,"]))
+    chosen = Recipe(name="poses", source=Source(kind="table", table=str(source / "labels.csv")))
+    summary = prepare(chosen)
+    assert summary.counts == {
+        "cobra": {"train": 5, "validation": 2, "test": 3},
+        "tree": {"train": 5, "validation": 2, "test": 4},
+    }
+    assert (summary.given, summary.followers, summary.straddling) == (["test"], 1, 0)
+    assert "splits: 1 photo without one went where near duplicates are that the source gives one" in str(summary)
+    assert summary.left_out == [("x/gone.jpg", "cannot be read (No such file or directory)")]
+    (cobra,) = (p for p in manifest.read(Path("data/poses")).photos if p.sha256 == digest(source / "x" / "8.jpg"))
+    assert cobra.class_ == "cobra"
+    assert not prepare(chosen).made
+
+
+def test_an_archive_is_prepared_as_its_folder_is(source, tmp_path, monkeypatch):
+    prepare(recipe(source))
+    table = Path("data/poses/manifest.csv").read_bytes()
+    shutil.make_archive(str(tmp_path / "photos"), "gztar", source)
+    assert prepare(recipe(tmp_path / "photos.tar.gz")).made
+    assert Path("data/poses/manifest.csv").read_bytes() == table
+    assert not prepare(recipe(tmp_path / "photos.tar.gz")).made
 
 
 def test_leftovers_of_a_killed_run_do_no_harm(source):

@@ -3,10 +3,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from headstand.prepare.split import SplitError, divide, straddling
+from headstand.prepare.split import SplitError, divide, join, straddling
 from headstand.recipe import Split
 
 SETTINGS = Split()
@@ -30,7 +30,7 @@ def datasets(draw):
     return classes, [digest(place) for place in range(len(classes))], np.array(groups)
 
 
-@given(datasets(), st.integers(0, 99))
+@drawn(datasets(), st.integers(0, 99))
 def test_groups_stay_whole_fractions_hold_and_every_class_is_everywhere(dataset, seed):
     classes, digests, groups = dataset
     splits = divide(classes, digests, groups, SETTINGS, seed)
@@ -44,7 +44,7 @@ def test_groups_stay_whole_fractions_hold_and_every_class_is_everywhere(dataset,
             assert abs(counts[split] - fraction * len(mine)) <= largest + 1
 
 
-@given(datasets(), st.randoms(use_true_random=False))
+@drawn(datasets(), st.randoms(use_true_random=False))
 def test_the_order_of_the_files_does_not_matter(dataset, random):
     classes, digests, groups = dataset
     order = list(range(len(classes)))
@@ -120,3 +120,117 @@ def test_too_few_different_photos_are_told():
     groups = np.array([0, 0, 0, 1, 1, 2, 3, 4])
     with pytest.raises(SplitError, match=r"class 'same' has 2 different photos only"):
         divide(["same"] * 5 + ["full"] * 3, [digest(p) for p in range(8)], groups, SETTINGS, 1)
+
+
+def given(classes, splits, groups=None, settings=SETTINGS, seed=1):
+    digests = [digest(place) for place in range(len(classes))]
+    return divide(classes, digests, np.arange(len(classes)) if groups is None else groups, settings, seed, splits)
+
+
+def test_splits_that_are_all_given_are_kept():
+    splits = ["train", "test", "validation", "train", "test", "validation"]
+    assert given(["a"] * 3 + ["b"] * 3, splits) == splits
+
+
+@pytest.mark.parametrize("strategy", ["grouped", "ordered"])
+@pytest.mark.parametrize(
+    ("kept", "counts"),
+    [
+        ("test", {"train": 75, "validation": 25}),  # 0.6 : 0.2
+        ("validation", {"train": 75, "test": 25}),
+    ],
+)
+@pytest.mark.parametrize("rest", ["train", ""])
+def test_a_missing_split_is_cut_from_train_or_from_what_is_open(strategy, kept, counts, rest):
+    splits = given(["a"] * 110, [kept] * 10 + [rest] * 100, settings=Split(strategy=strategy))
+    assert splits[:10] == [kept] * 10
+    assert Counter(splits[10:]) == counts
+    if strategy == "ordered":
+        assert splits[10:85] == ["train"] * 75
+
+
+def test_both_missing_splits_are_cut_from_train():
+    assert Counter(given(["a"] * 50, ["train"] * 50)) == {"train": 30, "validation": 10, "test": 10}
+
+
+def test_open_photos_go_to_train_alone_where_all_else_is_given():
+    splits = given(["a"] * 12, ["validation"] * 2 + ["test"] * 2 + ["train"] + [""] * 7)
+    assert splits == ["validation"] * 2 + ["test"] * 2 + ["train"] * 8
+
+
+def test_open_photos_follow_the_given_ones_that_they_belong_to():
+    groups = np.array([0, 1, *range(2, 30)])
+    groups[[10, 11]] = 0
+    groups[[12]] = 1
+    splits = given(["a"] * 30, ["test", "train"] + [""] * 28, groups)
+    assert splits[10] == splits[11] == "test"
+    assert splits[12] == "train"
+    assert straddling(groups, splits) == 0
+
+
+def test_training_photos_never_follow_their_twins_into_the_given_test():
+    groups = np.arange(20)
+    groups[[0, 15]] = 0
+    splits = given(["a"] * 20, ["test"] * 5 + ["train"] * 15, groups)
+    assert Counter(splits) == {"test": 5, "train": 11, "validation": 4}
+    assert straddling(groups, splits) == 1
+
+
+@drawn(datasets(), st.integers(0, 9))
+def test_groups_of_open_photos_stay_whole_beside_given_ones(dataset, seed):
+    classes, digests, groups = dataset
+    names = sorted(set(classes))
+    splits = divide(
+        classes + names, digests + [digest(name) for name in names],
+        np.append(groups, groups.max() + 1 + np.arange(len(names))), SETTINGS, seed,
+        [""] * len(classes) + ["test"] * len(names),
+    )  # fmt: skip
+    assert splits[len(classes) :] == ["test"] * len(names)
+    assert "test" not in splits[: len(classes)]
+    assert straddling(groups, splits[: len(classes)]) == 0
+    assert set(zip(classes + names, splits, strict=True)) == {
+        (name, split) for name in names for split in ("train", "validation", "test")
+    }
+
+
+def test_a_class_that_a_given_split_lacks_is_told():
+    with pytest.raises(SplitError, match="class 'b' has no usable photo in test, as the source divides its photos"):
+        given(["a"] * 6 + ["b"] * 6, ["test"] * 2 + ["train"] * 10)
+    with pytest.raises(SplitError, match="class 'a' has no usable photo in train and validation"):
+        given(["a", "b", "b", "b"], ["test", "train", "validation", "test"])
+
+
+def test_too_few_open_photos_are_told():
+    with pytest.raises(
+        SplitError,
+        match=r"'a' has 1 usable photo to divide, .*needs two at least, one for train and one for validation",
+    ):
+        given(["a"] * 3, ["test", "test", "train"])
+    with pytest.raises(
+        SplitError, match=r"'a' has 1 different photos only, .*needs two, one for train and one for val"
+    ):
+        given(["a"] * 5, ["test", "test", "train", "train", "train"], np.array([0, 1, 2, 2, 2]))
+
+
+def test_join_makes_one_of_groups_that_share_a_name():
+    groups = np.array([0, 1, 2, 0, 3, 4, 5])
+    assert join(groups, [""] * 7).tolist() == groups.tolist()
+    #      name "x" ties 1 and 3, "y" ties 3 (through its group) and 5; empty ties nothing
+    assert join(groups, ["", "x", "", "", "x", "", ""]).tolist() == [0, 1, 2, 0, 1, 3, 4]
+    assert join(groups, ["", "x", "", "y", "x", "y", ""]).tolist() == [0, 1, 2, 0, 1, 0, 3]
+    assert join(groups, ["x", "x", "y", "", "y", "x", "y"]).tolist() == [0, 0, 1, 0, 1, 0, 1]
+
+
+@drawn(st.lists(st.tuples(st.integers(0, 8), st.sampled_from(["", "a", "b", "c", "d"])), min_size=1, max_size=30))
+def test_join_gives_the_connected_components(pairs):
+    numbers = {}
+    groups = np.array([numbers.setdefault(group, len(numbers)) for group, _ in pairs])
+    names = [name for _, name in pairs]
+    label = list(range(len(pairs)))
+    for _ in pairs:
+        for i in range(len(pairs)):
+            for j in range(len(pairs)):
+                if groups[i] == groups[j] or (names[i] and names[i] == names[j]):
+                    label[i] = label[j] = min(label[i], label[j])
+    seen = {}
+    assert join(groups, names).tolist() == [seen.setdefault(place, len(seen)) for place in label]

@@ -41,6 +41,17 @@ def test_finds_every_changed_copy_and_no_other(change, originals):
     assert groups.tolist() == [*range(COUNT), *range(COUNT)]
 
 
+@pytest.mark.parametrize("change", ["mirrored", "cropped"])
+def test_finds_copies_in_other_tiles_and_batches(change, originals, monkeypatch):
+    copies = [Signature.of(encoded(CHANGES[change](picture(seed)))) for seed in range(COUNT)]
+    whole = twins.groups([*originals, *copies])
+    monkeypatch.setattr(twins, "ROWS", 8)
+    monkeypatch.setattr(twins, "COLUMNS", 16)
+    monkeypatch.setattr(twins, "CHUNK", 3)
+    assert twins.groups([*originals, *copies]).tolist() == whole.tolist() == [*range(COUNT), *range(COUNT)]
+    assert twins.twins_of_any(originals, copies[::2]).tolist() == [True, False] * (COUNT // 2)
+
+
 def test_finds_a_crop_whichever_side_holds_it(originals):
     cropped = [Signature.of(encoded(crop(picture(seed), 0.05))) for seed in range(0, COUNT, 2)]
     assert twins.twins_of_any(originals, cropped).tolist() == [True, False] * (COUNT // 2)

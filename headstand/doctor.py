@@ -1,0 +1,89 @@
+"""The verb `doctor`: examine a folder, tell what was found, write a page, perhaps a cleaned copy."""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+from headstand import recipe as recipes
+from headstand.command import DEFAULT_RECIPE
+from headstand.errors import HeadstandError
+from headstand.prepare.doctor import Report, examine, fix, page
+from headstand.prepare.doctor.findings import Finding, Severity
+from headstand.prepare.doctor.fix import told
+from headstand.prepare.doctor.report import write_json
+
+FOUND_ERRORS = 2
+"""Exit status where errors were found; warnings and notes leave it 0, and 1 says that the doctor could not work."""
+
+
+class UsageError(HeadstandError):
+    """Words on the command line that the doctor does not know."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """As every mistake of this kind: one line and exit status 1, not argparse's 2."""
+        raise UsageError(f"{message}; `python -m headstand doctor --help` lists the words")
+
+
+def run(words: list[str]) -> None:
+    """Examine the folder that `words` name.
+
+    Raises:
+        HeadstandError: nothing to examine, or a place that cannot be written to.
+        SystemExit: with `FOUND_ERRORS` where errors were found.
+    """
+    options, rest = _parser().parse_known_args(words)
+    if rest and options.labels is None:
+        raise UsageError(f"unknown {' '.join(rest)}; a recipe's keys go with --labels")
+    if options.fix and options.fix.exists():
+        raise UsageError(f"{options.fix} is there already: name a folder that is not")
+    report = examine(options.folder)
+    if options.labels is not None:
+        report = report.plus(_labels(report, options.labels, rest))
+    if options.fix:
+        report = replace(report, done=tuple(told(fix(report, options.fix), options.fix)))
+    print("\n".join([*report.lines(), *report.done]))
+    page.write(report, options.html)
+    print(options.html)
+    if options.json:
+        write_json(report, options.json)
+        print(options.json)
+    if report.of(Severity.ERROR):
+        sys.exit(FOUND_ERRORS)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m headstand doctor",
+        description="Examine a folder of class folders, of split folders, or a prepared dataset. It is only read. "
+        "Exit status: 0 without errors, 2 with errors, 1 where the doctor could not work.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("--html", type=Path, default=Path("doctor.html"), metavar="PATH", help="the page; doctor.html")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write everything that was found for programs")
+    parser.add_argument("--fix", type=Path, metavar="TARGET", help="write a cleaned copy into this new folder")
+    parser.add_argument(
+        "--labels",
+        nargs="?",
+        const="",
+        metavar="RECIPE",
+        help="look for wrong labels too, in features of the recipe's backbone: that of the folder's name, else "
+        f"{DEFAULT_RECIPE}; its keys can be changed, as in --backbone.weights PATH",
+    )
+    return parser
+
+
+def _labels(report: Report, name: str, rest: list[str]) -> list[Finding]:
+    from headstand.learn import labels  # TensorFlow, only where it is needed
+
+    if not name:
+        name = report.contents.root.resolve().name
+        try:
+            recipes.find(name)
+        except recipes.RecipeError:
+            name = DEFAULT_RECIPE
+    return labels.check(report, recipes.load(name, rest))

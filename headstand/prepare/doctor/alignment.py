@@ -1,0 +1,222 @@
+"""How well two pictures agree once one is turned, cropped or stretched a little to fit the other.
+
+The fit is Gauss-Newton over the six numbers of an affine map, from coarse to fine (Lucas and Kanade 1981, in the
+inverse compositional form of Baker and Matthews 2004, Int. J. Computer Vision 56), for many pairs at once.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import binary_dilation, label, uniform_filter
+
+SIDE = 64
+"""Side of the grey thumbnails that are compared, in pixels."""
+
+LEVELS = ((16, 8, 3, 0.65), (32, 6, 5, 0.8), (64, 5, 9, 0.0))
+"""Of each level the side in pixels, the Gauss-Newton steps, the window and the least correlation to go on. At 16 pixels
+10 % of a side are within reach of the first step. The window is the side of the square whose mean is taken away before
+pictures are correlated, so that shapes count and not areas. Of the same photos turned or cropped 97 of 100 pass both
+bounds, of others 1 in 50."""
+
+OVERLAP = 0.5
+"""Least share of the first thumbnail that must fall inside the second."""
+
+BLOCKS = 4
+"""The final comparison is also made in each of 4 x 4 blocks: another pose in the same studio differs in some."""
+
+BLACK, WHITE = 12, 250
+"""Brightness of what rotation fills the corners with, up to JPEG's noise."""
+
+FILLED = 0.15
+"""Most of a thumbnail, as a share, that such corners take: 5 degrees make 0.05. A larger area is background."""
+
+MARGIN = 4
+"""Pixels beside filled corners, and along the sides, that are left out too: half of the largest window."""
+
+CHUNK = 256
+"""Pairs fitted at once: their gradients take 25 MB."""
+
+
+_CROSS = np.zeros((3, 3, 3), dtype=bool)
+_CROSS[1, 1, :] = _CROSS[1, :, 1] = True
+"""A pixel's neighbours in its own picture."""
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How pairs fit: each array has one value a pair.
+
+    `whole` is the correlation over the overlap, `worst` that of the worst block with structure, both after the fit and
+    in -1..1, and 0 where a coarse level has ruled the pair out; `angle` is the turn in degrees, `scale` the square root
+    of the change of area.
+    """
+
+    whole: np.ndarray
+    worst: np.ndarray
+    angle: np.ndarray
+    scale: np.ndarray
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Thumbnails at each level: `images` are `float32 [N, side, side]`, `seen` says where there is picture."""
+
+    images: tuple[np.ndarray, ...]
+    seen: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(cls, thumbnails: np.ndarray) -> "Stack":
+        """Of `uint8 [N, 64, 64]`."""
+        sides = [level[0] for level in LEVELS]
+        chunks = [thumbnails[start : start + CHUNK] for start in range(0, len(thumbnails), CHUNK)]
+        seen = np.concatenate([_shown(chunk) for chunk in chunks])
+        return cls(
+            (*(np.concatenate([_shrunk(chunk, side) for chunk in chunks]) for side in sides[:-1]), thumbnails),
+            (*(_shrunk(seen, side) == 1 for side in sides[:-1]), seen),
+        )
+
+    @property
+    def mirrored(self) -> "Stack":
+        """The mirror images."""
+        return Stack(*(tuple(level[:, :, ::-1] for level in levels) for levels in (self.images, self.seen)))
+
+
+def align(first: Stack, second: Stack, i: np.ndarray, j: np.ndarray) -> Alignment:
+    """Fit each `second[j]` to its `first[i]`, for `int [P]` places; as many threads as cores."""
+    chunks = [(i[start : start + CHUNK], j[start : start + CHUNK]) for start in range(0, len(i), CHUNK)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        parts = list(pool.map(lambda places: _align(first, second, *places), chunks))
+    parts = parts or [Alignment(*np.empty((4, 0), np.float32))]
+    return Alignment(*(np.concatenate([getattr(part, name) for part in parts]) for name in Alignment.__annotations__))
+
+
+def _align(first: Stack, second: Stack, i: np.ndarray, j: np.ndarray) -> Alignment:
+    warp = np.tile(np.eye(3, dtype=np.float32), (len(i), 1, 1))
+    whole, worst = np.zeros((2, len(i)), np.float32)
+    left = np.arange(len(i))
+    for level, (_, steps, window, least) in enumerate(LEVELS):
+        one, two = first.images[level][i[left]].astype(np.float32), second.images[level][j[left]].astype(np.float32)
+        seen = [first.seen[level][i[left]], second.seen[level][j[left]]]
+        warp[left] = _fit(one, two, seen, warp[left], steps)
+        moved, inside = _sample(_detail(two, window), seen, warp[left])
+        whole[left], worst[left] = _likeness(_detail(one, window), moved, inside)
+        out = whole[left] < least
+        whole[left[out]] = worst[left[out]] = 0
+        left = left[~out]
+        if not len(left):
+            break
+    linear = warp[:, :2, :2]
+    area = linear[:, 0, 0] * linear[:, 1, 1] - linear[:, 0, 1] * linear[:, 1, 0]
+    angle = np.degrees(np.arctan2(linear[:, 1, 0] - linear[:, 0, 1], linear[:, 0, 0] + linear[:, 1, 1]))
+    return Alignment(whole, worst, angle, np.sqrt(np.maximum(area, 0)))
+
+
+def _shrunk(images: np.ndarray, side: int) -> np.ndarray:
+    """Mean over squares, `float32 [P, side, side]`."""
+    step = SIDE // side
+    return images.reshape(len(images), side, step, side, step).mean((2, 4), dtype=np.float32)
+
+
+def _shown(images: np.ndarray) -> np.ndarray:
+    """Where there is picture and not what a rotation fills the corners with, `bool [P, 64, 64]`."""
+    blank = np.zeros(images.shape, dtype=bool)
+    for fill in (images <= BLACK, images >= WHITE):
+        corners = fill[:, [0, 0, -1, -1], [0, -1, 0, -1]]
+        if corners.any():
+            parts, _ = label(fill, _CROSS)
+            at_corners = np.unique(parts[:, [0, 0, -1, -1], [0, -1, 0, -1]])
+            blank |= np.isin(parts, at_corners[at_corners > 0])
+    blank &= blank.mean((1, 2), keepdims=True) <= FILLED
+    if blank.any():
+        # Between the corners wedges run along the sides, too thin to be black in a thumbnail.
+        turned = blank.any((1, 2))
+        frame = np.ones((SIDE, SIDE), dtype=bool)
+        frame[MARGIN:-MARGIN, MARGIN:-MARGIN] = False
+        blank[turned] = binary_dilation(blank[turned], _CROSS, MARGIN) | frame
+    return ~blank
+
+
+def _detail(images: np.ndarray, window: int) -> np.ndarray:
+    return images - uniform_filter(images, (0, window, window), mode="nearest")
+
+
+def _grid(side: int) -> np.ndarray:
+    """Pixel centres from -1 to 1, homogeneous, `float32 [3, side * side]`: x, y, 1."""
+    line = (np.arange(side, dtype=np.float32) + 0.5) * 2 / side - 1
+    y, x = np.meshgrid(line, line, indexing="ij")
+    return np.stack([x.ravel(), y.ravel(), np.ones(side * side, np.float32)])
+
+
+def _sample(images: np.ndarray, seen: list[np.ndarray], warp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The images read at the warped pixel centres, bilinear, `float32 [P, n]`, and where both pictures are seen."""
+    side = images.shape[1]
+    places = (warp[:, :2] @ _grid(side) + 1) * (side / 2) - 0.5
+    inside = ((places >= -0.5) & (places <= side - 0.5)).all(1)
+    places = np.clip(places, 0, side - 1.001)
+    corner = places.astype(np.int32)
+    x, y = np.moveaxis(places - corner, 1, 0)
+    start = corner[:, 1] * side + corner[:, 0]
+    flat = images.reshape(len(images), -1)
+    a, b, c, d = (np.take_along_axis(flat, start + step, 1) for step in (0, 1, side, side + 1))
+    nearest = start + (x >= 0.5) + side * (y >= 0.5)
+    inside &= seen[0].reshape(len(images), -1) & np.take_along_axis(seen[1].reshape(len(images), -1), nearest, 1)
+    return (a * (1 - x) + b * x) * (1 - y) + (c * (1 - x) + d * x) * y, inside
+
+
+def _standard(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Mean 0 and standard deviation 1 over the places inside, 0 elsewhere."""
+    count = np.maximum(inside.sum(1, keepdims=True), 1)
+    centred = np.where(inside, values - (values * inside).sum(1, keepdims=True) / count, 0)
+    return centred / np.sqrt(np.maximum((centred**2).sum(1, keepdims=True) / count, 1e-3))
+
+
+def _fit(first: np.ndarray, second: np.ndarray, seen: list[np.ndarray], warp: np.ndarray, steps: int) -> np.ndarray:
+    """The warps after some Gauss-Newton steps."""
+    side = first.shape[1]
+    flat = first.reshape(len(first), -1)
+    everywhere = np.ones_like(flat, dtype=bool)
+    target = _standard(flat, everywhere)
+    down, across = np.gradient(target.reshape(first.shape), 2 / side, axis=(1, 2))
+    x, y, one = _grid(side)
+    across, down = across.reshape(flat.shape), down.reshape(flat.shape)
+    slopes = np.stack([across * x, across * y, across * one, down * x, down * y, down * one], 1).astype(np.float32)
+    for _ in range(steps):
+        moved, inside = _sample(second, seen, warp)
+        weighted = slopes * inside[:, None]
+        normal = weighted @ slopes.transpose(0, 2, 1)
+        # A little damping keeps pictures without structure in one direction where they are.
+        damping = 1e-2 * np.trace(normal, axis1=1, axis2=2)[:, None, None] / 6 + 1e-3
+        error = _standard(moved, inside) - _standard(flat, inside)
+        change = np.linalg.solve(normal + damping * np.eye(6, dtype=np.float32), weighted @ error[:, :, None])[:, :, 0]
+        step = np.tile(np.eye(3, dtype=np.float32), (len(first), 1, 1))
+        step[:, :2] += np.clip(change, -0.25, 0.25).reshape(-1, 2, 3)
+        warp = warp @ np.linalg.inv(step)
+        # What has run away is not a fit: it starts again from nothing and will not correlate.
+        away = ~np.isfinite(warp).all((1, 2)) | (np.abs(warp - np.eye(3)) > 0.6).any((1, 2))
+        warp[away] = np.eye(3)
+    return warp.astype(np.float32)
+
+
+def _likeness(first: np.ndarray, moved: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Correlation over the overlap, and in the worst block."""
+    flat = first.reshape(len(first), -1)
+    a, b = _standard(flat, inside), _standard(moved, inside)
+    count = np.maximum(inside.sum(1), 1)
+    whole = np.where(inside.mean(1) >= OVERLAP, (a * b).sum(1) / count, 0)
+    product, one, other, filled = (_blocked(values, first.shape[1]) for values in (a * b, a * a, b * b, inside))
+    energy = np.sqrt(one * other)
+    # Energy from either side counts: where one has a limb and the other has none, the block has structure.
+    full = np.maximum(one, other)
+    usable = (filled >= 0.5 * (first.shape[1] // BLOCKS) ** 2) & (full >= 0.25 * full.mean(1, keepdims=True))
+    worst = np.where(usable, product / np.maximum(np.maximum(energy, 0.5 * full), 1e-6), 1).min(1)
+    return whole, worst
+
+
+def _blocked(values: np.ndarray, side: int) -> np.ndarray:
+    """Sums over blocks, `float32 [P, 16]`."""
+    step = side // BLOCKS
+    return (
+        values.reshape(len(values), BLOCKS, step, BLOCKS, step).astype(np.float32).sum((2, 4)).reshape(len(values), -1)
+    )

@@ -1,0 +1,44 @@
+"""The doctor's part in every preparation: the prepared dataset examined, its page beside the other looks."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from headstand.prepare import manifest
+from headstand.prepare.doctor import page
+from headstand.prepare.doctor.findings import Severity
+from headstand.prepare.doctor.report import MOST, examine, write_json
+
+PAGE, RECORD = "doctor.html", "doctor.json"
+"""Files in the dataset's `look/`."""
+
+
+def checkup(folder: Path, done: Sequence[str] = ()) -> list[str]:
+    """Examine a prepared dataset, unless that was done since it was made.
+
+    Args:
+        folder: the dataset's folder.
+        done: what the preparation did, a line each, for the page.
+
+    Returns:
+        Lines to print: errors and warnings, how many notes there are, and where the page is; where nothing was examined
+        because it was examined before, the page alone. Arrays are not examined.
+
+    Raises:
+        ManifestError: there is no prepared dataset.
+    """
+    photos = manifest.read(folder).photos
+    place = folder / "look" / PAGE
+    if all(photo.path.endswith(".npy") for photo in photos):
+        return []
+    if len(photos) > MOST:
+        return [f"doctor: more than {MOST:,} photos; python -m headstand doctor {folder}"]
+    made = (folder / "manifest.csv").stat().st_mtime_ns
+    if place.is_file() and place.stat().st_mtime_ns > made:
+        return [str(place)]
+    report = replace(examine(folder), done=tuple(done))
+    write_json(report, place.with_name(RECORD))
+    page.write(report, place)
+    grave = replace(report, findings=(*report.of(Severity.ERROR), *report.of(Severity.WARNING)))
+    lines = [f"doctor: {line}" for line in grave.lines()[: len(grave.findings)]]
+    return [*lines, f"doctor: {report.lines()[len(report.findings)]}", str(place)]

@@ -1,0 +1,62 @@
+"""Findings about classes: too few, too small, or too unlike in number."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from headstand.prepare.doctor.examination import Exam
+from headstand.prepare.doctor.findings import Case, Finding, finding
+from headstand.prepare.doctor.folder import Contents
+from headstand.prepare.manifest import SPLITS
+
+IMBALANCE = 10
+"""Times the smallest class that the largest may have."""
+
+EXAMINED = 5
+"""Photos of a class in a split under which its figures say little: one photo is 20 points of accuracy."""
+
+
+def classes(contents: Contents, exams: Sequence[Exam], groups: np.ndarray) -> list[Finding]:
+    """Judge the classes.
+
+    Args:
+        contents: the folder's.
+        exams: of all usable photos.
+        groups: `int [N]`, the number that each shares with its twins.
+    """
+    counts = dict.fromkeys(contents.classes, 0) | Counter(exam.item.class_ for exam in exams)
+    different = Counter(
+        class_ for class_, _ in {(e.item.class_, g) for e, g in zip(exams, groups.tolist(), strict=True)}
+    )
+    found: list[Finding] = []
+    if len(counts) < 2:
+        found += finding("one_class", [Case((), f"there is only {', '.join(counts) or 'none'}")])
+    found += finding("empty_class", [Case((), name) for name, count in counts.items() if not count])
+    if contents.layout == "classes":
+        few = [
+            Case((), f"{name}: {count} photo{'s' * (count != 1)}, {different[name]} different")
+            for name, count in counts.items()
+            if count and different[name] < len(SPLITS)
+        ]
+        found += finding("too_few", few)
+    else:
+        found += _divided(counts, exams)
+    filled = {name: count for name, count in counts.items() if count}
+    if len(filled) > 1 and max(filled.values()) > IMBALANCE * min(filled.values()):
+        least, most = (pick(filled, key=lambda name: filled[name]) for pick in (min, max))
+        found += finding("imbalance", [Case((), f"{most} has {filled[most]:,} photos, {least} has {filled[least]:,}")])
+    return found
+
+
+def _divided(counts: dict[str, int], exams: Sequence[Exam]) -> list[Finding]:
+    splits = [split for split in SPLITS if any(exam.item.split == split for exam in exams)]
+    placed = Counter((exam.item.split, exam.item.class_) for exam in exams)
+    few: list[Case] = []
+    none: list[Case] = []
+    for name in (name for name, count in counts.items() if count):
+        for split in splits:
+            count = placed[split, name]
+            if count < EXAMINED:
+                (few if count else none).append(Case((), f"{name}: {count or 'none'} in {split}"))
+    return [*finding("empty_class", none), *finding("few_examined", few)]

@@ -1,0 +1,170 @@
+"""One pass over the files: what each one is, and what its pixels measure."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import uniform_filter1d
+from tqdm import tqdm
+
+from headstand.images import MAX_BYTES, ImageError, decode, open_image, orientation
+from headstand.prepare.conversion import conversions
+from headstand.prepare.doctor import alignment
+from headstand.prepare.listing import Item
+from headstand.prepare.twins import Signature
+
+SIDE = 256
+"""Longer side in pixels at which a picture is measured: about what a backbone sees; smaller ones are not enlarged."""
+
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+"""ITU-R BT.601."""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What a picture's brightness measures, at `SIDE` pixels.
+
+    Attributes:
+        darkest, brightest: 1st and 99th percentile of the brightness, 0..255.
+        contrast: its standard deviation.
+        entropy: of its histogram, in bits, 0..8.
+        blur: 0 (sharp) to 1, after Crete et al. 2007 (Proc. SPIE 6492): how little of the difference between
+            neighbours is lost when the picture is blurred once more, in the worse direction.
+    """
+
+    darkest: float
+    brightest: float
+    contrast: float
+    entropy: float
+    blur: float
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What one file is.
+
+    Attributes:
+        item: the file and its class.
+        name: its path relative to the examined folder.
+        problem: code and sentence where it cannot be used; then the rest is empty.
+        sha256: hex digest of its bytes.
+        format: Pillow's name of the format.
+        width, height: of the stored pixels, before any EXIF turn.
+        conversions: what the decoder has to convert, as `headstand.prepare.conversion` names it.
+        turn: EXIF orientation, 1 for upright.
+        signature: for finding twins.
+        measures: None together with `signature` and `thumbnail`.
+        thumbnail: grey, squashed to a square, `uint8 [64, 64]`.
+    """
+
+    item: Item
+    name: str
+    problem: tuple[str, str] | None = None
+    sha256: str = ""
+    format: str = ""
+    width: int = 0
+    height: int = 0
+    conversions: tuple[str, ...] = ()
+    turn: int = 1
+    signature: Signature | None = None
+    measures: Measures | None = None
+    thumbnail: np.ndarray | None = None
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Width and height after the EXIF turn."""
+        return (self.height, self.width) if self.turn in (5, 6, 7, 8) else (self.width, self.height)
+
+
+def examine(items: Sequence[Item], names: Sequence[str]) -> list[Exam]:
+    """Examine files, with as many threads as cores and progress on standard error; in the order given."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        work = pool.map(_examine, items, names)
+        return list(tqdm(work, "examining", len(items), unit="file", leave=False, disable=not sys.stderr.isatty()))
+
+
+def _examine(item: Item, name: str) -> Exam:
+    try:
+        with item.path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        return Exam(item, name, ("missing_file", "it is not there"))
+    except OSError as error:
+        return Exam(item, name, ("unreadable", error.strerror or str(error)))
+    if not data:
+        return Exam(item, name, ("empty_file", "0 bytes"))
+    digest = hashlib.sha256(data).hexdigest()
+    try:
+        # First, since it decodes everything: what is damaged fails here, in the decoder's words.
+        signature = Signature.of(data)
+        with open_image(data) as image:
+            exam = Exam(
+                item, name, None, digest, image.format or "", *image.size, conversions(image), orientation(image)
+            )
+        scale = min(1.0, SIDE / max(exam.upright))
+        width, height = (max(1, round(side * scale)) for side in exam.upright)
+        pixels = decode(data, (width, height))
+        if exam.format == "JPEG" and (grey := _grey_bottom(pixels)):
+            return Exam(item, name, ("truncated", f"the lower {grey:.0%} of the picture are plain grey"), digest)
+        luma = pixels @ LUMA
+        shrunk = Image.fromarray(luma.astype(np.uint8)).resize((alignment.SIDE,) * 2, Image.Resampling.BILINEAR)
+        return replace(exam, signature=signature, measures=_measures(luma), thumbnail=np.asarray(shrunk))
+    except ImageError as error:
+        return Exam(item, name, (_code(error), f"{_kind(data)}{error}"), digest)
+
+
+def _code(error: ImageError) -> str:
+    """The finding's code; Pillow says in words alone whether a file is cut short or damaged."""
+    if error.code == "corrupt_image":
+        return "truncated" if "truncated" in str(error) else "damaged"
+    return error.code
+
+
+_MAGIC = (
+    (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"), (b"8BPS", "Photoshop"), (b"%PDF", "PDF"), (b"PK\x03\x04", "a zip archive"),
+    (b"\x1f\x8b", "gzip"), (b"\0\0\1\0", "an icon"), (b"\xff\x0a", "JPEG XL"), (b"\0\0\0\x0cjP", "JPEG 2000"),
+)  # fmt: skip
+
+
+def _kind(data: bytes) -> str:
+    """What a file is that is no image of the formats that are decoded, as far as its first bytes tell."""
+    head = data[:512].lstrip().lower()
+    if data[4:8] == b"ftyp":
+        return {b"avif": "AVIF: ", b"heic": "HEIC: ", b"mif1": "HEIF: "}.get(data[8:12], "a video: ")
+    if head.startswith((b"<!doctype html", b"<html")):
+        return "a web page: "
+    if b"<svg" in head:
+        return "SVG: "
+    return next((f"{name}: " for magic, name in _MAGIC if data.startswith(magic)), "")
+
+
+def _grey_bottom(pixels: np.ndarray) -> float:
+    """The share of rows at the bottom that are what libjpeg fills in for missing data: 128 in all channels."""
+    grey: np.ndarray = np.abs(pixels.astype(np.int16) - 128).max((1, 2)) <= 1
+    rows = len(grey) if grey.all() else int(np.argmin(grey[::-1]))
+    return rows / len(grey) if rows >= 0.03 * len(grey) and rows < len(grey) else 0.0
+
+
+def _measures(luma: np.ndarray) -> Measures:
+    counts = np.bincount(luma.astype(np.uint8).ravel(), minlength=256) / luma.size
+    some = counts[counts > 0]
+    cumulated = np.cumsum(counts)
+    return Measures(
+        float(np.searchsorted(cumulated, 0.01)),
+        float(np.searchsorted(cumulated, 0.99)),
+        float(luma.std()),
+        float(-(some * np.log2(some)).sum()),
+        max(_blur(luma, axis) for axis in (0, 1)),
+    )
+
+
+def _blur(luma: np.ndarray, axis: int) -> float:
+    sharp = np.abs(np.diff(luma, axis=axis))
+    soft = np.abs(np.diff(uniform_filter1d(luma, 9, axis), axis=axis))
+    total = float(sharp.sum())
+    return 1 - float(np.maximum(sharp - soft, 0).sum()) / total if total else 1.0

@@ -1,0 +1,59 @@
+"""Findings about single files: what cannot be used, and what is used otherwise than it is stored."""
+
+from collections.abc import Sequence
+
+from headstand.images import EXTENSIONS
+from headstand.prepare.doctor.examination import Exam
+from headstand.prepare.doctor.findings import Case, Finding, finding
+
+SUFFIXES = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "MPO": (".jpg", ".jpeg", ".jpe", ".jfif"), "PNG": (".png",),
+    "WEBP": (".webp",), "GIF": (".gif",), "BMP": (".bmp",),
+}  # fmt: skip
+"""What a file of each format may be called."""
+
+ANIMATED, TURNED = "several frames", "EXIF turn"
+"""The conversions that have findings of their own."""
+
+TURNS = {
+    2: "mirrored", 3: "upside down", 4: "mirrored upside down", 5: "mirrored and on its side", 6: "on its left side",
+    7: "mirrored and on its side", 8: "on its right side",
+}  # fmt: skip
+"""How the stored pixels lie for each EXIF orientation (Exif 2.3, tag 0x0112)."""
+
+
+def unusable(exams: Sequence[Exam]) -> list[Finding]:
+    """Files that cannot be decoded, by reason; those that do not even claim to be images are but a note."""
+    cases: dict[str, list[Case]] = {}
+    for exam in exams:
+        if exam.problem:
+            code, sentence = exam.problem
+            if not _named(exam) and code in ("not_an_image", "damaged", "empty_file"):
+                code = "other_file"
+            cases.setdefault(code, []).append(Case((exam.name,), sentence))
+    return [found for code, some in cases.items() for found in finding(code, some)]
+
+
+def oddities(exams: Sequence[Exam]) -> list[Finding]:
+    """Usable files whose name, mode, orientation or frames want a word."""
+    usable = [exam for exam in exams if not exam.problem]
+    wrong = [
+        Case((exam.name,), f"it is a {exam.format} file" + ("" if _named(exam) else ", and is overlooked"))
+        for exam in usable
+        if exam.item.path.suffix.lower() not in SUFFIXES[exam.format]
+    ]
+    return [
+        *finding("wrong_extension", wrong),
+        *finding("animated", [Case((exam.name,), exam.format) for exam in usable if ANIMATED in exam.conversions]),
+        *finding("converted", [Case((exam.name,), mode) for exam in usable if (mode := _mode(exam))]),
+        *finding("exif_turn", [Case((exam.name,), f"stored {TURNS[exam.turn]}") for exam in usable if exam.turn > 1]),
+    ]
+
+
+def _mode(exam: Exam) -> str:
+    """What its pixels are where they are not 8-bit RGB."""
+    return ", ".join(name for name in exam.conversions if name not in (ANIMATED, TURNED))
+
+
+def _named(exam: Exam) -> bool:
+    return exam.item.path.suffix.lower() in EXTENSIONS

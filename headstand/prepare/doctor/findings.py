@@ -1,0 +1,111 @@
+"""What the doctor can find, how bad it is, and what to do about it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """An error makes figures wrong or files unusable; a warning wants a look; a note is for information."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of finding: `code` is stable and for programs, `title` and `advice` are for people."""
+
+    code: str
+    severity: Severity
+    title: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """One instance: the files that it is about, relative to the examined folder, and what is particular to it."""
+
+    files: tuple[str, ...]
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """All cases of one kind, the worst first."""
+
+    kind: Kind
+    cases: tuple[Case, ...]
+
+    @property
+    def files(self) -> int:
+        """How many different files the cases name."""
+        return len({file for case in self.cases for file in case.files})
+
+
+_ERROR, _WARNING, _NOTE = Severity.ERROR, Severity.WARNING, Severity.NOTE
+_LEFT_OUT = "A preparation leaves such files out."
+
+KINDS = {
+    kind.code: kind
+    for kind in (
+        Kind("empty_file", _ERROR, "Empty files", f"They have no bytes: fetch them again or delete them. {_LEFT_OUT}"),
+        Kind("not_an_image", _ERROR, "Files that are no images",
+             f"Named like photos, but their content is something else. {_LEFT_OUT}"),
+        Kind("truncated", _ERROR, "Cut-short images", f"Part of the picture is missing: fetch them again. {_LEFT_OUT}"),
+        Kind("damaged", _ERROR, "Damaged images", f"They cannot be decoded: fetch them again. {_LEFT_OUT}"),
+        Kind("too_large", _ERROR, "Images too large to decode safely",
+             f"More bytes or pixels than a classifier's input can need: scale them down. {_LEFT_OUT}"),
+        Kind("unreadable", _ERROR, "Files that cannot be read", f"Look at their permissions. {_LEFT_OUT}"),
+        Kind("changed_file", _ERROR, "Prepared files that have changed",
+             "Their bytes are not those of the manifest: prepare again."),
+        Kind("missing_file", _ERROR, "Prepared files that are missing", "The manifest names them: prepare again."),
+        Kind("leak", _ERROR, "The same picture in more than one split",
+             "Figures measured on such photos flatter: keep all copies in one split."),
+        Kind("label_conflict", _ERROR, "The same picture under more than one class",
+             "One of the labels is wrong: decide, and delete the other copies."),
+        Kind("one_class", _ERROR, "Fewer than two classes", "A classifier needs two classes or more."),
+        Kind("empty_class", _ERROR, "Classes without a usable photo", "Fill or remove them."),
+        Kind("too_few", _ERROR, "Too few different photos in a class",
+             "Each class needs three photos that are no copies of each other, one for each split."),
+        Kind("likely_leak", _WARNING, "Probably the same picture in more than one split",
+             "They agree once one is turned or cropped to fit: look, and keep copies in one split."),
+        Kind("likely_label_conflict", _WARNING, "Probably the same picture under more than one class",
+             "They agree once one is turned or cropped to fit: look, and decide for one class."),
+        Kind("label_error", _WARNING, "Labels that are probably wrong",
+             "A model that has not seen the photo is confident of another class: look at each."),
+        Kind("wrong_extension", _WARNING, "Names that do not fit the content",
+             "Headstand goes by content, but overlooks files not named like images; other programs may fail."),
+        Kind("dark", _WARNING, "Nearly black photos", "Hardly anything can be seen: look whether they are of use."),
+        Kind("bright", _WARNING, "Nearly white photos", "Hardly anything can be seen: look whether they are of use."),
+        Kind("low_information", _WARNING, "Photos with next to nothing in them",
+             "Plain surfaces, placeholders, failed downloads: look whether they are of use."),
+        Kind("blurry", _WARNING, "Blurry photos", "Unsharp even at the size of a model's input."),
+        Kind("size_outlier", _WARNING, "Photos of an unusual size",
+             "Far smaller or larger than the others: thumbnails and banners often show something else."),
+        Kind("aspect_outlier", _WARNING, "Photos of an unusual shape",
+             "Squashed to a square they are distorted far more than the others: crop them."),
+        Kind("imbalance", _WARNING, "Classes of very different size",
+             "Look at the figures of each class, not at accuracy alone; training weighs rare classes up."),
+        Kind("few_examined", _WARNING, "Too few photos in a split", "Figures of such a class say little."),
+        Kind("loose_file", _WARNING, "Photos outside of all classes", "They are not used: move them into a class."),
+        Kind("exact_duplicates", _NOTE, "Identical files in a class", "A preparation keeps them in one split."),
+        Kind("near_duplicates", _NOTE, "Near duplicates in a class",
+             "The same picture re-encoded, scaled or slightly cropped; a preparation keeps them in one split."),
+        Kind("mirror_copies", _NOTE, "Mirror copies in a class", "A preparation keeps them in one split."),
+        Kind("likely_twins", _NOTE, "Probable near duplicates in a class",
+             "They agree once one is turned or cropped to fit. A preparation does not find these: delete the copies."),
+        Kind("animated", _NOTE, "Animations", "Their first frame is used."),
+        Kind("converted", _NOTE, "Photos that are no 8-bit RGB", "They are converted: transparency over white, 16 bits "
+             "scaled to 8, CMYK as its file says."),
+        Kind("exif_turn", _NOTE, "Photos turned by their EXIF data", "They are turned upright when decoded."),
+        Kind("other_file", _NOTE, "Other files", "Neither images nor named like images; they are not used."),
+        Kind("outside_link", _NOTE, "Links that lead out of the folder", "They are not followed."),
+    )
+}  # fmt: skip
+"""Every kind by its code, the gravest first; a report keeps this order."""
+
+
+def finding(code: str, cases: list[Case]) -> list[Finding]:
+    """The finding of a kind as a list, which is empty where there is no case."""
+    return [Finding(KINDS[code], tuple(cases))] if cases else []

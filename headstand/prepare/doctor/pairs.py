@@ -1,0 +1,89 @@
+"""Findings about photos that show the same picture: copies in a class, leaks across splits, labels in conflict."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from headstand.prepare.doctor.examination import Exam
+from headstand.prepare.doctor.findings import Case, Finding, finding
+from headstand.prepare.doctor.likely import Pair
+
+LIKE, MORE = 0.8, 0.05
+"""Least correlation of a photo with another's mirror image, and how much more that must be than with the other itself:
+what is symmetric correlates both ways."""
+
+
+def copies(exams: Sequence[Exam], groups: np.ndarray) -> list[Finding]:
+    """Judge groups of twins.
+
+    Args:
+        exams: usable photos.
+        groups: `int [N]`, the number that each shares with its twins (`headstand.prepare.twins.groups`).
+
+    Returns:
+        A group across splits or classes as `leak` or `label_conflict`, or both; a group within as what it is made of:
+        `exact_duplicates`, `near_duplicates`, `mirror_copies`. The largest groups first.
+    """
+    members: dict[int, list[Exam]] = defaultdict(list)
+    for exam, group in zip(exams, groups.tolist(), strict=True):
+        members[group].append(exam)
+    cases: dict[str, list[Case]] = defaultdict(list)
+    for group in sorted((group for group in members.values() if len(group) > 1), key=len, reverse=True):
+        relation = _relation(group)
+        codes = _across(group) or [_CODES[relation]]
+        for code in codes:
+            cases[code].append(_case(group, code, relation))
+    return [found for code, some in cases.items() for found in finding(code, some)]
+
+
+def likely(exams: Sequence[Exam], pairs: Sequence[Pair]) -> list[Finding]:
+    """Judge the pairs that agree once one is turned or cropped, the surest first."""
+    cases: dict[str, list[Case]] = defaultdict(list)
+    for pair in pairs:
+        both = [exams[pair.first], exams[pair.second]]
+        codes = [f"likely_{code}" for code in _across(both)] or ["likely_twins"]
+        for code in codes:
+            cases[code].append(_case(both, code, pair.detail))
+    return [found for code, some in cases.items() for found in finding(code, some)]
+
+
+_CODES = {"identical": "exact_duplicates", "alike": "near_duplicates", "mirrored": "mirror_copies"}
+
+
+def _across(group: list[Exam]) -> list[str]:
+    """The grave findings that a group of twins makes."""
+    codes = []
+    if len({exam.item.split for exam in group}) > 1:
+        codes.append("leak")
+    if len({exam.item.class_ for exam in group}) > 1:
+        codes.append("label_conflict")
+    return codes
+
+
+def _case(group: list[Exam], code: str, relation: str) -> Case:
+    if code.endswith("conflict"):
+        relation += f": {', '.join(sorted({exam.item.class_ for exam in group}))}"
+    elif code.endswith("leak"):
+        relation += f": {', '.join(sorted({exam.item.split for exam in group}))}"
+    return Case(tuple(exam.name for exam in group), relation)
+
+
+def _relation(group: list[Exam]) -> str:
+    if len({exam.sha256 for exam in group}) == 1:
+        return "identical"
+    first = group[0]
+    return "mirrored" if any(_mirrored(first, other) for other in group[1:]) else "alike"
+
+
+def _mirrored(first: Exam, second: Exam) -> bool:
+    if first.thumbnail is None or second.thumbnail is None:
+        return False
+    one, two = (thumbnail.astype(np.float32) for thumbnail in (first.thumbnail, second.thumbnail))
+    turned = _correlation(one, two[:, ::-1])
+    return turned >= LIKE and turned >= _correlation(one, two) + MORE
+
+
+def _correlation(one: np.ndarray, two: np.ndarray) -> float:
+    one, two = one - one.mean(), two - two.mean()
+    return float((one * two).sum() / max(float(np.sqrt((one**2).sum() * (two**2).sum())), 1e-6))

@@ -1,0 +1,182 @@
+"""The whole examination of a folder, and its result for people and for programs."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstand.prepare import twins
+from headstand.prepare.doctor import classes as class_findings
+from headstand.prepare.doctor import examination, files, likely, pairs, pixels
+from headstand.prepare.doctor.examination import Exam
+from headstand.prepare.doctor.findings import KINDS, Case, Finding, Severity, finding
+from headstand.prepare.doctor.folder import Contents, contents
+from headstand.prepare.manifest import SPLITS, natural
+
+VERSION = 1
+"""Version of `doctor.json`; codes and keys of a version keep their meaning."""
+
+MOST = 25_000
+"""Photos among which probable twins are searched; with more the search, which grows with the square, takes minutes."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found in a folder.
+
+    Attributes:
+        contents: the folder's files.
+        exams: one a file, in the order of `contents.items`.
+        groups: `int64 [P]`, the twins' numbers of the P usable exams.
+        findings: the gravest first.
+        remarks: what was not looked for, and why.
+        done: what was done about it, a line each.
+        seconds: what each step took.
+    """
+
+    contents: Contents
+    exams: tuple[Exam, ...]
+    groups: np.ndarray
+    findings: tuple[Finding, ...]
+    remarks: tuple[str, ...] = ()
+    done: tuple[str, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def usable(self) -> tuple[Exam, ...]:
+        """The exams of files that decode."""
+        return tuple(exam for exam in self.exams if not exam.problem)
+
+    def of(self, severity: Severity) -> tuple[Finding, ...]:
+        """The findings of one severity."""
+        return tuple(found for found in self.findings if found.kind.severity == severity)
+
+    def plus(self, more: Sequence[Finding]) -> "Report":
+        """The same with further findings, in their places."""
+        return replace(self, findings=_ordered([*self.findings, *more]))
+
+    def lines(self) -> list[str]:
+        """One line a finding, for a terminal."""
+        lines = []
+        for found in self.findings:
+            count, kind = len(found.cases), found.kind
+            first = found.cases[0]
+            example = " = ".join(first.files[:2]) + (f" ({first.detail})" if first.detail and first.files else "")
+            lines.append(f"{kind.severity:<8}{kind.code:<22}{count:>6}  {example or first.detail}")
+        usable, counts = len(self.usable), self.counts()
+        lines.append(
+            f"{usable:,} usable photos in {len(counts)} classes; "
+            + ", ".join(f"{_number(self.of(severity), severity)}" for severity in Severity)
+        )
+        return [*lines, *self.remarks]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Usable photos by class, then by split (`""` where there is none), in natural order."""
+        counted = Counter((exam.item.class_, exam.item.split) for exam in self.usable)
+        splits = [split for split in ("", *SPLITS) if any(place == split for _, place in counted)]
+        names = sorted({*self.contents.classes, *(name for name, _ in counted)}, key=lambda n: (natural(n), n))
+        return {name: {split: counted[name, split] for split in splits} for name in names}
+
+    def as_json(self) -> dict[str, Any]:
+        """What `doctor.json` holds."""
+        return {
+            "version": VERSION,
+            "folder": str(self.contents.root),
+            "layout": self.contents.layout,
+            "photos": len(self.usable),
+            "classes": self.counts(),
+            **{f"{severity}s": sum(len(found.cases) for found in self.of(severity)) for severity in Severity},
+            "findings": [
+                {
+                    "code": found.kind.code,
+                    "severity": str(found.kind.severity),
+                    "title": found.kind.title,
+                    "files": found.files,
+                    "cases": [{"files": list(case.files), "detail": case.detail} for case in found.cases],
+                }
+                for found in self.findings
+            ],
+            "remarks": list(self.remarks),
+            "done": list(self.done),
+            "seconds": self.seconds,
+        }
+
+
+def examine(folder: Path) -> Report:
+    """Examine a folder of class folders, of split folders, or a prepared dataset.
+
+    Raises:
+        ExaminationError: there is no such folder, or nothing to examine in it.
+        ManifestError: its manifest is damaged.
+    """
+    return judge(contents(folder))
+
+
+def judge(listed: Contents) -> Report:
+    """Examine listed files."""
+    seconds: dict[str, float] = {}
+    clock = time.perf_counter()
+
+    def lap(step: str) -> None:
+        nonlocal clock
+        seconds[step], clock = round(time.perf_counter() - clock, 2), time.perf_counter()
+
+    exams = examination.examine(listed.items, [listed.name(item.path) for item in listed.items])
+    usable = [exam for exam in exams if not exam.problem]
+    lap("files")
+    known = [exam.signature for exam in usable if exam.signature]
+    groups = twins.groups(known, [exam.sha256 for exam in usable])
+    lap("twins")
+    remarks = []
+    probable: list[likely.Pair] = []
+    if len(usable) <= MOST:
+        thumbnails = np.stack([exam.thumbnail for exam in usable if exam.thumbnail is not None]) if usable else None
+        probable = likely.pairs(thumbnails, groups) if thumbnails is not None else []
+    else:
+        remarks.append(f"probable twins (turned, cropped) were not searched among more than {MOST:,} photos")
+    lap("probable twins")
+    found = [
+        *files.unusable(exams), *files.oddities(exams), *_changed(listed, exams),
+        *pixels.faint(exams), *pixels.outliers(exams),
+        *pairs.copies(usable, groups), *pairs.likely(usable, probable),
+        *class_findings.classes(listed, usable, groups),
+        *finding("loose_file", [Case((name,)) for name in listed.loose]),
+        *finding("outside_link", [Case((), name) for name in listed.links]),
+    ]  # fmt: skip
+    lap("judging")
+    return Report(listed, tuple(exams), groups, _ordered(found), tuple(remarks), seconds=seconds)
+
+
+def write_json(report: Report, path: Path) -> None:
+    """Write `doctor.json`; a reader sees the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def _changed(listed: Contents, exams: Sequence[Exam]) -> list[Finding]:
+    if listed.digests is None:
+        return []
+    return finding(
+        "changed_file",
+        [Case((e.name,)) for e in exams if e.sha256 and e.sha256 != listed.digests.get(e.name)],
+    )
+
+
+def _ordered(found: Sequence[Finding]) -> tuple[Finding, ...]:
+    """In the order of `KINDS`; findings of one kind become one."""
+    cases: dict[str, list[Case]] = {}
+    for one in found:
+        cases.setdefault(one.kind.code, []).extend(one.cases)
+    return tuple(Finding(kind, tuple(cases[code])) for code, kind in KINDS.items() if code in cases)
+
+
+def _number(found: Sequence[Finding], severity: Severity) -> str:
+    count = sum(len(one.cases) for one in found)
+    return f"{count:,} {severity}{'s' * (count != 1)}"

@@ -1,0 +1,110 @@
+"""Manifest files for each split, for programs that take a list of files instead of folders.
+
+CSV for everyone; JSON lines in the form of SageMaker's augmented manifests, as its labelling jobs write them for image
+classification (https://docs.aws.amazon.com/sagemaker/latest/dg/sms-data-output.html).
+"""
+
+import argparse
+import csv
+import io
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from headstand import recipe
+from headstand.errors import HeadstandError
+from headstand.prepare import manifest, upload
+from headstand.prepare.manifest import SPLITS, Dataset
+
+FOLDER = "manifests"
+
+
+def run(name: str, words: Sequence[str]) -> None:
+    """Write the manifests of the recipe `name`, and upload the dataset where `words` say so.
+
+    Args:
+        name: the recipe.
+        words: `--prefix s3://BUCKET/KEY` says where the dataset is to lie, `--upload s3://BUCKET/KEY` takes it there;
+            the others are the recipe's.
+
+    Raises:
+        HeadstandError: no such recipe or dataset, no address, an upload that does not succeed.
+    """
+    parser = argparse.ArgumentParser(prog=f"manifests {name}", allow_abbrev=False, add_help=False, exit_on_error=False)
+    parser.add_argument("--prefix")
+    parser.add_argument("--upload")
+    try:
+        chosen, rest = parser.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        raise HeadstandError(f"{error}: an address such as s3://BUCKET/KEY belongs there") from None
+    if chosen.prefix and chosen.upload:
+        raise HeadstandError("--prefix and --upload exclude each other: --upload is the prefix too")
+    place = upload.Place.of(chosen.upload or chosen.prefix) if chosen.upload or chosen.prefix else None
+    dataset = manifest.read(recipe.load(name, rest).data)
+    lists = write(dataset, place)
+    for path in lists:
+        print(path)
+    if place is None:
+        print("SageMaker's augmented manifests need the dataset's place: --prefix s3://BUCKET/KEY")
+    elif chosen.upload:
+        print(upload.upload(dataset, place, lists))
+
+
+def write(dataset: Dataset, place: upload.Place | None = None) -> list[Path]:
+    """Write `manifests/SPLIT.csv` into the dataset's folder, and with a place `manifests/SPLIT.jsonl`.
+
+    Args:
+        dataset: prepared.
+        place: where in S3 the dataset lies, or will lie.
+
+    Returns:
+        The files. The CSV's columns are `path` (from the CSV's own folder, so that the source `table` reads it too;
+        with a place the address), `label` and `index`, the class's place in `dataset.classes`. The JSON lines hold
+        `source-ref`, `class` (that index) and `class-metadata`.
+    """
+    folder = dataset.folder / FOLDER
+    folder.mkdir(exist_ok=True)
+    # The labels' own date, not today's: the same dataset gives the same bytes, which an upload then need not repeat.
+    made = datetime.fromtimestamp((dataset.folder / "manifest.csv").stat().st_mtime, UTC)
+    paths = []
+    for split in SPLITS:
+        texts = {".csv": _table(dataset, split, place)}
+        if place:
+            texts[".jsonl"] = _lines(dataset, split, place, made)
+        else:
+            (folder / f"{split}.jsonl").unlink(missing_ok=True)  # of an earlier place, and perhaps of other photos
+        for suffix, text in texts.items():
+            path = folder / f"{split}{suffix}"
+            part = folder / f".{path.name}.part"
+            part.write_text(text, encoding="utf-8", newline="")
+            part.replace(path)
+            paths.append(path)
+    return paths
+
+
+def _table(dataset: Dataset, split: str, place: upload.Place | None) -> str:
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(["path", "label", "index"])
+    index = {name: number for number, name in enumerate(dataset.classes)}
+    for photo in dataset.split(split):
+        table.writerow([place.address(photo.path) if place else f"../{photo.path}", photo.class_, index[photo.class_]])
+    return out.getvalue()
+
+
+def _lines(dataset: Dataset, split: str, place: upload.Place, made: datetime) -> str:
+    lines = []
+    index = {name: number for number, name in enumerate(dataset.classes)}
+    for photo in dataset.split(split):
+        metadata = {
+            "class-name": photo.class_,
+            "confidence": 1.0,
+            "type": "groundtruth/image-classification",
+            "job-name": f"headstand/{dataset.folder.name}",
+            "human-annotated": "yes",
+            "creation-date": made.strftime("%Y-%m-%dT%H:%M:%S.%f"),
+        }
+        line = {"source-ref": place.address(photo.path), "class": index[photo.class_], "class-metadata": metadata}
+        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+    return "".join(lines)

@@ -1,0 +1,28 @@
+"""Pictures side by side in one figure, each with its name."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+
+def sheet(cells: list[np.ndarray], names: list[str], columns: int, top: int, fontsize: int) -> Figure:
+    """Cells `uint8 [height, width, 3]` of one size, line by line; each one's name begins `top` pixels down."""
+    height, width = cells[0].shape[:2]
+    gap = 16
+    right, bottom = columns * (width + gap) - gap, -(-len(cells) // columns) * height
+    figure = Figure(figsize=(right / 100, bottom / 100), dpi=100)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.axis("off")
+    for place, (cell, name) in enumerate(zip(cells, names, strict=True)):
+        x, y = place % columns * (width + gap), place // columns * height
+        # One image a cell: Matplotlib takes 80 bytes a pixel while it draws one.
+        axes.imshow(cell, extent=(x, x + width, y + height, y), interpolation="none", aspect="auto")
+        axes.text(x + 2, y + top, name, fontsize=fontsize, va="top", parse_math=False)
+    axes.set_xlim(0, right)
+    axes.set_ylim(bottom, 0)
+    return figure
+
+
+def paste(place: np.ndarray, picture: np.ndarray) -> None:
+    """Put a picture into the middle of a larger place."""
+    top, left = (place.shape[0] - picture.shape[0]) // 2, (place.shape[1] - picture.shape[1]) // 2
+    place[top : top + picture.shape[0], left : left + picture.shape[1]] = picture

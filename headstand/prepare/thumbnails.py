@@ -1,0 +1,146 @@
+"""Small pictures of a prepared dataset: every file that any plot shows is decoded once."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from headstand.errors import HeadstandError
+from headstand.images import ImageError, decode, open_image, orientation
+from headstand.prepare.manifest import Dataset, Photo
+
+SIDE = 112
+"""Side of a mean image, and of a photo where there are few classes, in pixels."""
+
+SMALL = 72
+"""Side of a photo where there are many classes, in pixels."""
+
+FEW = 16
+"""Classes up to which photos are shown large."""
+
+SHOWN = 8
+"""Photos of each class that are shown."""
+
+AVERAGED = 100
+"""Most photos of a class in its mean image: so the time depends on the classes, not on the photos."""
+
+
+class ThumbnailError(HeadstandError):
+    """A prepared file that is gone, or has been damaged since."""
+
+
+@dataclass(frozen=True)
+class Thumbnails:
+    """What the plots show of the files.
+
+    Attributes:
+        side: longest side of a picture, in pixels.
+        shown: by class, the photos that stand for it, at most `SHOWN`.
+        pictures: by a photo's path, `uint8 [height, width, 3]`, whole, the longest side `side`.
+        means: by class, the mean of at most `AVERAGED` photos squashed to a square, `uint8 [SIDE, SIDE, 3]`.
+    """
+
+    side: int
+    shown: dict[str, list[Photo]]
+    pictures: dict[str, np.ndarray]
+    means: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, dataset: Dataset, others: Iterable[Photo] = ()) -> "Thumbnails":
+        """Decode what the plots need, a class at a time, with as many threads as cores.
+
+        Args:
+            dataset: photos, or arrays whose last two axes are a picture's: they are summed over the others.
+            others: photos to show besides those that stand for the classes.
+
+        Raises:
+            ThumbnailError: a file that is gone or damaged.
+        """
+        members: dict[str, list[Photo]] = defaultdict(list)
+        for photo in dataset.photos:
+            members[photo.class_].append(photo)
+        side = SIDE if len(members) <= FEW else SMALL
+        shown = {name: _evenly(members[name], SHOWN) for name in dataset.classes}
+        wanted = {photo.path for photos in shown.values() for photo in photos} | {photo.path for photo in others}
+        pictures: dict[str, np.ndarray] = {}
+        means: dict[str, np.ndarray] = {}
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for name in dataset.classes:
+                averaged = {photo.path for photo in _evenly(members[name], AVERAGED)}
+                paths = [photo.path for photo in members[name] if photo.path in averaged | wanted]
+                total = np.zeros((SIDE, SIDE, 3), dtype=np.uint32)
+                small = partial(_read, dataset.folder, {path for path in paths if path in wanted}, side)
+                for path, (square, whole) in zip(paths, pool.map(small, paths), strict=True):
+                    if path in averaged:
+                        total += square
+                    if whole is not None:
+                        pictures[path] = whole
+                means[name] = np.round(total / len(averaged)).astype(np.uint8)
+        return cls(side, shown, pictures, means)
+
+
+def stretched(picture: np.ndarray) -> np.ndarray:
+    """`uint8 [height, width, 3]` with its contrast raised to the full range, for means are pale; a plain one stays."""
+    low, high = np.percentile(picture, (1, 99))
+    if high - low < 8:
+        return picture
+    return np.clip((picture - low) * (255 / (high - low)), 0, 255).astype(np.uint8)
+
+
+def _read(folder: Path, wanted: set[str], side: int, path: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """A file as a square, and whole if it is wanted.
+
+    Raises:
+        ThumbnailError: it is gone or damaged.
+    """
+    try:
+        if path.endswith(".npy"):
+            square, size = _heat(folder / path)
+        else:
+            data = (folder / path).read_bytes()
+            square, size = decode(data, SIDE), _upright_size(data) if path in wanted else (1, 1)
+    except (ImageError, OSError, EOFError, ValueError, TypeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ThumbnailError(
+            f"{folder / path} cannot be shown ({reason}): "
+            f"remove {folder} and run `python data_preparation.py {folder.name}` again"
+        ) from error
+    if path not in wanted:
+        return square, None
+    scale = side / max(size)
+    fitted = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    return square, np.asarray(Image.fromarray(square).resize(fitted, Image.Resampling.BILINEAR))
+
+
+def _upright_size(data: bytes) -> tuple[int, int]:
+    with open_image(data) as image:
+        width, height = image.size
+        return (height, width) if orientation(image) >= 5 else (width, height)  # 5 to 8 lie on their side
+
+
+def _heat(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
+    """An array of heatmaps `[..., height, width]` as a grey square, its sum from black to white, and its size.
+
+    Raises:
+        ValueError: it is no array of numbers with two axes or more.
+    """
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.ndim < 2 or not array.size:
+        raise ValueError(f"its shape is {list(array.shape)}")
+    heat = np.nan_to_num(np.asarray(array, dtype=np.float64).reshape(-1, *array.shape[-2:])).sum(axis=0)
+    span = heat.max() - heat.min()
+    grey = np.round((heat - heat.min()) * (255 / span if span else 0)).astype(np.uint8)
+    square = Image.fromarray(grey).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    return np.asarray(square), (grey.shape[1], grey.shape[0])
+
+
+def _evenly(photos: list[Photo], count: int) -> list[Photo]:
+    """`count` photos at even distances; they are in file order, so neighbours are often alike."""
+    places = np.linspace(0, len(photos) - 1, min(count, len(photos))).round().astype(int)
+    return [photos[place] for place in places]

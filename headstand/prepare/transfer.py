@@ -1,0 +1,151 @@
+"""One connection to where a file lies: over HTTP, or in an S3 bucket."""
+
+import re
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+
+from headstand.errors import HeadstandError
+
+TIMEOUT = (10.0, 60.0)
+"""Seconds to wait for a connection, and for the next bytes."""
+
+_PIECE = 2**20
+
+
+class DownloadError(HeadstandError):
+    """A file that cannot be fetched, or is not the one that its digest names."""
+
+
+class BrokenError(Exception):
+    """A transfer that stopped midway, and may be taken up again."""
+
+
+class StaleError(BrokenError):
+    """What was received is of another version of the file; only from the start can it be fetched."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """An open transfer.
+
+    `stream` gives the bytes from `start` on; `size` is the whole file's, if known; `version` names the file's content
+    for the server (an entity tag or date), if it has a name.
+    """
+
+    stream: Iterator[bytes]
+    start: int
+    size: int | None
+    version: str | None
+
+
+def is_address(location: str) -> bool:
+    """Whether `location` is an `http://`, `https://` or `s3://` address rather than a path."""
+    return re.match(r"(https?|s3)://", location, re.IGNORECASE) is not None
+
+
+def shown(address: str) -> str:
+    """An address as it may be printed: without the user name, password and query, which can be secrets."""
+    if not is_address(address):
+        return address
+    scheme, rest = address.split("://", 1)
+    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+@contextmanager
+def http(address: str, have: int, version: str | None) -> Iterator[Transfer]:
+    """Ask a web server for a file, from byte `have` on if it is still `version`.
+
+    Raises:
+        BrokenError: no connection, or one that was cut; may be tried again.
+        DownloadError: an answer that will not change.
+    """
+    # Encoded transfers have neither the file's length nor its digest, and cannot be taken up midway.
+    headers = {"Accept-Encoding": "identity"}
+    if have and version:
+        # Only the same version goes on (RFC 9110, 13.1.5); of another the server sends all.
+        headers |= {"Range": f"bytes={have}-", "If-Range": version}
+    try:
+        with requests.get(address, headers=headers, stream=True, timeout=TIMEOUT) as response:
+            yield _answer(address, response, have, version)
+    except requests.exceptions.TooManyRedirects:
+        raise DownloadError(f"{shown(address)} leads from one address to the next without end") from None
+    except requests.exceptions.SSLError:
+        raise DownloadError(f"{shown(address)} has no valid certificate: check the address") from None
+    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError) as error:
+        raise DownloadError(f"{shown(address)} is not an address that can be asked") from error
+    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
+        # Their texts hold the address, and that may hold secrets.
+        slow = isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError)
+        raise BrokenError("nothing came in time" if slow else "no connection, or it was cut") from error
+
+
+def _answer(address: str, response: requests.Response, have: int, version: str | None) -> Transfer:
+    status, sent = response.status_code, response.headers
+    # A weak tag may stand for other bytes too, so it cannot vouch for a part.
+    tag = sent.get("ETag", "")
+    named = tag if tag.startswith('"') else sent.get("Last-Modified")
+    stream = response.raw.stream(_PIECE, decode_content=False)
+    if status == 200:
+        length = sent.get("Content-Length", "")
+        return Transfer(stream, 0, int(length) if length.isdecimal() else None, named)
+    if status == 206:
+        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", sent.get("Content-Range", ""))
+        if not match or int(match[1]) != have or (named and named != version):
+            raise StaleError("the server sent another part than was asked for")
+        return Transfer(stream, have, int(match[2]), version)
+    if status == 416:
+        if sent.get("Content-Range", "") == f"bytes */{have}":
+            return Transfer(iter(()), have, have, version)  # all was here already
+        raise StaleError("the file has become shorter")
+    if status == 429 or status >= 500:
+        raise BrokenError(f"HTTP {status} {response.reason}".rstrip())
+    raise DownloadError(f"{shown(address)} answers HTTP {status} {response.reason}: check the address")
+
+
+@contextmanager
+def s3(address: str, have: int, version: str | None) -> Iterator[Transfer]:
+    """Ask S3 for a file, with the credentials that AWS's tools use; errors as `http`."""
+    try:
+        import boto3
+        from botocore import exceptions as boto
+    except ImportError:
+        raise DownloadError(
+            f"{shown(address)} needs the package boto3, which is not installed: `pip install boto3`, "
+            "or fetch the file yourself and name its path"
+        ) from None
+    parts = urlsplit(address)
+    bucket, key = parts.netloc, address.split("/", 3)[-1] if parts.path.strip("/") else ""
+    if not bucket or not key or key.endswith("/"):
+        raise DownloadError(f"{address} does not name a file: it should read s3://BUCKET/KEY")
+    try:
+        with closing(boto3.client("s3")) as client:
+            head: dict[str, Any] = client.head_object(Bucket=bucket, Key=key)
+            size, tag = int(head["ContentLength"]), str(head["ETag"])
+            start = have if version == tag and have <= size else 0
+            if start == size and size:
+                yield Transfer(iter(()), size, size, tag)
+                return
+            part = {"Range": f"bytes={start}-"} if start else {}
+            with closing(client.get_object(Bucket=bucket, Key=key, IfMatch=tag, **part)["Body"]) as body:
+                yield Transfer(body.iter_chunks(_PIECE), start, size, tag)
+    except boto.ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if status == 412:
+            raise StaleError("the file changed meanwhile") from error
+        if status >= 500 or status == 429:
+            raise BrokenError(f"HTTP {status}") from error
+        reason = {403: "is refused to you", 404: "does not exist"}.get(status, f"answers HTTP {status}")
+        raise DownloadError(f"{address} {reason}: check the address and your AWS credentials") from error
+    except (boto.NoCredentialsError, boto.PartialCredentialsError, boto.ProfileNotFound) as error:
+        raise DownloadError(f"{address} needs AWS credentials: set AWS_PROFILE or run `aws configure`") from error
+    except (boto.ParamValidationError, boto.NoRegionError) as error:
+        raise DownloadError(f"{address} is not an address that can be asked: {str(error).splitlines()[-1]}") from error
+    except boto.BotoCoreError as error:
+        raise BrokenError("no connection, or it was cut") from error

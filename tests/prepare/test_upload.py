@@ -1,0 +1,270 @@
+import contextlib
+import hashlib
+import socket
+import sys
+from pathlib import Path
+
+import boto3
+import botocore.client
+import pytest
+import requests
+from moto.server import ThreadedMotoServer
+
+from headstand.__main__ import main
+from headstand.prepare import upload as module
+from headstand.prepare.manifest import Dataset
+from headstand.prepare.upload import Place, UploadError, upload
+from tests.prepare.datasets import prepared
+
+PLACE = Place("photos", "poses/v1")
+SECRET = "wJalrXUtnFEMIsecret"
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def account(server, tmp_path, monkeypatch):
+    """Nobody's account on the stand-in server; no configuration of the machine is read."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def bucket(account, server):
+    with contextlib.closing(boto3.client("s3")) as client:
+        client.create_bucket(Bucket="photos")
+        yield client
+    requests.post(f"{server}/moto-api/reset", timeout=10).raise_for_status()
+
+
+@pytest.fixture
+def dataset(tmp_path) -> Dataset:
+    return prepared(tmp_path / "data" / "poses")
+
+
+def keys(client) -> set[str]:
+    return {item["Key"] for item in client.list_objects_v2(Bucket="photos").get("Contents", [])}
+
+
+def body(client, key: str) -> bytes:
+    return client.get_object(Bucket="photos", Key=key)["Body"].read()
+
+
+@pytest.fixture
+def puts(monkeypatch) -> list[str]:
+    """The keys that are put, in the order they are."""
+    call, seen = botocore.client.BaseClient._make_api_call, []
+
+    def noted(self, operation, values):
+        if operation == "PutObject":
+            seen.append(values["Key"])
+        return call(self, operation, values)
+
+    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", noted)
+    return seen
+
+
+def test_sends_all_files_byte_for_byte_and_the_manifest_last(bucket, dataset, puts):
+    listed = dataset.folder / "manifests" / "train.csv"
+    listed.parent.mkdir()
+    listed.write_text("path,label,index\n")
+    done = upload(dataset, PLACE, [listed])
+    names = [photo.path for photo in dataset.photos] + ["manifests/train.csv", "manifest.csv"]
+    assert keys(bucket) == {f"poses/v1/{name}" for name in names}
+    for name in names:
+        assert body(bucket, f"poses/v1/{name}") == (dataset.folder / name).read_bytes()
+    assert (done.sent, done.kept) == (14, 0)
+    assert done.size == sum((dataset.folder / name).stat().st_size for name in names)
+    assert set(puts[:12]) == {f"poses/v1/{photo.path}" for photo in dataset.photos}
+    head = bucket.head_object(Bucket="photos", Key=f"poses/v1/{names[0]}", ChecksumMode="ENABLED")
+    assert head["ContentType"] == "image/jpeg"
+    assert head["ChecksumSHA256"]
+    assert str(done) == f"s3://photos/poses/v1: 14 files sent ({done.size:,} bytes), 0 were there already"
+
+
+def test_a_second_upload_sends_only_what_is_missing_or_other(bucket, dataset, puts):
+    upload(dataset, PLACE)
+    first, second, third = (f"poses/v1/{photo.path}" for photo in dataset.photos[:3])
+    bucket.delete_object(Bucket="photos", Key=first)
+    bucket.put_object(Bucket="photos", Key=second, Body=b"cut short")
+    same_size = bytes((dataset.folder / dataset.photos[2].path).stat().st_size)
+    bucket.put_object(Bucket="photos", Key=third, Body=same_size)
+    puts.clear()
+    done = upload(dataset, PLACE)
+    assert set(puts) == {first, second, third}
+    assert (done.sent, done.kept) == (3, 10)
+    assert body(bucket, third) == (dataset.folder / dataset.photos[2].path).read_bytes()
+    puts.clear()
+    assert upload(dataset, PLACE).sent == 0
+    assert puts == []
+
+
+def test_an_etag_that_is_no_md5_is_settled_by_the_checksum(bucket, dataset, puts, monkeypatch):
+    upload(dataset, PLACE)
+    puts.clear()
+    there = module._there
+    # As with KMS, where the ETag says nothing of the bytes.
+    monkeypatch.setattr(module, "_there", lambda *a: {key: (size, "0" * 32) for key, (size, _) in there(*a).items()})
+    assert upload(dataset, PLACE).kept == 13
+    assert puts == []
+    key = f"poses/v1/{dataset.photos[0].path}"
+    size = (dataset.folder / dataset.photos[0].path).stat().st_size
+    bucket.put_object(Bucket="photos", Key=key, Body=bytes(size), ChecksumAlgorithm="SHA256")
+    puts.clear()
+    assert upload(dataset, PLACE).sent == 1
+    assert puts == [key]
+
+
+def test_an_interrupted_upload_has_no_manifest_and_is_taken_up(bucket, dataset, monkeypatch):
+    put, count = module._Bucket._put, []
+
+    def broken(self, path, name, expected):
+        count.append(name)
+        if len(count) == 5:
+            raise KeyboardInterrupt
+        return put(self, path, name, expected)
+
+    monkeypatch.setattr(module, "THREADS", 1)
+    monkeypatch.setattr(module._Bucket, "_put", broken)
+    with pytest.raises(KeyboardInterrupt):
+        upload(dataset, PLACE)
+    before = keys(bucket)
+    assert 4 <= len(before) < 12
+    assert "poses/v1/manifest.csv" not in before
+    monkeypatch.setattr(module._Bucket, "_put", put)
+    done = upload(dataset, PLACE)
+    assert (done.sent, done.kept) == (13 - len(before), len(before))
+    assert "poses/v1/manifest.csv" in keys(bucket)
+
+
+def test_more_objects_than_a_page_lists_are_all_known(bucket, dataset, puts, monkeypatch):
+    upload(dataset, PLACE)
+    puts.clear()
+    call, pages = botocore.client.BaseClient._make_api_call, []
+
+    def small(self, operation, values):
+        if operation == "ListObjectsV2":
+            pages.append(values)
+            values = {**values, "MaxKeys": 5}
+        return call(self, operation, values)
+
+    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", small)
+    assert upload(dataset, PLACE).kept == 13
+    assert len(pages) == 3
+
+
+def test_a_photo_that_is_not_the_manifests_is_not_sent(bucket, dataset):
+    path = dataset.folder / dataset.photos[3].path
+    path.write_bytes(b"edited")
+    with pytest.raises(UploadError, match=r"cobra0004\.jpg is not the file that manifest\.csv lists"):
+        upload(dataset, PLACE)
+    assert not keys(bucket) & {f"poses/v1/{dataset.photos[3].path}", "poses/v1/manifest.csv"}
+
+
+def test_the_verb_uploads_with_its_manifests(bucket, dataset, capsys):
+    Path("poses.toml").write_text('[source]\nkind = "folder"\nfolder = "photos"\n')
+    main(["manifests", "poses.toml", "--upload", "s3://photos/there"])
+    assert "s3://photos/there: 19 files sent" in capsys.readouterr().out
+    lists = {f"there/manifests/{split}.{end}" for split in ("train", "validation", "test") for end in ("csv", "jsonl")}
+    assert lists < keys(bucket)
+    line = body(bucket, "there/manifests/train.jsonl").decode().splitlines()[0]
+    assert '"source-ref": "s3://photos/there/train/cobra/cobra0001.jpg"' in line
+    digest = hashlib.sha256(body(bucket, "there/train/cobra/cobra0001.jpg")).hexdigest()
+    assert digest == dataset.photos[0].sha256
+    main(["manifests", "poses.toml", "--upload", "s3://photos/there"])
+    assert "0 files sent (0 bytes), 19 were there already" in capsys.readouterr().out
+
+
+def test_no_bucket_no_credentials_no_server_no_boto3_are_told(dataset, monkeypatch):
+    with pytest.raises(UploadError, match="there is no bucket 'photos': make it first"):
+        upload(dataset, PLACE)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(UploadError, match=r"no AWS credentials for s3://photos/poses/v1: run `aws configure`"):
+        upload(dataset, PLACE)
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(UploadError, match=r"configuration cannot be used .*nobody"):
+        upload(dataset, PLACE)
+    monkeypatch.delenv("AWS_PROFILE")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "nowhere")
+    with pytest.raises(UploadError, match="check AWS_ENDPOINT_URL"):
+        upload(dataset, PLACE)
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(UploadError, match="needs the package boto3: `pipenv sync"):
+        upload(dataset, PLACE)
+
+
+def test_a_server_that_is_away_is_told(dataset, monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        monkeypatch.setattr("time.sleep", lambda seconds: None)
+        with pytest.raises(UploadError, match=r"S3 cannot be reached .*goes on where it stopped"):
+            upload(dataset, PLACE)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("AccessDenied", "refuses s3://photos/poses/v1 to these credentials.*s3:PutObject"),
+        ("ExpiredToken", "does not take the credentials"),
+        ("PermanentRedirect", "lies in another region"),
+        ("SlowDown", "S3 answers SlowDown"),
+    ],
+)
+def test_refusals_are_told_without_what_was_signed(bucket, dataset, monkeypatch, code, message):
+    from botocore.exceptions import ClientError
+
+    call = botocore.client.BaseClient._make_api_call
+
+    def refuse(self, operation, values):
+        if operation == "PutObject":
+            raise ClientError({"Error": {"Code": code, "Message": f"signed with {SECRET}"}}, operation)
+        return call(self, operation, values)
+
+    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", refuse)
+    with pytest.raises(UploadError, match=message) as caught:
+        upload(dataset, PLACE)
+    assert SECRET not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_reads_places():
+    assert Place.of("s3://photos") == Place("photos", "")
+    assert Place.of("s3://my.photos-1/a b/c/") == Place("my.photos-1", "a b/c")
+    assert Place.of("s3://photos").address("train/x.jpg") == "s3://photos/train/x.jpg"
+    assert Place.of("s3://photos/a/").address() == "s3://photos/a"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "photos",
+        "s3:/photos",
+        "s3://",
+        "s3://Photos",
+        "s3://p",
+        "s3://photos/a//b",
+        "s3://photos/../b",
+        "s3://photos/a\n",
+    ],
+)
+def test_refuses_what_is_no_place(address):
+    with pytest.raises(UploadError, match="is not a place in S3"):
+        Place.of(address)

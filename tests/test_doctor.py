@@ -1,0 +1,65 @@
+import json
+import sys
+
+import pytest
+
+from headstand import __main__, command
+from tests.prepare.doctor.faults import encoded, healthy, photo
+
+
+@pytest.fixture
+def doctor(workplace, monkeypatch):
+    """Call `python -m headstand doctor` with words; the exit status, 1 for a message."""
+
+    def run(*words: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["headstand", "doctor", *words])
+        try:
+            command.run(__main__.main)
+        except SystemExit as done:
+            if isinstance(done.code, str):
+                print(done.code, file=sys.stderr)
+                return 1
+            return int(done.code or 0)
+        return 0
+
+    return run
+
+
+def test_warnings_and_notes_end_with_0(doctor, workplace, capsys):
+    healthy(workplace / "photos")
+    (workplace / "photos/tree/grey.png").write_bytes(encoded(photo("tree", 30)))
+    assert doctor("photos", "--json", "out/doctor.json") == 0
+    out = capsys.readouterr().out
+    assert "warning wrong_extension" in out
+    assert "15 usable photos in 2 classes; 0 errors, 1 warning, 0 notes" in out
+    assert out.endswith("doctor.html\nout/doctor.json\n")
+    assert json.loads((workplace / "out/doctor.json").read_text())["warnings"] == 1
+    assert "tree/grey.png" in (workplace / "doctor.html").read_text()
+
+
+def test_errors_end_with_2_after_all_is_written(doctor, workplace, capsys):
+    healthy(workplace / "photos")
+    (workplace / "photos/tree/short.jpg").write_bytes(encoded(photo("tree", 31))[:1500])
+    assert doctor("photos", "--html", "page.html", "--fix", "clean") == 2
+    assert "error   truncated" in capsys.readouterr().out
+    assert (workplace / "page.html").is_file()
+    assert len(list((workplace / "clean").rglob("*.jpg"))) == 14
+    assert doctor("clean") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["nowhere"], "there is no folder nowhere"),
+        ([], "required: FOLDER"),
+        (["photos", "--backbone.size", "96"], "go with --labels"),
+        (["photos", "--fix", "photos"], "there already"),
+        (["photos", "--html", "photos/tree/0.jpg/x.html"], "cannot write"),
+    ],
+)
+def test_what_cannot_be_done_ends_with_1_and_one_line(doctor, workplace, capsys, words, reason):
+    healthy(workplace / "photos", count=3)
+    assert doctor(*words) == 1
+    error = capsys.readouterr().err
+    assert reason in error
+    assert error.startswith("error: ") and error.count("\n") == 1
