@@ -26,7 +26,8 @@ def main(words: list[str]) -> None:
     print(summary)
     for line in [*checkup(recipe.data, summary.remarks()), *look(recipe.data)]:
         print(line)
-    print(f"train it: python train.py {name}")
+    renamed = any(word.partition("=")[0] == "--name" for word in rest)
+    print(f"train it: python train.py {name}{f' --name {recipe.name}' if renamed else ''}")
 
 
 if __name__ == "__main__":

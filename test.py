@@ -11,6 +11,7 @@ import argparse
 import base64
 import json
 from pathlib import Path
+from typing import TypeGuard
 from urllib.parse import urlsplit
 
 import requests
@@ -57,9 +58,13 @@ def ask(endpoint: str, fields: dict[str, str]) -> dict[str, float]:
         raise HeadstandError("{code}: {message}".format_map({"code": "?", "message": "?", **answer["error"]}))
     if isinstance(answer, dict) and "errorMessage" in answer:  # how Lambda tells of a handler that raised
         raise HeadstandError(f"the function failed: {answer['errorMessage']}")
-    if response.status_code != 200 or not isinstance(answer, dict):
+    if response.status_code != 200 or not _is_answer(answer):
         raise HeadstandError(f"{endpoint} answered with status {response.status_code} and no classes")
     return answer
+
+
+def _is_answer(answer: object) -> TypeGuard[dict[str, float]]:
+    return isinstance(answer, dict) and bool(answer) and all(isinstance(p, int | float) for p in answer.values())
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ HOME = Path(__file__).resolve().parents[1]
 """The folder of the checkout: where the shipped `recipes/` and `models/` lie."""
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, le=1_000_000)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
 
 class RecipeError(HeadstandError):
@@ -58,6 +59,12 @@ class Source(_Section):
     )
     groups: str | None = Field(None, description="heatmaps: pattern whose groups name a file's sequence or person")
 
+    @field_validator("folder", "table", "images", "annotations", mode="before")
+    @classmethod
+    def _text(cls, value: Any) -> Any:
+        """A path from Python code says the same as its text; an address is no path."""
+        return str(value) if isinstance(value, Path) else value
+
     @model_validator(mode="after")
     def _complete(self) -> "Source":
         needed = {
@@ -83,7 +90,7 @@ class Split(_Section):
     strategy: Literal["grouped", "ordered"] = Field(
         "grouped", description="grouped: stratified, near duplicates together; ordered: in file order, as they come"
     )
-    keep_apart: tuple[str, ...] = Field(
+    keep_apart: tuple[Name, ...] = Field(
         (), description="recipes whose validation and test photos must have no near duplicate here"
     )
 
@@ -107,7 +114,9 @@ class Backbone(_Section):
 class Head(_Section):
     """The part that is trained: inner layers, dropout, softmax."""
 
-    inner: tuple[Positive, ...] = Field((100,), description="sizes of the inner layers; empty for none")
+    inner: tuple[Annotated[int, Field(gt=0, le=65_536)], ...] = Field(
+        (100,), description="sizes of the inner layers; empty for none"
+    )
     activation: Literal["relu", "selu", "gelu", "tanh"] = "relu"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.001
@@ -150,7 +159,7 @@ class Search(_Section):
 class Finetune(_Section):
     """Training the backbone too, after the head. `epochs = 0` leaves the backbone as it is."""
 
-    epochs: Annotated[int, Field(ge=0)] = 0
+    epochs: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(3e-4, description="peak, after warm-up; cosine to 0")
     warmup: Fraction = Field(0.1, description="share of the steps with a rising rate")
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4
@@ -179,7 +188,7 @@ class Recipe(BaseSettings):
         frozen=True, extra="forbid", env_prefix="HEADSTAND_", env_nested_delimiter="__", cli_hide_none_type=True
     )
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="names the data, the runs and the model")
+    name: Name = Field(description="names the data, the runs and the model")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
     source: Source
     split: Split = Split()
@@ -188,6 +197,14 @@ class Recipe(BaseSettings):
     search: Search = Search()
     finetune: Finetune = Finetune()
     card: Card = Card()
+
+    @model_validator(mode="after")
+    def _others(self) -> "Recipe":
+        if self.name in self.split.keep_apart:
+            raise ValueError(
+                f"split.keep_apart names {self.name!r}, which is this recipe's own name: its photos would go"
+            )
+        return self
 
     @property
     def data(self) -> Path:

@@ -6,14 +6,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import requests
 
 import headstand.learn  # noqa: F401 - imports TensorFlow quietly
 
 import keras  # isort: skip
+import data_preparation
+from headstand.errors import HeadstandError
 from headstand.learn import checkpoint
+from headstand.learn.run import RunError, newest_checkpoint
 from headstand.prepare import folder, manifest
 from headstand.prepare.prepare import prepare
-from headstand.recipe import Recipe, Source
+from headstand.recipe import Recipe, RecipeError, Source, load
+from test import ask
 from tests.prepare.photos import class_folders
 
 
@@ -52,8 +57,8 @@ def test_a_link_to_itself_is_counted_and_left_aside(tmp_path: Path) -> None:
     (tmp_path / "tree" / "b.jpg").symlink_to("b.jpg")
     (tmp_path / "tree" / "c.jpg").symlink_to("d.jpg")
     (tmp_path / "tree" / "d.jpg").symlink_to("c.jpg")
-    listing = folder.listing(tmp_path)
-    assert [path.name for _, path in listing.photos] == ["a.jpg", "a.jpg"]
+    listing = folder.listing(Source(folder=str(tmp_path)), 1)
+    assert [item.path.name for item in listing.items] == ["a.jpg", "a.jpg"]
     assert listing.ignored == 3
 
 
@@ -64,7 +69,7 @@ def test_preparing_again_mends_what_was_changed_by_hand(
     # Training refuses a changed photo and names this command as the way out, so it must be one.
     monkeypatch.chdir(tmp_path)
     source = class_folders(tmp_path / "photos", {"cobra": 5, "tree": 5})
-    recipe = Recipe(name="poses", source=Source(folder=source))
+    recipe = Recipe(name="poses", source=Source(folder=str(source)))
     assert prepare(recipe).made
     assert not prepare(recipe).made
     dataset = manifest.read(recipe.data)
@@ -77,3 +82,53 @@ def test_preparing_again_mends_what_was_changed_by_hand(
     assert prepare(recipe).made
     assert (table.read_bytes(), photo.read_bytes()) == before
     assert not prepare(recipe).made
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--head.inner", "9999999999"], r"head\.inner\.0 = 9999999999: Input should be less than or equal to 65536"),
+        (
+            ["--head.batch_size", "1" + 19 * "0"],
+            r"head\.batch_size = .*: Input should be less than or equal to 1000000",
+        ),
+        (
+            ["--finetune.epochs", "1" + 19 * "0"],
+            r"finetune\.epochs = .*: Input should be less than or equal to 1000000",
+        ),
+        (["--split.keep_apart", '["../x"]'], r"split\.keep_apart\.0 = '\.\./x'"),
+        (["--split.keep_apart", '["yoga6"]'], r"split\.keep_apart names 'yoga6', which is this recipe's own name"),
+    ],
+)
+def test_impossible_values_are_refused_before_any_work(words: list[str], told: str) -> None:
+    with pytest.raises(RecipeError, match=told):
+        load("yoga6", words)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3", "{}"])
+def test_a_damaged_report_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    report = Path("runs/poses/2026-01-01T000000/report.json")
+    report.parent.mkdir(parents=True)
+    report.write_text(text)
+    with pytest.raises(RunError, match=r"runs/poses/2026-01-01T000000/report\.json is damaged"):
+        newest_checkpoint()
+
+
+def test_what_to_do_next_is_told_for_the_data_that_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    class_folders(tmp_path / "my photos", {"cobra": 5, "tree": 5})
+    data_preparation.main(["yoga6", "--source", "my photos", "--name", "mine"])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "train it: python train.py yoga6 --name mine"
+
+
+@pytest.mark.parametrize("body", [b'{"error": "x"}', b'{"tree": "high"}', b"{}", b"[1]", b"null", b"<html>"])
+def test_an_answer_that_names_no_probabilities_is_none(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    response = requests.Response()
+    response.status_code, response._content = 200, body
+    monkeypatch.setattr(requests.Session, "post", lambda *_, **__: response)
+    with pytest.raises(HeadstandError, match="answered with status 200 and no classes"):
+        ask("http://127.0.0.1:1/", {"image": ""})

@@ -76,12 +76,15 @@ def newest_checkpoint(name: str | None = None) -> Path:
     """The checkpoint to use of the newest finished run, of one recipe or of all: the refitted one, else the best.
 
     Raises:
-        RunError: there is none.
+        RunError: there is none, or the newest one's report is damaged.
     """
     reports = sorted(Path("runs").glob(f"{name or '*'}/*/{REPORT}"), key=lambda path: path.parent.name, reverse=True)
     for report in reports:
-        record = json.loads(report.read_text(encoding="utf-8"))
-        checkpoint = report.parent / (record["refitted"] or record["checkpoint"])
+        try:
+            record = json.loads(report.read_text(encoding="utf-8"))
+            checkpoint = report.parent / (record["refitted"] or record["checkpoint"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{report} is damaged ({error}): name the checkpoint, or remove the run's folder") from error
         if checkpoint.is_file():
             return checkpoint
     raise RunError("there is no finished run under runs/; `python train.py` makes one, and `make demo` the whole way")
