@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import requests
 
@@ -13,7 +14,8 @@ import headstand.learn  # noqa: F401 - imports TensorFlow quietly
 import keras  # isort: skip
 import data_preparation
 from headstand.errors import HeadstandError
-from headstand.learn import checkpoint
+from headstand.learn import checkpoint, plots
+from headstand.learn.evaluate import evaluate
 from headstand.learn.run import RunError, newest_checkpoint
 from headstand.prepare import folder, manifest
 from headstand.prepare.prepare import prepare
@@ -78,7 +80,7 @@ def test_preparing_again_mends_what_was_changed_by_hand(
     if changed == "photo":
         photo.write_bytes(before[1][:-1] + b"x")
     else:
-        table.write_bytes(before[0].replace(b",test,", b",train,", 1))
+        table.write_bytes(b"".join(before[0].splitlines(keepends=True)[:-1]))
     assert prepare(recipe).made
     assert (table.read_bytes(), photo.read_bytes()) == before
     assert not prepare(recipe).made
@@ -132,3 +134,12 @@ def test_an_answer_that_names_no_probabilities_is_none(monkeypatch: pytest.Monke
     monkeypatch.setattr(requests.Session, "post", lambda *_, **__: response)
     with pytest.raises(HeadstandError, match="answered with status 200 and no classes"):
         ask("http://127.0.0.1:1/", {"image": ""})
+
+
+def test_a_class_name_is_no_formula(tmp_path: Path) -> None:
+    # Matplotlib reads what stands between dollars as mathematics, and raises where it is none: after all the training.
+    names = ("$_$", "warrior_$1$")
+    figure = plots.confusion(evaluate(np.eye(2, dtype=np.float32), np.array([0, 1]), names), names)
+    plots.save(figure, tmp_path / "confusion.png")
+    assert not any(label.get_parse_math() for label in figure.axes[0].get_xticklabels())
+    assert not any(label.get_parse_math() for label in figure.axes[0].get_yticklabels())

@@ -75,9 +75,14 @@ def confusion(evaluation: Evaluation, classes: Sequence[str]) -> Figure:
         axes.text(column, row, counts[row, column], ha="center", va="center", color=color, fontsize=5 if many else 9)
     size = 6 if many else 9
     axes.set_xticks(
-        range(len(classes)), classes, rotation=90 if many else 45, ha="center" if many else "right", fontsize=size
+        range(len(classes)),
+        classes,
+        rotation=90 if many else 45,
+        ha="center" if many else "right",
+        fontsize=size,
+        parse_math=False,
     )
-    axes.set_yticks(range(len(classes)), classes, fontsize=size)
+    axes.set_yticks(range(len(classes)), classes, fontsize=size, parse_math=False)
     axes.set(xlabel="answer", ylabel="truth")
     axes.spines[:].set_visible(False)
     axes.set_title(f"{evaluation.accuracy:.3f} of {evaluation.count} test photos right")
