@@ -24,6 +24,9 @@ from headstand.errors import HeadstandError
 HOME = Path(__file__).resolve().parents[1]
 """The folder of the checkout: where the shipped `recipes/` and `models/` lie."""
 
+_PLACES = ("HEADSTAND_CACHE", "HEADSTAND_DATA", "HEADSTAND_MODEL", "HEADSTAND_WEIGHTS")
+"""Variables that say where things lie; no keys of a recipe."""
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0, le=1_000_000)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -240,6 +243,7 @@ def load(name: str = "yoga6", arguments: list[str] | None = None) -> Recipe:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is not TOML: {error}") from error
     values.setdefault("name", path.stem)
+    _check_environment()
     try:
         file = InitSettingsSource(Recipe, init_kwargs=values)
         line = CliSettingsSource[Any](
@@ -289,6 +293,22 @@ def locate(path: str | Path, variable: str) -> Path:
             return place
     hint = "" if folder or Path(path).is_absolute() else f"; {variable} can name a folder to look in"
     raise RecipeError(f"there is no {path} (looked at {', '.join(map(str, places))}){hint}")
+
+
+def _check_environment() -> None:
+    """Refuse what looks like a key and is none: pydantic-settings passes over variables that it does not know.
+
+    Raises:
+        RecipeError: names the variable.
+    """
+    for variable in sorted(os.environ):
+        section = variable.removeprefix("HEADSTAND_").partition("__")[0].lower()
+        if variable.startswith("HEADSTAND_") and variable not in _PLACES and section not in Recipe.model_fields:
+            keys = ", ".join(f"HEADSTAND_{key.upper()}" for key in Recipe.model_fields)
+            raise RecipeError(
+                f"the environment has {variable}={os.environ[variable]!r}, which is no key of a recipe ({keys}) "
+                f"and none of {', '.join(_PLACES)}: unset it"
+            )
 
 
 def _shorthands(arguments: list[str]) -> list[str]:

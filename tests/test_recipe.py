@@ -176,3 +176,16 @@ def test_kaggle_names_are_owner_and_name():
     for name in ("yoga", "a/b/c", "a/", "/b", "a b/c", "../..", "a/.."):
         with pytest.raises(ValueError, match="dataset"):
             Source(kind="kaggle", dataset=name)
+
+
+@pytest.mark.parametrize("variable", ["HEADSTAND_HAED__DROPOUT", "HEADSTAND_FROB"])
+def test_a_mistyped_variable_of_the_environment_is_named(workplace, monkeypatch, variable):
+    monkeypatch.setenv(variable, "0.5")
+    with pytest.raises(RecipeError, match=rf"the environment has {variable}='0\.5', which is no key of a recipe"):
+        load("yoga6")
+
+
+def test_variables_that_say_where_things_lie_are_no_keys(workplace, monkeypatch):
+    for place in ("CACHE", "DATA", "MODEL", "WEIGHTS"):
+        monkeypatch.setenv(f"HEADSTAND_{place}", "somewhere")
+    assert load("yoga6").name == "yoga6"

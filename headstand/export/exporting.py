@@ -81,7 +81,7 @@ def export(path: Path) -> Export:
 def _test_photos(about: About) -> list[Path]:
     """The files of the test split that the checkpoint was made with."""
     dataset = manifest.read(Path("data") / about.name)
-    if dataset.digest != about.data:
+    if dataset.digest != about.data or dataset.classes != about.labels:
         raise ExportError(
             f"{dataset.folder} is not the data that this model was trained on (its manifest has changed); "
             f"prepare it as it was, or train again with `python train.py {about.name}`"

@@ -5,7 +5,6 @@ file of its own, a sequence of fixed-width records: key, features, checksum. A w
 half record at the end of its file, and readers pass over what does not check out.
 """
 
-import os
 import uuid
 import zlib
 from collections.abc import Sequence
@@ -15,11 +14,6 @@ import numpy as np
 
 KEY_BYTES = 32
 """A key is a SHA-256 digest."""
-
-
-def root() -> Path:
-    """The folder of all caches: `HEADSTAND_CACHE`, else `.cache/headstand` here."""
-    return Path(os.environ.get("HEADSTAND_CACHE") or ".cache/headstand")
 
 
 class FeatureCache:

@@ -15,7 +15,8 @@ from tqdm import tqdm
 from headstand import images
 from headstand.errors import HeadstandError
 from headstand.learn import backbones
-from headstand.learn.cache import FeatureCache, root
+from headstand.learn.cache import FeatureCache
+from headstand.prepare.cache import root
 from headstand.prepare.manifest import Photo
 from headstand.recipe import Backbone
 

@@ -46,20 +46,21 @@ def train(recipe: Recipe) -> Outcome:
     dataset = manifest.read(recipe.data)
     if empty := [name for name in SPLITS if not dataset.split(name)]:
         raise ManifestError(f"{dataset.folder} has no photos for {' and '.join(empty)}: prepare it again")
+    steps = Steps()
+    with steps("backbone") as tell:
+        extractor = Extractor(recipe.backbone)
+        tell(f"{recipe.backbone.name} at {recipe.backbone.size} px, weights {recipe.backbone.weights}")
+    # Begun only now: a backbone that cannot be had leaves no empty run behind.
     run = begin(recipe, dataset.digest)
     print(f"{'resuming' if run.resumed else 'run'} {run.folder}", flush=True)
     try:
-        return _train(recipe, dataset, run)
+        return _train(recipe, dataset, extractor, run, steps)
     finally:
         run.lock.release()
 
 
-def _train(recipe: Recipe, dataset: Dataset, run: Run) -> Outcome:
-    steps = Steps()
+def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, steps: Steps) -> Outcome:
     classes = dataset.classes
-    with steps("backbone") as tell:
-        extractor = Extractor(recipe.backbone)
-        tell(f"{recipe.backbone.name} at {recipe.backbone.size} px, weights {recipe.backbone.weights}")
     with steps("features") as tell:
         rows, computed = _features(extractor, dataset)
         tell(f"{len(dataset.photos)} photos, {computed} computed, the others from the cache")
@@ -90,7 +91,12 @@ def _train(recipe: Recipe, dataset: Dataset, run: Run) -> Outcome:
             tuned = _finetune(recipe, dataset, model, about, run, ("train",), "validation")
             _learnt(tuned.best, "finetune.learning_rate")
             history, best_epoch, path = tuned.history, tuned.best_epoch, tuned.checkpoint
-            tell(f"kept epoch {best_epoch}: val_accuracy={history[best_epoch - 1]['val_accuracy']:.4f}")
+            tell(f"kept epoch {best_epoch}: val_accuracy={tuned.best['val_accuracy']:.4f}")
+            if tuned.best["val_accuracy"] < fit.best["val_accuracy"]:
+                tell(
+                    f"WARNING: the head alone had {fit.best['val_accuracy']:.4f}; try more --finetune.epochs, a lower "
+                    "--finetune.learning_rate, or --finetune.epochs 0"
+                )
     else:
         name = f"{recipe.name}_{best_epoch:02d}_{fit.best['val_accuracy']:.3f}.h5"
         path = checkpoint.save(model, run.folder / name, about)

@@ -1,10 +1,11 @@
 """What sources fetched, unpacked or cropped, kept between runs."""
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
 
 
 def root() -> Path:
@@ -19,6 +20,5 @@ def sole(target: Path) -> Iterator[None]:
     The lock ends with the process, however that ends; its empty file `.NAME.lock` stays.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_name(f".{target.name}.lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with FileLock(target.with_name(f".{target.name}.lock")):
         yield

@@ -20,6 +20,7 @@ import numpy as np
 
 from headstand.errors import HeadstandError
 from headstand.prepare import manifest, split, twins
+from headstand.prepare.cache import root, sole
 from headstand.prepare.conversion import CONVERSIONS
 from headstand.prepare.copying import ChangedError, copy
 from headstand.prepare.listing import Item, Listing
@@ -58,6 +59,13 @@ def prepare(recipe: Recipe) -> Summary:
     Raises:
         HeadstandError: a source that cannot be fetched or has no classes, too few photos, a folder in the way.
     """
+    # A second preparation of the same dataset waits for the first, and then finds it made.
+    key = hashlib.sha256(os.fsencode(recipe.data.absolute())).hexdigest()[:16]
+    with sole(root() / "prepared" / key):
+        return _prepare(recipe)
+
+
+def _prepare(recipe: Recipe) -> Summary:
     seconds: dict[str, float] = {}
     target = recipe.data
     with _timed(seconds, "source"):

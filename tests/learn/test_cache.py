@@ -5,7 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headstand.learn.cache import KEY_BYTES, FeatureCache, root
+from headstand.learn.cache import KEY_BYTES, FeatureCache
+from headstand.prepare.cache import root
 
 WIDTH = 3
 RECORD = KEY_BYTES + 4 * WIDTH + 4

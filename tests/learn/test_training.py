@@ -155,11 +155,14 @@ def test_test_labels_change_the_test_scores_and_nothing_else(dataset: Dataset) -
     settings = recipe(search={"stages": SEARCH["stages"][:1]}, finetune={**FINETUNE, "epochs": 1})
     first = training.train(settings)
     turned = {"circle": "cross", "cross": "square", "square": "circle"}
-    photos = tuple(
-        dataclasses.replace(photo, class_=turned[photo.class_]) if photo.split == "test" else photo
-        for photo in dataset.photos
-    )
-    manifest.write(Dataset(dataset.folder, photos))
+    photos = []
+    for photo in dataset.photos:
+        if photo.split == "test":  # under another label, so in another folder; the order stays
+            path = f"test/{turned[photo.class_]}/{Path(photo.path).name}"
+            (dataset.folder / photo.path).rename(dataset.folder / path)
+            photo = dataclasses.replace(photo, path=path, class_=turned[photo.class_])
+        photos.append(photo)
+    manifest.write(Dataset(dataset.folder, tuple(photos)))
     second = training.train(settings)
     for key in ("head", "trials", "history", "best_epoch", "validation", "checkpoint"):
         assert second.report[key] == first.report[key], key
