@@ -11,7 +11,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from headstand.learn import head as heads
-from headstand.recipe import Head, Search, Stage
+from headstand.recipe import Head, Search
+from headstand.sections import Stage
 
 
 @dataclass(frozen=True)

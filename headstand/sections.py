@@ -1,0 +1,155 @@
+"""The sections of a recipe, typed: what each key may be and what it means."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0, le=1_000_000)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(_Section):
+    """Where the images come from."""
+
+    kind: Literal["kaggle", "folder", "table", "rendered", "boxes", "cifar", "arrays", "heatmaps"] = "folder"
+    dataset: str | None = Field(None, pattern=r"^\w[\w.-]*/\w[\w.-]*$", description="kaggle: the dataset, OWNER/NAME")
+    folder: str | None = Field(
+        None,
+        description="folder: with one folder of images a class, or a zip or tar of one, as a path, an http(s):// or an "
+        "s3:// address; cifar: its folder or archive; arrays: folder of data.npy and labels.npy, or one a split; "
+        "heatmaps: folder with one folder of .npy files a class",
+    )
+    table: str | None = Field(None, description="table: a CSV file with the columns path, label and perhaps split")
+    per_class: Positive | None = Field(None, description="rendered: images for each class, 100; cifar: at most so many")
+    size: Positive | None = Field(None, description="side of an image in pixels; rendered: 256; boxes: 299")
+    images: str | None = Field(None, description="boxes: folder or archive of photos, a path or an address")
+    annotations: str | None = Field(None, description="boxes: folder or archive of Pascal VOC boxes")
+    most: Positive | Literal["all"] = Field(10, description="boxes: how many classes, the most numerous first")
+    labels: Literal["coarse", "fine"] = Field(
+        "coarse", description="cifar: 20 superclasses or 100 classes; arrays: which names of a `meta` beside them"
+    )
+    groups: str | None = Field(None, description="heatmaps: pattern whose groups name a file's sequence or person")
+
+    @field_validator("folder", "table", "images", "annotations", mode="before")
+    @classmethod
+    def _text(cls, value: Any) -> Any:
+        """A path from Python code says the same as its text; an address is no path."""
+        return str(value) if isinstance(value, Path) else value
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Source":
+        needed = {
+            "kaggle": {"dataset": "OWNER/NAME"},
+            "folder": {"folder": "PATH"},
+            "table": {"table": "FILE.csv"},
+            "arrays": {"folder": "PATH"},
+            "heatmaps": {"folder": "PATH"},
+            "boxes": {"images": "PATH", "annotations": "PATH"},
+        }
+        for key, example in needed.get(self.kind, {}).items():
+            if getattr(self, key) is None:
+                raise ValueError(f"kind {self.kind!r} needs {key} = {example!r}")
+        return self
+
+
+class Split(_Section):
+    """How the images are divided."""
+
+    train: Fraction = 0.6
+    validation: Fraction = 0.2
+    test: Fraction = 0.2
+    strategy: Literal["grouped", "ordered"] = Field(
+        "grouped", description="grouped: stratified, near duplicates together; ordered: in file order, as they come"
+    )
+    keep_apart: tuple[Name, ...] = Field(
+        (), description="recipes whose validation and test photos must have no near duplicate here"
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Split":
+        total = self.train + self.validation + self.test
+        if abs(total - 1) > 1e-6 or min(self.train, self.validation, self.test) <= 0:
+            raise ValueError(f"train + validation + test must be 1 and each more than 0, not {total:g}")
+        return self
+
+
+class Backbone(_Section):
+    """The pretrained network that turns an image into features."""
+
+    name: str = Field("Xception", description="a keras.applications model")
+    size: Annotated[int, Field(ge=32, le=1024)] = Field(150, description="side of the input in pixels")
+    weights: str = Field("imagenet", description="imagenet, none, or a file: weights or a Headstand checkpoint")
+    pooling: Literal["avg", "max"] = "avg"
+
+
+class Head(_Section):
+    """The part that is trained: inner layers, dropout, softmax."""
+
+    inner: tuple[Annotated[int, Field(gt=0, le=65_536)], ...] = Field(
+        (100,), description="sizes of the inner layers; empty for none"
+    )
+    activation: Literal["relu", "selu", "gelu", "tanh"] = "relu"
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.001
+    epochs: Positive = 10
+    batch_size: Positive = 20
+    class_weights: bool = Field(True, description="weigh rare classes up, so that each class counts the same")
+
+    @field_validator("inner", mode="before")
+    @classmethod
+    def _one(cls, value: Any) -> Any:
+        """`inner = 100` says the same as `inner = [100]`."""
+        return (value,) if isinstance(value, int | str) and not isinstance(value, bool) else value
+
+
+class Stage(_Section):
+    """One step of the search: a parameter of the head is tried at each value, the others stay at their best."""
+
+    parameter: Literal["inner", "activation", "dropout", "learning_rate", "epochs", "batch_size"]
+    values: tuple[Any, ...] = Field(min_length=1)
+    finalists: Annotated[int, Field(ge=0)] = Field(0, description="how many of the best are tried again, for longer")
+    finalist_epochs: Positive | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Stage":
+        for value in self.values:
+            Head.model_validate({self.parameter: value})
+        if bool(self.finalists) != bool(self.finalist_epochs):
+            raise ValueError("finalists and finalist_epochs go together")
+        if self.finalists and self.parameter == "epochs":
+            raise ValueError("a stage that tries epochs has no finalists")
+        return self
+
+
+class Search(_Section):
+    """What is tried before the head is chosen, stage by stage."""
+
+    stages: tuple[Stage, ...] = ()
+
+
+class Finetune(_Section):
+    """Training the backbone too, after the head. `epochs = 0` leaves the backbone as it is."""
+
+    epochs: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(3e-4, description="peak, after warm-up; cosine to 0")
+    warmup: Fraction = Field(0.1, description="share of the steps with a rising rate")
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    batch_size: Positive = 32
+    smallest_crop: Annotated[float, Field(gt=0, le=1)] = Field(0.5, description="least share of a photo in a crop")
+    mirror: bool = True
+    color: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="largest change of brightness and contrast")
+    refit: bool = Field(False, description="after the figures are taken, train once more on all splits")
+
+
+class Card(_Section):
+    """What a published model's card says that no program can know."""
+
+    weights: str = Field("not stated", description="where the starting weights come from, with their licence")
+    photos: str = Field("not stated", description="what the photos are")
