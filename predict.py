@@ -14,8 +14,9 @@ from headstand import command
 from headstand.errors import HeadstandError
 from headstand.images import ImageError
 from headstand.serve.classifier import Classifier, default_model
-from headstand.serve.download import DownloadError, fetch
+from headstand.serve.download import fetch
 from headstand.serve.payload import told
+from headstand.serve.refusal import DownloadError
 
 
 def main(words: list[str]) -> None:

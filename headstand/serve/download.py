@@ -10,8 +10,8 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
-from headstand.errors import HeadstandError
 from headstand.images import MAX_BYTES
+from headstand.serve.refusal import FORBIDDEN, DownloadError
 
 if TYPE_CHECKING:
     from requests import Response
@@ -26,21 +26,7 @@ MAX_REDIRECTS = 3
 MAX_URL = 4096
 """Longest URL, in characters."""
 
-FORBIDDEN = "the URL's host does not have public addresses only"
-
 _PIECE = 64 * 1024
-
-
-class DownloadError(HeadstandError):
-    """A URL that gives no image.
-
-    `code` is stable: `bad_url`, `forbidden_address`, `download_failed`, `download_timeout`, `download_too_large`,
-    `http_error`, `too_many_redirects`. The message never tells an address or what lies behind it.
-    """
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 def fetch(url: str, *, timeout: float = TIMEOUT, allow_loopback: bool = False) -> bytes:

@@ -4,8 +4,9 @@ from typing import Any
 
 from headstand.images import ImageError
 from headstand.serve.classifier import Classifier
-from headstand.serve.download import DownloadError, fetch
+from headstand.serve.download import fetch
 from headstand.serve.payload import Fetch, PayloadError, image_bytes, told
+from headstand.serve.refusal import DownloadError
 
 
 def answer(event: Any, classifier: Classifier, *, fetch: Fetch = fetch) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from headstand.errors import HeadstandError
 from headstand.images import MAX_BYTES, ImageError
-from headstand.serve.download import DownloadError
+from headstand.serve.refusal import DownloadError
 
 Fetch = Callable[[str], bytes]
 """Downloads a URL; raises `DownloadError`."""

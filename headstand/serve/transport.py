@@ -15,7 +15,7 @@ from requests_hardened.ip_filter_adapter import IPFilterAdapter
 
 from headstand import __version__
 from headstand.serve import address
-from headstand.serve.download import FORBIDDEN, DownloadError
+from headstand.serve.refusal import FORBIDDEN, DownloadError
 
 
 class Guard:

@@ -8,8 +8,9 @@ from werkzeug.exceptions import HTTPException
 
 from headstand.images import MAX_BYTES, ImageError
 from headstand.serve.classifier import Classifier, default_model
-from headstand.serve.download import DownloadError, fetch
+from headstand.serve.download import fetch
 from headstand.serve.payload import ClientError, Fetch, PayloadError, image_bytes, told
+from headstand.serve.refusal import DownloadError
 
 MAX_BODY = (MAX_BYTES + 2) // 3 * 4 + 64 * 1024
 """Largest request body, in bytes: the largest image in base64, and room for what surrounds it."""

@@ -11,7 +11,8 @@ import pytest
 
 from headstand.images import MAX_BYTES
 from headstand.serve import download, transport
-from headstand.serve.download import DownloadError, fetch
+from headstand.serve.download import fetch
+from headstand.serve.refusal import DownloadError
 from tests.serve.hostile import PHOTO, HostileServer
 
 PUBLIC = "93.184.215.14"
