@@ -31,8 +31,8 @@ Classes: {", ".join(report["data"]["classes"])}.
 {_row("validation", report["validation"])}
 {_row("test", report["test"])}
 
-Test accuracy is {report["test"]["accuracy"]:.3f} ({low:.3f} to {high:.3f}, Wilson). This run scored the test split once,
-after everything was chosen. {_leak(report["leak"])}
+Test accuracy is {report["test"]["accuracy"]:.3f} ({low:.3f} to {high:.3f}, Wilson). This run scored the test split
+once, after everything was chosen. {_leak(report["leak"])}
 
 {_refit(report)}
 
