@@ -1,6 +1,6 @@
 """The part that is trained: a few layers on cached features, one compiled call an epoch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -131,6 +131,11 @@ def fit(
             after_epoch(number, figures)
     model.set_weights(best_weights)
     return Fit(history, best_epoch, model)
+
+
+def fit_many(heads: Sequence[recipes.Head], train: Split, validation: Split, classes: int, seed: int) -> list[Fit]:
+    """Train several heads; the results are those of `fit` one by one."""
+    return [fit(head, train, validation, classes, seed) for head in heads]
 
 
 def rank(figures: dict[str, float]) -> tuple[bool, float, float]:

@@ -53,6 +53,16 @@ def test_a_seed_decides_everything() -> None:
     assert not same(first.model, other.model)
 
 
+def test_many_heads_at_once_are_those_of_one_by_one() -> None:
+    train, validation = blobs(30, 1, spread=1), blobs(15, 2)
+    settings = [SETTINGS, SETTINGS.model_copy(update={"dropout": 0.4}), SETTINGS.model_copy(update={"inner": ()})]
+    many = head.fit_many(settings, train, validation, 3, seed=5)
+    for each, fit in zip(settings, many, strict=True):
+        alone = head.fit(each, train, validation, 3, seed=5)
+        assert same(fit.model, alone.model)
+        assert fit.history == alone.history
+
+
 def test_batches_are_shuffled() -> None:
     """Sorted by class, unshuffled batches would each hold one class: with plain order the last class wins all."""
     train = blobs(60, 1)
