@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from headstand.errors import HeadstandError
-from headstand.prepare import manifest, split, twins
+from headstand.prepare import grouping, manifest, split
 from headstand.prepare.cache import root, sole
 from headstand.prepare.conversion import CONVERSIONS
 from headstand.prepare.copying import ChangedError, copy
@@ -29,7 +29,7 @@ from headstand.prepare.scan import Candidate, Examine, examine, forget, scan
 from headstand.prepare.summary import Summary, counts
 from headstand.recipe import Recipe
 
-VERSION = 1
+VERSION = 2
 """Version of what preparation makes of a source; a new value makes all datasets anew."""
 
 RECORD = "prepared.json"
@@ -82,10 +82,10 @@ def _prepare(recipe: Recipe) -> Summary:
     with _timed(seconds, "reading"):
         photos, left_out = scan(listing, read)
     with _timed(seconds, "twins"):
-        photos, near = _without_twins(photos, apart)
+        photos, near = grouping.apart(photos, apart)
         left_out += [(photo.item, reason) for photo, reason in near]
         _check_filled(listing, photos, left_out)
-        alike = twins.groups([_signature(photo) for photo in photos], [photo.file.sha256 for photo in photos])
+        alike = grouping.alike(photos)
         groups = split.join(alike, [photo.item.group for photo in photos])
     with _timed(seconds, "split"):
         classes = [names[photo.item.class_] for photo in photos]
@@ -212,27 +212,6 @@ def _folder_names(classes: tuple[str, ...]) -> dict[str, str]:
             raise PrepareError(f"the classes {twin!r} and {name!r} would share the folder {safe!r}: rename one")
         names[name] = safe
     return names
-
-
-def _without_twins(
-    photos: list[Candidate], apart: dict[str, Dataset]
-) -> tuple[list[Candidate], list[tuple[Candidate, str]]]:
-    """Leave out the photos that have a twin among the validation and test photos of other datasets."""
-    near: list[tuple[Candidate, str]] = []
-    for name, dataset in apart.items():
-        examined = [*dataset.split("validation"), *dataset.split("test")]
-        digests = {photo.sha256 for photo in examined}
-        theirs = twins.signatures([dataset.folder / photo.path for photo in examined])
-        alike = twins.twins_of_any([_signature(photo) for photo in photos], theirs)
-        close = [bool(twin) or photo.file.sha256 in digests for photo, twin in zip(photos, alike, strict=True)]
-        reason = f"twins of validation or test photos of {name}"
-        near += [(photo, reason) for photo, out in zip(photos, close, strict=True) if out]
-        photos = [photo for photo, out in zip(photos, close, strict=True) if not out]
-    return photos, near
-
-
-def _signature(photo: Candidate) -> twins.Signature:
-    return photo.file.signature or twins.PLAIN
 
 
 def _check_filled(listing: Listing, photos: list[Candidate], left_out: list[tuple[Item, str]]) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from headstand.prepare import manifest
+from headstand.prepare import likely, manifest
 from headstand.prepare.doctor import page
 from headstand.prepare.doctor.findings import Severity
-from headstand.prepare.doctor.report import MOST, examine, write_json
+from headstand.prepare.doctor.report import examine, write_json
 
 PAGE, RECORD = "doctor.html", "doctor.json"
 """Files in the dataset's `look/`."""
@@ -31,8 +31,8 @@ def checkup(folder: Path, done: Sequence[str] = ()) -> list[str]:
     place = folder / "look" / PAGE
     if all(photo.path.endswith(".npy") for photo in photos):
         return []
-    if len(photos) > MOST:
-        return [f"doctor: more than {MOST:,} photos; python -m headstand doctor {folder}"]
+    if len(photos) > likely.MOST:
+        return [f"doctor: more than {likely.MOST:,} photos; python -m headstand doctor {folder}"]
     made = (folder / "manifest.csv").stat().st_mtime_ns
     if place.is_file() and place.stat().st_mtime_ns > made:
         return [str(place)]

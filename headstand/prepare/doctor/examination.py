@@ -13,8 +13,8 @@ from scipy.ndimage import uniform_filter1d
 from tqdm import tqdm
 
 from headstand.images import MAX_BYTES, ImageError, decode, open_image, orientation
+from headstand.prepare import alignment
 from headstand.prepare.conversion import conversions
-from headstand.prepare.doctor import alignment
 from headstand.prepare.listing import Item
 from headstand.prepare.twins import Signature
 

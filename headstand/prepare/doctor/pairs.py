@@ -7,7 +7,7 @@ import numpy as np
 
 from headstand.prepare.doctor.examination import Exam
 from headstand.prepare.doctor.findings import Case, Finding, finding
-from headstand.prepare.doctor.likely import Pair
+from headstand.prepare.likely import Pair
 
 LIKE, MORE = 0.8, 0.05
 """Least correlation of a photo with another's mirror image, and how much more that must be than with the other itself:

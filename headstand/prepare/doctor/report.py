@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from headstand.prepare import twins
+from headstand.prepare import likely, twins
 from headstand.prepare.doctor import classes as class_findings
-from headstand.prepare.doctor import examination, files, likely, pairs, pixels
+from headstand.prepare.doctor import examination, files, pairs, pixels
 from headstand.prepare.doctor.examination import Exam
 from headstand.prepare.doctor.findings import KINDS, Case, Finding, Severity, finding
 from headstand.prepare.doctor.folder import Contents, contents
@@ -20,9 +20,6 @@ from headstand.prepare.manifest import SPLITS, natural
 
 VERSION = 1
 """Version of `doctor.json`; codes and keys of a version keep their meaning."""
-
-MOST = 25_000
-"""Photos among which probable twins are searched; with more the search, which grows with the square, takes minutes."""
 
 
 @dataclass(frozen=True)
@@ -134,11 +131,12 @@ def judge(listed: Contents) -> Report:
     lap("twins")
     remarks = []
     probable: list[likely.Pair] = []
-    if len(usable) <= MOST:
+    if len(usable) <= likely.MOST:
         thumbnails = np.stack([exam.thumbnail for exam in usable if exam.thumbnail is not None]) if usable else None
-        probable = likely.pairs(thumbnails, groups) if thumbnails is not None else []
+        if thumbnails is not None:
+            probable = likely.surest(likely.pairs(thumbnails, groups), groups)
     else:
-        remarks.append(f"probable twins (turned, cropped) were not searched among more than {MOST:,} photos")
+        remarks.append(f"probable twins (turned, cropped) were not searched among more than {likely.MOST:,} photos")
     lap("probable twins")
     found = [
         *files.unusable(exams), *files.oddities(exams), *_changed(listed, exams),

@@ -5,13 +5,14 @@ those pairs are fitted onto each other. A photo has a bounded number of candidat
 photos; the search for the nearest is one matrix product a crop.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.fft import dctn
 from threadpoolctl import threadpool_limits
 
-from headstand.prepare.doctor import alignment
+from headstand.prepare import alignment
 
 FREQUENCIES = 7
 """Waves of less than this frequency describe a thumbnail for the search; turns and crops blur the finer ones first."""
@@ -38,6 +39,9 @@ ANGLE, SCALE = 8.0, 1.4
 ROWS = 256
 """Photos searched at once: 256 by 20,000 correlations take 20 MB."""
 
+MOST = 25_000
+"""Photos among which probable twins are searched; with more the search, which grows with the square, takes minutes."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -57,11 +61,11 @@ def pairs(thumbnails: np.ndarray, groups: np.ndarray) -> list[Pair]:
         groups: `int [N]`, the number that a photo shares with its known twins.
 
     Returns:
-        The surest first; of two groups of twins only the surest pair.
+        The surest first.
     """
     if len(thumbnails) < 2:
         return []
-    found: dict[tuple[int, int], Pair] = {}
+    found: list[Pair] = []
     stack = alignment.Stack.of(thumbnails)
     with threadpool_limits(1):
         for mirrored in (False, True):
@@ -71,11 +75,17 @@ def pairs(thumbnails: np.ndarray, groups: np.ndarray) -> list[Pair]:
             good &= (fit.scale <= SCALE) & (fit.scale >= 1 / SCALE)
             for k in np.flatnonzero(good).tolist():
                 detail = _detail(float(fit.angle[k]), float(fit.scale[k]), mirrored)
-                pair = Pair(int(i[k]), int(j[k]), float(fit.whole[k]), detail)
-                low, high = sorted((int(groups[pair.first]), int(groups[pair.second])))
-                if (low, high) not in found or found[low, high].likeness < pair.likeness:
-                    found[low, high] = pair
-    return sorted(found.values(), key=lambda pair: (-pair.likeness, pair.first, pair.second))
+                found.append(Pair(int(i[k]), int(j[k]), float(fit.whole[k]), detail))
+    return sorted(found, key=lambda pair: (-pair.likeness, pair.first, pair.second))
+
+
+def surest(pairs: Sequence[Pair], groups: np.ndarray) -> list[Pair]:
+    """Of the pairs between the same two groups of twins (`int [N]`) only the surest; in their order."""
+    between: dict[tuple[int, int], Pair] = {}
+    for pair in sorted(pairs, key=lambda pair: -pair.likeness):
+        low, high = sorted((int(groups[pair.first]), int(groups[pair.second])))
+        between.setdefault((low, high), pair)
+    return list(between.values())
 
 
 def _detail(angle: float, scale: float, mirrored: bool) -> str:

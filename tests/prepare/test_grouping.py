@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstand.prepare import grouping, likely, manifest
+from headstand.prepare.listing import Item
+from headstand.prepare.manifest import Dataset, Photo
+from headstand.prepare.prepare import prepare
+from headstand.prepare.scan import Candidate, examine
+from headstand.recipe import Recipe, Source
+from tests.prepare.doctor.faults import cropped, encoded, healthy, photo, rotated
+
+
+def candidates(folder: Path) -> list[Candidate]:
+    return [Candidate(Item(path.parent.name, path), examine(path)) for path in sorted(folder.rglob("*.jpg"))]
+
+
+def partners(photos: list[Candidate], groups: np.ndarray) -> list[set[str]]:
+    members = [
+        {p.item.path.name for p, g in zip(photos, groups, strict=True) if g == k} for k in range(groups.max() + 1)
+    ]
+    return [names for names in members if len(names) > 1]
+
+
+def test_turned_and_cropped_copies_share_a_group_with_what_they_are_copies_of(tmp_path):
+    folder = healthy(tmp_path, ("tree",))
+    (folder / "tree/turned.jpg").write_bytes(encoded(rotated(photo("tree", 2), 5)))
+    (folder / "tree/cropped.jpg").write_bytes(encoded(cropped(photo("tree", 4), 0.1, 0.1, 0.1, 0.1)))
+    # A twin of the turned copy and not of the first picture: the three are still one group.
+    (folder / "tree/chained.jpg").write_bytes(encoded(rotated(photo("tree", 2), 5).resize((100, 100))))
+    photos = candidates(folder)
+    groups = grouping.alike(photos)
+    assert {frozenset(names) for names in partners(photos, groups)} == {
+        frozenset({"2.jpg", "turned.jpg", "chained.jpg"}),
+        frozenset({"4.jpg", "cropped.jpg"}),
+    }
+    assert list(dict.fromkeys(groups.tolist())) == list(range(7))
+
+
+def test_too_many_photos_are_grouped_by_their_sure_twins_alone(tmp_path, monkeypatch):
+    folder = healthy(tmp_path, ("tree",))
+    (folder / "tree/turned.jpg").write_bytes(encoded(rotated(photo("tree", 2), 5)))
+    monkeypatch.setattr(likely, "MOST", 5)
+    assert grouping.alike(candidates(folder)).tolist() == list(range(8))
+
+
+def test_nothing_makes_no_groups():
+    assert grouping.alike([]).shape == (0,)
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_keeps_apart_from_every_probable_twin_of_an_examined_photo(tmp_path, split):
+    other = healthy(tmp_path / "other", ("tree",), 3)
+    rows = tuple(
+        Photo(f"tree/{n}.jpg", "tree", split if n else "train", examine(other / f"tree/{n}.jpg").sha256, 1, 1, n)
+        for n in range(3)
+    )
+    folder = healthy(tmp_path / "mine", ("chair",), 4)
+    for n in range(3):
+        (folder / f"chair/turned{n}.jpg").write_bytes(encoded(rotated(photo("tree", n), 4)))
+    (folder / "chair/copy.jpg").write_bytes((other / "tree/2.jpg").read_bytes())
+    stay, out = grouping.apart(candidates(folder), {"first": Dataset(other, rows)})
+    assert {p.item.path.name for p, _ in out} == {"turned1.jpg", "turned2.jpg", "copy.jpg"}
+    assert {reason for _, reason in out} == {"twins of validation or test photos of first"}
+    # The other's training photos bar nothing.
+    assert {p.item.path.name for p in stay} == {"0.jpg", "1.jpg", "2.jpg", "3.jpg", "turned0.jpg"}
+
+
+def test_a_preparation_puts_probable_twins_into_one_split(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = healthy(tmp_path / "photos", count=9)
+    for pose in ("chair", "tree"):
+        for n in range(5):
+            (folder / f"{pose}/turned{n}.jpg").write_bytes(encoded(rotated(photo(pose, n), 5)))
+    prepare(Recipe(name="poses", source=Source(folder=str(folder))))
+    dataset = manifest.read(Path("data/poses"))
+    splits: dict[int, set[str]] = {}
+    for row in dataset.photos:
+        splits.setdefault(row.group, set()).add(row.split)
+    assert len(splits) == 18  # of 28 photos
+    assert all(len(places) == 1 for places in splits.values())
