@@ -85,27 +85,75 @@ class Backbone(_Section):
     name: str = Field("Xception", description="a keras.applications model")
     size: Annotated[int, Field(ge=32, le=1024)] = Field(150, description="side of the input in pixels")
     weights: str = Field("imagenet", description="imagenet, none, or a file: weights or a Headstand checkpoint")
-    pooling: Literal["avg", "max"] = "avg"
+    pooling: Literal["avg", "max", "none"] = Field(
+        "avg", description="what becomes of the network's last map: its average, its maximum, or none: all its values"
+    )
+
+
+Activation = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "swish", "tanh", "sigmoid"]
 
 
 class Head(_Section):
-    """The part that is trained: inner layers, dropout, softmax."""
+    """The part that is trained: inner layers, dropout, softmax; and how it is trained."""
 
     inner: tuple[Annotated[int, Field(gt=0, le=65_536)], ...] = Field(
         (100,), description="sizes of the inner layers; empty for none"
     )
-    activation: Literal["relu", "selu", "gelu", "tanh"] = "relu"
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.001
-    epochs: Positive = 10
-    batch_size: Positive = 20
+    activation: tuple[Activation, ...] = Field(
+        ("relu",), min_length=1, description="of the inner layers: one for all, or one for each"
+    )
+    batch_norm: bool = Field(False, description="normalise each inner layer's sums before its activation")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="share of values dropped before the logits")
+    loss_from: Literal["logits", "probabilities"] = Field(
+        "logits", description="probabilities: the loss is taken behind the softmax, clipped at 1e-7"
+    )
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     class_weights: bool = Field(True, description="weigh rare classes up, so that each class counts the same")
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop", "adadelta"] = "adam"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="of sgd and rmsprop")
+    nesterov: bool = Field(False, description="of sgd with momentum")
+    weight_decay: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="share of each weight taken off a step, times the rate; unless said, adamw 0.004, others 0"
+    )
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.001
+    schedule: Literal["constant", "cosine", "plateau"] = Field(
+        "constant",
+        description="cosine: down to 0 over all epochs; plateau: halved after 2 epochs without a lower validation loss",
+    )
+    epochs: Positive = 10
+    patience: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        0, description="stop after so many epochs without a better one; 0: never"
+    )
+    batch_size: Positive = 20
 
-    @field_validator("inner", mode="before")
+    @field_validator("inner", "activation", mode="before")
     @classmethod
     def _one(cls, value: Any) -> Any:
-        """`inner = 100` says the same as `inner = [100]`."""
+        """`inner = 100` says the same as `inner = [100]`, `activation = "relu"` as `activation = ["relu"]`."""
         return (value,) if isinstance(value, int | str) and not isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Head":
+        if len(self.activation) not in (1, len(self.inner)):
+            raise ValueError(
+                f"activation = {list(self.activation)} does not go with inner = {list(self.inner)}; "
+                "allowed: one for all layers, or one for each"
+            )
+        if self.batch_norm and not self.inner:
+            raise ValueError("batch_norm = true needs an inner layer to normalise, and inner = []; allowed: false")
+        if self.batch_norm and self.batch_size == 1:
+            raise ValueError("batch_norm = true normalises over a batch, and batch_size = 1; allowed: 2 or more")
+        if self.momentum and self.optimizer not in ("sgd", "rmsprop"):
+            raise ValueError(
+                f"momentum = {self.momentum:g} does not go with optimizer = {self.optimizer!r}; "
+                "allowed: 0, or optimizer 'sgd' or 'rmsprop'"
+            )
+        if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
+            raise ValueError(
+                f"nesterov = true does not go with optimizer = {self.optimizer!r} and momentum = {self.momentum:g}; "
+                "allowed: false, or optimizer 'sgd' with a momentum above 0"
+            )
+        return self
 
 
 class Stage(_Section):

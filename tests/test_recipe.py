@@ -189,3 +189,46 @@ def test_variables_that_say_where_things_lie_are_no_keys(workplace, monkeypatch)
     for place in ("CACHE", "DATA", "MODEL", "WEIGHTS"):
         monkeypatch.setenv(f"HEADSTAND_{place}", "somewhere")
     assert load("yoga6").name == "yoga6"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["activation", "rel"], "activation.0 = 'rel': Input should be 'relu'"),
+        (["activation", "relu,tanh"], "activation = ['relu', 'tanh'] does not go with inner = [100]; allowed: one for"),
+        (["activation", "[]"], "head.activation = []: Tuple should have at least 1 item"),
+        (["batch_norm", "true", "inner", "[]"], "batch_norm = true needs an inner layer"),
+        (["batch_norm", "true", "batch_size", "1"], "batch_size = 1; allowed: 2 or more"),
+        (["momentum", "0.9"], "momentum = 0.9 does not go with optimizer = 'adam'; allowed: 0, or optimizer 'sgd' or"),
+        (["momentum", "1", "optimizer", "sgd"], "head.momentum = '1': Input should be less than 1"),
+        (
+            ["nesterov", "true", "optimizer", "sgd"],
+            "nesterov = true does not go with optimizer = 'sgd' and momentum = 0;",
+        ),
+        (["nesterov", "true", "optimizer", "rmsprop", "momentum", "0.9"], "allowed: false, or optimizer 'sgd' with"),
+        (
+            ["optimizer", "lion"],
+            "head.optimizer = 'lion': Input should be 'adam', 'adamw', 'sgd', 'rmsprop' or 'adadelta'",
+        ),
+        (["schedule", "step"], "head.schedule = 'step': Input should be 'constant', 'cosine' or 'plateau'"),
+        (["label_smoothing", "1"], "head.label_smoothing = '1': Input should be less than 1"),
+        (["loss_from", "odds"], "head.loss_from = 'odds': Input should be 'logits' or 'probabilities'"),
+        (["patience", "-1"], "head.patience = '-1': Input should be greater than or equal to 0"),
+    ],
+)
+def test_a_head_that_cannot_be(words, told):
+    pairs = zip(words[::2], words[1::2], strict=True)
+    with pytest.raises(RecipeError) as caught:
+        load("mine", [word for key, value in pairs for word in (f"--head.{key}", value)])
+    assert told in str(caught.value)
+
+
+def test_heads_that_can_be():
+    head = load("mine", ["--head.inner", "9,8", "--head.activation", "selu,tanh", "--head.optimizer", "adamw"]).head
+    assert (head.inner, head.activation, head.optimizer, head.weight_decay) == ((9, 8), ("selu", "tanh"), "adamw", None)
+    words = (
+        "--head.optimizer sgd --head.momentum 0.9 --head.nesterov true --head.weight_decay 0.1 --head.batch_norm true"
+    )
+    head = load("mine", words.split()).head
+    assert (head.momentum, head.nesterov, head.weight_decay, head.batch_norm) == (0.9, True, 0.1, True)
+    assert load("mine", ["--backbone.pooling", "none"]).backbone.pooling == "none"

@@ -30,6 +30,13 @@ _TORCH_MEAN = (0.485, 0.456, 0.406)
 _TORCH_STD = (0.229, 0.224, 0.225)
 
 
+_POOLING = {
+    "avg": keras.layers.GlobalAveragePooling2D,
+    "max": keras.layers.GlobalMaxPooling2D,
+    "none": keras.layers.Flatten,
+}
+
+
 class BackboneError(HeadstandError):
     """A backbone that is not known, or whose weights cannot be had."""
 
@@ -50,7 +57,7 @@ def extractor(backbone: recipes.Backbone) -> keras.Model:
 
     Returns:
         A model from `float32 [N, size, size, 3]` in 0..255 to `float32 [N, D]`: preprocessing, the network (the layer
-        named `backbone`), pooling.
+        named `backbone`), pooling (the layer named `pool`; without pooling it flattens, D = height x width x channels).
 
     Raises:
         BackboneError: unknown name, a size too small for it, or weights that do not fit or cannot be loaded.
@@ -58,8 +65,8 @@ def extractor(backbone: recipes.Backbone) -> keras.Model:
     network = _network(backbone)
     pixels = keras.Input((backbone.size, backbone.size, 3), name="pixels")
     features = network(_scaled(pixels, backbone.name))
-    pool = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}[backbone.pooling]
-    return keras.Model(pixels, pool(name="pool")(features), name="extractor")
+    pool = _POOLING[backbone.pooling](name="pool")
+    return keras.Model(pixels, pool(features), name="extractor")
 
 
 def digest(model: keras.Model) -> str:

@@ -127,7 +127,8 @@ def _rank(trial: Trial) -> tuple[bool, float, float]:
 
 def _parameters(head: Head) -> dict[str, Any]:
     """A head's values in types that Optuna stores: a list of sizes becomes text."""
-    return {key: str(list(head.inner)) if key == "inner" else getattr(head, key) for key in heads.KEYS}
+    values = {key: getattr(head, key) for key in heads.KEYS}
+    return {key: str(list(value)) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
 def _space(search: Search, start: Head) -> dict[str, optuna.distributions.BaseDistribution]:

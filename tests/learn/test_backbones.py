@@ -44,6 +44,23 @@ def test_pixels_are_scaled_as_the_family_was_trained(name: str, monkeypatch: pyt
     np.testing.assert_allclose(given, wanted, rtol=1e-5, atol=1e-4 if np.abs(wanted).max() > 10 else 1e-5)
 
 
+def test_without_pooling_the_features_are_all_values_of_the_map(small_networks: None) -> None:
+    flat, averaged, highest = (
+        backbones.extractor(Backbone(name="MobileNet", size=32, weights="none", pooling=pooling))
+        for pooling in ("none", "avg", "max")
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.float32)
+    assert flat.output.shape == (None, 2 * 2 * networks.WIDTH)
+    assert flat.get_layer("pool").output is flat.output
+    values = flat(pixels).numpy().reshape(3, 4, networks.WIDTH)
+    np.testing.assert_allclose(values.mean(1), averaged(pixels), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(values.max(1), highest(pixels), rtol=1e-6)
+    model = networks.heads.assemble(
+        flat, networks.heads.build(networks.Head(inner=(5,)), 4 * networks.WIDTH, 3, 1), "x"
+    )
+    assert model(pixels).shape == (3, 3)
+
+
 @pytest.fixture(scope="module")
 def mobilenet() -> keras.Model:
     """The real network, at another size than the tests' own."""

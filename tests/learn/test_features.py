@@ -97,7 +97,9 @@ def test_a_half_written_cache_is_mended(dataset: Dataset, workplace: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "change", [{"size": 33}, {"pooling": "max"}, {"name": "Xception"}], ids=["size", "pooling", "network"]
+    "change",
+    [{"size": 33}, {"pooling": "max"}, {"pooling": "none"}, {"name": "Xception"}],
+    ids=["size", "pooling", "no pooling", "network"],
 )
 def test_another_way_of_computing_is_a_miss(dataset: Dataset, change: dict[str, Any]) -> None:
     Extractor(SETTINGS).rows(dataset.folder, dataset.photos)

@@ -300,7 +300,7 @@ def killing(function):
             os.kill(os.getpid(), signal.SIGKILL)
         return function(*arguments, **keys)
     return counted
-place, name = {"features": (features.FeatureCache, "append"), "search": (head, "build"),
+place, name = {"features": (features.FeatureCache, "append"), "search": (head, "fit"),
                "finetune": (finetune._Bar, "on_train_batch_end")}[sys.argv[1]]
 features.BATCH = 8
 setattr(place, name, killing(getattr(place, name)))

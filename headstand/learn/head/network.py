@@ -1,0 +1,53 @@
+"""A head as a Keras model: what is saved, converted and fine-tuned."""
+
+import keras
+
+from headstand import recipe as recipes
+
+MOMENTUM = 0.9
+"""Of the running statistics of batch normalization. Keras has 0.99, which needs several hundred steps to forget the
+values that it began with; a head on some hundred photos sees fewer."""
+
+EPSILON = 1e-3
+"""Added to the variance in batch normalization, as Keras does."""
+
+
+def activations(head: recipes.Head) -> tuple[str, ...]:
+    """The activation of each inner layer."""
+    return head.activation * len(head.inner) if len(head.activation) == 1 else head.activation
+
+
+def build(head: recipes.Head, width: int, classes: int, seed: int) -> keras.Model:
+    """The head: features `float32 [N, width]` to probabilities `float32 [N, classes]`, freshly initialised by seed.
+
+    An inner layer is dense, then normalised where the recipe says so, then activated; dropout comes once, before the
+    logits. That is why SELU, which is to keep mean and variance from layer to layer (Klambauer et al. 2017), gets the
+    normal initialisation of its authors here but not their alpha dropout: no SELU layer follows it.
+    """
+    keras.utils.set_random_seed(seed)
+    features = keras.Input((width,), name="features")
+    x = features
+    for place, (size, activation) in enumerate(zip(head.inner, activations(head), strict=True), start=1):
+        # Normalization subtracts the mean, and with it any bias before it.
+        x = keras.layers.Dense(
+            size,
+            activation=None if head.batch_norm else activation,
+            use_bias=not head.batch_norm,
+            kernel_initializer="lecun_normal" if activation == "selu" else "glorot_uniform",
+            name=f"inner_{place}",
+        )(x)
+        if head.batch_norm:
+            x = keras.layers.BatchNormalization(momentum=MOMENTUM, epsilon=EPSILON, name=f"norm_{place}")(x)
+            x = keras.layers.Activation(activation, name=f"activation_{place}")(x)
+    if head.dropout:
+        x = keras.layers.Dropout(head.dropout, seed=seed, name="dropout")(x)
+    logits = keras.layers.Dense(classes, name="logits")(x)
+    return keras.Model(features, keras.layers.Softmax(name="probabilities")(logits), name="head")
+
+
+def assemble(extractor: keras.Model, head: keras.Model, name: str) -> keras.Model:
+    """Backbone and head as one model: `float32 [N, size, size, 3]` in 0..255 to probabilities `[N, classes]`."""
+    x = extractor.output
+    for layer in head.layers[1:]:
+        x = layer(x)
+    return keras.Model(extractor.input, x, name=name)

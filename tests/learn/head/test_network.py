@@ -1,0 +1,97 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+from headstand.export import convert
+from headstand.learn import backbones, checkpoint, finetune
+from headstand.learn import head as heads
+from headstand.recipe import Backbone, Finetune, Head
+from headstand.sections import Activation
+from tests import networks
+from tests.learn.test_head import blobs
+from tests.networks import keras
+
+NORMED = Head(inner=(6, 5), batch_norm=True, epochs=5, batch_size=8, learning_rate=0.02)
+
+
+def test_layers_with_batch_normalization() -> None:
+    built = heads.build(NORMED, 4, 3, seed=1)
+    assert [layer.name for layer in built.layers[1:]] == [
+        "inner_1", "norm_1", "activation_1", "inner_2", "norm_2", "activation_2", "logits", "probabilities",
+    ]  # fmt: skip
+    assert not built.get_layer("inner_1").use_bias
+    assert built.get_layer("activation_2").activation is keras.activations.relu
+
+
+def test_each_layer_has_its_activation_and_initialisation() -> None:
+    built = heads.build(Head(inner=(400, 300), activation=("selu", "tanh")), 500, 3, seed=1)
+    names = [built.get_layer(f"inner_{place}").activation.__name__ for place in (1, 2)]
+    assert names == ["selu", "tanh"]
+    first, second = (built.get_layer(f"inner_{place}").kernel.numpy().std() for place in (1, 2))
+    assert first == pytest.approx(np.sqrt(1 / 500), rel=0.05)  # LeCun's: a variance of one over the inputs
+    assert second == pytest.approx(np.sqrt(2 / 700), rel=0.05)  # Glorot's
+
+
+def whole(head: Head) -> tuple[keras.Model, keras.Model]:
+    """A trained head and the model with a backbone before it."""
+    rng = np.random.default_rng(0)
+    splits = [
+        heads.Split(
+            rng.normal(0.5, 1, (count, networks.WIDTH)).astype(np.float32), np.arange(count, dtype=np.int32) % 3
+        )
+        for count in (40, 15)
+    ]
+    fit = heads.fit(head, *splits, 3, 1)
+    extractor = backbones.extractor(Backbone(name="MobileNet", size=networks.SIZE, weights="none"))
+    return fit.model, heads.assemble(extractor, fit.model, "shapes")
+
+
+PIXELS = np.random.default_rng(1).integers(0, 256, (4, networks.SIZE, networks.SIZE, 3)).astype(np.float32)
+
+
+def test_running_statistics_are_learnt_and_kept(small_networks: None, tmp_path: Path) -> None:
+    top, model = whole(NORMED)
+    norm = top.get_layer("norm_1")
+    assert abs(norm.moving_mean.numpy()).max() > 0.05
+    assert abs(norm.moving_variance.numpy() - 1).max() > 0.05
+    path = checkpoint.save(model, tmp_path / "shapes.h5", networks.about())
+    np.testing.assert_allclose(checkpoint.load(path)(PIXELS), model(PIXELS), rtol=1e-5, atol=1e-6)
+
+
+def test_running_statistics_follow_the_batches() -> None:
+    """After one epoch of one batch they are a tenth of the way from where they began."""
+    data = blobs(20, 1)
+    head = Head(inner=(3,), batch_norm=True, epochs=1, batch_size=20)
+    kernel = heads.build(head, 4, 3, 1).get_layer("inner_1").kernel.numpy()
+    sums = data.features @ kernel
+    norm = heads.fit(head, data, data, 3, 1).model.get_layer("norm_1")
+    np.testing.assert_allclose(norm.moving_mean, 0.1 * sums.mean(0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(norm.moving_variance, 0.9 + 0.1 * sums.var(0), rtol=1e-4)
+
+
+def test_fine_tuning_leaves_the_statistics_alone(small_networks: None) -> None:
+    _, model = whole(NORMED)
+    statistics = [np.array(model.get_layer("norm_2").moving_mean), np.array(model.get_layer("norm_2").moving_variance)]
+    logits = np.array(model.get_layer("logits").kernel)
+    finetune.compile_for(model, Finetune(epochs=1, learning_rate=0.01), 3)
+    model.fit(PIXELS, np.eye(3)[[0, 1, 2, 0]], epochs=3, verbose=0)
+    after = model.get_layer("norm_2")
+    assert np.array_equal(after.moving_mean, statistics[0])
+    assert np.array_equal(after.moving_variance, statistics[1])
+    assert abs(model.get_layer("logits").kernel.numpy() - logits).max() > 1e-4
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_every_activation_converts(small_networks: None, batch_norm: bool) -> None:
+    names = Activation.__args__
+    _, model = whole(Head(inner=(6,) * len(names), activation=names, batch_norm=batch_norm, epochs=1))
+    interpreter = Interpreter(model_content=convert.float32(model))
+    interpreter.allocate_tensors()
+    given = []
+    for pixels in PIXELS:
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels[None])
+        interpreter.invoke()
+        given.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0])
+    np.testing.assert_allclose(given, model(PIXELS), atol=1e-5)
