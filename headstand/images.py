@@ -114,7 +114,7 @@ def decode(source: bytes | str | Path, size: int | tuple[int, int] | None = None
     Raises:
         ImageError: not an image of `FORMATS`, larger than the caps, or damaged.
     """
-    data = source if isinstance(source, bytes) else _read(Path(source))
+    data = source if isinstance(source, bytes) else read(Path(source))
     target = (size, size) if isinstance(size, int) else size
     with warnings.catch_warnings():
         # Pillow warns of large images and odd EXIF; the caps below decide, and a service's log is no place for it.
@@ -159,6 +159,19 @@ def open_image(data: bytes) -> Image.Image:
     return image
 
 
+def dimensions(data: bytes) -> tuple[int, int]:
+    """Width and height of the upright picture in pixels, as its header states them.
+
+    Raises:
+        ImageError: as `decode`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as in `decode`
+        with open_image(data) as image:
+            # The orientations from 5 on lie on their side.
+            return image.size if orientation(image) < 5 else (image.height, image.width)
+
+
 def orientation(image: Image.Image) -> int:
     """How an opened image is stored: its EXIF orientation, 1 (upright) to 8; 1 where EXIF says nothing or is damaged.
 
@@ -177,7 +190,12 @@ def _alone(image: Image.Image) -> contextlib.AbstractContextManager[object]:
     return contextlib.nullcontext() if small or image.width * image.height <= _LARGE else _ONE_AT_A_TIME
 
 
-def _read(path: Path) -> bytes:
+def read(path: Path) -> bytes:
+    """An image file's bytes, no more than show that it has too many.
+
+    Raises:
+        ImageError: the file cannot be read.
+    """
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)

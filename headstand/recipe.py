@@ -20,7 +20,7 @@ from pydantic_settings import (
 )
 
 from headstand.errors import HeadstandError
-from headstand.sections import Backbone, Card, Finetune, Head, Name, Search, Source, Split
+from headstand.sections import Augmentation, Backbone, Card, Finetune, Head, Name, Search, Source, Split
 
 HOME = Path(__file__).resolve().parents[1]
 """The folder of the checkout: where the shipped `recipes/` and `models/` lie."""
@@ -48,6 +48,7 @@ class Recipe(BaseSettings):
     source: Source
     split: Split = Split()
     backbone: Backbone = Backbone()
+    augmentation: Augmentation = Augmentation()
     head: Head = Head()
     search: Search = Search()
     finetune: Finetune = Finetune()

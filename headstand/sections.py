@@ -93,6 +93,29 @@ class Backbone(_Section):
 Activation = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "swish", "tanh", "sigmoid"]
 
 
+class Augmentation(_Section):
+    """Random views of the training photos, never of validation and test.
+
+    A head learns from `views` of each photo that are computed once and kept; fine-tuning of the whole network draws a
+    new one in every epoch.
+    """
+
+    views: Annotated[int, Field(ge=0, le=1000)] = Field(0, description="kept views of a photo; 0 for the photo alone")
+    flip: Literal["none", "horizontal", "vertical", "both"] = Field("horizontal", description="of half of the views")
+    smallest_crop: Annotated[float, Field(gt=0, le=1)] = Field(0.5, description="least share of a photo; 1: no crop")
+    rotation: Annotated[float, Field(ge=0, le=180)] = Field(0.0, description="largest turn to either side, in degrees")
+    zoom: Annotated[float, Field(ge=0, le=0.5)] = Field(0.0, description="0.2: magnified by 0.8 to 1.2")
+    shift: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="largest shift, as a share of the side")
+    brightness: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="0.2: 0.8 to 1.2 times as bright")
+    contrast: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="0.2: 0.8 to 1.2 times the contrast")
+    saturation: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="0.2: 0.8 to 1.2 times as colourful")
+
+    @property
+    def settings(self) -> str:
+        """All but the number of views, in a line: the settings that a single view depends on."""
+        return " ".join(f"{key}={value}" for key, value in self if key != "views")
+
+
 class Head(_Section):
     """The part that is trained: inner layers, dropout, softmax; and how it is trained."""
 
@@ -190,9 +213,6 @@ class Finetune(_Section):
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     batch_size: Positive = 32
-    smallest_crop: Annotated[float, Field(gt=0, le=1)] = Field(0.5, description="least share of a photo in a crop")
-    mirror: bool = True
-    color: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="largest change of brightness and contrast")
     refit: bool = Field(False, description="after the figures are taken, train once more on all splits")
 
 

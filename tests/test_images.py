@@ -375,3 +375,12 @@ def test_a_fresh_process_knows_every_format(tmp_path: Path) -> None:
             [sys.executable, "-c", code, str(tmp_path / kind)], capture_output=True, text=True, check=False
         )
         assert found.stdout == "(48, 64, 3)\n", found.stderr
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_dimensions_are_those_of_the_decoded_picture(turn: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    data = encoded(scene(64, 48), "JPEG", exif=exif)
+    height, width = decode(data).shape[:2]
+    assert images.dimensions(data) == (width, height) == ((64, 48) if turn < 5 else (48, 64))

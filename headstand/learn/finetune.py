@@ -13,7 +13,7 @@ from tqdm import tqdm
 from headstand.learn import checkpoint
 from headstand.learn.head import rank
 from headstand.learn.views import Views
-from headstand.recipe import Finetune
+from headstand.recipe import Augmentation, Finetune
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ def run(
     model: keras.Model,
     photos: Photos,
     settings: Finetune,
+    augmentation: Augmentation,
     seed: int,
     folder: Path,
     about: checkpoint.About,
@@ -53,12 +54,15 @@ def run(
         model: backbone and trained head.
         photos: what is learnt from.
         settings: the recipe's.
+        augmentation: how the views of an epoch are made.
         seed: of order and views.
         folder: where the best checkpoint is kept, as NAME_{epoch:02d}_{val_accuracy:.3f}.h5, and the state lies.
         about: goes into the checkpoint.
         validation: `uint8 [N, size, size, 3]` and one-hot labels; None to keep the last epoch, NAME_{epoch:02d}_all.h5.
     """
-    views = Views(photos.paths, photos.labels, photos.weights, model.input.shape[1], settings, seed)
+    views = Views(
+        photos.paths, photos.labels, photos.weights, model.input.shape[1], augmentation, settings.batch_size, seed
+    )
     compile_for(model, settings, settings.epochs * len(views))
     keeper = _Keeper(folder, about, settings.epochs, validated=validation is not None)
     done = keeper.restore(model)

@@ -199,6 +199,7 @@ def _finetune(
         model,
         finetune.Photos([dataset.folder / photo.path for photo in photos], one_hot[labels], weights[labels]),
         recipe.finetune,
+        recipe.augmentation,
         recipe.seed,
         run.folder,
         about,

@@ -10,11 +10,8 @@ import keras
 import numpy as np
 
 from headstand import images
-from headstand.learn.augment import view
-from headstand.recipe import Finetune
-
-# Photos are decoded this much larger than the model's input, so that a crop need not be scaled up much.
-_MARGIN = 8 / 7
+from headstand.learn.augment import Source, view
+from headstand.recipe import Augmentation
 
 
 class Views(keras.utils.PyDataset):
@@ -31,25 +28,26 @@ class Views(keras.utils.PyDataset):
         labels: np.ndarray,
         weights: np.ndarray,
         size: int,
-        settings: Finetune,
+        settings: Augmentation,
+        batch_size: int,
         seed: int,
     ) -> None:
         super().__init__()
         self._paths, self._labels, self._weights = paths, labels, weights
-        self._size, self._settings, self._seed = size, settings, seed
+        self._size, self._settings, self._seed, self._batch = size, settings, seed, batch_size
         self.epoch = 0
         # Keras asks for batches ahead on one thread; what they are made of is decoded side by side.
         self._pool = ThreadPoolExecutor(os.cpu_count())
 
     def __len__(self) -> int:
-        return math.ceil(len(self._paths) / self._settings.batch_size)
+        return math.ceil(len(self._paths) / self._batch)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         order = np.random.default_rng((self._seed, self.epoch)).permutation(len(self._paths))
-        chosen = order[index * self._settings.batch_size : (index + 1) * self._settings.batch_size]
+        chosen = order[index * self._batch : (index + 1) * self._batch]
         return np.stack(list(self._pool.map(self._view, chosen))), self._labels[chosen], self._weights[chosen]
 
     def _view(self, row: int) -> np.ndarray:
         rng = np.random.default_rng((self._seed, self.epoch, int(row)))
-        pixels = images.decode(self._paths[row], round(self._size * _MARGIN))
-        return view(pixels, self._size, self._settings, rng)
+        source = Source(images.read(self._paths[row]), self._size, self._settings)
+        return view(source.pixels, self._size, self._settings, rng, source.aspect)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from headstand import images
-from headstand.learn import backbones, features
+from headstand.learn import augment, backbones, features
 from headstand.learn.features import Extractor, FeatureError
 from headstand.prepare.manifest import Dataset, Photo
-from headstand.recipe import Backbone
+from headstand.recipe import Augmentation, Backbone
 from tests import networks
 
 SETTINGS = Backbone(name="MobileNet", size=32, weights="none")
@@ -183,3 +183,84 @@ def test_compiled_is_the_model_in_inference_mode() -> None:
     # One graph for every batch size.
     np.testing.assert_allclose(call(pixels[:1]), call(pixels)[:1], atol=1e-6)
     assert backbones.digest(model) == backbones.digest(model)
+
+
+VIEWS = Augmentation(views=3, rotation=10)
+
+
+def test_views_are_the_model_on_random_views(dataset: Dataset) -> None:
+    extractor = Extractor(SETTINGS)
+    photos = dataset.split("train")
+    got = extractor.views(dataset.folder, photos, VIEWS, 1)
+    assert (got.rows.shape, got.rows.dtype, got.computed) == ((3, 24, networks.WIDTH), np.float32, 72)
+    for number in range(3):
+        for place in (0, 5, 23):
+            data = (dataset.folder / photos[place].path).read_bytes()
+            name = augment.identity(bytes.fromhex(photos[place].sha256), VIEWS, 1, number)
+            shown = augment.named_view(augment.Source(data, 32, VIEWS), 32, VIEWS, name)
+            wanted = extractor.model(shown[None].astype(np.float32), training=False).numpy()[0]
+            np.testing.assert_allclose(got.rows[number, place], wanted, atol=1e-5)
+    # They are neither the photos themselves nor one another.
+    whole = extractor.rows(dataset.folder, photos).rows
+    assert len(np.unique(np.concatenate([whole[None], got.rows]).reshape(-1, networks.WIDTH), axis=0)) == 4 * 24
+
+
+def test_each_view_is_computed_once_whatever_else_is_asked(dataset: Dataset) -> None:
+    first = Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 1)
+    again = Extractor(SETTINGS)
+    again.call = forbid
+    # Another order of photos, fewer views: all known.
+    turned = again.views(dataset.folder, dataset.photos[::-1], VIEWS.model_copy(update={"views": 2}), 1)
+    assert turned.computed == 0
+    assert np.array_equal(turned.rows, first.rows[:2, ::-1])
+    more = Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS.model_copy(update={"views": 5}), 1)
+    assert more.computed == 96
+    assert np.array_equal(more.rows[:3], first.rows)
+
+
+@pytest.mark.parametrize("change", [{"seed": 2}, {"rotation": 11.0}, {"flip": "none"}], ids=str)
+def test_another_seed_or_setting_is_a_miss(dataset: Dataset, change: dict[str, Any]) -> None:
+    Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 1)
+    seed = change.pop("seed", 1)
+    other = Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS.model_copy(update=change), seed)
+    assert other.computed == 3 * 48
+
+
+def test_another_decoder_is_a_miss_for_views_too(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 1)
+    monkeypatch.setattr(images, "DECODER", images.DECODER + "x")
+    assert Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 1).computed == 3 * 48
+
+
+def test_interrupted_views_go_on(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 7).rows
+    monkeypatch.setenv("HEADSTAND_CACHE", "other")
+    monkeypatch.setattr(features, "BATCH", 10)
+    extractor = Extractor(SETTINGS)
+    call, calls = extractor.call, []
+
+    def interrupted(pixels: Any) -> Any:
+        calls.append(len(pixels))
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return call(pixels)
+
+    extractor.call = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        extractor.views(dataset.folder, dataset.photos, VIEWS, 7)
+    got = Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 7)
+    assert got.computed == 3 * 48 - 40
+    np.testing.assert_allclose(got.rows, whole, atol=1e-5)
+
+
+def test_a_photo_is_read_once_for_all_its_views(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, paths = images.read, []
+    monkeypatch.setattr(images, "read", lambda path: (paths.append(path), read(path))[1])
+    Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 1)
+    assert len(paths) == len(set(paths)) == 48
+
+
+def test_what_is_given_out_leaves_no_file_behind(dataset: Dataset, workplace: Path) -> None:
+    got = Extractor(SETTINGS).rows(dataset.folder, dataset.photos)
+    assert [path.suffix for path in workplace.glob(".cache/headstand/features/*/*")] == [".rows"]
+    assert np.isfinite(got.rows).all()  # and stays readable

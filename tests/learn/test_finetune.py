@@ -9,7 +9,7 @@ from headstand import images
 from headstand.learn import backbones, checkpoint, finetune
 from headstand.learn.checkpoint import CheckpointError
 from headstand.prepare.manifest import Dataset
-from headstand.recipe import Finetune
+from headstand.recipe import Augmentation, Finetune
 from tests import networks
 from tests.networks import keras
 from tests.photos import prepare
@@ -35,7 +35,7 @@ def tune(
     pixels = np.stack([images.decode(path, networks.SIZE) for path in held_out])
     photos = finetune.Photos(paths, labels, np.ones(len(paths), np.float32))
     validation = (pixels, held_labels) if validated else None
-    return finetune.run(model, photos, settings, 1, folder, networks.about(dataset.digest), validation)
+    return finetune.run(model, photos, settings, Augmentation(), 1, folder, networks.about(dataset.digest), validation)
 
 
 def inner(model: keras.Model, kind: type) -> list[keras.layers.Layer]:
@@ -238,7 +238,7 @@ def test_photos_weigh_what_they_are_given(dataset: Dataset) -> None:
     settings = SETTINGS.model_copy(update={"epochs": 1, "weight_decay": 0.0})
     Path("run").mkdir()
     photos = finetune.Photos(paths, labels, np.zeros(len(paths), np.float32))
-    finetune.run(model, photos, settings, 1, Path("run"), networks.about(), None)
+    finetune.run(model, photos, settings, Augmentation(), 1, Path("run"), networks.about(), None)
     assert all(np.array_equal(one, other) for one, other in zip(model.get_weights(), before, strict=True))
 
 
