@@ -62,8 +62,10 @@ def train(recipe: Recipe) -> Outcome:
 def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, steps: Steps) -> Outcome:
     classes = dataset.classes
     with steps("features") as tell:
-        rows, computed = _features(extractor, dataset)
+        rows, computed = _features(extractor, dataset, recipe)
         tell(f"{len(dataset.photos)} photos, {computed} computed, the others from the cache")
+        if recipe.augmentation.views:
+            tell(f"with {recipe.augmentation.views} views of each training photo: {recipe.augmentation.settings}")
     train_rows, validation_rows = rows["train"], rows["validation"]
     with steps("search") as tell:
         found = search.run(
@@ -121,7 +123,7 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, ste
     refitted = None
     if recipe.finetune.refit:
         with steps("refit") as tell:
-            refitted = _refit(recipe, dataset, found.head, rows, about, run)
+            refitted = _refit(recipe, dataset, found.head, about, run)
             tell(f"{refitted.name}: all splits")
     record = report.write(
         run.folder, recipe, dataset, found, history, best_epoch, scores, leak, path, refitted, steps.seconds
@@ -135,14 +137,18 @@ def _learnt(best: dict[str, float], rate: str) -> None:
         raise HeadstandError(f"no epoch's validation loss is a number: training diverges; try a lower --{rate}")
 
 
-def _features(extractor: Extractor, dataset: Dataset) -> tuple[dict[str, heads.Split], int]:
-    """Features and labels by split, and how many photos went through the backbone for it."""
+def _features(extractor: Extractor, dataset: Dataset, recipe: Recipe) -> tuple[dict[str, heads.Split], int]:
+    """Features and labels by split, and how many photos and views went through the backbone for it."""
     rows, computed = {}, 0
     for name in SPLITS:
         photos = dataset.split(name)
         extraction = extractor.rows(dataset.folder, photos, f"features of {name}")
         rows[name] = heads.Split(extraction.rows, _labels(dataset, photos))
         computed += extraction.computed
+    if recipe.augmentation.views:
+        shown = extractor.views(dataset.folder, dataset.split("train"), recipe.augmentation, recipe.seed)
+        rows["train"] = replace(rows["train"], views=shown.rows)
+        computed += shown.computed
     return rows, computed
 
 
@@ -207,20 +213,17 @@ def _finetune(
     )
 
 
-def _refit(
-    recipe: Recipe,
-    dataset: Dataset,
-    head: Head,
-    rows: dict[str, heads.Split],
-    about: checkpoint.About,
-    run: Run,
-) -> Path:
+def _refit(recipe: Recipe, dataset: Dataset, head: Head, about: checkpoint.About, run: Run) -> Path:
     """Once more from the start, on all splits: for shipping, after all figures are taken."""
-    every = heads.Split(
-        np.concatenate([rows[name].features for name in SPLITS]), np.concatenate([rows[name].labels for name in SPLITS])
-    )
-    fit = heads.fit(head, every, every, len(dataset.classes), recipe.seed)
-    model = heads.assemble(Extractor(recipe.backbone).model, fit.model, recipe.name)
+    photos = [photo for name in SPLITS for photo in dataset.split(name)]
+    extractor = Extractor(recipe.backbone)
+    every = heads.Split(extractor.rows(dataset.folder, photos).rows, _labels(dataset, photos))
+    shown = every
+    if recipe.augmentation.views:
+        views = extractor.views(dataset.folder, photos, recipe.augmentation, recipe.seed)
+        shown = replace(every, views=views.rows)
+    fit = heads.fit(head, shown, every, len(dataset.classes), recipe.seed)
+    model = heads.assemble(extractor.model, fit.model, recipe.name)
     about = replace(about, seen=seen.after(recipe.backbone, dataset, SPLITS))
     if not recipe.finetune.epochs:
         return checkpoint.save(model, run.folder / f"{recipe.name}_{fit.best_epoch:02d}_all.h5", about)

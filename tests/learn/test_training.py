@@ -174,6 +174,36 @@ def test_test_labels_change_the_test_scores_and_nothing_else(dataset: Dataset) -
     )
 
 
+@pytest.mark.parametrize("refit", [False, True])
+def test_views_are_of_the_training_photos_alone(
+    dataset: Dataset, refit: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, given = heads.fit, []
+
+    def fit(head: Any, train: heads.Split, validation: heads.Split, *rest: Any) -> heads.Fit:
+        given.append((train, validation))
+        return real(head, train, validation, *rest)
+
+    monkeypatch.setattr(heads, "fit", fit)
+    settings = {"views": 3, "rotation": 10.0}
+    outcome = training.train(recipe(augmentation=settings, finetune={"refit": refit}))
+    assert [(len(train.labels), train.views.shape[:2], validation.views) for train, validation in given] == [
+        (24, (3, 24), None), (48, (3, 48), None)
+    ][: 1 + refit]  # fmt: skip
+    out = capsys.readouterr().out
+    assert "48 photos, 120 computed" in out
+    assert "with 3 views of each training photo: flip=horizontal smallest_crop=0.5 rotation=10.0 zoom=0.0" in out
+    assert outcome.report["recipe"]["augmentation"]["views"] == 3
+    check_scores(outcome.report, outcome.checkpoint, dataset)
+    # All is known the next time; the figures are those of the run before.
+    again = training.train(recipe(augmentation=settings))
+    assert "48 photos, 0 computed" in capsys.readouterr().out
+    assert again.report["history"] == outcome.report["history"]
+    # And another setting is another run with views of its own.
+    training.train(recipe(augmentation={**settings, "rotation": 11.0}))
+    assert "48 photos, 72 computed" in capsys.readouterr().out
+
+
 class Cut(Exception):
     """Stands for a kill."""
 
