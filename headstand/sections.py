@@ -212,6 +212,9 @@ class Finetune(_Section):
     warmup: Fraction = Field(0.1, description="share of the steps with a rising rate")
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    ema: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.99, description="momentum of the weights' moving average over the steps, which is what is kept; 0 for none"
+    )
     batch_size: Positive = 32
     refit: bool = Field(False, description="after the figures are taken, train once more on all splits")
 

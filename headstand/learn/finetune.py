@@ -67,6 +67,8 @@ def run(
     keeper = _Keeper(folder, about, settings.epochs, validated=validation is not None)
     done = keeper.restore(model)
     if done < settings.epochs:
+        # What is validated are the averages, since they are what is kept.
+        averaged = [keras.callbacks.SwapEMAWeights()] if settings.ema else []
         model.fit(
             views,
             initial_epoch=done,
@@ -75,8 +77,11 @@ def run(
             validation_batch_size=settings.batch_size,
             shuffle=False,
             verbose=0,
-            callbacks=[_Epoch(views), _Bar(len(views)), keeper],
+            callbacks=[_Epoch(views), _Bar(len(views)), *averaged, keeper],
         )
+    elif settings.ema:
+        # As Keras leaves a model when it has trained it.
+        model.optimizer.finalize_variable_values(model.trainable_variables)
     return Tuned(keeper.checkpoint(keeper.best_epoch), keeper.history, keeper.best_epoch)
 
 
@@ -89,7 +94,8 @@ def clean(folder: Path) -> None:
 def compile_for(model: keras.Model, settings: Finetune, steps: int) -> None:
     """Make everything trainable but BatchNormalization, and set optimizer and loss.
 
-    The optimizer is AdamW (Loshchilov & Hutter 2019) with a linear warm-up and a cosine down to zero over `steps`.
+    The optimizer is AdamW (Loshchilov & Hutter 2019) with a linear warm-up and a cosine down to zero over `steps`; it
+    keeps a moving average of the weights (Polyak & Juditsky 1992).
     BatchNormalization stays in inference mode: with batches this small its statistics would drift, and Keras 3 ignores
     `training=False` on a nested model under `fit`.
     """
@@ -105,7 +111,9 @@ def compile_for(model: keras.Model, settings: Finetune, steps: int) -> None:
         warmup_steps=warmup,
     )
     model.compile(
-        keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay),
+        keras.optimizers.AdamW(
+            rate, weight_decay=settings.weight_decay, use_ema=settings.ema > 0, ema_momentum=settings.ema
+        ),
         keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
         metrics=["accuracy"],
         # XLA on a CPU is several times slower for convolutions than the default kernels.
@@ -184,7 +192,7 @@ class _Keeper(keras.callbacks.Callback):
         print(f"epoch {epoch + 1}/{self._epochs} " + " ".join(f"{k}={v:.4f}" for k, v in figures.items()), flush=True)
         best = self._validated and self.best_epoch == len(self.history)
         if best or (len(self.history) == self._epochs and not self._validated):
-            checkpoint.save(self.model, self.checkpoint(len(self.history)), self._about)
+            self._save(self.checkpoint(len(self.history)))
         temporary = self._state.with_name("part-" + self._state.name)
         try:
             with checkpoint.writing(self._state, [*self.model.weights, *self.model.optimizer.variables]):
@@ -197,3 +205,13 @@ class _Keeper(keras.callbacks.Callback):
         # Last of all: until the new state is there, a resumed run still needs the old best.
         if best and before:
             before.unlink(missing_ok=True)
+
+    def _save(self, path: Path) -> None:
+        """Write the checkpoint: of the averages where there are any, while training goes on with the weights."""
+        if not self.model.optimizer.use_ema:
+            checkpoint.save(self.model, path, self._about)
+            return
+        weights = self.model.get_weights()
+        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+        checkpoint.save(self.model, path, self._about)
+        self.model.set_weights(weights)

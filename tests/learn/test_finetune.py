@@ -16,7 +16,7 @@ from tests.photos import prepare
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 
-SETTINGS = Finetune(epochs=3, learning_rate=0.003, batch_size=8, warmup=0.2)
+SETTINGS = Finetune(epochs=3, learning_rate=0.003, batch_size=8, warmup=0.2, ema=0.5)
 LABELS = {class_: place for place, class_ in enumerate(networks.CLASSES)}
 
 
@@ -93,6 +93,52 @@ def test_it_learns_and_keeps_the_best_epoch(dataset: Dataset, capsys: pytest.Cap
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines] == [f"{epoch}/6" for epoch in range(1, 7)]
     assert f"val_accuracy={tuned.history[0]['val_accuracy']:.4f}" in lines[0]
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_the_moving_average_of_the_weights_is_kept(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, validated: bool
+) -> None:
+    momentum = 0.7
+    steps: list[list[np.ndarray]] = []
+    kept: dict[str, list[np.ndarray]] = {}
+    real_batch, real_save = finetune._Bar.on_train_batch_end, checkpoint.save
+
+    def batch(self: Any, number: int, logs: Any = None) -> None:
+        real_batch(self, number, logs)
+        steps.append([variable.numpy() for variable in self.model.trainable_variables])
+
+    def save(model: keras.Model, path: Path, about: checkpoint.About) -> Path:
+        kept[path.name] = [variable.numpy() for variable in model.trainable_variables]
+        return real_save(model, path, about)
+
+    monkeypatch.setattr(finetune._Bar, "on_train_batch_end", batch)
+    monkeypatch.setattr(checkpoint, "save", save)
+    settings = SETTINGS.model_copy(update={"ema": momentum})
+    tuned = tune(networks.classifier(), dataset, Path("run"), settings, validated)
+    each = len(steps) // settings.epochs
+    average = steps[0]
+    for weights in steps[1 : each * tuned.best_epoch]:
+        average = [momentum * a + (1 - momentum) * w for a, w in zip(average, weights, strict=True)]
+    for found, wanted in zip(kept[tuned.checkpoint.name], average, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+    # The averages are not what training goes on with.
+    assert any(abs(f - w).max() > 1e-5 for f, w in zip(average, steps[each * tuned.best_epoch - 1], strict=True))
+
+
+def test_without_momentum_the_weights_themselves_are_kept(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    last: list[np.ndarray] = []
+    real = finetune._Bar.on_train_batch_end
+
+    def batch(self: Any, number: int, logs: Any = None) -> None:
+        real(self, number, logs)
+        last[:] = [variable.numpy() for variable in self.model.trainable_variables]
+
+    monkeypatch.setattr(finetune._Bar, "on_train_batch_end", batch)
+    settings = SETTINGS.model_copy(update={"ema": 0.0})
+    tuned = tune(networks.classifier(), dataset, Path("run"), settings, validated=False)
+    kernel, bias = checkpoint.load(tuned.checkpoint).get_layer("logits").get_weights()
+    assert np.array_equal(last[-2], kernel) and np.array_equal(last[-1], bias)
 
 
 class Cut(Exception):
