@@ -215,6 +215,9 @@ class Finetune(_Section):
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.99, description="momentum of the weights' moving average over the steps, which is what is kept; 0 for none"
     )
+    mixup: Annotated[float, Field(ge=0, le=10)] = Field(
+        0.0, description="alpha of the Beta distribution by which pairs of photos and of labels are mixed; 0 for none"
+    )
     batch_size: Positive = 32
     refit: bool = Field(False, description="after the figures are taken, train once more on all splits")
 

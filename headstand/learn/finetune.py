@@ -60,9 +60,7 @@ def run(
         about: goes into the checkpoint.
         validation: `uint8 [N, size, size, 3]` and one-hot labels; None to keep the last epoch, NAME_{epoch:02d}_all.h5.
     """
-    views = Views(
-        photos.paths, photos.labels, photos.weights, model.input.shape[1], augmentation, settings.batch_size, seed
-    )
+    views = Views(photos.paths, photos.labels, photos.weights, model.input.shape[1], augmentation, settings, seed)
     compile_for(model, settings, settings.epochs * len(views))
     keeper = _Keeper(folder, about, settings.epochs, validated=validation is not None)
     done = keeper.restore(model)

@@ -11,7 +11,7 @@ import numpy as np
 
 from headstand import images
 from headstand.learn.augment import Source, view
-from headstand.recipe import Augmentation
+from headstand.recipe import Augmentation, Finetune
 
 
 class Views(keras.utils.PyDataset):
@@ -19,7 +19,8 @@ class Views(keras.utils.PyDataset):
 
     A pure function of seed and `epoch` (from 0, set before each), so that a resumed run sees what an uninterrupted one
     would have seen. Fit it with `shuffle=False`: Keras would shuffle the batches once more, by a chance of its own.
-    Gives `uint8 [B, size, size, 3]`, one-hot `float32 [B, classes]` and the photos' weights `float32 [B]`.
+    Gives `uint8 [B, size, size, 3]`, one-hot `float32 [B, classes]` and the photos' weights `float32 [B]`; with mixup
+    (Zhang et al. 2018, "mixup: beyond empirical risk minimization") `float32` pixels, and all three mixed alike.
     """
 
     def __init__(
@@ -29,23 +30,34 @@ class Views(keras.utils.PyDataset):
         weights: np.ndarray,
         size: int,
         settings: Augmentation,
-        batch_size: int,
+        tuning: Finetune,
         seed: int,
     ) -> None:
         super().__init__()
         self._paths, self._labels, self._weights = paths, labels, weights
-        self._size, self._settings, self._seed, self._batch = size, settings, seed, batch_size
+        self._size, self._settings, self._tuning, self._seed = size, settings, tuning, seed
         self.epoch = 0
         # Keras asks for batches ahead on one thread; what they are made of is decoded side by side.
         self._pool = ThreadPoolExecutor(os.cpu_count())
 
     def __len__(self) -> int:
-        return math.ceil(len(self._paths) / self._batch)
+        return math.ceil(len(self._paths) / self._tuning.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         order = np.random.default_rng((self._seed, self.epoch)).permutation(len(self._paths))
-        chosen = order[index * self._batch : (index + 1) * self._batch]
-        return np.stack(list(self._pool.map(self._view, chosen))), self._labels[chosen], self._weights[chosen]
+        chosen = order[index * self._tuning.batch_size : (index + 1) * self._tuning.batch_size]
+        pixels = np.stack(list(self._pool.map(self._view, chosen)))
+        batch = pixels, self._labels[chosen], self._weights[chosen]
+        return self._mixed(batch, index) if self._tuning.mixup else batch
+
+    def _mixed(self, batch: tuple[np.ndarray, ...], index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Each row mixed with another of its batch, the heavier share being its own."""
+        rng = np.random.default_rng((self._seed, self.epoch, index, len(self._paths)))
+        drawn = rng.beta(self._tuning.mixup, self._tuning.mixup)
+        share = np.float32(max(drawn, 1 - drawn))
+        partners = rng.permutation(len(batch[0]))
+        pixels, labels, weights = (share * rows + (1 - share) * rows[partners] for rows in batch)
+        return pixels, labels, weights
 
     def _view(self, row: int) -> np.ndarray:
         rng = np.random.default_rng((self._seed, self.epoch, int(row)))

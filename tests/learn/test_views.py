@@ -6,16 +6,17 @@ import pytest
 from headstand import images
 from headstand.learn.views import Views
 from headstand.prepare.manifest import Dataset
-from headstand.recipe import Augmentation
+from headstand.recipe import Augmentation, Finetune
 
 SETTINGS = Augmentation(smallest_crop=1.0, flip="none", brightness=0, contrast=0)
 
 
-def views(dataset: Dataset, seed: int = 1, settings: Augmentation = SETTINGS, batch_size: int = 5) -> Views:
+def views(dataset: Dataset, seed: int = 1, settings: Augmentation = SETTINGS, **tuning: float) -> Views:
     """Twelve photos; the label and weight of each tell which one it is."""
     photos = dataset.split("validation")
     paths = [dataset.folder / photo.path for photo in photos]
-    return Views(paths, np.eye(12, dtype=np.float32), np.arange(12, dtype=np.float32), 32, settings, batch_size, seed)
+    finetune = Finetune.model_validate({"batch_size": 5, **tuning})
+    return Views(paths, np.eye(12, dtype=np.float32), np.arange(12, dtype=np.float32), 32, settings, finetune, seed)
 
 
 def epoch(batches: Views) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -79,3 +80,35 @@ def test_paths_are_read_when_they_are_shown(dataset: Dataset) -> None:
     Path(dataset.folder / dataset.split("validation")[0].path).unlink()
     with pytest.raises(images.ImageError, match="cannot read"):
         epoch(batches)
+
+
+def test_mixup_mixes_pixels_labels_and_weights_alike(dataset: Dataset) -> None:
+    plain, mixed = views(dataset), views(dataset, mixup=0.4)
+    shares = set()
+    for (pixels, labels, weights), (blend, blend_labels, blend_weights) in zip(epoch(plain), epoch(mixed), strict=True):
+        assert blend.dtype == blend_labels.dtype == blend_weights.dtype == np.float32
+        partners, share = [], None
+        for place in range(len(pixels)):
+            own = labels[place].argmax()
+            assert blend_labels[place].argmax() == own  # the heavier share is its own
+            others = np.flatnonzero((blend_labels[place] > 0) & (labels[place] == 0))
+            if len(others):
+                share = blend_labels[place, own]
+                (partner,) = np.flatnonzero(labels[:, others[0]])
+            else:
+                partner = place
+            partners.append(partner)
+        assert share is not None and 0.5 <= share < 1
+        shares.add(float(share))
+        np.testing.assert_allclose(blend, share * pixels + (1 - share) * pixels[partners], atol=1e-3)
+        np.testing.assert_allclose(blend_weights, share * weights + (1 - share) * weights[partners], rtol=1e-5)
+        np.testing.assert_allclose(blend_labels.sum(axis=1), 1, rtol=1e-6)
+    assert len(shares) == len(plain)
+
+
+def test_mixup_is_resumed_as_it_was(dataset: Dataset) -> None:
+    first, again = views(dataset, mixup=0.4), views(dataset, mixup=0.4)
+    first.epoch = 1
+    assert not np.array_equal(first[0][0], again[0][0])
+    again.epoch = 1
+    assert all(np.array_equal(a, b) for a, b in zip(first[0], again[0], strict=True))
