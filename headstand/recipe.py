@@ -20,7 +20,8 @@ from pydantic_settings import (
 )
 
 from headstand.errors import HeadstandError
-from headstand.sections import Augmentation, Backbone, Card, Finetune, Head, Name, Search, Source, Split
+from headstand.sections import Augmentation, Backbone, Card, Finetune, Head, Name, Source, Split
+from headstand.space import Search
 
 HOME = Path(__file__).resolve().parents[1]
 """The folder of the checkout: where the shipped `recipes/` and `models/` lie."""
@@ -60,6 +61,7 @@ class Recipe(BaseSettings):
             raise ValueError(
                 f"split.keep_apart names {self.name!r}, which is this recipe's own name: its photos would go"
             )
+        self.search.check(self.head)
         return self
 
     @property
@@ -189,7 +191,9 @@ def _explain(error: ValidationError, path: Path) -> str:
         elif item["type"] == "missing":
             lines.append(f"{key} is missing")
         else:
-            lines.append(f"{key} = {item['input']!r}: {item['msg'].removeprefix('Value error, ')}")
+            # A whole section is no value that anyone would look for.
+            value = "" if isinstance(item["input"], dict) else f" = {item['input']!r}"
+            lines.append(f"{key}{value}: {item['msg'].removeprefix('Value error, ')}")
     return f"recipe {path}: " + "; ".join(lines)
 
 
@@ -197,7 +201,7 @@ def _allowed(location: tuple[int | str, ...]) -> list[str]:
     """The keys of the section that holds an unknown one."""
     section: Any = Recipe
     for part in location[:-1]:
-        if isinstance(part, str):
+        if isinstance(part, str) and part in section.model_fields:
             annotation = section.model_fields[part].annotation
             section = next((a for a in getattr(annotation, "__args__", ()) if hasattr(a, "model_fields")), annotation)
     return sorted(section.model_fields)

@@ -179,31 +179,6 @@ class Head(_Section):
         return self
 
 
-class Stage(_Section):
-    """One step of the search: a parameter of the head is tried at each value, the others stay at their best."""
-
-    parameter: Literal["inner", "activation", "dropout", "learning_rate", "epochs", "batch_size"]
-    values: tuple[Any, ...] = Field(min_length=1)
-    finalists: Annotated[int, Field(ge=0)] = Field(0, description="how many of the best are tried again, for longer")
-    finalist_epochs: Positive | None = None
-
-    @model_validator(mode="after")
-    def _possible(self) -> "Stage":
-        for value in self.values:
-            Head.model_validate({self.parameter: value})
-        if bool(self.finalists) != bool(self.finalist_epochs):
-            raise ValueError("finalists and finalist_epochs go together")
-        if self.finalists and self.parameter == "epochs":
-            raise ValueError("a stage that tries epochs has no finalists")
-        return self
-
-
-class Search(_Section):
-    """What is tried before the head is chosen, stage by stage."""
-
-    stages: tuple[Stage, ...] = ()
-
-
 class Finetune(_Section):
     """Training the backbone too, after the head. `epochs = 0` leaves the backbone as it is."""
 

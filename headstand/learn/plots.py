@@ -1,4 +1,4 @@
-"""The pictures of a run: training curves, the search, the confusion matrix."""
+"""The pictures of a run: training curves, the confusion matrix."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,12 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from headstand.learn.evaluate import Evaluation
-from headstand.learn.head import shown
-from headstand.learn.search import Trial
 
 mpl.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "figure.dpi": 110})
 
-_TRAIN, _VALIDATION = "#8a8f98", "#d1495b"
+TRAIN, VALIDATION = "#8a8f98", "#d1495b"
 
 
 def curves(history: Sequence[dict[str, float]], best_epoch: int) -> Figure:
@@ -21,43 +19,14 @@ def curves(history: Sequence[dict[str, float]], best_epoch: int) -> Figure:
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     epochs = range(1, len(history) + 1)
     for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        axes.plot(epochs, [figures[key] for figures in history], color=_TRAIN, marker=".", label="training")
+        axes.plot(epochs, [figures[key] for figures in history], color=TRAIN, marker=".", label="training")
         if f"val_{key}" in history[0]:
             validation = [figures[f"val_{key}"] for figures in history]
-            axes.plot(epochs, validation, color=_VALIDATION, marker=".", label="validation")
+            axes.plot(epochs, validation, color=VALIDATION, marker=".", label="validation")
             axes.axvline(best_epoch, color="black", linewidth=0.8, linestyle=":", label="kept")
         axes.set(xlabel="epoch", ylabel=key)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(frameon=False)
-    return figure
-
-
-def search(trials: Sequence[Trial]) -> Figure:
-    """Validation accuracy of every value that was tried, one panel a stage."""
-    stages = sorted({trial.stage for trial in trials})
-    figure = Figure(figsize=(3 * len(stages), 3.2), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(1, len(stages), sharey=True))
-    for axes, stage in zip(panels, stages, strict=True):
-        mine = [trial for trial in trials if trial.stage == stage]
-        parameter = mine[0].parameter
-        names = list(dict.fromkeys(shown(trial.head, parameter) for trial in mine))
-        usual = min(trial.head.epochs for trial in mine)
-        for longer, look in (
-            (False, {"color": _TRAIN}),
-            (True, {"facecolors": "none", "edgecolors": _VALIDATION, "s": 90}),
-        ):
-            series = [trial for trial in mine if (trial.head.epochs > usual) == longer]
-            axes.scatter(
-                [names.index(shown(trial.head, parameter)) for trial in series],
-                [trial.val_accuracy for trial in series],
-                label=f"{series[0].head.epochs} epochs" if series else None,
-                **look,
-            )
-        axes.set_xticks(range(len(names)), names)
-        axes.set(xlabel=parameter.replace("_", " "), xlim=(-0.5, len(names) - 0.5))
-        axes.grid(axis="y", linewidth=0.3)
-        axes.legend(frameon=False)
-    panels[0].set_ylabel("validation accuracy")
     return figure
 
 

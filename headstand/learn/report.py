@@ -1,6 +1,5 @@
 """What a run found out, as `report.json` and plots."""
 
-import csv
 import json
 import platform
 from collections.abc import Sequence
@@ -12,9 +11,9 @@ from typing import Any
 from headstand import __version__
 from headstand.learn import plots
 from headstand.learn.evaluate import Evaluation
-from headstand.learn.head import KEYS, shown
 from headstand.learn.run import REPORT
-from headstand.learn.search import Found, Trial
+from headstand.learn.search import Found, table
+from headstand.learn.search import plots as search_plots
 from headstand.learn.seen import Leak
 from headstand.prepare.manifest import SPLITS, Dataset
 from headstand.recipe import Recipe
@@ -39,11 +38,12 @@ def write(
         The report as written: recipe, data, head, trials, history, scores of validation and test with their 95 %
         intervals, what the backbone had seen of the test photos, file names, seconds and versions.
     """
-    _write_trials(folder / "trials.csv", found.trials)
+    photos = scores["validation"].count
+    table.write(folder / "trials.csv", found.trials, photos)
     plots.save(plots.curves(history, best_epoch), folder / "curves.png")
     plots.save(plots.confusion(scores["test"], dataset.classes), folder / "confusion.png")
     if found.trials:
-        plots.save(plots.search(found.trials), folder / "search.png")
+        search_plots.write(folder, found.trials, photos, None)
     record = {
         "name": recipe.name,
         "recipe": recipe.model_dump(mode="json"),
@@ -53,7 +53,8 @@ def write(
             "photos": {split: len(dataset.split(split)) for split in SPLITS},
         },
         "head": found.head.model_dump(mode="json"),
-        "trials": [_row(trial) for trial in found.trials],
+        "trials": [table.row(trial, photos) for trial in found.trials],
+        "search": table.summary(found.trials, photos),
         "history": list(history),
         "best_epoch": best_epoch,
         "validation": asdict(scores["validation"]),
@@ -83,23 +84,3 @@ def per_class(figures: dict[str, dict[str, float]]) -> str:
             f"{name:<{width}}  {row['precision']:9.3f}  {row['recall']:6.3f}  {row['f1']:5.3f}  {row['count']:6.0f}"
         )
     return "\n".join(lines)
-
-
-def _row(trial: Trial) -> dict[str, Any]:
-    return {
-        "stage": trial.stage,
-        **{key: shown(trial.head, key) for key in KEYS},
-        "val_accuracy": trial.val_accuracy,
-        "val_loss": trial.val_loss,
-        "best_epoch": trial.epoch,
-    }
-
-
-def _write_trials(path: Path, trials: Sequence[Trial]) -> None:
-    rows = [_row(trial) for trial in trials]
-    temporary = path.with_suffix(".csv.part")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        table = csv.DictWriter(file, list(rows[0]) if rows else ["stage", *KEYS])
-        table.writeheader()
-        table.writerows(rows)
-    temporary.replace(path)

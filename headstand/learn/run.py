@@ -13,6 +13,9 @@ from headstand.recipe import Recipe
 REPORT = "report.json"
 """Written last: a folder without it holds an interrupted run."""
 
+JOURNAL = "search.journal"
+"""Optuna's file: every trial that was finished."""
+
 
 class RunError(HeadstandError):
     """A run that is asked for and not there."""
@@ -28,8 +31,8 @@ class Run:
 
     @property
     def journal(self) -> Path:
-        """Optuna's file: every trial that was finished."""
-        return self.folder / "search.journal"
+        """The search's trials."""
+        return self.folder / JOURNAL
 
 
 def begin(recipe: Recipe, data: str) -> Run:

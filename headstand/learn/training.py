@@ -159,10 +159,10 @@ def _labels(dataset: Dataset, photos: Sequence[Photo]) -> np.ndarray:
 
 
 def _tell_trial(trial: search.Trial, remembered: bool) -> None:
-    value = heads.shown(trial.head, trial.parameter)
     print(
-        f"  stage {trial.stage}  {trial.parameter}={value:<8} epochs={trial.head.epochs:<3}"
-        f" val_accuracy={trial.val_accuracy:.4f} val_loss={trial.val_loss:.4f} epoch={trial.epoch}"
+        f"  stage {trial.stage}  {trial.words:<24} val_accuracy={trial.val_accuracy:.4f} val_loss={trial.val_loss:.4f}"
+        f" epoch={trial.epoch}"
+        + (f"  (stopped after {len(trial.curve)})" if trial.pruned else "")
         + ("  (remembered)" if remembered else ""),
         flush=True,
     )

@@ -6,8 +6,6 @@ from PIL import Image
 
 from headstand.learn import plots
 from headstand.learn.evaluate import evaluate
-from headstand.learn.search import Trial
-from headstand.recipe import Head
 
 HISTORY = [
     {"loss": 1.0, "accuracy": 0.3, "val_loss": 1.1, "val_accuracy": 0.4},
@@ -29,32 +27,6 @@ def test_curves_show_every_figure_and_the_kept_epoch() -> None:
 def test_curves_without_validation() -> None:
     history = [{"loss": 1.0, "accuracy": 0.5}]
     assert [len(axes.lines) for axes in plots.curves(history, 1).axes] == [1, 1]
-
-
-def trial(stage: int, parameter: str, accuracy: float, **values: object) -> Trial:
-    return Trial(stage, parameter, Head.model_validate(values), accuracy, 1.0, 1)
-
-
-def test_the_search_has_a_panel_a_stage_and_marks_longer_trials() -> None:
-    trials = [
-        trial(1, "learning_rate", 0.5, learning_rate=0.1),
-        trial(1, "learning_rate", 0.6, learning_rate=0.01),
-        trial(2, "inner", 0.7, inner=[50]),
-        trial(2, "inner", 0.8, inner=[]),
-        trial(2, "inner", 0.9, inner=[], epochs=15),
-    ]
-    first, second = plots.search(trials).axes
-    assert [label.get_text() for label in first.get_xticklabels()] == ["0.1", "0.01"]
-    assert first.collections[0].get_offsets().tolist() == [[0, 0.5], [1, 0.6]]
-    assert [label.get_text() for label in second.get_xticklabels()] == ["50", "none"]
-    usual, longer = second.collections
-    assert usual.get_offsets().tolist() == [[0, 0.7], [1, 0.8]]
-    assert longer.get_offsets().tolist() == [[1, 0.9]]
-    assert [text.get_text() for text in second.get_legend().get_texts()] == ["10 epochs", "15 epochs"]
-
-
-def test_one_stage_is_one_panel() -> None:
-    assert len(plots.search([trial(1, "dropout", 0.5, dropout=0.2)]).axes) == 1
 
 
 @pytest.mark.parametrize("classes", [2, 3, 66])

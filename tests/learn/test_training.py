@@ -20,6 +20,7 @@ from headstand.learn import head as heads
 from headstand.learn.evaluate import wilson
 from headstand.learn.features import FeatureError
 from headstand.learn.run import newest_checkpoint
+from headstand.learn.search import journal
 from headstand.prepare import manifest
 from headstand.prepare.manifest import Dataset, ManifestError
 from tests import networks
@@ -96,7 +97,7 @@ def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> No
     assert rows[4]["epochs"] == "14"
     assert [float(row["val_accuracy"]) for row in rows] == [trial["val_accuracy"] for trial in written["trials"]]
 
-    for name in ("curves.png", "confusion.png", "search.png"):
+    for name in ("curves.png", "confusion.png", "search_history.png", "search_slices.png", "search_importance.png"):
         with Image.open(outcome.folder / name) as image:
             assert image.format == "PNG"
     assert not list(outcome.folder.glob("*.part"))
@@ -115,8 +116,9 @@ def test_a_second_run_computes_no_features_and_ends_the_same(
     assert second.folder != first.folder
     for key in ("history", "best_epoch", "test", "validation", "checkpoint"):
         assert second.report[key] == first.report[key]
-    assert not (second.folder / "search.png").exists()
-    assert (second.folder / "trials.csv").read_text().startswith("stage,learning_rate")
+    assert not list(second.folder.glob("search_*.png"))
+    assert second.report["search"] is None
+    assert (second.folder / "trials.csv").read_text().startswith("stage,number,state,learning_rate")
     # Another head of another run reuses them too.
     training.train(recipe(name="shapes", head={"inner": 4, "epochs": 1}))
     assert "48 photos, 0 computed" in capsys.readouterr().out
@@ -212,25 +214,25 @@ def test_an_interrupted_search_goes_on_in_the_same_run(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = training.train(recipe(search=SEARCH))
-    real, calls = heads.fit, []
+    real, added = journal.Journal.add, []
 
-    def fit(*arguments: Any) -> heads.Fit:
-        calls.append(arguments[0])
-        if len(calls) == 4:
+    def add(self: Any, trial: search.Trial, *rest: Any) -> None:
+        added.append(trial)
+        if len(added) == 4:
             raise Cut
-        return real(*arguments)
+        real(self, trial, *rest)
 
     with monkeypatch.context() as patch, pytest.raises(Cut):
-        patch.setattr(heads, "fit", fit)
+        patch.setattr(journal.Journal, "add", add)
         training.train(recipe(search=SEARCH))
     (cut,) = [folder for folder in Path("runs/shapes").iterdir() if folder != whole.folder]
     assert newest_checkpoint() == whole.checkpoint  # a run without a report is none
     capsys.readouterr()
-    calls.clear()
-    monkeypatch.setattr(heads, "fit", lambda *arguments: (calls.append(arguments[0]), real(*arguments))[1])
+    added.clear()
+    monkeypatch.setattr(journal.Journal, "add", lambda *arguments: (added.append(arguments[1]), real(*arguments))[1])
     resumed = training.train(recipe(search=SEARCH))
     assert resumed.folder == cut
-    assert len(calls) == 3  # two trials and the chosen head
+    assert len(added) == 2
     out = capsys.readouterr().out
     assert f"resuming {cut}" in out
     assert out.count("(remembered)") == 3
@@ -283,7 +285,7 @@ def test_a_changed_photo_stops_the_run(dataset: Dataset) -> None:
 
 
 def test_a_training_that_diverges_is_told(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = search.heads.fit
+    real = heads.fit
 
     def diverging(*arguments: Any) -> heads.Fit:
         fit = real(*arguments)
@@ -320,7 +322,8 @@ import os, signal, sys
 from tests import networks
 for name in networks.backbones.names():
     setattr(networks.keras.applications, name, networks.tiny)
-from headstand.learn import features, finetune, head, training
+from headstand.learn import features, finetune, training
+from headstand.learn.search import journal
 calls = 0
 def killing(function):
     def counted(*arguments, **keys):
@@ -330,7 +333,7 @@ def killing(function):
             os.kill(os.getpid(), signal.SIGKILL)
         return function(*arguments, **keys)
     return counted
-place, name = {"features": (features.FeatureCache, "append"), "search": (head, "fit"),
+place, name = {"features": (features.FeatureCache, "append"), "search": (journal.Journal, "add"),
                "finetune": (finetune._Bar, "on_train_batch_end")}[sys.argv[1]]
 features.BATCH = 8
 setattr(place, name, killing(getattr(place, name)))

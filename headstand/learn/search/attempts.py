@@ -1,0 +1,171 @@
+"""Trying heads: what the journal holds is taken from there, the rest is trained and written down."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import optuna
+
+from headstand.learn import head as heads
+from headstand.learn.search.journal import Journal
+from headstand.learn.search.space import Space
+from headstand.learn.search.trial import SearchError, Trial
+from headstand.recipe import Head
+from headstand.space import changed
+
+AfterTrial = Callable[[Trial, bool], None]
+Stop = Callable[[int, float], bool]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What heads are trained on; every trial begins from the same seed, so that settings are compared and not luck."""
+
+    train: heads.Split
+    validation: heads.Split
+    classes: int
+    seed: int
+
+
+class Attempts:
+    """The trials so far, in `trials`, and the way to more."""
+
+    def __init__(self, task: Task, journal: Journal, after_trial: AfterTrial | None) -> None:
+        self.task = task
+        self.trials: list[Trial] = []
+        self._journal, self._after_trial = journal, after_trial
+        self._outcomes: dict[str, Trial] = {}
+
+    def of(self, stage: int) -> list[Trial]:
+        """The trials of a stage."""
+        return [trial for trial in self.trials if trial.stage == stage]
+
+    def many(self, stage: int, space: Space, wanted: Sequence[tuple[Mapping[str, Any], Head]]) -> list[Trial]:
+        """Try several heads side by side.
+
+        Args:
+            stage: stage or job.
+            space: the parameters.
+            wanted: the values of each trial, and the head that they make.
+
+        Returns:
+            Their trials, in the order of `wanted`.
+        """
+        first = len(self.of(stage)) + 1
+        found: dict[int, Trial] = {}
+        waiting: dict[str, list[int]] = {}
+        for place, (values, head) in enumerate(wanted):
+            if known := self._known(stage, first + place, values, head, space):
+                found[place] = known
+            else:
+                waiting.setdefault(_key(head), []).append(place)
+        groups = list(waiting.values())
+        clock = time.perf_counter()
+
+        def after_fit(group: int, fit: heads.Fit) -> None:
+            nonlocal clock
+            now = time.perf_counter()
+            seconds, clock = now - clock, now
+            for place in groups[group]:  # twins: two sizes of no layers are the same head
+                values, head = wanted[place]
+                curve = tuple(figures["val_accuracy"] for figures in fit.history)
+                trial = Trial(
+                    stage, first + place, dict(values), head, fit.best["val_accuracy"], fit.best["val_loss"],
+                    fit.best_epoch, curve, seconds=seconds,
+                )  # fmt: skip
+                found[place] = self._add(trial, space)
+                seconds = 0.0
+
+        if groups:
+            task = self.task
+            chosen = [wanted[places[0]][1] for places in groups]
+            heads.fit_many(chosen, task.train, task.validation, task.classes, task.seed, after_fit)
+        trials = [found[place] for place in range(len(wanted))]
+        self.trials += trials
+        return trials
+
+    def one(self, stage: int, space: Space, values: Mapping[str, Any], head: Head, stop: Stop) -> Trial:
+        """Try a head, and give it up early when `stop` says so.
+
+        Args:
+            stage: stage or job.
+            space: the parameters.
+            values: the trial's.
+            head: what they make.
+            stop: called with each epoch (from 1) and its validation accuracy.
+        """
+        number = len(self.of(stage)) + 1
+        trial = self._known(stage, number, values, head, space)
+        if trial is None:
+            trial = self._add(self._fit(Trial(stage, number, dict(values), head, 0.0, 0.0, 1), stop), space)
+        self.trials.append(trial)
+        return trial
+
+    def _fit(self, trial: Trial, stop: Stop) -> Trial:
+        task, start = self.task, time.perf_counter()
+        history: list[dict[str, float]] = []
+
+        def after_epoch(number: int, figures: dict[str, float]) -> None:
+            history.append(figures)
+            # After its last epoch nothing is left to be saved.
+            if number < trial.head.epochs and stop(number, figures["val_accuracy"]):
+                raise optuna.TrialPruned
+
+        try:
+            fit = heads.fit(trial.head, task.train, task.validation, task.classes, task.seed, after_epoch)
+            history, pruned = fit.history, False
+        except optuna.TrialPruned:
+            pruned = True
+        ranks = [heads.rank(figures) for figures in history]
+        place = ranks.index(max(ranks))
+        return replace(
+            trial,
+            val_accuracy=history[place]["val_accuracy"],
+            val_loss=history[place]["val_loss"],
+            epoch=place + 1,
+            curve=tuple(figures["val_accuracy"] for figures in history),
+            pruned=pruned,
+            seconds=time.perf_counter() - start,
+        )
+
+    def _known(self, stage: int, number: int, values: Mapping[str, Any], head: Head, space: Space) -> Trial | None:
+        """The trial from the journal, or a twin that was trained in this search: the same head ends the same."""
+        if trial := self._journal.find(stage, number, head):
+            trial = replace(trial, values=dict(values))
+            self._tell(trial, True)
+            return trial
+        if twin := self._outcomes.get(_key(head)):
+            return self._add(replace(twin, stage=stage, number=number, values=dict(values), seconds=0.0), space)
+        return None
+
+    def _add(self, trial: Trial, space: Space) -> Trial:
+        self._journal.add(trial, space)
+        self._tell(trial, False)
+        return trial
+
+    def _tell(self, trial: Trial, remembered: bool) -> None:
+        if not trial.pruned:
+            self._outcomes.setdefault(_key(trial.head), trial)
+        if self._after_trial:
+            self._after_trial(trial, remembered)
+
+
+def made(start: Head, values: Mapping[str, Any]) -> Head:
+    """The head that some values make.
+
+    Raises:
+        SearchError: there is none; names values and reason.
+    """
+    try:
+        return changed(start, values)
+    except ValueError as error:
+        told = "; ".join(item["msg"] for item in error.errors()) if hasattr(error, "errors") else str(error)
+        said = " ".join(f"{name}={value}" for name, value in values.items())
+        raise SearchError(
+            f"the search came to a head that cannot be ({said}): {told}; narrow its parameters"
+        ) from error
+
+
+def _key(head: Head) -> str:
+    return head.model_dump_json()

@@ -1,0 +1,19 @@
+"""Search over a grid: every combination of the values."""
+
+from headstand.learn.search import space as spaces
+from headstand.learn.search.attempts import Attempts, made
+from headstand.learn.search.trial import best
+from headstand.recipe import Head
+from headstand.space import Dimension, Search
+
+
+def run(search: Search, start: Head, attempts: Attempts) -> Head:
+    """Grid by grid; the best head of all."""
+    for place, job in enumerate(search.plan, start=1):
+        space = {
+            name: spaces.distribution(name, Dimension.model_construct(values=dimension.listed(name)))
+            for name, dimension in job.parameters.items()
+        }
+        attempts.many(place, space, [(values, made(start, values)) for values in job.grid()])
+    winner = best(attempts.trials)
+    return winner.head if winner else start

@@ -1,0 +1,118 @@
+"""The trials on disk, in Optuna's journal: a line for each, written as soon as it is finished."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+from pydantic import ValidationError
+
+from headstand.learn.run import JOURNAL, REPORT
+from headstand.learn.search import space as spaces
+from headstand.learn.search.trial import SearchError, Trial
+from headstand.recipe import Head
+
+
+class Journal:
+    """One study a stage or job; a trial is found again by its number there and its head."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, made when missing; only one process may."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        _mend(path)
+        self._storage = JournalStorage(JournalFileBackend(str(path)))
+        self._studies: dict[int, optuna.Study] = {}
+        self._trials = {(trial.stage, trial.number): trial for trial in _trials(self._storage)}
+
+    def find(self, stage: int, number: int, head: Head) -> Trial | None:
+        """The trial, if it was finished."""
+        trial = self._trials.get((stage, number))
+        return trial if trial and trial.head == head else None
+
+    def add(self, trial: Trial, space: spaces.Space) -> None:
+        """Write a finished trial down."""
+        if trial.stage not in self._studies:
+            self._studies[trial.stage] = optuna.create_study(
+                study_name=str(trial.stage), direction="maximize", storage=self._storage, load_if_exists=True
+            )
+        # Added whole, in one line: a kill leaves no half trial that a resumed run would take up.
+        self._studies[trial.stage].add_trial(frozen(trial, space))
+
+
+def frozen(trial: Trial, space: spaces.Space, params: dict[str, Any] | None = None) -> FrozenTrial:
+    """A trial in Optuna's terms, with all of ours beside it."""
+    return optuna.trial.create_trial(
+        state=TrialState.PRUNED if trial.pruned else TrialState.COMPLETE,
+        params={name: spaces.stored(trial.values[name]) for name in space} if params is None else params,
+        distributions=space,
+        value=trial.objective,
+        intermediate_values=dict(enumerate(trial.curve, start=1)),
+        user_attrs={
+            "number": trial.number,
+            "head": trial.head.model_dump(mode="json"),
+            "values": trial.values,
+            "val_accuracy": trial.val_accuracy,
+            "val_loss": trial.val_loss,
+            "epoch": trial.epoch,
+            "seconds": trial.seconds,
+        },
+    )
+
+
+def of_run(folder: str) -> list[Trial]:
+    """The trials of a finished run.
+
+    Raises:
+        SearchError: there is no such run, it is not finished, or it searched nothing.
+    """
+    path = Path(folder).expanduser()
+    if not (path / REPORT).is_file():
+        reason = "is not finished" if path.is_dir() else "is not there"
+        raise SearchError(
+            f"search.warm_start: the run {folder} {reason}; name the folder of a finished one, runs/RECIPE/TIME"
+        )
+    file = path / JOURNAL
+    trials = _trials(JournalStorage(JournalFileBackend(str(file)))) if file.is_file() else []
+    if not trials:
+        raise SearchError(f"search.warm_start: the run {folder} has no trials to learn from")
+    return trials
+
+
+def _trials(storage: JournalStorage) -> list[Trial]:
+    trials = []
+    for study in storage.get_all_studies():
+        for stored in storage.get_all_trials(study._study_id, deepcopy=False):
+            said = stored.user_attrs
+            try:
+                head = Head.model_validate(said["head"])
+            except (KeyError, ValidationError):  # written by another version
+                continue
+            trials.append(
+                Trial(
+                    stage=int(study.study_name),
+                    number=said["number"],
+                    values={name: tuple(v) if isinstance(v, list) else v for name, v in said["values"].items()},
+                    head=head,
+                    val_accuracy=said["val_accuracy"],
+                    val_loss=said["val_loss"],
+                    epoch=said["epoch"],
+                    curve=tuple(stored.intermediate_values[step] for step in sorted(stored.intermediate_values)),
+                    pruned=stored.state == TrialState.PRUNED,
+                    seconds=said["seconds"],
+                )
+            )
+    return sorted(trials, key=lambda trial: (trial.stage, trial.number))
+
+
+def _mend(journal: Path) -> None:
+    """Remove what a kill or a full disk left: a lock, and half a line at the end, behind which nothing is read."""
+    # Whose lock it was is dead: the run's own lock keeps living ones out. Optuna would wait half a minute for it.
+    journal.with_name(journal.name + ".lock").unlink(missing_ok=True)
+    if journal.is_file():
+        data = journal.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            os.truncate(journal, whole)

@@ -1,0 +1,126 @@
+"""The pictures of a search: how it went, what each parameter did, which of them mattered."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from headstand.learn.plots import TRAIN, VALIDATION, save
+from headstand.learn.search.importance import importance, in_factors, searched
+from headstand.learn.search.table import interval
+from headstand.learn.search.trial import Trial, best, shown
+
+_COLUMNS = 4
+_NUMBERS = 6
+"""Different numbers up to which each gets a place of its own on the axis."""
+
+
+def write(folder: Path, trials: Sequence[Trial], photos: int, baseline: float | None) -> None:
+    """Draw `search_history.png`, `search_slices.png` and, where it can be told, `search_importance.png`.
+
+    Args:
+        folder: the run's.
+        trials: of all stages or jobs.
+        photos: how many the validation split has.
+        baseline: the validation accuracy that every trial should beat.
+    """
+    save(history(trials, photos, baseline), folder / "search_history.png")
+    save(slices(trials, baseline), folder / "search_slices.png")
+    if shares := importance(trials):
+        save(shares_of(shares), folder / "search_importance.png")
+
+
+def history(trials: Sequence[Trial], photos: int, baseline: float | None) -> Figure:
+    """Validation accuracy by trial, the best so far, and the best one's 95 % interval."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    axes = figure.subplots()
+    numbers = np.arange(1, len(trials) + 1)
+    accuracies = np.array([trial.val_accuracy for trial in trials])
+    pruned = np.array([trial.pruned for trial in trials])
+    so_far = np.maximum.accumulate(np.where(pruned, -np.inf, accuracies))
+    if winner := best(trials):
+        axes.axhspan(*interval(winner, photos), color=VALIDATION, alpha=0.12, lw=0, label="best one's 95 % interval")
+    axes.step(
+        numbers, np.where(np.isfinite(so_far), so_far, np.nan), where="post", color=VALIDATION, label="best so far"
+    )
+    axes.scatter(numbers[~pruned], accuracies[~pruned], color=TRAIN, s=18, zorder=3, label="trial")
+    if pruned.any():
+        axes.scatter(
+            numbers[pruned], accuracies[pruned], color=TRAIN, marker="x", s=18, zorder=3, label="stopped early"
+        )
+    _baseline(axes, baseline)
+    stages = [trial.stage for trial in trials]
+    for place in range(1, len(stages)):
+        if stages[place] != stages[place - 1]:
+            axes.axvline(place + 0.5, color="black", linewidth=0.5, linestyle=":")
+    axes.set(xlabel="trial", ylabel="validation accuracy", xlim=(0.5, len(trials) + 0.5))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def slices(trials: Sequence[Trial], baseline: float | None) -> Figure:
+    """Each parameter against validation accuracy, one panel a parameter; the winner is ringed."""
+    names = searched(trials)
+    rows = -(-len(names) // _COLUMNS)
+    columns = min(len(names), _COLUMNS)
+    figure = Figure(figsize=(max(3.0 * columns, 4.5), 3.1 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    winner = best(trials)
+    for axes, name in zip(panels, names, strict=False):
+        mine = [trial for trial in trials if name in trial.values]
+        places = _axis(axes, [trial.values[name] for trial in mine])
+        for marker, series in (("x", True), ("o", False)):
+            shown = [place for place, trial in enumerate(mine) if trial.pruned == series]
+            axes.scatter(
+                [places[place] for place in shown],
+                [mine[place].val_accuracy for place in shown],
+                color=TRAIN,
+                marker=marker,
+                s=18,
+            )
+        if winner in mine:
+            axes.scatter(
+                places[mine.index(winner)], winner.val_accuracy, facecolors="none", edgecolors=VALIDATION, s=90
+            )
+        _baseline(axes, baseline)
+        axes.set_xlabel(name.replace("_", " "))
+        axes.grid(axis="y", linewidth=0.3)
+    for axes in panels[len(names) :]:
+        axes.set_visible(False)
+    for axes in panels[::columns]:
+        axes.set_ylabel("validation accuracy")
+    return figure
+
+
+def shares_of(shares: dict[str, float]) -> Figure:
+    """Bars: each parameter's share of the variance."""
+    figure = Figure(figsize=(6, 0.9 + 0.34 * len(shares)), layout="constrained")
+    axes = figure.subplots()
+    names = list(shares)[::-1]
+    bars = axes.barh([name.replace("_", " ") for name in names], [shares[name] for name in names], color=TRAIN)
+    axes.bar_label(bars, [f"{shares[name]:.0%}" for name in names], padding=3)
+    axes.set(xlabel="share of the variance of validation accuracy", xlim=(0, 1.08))
+    return figure
+
+
+def _baseline(axes: Axes, baseline: float | None) -> None:
+    if baseline is not None:
+        axes.axhline(baseline, color="black", linewidth=0.8, linestyle="--", label="baseline")
+
+
+def _axis(axes: Axes, values: Sequence[Any]) -> Sequence[float]:
+    """Where values go: numbers on a scale where there are many, everything else side by side."""
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    if numbers and len(set(values)) > _NUMBERS:
+        if in_factors(values):
+            axes.set_xscale("log")
+        return values
+    chosen = list(dict.fromkeys(sorted(values) if numbers else values))
+    axes.set_xticks(range(len(chosen)), [shown(value) for value in chosen])
+    axes.set_xlim(-0.5, len(chosen) - 0.5)
+    return [chosen.index(value) for value in values]

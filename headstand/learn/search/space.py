@@ -1,0 +1,79 @@
+"""What Optuna has to know of a recipe's ranges and values, and how a head lies in them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalChoiceType,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from headstand.recipe import Head
+from headstand.space import LAYERS, UNITS, Dimension, whole
+
+Space = dict[str, BaseDistribution]
+
+
+def distribution(name: str, dimension: Dimension) -> BaseDistribution:
+    """A dimension in Optuna's terms."""
+    if dimension.low is None or dimension.high is None:
+        return CategoricalDistribution([stored(value) for value in dimension.values])
+    if whole(name):
+        return IntDistribution(int(dimension.low), int(dimension.high), dimension.log, int(dimension.step or 1))
+    return FloatDistribution(dimension.low, dimension.high, dimension.log, dimension.step)
+
+
+def stored(value: Any) -> CategoricalChoiceType:
+    """A value in a type that Optuna stores: a list of sizes becomes text."""
+    return str(list(value)) if isinstance(value, list | tuple) else value
+
+
+def meant(name: str, value: Any, dimension: Dimension) -> Any:
+    """The recipe's value behind one of Optuna's."""
+    return next((choice for choice in dimension.values if stored(choice) == value), value)
+
+
+def value(head: Head, name: str) -> Any:
+    """A parameter's value in a head; None where the head cannot be said in these terms."""
+    if name not in (LAYERS, UNITS):
+        return getattr(head, name)
+    if len(set(head.inner)) > 1:
+        return None
+    return len(head.inner) if name == LAYERS else next(iter(head.inner), None)
+
+
+def place(head: Head, known: Mapping[str, Any], space: Space) -> dict[str, Any] | None:
+    """Where a head lies in a space.
+
+    Args:
+        head: the head.
+        known: values by which it was made, which may say more than the head: the size of no layers.
+        space: parameters with their distributions.
+
+    Returns:
+        A value for each parameter, as Optuna stores it; None if the head lies outside.
+    """
+    found = {}
+    for name, range_ in space.items():
+        given = known[name] if name in known else value(head, name)
+        if isinstance(range_, CategoricalDistribution):
+            choice = _choice(stored(given), range_)
+            if choice is None and None not in range_.choices:
+                return None
+            found[name] = choice
+        elif isinstance(given, int | float) and range_._contains(given):
+            found[name] = given
+        else:
+            return None
+    return found
+
+
+def _choice(given: CategoricalChoiceType, range_: CategoricalDistribution) -> CategoricalChoiceType:
+    """The choice that means the same: what a recipe says as `100` or `"relu"` is `(100,)`, `("relu",)` in the head."""
+    for choice in range_.choices:
+        if choice == given or str([choice]) == given:
+            return choice
+    return None

@@ -1,0 +1,38 @@
+"""Search by stages: each tries the values of one parameter while the others stay at their best."""
+
+from headstand.learn.search import space as spaces
+from headstand.learn.search.attempts import Attempts, made
+from headstand.recipe import Head
+from headstand.space import Dimension, Search
+
+
+def run(search: Search, start: Head, attempts: Attempts) -> Head:
+    """Stage by stage.
+
+    Args:
+        search: the stages.
+        start: the head to begin with.
+        attempts: tries the heads.
+
+    Returns:
+        The head with the best value of each stage.
+    """
+    best = start
+    for place, stage in enumerate(search.stages, start=1):
+        name = stage.parameter
+        space: spaces.Space = {name: spaces.distribution(name, Dimension.model_construct(values=stage.values))}
+        wanted = [({name: value}, made(best, {name: value})) for value in stage.values]
+        tried = attempts.many(place, space, wanted)
+        tried.sort(key=lambda trial: trial.rank, reverse=True)
+        if stage.finalists:
+            longer = [
+                ({**trial.values, "epochs": stage.finalist_epochs}, made(trial.head, {"epochs": stage.finalist_epochs}))
+                for trial in tried[: stage.finalists]
+            ]
+            again = attempts.many(place, space, longer)
+            # The finalists' longer run decides which value wins; how long the head trains stays as the recipe says.
+            again.sort(key=lambda trial: trial.rank, reverse=True)
+            best = made(again[0].head, {"epochs": best.epochs})
+        else:
+            best = tried[0].head
+    return best
