@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from threading import Event, Lock
 
 import keras
 import numpy as np
@@ -13,6 +14,9 @@ from headstand import recipe as recipes
 from headstand.learn.head import epoch, network, optimizers, schedule
 
 AfterEpoch = Callable[[int, dict[str, float]], None]
+
+_BUILDING = Lock()
+"""Held while initial weights are drawn: Keras's seed is one for all threads."""
 
 
 @dataclass(frozen=True)
@@ -102,16 +106,25 @@ def fit_many(
         What `fit` gives for each, in the order of `heads`.
     """
     data = _data(train), _data(validation)
-    # Built one after the other: the seed of the initial weights is Keras's global one.
-    trainings = [_Training(head, *data, classes, seed) for head in heads]
+    stopped = Event()
+
+    def stop(number: int, figures: dict[str, float]) -> None:
+        if stopped.is_set():
+            raise CancelledError
+
+    def one(head: recipes.Head) -> Fit:
+        return _Training(head, *data, classes, seed).run(stop)
+
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        futures = {pool.submit(training.run): place for place, training in enumerate(trainings)}
+        futures = {pool.submit(one, head): place for place, head in enumerate(heads)}
         try:
             for future in as_completed(futures):
                 result = future.result()
                 if after_fit:
                     after_fit(futures[future], result)
         except BaseException:
+            # Whoever interrupts waits for an epoch and not for all heads.
+            stopped.set()
             pool.shutdown(cancel_futures=True)
             raise
     return [future.result() for future in futures]
@@ -161,7 +174,8 @@ class _Training:
             decay=tf.constant(optimizers.decay(head)),
             seed=tf.constant(seed),
         )
-        self._model = network.build(head, train.features.shape[1], classes, seed)
+        with _BUILDING:
+            self._model = network.build(head, train.features.shape[1], classes, seed)
         self._state = epoch.state(self._model, optimizers.SLOTS[head.optimizer])
         self._epoch = epoch.training(epoch.kind(head, self._views > 0))
         self._validate = epoch.validation(network.activations(head), head.batch_norm)

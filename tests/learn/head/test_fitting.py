@@ -64,9 +64,10 @@ def test_what_the_caller_raises_ends_it() -> None:
         told.append(place)
         raise KeyboardInterrupt
 
+    long = [changed(epochs=1_000_000, learning_rate=rate) for rate in (0.1, 0.2, 0.3, 0.4)]
     with pytest.raises(KeyboardInterrupt):
-        heads.fit_many(MANY[:4], TRAIN, VALIDATION, 3, 5, after_fit=stop)
-    assert len(told) == 1
+        heads.fit_many([changed(epochs=1), *long], TRAIN, VALIDATION, 3, 5, after_fit=stop)
+    assert told == [0]  # and those in flight were not waited for
 
 
 def test_a_graph_serves_all_sizes_and_values() -> None:

@@ -34,17 +34,16 @@ def test_each_layer_has_its_activation_and_initialisation() -> None:
     assert second == pytest.approx(np.sqrt(2 / 700), rel=0.05)  # Glorot's
 
 
-def whole(head: Head) -> tuple[keras.Model, keras.Model]:
+def whole(head: Head, pooling: str = "avg") -> tuple[keras.Model, keras.Model]:
     """A trained head and the model with a backbone before it."""
     rng = np.random.default_rng(0)
+    width = networks.WIDTH * (4 if pooling == "none" else 1)
     splits = [
-        heads.Split(
-            rng.normal(0.5, 1, (count, networks.WIDTH)).astype(np.float32), np.arange(count, dtype=np.int32) % 3
-        )
+        heads.Split(rng.normal(0.5, 1, (count, width)).astype(np.float32), np.arange(count, dtype=np.int32) % 3)
         for count in (40, 15)
     ]
     fit = heads.fit(head, *splits, 3, 1)
-    extractor = backbones.extractor(Backbone(name="MobileNet", size=networks.SIZE, weights="none"))
+    extractor = backbones.extractor(Backbone(name="MobileNet", size=networks.SIZE, weights="none", pooling=pooling))
     return fit.model, heads.assemble(extractor, fit.model, "shapes")
 
 
@@ -83,10 +82,8 @@ def test_fine_tuning_leaves_the_statistics_alone(small_networks: None) -> None:
     assert abs(model.get_layer("logits").kernel.numpy() - logits).max() > 1e-4
 
 
-@pytest.mark.parametrize("batch_norm", [False, True])
-def test_every_activation_converts(small_networks: None, batch_norm: bool) -> None:
-    names = Activation.__args__
-    _, model = whole(Head(inner=(6,) * len(names), activation=names, batch_norm=batch_norm, epochs=1))
+def converted(model: keras.Model) -> np.ndarray:
+    """The answers of the converted model to `PIXELS`."""
     interpreter = Interpreter(model_content=convert.float32(model))
     interpreter.allocate_tensors()
     given = []
@@ -94,4 +91,19 @@ def test_every_activation_converts(small_networks: None, batch_norm: bool) -> No
         interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels[None])
         interpreter.invoke()
         given.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0])
-    np.testing.assert_allclose(given, model(PIXELS), atol=1e-5)
+    return np.array(given)
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_every_activation_converts(small_networks: None, batch_norm: bool) -> None:
+    names = Activation.__args__
+    _, model = whole(Head(inner=(6,) * len(names), activation=names, batch_norm=batch_norm, epochs=1))
+    np.testing.assert_allclose(converted(model), model(PIXELS), atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["none", "max"])
+def test_every_pooling_is_kept_and_converts(small_networks: None, pooling: str, tmp_path: Path) -> None:
+    _, model = whole(Head(inner=(), epochs=1), pooling)
+    path = checkpoint.save(model, tmp_path / "shapes.h5", networks.about())
+    np.testing.assert_allclose(checkpoint.load(path)(PIXELS), model(PIXELS), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(converted(model), model(PIXELS), atol=1e-5)
