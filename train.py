@@ -4,26 +4,37 @@
     python train.py demo                                another recipe
     python train.py yoga6 --backbone.name MobileNetV2 --backbone.size 224 --backbone.weights models/yoga66/yoga66.h5
     python train.py yoga6 --help                        every key, its default and what it means
+    python train.py yoga6 --profile                     trace some steps, for `tensorboard --logdir RUN/profile`
 
 The backbone sees each photo once; the search and the head work on its features, which are kept for the next run.
-The best checkpoint, report.json and plots are written to runs/RECIPE/TIME/; the last lines are the commands that
-convert and serve it. Interrupted, the same command goes on where it stopped.
+The best checkpoint, report.json and plots are written to runs/RECIPE/TIME/, the figures of each epoch to history.csv
+and tensorboard/ there; the last lines are the commands that convert and serve it. Interrupted, the same command goes
+on where it stopped. A cloud tuner reads the figures with a regular expression such as `val_accuracy=([0-9.]+)`: the
+last match is the kept model's.
 """
 
 from headstand import command, recipe
 
+PROFILE = "--profile"
+
 
 def main(words: list[str]) -> None:
     """Train by the recipe that `words` name."""
-    name, rest = command.recipe_and_rest(words)
+    # No key of the recipe: it changes no result, and a run that was begun without it is resumed with it.
+    profile = PROFILE in words
+    name, rest = command.recipe_and_rest([word for word in words if word != PROFILE])
     settings = recipe.load(name, rest)
     # TensorFlow takes seconds to import; a mistyped recipe is told before.
     from headstand.learn import report, training
 
-    outcome = training.train(settings)
+    outcome = training.train(settings, profile)
     print()
     print(report.per_class(outcome.report["test"]["per_class"]))
-    print(f"\nreport and plots  {outcome.folder}")
+    print()
+    for finding in outcome.findings:
+        if finding.severity != "note":
+            print(f"diagnosis: {finding}")
+    print(f"report and plots  {outcome.folder}")
     best = outcome.refitted or outcome.checkpoint
     print(f"convert it        python convert_to_tflite.py {best}")
     print(f"serve it          HEADSTAND_MODEL={best.with_suffix('.tflite')} gunicorn predict:app")

@@ -1,5 +1,7 @@
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +40,7 @@ def test_the_last_lines_are_the_commands_that_go_on(
     dataset: Dataset, small_networks: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train.main([recipe(), "--head.epochs", "6"])
-    lines = capsys.readouterr().out.splitlines()
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("diagnosis: ")]
     convert, serve = lines[-2:]
     found = re.fullmatch(
         r"convert it        python convert_to_tflite\.py (runs/shapes/\S+/shapes_0\d_\d\.\d{3}\.h5)", convert
@@ -49,6 +51,37 @@ def test_the_last_lines_are_the_commands_that_go_on(
     assert serve == f"serve it          HEADSTAND_MODEL={path.with_suffix('.tflite')} gunicorn predict:app"
     assert lines[-3] == f"report and plots  {path.parent}"
     assert [line.split()[0] for line in lines[-8:-4]] == ["precision", *dataset.classes]
+
+
+def test_a_tuner_reads_the_kept_models_accuracy(
+    dataset: Dataset, small_networks: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expression = re.search(r"`(val_accuracy=\S+)`", str(train.__doc__))
+    assert expression
+    search = '\n[[search.stages]]\nparameter = "dropout"\nvalues = [0.0, 0.5]\n'
+    for words in ([], ["--finetune.epochs", "2", "--finetune.batch_size", "8"]):
+        train.main([recipe(RECIPE + search), *words])
+        read = re.findall(expression[1], capsys.readouterr().out)
+        (report,) = Path("runs/shapes").glob("*/report.json")
+        assert len(read) > 2
+        assert float(read[-1]) == pytest.approx(json.loads(report.read_text())["validation"]["accuracy"], abs=1e-4)
+        shutil.rmtree("runs")
+
+
+def test_what_is_wrong_is_told_and_what_is_noted_is_not(
+    dataset: Dataset, small_networks: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train.main([recipe(), "--head.learning_rate", "1e-9", "--profile"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("diagnosis: ")]
+    assert any(
+        re.search(r"^diagnosis: The loss of the head does not fall \(loss went .*\): .*1e-08$", line) for line in lines
+    )
+    (report,) = Path("runs/shapes").glob("*/report.json")
+    found = json.loads(report.read_text())["diagnosis"]
+    assert [finding["title"] for finding in found if finding["severity"] != "note"] == [
+        re.split(r": | \(", line)[1] for line in lines
+    ]
+    assert list((report.parent / "profile").rglob("*.xplane.pb"))
 
 
 def shell(*words: str) -> subprocess.CompletedProcess[str]:

@@ -19,6 +19,7 @@ from headstand.errors import HeadstandError
 from headstand.learn import backbones
 from headstand.learn.augment import Source, identity, named_view
 from headstand.learn.cache import KEY_BYTES, FeatureCache
+from headstand.learn.tracking.stopwatch import NETWORK, WAITING, Stopwatch
 from headstand.prepare.cache import root
 from headstand.prepare.manifest import Photo
 from headstand.recipe import Augmentation, Backbone
@@ -49,7 +50,10 @@ class Extraction:
 
 
 class Pass:
-    """One network's pass over photos and their random views, whose answers are computed once and kept."""
+    """One network's pass over photos and their random views, whose answers are computed once and kept.
+
+    `computed` counts the pictures that went through the network so far, `watch` what the time went for.
+    """
 
     def __init__(self, model: keras.Model, folder: Path) -> None:
         """Open the cache.
@@ -62,6 +66,7 @@ class Pass:
         self.size = int(model.input.shape[1])
         self.width = math.prod(model.output.shape[1:])
         self.call = compiled(model)
+        self.watch, self.computed = Stopwatch(), 0
         self.folder = folder
         self._cache = FeatureCache(folder, self.width)
 
@@ -138,9 +143,12 @@ class Pass:
             for place in order
         )
         with bar:
-            for places, pixels in _decoded(_grouped(jobs), self.size, augmentation):
-                rows = self.call(tf.constant(pixels)).numpy().reshape(len(places), self.width)
-                self._cache.append(flat[places], rows)
+            for places, pixels in self.watch.over(WAITING, _decoded(_grouped(jobs), self.size, augmentation)):
+                with self.watch(NETWORK):
+                    rows = self.call(tf.constant(pixels)).numpy().reshape(len(places), self.width)
+                with self.watch("cache"):
+                    self._cache.append(flat[places], rows)
+                self.computed += len(places)
                 bar.update(len(places))
                 yield places, rows
 

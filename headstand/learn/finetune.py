@@ -1,24 +1,35 @@
 """Training the whole network, after its head: a low rate, warm-up, cosine, BatchNormalization left alone."""
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
 import numpy as np
+import tensorflow as tf
 from tqdm import tqdm
 
 from headstand.learn import checkpoint
 from headstand.learn.head import rank
+from headstand.learn.tracking import lines
+from headstand.learn.tracking.stopwatch import NETWORK, WAITING, Stopwatch
 from headstand.learn.views import Views
 from headstand.recipe import Augmentation, Finetune
+
+AfterEpoch = Callable[[list[dict[str, float]]], None]
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """What fine-tuning gave: the checkpoint that was kept, figures by epoch, and the epoch (from 1) that was best."""
+    """What fine-tuning gave: the checkpoint that was kept, figures by epoch, and the epoch (from 1) that was best.
+
+    `history` holds for every epoch `loss` (smoothed and weighed), `accuracy`, `val_loss`, `val_accuracy`,
+    `learning_rate` (the higher one of its ends) and `gradient_norm` (the largest global norm of a step).
+    """
 
     checkpoint: Path
     history: list[dict[str, float]]
@@ -47,6 +58,9 @@ def run(
     folder: Path,
     about: checkpoint.About,
     validation: tuple[np.ndarray, np.ndarray] | None,
+    watch: Stopwatch | None = None,
+    after_epoch: AfterEpoch | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Tuned:
     """Train for `settings.epochs`; a call after an interruption goes on from the last whole epoch.
 
@@ -59,10 +73,13 @@ def run(
         folder: where the best checkpoint is kept, as NAME_{epoch:02d}_{val_accuracy:.3f}.h5, and the state lies.
         about: goes into the checkpoint.
         validation: `uint8 [N, size, size, 3]` and one-hot labels; None to keep the last epoch, NAME_{epoch:02d}_all.h5.
+        watch: counts what the time goes for.
+        after_epoch: called after each epoch with the figures of all so far.
+        callbacks: more of Keras's.
     """
     views = Views(photos.paths, photos.labels, photos.weights, model.input.shape[1], augmentation, settings, seed)
     compile_for(model, settings, settings.epochs * len(views))
-    keeper = _Keeper(folder, about, settings.epochs, validated=validation is not None)
+    keeper = _Keeper(folder, about, settings.epochs, validated=validation is not None, after_epoch=after_epoch)
     done = keeper.restore(model)
     if done < settings.epochs:
         # What is validated are the averages, since they are what is kept.
@@ -75,7 +92,14 @@ def run(
             validation_batch_size=settings.batch_size,
             shuffle=False,
             verbose=0,
-            callbacks=[_Epoch(views), _Bar(len(views)), *averaged, keeper],
+            callbacks=[
+                _Epoch(views),
+                _Bar(len(views)),
+                _Clock(views, watch or Stopwatch()),
+                *callbacks,
+                *averaged,
+                keeper,
+            ],
         )
     elif settings.ema:
         # As Keras leaves a model when it has trained it.
@@ -109,14 +133,25 @@ def compile_for(model: keras.Model, settings: Finetune, steps: int) -> None:
         warmup_steps=warmup,
     )
     model.compile(
-        keras.optimizers.AdamW(
-            rate, weight_decay=settings.weight_decay, use_ema=settings.ema > 0, ema_momentum=settings.ema
-        ),
+        AdamW(rate, weight_decay=settings.weight_decay, use_ema=settings.ema > 0, ema_momentum=settings.ema),
         keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
         metrics=["accuracy"],
         # XLA on a CPU is several times slower for convolutions than the default kernels.
         jit_compile=False,
     )
+
+
+class AdamW(keras.optimizers.AdamW):
+    """AdamW that remembers the largest global norm of the gradients, before anything is done to them."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        # No variable of Keras: it is no part of the state that is saved.
+        self.largest = tf.Variable(0.0, trainable=False)
+
+    def apply(self, grads: Sequence[tf.Tensor], trainable_variables: Sequence[keras.Variable] | None = None) -> None:
+        self.largest.assign(tf.maximum(self.largest, tf.linalg.global_norm(grads)))
+        super().apply(grads, trainable_variables)
 
 
 class _Epoch(keras.callbacks.Callback):
@@ -147,6 +182,31 @@ class _Bar(keras.callbacks.Callback):
         self._bar.close()
 
 
+class _Clock(keras.callbacks.Callback):
+    """Tells waiting from computing: a batch that was ready only after the step before had ended was waited for."""
+
+    def __init__(self, views: Views, watch: Stopwatch) -> None:
+        super().__init__()
+        self._views, self._watch, self._since = views, watch, 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._views.ready.clear()
+        self._since = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        now = time.perf_counter()
+        waited = min(max(0.0, self._views.ready.get(batch, 0.0) - self._since), now - self._since)
+        self._watch.add(WAITING, waited)
+        self._watch.add(NETWORK, now - self._since - waited)
+        self._since = now
+
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._since = time.perf_counter()
+
+    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
+        self._watch.add("validation", time.perf_counter() - self._since)
+
+
 class _Keeper(keras.callbacks.Callback):
     """Keeps the checkpoint of the best epoch, and after every epoch what resuming needs, in one file.
 
@@ -154,9 +214,12 @@ class _Keeper(keras.callbacks.Callback):
     kill at any moment loses the epoch in flight and nothing else.
     """
 
-    def __init__(self, folder: Path, about: checkpoint.About, epochs: int, validated: bool) -> None:
+    def __init__(
+        self, folder: Path, about: checkpoint.About, epochs: int, validated: bool, after_epoch: AfterEpoch | None = None
+    ) -> None:
         super().__init__()
         self._folder, self._about, self._epochs, self._validated = folder, about, epochs, validated
+        self._after_epoch, self._rate = after_epoch, 0.0
         self._state = folder / f"{'tuning' if validated else 'refit'}.weights.h5"
         self.history: list[dict[str, float]] = []
 
@@ -183,11 +246,19 @@ class _Keeper(keras.callbacks.Callback):
         score = f"{self.history[epoch - 1]['val_accuracy']:.3f}" if self._validated else "all"
         return self._folder / f"{self._about.name}_{epoch:02d}_{score}.h5"
 
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._rate = float(self.model.optimizer.learning_rate)
+        self.model.optimizer.largest.assign(0.0)
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         before = self.checkpoint(self.best_epoch) if self.history and self._validated else None
         figures = {key: float(value) for key, value in (logs or {}).items()}
+        optimizer = self.model.optimizer
+        # With warm-up the first rate of all is 0.
+        rate = max(self._rate, float(optimizer.learning_rate))
+        figures |= {"learning_rate": rate, "gradient_norm": float(optimizer.largest)}
         self.history.append(figures)
-        print(f"epoch {epoch + 1}/{self._epochs} " + " ".join(f"{k}={v:.4f}" for k, v in figures.items()), flush=True)
+        print(f"epoch {epoch + 1}/{self._epochs} {lines.words(figures)}", flush=True)
         best = self._validated and self.best_epoch == len(self.history)
         if best or (len(self.history) == self._epochs and not self._validated):
             self._save(self.checkpoint(len(self.history)))
@@ -203,6 +274,8 @@ class _Keeper(keras.callbacks.Callback):
         # Last of all: until the new state is there, a resumed run still needs the old best.
         if best and before:
             before.unlink(missing_ok=True)
+        if self._after_epoch:
+            self._after_epoch(self.history)
 
     def _save(self, path: Path) -> None:
         """Write the checkpoint: of the averages where there are any, while training goes on with the weights."""

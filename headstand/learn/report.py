@@ -10,11 +10,14 @@ from typing import Any
 
 from headstand import __version__
 from headstand.learn import plots
+from headstand.learn.diagnose import Finding
 from headstand.learn.evaluate import Evaluation
 from headstand.learn.run import REPORT
 from headstand.learn.search import Found, table
 from headstand.learn.search import plots as search_plots
 from headstand.learn.seen import Leak
+from headstand.learn.steps import Steps
+from headstand.learn.tracking.chart import chart
 from headstand.prepare.manifest import SPLITS, Dataset
 from headstand.recipe import Recipe
 
@@ -30,18 +33,20 @@ def write(
     leak: Leak,
     checkpoint: Path,
     refitted: Path | None,
-    seconds: dict[str, float],
+    steps: Steps,
+    findings: Sequence[Finding],
 ) -> dict[str, Any]:
     """Write trials.csv, the plots and, last of all, report.json into the run's folder.
 
     Returns:
         The report as written: recipe, data, head, trials, history, scores of validation and test with their 95 %
-        intervals, what the backbone had seen of the test photos, file names, seconds and versions.
+        intervals, what the backbone had seen of the test photos, file names, seconds, resources, diagnosis, versions.
     """
     photos = scores["validation"].count
     table.write(folder / "trials.csv", found.trials, photos)
     plots.save(plots.curves(history, best_epoch), folder / "curves.png")
     plots.save(plots.confusion(scores["test"], dataset.classes), folder / "confusion.png")
+    plots.save(chart(steps.sampler.samples, steps.spans, steps.sampler.cores, steps.parts), folder / "resources.png")
     if found.trials:
         search_plots.write(folder, found.trials, photos, None)
     record = {
@@ -62,7 +67,9 @@ def write(
         "leak": asdict(leak),
         "checkpoint": checkpoint.name,
         "refitted": refitted.name if refitted else None,
-        "seconds": seconds,
+        "seconds": steps.seconds,
+        "resources": steps.resources(),
+        "diagnosis": [asdict(finding) for finding in findings],
         "versions": {
             "headstand": __version__,
             "python": platform.python_version(),

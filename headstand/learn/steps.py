@@ -3,19 +3,46 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from headstand.learn.tracking.resources import Span, figures
+from headstand.learn.tracking.sampler import Sampler
 
 
 class Steps:
-    """Times steps, prints a line for each, and keeps the seconds for the report."""
+    """Times steps, prints a line for each, and keeps for the report what they took.
+
+    `seconds` by step; `spans`, the steps with processor time and memory; `parts`, for some steps the seconds by part;
+    `photos`, for some steps how many went through the network. While it is entered, memory is looked at every second.
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.spans: list[Span] = []
+        self.parts: dict[str, dict[str, float]] = {}
+        self.photos: dict[str, int] = {}
+        self.sampler = Sampler()
+
+    def __enter__(self) -> "Steps":
+        self.sampler.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.sampler.__exit__(kind, error, trace)
+
+    def resources(self) -> dict[str, Any]:
+        """What the steps took, as report.json has it (`headstand.learn.tracking.resources.figures`)."""
+        return figures(self.spans, self.sampler.samples, self.sampler.cores, self.parts, self.photos)
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[Callable[[str], None]]:
         """Time a step; what it yields is called with the words that tell the result."""
         result: list[str] = []
-        start = time.perf_counter()
+        begin, start = self.sampler.look(), time.perf_counter()
         yield result.append
         self.seconds[name] = round(time.perf_counter() - start, 2)
+        self.spans.append(Span(name, begin, self.sampler.look()))
         print(f"{name:<12} {self.seconds[name]:7.1f} s  {'; '.join(result)}", flush=True)

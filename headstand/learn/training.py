@@ -15,10 +15,12 @@ from headstand import images
 from headstand.errors import HeadstandError
 from headstand.learn import checkpoint, finetune, report, search, seen
 from headstand.learn import head as heads
+from headstand.learn.diagnose import Finding, Phase, diagnose, gather
 from headstand.learn.evaluate import evaluate
 from headstand.learn.features import BATCH, Extractor, compiled
 from headstand.learn.run import Run, begin
 from headstand.learn.steps import Steps
+from headstand.learn.tracking.watch import Watch
 from headstand.prepare import manifest
 from headstand.prepare.manifest import SPLITS, Dataset, ManifestError, Photo
 from headstand.recipe import Head, Recipe
@@ -26,19 +28,27 @@ from headstand.recipe import Head, Recipe
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run made: its folder, the best checkpoint, the one refitted on all splits where asked, the report."""
+    """What a run made: its folder, the best checkpoint, the one refitted on all splits where asked, the report.
+
+    `findings` are the diagnosis, the worst first.
+    """
 
     folder: Path
     checkpoint: Path
     refitted: Path | None
     report: dict[str, Any]
+    findings: tuple[Finding, ...]
 
 
-def train(recipe: Recipe) -> Outcome:
+def train(recipe: Recipe, profile: bool = False) -> Outcome:
     """Features, search, the chosen head, fine-tuning where the recipe asks for it, evaluation, report.
 
     An interrupted run goes on where it stopped: features by the batch, the search by the trial, fine-tuning by the
     epoch.
+
+    Args:
+        recipe: all of the run.
+        profile: trace some steps for TensorBoard's profiler; it changes no result.
 
     Raises:
         HeadstandError: the data is not prepared or has changed, or the backbone cannot be had.
@@ -46,23 +56,25 @@ def train(recipe: Recipe) -> Outcome:
     dataset = manifest.read(recipe.data)
     if empty := [name for name in SPLITS if not dataset.split(name)]:
         raise ManifestError(f"{dataset.folder} has no photos for {' and '.join(empty)}: prepare it again")
-    steps = Steps()
-    with steps("backbone") as tell:
-        extractor = Extractor(recipe.backbone)
-        tell(f"{recipe.backbone.name} at {recipe.backbone.size} px, weights {recipe.backbone.weights}")
-    # Begun only now: a backbone that cannot be had leaves no empty run behind.
-    run = begin(recipe, dataset.digest)
-    print(f"{'resuming' if run.resumed else 'run'} {run.folder}", flush=True)
-    try:
-        return _train(recipe, dataset, extractor, run, steps)
-    finally:
-        run.lock.release()
+    with Steps() as steps:
+        with steps("backbone") as tell:
+            extractor = Extractor(recipe.backbone)
+            tell(f"{recipe.backbone.name} at {recipe.backbone.size} px, weights {recipe.backbone.weights}")
+        # Begun only now: a backbone that cannot be had leaves no empty run behind.
+        run = begin(recipe, dataset.digest)
+        print(f"{'resuming' if run.resumed else 'run'} {run.folder}", flush=True)
+        try:
+            with Watch(run.folder, steps, profile) as watch:
+                return _train(recipe, dataset, extractor, run, watch)
+        finally:
+            run.lock.release()
 
 
-def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, steps: Steps) -> Outcome:
-    classes = dataset.classes
+def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, watch: Watch) -> Outcome:
+    classes, steps = dataset.classes, watch.steps
     with steps("features") as tell:
-        rows, computed = _features(extractor, dataset, recipe)
+        with watch.features(extractor):
+            rows, computed = _features(extractor, dataset, recipe)
         tell(f"{len(dataset.photos)} photos, {computed} computed, the others from the cache")
         if recipe.augmentation.views:
             tell(f"with {recipe.augmentation.views} views of each training photo: {recipe.augmentation.settings}")
@@ -73,7 +85,9 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, ste
         )
         tell(f"{len(found.trials)} trials; chosen: {heads.words(found.head)}")
     with steps("head") as tell:
-        fit = heads.fit(found.head, train_rows, validation_rows, len(classes), recipe.seed)
+        with watch.head(found.head.epochs) as after_epoch:
+            fit = heads.fit(found.head, train_rows, validation_rows, len(classes), recipe.seed, after_epoch)
+        watch.tell("head", fit.history)
         _learnt(fit.best, "head.learning_rate")
         tell(f"kept epoch {fit.best_epoch}: val_accuracy={fit.best['val_accuracy']:.4f}")
 
@@ -88,11 +102,13 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, ste
     )
     model = heads.assemble(extractor.model, fit.model, recipe.name)
     history, best_epoch = fit.history, fit.best_epoch
+    phases = [Phase("head", history, best_epoch)]
     if recipe.finetune.epochs:
         with steps("fine-tuning") as tell:
-            tuned = _finetune(recipe, dataset, model, about, run, ("train",), "validation")
+            tuned = _finetune(recipe, dataset, model, about, run, watch, ("train",), "validation")
             _learnt(tuned.best, "finetune.learning_rate")
             history, best_epoch, path = tuned.history, tuned.best_epoch, tuned.checkpoint
+            phases.append(Phase("finetune", history, best_epoch))
             tell(f"kept epoch {best_epoch}: val_accuracy={tuned.best['val_accuracy']:.4f}")
             if tuned.best["val_accuracy"] < fit.best["val_accuracy"]:
                 tell(
@@ -123,13 +139,14 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, ste
     refitted = None
     if recipe.finetune.refit:
         with steps("refit") as tell:
-            refitted = _refit(recipe, dataset, found.head, about, run)
+            refitted = _refit(recipe, dataset, found.head, about, run, watch)
             tell(f"{refitted.name}: all splits")
+    findings = diagnose(gather.evidence(recipe, classes, found, fit.model, rows, answers["validation"], phases, steps))
     record = report.write(
-        run.folder, recipe, dataset, found, history, best_epoch, scores, leak, path, refitted, steps.seconds
+        run.folder, recipe, dataset, found, history, best_epoch, scores, leak, path, refitted, steps, findings
     )
     finetune.clean(run.folder)
-    return Outcome(run.folder, path, refitted, record)
+    return Outcome(run.folder, path, refitted, record, findings)
 
 
 def _learnt(best: dict[str, float], rate: str) -> None:
@@ -189,6 +206,7 @@ def _finetune(
     model: keras.Model,
     about: checkpoint.About,
     run: Run,
+    watch: Watch,
     splits: Sequence[str],
     validation: str | None,
 ) -> finetune.Tuned:
@@ -201,19 +219,24 @@ def _finetune(
     if validation:
         chosen = dataset.split(validation)
         held_out = _pixels(dataset, chosen, recipe.backbone.size), one_hot[_labels(dataset, chosen)]
-    return finetune.run(
-        model,
-        finetune.Photos([dataset.folder / photo.path for photo in photos], one_hot[labels], weights[labels]),
-        recipe.finetune,
-        recipe.augmentation,
-        recipe.seed,
-        run.folder,
-        about,
-        held_out,
-    )
+    phase = "fine-tuning" if validation else "refit"
+    with watch.tuning(phase, len(photos)) as looking_on:
+        tuned = finetune.run(
+            model,
+            finetune.Photos([dataset.folder / photo.path for photo in photos], one_hot[labels], weights[labels]),
+            recipe.finetune,
+            recipe.augmentation,
+            recipe.seed,
+            run.folder,
+            about,
+            held_out,
+            **looking_on,
+        )
+    watch.tell(phase, tuned.history)
+    return tuned
 
 
-def _refit(recipe: Recipe, dataset: Dataset, head: Head, about: checkpoint.About, run: Run) -> Path:
+def _refit(recipe: Recipe, dataset: Dataset, head: Head, about: checkpoint.About, run: Run, watch: Watch) -> Path:
     """Once more from the start, on all splits: for shipping, after all figures are taken."""
     photos = [photo for name in SPLITS for photo in dataset.split(name)]
     extractor = Extractor(recipe.backbone)
@@ -227,4 +250,4 @@ def _refit(recipe: Recipe, dataset: Dataset, head: Head, about: checkpoint.About
     about = replace(about, seen=seen.after(recipe.backbone, dataset, SPLITS))
     if not recipe.finetune.epochs:
         return checkpoint.save(model, run.folder / f"{recipe.name}_{fit.best_epoch:02d}_all.h5", about)
-    return _finetune(recipe, dataset, model, about, run, SPLITS, None).checkpoint
+    return _finetune(recipe, dataset, model, about, run, watch, SPLITS, None).checkpoint

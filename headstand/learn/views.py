@@ -2,6 +2,7 @@
 
 import math
 import os
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,6 +38,8 @@ class Views(keras.utils.PyDataset):
         self._paths, self._labels, self._weights = paths, labels, weights
         self._size, self._settings, self._tuning, self._seed = size, settings, tuning, seed
         self.epoch = 0
+        # When each batch of the epoch was there, to tell waiting from computing.
+        self.ready: dict[int, float] = {}
         # Keras asks for batches ahead on one thread; what they are made of is decoded side by side.
         self._pool = ThreadPoolExecutor(os.cpu_count())
 
@@ -48,7 +51,10 @@ class Views(keras.utils.PyDataset):
         chosen = order[index * self._tuning.batch_size : (index + 1) * self._tuning.batch_size]
         pixels = np.stack(list(self._pool.map(self._view, chosen)))
         batch = pixels, self._labels[chosen], self._weights[chosen]
-        return self._mixed(batch, index) if self._tuning.mixup else batch
+        if self._tuning.mixup:
+            batch = self._mixed(batch, index)
+        self.ready[index] = time.perf_counter()
+        return batch
 
     def _mixed(self, batch: tuple[np.ndarray, ...], index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Each row mixed with another of its batch, the heavier share being its own."""

@@ -74,7 +74,11 @@ def test_it_learns_and_keeps_the_best_epoch(dataset: Dataset, capsys: pytest.Cap
     settings = SETTINGS.model_copy(update={"epochs": 6, "learning_rate": 0.01, "label_smoothing": 0.0})
     tuned = tune(model, dataset, Path("run"), settings)
     assert len(tuned.history) == 6
-    assert set(tuned.history[0]) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    figures = {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "gradient_norm"}
+    assert set(tuned.history[0]) == figures
+    # Three steps an epoch, of 18: the peak comes after 3.6 of them.
+    assert [epoch["learning_rate"] for epoch in tuned.history][:2] == pytest.approx([0.0075, 0.0095], rel=0.01)
+    assert all(0.1 < epoch["gradient_norm"] < 10 for epoch in tuned.history)
     assert tuned.history[-1]["loss"] < tuned.history[0]["loss"] * 0.8
     ranks = [(figures["val_accuracy"], -figures["val_loss"]) for figures in tuned.history]
     assert tuned.best_epoch == ranks.index(max(ranks)) + 1
@@ -237,7 +241,7 @@ def test_without_validation_the_last_epoch_is_kept(dataset: Dataset) -> None:
     tuned = tune(model, dataset, Path("run"), settings, validated=False)
     assert tuned.checkpoint == Path("run/shapes_02_all.h5")
     assert tuned.best_epoch == 2
-    assert set(tuned.history[0]) == {"loss", "accuracy"}
+    assert set(tuned.history[0]) == {"loss", "accuracy", "learning_rate", "gradient_norm"}
     assert checkpoints(Path("run")) == ["shapes_02_all.h5"]
     for one, other in zip(checkpoint.load(tuned.checkpoint).get_weights(), model.get_weights(), strict=True):
         assert np.array_equal(one, other)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from headstand import images
 from headstand.errors import HeadstandError
-from headstand.learn import checkpoint, finetune, search, training
+from headstand.learn import checkpoint, features, finetune, search, training
 from headstand.learn import head as heads
 from headstand.learn.evaluate import wilson
 from headstand.learn.features import FeatureError
@@ -97,7 +97,28 @@ def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> No
     assert rows[4]["epochs"] == "14"
     assert [float(row["val_accuracy"]) for row in rows] == [trial["val_accuracy"] for trial in written["trials"]]
 
-    for name in ("curves.png", "confusion.png", "search_history.png", "search_slices.png", "search_importance.png"):
+    resources = written["resources"]
+    assert set(resources["steps"]) == set(written["seconds"])
+    assert resources["steps"]["features"]["photos"] == 48
+    assert set(resources["steps"]["features"]["parts"]) == {"waiting for photos", "network", "cache"}
+    assert all(0 <= step["cpu"] <= 1 and step["peak_memory"] > 2**20 for step in resources["steps"].values())
+    assert written["diagnosis"] == [dataclasses.asdict(finding) for finding in outcome.findings]
+
+    with (outcome.folder / "history.csv").open(newline="") as file:
+        epochs = list(csv.DictReader(file))
+    assert [(row["phase"], int(row["epoch"])) for row in epochs] == [("head", epoch) for epoch in range(1, 13)]
+    assert [float(row["val_loss"]) for row in epochs] == [figures["val_loss"] for figures in written["history"]]
+    assert len(list((outcome.folder / "tensorboard" / "head").glob("events.out.tfevents.*"))) == 1
+    assert not (outcome.folder / "profile").exists()
+
+    for name in (
+        "resources.png",
+        "curves.png",
+        "confusion.png",
+        "search_history.png",
+        "search_slices.png",
+        "search_importance.png",
+    ):
         with Image.open(outcome.folder / name) as image:
             assert image.format == "PNG"
     assert not list(outcome.folder.glob("*.part"))
@@ -210,6 +231,10 @@ class Cut(Exception):
     """Stands for a kill."""
 
 
+def cut(*_: Any) -> None:
+    raise Cut
+
+
 def test_an_interrupted_search_goes_on_in_the_same_run(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -266,6 +291,30 @@ def test_an_interrupted_fine_tuning_goes_on_in_the_same_run(dataset: Dataset, mo
         for one, wanted in pairs:
             np.testing.assert_allclose(one, wanted, atol=1e-4)
     assert resumed.report["test"]["accuracy"] == whole.report["test"]["accuracy"]
+    epochs = []
+    for run in (resumed, whole):
+        with (run.folder / "history.csv").open(newline="") as file:
+            epochs.append([(row["phase"], row["epoch"]) for row in csv.DictReader(file)])
+    assert epochs[0] == epochs[1]
+    assert epochs[0][-4:] == [("fine-tuning", "1"), ("fine-tuning", "2"), ("refit", "1"), ("refit", "2")]
+
+
+def test_a_profiled_run_ends_the_same_and_leaves_traces(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(features, "BATCH", 4)
+    settings = recipe(finetune={**FINETUNE, "epochs": 1})
+    with monkeypatch.context() as patch, pytest.raises(Cut):
+        patch.setattr(training, "evaluate", cut)
+        training.train(settings, profile=True)
+    profiled = training.train(settings)  # the same run goes on without
+    assert f"resuming {profiled.folder}" in capsys.readouterr().out
+    traces = sorted(path.relative_to(profiled.folder).parts[:2] for path in profiled.folder.rglob("*.xplane.pb"))
+    assert traces == [("profile", "features"), ("profile", "fine-tuning"), ("profile", "head")]
+    plain = training.train(settings)
+    assert not (plain.folder / "profile").exists()
+    for key in ("history", "best_epoch", "test", "validation", "checkpoint"):
+        assert plain.report[key] == profiled.report[key]
 
 
 def test_without_data_the_command_is_told(workplace: Path) -> None:
@@ -302,7 +351,7 @@ def test_rare_classes_are_weighed_up_unless_the_recipe_says_no(
 ) -> None:
     given: list[np.ndarray] = []
 
-    def run(model: keras.Model, photos: finetune.Photos, *rest: Any) -> None:
+    def run(model: keras.Model, photos: finetune.Photos, *rest: Any, **more: Any) -> None:
         given.append(photos.weights)
         raise Cut
 

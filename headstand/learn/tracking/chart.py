@@ -1,0 +1,70 @@
+"""Processors and memory over time, as a picture."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from headstand.learn.tracking.resources import Span
+from headstand.learn.tracking.sampler import Sample
+
+_LINE, _BAND, _PARTS = "#d1495b", ("#f3f4f6", "#e5e7eb"), ("#30638e", "#edae49", "#8a8f98", "#66a182", "#00798c")
+
+_NARROW = 0.03
+"""Share of the run's time below which a step's name has no room."""
+
+
+def chart(samples: Sequence[Sample], spans: Sequence[Span], cores: int, parts: dict[str, dict[str, float]]) -> Figure:
+    """Share of the processors and resident memory over time, steps as bands; below, what long steps are made of."""
+    divided = {span.name: parts[span.name] for span in spans if parts.get(span.name)}
+    figure = Figure(figsize=(9, 4.2 + 0.35 * len(divided)), layout="constrained")
+    ratios = [2, 2, 0.35 + 0.35 * len(divided)] if divided else [2, 2]
+    panels = figure.subplots(len(ratios), 1, height_ratios=ratios)
+    times, shares = _shares(samples, cores)
+    panels[0].step(times, shares, where="pre", color=_LINE, linewidth=1)
+    panels[0].set(ylabel=f"share of {cores} processors", ylim=(0, 1.05))
+    panels[0].yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    panels[1].plot(
+        [sample.time for sample in samples], [sample.memory / 2**30 for sample in samples], color=_LINE, linewidth=1
+    )
+    panels[1].set(ylabel="memory in GiB", xlabel="seconds")
+    panels[1].set_ylim(bottom=0)
+    end = max((sample.time for sample in samples), default=1.0) or 1.0
+    for axes in panels[:2]:
+        axes.set_xlim(0, end)
+        for place, span in enumerate(spans):
+            axes.axvspan(span.begin.time, span.end.time, color=_BAND[place % 2], zorder=0, linewidth=0)
+    for span in spans:
+        if span.seconds > _NARROW * end:
+            middle = (span.begin.time + span.end.time) / 2
+            panels[0].text(middle, 1.06, span.name, ha="center", va="bottom", fontsize=8)
+    if divided:
+        _bars(panels[2], divided)
+    return figure
+
+
+def _shares(samples: Sequence[Sample], cores: int) -> tuple[list[float], list[float]]:
+    """The share of the processors between each two samples."""
+    times, shares = [], []
+    for before, after in pairwise(samples):
+        if after.time > before.time:
+            times.append(after.time)
+            shares.append(min(1.0, (after.cpu - before.cpu) / ((after.time - before.time) * cores)))
+    return times, shares
+
+
+def _bars(axes: object, divided: dict[str, dict[str, float]]) -> None:
+    """A bar for each step that has parts."""
+    from matplotlib.axes import Axes
+
+    assert isinstance(axes, Axes)
+    names = list(dict.fromkeys(part for parts in divided.values() for part in parts))
+    left = np.zeros(len(divided))
+    for place, name in enumerate(names):
+        widths = np.array([parts.get(name, 0.0) for parts in divided.values()])
+        axes.barh(list(divided), widths, left=left, color=_PARTS[place % len(_PARTS)], label=name, height=0.6)
+        left += widths
+    axes.invert_yaxis()
+    axes.set_xlabel("seconds")
+    axes.legend(frameon=False, ncols=len(names), loc="lower left", bbox_to_anchor=(0, 1), fontsize=8)

@@ -1,0 +1,80 @@
+"""Figures by epoch as `history.csv` and as TensorBoard's event files, both the same after any interruption."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import tensorflow as tf
+
+CSV = "history.csv"
+BOARD = "tensorboard"
+"""Folder of event files, one folder a phase: `tensorboard --logdir runs` shows them."""
+
+FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "gradient_norm")
+"""Columns that every phase has, in this order; others follow by name."""
+
+Epochs = Sequence[Mapping[str, float]]
+
+
+class History:
+    """All epochs of a run, phase by phase.
+
+    What is told is always a phase from its first epoch on, as the training itself remembers it: a run that was
+    interrupted tells again what it had told, and neither doubles nor loses a line.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._phases: dict[str, list[dict[str, float]]] = {}
+        self._writers: dict[str, tf.summary.SummaryWriter] = {}
+
+    def tell(self, phase: str, epochs: Epochs) -> None:
+        """Write what is new of a phase.
+
+        Args:
+            phase: head, fine-tuning, refit.
+            epochs: the figures of all its epochs so far.
+        """
+        known = len(self._phases.get(phase, ()))
+        self._phases[phase] = [dict(figures) for figures in epochs]
+        self._write_csv()
+        writer = self._writer(phase)
+        for number, figures in enumerate(epochs[known:], start=known + 1):
+            with writer.as_default(step=number):
+                for name, value in figures.items():
+                    tf.summary.write(name, tf.constant(value, tf.float32), metadata=_scalar(name))
+        writer.flush()
+
+    def close(self) -> None:
+        """Close the event files."""
+        for writer in self._writers.values():
+            writer.close()
+
+    def _writer(self, phase: str) -> tf.summary.SummaryWriter:
+        if phase not in self._writers:
+            folder = self._folder / BOARD / phase
+            for earlier in folder.glob("events.out.tfevents.*"):
+                earlier.unlink()
+            self._writers[phase] = tf.summary.create_file_writer(str(folder))
+        return self._writers[phase]
+
+    def _write_csv(self) -> None:
+        names = {name for epochs in self._phases.values() for figures in epochs for name in figures}
+        columns = [*(name for name in FIGURES if name in names), *sorted(names - set(FIGURES))]
+        path = self._folder / CSV
+        temporary = path.with_name(path.name + ".part")
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            table = csv.DictWriter(file, ["phase", "epoch", *columns])
+            table.writeheader()
+            for phase, epochs in self._phases.items():
+                for number, figures in enumerate(epochs, start=1):
+                    table.writerow({"phase": phase, "epoch": number, **figures})
+        temporary.replace(path)
+
+
+def _scalar(name: str) -> tf.compat.v1.SummaryMetadata:
+    """What tells TensorBoard that a value is a point of a curve; `tf.summary.scalar` wants TensorBoard installed."""
+    metadata = tf.compat.v1.SummaryMetadata(display_name=name)
+    metadata.plugin_data.plugin_name = "scalars"
+    metadata.data_class = 1  # DATA_CLASS_SCALAR of tensorboard/compat/proto/summary.proto
+    return metadata

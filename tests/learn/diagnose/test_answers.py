@@ -1,0 +1,81 @@
+import numpy as np
+
+from headstand.learn.diagnose import answers
+from headstand.recipe import Head
+from tests.learn.diagnose import runs
+from tests.learn.diagnose.runs import evidence, healthy, one
+
+
+def test_a_model_that_equals_the_commonest_class_is_of_no_use() -> None:
+    run = evidence(**runs.answers([0] * 60 + [1] * 40, [0] * 100), head=Head(learning_rate=0.1))
+    finding = one(answers.no_better_than_majority(run))
+    assert (finding.code, finding.severity) == ("majority-not-beaten", "error")
+    assert finding.evidence == "val_accuracy=0.6000; always 'cobra' has 0.6000"
+    assert "--head.learning_rate 0.01" in finding.advice
+    assert not list(answers.no_better_than_majority(evidence()))
+    better = evidence(**runs.answers([0] * 60 + [1] * 40, [0] * 99 + [1]))
+    assert not list(answers.no_better_than_majority(better))
+
+
+def test_a_class_that_is_never_answered_is_named() -> None:
+    run = evidence(**runs.answers([0] * 10 + [1] * 5 + [2] * 10, [0] * 15 + [2] * 10))
+    finding = one(answers.never_predicted(run))
+    assert (finding.code, finding.severity) == ("class-never-predicted", "warning")
+    assert finding.title == "1 of 3 classes are never predicted"
+    assert finding.evidence == "among 25 validation photos no answer is plank (5 photos)"
+    assert "doctor FOLDER --labels" in finding.advice
+    unweighed = evidence(truth=run.truth, probabilities=run.probabilities, head=Head(class_weights=False))
+    assert one(answers.never_predicted(unweighed)).advice.endswith("--head.class_weights true")
+
+
+def test_a_class_of_few_photos_may_be_missing_among_the_answers() -> None:
+    few = evidence(**runs.answers([0] * 10 + [1] * 4 + [2] * 10, [0] * 14 + [2] * 10))
+    assert not list(answers.never_predicted(few))
+    assert not list(answers.never_predicted(evidence()))
+    wrong = evidence(**runs.answers([0] * 10 + [1] * 10, [1] + [0] * 19))  # answered, if for another
+    assert not list(answers.never_predicted(wrong))
+
+
+def test_many_missing_classes_are_counted() -> None:
+    classes = tuple(f"c{number}" for number in range(9))
+    truth = np.repeat(np.arange(9), 6)
+    run = evidence(classes=classes, truth=truth, probabilities=np.eye(9, dtype=np.float32)[np.zeros(54, int)])
+    assert one(answers.never_predicted(run)).evidence.endswith("c5 (6 photos) and 3 more")
+
+
+def test_imbalance_without_weights_is_a_warning() -> None:
+    given = runs.answers([0] * 10 + [1] * 4, [0] * 12 + [1] * 2)
+    run = evidence(**given, counts=(400, 100, 120), head=Head(class_weights=False))
+    finding = one(answers.imbalance_ignored(run))
+    assert (finding.code, finding.severity) == ("imbalance-ignored", "warning")
+    assert finding.evidence == (
+        "400 training photos of cobra, 100 of plank; plank: 0.50 of its validation photos right; "
+        "cobra: 1.00 of its validation photos right"
+    )
+    assert finding.advice == "--head.class_weights true"
+
+
+def test_weighed_or_even_classes_are_no_finding() -> None:
+    assert not list(answers.imbalance_ignored(evidence(counts=(400, 100, 120))))
+    assert not list(answers.imbalance_ignored(evidence(head=Head(class_weights=False))))
+
+
+def test_sure_and_wrong_is_saturated() -> None:
+    truth, given = [0] * 200, [0] * 196 + [1] * 4
+    run = evidence(**runs.answers(truth, given, 0.9995))
+    finding = one(answers.saturated(run))
+    assert (finding.code, finding.severity) == ("saturated-softmax", "warning")
+    assert finding.evidence == (
+        "200 of 200 validation answers have a probability of 0.999 or more, and 4 of them are wrong where 0.1 should be"
+    )
+    assert finding.advice.startswith("--head.label_smoothing 0.1")
+    tuned = evidence(**runs.answers(truth, given, 0.9995), phases=(healthy(), healthy("finetune")))
+    assert one(answers.saturated(tuned)).advice == "--finetune.label_smoothing 0.1"
+
+
+def test_sure_and_right_or_wrong_and_unsure_is_no_saturation() -> None:
+    assert not list(answers.saturated(evidence()))
+    right = evidence(**runs.answers([0] * 200, [0] * 200, 0.99999))
+    assert not list(answers.saturated(right))
+    unlucky = evidence(**runs.answers([0] * 3000, [0] * 2996 + [1] * 4, 0.9991))  # 2.7 of them may be wrong
+    assert not list(answers.saturated(unlucky))
