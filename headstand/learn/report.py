@@ -10,6 +10,7 @@ from typing import Any
 
 from headstand import __version__
 from headstand.learn import plots
+from headstand.learn.baseline import Baseline
 from headstand.learn.diagnose import Finding
 from headstand.learn.evaluate import Evaluation
 from headstand.learn.run import REPORT
@@ -31,6 +32,7 @@ def write(
     best_epoch: int,
     scores: dict[str, Evaluation],
     leak: Leak,
+    baseline: Baseline,
     checkpoint: Path,
     refitted: Path | None,
     steps: Steps,
@@ -39,8 +41,9 @@ def write(
     """Write trials.csv, the plots and, last of all, report.json into the run's folder.
 
     Returns:
-        The report as written: recipe, data, head, trials, history, scores of validation and test with their 95 %
-        intervals, what the backbone had seen of the test photos, file names, seconds, resources, diagnosis, versions.
+        The report as written: recipe, data, head, trials and search, baseline, history, scores of validation and test
+        with their 95 % intervals, what the backbone had seen of the test photos, file names, seconds, resources,
+        diagnosis, versions.
     """
     photos = scores["validation"].count
     table.write(folder / "trials.csv", found.trials, photos)
@@ -48,7 +51,7 @@ def write(
     plots.save(plots.confusion(scores["test"], dataset.classes), folder / "confusion.png")
     plots.save(chart(steps.sampler.samples, steps.spans, steps.sampler.cores, steps.parts), folder / "resources.png")
     if found.trials:
-        search_plots.write(folder, found.trials, photos, None)
+        search_plots.write(folder, found.trials, photos, baseline.val_accuracy)
     record = {
         "name": recipe.name,
         "recipe": recipe.model_dump(mode="json"),
@@ -60,6 +63,7 @@ def write(
         "head": found.head.model_dump(mode="json"),
         "trials": [table.row(trial, photos) for trial in found.trials],
         "search": table.summary(found.trials, photos),
+        "baseline": asdict(baseline),
         "history": list(history),
         "best_epoch": best_epoch,
         "validation": asdict(scores["validation"]),

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from headstand import images
 from headstand.errors import HeadstandError
-from headstand.learn import checkpoint, finetune, report, search, seen
+from headstand.learn import baseline, checkpoint, finetune, report, search, seen
 from headstand.learn import head as heads
 from headstand.learn.diagnose import Finding, Phase, diagnose, gather
 from headstand.learn.evaluate import evaluate
@@ -79,11 +79,17 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
         if recipe.augmentation.views:
             tell(f"with {recipe.augmentation.views} views of each training photo: {recipe.augmentation.settings}")
     train_rows, validation_rows = rows["train"], rows["validation"]
+    with steps("baseline") as tell:
+        floor = baseline.ridge(train_rows, validation_rows, len(classes), recipe.seed)
+        low, high = floor.interval
+        tell(f"val_accuracy={floor.val_accuracy:.4f} (95 % interval {low:.3f} to {high:.3f}) with ridge regression")
     with steps("search") as tell:
         found = search.run(
             recipe.search, recipe.head, train_rows, validation_rows, len(classes), recipe.seed, run.journal, _tell_trial
         )
         tell(f"{len(found.trials)} trials; chosen: {heads.words(found.head)}")
+        if rivals := search.rivals(found.trials, len(validation_rows.labels)):
+            tell(f"{rivals} other heads are within its noise on {len(validation_rows.labels)} validation photos")
     with steps("head") as tell:
         with watch.head(found.head.epochs) as after_epoch:
             fit = heads.fit(found.head, train_rows, validation_rows, len(classes), recipe.seed, after_epoch)
@@ -141,9 +147,11 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
         with steps("refit") as tell:
             refitted = _refit(recipe, dataset, found.head, about, run, watch)
             tell(f"{refitted.name}: all splits")
-    findings = diagnose(gather.evidence(recipe, classes, found, fit.model, rows, answers["validation"], phases, steps))
+    findings = diagnose(
+        gather.evidence(recipe, classes, floor, found, fit.model, rows, answers["validation"], phases, steps)
+    )
     record = report.write(
-        run.folder, recipe, dataset, found, history, best_epoch, scores, leak, path, refitted, steps, findings
+        run.folder, recipe, dataset, found, history, best_epoch, scores, leak, floor, path, refitted, steps, findings
     )
     finetune.clean(run.folder)
     return Outcome(run.folder, path, refitted, record, findings)
@@ -177,8 +185,8 @@ def _labels(dataset: Dataset, photos: Sequence[Photo]) -> np.ndarray:
 
 def _tell_trial(trial: search.Trial, remembered: bool) -> None:
     print(
-        f"  stage {trial.stage}  {trial.words:<24} val_accuracy={trial.val_accuracy:.4f} val_loss={trial.val_loss:.4f}"
-        f" epoch={trial.epoch}"
+        f"  {f'{trial.stage}.{trial.number}':<5} val_accuracy={trial.val_accuracy:.4f} val_loss={trial.val_loss:.4f}"
+        f" epoch={trial.epoch:<3} {trial.words}"
         + (f"  (stopped after {len(trial.curve)})" if trial.pruned else "")
         + ("  (remembered)" if remembered else ""),
         flush=True,

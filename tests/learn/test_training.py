@@ -84,7 +84,7 @@ def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> No
     assert written["data"]["digest"] == dataset.digest
     assert written["checkpoint"] == outcome.checkpoint.name
     assert written["refitted"] is None
-    assert set(written["seconds"]) == {"backbone", "features", "search", "head", "evaluation"}
+    assert set(written["seconds"]) == {"backbone", "features", "baseline", "search", "head", "evaluation"}
     assert {"tensorflow", "keras", "python", "headstand"} <= set(written["versions"])
     assert written["head"]["learning_rate"] == 0.02
     assert written["head"]["epochs"] == 12
@@ -126,6 +126,14 @@ def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> No
     assert f"run {outcome.folder}" in out
     assert "48 photos, 48 computed" in out
     assert f"test_accuracy={report['test']['accuracy']:.4f} (95 % interval" in out
+    floor = report["baseline"]
+    assert floor["val_accuracy"] in [right / 12 for right in range(6, 13)]  # better than chance, which is a third
+    assert re.search(rf"^baseline .* val_accuracy={floor['val_accuracy']:.4f} \(95 % interval", out, re.M)
+    search_ = report["search"]
+    best_trial = max(report["trials"], key=lambda trial: (trial["val_accuracy"], -trial["val_loss"]))
+    assert search_["trials"] == 5
+    assert (search_["best"]["stage"], search_["best"]["number"]) == (best_trial["stage"], best_trial["number"])
+    assert (f"{search_['within_noise']} other heads are within its noise on 12" in out) == (search_["within_noise"] > 0)
 
 
 def test_a_second_run_computes_no_features_and_ends_the_same(
@@ -331,6 +339,13 @@ def test_a_changed_photo_stops_the_run(dataset: Dataset) -> None:
     with pytest.raises(FeatureError, match=re.escape(str(path))):
         training.train(recipe())
     assert not list(Path("runs").glob("*/*/report.json"))
+
+
+def test_a_head_that_the_baseline_beats_is_told(dataset: Dataset) -> None:
+    outcome = training.train(recipe(head={"epochs": 1, "learning_rate": 1e-7, "inner": 4}))
+    floor = outcome.report["baseline"]["val_accuracy"]
+    (finding,) = [finding for finding in outcome.findings if finding.code == "baseline-not-beaten"]
+    assert f"ridge regression on the same features has {floor:.4f}" in finding.evidence
 
 
 def test_a_training_that_diverges_is_told(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

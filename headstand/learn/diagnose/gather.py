@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
+from headstand.learn.baseline import Baseline
 from headstand.learn.diagnose.evidence import Dead, Evidence, Phase, Searched, Tried, Wait, number
 from headstand.learn.head import Split
 from headstand.learn.search import Found, Trial
@@ -21,6 +22,7 @@ ROWS = 1024
 def evidence(
     recipe: Recipe,
     classes: tuple[str, ...],
+    baseline: Baseline,
     found: Found,
     model: keras.Model,
     rows: Mapping[str, Split],
@@ -33,6 +35,7 @@ def evidence(
     Args:
         recipe: the run's.
         classes: labels in output order.
+        baseline: what ridge regression reaches on the features.
         found: the search, and the head that it chose.
         model: that head, trained: features to probabilities.
         rows: features and labels of `train` and `validation`.
@@ -51,6 +54,7 @@ def evidence(
         probabilities=validation,
         trials=tried(found.trials),
         searched=searched(recipe.search),
+        baseline=("ridge regression", baseline.val_accuracy),
         dead=dead(model, train.features),
         waits=waits(steps),
     )

@@ -1,6 +1,12 @@
 """The search for a head: by stages, over a grid or with TPE; every trial on disk as soon as it is finished."""
 
+import optuna
+
 from headstand.learn.search.run import Found, run
+from headstand.learn.search.table import rivals
 from headstand.learn.search.trial import SearchError, Trial
 
-__all__ = ["Found", "SearchError", "Trial", "run"]
+__all__ = ["Found", "SearchError", "Trial", "rivals", "run"]
+
+# Optuna would tell of every study; the run tells by itself.
+optuna.logging.set_verbosity(optuna.logging.WARNING)

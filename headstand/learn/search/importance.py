@@ -13,8 +13,8 @@ from headstand.learn.search.trial import Trial
 LEAST = 5
 """Trials below which a share of the variance means nothing."""
 
-_DECADE = 10
-"""A range from a number to tenfold of it and more is thought of in factors rather than in differences."""
+_FACTORS = ("learning_rate", "weight_decay", "units", "batch_size", "epochs")
+"""Parameters of which tenfold is a step: rates and sizes."""
 
 
 def importance(trials: Sequence[Trial]) -> dict[str, float]:
@@ -31,7 +31,7 @@ def importance(trials: Sequence[Trial]) -> dict[str, float]:
     columns = {name: values for name, values in columns.items() if None not in values and len(set(values)) > 1}
     if len(whole) < LEAST or len({trial.objective for trial in whole}) == 1 or not columns:
         return {}
-    space = {name: _range(values) for name, values in columns.items()}
+    space = {name: _range(name, values) for name, values in columns.items()}
     study = optuna.create_study(direction="maximize")
     for place, trial in enumerate(whole):
         params = {name: values[place] for name, values in columns.items()}
@@ -45,16 +45,16 @@ def searched(trials: Sequence[Trial]) -> list[str]:
     return list(dict.fromkeys(name for trial in trials for name in trial.values))
 
 
-def in_factors(values: Sequence[float]) -> bool:
-    """Whether numbers belong on a logarithmic axis."""
-    return min(values) > 0 and max(values) / min(values) >= _DECADE
+def in_factors(name: str, values: Sequence[float]) -> bool:
+    """Whether a parameter's values belong on a logarithmic axis."""
+    return name in _FACTORS and min(values) > 0 and max(values) / min(values) > 5
 
 
 def _value(trial: Trial, name: str) -> Any:
     return spaces.stored(trial.values[name] if name in trial.values else spaces.value(trial.head, name))
 
 
-def _range(values: Sequence[Any]) -> optuna.distributions.BaseDistribution:
+def _range(name: str, values: Sequence[Any]) -> optuna.distributions.BaseDistribution:
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        return FloatDistribution(min(values), max(values), log=in_factors(values))
+        return FloatDistribution(min(values), max(values), log=in_factors(name, values))
     return CategoricalDistribution(tuple(dict.fromkeys(values)))

@@ -21,7 +21,6 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         """Open the file, made when missing; only one process may."""
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         _mend(path)
         self._storage = JournalStorage(JournalFileBackend(str(path)))
         self._studies: dict[int, optuna.Study] = {}

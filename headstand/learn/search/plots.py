@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from headstand.learn.plots import TRAIN, VALIDATION, save
 from headstand.learn.search.importance import importance, in_factors, searched
@@ -73,25 +73,26 @@ def slices(trials: Sequence[Trial], baseline: float | None) -> Figure:
     winner = best(trials)
     for axes, name in zip(panels, names, strict=False):
         mine = [trial for trial in trials if name in trial.values]
-        places = _axis(axes, [trial.values[name] for trial in mine])
-        for marker, series in (("x", True), ("o", False)):
-            shown = [place for place, trial in enumerate(mine) if trial.pruned == series]
-            axes.scatter(
-                [places[place] for place in shown],
-                [mine[place].val_accuracy for place in shown],
-                color=TRAIN,
-                marker=marker,
-                s=18,
-            )
+        places = _axis(axes, name, [trial.values[name] for trial in mine])
+        for marker, pruned, label in (("x", True, "stopped early"), ("o", False, "trial")):
+            series = [place for place, trial in enumerate(mine) if trial.pruned == pruned]
+            accuracies = [mine[place].val_accuracy for place in series]
+            look: dict[str, Any] = {"color": TRAIN, "marker": marker, "s": 18, "label": label if series else None}
+            axes.scatter([places[place] for place in series], accuracies, **look)
         if winner in mine:
-            axes.scatter(
-                places[mine.index(winner)], winner.val_accuracy, facecolors="none", edgecolors=VALIDATION, s=90
-            )
+            ring = {"facecolors": "none", "edgecolors": VALIDATION, "s": 90, "label": "best"}
+            axes.scatter(places[mine.index(winner)], winner.val_accuracy, **ring)
         _baseline(axes, baseline)
         axes.set_xlabel(name.replace("_", " "))
         axes.grid(axis="y", linewidth=0.3)
     for axes in panels[len(names) :]:
         axes.set_visible(False)
+    # The same thing in several panels is one line of the legend.
+    known = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            known[label] = handle
+    figure.legend(known.values(), known.keys(), frameon=False, loc="outside lower center", ncols=len(known))
     for axes in panels[::columns]:
         axes.set_ylabel("validation accuracy")
     return figure
@@ -113,12 +114,16 @@ def _baseline(axes: Axes, baseline: float | None) -> None:
         axes.axhline(baseline, color="black", linewidth=0.8, linestyle="--", label="baseline")
 
 
-def _axis(axes: Axes, values: Sequence[Any]) -> Sequence[float]:
+def _axis(axes: Axes, name: str, values: Sequence[Any]) -> Sequence[float]:
     """Where values go: numbers on a scale where there are many, everything else side by side."""
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     if numbers and len(set(values)) > _NUMBERS:
-        if in_factors(values):
+        if in_factors(name, values):
             axes.set_xscale("log")
+            steps = (1.0,) if max(values) / min(values) > 50 else (1.0, 2.0, 5.0)
+            axes.xaxis.set_major_locator(LogLocator(subs=steps))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
         return values
     chosen = list(dict.fromkeys(sorted(values) if numbers else values))
     axes.set_xticks(range(len(chosen)), [shown(value) for value in chosen])

@@ -17,8 +17,8 @@ from headstand.space import TRIALS, Job, Search
 STARTUP = 10
 """Heads that are drawn at random before the estimator has anything to say: Optuna's own number."""
 
-_EPOCHS = 2
-"""Epochs that every trial gets before it is compared with the others."""
+_GRACE = 4
+"""Every trial gets this part of the epochs, one in four and at least two, before it is compared with the others."""
 
 
 def run(search: Search, start: Head, attempts: Attempts) -> Head:
@@ -43,10 +43,13 @@ def _job(place: int, job: Job, start: Head, attempts: Attempts, learnt: Sequence
     space = {name: spaces.distribution(name, dimension) for name, dimension in job.parameters.items()}
     count = job.trials or TRIALS
     startup = min(STARTUP, -(-count // 3))
+    longest = max(job.parameters["epochs"].ends("epochs")) if "epochs" in job.parameters else start.epochs
     study = optuna.create_study(
         study_name=f"job {place}",
         direction="maximize",
-        pruner=optuna.pruners.MedianPruner(startup, _EPOCHS) if job.pruning else optuna.pruners.NopPruner(),
+        pruner=optuna.pruners.MedianPruner(startup, max(2, longest // _GRACE))
+        if job.pruning
+        else optuna.pruners.NopPruner(),
     )
     known = 0
     for trial in learnt:

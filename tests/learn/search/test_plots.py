@@ -58,6 +58,15 @@ def test_many_numbers_lie_on_a_scale() -> None:
     assert (first.get_xscale(), second.get_xscale()) == ("log", "linear")
     np.testing.assert_allclose([x for x, _ in points(first.collections[1])], rates)
     assert first.lines[0].get_ydata()[0] == 0.4
+    first.figure.canvas.draw()
+    labels = [label.get_text() for label in first.get_xticklabels()]
+    assert {"0.0001", "0.001", "0.01", "0.1"} <= set(labels)
+
+
+def test_the_legend_of_the_slices_names_everything_once() -> None:
+    (legend,) = plots.slices(TRIALS, 0.85).legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert sorted(names) == ["baseline", "best", "stopped early", "trial"]
 
 
 def test_the_pictures_are_written(tmp_path: Path) -> None:
