@@ -271,8 +271,8 @@ class Search(Job):
         """
         if self.strategy == "staged":
             for stage in self.stages:
-                for value in stage.values:
-                    head = changed(head, {stage.parameter: value})
+                tried = [changed(head, {stage.parameter: value}) for value in stage.values]
+                head = max(tried, key=lambda each: len(each.inner))
             return
         for job in self.plan:
             if self.strategy == "grid":

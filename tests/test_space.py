@@ -148,3 +148,21 @@ def test_a_strategy_from_the_line_takes_what_the_stages_name() -> None:
         "dropout": (0.1, 0.2),
         "epochs": (3,),
     }
+
+
+def test_the_shipped_search_by_jobs_is_the_originals() -> None:
+    search = load("yoga107").search
+    assert search.strategy == "tpe"
+    assert [job.warm_start for job in search.plan] == [False, True, False, True, False]
+    rates = [job.parameters["learning_rate"] for job in search.plan]
+    assert [(rate.low, rate.high) for rate in rates[:4]] == [(0.005, 0.015)] * 2 + [(0.015, 0.125), (0.12, 0.125)]
+    assert [rate.log for rate in rates[:4]] == [True, True, True, False]
+    assert [job.parameters["epochs"].values for job in search.plan] == [(5, 10), (5, 10), (6,), (6,), (30,)]
+    assert [job.parameters["batch_size"].values for job in search.plan[:4]] == [
+        (16, 20, 30, 40), (16, 20, 30, 40), (16, 20, 30), (20, 30),
+    ]  # fmt: skip
+
+
+def test_the_number_of_layers_is_searched_where_the_original_did() -> None:
+    layers = next(stage for stage in load("cifar100").search.stages if stage.parameter == "layers")
+    assert layers.values == (0, 1, 2, 3)

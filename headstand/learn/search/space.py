@@ -71,6 +71,29 @@ def place(head: Head, known: Mapping[str, Any], space: Space) -> dict[str, Any] 
     return found
 
 
+def nearest(head: Head, known: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    """The place in a space that is nearest to a head that may lie outside; arguments as for `place`.
+
+    Returns:
+        A value for each parameter, as Optuna stores it; without those that have nothing near, like another word.
+    """
+    found: dict[str, Any] = {}
+    for name, range_ in space.items():
+        inside = place(head, known, {name: range_})
+        given = known[name] if name in known else value(head, name)
+        if inside:
+            found |= inside
+        elif isinstance(given, int | float) and isinstance(range_, CategoricalDistribution):
+            numbers = [choice for choice in range_.choices if isinstance(choice, int | float)]
+            if numbers:
+                found[name] = min(numbers, key=lambda number: abs(number - given))
+        elif isinstance(given, int | float) and isinstance(range_, FloatDistribution | IntDistribution):
+            clipped = min(max(given, range_.low), range_.high)
+            steps = round((clipped - range_.low) / range_.step) if range_.step else 0
+            found[name] = range_.low + steps * range_.step if range_.step else clipped
+    return found
+
+
 def _choice(given: CategoricalChoiceType, range_: CategoricalDistribution) -> CategoricalChoiceType:
     """The choice that means the same: what a recipe says as `100` or `"relu"` is `(100,)`, `("relu",)` in the head."""
     for choice in range_.choices:

@@ -56,10 +56,12 @@ def _job(place: int, job: Job, start: Head, attempts: Attempts, learnt: Sequence
         if params := spaces.place(trial.head, trial.values, space):
             study.add_trial(frozen(trial, space, params))
             known += 1
-    if learnt:
+    if first := best(learnt):
         print(f"  job {place}: {known} of {len(learnt)} earlier trials lie in its ranges", flush=True)
-    # The recipe's own head goes first, where it can: what is found is then no worse.
-    if params := spaces.place(start, {}, space):
+        # The best of them goes first, moved into the ranges where these are narrower.
+        study.enqueue_trial(spaces.nearest(first.head, first.values, space))
+    elif params := spaces.place(start, {}, space):
+        # The recipe's own head goes first, where it can: what is found is then no worse.
         study.enqueue_trial(params)
 
     def ask(number: int) -> tuple[optuna.Trial, dict[str, Any], Head]:

@@ -154,6 +154,10 @@ def test_a_later_job_learns_from_the_one_before(
     assert f"job 2: {len(inside)} of 8 earlier trials lie in its ranges" in capsys.readouterr().out
     assert all(1e-3 <= trial.head.learning_rate <= 0.1 for trial in found.trials[8:])
     assert {trial.head.epochs for trial in found.trials[8:]} == {6, 8}
+    # The best so far goes first.
+    top = max(found.trials[:8], key=lambda trial: (not trial.pruned, trial.val_accuracy))
+    assert found.trials[8].head.batch_size == top.head.batch_size
+    assert found.trials[8].head.learning_rate == min(max(top.head.learning_rate, 1e-3), 0.1)
     # What was learnt is made use of.
     cold = Search.model_validate({"strategy": "tpe", "jobs": [JOBS[0], {**JOBS[1], "warm_start": False}]})
     assert run(tmp_path / "cold", cold).trials[8:] != found.trials[8:]
