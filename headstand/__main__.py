@@ -7,6 +7,7 @@ from headstand.errors import HeadstandError
 
 VERBS = {
     "demo": "[RECIPE]      the main job from end to end, each step timed",
+    "diagnose": "RUN          what a finished run suffered from, and where its time went",
     "doctor": "FOLDER [--html PATH] [--json PATH] [--fix TARGET] [--labels]  what photos suffer from",
     "manifests": "[RECIPE] [--prefix s3://BUCKET/KEY | --upload s3://BUCKET/KEY]  list the splits' files, upload them",
     "publish": "RUN FOLDER    copy a run's model to FOLDER, with a card",
@@ -24,6 +25,10 @@ def main(words: list[str]) -> None:
         from headstand import demo
 
         demo.run(*command.recipe_and_rest(rest, default="demo"))
+    elif verb == "diagnose" and len(rest) == 1:
+        from headstand import diagnose
+
+        diagnose.run(Path(rest[0]))
     elif verb == "doctor":
         from headstand import doctor
 

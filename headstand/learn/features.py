@@ -19,7 +19,7 @@ from headstand.errors import HeadstandError
 from headstand.learn import backbones
 from headstand.learn.augment import Source, identity, named_view
 from headstand.learn.cache import KEY_BYTES, FeatureCache
-from headstand.learn.tracking.stopwatch import NETWORK, WAITING, Stopwatch
+from headstand.learn.tracking.stopwatch import CACHE, NETWORK, WAITING, Stopwatch
 from headstand.prepare.cache import root
 from headstand.prepare.manifest import Photo
 from headstand.recipe import Augmentation, Backbone
@@ -146,7 +146,7 @@ class Pass:
             for places, pixels in self.watch.over(WAITING, _decoded(_grouped(jobs), self.size, augmentation)):
                 with self.watch(NETWORK):
                     rows = self.call(tf.constant(pixels)).numpy().reshape(len(places), self.width)
-                with self.watch("cache"):
+                with self.watch(CACHE):
                     self._cache.append(flat[places], rows)
                 self.computed += len(places)
                 bar.update(len(places))

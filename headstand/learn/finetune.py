@@ -16,7 +16,7 @@ from tqdm import tqdm
 from headstand.learn import checkpoint
 from headstand.learn.head import rank
 from headstand.learn.tracking import lines
-from headstand.learn.tracking.stopwatch import NETWORK, WAITING, Stopwatch
+from headstand.learn.tracking.stopwatch import COMPILING, NETWORK, VALIDATION, WAITING, Stopwatch
 from headstand.learn.views import Views
 from headstand.recipe import Augmentation, Finetune
 
@@ -183,11 +183,14 @@ class _Bar(keras.callbacks.Callback):
 
 
 class _Clock(keras.callbacks.Callback):
-    """Tells waiting from computing: a batch that was ready only after the step before had ended was waited for."""
+    """Tells waiting from computing: a batch that was ready only after the step before had ended was waited for.
+
+    The first step of all compiles the network, and its batch is asked for only after that.
+    """
 
     def __init__(self, views: Views, watch: Stopwatch) -> None:
         super().__init__()
-        self._views, self._watch, self._since = views, watch, 0.0
+        self._views, self._watch, self._since, self._compiled = views, watch, 0.0, False
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._views.ready.clear()
@@ -195,16 +198,20 @@ class _Clock(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         now = time.perf_counter()
-        waited = min(max(0.0, self._views.ready.get(batch, 0.0) - self._since), now - self._since)
-        self._watch.add(WAITING, waited)
-        self._watch.add(NETWORK, now - self._since - waited)
+        if self._compiled:
+            waited = min(max(0.0, self._views.ready.get(batch, 0.0) - self._since), now - self._since)
+            self._watch.add(WAITING, waited)
+            self._watch.add(NETWORK, now - self._since - waited)
+        else:
+            self._watch.add(COMPILING, now - self._since)
+            self._compiled = True
         self._since = now
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
         self._since = time.perf_counter()
 
     def on_test_end(self, logs: dict[str, float] | None = None) -> None:
-        self._watch.add("validation", time.perf_counter() - self._since)
+        self._watch.add(VALIDATION, time.perf_counter() - self._since)
 
 
 class _Keeper(keras.callbacks.Callback):

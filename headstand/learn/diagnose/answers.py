@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.stats import poisson
 
+from headstand.learn.diagnose import curves
 from headstand.learn.diagnose.evidence import Evidence
 from headstand.learn.diagnose.finding import Finding
 
@@ -22,25 +23,46 @@ often as it occurs is missing among the answers for n photos with probability e^
 UNEVEN = 4.0
 """Commonest against rarest class. From there on the rare ones weigh little in the sum of the losses."""
 
+LEARNT = 0.8
+"""Accuracy on training photos of a model that knows them."""
+
 LISTED = 5
 """Classes that are named one by one."""
 
 
 def no_better_than_majority(evidence: Evidence) -> Iterator[Finding]:
-    """A model that does not beat the answer that is always the same."""
+    """A model that does not beat the answer that is always the same, though it may know its training photos."""
     if not len(evidence.truth):
         return
     counts = np.bincount(evidence.truth, minlength=len(evidence.classes))
     accuracy, share = _accuracy(evidence), float(counts.max() / counts.sum())
-    if accuracy <= share and share < 1:
+    if accuracy > share or share == 1:
+        return
+    figures = f"val_accuracy={accuracy:.4f}; always {evidence.classes[int(counts.argmax())]!r} has {share:.4f}"
+    learnt = max([accuracy for phase in evidence.phases[-1:] for accuracy in phase.series("accuracy")], default=0.0)
+    if learnt > max(LEARNT, share):
+        # More than overfitting, which leaves something that carries over.
         yield Finding(
-            "majority-not-beaten",
+            "validation-at-chance",
             "error",
-            "No better than always the same answer",
-            f"val_accuracy={accuracy:.4f}; always {evidence.classes[int(counts.argmax())]!r} has {share:.4f}",
-            "look at the data first (`python -m headstand doctor FOLDER --labels`), then try a lower rate: "
-            f"--head.learning_rate {evidence.head.learning_rate / 10:g}",
+            "What was learnt does not hold for any other photo",
+            f"accuracy={learnt:.4f} on training photos, {figures}",
+            "labels or their order do not match between the splits: prepare the data again, then "
+            "`python -m headstand doctor FOLDER --labels`",
         )
+        return
+    yield Finding(
+        "majority-not-beaten",
+        "error",
+        "No better than always the same answer",
+        figures,
+        "; ".join(
+            [
+                *(curves.rate(evidence, phase) for phase in evidence.phases[-1:]),
+                "look at photos and labels: `python -m headstand doctor FOLDER --labels`",
+            ]
+        ),
+    )
 
 
 def never_predicted(evidence: Evidence) -> Iterator[Finding]:

@@ -51,7 +51,7 @@ def not_a_number(evidence: Evidence) -> Iterator[Finding]:
                 f"The loss of {phase.name} is no number",
                 f"{name} is {phase.history[number - 1][name]} in epoch {number}, and {epochs} of {len(phase.history)} "
                 "epochs have such a loss",
-                _lower(evidence, phase),
+                rate(evidence, phase),
             )
 
 
@@ -65,15 +65,31 @@ def loss_not_falling(evidence: Evidence) -> Iterator[Finding]:
         rises = losses[-1] > RISEN * losses[0] and losses[-1] > SETTLED * guess
         if min(losses) <= GUESSING * guess and not rises:
             continue
-        wild = rises or max(losses) > 1 / GUESSING * guess
         yield Finding(
             "loss-not-falling",
             "error",
             f"The loss of {phase.name} does not fall",
             f"loss went from {losses[0]:.3g} (epoch 1) to {losses[-1]:.3g} (epoch {len(losses)}), at least "
             f"{min(losses):.3g}; guessing among {len(evidence.classes)} classes has {guess:.3g}",
-            _lower(evidence, phase) if wild else _higher(evidence, phase),
+            rate(evidence, phase),
         )
+
+
+def above_guessing(evidence: Evidence) -> Iterator[Finding]:
+    """Answers that are so sure and so wrong that knowing nothing would cost less."""
+    for phase in evidence.phases:
+        if len(evidence.classes) < 2 or "val_loss" not in phase.best:
+            continue
+        guess, loss = math.log(len(evidence.classes)), phase.best["val_loss"]
+        if loss > guess / GUESSING:
+            yield Finding(
+                "loss-above-guessing",
+                "warning",
+                f"The validation loss of {phase.name} is above that of guessing",
+                f"val_loss={loss:.3g} in epoch {phase.best_epoch}, which was kept; guessing among "
+                f"{len(evidence.classes)} classes has {guess:.3g}",
+                rate(evidence, phase),
+            )
 
 
 def overfitting(evidence: Evidence) -> Iterator[Finding]:
@@ -133,11 +149,14 @@ def best_is_last(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def _lower(evidence: Evidence, phase: Phase) -> str:
-    return f"try a lower rate: --{phase.section}.learning_rate {evidence.rate(phase) / 10:g}"
-
-
-def _higher(evidence: Evidence, phase: Phase) -> str:
+def rate(evidence: Evidence, phase: Phase) -> str:
+    """Which way to change the learning rate: losses above that of guessing, or rising ones, come of large steps."""
+    losses = [loss for figure in ("loss", "val_loss") for loss in phase.series(figure)]
+    guess = math.log(max(2, len(evidence.classes)))
+    trained = phase.series("loss")
+    wild = not all(map(math.isfinite, losses)) or max(losses, default=0) > guess / GUESSING
+    if wild or (trained and trained[-1] > RISEN * trained[0]):
+        return f"try a lower rate: --{phase.section}.learning_rate {evidence.rate(phase) / 10:g}"
     return f"try a higher rate: --{phase.section}.learning_rate {min(1, evidence.rate(phase) * 10):g}"
 
 

@@ -12,6 +12,7 @@ RULES: tuple[Rule, ...] = (
     speed.input_bound,
     curves.not_a_number,
     curves.loss_not_falling,
+    curves.above_guessing,
     gradients.exploding,
     gradients.vanishing,
     gradients.dead_relus,

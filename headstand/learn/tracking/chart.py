@@ -1,23 +1,29 @@
 """Processors and memory over time, as a picture."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstand.learn.tracking.resources import Span
 from headstand.learn.tracking.sampler import Sample
+from headstand.learn.tracking.stopwatch import CACHE, COMPILING, NETWORK, VALIDATION, WAITING
 
-_LINE, _BAND, _PARTS = "#d1495b", ("#f3f4f6", "#e5e7eb"), ("#30638e", "#edae49", "#8a8f98", "#66a182", "#00798c")
+_LINE, _BAND = "#d1495b", ("#f3f4f6", "#e5e7eb")
+_PARTS = {WAITING: "#d1495b", NETWORK: "#30638e", COMPILING: "#edae49", VALIDATION: "#66a182", CACHE: "#8a8f98"}
 
 _NARROW = 0.03
-"""Share of the run's time below which a step's name has no room."""
+"""Share of the run's time below which a step's name has no room, and its parts are not worth a bar."""
+
+_SHORT = 0.2
+"""Seconds between two samples below which processor time, counted in hundredths, says little."""
 
 
 def chart(samples: Sequence[Sample], spans: Sequence[Span], cores: int, parts: dict[str, dict[str, float]]) -> Figure:
     """Share of the processors and resident memory over time, steps as bands; below, what long steps are made of."""
-    divided = {span.name: parts[span.name] for span in spans if parts.get(span.name)}
+    end = max((sample.time for sample in samples), default=1.0) or 1.0
+    divided = {span.name: parts[span.name] for span in spans if sum(parts.get(span.name, {}).values()) > _NARROW * end}
     figure = Figure(figsize=(9, 4.2 + 0.35 * len(divided)), layout="constrained")
     ratios = [2, 2, 0.35 + 0.35 * len(divided)] if divided else [2, 2]
     panels = figure.subplots(len(ratios), 1, height_ratios=ratios)
@@ -30,7 +36,6 @@ def chart(samples: Sequence[Sample], spans: Sequence[Span], cores: int, parts: d
     )
     panels[1].set(ylabel="memory in GiB", xlabel="seconds")
     panels[1].set_ylim(bottom=0)
-    end = max((sample.time for sample in samples), default=1.0) or 1.0
     for axes in panels[:2]:
         axes.set_xlim(0, end)
         for place, span in enumerate(spans):
@@ -45,25 +50,26 @@ def chart(samples: Sequence[Sample], spans: Sequence[Span], cores: int, parts: d
 
 
 def _shares(samples: Sequence[Sample], cores: int) -> tuple[list[float], list[float]]:
-    """The share of the processors between each two samples."""
+    """The share of the processors between samples that are not too near to each other."""
     times, shares = [], []
-    for before, after in pairwise(samples):
-        if after.time > before.time:
-            times.append(after.time)
-            shares.append(min(1.0, (after.cpu - before.cpu) / ((after.time - before.time) * cores)))
+    before = samples[0] if samples else None
+    for after in samples[1:]:
+        assert before is not None
+        if after.time - before.time < _SHORT:
+            continue
+        times.append(after.time)
+        shares.append(min(1.0, (after.cpu - before.cpu) / ((after.time - before.time) * cores)))
+        before = after
     return times, shares
 
 
-def _bars(axes: object, divided: dict[str, dict[str, float]]) -> None:
+def _bars(axes: Axes, divided: dict[str, dict[str, float]]) -> None:
     """A bar for each step that has parts."""
-    from matplotlib.axes import Axes
-
-    assert isinstance(axes, Axes)
-    names = list(dict.fromkeys(part for parts in divided.values() for part in parts))
+    names = [name for name in _PARTS if any(name in parts for parts in divided.values())]
     left = np.zeros(len(divided))
-    for place, name in enumerate(names):
+    for name in names:
         widths = np.array([parts.get(name, 0.0) for parts in divided.values()])
-        axes.barh(list(divided), widths, left=left, color=_PARTS[place % len(_PARTS)], label=name, height=0.6)
+        axes.barh(list(divided), widths, left=left, color=_PARTS[name], label=name, height=0.6)
         left += widths
     axes.invert_yaxis()
     axes.set_xlabel("seconds")

@@ -8,6 +8,9 @@ from typing import TypeVar
 WAITING, NETWORK = "waiting for photos", "network"
 """Parts of the steps that decode photos for a network to work on: the one waits for the other."""
 
+CACHE, COMPILING, VALIDATION = "cache", "compiling", "validation"
+"""Other parts: keeping features; the first step of fine-tuning, and what is validated after each epoch."""
+
 T = TypeVar("T")
 
 

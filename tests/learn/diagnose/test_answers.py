@@ -1,20 +1,36 @@
+import re
+
 import numpy as np
 
 from headstand.learn.diagnose import answers
 from headstand.recipe import Head
 from tests.learn.diagnose import runs
-from tests.learn.diagnose.runs import evidence, healthy, one
+from tests.learn.diagnose.runs import evidence, healthy, one, phase
 
 
 def test_a_model_that_equals_the_commonest_class_is_of_no_use() -> None:
-    run = evidence(**runs.answers([0] * 60 + [1] * 40, [0] * 100), head=Head(learning_rate=0.1))
+    flat = phase(loss=[1.09, 1.09], accuracy=[0.5, 0.6], val_accuracy=[0.6, 0.6])
+    run = evidence(**runs.answers([0] * 60 + [1] * 40, [0] * 100), phases=(flat,), head=Head(learning_rate=1e-6))
     finding = one(answers.no_better_than_majority(run))
     assert (finding.code, finding.severity) == ("majority-not-beaten", "error")
     assert finding.evidence == "val_accuracy=0.6000; always 'cobra' has 0.6000"
-    assert "--head.learning_rate 0.01" in finding.advice
+    assert finding.advice == (
+        "try a higher rate: --head.learning_rate 1e-05; look at photos and labels: "
+        "`python -m headstand doctor FOLDER --labels`"
+    )
     assert not list(answers.no_better_than_majority(evidence()))
     better = evidence(**runs.answers([0] * 60 + [1] * 40, [0] * 99 + [1]))
     assert not list(answers.no_better_than_majority(better))
+
+
+def test_a_model_that_knows_nothing_but_its_training_photos_has_the_wrong_labels() -> None:
+    run = evidence(**runs.answers([0] * 60 + [1] * 40, [2] * 50 + [0] * 50))
+    finding = one(answers.no_better_than_majority(run))
+    assert (finding.code, finding.severity) == ("validation-at-chance", "error")
+    assert re.fullmatch(
+        r"accuracy=0\.96\d+ on training photos, val_accuracy=0.1000; always 'cobra' has 0.6000", finding.evidence
+    )
+    assert "prepare the data again" in finding.advice
 
 
 def test_a_class_that_is_never_answered_is_named() -> None:

@@ -43,6 +43,17 @@ def test_a_loss_that_falls_is_no_finding(losses: list[float]) -> None:
     assert not list(curves.loss_not_falling(evidence(phases=(run,))))
 
 
+def test_a_validation_loss_above_guessing_wants_a_lower_rate() -> None:
+    run = phase(loss=[0.5, 0.01], val_loss=[6.3, 9.55], val_accuracy=[0.9, 0.966])
+    finding = one(curves.above_guessing(evidence(phases=(run,), head=Head(learning_rate=1.0))))
+    assert (finding.code, finding.severity) == ("loss-above-guessing", "warning")
+    assert finding.evidence == "val_loss=9.55 in epoch 2, which was kept; guessing among 3 classes has 1.1"
+    assert finding.advice == "try a lower rate: --head.learning_rate 0.1"
+    after = phase(loss=[0.5, 0.01], val_loss=[0.3, 9.55], val_accuracy=[0.97, 0.966])
+    for healthy_run in (after, phase(val_accuracy=[0.9]), healthy()):
+        assert not list(curves.above_guessing(evidence(phases=(healthy_run,))))
+
+
 OVER = {
     "loss": [0.9, 0.6, 0.4, 0.3, 0.1, 0.02],
     "val_loss": [0.8, 0.5, 0.4, 0.31, 0.4, 0.55],
