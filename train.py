@@ -8,9 +8,9 @@
 
 The backbone sees each photo once; the search and the head work on its features, which are kept for the next run.
 The best checkpoint, report.json and plots are written to runs/RECIPE/TIME/, the figures of each epoch to history.csv
-and tensorboard/ there; the last lines are the commands that convert and serve it. Interrupted, the same command goes
-on where it stopped. A cloud tuner reads the figures with a regular expression such as `val_accuracy=([0-9.]+)`: the
-last match is the kept model's.
+there and, with those of each trial, to tensorboard/; the last lines are the commands that convert and serve it.
+Interrupted, the same command goes on where it stopped. A cloud tuner reads the figures with a regular expression such
+as `val_accuracy=([0-9.]+)`: the last match is the kept model's.
 """
 
 from headstand import command, recipe
@@ -34,6 +34,8 @@ def main(words: list[str]) -> None:
     for finding in outcome.findings:
         if finding.severity != "note":
             print(f"diagnosis: {finding}")
+    if profile:
+        print(f"profile           tensorboard --logdir {outcome.folder}/profile")
     print(f"report and plots  {outcome.folder}")
     best = outcome.refitted or outcome.checkpoint
     print(f"convert it        python convert_to_tflite.py {best}")

@@ -90,6 +90,7 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
         tell(f"{len(found.trials)} trials; chosen: {heads.words(found.head)}")
         if rivals := search.rivals(found.trials, len(validation_rows.labels)):
             tell(f"{rivals} other heads are within its noise on {len(validation_rows.labels)} validation photos")
+    watch.searched(found.trials)
     with steps("head") as tell:
         with watch.head(found.head.epochs) as after_epoch:
             fit = heads.fit(found.head, train_rows, validation_rows, len(classes), recipe.seed, after_epoch)

@@ -42,7 +42,7 @@ class History:
         for number, figures in enumerate(epochs[known:], start=known + 1):
             with writer.as_default(step=number):
                 for name, value in figures.items():
-                    tf.summary.write(name, tf.constant(value, tf.float32), metadata=_scalar(name))
+                    tf.summary.write(name, tf.constant(value, tf.float32), metadata=scalar(name))
         writer.flush()
 
     def close(self) -> None:
@@ -72,7 +72,7 @@ class History:
         temporary.replace(path)
 
 
-def _scalar(name: str) -> tf.compat.v1.SummaryMetadata:
+def scalar(name: str) -> tf.compat.v1.SummaryMetadata:
     """What tells TensorBoard that a value is a point of a curve; `tf.summary.scalar` wants TensorBoard installed."""
     metadata = tf.compat.v1.SummaryMetadata(display_name=name)
     metadata.plugin_data.plugin_name = "scalars"

@@ -97,11 +97,6 @@ class Profile:
             self._trace.close()
             self._trace = None
 
-    @property
-    def phases(self) -> list[str]:
-        """What was traced."""
-        return sorted({path.relative_to(self._folder).parts[0] for path in self._folder.rglob("*.xplane.pb")})
-
 
 class _Batches(keras.callbacks.Callback):
     def __init__(self, trace: Trace) -> None:

@@ -1,22 +1,24 @@
 """All that looks on while a run trains: figures by epoch, time and memory by step, a trace where one is wanted."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from headstand.learn.features import Extractor
+from headstand.learn.search import Trial
 from headstand.learn.steps import Steps
 from headstand.learn.tracking.history import History
 from headstand.learn.tracking.profile import Profile
 from headstand.learn.tracking.stopwatch import Stopwatch
+from headstand.learn.tracking.trials import write
 
 
 class Watch:
     """Looks on. Nothing that is learnt depends on it."""
 
     def __init__(self, folder: Path, steps: Steps, profile: bool) -> None:
-        self.steps = steps
+        self.steps, self._folder = steps, folder
         self._history = History(folder)
         self._profile = Profile(folder, profile)
 
@@ -39,6 +41,10 @@ class Watch:
             self._profile.close()
             self.steps.parts["features"] = extractor.watch.seconds
             self.steps.photos["features"] = extractor.computed
+
+    def searched(self, trials: Sequence[Trial]) -> None:
+        """The trials of the search."""
+        write(self._folder, trials)
 
     @contextmanager
     def head(self, epochs: int) -> Iterator[Callable[..., None]]:
