@@ -20,7 +20,7 @@ from pydantic_settings import (
 )
 
 from headstand.errors import HeadstandError
-from headstand.sections import Augmentation, Backbone, Card, Finetune, Head, Name, Source, Split
+from headstand.sections import Augmentation, Backbone, Card, Evaluation, Finetune, Head, Name, Source, Split
 from headstand.space import Search
 
 HOME = Path(__file__).resolve().parents[1]
@@ -53,6 +53,7 @@ class Recipe(BaseSettings):
     head: Head = Head()
     search: Search = Search()
     finetune: Finetune = Finetune()
+    evaluation: Evaluation = Evaluation()
     card: Card = Card()
 
     @model_validator(mode="after")

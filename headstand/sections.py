@@ -197,6 +197,14 @@ class Finetune(_Section):
     refit: bool = Field(False, description="after the figures are taken, train once more on all splits")
 
 
+class Evaluation(_Section):
+    """What is made of the answers once everything is trained."""
+
+    sure: Fraction = Field(
+        0.95, description='share of the confident answers that shall be right; the others are called "not sure"'
+    )
+
+
 class Card(_Section):
     """What a published model's card says that no program can know."""
 

@@ -15,7 +15,7 @@ import keras  # isort: skip
 import data_preparation
 from headstand.errors import HeadstandError
 from headstand.learn import checkpoint, plots
-from headstand.learn.evaluate import evaluate
+from headstand.learn.evaluation.score import evaluate
 from headstand.learn.run import RunError, newest_checkpoint
 from headstand.prepare import folder, manifest
 from headstand.prepare.prepare import prepare

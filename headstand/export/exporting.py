@@ -56,8 +56,8 @@ def export(path: Path) -> Export:
             "resize": "squash to a square, bilinear with antialiasing",
             "decoder": images.DECODER,
         },
-        "temperature": 1.0,
-        "threshold": None,
+        "temperature": about.temperature,
+        "threshold": about.threshold,
         "checkpoint": hashlib.sha256(path.read_bytes()).hexdigest(),
         "data": about.data,
         "versions": {

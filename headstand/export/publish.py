@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from headstand.errors import HeadstandError
-from headstand.export.card import card
+from headstand.learn.report.card import card
 from headstand.learn.run import REPORT
 from headstand.serve import bundle
 

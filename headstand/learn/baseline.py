@@ -8,7 +8,7 @@ import scipy.linalg
 from threadpoolctl import threadpool_limits
 
 from headstand.errors import HeadstandError
-from headstand.learn.evaluate import wilson
+from headstand.learn.evaluation.intervals import wilson
 from headstand.learn.head import Split
 
 STRENGTHS = np.logspace(-4, 3, 29)

@@ -33,7 +33,8 @@ class About:
     `name` is the recipe's, `labels` are in output order, `size` the input's side in pixels, `backbone` the network's
     name in keras.applications, `data` the prepared dataset's digest, `seen` the signatures (see
     `headstand.prepare.twins`) of all photos that it or the checkpoint it began from was trained on, `examined` those of
-    the validation and test photos that its figures were taken with.
+    the validation and test photos that its figures were taken with. `temperature` is what the logits have been divided
+    by, for information; `threshold` is the least top probability of a sure answer, None where none was chosen.
     """
 
     name: str
@@ -43,6 +44,8 @@ class About:
     data: str
     seen: tuple[str, ...] = ()
     examined: tuple[str, ...] = ()
+    temperature: float = 1.0
+    threshold: float | None = None
 
 
 def save(model: keras.Model, path: Path, about: About) -> Path:

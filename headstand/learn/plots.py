@@ -1,4 +1,4 @@
-"""The pictures of a run: training curves, the confusion matrix."""
+"""The pictures of a run: training curves, the confusion matrix, calibration."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from headstand.learn.evaluate import Evaluation
+from headstand.learn.evaluation.calibration import Reliability
+from headstand.learn.evaluation.score import Evaluation
 
 mpl.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "figure.dpi": 110})
 
@@ -27,6 +28,26 @@ def curves(history: Sequence[dict[str, float]], best_epoch: int) -> Figure:
         axes.set(xlabel="epoch", ylabel=key)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(frameon=False)
+    return figure
+
+
+def reliability(found: Reliability, threshold: float) -> Figure:
+    """Stated against real accuracy, and what is gained by answering only when sure; a line marks the threshold."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    stated, covered = figure.subplots(1, 2)
+    stated.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
+    confidence, accuracy, counts = np.array(found.bins).T
+    stated.plot(confidence, accuracy, color=VALIDATION, linewidth=1)
+    stated.scatter(confidence, accuracy, s=12 + 220 * counts / counts.sum(), color=VALIDATION, alpha=0.7)
+    low, high = found.band
+    stated.set_title(f"calibration error {found.ece:.3f}; of a perfect model {low:.3f} to {high:.3f}", fontsize=9)
+    stated.set(xlabel="stated probability", ylabel="share that is right", xlim=(0, 1.02), ylim=(0, 1.04))
+    if threshold:
+        stated.axvline(threshold, color="black", linewidth=0.8, linestyle=":")
+    shares, right = np.array(found.coverage).T
+    covered.plot(shares, right, color=VALIDATION)
+    covered.set_title("the surest answers first", fontsize=9)
+    covered.set(xlabel="share of photos answered", ylabel="share that is right", xlim=(0, 1.02))
     return figure
 
 

@@ -16,7 +16,7 @@ from headstand.recipe import Backbone
 
 @dataclass(frozen=True)
 class Leak:
-    """Test photos that have near twins among the photos of the backbone's own training.
+    """Test photos that have near twins among photos that were trained on.
 
     `photos` are their paths; `accuracy_without` is the test accuracy over all others, None
     where there are none.
@@ -55,6 +55,19 @@ def leak(backbone: Backbone, dataset: Dataset, right: np.ndarray) -> Leak:
     twin = twins.twins_of_any(_signatures(dataset, ["test"]), seen) if seen else np.zeros(len(right), bool)
     photos = [photo.path for photo, known in zip(dataset.split("test"), twin, strict=True) if known]
     return Leak(tuple(photos), None if twin.all() else float(right[~twin].mean()))
+
+
+def straddling(dataset: Dataset, right: np.ndarray) -> Leak:
+    """Hold the test photos against the groups of the training photos, where the source's own splits part twins.
+
+    Args:
+        dataset: the prepared dataset.
+        right: `bool [N]`, which test photos were answered rightly.
+    """
+    trained = {photo.group for photo in dataset.split("train")}
+    known = np.array([photo.group in trained for photo in dataset.split("test")])
+    photos = [photo.path for photo, twin in zip(dataset.split("test"), known, strict=True) if twin]
+    return Leak(tuple(photos), None if known.all() else float(right[~known].mean()))
 
 
 def _signatures(dataset: Dataset, splits: Sequence[str]) -> list[Signature]:

@@ -1,28 +1,27 @@
 """Train: prepared photos in, an evaluated checkpoint out. The corridor that the rooms of this wing open on."""
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from headstand import images
 from headstand.errors import HeadstandError
 from headstand.learn import baseline, checkpoint, finetune, report, search, seen
 from headstand.learn import head as heads
+from headstand.learn.answers import class_indices, pixels, predict
 from headstand.learn.diagnose import Finding, Phase, diagnose, gather
-from headstand.learn.evaluate import evaluate
-from headstand.learn.features import BATCH, Extractor, compiled
+from headstand.learn.evaluation import calibration
+from headstand.learn.evaluation.calibration import tempered
+from headstand.learn.evaluation.score import evaluate
+from headstand.learn.features import Extractor, compiled
 from headstand.learn.run import Run, begin
 from headstand.learn.steps import Steps
 from headstand.learn.tracking.watch import Watch
 from headstand.prepare import manifest
-from headstand.prepare.manifest import SPLITS, Dataset, ManifestError, Photo
+from headstand.prepare.manifest import SPLITS, Dataset, ManifestError
 from headstand.recipe import Head, Recipe
 
 
@@ -126,34 +125,65 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
         name = f"{recipe.name}_{best_epoch:02d}_{fit.best['val_accuracy']:.3f}.h5"
         path = checkpoint.save(model, run.folder / name, about)
 
-    with steps("evaluation") as tell:
-        # The test split is looked at here and nowhere before: everything is chosen.
-        if recipe.finetune.epochs:
-            call = compiled(checkpoint.load(path))
-            answers = {name: _predict(call, dataset, name, recipe) for name in ("validation", "test")}
-        else:
-            answers = {name: fit.model(rows[name].features).numpy() for name in ("validation", "test")}
-        scores = {name: evaluate(answers[name], rows[name].labels, classes) for name in answers}
-        leak = seen.leak(recipe.backbone, dataset, answers["test"].argmax(axis=1) == rows["test"].labels)
-        low, high = scores["test"].interval
-        tell(f"test_accuracy={scores['test'].accuracy:.4f} (95 % interval {low:.3f} to {high:.3f})")
-        if leak.photos:
-            tell(
-                f"WARNING: {len(leak.photos)} test photos have near twins in what the backbone was trained on"
-                + ("" if leak.accuracy_without is None else f"; without them {leak.accuracy_without:.4f}")
-            )
+    def answers_to(split: str) -> np.ndarray:
+        if not recipe.finetune.epochs:  # the photos need not go through the backbone again
+            return tempered(fit.model(rows[split].features).numpy(), checkpoint.about(path).temperature)
+        return predict(compiled(checkpoint.load(path)), dataset, split, recipe.backbone.size)
+
+    with steps("calibration") as tell:
+        # A run that was interrupted later than here finds the checkpoint settled.
+        if checkpoint.about(path).threshold is None:
+            chosen = calibration.calibrate(answers_to("validation"), validation_rows.labels, recipe.evaluation.sure)
+            calibration.settle(path, chosen)
+        settled = calibration.of(path)
+        tell(f"temperature={settled.temperature:.3f}; sure from {settled.threshold:.2f}")
 
     refitted = None
     if recipe.finetune.refit:
         with steps("refit") as tell:
             refitted = _refit(recipe, dataset, found.head, about, run, watch)
+            # No photo is left to calibrate it by: it takes over what its twin was given.
+            calibration.settle(refitted, settled)
             tell(f"{refitted.name}: all splits")
+
+    with steps("evaluation") as tell:
+        # The test split is looked at here and nowhere before: everything is chosen.
+        answers_of = {name: answers_to(name) for name in ("validation", "test")}
+        scores = {name: evaluate(answers_of[name], rows[name].labels, classes) for name in answers_of}
+        right = answers_of["test"].argmax(axis=1) == rows["test"].labels
+        leak, straddling = seen.leak(recipe.backbone, dataset, right), seen.straddling(dataset, right)
+        low, high = scores["test"].interval
+        tell(f"test_accuracy={scores['test'].accuracy:.4f} (95 % interval {low:.3f} to {high:.3f})")
+        for twins, where in ((leak, "what the backbone was trained on"), (straddling, "training")):
+            if twins.photos:
+                without = twins.accuracy_without
+                tell(
+                    f"WARNING: {len(twins.photos)} test photos have near twins in {where}"
+                    + ("" if without is None else f"; without them {without:.4f}")
+                )
+
     findings = diagnose(
-        gather.evidence(recipe, classes, floor, found, fit.model, rows, answers["validation"], phases, steps)
+        gather.evidence(recipe, classes, floor, found, fit.model, rows, answers_of["validation"], phases, steps)
     )
-    record = report.write(
-        run.folder, recipe, dataset, found, history, best_epoch, scores, leak, floor, path, refitted, steps, findings
+    story = report.Story(
+        recipe=recipe,
+        dataset=dataset,
+        baseline=floor,
+        found=found,
+        history=history,
+        best_epoch=best_epoch,
+        calibration=settled,
+        scores=scores,
+        answers=answers_of,
+        labels={name: rows[name].labels for name in scores},
+        leak=leak,
+        straddling=straddling,
+        checkpoint=path,
+        refitted=refitted,
+        steps=steps,
+        findings=findings,
     )
+    record = report.write(run.folder, story)
     finetune.clean(run.folder)
     return Outcome(run.folder, path, refitted, record, findings)
 
@@ -169,19 +199,13 @@ def _features(extractor: Extractor, dataset: Dataset, recipe: Recipe) -> tuple[d
     for name in SPLITS:
         photos = dataset.split(name)
         extraction = extractor.rows(dataset.folder, photos, f"features of {name}")
-        rows[name] = heads.Split(extraction.rows, _labels(dataset, photos))
+        rows[name] = heads.Split(extraction.rows, class_indices(dataset, photos))
         computed += extraction.computed
     if recipe.augmentation.views:
         shown = extractor.views(dataset.folder, dataset.split("train"), recipe.augmentation, recipe.seed)
         rows["train"] = replace(rows["train"], views=shown.rows)
         computed += shown.computed
     return rows, computed
-
-
-def _labels(dataset: Dataset, photos: Sequence[Photo]) -> np.ndarray:
-    """Class indices, `int32 [N]`."""
-    index = {name: place for place, name in enumerate(dataset.classes)}
-    return np.array([index[photo.class_] for photo in photos], np.int32)
 
 
 def _tell_trial(trial: search.Trial, remembered: bool) -> None:
@@ -191,21 +215,6 @@ def _tell_trial(trial: search.Trial, remembered: bool) -> None:
         + (f"  (stopped after {len(trial.curve)})" if trial.pruned else "")
         + ("  (remembered)" if remembered else ""),
         flush=True,
-    )
-
-
-def _pixels(dataset: Dataset, photos: Sequence[Photo], size: int) -> np.ndarray:
-    """`uint8 [N, size, size, 3]`."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return np.stack(list(pool.map(lambda photo: images.decode(dataset.folder / photo.path, size), photos)))
-
-
-def _predict(call: Any, dataset: Dataset, split: str, recipe: Recipe) -> np.ndarray:
-    """Probabilities `float32 [N, classes]` of a split's photos, from their files."""
-    photos = dataset.split(split)
-    batches = (photos[start : start + BATCH] for start in range(0, len(photos), BATCH))
-    return np.concatenate(
-        [call(tf.constant(_pixels(dataset, batch, recipe.backbone.size))).numpy() for batch in batches]
     )
 
 
@@ -221,13 +230,13 @@ def _finetune(
 ) -> finetune.Tuned:
     """Fine-tune on the photos of `splits`, choosing the epoch on those of `validation`."""
     photos = [photo for split in splits for photo in dataset.split(split)]
-    labels = _labels(dataset, photos)
+    labels = class_indices(dataset, photos)
     one_hot = np.eye(len(dataset.classes), dtype=np.float32)
     weights = heads.class_weights(labels, len(dataset.classes), recipe.head.class_weights)
     held_out = None
     if validation:
         chosen = dataset.split(validation)
-        held_out = _pixels(dataset, chosen, recipe.backbone.size), one_hot[_labels(dataset, chosen)]
+        held_out = pixels(dataset, chosen, recipe.backbone.size), one_hot[class_indices(dataset, chosen)]
     phase = "fine-tuning" if validation else "refit"
     with watch.tuning(phase, len(photos)) as looking_on:
         tuned = finetune.run(
@@ -249,7 +258,7 @@ def _refit(recipe: Recipe, dataset: Dataset, head: Head, about: checkpoint.About
     """Once more from the start, on all splits: for shipping, after all figures are taken."""
     photos = [photo for name in SPLITS for photo in dataset.split(name)]
     extractor = Extractor(recipe.backbone)
-    every = heads.Split(extractor.rows(dataset.folder, photos).rows, _labels(dataset, photos))
+    every = heads.Split(extractor.rows(dataset.folder, photos).rows, class_indices(dataset, photos))
     shown = every
     if recipe.augmentation.views:
         views = extractor.views(dataset.folder, photos, recipe.augmentation, recipe.seed)

@@ -60,7 +60,8 @@ def test_it_says_what_it_is(bundle: Path, trained: Path) -> None:
     assert metadata["parity"]["agreement"] == 1
     assert 0 <= metadata["parity"]["mean_difference"] <= metadata["parity"]["largest_difference"] <= 1e-4
     assert set(metadata["versions"]) == {"headstand", "tensorflow", "keras", "ai-edge-litert"}
-    assert metadata["threshold"] is None
+    assert metadata["threshold"] == checkpoint.about(path).threshold
+    assert metadata["temperature"] == checkpoint.about(path).temperature != 1
     # Nothing tells where it was made.
     assert str(trained) not in json.dumps(metadata)
 

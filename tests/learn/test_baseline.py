@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from headstand.learn import baseline
 from headstand.learn.baseline import BaselineError, ridge
-from headstand.learn.evaluate import wilson
+from headstand.learn.evaluation.intervals import wilson
 from headstand.learn.head import Split
 
 

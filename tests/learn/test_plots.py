@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from headstand.learn import plots
-from headstand.learn.evaluate import evaluate
+from headstand.learn.evaluation.score import evaluate
 
 HISTORY = [
     {"loss": 1.0, "accuracy": 0.3, "val_loss": 1.1, "val_accuracy": 0.4},

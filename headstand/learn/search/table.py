@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from headstand.learn.evaluate import wilson
+from headstand.learn.evaluation.intervals import wilson
 from headstand.learn.head import KEYS, shown
 from headstand.learn.search.importance import importance
 from headstand.learn.search.trial import Trial, best

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from headstand.learn.evaluate import wilson
+from headstand.learn.evaluation.score import wilson
 from headstand.learn.search import plots
 from tests.learn.search.test_table import TRIALS, trial
 

@@ -2,7 +2,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from headstand.learn.evaluate import wilson
+from headstand.learn.evaluation.score import wilson
 from headstand.learn.search import Trial, table
 from headstand.learn.search.importance import importance
 from headstand.learn.search.trial import best

@@ -1,0 +1,117 @@
+"""The figures of one split."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.metrics import confusion_matrix
+
+from headstand.learn.evaluation.calibration import Reliability, reliability
+from headstand.learn.evaluation.intervals import Interval, bootstrap, wilson
+
+TOP = 5
+"""Answers that the top-k accuracy looks at; fewer where there are fewer than ten classes."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of one split, each with its 95 % interval in `intervals` under the same name.
+
+    `accuracy` (its interval also as `interval`, Wilson), `balanced_accuracy` (mean recall of the classes that have
+    photos), `top_k` (share of photos whose class is among the `k` likeliest), precision, recall and F1 as plain mean
+    over classes (`macro_`) and weighted by their counts (`weighted_`), `loss`, the mean negative log-likelihood in
+    nats; `confusion[true][predicted]` in counts; `per_class`: precision, recall, f1, count of each label and `low` and
+    `high` of its recall (Wilson). A class without photos counts in the plain means where it was answered, and else not.
+    """
+
+    count: int
+    accuracy: float
+    interval: Interval
+    balanced_accuracy: float
+    k: int
+    top_k: float
+    macro_precision: float
+    macro_recall: float
+    macro_f1: float
+    weighted_precision: float
+    weighted_recall: float
+    weighted_f1: float
+    loss: float
+    intervals: dict[str, Interval]
+    confusion: list[list[int]]
+    per_class: dict[str, dict[str, float]]
+    reliability: Reliability
+
+
+def evaluate(probabilities: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], seed: int = 0) -> Evaluation:
+    """Score probabilities `float [N, classes]` against class indices `int [N]`; `seed` is the bootstrap's."""
+    predicted = probabilities.argmax(axis=1)
+    right = predicted == labels
+    k = TOP if len(classes) >= 2 * TOP else 2
+    own = probabilities[np.arange(len(labels)), labels]
+    # Ties count against the model: an answer that is the same for all classes knows nothing.
+    among = (probabilities >= own[:, None]).sum(axis=1) <= k
+    # float32 rows sum to 1 within 1e-6 only.
+    losses = -np.log(np.maximum(own / probabilities.sum(axis=1), np.finfo(np.float32).tiny))
+    hits, answered, present = (
+        np.eye(len(classes))[labels] * right[:, None],
+        np.eye(len(classes))[predicted],
+        np.eye(len(classes))[labels],
+    )
+
+    def figures(weights: np.ndarray) -> np.ndarray:
+        return _averages(weights @ hits, weights @ answered, weights @ present, weights @ losses)
+
+    ones = np.ones((1, len(labels)))
+    values = dict(zip(_NAMES, figures(ones)[0].tolist(), strict=True))
+    ranges = dict(zip(_NAMES, map(tuple, bootstrap(len(labels), figures, seed).tolist()), strict=True))
+    interval = wilson(int(right.sum()), len(labels))
+    table = confusion_matrix(labels, predicted, labels=np.arange(len(classes)))
+    return Evaluation(
+        count=len(labels),
+        accuracy=float(right.mean()),
+        interval=interval,
+        k=k,
+        top_k=float(among.mean()),
+        **values,
+        intervals={"accuracy": interval, "top_k": wilson(int(among.sum()), len(labels)), **ranges},
+        confusion=table.tolist(),
+        per_class=_per_class(table, classes),
+        reliability=reliability(probabilities, labels, seed),
+    )
+
+
+_NAMES = (
+    "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1",
+    "weighted_precision", "weighted_recall", "weighted_f1", "loss",
+)  # fmt: skip
+
+
+def _averages(hits: np.ndarray, answered: np.ndarray, present: np.ndarray, losses: np.ndarray) -> np.ndarray:
+    """The figures of `_NAMES`, `[R, 8]`, from sums over photos, `[R, classes]`, and summed losses `[R]`."""
+    precision = hits / np.maximum(answered, 1)
+    recall = hits / np.maximum(present, 1)
+    f1 = 2 * hits / np.maximum(answered + present, 1)
+    there = present > 0
+    # A class that is answered where it never was counts as nothing learnt; one that plays no part, not at all.
+    known = there | (answered > 0)
+    balanced = (recall * there).sum(axis=1) / there.sum(axis=1)
+    macro = [(figure * known).sum(axis=1) / known.sum(axis=1) for figure in (precision, recall, f1)]
+    count = present.sum(axis=1)
+    by_count = [(figure * present).sum(axis=1) / count for figure in (precision, recall, f1)]
+    return np.stack([balanced, *macro, *by_count, losses / count], axis=1)
+
+
+def _per_class(table: np.ndarray, classes: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    rows = {}
+    for place, name in enumerate(classes):
+        hits, count, answered = int(table[place, place]), int(table[place].sum()), int(table[:, place].sum())
+        low, high = wilson(hits, count) if count else (0.0, 1.0)
+        rows[name] = {
+            "precision": hits / answered if answered else 0.0,
+            "recall": hits / count if count else 0.0,
+            "f1": 2 * hits / (answered + count) if answered + count else 0.0,
+            "count": count,
+            "low": low,
+            "high": high,
+        }
+    return rows

@@ -1,0 +1,120 @@
+"""The page that goes with a published model: what it is, what from, how good, and what not to use it for."""
+
+from typing import Any
+
+
+def card(report: dict[str, Any], parity: dict[str, Any] | None = None) -> str:
+    """A model card in Markdown.
+
+    Args:
+        report: a run's `report.json`.
+        parity: the bundle's parity record, once there is one.
+    """
+    name, recipe, photos = report["name"], report["recipe"], report["data"]["photos"]
+    backbone, versions = recipe["backbone"], report["versions"]
+    low, high = report["test"]["interval"]
+    error, band = report["test"]["reliability"]["ece"], report["test"]["reliability"]["band"]
+    return f"""# {name}: a classifier of {len(report["data"]["classes"])} classes
+
+Classes: {", ".join(report["data"]["classes"])}.
+
+- Network: {backbone["name"]} at {backbone["size"]} x {backbone["size"]} pixels; {_trained(recipe)}
+- Trained from: {recipe["card"]["weights"]}
+- Trained on: {recipe["card"]["photos"]} After cleaning, {photos["train"]} for training, {photos["validation"]} for
+  validation, {photos["test"]} for test{_apart(report["straddling"])}.
+  Manifest SHA-256 `{report["data"]["digest"]}`.
+- Seed {recipe["seed"]}; TensorFlow {versions["tensorflow"]}, Keras {versions["keras"]}.
+
+## Figures
+
+| split | photos | accuracy | 95 % interval | top {report["test"]["k"]} | macro F1 | log loss |
+|---|---|---|---|---|---|---|
+{_row("validation", report["validation"])}
+{_row("test", report["test"])}
+
+Test accuracy is {report["test"]["accuracy"]:.3f} ({low:.3f} to {high:.3f}, Wilson). This run scored the test split
+once, after everything was chosen. {_leak(report["leak"])}{_straddling(report["straddling"])}
+
+Calibration error on test {error:.3f}; a perfectly calibrated model would have {band[0]:.3f} to {band[1]:.3f} on as many
+photos. {_calibration(report["calibration"])}
+
+{_refit(report)}
+
+{_files(name, parity)}## Limits
+
+It names one of its classes for any picture, also where none fits, and may then seem sure. It was trained on pictures
+from the web, whose makers and subjects do not stand for everybody. Measure it on your own photos before you rely on it.
+"""
+
+
+def _trained(recipe: dict[str, Any]) -> str:
+    epochs = recipe["finetune"]["epochs"]
+    if not epochs:
+        return "frozen, only the head was trained."
+    return f"all of it fine-tuned for {epochs} epochs (BatchNormalization kept as it was)."
+
+
+def _row(split: str, scores: dict[str, Any]) -> str:
+    low, high = scores["interval"]
+    figures = " | ".join(f"{scores[key]:.3f}" for key in ("top_k", "macro_f1", "loss"))
+    figures = f"{scores['accuracy']:.3f} | {low:.3f} to {high:.3f} | {figures}"
+    return f"| {split} | {scores['count']} | {figures} |"
+
+
+def _leak(leak: dict[str, Any]) -> str:
+    count = len(leak["photos"])
+    if not count:
+        return "No test photo has a near twin among the photos\nthat the starting weights were fine-tuned on."
+    without = leak["accuracy_without"]
+    return f"{count} test photos have near twins among those that the starting\nweights were fine-tuned on" + (
+        "." if without is None else f"; without them the accuracy is {without:.3f}."
+    )
+
+
+def _apart(straddling: dict[str, Any]) -> str:
+    return "" if straddling["photos"] else ", near duplicates never on two sides"
+
+
+def _straddling(leak: dict[str, Any]) -> str:
+    count, without = len(leak["photos"]), leak["accuracy_without"]
+    if not count:
+        return ""
+    return f"\n{count} test photos have near twins in training, as the source divides them" + (
+        "." if without is None else f"; without them the accuracy is {without:.3f}."
+    )
+
+
+def _calibration(calibration: dict[str, Any]) -> str:
+    text = (
+        f"The logits were divided by {calibration['temperature']:.3f}, fitted on\nvalidation; the file has that inside."
+    )
+    threshold, test = calibration["threshold"], calibration["test"]
+    if not threshold or test["accuracy"] is None:
+        return text
+    low, high = test["interval"]
+    return (
+        f'{text} Answers below {threshold:.2f} are called "not sure":\non test {test["coverage"]:.0%} are sure, and of '
+        f"those {test['accuracy']:.3f} ({low:.3f} to {high:.3f}) are right."
+    )
+
+
+def _files(name: str, parity: dict[str, Any] | None) -> str:
+    if parity is None:
+        return ""
+    return f"""## Files
+
+- `{name}.h5`: Keras, pixels 0..255 in, probabilities out; `keras.models.load_model` opens it.
+- `{name}.tflite`: the same in {parity["format"]}, with its labels inside. Over {parity["count"]} photos it gives
+  the same top class on {parity["agreement"]:.2%}; probabilities differ by at most {parity["largest_difference"]:.1e}.
+
+"""
+
+
+def _refit(report: dict[str, Any]) -> str:
+    if not report["refitted"]:
+        return "The weights in this folder are the ones that these figures were taken with."
+    return (
+        "**The weights in this folder are not the ones that these figures were taken with.** The model that ships was\n"
+        f"trained once more in the same way, {report['recipe']['finetune']['epochs']} epochs, on "
+        "all three splits, so that\nno photo is wasted; none is left to measure that last model on."
+    )

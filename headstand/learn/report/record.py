@@ -1,0 +1,106 @@
+"""A run's report, as files in its folder."""
+
+import json
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from headstand import __version__
+from headstand.learn import plots
+from headstand.learn.evaluation.calibration import sure
+from headstand.learn.evaluation.mistakes import mistakes
+from headstand.learn.evaluation.slices import slices
+from headstand.learn.report import card, page
+from headstand.learn.report.story import Story
+from headstand.learn.run import REPORT
+from headstand.learn.search import plots as search_plots
+from headstand.learn.search import table
+from headstand.learn.tracking.chart import chart
+from headstand.prepare.manifest import SPLITS
+
+PAGE, CARD = "report.html", "MODEL_CARD.md"
+
+
+def write(folder: Path, story: Story) -> dict[str, Any]:
+    """Write trials.csv, the plots, report.html, MODEL_CARD.md and, last of all, report.json into the run's folder.
+
+    Returns:
+        The report as written: recipe, data, head, trials, baseline, history, scores of validation and test with 95 %
+        intervals, calibration, slices and mistakes of the test, what had been seen of the test photos, file names,
+        seconds, resources, diagnosis, versions.
+    """
+    photos = story.scores["validation"].count
+    table.write(folder / "trials.csv", story.found.trials, photos)
+    _draw(folder, story)
+    record = _record(story)
+    _put(folder / PAGE, page.page(folder, story, record))
+    _put(folder / CARD, card.card(record))
+    _put(folder / REPORT, json.dumps(record, indent=1))
+    return record
+
+
+def _draw(folder: Path, story: Story) -> None:
+    steps, test, classes = story.steps, story.scores["test"], story.dataset.classes
+    plots.save(plots.curves(story.history, story.best_epoch), folder / "curves.png")
+    plots.save(plots.confusion(test, classes), folder / "confusion.png")
+    plots.save(plots.reliability(test.reliability, story.calibration.threshold), folder / "calibration.png")
+    plots.save(chart(steps.sampler.samples, steps.spans, steps.sampler.cores, steps.parts), folder / "resources.png")
+    if story.found.trials:
+        search_plots.write(folder, story.found.trials, story.scores["validation"].count, story.baseline.val_accuracy)
+
+
+def _record(story: Story) -> dict[str, Any]:
+    recipe, dataset, found = story.recipe, story.dataset, story.found
+    test = dataset.split("test")
+    right = story.answers["test"].argmax(axis=1) == story.labels["test"]
+    return {
+        "name": recipe.name,
+        "recipe": recipe.model_dump(mode="json"),
+        "data": {
+            "digest": dataset.digest,
+            "classes": list(dataset.classes),
+            "photos": {split: len(dataset.split(split)) for split in SPLITS},
+        },
+        "head": found.head.model_dump(mode="json"),
+        "trials": [table.row(trial, story.scores["validation"].count) for trial in found.trials],
+        "search": table.summary(found.trials, story.scores["validation"].count),
+        "baseline": asdict(story.baseline),
+        "history": list(story.history),
+        "best_epoch": story.best_epoch,
+        **{
+            split: {**asdict(scores), "calibrated": scores.reliability.calibrated}
+            for split, scores in story.scores.items()
+        },
+        "calibration": {
+            **asdict(story.calibration),
+            **{
+                split: asdict(sure(story.answers[split], story.labels[split], story.calibration.threshold))
+                for split in story.scores
+            },
+        },
+        "slices": [asdict(one) for one in slices(test, right)],
+        "mistakes": [
+            {**asdict(one), "photo": one.photo.path}
+            for one in mistakes(test, story.answers["test"], story.labels["test"], dataset.classes)
+        ],
+        "leak": asdict(story.leak),
+        "straddling": asdict(story.straddling),
+        "checkpoint": story.checkpoint.name,
+        "refitted": story.refitted.name if story.refitted else None,
+        "seconds": story.steps.seconds,
+        "resources": story.steps.resources(),
+        "diagnosis": [asdict(finding) for finding in story.findings],
+        "versions": {
+            "headstand": __version__,
+            "python": platform.python_version(),
+            **{package: version(package) for package in ("tensorflow", "keras", "numpy", "pillow")},
+        },
+    }
+
+
+def _put(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

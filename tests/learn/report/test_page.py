@@ -1,0 +1,92 @@
+"""The page of a real small run: what it says and that it stands alone."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from headstand.learn import training
+from headstand.learn.report import page
+from headstand.prepare.manifest import Dataset
+from tests import networks
+
+pytestmark = pytest.mark.usefixtures("small_networks")
+
+
+class Tags(HTMLParser):
+    """Checks that tags nest, and collects their addresses."""
+
+    VOID = frozenset({"meta", "img", "br", "line", "circle"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.addresses += [value for key, value in attrs if key in ("src", "href")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+
+@pytest.fixture
+def outcome(dataset: Dataset) -> training.Outcome:
+    # So little training that there are mistakes.
+    return training.train(networks.recipe(head={"inner": [], "epochs": 1, "learning_rate": 0.001, "batch_size": 8}))
+
+
+def test_the_page_tells_the_figures_and_needs_nothing_beside_it(outcome: training.Outcome) -> None:
+    text = (outcome.folder / "report.html").read_text(encoding="utf-8")
+    record = json.loads((outcome.folder / "report.json").read_text(encoding="utf-8"))
+    tags = Tags()
+    tags.feed(text)
+    assert not tags.open
+    assert all(address.startswith(("data:image/", "#")) for address in tags.addresses)
+    anchors = {address[1:] for address in tags.addresses if address.startswith("#")}
+    assert anchors <= set(re.findall(r'id="([^"]+)"', text))
+    test = record["test"]
+    low, high = test["interval"]
+    assert f"{round(test['accuracy'] * 12)} of 12 test photos" in text
+    assert f"between {low:.3f} and {high:.3f}" in text
+    assert record["mistakes"] and text.count("<figure>") == len(record["mistakes"])
+    for mistake in record["mistakes"]:
+        assert mistake["photo"] in text
+    for title in ("Data", "Training", "Test", "Classes", "How sure", "The surest mistakes", "Diagnosis"):
+        assert f"<h2>{title}</h2>" in text
+
+
+def test_the_card_beside_it_has_the_same_figures(outcome: training.Outcome) -> None:
+    record = outcome.report
+    text = (outcome.folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+    low, high = record["test"]["interval"]
+    assert f"Test accuracy is {record['test']['accuracy']:.3f} ({low:.3f} to {high:.3f}, Wilson)" in text
+    assert f"divided by {record['calibration']['temperature']:.3f}" in text
+    assert record["data"]["digest"] in text
+    assert "near duplicates never on two sides" in text
+    assert "## Files" not in text
+
+
+def test_names_cannot_break_the_page(outcome: training.Outcome) -> None:
+    hostile = {**outcome.report, "name": "<script>alert(1)</script>", "mistakes": []}
+    hostile["test"] = {**hostile["test"], "per_class": {"<b>&": next(iter(hostile["test"]["per_class"].values()))}}
+    hostile["diagnosis"] = [
+        {"code": "x", "severity": "warning", "title": "<i>", "evidence": '"><img src=x>', "advice": "</section>"}
+    ]
+    text = page.page(Path("nowhere"), None, hostile)
+    assert "<script>" not in text and "<b>&<" not in text and "<img src=x>" not in text
+    tags = Tags()
+    tags.feed(text)
+    assert not tags.open
+    assert '<a href="#diagnosis">1 warning</a>' in text
+
+
+def test_twins_across_the_splits_are_told_at_the_top(outcome: training.Outcome) -> None:
+    record = {**outcome.report, "straddling": {"photos": ["a", "b"], "accuracy_without": 0.5}, "mistakes": []}
+    text = page.page(Path("nowhere"), None, record)
+    assert "2 test photos have near twins among the training photos.</b> Without them the accuracy is 0.500." in text
