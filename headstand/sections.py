@@ -1,5 +1,6 @@
 """The sections of a recipe, typed: what each key may be and what it means."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -183,6 +184,14 @@ class Finetune(_Section):
     """Training the backbone too, after the head. `epochs = 0` leaves the backbone as it is."""
 
     epochs: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    unfreeze: str = Field(
+        "all",
+        description="what of the backbone is trained: all, 'N blocks' or 'N layers' at its end; what comes before runs "
+        "once for each photo and each of its augmentation.views",
+    )
+    precision: Literal["float32", "mixed_bfloat16"] = Field(
+        "float32", description="of training steps; validation and what is saved are float32"
+    )
     learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(3e-4, description="peak, after warm-up; cosine to 0")
     warmup: Fraction = Field(0.1, description="share of the steps with a rising rate")
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4
@@ -195,6 +204,13 @@ class Finetune(_Section):
     )
     batch_size: Positive = 32
     refit: bool = Field(False, description="after the figures are taken, train once more on all splits")
+
+    @field_validator("unfreeze")
+    @classmethod
+    def _part(cls, value: str) -> str:
+        if not re.fullmatch(r"all|[1-9]\d{0,5} (block|layer)s?", value):
+            raise ValueError("all, 'N blocks' or 'N layers', as in '3 blocks'")
+        return value
 
 
 class Evaluation(_Section):

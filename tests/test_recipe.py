@@ -68,6 +68,13 @@ def test_source_takes_a_table():
     ("text", "message"),
     [
         ("sed = 1\n" + MINIMAL, r"unknown key sed = 1; allowed there: .*\bseed\b"),
+        ("[augmentation]\nflip = 'up'\n" + MINIMAL, r"augmentation.flip = 'up': .*'none', 'horizontal', 'vertical' or"),
+        ("[augmentation]\nviews = -1\n" + MINIMAL, r"augmentation.views = -1: .*0"),
+        ("[augmentation]\nzoom = 0.6\n" + MINIMAL, r"augmentation.zoom = 0.6: .*0.5"),
+        ("[augmentation]\nrotate = 5\n" + MINIMAL, r"unknown key augmentation.rotate = 5; .*rotation"),
+        ("[finetune]\nunfreeze = 'some'\n" + MINIMAL, r"finetune.unfreeze = 'some': all, 'N blocks' or 'N layers'"),
+        ("[finetune]\nunfreeze = '0 blocks'\n" + MINIMAL, r"finetune.unfreeze = '0 blocks': "),
+        ("[finetune]\nprecision = 'half'\n" + MINIMAL, r"finetune.precision = 'half': .*'mixed_bfloat16'"),
         ("[head]\ndropuot = 0.5\n" + MINIMAL, r"unknown key head.dropuot = 0.5; allowed there: .*\bdropout\b"),
         ("[head]\ndropout = 1.0\n" + MINIMAL, r"head.dropout = 1.0: .*less than 1"),
         ("[head]\nepochs = 0\n" + MINIMAL, r"head.epochs = 0: .*greater than 0"),

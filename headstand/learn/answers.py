@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -18,10 +19,10 @@ def class_indices(dataset: Dataset, photos: Sequence[Photo]) -> np.ndarray:
     return np.array([index[photo.class_] for photo in photos], np.int32)
 
 
-def pixels(dataset: Dataset, photos: Sequence[Photo], size: int) -> np.ndarray:
+def pixels(folder: Path, photos: Sequence[Photo], size: int) -> np.ndarray:
     """The decoded photos, `uint8 [N, size, size, 3]`."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return np.stack(list(pool.map(lambda photo: images.decode(dataset.folder / photo.path, size), photos)))
+        return np.stack(list(pool.map(lambda photo: images.decode(folder / photo.path, size), photos)))
 
 
 def predict(call: Callable[[tf.Tensor], tf.Tensor], dataset: Dataset, split: str, size: int) -> np.ndarray:
@@ -35,4 +36,4 @@ def predict(call: Callable[[tf.Tensor], tf.Tensor], dataset: Dataset, split: str
     """
     photos = dataset.split(split)
     batches = (photos[start : start + BATCH] for start in range(0, len(photos), BATCH))
-    return np.concatenate([np.asarray(call(tf.constant(pixels(dataset, batch, size)))) for batch in batches])
+    return np.concatenate([np.asarray(call(tf.constant(pixels(dataset.folder, batch, size)))) for batch in batches])

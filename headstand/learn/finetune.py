@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,18 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from headstand.learn import checkpoint
+from headstand.learn.activations import Activations, Prefix
+from headstand.learn.answers import pixels
+from headstand.learn.freezing import Parts, split
 from headstand.learn.head import rank
+from headstand.learn.precision import Precision
 from headstand.learn.tracking import lines
 from headstand.learn.tracking.stopwatch import COMPILING, NETWORK, VALIDATION, WAITING, Stopwatch
 from headstand.learn.views import Views
+from headstand.prepare.manifest import Photo
 from headstand.recipe import Augmentation, Finetune
+
+FROZEN = "frozen part"
 
 AfterEpoch = Callable[[list[dict[str, float]]], None]
 
@@ -42,11 +50,16 @@ class Tuned:
 
 @dataclass(frozen=True)
 class Photos:
-    """Training photos: files, one-hot labels `float32 [N, classes]`, weights `float32 [N]`."""
+    """Photos of a prepared dataset: its folder, one-hot labels `float32 [N, classes]`, weights `float32 [N]`."""
 
-    paths: Sequence[Path]
+    folder: Path
+    photos: Sequence[Photo]
     labels: np.ndarray
     weights: np.ndarray
+
+    @property
+    def paths(self) -> list[Path]:
+        return [self.folder / photo.path for photo in self.photos]
 
 
 def run(
@@ -57,45 +70,56 @@ def run(
     seed: int,
     folder: Path,
     about: checkpoint.About,
-    validation: tuple[np.ndarray, np.ndarray] | None,
+    validation: Photos | None,
     watch: Stopwatch | None = None,
     after_epoch: AfterEpoch | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Tuned:
     """Train for `settings.epochs`; a call after an interruption goes on from the last whole epoch.
 
+    Where a part of the backbone stays frozen, its answers are computed once: to the photos and to a finite number of
+    views of them, `augmentation.views`. Else each epoch has views of its own.
+
     Args:
         model: backbone and trained head.
         photos: what is learnt from.
         settings: the recipe's.
-        augmentation: how the views of an epoch are made.
+        augmentation: how views are made.
         seed: of order and views.
         folder: where the best checkpoint is kept, as NAME_{epoch:02d}_{val_accuracy:.3f}.h5, and the state lies.
         about: goes into the checkpoint.
-        validation: `uint8 [N, size, size, 3]` and one-hot labels; None to keep the last epoch, NAME_{epoch:02d}_all.h5.
+        validation: chooses the epoch; None to keep the last epoch, NAME_{epoch:02d}_all.h5.
         watch: counts what the time goes for.
         after_epoch: called after each epoch with the figures of all so far.
         callbacks: more of Keras's.
+
+    Raises:
+        FreezingError: more is to be unfrozen than there is.
+        FeatureError: a photo is damaged, or there is no room for what the frozen part gives.
     """
-    views = Views(photos.paths, photos.labels, photos.weights, model.input.shape[1], augmentation, settings, seed)
-    compile_for(model, settings, settings.epochs * len(views))
-    keeper = _Keeper(folder, about, settings.epochs, validated=validation is not None, after_epoch=after_epoch)
-    done = keeper.restore(model)
+    parts = split(model, settings.unfreeze)
+    watch = watch or Stopwatch()
+    with watch(FROZEN) if parts.prefix else nullcontext():
+        batches, held_out = _data(parts, photos, validation, settings, augmentation, seed, about)
+    compile_for(parts.rest, settings, settings.epochs * len(batches), parts.frozen)
+    keeper = _Keeper(folder, about, settings.epochs, model, validated=validation is not None, after_epoch=after_epoch)
+    done = keeper.restore(parts.rest)
     if done < settings.epochs:
         # What is validated are the averages, since they are what is kept.
         averaged = [keras.callbacks.SwapEMAWeights()] if settings.ema else []
-        model.fit(
-            views,
+        parts.rest.fit(
+            batches,
             initial_epoch=done,
             epochs=settings.epochs,
-            validation_data=validation,
-            validation_batch_size=settings.batch_size,
+            validation_data=held_out,
+            validation_batch_size=None if isinstance(held_out, Activations) else settings.batch_size,
             shuffle=False,
             verbose=0,
             callbacks=[
-                _Epoch(views),
-                _Bar(len(views)),
-                _Clock(views, watch or Stopwatch()),
+                *_precision(settings),
+                _Epoch(batches),
+                _Bar(len(batches)),
+                _Clock(batches, watch),
                 *callbacks,
                 *averaged,
                 keeper,
@@ -103,8 +127,40 @@ def run(
         )
     elif settings.ema:
         # As Keras leaves a model when it has trained it.
-        model.optimizer.finalize_variable_values(model.trainable_variables)
+        parts.rest.optimizer.finalize_variable_values(parts.rest.trainable_variables)
     return Tuned(keeper.checkpoint(keeper.best_epoch), keeper.history, keeper.best_epoch)
+
+
+def _data(
+    parts: Parts,
+    photos: Photos,
+    validation: Photos | None,
+    settings: Finetune,
+    augmentation: Augmentation,
+    seed: int,
+    about: checkpoint.About,
+) -> tuple[Views | Activations, Any]:
+    """Batches to learn from, and what `fit` validates with."""
+    if not parts.prefix:
+        size = int(parts.rest.input.shape[1])
+        views = Views(photos.paths, photos.labels, photos.weights, size, augmentation, settings, seed)
+        return views, validation and (pixels(validation.folder, validation.photos, size), validation.labels)
+    prefix = Prefix(parts.prefix, about.backbone, parts.depth)
+    names, computed = prefix.prepare(photos.folder, photos.photos, augmentation, seed, FROZEN)
+    held_out = None
+    if validation:
+        known, more = prefix.prepare(
+            validation.folder, validation.photos, augmentation.model_copy(update={"views": 0}), seed, "frozen part"
+        )
+        computed += more
+        plain = np.ones(len(validation.labels), np.float32)
+        held_out = Activations(prefix, known, validation.labels, plain, settings, None)
+    print(
+        f"frozen up to {parts.layer}: {computed} photos and views computed, {prefix.width * 4 / 1000:.0f} kB each; "
+        f"every epoch draws from each photo and its {augmentation.views} views",
+        flush=True,
+    )
+    return Activations(prefix, names, photos.labels, photos.weights, settings, seed), held_out
 
 
 def clean(folder: Path) -> None:
@@ -113,8 +169,8 @@ def clean(folder: Path) -> None:
         state.unlink()
 
 
-def compile_for(model: keras.Model, settings: Finetune, steps: int) -> None:
-    """Make everything trainable but BatchNormalization, and set optimizer and loss.
+def compile_for(model: keras.Model, settings: Finetune, steps: int, frozen: Sequence[keras.layers.Layer] = ()) -> None:
+    """Make everything trainable but BatchNormalization and `frozen`, and set optimizer and loss.
 
     The optimizer is AdamW (Loshchilov & Hutter 2019) with a linear warm-up and a cosine down to zero over `steps`; it
     keeps a moving average of the weights (Polyak & Juditsky 1992).
@@ -125,6 +181,8 @@ def compile_for(model: keras.Model, settings: Finetune, steps: int) -> None:
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization) or layer.name == "scale":
             layer.trainable = False
+    for layer in frozen:
+        layer.trainable = False
     warmup = round(steps * settings.warmup)
     rate = keras.optimizers.schedules.CosineDecay(
         0.0 if warmup else settings.learning_rate,
@@ -154,10 +212,14 @@ class AdamW(keras.optimizers.AdamW):
         super().apply(grads, trainable_variables)
 
 
+def _precision(settings: Finetune) -> list[keras.callbacks.Callback]:
+    return [] if settings.precision == "float32" else [Precision(settings.precision)]
+
+
 class _Epoch(keras.callbacks.Callback):
     """Tells the views which epoch it is; Keras calls a dataset's own `on_epoch_end` before the first epoch too."""
 
-    def __init__(self, views: Views) -> None:
+    def __init__(self, views: Views | Activations) -> None:
         super().__init__()
         self._views = views
 
@@ -188,7 +250,7 @@ class _Clock(keras.callbacks.Callback):
     The first step of all compiles the network, and its batch is asked for only after that.
     """
 
-    def __init__(self, views: Views, watch: Stopwatch) -> None:
+    def __init__(self, views: Views | Activations, watch: Stopwatch) -> None:
         super().__init__()
         self._views, self._watch, self._since, self._compiled = views, watch, 0.0, False
 
@@ -222,10 +284,18 @@ class _Keeper(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, folder: Path, about: checkpoint.About, epochs: int, validated: bool, after_epoch: AfterEpoch | None = None
+        self,
+        folder: Path,
+        about: checkpoint.About,
+        epochs: int,
+        whole: keras.Model,
+        validated: bool,
+        after_epoch: AfterEpoch | None = None,
     ) -> None:
         super().__init__()
         self._folder, self._about, self._epochs, self._validated = folder, about, epochs, validated
+        # What is trained may be a part of it, with the same variables.
+        self._whole = whole
         self._after_epoch, self._rate = after_epoch, 0.0
         self._state = folder / f"{'tuning' if validated else 'refit'}.weights.h5"
         self.history: list[dict[str, float]] = []
@@ -287,9 +357,9 @@ class _Keeper(keras.callbacks.Callback):
     def _save(self, path: Path) -> None:
         """Write the checkpoint: of the averages where there are any, while training goes on with the weights."""
         if not self.model.optimizer.use_ema:
-            checkpoint.save(self.model, path, self._about)
+            checkpoint.save(self._whole, path, self._about)
             return
         weights = self.model.get_weights()
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
-        checkpoint.save(self.model, path, self._about)
+        checkpoint.save(self._whole, path, self._about)
         self.model.set_weights(weights)

@@ -11,12 +11,13 @@ import numpy as np
 from headstand.errors import HeadstandError
 from headstand.learn import baseline, checkpoint, finetune, report, search, seen
 from headstand.learn import head as heads
-from headstand.learn.answers import class_indices, pixels, predict
+from headstand.learn.answers import class_indices, predict
 from headstand.learn.diagnose import Finding, Phase, diagnose, gather
 from headstand.learn.evaluation import calibration
 from headstand.learn.evaluation.calibration import tempered
 from headstand.learn.evaluation.score import evaluate
 from headstand.learn.features import Extractor, compiled
+from headstand.learn.freezing import frozen
 from headstand.learn.run import Run, begin
 from headstand.learn.steps import Steps
 from headstand.learn.tracking.watch import Watch
@@ -58,6 +59,8 @@ def train(recipe: Recipe, profile: bool = False) -> Outcome:
     with Steps() as steps:
         with steps("backbone") as tell:
             extractor = Extractor(recipe.backbone)
+            if recipe.finetune.epochs:  # told now, and not after the search
+                frozen(extractor.model.get_layer("backbone"), recipe.finetune.unfreeze)
             tell(f"{recipe.backbone.name} at {recipe.backbone.size} px, weights {recipe.backbone.weights}")
         # Begun only now: a backbone that cannot be had leaves no empty run behind.
         run = begin(recipe, dataset.digest)
@@ -236,12 +239,13 @@ def _finetune(
     held_out = None
     if validation:
         chosen = dataset.split(validation)
-        held_out = pixels(dataset, chosen, recipe.backbone.size), one_hot[class_indices(dataset, chosen)]
+        truth = class_indices(dataset, chosen)
+        held_out = finetune.Photos(dataset.folder, chosen, one_hot[truth], np.ones(len(truth), np.float32))
     phase = "fine-tuning" if validation else "refit"
     with watch.tuning(phase, len(photos)) as looking_on:
         tuned = finetune.run(
             model,
-            finetune.Photos([dataset.folder / photo.path for photo in photos], one_hot[labels], weights[labels]),
+            finetune.Photos(dataset.folder, photos, one_hot[labels], weights[labels]),
             recipe.finetune,
             recipe.augmentation,
             recipe.seed,

@@ -52,20 +52,26 @@ class Views(keras.utils.PyDataset):
         pixels = np.stack(list(self._pool.map(self._view, chosen)))
         batch = pixels, self._labels[chosen], self._weights[chosen]
         if self._tuning.mixup:
-            batch = self._mixed(batch, index)
+            rng = np.random.default_rng((self._seed, self.epoch, index, len(self._paths)))
+            batch = mixed(batch, self._tuning.mixup, rng)
         self.ready[index] = time.perf_counter()
         return batch
-
-    def _mixed(self, batch: tuple[np.ndarray, ...], index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Each row mixed with another of its batch, the heavier share being its own."""
-        rng = np.random.default_rng((self._seed, self.epoch, index, len(self._paths)))
-        drawn = rng.beta(self._tuning.mixup, self._tuning.mixup)
-        share = np.float32(max(drawn, 1 - drawn))
-        partners = rng.permutation(len(batch[0]))
-        pixels, labels, weights = (share * rows + (1 - share) * rows[partners] for rows in batch)
-        return pixels, labels, weights
 
     def _view(self, row: int) -> np.ndarray:
         rng = np.random.default_rng((self._seed, self.epoch, int(row)))
         source = Source(images.read(self._paths[row]), self._size, self._settings)
         return view(source.pixels, self._size, self._settings, rng, source.aspect)
+
+
+def mixed(
+    batch: tuple[np.ndarray, ...], alpha: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each row of pixels (or activations), labels and weights mixed with another of its batch (Zhang et al. 2018).
+
+    Its own is the heavier share; shares are drawn from the Beta distribution with `alpha` twice.
+    """
+    drawn = rng.beta(alpha, alpha)
+    share = np.float32(max(drawn, 1 - drawn))
+    partners = rng.permutation(len(batch[0]))
+    pixels, labels, weights = (share * rows + (1 - share) * rows[partners] for rows in batch)
+    return pixels, labels, weights

@@ -1,4 +1,5 @@
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -6,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstand import images
-from headstand.learn import backbones, checkpoint, finetune
+from headstand.learn import activations, backbones, checkpoint, finetune, freezing
+from headstand.learn.answers import pixels
 from headstand.learn.checkpoint import CheckpointError
+from headstand.learn.features import FeatureError
+from headstand.learn.precision import Precision
 from headstand.learn.tracking.stopwatch import Stopwatch
 from headstand.prepare.manifest import Dataset
 from headstand.recipe import Augmentation, Finetune
@@ -19,25 +22,28 @@ from tests.photos import prepare
 pytestmark = pytest.mark.usefixtures("small_networks")
 
 SETTINGS = Finetune(epochs=3, learning_rate=0.003, batch_size=8, warmup=0.2, ema=0.5)
+PLAIN = Augmentation()
 LABELS = {class_: place for place, class_ in enumerate(networks.CLASSES)}
 
 
-def data(dataset: Dataset, split: str) -> tuple[list[Path], np.ndarray]:
+def data(dataset: Dataset, split: str, weight: float = 1.0) -> finetune.Photos:
     photos = dataset.split(split)
     labels = np.eye(3, dtype=np.float32)[[LABELS[photo.class_] for photo in photos]]
-    return [dataset.folder / photo.path for photo in photos], labels
+    return finetune.Photos(dataset.folder, photos, labels, np.full(len(photos), weight, np.float32))
 
 
 def tune(
-    model: keras.Model, dataset: Dataset, folder: Path, settings: Finetune = SETTINGS, validated: bool = True
+    model: keras.Model,
+    dataset: Dataset,
+    folder: Path,
+    settings: Finetune = SETTINGS,
+    validated: bool = True,
+    augmentation: Augmentation = PLAIN,
 ) -> finetune.Tuned:
     folder.mkdir(exist_ok=True)
-    paths, labels = data(dataset, "train")
-    held_out, held_labels = data(dataset, "validation")
-    pixels = np.stack([images.decode(path, networks.SIZE) for path in held_out])
-    photos = finetune.Photos(paths, labels, np.ones(len(paths), np.float32))
-    validation = (pixels, held_labels) if validated else None
-    return finetune.run(model, photos, settings, Augmentation(), 1, folder, networks.about(dataset.digest), validation)
+    validation = data(dataset, "validation") if validated else None
+    about = networks.about(dataset.digest)
+    return finetune.run(model, data(dataset, "train"), settings, augmentation, 1, folder, about, validation)
 
 
 def inner(model: keras.Model, kind: type) -> list[keras.layers.Layer]:
@@ -91,9 +97,11 @@ def test_it_learns_and_keeps_the_best_epoch(dataset: Dataset, capsys: pytest.Cap
     assert checkpoints(Path("run")) == [tuned.checkpoint.name]
     assert checkpoint.about(tuned.checkpoint) == networks.about(dataset.digest)
     # The figures are those of the checkpoint.
-    paths, labels = data(dataset, "validation")
-    pixels = np.stack([images.decode(path, networks.SIZE) for path in paths]).astype(np.float32)
-    answers = checkpoint.load(tuned.checkpoint)(pixels).numpy()
+    photos = data(dataset, "validation")
+    labels = photos.labels
+    answers = checkpoint.load(tuned.checkpoint)(
+        pixels(photos.folder, photos.photos, networks.SIZE).astype("f4")
+    ).numpy()
     assert (answers.argmax(1) == labels.argmax(1)).mean() == pytest.approx(tuned.best["val_accuracy"], abs=1e-6)
     assert -np.log(answers[labels == 1]).mean() == pytest.approx(tuned.best["val_loss"], rel=1e-3)
     lines = capsys.readouterr().out.splitlines()
@@ -250,7 +258,7 @@ def test_without_validation_the_last_epoch_is_kept(dataset: Dataset) -> None:
 
 
 def test_a_loss_that_is_no_number_never_wins(dataset: Dataset) -> None:
-    keeper = finetune._Keeper(Path("run"), networks.about(), 3, validated=True)
+    keeper = finetune._Keeper(Path("run"), networks.about(), 3, networks.classifier(), validated=True)
     nan = float("nan")
     keeper.history = [
         {"val_accuracy": 0.9, "val_loss": nan},
@@ -279,10 +287,8 @@ def test_what_the_time_went_for_and_every_epoch_are_told(dataset: Dataset) -> No
     watch, told = Stopwatch(), []
     folder = Path("run")
     folder.mkdir()
-    paths, labels = data(dataset, "train")
-    photos = finetune.Photos(paths, labels, np.ones(len(paths), np.float32))
     finetune.run(
-        networks.classifier(), photos, SETTINGS, Augmentation(), 1, folder, networks.about(dataset.digest), None,
+        networks.classifier(), data(dataset, "train"), SETTINGS, PLAIN, 1, folder, networks.about(dataset.digest), None,
         watch, lambda history: told.append(len(history)),
     )  # fmt: skip
     assert told == [1, 2, 3]
@@ -313,13 +319,11 @@ def test_labels_are_smoothed_as_the_recipe_says() -> None:
 
 def test_photos_weigh_what_they_are_given(dataset: Dataset) -> None:
     """Photos that weigh nothing teach nothing."""
-    paths, labels = data(dataset, "train")
     model = networks.classifier()
     before = [values.copy() for values in model.get_weights()]
     settings = SETTINGS.model_copy(update={"epochs": 1, "weight_decay": 0.0})
     Path("run").mkdir()
-    photos = finetune.Photos(paths, labels, np.zeros(len(paths), np.float32))
-    finetune.run(model, photos, settings, Augmentation(), 1, Path("run"), networks.about(), None)
+    finetune.run(model, data(dataset, "train", 0.0), settings, PLAIN, 1, Path("run"), networks.about(), None)
     assert all(np.array_equal(one, other) for one, other in zip(model.get_weights(), before, strict=True))
 
 
@@ -346,3 +350,131 @@ def test_the_backbone_stays_one_to_be_taken_out(dataset: Dataset) -> None:
     lent = backbones.extractor(networks.Backbone(name="MobileNet", size=64, weights=str(tuned.checkpoint)))
     trained = checkpoint.load(tuned.checkpoint).get_layer("backbone").get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(lent.get_weights(), trained, strict=True))
+
+
+PARTLY = SETTINGS.model_copy(update={"unfreeze": "3 layers"})
+"""The second of two convolutions, with its BatchNormalization and activation."""
+VIEWS = Augmentation(views=2)
+
+
+def spied(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many pictures the frozen part is given, batch by batch."""
+    real, sizes = activations.Prefix.__init__, []
+
+    def init(self: Any, *rest: Any) -> None:
+        real(self, *rest)
+        call = self.call
+        self.call = lambda pixels: (sizes.append(len(pixels)), call(pixels))[1]
+
+    monkeypatch.setattr(activations.Prefix, "__init__", init)
+    return sizes
+
+
+def test_a_frozen_part_runs_once_and_what_follows_learns(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = spied(monkeypatch)
+    model = networks.classifier()
+    first, second = (layer.get_weights()[0].copy() for layer in inner(model, keras.layers.Conv2D))
+    head = model.get_layer("logits").get_weights()[0].copy()
+    tuned = tune(model, dataset, Path("run"), PARTLY, augmentation=VIEWS)
+    assert sum(sizes) == 3 * 24 + 12  # and that for three epochs
+    assert "frozen up to re_lu" in (out := capsys.readouterr().out)
+    assert "84 photos and views computed, 2 kB each; every epoch draws from each photo and its 2 views" in out
+    layers = inner(model, keras.layers.Conv2D)
+    assert np.array_equal(layers[0].get_weights()[0], first)
+    assert abs(layers[1].get_weights()[0] - second).max() > 1e-3
+    assert abs(model.get_layer("logits").get_weights()[0] - head).max() > 1e-3
+    # What is kept is the whole plain network, and the figures are its own.
+    kept = checkpoint.load(tuned.checkpoint)
+    assert [layer.name for layer in kept.layers] == [layer.name for layer in model.layers]
+    photos = data(dataset, "validation")
+    answers = kept(pixels(photos.folder, photos.photos, networks.SIZE).astype("f4")).numpy()
+    assert (answers.argmax(1) == photos.labels.argmax(1)).mean() == pytest.approx(tuned.best["val_accuracy"], abs=1e-6)
+    # Another run from the same weights finds all of it.
+    sizes.clear()
+    again = tune(networks.classifier(), dataset, Path("again"), PARTLY, augmentation=VIEWS)
+    assert sizes == []
+    assert again.history == tuned.history
+
+
+def test_the_cached_way_learns_what_the_whole_network_would(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without views both see the photos themselves in the same order, so both end with the same weights."""
+    cached, whole = networks.classifier(), networks.classifier()
+    settings = PARTLY.model_copy(update={"ema": 0.0})
+    tune(cached, dataset, Path("cached"), settings)
+    photos = data(dataset, "train")
+    shown = pixels(photos.folder, photos.photos, networks.SIZE).astype("f4")
+    finetune.compile_for(whole, settings, 9, freezing.split(whole, "3 layers").frozen)
+    for epoch in range(3):
+        order = np.random.default_rng((1, epoch)).permutation(24)
+        for start in range(0, 24, 8):
+            chosen = order[start : start + 8]
+            whole.train_on_batch(shown[chosen], photos.labels[chosen])
+    for one, other in zip(cached.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.parametrize("cut", [cut_within_epoch, cut_before_state, cut_after_state])
+def test_a_partly_frozen_run_resumes_too(dataset: Dataset, monkeypatch: pytest.MonkeyPatch, cut: Any) -> None:
+    wanted = networks.classifier()
+    whole = tune(wanted, dataset, Path("whole"), PARTLY, augmentation=VIEWS)
+    with monkeypatch.context() as patch, pytest.raises(Cut):
+        cut(patch, 2)
+        tune(networks.classifier(), dataset, Path("run"), PARTLY, augmentation=VIEWS)
+    model = networks.classifier()
+    tuned = tune(model, dataset, Path("run"), PARTLY, augmentation=VIEWS)
+    assert tuned.checkpoint.name == whole.checkpoint.name
+    for one, other in zip(tuned.history, whole.history, strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+    for one, other in zip(model.get_weights(), wanted.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_what_does_not_fit_the_disk_is_told_before_it_is_computed(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(".")
+    monkeypatch.setattr(activations.shutil, "disk_usage", lambda _: usage._replace(free=100_000))
+    sizes = spied(monkeypatch)
+    with pytest.raises(FeatureError, match=r"to 72 photos and views take 0\.0 GB.*lower --augmentation\.views"):
+        tune(networks.classifier(), dataset, Path("run"), PARTLY, augmentation=VIEWS)
+    assert sizes == []
+
+
+@pytest.mark.parametrize("unfreeze", ["all", "3 layers"])
+def test_bfloat16_trains_and_everything_else_is_float32(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, unfreeze: str
+) -> None:
+    settings = SETTINGS.model_copy(update={"precision": "mixed_bfloat16", "unfreeze": unfreeze})
+    model = networks.classifier()
+    before = [values.copy() for values in model.get_weights()]
+    kernel = inner(model, keras.layers.Conv2D)[1]
+    seen, real = set(), kernel.call
+
+    def call(inputs: Any, **keywords: Any) -> Any:
+        seen.add((keras.backend.standardize_dtype(inputs.dtype), precision_of_run[0]))
+        return real(inputs, **keywords)
+
+    precision_of_run = ["building"]
+    monkeypatch.setattr(kernel, "call", call)
+    for event, name in (("on_epoch_begin", "training"), ("on_test_begin", "testing"), ("on_epoch_end", "saving")):
+        hook = getattr(Precision, event)
+
+        def told(self: Any, *rest: Any, hook: Any = hook, name: str = name) -> None:
+            hook(self, *rest)
+            precision_of_run[0] = name
+
+        monkeypatch.setattr(Precision, event, told)
+    tuned = tune(model, dataset, Path("run"), settings)
+    assert {kind for kind, when in seen if when == "training"} == {"bfloat16"}
+    assert {kind for kind, when in seen if when == "testing"} == {"float32"}
+    assert any(abs(one - other).max() > 1e-3 for one, other in zip(model.get_weights(), before, strict=True))
+    kept = checkpoint.load(tuned.checkpoint)
+    assert {layer.dtype_policy.name for layer in kept._flatten_layers()} == {"float32"}
+    assert {str(variable.dtype) for variable in kept.variables} == {"float32"}
+    photos = data(dataset, "validation")
+    answers = kept(pixels(photos.folder, photos.photos, networks.SIZE).astype("f4")).numpy()
+    smooth = photos.labels * (1 - settings.label_smoothing) + settings.label_smoothing / 3
+    loss = -(smooth * np.log(answers)).sum(axis=1).mean()
+    assert loss == pytest.approx(tuned.best["val_loss"], abs=1e-5)

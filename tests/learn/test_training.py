@@ -337,6 +337,26 @@ def test_a_profiled_run_ends_the_same_and_leaves_traces(
         assert plain.report[key] == profiled.report[key]
 
 
+def test_fine_tuning_a_part(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = {**FINETUNE, "unfreeze": "3 layers", "precision": "mixed_bfloat16", "refit": True}
+    outcome = training.train(recipe(finetune=settings, augmentation={"views": 2}))
+    check_scores(outcome.report, outcome.checkpoint, dataset)
+    out = capsys.readouterr().out
+    assert out.count("every epoch draws from each photo and its 2 views") == 2
+    # The refit finds what the first tuning had computed.
+    assert ["84 photos and views computed" in out, "60 photos and views computed" in out] == [True, True]
+    pairs = [checkpoint.load(path).get_layer("backbone") for path in (outcome.checkpoint, outcome.refitted)]
+    same = [np.array_equal(a, b) for a, b in zip(*(network.get_weights() for network in pairs), strict=True)]
+    assert same[:5] == [True] * 5  # kernel and BatchNormalization of the frozen part
+    assert not same[5]
+
+
+def test_more_to_unfreeze_than_there_is_is_told_before_the_run(dataset: Dataset) -> None:
+    with pytest.raises(HeadstandError, match=r"finetune\.unfreeze = '99 layers': the backbone has 7 layers"):
+        training.train(recipe(finetune={**FINETUNE, "unfreeze": "99 layers"}))
+    assert not Path("runs").exists()
+
+
 def test_without_data_the_command_is_told(workplace: Path) -> None:
     with pytest.raises(
         ManifestError, match=r"no prepared data at data/shapes: run `python data_preparation.py shapes`"
