@@ -1,0 +1,282 @@
+"""What does kill -9 cost, and does the resumed run end like one that nobody killed?
+
+    python -m benchmarks.kill [--moments 20] [--seed 1] [--phases features search fine-tuning]
+
+Runs `train.py` on a small made dataset with a network of random weights, once undisturbed, and then for each of the
+moments: killed at a random time within the phase, and started again until it is finished. A unit is a batch of
+features, a trial of the search or an epoch of fine-tuning; each is noted when it begins and when it is kept, so that
+
+- *in flight* are units that had begun and were not kept when the kill came,
+- *repeated* are units that the two runs together began more often than the undisturbed one.
+
+Compared are the features in the cache, row by row; of the search all trials, the head that was chosen and the trained
+head's weights; of fine-tuning the weights, the epoch that was kept and the test accuracy. Beside it stands what two
+undisturbed runs differ by.
+"""
+
+import argparse
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from headstand.learn.cache import KEY_BYTES
+from headstand.learn.run import REPORT
+from tests import photos
+
+HOME = Path(__file__).resolve().parents[1]
+COUNTS = {"train": 160, "validation": 32, "test": 32}
+"""Photos of each class in each split."""
+
+WIDTH = 1024
+"""Values in a feature of MobileNet."""
+
+RECIPES = {
+    "features": """
+[head]
+inner = []
+epochs = 2
+""",
+    "search": """
+[head]
+inner = [32]
+epochs = 25
+patience = 10
+[search]
+strategy = "tpe"
+trials = 18
+[search.parameters]
+learning_rate = {low = 1e-5, high = 0.1, log = true}
+dropout = {low = 0.0, high = 0.6}
+layers = {low = 0, high = 2}
+units = {low = 8, high = 128, log = true}
+""",
+    "fine-tuning": """
+[head]
+inner = []
+epochs = 2
+[finetune]
+epochs = 4
+batch_size = 32
+""",
+}
+
+COMMON = """
+name = "shapes"
+[source]
+folder = "photos"
+[backbone]
+name = "MobileNet"
+size = 48
+weights = "none"
+"""
+
+TRAIN = """
+import os, sys, time
+import train
+from headstand.learn import features, finetune
+from headstand.learn.head import fitting
+from headstand.learn.search import journal
+log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+def tell(word):
+    if word:
+        os.write(log, f"{word} {time.monotonic()}\\n".encode())
+def note(place, name, before=None, after=None):
+    real = getattr(place, name)
+    def noted(*arguments, **keys):
+        tell(before)
+        result = real(*arguments, **keys)
+        tell(after)
+        return result
+    setattr(place, name, noted)
+PHASE = sys.argv[1]
+if PHASE == "features":
+    note(features.FeatureCache, "append", after="kept")
+    real = features.compiled
+    def compiled(model):
+        call = real(model)
+        return lambda pixels: (tell("begun"), call(pixels))[1]
+    features.compiled = compiled
+if PHASE == "search":
+    note(fitting._Training, "run", before="begun")
+    note(journal.Journal, "add", after="kept")
+if PHASE == "fine-tuning":
+    note(finetune._Epoch, "on_epoch_begin", before="begun")
+    note(finetune._Keeper, "on_epoch_end", after="kept")
+train.main(["shapes.toml"])
+"""
+
+
+@dataclass(frozen=True)
+class Log:
+    """Units that began and that were kept, in all starts of a run; seconds from the first to the last of them."""
+
+    begun: int
+    kept: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Strike:
+    """A kill: when (share of the phase), what it cost, and how far the end is from the undisturbed run's (0: equal)."""
+
+    moment: float
+    kept: int
+    in_flight: int
+    repeated: int
+    difference: float
+
+
+class Workshop:
+    """A folder with a dataset, the undisturbed run, and one folder for each run that is killed."""
+
+    def __init__(self, folder: Path, phase: str, counts: dict[str, int] = COUNTS) -> None:
+        """Make the dataset, of so many photos of each class, and the undisturbed run."""
+        self.phase = phase
+        self._folder = folder
+        photos.prepare(folder / "data" / "shapes", counts)
+        if phase != "features":
+            self._run(self._place("warm"))  # the features are there for all that follow
+        self._whole = self._place("whole")
+        self._run(self._whole)
+        self.undisturbed = read(self._whole)
+
+    def strike(self, moment: float, name: str) -> Strike | None:
+        """Kill a run at a share of the phase, finish it, compare; None where the phase was over by then."""
+        place = self._place(name)
+        process = self._start(place)
+        while not read(place).begun and process.poll() is None:
+            time.sleep(0.002)
+        time.sleep(moment * self.undisturbed.seconds)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        killed = read(place)
+        if process.returncode != -signal.SIGKILL or killed.kept >= self.undisturbed.kept:
+            return None
+        self._run(place)
+        repeated = read(place).begun - self.undisturbed.begun
+        return Strike(moment, killed.kept, killed.begun - killed.kept, repeated, self._difference(place))
+
+    def strikes(self, seed: int, count: int) -> Iterator[Strike]:
+        """Kills at random moments."""
+        rng, number = np.random.default_rng(seed), 0
+        while count:
+            number += 1
+            if struck := self.strike(float(rng.uniform()), f"{number:03d}"):
+                count -= 1
+                yield struck
+
+    def noise(self) -> float:
+        """What two undisturbed runs differ by."""
+        place = self._place("again")
+        self._run(place)
+        return self._difference(place)
+
+    def _place(self, name: str) -> Path:
+        place = self._folder / name
+        place.mkdir()
+        (place / "data").symlink_to(self._folder / "data")
+        (place / "shapes.toml").write_text(COMMON + RECIPES[self.phase])
+        return place
+
+    def _start(self, place: Path) -> subprocess.Popen[bytes]:
+        own = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTAND_")}
+        cache = place if self.phase == "features" else self._folder
+        environment = {**own, "PYTHONPATH": str(HOME), "HEADSTAND_CACHE": str(cache / "cache")}
+        command = [sys.executable, "-c", TRAIN, self.phase]
+        with (place / "output").open("ab") as output:
+            return subprocess.Popen(command, cwd=place, env=environment, stdout=output, stderr=output)
+
+    def _run(self, place: Path) -> None:
+        if self._start(place).wait():
+            raise SystemExit(f"training failed in {place}:\n" + (place / "output").read_text())
+
+    def _difference(self, place: Path) -> float:
+        """How far a run's end is from the undisturbed one's; infinite where something was chosen differently."""
+        if self.phase == "features":
+            one, other = rows(place / "cache"), rows(self._whole / "cache")
+            if one.keys() != other.keys():
+                return float("inf")
+            return max(float(np.abs(one[key] - other[key]).max()) for key in other)
+        (report, weights), (wanted, wanted_weights) = end(place), end(self._whole)
+        if report != wanted:
+            return float("inf")
+        return max(float(np.abs(a - b).max()) for a, b in zip(weights, wanted_weights, strict=True))
+
+
+def read(place: Path) -> Log:
+    """What a run's log holds so far."""
+    path = place / "log"
+    # A kill cuts no line in two: each is written at once.
+    lines = [line.split() for line in path.read_text().splitlines()] if path.is_file() else []
+    times = [float(moment) for _, moment in lines]
+    kept = [float(moment) for word, moment in lines if word == "kept"]
+    return Log(len(lines) - len(kept), len(kept), max(kept, default=0.0) - min(times, default=0.0))
+
+
+def rows(cache: Path) -> dict[bytes, np.ndarray]:
+    """Every feature in a cache, by key; what a kill left half is passed over."""
+    record = np.dtype([("key", f"V{KEY_BYTES}"), ("row", "<f4", (WIDTH,)), ("crc", "<u4")])
+    found = {}
+    for path in cache.glob("features/*/*.rows"):
+        whole = path.stat().st_size // record.itemsize
+        for entry in np.fromfile(path, record, whole):
+            found[entry["key"].tobytes()] = entry["row"].copy()
+    return found
+
+
+def end(place: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """What a run chose and how it scored, and the weights of its checkpoint."""
+    (path,) = place.glob(f"runs/shapes/*/{REPORT}")
+    report = json.loads(path.read_text())
+    weights: list[np.ndarray] = []
+    with h5py.File(path.parent / report["checkpoint"]) as file:
+        file["model_weights"].visititems(lambda _, item: weights.append(item[()]) if hasattr(item, "shape") else None)
+    chosen = {key: report[key] for key in ("head", "trials", "search", "best_epoch", "checkpoint")}
+    return {**chosen, "test": report["test"]["accuracy"]}, weights
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--moments", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--phases", nargs="+", choices=list(RECIPES), default=list(RECIPES))
+    arguments = parser.parse_args()
+    print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores; seed {arguments.seed}", flush=True)
+    lines = []
+    for phase in arguments.phases:
+        with tempfile.TemporaryDirectory() as folder:
+            workshop = Workshop(Path(folder), phase)
+            print(f"\n{phase}: {workshop.undisturbed.kept} units in {workshop.undisturbed.seconds:.1f} s", flush=True)
+            noise = workshop.noise()
+            strikes = []
+            for strike in workshop.strikes(arguments.seed, arguments.moments):
+                strikes.append(strike)
+                print(
+                    f"  killed at {strike.moment:5.1%} with {strike.kept:3} kept: {strike.in_flight} in flight, "
+                    f"{strike.repeated} repeated, difference {strike.difference:.1e}",
+                    flush=True,
+                )
+            lines.append(
+                f"{phase:<12}{len(strikes):>7}{max(s.in_flight for s in strikes):>17}"
+                f"{max(s.repeated for s in strikes):>15}{sum(s.difference == 0 for s in strikes):>7}"
+                f"{max(s.difference for s in strikes):>12.1e}{noise:>24.1e}"
+            )
+    print(f"\n{'':<12}{'kills':>7}{'most in flight':>17}{'most repeated':>15}{'equal':>7}{'largest':>12}", end="")
+    print(f"{'two undisturbed runs':>24}")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
