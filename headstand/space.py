@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from headstand.sections import Head, Positive, _Section
 
@@ -186,6 +186,12 @@ class Job(_Section):
         description="tpe: learn from the job before (true) or from a finished run (its folder): from those of its "
         "trials that lie in the ranges of this one",
     )
+
+    @field_validator("warm_start", mode="before")
+    @classmethod
+    def _said(cls, value: Any) -> Any:
+        """What the command line says is text."""
+        return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _possible(self) -> "Job":

@@ -166,3 +166,18 @@ def test_the_shipped_search_by_jobs_is_the_originals() -> None:
 def test_the_number_of_layers_is_searched_where_the_original_did() -> None:
     layers = next(stage for stage in load("cifar100").search.stages if stage.parameter == "layers")
     assert layers.values == (0, 1, 2, 3)
+
+
+def test_ranges_and_warm_starts_from_the_line(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ranges = (
+        "[search.parameters]\ndropout = {low = 0, high = 0.5}\nlearning_rate = {low = 0.01, high = 0.1, log = true}\n"
+    )
+    (tmp_path / "mine.toml").write_text(TPE + ranges + MINIMAL)
+    search = load("mine.toml", ["--search.parameters", '{"learning_rate": {"high": 1}}', "--search.trials", "5"]).search
+    assert search.trials == 5
+    assert search.parameters["learning_rate"] == Dimension(low=0.01, high=1, log=True)
+    assert search.parameters["dropout"] == Dimension(low=0, high=0.5)
+    assert load("mine.toml", ["--search.warm_start", "runs/mine/earlier"]).search.warm_start == "runs/mine/earlier"
+    with pytest.raises(RecipeError, match="no job before it"):
+        load("mine.toml", ["--search.warm_start", "true"])

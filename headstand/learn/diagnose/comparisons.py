@@ -66,7 +66,7 @@ def edge_of_range(evidence: Evidence) -> Iterator[Finding]:
             f"val_accuracy={there:.4f}, elsewhere {elsewhere:.4f}",
             f"search on: add {beyond:g} to the values of {key}"
             if searched.values
-            else f"search on: --search.parameters.{key}.{'high' if high else 'low'} {beyond:g}",
+            else f"""search on: --search.parameters '{{"{key}": {{"{"high" if high else "low"}": {beyond:g}}}}}'""",
         )
 
 

@@ -79,7 +79,7 @@ def test_the_edge_of_a_continuous_range_is_its_outer_twentieth() -> None:
     assert finding.evidence == (
         "learning_rate=0.09 is the highest of 0.001 to 0.1; its best val_accuracy=0.9000, elsewhere 0.5000"
     )
-    assert finding.advice == "search on: --search.parameters.learning_rate.high 1"
+    assert finding.advice == 'search on: --search.parameters \'{"learning_rate": {"high": 1}}\''
     within = evidence(head=Head(learning_rate=0.05), searched=searched, trials=trials)
     assert not list(comparisons.edge_of_range(within))
 
