@@ -1,0 +1,146 @@
+"""What each choice of a fine-tuned recipe buys, on validation: the test split is not looked at.
+
+    python -m benchmarks.ablation yoga66 --epochs 10 --backbone.size 160
+
+Each row changes one thing of the recipe and trains again, from the same weights and seed. `paired` is the difference to
+the whole recipe over the same photos with its 95 % bootstrap interval: it tells more than two overlapping intervals.
+Interrupted, the same command goes on with the row in which it stopped.
+"""
+
+import hashlib
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstand import recipe as recipes
+from headstand.learn import checkpoint, finetune, labels
+from headstand.learn import head as heads
+from headstand.learn.answers import class_indices, pixels
+from headstand.learn.evaluation.intervals import bootstrap, wilson
+from headstand.learn.features import Extractor, compiled
+from headstand.prepare import manifest
+from headstand.prepare.cache import root
+from headstand.recipe import Recipe
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "the recipe": {},
+    "without random views": {"augmentation.smallest_crop": 1.0, "augmentation.flip": "none",
+                             "augmentation.brightness": 0.0, "augmentation.contrast": 0.0},
+    "without mixup": {"finetune.mixup": 0.0},
+    "without the moving average": {"finetune.ema": 0.0},
+    "without class weights": {"head.class_weights": False},
+    "without doubtful labels": {},
+    "the last 4 blocks only": {"finetune.unfreeze": "4 blocks"},
+}  # fmt: skip
+
+
+def main(words: list[str]) -> None:
+    name, *rest = words
+    epochs = []
+    if "--epochs" in rest:
+        place = rest.index("--epochs")
+        epochs = ["--finetune.epochs", rest[place + 1]]
+        del rest[place : place + 2]
+    whole = recipes.load(name, [*rest, *epochs, "--finetune.refit", "false"])
+    dataset = manifest.read(whole.data)
+    truth = class_indices(dataset, dataset.split("validation"))
+    store = root() / "ablation"
+    store.mkdir(parents=True, exist_ok=True)
+    found: dict[str, tuple[np.ndarray, float]] = {}
+    for change, values in {"frozen, the head alone": {"finetune.epochs": 0}, **CHANGES}.items():
+        given = [word for key, value in values.items() for word in (f"--{key}", json.dumps(value).strip('"'))]
+        recipe = recipes.load(name, [*rest, *epochs, "--finetune.refit", "false", *given])
+        key = f"{change} {given} {rest} {epochs} {recipe.seed} {dataset.digest}"
+        path = store / f"{hashlib.sha256(key.encode()).hexdigest()[:20]}.npz"
+        if not path.is_file():
+            start = time.perf_counter()
+            answers, mirrored = learn(recipe, dataset, change == "without doubtful labels")
+            part = path.with_name(f".{path.name}")
+            np.savez(part, answers=answers, mirrored=mirrored, seconds=time.perf_counter() - start)
+            part.replace(path)
+        kept = np.load(path)
+        seconds = float(kept["seconds"])
+        found[change] = kept["answers"].argmax(axis=1) == truth, seconds
+        print(f"  {change}: val_accuracy={found[change][0].mean():.4f}", flush=True)
+        if change == "the recipe":
+            averaged = kept["answers"] + kept["mirrored"]
+            found["averaged with the mirror image"] = averaged.argmax(axis=1) == truth, seconds
+    tell(whole, found)
+
+
+def learn(recipe: Recipe, dataset: manifest.Dataset, clean: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities, `float32 [N, classes]`, of validation and of its mirror images, from the recipe as trained."""
+    extractor = Extractor(recipe.backbone)
+    train, validation = list(dataset.split("train")), list(dataset.split("validation"))
+    rows = extractor.rows(dataset.folder, train).rows
+    target = class_indices(dataset, train)
+    if clean:
+        groups = np.array([photo.group for photo in train])
+        answers = labels.out_of_sample(rows, target, groups, recipe.seed)
+        doubtful = {suspect.place for suspect in labels.suspects(answers, target)}
+        print(f"  {len(doubtful)} doubtful labels", flush=True)
+        stay = [place for place in range(len(train)) if place not in doubtful]
+        train, rows, target = [train[place] for place in stay], rows[stay], target[stay]
+    held_rows = extractor.rows(dataset.folder, validation).rows
+    held_target = class_indices(dataset, validation)
+    classes = len(dataset.classes)
+    fit = heads.fit(recipe.head, heads.Split(rows, target), heads.Split(held_rows, held_target), classes, recipe.seed)
+    if not recipe.finetune.epochs:
+        answers = np.asarray(fit.model(held_rows))
+        return answers, answers
+    model = heads.assemble(extractor.model, fit.model, recipe.name)
+    one_hot = np.eye(classes, dtype=np.float32)
+    weights = heads.class_weights(target, classes, recipe.head.class_weights)
+    size = recipe.backbone.size
+    about = checkpoint.About(recipe.name, dataset.classes, size, recipe.backbone.name, dataset.digest)
+    with tempfile.TemporaryDirectory() as folder:
+        tuned = finetune.run(
+            model,
+            finetune.Photos(dataset.folder, train, one_hot[target], weights[target]),
+            recipe.finetune,
+            recipe.augmentation,
+            recipe.seed,
+            Path(folder),
+            about,
+            finetune.Photos(dataset.folder, validation, one_hot[held_target], np.ones(len(held_target), np.float32)),
+        )
+        call = compiled(checkpoint.load(tuned.checkpoint))
+        held = pixels(dataset.folder, validation, size)
+        both = (held, np.ascontiguousarray(held[:, :, ::-1]))
+        return tuple(np.concatenate([call(part).numpy() for part in batches(shown)]) for shown in both)
+
+
+def batches(rows: np.ndarray) -> list[np.ndarray]:
+    """Rows by 32."""
+    return np.array_split(rows, -(-len(rows) // 32))
+
+
+def tell(recipe: Recipe, found: dict[str, tuple[np.ndarray, float]]) -> None:
+    """The table."""
+    base, _ = found["the recipe"]
+    print(
+        f"\n{recipe.name}: {recipe.backbone.name} at {recipe.backbone.size} px, {recipe.finetune.epochs} epochs, seed "
+        f"{recipe.seed}, {len(base)} validation photos\n"
+    )
+    print("| change | validation | 95 % interval | paired | 95 % interval | minutes |\n|---|---|---|---|---|---|")
+    for change, (right, seconds) in found.items():
+        low, high = wilson(int(right.sum()), len(right))
+        differences = right.astype(float) - base
+
+        def mean(drawn: np.ndarray, values: np.ndarray = differences) -> np.ndarray:
+            return (drawn @ values / len(values))[:, None]
+
+        below, above = bootstrap(len(right), mean)[0]
+        print(
+            f"| {change} | {right.mean():.3f} | {low:.3f} to {high:.3f} | {differences.mean():+.3f} | "
+            f"{below:+.3f} to {above:+.3f} | {seconds / 60:.1f} |"
+        )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
