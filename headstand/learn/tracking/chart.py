@@ -12,6 +12,7 @@ from headstand.learn.tracking.stopwatch import CACHE, COMPILING, NETWORK, VALIDA
 
 _LINE, _BAND = "#d1495b", ("#f3f4f6", "#e5e7eb")
 _PARTS = {WAITING: "#d1495b", NETWORK: "#30638e", COMPILING: "#edae49", VALIDATION: "#66a182", CACHE: "#8a8f98"}
+_OTHER = "#b8a9c9"
 
 _NARROW = 0.03
 """Share of the run's time below which a step's name has no room, and its parts are not worth a bar."""
@@ -65,11 +66,12 @@ def _shares(samples: Sequence[Sample], cores: int) -> tuple[list[float], list[fl
 
 def _bars(axes: Axes, divided: dict[str, dict[str, float]]) -> None:
     """A bar for each step that has parts."""
-    names = [name for name in _PARTS if any(name in parts for parts in divided.values())]
+    present = dict.fromkeys(name for parts in divided.values() for name in parts)
+    names = [*(name for name in _PARTS if name in present), *(name for name in present if name not in _PARTS)]
     left = np.zeros(len(divided))
     for name in names:
         widths = np.array([parts.get(name, 0.0) for parts in divided.values()])
-        axes.barh(list(divided), widths, left=left, color=_PARTS[name], label=name, height=0.6)
+        axes.barh(list(divided), widths, left=left, color=_PARTS.get(name, _OTHER), label=name, height=0.6)
         left += widths
     axes.invert_yaxis()
     axes.set_xlabel("seconds")

@@ -8,7 +8,7 @@ SAMPLES = [
     Sample(0, 0, 2**30), Sample(1, 2, 2**31), Sample(1.01, 2, 2**30), Sample(2, 6, 2**30), Sample(100, 6, 2**30),
 ]  # fmt: skip
 SPANS = [Span("features", SAMPLES[0], SAMPLES[3]), Span("head", SAMPLES[3], SAMPLES[4])]
-PARTS = {"features": {"network": 0.5}, "head": {"network": 3.0, "waiting for photos": 1.5}}
+PARTS = {"features": {"network": 0.5}, "head": {"own": 0.5, "network": 3.0, "waiting for photos": 1.5}}
 
 
 def test_processors_memory_and_parts_are_drawn() -> None:
@@ -18,8 +18,8 @@ def test_processors_memory_and_parts_are_drawn() -> None:
     assert memory.lines[0].get_ydata() == pytest.approx([1, 2, 1, 1, 1])
     assert [text.get_text() for text in cpu.texts] == ["head"]  # there is no room for the other
     assert [label.get_text() for label in parts.get_yticklabels()] == ["head"]
-    assert [(bar.get_x(), bar.get_width()) for bar in parts.patches] == [(0, 1.5), (1.5, 3.0)]
-    assert [text.get_text() for text in parts.get_legend().get_texts()] == ["waiting for photos", "network"]
+    assert [(bar.get_x(), bar.get_width()) for bar in parts.patches] == [(0, 1.5), (1.5, 3.0), (4.5, 0.5)]
+    assert [text.get_text() for text in parts.get_legend().get_texts()] == ["waiting for photos", "network", "own"]
 
 
 def test_without_parts_and_samples_there_is_a_picture_too() -> None:
