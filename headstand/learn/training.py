@@ -165,9 +165,9 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
                     + ("" if without is None else f"; without them {without:.4f}")
                 )
 
-    findings = diagnose(
-        gather.evidence(recipe, classes, floor, found, fit.model, rows, answers_of["validation"], phases, steps)
-    )
+    # Whether the softmax is saturated shows before the temperature.
+    untempered = tempered(answers_of["validation"], 1 / settled.temperature)
+    findings = diagnose(gather.evidence(recipe, classes, floor, found, fit.model, rows, untempered, phases, steps))
     story = report.Story(
         recipe=recipe,
         dataset=dataset,

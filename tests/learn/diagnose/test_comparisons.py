@@ -10,7 +10,11 @@ def test_a_baseline_that_is_as_good_is_told() -> None:
     finding = one(comparisons.baseline_not_beaten(evidence(phases=(run,), baseline=("ridge regression", 0.95))))
     assert (finding.code, finding.severity) == ("baseline-not-beaten", "warning")
     assert finding.evidence == "val_accuracy=0.9000; ridge regression on the same features has 0.9500"
-    assert "--head.epochs 20" in finding.advice
+    assert finding.advice.endswith("--head.inner []")
+    linear = evidence(phases=(run,), baseline=("ridge regression", 0.95), head=Head(inner=()))
+    assert one(comparisons.baseline_not_beaten(linear)).advice.endswith(
+        "--head.weight_decay 1; or train longer: --head.epochs 20"
+    )
     equal = evidence(phases=(run,), baseline=("ridge regression", 0.9))
     assert one(comparisons.baseline_not_beaten(equal)).severity == "note"
     assert not list(comparisons.baseline_not_beaten(evidence(phases=(run,), baseline=("ridge", 0.85))))
