@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0, le=1_000_000)]
+Average = Literal["mirror", "crops"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
 
@@ -218,6 +219,10 @@ class Evaluation(_Section):
 
     sure: Fraction = Field(
         0.95, description='share of the confident answers that shall be right; the others are called "not sure"'
+    )
+    average: Literal["none"] | Average = Field(
+        "none",
+        description="a second figure, of answers averaged over the photo and its mirror image, or over ten crops",
     )
 
 

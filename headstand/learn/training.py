@@ -12,10 +12,11 @@ from headstand.errors import HeadstandError
 from headstand.learn import baseline, checkpoint, finetune, report, search, seen
 from headstand.learn import head as heads
 from headstand.learn.answers import class_indices, predict
+from headstand.learn.averaging import WORDS, averaged
 from headstand.learn.diagnose import Finding, Phase, diagnose, gather
 from headstand.learn.evaluation import calibration
 from headstand.learn.evaluation.calibration import tempered
-from headstand.learn.evaluation.score import evaluate
+from headstand.learn.evaluation.score import Evaluation, evaluate
 from headstand.learn.features import Extractor, compiled
 from headstand.learn.freezing import frozen
 from headstand.learn.run import Run, begin
@@ -153,10 +154,13 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
         # The test split is looked at here and nowhere before: everything is chosen.
         answers_of = {name: answers_to(name) for name in ("validation", "test")}
         scores = {name: evaluate(answers_of[name], rows[name].labels, classes) for name in answers_of}
+        averages = _averages(recipe, dataset, path, rows)
         right = answers_of["test"].argmax(axis=1) == rows["test"].labels
         leak, straddling = seen.leak(recipe.backbone, dataset, right), seen.straddling(dataset, right)
         low, high = scores["test"].interval
         tell(f"test_accuracy={scores['test'].accuracy:.4f} (95 % interval {low:.3f} to {high:.3f})")
+        if averages:
+            tell(f"averaged over {WORDS[recipe.evaluation.average]} {averages['test'].accuracy:.4f}")
         for twins, where in ((leak, "what the backbone was trained on"), (straddling, "training")):
             if twins.photos:
                 without = twins.accuracy_without
@@ -177,6 +181,7 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
         best_epoch=best_epoch,
         calibration=settled,
         scores=scores,
+        averaged=averages,
         answers=answers_of,
         labels={name: rows[name].labels for name in scores},
         leak=leak,
@@ -189,6 +194,16 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
     record = report.write(run.folder, story)
     finetune.clean(run.folder)
     return Outcome(run.folder, path, refitted, record, findings)
+
+
+def _averages(recipe: Recipe, dataset: Dataset, path: Path, rows: dict[str, heads.Split]) -> dict[str, Evaluation]:
+    """Scores of the checkpoint's averaged answers, where the recipe asks for them."""
+    way = recipe.evaluation.average
+    if way == "none":
+        return {}
+    call = compiled(checkpoint.load(path))
+    answers = {name: averaged(call, dataset, name, recipe.backbone.size, way) for name in ("validation", "test")}
+    return {name: evaluate(answers[name], rows[name].labels, dataset.classes) for name in answers}
 
 
 def _learnt(best: dict[str, float], rate: str) -> None:

@@ -12,8 +12,10 @@ from PIL import Image
 
 from headstand import images
 from headstand.learn import checkpoint
+from headstand.learn.averaging import WORDS
 from headstand.learn.evaluation.attention import attention
 from headstand.learn.report.story import Story
+from headstand.recipe import Augmentation
 
 SHOWN = 176
 """Side of a photo on the page, in pixels."""
@@ -119,8 +121,13 @@ def _data(record: dict[str, Any]) -> str:
     photos, classes = record["data"]["photos"], record["data"]["classes"]
     split = record["recipe"]["split"]
     how = "near duplicates together" if split["strategy"] == "grouped" else "in file order"
-    views = record["recipe"]["augmentation"]["views"]
-    shown = f" Heads learnt from {views} kept views of each training photo besides the photo itself." if views else ""
+    settings = Augmentation.model_validate(record["recipe"]["augmentation"])
+    shown = (
+        f" Heads learnt from {settings.views} kept views of each training photo besides the photo itself "
+        f"({escape(settings.settings)})."
+        if settings.views
+        else ""
+    )
     return (
         f"<p>{sum(photos.values()):,} photos of {len(classes)} classes: {photos['train']:,} to learn from, "
         f"{photos['validation']:,} to choose by, {photos['test']:,} to examine with; divided {how}.{shown}</p>"
@@ -159,6 +166,12 @@ def _training(folder: Path, record: dict[str, Any]) -> str:
     kept = (
         f"<p>{what}: epoch {record['best_epoch']} of {len(record['history'])} was best on validation and is kept.</p>"
     )
+    tuning, views = record["recipe"]["finetune"], record["recipe"]["augmentation"]["views"]
+    if tuning["epochs"] and tuning["unfreeze"] != "all":
+        kept += (
+            f"<p>Of the backbone only the last {tuning['unfreeze']} learnt. What lies before saw each photo and "
+            f"{views} views of it once; all epochs drew from these.</p>"
+        )
     return kept + _plot(folder / "curves.png", "loss and accuracy by epoch")
 
 
@@ -171,13 +184,11 @@ def _test(record: dict[str, Any]) -> str:
             cells.append(f"<td>{value:.3f}</td><td>{_range(interval)}</td>")
         label = name or f"right among first {record['test']['k']}"
         rows.append(f'<tr><th scope="row">{label}</th>{"".join(cells)}</tr>')
-    for key in ("validation_averaged", "test_averaged"):
-        if averaged := record.get(key):
-            low_high = _range(averaged["interval"])
-            rows.append(
-                f'<tr><th scope="row">accuracy, averaged with the mirror image ({key.split("_")[0]})</th>'
-                f"<td>{averaged['accuracy']:.3f}</td><td>{low_high}</td><td></td><td></td></tr>"
-            )
+    if "test_averaged" in record:
+        way = WORDS[record["recipe"]["evaluation"]["average"]]
+        both = (record[f"{split}_averaged"] for split in ("validation", "test"))
+        cells = [f"<td>{one['accuracy']:.3f}</td><td>{_range(one['interval'])}</td>" for one in both]
+        rows.append(f'<tr><th scope="row">accuracy, averaged over {way}</th>{"".join(cells)}</tr>')
     return (
         '<div class="wide"><table><thead><tr><th></th><th>validation</th><th>95 %</th><th>test</th><th>95 %</th></tr>'
         f"</thead><tbody>{''.join(rows)}</tbody></table></div>"

@@ -73,6 +73,7 @@ def _record(story: Story) -> dict[str, Any]:
             split: {**asdict(scores), "calibrated": scores.reliability.calibrated}
             for split, scores in story.scores.items()
         },
+        **{f"{split}_averaged": asdict(scores) for split, scores in story.averaged.items()},
         "calibration": {
             **asdict(story.calibration),
             **{

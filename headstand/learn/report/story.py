@@ -22,7 +22,8 @@ class Story:
     """What training hands to the report.
 
     `history` is that of the last phase, `best_epoch` (from 1) the one that was kept; `answers` are probabilities
-    `float32 [N, classes]` and `labels` class indices `int [N]` of validation and test; `leak` is about what the
+    `float32 [N, classes]` and `labels` class indices `int [N]` of validation and test; `averaged` are the scores of
+    answers averaged over several views, none where the recipe does not ask for them; `leak` is about what the
     backbone had been trained on before, `straddling` about twins within the dataset.
     """
 
@@ -34,6 +35,7 @@ class Story:
     best_epoch: int
     calibration: Calibration
     scores: dict[str, Evaluation]
+    averaged: dict[str, Evaluation]
     answers: dict[str, np.ndarray]
     labels: dict[str, np.ndarray]
     leak: Leak

@@ -90,3 +90,26 @@ def test_twins_across_the_splits_are_told_at_the_top(outcome: training.Outcome) 
     record = {**outcome.report, "straddling": {"photos": ["a", "b"], "accuracy_without": 0.5}, "mistakes": []}
     text = page.page(Path("nowhere"), None, record)
     assert "2 test photos have near twins among the training photos.</b> Without them the accuracy is 0.500." in text
+
+
+def test_views_frozen_parts_and_averages_are_told_where_there_are_any(dataset: Dataset) -> None:
+    plain = training.train(networks.recipe(head={"epochs": 1}))
+    assert not {"test_averaged", "validation_averaged"} & set(plain.report)
+    text = (plain.folder / "report.html").read_text(encoding="utf-8")
+    assert not any(words in text for words in ("averaged", "kept views", "learnt. What lies before"))
+    outcome = training.train(
+        networks.recipe(
+            head={"epochs": 1},
+            augmentation={"views": 2, "rotation": 5.0},
+            finetune={"epochs": 1, "unfreeze": "3 layers"},
+            evaluation={"average": "mirror"},
+        )
+    )
+    text = (outcome.folder / "report.html").read_text(encoding="utf-8")
+    assert "Heads learnt from 2 kept views of each training photo besides the photo itself (flip=horizontal" in text
+    assert "rotation=5.0" in text
+    assert "only the last 3 layers learnt. What lies before saw each photo and 2 views of it once" in text
+    for split in ("validation", "test"):
+        low, _ = outcome.report[f"{split}_averaged"]["interval"]
+        assert f"<td>{outcome.report[f'{split}_averaged']['accuracy']:.3f}</td><td>{low:.3f}" in text.replace(" ", "")
+    assert "accuracy, averaged over the photo and its mirror image" in text
