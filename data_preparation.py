@@ -13,7 +13,7 @@ split. Run again, it changes nothing unless photos or settings have.
 
 from headstand import command
 from headstand.prepare.doctor import checkup
-from headstand.prepare.explore import look
+from headstand.prepare.look.explore import look
 from headstand.prepare.prepare import prepare
 from headstand.recipe import load
 

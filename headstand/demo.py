@@ -23,7 +23,7 @@ def run(name: str, arguments: list[str]) -> None:
     recipe = recipes.load(name, arguments)
     with _step("prepare", f"python data_preparation.py {name}") as where:
         from headstand.prepare.doctor import checkup
-        from headstand.prepare.explore import look
+        from headstand.prepare.look.explore import look
         from headstand.prepare.prepare import prepare
 
         summary = prepare(recipe)

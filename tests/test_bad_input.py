@@ -17,8 +17,9 @@ from headstand.errors import HeadstandError
 from headstand.learn import checkpoint, plots
 from headstand.learn.evaluation.score import evaluate
 from headstand.learn.run import RunError, newest_checkpoint
-from headstand.prepare import folder, manifest
+from headstand.prepare import manifest
 from headstand.prepare.prepare import prepare
+from headstand.prepare.sources import folder
 from headstand.recipe import Recipe, RecipeError, Source, load
 from test import ask
 from tests.prepare.photos import class_folders

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 import data_preparation
-from headstand import command
 from headstand.prepare import manifest
+from tests.commands import status
 from tests.prepare.photos import class_folders, encoded, picture
 
 ROOT = Path(__file__).parents[1]
@@ -19,16 +19,7 @@ def home(tmp_path, monkeypatch):
 
 
 def run(monkeypatch, *words: str) -> int:
-    """Call the script as the shell does; its exit code, 1 for a message."""
-    monkeypatch.setattr(sys, "argv", ["data_preparation.py", *words])
-    try:
-        command.run(data_preparation.main)
-    except SystemExit as done:
-        if isinstance(done.code, str):
-            print(done.code, file=sys.stderr)
-            return 1
-        return int(done.code or 0)
-    return 0
+    return status(monkeypatch, data_preparation.main, "data_preparation.py", *words)
 
 
 def test_a_fresh_process_prepares_a_folder_of_png(tmp_path):
@@ -86,7 +77,7 @@ def test_bad_input_is_one_line_and_exit_1(tmp_path, monkeypatch, capsys, words, 
 
 
 def test_without_network_it_names_the_ways_out(monkeypatch, capsys):
-    from headstand.prepare import kaggle
+    from headstand.prepare.sources import kaggle
 
     def offline(dataset, folder, user):
         raise kaggle.KaggleError(kaggle._sentence(dataset, "network", "", user))

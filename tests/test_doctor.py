@@ -1,28 +1,17 @@
 import json
-import sys
+from functools import partial
 
 import pytest
 
-from headstand import __main__, command
+from headstand import __main__
+from tests.commands import status
 from tests.prepare.doctor.faults import encoded, healthy, photo
 
 
 @pytest.fixture
 def doctor(workplace, monkeypatch):
     """Call `python -m headstand doctor` with words; the exit status, 1 for a message."""
-
-    def run(*words: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["headstand", "doctor", *words])
-        try:
-            command.run(__main__.main)
-        except SystemExit as done:
-            if isinstance(done.code, str):
-                print(done.code, file=sys.stderr)
-                return 1
-            return int(done.code or 0)
-        return 0
-
-    return run
+    return partial(status, monkeypatch, __main__.main, "headstand", "doctor")
 
 
 def test_warnings_and_notes_end_with_0(doctor, workplace, capsys):

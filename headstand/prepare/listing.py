@@ -3,6 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+SPLIT_NAMES = {
+    "train": "train", "training": "train",
+    "validation": "validation", "val": "validation", "valid": "validation", "dev": "validation",
+    "test": "test", "testing": "test", "eval": "test",
+}  # fmt: skip
+"""What the splits are called in sources that are divided already, in lower case."""
+
 
 @dataclass(frozen=True)
 class Item:

@@ -38,14 +38,6 @@ DIGITS = 4
 """Fewest digits of a photo's number."""
 
 
-SOURCES = {
-    "kaggle": "kaggle", "folder": "folder", "table": "table", "rendered": "rendered", "boxes": "boxes",
-    "cifar": "cifar", "arrays": "arrays", "heatmaps": "heatmaps",
-}  # fmt: skip
-"""The module beside this one for each kind of source: its `listing(source, seed)` fetches and lists the items, and its
-`examine(path)`, if it has one, reads a file that is no photo."""
-
-
 class PrepareError(HeadstandError):
     """A dataset's folder that cannot be replaced, or class names that cannot be folders."""
 
@@ -131,8 +123,12 @@ def _prepare(recipe: Recipe) -> Summary:
 
 
 def _module(kind: str) -> ModuleType:
-    """The source's module, loaded only when it is asked for: some need packages that others do without."""
-    return importlib.import_module(f"headstand.prepare.{SOURCES[kind]}")
+    """The source's module, loaded only when it is asked for: some need packages that others do without.
+
+    It is called as the kind. Its `listing(source, seed)` fetches and lists the items; its `examine(path)`, if it has
+    one, reads a file that is no photo.
+    """
+    return importlib.import_module(f"headstand.prepare.sources.{kind}")
 
 
 def _apart(recipe: Recipe) -> dict[str, Dataset]:

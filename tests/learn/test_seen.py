@@ -11,7 +11,7 @@ from headstand.learn import checkpoint, seen
 from headstand.prepare import manifest, twins
 from headstand.prepare.manifest import Dataset
 from headstand.prepare.prepare import prepare
-from headstand.prepare.rendered import draw
+from headstand.prepare.sources.rendered import draw
 from headstand.prepare.twins import Signature
 from headstand.recipe import Backbone, Recipe
 

@@ -7,7 +7,8 @@ import pytest
 
 from headstand.__main__ import main
 from headstand.errors import HeadstandError
-from headstand.prepare import manifest, manifests, table
+from headstand.prepare import manifest, manifests
+from headstand.prepare.sources import table
 from headstand.prepare.upload import Place
 from headstand.recipe import Source
 from tests.prepare.datasets import prepared

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageOps
 
-from headstand.prepare import folder, manifest
+from headstand.prepare import manifest
 from headstand.prepare.copying import ChangedError
-from headstand.prepare.folder import FolderError
 from headstand.prepare.manifest import ManifestError
 from headstand.prepare.prepare import PrepareError, prepare
+from headstand.prepare.sources import folder
+from headstand.prepare.sources.folder import FolderError
 from headstand.prepare.split import SplitError
 from headstand.recipe import Recipe, Source, Split
 from tests.prepare.photos import class_folders, encoded, picture

@@ -8,7 +8,6 @@ import boto3
 import botocore.client
 import pytest
 import requests
-from moto.server import ThreadedMotoServer
 
 from headstand.__main__ import main
 from headstand.prepare import upload as module
@@ -20,36 +19,17 @@ PLACE = Place("photos", "poses/v1")
 SECRET = "wJalrXUtnFEMIsecret"
 
 
-@pytest.fixture(scope="module")
-def server():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture(autouse=True)
-def account(server, tmp_path, monkeypatch):
-    """Nobody's account on the stand-in server; no configuration of the machine is read."""
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_REGION"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+def account(s3_account, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
-def bucket(account, server):
+def bucket(account, s3_server):
     with contextlib.closing(boto3.client("s3")) as client:
         client.create_bucket(Bucket="photos")
         yield client
-    requests.post(f"{server}/moto-api/reset", timeout=10).raise_for_status()
+    requests.post(f"{s3_server}/moto-api/reset", timeout=10).raise_for_status()
 
 
 @pytest.fixture

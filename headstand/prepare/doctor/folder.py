@@ -8,8 +8,7 @@ from pathlib import Path
 from headstand.errors import HeadstandError
 from headstand.images import EXTENSIONS
 from headstand.prepare import manifest
-from headstand.prepare.folder import SPLIT_NAMES
-from headstand.prepare.listing import Item
+from headstand.prepare.listing import SPLIT_NAMES, Item
 from headstand.prepare.manifest import natural
 
 CLUTTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})

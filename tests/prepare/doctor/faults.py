@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from headstand.prepare import rendered
+from headstand.prepare.sources import rendered
 
 SIZE = 144
 

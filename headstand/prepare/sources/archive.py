@@ -1,0 +1,276 @@
+"""Archives of files, zip and tar, unpacked into the cache folder without trusting a name or a size in them."""
+
+import bz2
+import gzip
+import hashlib
+import lzma
+import re
+import shutil
+import stat
+import sys
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+from tqdm import tqdm
+
+from headstand import recipe
+from headstand.errors import HeadstandError
+from headstand.prepare import cache
+from headstand.prepare.sources import download
+from headstand.prepare.sources.transfer import shown
+
+MAX_MEMBERS = 2_000_000
+"""Most files and folders in an archive; ImageNet has 1.3 million."""
+
+MAX_BYTES = 400 * 2**30
+"""Most bytes that an archive may unpack to."""
+
+MAX_RATIO = 200
+"""How many times its own size an archive may unpack to, beyond `SLACK`: photos hardly shrink, rows of zeros shrink a
+thousandfold, and both kinds of bombs do so further."""
+
+SLACK = 256 * 2**20
+"""Bytes that any archive may unpack to, however small it is."""
+
+RESERVE = 64 * 2**20
+"""Bytes that stay free on the disk."""
+
+_PIECE = 2**20
+
+_BY_HAND = "unpack it yourself and name the folder"
+
+_PACKED: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+}
+
+
+class ArchiveError(HeadstandError):
+    """An archive that cannot be unpacked, or must not be."""
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One entry: its path in the archive, its content (None for a folder) and the size that it is said to have."""
+
+    path: str
+    content: IO[bytes] | None
+    size: int
+
+
+class _Budget:
+    """What an archive may still unpack to.
+
+    Raises:
+        ArchiveError: it is spent.
+    """
+
+    def __init__(self, name: str, packed: int, folder: Path) -> None:
+        room = max(0, shutil.disk_usage(folder).free - RESERVE)
+        bound = {
+            MAX_BYTES: f"more than {MAX_BYTES:,} bytes, the most that are taken",
+            packed * MAX_RATIO + SLACK: f"more than {MAX_RATIO} times its size of {packed:,} bytes, as bombs do",
+            room: f"more than the {room:,} bytes that are free; HEADSTAND_CACHE can name another folder",
+        }
+        self.left = min(bound)
+        self._sentence = f"{name} unpacks to {bound[self.left]}"
+
+    def spend(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise ArchiveError(self._sentence)
+
+
+class _Metered:
+    """A stream that charges what is read from it, and keeps the last block of it."""
+
+    def __init__(self, stream: IO[bytes], budget: _Budget) -> None:
+        self._stream, self._budget = stream, budget
+        self.tail = b""
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self._budget.spend(len(data))
+        self.tail = (self.tail + data)[-tarfile.BLOCKSIZE :]
+        return data
+
+
+def unpacked(location: str, *, digest: str | None = None) -> Path:
+    """The folder that holds an archive's files.
+
+    Args:
+        location: a folder, which is returned as it is; or a zip or tar (plain, gz, bz2, xz), whatever its name: a path,
+            found as `recipe.locate` finds it under `HEADSTAND_DATA`, or an address that `download.fetch` takes.
+        digest: `sha256:HEX` or `md5:HEX` of the archive.
+
+    Returns:
+        The folder, in the cache: `archives/KEY-NAME`, keyed by a local archive's content or by the address. A second
+        call does nothing; an interrupted one leaves no folder, and a download goes on where it stopped.
+
+    Raises:
+        DownloadError: as `download.fetch`.
+        ArchiveError: no archive, damaged, encrypted, larger than the caps; or with a member that would leave the folder
+            or is neither a file nor a folder. Nothing of it stays.
+        RecipeError: a path that does not exist.
+    """
+    folder = (cache.root() / "archives").absolute()
+    if not download.is_address(location):
+        path = recipe.locate(location, "HEADSTAND_DATA")
+        if path.is_dir():
+            return path
+        name, file = path.name, download.fetch(str(path), path, digest=digest)
+        with file.open("rb") as stream:
+            key = hashlib.file_digest(stream, "sha256").hexdigest()
+    else:
+        name = re.sub(r"[^\w.-]", "_", shown(location).rstrip("/").rpartition("/")[2])[-100:]
+        key = hashlib.sha256(f"{location} {digest or ''}".encode()).hexdigest()
+        file = None
+    target = folder / f"{key[:16]}-{_stem(name)}"
+    try:
+        if target.is_dir():
+            return target
+        with cache.sole(target):
+            if not target.is_dir():
+                fetched = file or download.fetch(
+                    location, folder.with_name("downloads") / f"{key[:16]}-{name}", digest=digest
+                )
+                try:
+                    extract(fetched, target)
+                except ArchiveError:
+                    if file is None:  # else the next call would find the same again
+                        fetched.unlink()
+                    raise
+                if file is None:
+                    fetched.unlink()
+    except OSError as error:
+        raise ArchiveError(
+            f"cannot unpack {shown(location)} to {target}: {error.strerror or error}; "
+            "HEADSTAND_CACHE can name another folder"
+        ) from error
+    return target
+
+
+def extract(file: Path, target: Path) -> None:
+    """Unpack a zip or tar into the new folder `target`, all of it or nothing.
+
+    Raises:
+        ArchiveError: as `unpacked`.
+        OSError: the disk refuses.
+    """
+    part = target.with_name(f".{target.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        budget = _Budget(str(file), file.stat().st_size, part)
+        count = 0
+        with _members(file, budget) as members:
+            bar = tqdm(members, "unpacking", unit="file", leave=False, disable=not sys.stderr.isatty())
+            for member in bar:
+                count += 1
+                if count > MAX_MEMBERS:
+                    raise ArchiveError(f"{file} holds more than {MAX_MEMBERS:,} files; no more are taken")
+                _place(file, member, part)
+        if not count:
+            raise ArchiveError(f"{file} is an archive without files")
+        part.rename(target)
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile) as error:
+        raise ArchiveError(f"{file} is damaged or cut short ({_reason(error)}): fetch it anew") from error
+    except NotImplementedError as error:
+        raise ArchiveError(
+            f"{file} is packed in a way that Python cannot read ({_reason(error)}): {_BY_HAND}"
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _members(file: Path, budget: _Budget) -> Iterator[Iterator[_Member]]:
+    with ExitStack() as stack:
+        with file.open("rb") as stream:
+            start = stream.read(512)
+        packed = next((opener for magic, opener in _PACKED.items() if start.startswith(magic)), None)
+        # First tar, since the last file in one may be a zip, which then looks like the end of a zip.
+        if packed or start[257:262] == b"ustar" or _is_old_tar(start):
+            plain = stack.enter_context((packed or open)(file, "rb"))
+            metered = _Metered(plain, budget)
+            yield _tar(file, stack.enter_context(tarfile.open(fileobj=cast(IO[bytes], metered), mode="r|")), metered)
+        elif zipfile.is_zipfile(file):
+            yield _zip(file, stack.enter_context(zipfile.ZipFile(file)), budget)
+        else:
+            page = start.lstrip()[:1] == b"<"
+            what = "a web page, not an archive" if page else "neither a folder nor a zip or tar archive"
+            raise ArchiveError(f"{file} is {what}: check where it comes from")
+
+
+def _is_old_tar(start: bytes) -> bool:
+    """Tar before POSIX has no magic, but the checksum of its first header."""
+    try:
+        return bool(start[:1].strip(b"\0")) and bool(tarfile.TarInfo.frombuf(start[:512], "utf-8", "surrogateescape"))
+    except tarfile.TarError:
+        return False
+
+
+def _zip(file: Path, archive: zipfile.ZipFile, budget: _Budget) -> Iterator[_Member]:
+    for info in archive.infolist():
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise ArchiveError(f"{file} holds {info.filename!r}, which is a link or a device: {_BY_HAND}")
+        if info.flag_bits & 1:
+            raise ArchiveError(f"{file} is encrypted: {_BY_HAND}")
+        if info.is_dir():
+            yield _Member(info.filename, None, 0)
+            continue
+        with archive.open(info) as content:
+            yield _Member(info.filename, cast(IO[bytes], _Metered(content, budget)), info.file_size)
+
+
+def _tar(file: Path, archive: tarfile.TarFile, stream: _Metered) -> Iterator[_Member]:
+    while (info := archive.next()) is not None:
+        archive.members.clear()  # type: ignore[attr-defined]  # a million of them would take a gigabyte
+        if info.isdir():
+            yield _Member(info.name, None, 0)
+        elif info.isreg():
+            yield _Member(info.name, archive.extractfile(info), info.size)
+        else:
+            raise ArchiveError(f"{file} holds {info.name!r}, which is a link or a device: {_BY_HAND}")
+    if stream.tail.strip(b"\0"):
+        raise ArchiveError(f"{file} is damaged or cut short (its end is missing): fetch it anew")
+    while stream.read(_PIECE):  # only at its very end a compressed tar's checksum is read
+        pass
+
+
+def _place(file: Path, member: _Member, folder: Path) -> None:
+    """Write one member below `folder`, where there are no links that could lead out."""
+    name = member.path.replace("\\", "/")  # what some Windows programs write between folders
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if name.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", name) or "\0" in name:
+        raise ArchiveError(f"{file} holds {member.path!r}, which leads out of its folder: do not trust it")
+    path = folder.joinpath(*parts)
+    if member.content is None:
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count = 0
+    with path.open("wb") as out:
+        while piece := member.content.read(_PIECE):
+            count += len(piece)
+            out.write(piece)
+    if count != member.size:
+        raise ArchiveError(
+            f"{file} is damaged or cut short ({member.path!r} has {count:,} of {member.size:,} bytes): fetch it anew"
+        )
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"(\.(zip|tar|tgz|tbz2?|txz|gz|bz2|xz))+$", "", name, flags=re.IGNORECASE) or "archive"
+
+
+def _reason(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]

@@ -1,0 +1,205 @@
+"""The source `boxes`: photos with Pascal VOC boxes, cut to one square picture an object.
+
+Stanford Dogs is the model: `Images/n02086240-Shih-Tzu/n02086240_1011.jpg` with its boxes in the XML file
+`Annotation/n02086240-Shih-Tzu/n02086240_1011`. Any other folders with VOC boxes do too, such as `JPEGImages/1.jpg` and
+`Annotations/1.xml`, in two trees or in one.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, replace
+from pathlib import Path, PurePath
+from typing import Literal
+
+from PIL import Image
+from tqdm import tqdm
+
+from headstand.errors import HeadstandError
+from headstand.images import DECODER, MAX_BYTES, ImageError
+from headstand.prepare import cache
+from headstand.prepare.listing import Item, Listing
+from headstand.prepare.manifest import natural
+from headstand.prepare.sources import crop
+from headstand.prepare.sources.annotated import LeftOut, Marked, marked, photos_below
+from headstand.prepare.sources.archive import unpacked
+from headstand.recipe import Source
+
+SIZE = 299
+"""Side of a crop in pixels where the recipe names none: what Xception was trained on."""
+
+SMALLEST, LARGEST = 16, 2048
+"""Sides of a crop in pixels that make sense."""
+
+QUALITY = 95
+"""JPEG quality of a crop, with colour at full resolution: a third of a PNG's bytes, 0.6 of 255 from it on the mean."""
+
+DIGESTS = {
+    "http://vision.stanford.edu/aditya86/ImageNetDogs/images.tar":
+        "sha256:a443fc2f9a851aa1a7b8e4fa4af94b8459fce2c9f5a2f4dd4669cf9673a4ec58",
+    "http://vision.stanford.edu/aditya86/ImageNetDogs/annotation.tar":
+        "sha256:662ed36f707be6b195c2fda392d8e153e83af28cedc8e2134a649f198def30fd",
+}  # fmt: skip
+"""What Stanford Dogs' archives are, as TensorFlow Datasets records it; their host offers no https."""
+
+_LONGEST = 100
+"""Bytes of a photo's name that its crops carry on: with what is added they stay below every system's limit."""
+
+
+class BoxesError(HeadstandError):
+    """Photos and annotations that make no dataset, or crops that cannot be written."""
+
+
+def listing(source: Source, seed: int) -> Listing:
+    """Cut the recipe's objects out of their photos into the cache folder, unless they are there, and list them.
+
+    An object's class is its annotation's folder where folders tell (WordNet's `n02086240-Shih-Tzu` gives `shih_tzu`,
+    and so does any division into folders where all objects have one name), else its `<name>`. The `source.most` classes
+    with the most photos are kept, by name among equals.
+
+    Args:
+        source: `images` and `annotations`, each a folder, an archive or an address; `most`; `size` of a crop, 299.
+        seed: of no matter here.
+
+    Returns:
+        JPEG files, one an object; those of one photo share a group, the photo's path. An interrupted call goes on where
+        it stopped.
+
+    Raises:
+        BoxesError: no boxes for the photos, fewer than two classes, a size out of range, a full disk.
+        HeadstandError: archives that cannot be fetched or unpacked.
+    """
+    size = source.size or SIZE
+    if not SMALLEST <= size <= LARGEST:
+        raise BoxesError(f"source.size is {size} pixels; it must be from {SMALLEST} to {LARGEST}")
+    images, annotations = source.images or "", source.annotations or ""
+    root = unpacked(images, digest=DIGESTS.get(images))
+    photos, others, links = photos_below(root)
+    found, left_out = marked(photos, unpacked(annotations, digest=DIGESTS.get(annotations)))
+    if not found:
+        why = f" ({left_out[0][0]}: {left_out[0][1]})" if left_out else ""
+        raise BoxesError(f"{annotations} has no usable box for any of the {len(photos)} photos in {images}{why}")
+    classes = _most(found, source.most)
+    if len(classes) < 2:
+        raise BoxesError(f"the boxes in {annotations} are of one class only, {classes[0]!r}: a classifier needs two")
+    chosen = _only(found, classes)
+    folder = cache.root().absolute() / "boxes" / _key(root, chosen, size)
+    targets = _targets(chosen)
+    try:
+        left_out += _cut(root, chosen, folder, targets, size)
+    except OSError as error:
+        raise BoxesError(
+            f"cannot write the crops to {folder}: {error.strerror or error}; HEADSTAND_CACHE can name another folder"
+        ) from error
+    items = [
+        Item(thing.class_, folder / target, photo.photo.as_posix())
+        for photo in chosen
+        for thing, target in zip(photo.objects, targets[photo.photo], strict=True)
+        if (folder / target).is_file()
+    ]
+    for name in sorted(set(classes) - {item.class_ for item in items}):
+        files = {str(file) for photo in _only(chosen, (name,)) for file in (photo.photo, photo.annotation)}
+        file, why = next((what, why) for what, why in left_out if what.partition(", object ")[0] in files)
+        raise BoxesError(f"class {name!r} has no box that can be cut ({file}: {why}): mend it or lower source.most")
+    items.sort(key=lambda item: (natural(item.class_), item.class_, natural(str(item.path)), str(item.path)))
+    return Listing(folder, classes, tuple(items), others, links, tuple((_shown(a), _shown(b)) for a, b in left_out))
+
+
+def _most(marked: list[Marked], most: int | Literal["all"]) -> tuple[str, ...]:
+    """The classes with the most photos, in natural order."""
+    count = Counter(name for photo in marked for name in {thing.class_ for thing in photo.objects})
+    ranked = sorted(count, key=lambda name: (-count[name], natural(name), name))
+    kept = ranked if most == "all" else ranked[:most]
+    return tuple(sorted(kept, key=lambda name: (natural(name), name)))
+
+
+def _only(marked: list[Marked], classes: tuple[str, ...]) -> list[Marked]:
+    """The photos with objects of these classes, and those objects alone."""
+    kept = [replace(m, objects=tuple(thing for thing in m.objects if thing.class_ in classes)) for m in marked]
+    return [photo for photo in kept if photo.objects]
+
+
+def _key(root: Path, chosen: list[Marked], size: int) -> str:
+    """Names the crops by all that they depend on: the photos' bytes, the boxes, the size and how it is cut."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        digests = pool.map(lambda photo: _digest(root / photo.photo), chosen)
+        bar = tqdm(digests, "checking", len(chosen), unit="photo", leave=False, disable=not sys.stderr.isatty())
+        state = [
+            (photo.photo.as_posix(), digest, photo.declared, [astuple(thing) for thing in photo.objects])
+            for photo, digest in zip(chosen, bar, strict=True)
+        ]
+    text = json.dumps([crop.VERSION, DECODER, Image.__version__, QUALITY, size, state])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""  # it is told when it is to be cut
+
+
+def _targets(chosen: list[Marked]) -> dict[PurePath, list[PurePath]]:
+    """Where each photo's crops lie in the cache: `class/name-number.jpg`."""
+    stems = Counter(photo.photo.stem for photo in chosen)
+    targets = {}
+    for photo in chosen:
+        name = photo.photo.stem
+        if stems[name] > 1 or len(os.fsencode(name)) > _LONGEST:
+            name = hashlib.sha256(os.fsencode(photo.photo)).hexdigest()[:16]
+        targets[photo.photo] = [PurePath(thing.class_, f"{name}-{thing.number}.jpg") for thing in photo.objects]
+    return targets
+
+
+def _cut(root: Path, chosen: list[Marked], folder: Path, targets: dict[PurePath, list[PurePath]], size: int) -> LeftOut:
+    """Make the crops that are not there; what could not be made, and why."""
+    left_out: LeftOut = []
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        work = pool.map(lambda photo: _cut_photo(root, photo, folder, targets[photo.photo], size), chosen)
+        for faults in tqdm(work, "cropping", len(chosen), unit="photo", leave=False, disable=not sys.stderr.isatty()):
+            left_out += faults
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interrupted call need not finish the rest first
+    return left_out
+
+
+def _cut_photo(root: Path, photo: Marked, folder: Path, targets: list[PurePath], size: int) -> LeftOut:
+    todo = [
+        (thing, folder / target)
+        for thing, target in zip(photo.objects, targets, strict=True)
+        if not (folder / target).is_file()
+    ]
+    if not todo:
+        return []
+    try:
+        with (root / photo.photo).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        return [(str(photo.photo), f"cannot be read ({error.strerror or error})")]
+    try:
+        crops = crop.crops(data, [thing.box for thing, _ in todo], size, photo.declared)
+    except ImageError as error:
+        return [(str(photo.photo), str(error))]
+    left_out = []
+    for (thing, target), made in zip(todo, crops, strict=True):
+        if isinstance(made, str):
+            left_out.append((f"{photo.annotation}, object {thing.number}", made))
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            Image.fromarray(made).save(part, "JPEG", quality=QUALITY, subsampling=0)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+    return left_out
+
+
+def _shown(text: str) -> str:
+    """A text as it can be printed and stored, also where a file's name in it is not UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()

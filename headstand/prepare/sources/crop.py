@@ -1,0 +1,95 @@
+"""Squares cut out of photos around boxes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from headstand.images import decode, open_image, orientation
+from headstand.prepare.sources.voc import Box
+
+VERSION = 1
+"""Version of the cut; a new value makes every crop anew."""
+
+OUTSIDE = "a box outside of its photo"
+OTHER_SIZE = "a box for a photo of another shape"
+
+
+def crops(
+    data: bytes, boxes: Sequence[Box], size: int, declared: tuple[int, int] | None
+) -> list[npt.NDArray[np.uint8] | str]:
+    """Cut a square around each box and scale it.
+
+    A box is clamped to the photo, and its shorter side then extended to the longer, on both ends alike where the photo
+    has room, else more on the other end, so that proportions are kept and what is added is real. Where the photo is
+    narrower than the square, its edge pixels are repeated: neither a frame nor a mirrored limb for a network to learn.
+
+    Args:
+        data: the encoded photo.
+        boxes: in the pixels of the photo as it is stored, which is how VOC has them, whatever its EXIF turn. Where
+            `declared` shows that the labelling tool saw the photo upright, or larger or smaller, they are read so.
+        size: side of the crops in pixels.
+        declared: width and height of the photo that the boxes were drawn on, if the annotation says.
+
+    Returns:
+        For each box `uint8 [size, size, 3]`, upright, or why it cannot be cut.
+
+    Raises:
+        ImageError: as `headstand.images.decode`.
+    """
+    picture = decode(data)
+    with open_image(data) as image:
+        turn, stored = orientation(image), image.size
+    placed = [_upright(box, declared, stored, turn) for box in boxes]
+    return [_cut(picture, box, size) if box else OTHER_SIZE for box in placed]
+
+
+def _upright(box: Box, declared: tuple[int, int] | None, stored: tuple[int, int], turn: int) -> Box | None:
+    """The box in the pixels of the upright photo; None where it was drawn on a photo of other proportions."""
+    width, height = stored
+    frames = [stored, (height, width)] if turn >= 5 else [stored]
+    declared = declared or stored
+    # What fits to the pixel goes first: a nearly square photo has nearly the same proportions either way.
+    frame = declared if declared in frames else next((frame for frame in frames if _alike(declared, frame)), None)
+    if frame is None:
+        return None
+    x, y = frame[0] / declared[0], frame[1] / declared[1]
+    box = Box(box.left * x, box.top * y, box.right * x, box.bottom * y)
+    if frame != stored:
+        return box
+    # The corners move as the pixels do (Exif 2.3, tag 0x0112): mirrored first, then rows for columns.
+    if turn in (2, 3, 7, 8):
+        box = Box(width - box.right, box.top, width - box.left, box.bottom)
+    if turn in (3, 4, 6, 7):
+        box = Box(box.left, height - box.bottom, box.right, height - box.top)
+    return Box(box.top, box.left, box.bottom, box.right) if turn >= 5 else box
+
+
+def _alike(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """The same proportions, but for the rounding of a scaled photo's sides to whole pixels."""
+    return abs(one[0] * other[1] - one[1] * other[0]) <= sum(other)
+
+
+def _cut(picture: npt.NDArray[np.uint8], box: Box, size: int) -> npt.NDArray[np.uint8] | str:
+    height, width = picture.shape[:2]
+    left, right = (round(min(max(edge, 0), width)) for edge in (box.left, box.right))
+    top, bottom = (round(min(max(edge, 0), height)) for edge in (box.top, box.bottom))
+    if right <= left or bottom <= top:
+        return OUTSIDE
+    side = max(right - left, bottom - top)
+    x, y = _start(left, right, side, width), _start(top, bottom, side, height)
+    # Scaled before it is padded: the square around a box in a very long picture could fill any memory.
+    part = picture[max(y, 0) : y + side, max(x, 0) : x + side]
+    inner = [max(1, round(length * size / side)) for length in part.shape[:2]]
+    if inner != list(part.shape[:2]):
+        part = np.asarray(Image.fromarray(part).resize((inner[1], inner[0]), Image.Resampling.BILINEAR))
+    before = [min(round(-start * size / side), size - length) for start, length in zip((y, x), inner, strict=True)]
+    margins = [(max(b, 0), size - length - max(b, 0)) for b, length in zip(before, inner, strict=True)]
+    return np.pad(part, [*margins, (0, 0)], mode="edge")
+
+
+def _start(low: int, high: int, side: int, length: int) -> int:
+    """Where a square of `side` around `low`..`high` begins: centred, but moved into the picture as far as it fits."""
+    room = length - side
+    return min(max((low + high - side) // 2, min(0, room)), max(0, room))

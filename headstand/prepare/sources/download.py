@@ -1,0 +1,169 @@
+"""Files from the addresses that a recipe names: fetched once, resumed after an interruption, checked by their digest.
+
+These addresses are the user's own, so private hosts are allowed; what strangers send goes through the `serve` wing.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from headstand import recipe
+from headstand.prepare import cache
+from headstand.prepare.sources import transfer
+from headstand.prepare.sources.transfer import BrokenError, DownloadError, StaleError, is_address, shown
+
+__all__ = ["DownloadError", "fetch", "is_address"]
+
+MAX_BYTES = 200 * 2**30
+"""Largest download, in bytes: more than ImageNet, less than what runs on for days."""
+
+TRIES = 5
+"""How often a broken transfer is taken up again before giving up; one that gained bytes does not count."""
+
+PAUSE = 1.0
+"""Seconds before the second try; twice as long before each further one."""
+
+_HEX = {"sha256": 64, "md5": 32}
+
+
+def fetch(address: str, target: Path, *, digest: str | None = None) -> Path:
+    """Fetch a file, unless it is there.
+
+    Args:
+        address: `http://`, `https://`, `s3://BUCKET/KEY` (needs boto3) or a local path, which is found as
+            `recipe.locate` finds it under `HEADSTAND_DATA`.
+        target: where the file is to lie. What is there already is taken as it is if its digest is right, or none given.
+        digest: `sha256:HEX` or `md5:HEX` of the whole file.
+
+    Returns:
+        `target`; for a local path that path: it is checked but not copied.
+
+    Raises:
+        DownloadError: unreachable, refused, missing, too large, another digest, no room. What was received stays beside
+            `target`, so that the next call goes on from there.
+        RecipeError: a local path that does not exist.
+    """
+    kind, expected = _expected(digest)
+    if not is_address(address):
+        path = recipe.locate(address, "HEADSTAND_DATA")
+        if not path.is_file():
+            raise DownloadError(f"{path} is no file")
+        if kind and (found := _digest(path, kind)) != expected:
+            raise DownloadError(f"{path} has the {kind} {found}, not {expected}: it is damaged or another version")
+        return path
+    try:
+        with cache.sole(target):
+            if target.is_file() and (not kind or _digest(target, kind) == expected):
+                return target
+            part, note = target.with_name(f".{target.name}.part"), target.with_name(f".{target.name}.part.json")
+            resumed = _receive(address, part, note)
+            if kind and (found := _digest(part, kind)) != expected:
+                if resumed:  # what was left may have been of another file
+                    part.unlink()
+                    _receive(address, part, note)
+                    found = _digest(part, kind)
+                if found != expected:
+                    part.unlink()
+                    note.unlink(missing_ok=True)
+                    raise DownloadError(
+                        f"{shown(address)} has the {kind} {found}, not {expected}: it is damaged or another version"
+                    )
+            part.replace(target)
+            note.unlink(missing_ok=True)
+    except OSError as error:
+        raise DownloadError(
+            f"cannot write {target}: {error.strerror or error}; HEADSTAND_CACHE can name another folder"
+        ) from error
+    return target
+
+
+def _expected(digest: str | None) -> tuple[str, str]:
+    kind, _, value = (digest or "").lower().partition(":")
+    if digest and (kind not in _HEX or not re.fullmatch(f"[0-9a-f]{{{_HEX[kind]}}}", value)):
+        raise DownloadError(f"the digest {digest!r} is neither sha256:... nor md5:... in hexadecimal digits")
+    return kind, value
+
+
+def _digest(path: Path, kind: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
+
+
+def _receive(address: str, part: Path, note: Path) -> bool:
+    """Fill `part` to the end; whether bytes of an earlier connection are in it."""
+    failures = 0
+    while True:
+        before = _size(part)
+        try:
+            return _once(address, part, note)
+        except BrokenError as error:
+            if isinstance(error, StaleError):
+                note.unlink(missing_ok=True)
+            failures = 1 if _size(part) > before else failures + 1
+            if failures >= TRIES:
+                kept = _size(part) if note.is_file() else 0
+                again = f"{kept:,} bytes are kept, run it again to go on" if kept else "check the network and try again"
+                raise DownloadError(f"the download of {shown(address)} broke ({error}): {again}") from error
+            time.sleep(PAUSE * 2 ** (failures - 1))
+
+
+def _once(address: str, part: Path, note: Path) -> bool:
+    """One connection's worth; whether it went on from what `part` held."""
+    version = _noted(note, address)
+    opened = transfer.s3 if address.lower().startswith("s3:") else transfer.http
+    with opened(address, _size(part) if version else 0, version) as sent:
+        if (sent.size or 0) > MAX_BYTES:
+            raise DownloadError(f"{shown(address)} has {sent.size:,} bytes; at most {MAX_BYTES:,} are fetched")
+        room = shutil.disk_usage(part.parent).free
+        if sent.size is not None and sent.size - sent.start > room:
+            raise DownloadError(
+                f"{shown(address)} has {sent.size:,} bytes, and {part.parent} has room for {room:,}; "
+                "HEADSTAND_CACHE can name another folder"
+            )
+        bar = tqdm(
+            desc="downloading", total=sent.size, initial=sent.start, unit="B", unit_scale=True, leave=False,
+            disable=not sys.stderr.isatty(),
+        )  # fmt: skip
+        count = sent.start
+        with bar, part.open("r+b" if sent.start else "wb") as file:
+            file.seek(sent.start)
+            # Only now that the old bytes are gone may the note name the new ones.
+            _write_note(note, address, sent.version)
+            for piece in sent.stream:
+                count += len(piece)
+                if count > MAX_BYTES:
+                    raise DownloadError(f"{shown(address)} has more than {MAX_BYTES:,} bytes; no more are fetched")
+                file.write(piece)
+                bar.update(len(piece))
+        if sent.size is not None and count != sent.size:
+            raise BrokenError(f"{count:,} of {sent.size:,} bytes came")
+        return sent.start > 0
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.is_file() else 0
+
+
+def _write_note(note: Path, address: str, version: str | None) -> None:
+    if version:
+        # The address as its digest: its query can be a secret.
+        key = hashlib.sha256(address.encode()).hexdigest()
+        note.write_text(json.dumps({"address": key, "version": version}), encoding="utf-8")
+    else:
+        note.unlink(missing_ok=True)
+
+
+def _noted(note: Path, address: str) -> str | None:
+    """The version of the file that an earlier run received a part of."""
+    try:
+        said = json.loads(note.read_text(encoding="utf-8"))
+        mine = said["address"] == hashlib.sha256(address.encode()).hexdigest()
+        return str(said["version"]) if mine else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,73 @@
+"""What is around the body: a place, a mat, something in front, light and lens. It knows the camera, not the pose."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from headstand.prepare.sources.figure import places
+from headstand.prepare.sources.figure.camera import Camera
+from headstand.prepare.sources.figure.canvas import Canvas, Pixels
+from headstand.prepare.sources.figure.props import hide
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A place to stand in, and how it is lit and photographed.
+
+    `background [size, size, 3]` in 0..1; `front` what hides the body (a finished layer) or None; `light [3]` the unit
+    vector to the light in camera axes (right, up, towards the camera); `sun [3]` and `sky [3]` the strength of direct
+    and of diffuse light by channel; `shade` the darkness of a cast shadow in 0..1; `grain [size, size, 1]` noise to
+    add; `cast [3]` white balance and exposure; `contrast` about mid-grey; `blur` in pixels of a 256-pixel photo.
+    """
+
+    background: Pixels
+    front: Image.Image | None
+    light: Pixels
+    sun: Pixels
+    sky: Pixels
+    shade: float
+    grain: Pixels
+    cast: Pixels
+    contrast: float
+    blur: float
+
+
+def build(camera: Camera, rng: np.random.Generator, size: int) -> Scene:
+    """Draw a scene for a camera's framing."""
+    canvas = Canvas(size, rng)
+    places.paint(canvas)
+    if rng.random() < 0.45:
+        _mat(canvas, camera)
+    background = canvas.pixels
+    background *= 1 + 0.05 * canvas.noise(2)
+    background += np.float32(0.012) * canvas.noise(32)
+    light = np.array([rng.uniform(-1, 1), rng.uniform(0.25, 1.1), rng.uniform(-0.25, 1.0)])
+    direct = rng.uniform(0.25, 0.95)
+    warm = 1 + rng.uniform(-0.4, 1) * np.array([0.10, 0.0, -0.14])
+    return Scene(
+        background=np.clip(background, 0, 1, out=background),
+        front=hide(canvas) if rng.random() < 0.2 else None,
+        light=(light / np.linalg.norm(light)).astype(np.float32),
+        sun=(direct * warm).astype(np.float32),
+        sky=((1.12 - 0.72 * direct) * (2 - warm) * rng.uniform(0.85, 1.1)).astype(np.float32),
+        shade=float(rng.uniform(0.15, 0.6)) if rng.random() < 0.85 else 0.0,
+        grain=(rng.uniform(0.0, 0.022) * rng.standard_normal((size, size, 1), np.float32)).astype(np.float32),
+        cast=(rng.uniform(0.8, 1.12) * rng.uniform(0.95, 1.05, 3)).astype(np.float32),
+        contrast=float(rng.uniform(0.85, 1.15)),
+        blur=float(rng.uniform(0.3, 0.9)) if rng.random() < 0.3 else 0.0,
+    )
+
+
+def _mat(canvas: Canvas, camera: Camera) -> None:
+    """A yoga mat around the place where a body's lowest point will be."""
+    rng, x = canvas.rng, camera.middle
+    low = min(camera.bottom + float(rng.uniform(0.0, 0.04)), 0.99)
+    top = max(low - float(rng.uniform(0.06, 0.2)), canvas.floor + 0.01)
+    near, lean = camera.share * float(rng.uniform(0.25, 0.6)), float(rng.uniform(-0.15, 0.15))
+    far = near * (top - canvas.vanishing) / (low - canvas.vanishing)
+    corners = [(x - near, low), (x + near, low), (x + lean + far, top), (x + lean - far, top)]
+    tone = canvas.colour(0.2, 0.9, 1.2)
+    with canvas.brush() as brush:
+        brush.polygon([(a, b + 0.008) for a, b in corners], tone * 0.6)
+        brush.polygon(corners, tone)

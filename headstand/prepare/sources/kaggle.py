@@ -1,0 +1,181 @@
+"""The source `kaggle`: a dataset downloaded once into the cache folder.
+
+With a user name and key opendatasets downloads, else kagglehub, which also knows Kaggle's access tokens and fetches
+public datasets without any. Both run in a process of their own: they read `./kaggle.json`, make folders in the home
+directory, ask on the terminal and call `exit`, none of which may reach the user's folder or program.
+"""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+from headstand.errors import HeadstandError
+from headstand.prepare import cache
+from headstand.prepare.listing import Listing
+from headstand.prepare.sources.folder import class_folders
+from headstand.recipe import Source
+
+OFFLINE = "give a folder of photos with --source FOLDER, or see `make demo`, which needs no download"
+
+
+class KaggleError(HeadstandError):
+    """A download that did not succeed, or credentials that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A Kaggle user's name and key, and where they were found; the key never shows."""
+
+    username: str
+    key: str
+    origin: str
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.username!r}, ..., {self.origin!r})"
+
+
+def listing(source: Source, seed: int) -> Listing:
+    """What the dataset holds by class folder, downloaded if need be; errors as `fetch` and `folder.class_folders`."""
+    return class_folders(fetch(source))
+
+
+def fetch(source: Source) -> Path:
+    """Download `source.dataset` into `kaggle/OWNER/NAME` of the cache folder, unless it is there.
+
+    Raises:
+        KaggleError: no network, refused, no such dataset, or a broken archive; nothing half-done stays.
+    """
+    dataset = source.dataset or ""
+    target = (cache.root() / "kaggle" / dataset).absolute()
+    if target.is_dir():
+        return target
+    part = target.with_name(f".{target.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        _download(dataset, part, credentials())
+        made = part / target.name
+        if not made.is_dir() or not any(made.iterdir()):
+            raise KaggleError(f"the Kaggle dataset {dataset!r} came without files: {OFFLINE}")
+        made.rename(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return target
+
+
+def credentials() -> Credentials | None:
+    """The user's Kaggle credentials, from the first place of those where Kaggle's tools keep them.
+
+    `KAGGLE_USERNAME` and `KAGGLE_KEY`; `kaggle.json` here, in `KAGGLE_CONFIG_DIR`, in `~/.kaggle` and in
+    `~/.config/kaggle` (or `XDG_CONFIG_HOME`).
+
+    Raises:
+        KaggleError: a `kaggle.json` that is not what Kaggle issues.
+    """
+    username, key = os.environ.get("KAGGLE_USERNAME"), os.environ.get("KAGGLE_KEY")
+    if username and key:
+        return Credentials(username, key, "KAGGLE_USERNAME and KAGGLE_KEY")
+    folders = [Path.cwd(), Path.home() / ".kaggle"]
+    if os.environ.get("KAGGLE_CONFIG_DIR"):
+        folders.insert(1, Path(os.environ["KAGGLE_CONFIG_DIR"]).expanduser())
+    folders.append(Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "kaggle")
+    for file in (folder / "kaggle.json" for folder in folders):
+        if file.is_file():
+            try:
+                values = json.loads(file.read_text(encoding="utf-8"))
+                return Credentials(str(values["username"]), str(values["key"]), str(file))
+            except (OSError, ValueError, KeyError, TypeError):
+                # No cause is chained: the file's text is in it.
+                raise KaggleError(
+                    f"{file} does not hold a Kaggle user name and key: "
+                    'it should read {"username": "...", "key": "..."}, as kaggle.com/settings issues it'
+                ) from None
+    return None
+
+
+def _download(dataset: str, folder: Path, user: Credentials | None) -> None:
+    """Have a child process fill `folder/NAME`, and tell a failure in one sentence."""
+    with tempfile.TemporaryDirectory(prefix="headstand-kaggle-") as desk:
+        if user:
+            (Path(desk) / "kaggle.json").touch(mode=0o600)
+            (Path(desk) / "kaggle.json").write_text(json.dumps({"username": user.username, "key": user.key}))
+        report = Path(desk) / "report.json"
+        # Away from the home directory and the current one; `-P` keeps the child's own folder off its module path.
+        environment = {**os.environ, "KAGGLE_CONFIG_DIR": desk, "KAGGLEHUB_CACHE": str(folder / "hub")}
+        environment["PYTHONPATH"] = os.pathsep.join(
+            [str(Path(__file__).resolve().parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        )
+        command = [sys.executable, "-P", "-m", "headstand.prepare.sources.kaggle", dataset, str(folder), str(report)]
+        done = subprocess.run(  # noqa: S603 - our own module; the dataset's name is checked by the recipe
+            command, cwd=desk, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno()
+        )
+        if done.returncode == 0:
+            return
+        failure = json.loads(report.read_text()) if report.is_file() else {"kind": "broken", "text": "it was stopped"}
+    raise KaggleError(_sentence(dataset, failure["kind"], failure["text"], user))
+
+
+def _sentence(dataset: str, kind: str, text: str, user: Credentials | None) -> str:
+    if kind == "full":
+        return f"the disk is full: the Kaggle dataset {dataset!r} needs more room (HEADSTAND_CACHE can name another)"
+    if kind == "missing":
+        return f"Kaggle knows no dataset {dataset!r}, or does not show it to you: check source.dataset, or {OFFLINE}"
+    if kind == "refused":
+        who = f"the credentials from {user.origin}" if user else "a visitor without credentials"
+        way = "renew them" if user else "put kaggle.json into ~/.kaggle"
+        return f"Kaggle refuses {who} the dataset {dataset!r}: {way} (kaggle.com/settings), or {OFFLINE}"
+    if kind == "network":
+        return f"Kaggle cannot be reached for the dataset {dataset!r}: check the network, or {OFFLINE}"
+    return f"the download of the Kaggle dataset {dataset!r} broke ({text}): try again, or {OFFLINE}"
+
+
+def _child(dataset: str, folder: str, report: str) -> int:
+    """In the child process: download, or leave a report of what went wrong."""
+    name = dataset.partition("/")[2]
+    try:
+        if Path("kaggle.json").is_file():
+            if find_spec("cgi") is None:
+                # opendatasets 0.1.22 imports what Python 3.13 dropped, and its Kaggle download never uses it.
+                sys.modules["cgi"] = ModuleType("cgi")
+            import opendatasets
+
+            opendatasets.download(f"https://www.kaggle.com/datasets/{dataset}", data_dir=folder)
+        else:
+            import kagglehub
+
+            kagglehub.dataset_download(dataset, output_dir=str(Path(folder) / name))
+    except (Exception, SystemExit) as error:
+        text = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        if Path("kaggle.json").is_file():
+            text = text.replace(json.loads(Path("kaggle.json").read_text())["key"], "***")
+        Path(report).write_text(json.dumps({"kind": _kind(error), "text": text}))
+        return 1
+    return 0
+
+
+def _kind(error: BaseException) -> str:
+    import click
+    import requests
+
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "full"
+    if status == 404:
+        return "missing"
+    if status in (401, 403) or isinstance(error, SystemExit | click.Abort):
+        return "refused"
+    if isinstance(error, requests.ConnectionError | requests.Timeout):
+        return "network"
+    return "broken"
+
+
+if __name__ == "__main__":
+    sys.exit(_child(*sys.argv[1:]))

@@ -1,0 +1,21 @@
+"""Commands called as the shell calls them, in the test's own process."""
+
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from headstand import command
+
+
+def status(monkeypatch: pytest.MonkeyPatch, main: Callable[[list[str]], None], *words: str) -> int:
+    """Run a script's `main` with `words`, the script's name first; the exit status, 1 for a message."""
+    monkeypatch.setattr(sys, "argv", list(words))
+    try:
+        command.run(main)
+    except SystemExit as done:
+        if isinstance(done.code, str):
+            print(done.code, file=sys.stderr)
+            return 1
+        return int(done.code or 0)
+    return 0

@@ -1,0 +1,391 @@
+import hashlib
+import io
+import shutil
+import stat
+import tarfile
+import zipfile
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstand.prepare.sources import archive
+from headstand.prepare.sources.archive import ArchiveError, extract, unpacked
+from headstand.prepare.sources.download import DownloadError
+from headstand.recipe import RecipeError
+from tests.prepare.web import site
+
+FILES = {"photos/tree/a.jpg": b"a" * 3000, "photos/tree/empty.jpg": b"", "photos/cobra/b.jpg": bytes(range(256)) * 40}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTAND_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def zipped(path, files, **options):
+    with zipfile.ZipFile(path, "w", **options) as out:
+        for name, data in files.items():
+            out.writestr(name, data)
+    return path
+
+
+def tarred(path, files, mode="w"):
+    with tarfile.open(path, mode) as out:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            out.addfile(info, io.BytesIO(data))
+    return path
+
+
+def content(folder):
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def files_in(folder):
+    """What lies in the cache, but for the locks' empty files."""
+    return [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"]
+
+
+MAKERS = {
+    "photos.zip": lambda path: zipped(path, FILES, compression=zipfile.ZIP_DEFLATED),
+    "stored.zip": lambda path: zipped(path, FILES),
+    "photos.tar": lambda path: tarred(path, FILES),
+    "photos.tar.gz": lambda path: tarred(path, FILES, "w:gz"),
+    "photos.tar.bz2": lambda path: tarred(path, FILES, "w:bz2"),
+    "photos.tar.xz": lambda path: tarred(path, FILES, "w:xz"),
+    "named-as-nothing": lambda path: tarred(path, FILES, "w:gz"),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_every_kind_unpacks_to_the_same_files(tmp_path, cache, name):
+    path = MAKERS[name](tmp_path / name)
+    before = path.read_bytes()
+    folder = unpacked(str(path))
+    assert content(folder) == FILES
+    assert folder.parent == cache / "archives"
+    assert path.read_bytes() == before
+    assert all(not p.is_symlink() and not stat.S_IMODE(p.stat().st_mode) & 0o111 for p in files_in(folder))
+
+
+def test_old_tars_without_a_magic_are_known(tmp_path):
+    path = tmp_path / "old.tar"
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as out:
+        info = tarfile.TarInfo("a/b.jpg")
+        info.size = 3
+        out.addfile(info, io.BytesIO(b"abc"))
+    head = bytearray(path.read_bytes()[:512])
+    head[257:265] = bytes(8)
+    head[148:156] = b" " * 8
+    head[148:156] = f"{sum(head):06o}\0 ".encode()
+    path.write_bytes(bytes(head) + path.read_bytes()[512:])
+    assert content(unpacked(str(path))) == {"a/b.jpg": b"abc"}
+
+
+def test_a_tar_that_ends_with_a_zip_is_a_tar(tmp_path):
+    inner = zipped(tmp_path / "inner.zip", {"x": b"x"}).read_bytes()
+    path = tarred(tmp_path / "outer.tar", {"inner.zip": inner})
+    assert content(unpacked(str(path))) == {"inner.zip": inner}
+
+
+def test_a_folder_is_returned_as_it_is(tmp_path, cache, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    monkeypatch.setenv("HEADSTAND_DATA", str(tmp_path))
+    assert unpacked("photos") == tmp_path / "photos"
+    assert not cache.exists()
+    with pytest.raises(RecipeError, match="there is no nowhere"):
+        unpacked("nowhere")
+
+
+def test_a_second_call_does_nothing_and_the_content_is_the_key(tmp_path, cache, monkeypatch):
+    path = MAKERS["photos.zip"](tmp_path / "photos.zip")
+    first = unpacked(str(path))
+    monkeypatch.setattr(archive, "extract", lambda *_: pytest.fail("unpacked again"))
+    assert unpacked(str(path)) == first
+    (tmp_path / "elsewhere").mkdir()
+    assert unpacked(str(path.rename(tmp_path / "elsewhere" / "photos.zip"))) == first
+
+
+def test_another_content_under_the_same_name_is_unpacked_anew(tmp_path, cache):
+    path = MAKERS["photos.zip"](tmp_path / "photos.zip")
+    first = unpacked(str(path))
+    zipped(path, {"new/c.jpg": b"c"})
+    second = unpacked(str(path))
+    assert first != second
+    assert content(second) == {"new/c.jpg": b"c"}
+
+
+def test_an_address_is_fetched_once_and_the_archive_not_kept(tmp_path, cache):
+    data = MAKERS["photos.zip"](tmp_path / "photos.zip").read_bytes()
+    with site(data) as server:
+        folder = unpacked(server.address + "?token=secret", digest=f"md5:{hashlib.md5(data).hexdigest()}")
+        assert content(folder) == FILES
+        assert len(server.asked) == 1
+    digest = f"md5:{hashlib.md5(data).hexdigest()}"
+    assert unpacked(server.address + "?token=secret", digest=digest) == folder
+    assert "secret" not in str(folder)
+    assert files_in(cache) == files_in(folder)
+
+
+def test_an_address_without_a_file_name_works(tmp_path):
+    data = MAKERS["photos.zip"](tmp_path / "photos.zip").read_bytes()
+    with site(data) as server:
+        for path in ("/", "", "/download", "/%2e%2e/.."):
+            assert content(unpacked(server.address.rpartition("/files")[0] + path)) == FILES
+
+
+def test_a_damaged_download_is_fetched_anew_by_the_next_call(tmp_path, cache):
+    data = MAKERS["photos.tar.gz"](tmp_path / "photos.tgz").read_bytes()
+    with site(data[:200]) as server:
+        with pytest.raises(ArchiveError, match="is damaged or cut short"):
+            unpacked(server.address)
+        assert files_in(cache) == []
+        server.data = b"<!doctype html><title>Sign in</title>"
+        with pytest.raises(ArchiveError, match="is a web page, not an archive"):
+            unpacked(server.address)
+        server.data = data
+        assert content(unpacked(server.address)) == FILES
+
+
+def test_a_wrong_digest_unpacks_nothing(tmp_path, cache):
+    path = MAKERS["photos.zip"](tmp_path / "photos.zip")
+    with pytest.raises(DownloadError, match=r"photos\.zip has the md5"):
+        unpacked(str(path), digest="md5:" + "0" * 32)
+    assert not cache.exists()
+
+
+ESCAPES = [
+    "../evil.jpg",
+    "a/../../evil.jpg",
+    "/evil.jpg",
+    "a/..",
+    "..\\evil.jpg",
+    "C:\\evil.jpg",
+    "c:evil.jpg",
+    "\\evil",
+]
+
+
+@pytest.mark.parametrize("name", ESCAPES)
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_names_that_lead_out_are_refused(tmp_path, cache, name, kind):
+    maker = zipped if kind == "zip" else tarred
+    path = maker(tmp_path / f"bad.{kind}", {"ok/a.jpg": b"a", name: b"evil"})
+    with pytest.raises(ArchiveError, match=r"bad\..* holds .*, which leads out of its folder: do not trust it"):
+        unpacked(str(path))
+    assert files_in(cache) == []
+    assert not list(tmp_path.rglob("evil*"))
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_in_tars_are_refused(tmp_path, cache, kind):
+    path = tmp_path / "bad.tar"
+    with tarfile.open(path, "w") as out:
+        info = tarfile.TarInfo("photos/odd")
+        info.type, info.linkname = kind, "/etc/passwd"
+        out.addfile(info)
+        inner = tarfile.TarInfo("photos/odd/a.jpg")
+        inner.size = 1
+        out.addfile(inner, io.BytesIO(b"a"))
+    with pytest.raises(ArchiveError, match="holds 'photos/odd', which is a link or a device"):
+        unpacked(str(path))
+    assert files_in(cache) == []
+
+
+def test_links_in_zips_are_refused(tmp_path, cache):
+    path = tmp_path / "bad.zip"
+    with zipfile.ZipFile(path, "w") as out:
+        info = zipfile.ZipInfo("photos/odd")
+        info.create_system, info.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+        out.writestr(info, "/etc/passwd")
+    with pytest.raises(ArchiveError, match="holds 'photos/odd', which is a link or a device"):
+        unpacked(str(path))
+    assert files_in(cache) == []
+
+
+def test_encrypted_zips_are_told(tmp_path):
+    path = MAKERS["stored.zip"](tmp_path / "secret.zip")
+    data = bytearray(path.read_bytes())
+    for magic, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = -1
+        while (start := data.find(magic, start + 1)) >= 0:
+            data[start + offset] |= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(ArchiveError, match=r"secret\.zip is encrypted: unpack it yourself"):
+        unpacked(str(path))
+
+
+@pytest.mark.parametrize("name", ["bomb.zip", "bomb.tar.gz", "bomb.tar.xz"])
+def test_bombs_are_stopped_while_they_unpack(tmp_path, cache, monkeypatch, name):
+    monkeypatch.setattr(archive, "SLACK", 100_000)
+    files = {"zeros.jpg": bytes(8_000_000)}
+    path = tmp_path / name
+    if name.endswith("zip"):
+        zipped(path, files, compression=zipfile.ZIP_DEFLATED)
+    else:
+        tarred(path, files, f"w:{name[-2:]}")
+    written = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda folder, **_: written.extend(files_in(folder)))
+        with pytest.raises(ArchiveError, match=r"unpacks to more than 200 times its size of .* bytes, as bombs do"):
+            unpacked(str(path))
+    assert sum(p.stat().st_size for p in written) < 100_000 + 200 * path.stat().st_size + 2**20
+    with pytest.raises(ArchiveError):
+        unpacked(str(path))
+    assert files_in(cache) == []
+
+
+def test_a_zip_that_lies_about_its_sizes_is_stopped(tmp_path, cache, monkeypatch):
+    path = zipped(tmp_path / "bomb.zip", {"zeros.jpg": bytes(8_000_000)}, compression=zipfile.ZIP_DEFLATED)
+    data = path.read_bytes().replace((8_000_000).to_bytes(4, "little"), (8).to_bytes(4, "little"))
+    path.write_bytes(data)
+    with pytest.raises(ArchiveError, match="is damaged or cut short"):
+        unpacked(str(path))
+    assert files_in(cache) == []
+
+
+def test_huge_headers_count_too(tmp_path, monkeypatch):
+    """A pax header is read into memory before any member is seen."""
+    monkeypatch.setattr(archive, "SLACK", 100_000)
+    path = tmp_path / "bomb.tar.gz"
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as out:
+        info = tarfile.TarInfo("a.jpg")
+        info.pax_headers = {"comment": "0" * 8_000_000}
+        out.addfile(info)
+    with pytest.raises(ArchiveError, match="as bombs do"):
+        unpacked(str(path))
+
+
+def test_the_caps_on_bytes_files_and_room_hold(tmp_path, cache, monkeypatch):
+    path = MAKERS["photos.tar"](tmp_path / "photos.tar")
+    with monkeypatch.context() as patch:
+        patch.setattr(archive, "MAX_BYTES", 5000)
+        with pytest.raises(ArchiveError, match=r"unpacks to more than 5,000 bytes, the most that are taken"):
+            unpacked(str(path))
+    with monkeypatch.context() as patch:
+        patch.setattr(archive, "MAX_MEMBERS", 2)
+        with pytest.raises(ArchiveError, match="holds more than 2 files"):
+            unpacked(str(path))
+    with monkeypatch.context() as patch:
+        usage = namedtuple("usage", "total used free")
+        patch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 10**12, archive.RESERVE + 1000))
+        with pytest.raises(ArchiveError, match=r"more than the 1,000 bytes that are free; HEADSTAND_CACHE"):
+            unpacked(str(path))
+    assert files_in(cache) == []
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_archives_cut_short_are_told_and_leave_nothing(tmp_path, cache, name):
+    path = MAKERS[name](tmp_path / name)
+    data = path.read_bytes()
+    if name == "photos.tar":  # of what follows the files' bytes the first zeros matter only
+        data = data[: data.rindex(FILES["photos/cobra/b.jpg"]) + len(FILES["photos/cobra/b.jpg"]) + 512]
+    for share in (0.1, 0.3, 0.6, 0.9, 0.99):
+        path.write_bytes(data[: int(len(data) * share)])
+        with pytest.raises(ArchiveError, match=r"damaged or cut short|is neither a folder nor a zip or tar archive"):
+            unpacked(str(path))
+    assert files_in(cache) == []
+
+
+@given(st.data())
+def test_any_damage_is_told_or_does_no_harm(tmp_path_factory, data):
+    tmp_path = tmp_path_factory.mktemp("damage")
+    name = data.draw(st.sampled_from(sorted(MAKERS)))
+    path = MAKERS[name](tmp_path / name)
+    packed = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        packed[data.draw(st.integers(0, len(packed) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(bytes(packed))
+    try:
+        extract(path, tmp_path / "out")
+        if name.endswith(("gz", "bz2", "xz", "nothing")):  # whose checksums are of all
+            assert content(tmp_path / "out") == FILES
+    except (ArchiveError, OSError):
+        assert not (tmp_path / "out").exists()
+    assert {p.name for p in tmp_path.iterdir()} <= {name, "out"}
+
+
+def test_a_changed_photo_in_a_zip_is_found(tmp_path):
+    path = MAKERS["stored.zip"](tmp_path / "photos.zip")
+    path.write_bytes(path.read_bytes().replace(b"aaaa", b"aaab", 1))
+    with pytest.raises(ArchiveError, match=r"photos\.zip is damaged or cut short \(Bad CRC-32"):
+        unpacked(str(path))
+
+
+@pytest.mark.parametrize("data", [b"", b"plain text", bytes(2000), b"\x1f\x8b\x08\x00rest"])
+def test_what_is_no_archive_is_told(tmp_path, data):
+    (tmp_path / "file.zip").write_bytes(data)
+    with pytest.raises(ArchiveError, match=r"file\.zip is (neither a folder nor a zip or tar archive|damaged)"):
+        unpacked(str(tmp_path / "file.zip"))
+
+
+def test_a_photo_that_is_only_compressed_is_no_archive(tmp_path):
+    import gzip
+
+    (tmp_path / "photo.gz").write_bytes(gzip.compress(b"photo" * 500))
+    with pytest.raises(ArchiveError, match=r"photo\.gz is damaged or cut short"):
+        unpacked(str(tmp_path / "photo.gz"))
+
+
+def test_an_archive_without_files_is_told(tmp_path):
+    with pytest.raises(ArchiveError, match="is an archive without files"):
+        unpacked(str(tarred(tmp_path / "empty.tar.gz", {}, "w:gz")))
+    with pytest.raises(ArchiveError, match="is an archive without files"):
+        unpacked(str(zipped(tmp_path / "empty.zip", {})))
+
+
+def test_an_interrupted_call_leaves_no_folder_and_the_next_succeeds(tmp_path, cache, monkeypatch):
+    path = MAKERS["photos.zip"](tmp_path / "photos.zip")
+    place, calls = archive._place, []
+
+    def fail(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        place(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archive, "_place", fail)
+        with pytest.raises(KeyboardInterrupt):
+            unpacked(str(path))
+    assert files_in(cache) == []
+    for leftover in (cache / "archives").iterdir():
+        assert leftover.suffix == ".lock"
+    assert content(unpacked(str(path))) == FILES
+
+
+def test_leftovers_of_a_killed_run_are_cleared(tmp_path, cache):
+    path = MAKERS["photos.zip"](tmp_path / "photos.zip")
+    folder = unpacked(str(path))
+    shutil.rmtree(folder)
+    part = folder.with_name(f".{folder.name}.part")
+    (part / "old").mkdir(parents=True)
+    (part / "old" / "half.jpg").write_bytes(b"half")
+    assert content(unpacked(str(path))) == FILES
+    assert not part.exists()
+
+
+def test_a_cache_that_cannot_be_written_is_told(tmp_path, cache):
+    cache.write_text("in the way")
+    path = MAKERS["photos.zip"](tmp_path / "photos.zip")
+    with pytest.raises(ArchiveError, match=r"cannot unpack .*photos\.zip .*HEADSTAND_CACHE can name another folder"):
+        unpacked(str(path))
+
+
+def test_a_file_where_a_folder_is_needed_is_told(tmp_path, cache):
+    path = tarred(tmp_path / "odd.tar", {"a": b"file", "a/b.jpg": b"below it"})
+    with pytest.raises(ArchiveError, match=r"cannot unpack .*odd\.tar"):
+        unpacked(str(path))
+    assert files_in(cache) == []
+
+
+def test_the_project_cache_is_the_default(tmp_path, monkeypatch):
+    monkeypatch.delenv("HEADSTAND_CACHE")
+    monkeypatch.chdir(tmp_path)
+    folder = unpacked(str(MAKERS["photos.zip"](tmp_path / "photos.zip")))
+    assert folder.parent == Path.cwd() / ".cache" / "headstand" / "archives"

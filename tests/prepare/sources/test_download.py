@@ -1,0 +1,379 @@
+import errno
+import hashlib
+import json
+import random
+import shutil
+import sys
+import types
+from collections import namedtuple
+
+import pytest
+
+from headstand.prepare import cache
+from headstand.prepare.sources import download
+from headstand.prepare.sources.download import DownloadError, fetch
+from headstand.prepare.sources.transfer import shown
+from headstand.recipe import RecipeError
+from tests.prepare.web import site
+
+DATA = random.Random(1).randbytes(300_000)
+SHA = f"sha256:{hashlib.sha256(DATA).hexdigest()}"
+MD5 = f"md5:{hashlib.md5(DATA).hexdigest()}"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(download, "PAUSE", 0.0)
+
+
+@pytest.fixture
+def server():
+    with site(DATA) as server:
+        yield server
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "cache" / "photos.zip"
+
+
+def visible(target):
+    return sorted(path.name for path in target.parent.iterdir() if not path.name.endswith(".lock"))
+
+
+@pytest.mark.parametrize("digest", [None, SHA, MD5, SHA.upper().replace("SHA256", "sha256")])
+def test_fetches_once(server, target, digest):
+    for _ in range(2):
+        assert fetch(server.address, target, digest=digest) == target
+        assert target.read_bytes() == DATA
+    assert len(server.asked) == 1
+    assert server.asked[0]["accept-encoding"] == "identity"
+    assert visible(target) == ["photos.zip"]
+
+
+def test_a_file_with_another_digest_is_fetched_anew(server, target):
+    target.parent.mkdir()
+    target.write_bytes(b"old")
+    assert fetch(server.address, target).read_bytes() == b"old"
+    assert fetch(server.address, target, digest=SHA).read_bytes() == DATA
+
+
+def test_a_broken_transfer_goes_on_where_it_stopped(server, target):
+    server.cuts = [100_000, 50_000]
+    assert fetch(server.address, target, digest=SHA).read_bytes() == DATA
+    assert [(asked.get("range"), asked.get("if-range")) for asked in server.asked] == [
+        (None, None), ("bytes=100000-", '"1"'), ("bytes=150000-", '"1"'),
+    ]  # fmt: skip
+
+
+def test_an_interrupted_call_is_taken_up_by_the_next(server, target):
+    server.cuts = [200_000]
+
+    def breaks(_):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(download.time, "sleep", breaks)
+        with pytest.raises(KeyboardInterrupt):
+            fetch(server.address, target)
+    assert not target.exists()
+    assert visible(target) == [".photos.zip.part", ".photos.zip.part.json"]
+    fetch(server.address, target)
+    assert target.read_bytes() == DATA
+    assert server.asked[-1]["range"] == "bytes=200000-"
+    assert visible(target) == ["photos.zip"]
+
+
+def test_a_file_that_changed_meanwhile_is_fetched_from_its_start(server, target):
+    server.cuts = [200_000]
+
+    def change(_):
+        server.data, server.tag = DATA[::-1], '"2"'
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(download.time, "sleep", change)
+        assert fetch(server.address, target).read_bytes() == DATA[::-1]
+    assert server.asked[-1]["if-range"] == '"1"'
+
+
+def test_a_server_that_overlooks_the_condition_cannot_join_two_versions(server, target):
+    server.cuts, server.heeds_if_range = [200_000], False
+
+    def change(_):
+        server.data, server.tag = DATA[::-1], '"2"'
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(download.time, "sleep", change)
+        assert fetch(server.address, target).read_bytes() == DATA[::-1]
+    assert [asked.get("range") for asked in server.asked] == [None, "bytes=200000-", None]
+
+
+@pytest.mark.parametrize(("tag", "date"), [(None, None), ('W/"1"', None)])
+def test_without_a_name_for_the_version_it_starts_again(server, target, tag, date):
+    server.tag, server.date, server.cuts = tag, date, [200_000]
+    assert fetch(server.address, target).read_bytes() == DATA
+    assert [asked.get("range") for asked in server.asked] == [None, None]
+
+
+def test_a_date_names_a_version_too(server, target):
+    server.tag, server.date, server.cuts = None, "Mon, 01 Jan 2024 00:00:00 GMT", [200_000]
+    assert fetch(server.address, target).read_bytes() == DATA
+    assert server.asked[1]["if-range"] == server.date
+
+
+def test_a_server_without_ranges_sends_all_again(server, target):
+    server.ranges, server.cuts = False, [200_000]
+    assert fetch(server.address, target).read_bytes() == DATA
+
+
+def left(target, data, address, version='"1"'):
+    """What a killed run leaves."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.with_name(f".{target.name}.part").write_bytes(data)
+    note = {"address": hashlib.sha256(address.encode()).hexdigest(), "version": version}
+    target.with_name(f".{target.name}.part.json").write_text(json.dumps(note))
+
+
+def test_a_part_that_was_whole_needs_no_more_bytes(server, target):
+    left(target, DATA, server.address)
+    assert fetch(server.address, target, digest=SHA).read_bytes() == DATA
+    assert [asked["range"] for asked in server.asked] == [f"bytes={len(DATA)}-"]
+
+
+def test_a_part_longer_than_the_file_is_dropped(server, target):
+    left(target, DATA + b"more", server.address)
+    assert fetch(server.address, target).read_bytes() == DATA
+
+
+def test_a_part_with_wrong_bytes_is_found_by_its_digest(server, target):
+    left(target, b"?" * 1000, server.address)
+    assert fetch(server.address, target, digest=SHA).read_bytes() == DATA
+    assert len(server.asked) == 2
+
+
+def test_a_part_of_another_address_is_not_used(server, target):
+    left(target, b"?" * 1000, server.address + "2")
+    assert fetch(server.address, target).read_bytes() == DATA
+
+
+def test_a_wrong_digest_is_told_and_nothing_stays(server, target):
+    wrong = "md5:" + "0" * 32
+    with pytest.raises(DownloadError, match=rf"photos\.zip has the md5 {MD5[4:]}, not {'0' * 32}: it is damaged"):
+        fetch(server.address, target, digest=wrong)
+    assert visible(target) == []
+
+
+def test_after_some_tries_the_failure_is_told_and_what_came_is_kept(server, target):
+    server.cuts = [1000] + [0] * 10
+    with pytest.raises(DownloadError, match=r"broke \(.*\): 1,000 bytes are kept, run it again to go on"):
+        fetch(server.address, target)
+    assert len(server.asked) == 1 + download.TRIES - 1
+    server.cuts = []
+    assert fetch(server.address, target).read_bytes() == DATA
+    assert server.asked[-1]["range"] == "bytes=1000-"
+
+
+def test_a_short_answer_without_a_stated_length_is_taken_as_it_is(server, target):
+    server.length = False
+    assert fetch(server.address, target).read_bytes() == DATA
+
+
+def test_a_server_in_trouble_is_asked_again(server, target):
+    server.statuses = [503, 429]
+    assert fetch(server.address, target).read_bytes() == DATA
+    assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
+def test_a_refusal_is_told_at_once(server, target, status):
+    server.statuses = [status]
+    with pytest.raises(DownloadError, match=rf"photos\.zip answers HTTP {status} .*: check the address"):
+        fetch(server.address, target)
+    assert (len(server.asked), visible(target)) == (1, [])
+
+
+def test_redirects_are_followed_but_not_for_ever(server, target):
+    server.statuses, server.location = [302], "/other"
+    assert fetch(server.address, target).read_bytes() == DATA
+    target.unlink()
+    server.statuses = [302] * 50
+    with pytest.raises(DownloadError, match="leads from one address to the next without end"):
+        fetch(server.address, target)
+
+
+def test_no_connection_is_told_without_secrets(target):
+    address = "http://me:secret@127.0.0.1:1/photos.zip?token=secret#secret"
+    with pytest.raises(DownloadError, match=r"http://127\.0\.0\.1:1/photos\.zip broke") as raised:
+        fetch(address, target)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("address", ["http://", "http://[::1", "https://a b/c", "http://a:b/"])
+def test_an_impossible_address_is_told(target, address):
+    with pytest.raises(DownloadError, match=r"is not an address|broke"):
+        fetch(address, target)
+
+
+def test_secrets_are_not_shown():
+    assert shown("https://me:pass@host:8/a/b.zip?X-Amz-Signature=1#x") == "https://host:8/a/b.zip"
+    assert shown("s3://bucket/a@b.zip") == "s3://bucket/a@b.zip"
+    assert shown("photos/a?b.zip") == "photos/a?b.zip"
+
+
+@pytest.mark.parametrize("length", [True, False])
+def test_the_cap_holds_whether_or_not_the_length_is_stated(server, target, monkeypatch, length):
+    server.length = length
+    monkeypatch.setattr(download, "MAX_BYTES", 1000)
+    with pytest.raises(DownloadError, match=r"at most 1,000 are fetched|more than 1,000 bytes"):
+        fetch(server.address, target)
+    assert not target.exists()
+
+
+def test_too_little_room_is_told_before_anything_comes(server, target, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 1000))
+    with pytest.raises(DownloadError, match=r"has 300,000 bytes, and .* has room for 1,000; HEADSTAND_CACHE"):
+        fetch(server.address, target)
+    assert visible(target) == []
+
+
+def test_a_folder_that_cannot_be_written_is_told(server, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DownloadError, match=r"cannot write .*HEADSTAND_CACHE"):
+        fetch(server.address, tmp_path / "file" / "photos.zip")
+
+
+def test_a_local_file_is_checked_but_not_copied(tmp_path, target, monkeypatch):
+    (tmp_path / "photos.zip").write_bytes(DATA)
+    monkeypatch.setenv("HEADSTAND_DATA", str(tmp_path))
+    assert fetch("photos.zip", target, digest=MD5) == tmp_path / "photos.zip"
+    assert not target.parent.exists()
+    (tmp_path / "photos.zip").write_bytes(DATA[:-1])
+    with pytest.raises(DownloadError, match=r"photos\.zip has the sha256 .*: it is damaged or another version"):
+        fetch("photos.zip", target, digest=SHA)
+    with pytest.raises(RecipeError, match="there is no nowhere"):
+        fetch("nowhere", target)
+    with pytest.raises(DownloadError, match="is no file"):
+        fetch(str(tmp_path), target)
+
+
+@pytest.mark.parametrize("digest", ["abc", "sha1:" + "0" * 40, "md5:" + "0" * 31, "sha256:" + "g" * 64])
+def test_a_digest_that_is_none_is_told(server, target, digest):
+    with pytest.raises(DownloadError, match=r"is neither sha256:\.\.\. nor md5:"):
+        fetch(server.address, target, digest=digest)
+    assert server.asked == []
+
+
+def test_two_processes_wait_for_each_other(target):
+    import fcntl
+
+    with cache.sole(target):
+        with (target.parent / ".photos.zip.lock").open("a") as file, pytest.raises(OSError) as raised:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert raised.value.errno in (errno.EAGAIN, errno.EACCES)
+
+
+def test_s3_without_boto3_names_the_package(target, monkeypatch):
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(DownloadError, match=r"s3://bucket/a\.zip needs the package boto3, which is not installed"):
+        fetch("s3://bucket/a.zip", target)
+    assert visible(target) == []
+
+
+class Bucket:
+    """What of boto3 is used, over one object."""
+
+    def __init__(self, data):
+        self.data, self.tag, self.asked, self.cuts, self.failures = data, '"1"', [], [], []
+
+    def install(self, monkeypatch):
+        names = (
+            "ClientError", "NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "ParamValidationError",
+            "NoRegionError", "BotoCoreError",
+        )  # fmt: skip
+        errors = types.ModuleType("botocore.exceptions")
+        for name in names:
+            setattr(errors, name, type(name, (Exception,), {}))
+        botocore, boto3 = types.ModuleType("botocore"), types.ModuleType("boto3")
+        botocore.exceptions, boto3.client = errors, lambda service: self
+        for name, module in (("botocore", botocore), ("botocore.exceptions", errors), ("boto3", boto3)):
+            monkeypatch.setitem(sys.modules, name, module)
+        self.errors = errors
+        return self
+
+    def refuse(self, status):
+        error = self.errors.ClientError("no")
+        error.response = {"ResponseMetadata": {"HTTPStatusCode": status}}
+        self.failures.append(error)
+
+    def close(self):
+        pass
+
+    def head_object(self, **where):
+        if self.failures:
+            raise self.failures.pop(0)
+        return {"ContentLength": len(self.data), "ETag": self.tag}
+
+    def get_object(self, **where):
+        self.asked.append(where)
+        start = int(where.get("Range", "bytes=0-")[6:-1])
+        return {"Body": Body(self.data[start:], self.cuts.pop(0) if self.cuts else None, self.errors.BotoCoreError)}
+
+
+class Body:
+    def __init__(self, data, cut, error):
+        self.data, self.cut, self.error = data, cut, error
+
+    def iter_chunks(self, size):
+        yield self.data[: self.cut]
+        if self.cut is not None:
+            raise self.error
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    return Bucket(DATA).install(monkeypatch)
+
+
+def test_s3_is_fetched_and_resumed(bucket, target):
+    bucket.cuts = [100_000]
+    assert fetch("s3://photos/yoga/all.zip", target, digest=SHA).read_bytes() == DATA
+    where = {"Bucket": "photos", "Key": "yoga/all.zip", "IfMatch": '"1"'}
+    assert bucket.asked == [where, {**where, "Range": "bytes=100000-"}]
+
+
+def test_s3_whose_object_changed_is_fetched_from_its_start(bucket, target):
+    left(target, b"?" * 1000, "s3://photos/all.zip", '"old"')
+    assert fetch("s3://photos/all.zip", target).read_bytes() == DATA
+    left(target, DATA, "s3://photos/all.zip")
+    target.unlink()
+    assert fetch("s3://photos/all.zip", target).read_bytes() == DATA
+    assert len(bucket.asked) == 1
+
+
+@pytest.mark.parametrize(("status", "words"), [(403, "is refused to you"), (404, "does not exist"), (400, "HTTP 400")])
+def test_s3_refusals_are_told(bucket, target, status, words):
+    bucket.refuse(status)
+    with pytest.raises(DownloadError, match=rf"s3://photos/all\.zip .*{words}: check the address and your AWS"):
+        fetch("s3://photos/all.zip", target)
+
+
+def test_s3_in_trouble_is_asked_again(bucket, target):
+    bucket.refuse(503)
+    bucket.refuse(412)
+    assert fetch("s3://photos/all.zip", target).read_bytes() == DATA
+
+
+def test_s3_without_credentials_is_told(bucket, target):
+    bucket.failures = [bucket.errors.NoCredentialsError()]
+    with pytest.raises(DownloadError, match="needs AWS credentials: set AWS_PROFILE"):
+        fetch("s3://photos/all.zip", target)
+
+
+@pytest.mark.parametrize("address", ["s3://", "s3://bucket", "s3://bucket/", "s3://bucket/folder/"])
+def test_s3_without_a_key_is_told(bucket, target, address):
+    with pytest.raises(DownloadError, match=r"does not name a file: it should read s3://BUCKET/KEY"):
+        fetch(address, target)

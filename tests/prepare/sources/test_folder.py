@@ -1,0 +1,205 @@
+import shutil
+
+import pytest
+
+from headstand.prepare.listing import Item
+from headstand.prepare.sources import folder
+from headstand.prepare.sources.archive import ArchiveError
+from headstand.prepare.sources.folder import FolderError, listing
+from headstand.recipe import RecipeError, Source
+from tests.prepare.photos import class_folders
+
+
+def touch(path, *names):
+    path.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (path / name).write_bytes(b"x")
+    return path
+
+
+def test_lists_photos_by_class_in_natural_order(tmp_path):
+    touch(tmp_path / "tree", "pose10.jpg", "pose2.JPEG", "pose1.png")
+    touch(tmp_path / "Cobra", "b.webp", "A.gif")
+    touch(tmp_path / "tree" / "more", "z.bmp")
+    found = folder.class_folders(tmp_path)
+    assert found.classes == ("Cobra", "tree")
+    assert [(item.class_, item.path.relative_to(tmp_path).as_posix()) for item in found.items] == [
+        ("Cobra", "Cobra/A.gif"), ("Cobra", "Cobra/b.webp"),
+        ("tree", "tree/more/z.bmp"), ("tree", "tree/pose1.png"),
+        ("tree", "tree/pose2.JPEG"), ("tree", "tree/pose10.jpg"),
+    ]  # fmt: skip
+
+
+def test_goes_down_nested_single_folders(tmp_path):
+    inner = tmp_path / "archive" / "yoga poses"
+    touch(inner / "tree", "a.jpg")
+    touch(inner / "cobra", "a.jpg")
+    touch(tmp_path / "__MACOSX" / "archive", "._a.jpg")
+    assert folder.class_folders(tmp_path).root == inner
+
+
+def test_hidden_files_are_passed_over_and_others_counted(tmp_path):
+    touch(tmp_path, "README.md", ".DS_Store")
+    touch(tmp_path / ".git" / "x", "a.jpg")
+    touch(tmp_path / "tree", "a.jpg", ".hidden.jpg", "notes.txt", "Thumbs.db")
+    touch(tmp_path / "tree" / ".thumbnails", "a.jpg")
+    touch(tmp_path / "cobra", "a.jpg", "labels.csv")
+    found = folder.class_folders(tmp_path)
+    assert [item.path.name for item in found.items] == ["a.jpg", "a.jpg"]
+    assert (found.ignored, found.links) == (4, 0)
+
+
+def test_links_out_of_the_source_are_not_followed(tmp_path):
+    secret = touch(tmp_path / "elsewhere", "secret.jpg")
+    source = tmp_path / "photos"
+    touch(source / "tree", "a.jpg")
+    touch(source / "cobra", "a.jpg")
+    (source / "tree" / "out.jpg").symlink_to(secret / "secret.jpg")
+    (source / "tree" / "folder").symlink_to(secret)
+    (source / "third").symlink_to(secret)
+    (source / "tree" / "inside.jpg").symlink_to(source / "cobra" / "a.jpg")
+    found = folder.class_folders(source)
+    assert [item.path.name for item in found.items] == ["a.jpg", "a.jpg", "inside.jpg"]
+    assert (found.classes, found.links) == (("cobra", "tree"), 2)
+
+
+def test_a_source_that_is_a_link_itself_is_fine(tmp_path):
+    real = class_folders(tmp_path / "real", {"a": 1, "b": 1})
+    (tmp_path / "link").symlink_to(real)
+    assert len(folder.class_folders(tmp_path / "link").items) == 2
+
+
+@pytest.mark.parametrize(
+    ("layout", "message"),
+    [
+        ({}, "there are no class folders in .*it holds no folders"),
+        ({"": ["a.jpg"]}, "there are no class folders in .*lie loose in it"),
+        ({"tree": ["a.jpg"]}, "there is one class only in .*, 'tree'"),
+        ({"tree": ["a.jpg"], "cobra": []}, "class folder .*cobra holds no photos"),
+        ({"tree": ["a.jpg"], "cobra": ["a.txt"]}, "class folder .*cobra holds no photos"),
+        ({"only": []}, "only holds no photos"),
+    ],
+)
+def test_a_wrong_layout_is_told(tmp_path, layout, message):
+    for place, names in layout.items():
+        touch(tmp_path / place, *names)
+    with pytest.raises(FolderError, match=message):
+        folder.class_folders(tmp_path)
+
+
+def listed(root):
+    found = folder.class_folders(root)
+    return found.classes, [(item.class_, item.path.relative_to(root).as_posix(), item.split) for item in found.items]
+
+
+@pytest.mark.parametrize(
+    "names", [("train", "validation", "test"), ("Training", "val", "testing"), ("TRAIN", "valid", "Test")]
+)
+def test_a_divided_folder_keeps_its_splits(tmp_path, names):
+    train, validation, test = names
+    touch(tmp_path / train / "tree", "2.jpg", "10.jpg")
+    touch(tmp_path / train / "cobra", "a.jpg")
+    touch(tmp_path / train, "README.txt")
+    for place in (validation, test):
+        for name in ("tree", "cobra"):
+            touch(tmp_path / place / name, "b.jpg")
+    assert listed(tmp_path) == (
+        ("cobra", "tree"),
+        [
+            ("cobra", f"{train}/cobra/a.jpg", "train"),
+            ("cobra", f"{validation}/cobra/b.jpg", "validation"),
+            ("cobra", f"{test}/cobra/b.jpg", "test"),
+            ("tree", f"{train}/tree/2.jpg", "train"),
+            ("tree", f"{train}/tree/10.jpg", "train"),
+            ("tree", f"{validation}/tree/b.jpg", "validation"),
+            ("tree", f"{test}/tree/b.jpg", "test"),
+        ],
+    )
+    assert folder.class_folders(tmp_path).ignored == 1
+
+
+def test_a_divided_folder_may_be_nested_and_lack_a_split(tmp_path):
+    for place in ("train", "test"):
+        for name in ("a", "b"):
+            touch(tmp_path / "archive" / place / name, "1.jpg")
+    _, items = listed(tmp_path)
+    assert [(path.partition("/")[2], split) for _, path, split in items] == [
+        ("train/a/1.jpg", "train"), ("test/a/1.jpg", "test"), ("train/b/1.jpg", "train"), ("test/b/1.jpg", "test"),
+    ]  # fmt: skip
+
+
+def test_a_train_folder_alone_is_a_folder_of_classes(tmp_path):
+    touch(tmp_path / "train" / "a", "1.jpg")
+    touch(tmp_path / "train" / "b", "1.jpg")
+    _, items = listed(tmp_path)
+    assert [split for _, _, split in items] == ["", ""]
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    touch(tmp_path / "train", "1.jpg")
+    touch(tmp_path / "bus", "1.jpg")
+    classes, items = listed(tmp_path)
+    assert classes == ("bus", "train")
+    assert [split for _, _, split in items] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("layout", "message"),
+    [
+        (
+            {"train/a": ["1.jpg"], "train/b": ["1.jpg"], "test/a": ["1.jpg"]},
+            "the split 'test' in .* lacks the class b: each class needs photos in each split",
+        ),
+        (
+            {"train/a": ["1.jpg"], "test/a": ["1.jpg"], "test/b": ["1.jpg"], "test/c": ["1.jpg"]},
+            "the split 'train' in .* lacks the classes b, c",
+        ),
+        ({"train/a": ["1.jpg"], "train/b": ["1.jpg"], "test": ["1.jpg"]}, "no class folders in .*test .*lie loose"),
+        ({"val/a": ["1.jpg"], "test/a": ["1.jpg"]}, "holds test, val only: .* needs train"),
+        ({"train/a": ["1.jpg"], "training/a": ["1.jpg"]}, "two folders for train, train, training: join them"),
+        ({"train/a": ["1.jpg"], "test/a": ["1.jpg"], "docs": ["1.jpg"]}, "holds test, train and beside them docs"),
+        ({"train/a": ["1.jpg"], "test/a": ["1.jpg"]}, "there is one class only in .*, 'a'"),
+        ({"train/a": ["1.jpg"], "train/b": [], "test/a": ["1.jpg"], "test/b": ["1.jpg"]}, "train/b holds no photos"),
+    ],
+)
+def test_a_wrong_division_is_told(tmp_path, layout, message):
+    for place, names in layout.items():
+        touch(tmp_path / place, *names)
+    with pytest.raises(FolderError, match=message):
+        folder.class_folders(tmp_path)
+
+
+def test_other_extensions_can_be_asked_for(tmp_path):
+    touch(tmp_path / "a", "1.npy", "1.jpg")
+    touch(tmp_path / "b", "1.npy")
+    found = folder.class_folders(tmp_path, (".npy",))
+    assert ([item.path.name for item in found.items], found.ignored) == (["1.npy", "1.npy"], 1)
+
+
+def test_listing_finds_the_folder_under_headstand_data(tmp_path, monkeypatch):
+    class_folders(tmp_path / "photos", {"a": 1, "b": 1})
+    monkeypatch.setenv("HEADSTAND_DATA", str(tmp_path))
+    for name in ("photos", str(tmp_path / "photos")):
+        found = listing(Source(kind="folder", folder=name), 1)
+        assert found.items == (
+            Item("a", tmp_path / "photos" / "a" / "0.jpg"), Item("b", tmp_path / "photos" / "b" / "0.jpg"),
+        )  # fmt: skip
+
+
+def test_listing_looks_into_archives(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTAND_CACHE", str(tmp_path / "cache"))
+    class_folders(tmp_path / "in" / "photos", {"a": 1, "b": 1})
+    shutil.make_archive(str(tmp_path / "photos"), "zip", tmp_path / "in")
+    found = listing(Source(kind="folder", folder=str(tmp_path / "photos.zip")), 1)
+    assert found.classes == ("a", "b")
+    assert found.root.is_relative_to(tmp_path / "cache" / "archives")
+    assert found.items[0].path.read_bytes() == (tmp_path / "in/photos/a/0.jpg").read_bytes()
+
+
+def test_listing_refuses_what_is_neither_folder_nor_archive(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTAND_CACHE", str(tmp_path / "cache"))
+    touch(tmp_path, "file")
+    with pytest.raises(ArchiveError, match="file is neither a folder nor a zip or tar archive"):
+        listing(Source(kind="folder", folder=str(tmp_path / "file")), 1)
+    with pytest.raises(RecipeError, match=r"there is no .*nowhere"):
+        listing(Source(kind="folder", folder=str(tmp_path / "nowhere")), 1)
