@@ -20,18 +20,22 @@ LUMA = np.array([0.299, 0.587, 0.114])
 """ITU-R BT.601."""
 
 
-def alike(photos: Sequence[Candidate]) -> np.ndarray:
-    """Group numbers, `int64 [N]`, from 0 by first appearance: twins share one, and so do probable twins.
+def alike(photos: Sequence[Candidate]) -> tuple[np.ndarray, list[likely.Pair] | None]:
+    """Find out which photos show the same picture.
 
-    Those, the same picture turned or cropped, are searched among at most `likely.MOST` photos. A pair that is no pair
-    costs a photo its free place; one that is missed costs the test its honesty.
+    Probable twins, the same picture turned or cropped, are searched among at most `likely.MOST` photos. A pair that is
+    no pair costs a photo its free place; one that is missed costs the test its honesty.
+
+    Returns:
+        Group numbers, `int64 [N]`, from 0 by first appearance: twins share one, and so do probable twins. And the pairs
+        of probable twins by their places; None where they were not searched.
 
     Raises:
         ImageError: a file that has been damaged since it was read.
     """
     sure = twins.groups([_signature(photo) for photo in photos], [photo.file.sha256 for photo in photos])
     pairs = _likely([photo.item.path for photo in photos], photos, sure)
-    return _joined(sure, pairs)
+    return _joined(sure, pairs or []), pairs
 
 
 def apart(photos: list[Candidate], others: dict[str, Dataset]) -> tuple[list[Candidate], list[tuple[Candidate, str]]]:
@@ -56,7 +60,7 @@ def apart(photos: list[Candidate], others: dict[str, Dataset]) -> tuple[list[Can
         close |= np.array([photo.file.sha256 in digests for photo in photos], dtype=bool)
         # Only pairs across count: all photos of one side are taken for one group.
         sides = np.repeat([0, 1], [len(photos), len(paths)])
-        for pair in _likely([*(photo.item.path for photo in photos), *paths], photos, sides):
+        for pair in _likely([*(photo.item.path for photo in photos), *paths], photos, sides) or []:
             close[min(pair.first, pair.second)] = True
         reason = f"twins of validation or test photos of {name}"
         near += [(photo, reason) for photo, out in zip(photos, close, strict=True) if out]
@@ -75,10 +79,10 @@ def _joined(groups: np.ndarray, pairs: Sequence[likely.Pair]) -> np.ndarray:
     return np.argsort(np.argsort(where))[numbers].astype(np.int64)
 
 
-def _likely(paths: Sequence[Path], photos: Sequence[Candidate], groups: np.ndarray) -> list[likely.Pair]:
-    """Probable twins among files that are pictures; none where there are too many to search."""
+def _likely(paths: Sequence[Path], photos: Sequence[Candidate], groups: np.ndarray) -> list[likely.Pair] | None:
+    """Probable twins among files; None where some are no pictures or there are too many to search."""
     if len(paths) > likely.MOST or any(photo.file.signature is None for photo in photos):
-        return []
+        return None
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         work = pool.map(_thumbnail, paths)
         shown = tqdm(work, "comparing", len(paths), unit="photo", leave=False, disable=not sys.stderr.isatty())

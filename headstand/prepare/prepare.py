@@ -2,24 +2,20 @@
 
 import hashlib
 import importlib
-import json
 import os
 import re
 import shutil
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
 from headstand.errors import HeadstandError
-from headstand.prepare import grouping, manifest, split
+from headstand.prepare import grouping, manifest, record, split
 from headstand.prepare.cache import root, sole
 from headstand.prepare.conversion import CONVERSIONS
 from headstand.prepare.copying import ChangedError, copy
@@ -28,11 +24,6 @@ from headstand.prepare.manifest import SPLITS, Dataset, Photo
 from headstand.prepare.scan import Candidate, Examine, examine, forget, scan
 from headstand.prepare.summary import Summary, counts
 from headstand.recipe import Recipe
-
-VERSION = 2
-"""Version of what preparation makes of a source; a new value makes all datasets anew."""
-
-RECORD = "prepared.json"
 
 DIGITS = 4
 """Fewest digits of a photo's number."""
@@ -64,8 +55,8 @@ def _prepare(recipe: Recipe) -> Summary:
         source = _module(recipe.source.kind)
         listing: Listing = source.listing(recipe.source, recipe.seed)
         apart = _apart(recipe)
-        state = _state(recipe, listing, apart)
-    if (kept := _kept(target, state)) is not None:
+        state = record.state(recipe, listing, apart)
+    if (kept := record.kept(target, state)) is not None:
         return kept
     _check_replaceable(target, listing)
     names = _folder_names(listing.classes)
@@ -77,7 +68,7 @@ def _prepare(recipe: Recipe) -> Summary:
         photos, near = grouping.apart(photos, apart)
         left_out += [(photo.item, reason) for photo, reason in near]
         _check_filled(listing, photos, left_out)
-        alike = grouping.alike(photos)
+        alike, pairs = grouping.alike(photos)
         groups = split.join(alike, [photo.item.group for photo in photos])
     with _timed(seconds, "split"):
         classes = [names[photo.item.class_] for photo in photos]
@@ -115,8 +106,7 @@ def _prepare(recipe: Recipe) -> Summary:
         links=listing.links,
         seconds=seconds,
     )
-    record = {"state": state, "manifest": dataset.digest, "summary": {**asdict(summary), "folder": str(target)}}
-    (part / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+    record.write(dataset, state, summary, pairs)
     manifest.write(dataset)
     _swap(part, target)
     return summary
@@ -140,48 +130,6 @@ def _apart(recipe: Recipe) -> dict[str, Dataset]:
     return {name: manifest.read(recipe.data.with_name(name)) for name in recipe.split.keep_apart}
 
 
-def _state(recipe: Recipe, listing: Listing, apart: dict[str, Dataset]) -> dict[str, Any]:
-    """All that the result depends on; the source by its files' names, sizes and times, which are quick to read."""
-    source = hashlib.sha256()
-    for item in listing.items:
-        try:
-            status = item.path.stat()
-            version = f"{status.st_size}\0{status.st_mtime_ns}"
-        except OSError:  # it will be left out
-            version = "missing"
-        path = os.path.relpath(item.path, listing.root)
-        source.update(os.fsencode(f"{item.class_}\0{path}\0{item.group}\0{item.split}\0{version}\n"))
-    return {
-        "version": VERSION,
-        "seed": recipe.seed,
-        "split": recipe.split.model_dump(mode="json"),
-        "source": source.hexdigest(),
-        "apart": {name: dataset.digest for name, dataset in apart.items()},
-    }
-
-
-def _kept(target: Path, state: dict[str, Any]) -> Summary | None:
-    """The summary of the dataset that is there, if it is this one, with its manifest and photos as they were made."""
-    try:
-        record = json.loads((target / RECORD).read_text(encoding="utf-8"))
-        dataset = manifest.read(target)
-        if record["state"] != state or record["manifest"] != dataset.digest:
-            return None
-        with ThreadPoolExecutor() as pool:
-            if not all(pool.map(lambda photo: _digest(target / photo.path) == photo.sha256, dataset.photos)):
-                return None
-        summary = Summary(**record["summary"])
-        left_out = [(file, reason) for file, reason in summary.left_out]  # JSON has no tuples
-    except (OSError, ValueError, KeyError, TypeError, HeadstandError):
-        return None
-    return replace(summary, folder=target, left_out=left_out, made=False)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _check_replaceable(target: Path, listing: Listing) -> None:
     """Refuse to replace what this program did not make, and what it is to read."""
     place = target.resolve()
@@ -190,7 +138,7 @@ def _check_replaceable(target: Path, listing: Listing) -> None:
         raise PrepareError(
             f"the source {inside} lies in {target}, which would be replaced: give the dataset another name with --name"
         )
-    if target.exists() and not (target / RECORD).is_file() and (not target.is_dir() or any(target.iterdir())):
+    if target.exists() and not (target / record.RECORD).is_file() and (not target.is_dir() or any(target.iterdir())):
         raise PrepareError(f"{target} is there already and was not made by data_preparation.py: move it out of the way")
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstand.prepare import grouping, likely, manifest
+from headstand.prepare import grouping, likely, manifest, record
 from headstand.prepare.listing import Item
 from headstand.prepare.manifest import Dataset, Photo
 from headstand.prepare.prepare import prepare
@@ -30,23 +30,32 @@ def test_turned_and_cropped_copies_share_a_group_with_what_they_are_copies_of(tm
     # A twin of the turned copy and not of the first picture: the three are still one group.
     (folder / "tree/chained.jpg").write_bytes(encoded(rotated(photo("tree", 2), 5).resize((100, 100))))
     photos = candidates(folder)
-    groups = grouping.alike(photos)
+    groups, pairs = grouping.alike(photos)
     assert {frozenset(names) for names in partners(photos, groups)} == {
         frozenset({"2.jpg", "turned.jpg", "chained.jpg"}),
         frozenset({"4.jpg", "cropped.jpg"}),
     }
     assert list(dict.fromkeys(groups.tolist())) == list(range(7))
+    assert pairs is not None
+    assert {tuple(sorted(photos[n].item.path.name for n in (pair.first, pair.second))) for pair in pairs} >= {
+        ("2.jpg", "turned.jpg"),
+        ("4.jpg", "cropped.jpg"),
+    }
 
 
 def test_too_many_photos_are_grouped_by_their_sure_twins_alone(tmp_path, monkeypatch):
     folder = healthy(tmp_path, ("tree",))
     (folder / "tree/turned.jpg").write_bytes(encoded(rotated(photo("tree", 2), 5)))
     monkeypatch.setattr(likely, "MOST", 5)
-    assert grouping.alike(candidates(folder)).tolist() == list(range(8))
+    groups, pairs = grouping.alike(candidates(folder))
+    assert groups.tolist() == list(range(8))
+    assert pairs is None
 
 
 def test_nothing_makes_no_groups():
-    assert grouping.alike([]).shape == (0,)
+    groups, pairs = grouping.alike([])
+    assert groups.shape == (0,)
+    assert pairs == []
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
@@ -80,3 +89,6 @@ def test_a_preparation_puts_probable_twins_into_one_split(tmp_path, monkeypatch)
         splits.setdefault(row.group, set()).add(row.split)
     assert len(splits) == 18  # of 28 photos
     assert all(len(places) == 1 for places in splits.values())
+    found = record.pairs(dataset)
+    assert found
+    assert all(dataset.photos[pair.first].group == dataset.photos[pair.second].group for pair in found)

@@ -4,17 +4,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from headstand.prepare import likely, manifest
+from headstand.prepare import likely, manifest, record
 from headstand.prepare.doctor import page
 from headstand.prepare.doctor.findings import Severity
 from headstand.prepare.doctor.report import examine, write_json
 
-PAGE, RECORD = "doctor.html", "doctor.json"
+PAGE, FINDINGS = "doctor.html", "doctor.json"
 """Files in the dataset's `look/`."""
 
 
 def checkup(folder: Path, done: Sequence[str] = ()) -> list[str]:
     """Examine a prepared dataset, unless that was done since it was made.
+
+    The probable twins are taken from its preparation, which has searched them already.
 
     Args:
         folder: the dataset's folder.
@@ -27,17 +29,17 @@ def checkup(folder: Path, done: Sequence[str] = ()) -> list[str]:
     Raises:
         ManifestError: there is no prepared dataset.
     """
-    photos = manifest.read(folder).photos
+    dataset = manifest.read(folder)
     place = folder / "look" / PAGE
-    if all(photo.path.endswith(".npy") for photo in photos):
+    if all(photo.path.endswith(".npy") for photo in dataset.photos):
         return []
-    if len(photos) > likely.MOST:
+    if len(dataset.photos) > likely.MOST:
         return [f"doctor: more than {likely.MOST:,} photos; python -m headstand doctor {folder}"]
     made = (folder / "manifest.csv").stat().st_mtime_ns
     if place.is_file() and place.stat().st_mtime_ns > made:
         return [str(place)]
-    report = replace(examine(folder), done=tuple(done))
-    write_json(report, place.with_name(RECORD))
+    report = replace(examine(folder, record.pairs(dataset)), done=tuple(done))
+    write_json(report, place.with_name(FINDINGS))
     page.write(report, place)
     grave = replace(report, findings=(*report.of(Severity.ERROR), *report.of(Severity.WARNING)))
     lines = [f"doctor: {line}" for line in grave.lines()[: len(grave.findings)]]

@@ -104,18 +104,19 @@ class Report:
         }
 
 
-def examine(folder: Path) -> Report:
+def examine(folder: Path, probable: Sequence[likely.Pair] | None = None) -> Report:
     """Examine a folder of class folders, of split folders, or a prepared dataset.
+
+    Args:
+        folder: is only read.
+        probable: of a prepared dataset, the probable twins by their places in its manifest, where they are known. They
+            are searched again if a file has changed since.
 
     Raises:
         ExaminationError: there is no such folder, or nothing to examine in it.
         ManifestError: its manifest is damaged.
     """
-    return judge(contents(folder))
-
-
-def judge(listed: Contents) -> Report:
-    """Examine listed files."""
+    listed = contents(folder)
     seconds: dict[str, float] = {}
     clock = time.perf_counter()
 
@@ -125,23 +126,25 @@ def judge(listed: Contents) -> Report:
 
     exams = examination.examine(listed.items, [listed.name(item.path) for item in listed.items])
     usable = [exam for exam in exams if not exam.problem]
+    changed = _changed(listed, exams)
     lap("files")
     known = [exam.signature for exam in usable if exam.signature]
     groups = twins.groups(known, [exam.sha256 for exam in usable])
     lap("twins")
     remarks = []
-    probable: list[likely.Pair] = []
-    if len(usable) <= likely.MOST:
-        thumbnails = np.stack([exam.thumbnail for exam in usable if exam.thumbnail is not None]) if usable else None
-        if thumbnails is not None:
-            probable = likely.surest(likely.pairs(thumbnails, groups), groups)
+    likenesses: list[likely.Pair] = []
+    if probable is not None and not changed:
+        likenesses = _among(probable, exams)
+    elif len(usable) <= likely.MOST:
+        thumbnails = [exam.thumbnail for exam in usable if exam.thumbnail is not None]
+        likenesses = likely.pairs(np.stack(thumbnails), groups) if thumbnails else []
     else:
         remarks.append(f"probable twins (turned, cropped) were not searched among more than {likely.MOST:,} photos")
     lap("probable twins")
     found = [
-        *files.unusable(exams), *files.oddities(exams), *_changed(listed, exams),
+        *files.unusable(exams), *files.oddities(exams), *changed,
         *pixels.faint(exams), *pixels.outliers(exams),
-        *pairs.copies(usable, groups), *pairs.likely(usable, probable),
+        *pairs.copies(usable, groups), *pairs.likely(usable, likely.surest(likenesses, groups)),
         *class_findings.classes(listed, usable, groups),
         *finding("loose_file", [Case((name,)) for name in listed.loose]),
         *finding("outside_link", [Case((), name) for name in listed.links]),
@@ -165,6 +168,16 @@ def _changed(listed: Contents, exams: Sequence[Exam]) -> list[Finding]:
         "changed_file",
         [Case((e.name,)) for e in exams if e.sha256 and e.sha256 != listed.digests.get(e.name)],
     )
+
+
+def _among(pairs: Sequence[likely.Pair], exams: Sequence[Exam]) -> list[likely.Pair]:
+    """The pairs of usable files, by their places among these instead of among all."""
+    place = {number: place for place, number in enumerate(n for n, exam in enumerate(exams) if not exam.problem)}
+    return [
+        replace(pair, first=place[pair.first], second=place[pair.second])
+        for pair in pairs
+        if pair.first in place and pair.second in place
+    ]
 
 
 def _ordered(found: Sequence[Finding]) -> tuple[Finding, ...]:

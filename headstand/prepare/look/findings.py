@@ -1,11 +1,9 @@
 """What a look at a prepared dataset tells beyond counts: groups, label conflicts, and what was left out."""
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
+from headstand.prepare import record
 from headstand.prepare.manifest import Dataset, Photo
 
 GROUPS = 24
@@ -36,22 +34,22 @@ class Findings:
     @classmethod
     def of(cls, dataset: Dataset) -> "Findings":
         """The manifest's groups, and what preparation noted down in `prepared.json`, if it did."""
-        record = _record(dataset.folder)
+        told = record.summary(dataset.folder)
         members: dict[int, list[Photo]] = defaultdict(list)
         for photo in dataset.photos:
             members[photo.group].append(photo)
         groups = _largest_first(list(members.values()))
-        if "conflicts" in record:  # a group that the source names may rightly have several labels: no conflict
+        if "conflicts" in told:  # a group that the source names may rightly have several labels: no conflict
             photos = {photo.path: photo for photo in dataset.photos}
-            conflicts = [[photos[path] for path in paths if path in photos] for paths in record["conflicts"]]
+            conflicts = [[photos[path] for path in paths if path in photos] for paths in told["conflicts"]]
         else:
             conflicts = [group for group in groups if len({photo.class_ for photo in group}) > 1]
         left_out: dict[str, list[str]] = defaultdict(list)
-        for file, reason in record.get("left_out", []):
+        for file, reason in told.get("left_out", []):
             left_out[reason].append(file)
         return cls(
             groups,
-            bool(record.get("related")),
+            bool(told.get("related")),
             sum(len({photo.split for photo in group}) > 1 for group in groups),
             _largest_first(conflicts),
             dict(sorted(left_out.items(), key=lambda item: -len(item[1]))),
@@ -76,11 +74,3 @@ def some(group: list[Photo]) -> list[Photo]:
 
 def _largest_first(groups: list[list[Photo]]) -> list[list[Photo]]:
     return sorted((group for group in groups if len(group) > 1), key=len, reverse=True)
-
-
-def _record(folder: Path) -> dict[str, Any]:
-    """The summary that preparation noted down; empty for a dataset that was put together by hand."""
-    try:
-        return dict(json.loads((folder / "prepared.json").read_text(encoding="utf-8"))["summary"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}

@@ -1,13 +1,16 @@
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from headstand.prepare import manifest
+from headstand.prepare import likely, manifest, record
 from headstand.prepare.doctor import checkup, examine
 from headstand.prepare.doctor.folder import ExaminationError
+from headstand.prepare.likely import Pair
 from headstand.prepare.manifest import SPLITS, Dataset, Photo
+from headstand.prepare.summary import Summary
 from tests.prepare.doctor.faults import encoded, photo, rotated
 
 
@@ -41,6 +44,61 @@ def test_tells_of_a_leak_that_the_split_could_not_see_and_once_only(tmp_path):
     before = (folder / "look/doctor.html").stat().st_mtime_ns
     assert checkup(folder) == [str(folder / "look/doctor.html")]
     assert (folder / "look/doctor.html").stat().st_mtime_ns == before
+
+
+def recorded(dataset: Dataset, *pairs: Pair) -> Path:
+    """The folder, with the probable twins that its preparation is to have found."""
+    record.write(dataset, {}, Summary(dataset.folder, {}), pairs)
+    return dataset.folder
+
+
+def likely_leaks(folder: Path) -> list[list[str]]:
+    findings = json.loads((folder / "look/doctor.json").read_text())["findings"]
+    return [case["files"] for found in findings if found["code"] == "likely_leak" for case in found["cases"]]
+
+
+def test_probable_twins_are_those_of_the_preparation(tmp_path, monkeypatch):
+    dataset = prepared(tmp_path / "yoga")
+    monkeypatch.setattr(likely, "pairs", lambda *_: pytest.fail("searched again"))
+    folder = recorded(dataset, Pair(6, 20, 0.9, "turned"), Pair(0, 29, 0.95, "cropped"))
+    assert "likely_leak" in checkup(folder)[0]
+    assert likely_leaks(folder) == [
+        [dataset.photos[0].path, dataset.photos[29].path],
+        [dataset.photos[6].path, dataset.photos[20].path],
+    ]
+
+
+def test_a_file_that_is_unusable_leaves_the_other_pairs_as_they_are(tmp_path, monkeypatch):
+    dataset = prepared(tmp_path / "yoga")
+    monkeypatch.setattr(likely, "pairs", lambda *_: pytest.fail("searched again"))
+    folder = recorded(dataset, Pair(3, 20, 0.9, "turned"), Pair(6, 21, 0.9, "turned"))
+    (folder / dataset.photos[3].path).unlink()
+    checkup(folder)
+    assert likely_leaks(folder) == [[dataset.photos[6].path, dataset.photos[21].path]]
+
+
+TURNED = ["train/tree/tree1.jpg", "test/tree/tree0.jpg"]
+
+
+def test_probable_twins_are_searched_again_where_a_file_has_changed(tmp_path):
+    dataset = prepared(tmp_path / "yoga")
+    folder = recorded(dataset)
+    (folder / dataset.photos[12].path).write_bytes(encoded(photo("chair", 40)))
+    checkup(folder)
+    assert likely_leaks(folder) == [TURNED]
+
+
+def test_probable_twins_are_searched_again_under_another_manifest(tmp_path):
+    dataset = prepared(tmp_path / "yoga")
+    folder = recorded(dataset)
+    manifest.write(Dataset(folder, tuple(replace(row, group=row.group + 1) for row in dataset.photos)))
+    checkup(folder)
+    assert likely_leaks(folder) == [TURNED]
+
+
+def test_by_itself_the_doctor_searches_on_its_own(tmp_path):
+    found = examine(recorded(prepared(tmp_path / "yoga"))).findings
+    assert [list(case.files) for one in found if one.kind.code == "likely_leak" for case in one.cases] == [TURNED]
 
 
 def test_arrays_are_left_alone(tmp_path):
