@@ -244,6 +244,12 @@ def _upright(picture: Image.Image, source: Image.Image) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey to 8 bits by the full range; Pillow's own conversion would clip everything over 255 to white."""
+    """16-bit grey to 8 bits by the full range, its transparent level white.
+
+    Pillow's own conversion would clip everything over 255 to white; and among 8 bits the level could not be told from
+    its 256 neighbours any more.
+    """
     values: Any = np.asarray(image, dtype=np.float64)
-    return Image.fromarray(np.clip(np.round(values / 257), 0, 255).astype(np.uint8))
+    grey = np.clip(np.round(values / 257), 0, 255).astype(np.uint8)
+    grey[values == image.info.get("transparency")] = 255
+    return Image.fromarray(grey)

@@ -83,6 +83,14 @@ def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
     assert decode(encoded(levels))[0].tolist() == [[0] * 3, [1] * 3, [128] * 3, [255] * 3]
 
 
+def test_one_level_of_sixteen_bit_grey_is_transparent() -> None:
+    levels = np.array([[0, 0x1233, 0x1234], [0x1234, 0x1235, 0xFFFF]], np.uint16)
+    found = decode(encoded(levels, transparency=0x1234))
+    assert found[..., 0].tolist() == [[0, 18, 255], [255, 18, 255]]
+    assert (found == found[..., :1]).all()
+    assert decode(encoded(levels))[..., 0].tolist() == [[0, 18, 18], [18, 18, 255]]
+
+
 def test_sixteen_bit_colour_keeps_its_high_byte() -> None:
     pixel = struct.pack(">HHH", 0xFA00, 0x0A80, 0x14FF)
     assert decode(png(1, 1, depth=16, rows=b"\0" + pixel)).tolist() == [[[0xFA, 0x0A, 0x14]]]
