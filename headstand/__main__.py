@@ -6,6 +6,7 @@ from headstand import command
 from headstand.errors import HeadstandError
 
 VERBS = {
+    "compare": "[RECIPE] [--backbones NAME,NAME@SIZE=WEIGHTS] [--under-ms N] [--under-mb N]  race variants, backbones",
     "demo": "[RECIPE]      the main job from end to end, each step timed",
     "diagnose": "RUN          what a finished run suffered from, and where its time went",
     "doctor": "FOLDER [--html PATH] [--json PATH] [--fix TARGET] [--labels]  what photos suffer from",
@@ -21,6 +22,10 @@ def main(words: list[str]) -> None:
     if verb in ("-h", "--help"):
         print("python -m headstand VERB\n")
         print("\n".join(f"  {name:<9} {text}" for name, text in VERBS.items()))
+    elif verb == "compare":
+        from headstand import compare
+
+        compare.run(*command.recipe_and_rest(rest))
     elif verb == "demo":
         from headstand import demo
 

@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
@@ -22,6 +22,7 @@ from pydantic_settings import (
 from headstand.errors import HeadstandError
 from headstand.sections import Augmentation, Backbone, Card, Evaluation, Finetune, Head, Name, Source, Split
 from headstand.space import Search
+from headstand.variants import Compare, Variant, rival
 
 HOME = Path(__file__).resolve().parents[1]
 """The folder of the checkout: where the shipped `recipes/` and `models/` lie."""
@@ -55,6 +56,8 @@ class Recipe(BaseSettings):
     finetune: Finetune = Finetune()
     evaluation: Evaluation = Evaluation()
     card: Card = Card()
+    variants: tuple[Variant, ...] = Field((), description="changes that `python -m headstand compare` races")
+    compare: Compare = Compare()
 
     @model_validator(mode="after")
     def _others(self) -> "Recipe":
@@ -63,7 +66,40 @@ class Recipe(BaseSettings):
                 f"split.keep_apart names {self.name!r}, which is this recipe's own name: its photos would go"
             )
         self.search.check(self.head)
+        names = [variant.name for variant in self.variants]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two variants are named {name!r}: give each a name of its own")
+        for variant in self.variants:
+            self.varied(variant)
+        for text in self.compare.backbones:
+            try:
+                rival(text, self.backbone)
+            except ValidationError as error:
+                raise ValueError(f"compare.backbones, {text!r}: {'; '.join(_lines(error, ('backbone',)))}") from None
         return self
+
+    def varied(self, variant: Variant) -> "Recipe":
+        """The recipe with a variant's changes, which go before the environment's and the command line's values.
+
+        Raises:
+            ValueError: a key or value that is not allowed; names the variant.
+        """
+        sections = {}
+        for name, changes in variant.changes().items():
+            section = getattr(self, name)
+            try:
+                sections[name] = type(section).model_validate({**section.model_dump(), **changes})
+            except ValidationError as error:
+                told = "; ".join(_lines(error, (name,)))
+                raise ValueError(f"variant {variant.name!r}: {told}") from None
+        # Not validated as a whole: that would read the environment again. What spans sections is checked here.
+        changed = self.model_copy(update=sections)
+        try:
+            changed.search.check(changed.head)
+        except ValueError as error:
+            raise ValueError(f"variant {variant.name!r}: {error}") from None
+        return changed
 
     @property
     def data(self) -> Path:
@@ -184,18 +220,24 @@ def _shorthands(arguments: list[str]) -> list[str]:
 
 
 def _explain(error: ValidationError, path: Path) -> str:
+    return f"recipe {path}: " + "; ".join(_lines(error))
+
+
+def _lines(error: ValidationError, inside: tuple[int | str, ...] = ()) -> list[str]:
+    """What pydantic complains of, a line each; `inside` is where the validated section lies in the recipe."""
     lines = []
     for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"]) or "recipe"
+        location = (*inside, *item["loc"])
+        key = ".".join(str(part) for part in location) or "recipe"
         if item["type"] == "extra_forbidden":
-            lines.append(f"unknown key {key} = {item['input']!r}; allowed there: {', '.join(_allowed(item['loc']))}")
+            lines.append(f"unknown key {key} = {item['input']!r}; allowed there: {', '.join(_allowed(location))}")
         elif item["type"] == "missing":
             lines.append(f"{key} is missing")
         else:
             # A whole section is no value that anyone would look for.
-            value = "" if isinstance(item["input"], dict) else f" = {item['input']!r}"
+            value = "" if isinstance(item["input"], dict | BaseModel) else f" = {item['input']!r}"
             lines.append(f"{key}{value}: {item['msg'].removeprefix('Value error, ')}")
-    return f"recipe {path}: " + "; ".join(lines)
+    return lines
 
 
 def _allowed(location: tuple[int | str, ...]) -> list[str]:

@@ -101,7 +101,7 @@ def test_verbs_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_unknown_verb_is_told_with_the_known_ones() -> None:
-    with pytest.raises(HeadstandError, match=r"there is no verb 'fly'; there are demo"):
+    with pytest.raises(HeadstandError, match=r"there is no verb 'fly'; there are compare, demo"):
         verbs.main(["fly"])
 
 

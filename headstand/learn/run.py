@@ -43,24 +43,35 @@ def begin(recipe: Recipe, data: str) -> Run:
         data: the prepared dataset's digest.
     """
     record = json.dumps({"recipe": recipe.model_dump(mode="json"), "data": data}, indent=1)
-    parent = Path("runs") / recipe.name
-    for folder in sorted(parent.glob("*/"), reverse=True):
-        written = folder / "recipe.json"
-        if (folder / REPORT).exists() or not written.is_file() or written.read_text(encoding="utf-8") != record:
+    return claim(Path("runs") / recipe.name, "", "recipe.json", record, REPORT)
+
+
+def claim(parent: Path, prefix: str, name: str, record: str, last: str) -> Run:
+    """Take up the newest folder of this kind of work that has no end and no process, or make a new one.
+
+    Args:
+        parent: where the folders lie.
+        prefix: what their names begin with, before the time.
+        name: the file that says what the work is.
+        record: its text; only the very same work is taken up again.
+        last: the file that is written when the work is done.
+    """
+    for folder in sorted(parent.glob(f"{prefix}*/"), reverse=True):
+        written = folder / name
+        if (folder / last).exists() or not written.is_file() or written.read_text(encoding="utf-8") != record:
             continue
         if lock := _lock(folder):
             return Run(folder, True, lock)
-    stamp = time.strftime("%Y-%m-%dT%H%M%S")
-    names = (f"{stamp}{suffix}" for suffix in ("", *(f"-{number}" for number in range(2, 1000))))
-    for name in names:
-        folder = parent / name
+    stamp = prefix + time.strftime("%Y-%m-%dT%H%M%S")
+    for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
+        folder = parent / f"{stamp}{suffix}"
         try:
             folder.mkdir(parents=True)
         except FileExistsError:  # two runs in one second
             continue
         lock = _lock(folder)
         assert lock is not None
-        (folder / "recipe.json").write_text(record, encoding="utf-8")
+        (folder / name).write_text(record, encoding="utf-8")
         return Run(folder, False, lock)
     raise RunError(f"{parent} holds a thousand runs of this second")
 

@@ -1,0 +1,142 @@
+"""A comparison from the recipe to its files: `runs/RECIPE/compare-TIME/`."""
+
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from headstand.compare import plot, race, table
+from headstand.compare.entry import entries
+from headstand.compare.measure import Clock, latency
+from headstand.compare.result import Journal, Result, plain
+from headstand.compare.winner import LEVEL, Choice, choose, fits, order
+from headstand.learn import plots
+from headstand.learn.run import claim
+from headstand.prepare import manifest
+from headstand.prepare.manifest import Dataset, ManifestError
+from headstand.recipe import Recipe
+from headstand.variants import Compare
+
+LAST = "compare.json"
+"""Written last: a folder without it holds an interrupted comparison."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The folder, the results in the order of the leaderboard, the pick, and what is said of it."""
+
+    folder: Path
+    results: tuple[Result, ...]
+    choice: Choice | None
+    verdict: str
+
+
+def compare(recipe: Recipe, clock: Clock = latency) -> Comparison:
+    """Race the recipe's entries; a comparison that was interrupted goes on with the first entry that it has not kept.
+
+    The heads are trained as the recipe and its variants say, without search and without fine-tuning.
+
+    Args:
+        recipe: with its variants, its backbones and its limits.
+        clock: times a flatbuffer.
+
+    Raises:
+        HeadstandError: an unknown backbone, or prepared data that is damaged. Data that is not there is no error.
+    """
+    raced = entries(recipe)
+    race.check(raced)
+    dataset = _dataset(recipe)
+    digest = dataset.digest if dataset else None
+    record = {"entries": [plain(entry) for entry in raced], "seed": recipe.seed, "data": digest}
+    # In a folder and with names of its own: what looks for runs must not take it for one.
+    run = claim(Path("runs") / recipe.name, "compare-", "entries.json", json.dumps(record, indent=1), LAST)
+    try:
+        print(f"{'resuming' if run.resumed else 'comparing in'} {run.folder}: {len(raced)} entries", flush=True)
+        journal = Journal(run.folder / "entries.jsonl", raced)
+        results = sorted(race.race(raced, dataset, recipe.seed, journal, clock, _tell), key=order)
+        choice = choose(results, recipe.compare)
+        verdict = _verdict(results, choice, recipe.compare)
+        table.write(run.folder / "compare.csv", results)
+        plots.save(plot.scatter(results, recipe.compare, choice), run.folder / "compare.png")
+        whole = {
+            "recipe": recipe.name,
+            "data": digest,
+            "photos": len(dataset.split("validation")) if dataset else None,
+            "limits": {"milliseconds": recipe.compare.under_ms, "megabytes": recipe.compare.under_mb},
+            "within_noise": f"exact McNemar test on the same validation photos, p >= {LEVEL}",
+            "picked": choice.picked.entry.title if choice else None,
+            "best": choice.best.entry.title if choice else None,
+            "alike": [result.entry.title for result in choice.alike] if choice else [],
+            "verdict": verdict,
+            "notes": table.notes(results),
+            "entries": [table.record(result) for result in results],
+            "versions": {package: version(package) for package in ("tensorflow", "keras", "ai-edge-litert")},
+        }
+        _write(run.folder / LAST, whole)
+    finally:
+        run.lock.release()
+    return Comparison(run.folder, tuple(results), choice, verdict)
+
+
+def _dataset(recipe: Recipe) -> Dataset | None:
+    """The prepared photos; None, said so, where there are none.
+
+    Raises:
+        ManifestError: they are there and damaged, or lack a split.
+    """
+    if not (recipe.data / "manifest.csv").is_file():
+        print(
+            f"there is no prepared data at {recipe.data} (`python data_preparation.py {recipe.name}` makes it): "
+            f"accuracy is not measured, and size and latency are those of heads with {race.CLASSES} classes",
+            flush=True,
+        )
+        return None
+    dataset = manifest.read(recipe.data)
+    if empty := [name for name in ("train", "validation") if not dataset.split(name)]:
+        raise ManifestError(f"{dataset.folder} has no photos for {' and '.join(empty)}: prepare it again")
+    return dataset
+
+
+def _tell(result: Result, remembered: bool) -> None:
+    score, weight = result.score, result.weight
+    print(
+        f"  {result.entry.title}: val_accuracy={f'{score.val_accuracy:.4f}' if score else table.UNKNOWN}, "
+        + (f"{weight.megabytes:.1f} MB, {weight.milliseconds:.1f} ms" if weight else f"size {table.UNKNOWN}")
+        + ("  (remembered)" if remembered else ""),
+        flush=True,
+    )
+
+
+def _verdict(results: list[Result], choice: Choice | None, limits: Compare) -> str:
+    asked = [
+        *([f"{limits.under_ms:g} ms"] if limits.under_ms else []),
+        *([f"{limits.under_mb:g} MB"] if limits.under_mb else []),
+    ]
+    budget = f"within {' and '.join(asked)}" if asked else "without a limit"
+    unknown = sum(1 for result in results if not result.score and fits(result, limits))
+    missing = f"; {unknown} more would fit, but their accuracy is not measured" if unknown and asked else ""
+    if choice is None:
+        return f"picked {budget}: nothing that was measured{missing}"
+    best, picked = choice.best, choice.picked
+    assert best.score and picked.score
+    others = len(choice.alike) - 1
+    lines = [f"picked {budget}: {picked.entry.title}, val_accuracy={picked.score.val_accuracy:.4f}{missing}"]
+    if picked is not best:
+        lines.append(
+            f"It is within the noise of the most accurate, {best.entry.title} ({best.score.val_accuracy:.4f}), and has "
+            "the lowest size times latency of those that are."
+        )
+    lines.append(
+        f"{others} {'entry is' if others == 1 else 'entries are'} within the noise of the most accurate one (exact "
+        f"McNemar test on the same photos, p >= {LEVEL})."
+    )
+    return "\n".join(lines)
+
+
+def _write(path: Path, record: dict[str, Any]) -> Path:
+    """Write JSON in one step."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
+    return path

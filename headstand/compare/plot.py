@@ -1,0 +1,157 @@
+"""The picture of a comparison: accuracy with its interval against latency, a bubble as large as the model."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+
+from headstand.compare.result import Result, Weight
+from headstand.compare.winner import Choice
+from headstand.variants import Compare
+
+_LINE = 0.26
+"""Inches of a line of text."""
+
+_TOP, _BOTTOM, _GAP = 0.6, 0.75, 0.45
+"""Inches above, below and between."""
+
+_COLORS = [f"C{place}" for place in range(10)]
+
+
+def scatter(results: Sequence[Result], limits: Compare, choice: Choice | None = None) -> Figure:
+    """Draw what has a latency. Names stand in a column of their own, so that none lies on another.
+
+    Entries whose accuracy is not measured have a row each below, so that their latency can be seen.
+
+    Args:
+        results: in the order of the leaderboard.
+        limits: drawn as a line where a latency is asked for.
+        choice: its pick is marked.
+    """
+    drawn = [result for result in results if result.weight]
+    scored, others = [r for r in drawn if r.score], [r for r in drawn if not r.score]
+    names = list(dict.fromkeys(result.entry.backbone.name for result in drawn))
+    colors = {name: _COLORS[place % len(_COLORS)] for place, name in enumerate(names)}
+    upper = max(3.2, _LINE * (len(scored) + 1)) if scored else 0
+    lower = _LINE * len(others) + 0.2 if others else 0
+    gap = _GAP if scored and others else 0
+    height = _TOP + upper + gap + lower + _BOTTOM
+    figure = Figure(figsize=(11, height))
+    left, width = 0.07, 0.5
+
+    def axes_at(bottom: float, tall: float) -> Axes:
+        axes = figure.add_axes((left, bottom / height, width, tall / height))
+        axes.set_xscale("log")
+        axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
+        axes.set_axisbelow(True)
+        return axes
+
+    every = []
+    if others:
+        below = axes_at(_BOTTOM, lower)
+        _unmeasured(below, others, colors)
+        every.append(below)
+    if scored:
+        above = axes_at(_BOTTOM + lower + gap, upper)
+        _measured(above, scored, colors, choice)
+        every.append(above)
+    if every:
+        _latencies(every, [result.weight.milliseconds for result in drawn if result.weight], limits)
+    figure.suptitle("validation accuracy against latency of the converted model", x=left, ha="left", fontsize=11)
+    weights = [result.weight for result in drawn if result.weight]
+    if weights:
+        _sizes(figure, weights)
+    return figure
+
+
+def _measured(axes: Axes, results: Sequence[Result], colors: dict[str, str], choice: Choice | None) -> None:
+    known = [(result, result.score, result.weight) for result in results if result.score and result.weight]
+    lows = [score.interval[0] for _, score, _ in known]
+    highs = [score.interval[1] for _, score, _ in known]
+    margin = 0.05 * (max(highs) - min(lows)) or 0.01
+    axes.set_ylim(min(lows) - margin, max(highs) + margin)
+    axes.set_ylabel("validation accuracy, 95 % interval")
+    ties = Counter(weight.milliseconds for _, _, weight in known)
+    met: Counter[float] = Counter()
+    for place, (result, score, weight) in enumerate(known):
+        latency = weight.milliseconds
+        # Equal latencies stand side by side, else their intervals would lie on each other.
+        x = latency * 1.012 ** (met[latency] - (ties[latency] - 1) / 2)
+        met[latency] += 1
+        color = colors[result.entry.backbone.name]
+        low, high = score.interval
+        axes.plot([x, x], [low, high], color=color, linewidth=1, alpha=0.6)
+        axes.scatter([x], [score.val_accuracy], s=_area(weight), color=color, alpha=0.35, linewidths=0)
+        picked = choice is not None and result is choice.picked
+        axes.scatter([x], [score.val_accuracy], s=14, color=color, edgecolors="black", linewidths=1.2 if picked else 0)
+        axes.annotate(
+            f"{score.val_accuracy:.3f}  {result.entry.title}" + ("  (picked)" if picked else ""),
+            xy=(x, score.val_accuracy),
+            xytext=(1.04, 1 - (place + 0.5) / len(known)),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=8,
+            fontweight="bold" if picked else "normal",
+            parse_math=False,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.5, "alpha": 0.6, "shrinkA": 0, "shrinkB": 0},
+        )
+
+
+def _unmeasured(axes: Axes, results: Sequence[Result], colors: dict[str, str]) -> None:
+    axes.set_ylim(len(results) - 0.4, -0.6)
+    axes.set_yticks([])
+    axes.set_ylabel("accuracy\nnot measured", fontsize=8)
+    for place, result in enumerate(results):
+        assert result.weight
+        color = colors[result.entry.backbone.name]
+        axes.scatter([result.weight.milliseconds], [place], s=14, facecolors="white", edgecolors=color, zorder=3)
+        axes.text(
+            1.04,
+            place,
+            f"{result.weight.milliseconds:.1f} ms, {result.weight.megabytes:.0f} MB  {result.entry.title}",
+            transform=axes.get_yaxis_transform(),
+            va="center",
+            fontsize=8,
+            color="#666666",
+            parse_math=False,
+        )
+
+
+def _latencies(every: Sequence[Axes], latencies: Sequence[float], limits: Compare) -> None:
+    """The same logarithmic scale for all, with ticks that people read; the lowest one has the words."""
+    shown = [*latencies, *([limits.under_ms] if limits.under_ms else [])]
+    low, high = min(shown) / 1.25, max(shown) * 1.25
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [step * 10.0**power for power in powers for step in (1, 2, 5) if low <= step * 10.0**power <= high]
+    for place, axes in enumerate(every):
+        axes.set_xlim(low, high)
+        axes.xaxis.set_major_locator(FixedLocator(ticks or [low, high]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        if place:
+            axes.tick_params(labelbottom=False)
+        if limits.under_ms:
+            axes.axvline(limits.under_ms, color="black", linewidth=0.8, linestyle=":")
+    every[0].set_xlabel("ms a photo, LiteRT, one thread (equal ones side by side); the bubble's area is the size")
+
+
+def _sizes(figure: Figure, weights: Sequence[Weight]) -> None:
+    """What area stands for how many megabytes: the smallest and the largest."""
+    ends = sorted({min(weights, key=lambda weight: weight.size), max(weights, key=lambda weight: weight.size)},
+                  key=lambda weight: weight.size)  # fmt: skip
+    handles = [
+        Line2D([], [], linestyle="", marker="o", markersize=math.sqrt(_area(weight)), color="#888888", alpha=0.35,
+               markeredgewidth=0, label=f"{weight.megabytes:.0f} MB")
+        for weight in ends
+    ]  # fmt: skip
+    figure.legend(handles=handles, loc="upper right", ncols=2, frameon=False, fontsize=8, handletextpad=1.2)
+
+
+def _area(weight: Weight) -> float:
+    """Square points: 4 for a megabyte."""
+    return 4 * weight.megabytes

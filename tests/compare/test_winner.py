@@ -1,0 +1,100 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstand.compare.winner import choose, fits, mcnemar, order
+from headstand.variants import Compare
+from tests.compare.results import result
+
+FREE = Compare()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "p"),
+    [
+        ("1111", "1111", 1.0),
+        ("1110", "0111", 1.0),
+        # Five of five differing answers: 2 / 2^5.
+        ("11111100", "00000100", 2 / 32),
+        # Six of six.
+        ("1" * 6 + "0", "0" * 7, 2 / 64),
+        # One against seven of eight: (1 + 8) * 2 / 2^8.
+        ("1" * 7 + "0", "0" * 7 + "1", 18 / 256),
+    ],
+)
+def test_mcnemar(one: str, other: str, p: float) -> None:
+    assert mcnemar(one, other) == pytest.approx(p)
+    assert mcnemar(other, one) == pytest.approx(p)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
+def test_mcnemar_is_a_probability(pairs: list[tuple[bool, bool]]) -> None:
+    one, other = ("".join("01"[value] for value in values) for values in zip(*pairs, strict=True))
+    assert 0 <= mcnemar(one, other) <= 1
+    assert mcnemar(one, one) == 1
+
+
+def test_within_noise_the_cheapest_is_picked() -> None:
+    best = result("best", "1" * 39 + "0", megabytes=80, milliseconds=40)
+    cheap = result("cheap", "1" * 36 + "0" * 4, megabytes=10, milliseconds=4)
+    small = result("small", "1" * 35 + "0" * 5, megabytes=5, milliseconds=10)
+    bad = result("bad", "1" * 20 + "0" * 20, megabytes=1, milliseconds=1)
+    choice = choose([bad, cheap, small, best], FREE)
+    assert choice is not None
+    assert (choice.best, choice.picked) == (best, cheap)
+    assert choice.alike == (best, cheap, small)
+
+
+def test_beyond_noise_the_most_accurate_is_picked() -> None:
+    best, cheap = result("best", "1" * 40, megabytes=80), result("cheap", "1" * 30 + "0" * 10, megabytes=1)
+    choice = choose([cheap, best], FREE)
+    assert choice is not None
+    assert (choice.best, choice.picked, choice.alike) == (best, best, (best,))
+
+
+def test_among_equal_models_the_most_accurate_then_the_lower_loss() -> None:
+    worse, better = result("worse", "1" * 38 + "00"), result("better", "1" * 39 + "0", loss=0.4)
+    twin = result("twin", "1" * 39 + "0", loss=0.3)
+    choice = choose([worse, better, twin], FREE)
+    assert choice is not None
+    assert choice.picked is twin
+
+
+def test_the_budget_counts_before_accuracy() -> None:
+    best = result("best", "1" * 40, megabytes=80, milliseconds=40)
+    light = result("light", "1" * 30 + "0" * 10, megabytes=9, milliseconds=45)
+    quick = result("quick", "1" * 20 + "0" * 20, megabytes=70, milliseconds=3)
+
+    def picked(**limits: float) -> str | None:
+        choice = choose([best, light, quick], Compare(**limits))  # type: ignore[arg-type]
+        return choice and choice.picked.entry.variant
+
+    assert picked(under_mb=30) == "light"
+    assert picked(under_ms=30) == "quick"
+    assert picked(under_ms=40, under_mb=80) == "best"
+    assert picked(under_ms=30, under_mb=30) is None
+
+
+def test_what_is_not_measured_is_never_picked() -> None:
+    unscored = result("unscored", None, megabytes=1, milliseconds=1)
+    unweighed = result("unweighed", "1" * 40, megabytes=None)
+    slow = result("slow", "1" * 39 + "0", milliseconds=50)
+    assert choose([unscored], FREE) is None
+    choice = choose([unscored, unweighed, slow], Compare(under_ms=60))
+    assert choice is not None
+    assert choice.picked is slow
+    assert not fits(unweighed, Compare(under_mb=1e9))
+    choice = choose([unweighed, slow], FREE)
+    assert choice is not None
+    assert (choice.best, choice.picked) == (unweighed, slow)
+    choice = choose([unweighed], FREE)
+    assert choice is not None
+    assert choice.picked is unweighed
+
+
+def test_the_order_of_the_leaderboard() -> None:
+    first, second, third = result("a", "111"), result("b", "110", loss=0.1), result("c", "110", loss=0.2)
+    quick, slow = result("d", None, milliseconds=1), result("e", None, milliseconds=9)
+    unknown = result("f", None, megabytes=None)
+    rows = [unknown, slow, third, quick, first, second]
+    assert [row.entry.variant for row in sorted(rows, key=order)] == list("abcdef")
