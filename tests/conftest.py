@@ -2,9 +2,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from headstand.prepare.manifest import Dataset
 from tests import photos
+
+settings.register_profile("headstand", deadline=None)  # how busy the machine is must fail no test
+settings.load_profile("headstand")
 
 
 @pytest.fixture

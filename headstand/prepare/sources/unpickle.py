@@ -9,6 +9,7 @@ no place in the program that could change that.
 import math
 import pickletools
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
@@ -95,7 +96,9 @@ def load(data: bytes, name: str) -> dict[str, Any]:
     if len(data) > MAX_BYTES:
         raise UnpickleError(f"{name} has more than {MAX_BYTES:,} bytes, the most that are read of a pickle")
     try:
-        value = _Machine(len(data)).run(data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # `genops` warns of odd escapes in names that are refused a moment later
+            value = _Machine(len(data)).run(data)
         if not isinstance(value, dict):
             raise UnpickleError(f"{name} holds no dictionary: it is another file than it should be")
         return {_text(key): _values(item) for key, item in value.items()}
