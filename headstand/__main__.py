@@ -10,6 +10,7 @@ VERBS = {
     "demo": "[RECIPE]      the main job from end to end, each step timed",
     "diagnose": "RUN          what a finished run suffered from, and where its time went",
     "doctor": "FOLDER [--html PATH] [--json PATH] [--fix TARGET] [--labels]  what photos suffer from",
+    "evaluate": "RECIPE_OR_FILE [--split validation|test] [--folder FOLDER] [--output FOLDER]  score a .h5 or .tflite",
     "manifests": "[RECIPE] [--prefix s3://BUCKET/KEY | --upload s3://BUCKET/KEY]  list the splits' files, upload them",
     "publish": "RUN FOLDER    copy a run's model to FOLDER, with a card",
     "sample": "RECIPE N FOLDER  N random test photos with their labels as files, to try a service with",
@@ -38,6 +39,10 @@ def main(words: list[str]) -> None:
         from headstand import doctor
 
         doctor.run(rest)
+    elif verb == "evaluate":
+        from headstand import evaluate
+
+        evaluate.run(rest)
     elif verb == "manifests":
         from headstand.prepare import manifests
 

@@ -20,9 +20,20 @@ def class_indices(dataset: Dataset, photos: Sequence[Photo]) -> np.ndarray:
 
 
 def pixels(folder: Path, photos: Sequence[Photo], size: int) -> np.ndarray:
-    """The decoded photos, `uint8 [N, size, size, 3]`."""
+    """The decoded photos, `uint8 [N, size, size, 3]`.
+
+    Raises:
+        ImageError: as `headstand.images.decode`, naming the photo.
+    """
+
+    def decoded(photo: Photo) -> np.ndarray:
+        try:
+            return images.decode(folder / photo.path, size)
+        except images.ImageError as error:
+            raise images.ImageError(error.code, f"{folder / photo.path}: {error}") from error
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return np.stack(list(pool.map(lambda photo: images.decode(folder / photo.path, size), photos)))
+        return np.stack(list(pool.map(decoded, photos)))
 
 
 def predict(call: Callable[[tf.Tensor], tf.Tensor], dataset: Dataset, split: str, size: int) -> np.ndarray:

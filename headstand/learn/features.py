@@ -82,9 +82,9 @@ class Pass:
         with ThreadPoolExecutor() as pool:
             for start in range(0, len(photos), _CHUNK):
                 chunk = photos[start : start + _CHUNK]
-                for place, digest in enumerate(pool.map(lambda photo: _digest(folder, photo), chunk), start):
+                for place, own in enumerate(pool.map(lambda photo: digest(folder, photo), chunk), start):
                     for row, number in enumerate(views):
-                        name = digest if number is None else identity(digest, augmentation, seed, number)
+                        name = own if number is None else identity(own, augmentation, seed, number)
                         names[row, place] = np.void(name)
         return names
 
@@ -242,17 +242,22 @@ def compiled(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     return call
 
 
-def _digest(folder: Path, photo: Photo) -> bytes:
+def digest(folder: Path, photo: Photo) -> bytes:
+    """The SHA-256 of a prepared photo's bytes.
+
+    Raises:
+        FeatureError: it is missing, or not the file that was prepared.
+    """
     remedy = f"run `python data_preparation.py {folder.name}` again"
     try:
-        digest = hashlib.sha256((folder / photo.path).read_bytes())
+        found = hashlib.sha256((folder / photo.path).read_bytes())
     except OSError as error:
         raise FeatureError(
             f"cannot read the prepared photo {folder / photo.path} ({error.strerror}): {remedy}"
         ) from error
-    if digest.hexdigest() != photo.sha256:
+    if found.hexdigest() != photo.sha256:
         raise FeatureError(f"{folder / photo.path} is not the file that was prepared: {remedy}")
-    return digest.digest()
+    return found.digest()
 
 
 _Job = tuple[Path, int, bytes | None]

@@ -86,8 +86,12 @@ def _lock(folder: Path) -> FileLock | None:
     return lock
 
 
-def newest_checkpoint(name: str | None = None) -> Path:
-    """The checkpoint to use of the newest finished run, of one recipe or of all: the refitted one, else the best.
+def newest_checkpoint(name: str | None = None, refitted: bool = True) -> Path:
+    """The checkpoint to use of the newest finished run, of one recipe or of all.
+
+    Args:
+        name: the recipe's; None for any.
+        refitted: the one that was refitted on all splits where there is one, not the one of the run's figures.
 
     Raises:
         RunError: there is none, or the newest one's report is damaged.
@@ -96,7 +100,7 @@ def newest_checkpoint(name: str | None = None) -> Path:
     for report in reports:
         try:
             record = json.loads(report.read_text(encoding="utf-8"))
-            checkpoint = report.parent / (record["refitted"] or record["checkpoint"])
+            checkpoint = report.parent / ((refitted and record["refitted"]) or record["checkpoint"])
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"{report} is damaged ({error}): name the checkpoint, or remove the run's folder") from error
         if checkpoint.is_file():

@@ -9,17 +9,16 @@ import numpy as np
 from headstand import recipe as recipes
 from headstand.learn import checkpoint
 from headstand.prepare import twins
-from headstand.prepare.manifest import Dataset
+from headstand.prepare.manifest import Dataset, Photo
 from headstand.prepare.twins import Signature
 from headstand.recipe import Backbone
 
 
 @dataclass(frozen=True)
 class Leak:
-    """Test photos that have near twins among photos that were trained on.
+    """Photos, mostly of the test, that have near twins among photos that were trained on.
 
-    `photos` are their paths; `accuracy_without` is the test accuracy over all others, None
-    where there are none.
+    `photos` are their paths; `accuracy_without` is the accuracy over all others, None where there are none.
     """
 
     photos: tuple[str, ...]
@@ -51,10 +50,22 @@ def leak(backbone: Backbone, dataset: Dataset, right: np.ndarray) -> Leak:
         dataset: the prepared dataset.
         right: `bool [N]`, which test photos were answered rightly.
     """
-    seen = [Signature(text) for text in before(backbone)]
-    twin = twins.twins_of_any(_signatures(dataset, ["test"]), seen) if seen else np.zeros(len(right), bool)
-    photos = [photo.path for photo, known in zip(dataset.split("test"), twin, strict=True) if known]
-    return Leak(tuple(photos), None if twin.all() else float(right[~twin].mean()))
+    return among(before(backbone), dataset.folder, dataset.split("test"), right)
+
+
+def among(seen: Sequence[str], folder: Path, photos: Sequence[Photo], right: np.ndarray) -> Leak:
+    """Hold photos against others that something has seen.
+
+    Args:
+        seen: the others' signatures.
+        folder: what the photos' paths are relative to.
+        photos: N photos.
+        right: `bool [N]`, which were answered rightly.
+    """
+    ours = twins.signatures([folder / photo.path for photo in photos]) if seen else []
+    twin = twins.twins_of_any(ours, [Signature(text) for text in seen]) if seen else np.zeros(len(right), bool)
+    known = [photo.path for photo, one in zip(photos, twin, strict=True) if one]
+    return Leak(tuple(known), None if twin.all() else float(right[~twin].mean()))
 
 
 def straddling(dataset: Dataset, right: np.ndarray) -> Leak:

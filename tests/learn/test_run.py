@@ -100,6 +100,7 @@ def test_the_newest_finished_run_is_used() -> None:
 def test_the_refitted_checkpoint_goes_before_the_best() -> None:
     finish(Path("runs/a/2026-01-02T000000"), "a_04_0.700.h5", "a_05_all.h5")
     assert newest_checkpoint().name == "a_05_all.h5"
+    assert newest_checkpoint("a", refitted=False).name == "a_04_0.700.h5"
 
 
 def test_a_run_whose_checkpoint_was_deleted_is_passed_over() -> None:

@@ -2,6 +2,6 @@
 
 from headstand.learn.report.record import write
 from headstand.learn.report.story import Story
-from headstand.learn.report.terminal import per_class
+from headstand.learn.report.terminal import figures, per_class
 
-__all__ = ["Story", "per_class", "write"]
+__all__ = ["Story", "figures", "per_class", "write"]

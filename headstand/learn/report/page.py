@@ -14,18 +14,12 @@ from headstand import images
 from headstand.learn import checkpoint
 from headstand.learn.averaging import WORDS
 from headstand.learn.evaluation.attention import attention
+from headstand.learn.evaluation.names import FIGURES
 from headstand.learn.report.story import Story
 from headstand.recipe import Augmentation
 
 SHOWN = 176
 """Side of a photo on the page, in pixels."""
-
-_NAMES = {
-    "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "top_k": "", "macro_f1": "F1, mean of classes",
-    "macro_precision": "precision, mean of classes", "macro_recall": "recall, mean of classes",
-    "weighted_f1": "F1, weighted by counts", "weighted_precision": "precision, weighted",
-    "weighted_recall": "recall, weighted", "loss": "log loss (nats)",
-}  # fmt: skip
 
 
 def page(folder: Path, story: Story, record: dict[str, Any]) -> str:
@@ -177,13 +171,12 @@ def _training(folder: Path, record: dict[str, Any]) -> str:
 
 def _test(record: dict[str, Any]) -> str:
     rows = []
-    for key, name in _NAMES.items():
+    for key, name in FIGURES.items():
         cells = []
         for split in ("validation", "test"):
             value, interval = record[split][key], record[split]["intervals"][key]
             cells.append(f"<td>{value:.3f}</td><td>{_range(interval)}</td>")
-        label = name or f"right among first {record['test']['k']}"
-        rows.append(f'<tr><th scope="row">{label}</th>{"".join(cells)}</tr>')
+        rows.append(f'<tr><th scope="row">{name.format(k=record["test"]["k"])}</th>{"".join(cells)}</tr>')
     if "test_averaged" in record:
         way = WORDS[record["recipe"]["evaluation"]["average"]]
         both = (record[f"{split}_averaged"] for split in ("validation", "test"))

@@ -35,9 +35,9 @@ def write(folder: Path, story: Story) -> dict[str, Any]:
     table.write(folder / "trials.csv", story.found.trials, photos)
     _draw(folder, story)
     record = _record(story)
-    _put(folder / PAGE, page.page(folder, story, record))
-    _put(folder / CARD, card.card(record))
-    _put(folder / REPORT, json.dumps(record, indent=1))
+    put(folder / PAGE, page.page(folder, story, record))
+    put(folder / CARD, card.card(record))
+    put(folder / REPORT, json.dumps(record, indent=1))
     return record
 
 
@@ -101,7 +101,8 @@ def _record(story: Story) -> dict[str, Any]:
     }
 
 
-def _put(path: Path, text: str) -> None:
+def put(path: Path, text: str) -> None:
+    """Write a text in one step: the file is whole or it is not there."""
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)

@@ -1,8 +1,23 @@
 """Figures as tables for the terminal."""
 
+from typing import Any
+
+from headstand.learn.evaluation.names import FIGURES
+
+
+def figures(scores: dict[str, Any]) -> str:
+    """The figures of a split (as `dataclasses.asdict` has an `Evaluation`) with their 95 % intervals."""
+    names = {key: name.format(k=scores["k"]) for key, name in FIGURES.items()}
+    width = max(map(len, names.values()))
+    lines = [f"{'':<{width}}  figure  95 % interval"]
+    for key, name in names.items():
+        low, high = scores["intervals"][key]
+        lines.append(f"{name:<{width}}   {scores[key]:.3f}  {low:.3f} to {high:.3f}")
+    return "\n".join(lines)
+
 
 def per_class(figures: dict[str, dict[str, float]]) -> str:
-    """Precision, recall and F1 of each class (as `Evaluation.per_class` has them) as a table for the terminal."""
+    """Precision, recall and F1 of each class (as `Evaluation.per_class` has them)."""
     width = max(map(len, figures))
     lines = [f"{'':<{width}}  precision  recall     f1  photos"]
     for name, row in figures.items():

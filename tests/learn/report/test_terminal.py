@@ -1,4 +1,9 @@
+from dataclasses import asdict
+
+import numpy as np
+
 from headstand.learn import report
+from headstand.learn.evaluation.score import evaluate
 
 
 def test_the_table_for_the_terminal_is_aligned() -> None:
@@ -11,3 +16,15 @@ def test_the_table_for_the_terminal_is_aligned() -> None:
     assert lines[1].split() == ["chair", "0.900", "1.000", "0.947", "12"]
     assert lines[2].split() == ["downward", "dog", "0.000", "0.500", "0.123", "1234"]
     assert len({len(line) for line in lines}) == 1
+
+
+def test_every_figure_stands_beside_its_interval() -> None:
+    labels = np.array([0, 0, 1, 1])
+    scores = evaluate(np.eye(3)[[0, 1, 1, 1]] * 0.7 + 0.1, labels, ("a", "b", "c"))
+    lines = report.figures(asdict(scores)).splitlines()
+    assert lines[0].split() == ["figure", "95", "%", "interval"]
+    assert lines[1] == "accuracy                     0.750  0.301 to 0.954"
+    assert lines[3].startswith("right among first 2 ")
+    assert len(lines) == 1 + len(scores.intervals)
+    low, high = scores.intervals["loss"]
+    assert lines[-1].split()[3:] == [f"{scores.loss:.3f}", f"{low:.3f}", "to", f"{high:.3f}"]

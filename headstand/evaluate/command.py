@@ -1,0 +1,89 @@
+"""The verb `evaluate`."""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from headstand.errors import HeadstandError
+
+RECORD = "evaluation.json"
+
+
+class UsageError(HeadstandError):
+    """Words on the command line that the verb does not know, or that do not go together."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """As every mistake of this kind: one line and exit status 1, not argparse's 2."""
+        raise UsageError(f"{message}; `python -m headstand evaluate --help` lists the words")
+
+
+def run(words: Sequence[str]) -> None:
+    """Score the model that `words` name, print its figures and write them into a folder.
+
+    Raises:
+        HeadstandError: no such model or photos, photos that do not fit the model, or a place that is taken.
+    """
+    options = _parser().parse_args(words)
+    if options.output and options.output.exists() and not options.output.is_dir():
+        raise UsageError(f"--output {options.output} is a file: name a folder")
+    # TensorFlow takes seconds to import; a mistyped word is told before. The first of these imports it quietly.
+    import headstand.learn  # noqa: F401
+
+    # isort: split
+    from headstand.evaluate import model as models
+    from headstand.evaluate import photos
+    from headstand.evaluate.examination import examine
+    from headstand.learn import report
+    from headstand.learn.report.record import put
+
+    # A model that learnt from all splits has none left to be scored on; on other photos it is the one to know of.
+    model = models.load(models.find(options.model, refitted=options.folder is not None))
+    about = model.about
+    if options.folder:
+        sample = photos.of_folder(options.folder, options.split, about)
+    else:
+        sample = photos.of_dataset(Path("data") / about.name, options.split or "test", about)
+    print(f"model             {model.path} ({len(about.labels)} classes, {about.size} px)")
+    print(f"photos            {len(sample.photos)}, {sample}", flush=True)
+    made = examine(model, sample)
+    folder = options.output or _place(about.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    put(folder / RECORD, json.dumps(made.record, indent=1))
+
+    low, high = made.scores.interval
+    prefix = {"test": "test_", "validation": "val_"}.get(sample.split, "")
+    print(f"{prefix}accuracy={made.scores.accuracy:.4f} (95 % interval {low:.3f} to {high:.3f})\n")
+    print(report.per_class(made.scores.per_class))
+    print()
+    print(report.figures(made.record["scores"]))
+    print()
+    print("\n".join(made.remarks))
+    print(f"written           {folder / RECORD}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m headstand evaluate",
+        description="Score a checkpoint or a bundle as training does, on a split of its prepared dataset or on a "
+        "folder of other photos.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "model", metavar="RECIPE_OR_FILE", help="a .h5 or .tflite, or a recipe: the newest finished run's"
+    )
+    parser.add_argument("--split", choices=("validation", "test"), help="which part of a divided dataset; test")
+    parser.add_argument("--folder", type=Path, help="photos in class folders, called as the model's classes")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the figures go; runs/NAME/evaluate-TIME")
+    return parser
+
+
+def _place(name: str) -> Path:
+    """A folder that is not there yet."""
+    stamp = Path("runs") / name / time.strftime("evaluate-%Y-%m-%dT%H%M%S")
+    places = (stamp, *(stamp.with_name(f"{stamp.name}-{number}") for number in range(2, 1000)))
+    return next(place for place in places if not place.exists())

@@ -1,0 +1,104 @@
+"""The labelled photos that a model is scored on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from headstand.errors import HeadstandError
+from headstand.images import EXTENSIONS
+from headstand.learn.checkpoint import About
+from headstand.learn.features import digest
+from headstand.prepare import manifest
+from headstand.prepare.doctor.folder import contents
+from headstand.prepare.listing import Listing
+from headstand.prepare.manifest import Photo
+from headstand.prepare.scan import scan
+
+
+class SampleError(HeadstandError):
+    """Photos that a model cannot be scored on."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Photos with their labels.
+
+    `folder` is what their paths are relative to; `split` is empty for a folder that is not divided; `own` tells
+    that they are of the very dataset that the model was made with; `labels` are class indices `int32 [N]` in the
+    model's order; `left_out` are files that cannot be used, each with the reason.
+    """
+
+    folder: Path
+    split: str
+    own: bool
+    photos: tuple[Photo, ...]
+    labels: np.ndarray
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        return f"the {self.split} split of {self.folder}" if self.split else str(self.folder)
+
+
+def of_dataset(folder: Path, split: str, about: About) -> Sample:
+    """A split of a prepared dataset.
+
+    Raises:
+        HeadstandError: it is not prepared or has changed, has no photos in that split, or classes that the model
+            does not know.
+    """
+    dataset = manifest.read(folder)
+    photos = dataset.split(split)
+    if not photos:
+        raise SampleError(f"{folder} has no photos for {split}: prepare it again")
+    if any(photo.path.endswith(".npy") for photo in photos):
+        raise SampleError(f"{folder} holds arrays, and photos are scored")
+    for photo in photos:
+        digest(folder, photo)
+    return Sample(folder, split, dataset.digest == about.data, photos, _labels(photos, folder, about))
+
+
+def of_folder(folder: Path, split: str | None, about: About) -> Sample:
+    """A folder of class folders, or of split folders of them, or a prepared dataset elsewhere.
+
+    Args:
+        folder: what is scored on; it is only read.
+        split: which part of a divided one, `test` where None; of one that is not divided, an error.
+        about: of the model.
+
+    Raises:
+        HeadstandError: there is no such folder, nothing in it that can be used, no such split, or a class that the
+            model does not know.
+    """
+    if (folder / "manifest.csv").is_file():
+        return of_dataset(folder, split or "test", about)
+    found = contents(folder)
+    split = split or ("test" if found.layout == "splits" else "")
+    if split and found.layout != "splits":
+        raise SampleError(f"{folder} is not divided into splits: leave --split out")
+    items = tuple(item for item in found.items if item.split == split and item.path.suffix.lower() in EXTENSIONS)
+    candidates, unusable = scan(Listing(found.root, found.classes, items))
+    left_out = tuple((found.name(item.path), reason) for item, reason in unusable)
+    if not candidates:
+        first = f"; {left_out[0][0]}: {left_out[0][1]}" if left_out else f" ({', '.join(EXTENSIONS)})"
+        raise SampleError(f"{found.root} has no photos{f' for {split}' if split else ''} that can be used{first}")
+    photos = tuple(
+        Photo(
+            item.path.relative_to(found.root).as_posix(), item.class_, item.split, file.sha256,
+            file.width, file.height, place,
+        )
+        for place, (item, file) in enumerate((candidate.item, candidate.file) for candidate in candidates)
+    )  # fmt: skip
+    return Sample(found.root, split, False, photos, _labels(photos, found.root, about), left_out)
+
+
+def _labels(photos: tuple[Photo, ...], folder: Path, about: About) -> np.ndarray:
+    strange = sorted({photo.class_ for photo in photos} - set(about.labels))
+    if strange:
+        raise SampleError(
+            f"{folder} has photos of {', '.join(map(repr, strange[:5]))}{' ...' * (len(strange) > 5)}, and the model "
+            f"knows {', '.join(map(repr, about.labels[:10]))}{' ...' * (len(about.labels) > 10)}: rename the class "
+            "folders as the model has them, or take the others out"
+        )
+    place = {name: number for number, name in enumerate(about.labels)}
+    return np.array([place[photo.class_] for photo in photos], np.int32)

@@ -1,0 +1,22 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from headstand.prepare.manifest import Dataset
+
+
+@pytest.fixture
+def checkpoint(dataset: Dataset, small_networks: None) -> Path:
+    """An untrained network over the shapes that has seen their training photos."""
+    from headstand.learn import checkpoint, seen
+    from tests import networks
+
+    about = replace(
+        networks.about(dataset.digest),
+        seen=seen.of(dataset, ["train"]),
+        examined=seen.of(dataset, ["validation", "test"]),
+        temperature=1.5,
+        threshold=0.34,
+    )
+    return checkpoint.save(networks.classifier(), Path("shapes.h5"), about)

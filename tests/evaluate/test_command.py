@@ -1,0 +1,91 @@
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from headstand import __main__
+from headstand.prepare.manifest import Dataset
+from tests import tiny
+from tests.commands import status
+from tests.evaluate import colours
+
+
+@pytest.fixture
+def evaluate(workplace, monkeypatch):
+    """Call `python -m headstand evaluate` with words; the exit status, 1 for a message."""
+    return partial(status, monkeypatch, __main__.main, "headstand", "evaluate")
+
+
+@pytest.fixture
+def bundle(workplace: Path) -> Path:
+    colours.write(
+        workplace / "photos",
+        {"blue/1.png": "blue", "blue/2.png": "red", "green/1.png": "green", "red/1.png": "red", "red/2.png": "red"},
+    )
+    return tiny.bundle(workplace / "tiny.tflite")
+
+
+def test_a_bundle_on_a_folder(evaluate, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate("tiny.tflite", "--folder", "photos", "--output", "out/figures") == 0
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert lines[0] == "model             tiny.tflite (3 classes, 32 px)"
+    assert lines[1] == "photos            5, photos"
+    assert lines[2] == "accuracy=0.8000 (95 % interval 0.376 to 0.964)"
+    assert "blue       1.000   0.500  0.667       2" in out
+    assert "accuracy                     0.800  0.376 to 0.964" in out
+    assert "sure answers      100%, those from 0.50 on; of them 0.800 (0.376 to 0.964) are right" in out
+    assert "calibration error 0." in out
+    assert "note              what the model was trained on is not known" in out
+    assert lines[-1] == "written           out/figures/evaluation.json"
+    record = json.loads(Path("out/figures/evaluation.json").read_text())
+    assert record["scores"]["accuracy"] == 0.8
+    assert not list(Path("out").rglob("*.part"))
+
+
+def test_without_a_place_the_figures_go_beside_the_runs(evaluate, bundle: Path) -> None:
+    for _ in range(2):
+        assert evaluate("tiny.tflite", "--folder", "photos") == 0
+    folders = sorted(Path("runs/tiny").iterdir())
+    assert len(folders) == 2
+    assert all(folder.name.startswith("evaluate-20") for folder in folders)
+    assert all((folder / "evaluation.json").is_file() for folder in folders)
+
+
+def test_a_checkpoint_on_its_splits(
+    evaluate, checkpoint: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate("shapes.h5") == 0
+    out = capsys.readouterr().out
+    assert "photos            12, the test split of data/shapes" in out
+    assert "\ntest_accuracy=0." in out
+    assert "note              the test split is scored again, " in out
+    assert evaluate("shapes.h5", "--split", "validation") == 0
+    out = capsys.readouterr().out
+    assert "photos            12, the validation split of data/shapes" in out
+    assert "\nval_accuracy=0." in out
+    assert "scored again" not in out
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ([], "required: RECIPE_OR_FILE"),
+        (["tiny.tflite", "--splits", "test"], "unrecognized arguments"),
+        (["tiny.tflite", "--split", "train"], "invalid choice: 'train'"),
+        (["tiny.tflite", "--folder", "nowhere"], "there is no folder nowhere"),
+        (["tiny.tflite"], "there is no prepared data at data/tiny"),
+        (["tiny.tflite", "--folder", "photos", "--split", "test"], "is not divided into splits"),
+        (["tiny.tflite", "--folder", "photos", "--output", "tiny.tflite"], "tiny.tflite is a file: name a folder"),
+        (["nothing"], "there is no recipe 'nothing'"),
+        (["nothing.h5"], "there is no checkpoint nothing.h5"),
+        (["photos"], "photos is a folder: name"),
+    ],
+)
+def test_what_cannot_be_done_ends_with_1_and_one_line(evaluate, bundle, capsys, words, reason) -> None:
+    assert evaluate(*words) == 1
+    error = capsys.readouterr().err
+    assert reason in error
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert not Path("runs").exists()
