@@ -53,6 +53,17 @@ def test_the_last_lines_are_the_commands_that_go_on(
     assert [line.split()[0] for line in lines[-8:-4]] == ["precision", *dataset.classes]
 
 
+def test_fine_tuning_that_loses_is_told_once(
+    dataset: Dataset, small_networks: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train.main([recipe(), "--finetune.epochs", "1", "--finetune.learning_rate", "1", "--finetune.ema", "0"])
+    told = [
+        line for line in capsys.readouterr().out.splitlines() if "Fine-tuning is worse" in line or "WARNING" in line
+    ]
+    assert len(told) == 1
+    assert told[0].startswith("diagnosis: Fine-tuning is worse than the head alone (val_accuracy=")
+
+
 def test_a_tuner_reads_the_kept_models_accuracy(
     dataset: Dataset, small_networks: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

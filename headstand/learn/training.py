@@ -120,11 +120,6 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
             history, best_epoch, path = tuned.history, tuned.best_epoch, tuned.checkpoint
             phases.append(Phase("finetune", history, best_epoch))
             tell(f"kept epoch {best_epoch}: val_accuracy={tuned.best['val_accuracy']:.4f}")
-            if tuned.best["val_accuracy"] < fit.best["val_accuracy"]:
-                tell(
-                    f"WARNING: the head alone had {fit.best['val_accuracy']:.4f}; try more --finetune.epochs, a lower "
-                    "--finetune.learning_rate, or --finetune.epochs 0"
-                )
     else:
         name = f"{recipe.name}_{best_epoch:02d}_{fit.best['val_accuracy']:.3f}.h5"
         path = checkpoint.save(model, run.folder / name, about)

@@ -112,7 +112,8 @@ def finetuning_worse(evidence: Evidence) -> Iterator[Finding]:
         "Fine-tuning is worse than the head alone",
         f"val_accuracy={head:.4f} with the backbone as it was, {tuned:.4f} after {len(evidence.phases[1].history)} "
         "epochs of fine-tuning",
-        f"a lower rate: --finetune.learning_rate {evidence.finetune.learning_rate / 3:.2g}; or --finetune.epochs 0",
+        f"a lower rate: --finetune.learning_rate {evidence.finetune.learning_rate / 3:.2g}; or more --finetune.epochs; "
+        "or 0 of them, which leaves the head alone",
     )
 
 
