@@ -84,7 +84,7 @@ class Examination:
                     f"unlike the whole  {one.by} {one.value}: accuracy {one.accuracy:.3f} ({low:.3f} to {high:.3f}), "
                     f"{one.count} photos"
                 )
-        return [*lines, *(f"note              {note}" for note in self.notes)]
+        return [*lines, *(note if note.startswith("WARNING") else f"note              {note}" for note in self.notes)]
 
     @property
     def notes(self) -> list[str]:

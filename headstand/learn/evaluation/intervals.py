@@ -23,7 +23,8 @@ def wilson(right: int, count: int) -> Interval:
     middle = share + z * z / (2 * count)
     spread = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     scale = 1 + z * z / count
-    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+    # Where all are right the upper end is 1 exactly, and rounding would leave it a little below.
+    return (middle - spread) / scale if right else 0.0, (middle + spread) / scale if right < count else 1.0
 
 
 def bootstrap(count: int, figures: Callable[[np.ndarray], np.ndarray], seed: int = 0) -> np.ndarray:

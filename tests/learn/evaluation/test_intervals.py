@@ -22,6 +22,12 @@ def test_wilson_interval_is_the_published_one(right: int, count: int, low: float
     assert wilson(right, count) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
 
 
+def test_the_ends_are_exact_where_all_are_right_or_wrong() -> None:
+    for count in range(1, 500):
+        assert wilson(count, count)[1] == 1.0
+        assert wilson(0, count)[0] == 0.0
+
+
 counts = st.integers(1, 5000).flatmap(lambda count: st.tuples(st.integers(0, count), st.just(count)))
 
 
