@@ -46,7 +46,7 @@ def main(words: list[str]) -> None:
         place = rest.index("--epochs")
         epochs = ["--finetune.epochs", rest[place + 1]]
         del rest[place : place + 2]
-    whole = recipes.load(name, [*rest, *epochs, "--finetune.refit", "false"])
+    whole = recipes.load(name, [*rest, *epochs, "--finetune.refit", "none"])
     dataset = manifest.read(whole.data)
     truth = class_indices(dataset, dataset.split("validation"))
     store = root() / "ablation"
@@ -54,7 +54,7 @@ def main(words: list[str]) -> None:
     found: dict[str, tuple[np.ndarray, float]] = {}
     for change, values in {"frozen, the head alone": {"finetune.epochs": 0}, **CHANGES}.items():
         given = [word for key, value in values.items() for word in (f"--{key}", json.dumps(value).strip('"'))]
-        recipe = recipes.load(name, [*rest, *epochs, "--finetune.refit", "false", *given])
+        recipe = recipes.load(name, [*rest, *epochs, "--finetune.refit", "none", *given])
         key = f"{change} {given} {rest} {epochs} {recipe.seed} {dataset.digest}"
         path = store / f"{hashlib.sha256(key.encode()).hexdigest()[:20]}.npz"
         if not path.is_file():

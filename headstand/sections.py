@@ -204,7 +204,11 @@ class Finetune(_Section):
         0.0, description="alpha of the Beta distribution by which pairs of photos and of labels are mixed; 0 for none"
     )
     batch_size: Positive = 32
-    refit: bool = Field(False, description="after the figures are taken, train once more on all splits")
+    refit: Literal["none", "validation", "all"] = Field(
+        "none",
+        description="train once more when everything is chosen: validation: on the validation photos too, and that "
+        "model is scored on test; all: on all splits, after the figures are taken",
+    )
 
     @field_validator("unfreeze")
     @classmethod

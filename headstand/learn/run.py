@@ -91,7 +91,7 @@ def newest_checkpoint(name: str | None = None, refitted: bool = True) -> Path:
 
     Args:
         name: the recipe's; None for any.
-        refitted: the one that was refitted on all splits where there is one, not the one of the run's figures.
+        refitted: the one that was refitted where there is one, not the one of the run's test figures.
 
     Raises:
         RunError: there is none, or the newest one's report is damaged.
@@ -100,7 +100,8 @@ def newest_checkpoint(name: str | None = None, refitted: bool = True) -> Path:
     for report in reports:
         try:
             record = json.loads(report.read_text(encoding="utf-8"))
-            checkpoint = report.parent / ((refitted and record["refitted"]) or record["checkpoint"])
+            scored = record.get("scored", record["checkpoint"])
+            checkpoint = report.parent / ((refitted and record["refitted"]) or scored)
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"{report} is damaged ({error}): name the checkpoint, or remove the run's folder") from error
         if checkpoint.is_file():

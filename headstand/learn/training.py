@@ -29,7 +29,7 @@ from headstand.recipe import Head, Recipe
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run made: its folder, the best checkpoint, the one refitted on all splits where asked, the report.
+    """What a run made: its folder, the best checkpoint, the one refitted on more splits where asked, the report.
 
     `findings` are the diagnosis, the worst first.
     """
@@ -124,10 +124,10 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
         name = f"{recipe.name}_{best_epoch:02d}_{fit.best['val_accuracy']:.3f}.h5"
         path = checkpoint.save(model, run.folder / name, about)
 
-    def answers_to(split: str) -> np.ndarray:
-        if not recipe.finetune.epochs:  # the photos need not go through the backbone again
+    def answers_to(split: str, of: Path = path) -> np.ndarray:
+        if of == path and not recipe.finetune.epochs:  # the photos need not go through the backbone again
             return tempered(fit.model(rows[split].features).numpy(), checkpoint.about(path).temperature)
-        return predict(compiled(checkpoint.load(path)), dataset, split, recipe.backbone.size)
+        return predict(compiled(checkpoint.load(of)), dataset, split, recipe.backbone.size)
 
     with steps("calibration") as tell:
         # A run that was interrupted later than here finds the checkpoint settled.
@@ -137,19 +137,21 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
         settled = calibration.of(path)
         tell(f"temperature={settled.temperature:.3f}; sure from {settled.threshold:.2f}")
 
-    refitted = None
-    if recipe.finetune.refit:
+    refitted, scored = None, path
+    if recipe.finetune.refit != "none":
+        splits = SPLITS if recipe.finetune.refit == "all" else ("train", "validation")
         with steps("refit") as tell:
-            refitted = _refit(recipe, dataset, found.head, about, run, watch)
+            refitted = _refit(recipe, dataset, found.head, about, run, watch, splits)
             # No photo is left to calibrate it by: it takes over what its twin was given.
             calibration.settle(refitted, settled)
-            tell(f"{refitted.name}: all splits")
+            tell(f"{refitted.name}: learnt from {', '.join(splits)}")
+            scored = path if "test" in splits else refitted
 
     with steps("evaluation") as tell:
         # The test split is looked at here and nowhere before: everything is chosen.
-        answers_of = {name: answers_to(name) for name in ("validation", "test")}
+        answers_of = {"validation": answers_to("validation"), "test": answers_to("test", scored)}
         scores = {name: evaluate(answers_of[name], rows[name].labels, classes) for name in answers_of}
-        averages = _averages(recipe, dataset, path, rows)
+        averages = _averages(recipe, dataset, {"validation": path, "test": scored}, rows)
         right = answers_of["test"].argmax(axis=1) == rows["test"].labels
         leak, straddling = seen.leak(recipe.backbone, dataset, right), seen.straddling(dataset, right)
         low, high = scores["test"].interval
@@ -183,6 +185,7 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
         straddling=straddling,
         checkpoint=path,
         refitted=refitted,
+        scored=scored,
         steps=steps,
         findings=findings,
     )
@@ -191,13 +194,15 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
     return Outcome(run.folder, path, refitted, record, findings)
 
 
-def _averages(recipe: Recipe, dataset: Dataset, path: Path, rows: dict[str, heads.Split]) -> dict[str, Evaluation]:
-    """Scores of the checkpoint's averaged answers, where the recipe asks for them."""
+def _averages(
+    recipe: Recipe, dataset: Dataset, paths: dict[str, Path], rows: dict[str, heads.Split]
+) -> dict[str, Evaluation]:
+    """Scores of averaged answers, where the recipe asks for them: of each split by its checkpoint."""
     way = recipe.evaluation.average
     if way == "none":
         return {}
-    call = compiled(checkpoint.load(path))
-    answers = {name: averaged(call, dataset, name, recipe.backbone.size, way) for name in ("validation", "test")}
+    calls = {path: compiled(checkpoint.load(path)) for path in set(paths.values())}
+    answers = {name: averaged(calls[paths[name]], dataset, name, recipe.backbone.size, way) for name in paths}
     return {name: evaluate(answers[name], rows[name].labels, dataset.classes) for name in answers}
 
 
@@ -268,9 +273,17 @@ def _finetune(
     return tuned
 
 
-def _refit(recipe: Recipe, dataset: Dataset, head: Head, about: checkpoint.About, run: Run, watch: Watch) -> Path:
-    """Once more from the start, on all splits: for shipping, after all figures are taken."""
-    photos = [photo for name in SPLITS for photo in dataset.split(name)]
+def _refit(
+    recipe: Recipe,
+    dataset: Dataset,
+    head: Head,
+    about: checkpoint.About,
+    run: Run,
+    watch: Watch,
+    splits: Sequence[str],
+) -> Path:
+    """Once more from the start, on more splits, when everything is chosen."""
+    photos = [photo for name in splits for photo in dataset.split(name)]
     extractor = Extractor(recipe.backbone)
     every = heads.Split(extractor.rows(dataset.folder, photos).rows, class_indices(dataset, photos))
     shown = every
@@ -279,7 +292,7 @@ def _refit(recipe: Recipe, dataset: Dataset, head: Head, about: checkpoint.About
         shown = replace(every, views=views.rows)
     fit = heads.fit(head, shown, every, len(dataset.classes), recipe.seed)
     model = heads.assemble(extractor.model, fit.model, recipe.name)
-    about = replace(about, seen=seen.after(recipe.backbone, dataset, SPLITS))
+    about = replace(about, seen=seen.after(recipe.backbone, dataset, splits))
     if not recipe.finetune.epochs:
         return checkpoint.save(model, run.folder / f"{recipe.name}_{fit.best_epoch:02d}_all.h5", about)
-    return _finetune(recipe, dataset, model, about, run, watch, SPLITS, None).checkpoint
+    return _finetune(recipe, dataset, model, about, run, watch, splits, None).checkpoint

@@ -17,6 +17,7 @@ from headstand import images
 from headstand.errors import HeadstandError
 from headstand.learn import checkpoint, features, finetune, search, training
 from headstand.learn import head as heads
+from headstand.learn.answers import class_indices, pixels
 from headstand.learn.evaluation.intervals import wilson
 from headstand.learn.features import FeatureError
 from headstand.learn.run import newest_checkpoint
@@ -166,7 +167,7 @@ def test_a_second_run_computes_no_features_and_ends_the_same(
 
 
 def test_fine_tuning_and_refit(dataset: Dataset) -> None:
-    outcome = training.train(recipe(finetune={**FINETUNE, "epochs": 1, "refit": True}))
+    outcome = training.train(recipe(finetune={**FINETUNE, "epochs": 1, "refit": "all"}))
     assert re.fullmatch(r"shapes_01_\d\.\d{3}\.h5", outcome.checkpoint.name)
     assert outcome.refitted == outcome.folder / "shapes_01_all.h5"
     assert outcome.report["refitted"] == "shapes_01_all.h5"
@@ -183,7 +184,7 @@ def test_fine_tuning_and_refit(dataset: Dataset) -> None:
 
 
 def test_refit_without_fine_tuning_is_the_head_on_all_splits(dataset: Dataset) -> None:
-    outcome = training.train(recipe(finetune={"refit": True}))
+    outcome = training.train(recipe(finetune={"refit": "all"}))
     assert outcome.refitted is not None
     assert re.fullmatch(r"shapes_\d\d_all\.h5", outcome.refitted.name)
     assert newest_checkpoint() == outcome.refitted
@@ -217,9 +218,31 @@ def test_test_labels_change_the_test_scores_and_nothing_else(dataset: Dataset) -
     )
 
 
-@pytest.mark.parametrize("refit", [False, True])
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_a_refit_with_validation_is_what_test_scores(dataset: Dataset, epochs: int) -> None:
+    outcome = training.train(recipe(finetune={**FINETUNE, "epochs": epochs, "refit": "validation"}))
+    assert outcome.refitted is not None
+    report = outcome.report
+    assert report["scored"] == report["refitted"] == outcome.refitted.name != outcome.checkpoint.name
+    assert newest_checkpoint() == newest_checkpoint(refitted=False) == outcome.refitted
+    # 24 photos of training, 12 of validation; what was chosen on validation was taken over.
+    assert len(checkpoint.about(outcome.refitted).seen) == 36
+    assert len(checkpoint.about(outcome.checkpoint).seen) == 24
+    chosen, final = (checkpoint.about(path) for path in (outcome.checkpoint, outcome.refitted))
+    assert (final.temperature, final.threshold) == (chosen.temperature, chosen.threshold)
+    for split, path in (("validation", outcome.checkpoint), ("test", outcome.refitted)):
+        photos = dataset.split(split)
+        answers = checkpoint.load(path)(pixels(dataset.folder, photos, networks.SIZE).astype(np.float32)).numpy()
+        truth = class_indices(dataset, photos)
+        assert report[split]["accuracy"] == pytest.approx((answers.argmax(axis=1) == truth).mean())
+        own = answers[np.arange(len(truth)), truth]
+        assert report[split]["loss"] == pytest.approx(-np.log(own).mean(), abs=1e-4)
+    assert "The test figures are theirs" in (outcome.folder / "MODEL_CARD.md").read_text()
+
+
+@pytest.mark.parametrize("refit", ["none", "all"])
 def test_views_are_of_the_training_photos_alone(
-    dataset: Dataset, refit: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    dataset: Dataset, refit: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     real, given = heads.fit, []
 
@@ -232,7 +255,7 @@ def test_views_are_of_the_training_photos_alone(
     outcome = training.train(recipe(augmentation=settings, finetune={"refit": refit}))
     assert [(len(train.labels), train.views.shape[:2], validation.views) for train, validation in given] == [
         (24, (3, 24), None), (48, (3, 48), None)
-    ][: 1 + refit]  # fmt: skip
+    ][: 1 + (refit == "all")]  # fmt: skip
     out = capsys.readouterr().out
     assert "48 photos, 120 computed" in out
     assert "with 3 views of each training photo: flip=horizontal smallest_crop=0.5 rotation=10.0 zoom=0.0" in out
@@ -286,7 +309,7 @@ def test_an_interrupted_search_goes_on_in_the_same_run(
 
 
 def test_an_interrupted_fine_tuning_goes_on_in_the_same_run(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = recipe(finetune={**FINETUNE, "refit": True})
+    settings = recipe(finetune={**FINETUNE, "refit": "all"})
     whole = training.train(settings)
     real, calls = finetune._Keeper.on_epoch_end, []
 
@@ -338,7 +361,7 @@ def test_a_profiled_run_ends_the_same_and_leaves_traces(
 
 
 def test_fine_tuning_a_part(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = {**FINETUNE, "unfreeze": "3 layers", "precision": "mixed_bfloat16", "refit": True}
+    settings = {**FINETUNE, "unfreeze": "3 layers", "precision": "mixed_bfloat16", "refit": "all"}
     outcome = training.train(recipe(finetune=settings, augmentation={"views": 2}))
     check_scores(outcome.report, outcome.checkpoint, dataset)
     out = capsys.readouterr().out

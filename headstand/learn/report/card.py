@@ -113,6 +113,12 @@ def _files(name: str, parity: dict[str, Any] | None) -> str:
 def _refit(report: dict[str, Any]) -> str:
     if not report["refitted"]:
         return "The weights in this folder are the ones that these figures were taken with."
+    if report["refitted"] == report.get("scored"):
+        return (
+            "The weights in this folder were trained once more in the same way when everything was chosen, on the\n"
+            "validation photos too. The test figures are theirs; validation figures, temperature and threshold are\n"
+            "those of the weights before, which learnt from the training photos alone."
+        )
     return (
         "**The weights in this folder are not the ones that these figures were taken with.** The model that ships was\n"
         f"trained once more in the same way, {report['recipe']['finetune']['epochs']} epochs, on "

@@ -255,7 +255,7 @@ def _slices(record: dict[str, Any]) -> str:
 def _mistakes(story: Story, record: dict[str, Any]) -> str:
     if not record["mistakes"]:
         return ""
-    model, size = checkpoint.load(story.checkpoint), story.recipe.backbone.size
+    model, size = checkpoint.load(story.scored), story.recipe.backbone.size
     paths = [story.dataset.folder / one["photo"] for one in record["mistakes"]]
     pixels = np.stack([images.decode(path, size) for path in paths])
     places = {name: place for place, name in enumerate(story.dataset.classes)}

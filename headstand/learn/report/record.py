@@ -90,6 +90,7 @@ def _record(story: Story) -> dict[str, Any]:
         "straddling": asdict(story.straddling),
         "checkpoint": story.checkpoint.name,
         "refitted": story.refitted.name if story.refitted else None,
+        "scored": story.scored.name,
         "seconds": story.steps.seconds,
         "resources": story.steps.resources(),
         "diagnosis": [asdict(finding) for finding in story.findings],

@@ -42,5 +42,6 @@ class Story:
     straddling: Leak
     checkpoint: Path
     refitted: Path | None
+    scored: Path
     steps: Steps
     findings: Sequence[Finding]
