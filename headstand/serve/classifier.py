@@ -3,13 +3,16 @@
 import os
 import threading
 from dataclasses import dataclass
+from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
+from PIL import Image
 
-from headstand.images import decode
+from headstand.images import FORMATS, decode
 from headstand.serve import bundle as bundles
 from headstand.serve.bundle import BundleError
 
@@ -28,28 +31,43 @@ class Answer:
     probabilities: dict[str, float]
     confident: bool
 
+    def leading(self, top: int | None) -> dict[str, float]:
+        """The `top` highest probabilities; all for None."""
+        return dict(islice(self.probabilities.items(), top))
+
 
 class Classifier:
     """A loaded bundle.
 
-    One may be shared by any number of threads: images decode side by side, the model runs one at a time.
+    One may be shared by any number of threads: images decode side by side, and the model runs for as many at a time as
+    there are interpreters; the others wait.
+
+    Args:
+        path: the bundle.
+        interpreters: how many run side by side; each has the weights, packed for this processor, in memory once more.
+        threads: cores that one of them uses. With more than one the process must not fork afterwards: threads stay
+            behind.
 
     Raises:
         BundleError: the file is no bundle, is damaged, or its model does not fit its labels or its input size.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, interpreters: int = 1, threads: int = 1) -> None:
         self.bundle = bundles.read(path)
         try:
-            self._interpreter = Interpreter(model_content=self.bundle.flatbuffer)
-            inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
-            self._check(inputs, outputs)
-            self._interpreter.allocate_tensors()
+            self._pool = [self._interpreter(threads) for _ in range(interpreters)]
         except (ValueError, RuntimeError) as error:  # LiteRT's words for a broken flatbuffer or unknown operations
             reason = str(error).splitlines()[0] if str(error) else "no reason given"
             raise BundleError(f"{path} holds a model that cannot be run: {reason}") from error
-        self._input, self._output = inputs[0], outputs[0]
-        self._lock = threading.Lock()
+        self._input = self._pool[0].get_input_details()[0]
+        self._output = self._pool[0].get_output_details()[0]
+        self._free = threading.Semaphore(interpreters)
+
+    def _interpreter(self, threads: int) -> Interpreter:
+        made = Interpreter(model_content=self.bundle.flatbuffer, num_threads=threads)
+        self._check(made.get_input_details(), made.get_output_details())
+        made.allocate_tensors()
+        return made
 
     def _check(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         size, classes = self.bundle.size, len(self.bundle.labels)
@@ -70,7 +88,15 @@ class Classifier:
         Raises:
             ImageError: as `headstand.images.decode`.
         """
-        values = self.probabilities(decode(image, self.bundle.size)[np.newaxis])[0]
+        return self.answer(decode(image, self.bundle.size))
+
+    def answer(self, pixels: np.ndarray) -> Answer:
+        """Classify one decoded image, `uint8 [size, size, 3]`.
+
+        Raises:
+            ValueError, BundleError: as `probabilities`.
+        """
+        values = self.probabilities(pixels[np.newaxis])[0]
         order = np.argsort(-values, kind="stable")
         ranked = {self.bundle.labels[index]: float(values[index]) for index in order}
         return Answer(ranked, bool(values[order[0]] >= self.bundle.threshold))
@@ -94,14 +120,36 @@ class Classifier:
         result = np.empty((len(pixels), len(self.bundle.labels)), np.float32)
         for index, image in enumerate(pixels):
             values = _quantized(image[np.newaxis], self._input)
-            with self._lock:
-                self._interpreter.set_tensor(self._input["index"], values)
-                self._interpreter.invoke()
-                output = self._interpreter.get_tensor(self._output["index"])
+            output = self._run(values)
             result[index] = _dequantized(output, self._output)[0]
         if not np.isfinite(result).all():
             raise BundleError(f"{self.bundle.path} gives probabilities that are not numbers")
         return result
+
+    def warm(self) -> None:
+        """Use every decoder and every interpreter once: the first time they load what later ones reuse.
+
+        Raises:
+            BundleError: as `probabilities`.
+        """
+        for kind in FORMATS:
+            stream = BytesIO()
+            Image.new("RGB", (8, 8)).save(stream, kind)
+            pixels = decode(stream.getvalue(), self.bundle.size)
+        for _ in self._pool:
+            self.probabilities(pixels[np.newaxis])
+            # The next one is taken from the other end.
+            self._pool.append(self._pool.pop(0))
+
+    def _run(self, values: np.ndarray) -> np.ndarray:
+        with self._free:
+            interpreter = self._pool.pop()  # the one that ran last: its memory is still in the processor's caches
+            try:
+                interpreter.set_tensor(self._input["index"], values)
+                interpreter.invoke()
+                return interpreter.get_tensor(self._output["index"])
+            finally:
+                self._pool.append(interpreter)
 
 
 def default_model() -> Path:

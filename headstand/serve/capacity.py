@@ -1,0 +1,155 @@
+"""How much a worker takes on: numbers chosen from the cores, and a gate that refuses what is beyond them.
+
+A server that takes everything on runs out of memory under load, or answers when nobody waits any more.
+"""
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from headstand.errors import HeadstandError
+
+RETRY_AFTER = 1
+"""Seconds after which a client that was refused may come again: a full queue is worked off in less."""
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What one machine does side by side.
+
+    `workers` are processes; each has `interpreters` that decode and classify one image at a time on `threads` cores.
+    A worker admits `in_flight` predictions, those that wait among them, `downloads` of which may be fetching a URL,
+    with `body_bytes` in their bodies together; `batch` is the most images in one batch.
+    """
+
+    workers: int
+    interpreters: int
+    threads: int
+    in_flight: int
+    downloads: int
+    body_bytes: int
+    batch: int
+
+
+def available(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """The cores that this process may use: those it may run on, or fewer where its container has a quota.
+
+    Args:
+        quota: where Linux tells of a container's quota and the period it is meant for, in microseconds, or "max".
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        limit, period = quota.read_text().split()
+        return max(1, min(cores, round(int(limit) / int(period))))
+    except (OSError, ValueError):  # no such file, or no limit
+        return cores
+
+
+def chosen(environment: Mapping[str, str] = os.environ, cores: int | None = None) -> Capacity:
+    """The capacity for this machine, or what the environment says instead.
+
+    Args:
+        environment: may hold `WEB_CONCURRENCY` (workers), `HEADSTAND_INTERPRETERS`, `HEADSTAND_THREADS`,
+            `HEADSTAND_IN_FLIGHT`, `HEADSTAND_BODY_MB` and `HEADSTAND_BATCH`.
+        cores: by default `available()`.
+
+    Raises:
+        HeadstandError: a value that is no whole number of at least 1.
+    """
+    cores = cores or available()
+
+    def number(name: str, default: int) -> int:
+        text = environment.get(name, "")
+        if text and not (text.isascii() and text.isdigit() and int(text[:9]) > 0 and len(text) < 10):
+            raise HeadstandError(f"{name} must be a whole number of at least 1, not {text!r}")
+        return int(text) if text else default
+
+    # Two workers, so that one answers while the other is replaced; more from 8 cores on, where the lock of one Python
+    # would hold its interpreters up. One core an interpreter: two images on a core each are done sooner than the same
+    # two one after the other on both.
+    workers = number("WEB_CONCURRENCY", max(2, cores // 4))
+    threads = number("HEADSTAND_THREADS", 1)
+    interpreters = number("HEADSTAND_INTERPRETERS", max(1, -(-cores // (workers * threads))))
+    in_flight = number("HEADSTAND_IN_FLIGHT", 8 * interpreters)
+    return Capacity(
+        workers=workers,
+        interpreters=interpreters,
+        threads=threads,
+        in_flight=in_flight,
+        # A URL waits for strangers: it must not keep those out who bring their image with them.
+        downloads=max(1, in_flight // 2),
+        body_bytes=number("HEADSTAND_BODY_MB", 64) * 2**20,
+        batch=number("HEADSTAND_BATCH", 16),
+    )
+
+
+class OverloadedError(HeadstandError):
+    """More than a worker takes on; the client may come again in `RETRY_AFTER` seconds."""
+
+    code = "overloaded"
+
+
+class Gate:
+    """Lets as many predictions in as the capacity says, and refuses the next one at once instead of queueing it."""
+
+    def __init__(self, capacity: Capacity) -> None:
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self._requests = self._bytes = self._downloads = 0
+        self._free = threading.Semaphore(capacity.interpreters)
+
+    @contextmanager
+    def admit(self, length: int) -> Iterator[None]:
+        """Hold a place for a request whose body has so many bytes.
+
+        Raises:
+            OverloadedError: there is none.
+        """
+        limit = self._capacity
+        with self._lock:
+            # A body that alone is over the limit may come when it is alone.
+            full = self._bytes and self._bytes + length > limit.body_bytes
+            if full or self._requests >= limit.in_flight:
+                raise OverloadedError(f"the service works on as much as it can; come again in {RETRY_AFTER} s")
+            self._requests += 1
+            self._bytes += length
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._requests -= 1
+                self._bytes -= length
+
+    @contextmanager
+    def download(self) -> Iterator[None]:
+        """Hold a place for a download.
+
+        Raises:
+            OverloadedError: there is none.
+        """
+        with self._lock:
+            if self._downloads >= self._capacity.downloads:
+                raise OverloadedError(f"the service downloads as much as it can; come again in {RETRY_AFTER} s")
+            self._downloads += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._downloads -= 1
+
+    @contextmanager
+    def turn(self, waiting: AbstractContextManager[None]) -> Iterator[None]:
+        """Wait for an interpreter, and keep it while an image is decoded and classified: pixels take memory too.
+
+        Args:
+            waiting: entered while waiting.
+        """
+        with waiting:
+            self._free.acquire()
+        try:
+            yield
+        finally:
+            self._free.release()
