@@ -97,7 +97,9 @@ def test_without_an_image_it_sends_the_address_of_a_photo() -> None:
     ("status", "body", "told"),
     [
         (200, b'{"errorMessage": "no such class", "errorType": "KeyError"}', "the function failed: no such class"),
-        (413, b'{"error": {"code": "too_large", "message": "too many bytes"}}', "too_large: too many bytes"),
+        (413, b'{"code": "too_large", "status": 413, "detail": "too many bytes"}', "too_large: too many bytes"),
+        (503, b'{"title": "Busy", "detail": "come again"}', "503: come again"),
+        (200, b'{"error": {"code": "too_large", "message": "too many bytes"}}', "too_large: too many bytes"),
         (400, b'{"error": {"message": "odd"}}', "?: odd"),
         (502, b"<html>Bad gateway</html>", "answered with status 502"),
         (200, b"[]", "answered with status 200 and no classes"),

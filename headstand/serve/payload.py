@@ -16,7 +16,8 @@ Fetch = Callable[[str], bytes]
 class PayloadError(HeadstandError):
     """A request that holds no image.
 
-    `code` is stable: `bad_request`, `bad_json`, `bad_base64`, `no_image`, `unsupported_media_type`.
+    `code` is stable: `bad_request`, `bad_query`, `bad_json`, `bad_base64`, `no_image`, `too_many_images`,
+    `unsupported_media_type`.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -56,7 +57,7 @@ def image_bytes(fields: Any, fetch: Fetch) -> bytes:
 
 
 def told(error: ClientError) -> dict[str, dict[str, str]]:
-    """The answer to a client's error."""
+    """A client's error as one object: Lambda's answer, and a line of `predict.py`."""
     return {"error": {"code": error.code, "message": str(error)}}
 
 

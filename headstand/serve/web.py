@@ -1,111 +1,222 @@
-"""The HTTP service: `POST /predict`, `/healthz`, and errors as JSON."""
+"""The HTTP service. docs/service.md tells its contract, `/openapi.json` and `/docs` the same to programs and people."""
 
+import importlib.util
 import json
+import logging
 from typing import Any
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from headstand.images import MAX_BYTES, ImageError
+from headstand import __version__
+from headstand.images import ImageError
+from headstand.serve import body, capacity, metrics, openapi, reference
+from headstand.serve.bundle import Bundle
+from headstand.serve.capacity import Capacity, Gate, OverloadedError
 from headstand.serve.classifier import Classifier, default_model
 from headstand.serve.download import fetch
-from headstand.serve.payload import ClientError, Fetch, PayloadError, image_bytes, told
+from headstand.serve.exchange import Exchange
+from headstand.serve.logs import REQUESTS
+from headstand.serve.metrics import Metrics
+from headstand.serve.payload import ClientError, Fetch, PayloadError
+from headstand.serve.predictor import Predictor
+from headstand.serve.problem import MEDIA_TYPE, problem
 from headstand.serve.refusal import DownloadError
-
-MAX_BODY = (MAX_BYTES + 2) // 3 * 4 + 64 * 1024
-"""Largest request body, in bytes: the largest image in base64, and room for what surrounds it."""
 
 CONFIDENT = "Headstand-Confident"
 """Header of an answer: `false` where the highest probability is below the bundle's threshold."""
 
-_STATUS = {"not_an_image": 415, "too_large": 413, "download_too_large": 413, "corrupt_image": 422}
-_STATUS["unsupported_media_type"] = 415
-_STATUS |= dict.fromkeys(("download_failed", "download_timeout", "http_error", "too_many_redirects"), 422)
+REQUEST_ID = "X-Request-ID"
+"""Header of every answer; a request may bring its own."""
 
-_RAW = ("application/octet-stream", "application/x-www-form-urlencoded", "")
-"""Besides `image/...`: what clients say of a body when nobody told them what it is (the second is curl's habit)."""
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+"""What the metrics tell apart; a client may make up any other."""
+
+_requests = logging.getLogger(REQUESTS)
 
 
-def create_app(classifier: Classifier | None = None, *, fetch: Fetch = fetch) -> Flask:
-    """Make the WSGI application.
+def create_app(classifier: Classifier | None = None, *, fetch: Fetch = fetch, limits: Capacity | None = None) -> Flask:
+    """Make the WSGI application, its model loaded and warm.
 
     Args:
         classifier: what answers; by default the bundle that `default_model` finds is loaded now, so that a server
             without a model does not start.
         fetch: downloads a URL for a client.
+        limits: what a worker takes on; by default what fits this machine.
 
     Raises:
         BundleError: there is no model, or it is not usable.
+        HeadstandError: the environment asks for an impossible capacity.
     """
-    model = classifier or Classifier(default_model())
+    limits = limits or capacity.chosen()
+    model = classifier or Classifier(default_model(), interpreters=limits.interpreters, threads=limits.threads)
+    model.warm()
     app = Flask("headstand", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.config["MAX_CONTENT_LENGTH"] = body.MAX_BODY
     # Base64 in a form field may be as long as a whole body; Werkzeug's default is 500 kB.
-    app.config["MAX_FORM_MEMORY_SIZE"] = MAX_BODY
+    app.config["MAX_FORM_MEMORY_SIZE"] = body.MAX_BODY
     app.json.sort_keys = False  # type: ignore[attr-defined]
-
-    @app.get("/")
-    def usage() -> Response:
-        return jsonify(
-            model=model.bundle.name,
-            classes=list(model.bundle.labels),
-            usage='POST /predict with {"url": "https://..."}, {"image": "<base64>"}, a form file "image", or the bytes',
-        )
-
-    @app.get("/healthz")
-    def healthz() -> Response:
-        return jsonify(status="ok", model=model.bundle.name)
-
-    @app.post("/predict")
-    def predict() -> Response:
-        answer = model.predict(_image(fetch))
-        response = jsonify(answer.probabilities)
-        response.headers[CONFIDENT] = "true" if answer.confident else "false"
-        return response
-
-    @app.errorhandler(PayloadError)
-    @app.errorhandler(DownloadError)
-    @app.errorhandler(ImageError)
-    def client_error(error: ClientError) -> tuple[Response, int]:
-        return jsonify(told(error)), _STATUS.get(error.code, 400)
-
-    @app.errorhandler(HTTPException)
-    def http_error(error: HTTPException) -> Any:
-        response = error.get_response()  # keeps headers such as Allow
-        code = error.name.lower().replace(" ", "_")
-        response.data = json.dumps({"error": {"code": code, "message": error.description}})
-        response.content_type = "application/json"
-        return response
-
-    @app.errorhandler(Exception)
-    def our_fault(error: Exception) -> tuple[Response, int]:
-        app.logger.exception("%s %s failed", request.method, request.path, exc_info=error)
-        return jsonify(error={"code": "internal_error", "message": "the server failed; its log says why"}), 500
-
+    counts = Metrics(model.bundle, __version__)
+    _note_requests(app, counts)
+    _tell_errors(app, counts)
+    _predict(app, model, limits, counts, fetch)
+    _describe(app, model.bundle, limits, counts)
     return app
 
 
-def _image(fetch: Fetch) -> bytes:
-    """The image in the current request, whichever of the ways it came."""
-    kind = request.mimetype
-    if kind == "multipart/form-data":
-        file = request.files.get("image") or request.files.get("file")
-        return file.read() if file else image_bytes(request.form, fetch)
-    if kind == "application/json" or kind.endswith("+json"):
-        return image_bytes(_json(request.get_data(cache=False)), fetch)
-    if kind in _RAW or kind.startswith("image/"):
-        body = request.get_data(cache=False)
-        if not body:
-            raise PayloadError("no_image", "the request has no body")
-        # No image starts with a brace: this is JSON whose sender did not say so.
-        return image_bytes(_json(body), fetch) if body.lstrip()[:1] == b"{" else body
-    raise PayloadError(
-        "unsupported_media_type", f"cannot take a body of type {kind[:80]}: send JSON, a form or image/*"
-    )
+def _predict(app: Flask, model: Classifier, limits: Capacity, counts: Metrics, fetch: Fetch) -> None:
+    gate = Gate(limits)
+    predictor = Predictor(model, gate, counts, fetch)
+
+    @app.post("/predict")
+    def predict() -> Response:
+        exchange: Exchange = g.exchange
+        top = _top()
+        with gate.admit(_length()), counts.in_flight.track_inprogress():
+            with exchange.stage("receive"):
+                image = body.one(request, predictor.downloader(exchange))
+            answer = predictor.answer(image, exchange)
+        response = _json(answer.leading(top))
+        response.headers[CONFIDENT] = "true" if answer.confident else "false"
+        return response
+
+    @app.post("/predict/batch")
+    def predict_batch() -> Response:
+        exchange: Exchange = g.exchange
+        top = _top()
+        with gate.admit(_length()), counts.in_flight.track_inprogress():
+            with exchange.stage("receive"):
+                sources = body.several(request, limits.batch)
+            return _json({"results": predictor.batch(sources, exchange, top)})
 
 
-def _json(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        raise PayloadError("bad_json", "the body is not JSON") from None
+def _describe(app: Flask, bundle: Bundle, limits: Capacity, counts: Metrics) -> None:
+    """What is known of the service; all of it written once."""
+    document = openapi.document(bundle, limits)
+    fixed = {
+        "/healthz": {"status": "ok", "model": bundle.name},
+        "/readyz": {"status": "ready", "model": bundle.name},
+        "/model": openapi.model(bundle),
+        "/openapi.json": document,
+    }
+    # The page at `/`, which answers programs in JSON.
+    if importlib.util.find_spec("headstand.serve.page"):
+        app.register_blueprint(importlib.import_module("headstand.serve.page").page(bundle))
+    else:
+        usage = 'POST /predict with {"url": "https://..."}, {"image": "<base64>"}, a form file "image", or the bytes'
+        fixed["/"] = {"model": bundle.name, "classes": list(bundle.labels), "usage": usage}
+    for path, value in fixed.items():
+        _get(app, path, _dumps(value), "application/json")
+    _get(app, "/docs", *reference.page(document))
+
+    @app.get("/metrics")
+    def render() -> Response:
+        return Response(counts.render(), content_type=metrics.MEDIA_TYPE)
+
+
+def _get(app: Flask, path: str, content: str, kind: str, headers: dict[str, str] | None = None) -> None:
+    def answer() -> Response:
+        return Response(content, content_type=kind, headers=headers)
+
+    app.add_url_rule(path, path, answer, methods=["GET"])
+
+
+def _note_requests(app: Flask, counts: Metrics) -> None:
+    @app.before_request
+    def begin() -> None:
+        g.exchange = Exchange(request.headers.get(REQUEST_ID))
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        exchange: Exchange = g.exchange
+        response.headers[REQUEST_ID] = exchange.id
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        seconds, sent, received = exchange.elapsed, response.content_length or 0, request.content_length or 0
+        method = request.method if request.method in _METHODS else "other"
+        route = request.url_rule.rule if request.url_rule else "other"
+        counts.request(method, route, response.status_code, seconds, received, sent)
+        if exchange.seconds:
+            counts.stages(exchange.seconds)
+            spent = exchange.seconds.items()
+            response.headers["Server-Timing"] = ", ".join(f"{name};dur={value * 1000:.2f}" for name, value in spent)
+        if exchange.code:
+            counts.error(exchange.code)
+        if _requests.isEnabledFor(logging.INFO):
+            _requests.info("", extra={"fields": _line(exchange, response, seconds, received, sent)})
+        return response
+
+
+def _line(exchange: Exchange, response: Response, seconds: float, received: int, sent: int) -> dict[str, Any]:
+    """A request's line in the log: no query, no body, and of URLs only the host."""
+    line = {
+        "request_id": exchange.id,
+        "method": request.method[:16],
+        "path": request.path[:200],
+        "status": response.status_code,
+        "code": exchange.code,
+        "ms": round(seconds * 1000, 2),
+        "stages": {name: round(value * 1000, 2) for name, value in exchange.seconds.items()},
+        "received": received,
+        "sent": sent,
+    }
+    return line | {"hosts": exchange.hosts} if exchange.hosts else line
+
+
+def _tell_errors(app: Flask, counts: Metrics) -> None:
+    @app.errorhandler(PayloadError)
+    @app.errorhandler(DownloadError)
+    @app.errorhandler(ImageError)
+    def client_error(error: ClientError) -> Response:
+        return _problem(error.code, str(error))
+
+    @app.errorhandler(OverloadedError)
+    def overloaded(error: OverloadedError) -> Response:
+        response = _problem(error.code, str(error))
+        response.headers["Retry-After"] = str(capacity.RETRY_AFTER)
+        return response
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> Response:
+        code = error.name.lower().replace(" ", "_")
+        response = _problem(code, error.description or error.name, error.code or 500)
+        for name, value in error.get_headers():
+            if name != "Content-Type":  # Allow and the like stay
+                response.headers[name] = value
+        return response
+
+    @app.errorhandler(Exception)
+    def our_fault(error: Exception) -> Response:
+        app.logger.exception("%s %s failed (request %s)", request.method, request.path, g.exchange.id, exc_info=error)
+        return _problem("internal_error", "the server failed; its log says why")
+
+
+def _problem(code: str, detail: str, status: int = 400) -> Response:
+    g.exchange.code = code
+    told = problem(code, detail, status)
+    return Response(_dumps({**told, "request_id": g.exchange.id}), status=int(told["status"]), content_type=MEDIA_TYPE)
+
+
+def _json(value: Any) -> Response:
+    return Response(_dumps(value), content_type="application/json")
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, allow_nan=False) + "\n"
+
+
+def _top() -> int | None:
+    """How many classes the query asks for; None for all."""
+    values = request.args.getlist("top")
+    if not values:
+        return None
+    text = values[0]
+    if len(values) > 1 or len(text) > 6 or not (text.isascii() and text.isdigit()) or int(text) < 1:
+        raise PayloadError("bad_query", '"top" must be one whole number of at least 1')
+    return int(text)
+
+
+def _length() -> int:
+    """The bytes to expect in the body: those it announces, or the most that are read of one that does not."""
+    if "Transfer-Encoding" in request.headers:
+        return body.MAX_BODY
+    return min(request.content_length or 0, body.MAX_BODY)

@@ -1,17 +1,28 @@
 import base64
+import hashlib
 import json
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
+from headstand import __version__
 from headstand.images import MAX_BYTES
-from headstand.serve import web
+from headstand.serve import predictor, web
+from headstand.serve.body import MAX_BODY
 from headstand.serve.bundle import BundleError
+from headstand.serve.capacity import chosen
 from headstand.serve.classifier import Classifier
 from headstand.serve.download import fetch
+from headstand.serve.logs import REQUESTS, Line
+from headstand.serve.problem import KINDS
 from tests import tiny
 from tests.serve.hostile import HostileServer
 
@@ -75,6 +86,15 @@ def test_not_sure_travels_in_the_header(client: FlaskClient) -> None:
         ({"data": b"{", "content_type": "application/json"}, 400, "bad_json"),
         ({"data": b"", "content_type": "application/json"}, 400, "bad_json"),
         ({"data": b'{"a":' * 100_000, "content_type": "application/json"}, 400, "bad_json"),
+        ({"data": b'{"image": NaN}', "content_type": "application/json"}, 400, "bad_json"),
+        ({"data": b'{"url": -Infinity}', "content_type": "application/json"}, 400, "bad_json"),
+        ({"data": b'{"url": 1e999}', "content_type": "application/json"}, 400, "bad_url"),
+        ({"data": b'{"url": ' + b"9" * 5000 + b"}", "content_type": "application/json"}, 400, "bad_json"),
+        ({"json": {"image": 5}}, 400, "bad_base64"),
+        ({"json": {"image": {"image": TEXT}}}, 400, "bad_base64"),
+        ({"json": {"url": ["http://a"]}}, 400, "bad_url"),
+        ({"json": "text"}, 400, "bad_request"),
+        ({"json": {"image": TEXT, "url": "http://a"}}, 400, "no_image"),
         ({"json": {"image": "?"}}, 400, "bad_base64"),
         ({"data": {"other": "x"}, "content_type": "multipart/form-data"}, 400, "no_image"),
         ({"data": b"--x", "content_type": "multipart/form-data"}, 400, "no_image"),
@@ -86,16 +106,20 @@ def test_not_sure_travels_in_the_header(client: FlaskClient) -> None:
         ({"data": PHOTO[:60]}, 422, "corrupt_image"),
         ({"data": b"\0" * (MAX_BYTES + 1)}, 413, "too_large"),
         (upload(data=b"\0" * (MAX_BYTES + 1)), 413, "too_large"),
-        ({"data": b"\0" * (web.MAX_BODY + 1)}, 413, "request_entity_too_large"),
-        (upload(data=b"\0" * (web.MAX_BODY + 1)), 413, "request_entity_too_large"),
+        ({"data": b"\0" * (MAX_BODY + 1)}, 413, "request_entity_too_large"),
+        (upload(data=b"\0" * (MAX_BODY + 1)), 413, "request_entity_too_large"),
     ],
 )
 def test_each_mistake_has_its_status_and_code(
     client: FlaskClient, request_: dict[str, Any], status: int, code: str
 ) -> None:
     response = client.post("/predict", **request_)
-    assert (response.status_code, response.json["error"]["code"]) == (status, code)
-    assert set(response.json) == {"error"} and set(response.json["error"]) == {"code", "message"}
+    assert (response.status_code, response.json["code"]) == (status, code)
+    assert response.mimetype == "application/problem+json"
+    assert set(response.json) == {"type", "title", "status", "detail", "code", "request_id"}
+    assert response.json["status"] == status and response.json["type"] == f"/docs#{code}"
+    assert response.json["title"] == KINDS[code].title and response.json["detail"]
+    assert response.json["request_id"] == response.headers["X-Request-ID"]
     assert "Headstand-Confident" not in response.headers
 
 
@@ -108,7 +132,7 @@ def test_each_bad_download_has_its_status_and_code(
     client: FlaskClient, server: HostileServer, path: str, status: int, code: str
 ) -> None:
     response = client.post("/predict", json={"url": server.url(path)})
-    assert (response.status_code, response.json["error"]["code"]) == (status, code)
+    assert (response.status_code, response.json["code"]) == (status, code)
     assert "127.0.0.1" not in response.text and "secret" not in response.text
 
 
@@ -116,7 +140,7 @@ def test_a_client_cannot_allow_loopback(classifier: Classifier, server: HostileS
     client = web.create_app(classifier).test_client()
     fields = {"url": server.url(), "allow_loopback": True}
     response = client.post("/predict?allow_loopback=1", json=fields, headers={"allow-loopback": "1"})
-    assert response.json["error"]["code"] == "forbidden_address" and server.requests == []
+    assert response.json["code"] == "forbidden_address" and server.requests == []
 
 
 @pytest.mark.parametrize(
@@ -128,8 +152,8 @@ def test_other_paths_and_methods_answer_in_json(
     client: FlaskClient, method: str, path: str, status: int, code: str
 ) -> None:
     response = client.open(path, method=method)
-    assert response.mimetype == "application/json"
-    assert (response.status_code, response.json["error"]["code"]) == (status, code)
+    assert response.mimetype == "application/problem+json"
+    assert (response.status_code, response.json["code"]) == (status, code)
     assert ("Allow" in response.headers) == (status == 405)
 
 
@@ -138,13 +162,14 @@ def test_our_fault_is_told_without_its_inside(classifier: Classifier, caplog: py
         raise RuntimeError("password is 1234")
 
     response = web.create_app(classifier, fetch=broken).test_client().post("/predict", json={"url": "http://x/"})
-    assert response.status_code == 500 and response.json["error"]["code"] == "internal_error"
+    assert response.status_code == 500 and response.json["code"] == "internal_error"
     assert "1234" not in response.text and "Traceback" not in response.text
     assert "password is 1234" in caplog.text  # the log is where it belongs
 
 
 def test_health_and_usage_name_the_model(client: FlaskClient) -> None:
     assert client.get("/healthz").json == {"status": "ok", "model": "tiny"}
+    assert client.get("/readyz").json == {"status": "ready", "model": "tiny"}
     usage = client.get("/").json
     assert (
         usage["model"] == "tiny" and usage["classes"] == ["blue", "green", "red"] and "POST /predict" in usage["usage"]
@@ -155,3 +180,215 @@ def test_an_app_without_a_model_is_not_made(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("HEADSTAND_MODEL", str(tmp_path / "none.tflite"))
     with pytest.raises(BundleError, match="there is no model"):
         web.create_app()
+
+
+@pytest.mark.parametrize(("top", "labels"), [("1", ["red"]), ("2", ["red", "green"]), ("3", 3), ("999999", 3)])
+def test_top_tells_the_likeliest_classes(client: FlaskClient, top: str, labels: Any) -> None:
+    response = client.post(f"/predict?top={top}", data=PHOTO)
+    assert list(response.json) == (["red", "green", "blue"] if labels == 3 else labels)
+    assert response.json["red"] == pytest.approx(tiny.expected((200, 100, 0))["red"], abs=1e-6)
+
+
+@pytest.mark.parametrize("top", ["", "0", "-1", "1.0", "x", "1e1", "%D9%A3", "1000000", "9" * 5000, "1&top=2", "+1"])
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+def test_a_wrong_top_is_refused(client: FlaskClient, path: str, top: str) -> None:
+    response = client.post(f"{path}?top={top}", data=PHOTO)
+    assert (response.status_code, response.json["code"]) == (400, "bad_query")
+
+
+def test_the_model_is_described(classifier: Classifier, client: FlaskClient) -> None:
+    told = client.get("/model").json
+    assert told == {
+        "name": "tiny", "labels": ["blue", "green", "red"], "size": 32, "threshold": 0.5, "certificate": None,
+        "digest": classifier.bundle.metadata["sha256"], "version": __version__,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["parity", "certificate"])
+def test_the_certificate_is_what_the_export_measured(tmp_path: Path, key: str) -> None:
+    made = Classifier(tiny.bundle(tmp_path / "a.tflite", **{key: {"images": 7}}))
+    assert web.create_app(made).test_client().get("/model").json["certificate"] == {"images": 7}
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [("a-B_9.z", True), ("x" * 64, True), ("x" * 65, False), ("", False), ("a b", False), ("é", False), ("a,b", False)],
+)
+def test_a_sane_request_id_is_kept_and_another_replaced(client: FlaskClient, sent: str, kept: bool) -> None:
+    for path in ("/healthz", "/none"):
+        found = client.get(path, headers={"X-Request-ID": sent}).headers["X-Request-ID"]
+        assert (found == sent) is kept and re.fullmatch(r"[A-Za-z0-9._-]{1,64}", found)
+
+
+def test_requests_without_an_id_get_different_ones(client: FlaskClient) -> None:
+    assert len({client.get("/healthz").headers["X-Request-ID"] for _ in range(20)}) == 20
+
+
+def test_a_batch_answers_each_image_and_one_bad_item_fails_alone(client: FlaskClient, server: HostileServer) -> None:
+    grey = base64.b64encode(tiny.photo((90, 90, 90))).decode()
+    items = [{"image": TEXT}, {"image": "?"}, 7, {"url": server.url()}, {"url": "http://10.0.0.1/"}, {"image": grey}]
+    response = client.post("/predict/batch?top=2", json=items)
+    assert response.status_code == 200 and "Headstand-Confident" not in response.headers
+    first, coded, number, fetched, private, last = response.json["results"]
+    expected = tiny.expected((200, 100, 0))
+    assert first["probabilities"] == pytest.approx({"red": expected["red"], "green": expected["green"]}, abs=1e-6)
+    assert (first["confident"], last["confident"]) == (True, False)
+    assert list(fetched["probabilities"]) == ["red", "green"]
+    for found, code in ((coded, "bad_base64"), (number, "bad_request"), (private, "forbidden_address")):
+        assert set(found) == {"error"} and found["error"]["code"] == code
+        assert set(found["error"]) == {"type", "title", "status", "detail", "code"}
+
+
+def test_a_batch_of_files_is_answered_in_order(client: FlaskClient) -> None:
+    colors = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
+    files = [(BytesIO(tiny.photo(color)), f"{place}.png") for place, color in enumerate(colors)]
+    response = client.post("/predict/batch", data={"image": files, "other": (BytesIO(b"words"), "a.txt")})
+    assert [next(iter(found.get("probabilities", {"-": 0}))) for found in response.json["results"]] == [
+        "red", "green", "blue", "-",
+    ]  # fmt: skip
+
+
+def test_a_list_whose_sender_did_not_say_so_is_a_batch(client: FlaskClient) -> None:
+    response = client.post("/predict/batch", data=json.dumps([{"image": TEXT}]))
+    assert list(response.json["results"][0]["probabilities"]) == ["red", "green", "blue"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "code"),
+    [
+        ({"json": {"image": TEXT}}, 400, "bad_request"),
+        ({"json": []}, 400, "no_image"),
+        ({"json": [{"image": TEXT}] * 17}, 400, "too_many_images"),
+        ({"data": b"[1", "content_type": "application/json"}, 400, "bad_json"),
+        ({"data": b"[NaN]", "content_type": "application/json"}, 400, "bad_json"),
+        ({"data": PHOTO}, 400, "bad_json"),
+        ({"data": PHOTO, "content_type": "image/png"}, 415, "unsupported_media_type"),
+        ({"data": {"image": TEXT}, "content_type": "multipart/form-data"}, 400, "no_image"),
+        ({"data": b"\0" * (MAX_BODY + 1)}, 413, "request_entity_too_large"),
+    ],
+)
+def test_each_mistake_with_a_whole_batch_has_its_status_and_code(
+    client: FlaskClient, request_: dict[str, Any], status: int, code: str
+) -> None:
+    response = client.post("/predict/batch", **request_)
+    assert (response.status_code, response.json["code"]) == (status, code)
+
+
+def test_a_batch_stops_downloading_when_its_time_is_over(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+
+    def slow(url: str) -> bytes:
+        fetched.append(url)
+        monkeypatch.setattr(predictor, "BATCH_SECONDS", -1.0)
+        return PHOTO
+
+    items = [{"url": "http://a/"}, {"url": "http://b/"}, {"image": TEXT}]
+    found = web.create_app(classifier, fetch=slow).test_client().post("/predict/batch", json=items).json["results"]
+    assert "probabilities" in found[0] and "probabilities" in found[2] and fetched == ["http://a/"]
+    assert found[1]["error"]["code"] == "download_timeout"
+
+
+def test_time_is_told_by_stage(client: FlaskClient) -> None:
+    timing = client.post("/predict", data=PHOTO).headers["Server-Timing"]
+    assert re.sub(r"\d+\.\d\d", "N", timing) == "receive;dur=N, queue;dur=N, decode;dur=N, inference;dur=N"
+
+
+def test_a_full_service_refuses_at_once_and_says_when_to_come_again(classifier: Classifier) -> None:
+    """While the only place is taken by a download, further predictions are refused, other paths are not."""
+    limits = replace(chosen({}, cores=1), in_flight=1)
+    inside, leave = threading.Event(), threading.Event()
+
+    def slow(url: str) -> bytes:
+        inside.set()
+        assert leave.wait(60)
+        return PHOTO
+
+    app = web.create_app(classifier, fetch=slow, limits=limits)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(lambda: app.test_client().post("/predict", json={"url": "http://a/"}))
+        try:
+            assert inside.wait(60)
+            for path in ("/predict", "/predict/batch"):
+                refused = app.test_client().post(path, data=PHOTO)
+                assert (refused.status_code, refused.json["code"]) == (503, "overloaded")
+                assert refused.headers["Retry-After"] == "1"
+            assert app.test_client().get("/healthz").status_code == 200
+            assert b"headstand_in_flight 1.0" in app.test_client().get("/metrics").data
+        finally:
+            leave.set()
+        assert first.result(60).status_code == 200
+    assert app.test_client().post("/predict", data=PHOTO).status_code == 200
+
+
+def test_metrics_count_what_was_done(classifier: Classifier) -> None:
+    client = web.create_app(classifier).test_client()
+    client.post("/predict", data=PHOTO)
+    client.post("/predict", data=tiny.photo((90, 90, 90)))
+    client.post("/predict", data=b"words")
+    client.post("/predict/batch", json=[{"image": TEXT}, {"image": "?"}])
+    client.open("/made-up", method="MADEUP")
+    response = client.get("/metrics")
+    assert response.mimetype == "text/plain"
+    lines = dict(line.rsplit(" ", 1) for line in response.text.splitlines() if not line.startswith("#"))
+    assert lines['headstand_requests_total{method="POST",route="/predict",status="200"}'] == "2.0"
+    assert lines['headstand_requests_total{method="POST",route="/predict",status="415"}'] == "1.0"
+    assert lines['headstand_requests_total{method="other",route="other",status="404"}'] == "1.0"
+    assert lines['headstand_errors_total{code="not_an_image"}'] == "1.0"
+    assert lines['headstand_errors_total{code="bad_base64"}'] == "1.0"
+    assert lines['headstand_errors_total{code="overloaded"}'] == "0.0"
+    assert lines['headstand_answers_total{confident="true"}'] == "2.0"
+    assert lines['headstand_answers_total{confident="false"}'] == "1.0"
+    assert lines['headstand_stage_seconds_count{stage="inference"}'] == "3.0"
+    assert lines['headstand_stage_seconds_count{stage="download"}'] == "0.0"
+    assert lines['headstand_request_seconds_count{route="/predict"}'] == "3.0"
+    sent = len(PHOTO) + len(tiny.photo((90, 90, 90))) + 5 + len(json.dumps([{"image": TEXT}, {"image": "?"}]))
+    assert float(lines["headstand_received_bytes_total"]) == sent
+    assert float(lines["headstand_sent_bytes_total"]) > 300
+    assert 'headstand_model_info{digest="' in response.text and "created" not in response.text
+
+
+def test_a_request_is_one_line_of_the_log_without_images_queries_and_addresses(
+    classifier: Classifier, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = web.create_app(classifier, fetch=lambda url: PHOTO).test_client()
+    caplog.set_level("INFO", REQUESTS)
+    client.post(
+        "/predict?top=1&key=hush",
+        json={"url": "https://photos.example/album/hush.jpg?token=hush"},
+        headers={"X-Request-ID": "mine", "Authorization": "hush"},
+    )
+    client.post("/predict", data=b"words")
+    first, second = (json.loads(Line().format(record)) for record in caplog.records)
+    assert "hush" not in json.dumps(first) and first["hosts"] == ["photos.example"]
+    assert first["time"].endswith("+00:00") and first["level"] == "info" and first["logger"] == REQUESTS
+    for found, status, code in ((first, 200, None), (second, 415, "not_an_image")):
+        assert (found["method"], found["path"], found["status"], found["code"]) == ("POST", "/predict", status, code)
+    assert first["request_id"] == "mine"
+    assert list(first["stages"]) == ["download", "receive", "queue", "decode", "inference"]
+    assert second["received"] == 5 and first["ms"] >= sum(first["stages"].values()) - 0.1
+
+
+def test_the_docs_stand_alone_and_link_to_what_they_have(client: FlaskClient) -> None:
+    response = client.get("/docs")
+    assert response.mimetype == "text/html" and "default-src 'none'" in response.headers["Content-Security-Policy"]
+    assert not re.search(r"<(script|img|link|iframe)|src=|url\(|@import", response.text)
+    targets = set(re.findall(r'id="([^"]+)"', response.text))
+    assert set(re.findall(r"""href=["']#([^"']+)""", response.text)) <= targets
+    assert set(KINDS) <= targets
+    style = re.search("<style>(.*)</style>", response.text, re.S)
+    assert style
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in response.headers["Content-Security-Policy"]
+
+
+def test_the_description_names_every_path_and_every_code(client: FlaskClient, classifier: Classifier) -> None:
+    document = client.get("/openapi.json").json
+    rules = {rule.rule for rule in web.create_app(classifier).url_map.iter_rules()}
+    assert set(document["paths"]) <= rules
+    told = json.dumps(document["paths"]["/predict"])
+    unheard = {"not_found", "too_many_images"}
+    assert {code for code in KINDS if f"`{code}`" not in told} == unheard
+    labels = document["components"]["schemas"]["Probabilities"]["propertyNames"]["enum"]
+    assert labels == ["blue", "green", "red"]

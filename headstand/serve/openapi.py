@@ -1,0 +1,234 @@
+"""The service described as OpenAPI 3.1, which programs and `/docs` read."""
+
+from typing import Any
+
+from headstand import __version__
+from headstand.images import MAX_BYTES
+from headstand.serve.body import MAX_BODY
+from headstand.serve.bundle import Bundle
+from headstand.serve.capacity import Capacity
+from headstand.serve.download import MAX_URL
+from headstand.serve.problem import KINDS, MEDIA_TYPE
+
+_IMAGES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "application/octet-stream")
+_FETCHED = ("download_failed", "download_timeout", "http_error", "too_many_redirects")
+"""What only a single URL gets an answer's status for; in a batch it is the image's own."""
+
+_ANYWHERE = ("method_not_allowed", "internal_error")
+_BODY = ("bad_request", "bad_query", "bad_json", "no_image", "request_timeout", "request_entity_too_large",
+         "unsupported_media_type", "overloaded")  # fmt: skip
+_IMAGE = ("bad_base64", "bad_url", "forbidden_address", "too_large", "download_too_large", "not_an_image",
+          "corrupt_image", *_FETCHED)  # fmt: skip
+
+_PICTURE = "R0lGODdhAQABAIEAAP///wAAAAAAAAAAACwAAAAAAQABAAAIBAABBAQAOw=="
+"""An example that works as it stands: a GIF of one white pixel."""
+
+Schema = dict[str, Any]
+
+
+def model(bundle: Bundle) -> dict[str, Any]:
+    """What `GET /model` answers.
+
+    `digest` is the SHA-256 of the flatbuffer, as the export certified it; `certificate` what the export measured,
+    null for a bundle without.
+    """
+    record = bundle.metadata
+    return {
+        "name": bundle.name,
+        "labels": list(bundle.labels),
+        "size": bundle.size,
+        "threshold": bundle.threshold,
+        "digest": record["sha256"],
+        "certificate": record.get("certificate") or record.get("parity"),
+        "version": __version__,
+    }
+
+
+def document(bundle: Bundle, limits: Capacity) -> dict[str, Any]:
+    """The whole description, for the model and the limits that are served."""
+    top = {
+        "name": "top",
+        "in": "query",
+        "description": "How many classes to tell, the likeliest first; all if left out.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 999_999},
+    }
+    request_id = {
+        "name": "X-Request-ID",
+        "in": "header",
+        "description": "The request's id in logs and answers; another than `[A-Za-z0-9._-]{1,64}` is replaced.",
+        "schema": {"type": "string"},
+    }
+    parameters = [top, request_id]
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": f"Headstand: {bundle.name}",
+            "version": __version__,
+            "description": f"Classifies photos into {len(bundle.labels)} classes. {_limits(limits)}",
+        },
+        "paths": {
+            "/predict": {"post": {
+                "summary": "Classify one image",
+                "operationId": "predict",
+                "parameters": parameters,
+                "requestBody": {"required": True, "content": _one_image()},
+                "responses": {
+                    "200": _answer("The classes, highest first.", "Probabilities", headers={"Headstand-Confident": {
+                        "description": "`false`: not sure, the highest probability is below the model's threshold.",
+                        "required": True,
+                        "schema": {"enum": ["true", "false"]},
+                    }}),
+                    **_problems(*_BODY, *_IMAGE),
+                },
+            }},
+            "/predict/batch": {"post": {
+                "summary": f"Classify up to {limits.batch} images",
+                "description": "An image that cannot be used has its problem in its place; the others are answered.",
+                "operationId": "predict_batch",
+                "parameters": parameters,
+                "requestBody": {"required": True, "content": _images(limits)},
+                "responses": {
+                    "200": _answer("A result for each image, in their order.", "Batch"),
+                    **_problems(*_BODY, "too_many_images"),
+                },
+            }},
+            "/model": _get("The served model", "Model"),
+            "/healthz": _get("Whether the process is alive", "Health"),
+            "/readyz": _get("Whether the model is loaded and warm", "Health"),
+            "/metrics": _text("Counts and times for Prometheus", "text/plain"),
+            "/openapi.json": _get("This description", "Description"),
+            "/docs": _text("This description, for people", "text/html"),
+        },
+        "components": {"schemas": _schemas(bundle)},
+    }  # fmt: skip
+
+
+def _limits(limits: Capacity) -> str:
+    return (
+        f"An image has at most {MAX_BYTES:,} bytes, a body {MAX_BODY:,}. A worker takes {limits.in_flight} predictions "
+        f"at once, {limits.downloads} of them with a URL, and {limits.body_bytes:,} bytes of their bodies."
+    )
+
+
+def _one_image() -> Schema:
+    form: Schema = {"type": "object", "properties": {"image": {"type": "string", "format": "binary"}}}
+    form["required"] = ["image"]
+    content: Schema = {
+        "application/json": {"schema": _ref("Image")},
+        "multipart/form-data": {
+            "schema": form,
+            "encoding": {"image": {"contentType": ", ".join(_IMAGES)}},
+        },
+    }
+    return content | {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _IMAGES}
+
+
+def _images(limits: Capacity) -> Schema:
+    files = {"type": "array", "items": {"type": "string", "format": "binary"}}
+    size = {"minItems": 1, "maxItems": limits.batch}
+    form = {"type": "object", "properties": {"image": files | size}, "required": ["image"]}
+    return {
+        # An item that is wrong fails alone, so anything may stand in an item's place.
+        "application/json": {"schema": {"type": "array", "items": {"anyOf": [_ref("Image"), {}]}, **size}},
+        "multipart/form-data": {"schema": form},
+    }
+
+
+def _schemas(bundle: Bundle) -> Schema:
+    text, probability = {"type": "string"}, {"type": "number", "minimum": 0, "maximum": 1}
+    labels = {"enum": list(bundle.labels)}
+    problem = {
+        "type": {**text, "format": "uri-reference"},
+        "title": text,
+        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "detail": text,
+        "code": {**text, "description": "Stable; see the list at each status."},
+    }
+    answered = {"probabilities": _ref("Probabilities"), "confident": {"type": "boolean"}}
+    digest = {**text, "pattern": "^[0-9a-f]{64}$"}
+    address = {**text, "minLength": 1, "maxLength": MAX_URL}
+    address["description"] = "http:// or https://, on a public host, such as https://example.com/photo.jpg."
+    coded = {**text, "contentEncoding": "base64", "description": "The image in base64; a data: address will do."}
+    return {
+        "Image": {
+            "oneOf": [
+                {"type": "object", "properties": {"url": address}, "required": ["url"]},
+                {"type": "object", "properties": {"image": coded}, "required": ["image"]},
+            ],
+            "examples": [{"image": _PICTURE}],
+        },
+        "Probabilities": {
+            "type": "object",
+            "propertyNames": labels,
+            "additionalProperties": probability,
+            "minProperties": 1,
+            "examples": [dict.fromkeys(bundle.labels[:2], 0.5)],
+        },
+        "Batch": _object(results={"type": "array", "items": {"oneOf": [
+            _object(**answered), _object(error=_object(**problem)),
+        ]}}),
+        "Problem": _object(**problem, request_id=text),
+        "Health": _object(status={"enum": ["ok", "ready"]}, model=text),
+        "Model": _object(
+            name=text,
+            labels={"type": "array", "items": text, "minItems": 2, "uniqueItems": True},
+            size={"type": "integer", "minimum": 1, "description": "Side of the model's input, in pixels."},
+            threshold={**probability, "description": "The least highest probability of a confident answer."},
+            digest={**digest, "description": "SHA-256 of the model."},
+            certificate={"type": ["object", "null"], "description": "What the export measured."},
+            version={**text, "description": "Headstand's."},
+        ),
+        "Description": {"type": "object", "required": ["openapi", "info", "paths"]},
+    }  # fmt: skip
+
+
+def _object(**properties: Any) -> Schema:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _headers(**more: Any) -> Schema:
+    return {"X-Request-ID": {"required": True, "schema": {"type": "string"}}, **more}
+
+
+def _answer(description: str, schema: str, headers: Schema | None = None) -> Schema:
+    content = {"application/json": {"schema": _ref(schema)}}
+    return {"description": description, "headers": _headers(**headers or {}), "content": content}
+
+
+def _problems(*codes: str) -> Schema:
+    """The answers for these codes and those that any path may give, by status."""
+    statuses: dict[int, list[str]] = {}
+    for code in (*codes, *_ANYWHERE):
+        statuses.setdefault(KINDS[code].status, []).append(code)
+    retry = {"Retry-After": {"required": True, "schema": {"type": "string", "pattern": "^[0-9]+$"}}}
+    allow = {"Allow": {"required": True, "schema": {"type": "string"}}}
+    more = {503: retry, 405: allow}
+    return {
+        str(status): {
+            "description": " ".join(f"`{code}`: {KINDS[code].title}." for code in found),
+            "headers": _headers(**more.get(status, {})),
+            "content": {MEDIA_TYPE: {"schema": _ref("Problem")}},
+        }
+        for status, found in sorted(statuses.items())
+    }
+
+
+def _get(summary: str, schema: str) -> Schema:
+    name = summary.lower().replace(" ", "_")
+    return {"get": {"summary": summary, "operationId": name, "parameters": [],
+                    "responses": {"200": _answer(summary, schema), **_problems()}}}  # fmt: skip
+
+
+def _text(summary: str, kind: str) -> Schema:
+    found = _get(summary, "Description")
+    found["get"]["responses"]["200"]["content"] = {kind: {"schema": {"type": "string"}}}
+    return found

@@ -1,0 +1,88 @@
+"""From encoded images to answers for one HTTP request: in turn with the others, timed and counted."""
+
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from headstand.images import ImageError, decode
+from headstand.serve.body import Source
+from headstand.serve.capacity import Gate, OverloadedError
+from headstand.serve.classifier import Answer, Classifier
+from headstand.serve.exchange import Exchange
+from headstand.serve.metrics import Metrics
+from headstand.serve.payload import Fetch, PayloadError
+from headstand.serve.problem import problem
+from headstand.serve.refusal import DownloadError
+
+BATCH_SECONDS = 20.0
+"""Seconds after which a batch starts no further download, so that a slow one ends before its client gives up."""
+
+
+class Predictor:
+    """What both kinds of prediction share."""
+
+    def __init__(self, classifier: Classifier, gate: Gate, metrics: Metrics, fetch: Fetch) -> None:
+        self._classifier, self._gate, self._metrics, self._fetch = classifier, gate, metrics, fetch
+
+    def downloader(self, exchange: Exchange) -> Fetch:
+        """What fetches for a request: counted against the capacity, timed, its host noted, never the rest of a URL."""
+
+        def fetch(url: str) -> bytes:
+            exchange.hosts.append(_host(url))
+            with self._gate.download(), exchange.stage("download"):
+                return self._fetch(url)
+
+        return fetch
+
+    def answer(self, image: bytes, exchange: Exchange) -> Answer:
+        """Classify one image.
+
+        Raises:
+            ImageError: as `headstand.images.decode`.
+        """
+        with self._gate.turn(exchange.stage("queue")):
+            with exchange.stage("decode"):
+                pixels = decode(image, self._classifier.bundle.size)
+            with exchange.stage("inference"):
+                answer = self._classifier.answer(pixels)
+        self._metrics.answer(answer.confident)
+        return answer
+
+    def batch(self, sources: list[Source], exchange: Exchange, top: int | None) -> list[dict[str, Any]]:
+        """Classify several images one after the other; what is wrong with one of them is its own result.
+
+        Args:
+            sources: the images.
+            exchange: the request that they came with.
+            top: how many classes to tell; None for all.
+
+        Returns:
+            For each image `{"probabilities": {class: probability}, "confident": bool}`, or `{"error": problem}`.
+        """
+        results: list[dict[str, Any]] = []
+        started = time.monotonic()
+        downloader = self.downloader(exchange)
+
+        def fetch(url: str) -> bytes:
+            if time.monotonic() - started > BATCH_SECONDS:
+                raise DownloadError("download_timeout", "the batch's time for downloads is over")
+            return downloader(url)
+
+        for source in sources:
+            try:
+                with exchange.stage("receive"):
+                    image = source(fetch)
+                answer = self.answer(image, exchange)
+            except (PayloadError, DownloadError, ImageError, OverloadedError) as error:
+                self._metrics.error(error.code)
+                results.append({"error": problem(error.code, str(error))})
+            else:
+                results.append({"probabilities": answer.leading(top), "confident": answer.confident})
+        return results
+
+
+def _host(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "?")[:255]
+    except ValueError:
+        return "?"

@@ -1,0 +1,59 @@
+"""What can go wrong with a request, told as RFC 9457 asks: `application/problem+json` with a stable code."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of problem: its HTTP status, and a title that is the same each time."""
+
+    status: int
+    title: str
+
+
+KINDS = {
+    "bad_request": Kind(400, "The request is malformed"),
+    "bad_query": Kind(400, "A query parameter is wrong"),
+    "bad_json": Kind(400, "The body is not JSON"),
+    "bad_base64": Kind(400, "The image is not base64"),
+    "no_image": Kind(400, "There is no image, or more than one"),
+    "too_many_images": Kind(400, "The batch has too many images"),
+    "bad_url": Kind(400, "The URL cannot be used"),
+    "forbidden_address": Kind(400, "The URL leads where the service does not go"),
+    "not_found": Kind(404, "There is nothing at this path"),
+    "method_not_allowed": Kind(405, "This path does not take this method"),
+    "request_timeout": Kind(408, "The request came too slowly"),
+    "too_large": Kind(413, "The image is too large"),
+    "download_too_large": Kind(413, "What the URL holds is too large"),
+    "request_entity_too_large": Kind(413, "The body is too large"),
+    "not_an_image": Kind(415, "The data is not an image of a known format"),
+    "unsupported_media_type": Kind(415, "The body has a type that is not taken"),
+    "corrupt_image": Kind(422, "The image is damaged"),
+    "download_failed": Kind(422, "The download failed"),
+    "download_timeout": Kind(422, "The download took too long"),
+    "http_error": Kind(422, "The URL's server did not answer with 200"),
+    "too_many_redirects": Kind(422, "The URL redirects too often"),
+    "internal_error": Kind(500, "The server failed"),
+    "overloaded": Kind(503, "The service has as much to do as it takes on"),
+}
+"""Code to kind: the whole list of what a client has to expect."""
+
+
+def kind(code: str, status: int = 400) -> Kind:
+    """The kind of a code; one that is not listed goes by the phrase of its status."""
+    return KINDS.get(code) or Kind(status, HTTPStatus(status).phrase)
+
+
+def problem(code: str, detail: str, status: int = 400) -> dict[str, str | int]:
+    """The members of a problem: `type`, `title`, `status`, `detail` and `code`; the request's id is added to an answer.
+
+    Args:
+        code: a key of `KINDS`.
+        detail: a sentence about this occurrence.
+        status: the HTTP status, where the code is not listed.
+    """
+    of = kind(code, status)
+    return {"type": f"/docs#{code}", "title": of.title, "status": of.status, "detail": detail, "code": code}
