@@ -5,43 +5,57 @@ of what it returns must raise `DECODER`, which is part of every feature-cache ke
 """
 
 import contextlib
-import struct
 import threading
 import warnings
 from functools import lru_cache
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from keras_image_helper.base import BasePreprocessor
-from PIL import ExifTags, Image, ImageChops, UnidentifiedImageError
+from PIL import Image, ImageChops
 
-from headstand.errors import HeadstandError
+from headstand.encoded import (
+    EXTENSIONS,
+    FORMATS,
+    MAX_BYTES,
+    MAX_PIXELS,
+    MAX_SIDE,
+    ImageError,
+    cost,
+    dimensions,
+    has_deep_key,
+    open_image,
+    orientation,
+    raw_mode,
+    read,
+    reason,
+)
+
+__all__ = [
+    "DECODER",
+    "EXTENSIONS",
+    "FORMATS",
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "MAX_SIDE",
+    "ImageError",
+    "Preprocessor",
+    "decode",
+    "dimensions",
+    "open_image",
+    "orientation",
+    "read",
+]
 
 DECODER = "1"
 """Version of the decoder; a new value makes every cached feature a miss."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-"""What is decoded. MPO, which some phones and cameras write into a `.jpg`, opens as JPEG. TIFF, PSD, EPS and the rest
-stay out: their parsers are large and no user of a classifier sends them."""
-
-MAX_BYTES = 20 * 2**20
-"""Largest encoded image, in bytes."""
-
-MAX_PIXELS = 64_000_000
-"""Largest image, in pixels as its header states them, read before any pixel is decoded: four bytes a pixel make 256 MB,
-what a small server can spare. Phones' largest everyday photos have 50 million. A WebP may have a quarter of it."""
-
-_COST = {"WEBP": 4}
-"""How many times the memory of others a format's decoder takes for a pixel; its pixels are capped accordingly."""
-
-_MAX_SCANS = 100
-"""Most scans in a JPEG. A progressive photo has about 10; each costs a pass over the whole picture, and 100 bytes buy
-one, so that a file of 20 MB could keep a processor busy for hours."""
-
 _LARGE = 16_000_000
 """Pixels above which a picture is shrunk by whole factors, a strip at a time, before it is resized."""
+
+_STEPS = {"L;2": 85, "L;4": 17}
+"""What a PNG's levels of 2 and 4 bits are multiplied by to make 8."""
 
 _ONE_AT_A_TIME = threading.Lock()
 """Held while a picture is decoded that takes hundreds of megabytes: a service's threads must not do so side by side."""
@@ -60,20 +74,9 @@ _TURNS = {
 }
 """EXIF orientation to what makes it upright (Exif 2.3, tag 0x0112)."""
 
-EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp")
-"""File names that are taken for images; what a file *is* is decided by its content."""
-
 # Pillow's pictures live in blocks of 16 MB, which the C library keeps for the thread when they are freed: after one
 # costly picture in each, a service's four threads would hold a gigabyte. Blocks over 32 MB always go back.
 Image.core.set_block_size(64 * 2**20)
-
-
-class ImageError(HeadstandError):
-    """An image that cannot be used. `code` is stable: `not_an_image`, `too_large`, `corrupt_image`."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class Preprocessor(BasePreprocessor):
@@ -120,91 +123,28 @@ def decode(source: bytes | str | Path, size: int | tuple[int, int] | None = None
         # Pillow warns of large images and odd EXIF; the caps below decide, and a service's log is no place for it.
         warnings.simplefilter("ignore")
         try:
-            with open_image(data) as image, _alone(image):
+            with open_image(data) as image:
+                pixels = image.width * image.height
                 if target:
                     # A JPEG decodes at 1/2, 1/4 or 1/8 for next to nothing; twice the target leaves room to antialias.
                     image.draft(None, (2 * max(target), 2 * max(target)))
-                upright = _preprocessor(target).resize_image(image) if target else _rgb(image)
-                return np.array(upright, dtype=np.uint8)
+                if "progressive" not in image.info:
+                    pixels = image.width * image.height  # of what is really made
+                with _alone(pixels * cost(image)):
+                    _key_out(image, data)
+                    upright = _preprocessor(target).resize_image(image) if target else _rgb(image)
+                    return np.array(upright, dtype=np.uint8)
         except ImageError:
             raise
+        except MemoryError:
+            raise ImageError("too_large", "the image takes more memory to decode than there is") from None
         except Exception as error:  # Pillow's codecs raise OSError, SyntaxError, struct.error and more on damage
-            raise ImageError("corrupt_image", f"the image is damaged or cut short ({_reason(error)})") from error
+            raise ImageError("corrupt_image", f"the image is damaged or cut short ({reason(error)})") from error
 
 
-def open_image(data: bytes) -> Image.Image:
-    """Open encoded bytes with all checks that need no decoding (length, format, pixel count).
-
-    Raises:
-        ImageError: as `decode`.
-    """
-    if len(data) > MAX_BYTES:
-        raise ImageError("too_large", f"the image has {len(data):,} bytes; at most {MAX_BYTES:,} are taken")
-    try:
-        image = Image.open(BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError:
-        kinds = ", ".join(FORMATS)
-        raise ImageError("not_an_image", f"the data is not an image of a known format ({kinds})") from None
-    except Image.DecompressionBombError:
-        raise ImageError("too_large", f"the image is larger than {MAX_PIXELS:,} pixels") from None
-    except Exception as error:
-        raise ImageError("corrupt_image", f"the image's header is damaged ({_reason(error)})") from error
-    width, height = image.size
-    limit = MAX_PIXELS // _COST.get(image.format or "", 1)
-    if width * height > limit:
-        raise ImageError("too_large", f"the image is {width} x {height}; at most {limit:,} pixels are taken")
-    # Inside compressed data FF is followed by 00, so this counts the start-of-scan markers (ITU T.81, B.1.1.3).
-    if image.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > _MAX_SCANS:
-        raise ImageError("too_large", f"the JPEG has more than {_MAX_SCANS} scans")
-    return image
-
-
-def dimensions(data: bytes) -> tuple[int, int]:
-    """Width and height of the upright picture in pixels, as its header states them.
-
-    Raises:
-        ImageError: as `decode`.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as in `decode`
-        with open_image(data) as image:
-            # The orientations from 5 on lie on their side.
-            return image.size if orientation(image) < 5 else (image.height, image.width)
-
-
-def orientation(image: Image.Image) -> int:
-    """How an opened image is stored: its EXIF orientation, 1 (upright) to 8; 1 where EXIF says nothing or is damaged.
-
-    Pillow also finds what stands behind the pixels, as it may in a PNG.
-    """
-    try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
-        return value if value in _TURNS else 1
-    except (SyntaxError, ValueError, KeyError, TypeError, EOFError, struct.error):  # damaged EXIF, not damaged pixels
-        return 1
-
-
-def _alone(image: Image.Image) -> contextlib.AbstractContextManager[object]:
-    """What to hold while decoding; nothing for ordinary pictures, and for baseline JPEGs, which decode small."""
-    small = image.format in ("JPEG", "MPO") and "progressive" not in image.info
-    return contextlib.nullcontext() if small or image.width * image.height <= _LARGE else _ONE_AT_A_TIME
-
-
-def read(path: Path) -> bytes:
-    """An image file's bytes, no more than show that it has too many.
-
-    Raises:
-        ImageError: the file cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ImageError("not_an_image", f"cannot read {path}: {error.strerror or error}") from error
-
-
-def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+def _alone(pixels: int) -> contextlib.AbstractContextManager[object]:
+    """What to hold while so many pixels are made; nothing for those of ordinary pictures."""
+    return _ONE_AT_A_TIME if pixels > _LARGE else contextlib.nullcontext()
 
 
 def _rgb(image: Image.Image, target: tuple[int, int] | None = None) -> Image.Image:
@@ -222,6 +162,30 @@ def _rgb(image: Image.Image, target: tuple[int, int] | None = None) -> Image.Ima
         strip = _flat(image.crop((0, top, image.width, min(top + rows, image.height))))
         canvas.paste(strip if factors == (1, 1) else strip.reduce(factors), (0, top // factors[1]))
     return _upright(canvas, image)
+
+
+def _key_out(image: Image.Image, data: bytes) -> None:
+    """Set the transparent colour of a PNG right where Pillow compares it with pixels of another depth.
+
+    A pixel must match it before its bits become more or fewer (PNG specification, 11.3.1.1). Pillow spreads 2 and 4
+    bits of grey over 8, and of 16 bits of colour it gives the high ones: the low ones come from the same data, read as
+    if the bytes' order were the other one.
+    """
+    if steps := _STEPS.get(raw_mode(image)):
+        if "transparency" in image.info:
+            image.info["transparency"] = image.info["transparency"] * steps & 255
+        return
+    if not has_deep_key(image):
+        return
+    key = image.info.pop("transparency")
+    opaque = Image.new("L", image.size)
+    low: Any = open_image(data)
+    with low:
+        low.tile = [low.tile[0]._replace(args="RGB;16L")]
+        for picture, values in ((image, [level >> 8 for level in key]), (low, [level & 255 for level in key])):
+            for band, value in zip(picture.split(), values, strict=True):
+                opaque = ImageChops.lighter(opaque, band.point([255 * (level != value) for level in range(256)]))
+    image.putalpha(opaque)
 
 
 def _flat(strip: Image.Image) -> Image.Image:

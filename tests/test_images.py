@@ -96,6 +96,30 @@ def test_sixteen_bit_colour_keeps_its_high_byte() -> None:
     assert decode(png(1, 1, depth=16, rows=b"\0" + pixel)).tolist() == [[[0xFA, 0x0A, 0x14]]]
 
 
+def test_one_colour_of_sixteen_bits_is_transparent_if_all_of_its_bits_agree() -> None:
+    key = (0x1234, 0x5678, 0x9ABC)
+    pixels = [key, (0x1235, 0x5678, 0x9ABC), (0x1234, 0x5678, 0x9ABD), (0, 0, 0), (0xFF00, 0x5678, 0x9ABC)]
+    rows = b"\0" + b"".join(struct.pack(">HHH", *pixel) for pixel in pixels)
+    trns = b"tRNS" + struct.pack(">HHH", *key)
+    extra = struct.pack(">I", 6) + trns + struct.pack(">I", zlib.crc32(trns))
+    data = png(5, 1, depth=16, rows=rows, extra=extra)
+    near = [0x12, 0x56, 0x9A]
+    assert decode(data)[0].tolist() == [[255] * 3, near, near, [0] * 3, [0xFF, 0x56, 0x9A]]
+    assert decode(png(5, 1, depth=16, rows=rows))[0].tolist() == [near, near, near, [0] * 3, [0xFF, 0x56, 0x9A]]
+    assert decode(data, 5).shape == (5, 5, 3)
+
+
+@pytest.mark.parametrize(("depth", "packed"), [(1, 0b01_000000), (2, 0b00_01_10_11), (4, 0x01)])
+def test_one_level_of_few_bits_of_grey_is_transparent(depth: int, packed: int) -> None:
+    """A level of 2 bits is told in 2 bits, though Pillow spreads the pixels over 8."""
+    trns = b"tRNS\0\1"
+    extra = struct.pack(">I", 2) + trns + struct.pack(">I", zlib.crc32(trns))
+    width = min(4, 8 // depth)
+    levels = [packed >> (8 - depth * (at + 1)) & (2**depth - 1) for at in range(width)]
+    found = decode(png(width, 1, depth=depth, color=0, rows=bytes([0, packed]), extra=extra))
+    assert found[0, :, 0].tolist() == [255 if level == 1 else level * 255 // (2**depth - 1) for level in levels]
+
+
 def test_sixteen_bit_grey_with_alpha_lies_over_white() -> None:
     pixels = struct.pack(">HHHH", 0x4000, 0xFFFF, 0x4000, 0)
     assert decode(png(2, 1, depth=16, color=4, rows=b"\0" + pixels)).tolist() == [[[0x40] * 3, [255] * 3]]

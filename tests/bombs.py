@@ -1,0 +1,276 @@
+"""Images that a hostile client would send: small or legal on the outside, costly inside.
+
+`python -m tests.bombs NAME ...` decodes them one after the other and prints a line of JSON for each: what came out,
+the seconds of processor time, and by how many megabytes memory rose above what the process had before.
+"""
+
+import io
+import json
+import struct
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from headstand.images import MAX_BYTES, ImageError, decode
+
+SIDE = 8000
+"""8,000 squared is the most pixels that an image may have."""
+
+
+def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def plain(mode: str, kind: str, width: int = SIDE, height: int = SIDE, **options: Any) -> bytes:
+    """A picture of one colour."""
+    return encoded(Image.new(mode, (width, height)), kind, **options)
+
+
+SMALL_JPEG = plain("RGB", "JPEG", 16, 16)
+SMALL_GIF = plain("P", "GIF", 8, 8)
+SMALL_WEBP = plain("RGBA", "WEBP", 16, 16, lossless=True)
+
+
+def times(part: bytes, size: int = MAX_BYTES - 4096) -> bytes:
+    """As many copies as fit into so many bytes."""
+    return part * (size // len(part))
+
+
+def zeros(count: int) -> bytes:
+    """So many zero bytes, deflated."""
+    packer = zlib.compressobj(9)
+    return b"".join(packer.compress(bytes(min(2**20, count - at))) for at in range(0, count, 2**20)) + packer.flush()
+
+
+def jpeg(*segments: bytes) -> bytes:
+    """A small JPEG with these behind its first marker."""
+    return SMALL_JPEG[:2] + b"".join(segments) + SMALL_JPEG[2:]
+
+
+def segment(marker: int, body: bytes) -> bytes:
+    """ITU T.81, B.1.1.4."""
+    return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
+
+
+def chunk(kind: bytes, data: bytes = b"") -> bytes:
+    """PNG specification, 5.3."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(
+    width: int = 1,
+    height: int = 1,
+    *,
+    depth: int = 8,
+    color: int = 2,
+    interlace: int = 0,
+    before: bytes = b"",
+    pixels: bytes | None = None,
+) -> bytes:
+    """A PNG of zeros (PNG specification, 11.2.2); `before` stands before its pixels, `pixels` in their place."""
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, interlace)
+    if pixels is None:
+        bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[color]
+        pixels = chunk(b"IDAT", zeros((2 if interlace else 1) * height * (1 + (width * bits + 7) // 8)))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + before + pixels + chunk(b"IEND")
+
+
+def exif(*entries: tuple[int, int, int, int], size: int = 0) -> bytes:
+    """One directory of tag, type, count and value or offset, and so many bytes behind it (TIFF 6.0, section 2)."""
+    table = b"".join(struct.pack(">HHLL", *entry) for entry in entries)
+    return b"MM\0*\0\0\0\x08" + struct.pack(">H", len(entries)) + table + bytes(4) + b"\1\2" * (size // 2)
+
+
+def overlapping(count: int, size: int) -> bytes:
+    """Every tag owns the same bytes, nearly all there are."""
+    return exif(*((1000 + number, 7, size - 8, 8) for number in range(count)), size=size)
+
+
+def gif(extra: bytes) -> bytes:
+    """A small GIF with this before its picture."""
+    start = 13 + (3 << (SMALL_GIF[10] & 7) + 1 if SMALL_GIF[10] & 128 else 0)
+    return SMALL_GIF[:start] + extra + SMALL_GIF[start:]
+
+
+def riff(*parts: bytes) -> bytes:
+    body = b"WEBP" + b"".join(parts)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def part(kind: bytes, data: bytes) -> bytes:
+    return kind + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
+
+
+def canvas(width: int, height: int, flags: int = 0x10) -> bytes:
+    """WebP container specification, extended file format."""
+    sides = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+    return part(b"VP8X", bytes([flags, 0, 0, 0]) + sides)
+
+
+def animation(frames: int, width: int = 1, height: int = 1) -> bytes:
+    """Frames of one pixel."""
+    frame = part(b"ANMF", bytes(15) + b"\0" + plain("RGBA", "WEBP", 1, 1, lossless=True)[12:])
+    return riff(canvas(width, height, 0x12), part(b"ANIM", bytes(6)), frame * frames)
+
+
+def bmp(width: int, height: int, bits: int, packing: int, data: bytes) -> bytes:
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, packing, len(data), 0, 0, 2**bits, 0)
+    start = 14 + len(header) + 4 * 2**bits
+    return b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start) + header + bytes(4 * 2**bits) + data
+
+
+def scans(count: int, side: int = SIDE) -> bytes:
+    """A progressive JPEG whose last scan is repeated."""
+    data = plain("RGB", "JPEG", side, side, progressive=True)
+    scan = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + scan * (count - data.count(b"\xff\xda")) + data[-2:]
+
+
+def stretched(width: int, height: int) -> bytes:
+    """A progressive JPEG of four inks that states other sides than it has (ITU T.81, B.2.2)."""
+    data = bytearray(plain("CMYK", "JPEG", 16, 16, progressive=True))
+    frame = data.index(b"\xff\xc2")
+    data[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
+    return bytes(data)
+
+
+def trailing(data: bytes) -> bytes:
+    return data + b"PK\3\4<script>alert(1)</script><?php ?>" * 1000
+
+
+MEGABYTE = zlib.compress(bytes(10**6), 9)
+"""A million zero bytes in a kilobyte."""
+
+CHEAP: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "jpeg of many EXIF segments": ("too_large", lambda: jpeg(times(segment(0xE1, b"Exif\0\0MM\0*\0\0\0\x08")))),
+    "jpeg with junk before a marker": ("not_an_image", lambda: jpeg(bytes(MAX_BYTES - 4096))),
+    "jpeg whose tags overlap": ("decoded", lambda: jpeg(segment(0xE1, b"Exif\0\0" + overlapping(3000, 28_000)))),
+    "jpeg whose picture index overlaps": ("decoded", lambda: jpeg(segment(0xE2, b"MPF\0" + overlapping(3000, 28_000)))),
+    "jpeg that is also something else": ("decoded", lambda: trailing(SMALL_JPEG)),
+    "jpeg, progressive, cmyk, large": ("too_large", lambda: stretched(6000, 6000)),
+    "png that is also something else": ("decoded", lambda: trailing(png())),
+    "png whose tags overlap": ("too_large", lambda: png(before=chunk(b"eXIf", overlapping(20_000, 18_000_000)))),
+    "png of an orientation of many numbers": (
+        "too_large",
+        lambda: png(before=chunk(b"eXIf", exif((0x112, 3, 9_000_000, 8), size=18_000_000))),
+    ),
+    "png of many profiles": ("too_large", lambda: png(before=times(chunk(b"iCCP", b"a\0\0" + MEGABYTE)))),
+    "png of many nameless texts": ("too_large", lambda: png(before=times(chunk(b"zTXt", b"\0\0" + MEGABYTE)))),
+    "png of texts within the limits": (
+        "decoded",
+        lambda: png(before=b"".join(chunk(b"iTXt", b"%d\0\1\0\0\0" % number + MEGABYTE) for number in range(60))),
+    ),
+    "png of texts beyond Pillow's limit": (
+        "corrupt_image",
+        lambda: png(before=b"".join(chunk(b"zTXt", b"%d\0\0" % number + MEGABYTE) for number in range(80))),
+    ),
+    "png of one huge profile": ("corrupt_image", lambda: png(before=chunk(b"iCCP", b"a\0\0" + zeros(100_000_000)))),
+    "png of more pixels than it has": ("decoded", lambda: png(pixels=chunk(b"IDAT", zeros(100_000_000)))),
+    "png in one row": ("too_large", lambda: png(64_000_000, 1, pixels=chunk(b"IDAT"))),
+    "png in one column": ("too_large", lambda: png(1, 64_000_000, pixels=chunk(b"IDAT"))),
+    "png without an area": ("not_an_image", lambda: png(0, 10)),
+    "png of 16-bit colours with a key, large": (
+        "too_large",
+        lambda: png(5000, 5000, depth=16, before=chunk(b"tRNS", bytes(6)), pixels=chunk(b"IDAT", b"")),
+    ),
+    "webp of a large canvas": ("too_large", lambda: animation(1, 5000, 4000)),
+    "webp of a canvas beyond all limits": ("too_large", lambda: animation(1, 2**24, 255)),
+    "webp of many frames": ("decoded", lambda: animation(300_000)),
+    "webp of many chunks": ("decoded", lambda: riff(canvas(16, 16), part(b"junk", b"") * 2_000_000, SMALL_WEBP[12:])),
+    "gif of a long comment": ("decoded", lambda: gif(b"!\xfe" + times(b"\xff" + b"a" * 255) + b"\0")),
+    "gif of a large canvas": ("decoded", lambda: SMALL_GIF[:6] + struct.pack("<HH", SIDE, SIDE) + SMALL_GIF[10:]),
+    "gif of a huge canvas": ("too_large", lambda: SMALL_GIF[:6] + struct.pack("<HH", 65_535, 9000) + SMALL_GIF[10:]),
+    "gif of many comment blocks": ("too_large", lambda: gif(b"!\xfe" + times(b"\1a") + b"\0")),
+    "gif of many extensions": ("too_large", lambda: gif(times(b"!\1\0"))),
+    "bmp, run-length, large": ("too_large", lambda: bmp(SIDE, SIDE, 8, 1, b"\1\0\0\0" * SIDE)),
+    "bmp of a huge header": ("corrupt_image", lambda: b"BM" + struct.pack("<IHHII", 100, 0, 0, 54, 2**31) + bytes(99)),
+}
+"""What is decided soon: name to what `decode` should say, and how to make it."""
+
+COSTLY: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "jpeg of empty segments": ("too_large", lambda: jpeg(times(segment(0xEF, b"")))),
+    "jpeg of fill bytes": ("too_large", lambda: jpeg(times(b"\xff"))),
+    "jpeg of restart markers": ("too_large", lambda: jpeg(times(b"\xff\xd0"))),
+    "jpeg of many profiles": ("too_large", lambda: jpeg(times(segment(0xE2, b"ICC_PROFILE\0\1\1")))),
+    "jpeg of many Photoshop resources": (
+        "decoded",
+        lambda: jpeg(segment(0xED, b"Photoshop 3.0\0" + b"8BIM\4\4" + bytes(6) + b"8BIM\4\4\0\0\0\0\0\0" * 5400) * 310),
+    ),
+    "jpeg, baseline, large": ("decoded", lambda: plain("RGB", "JPEG")),
+    "jpeg, baseline, flat": ("decoded", lambda: plain("CMYK", "JPEG", 65_500, 440)),
+    "jpeg, progressive, large": ("decoded", lambda: plain("RGB", "JPEG", progressive=True, subsampling=0)),
+    "jpeg, progressive, cmyk": ("decoded", lambda: plain("CMYK", "JPEG", 5600, 5600, progressive=True)),
+    "jpeg of many scans": ("too_large", lambda: scans(30)),
+    "jpeg of the most scans": ("decoded", lambda: scans(25)),
+    "jpeg of the most scans, small": ("decoded", lambda: scans(100, 4000)),
+    "png of empty chunks": ("too_large", lambda: png(before=times(chunk(b"abCd")))),
+    "png of empty pixels": ("too_large", lambda: png(pixels=times(chunk(b"IDAT")))),
+    "png of empty pixels behind its own": ("too_large", lambda: png(pixels=png()[33:-12] + times(chunk(b"IDAT")))),
+    "png, large": ("decoded", lambda: png(SIDE, SIDE, color=6)),
+    "png, interlaced, large": ("decoded", lambda: png(SIDE, SIDE, color=6, interlace=1)),
+    "png, 16-bit, large": ("decoded", lambda: png(SIDE, SIDE, depth=16, color=6)),
+    "png, 16-bit grey, large": ("decoded", lambda: png(SIDE, SIDE, depth=16, color=0)),
+    "png, with a key, large": ("decoded", lambda: png(SIDE, SIDE, before=chunk(b"tRNS", bytes(6)))),
+    "png, 16-bit with a key": ("decoded", lambda: png(4000, 4000, depth=16, before=chunk(b"tRNS", bytes(6)))),
+    "png, flat": ("decoded", lambda: png(65_535, 976, color=6)),
+    "png, narrow": ("decoded", lambda: png(976, 65_535, color=6)),
+    "webp, large": ("decoded", lambda: plain("RGBA", "WEBP", 4000, 4000, lossless=True, method=0)),
+    "gif, large": ("decoded", lambda: plain("P", "GIF")),
+    "bmp, one bit, large": ("decoded", lambda: bmp(SIDE, SIDE, 1, 0, bytes(SIDE * SIDE // 8))),
+    "bmp, run-length": (
+        "decoded",
+        lambda: bmp(4000, 4000, 4, 2, (b"\xff\0" * 15 + b"\xaf\0" + b"\0\0") * 4000 + b"\0\1"),
+    ),
+    "bmp of short rows": ("decoded", lambda: bmp(4000, 4000, 8, 1, b"\1\0\0\0" * 4000 + b"\0\1")),
+}
+"""What takes a second or hundreds of megabytes before it is decided."""
+
+ORDINARY: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "ordinary png": ("decoded", lambda: png(4000, 4000, color=6)),
+    "ordinary grey png": ("decoded", lambda: png(4000, 4000, depth=16, color=0)),
+    "ordinary jpeg": ("decoded", lambda: plain("RGB", "JPEG", 4000, 4000, progressive=True, subsampling=0)),
+    "ordinary webp": ("decoded", lambda: plain("RGBA", "WEBP", 2000, 2000, lossless=True, method=0)),
+    "ordinary gif": ("decoded", lambda: plain("P", "GIF", 4000, 4000)),
+}
+"""The most of what a service's threads decode side by side."""
+
+BOMBS = CHEAP | COSTLY | ORDINARY
+
+
+def measure(name: str) -> dict[str, Any]:
+    """Decode a bomb for a network of 224 pixels."""
+    data = BOMBS[name][1]()
+    assert len(data) <= MAX_BYTES, len(data)
+    before = _resident()
+    Path("/proc/self/clear_refs").write_text("5")  # forget the highest memory so far (proc(5))
+    start = time.process_time()
+    try:
+        outcome = "decoded" if decode(data, 224).shape == (224, 224, 3) else "misshapen"
+    except ImageError as error:
+        outcome = error.code
+    return {"outcome": outcome, "seconds": time.process_time() - start, "megabytes": _highest() - before}
+
+
+def _resident() -> float:
+    return int(_status("VmRSS:")) / 1000
+
+
+def _highest() -> float:
+    return int(_status("VmHWM:")) / 1000
+
+
+def _status(key: str) -> str:
+    return next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
+
+
+if __name__ == "__main__":
+    decode(SMALL_JPEG, 224)  # what is loaded once is nobody's fault
+    for word in sys.argv[1:]:
+        print(json.dumps({"name": word, **measure(word)}), flush=True)
