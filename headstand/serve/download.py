@@ -26,6 +26,10 @@ MAX_REDIRECTS = 3
 MAX_URL = 4096
 """Longest URL, in characters."""
 
+_PORTS = {"http": 80, "https": 443}
+"""Of the ports below 1024 only these: behind the others lie mail, shells and name servers, which no client should make
+a service talk to."""
+
 _PIECE = 64 * 1024
 
 
@@ -92,13 +96,18 @@ def _request(url: str, guard: "Guard", deadline: float, allow_loopback: bool) ->
     timeout = max(deadline - time.monotonic(), 0.001)
     try:
         with transport.session(guard, timeout=timeout, allow_loopback=allow_loopback) as session:
-            prepared = session.prepare_request(requests.Request("GET", _checked(url)))
-            parts = urllib3.util.parse_url(prepared.url or "")
-            if parts.scheme not in ("http", "https") or not parts.host or parts.auth is not None:
-                raise DownloadError("bad_url", "the URL must be http:// or https://, without a user name or password")
-            host = parts.host.strip("[]")
             try:
-                addresses = address.resolve(host, parts.port or (443 if parts.scheme == "https" else 80))
+                prepared = session.prepare_request(requests.Request("GET", _checked(url)))
+                parts = urllib3.util.parse_url(prepared.url or "")
+            except ValueError:  # requests' words for a bad URL are kinds of it
+                raise DownloadError("bad_url", "the URL is not a valid http:// or https:// address") from None
+            if parts.scheme not in _PORTS or not parts.host or parts.auth is not None:
+                raise DownloadError("bad_url", "the URL must be http:// or https://, without a user name or password")
+            port = parts.port if parts.port is not None else _PORTS[parts.scheme]
+            if port < 1024 and port not in _PORTS.values():
+                raise DownloadError("bad_url", f"the URL's port {port} is not one of 80, 443 and those from 1024 on")
+            try:
+                addresses = address.resolve(parts.host.strip("[]"), port)
             except OSError:
                 raise DownloadError("download_failed", "the URL's host cannot be found") from None
             except UnicodeError:
@@ -109,7 +118,7 @@ def _request(url: str, guard: "Guard", deadline: float, allow_loopback: bool) ->
                 if location is not None:
                     return b"", urljoin(prepared.url or "", location)
                 return _body(response), None
-    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema):
+    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema):
         raise DownloadError("bad_url", "the URL is not a valid http:// or https:// address") from None
     except (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError):
         raise DownloadError("download_timeout", "the download took too long") from None

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import requests
 import urllib3
 from requests_hardened import Config, HTTPSession
 from requests_hardened.ip_filter_adapter import IPFilterAdapter
@@ -88,6 +89,13 @@ class _Adapter(IPFilterAdapter):
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
         pool.ConnectionCls = type("Guarded", (_Connection, pool.ConnectionCls), {"guard": self._guard})
         return pool
+
+    def build_response(self, req: requests.PreparedRequest, resp: urllib3.BaseHTTPResponse) -> requests.Response:
+        # Cookies are for nobody, and Python's parser of `Set-Cookie2` takes a minute for the headers of one answer,
+        # holding all other threads up.
+        for name in ("Set-Cookie", "Set-Cookie2"):
+            del resp._original_response.msg[name]  # type: ignore[attr-defined]
+        return super().build_response(req, resp)
 
 
 class _Session(HTTPSession):

@@ -3,6 +3,7 @@
 import gzip
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -89,6 +90,58 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _no_http(self, _: object) -> None:
         self._raw(b"220 mail.example.org ESMTP\r\n")
+
+    def _loop(self, _: object) -> None:
+        self._redirect({"to": ["/loop"]})
+
+    def _slow_redirect(self, _: object) -> None:
+        self.server.stop.wait(0.2)
+        self._redirect({"to": ["/slow-redirect"]})
+
+    def _cookies(self, _: object) -> None:
+        """Those of RFC 2965 are split by a pattern that takes a second for each of these lines."""
+        lines = b"Set-Cookie: a=1\r\n" + (b"Set-Cookie2: " + b"a=1," * 16_000 + b"\r\n") * 90
+        self._raw(b"HTTP/1.1 200 OK\r\n" + lines + f"Content-Length: {len(PHOTO)}\r\n\r\n".encode() + PHOTO)
+
+    def _many_headers(self, _: object) -> None:
+        self._raw(b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 1000 + b"\r\n" + PHOTO)
+
+    def _long_header(self, _: object) -> None:
+        self._raw(b"HTTP/1.1 200 OK\r\na: " + b"b" * 70_000 + b"\r\n\r\n" + PHOTO)
+
+    def _endless_headers(self, _: object) -> None:
+        self._raw(b"HTTP/1.1 200 OK\r\n")
+        self._endless(b"a: b\r\n" * 1000)
+
+    def _long_status(self, _: object) -> None:
+        self._raw(b"HTTP/1.1 200 " + b"b" * 70_000 + b"\r\n\r\n" + PHOTO)
+
+    def _endless_trailers(self, _: object) -> None:
+        self._raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
+        self._endless(b"a: b\r\n", pause=0.02)
+
+    def _long_chunk_line(self, _: object) -> None:
+        self._raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"a" * 70_000 + b"\r\nx\r\n0\r\n\r\n")
+
+    def _negative_chunk(self, _: object) -> None:
+        self._raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nx\r\n0\r\n\r\n")
+
+    def _two_lengths(self, _: object) -> None:
+        self._raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nxxxxx")
+
+    def _gzip_bomb(self, _: object) -> None:
+        self._answer(gzip.compress(bytes(50_000_000)), "Content-Encoding: identity, GZIP\r\n")
+
+    def _early_close(self, _: object) -> None:
+        """Nothing: the connection ends without an answer."""
+
+    def _reset(self, _: object) -> None:
+        # Closing with no time to linger sends a reset (socket(7), SO_LINGER).
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+
+    def _strange_location(self, _: object) -> None:
+        self._raw(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: http://\xff\xfe[::1/\r\n\r\n")
 
     def _slow_body(self, _: object) -> None:
         self._raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n")

@@ -5,9 +5,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from http import cookiejar
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from headstand.images import MAX_BYTES
 from headstand.serve import download, transport
@@ -44,6 +47,25 @@ def resolver(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
     return asked
 
 
+def offline(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let every name mean this machine, and every connection fail the test; returns the names and addresses asked for.
+
+    Addresses keep their meaning, however they are spelt.
+    """
+    real, asked = socket.getaddrinfo, []
+
+    def look_up(host: str, port: int, *args: Any, **kwargs: Any) -> list[Any]:
+        asked.append(host)
+        try:
+            return real(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        except socket.gaierror:
+            return real("127.0.0.1", port, type=socket.SOCK_STREAM)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(socket.socket, "connect", lambda self, address: pytest.fail("connected"))
+    return asked
+
+
 def test_a_photo_comes_byte_for_byte(server: HostileServer) -> None:
     assert local(server.url()) == PHOTO
     path, headers = server.requests[0]
@@ -72,6 +94,51 @@ def test_no_spelling_of_a_private_host_is_fetched(server: HostileServer, host: s
 )  # fmt: skip
 def test_what_is_no_web_address_is_refused_as_such(url: str) -> None:
     assert code_of(lambda: local(url)) == "bad_url"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1.:1024/", "http://LOCALHOST:1024/", "http://1.1.1.1@127.0.0.1:1024/", "http://%31%32%37.0.0.1/",
+     "http://127.0.0.1:1024\\@photos.example/", "http://127.0.0.1#@photos.example/", "http://127.0.0.1?@photos.example/",
+     "http://１２７.０.０.１/", "http://127。0。0。1/", "http://①②⑦.0.0.1/", "http://0/", "http://0x0/", "http://127.0.1/",
+     "http://[::]/", "http://[0:0:0:0:0:ffff:7f00:1]/", "http://[::ffff:0:127.0.0.1]/", "http://[::127.0.0.1]/",
+     "http://[64:ff9b:1::1]/", "http://[2002:7f00:1::]/", "http://[2001:0:7f00:1::]/", "http://[fd20:ce::254]/",
+     "http://[fe80::1%25eth0]/", "http://[::1%25lo]/", "http://192.168.257/", "http://0300.0250.1/", "http://[v1.x]/",
+     "http://127.0.0.1%00.photos.example/", "http://127.0.0.1%2f.photos.example/", "http://\u200b127.0.0.1/",
+     "http://127.0.0.1:/", "http://./", "http://../", "http://[1]/", "http:127.0.0.1/", "http:/127.0.0.1/",
+     "http:///127.0.0.1/", "HTTP://127.0.0.1/", "http://\ud800/", "http://127.0.0.1/\ud800", "http://user@/"],
+)  # fmt: skip
+def test_no_trick_of_writing_leads_to_a_connection(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = offline(monkeypatch)
+    assert code_of(lambda: fetch(url)) in ("forbidden_address", "bad_url")
+    assert "photos.example" not in asked
+
+
+@pytest.mark.parametrize("port", [1, 21, 22, 25, 53, 79, 110, 445, 1023])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_ports_of_other_protocols_are_refused(port: int, scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = offline(monkeypatch)
+    assert code_of(lambda: fetch(f"{scheme}://photos.example:{port}/")) == "bad_url"
+    assert asked == []
+
+
+@pytest.mark.parametrize("url", ["http://photos.example", "https://photos.example:80/", "http://photos.example:1024/"])
+def test_ports_of_web_servers_are_not(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert offline(monkeypatch) == []
+    assert code_of(lambda: fetch(url)) == "forbidden_address"
+
+
+@given(
+    text=st.text(alphabet=st.sampled_from("htps:/@[]%#?\\.0127x②。lo-_~ \t\r\n\x00\u200b\ud800é"), max_size=40),
+    start=st.sampled_from(["", "http://", "https://", "http://127.0.0.1", "http://a@", "//"]),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_text_leads_to_a_connection_or_to_another_error(
+    text: str, start: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        offline(patched)
+        assert code_of(lambda: fetch(start + text)) in ("forbidden_address", "bad_url")
 
 
 def test_every_address_of_a_host_must_be_public(server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,13 +209,19 @@ def test_the_body_of_a_redirect_is_not_read(server: HostileServer) -> None:
     ("path", "code"),
     [("/missing", "http_error"), ("/huge", "download_too_large"), ("/huge-chunked", "download_too_large"),
      ("/huge-promised", "download_too_large"), ("/gzip", "download_failed"), ("/cut-short", "download_failed"),
-     ("/no-length", "download_failed"), ("/no-http", "download_failed")],
+     ("/no-length", "download_failed"), ("/no-http", "download_failed"), ("/loop", "too_many_redirects"),
+     ("/many-headers", "download_failed"), ("/long-header", "download_failed"), ("/endless-headers", "download_failed"),
+     ("/long-status", "download_failed"), ("/long-chunk-line", "download_failed"), ("/gzip-bomb", "download_failed"),
+     ("/negative-chunk", "download_failed"), ("/two-lengths", "download_failed"), ("/early-close", "download_failed"),
+     ("/reset", "download_failed"), ("/strange-location", "download_failed")],
 )  # fmt: skip
 def test_bad_answers_have_their_codes(server: HostileServer, path: str, code: str) -> None:
     assert code_of(lambda: local(server.url(path))) == code
 
 
-@pytest.mark.parametrize("path", ["/slow-body", "/slow-headers", "/continues", "/silent"])
+@pytest.mark.parametrize(
+    "path", ["/slow-body", "/slow-headers", "/continues", "/silent", "/slow-redirect", "/endless-trailers"]
+)
 def test_time_is_capped_whatever_is_slow(server: HostileServer, path: str) -> None:
     start = time.monotonic()
     assert code_of(lambda: local(server.url(path), timeout=0.3)) == "download_timeout"
@@ -157,6 +230,12 @@ def test_time_is_capped_whatever_is_slow(server: HostileServer, path: str) -> No
             thread.join(10)
             assert not thread.is_alive()
     assert time.monotonic() - start < 8
+
+
+def test_cookies_are_not_even_read(server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cookiejar, "parse_ns_headers", lambda *_: pytest.fail("parsed a cookie"))
+    monkeypatch.setattr(cookiejar, "split_header_words", lambda *_: pytest.fail("parsed a cookie"))
+    assert local(server.url("/cookies")) == PHOTO
 
 
 def test_a_handshake_that_never_ends_is_capped(server: HostileServer) -> None:
