@@ -1,6 +1,77 @@
-"""What `gunicorn predict:app` runs with; the command line and GUNICORN_CMD_ARGS go before it."""
+"""What `gunicorn predict:app` runs with; docs/service.md explains each number.
 
-# Downloads wait and decoding runs outside Python's lock: threads share one model, where each worker would load its own.
-threads = 4
+The command line and GUNICORN_CMD_ARGS go before it; HEADSTAND_... and WEB_CONCURRENCY change what is chosen here.
+"""
+
+import atexit
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # where `headstand` is, if it is not installed
+
+from headstand.serve import capacity
+
+# Nothing here multiplies matrices in NumPy, whose library would keep a thread for each core. Read when it is loaded.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+limits = capacity.chosen()
+workers = limits.workers
+worker_class = "headstand.serve.worker.Worker"
+# More than are admitted: the others are refused at once, or wait for clients that send slowly.
+threads = limits.in_flight + 32
+# The model is loaded and warmed once, and the workers share its memory. An interpreter with threads of its own cannot
+# be taken through a fork.
+preload_app = limits.threads == 1
+
+# Longer than what proxies in front keep connections open (60 s): the one who closes first should be the proxy.
+keepalive = 65
+# A batch takes 20 seconds at most to download; orchestrators kill after 30.
+graceful_timeout = 25
+limit_request_line = 4094
+limit_request_fields = 64
+limit_request_field_size = 8190
 # No socket through which other programs of this user could steer the service.
 control_socket_disable = True
+
+# Lines of JSON: requests on standard output, the server's own events on standard error.
+logconfig_dict = {
+    "formatters": {"json": {"()": "headstand.serve.logs.Line"}},
+    "handlers": {
+        "events": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"},
+        "requests": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stdout"},
+    },
+    "root": {"level": "WARNING", "handlers": ["events"]},
+    "loggers": {
+        "gunicorn.error": {"level": "INFO", "handlers": ["events"], "propagate": False},
+        "headstand.requests": {"level": "INFO", "handlers": ["requests"], "propagate": False},
+    },
+}
+
+# Where the workers' counts meet. prometheus_client looks for the variable when it is loaded, by then it must be set.
+if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="headstand-metrics-")
+
+    def _remove(folder: str = os.environ["PROMETHEUS_MULTIPROC_DIR"], owner: int = os.getpid()) -> None:
+        if os.getpid() == owner:  # workers leave by the same way
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(_remove)
+
+
+def when_ready(server):
+    """Let the system keep connections to itself until they bring their first byte: idle ones take no thread."""
+    if hasattr(socket, "TCP_DEFER_ACCEPT"):
+        for listener in server.LISTENERS:
+            if listener.sock.family in (socket.AF_INET, socket.AF_INET6):
+                listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)
+
+
+def child_exit(server, worker):
+    """A worker that is gone has no requests in flight; what it counted stays."""
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)

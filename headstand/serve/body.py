@@ -33,9 +33,9 @@ def one(request: Request, fetch: Fetch) -> bytes:
         file = request.files.get("image") or request.files.get("file")
         return file.read() if file else image_bytes(request.form, fetch)
     if _is_json(kind):
-        return image_bytes(_json(request.get_data(cache=False)), fetch)
+        return image_bytes(_json(_read(request)), fetch)
     if kind in RAW or kind.startswith("image/"):
-        body = request.get_data(cache=False)
+        body = _read(request)
         if not body:
             raise PayloadError("no_image", "the request has no body")
         # No image starts with a brace: this is JSON whose sender did not say so.
@@ -61,7 +61,7 @@ def several(request: Request, limit: int) -> list[Source]:
         files = [file for _, file in request.files.items(multi=True)]
         sources = [lambda _, file=file: file.read() for file in files]  # type: ignore[misc]
     elif _is_json(request.mimetype) or request.mimetype in RAW:
-        items = _json(request.get_data(cache=False))
+        items = _json(_read(request))
         if not isinstance(items, list):
             raise PayloadError("bad_request", 'send a list: [{"url": "https://..."}, {"image": "<base64>"}]')
         sources = [partial(image_bytes, item) for item in items]
@@ -79,6 +79,14 @@ def several(request: Request, limit: int) -> list[Source]:
 
 def _is_json(kind: str) -> bool:
     return kind == "application/json" or kind.endswith("+json")
+
+
+def _read(request: Request) -> bytes:
+    body = request.get_data(cache=False)
+    # The server ends the stream where the client stops sending.
+    if len(body) < (request.content_length or 0):
+        raise PayloadError("bad_request", "the body is shorter than it was announced, or came too slowly")
+    return body
 
 
 def _json(body: bytes) -> Any:

@@ -14,8 +14,8 @@ _IMAGES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "a
 _FETCHED = ("download_failed", "download_timeout", "http_error", "too_many_redirects")
 """What only a single URL gets an answer's status for; in a batch it is the image's own."""
 
-_ANYWHERE = ("method_not_allowed", "internal_error")
-_BODY = ("bad_request", "bad_query", "bad_json", "no_image", "request_timeout", "request_entity_too_large",
+_ANYWHERE = ("bad_http", "method_not_allowed", "uri_too_long", "headers_too_large", "internal_error")
+_BODY = ("bad_request", "bad_query", "bad_json", "no_image", "request_entity_too_large",
          "unsupported_media_type", "overloaded")  # fmt: skip
 _IMAGE = ("bad_base64", "bad_url", "forbidden_address", "too_large", "download_too_large", "not_an_image",
           "corrupt_image", *_FETCHED)  # fmt: skip

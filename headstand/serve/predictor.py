@@ -14,7 +14,7 @@ from headstand.serve.payload import Fetch, PayloadError
 from headstand.serve.problem import problem
 from headstand.serve.refusal import DownloadError
 
-BATCH_SECONDS = 20.0
+BATCH_SECONDS = 10.0
 """Seconds after which a batch starts no further download, so that a slow one ends before its client gives up."""
 
 

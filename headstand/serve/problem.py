@@ -16,6 +16,7 @@ class Kind:
 
 KINDS = {
     "bad_request": Kind(400, "The request is malformed"),
+    "bad_http": Kind(400, "The request is not HTTP/1.1"),
     "bad_query": Kind(400, "A query parameter is wrong"),
     "bad_json": Kind(400, "The body is not JSON"),
     "bad_base64": Kind(400, "The image is not base64"),
@@ -25,10 +26,10 @@ KINDS = {
     "forbidden_address": Kind(400, "The URL leads where the service does not go"),
     "not_found": Kind(404, "There is nothing at this path"),
     "method_not_allowed": Kind(405, "This path does not take this method"),
-    "request_timeout": Kind(408, "The request came too slowly"),
     "too_large": Kind(413, "The image is too large"),
     "download_too_large": Kind(413, "What the URL holds is too large"),
     "request_entity_too_large": Kind(413, "The body is too large"),
+    "uri_too_long": Kind(414, "The request's first line is too long"),
     "not_an_image": Kind(415, "The data is not an image of a known format"),
     "unsupported_media_type": Kind(415, "The body has a type that is not taken"),
     "corrupt_image": Kind(422, "The image is damaged"),
@@ -36,6 +37,7 @@ KINDS = {
     "download_timeout": Kind(422, "The download took too long"),
     "http_error": Kind(422, "The URL's server did not answer with 200"),
     "too_many_redirects": Kind(422, "The URL redirects too often"),
+    "headers_too_large": Kind(431, "The request's headers are too large"),
     "internal_error": Kind(500, "The server failed"),
     "overloaded": Kind(503, "The service has as much to do as it takes on"),
 }

@@ -6,7 +6,8 @@ import logging
 from typing import Any
 
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import HTTPException
+from gunicorn.http.errors import ParseException
+from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from headstand import __version__
 from headstand.images import ImageError
@@ -168,6 +169,11 @@ def _tell_errors(app: Flask, counts: Metrics) -> None:
     @app.errorhandler(ImageError)
     def client_error(error: ClientError) -> Response:
         return _problem(error.code, str(error))
+
+    @app.errorhandler(ParseException)
+    @app.errorhandler(ClientDisconnected)
+    def cut_short(error: Exception) -> Response:
+        return _problem("bad_request", "the body is cut short or not in the chunks that it announces")
 
     @app.errorhandler(OverloadedError)
     def overloaded(error: OverloadedError) -> Response:

@@ -1,0 +1,94 @@
+"""gunicorn's threaded worker, for clients that are slow on purpose and servers that are told to stop."""
+
+import contextlib
+import json
+import logging
+import socket
+import time
+from http import HTTPStatus
+from typing import Any
+
+from gunicorn import util
+from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from headstand.serve.exchange import Exchange
+from headstand.serve.logs import REQUESTS
+from headstand.serve.problem import MEDIA_TYPE, problem
+
+RECEIVE_SECONDS = 30.0
+"""Seconds within which a request must be here, headers and body, counted from its first byte."""
+
+_CODES = {LimitRequestLine: "uri_too_long", LimitRequestHeaders: "headers_too_large"}
+
+_requests = logging.getLogger(REQUESTS)
+
+
+class Worker(ThreadWorker):
+    """Adds three things to its base.
+
+    A request that comes byte by byte is cut off in time: the base would give it a thread for as long as it likes. A
+    client that does not hang up is waited for in a thread: the base would wait in its main loop, and nobody else be
+    accepted meanwhile. And a worker that stops takes what the system has accepted already, then closes its door, so
+    that whoever comes later is refused rather than accepted and dropped.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._deadlines: dict[TConn, float] = {}
+
+    def handle(self, conn: TConn) -> Any:
+        """One request of a connection, in a thread of the pool."""
+        self._deadlines[conn] = time.monotonic() + RECEIVE_SECONDS
+        kept = False
+        try:
+            kept = super().handle(conn)
+            return kept
+        finally:
+            del self._deadlines[conn]
+            if not kept:
+                conn.close(graceful=True)
+                conn.close = lambda graceful=False: None
+
+    def notify(self) -> None:
+        """Called by the main loop at least once a second: tell the master of our life, and end who is late."""
+        super().notify()
+        now = time.monotonic()
+        for conn, deadline in list(self._deadlines.items()):
+            if now > deadline:
+                # Only the side that we read from: an answer that is being worked on still goes out.
+                with contextlib.suppress(OSError):
+                    conn.sock.shutdown(socket.SHUT_RD)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Take new connections or not; when stopping, those that wait for us, and then none ever."""
+        super().set_accept_enabled(enabled)
+        if enabled or self.alive:
+            return
+        for listener in self.sockets:
+            before = -1
+            while before != self.nr_conns:
+                before = self.nr_conns
+                self.accept(listener)
+            listener.close()
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
+        """Tell of a request that never reached the application, in the application's way.
+
+        The base would answer in HTML, and write what the client sent into the log.
+        """
+        if not isinstance(exc, ParseException):
+            super().handle_error(req, client, addr, exc)
+            return
+        exchange = Exchange(None)
+        told = problem(_CODES.get(type(exc), "bad_http"), "the request cannot be read as HTTP/1.1")
+        status = HTTPStatus(int(told["status"]))
+        body = json.dumps({**told, "request_id": exchange.id}) + "\n"
+        head = (
+            f"HTTP/1.1 {status} {status.phrase}\r\nConnection: close\r\nContent-Type: {MEDIA_TYPE}\r\n"
+            f"Content-Length: {len(body)}\r\nX-Request-ID: {exchange.id}\r\n\r\n"
+        )
+        fields = {"request_id": exchange.id, "status": status.value, "code": told["code"]}
+        _requests.info("", extra={"fields": fields})
+        with contextlib.suppress(OSError):
+            util.write_nonblock(client, (head + body).encode())

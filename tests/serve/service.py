@@ -1,0 +1,121 @@
+"""`gunicorn predict:app` in processes of its own, on a free port of this machine, with the repository's settings."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 60.0
+"""Seconds after which a test gives up waiting; no test depends on how much less it takes."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running service. `folder` holds `out` and `err`, what it wrote, and `tmp`, its temporary files."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    folder: Path
+
+    def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
+        """One request over a connection of its own."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        try:
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            return Answer(response.status, dict(response.getheaders()), response.read())
+        finally:
+            connection.close()
+
+    def connect(self, data: bytes = b"") -> socket.socket:
+        """A connection with these bytes sent over it."""
+        made = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+        made.sendall(data)
+        return made
+
+    def workers(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children()
+
+    def metric(self, line: str) -> float:
+        """The value of a series, 0 where it does not exist."""
+        found = re.search(rf"^{re.escape(line)} (\S+)$", self.ask("GET", "/metrics").body.decode(), re.M)
+        return float(found[1]) if found else 0.0
+
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        """What it wrote, line by line; LiteRT's own greeting is no JSON."""
+        text = (self.folder / name).read_text()
+        return [json.loads(line) for line in text.splitlines() if not line.startswith("INFO: ")]
+
+
+@contextmanager
+def running(model: Path, folder: Path, *options: str, config: Path | None = None, **settings: str) -> Iterator[Service]:
+    """Start the service and wait until it answers; at the end it is stopped and its temporary files must be gone."""
+    (folder / "tmp").mkdir(parents=True)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("HEADSTAND_", "WEB_"))}
+    environment |= {"HEADSTAND_MODEL": str(model), "TMPDIR": str(folder / "tmp"), "PYTHONUNBUFFERED": "1", **settings}
+    command = [sys.executable, "-m", "gunicorn", "predict:app", "--bind", "127.0.0.1:0", *options]
+    with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
+        process = subprocess.Popen(
+            [*command, *(["-c", str(config)] if config else [])], cwd=ROOT, env=environment, stdout=out, stderr=err
+        )
+    try:
+        until(lambda: process.poll() is not None or b"Booting worker" in (folder / "err").read_bytes())
+        found = re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", (folder / "err").read_text())
+        assert found, (folder / "err").read_text()
+        service = Service(process, int(found[1]), folder)
+        assert service.ask("GET", "/readyz").status == 200
+        yield service
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+    assert list((folder / "tmp").glob("headstand-metrics-*")) == []
+
+
+def until(condition: Callable[[], Any]) -> None:
+    """Wait for something to come true."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.02)
+
+
+def post(body: bytes, path: str = "/predict", length: int | None = None) -> bytes:
+    """A request as it goes over the wire; `length` is announced where it is not the body's."""
+    announced = len(body) if length is None else length
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {announced}\r\n\r\n"
+    return head.encode() + body
+
+
+def receive(connection: socket.socket) -> bytes:
+    """All that comes until the other side hangs up, or until an answer with its body is whole."""
+    data = b""
+    while piece := connection.recv(65536):
+        data += piece
+        head, _, body = data.partition(b"\r\n\r\n")
+        found = re.search(rb"Content-Length: (\d+)", head)
+        if found and len(body) >= int(found[1]):
+            break
+    return data
