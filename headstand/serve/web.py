@@ -1,6 +1,5 @@
 """The HTTP service. docs/service.md tells its contract, `/openapi.json` and `/docs` the same to programs and people."""
 
-import importlib.util
 import json
 import logging
 from typing import Any
@@ -19,6 +18,7 @@ from headstand.serve.download import fetch
 from headstand.serve.exchange import Exchange
 from headstand.serve.logs import REQUESTS
 from headstand.serve.metrics import Metrics
+from headstand.serve.page import page
 from headstand.serve.payload import ClientError, Fetch, PayloadError
 from headstand.serve.predictor import Predictor
 from headstand.serve.problem import MEDIA_TYPE, problem
@@ -100,9 +100,7 @@ def _describe(app: Flask, bundle: Bundle, limits: Capacity, counts: Metrics) -> 
         "/model": openapi.model(bundle),
         "/openapi.json": document,
     }
-    # The page at `/`, which answers programs in JSON.
-    if importlib.util.find_spec("headstand.serve.page"):
-        app.register_blueprint(importlib.import_module("headstand.serve.page").page(bundle))
+    app.register_blueprint(page(bundle))
     else:
         usage = 'POST /predict with {"url": "https://..."}, {"image": "<base64>"}, a form file "image", or the bytes'
         fixed["/"] = {"model": bundle.name, "classes": list(bundle.labels), "usage": usage}

@@ -1,0 +1,63 @@
+"""The page at `/`, where people try the model: drop, paste, choose or take a picture, or give its address."""
+
+import hashlib
+
+from flask import Blueprint, Response, abort, jsonify, request
+
+from headstand.serve.bundle import Bundle
+from headstand.serve.page import markup
+
+_HEADERS = {
+    "Content-Security-Policy": markup.policy(),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(self), geolocation=(), microphone=()",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    # A new version is seen at once; an unchanged one costs an answer without a body.
+    "Cache-Control": "no-cache",
+}
+
+
+def page(bundle: Bundle) -> Blueprint:
+    """Routes for the page, its files and the samples beside the bundle, all read once.
+
+    `/` answers programs, which do not ask for HTML, in JSON.
+    """
+    pictures = markup.samples(bundle)
+    files = {name: ((markup.FOLDER / name).read_bytes(), kind) for name, kind in markup.ASSETS.items()}
+    files |= {
+        f"{markup.SAMPLES}/{path.name}": (path.read_bytes(), markup.SAMPLE_TYPES[path.suffix])
+        for path in pictures.values()
+    }
+    html = markup.html(bundle, pictures).encode()
+    routes = Blueprint("page", __name__, static_folder=None)
+
+    @routes.get("/")
+    def home() -> Response:
+        if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
+            response = _answer(html, "text/html")
+        else:
+            response = jsonify(
+                model=bundle.name,
+                classes=list(bundle.labels),
+                usage='POST /predict with {"url": "https://..."}, {"image": "<base64>"}, a form file "image", or the bytes',
+            )
+        response.vary.add("Accept")
+        return response
+
+    @routes.get("/<any('page.css', 'page.js', 'page.svg'):name>")
+    @routes.get(f"/{markup.SAMPLES}/<name>")
+    def file(name: str) -> Response:
+        key = name if name in markup.ASSETS else f"{markup.SAMPLES}/{name}"
+        if key not in files:
+            abort(404)
+        return _answer(*files[key])
+
+    return routes
+
+
+def _answer(data: bytes, kind: str) -> Response:
+    response = Response(data, mimetype=kind, headers=_HEADERS)
+    response.set_etag(hashlib.sha256(data).hexdigest()[:32])
+    return response.make_conditional(request)
