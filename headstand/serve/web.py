@@ -101,9 +101,6 @@ def _describe(app: Flask, bundle: Bundle, limits: Capacity, counts: Metrics) -> 
         "/openapi.json": document,
     }
     app.register_blueprint(page(bundle))
-    else:
-        usage = 'POST /predict with {"url": "https://..."}, {"image": "<base64>"}, a form file "image", or the bytes'
-        fixed["/"] = {"model": bundle.name, "classes": list(bundle.labels), "usage": usage}
     for path, value in fixed.items():
         _get(app, path, _dumps(value), "application/json")
     _get(app, "/docs", *reference.page(document))

@@ -18,6 +18,8 @@ _HEADERS = {
     "Cache-Control": "no-cache",
 }
 
+_USAGE = 'POST /predict with {"url": "https://..."}, {"image": "<base64>"}, a form file "image", or the bytes'
+
 
 def page(bundle: Bundle) -> Blueprint:
     """Routes for the page, its files and the samples beside the bundle, all read once.
@@ -41,7 +43,7 @@ def page(bundle: Bundle) -> Blueprint:
             response = jsonify(
                 model=bundle.name,
                 classes=list(bundle.labels),
-                usage='POST /predict with {"url": "https://..."}, {"image": "<base64>"}, a form file "image", or the bytes',
+                usage=_USAGE,
             )
         response.vary.add("Accept")
         return response
@@ -60,4 +62,5 @@ def page(bundle: Bundle) -> Blueprint:
 def _answer(data: bytes, kind: str) -> Response:
     response = Response(data, mimetype=kind, headers=_HEADERS)
     response.set_etag(hashlib.sha256(data).hexdigest()[:32])
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    return response

@@ -91,7 +91,7 @@ function base64(blob) {
   });
 }
 
-/** Ask the service: probabilities by label, highest first, whether it is sure (null: it did not say), milliseconds. */
+/** Ask the service: [label, probability], highest first, whether it is sure (null: it did not say), milliseconds. */
 async function classify(source, signal) {
   const options = await request(source);
   const started = performance.now();
@@ -113,7 +113,9 @@ async function classify(source, signal) {
   if (!pairs.length) throw new Problem("The server’s answer is not one of this service’s.", { again: true });
   pairs.sort((a, b) => b[1] - a[1]);
   const sure = response.headers.get("Headstand-Confident");
-  return { pairs, sure: sure === null ? null : sure !== "false", time };
+  // How long the model itself took, where the service tells.
+  const model = Number(/\binference;dur=([\d.]+)/.exec(response.headers.get("Server-Timing") ?? "")?.[1] ?? 0);
+  return { pairs, sure: sure === null ? null : sure !== "false", time, model };
 }
 
 function refused(answer, response) {
@@ -213,7 +215,7 @@ function dimensions() {
   $("dimensions")?.replaceChildren(...(width && !hidden ? [`${width} × ${height} pixels`.replaceAll(" ", "\u00a0")] : []));
 }
 
-function show({ pairs, sure, time }, { blob }) {
+function show({ pairs, sure, time, model }, { blob }) {
   const [label, value] = pairs[0];
   document.body.classList.toggle("doubt", sure === false);
   $("verdict").textContent = sure === false ? "Not sure, perhaps" : "It looks like";
@@ -231,7 +233,8 @@ function show({ pairs, sure, time }, { blob }) {
     $("more").textContent = open ? "Show fewer" : `Show all ${pairs.length}`;
   };
   const pixels = Object.assign(document.createElement("span"), { id: "dimensions" });
-  const facts = [`Answered in ${Math.max(1, Math.round(time))} ms, there and back`, ...(blob ? [size(blob.size)] : []), ""];
+  const took = model ? `, ${model.toFixed(1)} of it in the model` : ", there and back";
+  const facts = [`Answered in ${Math.max(1, Math.round(time))} ms${took}`, ...(blob ? [size(blob.size)] : []), ""];
   $("facts").replaceChildren(facts.join(" · "), pixels);
   state("answer");
   dimensions();
@@ -378,14 +381,18 @@ $("shoot-open").addEventListener("click", async () => {
       advice: none ? "Choose a picture instead." : "Allow it beside the page’s address, or choose a picture instead.",
     }));
   }
+  for (const id of ["shoot", "shoot-later"]) $(id).disabled = true; // until there is a picture to take
   $("video").srcObject = stream;
   $("camera").showModal();
+});
+$("video").addEventListener("loadeddata", () => {
+  for (const id of ["shoot", "shoot-later"]) $(id).disabled = false;
+  $("shoot").focus();
 });
 
 function shoot() {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [$("video").videoWidth, $("video").videoHeight];
-  if (!canvas.width) return; // the first frame has not come yet
   canvas.getContext("2d").drawImage($("video"), 0, 0);
   canvas.toBlob((blob) => ask({ blob, name: "Camera" }), "image/jpeg", 0.92);
   $("camera").close();
