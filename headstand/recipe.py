@@ -4,6 +4,7 @@ A recipe is a TOML file under `recipes/`. Values come from the file, then from t
 (`HEADSTAND_HEAD__DROPOUT=0.5`), then from the command line (`--head.dropout 0.5`); later ones win.
 """
 
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -123,17 +124,20 @@ def load(name: str = "yoga6", arguments: list[str] | None = None) -> Recipe:
     """Read a recipe.
 
     Args:
-        name: the name of a file under `recipes/`, or a path that ends in `.toml`.
+        name: the name of a file under `recipes/`, a path that ends in `.toml`, or a run's `recipe.json`.
         arguments: command-line words such as `["--head.dropout", "0.5"]`.
 
     Raises:
-        RecipeError: no such recipe, not TOML, or a key or value that is not allowed.
+        RecipeError: no such recipe, not TOML or no run's, or a key or value that is not allowed.
     """
     path = find(name)
+    resolved = path.suffix == ".json"
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not TOML: {error}") from error
+        text = path.read_text(encoding="utf-8")
+        values = dict(json.loads(text)["recipe"]) if resolved else tomllib.loads(text)
+    except (ValueError, KeyError, TypeError) as error:
+        kind = "a run's recipe.json" if resolved else "TOML"
+        raise RecipeError(f"{path} is not {kind}: {error}") from error
     values.setdefault("name", path.stem)
     _check_environment()
     try:
@@ -155,7 +159,7 @@ def find(name: str) -> Path:
     Raises:
         RecipeError: there is none; the message lists those there are.
     """
-    if name.endswith(".toml"):
+    if name.endswith((".toml", ".json")):
         if Path(name).is_file():
             return Path(name)
         raise RecipeError(f"there is no recipe file {name}")

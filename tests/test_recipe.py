@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -239,3 +240,19 @@ def test_heads_that_can_be():
     head = load("mine", words.split()).head
     assert (head.momentum, head.nesterov, head.weight_decay, head.batch_norm) == (0.9, True, 0.1, True)
     assert load("mine", ["--backbone.pooling", "none"]).backbone.pooling == "none"
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (HOME / "recipes").glob("*.toml")))
+def test_a_runs_recipe_is_a_recipe_too(workplace: Path, name: str) -> None:
+    made = load(name, ["--seed", "7"])
+    path = workplace / "recipe.json"
+    path.write_text(json.dumps({"recipe": made.model_dump(mode="json"), "data": "0"}))
+    assert load(str(path)) == made
+    assert load(str(path), ["--seed", "8"]) == made.model_copy(update={"seed": 8})
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"data": 1}', '{"recipe": 3}', '{"recipe": null}', "\ud800"])
+def test_another_json_is_no_recipe(workplace: Path, text: str) -> None:
+    (workplace / "recipe.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(RecipeError, match=r"recipe.json is not a run's recipe.json"):
+        load("recipe.json")

@@ -1,15 +1,12 @@
 """The verb `evaluate`."""
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from headstand.errors import HeadstandError
-
-RECORD = "evaluation.json"
 
 
 class UsageError(HeadstandError):
@@ -36,10 +33,9 @@ def run(words: Sequence[str]) -> None:
 
     # isort: split
     from headstand.evaluate import model as models
-    from headstand.evaluate import photos
+    from headstand.evaluate import page, photos
     from headstand.evaluate.examination import examine
     from headstand.learn import report
-    from headstand.learn.report.record import put
 
     # A model that learnt from all splits has none left to be scored on; on other photos it is the one to know of.
     model = models.load(models.find(options.model, refitted=options.folder is not None))
@@ -52,8 +48,7 @@ def run(words: Sequence[str]) -> None:
     print(f"photos            {len(sample.photos)}, {sample}", flush=True)
     made = examine(model, sample)
     folder = options.output or _place(about.name)
-    folder.mkdir(parents=True, exist_ok=True)
-    put(folder / RECORD, json.dumps(made.record, indent=1))
+    page.write(folder, made)
 
     low, high = made.scores.interval
     prefix = {"test": "test_", "validation": "val_"}.get(sample.split, "")
@@ -63,7 +58,7 @@ def run(words: Sequence[str]) -> None:
     print(report.figures(made.record["scores"]))
     print()
     print("\n".join(made.remarks))
-    print(f"written           {folder / RECORD}")
+    print(f"written           {folder / page.PAGE} and {folder / page.RECORD}")
 
 
 def _parser() -> argparse.ArgumentParser:

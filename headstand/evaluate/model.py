@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -30,7 +31,7 @@ class Model:
 
     `about` is the checkpoint's record, or what a bundle has of it; `history` tells whether its `seen` and `examined`
     are known: a bundle has them in the checkpoint beside it only. `answer` makes probabilities `float32 [B, classes]`
-    of pixels `uint8 [B, size, size, 3]`.
+    of pixels `uint8 [B, size, size, 3]`; `network` is what tells where a checkpoint looked.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Model:
     about: About
     history: bool
     answer: Callable[[np.ndarray], np.ndarray]
+    network: keras.Model | None = None
 
 
 def find(word: str, refitted: bool) -> Path:
@@ -81,7 +83,7 @@ def _checkpoint(path: Path) -> Model:
             f"from {network.input_shape[1:]} to {network.output_shape[1:]}; train it again"
         )
     call = compiled(network)
-    return Model(path, _digest(path), about, True, lambda pixels: np.asarray(call(tf.constant(pixels))))
+    return Model(path, _digest(path), about, True, lambda pixels: np.asarray(call(tf.constant(pixels))), network)
 
 
 def _bundle(path: Path) -> Model:

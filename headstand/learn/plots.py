@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from headstand.learn.evaluation.calibration import Reliability
 from headstand.learn.evaluation.score import Evaluation
@@ -15,35 +16,50 @@ mpl.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "font
 TRAIN, VALIDATION = "#8a8f98", "#d1495b"
 
 
-def curves(history: Sequence[dict[str, float]], best_epoch: int) -> Figure:
-    """Loss and accuracy of training and validation by epoch; a line marks the epoch that was kept."""
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
+SIZE = (4.5, 3.2)
+"""Of a plot that stands beside another, in inches: on a phone's screen it can still be read."""
+
+
+def curve(history: Sequence[dict[str, float]], best_epoch: int, key: str) -> Figure:
+    """`loss` or `accuracy` of training and validation by epoch; a line marks the epoch that was kept."""
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes = figure.subplots()
     epochs = range(1, len(history) + 1)
-    for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        axes.plot(epochs, [figures[key] for figures in history], color=TRAIN, marker=".", label="training")
-        if f"val_{key}" in history[0]:
-            validation = [figures[f"val_{key}"] for figures in history]
-            axes.plot(epochs, validation, color=VALIDATION, marker=".", label="validation")
-            axes.axvline(best_epoch, color="black", linewidth=0.8, linestyle=":", label="kept")
-        axes.set(xlabel="epoch", ylabel=key)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend(frameon=False)
+    axes.plot(epochs, [figures[key] for figures in history], color=TRAIN, marker=".", label="training")
+    if f"val_{key}" in history[0]:
+        validation = [figures[f"val_{key}"] for figures in history]
+        axes.plot(epochs, validation, color=VALIDATION, marker=".", label="validation")
+        axes.axvline(best_epoch, color="black", linewidth=0.8, linestyle=":", label="kept")
+    axes.set(xlabel="epoch", ylabel=key)
+    # A locator would put fractions around a single epoch.
+    if len(history) == 1:
+        axes.set_xticks([1])
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(frameon=False)
     return figure
 
 
 def reliability(found: Reliability, threshold: float) -> Figure:
-    """Stated against real accuracy, and what is gained by answering only when sure; a line marks the threshold."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    stated, covered = figure.subplots(1, 2)
+    """Stated against real accuracy; a line marks the threshold."""
+    figure = Figure(figsize=SIZE, layout="constrained")
+    stated = figure.subplots()
     stated.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
     confidence, accuracy, counts = np.array(found.bins).T
     stated.plot(confidence, accuracy, color=VALIDATION, linewidth=1)
     stated.scatter(confidence, accuracy, s=12 + 220 * counts / counts.sum(), color=VALIDATION, alpha=0.7)
     low, high = found.band
-    stated.set_title(f"calibration error {found.ece:.3f}; of a perfect model {low:.3f} to {high:.3f}", fontsize=9)
+    stated.set_title(f"calibration error {found.ece:.3f}; perfect: {low:.3f} to {high:.3f}", fontsize=9)
     stated.set(xlabel="stated probability", ylabel="share that is right", xlim=(0, 1.02), ylim=(0, 1.04))
     if threshold:
         stated.axvline(threshold, color="black", linewidth=0.8, linestyle=":")
+    return figure
+
+
+def coverage(found: Reliability) -> Figure:
+    """What is gained by answering only when sure."""
+    figure = Figure(figsize=SIZE, layout="constrained")
+    covered = figure.subplots()
     shares, right = np.array(found.coverage).T
     covered.plot(shares, right, color=VALIDATION)
     covered.set_title("the surest answers first", fontsize=9)
@@ -75,7 +91,7 @@ def confusion(evaluation: Evaluation, classes: Sequence[str]) -> Figure:
     axes.set_yticks(range(len(classes)), classes, fontsize=size, parse_math=False)
     axes.set(xlabel="answer", ylabel="truth")
     axes.spines[:].set_visible(False)
-    axes.set_title(f"{evaluation.accuracy:.3f} of {evaluation.count} test photos right")
+    axes.set_title(f"{evaluation.accuracy:.3f} of {evaluation.count} photos right")
     return figure
 
 

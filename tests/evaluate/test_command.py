@@ -38,7 +38,7 @@ def test_a_bundle_on_a_folder(evaluate, bundle: Path, capsys: pytest.CaptureFixt
     assert "sure answers      100%, those from 0.50 on; of them 0.800 (0.376 to 0.964) are right" in out
     assert "calibration error 0." in out
     assert "note              what the model was trained on is not known" in out
-    assert lines[-1] == "written           out/figures/evaluation.json"
+    assert lines[-1] == "written           out/figures/evaluation.html and out/figures/evaluation.json"
     record = json.loads(Path("out/figures/evaluation.json").read_text())
     assert record["scores"]["accuracy"] == 0.8
     assert not list(Path("out").rglob("*.part"))

@@ -126,7 +126,9 @@ def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> No
 
     for name in (
         "resources.png",
-        "curves.png",
+        "loss.png",
+        "accuracy.png",
+        "coverage.png",
         "confusion.png",
         "search_history.png",
         "search_slices.png",

@@ -43,9 +43,11 @@ def write(folder: Path, story: Story) -> dict[str, Any]:
 
 def _draw(folder: Path, story: Story) -> None:
     steps, test, classes = story.steps, story.scores["test"], story.dataset.classes
-    plots.save(plots.curves(story.history, story.best_epoch), folder / "curves.png")
+    for key in ("loss", "accuracy"):
+        plots.save(plots.curve(story.history, story.best_epoch, key), folder / f"{key}.png")
     plots.save(plots.confusion(test, classes), folder / "confusion.png")
     plots.save(plots.reliability(test.reliability, story.calibration.threshold), folder / "calibration.png")
+    plots.save(plots.coverage(test.reliability), folder / "coverage.png")
     plots.save(chart(steps.sampler.samples, steps.spans, steps.sampler.cores, steps.parts), folder / "resources.png")
     if story.found.trials:
         search_plots.write(folder, story.found.trials, story.scores["validation"].count, story.baseline.val_accuracy)

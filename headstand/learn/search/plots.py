@@ -36,7 +36,7 @@ def write(folder: Path, trials: Sequence[Trial], photos: int, baseline: float | 
 
 def history(trials: Sequence[Trial], photos: int, baseline: float | None) -> Figure:
     """Validation accuracy by trial, the best so far, and the best one's 95 % interval."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
     numbers = np.arange(1, len(trials) + 1)
     accuracies = np.array([trial.val_accuracy for trial in trials])
@@ -59,7 +59,7 @@ def history(trials: Sequence[Trial], photos: int, baseline: float | None) -> Fig
             axes.axvline(place + 0.5, color="black", linewidth=0.5, linestyle=":")
     axes.set(xlabel="trial", ylabel="validation accuracy", xlim=(0.5, len(trials) + 0.5))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.legend(frameon=False, loc="outside lower center", ncols=3)
     return figure
 
 

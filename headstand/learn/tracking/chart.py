@@ -15,7 +15,10 @@ _PARTS = {WAITING: "#d1495b", NETWORK: "#30638e", COMPILING: "#edae49", VALIDATI
 _OTHER = "#b8a9c9"
 
 _NARROW = 0.03
-"""Share of the run's time below which a step's name has no room, and its parts are not worth a bar."""
+"""Share of the run's time below which a step's parts are not worth a bar."""
+
+_LETTER = 0.0085
+"""Share of the chart's width that a letter of a step's name takes."""
 
 _SHORT = 0.2
 """Seconds between two samples below which processor time, counted in hundredths, says little."""
@@ -42,7 +45,7 @@ def chart(samples: Sequence[Sample], spans: Sequence[Span], cores: int, parts: d
         for place, span in enumerate(spans):
             axes.axvspan(span.begin.time, span.end.time, color=_BAND[place % 2], zorder=0, linewidth=0)
     for span in spans:
-        if span.seconds > _NARROW * end:
+        if span.seconds > _LETTER * (len(span.name) + 1) * end:
             middle = (span.begin.time + span.end.time) / 2
             panels[0].text(middle, 1.06, span.name, ha="center", va="bottom", fontsize=8)
     if divided:

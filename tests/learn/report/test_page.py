@@ -2,43 +2,16 @@
 
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from headstand import recipe
 from headstand.learn import training
 from headstand.learn.report import page
 from headstand.prepare.manifest import Dataset
 from tests import networks
-
-pytestmark = pytest.mark.usefixtures("small_networks")
-
-
-class Tags(HTMLParser):
-    """Checks that tags nest, and collects their addresses."""
-
-    VOID = frozenset({"meta", "img", "br", "line", "circle"})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.addresses: list[str] = []
-
-    def handle_starttag(self, tag, attrs) -> None:
-        self.addresses += [value for key, value in attrs if key in ("src", "href")]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag) -> None:
-        if tag not in self.VOID:
-            assert self.open.pop() == tag
-
-
-@pytest.fixture
-def outcome(dataset: Dataset) -> training.Outcome:
-    # So little training that there are mistakes.
-    return training.train(networks.recipe(head={"inner": [], "epochs": 1, "learning_rate": 0.001, "batch_size": 8}))
+from tests.pages import Tags
 
 
 def test_the_page_tells_the_figures_and_needs_nothing_beside_it(outcome: training.Outcome) -> None:
@@ -61,15 +34,19 @@ def test_the_page_tells_the_figures_and_needs_nothing_beside_it(outcome: trainin
         assert f"<h2>{title}</h2>" in text
 
 
-def test_the_card_beside_it_has_the_same_figures(outcome: training.Outcome) -> None:
-    record = outcome.report
-    text = (outcome.folder / "MODEL_CARD.md").read_text(encoding="utf-8")
-    low, high = record["test"]["interval"]
-    assert f"Test accuracy is {record['test']['accuracy']:.3f} ({low:.3f} to {high:.3f}, Wilson)" in text
-    assert f"divided by {record['calibration']['temperature']:.3f}" in text
-    assert record["data"]["digest"] in text
-    assert "near duplicates never on two sides" in text
-    assert "## Files" not in text
+def test_what_a_recipe_does_not_ask_for_is_not_told(outcome: training.Outcome) -> None:
+    assert not {"test_averaged", "validation_averaged"} & set(outcome.report)
+    text = (outcome.folder / "report.html").read_text(encoding="utf-8")
+    assert not any(words in text for words in ("averaged", "kept views", "learnt. What lies before"))
+
+
+def test_the_commands_make_just_this_run_again(outcome: training.Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (outcome.folder / "report.html").read_text(encoding="utf-8")
+    found = re.search(r"python train\.py (\S+)</pre>", text)
+    assert found
+    monkeypatch.chdir(outcome.folder.parents[2])
+    again = recipe.load(found[1])
+    assert again.model_dump(mode="json") == outcome.report["recipe"]
 
 
 def test_names_cannot_break_the_page(outcome: training.Outcome) -> None:
@@ -92,11 +69,7 @@ def test_twins_across_the_splits_are_told_at_the_top(outcome: training.Outcome) 
     assert "2 test photos have near twins among the training photos.</b> Without them the accuracy is 0.500." in text
 
 
-def test_views_frozen_parts_and_averages_are_told_where_there_are_any(dataset: Dataset) -> None:
-    plain = training.train(networks.recipe(head={"epochs": 1}))
-    assert not {"test_averaged", "validation_averaged"} & set(plain.report)
-    text = (plain.folder / "report.html").read_text(encoding="utf-8")
-    assert not any(words in text for words in ("averaged", "kept views", "learnt. What lies before"))
+def test_views_frozen_parts_and_averages_are_told_where_there_are_any(dataset: Dataset, small_networks: None) -> None:
     outcome = training.train(
         networks.recipe(
             head={"epochs": 1},
@@ -111,5 +84,5 @@ def test_views_frozen_parts_and_averages_are_told_where_there_are_any(dataset: D
     assert "only the last 3 layers learnt. What lies before saw each photo and 2 views of it once" in text
     for split in ("validation", "test"):
         low, _ = outcome.report[f"{split}_averaged"]["interval"]
-        assert f"<td>{outcome.report[f'{split}_averaged']['accuracy']:.3f}</td><td>{low:.3f}" in text.replace(" ", "")
+        assert f"<td>{outcome.report[f'{split}_averaged']['accuracy']:.3f} <small>{low:.3f}" in text
     assert "accuracy, averaged over the photo and its mirror image" in text

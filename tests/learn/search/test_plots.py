@@ -30,7 +30,7 @@ def test_the_history_shows_every_trial_the_best_so_far_and_its_interval() -> Non
 
 def test_without_a_baseline_and_without_pruning_nothing_is_said_of_them() -> None:
     (axes,) = plots.history(TRIALS[:2], 100, None).axes
-    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    labels = [text.get_text() for text in axes.figure.legends[0].get_texts()]
     assert labels == ["best one's 95 % interval", "best so far", "trial"]
 
 

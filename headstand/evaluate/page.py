@@ -1,0 +1,75 @@
+"""An examination as files: `evaluation.json` for programs, `evaluation.html` and its plots for people."""
+
+import json
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstand.evaluate.examination import Examination
+from headstand.learn import plots
+from headstand.learn.answers import pixels
+from headstand.learn.evaluation.attention import attention
+from headstand.learn.report import scores
+from headstand.learn.report.document import document, tiles
+from headstand.learn.report.record import put
+
+RECORD, PAGE = "evaluation.json", "evaluation.html"
+
+
+def write(folder: Path, made: Examination) -> None:
+    """Write plots, page and, last of all, the record into a folder; it is made where it is missing.
+
+    Raises:
+        OSError: it cannot be written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    threshold = made.model.about.threshold or 0.0
+    plots.save(plots.confusion(made.scores, made.model.about.labels), folder / "confusion.png")
+    plots.save(plots.reliability(made.scores.reliability, threshold), folder / "calibration.png")
+    plots.save(plots.coverage(made.scores.reliability), folder / "coverage.png")
+    record = made.record
+    put(folder / PAGE, _page(folder, made, record))
+    put(folder / RECORD, json.dumps(record, indent=1))
+
+
+def _page(folder: Path, made: Examination, record: dict[str, Any]) -> str:
+    split, calibration = record["scores"], record["calibration"]
+    sections = {
+        "Figures": scores.figures({made.sample.split or "photos": split}),
+        "Classes": scores.classes(split, folder),
+        "How sure": scores.sure(split, calibration, calibration["sure"], folder),
+        "Parts of it": scores.slices(record["slices"]),
+        "The surest mistakes": _mistakes(made, record),
+    }
+    return document(
+        f"{made.model.about.name}: evaluation",
+        _lead(made) + tiles(scores.facts("accuracy", split, calibration["threshold"], calibration["sure"])),
+        sections,
+        f"Model <code>{escape(str(made.model.path))}</code>, SHA-256 <code>{made.model.sha256}</code>",
+    )
+
+
+def _lead(made: Examination) -> str:
+    figures = made.scores
+    right, (low, high) = round(figures.accuracy * figures.count), figures.interval
+    findings = (
+        (note.removeprefix("WARNING: "), "warning" if note.startswith("WARNING") else "note") for note in made.notes
+    )
+    return (
+        f'<h1>{escape(made.model.about.name)}</h1><p class="lead"><b>{right} of {figures.count} photos</b> are named '
+        f"rightly: an accuracy of <b>{figures.accuracy:.3f}</b>. On other photos of the same kind expect between "
+        f"{low:.3f} and {high:.3f} (95 % interval).</p><p>The photos are {escape(str(made.sample))}.</p>"
+        + "".join(f'<div class="finding {kind}"><p>{escape(text)}</p></div>' for text, kind in findings)
+    )
+
+
+def _mistakes(made: Examination, record: dict[str, Any]) -> str:
+    """The mistakes, of a checkpoint with where it looked."""
+    if not made.mistakes:
+        return ""
+    about, network = made.model.about, made.model.network
+    shown = pixels(made.sample.folder, [one.photo for one in made.mistakes], about.size)
+    asked = np.array([about.labels.index(one.answer) for one in made.mistakes])
+    return scores.mistakes(record["mistakes"], shown, None if network is None else attention(network, shown, asked))

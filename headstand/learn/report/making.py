@@ -1,0 +1,97 @@
+"""How a model was made: the sections of a run's page on its data, search, training, diagnosis and time."""
+
+import shlex
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from headstand.learn.report.document import pair, plot
+from headstand.recipe import Augmentation
+
+
+def data(record: dict[str, Any]) -> str:
+    """How many photos there are, how they were divided, how many views were made."""
+    photos, classes = record["data"]["photos"], record["data"]["classes"]
+    split = record["recipe"]["split"]
+    how = "near duplicates together" if split["strategy"] == "grouped" else "in file order"
+    settings = Augmentation.model_validate(record["recipe"]["augmentation"])
+    shown = (
+        f" Heads learnt from {settings.views} kept views of each training photo besides the photo itself "
+        f"({escape(settings.settings)})."
+        if settings.views
+        else ""
+    )
+    return (
+        f"<p>{sum(photos.values()):,} photos of {len(classes)} classes: {photos['train']:,} to learn from, "
+        f"{photos['validation']:,} to choose by, {photos['test']:,} to examine with; divided {how}.{shown}</p>"
+    )
+
+
+def choice(folder: Path, record: dict[str, Any]) -> str:
+    """The baseline, the best heads of the search, and its plots."""
+    trials = record["trials"]
+    text = ""
+    if baseline := record.get("baseline"):
+        text += (
+            f"<p>A closed-form baseline on the same features reaches {baseline['val_accuracy']:.3f} on validation.</p>"
+        )
+    if trials:
+        best = sorted(trials, key=lambda row: -row["val_accuracy"])[:8]
+        keys = [key for key in best[0] if len({str(row.get(key)) for row in trials}) > 1 and key in record["head"]]
+        head = "".join(f"<th>{escape(key.replace('_', ' '))}</th>" for key in keys)
+        rows = "".join(
+            f'<tr><th scope="row">{row["val_accuracy"]:.4f}</th>'
+            + "".join(f"<td>{escape(str(row[key]))}</td>" for key in keys)
+            + "</tr>"
+            for row in best
+        )
+        text += (
+            f"<p>{len(trials)} heads were tried on the same features and ranked by validation; the best of them:</p>"
+            f'<div class="wide"><table><thead><tr><th>validation</th>{head}</tr></thead>'
+            f"<tbody>{rows}</tbody></table></div>"
+        )
+    for name in ("search_history", "search_slices", "search_importance"):
+        text += plot(folder / f"{name}.png", name.replace("_", " "))
+    return text
+
+
+def training(folder: Path, record: dict[str, Any]) -> str:
+    """Which epoch was kept, with loss and accuracy by epoch."""
+    what = "Fine-tuning" if record["recipe"]["finetune"]["epochs"] else "The head"
+    kept = (
+        f"<p>{what}: epoch {record['best_epoch']} of {len(record['history'])} was best on validation and is kept.</p>"
+    )
+    tuning, views = record["recipe"]["finetune"], record["recipe"]["augmentation"]["views"]
+    if tuning["epochs"] and tuning["unfreeze"] != "all":
+        kept += (
+            f"<p>Of the backbone only the last {tuning['unfreeze']} learnt. What lies before saw each photo and "
+            f"{views} views of it once; all epochs drew from these.</p>"
+        )
+    return kept + pair(*(plot(folder / f"{key}.png", f"{key} by epoch") for key in ("loss", "accuracy")))
+
+
+def diagnosis(record: dict[str, Any]) -> str:
+    """What the rules found, with what to change."""
+    if not record["diagnosis"]:
+        return "<p>No rule found anything to remark on.</p>"
+    return "".join(
+        f'<div class="finding {one["severity"]}"><p><b>{escape(one["title"])}</b> <small>{one["severity"]}</small></p>'
+        f'<p>{escape(one["evidence"])}</p><p class="soft">{escape(one["advice"])}</p></div>'
+        for one in record["diagnosis"]
+    )
+
+
+def resources(folder: Path, record: dict[str, Any]) -> str:
+    """What each step took."""
+    steps = ", ".join(f"{escape(name)} {value:.1f} s" for name, value in record["seconds"].items())
+    return f"<p>{steps}.</p>" + plot(folder / "resources.png", "processor and memory over time")
+
+
+def again(folder: Path, record: dict[str, Any]) -> str:
+    """The commands that make the run again: the resolved recipe is a recipe too."""
+    versions = ", ".join(f"{escape(name)} {escape(value)}" for name, value in record["versions"].items())
+    recipe = escape(shlex.quote(str(folder / "recipe.json")))
+    return (
+        f"<pre>python data_preparation.py {recipe}\npython train.py {recipe}</pre><p>The seed is "
+        f"{record['recipe']['seed']}; {versions}.</p>"
+    )

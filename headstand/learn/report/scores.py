@@ -1,0 +1,159 @@
+"""What a model is worth: the sections of a page on the figures of a split."""
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstand.learn.evaluation.names import FIGURES
+from headstand.learn.report.document import pair, photo, plot, spread
+
+
+def facts(name: str, split: dict[str, Any], threshold: float, confident: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """The figures to see first, for `document.tiles`.
+
+    Args:
+        name: of the accuracy.
+        split: the evaluation, with `calibrated`.
+        threshold: of sure answers; 0 where all are.
+        confident: a `Sure` of the split.
+    """
+    ece, (_, most) = split["reliability"]["ece"], split["reliability"]["band"]
+    found = [
+        (name, f"{split['accuracy']:.3f}", spread(split["interval"])),
+        (f"right among first {split['k']}", f"{split['top_k']:.3f}", spread(split["intervals"]["top_k"])),
+        ("calibration error", f"{ece:.3f}", f"{'within' if split['calibrated'] else 'ABOVE'} chance ({most:.3f})"),
+    ]
+    if threshold:
+        accuracy = confident["accuracy"]
+        right = "" if accuracy is None else f"{accuracy:.3f} of them right"
+        found.append(("sure answers", f"{confident['coverage']:.0%}", right))
+    return found
+
+
+def figures(splits: dict[str, dict[str, Any]], more: dict[str, list[dict[str, Any]]] | None = None) -> str:
+    """All figures of some splits with their 95 % intervals.
+
+    Args:
+        splits: an `Evaluation` as `dataclasses.asdict` has it, by the split's name.
+        more: further rows of accuracies, each with an evaluation a split.
+    """
+    rows = []
+    k = next(iter(splits.values()))["k"]
+    for key, name in FIGURES.items():
+        rows.append((name.format(k=k), [(one[key], one["intervals"][key]) for one in splits.values()]))
+    for name, evaluations in (more or {}).items():
+        rows.append((name, [(one["accuracy"], one["interval"]) for one in evaluations]))
+    written = (
+        f'<tr><th scope="row">{escape(name)}</th>'
+        + "".join(f"<td>{value:.3f} <small>{spread(interval)}</small></td>" for value, interval in cells)
+        + "</tr>"
+        for name, cells in rows
+    )
+    head = "".join(f"<th>{escape(name)} <small>95 %</small></th>" for name in splits)
+    return (
+        f'<div class="wide"><table><thead><tr><th></th>{head}</tr></thead><tbody>{"".join(written)}</tbody></table>'
+        "</div><p class='soft'>Accuracy and top answers: Wilson's interval; the others: bootstrap over photos.</p>"
+    )
+
+
+def classes(split: dict[str, Any], folder: Path) -> str:
+    """Figures by class, the hardest first, and the plot `confusion.png` of a folder."""
+    rows = []
+    for name, row in sorted(split["per_class"].items(), key=lambda item: item[1]["recall"]):
+        bar = (
+            '<svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
+            f'<line x1="{100 * row["low"]:.1f}" x2="{100 * row["high"]:.1f}" y1="5" y2="5"/>'
+            f'<line x1="{100 * row["recall"] - 0.6:.1f}" x2="{100 * row["recall"] + 0.6:.1f}" y1="5" y2="5" '
+            'style="stroke-width:9"/></svg>'
+        )
+        rows.append(
+            f'<tr><th scope="row">{escape(name)}</th><td>{row["precision"]:.2f}</td><td>{row["recall"]:.2f}</td>'
+            f'<td class="range">{bar}</td><td>{row["f1"]:.2f}</td><td>{row["count"]:.0f}</td></tr>'
+        )
+    return (
+        '<p>The hardest first.</p><div class="wide"><table><thead><tr><th>class</th><th>precision</th><th>recall</th>'
+        '<th class="range">its 95 %, 0 to 1</th><th>F1</th><th>photos</th></tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        + plot(folder / "confusion.png", "truth against answer", whole=True)
+    )
+
+
+def sure(split: dict[str, Any], calibration: dict[str, Any], confident: dict[str, Any], folder: Path) -> str:
+    """What probabilities are worth, with the plots `calibration.png` and `coverage.png` of a folder.
+
+    Args:
+        split: the evaluation, with `calibrated`.
+        calibration: `temperature` and `threshold`.
+        confident: a `Sure` of the split.
+        folder: where the plots lie.
+    """
+    threshold, accuracy = calibration["threshold"], confident["accuracy"]
+    ece, (low, high) = split["reliability"]["ece"], split["reliability"]["band"]
+    verdict = (
+        "that is what chance alone makes"
+        if split["calibrated"]
+        else "more than chance makes: take probabilities with care"
+    )
+    text = (
+        f"<p>The stated probabilities are off by {ece:.3f} on average (expected calibration error); a perfectly "
+        f"calibrated model would have {low:.3f} to {high:.3f} on {split['count']} photos: {verdict}. The logits were "
+        f"divided by {calibration['temperature']:.3f}, fitted on validation.</p>"
+    )
+    if threshold and accuracy is not None:
+        others = confident["accuracy_of_others"]
+        rest = "" if others is None else f", of the others {others:.3f}"
+        text += (
+            f"<p>Below {threshold:.2f} an answer is called “not sure”. Here {confident['coverage']:.0%} are "
+            f"sure; of those {accuracy:.3f} ({spread(confident['interval'])}) are right{rest}.</p>"
+        )
+    return text + pair(
+        plot(folder / "calibration.png", "stated against real accuracy"),
+        plot(folder / "coverage.png", "accuracy of the surest answers"),
+    )
+
+
+def slices(found: Sequence[dict[str, Any]]) -> str:
+    """Accuracy over parts of a split; nothing where there are none."""
+    if not found:
+        return ""
+    rows = (
+        f'<tr><th scope="row">{escape(one["by"])}: {escape(one["value"])}</th>'
+        f"<td>{one['accuracy']:.3f} <small>{spread(one['interval'])}</small></td>"
+        f"<td>{one['count']} <small>{'few' if one['few'] else ''}</small></td>"
+        f"<td>{'unlike the whole' if one['apart'] else ''}</td></tr>"
+        for one in found
+    )
+    return (
+        '<div class="wide"><table><thead><tr><th></th><th>accuracy <small>95 %</small></th><th>photos</th><th></th>'
+        f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def mistakes(found: Sequence[dict[str, Any]], pixels: np.ndarray, heat: np.ndarray | None) -> str:
+    """The surest wrong answers as pictures; nothing where there are none.
+
+    Args:
+        found: N mistakes, `photo` being the path.
+        pixels: `uint8 [N, size, size, 3]`.
+        heat: where the network looked, `float32 [N, size, size]` in 0..1; None where it cannot be told.
+    """
+    if not found:
+        return ""
+    text = "Wrong answers, the surest first: look for wrong labels, and for what the network took for the class."
+    if heat is not None:
+        text += " Bright is what spoke for the answer (Grad-CAM)."
+    figures = []
+    for place, one in enumerate(found):
+        shown = photo(pixels[place], one["truth"])
+        if heat is not None:
+            lit = pixels[place] * (0.25 + 0.75 * heat[place][..., None])
+            shown += photo(lit.astype(np.uint8), "where it looked")
+        figures.append(
+            f'<figure><div class="shown">{shown}</div><figcaption><b>{escape(one["answer"])}</b> '
+            f"{one['confidence']:.0%}, labelled <b>{escape(one['truth'])}</b> {one['own']:.0%}<br>"
+            f"{escape(one['photo'])}</figcaption></figure>"
+        )
+    return f'<p>{text}</p><div class="mistakes">{"".join(figures)}</div>'
