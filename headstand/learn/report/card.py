@@ -51,7 +51,13 @@ def _trained(recipe: dict[str, Any]) -> str:
     epochs = recipe["finetune"]["epochs"]
     if not epochs:
         return "frozen, only the head was trained."
-    return f"all of it fine-tuned for {epochs} epochs (BatchNormalization kept as it was)."
+    part = recipe["finetune"]["unfreeze"]
+    which = "all of it" if part == "all" else f"its last {part}"
+    return f"{which} fine-tuned for {_epochs(epochs)} (BatchNormalization kept as it was)."
+
+
+def _epochs(number: int) -> str:
+    return "1 epoch" if number == 1 else f"{number} epochs"
 
 
 def _row(split: str, scores: dict[str, Any]) -> str:
@@ -119,8 +125,9 @@ def _refit(report: dict[str, Any]) -> str:
             "validation photos too. The test figures are theirs; validation figures, temperature and threshold are\n"
             "those of the weights before, which learnt from the training photos alone."
         )
+    epochs = report["recipe"]["finetune"]["epochs"]
     return (
         "**The weights in this folder are not the ones that these figures were taken with.** The model that ships was\n"
-        f"trained once more in the same way, {report['recipe']['finetune']['epochs']} epochs, on "
+        f"trained once more in the same way{f', {_epochs(epochs)}' if epochs else ''}, on "
         "all three splits, so that\nno photo is wasted; none is left to measure that last model on."
     )
