@@ -246,6 +246,17 @@ def test_a_file_that_is_no_picture_is_told_in_words(page: Any, name: str, data: 
     answer(page, "red")
 
 
+def test_a_folder_is_told_from_a_picture(page: Any, site: str, tmp_path: Path) -> None:
+    """A real one: what a browser hands out for it cannot be made by a script."""
+    (tmp_path / "folder").mkdir()
+    session = page.context.new_cdp_session(page)
+    box = page.locator("#stage").bounding_box()
+    data = {"items": [], "files": [str(tmp_path / "folder")], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": box["x"] + 50, "y": box["y"] + 50, "data": data})
+    problem(page, "The file", "Choose")
+
+
 def test_a_file_over_the_limit_is_not_sent(page: Any, tmp_path: Path) -> None:
     large = tmp_path / "large.png"
     with large.open("wb") as stream:

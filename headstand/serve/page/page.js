@@ -7,6 +7,7 @@ const endpoint = new URL($("picture").action);
 const LIMIT = Number(document.body.dataset.limit);
 const THRESHOLD = Number(document.body.dataset.threshold);
 const PATIENCE = 60_000; // milliseconds
+const SOON = 150; // milliseconds in which an answer comes without a sign of waiting, which would only flicker
 const FEW = 6; // bars shown at first
 const WEB_ADDRESS = /^https?:\/\/\S+$/i;
 
@@ -74,6 +75,11 @@ function size(bytes) {
 async function request({ blob, url }) {
   const json = { headers: { "Content-Type": "application/json" } };
   if (url) return { ...json, body: JSON.stringify({ url }) };
+  try {
+    await blob.slice(0, 1).arrayBuffer();
+  } catch { // a folder, or a file that is gone by now
+    throw new Problem("The file cannot be read.", { advice: "Choose a single picture, not a folder." });
+  }
   if (endpoint.origin !== location.origin) {
     // API Gateway passes text through unless it is told otherwise.
     return { ...json, body: JSON.stringify({ image: await base64(blob) }) };
@@ -86,7 +92,7 @@ function base64(blob) {
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(",") + 1));
-    reader.onerror = () => reject(new Problem("The file cannot be read.", { advice: "Choose it again." }));
+    reader.onerror = () => reject(reader.error);
     reader.readAsDataURL(blob);
   });
 }
@@ -137,7 +143,7 @@ let object = ""; // address of the shown blob
 async function ask(source) {
   current?.abort();
   const mine = current = new AbortController();
-  let late = false;
+  let late = false, slow = 0;
   const timer = setTimeout(() => { late = true; mine.abort(); }, PATIENCE);
   for (const button of document.querySelectorAll("[data-sample]")) {
     button.setAttribute("aria-pressed", String(button === source.button));
@@ -148,9 +154,13 @@ async function ask(source) {
     if (source.blob?.size > LIMIT) {
       throw new Problem(`The picture has ${size(source.blob.size)}; at most ${Math.floor(LIMIT / 1e6)} MB are taken.`, { advice: ADVICE.large });
     }
-    state("waiting");
-    $("status").textContent = "Looking at the picture.";
-    const answer = await classify(source, mine.signal);
+    $("problem").replaceChildren();
+    $("panel").setAttribute("aria-busy", "true");
+    slow = setTimeout(() => {
+      state("waiting");
+      $("status").textContent = "Looking at the picture.";
+    }, SOON);
+    const answer = await classify(source, mine.signal).finally(() => clearTimeout(slow));
     if (mine !== current) return;
     // Only now: what the service refuses to fetch, this browser does not fetch either.
     if (source.url) picture(source, true);
