@@ -65,7 +65,7 @@ def test_a_browser_gets_the_page_and_a_program_gets_json(client: FlaskClient) ->
         assert "Accept" in answer.vary and "Accept" in page.vary  # no cache may hand one out for the other
 
 
-@pytest.mark.parametrize("path", ["/", "/page.css", "/page.js", "/page.svg", "/samples/red.png"])
+@pytest.mark.parametrize("path", ["/", *(f"/{name}" for name in markup.ASSETS), "/samples/red.png"])
 def test_nothing_of_the_page_can_be_framed_sniffed_or_made_to_load_from_elsewhere(
     client: FlaskClient, path: str
 ) -> None:
@@ -90,7 +90,7 @@ def test_nothing_of_the_page_can_be_framed_sniffed_or_made_to_load_from_elsewher
     assert "camera=(self)" in response.headers["Permissions-Policy"]
 
 
-@pytest.mark.parametrize("path", ["/", "/page.css", "/page.js", "/page.svg", "/samples/blue.webp"])
+@pytest.mark.parametrize("path", ["/", *(f"/{name}" for name in markup.ASSETS), "/samples/blue.webp"])
 def test_an_unchanged_file_is_not_sent_again(client: FlaskClient, path: str) -> None:
     first = client.get(path, headers=HTML)
     assert first.headers["Cache-Control"] == "no-cache" and first.data
@@ -164,14 +164,14 @@ def test_the_markup_is_whole(client: FlaskClient) -> None:
 
 
 def test_the_script_finds_what_it_looks_for_and_writes_text_only(client: FlaskClient) -> None:
-    script = (markup.FOLDER / "page.js").read_text(encoding="utf-8")
+    script = "".join((markup.FOLDER / name).read_text(encoding="utf-8") for name in markup.SCRIPTS)
     ids = set(Elements(client.get("/", headers=HTML).text).all("id"))
     assert set(re.findall(r'\$\("([\w-]+)"\)(?!\?)', script)) <= ids
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function", script)
 
 
 def test_each_code_of_a_picture_that_cannot_be_used_has_its_way_out() -> None:
-    script = (markup.FOLDER / "page.js").read_text(encoding="utf-8")
+    script = (markup.FOLDER / "problem.js").read_text(encoding="utf-8")
     table = script[script.index("const WAY_OUT") : script.index("};", script.index("const WAY_OUT"))]
     codes = (
         "not_an_image too_large corrupt_image unsupported_media_type bad_url forbidden_address download_failed "

@@ -48,13 +48,14 @@ def page(bundle: Bundle) -> Blueprint:
         response.vary.add("Accept")
         return response
 
-    @routes.get("/<any('page.css', 'page.js', 'page.svg'):name>")
+    @routes.get(f"/<any({', '.join(map(repr, markup.ASSETS))}):name>")
+    def asset(name: str) -> Response:
+        return _answer(*files[name])
+
     @routes.get(f"/{markup.SAMPLES}/<name>")
-    def file(name: str) -> Response:
-        key = name if name in markup.ASSETS else f"{markup.SAMPLES}/{name}"
-        if key not in files:
-            abort(404)
-        return _answer(*files[key])
+    def sample(name: str) -> Response:
+        path = f"{markup.SAMPLES}/{name}"
+        return _answer(*files[path]) if path in files else abort(404)
 
     return routes
 

@@ -11,7 +11,9 @@ from headstand.serve.bundle import Bundle
 
 FOLDER = Path(__file__).parent
 
-ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "page.svg": "image/svg+xml"}
+SCRIPTS = ("page.js", "ask.js", "show.js", "problem.js", "camera.js")
+
+ASSETS = {"page.css": "text/css", "page.svg": "image/svg+xml", **dict.fromkeys(SCRIPTS, "text/javascript")}
 """Files beside the HTML, and their types."""
 
 SAMPLES = "samples"

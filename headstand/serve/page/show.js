@@ -1,0 +1,118 @@
+// Shows a picture, the answer or what went wrong.
+import { endpoint } from "./ask.js";
+
+export const $ = (id) => document.getElementById(id);
+const THRESHOLD = Number(document.body.dataset.threshold);
+const FEW = 6; // bars shown at first
+
+let object = ""; // address of the shown blob
+
+const shown = (label) => label.replaceAll("_", " ");
+
+function percent(value) {
+  if (value > 0.999 && value < 1) return "> 99.9%";
+  if (value > 0 && value < 0.001) return "< 0.1%";
+  return `${(value * 100).toFixed(1)}%`;
+}
+
+export function size(bytes) {
+  if (bytes < 1000) return `${bytes} bytes`;
+  return bytes < 1e6 ? `${Math.round(bytes / 1000)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+}
+export function state(name) {
+  for (const id of ["idle", "waiting", "answer"]) $(id).hidden = id !== name;
+  $("panel").setAttribute("aria-busy", String(name === "waiting"));
+  if (name !== "problem") $("problem").replaceChildren();
+}
+
+export function picture({ blob, url, name }, fetched = false) {
+  URL.revokeObjectURL(object);
+  object = blob ? URL.createObjectURL(blob) : "";
+  document.body.classList.add("filled");
+  $("invite").hidden = true;
+  $("caption").textContent = name || url || "";
+  $("caption").hidden = false;
+  $("preview").hidden = true;
+  if (blob || fetched) $("preview").src = object || url;
+  else $("preview").removeAttribute("src");
+}
+
+$("preview").addEventListener("load", () => {
+  $("preview").hidden = false;
+  $("caption").hidden = true;
+  dimensions();
+});
+
+function dimensions() {
+  const { naturalWidth: width, naturalHeight: height, hidden } = $("preview");
+  $("dimensions")?.replaceChildren(...(width && !hidden ? [`${width} × ${height} pixels`.replaceAll(" ", "\u00a0")] : []));
+}
+
+export function show({ pairs, sure, time, model }, { blob }) {
+  const [label, value] = pairs[0];
+  document.body.classList.toggle("doubt", sure === false);
+  $("verdict").textContent = sure === false ? "Not sure, perhaps" : "It looks like";
+  $("unsure").hidden = sure !== false;
+  $("unsure").textContent = (THRESHOLD > 0 ? `The model calls an answer sure from ${percent(THRESHOLD)} on. ` : "")
+    + "A picture with one clear subject, whole and in the middle, helps.";
+  bars(pairs, false);
+  $("more").hidden = pairs.length <= FEW;
+  $("more").textContent = `Show all ${pairs.length}`;
+  $("more").setAttribute("aria-expanded", "false");
+  $("more").onclick = () => {
+    const open = $("more").getAttribute("aria-expanded") !== "true";
+    bars(pairs, open);
+    $("more").setAttribute("aria-expanded", String(open));
+    $("more").textContent = open ? "Show fewer" : `Show all ${pairs.length}`;
+  };
+  const pixels = Object.assign(document.createElement("span"), { id: "dimensions" });
+  const took = model ? `, ${model.toFixed(1)} of it in the model` : ", there and back";
+  const facts = [`Answered in ${Math.max(1, Math.round(time))} ms${took}`, ...(blob ? [size(blob.size)] : []), ""];
+  $("facts").replaceChildren(facts.join(" · "), pixels);
+  state("answer");
+  dimensions();
+  $("status").textContent = `${sure === false ? "Not sure. The likeliest is " : ""}${shown(label)}, ${percent(value)}.`;
+  reveal();
+}
+
+function bars(pairs, all) {
+  const items = pairs.slice(0, all ? undefined : FEW).map(([label, value]) => {
+    const item = document.createElement("li");
+    const [name, share, track, fill] = ["label", "percent", "track", "fill"].map((kind) =>
+      Object.assign(document.createElement("span"), { className: kind }));
+    name.textContent = shown(label);
+    share.textContent = percent(value);
+    track.append(fill);
+    item.append(name, share, track);
+    fill.style.setProperty("--share", Math.min(1, Math.max(0, value)));
+    return item;
+  });
+  $("bars").replaceChildren(...items);
+}
+
+export function fail(problem, retry) {
+  const add = (kind, text, more = {}) => Object.assign(document.createElement(kind), { textContent: text, ...more });
+  state("problem");
+  $("status").textContent = "";
+  const parts = [add("h2", "That did not work"), add("p", problem.message)];
+  if (problem.advice) parts.push(add("p", problem.advice));
+  if (problem.id) parts.push(add("p", `Request ${problem.id}`, { className: "id" }));
+  if (problem.again && retry) {
+    parts.push(add("button", "Try again", { type: "button", onclick: retry }));
+  }
+  $("problem").replaceChildren(...parts);
+  reveal();
+}
+
+/** On a small screen the answer may lie below or above what is seen. */
+function reveal() {
+  const { top, bottom } = $("panel").getBoundingClientRect();
+  if ($("stage").getBoundingClientRect().top >= 0 && Math.min(bottom, top + 160) <= innerHeight) return;
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  $("stage").scrollIntoView({ block: "start", behavior: still ? "auto" : "smooth" });
+}
+
+$("program").hidden = false;
+$("program").querySelector("code").textContent = endpoint.origin === location.origin
+  ? `curl --data-binary @photo.jpg ${endpoint}`
+  : `curl --json '{"url": "https://…"}' ${endpoint}`;
