@@ -163,6 +163,14 @@ def test_the_markup_is_whole(client: FlaskClient) -> None:
         assert text.count(f"</{tag}>") == tags.count(tag), tag
 
 
+def test_what_the_page_refers_to_is_there(client: FlaskClient) -> None:
+    elements = Elements(client.get("/", headers=HTML).text)
+    paths = [path for path in {*elements.all("href"), *elements.all("src")} if not path.startswith("#")]
+    assert {"page.css", "page.js", "page.svg", "docs", "samples/red.png"} <= set(paths)
+    for path in paths:
+        assert client.get(f"/{path}").status_code == 200, path
+
+
 def test_the_script_finds_what_it_looks_for_and_writes_text_only(client: FlaskClient) -> None:
     script = "".join((markup.FOLDER / name).read_text(encoding="utf-8") for name in markup.SCRIPTS)
     ids = set(Elements(client.get("/", headers=HTML).text).all("id"))
