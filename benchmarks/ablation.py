@@ -20,7 +20,7 @@ import numpy as np
 from headstand import recipe as recipes
 from headstand.learn import checkpoint, finetune, labels
 from headstand.learn import head as heads
-from headstand.learn.answers import class_indices, pixels
+from headstand.learn.answers import class_indices, predict
 from headstand.learn.evaluation.intervals import bootstrap, wilson
 from headstand.learn.features import Extractor, compiled
 from headstand.prepare import manifest
@@ -94,30 +94,22 @@ def learn(recipe: Recipe, dataset: manifest.Dataset, clean: bool) -> tuple[np.nd
         answers = np.asarray(fit.model(held_rows))
         return answers, answers
     model = heads.assemble(extractor.model, fit.model, recipe.name)
-    one_hot = np.eye(classes, dtype=np.float32)
-    weights = heads.class_weights(target, classes, recipe.head.class_weights)
     size = recipe.backbone.size
     about = checkpoint.About(recipe.name, dataset.classes, size, recipe.backbone.name, dataset.digest)
     with tempfile.TemporaryDirectory() as folder:
         tuned = finetune.run(
             model,
-            finetune.Photos(dataset.folder, train, one_hot[target], weights[target]),
+            finetune.Photos.of(dataset, train, recipe.head.class_weights),
             recipe.finetune,
             recipe.augmentation,
             recipe.seed,
             Path(folder),
             about,
-            finetune.Photos(dataset.folder, validation, one_hot[held_target], np.ones(len(held_target), np.float32)),
+            finetune.Photos.of(dataset, validation),
         )
         call = compiled(checkpoint.load(tuned.checkpoint))
-        held = pixels(dataset.folder, validation, size)
-        both = (held, np.ascontiguousarray(held[:, :, ::-1]))
-        return tuple(np.concatenate([call(part).numpy() for part in batches(shown)]) for shown in both)
-
-
-def batches(rows: np.ndarray) -> list[np.ndarray]:
-    """Rows by 32."""
-    return np.array_split(rows, -(-len(rows) // 32))
+        plain = predict(call, dataset, "validation", size)
+        return plain, predict(lambda shown: call(shown[:, :, ::-1]), dataset, "validation", size)
 
 
 def tell(recipe: Recipe, found: dict[str, tuple[np.ndarray, float]]) -> None:

@@ -85,7 +85,8 @@ weights = "none"
 TRAIN = """
 import os, sys, time
 import train
-from headstand.learn import features, finetune
+from headstand.learn.features import passing
+from headstand.learn.finetune import clock, keeper
 from headstand.learn.head import fitting
 from headstand.learn.search import journal
 log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -102,18 +103,18 @@ def note(place, name, before=None, after=None):
     setattr(place, name, noted)
 PHASE = sys.argv[1]
 if PHASE == "features":
-    note(features.FeatureCache, "append", after="kept")
-    real = features.compiled
+    note(passing.FeatureCache, "append", after="kept")
+    real = passing.compiled
     def compiled(model):
         call = real(model)
         return lambda pixels: (tell("begun"), call(pixels))[1]
-    features.compiled = compiled
+    passing.compiled = compiled
 if PHASE == "search":
     note(fitting._Training, "run", before="begun")
     note(journal.Journal, "add", after="kept")
 if PHASE == "fine-tuning":
-    note(finetune._Epoch, "on_epoch_begin", before="begun")
-    note(finetune._Keeper, "on_epoch_end", after="kept")
+    note(clock.Epoch, "on_epoch_begin", before="begun")
+    note(keeper.Keeper, "on_epoch_end", after="kept")
 train.main(["shapes.toml"])
 """
 

@@ -248,19 +248,12 @@ def _finetune(
 ) -> finetune.Tuned:
     """Fine-tune on the photos of `splits`, choosing the epoch on those of `validation`."""
     photos = [photo for split in splits for photo in dataset.split(split)]
-    labels = class_indices(dataset, photos)
-    one_hot = np.eye(len(dataset.classes), dtype=np.float32)
-    weights = heads.class_weights(labels, len(dataset.classes), recipe.head.class_weights)
-    held_out = None
-    if validation:
-        chosen = dataset.split(validation)
-        truth = class_indices(dataset, chosen)
-        held_out = finetune.Photos(dataset.folder, chosen, one_hot[truth], np.ones(len(truth), np.float32))
+    held_out = finetune.Photos.of(dataset, dataset.split(validation)) if validation else None
     phase = "fine-tuning" if validation else "refit"
     with watch.tuning(phase, len(photos)) as looking_on:
         tuned = finetune.run(
             model,
-            finetune.Photos(dataset.folder, photos, one_hot[labels], weights[labels]),
+            finetune.Photos.of(dataset, photos, recipe.head.class_weights),
             recipe.finetune,
             recipe.augmentation,
             recipe.seed,

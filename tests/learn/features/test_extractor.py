@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from headstand import images
-from headstand.learn import augment, backbones, features
-from headstand.learn.features import Extractor, FeatureError
+from headstand.learn import augment
+from headstand.learn.features import Extractor, FeatureError, decoding
 from headstand.prepare.manifest import Dataset, Photo
 from headstand.recipe import Augmentation, Backbone
 from tests import networks
@@ -61,7 +61,7 @@ def test_only_what_is_new_is_computed(dataset: Dataset) -> None:
 
 
 def test_an_interruption_keeps_the_batches_that_were_done(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "BATCH", 10)
+    monkeypatch.setattr(decoding, "BATCH", 10)
     whole = Extractor(SETTINGS).model(
         np.stack([images.decode(dataset.folder / photo.path, 32) for photo in dataset.photos]).astype(np.float32)
     )
@@ -172,19 +172,6 @@ def test_no_photos_give_no_rows(dataset: Dataset) -> None:
     assert (got.rows.shape, got.computed) == ((0, networks.WIDTH), 0)
 
 
-def test_compiled_is_the_model_in_inference_mode() -> None:
-    model = networks.classifier()
-    for layer in model.get_layer("backbone").layers:
-        if isinstance(layer, networks.keras.layers.BatchNormalization):
-            layer.moving_mean.assign(layer.moving_mean + 0.5)
-    pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.uint8)
-    call = features.compiled(model)
-    np.testing.assert_allclose(call(pixels), model(pixels.astype(np.float32), training=False), atol=1e-6)
-    # One graph for every batch size.
-    np.testing.assert_allclose(call(pixels[:1]), call(pixels)[:1], atol=1e-6)
-    assert backbones.digest(model) == backbones.digest(model)
-
-
 VIEWS = Augmentation(views=3, rotation=10)
 
 
@@ -235,7 +222,7 @@ def test_another_decoder_is_a_miss_for_views_too(dataset: Dataset, monkeypatch: 
 def test_interrupted_views_go_on(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 7).rows
     monkeypatch.setenv("HEADSTAND_CACHE", "other")
-    monkeypatch.setattr(features, "BATCH", 10)
+    monkeypatch.setattr(decoding, "BATCH", 10)
     extractor = Extractor(SETTINGS)
     call, calls = extractor.call, []
 

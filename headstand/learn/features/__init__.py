@@ -1,0 +1,8 @@
+"""Each image goes through the backbone once: files in, cached feature rows out."""
+
+from headstand.learn.features.decoding import BATCH
+from headstand.learn.features.extractor import Extraction, Extractor
+from headstand.learn.features.passing import Pass, compiled
+from headstand.learn.features.photo import FeatureError, digest
+
+__all__ = ["BATCH", "Extraction", "Extractor", "FeatureError", "Pass", "compiled", "digest"]

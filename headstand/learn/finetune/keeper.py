@@ -1,0 +1,109 @@
+"""What fine-tuning leaves on the disk: the best epoch's checkpoint, and the state that a run resumes from."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import keras
+
+from headstand.learn import checkpoint
+from headstand.learn.head import rank
+from headstand.learn.tracking import lines
+
+AfterEpoch = Callable[[list[dict[str, float]]], None]
+
+
+class Keeper(keras.callbacks.Callback):
+    """Keeps the checkpoint of the best epoch, and after every epoch what resuming needs, in one file.
+
+    That file holds weights, optimizer state and the figures of all epochs so far; it is replaced in one step, so a
+    kill at any moment loses the epoch in flight and nothing else.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        about: checkpoint.About,
+        epochs: int,
+        whole: keras.Model,
+        validated: bool,
+        after_epoch: AfterEpoch | None = None,
+    ) -> None:
+        super().__init__()
+        self._folder, self._about, self._epochs, self._validated = folder, about, epochs, validated
+        # What is trained may be a part of it, with the same variables.
+        self._whole = whole
+        self._after_epoch, self._rate = after_epoch, 0.0
+        self._state = folder / f"{'tuning' if validated else 'refit'}.weights.h5"
+        self.history: list[dict[str, float]] = []
+
+    def restore(self, model: keras.Model) -> int:
+        """Put the last whole epoch's state into the model; the number of epochs that are done."""
+        if not self._state.is_file():
+            return 0
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(self._state)
+        with h5py.File(self._state, "r") as file:
+            self.history = json.loads(file["history"][()])
+        return len(self.history)
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch, from 1, with the best validation accuracy (then loss); the last where nothing is validated."""
+        if not self._validated:
+            return len(self.history)
+        ranks = [rank(figures) for figures in self.history]
+        return ranks.index(max(ranks)) + 1
+
+    def checkpoint(self, epoch: int) -> Path:
+        """Where the checkpoint of an epoch lies, if it was kept."""
+        score = f"{self.history[epoch - 1]['val_accuracy']:.3f}" if self._validated else "all"
+        return self._folder / f"{self._about.name}_{epoch:02d}_{score}.h5"
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._rate = float(self.model.optimizer.learning_rate)
+        self.model.optimizer.largest.assign(0.0)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        before = self.checkpoint(self.best_epoch) if self.history and self._validated else None
+        figures = {key: float(value) for key, value in (logs or {}).items()}
+        optimizer = self.model.optimizer
+        # With warm-up the first rate of all is 0.
+        rate = max(self._rate, float(optimizer.learning_rate))
+        figures |= {"learning_rate": rate, "gradient_norm": float(optimizer.largest)}
+        self.history.append(figures)
+        print(f"epoch {epoch + 1}/{self._epochs} {lines.words(figures)}", flush=True)
+        best = self._validated and self.best_epoch == len(self.history)
+        if best or (len(self.history) == self._epochs and not self._validated):
+            self._save(self.checkpoint(len(self.history)))
+        temporary = self._state.with_name("part-" + self._state.name)
+        try:
+            with checkpoint.writing(self._state, [*self.model.weights, *self.model.optimizer.variables]):
+                self.model.save_weights(temporary, overwrite=True)
+                with h5py.File(temporary, "a") as file:
+                    file.create_dataset("history", data=json.dumps(self.history))
+            temporary.replace(self._state)
+        finally:
+            temporary.unlink(missing_ok=True)
+        # Last of all: until the new state is there, a resumed run still needs the old best.
+        if best and before:
+            before.unlink(missing_ok=True)
+        if self._after_epoch:
+            self._after_epoch(self.history)
+
+    def _save(self, path: Path) -> None:
+        """Write the checkpoint: of the averages where there are any, while training goes on with the weights."""
+        if not self.model.optimizer.use_ema:
+            checkpoint.save(self._whole, path, self._about)
+            return
+        weights = self.model.get_weights()
+        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+        checkpoint.save(self._whole, path, self._about)
+        self.model.set_weights(weights)
+
+
+def clean(folder: Path) -> None:
+    """Remove what only resuming needed, three times the model's size, once the run is finished."""
+    for state in folder.glob("*.weights.h5"):
+        state.unlink()

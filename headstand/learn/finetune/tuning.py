@@ -1,0 +1,169 @@
+"""Fine-tuning, from photos to the checkpoint that is kept."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from headstand.learn import checkpoint
+from headstand.learn.activations import Activations, Prefix
+from headstand.learn.answers import class_indices, pixels
+from headstand.learn.finetune.clock import Bar, Clock, Epoch
+from headstand.learn.finetune.compile import compile_for
+from headstand.learn.finetune.keeper import AfterEpoch, Keeper
+from headstand.learn.freezing import Parts, split
+from headstand.learn.head import class_weights
+from headstand.learn.precision import Precision
+from headstand.learn.tracking.stopwatch import Stopwatch
+from headstand.learn.views import Views
+from headstand.prepare.manifest import Dataset, Photo
+from headstand.recipe import Augmentation, Finetune
+
+FROZEN = "frozen part"
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What fine-tuning gave: the checkpoint that was kept, figures by epoch, and the epoch (from 1) that was best.
+
+    `history` holds for every epoch `loss` (smoothed and weighed), `accuracy`, `val_loss`, `val_accuracy`,
+    `learning_rate` (the higher one of its ends) and `gradient_norm` (the largest global norm of a step).
+    """
+
+    checkpoint: Path
+    history: list[dict[str, float]]
+    best_epoch: int
+
+    @property
+    def best(self) -> dict[str, float]:
+        return self.history[self.best_epoch - 1]
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Photos of a prepared dataset: its folder, one-hot labels `float32 [N, classes]`, weights `float32 [N]`."""
+
+    folder: Path
+    photos: Sequence[Photo]
+    labels: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, dataset: Dataset, photos: Sequence[Photo], balanced: bool = False) -> "Photos":
+        """Photos of a dataset with their own labels; `balanced`: weighed so that every class counts the same."""
+        labels, classes = class_indices(dataset, photos), len(dataset.classes)
+        weights = class_weights(labels, classes, balanced)
+        return cls(dataset.folder, photos, np.eye(classes, dtype=np.float32)[labels], weights[labels])
+
+    @property
+    def paths(self) -> list[Path]:
+        return [self.folder / photo.path for photo in self.photos]
+
+
+def run(
+    model: keras.Model,
+    photos: Photos,
+    settings: Finetune,
+    augmentation: Augmentation,
+    seed: int,
+    folder: Path,
+    about: checkpoint.About,
+    validation: Photos | None,
+    watch: Stopwatch | None = None,
+    after_epoch: AfterEpoch | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Tuned:
+    """Train for `settings.epochs`; a call after an interruption goes on from the last whole epoch.
+
+    Where a part of the backbone stays frozen, its answers are computed once: to the photos and to a finite number of
+    views of them, `augmentation.views`. Else each epoch has views of its own.
+
+    Args:
+        model: backbone and trained head.
+        photos: what is learnt from.
+        settings: the recipe's.
+        augmentation: how views are made.
+        seed: of order and views.
+        folder: where the best checkpoint is kept, as NAME_{epoch:02d}_{val_accuracy:.3f}.h5, and the state lies.
+        about: goes into the checkpoint.
+        validation: chooses the epoch; None to keep the last epoch, NAME_{epoch:02d}_all.h5.
+        watch: counts what the time goes for.
+        after_epoch: called after each epoch with the figures of all so far.
+        callbacks: more of Keras's.
+
+    Raises:
+        FreezingError: more is to be unfrozen than there is.
+        FeatureError: a photo is damaged, or there is no room for what the frozen part gives.
+    """
+    parts = split(model, settings.unfreeze)
+    watch = watch or Stopwatch()
+    with watch(FROZEN) if parts.prefix else nullcontext():
+        batches, held_out = _data(parts, photos, validation, settings, augmentation, seed, about)
+    compile_for(parts.rest, settings, settings.epochs * len(batches), parts.frozen)
+    keeper = Keeper(folder, about, settings.epochs, model, validated=validation is not None, after_epoch=after_epoch)
+    done = keeper.restore(parts.rest)
+    if done < settings.epochs:
+        # What is validated are the averages, since they are what is kept.
+        averaged = [keras.callbacks.SwapEMAWeights()] if settings.ema else []
+        parts.rest.fit(
+            batches,
+            initial_epoch=done,
+            epochs=settings.epochs,
+            validation_data=held_out,
+            validation_batch_size=None if isinstance(held_out, Activations) else settings.batch_size,
+            shuffle=False,
+            verbose=0,
+            callbacks=[
+                *_precision(settings),
+                Epoch(batches),
+                Bar(len(batches)),
+                Clock(batches, watch),
+                *callbacks,
+                *averaged,
+                keeper,
+            ],
+        )
+    elif settings.ema:
+        # As Keras leaves a model when it has trained it.
+        parts.rest.optimizer.finalize_variable_values(parts.rest.trainable_variables)
+    return Tuned(keeper.checkpoint(keeper.best_epoch), keeper.history, keeper.best_epoch)
+
+
+def _data(
+    parts: Parts,
+    photos: Photos,
+    validation: Photos | None,
+    settings: Finetune,
+    augmentation: Augmentation,
+    seed: int,
+    about: checkpoint.About,
+) -> tuple[Views | Activations, Any]:
+    """Batches to learn from, and what `fit` validates with."""
+    if not parts.prefix:
+        size = int(parts.rest.input.shape[1])
+        views = Views(photos.paths, photos.labels, photos.weights, size, augmentation, settings, seed)
+        return views, validation and (pixels(validation.folder, validation.photos, size), validation.labels)
+    prefix = Prefix(parts.prefix, about.backbone, parts.depth)
+    names, computed = prefix.prepare(photos.folder, photos.photos, augmentation, seed, FROZEN)
+    held_out = None
+    if validation:
+        known, more = prefix.prepare(
+            validation.folder, validation.photos, augmentation.model_copy(update={"views": 0}), seed, "frozen part"
+        )
+        computed += more
+        plain = np.ones(len(validation.labels), np.float32)
+        held_out = Activations(prefix, known, validation.labels, plain, settings, None)
+    print(
+        f"frozen up to {parts.layer}: {computed} photos and views computed, {prefix.width * 4 / 1000:.0f} kB each; "
+        f"every epoch draws from each photo and its {augmentation.views} views",
+        flush=True,
+    )
+    return Activations(prefix, names, photos.labels, photos.weights, settings, seed), held_out
+
+
+def _precision(settings: Finetune) -> list[keras.callbacks.Callback]:
+    return [] if settings.precision == "float32" else [Precision(settings.precision)]
