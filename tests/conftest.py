@@ -34,3 +34,11 @@ def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for name in networks.backbones.names():
         monkeypatch.setattr(networks.keras.applications, name, networks.tiny)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training draws no plots, which takes two thirds of a small run's time; tests/learn/report looks at them."""
+    from headstand.learn.report import record
+
+    monkeypatch.setattr(record, "_draw", lambda folder, story: None)

@@ -2,7 +2,9 @@ import csv
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,10 +20,11 @@ from headstand.compare.result import Weight
 from headstand.learn import backbones
 from headstand.learn import head as heads
 from headstand.learn.backbones import BackboneError
-from headstand.learn.features import Extractor
+from headstand.learn.features import Extractor, passing
+from headstand.learn.head import fitting
 from headstand.learn.run import RunError, begin, newest_checkpoint
 from headstand.prepare.manifest import Dataset, ManifestError
-from headstand.recipe import Recipe
+from headstand.recipe import Head, Recipe
 from tests import networks
 
 pytestmark = pytest.mark.usefixtures("workplace", "small_networks")
@@ -51,10 +54,31 @@ class Clock:
         return Latency(len(flatbuffer) / 1000, 1.0)
 
 
+@pytest.fixture(scope="module")
+def made_once() -> SimpleNamespace:
+    """What takes most of the time here, each made once for the same arguments: networks, their graphs, trained heads.
+
+    Networks without weights and heads are drawn from seeds, and nobody changes them.
+    """
+    heads_by: dict[tuple[Any, ...], heads.Fit] = {}
+
+    def fit(head: Head, train: heads.Split, validation: heads.Split, classes: int, seed: int) -> heads.Fit:
+        splits = (array for split in (train, validation) for array in (split.features, split.labels, split.views))
+        key = (head, classes, seed, *(None if array is None else np.asarray(array).tobytes() for array in splits))
+        if key not in heads_by:
+            heads_by[key] = fitting.fit(head, train, validation, classes, seed)
+        return heads_by[key]
+
+    return SimpleNamespace(extractor=cache(backbones.extractor), compiled=cache(passing.compiled), fit=fit)
+
+
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(monkeypatch: pytest.MonkeyPatch, made_once: SimpleNamespace) -> None:
     """Converting takes seconds, and has its own tests: here a model's bytes are as many as its weights'."""
     monkeypatch.setattr(races, "converted", lambda model: bytes(4 * model.count_params()))
+    monkeypatch.setattr(backbones, "extractor", made_once.extractor)
+    monkeypatch.setattr(passing, "compiled", made_once.compiled)
+    monkeypatch.setattr(heads, "fit", made_once.fit)
 
 
 @pytest.fixture
@@ -126,7 +150,7 @@ def test_accuracy_is_that_of_the_head_that_training_makes(dataset: Dataset) -> N
         photos = dataset.split(name)
         labels = np.array([dataset.classes.index(photo.class_) for photo in photos], np.int32)
         splits.append(heads.Split(extractor.rows(dataset.folder, photos).rows, labels))
-    fit = heads.fit(settings.head, splits[0], splits[1], len(dataset.classes), settings.seed)
+    fit = fitting.fit(settings.head, splits[0], splits[1], len(dataset.classes), settings.seed)
     assert result.score.val_accuracy == pytest.approx(fit.best["val_accuracy"])
     assert result.score.epoch == fit.best_epoch
 

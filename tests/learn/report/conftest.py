@@ -23,7 +23,11 @@ def outcome(tmp_path_factory: pytest.TempPathFactory):
                 patch.setattr(networks.keras.applications, name, networks.tiny)
             photos.prepare(Path("data/shapes"))
             head = {"inner": [], "epochs": 1, "learning_rate": 0.001, "batch_size": 8}
-            made = train(networks.recipe(head=head))
+            stages = [
+                {"parameter": "learning_rate", "values": [0.0001, 0.01]},
+                {"parameter": "inner", "values": [2, 8]},
+            ]
+            made = train(networks.recipe(head=head, search={"stages": stages}))
     finally:
         os.chdir(before)
     return replace(made, folder=folder / made.folder, checkpoint=folder / made.checkpoint)
