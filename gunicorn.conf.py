@@ -4,6 +4,8 @@ The command line and GUNICORN_CMD_ARGS go before it; HEADSTAND_... and WEB_CONCU
 """
 
 import atexit
+import contextlib
+import ctypes
 import os
 import shutil
 import socket
@@ -17,6 +19,11 @@ from headstand.serve import capacity
 
 # Nothing here multiplies matrices in NumPy, whose library would keep a thread for each core. Read when it is loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# glibc gives each thread a heap of its own to save waiting for one another; with dozens of threads the heaps' leftovers
+# double a worker's memory. M_ARENA_MAX is -8 in its malloc.h; other C libraries have no such call.
+with contextlib.suppress(AttributeError, OSError, TypeError):
+    ctypes.CDLL(None).mallopt(-8, 2)
 
 limits = capacity.chosen()
 workers = limits.workers

@@ -73,7 +73,8 @@ def chosen(environment: Mapping[str, str] = os.environ, cores: int | None = None
     workers = number("WEB_CONCURRENCY", max(2, cores // 4))
     threads = number("HEADSTAND_THREADS", 1)
     interpreters = number("HEADSTAND_INTERPRETERS", max(1, -(-cores // (workers * threads))))
-    in_flight = number("HEADSTAND_IN_FLIGHT", 8 * interpreters)
+    # With 16 for each interpreter the last one waits 16 times as long as an image takes: some 0.1 s.
+    in_flight = number("HEADSTAND_IN_FLIGHT", 16 * interpreters)
     return Capacity(
         workers=workers,
         interpreters=interpreters,

@@ -5,6 +5,8 @@ import json
 import logging
 import socket
 import time
+from collections import deque
+from concurrent.futures import Future
 from http import HTTPStatus
 from typing import Any
 
@@ -19,23 +21,47 @@ from headstand.serve.problem import MEDIA_TYPE, problem
 RECEIVE_SECONDS = 30.0
 """Seconds within which a request must be here, headers and body, counted from its first byte."""
 
+PAUSE = 0.1
+"""Seconds before a refused client's next request on the same connection is read. Refusing costs little, but a client
+that comes again at once, as many do, would have the service do nothing else."""
+
 _CODES = {LimitRequestLine: "uri_too_long", LimitRequestHeaders: "headers_too_large"}
 
 _requests = logging.getLogger(REQUESTS)
 
 
 class Worker(ThreadWorker):
-    """Adds three things to its base.
+    """Adds four things to its base.
 
     A request that comes byte by byte is cut off in time: the base would give it a thread for as long as it likes. A
     client that does not hang up is waited for in a thread: the base would wait in its main loop, and nobody else be
-    accepted meanwhile. And a worker that stops takes what the system has accepted already, then closes its door, so
-    that whoever comes later is refused rather than accepted and dropped.
+    accepted meanwhile. A client that was refused is left alone for a moment. And a worker that stops takes what the
+    system has accepted already, then closes its door, so that whoever comes later is refused rather than accepted and
+    dropped.
     """
+
+    wsgi: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._deadlines: dict[TConn, float] = {}
+        self._refused: set[socket.socket] = set()
+        self._paused: deque[tuple[float, TConn, Future[Any]]] = deque()
+
+    def load_wsgi(self) -> None:
+        """Load the application, and note what it refuses."""
+        super().load_wsgi()
+        application = self.wsgi
+
+        def noting(environ: dict[str, Any], start_response: Any) -> Any:
+            def start(status: str, *rest: Any) -> Any:
+                if status.startswith("503"):
+                    self._refused.add(environ["gunicorn.socket"])
+                return start_response(status, *rest)
+
+            return application(environ, start)
+
+        self.wsgi = noting
 
     def handle(self, conn: TConn) -> Any:
         """One request of a connection, in a thread of the pool."""
@@ -49,6 +75,23 @@ class Worker(ThreadWorker):
             if not kept:
                 conn.close(graceful=True)
                 conn.close = lambda graceful=False: None
+
+    def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
+        """In the main loop, after a request: wait for the connection's next one, at once or after a pause."""
+        if conn.sock in self._refused:
+            self._refused.discard(conn.sock)
+            self._paused.append((time.monotonic() + PAUSE, conn, fs))
+        else:
+            super().finish_request(conn, fs)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """One turn of the main loop."""
+        if self._paused:
+            timeout = min(timeout, max(self._paused[0][0] - time.monotonic(), 0.0))
+        super().wait_for_and_dispatch_events(timeout)
+        while self._paused and self._paused[0][0] <= time.monotonic():
+            _, conn, fs = self._paused.popleft()
+            super().finish_request(conn, fs)
 
     def notify(self) -> None:
         """Called by the main loop at least once a second: tell the master of our life, and end who is late."""

@@ -101,12 +101,16 @@ def test_a_full_worker_refuses_at_once_and_finishes_what_it_took(model: Path, tm
         until(lambda: service.metric(IN_FLIGHT) == 2)
         refused = service.ask("POST", "/predict", PHOTO)
         assert (refused.status, refused.json["code"], refused.headers["Retry-After"]) == (503, "overloaded", "1")
+        with service.connect() as again:  # on one connection; a refused client's next request is read a moment later
+            for _ in range(3):
+                again.sendall(post(PHOTO))
+                assert b"503 SERVICE UNAVAILABLE" in receive(again)
         for connection in halves:
             connection.sendall(PHOTO[50:])
             assert b"200 OK" in receive(connection)
             connection.close()
         assert service.ask("POST", "/predict", PHOTO).status == 200
-        assert service.metric('headstand_errors_total{code="overloaded"}') == 1
+        assert service.metric('headstand_errors_total{code="overloaded"}') == 4
 
 
 def test_large_bodies_are_refused_before_memory_is_short(model: Path, tmp_path: Path) -> None:
