@@ -10,32 +10,41 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from tests import tiny
+from tests.serve.service import running
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
-def copied() -> list[tuple[list[str], str]]:
-    """Sources and destination of each COPY from the checkout into the final stage."""
-    final = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
-    lines = [line.split()[1:] for line in final.splitlines() if line.startswith("COPY ") and "--from" not in line]
+LAMBDA, WEB = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :], DOCKERFILE.partition(" AS web\n")[2].partition("\nFROM ")[0]
+
+
+def copied(stage: str) -> list[tuple[list[str], str]]:
+    """Sources and destination of each COPY from the checkout into a stage."""
+    lines = [line.split()[1:] for line in stage.splitlines() if line.startswith("COPY ") and "--from" not in line]
     return [(words[:-1], words[-1]) for words in lines]
 
 
-def test_the_handler_runs_on_what_the_image_holds(tmp_path: Path) -> None:
-    model = tiny.bundle(tmp_path / "tiny.tflite")
-    task = tmp_path / "task"
-    task.mkdir()
-    for sources, destination in copied():
+def assemble(stage: str, folder: Path, model: Path) -> Path:
+    """A folder with what a stage copies, and this model."""
+    folder.mkdir()
+    for sources, destination in copied(stage):
         for source in sources:
-            target = task / destination
+            target = folder / destination
             if source == "${MODEL}":
                 shutil.copy(model, target)
+            elif source == "${SAMPLES}":
+                target.mkdir()
             elif (ROOT / source).is_dir():
                 shutil.copytree(ROOT / source, target, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 target.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / source, target)
+    return folder
+
+
+def test_the_handler_runs_on_what_the_image_holds(tmp_path: Path) -> None:
+    task = assemble(LAMBDA, tmp_path / "task", tiny.bundle(tmp_path / "tiny.tflite"))
     script = """if True:
         import base64, io, json, sys
         from PIL import Image
@@ -84,8 +93,40 @@ def test_the_build_context_holds_what_is_copied_and_nothing_private() -> None:
     let_through = [line[1:] for line in lines if line.startswith("!")]
     model = re.search(r"^ARG MODEL=(\S+)$", DOCKERFILE, re.M)
     assert model
-    sources = [source for sources, _ in copied() for source in sources if source != "${MODEL}"]
-    for source in [*sources, "Pipfile", "Pipfile.lock", model[1], "runs/yoga6/2026-01-01/yoga6.tflite"]:
+    stages = copied(LAMBDA) + copied(WEB)
+    sources = [source for sources, _ in stages for source in sources if not source.startswith("$")]
+    named = ["Pipfile", "Pipfile.lock", model[1], "models/yoga6/samples", "runs/yoga6/2026-01-01/yoga6.tflite"]
+    for source in [*sources, *named]:
         assert any(fnmatch(source, pattern.replace("**/", "*")) for pattern in let_through), source
     for private in ("kaggle.json", "data/yoga6/train/tree/tree0001.jpg", "runs/a/b/a.h5", ".venv/bin/python", ".git/x"):
         assert not any(fnmatch(private, pattern) for pattern in let_through), private
+
+
+def test_the_service_runs_on_what_the_image_holds_and_writes_nowhere_but_in_tmp(tmp_path: Path) -> None:
+    srv = assemble(WEB, tmp_path / "srv", tiny.bundle(tmp_path / "tiny.tflite"))
+    command = json.loads(re.search(r"^CMD (.+)$", WEB, re.M)[1])  # type: ignore[index]
+    assert command[:3] == ["python", "-m", "gunicorn"] and "0.0.0.0:8000" in command
+    variables = dict(item.split("=") for item in re.search(r"^ENV (.+)$", WEB, re.M)[1].split())  # type: ignore[index]
+    variables |= {"HEADSTAND_MODEL": str(srv / "model.tflite"), "PYTHONPATH": ""}
+    words = [word.replace("0.0.0.0:8000", "127.0.0.1:0") for word in command[2:]]
+    before = sorted(srv.rglob("*"))
+    with running(srv / "model.tflite", tmp_path / "run", code=srv, words=tuple(words), **variables) as service:
+        check = json.loads(re.search(r"^HEALTHCHECK .+CMD \\\n +(.+)$", WEB, re.M)[1])  # type: ignore[index]
+        asked = [sys.executable, *(word.replace(":8000", f":{service.port}") for word in check[1:])]
+        assert subprocess.run(asked, check=False, timeout=60).returncode == 0
+        assert service.ask("POST", "/predict", tiny.photo()).status == 200
+        assert b"<html" in service.ask("GET", "/", Accept="text/html").body
+        assert sorted(srv.rglob("*")) == before
+    assert subprocess.run(asked, check=False, timeout=60, stderr=subprocess.DEVNULL).returncode != 0
+
+
+def test_the_service_is_no_administrator_and_has_no_tensorflow_and_no_compiler() -> None:
+    assert re.search(r"^USER 65534:65534$", WEB, re.M) and "apt" not in WEB and "gcc" not in DOCKERFILE
+    assert "--categories serve --hash" in DOCKERFILE and DOCKERFILE.count("--only-binary :all:") == 2
+    locked = json.loads((ROOT / "Pipfile.lock").read_text())["serve"]
+    assert {"flask", "gunicorn", "prometheus-client", "ai-edge-litert"} <= set(locked)
+    assert not {"tensorflow", "keras", "pydantic", "boto3"} & set(locked)
+
+
+def test_the_default_is_the_lambda_container() -> None:
+    assert "lambda_handler" in LAMBDA and LAMBDA.splitlines()[1] == "FROM ${BASE_IMAGE}"

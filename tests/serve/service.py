@@ -71,15 +71,30 @@ class Service:
 
 
 @contextmanager
-def running(model: Path, folder: Path, *options: str, config: Path | None = None, **settings: str) -> Iterator[Service]:
-    """Start the service and wait until it answers; at the end it is stopped and its temporary files must be gone."""
+def running(
+    model: Path,
+    folder: Path,
+    *options: str,
+    code: Path = ROOT,
+    words: tuple[str, ...] = ("gunicorn", "predict:app", "--bind", "127.0.0.1:0"),
+    **settings: str,
+) -> Iterator[Service]:
+    """Start the service and wait until it answers; at the end it is stopped and its temporary files must be gone.
+
+    Args:
+        model: the bundle.
+        folder: where it may write.
+        options: further words for gunicorn.
+        code: where it runs, the checkout if not told otherwise.
+        words: the module to run and its words.
+        settings: environment variables.
+    """
     (folder / "tmp").mkdir(parents=True)
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("HEADSTAND_", "WEB_"))}
     environment |= {"HEADSTAND_MODEL": str(model), "TMPDIR": str(folder / "tmp"), "PYTHONUNBUFFERED": "1", **settings}
-    command = [sys.executable, "-m", "gunicorn", "predict:app", "--bind", "127.0.0.1:0", *options]
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
         process = subprocess.Popen(
-            [*command, *(["-c", str(config)] if config else [])], cwd=ROOT, env=environment, stdout=out, stderr=err
+            [sys.executable, "-m", *words, *options], cwd=code, env=environment, stdout=out, stderr=err
         )
     try:
         until(lambda: process.poll() is not None or b"Booting worker" in (folder / "err").read_bytes())

@@ -146,3 +146,43 @@ def test_a_missing_model_names_the_commands_that_make_one(monkeypatch: pytest.Mo
         default_model()
     for part in ("none.tflite (HEADSTAND_MODEL)", "python train.py", "python convert_to_tflite.py", "make demo"):
         assert part in str(caught.value)
+
+
+def test_several_interpreters_answer_alike_and_side_by_side(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Classifier(model, interpreters=3, threads=1)
+    used: list[int] = []
+    entered = threading.Barrier(3)  # only passed if three are inside at once
+    real = made._pool[0].__class__.invoke
+
+    def invoke(interpreter: object) -> None:
+        used.append(id(interpreter))
+        entered.wait(60)
+        real(interpreter)
+
+    monkeypatch.setattr(made._pool[0].__class__, "invoke", invoke)
+    colors = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
+    answers: list[str] = [""] * 3
+
+    def work(place: int) -> None:
+        answers[place] = next(iter(made.answer(pixels(colors[place])[0]).probabilities))
+
+    threads = [threading.Thread(target=work, args=(place,)) for place in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == ["red", "green", "blue"] and len(set(used)) == 3
+
+
+def test_warming_runs_every_interpreter_once(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Classifier(model, interpreters=3)
+    used: list[int] = []
+    monkeypatch.setattr(made._pool[0].__class__, "invoke", lambda interpreter: used.append(id(interpreter)))
+    made.warm()
+    assert len(used) == len(set(used)) == 3
+
+
+def test_an_answer_can_be_cut_to_its_leading_classes(classifier: Classifier) -> None:
+    answer = classifier.predict(tiny.photo((200, 100, 0)))
+    assert list(answer.leading(2)) == ["red", "green"] and answer.leading(None) == answer.probabilities
+    assert answer.leading(99) == answer.probabilities

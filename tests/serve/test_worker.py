@@ -113,6 +113,7 @@ def test_a_full_worker_refuses_at_once_and_finishes_what_it_took(model: Path, tm
         assert service.metric('headstand_errors_total{code="overloaded"}') == 4
 
 
+@pytest.mark.slow
 def test_large_bodies_are_refused_before_memory_is_short(model: Path, tmp_path: Path) -> None:
     with running(model, tmp_path / "run", WEB_CONCURRENCY="1", HEADSTAND_BODY_MB="30") as service:
         with service.connect(post(b"\0" * 100, length=20 * 2**20)):
@@ -123,13 +124,14 @@ def test_large_bodies_are_refused_before_memory_is_short(model: Path, tmp_path: 
         until(lambda: service.metric(IN_FLIGHT) == 0)
 
 
+@pytest.mark.slow
 def test_a_request_that_comes_byte_by_byte_is_cut_off(model: Path, tmp_path: Path) -> None:
     config = tmp_path / "impatient.py"
     config.write_text(
         f"exec(compile(open({str(ROOT / 'gunicorn.conf.py')!r}).read(), {str(ROOT / 'gunicorn.conf.py')!r}, 'exec'))\n"
         "from headstand.serve import worker\nworker.RECEIVE_SECONDS = 0.5\n"
     )
-    with running(model, tmp_path / "run", config=config, WEB_CONCURRENCY="1") as service:
+    with running(model, tmp_path / "run", "-c", str(config), WEB_CONCURRENCY="1") as service:
         with service.connect(b"GET /healthz HTTP/1.1\r\nX-Slow: ") as slow:
             assert receive(slow) == b""  # the headers never came: there is nobody to answer
         with service.connect(post(PHOTO[:50], length=len(PHOTO))) as slow:
@@ -160,6 +162,7 @@ def test_a_service_that_is_told_to_stop_finishes_what_it_took(model: Path, tmp_p
         assert service.process.wait(PATIENCE) == 0
 
 
+@pytest.mark.slow
 def test_requests_that_wait_to_be_accepted_are_answered_before_the_end(model: Path, tmp_path: Path) -> None:
     """The worker is stopped (SIGSTOP) while they come, so that they wait in the system's queue."""
     with running(model, tmp_path / "run", WEB_CONCURRENCY="1") as service:

@@ -1,0 +1,130 @@
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstand.errors import HeadstandError
+from headstand.serve import capacity
+from headstand.serve.capacity import Capacity, Gate, OverloadedError, available, chosen
+
+LIMITS = Capacity(workers=1, interpreters=2, threads=1, in_flight=3, downloads=1, body_bytes=100, batch=4)
+
+
+@pytest.mark.parametrize(
+    ("cores", "workers", "interpreters"),
+    [(1, 2, 1), (2, 2, 1), (3, 2, 2), (4, 2, 2), (8, 2, 4), (16, 4, 4), (64, 16, 4)],
+)
+def test_workers_and_interpreters_follow_the_cores(cores: int, workers: int, interpreters: int) -> None:
+    found = chosen({}, cores)
+    assert (found.workers, found.interpreters, found.threads) == (workers, interpreters, 1)
+    assert found.in_flight == 16 * interpreters and found.downloads == 8 * interpreters
+    assert found.body_bytes == 64 * 2**20 and found.batch == 16
+
+
+@given(st.integers(1, 256), st.integers(1, 32), st.integers(1, 8))
+def test_every_core_has_something_to_do(cores: int, workers: int, threads: int) -> None:
+    found = chosen({"WEB_CONCURRENCY": str(workers), "HEADSTAND_THREADS": str(threads)}, cores)
+    assert found.workers == workers and found.threads == threads
+    assert found.workers * found.interpreters * found.threads >= cores
+    assert found.workers * (found.interpreters - 1) * found.threads < cores
+
+
+def test_the_environment_has_its_way() -> None:
+    environment = {
+        "WEB_CONCURRENCY": "3", "HEADSTAND_INTERPRETERS": "5", "HEADSTAND_THREADS": "2", "HEADSTAND_IN_FLIGHT": "1",
+        "HEADSTAND_BODY_MB": "7", "HEADSTAND_BATCH": "9",
+    }  # fmt: skip
+    assert chosen(environment, 4) == Capacity(3, 5, 2, 1, 1, 7 * 2**20, 9)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "many", "1e3", "٣", "9" * 20, " 1"])
+def test_an_impossible_number_is_told_with_its_name(value: str) -> None:
+    with pytest.raises(HeadstandError, match="HEADSTAND_BATCH must be a whole number of at least 1"):
+        chosen({"HEADSTAND_BATCH": value}, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"),
+    [("max 100000", 6), ("200000 100000", 2), ("150000 100000", 2), ("10000 100000", 1), ("9900000 100000", 6),
+     ("", 6), ("odd", 6)],
+)  # fmt: skip
+def test_a_containers_quota_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, cores: int) -> None:
+    monkeypatch.setattr(capacity.os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
+    (tmp_path / "cpu.max").write_text(text)
+    assert available(tmp_path / "cpu.max") == cores
+    assert available(tmp_path / "none") == 6
+
+
+def test_the_gate_admits_as_many_as_it_may_and_refuses_the_next() -> None:
+    gate = Gate(LIMITS)
+    for _ in range(2):  # places that were left can be taken again
+        with ExitStack() as inside:
+            for _ in range(3):
+                inside.enter_context(gate.admit(10))
+            with pytest.raises(OverloadedError, match="come again in 1 s"), gate.admit(0):
+                pass
+
+
+def test_the_gate_counts_bytes_and_lets_one_body_in_whatever_its_size() -> None:
+    gate = Gate(LIMITS)
+    with gate.admit(1000):
+        with pytest.raises(OverloadedError), gate.admit(1):
+            pass
+    with gate.admit(60), gate.admit(40):
+        with pytest.raises(OverloadedError), gate.admit(1):
+            pass
+        with gate.admit(0):
+            pass
+
+
+def test_a_failure_inside_leaves_no_place_taken() -> None:
+    gate = Gate(replace(LIMITS, in_flight=1))
+    for _ in range(3):
+        with pytest.raises(ValueError, match="inside"), gate.admit(200), gate.download():
+            raise ValueError("inside")
+    with gate.admit(0), gate.download():
+        pass
+
+
+def test_downloads_have_places_of_their_own() -> None:
+    gate = Gate(LIMITS)
+    with gate.download():
+        with pytest.raises(OverloadedError, match="downloads"), gate.download():
+            pass
+        with gate.admit(0):
+            pass
+
+
+def test_as_many_take_their_turn_as_there_are_interpreters() -> None:
+    gate, lock = Gate(LIMITS), threading.Lock()
+    waiting: list[str] = []
+    seen: list[int] = []
+    inside = 0
+
+    @contextmanager
+    def noted() -> Iterator[None]:
+        waiting.append("in")
+        yield
+        waiting.append("out")
+
+    def work() -> None:
+        nonlocal inside
+        for _ in range(50):
+            with gate.turn(noted()):
+                with lock:
+                    inside += 1
+                    seen.append(inside)
+                with lock:
+                    inside -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(seen) <= 2 and len(seen) == 300 and waiting.count("in") == waiting.count("out") == 300

@@ -1,0 +1,35 @@
+import pytest
+
+from headstand.serve import exchange as module
+from headstand.serve.exchange import Exchange
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that stands still; its one number is the time."""
+    now = [0.0]
+    monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+    return now
+
+
+def test_time_is_kept_by_stage_and_that_of_an_inner_stage_is_its_own(clock: list[float]) -> None:
+    made = Exchange(None)
+    with made.stage("receive"):
+        clock[0] += 1
+        with made.stage("download"):
+            clock[0] += 10
+        clock[0] += 2
+        with made.stage("download"):
+            clock[0] += 20
+    with made.stage("decode"):
+        clock[0] += 100
+    clock[0] += 1000
+    assert made.seconds == {"receive": 3, "download": 30, "decode": 100} and made.elapsed == 1133
+
+
+def test_a_stage_that_fails_is_timed_too(clock: list[float]) -> None:
+    made = Exchange(None)
+    with pytest.raises(ValueError, match="inside"), made.stage("receive"), made.stage("download"):
+        clock[0] += 5
+        raise ValueError("inside")
+    assert made.seconds == {"receive": 0, "download": 5}
