@@ -146,9 +146,14 @@ def _schemas(bundle: Bundle) -> Schema:
     }
     answered = {"probabilities": _ref("Probabilities"), "confident": {"type": "boolean"}}
     digest = {**text, "pattern": "^[0-9a-f]{64}$"}
-    address = {**text, "minLength": 1, "maxLength": MAX_URL}
+    address: Schema = {**text, "pattern": "^https?://", "maxLength": MAX_URL}
     address["description"] = "http:// or https://, on a public host, such as https://example.com/photo.jpg."
-    coded = {**text, "contentEncoding": "base64", "description": "The image in base64; a data: address will do."}
+    coded = {
+        **text,
+        "minLength": 1,
+        "contentEncoding": "base64",
+        "description": "The image in base64; a data: address will do.",
+    }
     return {
         "Image": {
             "oneOf": [

@@ -37,7 +37,7 @@ _requests = logging.getLogger(REQUESTS)
 
 
 def create_app(classifier: Classifier | None = None, *, fetch: Fetch = fetch, limits: Capacity | None = None) -> Flask:
-    """Make the WSGI application, its model loaded and warm.
+    """Make the WSGI application, its model loaded and warm; `app.extensions["headstand"]` is the classifier.
 
     Args:
         classifier: what answers; by default the bundle that `default_model` finds is loaded now, so that a server
@@ -53,6 +53,7 @@ def create_app(classifier: Classifier | None = None, *, fetch: Fetch = fetch, li
     model = classifier or Classifier(default_model(), interpreters=limits.interpreters, threads=limits.threads)
     model.warm()
     app = Flask("headstand", static_folder=None)
+    app.extensions["headstand"] = model
     app.config["MAX_CONTENT_LENGTH"] = body.MAX_BODY
     # Base64 in a form field may be as long as a whole body; Werkzeug's default is 500 kB.
     app.config["MAX_FORM_MEMORY_SIZE"] = body.MAX_BODY

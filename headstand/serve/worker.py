@@ -49,9 +49,11 @@ class Worker(ThreadWorker):
         self._paused: deque[tuple[float, TConn, Future[Any]]] = deque()
 
     def load_wsgi(self) -> None:
-        """Load the application, and note what it refuses."""
+        """Load the application, warm it once more, and note what it refuses."""
         super().load_wsgi()
         application = self.wsgi
+        # After a fork the first run copies the memory that it writes to: better now than in somebody's request.
+        application.extensions["headstand"].warm()
 
         def noting(environ: dict[str, Any], start_response: Any) -> Any:
             def start(status: str, *rest: Any) -> Any:
