@@ -16,6 +16,10 @@ MAX_BODY = (MAX_BYTES + 2) // 3 * 4 + 64 * 1024
 RAW = ("application/octet-stream", "application/x-www-form-urlencoded", "")
 """Besides `image/...`: what clients say of a body when nobody told them what it is (the second is curl's habit)."""
 
+_MAX_PARTS = 100_000
+"""Most commas, brackets and braces in a body of JSON: a body of nothing else becomes objects of thirty times its size,
+and Python does nothing else while it makes them."""
+
 Source = Callable[[Fetch], bytes]
 """One image of a batch; it is fetched or decoded from base64 only when its turn comes, so that memory holds one."""
 
@@ -90,6 +94,9 @@ def _read(request: Request) -> bytes:
 
 
 def _json(body: bytes) -> Any:
+    # Counted wherever they stand: base64 has none of them, and a URL few.
+    if sum(map(body.count, (b",", b"[", b"{"))) > _MAX_PARTS:
+        raise PayloadError("bad_json", f"the body is JSON of more than {_MAX_PARTS:,} parts")
     try:
         return json.loads(body, parse_constant=_no_number)
     except (ValueError, RecursionError):

@@ -1,0 +1,171 @@
+"""What the worst requests together do to a worker of gunicorn: nothing beyond its ceiling, and nothing to others."""
+
+import base64
+import json
+import socket
+import tracemalloc
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from headstand.images import MAX_BYTES
+from headstand.serve import web
+from headstand.serve.body import MAX_BODY
+from headstand.serve.classifier import Classifier
+from headstand.serve.payload import image_bytes
+from tests import bombs, tiny
+from tests.serve.running import Service, gunicorn
+
+CEILING = 1000
+"""Megabytes that a worker may hold, whatever comes, with as many interpreters as the test gives it: what
+docs/threat-model.md states."""
+
+PHOTO = tiny.photo((200, 100, 0))
+
+
+@pytest.fixture(scope="module")
+def service(model: Path) -> Iterator[Service]:
+    with gunicorn("tests.serve.offline:app", model, "--workers", "1", HEADSTAND_INTERPRETERS="2") as running:
+        yield running
+
+
+def send(service: Service, data: bytes, *, shut: bool = False) -> bytes:
+    """Send bytes as they are; returns all that comes back until the connection ends."""
+    with socket.create_connection((service.host, service.port), timeout=60) as connection:
+        found = b""
+        try:
+            connection.sendall(data)
+            if shut:
+                connection.shutdown(socket.SHUT_WR)
+            while piece := connection.recv(65536):
+                found += piece
+        except OSError:  # it hung up while we were still sending
+            pass
+        return found
+
+
+def post(service: Service, body: bytes, kind: str = "image/png", path: str = "/predict") -> int:
+    """The status of the answer; 0 where the connection ended without one."""
+    connection = HTTPConnection(service.host, service.port, timeout=120)
+    try:
+        connection.request("POST", path, body, {"Content-Type": kind})
+        response = connection.getresponse()
+        response.read()
+        return response.status
+    except ConnectionError:
+        return 0
+    finally:
+        connection.close()
+
+
+def well(service: Service, workers: list[int]) -> None:
+    """The same process answers as before."""
+    assert service.workers() == workers
+    assert post(service, PHOTO) == 200
+
+
+HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "statuses"),
+    [
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 1000 + b"\r\n", (400, 431)),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\na: " + b"b" * 100_000 + b"\r\n\r\n", (400, 431)),
+        (b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", (400, 414)),
+        (b"GET /healthz HTTP/9.9\r\nHost: x\r\n\r\n", (400, 505)),
+        (b"GET /\0 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", (400, 404)),
+        (b"GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", (400, 404)),
+        (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03\r\n\r\n", (400, 0)),
+        (b"\xff\xfe\r\n\r\n", (400, 0)),
+        (HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n", (400,)),
+        (HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef", (400,)),
+        (HEAD + b"Content-Length: -1\r\n\r\nabc", (400,)),
+        (HEAD + b"Content-Length: 99999999999999999999\r\n\r\nabc", (400, 413)),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n", (400, 0)),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n5;" + b"a" * 100_000 + b"\r\nabcde\r\n0\r\n\r\n", (400, 415, 0)),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + (b"100000\r\n" + bytes(2**20) + b"\r\n") * 30, (400, 413, 0)),
+        (HEAD + b"Content-Length: 500\r\n\r\n" + PHOTO[:20], (400, 415, 422, 0)),
+        (HEAD + b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08", (415,)),
+        (b"POST /predict HTTP/1.1\r\n", (400, 0)),
+    ],
+    ids=range(18),
+)  # fmt: skip
+def test_broken_http_is_refused_and_hurts_nobody(service: Service, data: bytes, statuses: tuple[int, ...]) -> None:
+    workers = service.workers()
+    answer = send(service, data, shut=True)
+    status = int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.") else 0
+    # None where it hung up before all was sent: the system then forgets what it had answered.
+    assert status in (*statuses, 0), answer[:500]
+    assert b"Traceback" not in answer and answer.count(b"HTTP/1.1 ") <= 1
+    well(service, workers)
+
+
+def test_json_of_countless_parts_is_refused_unread(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = web.create_app(classifier).test_client()
+    picture = {"image": base64.b64encode(PHOTO).decode()}
+    assert client.post("/predict", json={**picture, "more": [0] * 90_000}).status_code == 200
+    monkeypatch.setattr(json, "loads", lambda *_, **__: pytest.fail("parsed"))
+    for part in (b"[],", b"{},", b"0,", b"["):
+        body = b'{"image": [' + part * 100_001 + b"0]}"
+        for path in ("/predict", "/predict/batch"):
+            response = client.post(path, data=body, content_type="application/json")
+            assert response.status_code == 400 and b"bad_json" in response.data
+
+
+def test_base64_in_small_groups_takes_no_more_memory_than_in_one() -> None:
+    text = "AA\n" * 1_000_000
+    tracemalloc.start()
+    try:
+        assert len(image_bytes({"image": text}, lambda url: b"")) == 1_500_000
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(text)
+    finally:
+        tracemalloc.stop()
+
+
+def requests() -> Iterator[tuple[str, bytes, str]]:
+    """Path, body and its kind: the costliest that is known, each as large as it may be."""
+    names = ("png, large", "png, 16-bit, large", "png, narrow", "webp, large", "jpeg, progressive, large",
+             "png of empty chunks", "jpeg of many Photoshop resources", "bmp, run-length", "png, 16-bit with a key")  # fmt: skip
+    images = {name: bombs.BOMBS[name][1]() for name in names}
+    for data in images.values():
+        yield "/predict", data, "image/png"
+    small = [data for data in images.values() if len(data) < 2**20]
+    coded = [{"image": base64.b64encode(data).decode()} for data in small]
+    yield "/predict/batch", json.dumps((coded * 3)[:16]).encode(), "application/json"
+    room = MAX_BODY - 100
+    yield "/predict", b"[" + bombs.times(b"[],", room) + b"0]", "application/json"
+    yield "/predict", b'{"image":"' + bombs.times(b"AA ", room) + b'"}', "application/json"
+    yield "/predict", '{"image":"\U0001f938'.encode() + bombs.times(b"A", room) + b'"}', "application/json"
+    yield "/predict", b'{"image":"' + base64.b64encode(bytes(MAX_BYTES)) + b'"}', "application/json"
+    head = b'--cut\r\nContent-Disposition: form-data; name="image"'
+    yield (
+        "/predict",
+        head + b'; filename="a"\r\n\r\n' + bytes(MAX_BYTES) + b"\r\n--cut--\r\n",
+        "multipart/form-data; boundary=cut",
+    )
+    yield (
+        "/predict",
+        head + b"\r\n\r\n" + bombs.times(b"A", room) + b"\r\n--cut--\r\n",
+        "multipart/form-data; boundary=cut",
+    )
+    yield "/predict", bombs.times(head + b"\r\n\r\n1\r\n", room), "multipart/form-data; boundary=cut"
+
+
+@pytest.mark.slow
+def test_a_worker_stays_below_its_ceiling_under_the_worst_requests_at_once(service: Service) -> None:
+    if not service.workers():
+        pytest.skip("memory is read from /proc")
+    workers = service.workers()
+    worst = list(requests()) * 2
+    with ThreadPoolExecutor(len(worst)) as pool:
+        statuses = list(pool.map(lambda request: post(service, request[1], request[2], request[0]), worst))
+    assert set(statuses) <= {200, 400, 413, 415, 422, 503, 0}, statuses
+    assert statuses.count(0) <= len(worst) // 2  # hung up on while sending: refused by length
+    well(service, workers)
+    status = Path(f"/proc/{workers[0]}/status").read_text()
+    highest = next(int(line.split()[1]) / 1000 for line in status.splitlines() if line.startswith("VmHWM"))
+    assert highest < CEILING, (highest, statuses)
