@@ -17,7 +17,7 @@ class PayloadError(HeadstandError):
     """A request that holds no image.
 
     `code` is stable: `bad_request`, `bad_query`, `bad_json`, `bad_base64`, `no_image`, `too_many_images`,
-    `unsupported_media_type`.
+    `batch_timeout`, `unsupported_media_type`.
     """
 
     def __init__(self, code: str, message: str) -> None:

@@ -15,7 +15,8 @@ from headstand.serve.problem import problem
 from headstand.serve.refusal import DownloadError
 
 BATCH_SECONDS = 10.0
-"""Seconds after which a batch starts no further download, so that a slow one ends before its client gives up."""
+"""Seconds after which a batch starts no further image: a slow one ends before its client gives up, and a hostile
+one does not hold an interpreter for a minute."""
 
 
 class Predictor:
@@ -61,15 +62,11 @@ class Predictor:
         """
         results: list[dict[str, Any]] = []
         started = time.monotonic()
-        downloader = self.downloader(exchange)
-
-        def fetch(url: str) -> bytes:
-            if time.monotonic() - started > BATCH_SECONDS:
-                raise DownloadError("download_timeout", "the batch's time for downloads is over")
-            return downloader(url)
-
+        fetch = self.downloader(exchange)
         for source in sources:
             try:
+                if time.monotonic() - started > BATCH_SECONDS:
+                    raise PayloadError("batch_timeout", "the batch's time is over; send fewer images at once")
                 with exchange.stage("receive"):
                     image = source(fetch)
                 answer = self.answer(image, exchange)

@@ -33,6 +33,7 @@ KINDS = {
     "not_an_image": Kind(415, "The data is not an image of a known format"),
     "unsupported_media_type": Kind(415, "The body has a type that is not taken"),
     "corrupt_image": Kind(422, "The image is damaged"),
+    "batch_timeout": Kind(422, "The batch took too long before it came to this image"),
     "download_failed": Kind(422, "The download failed"),
     "download_timeout": Kind(422, "The download took too long"),
     "http_error": Kind(422, "The URL's server did not answer with 200"),

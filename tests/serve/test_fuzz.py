@@ -20,7 +20,7 @@ from headstand.serve.classifier import Classifier
 from headstand.serve.problem import KINDS, MEDIA_TYPE
 from headstand.serve.refusal import DownloadError
 from tests.mutations import SEEDS, mutations
-from tests.serve.running import gunicorn
+from tests.serve.service import running
 
 ROUTES = ("/predict", "/predict/batch", "/model", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "get")
@@ -163,10 +163,10 @@ def test_the_description_holds_for_thousands_of_requests_made_from_it(model: Pat
     accepted = '["2xx", "400", "413", "415", "422"]'
     settings_file = tmp_path / "schemathesis.toml"
     settings_file.write_text(f"[checks.positive_data_acceptance]\nexpected-statuses = {accepted}\n")
-    with gunicorn("tests.serve.offline:app", model, "--workers", "1") as service:
+    with running(model, tmp_path / "service", WEB_CONCURRENCY="1") as service:
         command = [
             sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()",
-            "--config-file", str(settings_file), "run", f"http://{service.host}:{service.port}/openapi.json",
+            "--config-file", str(settings_file), "run", f"http://127.0.0.1:{service.port}/openapi.json",
             "--checks", "all", "--max-examples", "700", "--seed", "1", "--no-color",
         ]  # fmt: skip
         found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=550, check=False)
