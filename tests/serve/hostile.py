@@ -22,6 +22,8 @@ class HostileServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.stop = threading.Event()
+        self.words = b""
+        """What `/says` answers, head and body."""
 
     def url(self, path: str = "/photo", scheme: str = "http") -> str:
         return f"{scheme}://127.0.0.1:{self.server_port}{path}"
@@ -142,6 +144,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _strange_location(self, _: object) -> None:
         self._raw(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: http://\xff\xfe[::1/\r\n\r\n")
+
+    def _says(self, _: object) -> None:
+        self._raw(self.server.words)
 
     def _slow_body(self, _: object) -> None:
         self._raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n")

@@ -238,6 +238,41 @@ def test_cookies_are_not_even_read(server: HostileServer, monkeypatch: pytest.Mo
     assert local(server.url("/cookies")) == PHOTO
 
 
+LINES = st.one_of(
+    st.sampled_from(
+        [b"HTTP/1.1 200 OK", b"HTTP/1.1 302 Found", b"HTTP/1.0 200", b"HTTP/1.1 204 No", b"HTTP/1.1 100 Continue",
+         b"HTTP/2 200", b"HTTP/1.1 -1", b"HTTP/1.1 \xff", b"ICY 200 OK", b"Content-Length: 5", b"Content-Length: -5",
+         b"Content-Length: 5, 5", b"Content-Length: \xd9\xa5", b"Content-Length: " + b"9" * 1000,
+         b"Content-Length: 5_0",
+         b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip", b"Transfer-Encoding: chunked, chunked", b"5", b"0",
+         b"-1", b"+5", b"0x5", b"ffffffffffffffffffff", b"5;a=b", b"xxxxx", b"", b"", b":", b" folded", b"\0: \0",
+         b"a" * 300,
+         b"Location: /photo", b"Location: //[", b"Location: http://\xc3\x28/", b"Location: \xf0\x9f", b"Location:",
+         b"Location: http://127.0.0.1:99999/", b"Location: http://127.0.0.1:\xb2/", b"Location: ///", b"Location: ?",
+         b"Location: http://%5b/", b"Location: http://a]b/", b"Content-Encoding: gzip", b"Content-Encoding: \xff",
+         b"Content-Type: text/html; charset=nothing", b"Connection: close", b"Set-Cookie: a=b; expires=x",
+         b"Refresh: 0"]
+    ),
+    st.binary(max_size=12),
+)  # fmt: skip
+
+
+@given(
+    lines=st.lists(LINES, max_size=12),
+    start=st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 301 Moved\r\n"]),
+    end=st.sampled_from([b"\r\n", b"\r\n", b"\n", b"\r"]),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_answer_leads_to_another_error(server: HostileServer, lines: list[bytes], start: bytes, end: bytes) -> None:
+    server.words = said = start + end.join(lines)
+    try:
+        assert isinstance(local(server.url("/says")), bytes)
+    except DownloadError as error:
+        assert "127.0.0.1" not in str(error)
+        # What is odd in an answer is no fault of the URL, unless it redirects.
+        assert error.code != "bad_url" or b"ocation" in said
+
+
 def test_a_handshake_that_never_ends_is_capped(server: HostileServer) -> None:
     assert code_of(lambda: local(server.url(scheme="https"), timeout=0.3)) == "download_timeout"
 
