@@ -1,0 +1,30 @@
+"""The checkpoint in the forms that the services load.
+
+python -m benchmarks.services.conversion CHECKPOINT.h5 MODEL.onnx MODEL.tflite
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+import headstand.learn  # noqa: F401 - silences TensorFlow
+from headstand import command, images
+from headstand.export import bundle, convert
+from headstand.learn import checkpoint
+from headstand.quiet import quiet
+
+
+def main(words: list[str]) -> None:
+    """Convert what `words` name."""
+    source, onnx, tflite = map(Path, words)
+    about, model = checkpoint.about(source), checkpoint.load(source)
+    model(np.zeros((1, about.size, about.size, 3), np.float32))  # Keras exports only what was called
+    with quiet():
+        model.export(onnx, format="onnx", verbose=False)  # through tf2onnx
+    size = {"size": about.size, "dtype": "float32", "range": [0, 255], "decoder": images.DECODER}
+    record = {"name": about.name, "input": size, "temperature": about.temperature, "threshold": about.threshold}
+    bundle.write(tflite, bundle.pack(convert.float32(model), about.labels, record))
+
+
+if __name__ == "__main__":
+    command.run(main)
