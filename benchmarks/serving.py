@@ -19,14 +19,15 @@ refused    answers 503; such a client comes again when Retry-After says. Latenci
 CPU ms     processor time of the whole service for an answer, which other work on the machine disturbs least
 MB         proportional set size of the service's processes together, at the end of the load
 first s    from the start of the process to the first answer
-overhead   median latency of one client, less the median of the same decoding and inference without a service,
-           taken before and after in a process of its own
+overhead   median of what an answer takes one client beyond download, decoding and inference, which Headstand tells in
+           its Server-Timing header
 
 --soak loads Headstand alone with 8 clients for so many minutes, and prints its memory over time.
 """
 
 import argparse
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -45,8 +46,8 @@ from benchmarks.services.service import ROOT, Service, running
 from headstand import command
 from headstand.errors import HeadstandError
 from headstand.prepare.sources import rendered
-from headstand.quiet import quiet
-from headstand.serve.classifier import Classifier, default_model
+from headstand.serve import bundle as bundles
+from headstand.serve.classifier import default_model
 
 CLIENTS = (1, 8, 64)
 CORES = sorted(os.sched_getaffinity(0))
@@ -70,6 +71,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="only this, with the model that is served")
     options = parser.parse_args(words)
     loads.require()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stop the services, as after Ctrl-C
     with tempfile.TemporaryDirectory() as name:
         bodies = photos(Path(name))
         size = statistics.mean(path.stat().st_size for path in bodies) / 1000
@@ -114,66 +116,40 @@ def prepare(checkpoint: Path, best: Path | None, folder: Path) -> list[Service]:
     words = [sys.executable, "-m", "benchmarks.services.conversion", checkpoint, onnx, float32]
     if subprocess.run(words, cwd=ROOT, check=False).returncode:
         raise BenchmarkError(f"{checkpoint} could not be converted for the services")
-    ours = headstand("Headstand float32", float32)
     environment = {
         "BENCHMARK_H5": str(checkpoint),
         "BENCHMARK_ONNX": str(onnx),
-        "BENCHMARK_LABELS": ",".join(Classifier(float32).bundle.labels),
+        "BENCHMARK_LABELS": ",".join(bundles.read(float32).labels),
         # A thread for each of two workers on two cores.
         "TF_NUM_INTRAOP_THREADS": "1",
         "TF_NUM_INTEROP_THREADS": "1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
-    os.environ |= environment
-    from benchmarks.services.onnx_model import Model
-
-    alone = Model().classify
     keras = [*GUNICORN, "--config", os.devnull, "--timeout", "120", "benchmarks.services.keras_flask:app"]
     uvicorn = ["uvicorn", "--port", "{port}", "--workers", "2", "--log-level", "error", "--no-access-log"]
     return [
         Service("Flask + Keras", keras, environment),
-        Service("LitServe + ONNX", ["benchmarks.services.onnx_litserve", "{port}"], environment, alone),
-        Service("FastAPI + ONNX", [*uvicorn, "benchmarks.services.onnx_fastapi:app"], environment, alone),
-        ours,
+        Service("LitServe + ONNX", ["benchmarks.services.onnx_litserve", "{port}"], environment),
+        Service("FastAPI + ONNX", [*uvicorn, "benchmarks.services.onnx_fastapi:app"], environment),
+        headstand("Headstand float32", float32),
         *([headstand("Headstand best", best)] if best else []),
     ]
 
 
 def headstand(name: str, bundle: Path) -> Service:
-    with quiet():  # LiteRT tells which delegate it made
-        alone = Classifier(bundle).predict
-    return Service(name, [*GUNICORN, "predict:app"], {"HEADSTAND_MODEL": str(bundle.resolve())}, alone)
+    return Service(name, [*GUNICORN, "predict:app"], {"HEADSTAND_MODEL": str(bundle.resolve())})
 
 
 def measure(service: Service, bodies: list[Path], seconds: int) -> None:
     """One round of a service."""
-    images = [path.read_bytes() for path in bodies]
-    with running(service, SERVICE, images[0]) as server:
+    with running(service, SERVICE, bodies[0].read_bytes()) as server:
         service.first.append(server.first)
         loads.load(server.port, bodies, 2, 1, REST)  # warm-up
         for clients in CLIENTS:
-            apart = [unserved(service.alone, images)] if service.alone and clients == 1 else []
             before = server.processor()
             result = loads.load(server.port, bodies, clients, seconds, REST)
             result.processor, result.memory = server.processor() - before, server.memory()
             service.loads.append(result)
-            if service.alone and apart:
-                apart.append(unserved(service.alone, images))
-                service.overhead.append(result.p50() - statistics.mean(apart))
-
-
-def unserved(classify: Callable[[bytes], object], images: list[bytes]) -> float:
-    """Median milliseconds of decoding and inference in this process, on one of the services' cores."""
-    taken = []
-    os.sched_setaffinity(0, {min(SERVICE)})
-    try:
-        for image in images * 6:
-            start = time.perf_counter()
-            classify(image)
-            taken.append(time.perf_counter() - start)
-    finally:
-        os.sched_setaffinity(0, CORES)
-    return 1000 * statistics.median(taken[len(images) :])
 
 
 def report(services: list[Service]) -> None:
@@ -188,7 +164,7 @@ def report(services: list[Service]) -> None:
             cells += [f"{refused}", f"{failed}", f"{middle(rows, Load.each):.2f}", f"{middle(rows, memory):.0f}"]
             if clients == CLIENTS[0]:
                 cells.append(f"{statistics.median(service.first):.2f}")
-                cells += [f"{statistics.median(service.overhead):.2f}"] if service.overhead else []
+                cells += [f"{middle(rows, Load.overhead):.2f}"] if rows[0].rest else []
             padded = (f"{cell:>{len(column) + 3}}" for cell, column in zip(cells, columns, strict=False))
             print(f"{service.name:<18}{clients:>8}" + "".join(padded))
     print(f"\n{'at 8 clients':<40}{'answers/s':>12}{'p99':>9}{'memory':>9}")

@@ -26,7 +26,7 @@ function init(arguments)
     file:close()
   end
   at = number
-  taken, others = {}, {} -- global: the main state reads them
+  taken, rest, others = {}, {}, {} -- global: the main state reads them
 end
 
 function delay()
@@ -41,26 +41,40 @@ function request()
   return bodies[at % #bodies + 1]
 end
 
+-- What the service counts to the work itself, in milliseconds; nil where it does not tell.
+local function work(timing)
+  local sum
+  for stage, duration in timing:gmatch("(%a+);dur=([%d.]+)") do
+    if stage == "download" or stage == "decode" or stage == "inference" then
+      sum = (sum or 0) + tonumber(duration)
+    end
+  end
+  return sum
+end
+
 function response(status, headers)
-  if status == 200 then
-    taken[#taken + 1] = milliseconds() - started
-  else
-    others[#others + 1] = status
-    if status == 503 then
-      for name, value in pairs(headers) do
-        if name:lower() == "retry-after" then wait = 1000 * (tonumber(value) or 1) end
-      end
+  local latency = milliseconds() - started
+  if status ~= 200 then others[#others + 1] = status else taken[#taken + 1] = latency end
+  for name, value in pairs(headers) do
+    name = name:lower()
+    if status == 503 and name == "retry-after" then wait = 1000 * (tonumber(value) or 1) end
+    if status == 200 and name == "server-timing" then
+      local spent = work(value)
+      if spent then rest[#rest + 1] = latency - spent end
     end
   end
 end
 
-function done(summary)
-  local taken, others = {}, {}
+local function listed(name, form)
+  local found = {}
   for _, client in ipairs(clients) do
-    for _, value in ipairs(client:get("taken")) do taken[#taken + 1] = ("%.3f"):format(value) end
-    for _, value in ipairs(client:get("others")) do others[#others + 1] = tostring(value) end
+    for _, value in ipairs(client:get(name)) do found[#found + 1] = form:format(value) end
   end
+  return "[" .. table.concat(found, ", ") .. "]"
+end
+
+function done(summary)
   local failed = summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout
-  print(('{"seconds": %.3f, "failed": %d, "taken": [%s], "others": [%s]}'):format(
-    summary.duration / 1e6, failed, table.concat(taken, ", "), table.concat(others, ", ")))
+  print(('{"seconds": %.3f, "failed": %d, "taken": %s, "rest": %s, "others": %s}'):format(
+    summary.duration / 1e6, failed, listed("taken", "%.3f"), listed("rest", "%.3f"), listed("others", "%d")))
 end

@@ -22,13 +22,15 @@ class LoadError(HeadstandError):
 class Load:
     """What the clients saw in so many seconds, and what it cost the service.
 
-    `taken` are the latencies of the answers (status 200) in milliseconds; `refused` counts 503, `failed` every other
-    status and broken connections. `processor` is in seconds, `memory` in MB.
+    `taken` are the latencies of the answers (status 200) in milliseconds; `rest` is what remains of them without
+    download, decoding and inference, where the service tells these in Server-Timing. `refused` counts 503, `failed`
+    every other status and broken connections. `processor` is in seconds, `memory` in MB.
     """
 
     clients: int
     seconds: float
     taken: list[float]
+    rest: list[float]
     refused: int
     failed: int
     processor: float = 0
@@ -39,17 +41,23 @@ class Load:
         return len(self.taken) / self.seconds
 
     def p50(self) -> float:
-        return self._percentile(50)
+        return percentile(self.taken, 50)
 
     def p99(self) -> float:
-        return self._percentile(99)
+        return percentile(self.taken, 99)
+
+    def overhead(self) -> float:
+        """Median milliseconds that the service adds to its work."""
+        return percentile(self.rest, 50)
 
     def each(self) -> float:
         """Processor milliseconds for an answer."""
         return 1000 * self.processor / max(1, len(self.taken))
 
-    def _percentile(self, percent: float) -> float:
-        return float(np.percentile(self.taken, percent)) if self.taken else float("nan")
+
+def percentile(values: list[float], percent: float) -> float:
+    """The percentile, not a number where there are no values."""
+    return float(np.percentile(values, percent)) if values else float("nan")
 
 
 def require() -> None:
@@ -73,6 +81,6 @@ def load(port: int, bodies: list[Path], clients: int, seconds: int, cores: set[i
     if done.returncode or not done.stdout:
         raise LoadError(f"wrk failed: {(done.stderr or done.stdout).strip()}")
     found = json.loads(done.stdout.splitlines()[-1])
-    others = found["others"]
-    refused = others.count(503)
-    return Load(clients, found["seconds"], found["taken"], refused, len(others) - refused + found["failed"])
+    refused = found["others"].count(503)
+    failed = len(found["others"]) - refused + found["failed"]
+    return Load(clients, found["seconds"], found["taken"], found["rest"], refused, failed)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
@@ -29,16 +29,14 @@ class ServiceError(HeadstandError):
 class Service:
     """A way to serve, and what was measured of it.
 
-    `command` is run as `python -m ...`, with `{port}` replaced; `alone` decodes and classifies without a service.
-    `first` are seconds to the first answer, `overhead` milliseconds; one value a round.
+    `command` is run as `python -m ...`, with `{port}` replaced; `first` are the seconds to the first answer, one a
+    round.
     """
 
     name: str
     command: list[str]
     environment: dict[str, str]
-    alone: Callable[[bytes], object] | None = None
     first: list[float] = field(default_factory=list)
-    overhead: list[float] = field(default_factory=list)
     loads: list[Load] = field(default_factory=list)
 
 
