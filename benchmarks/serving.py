@@ -171,7 +171,9 @@ def report(services: list[Service]) -> None:
     for ours in services[3:]:
         for other in services[:3]:
             mine, theirs = ([row for row in each.loads if row.clients == 8] for each in (ours, other))
-            rate, p99, size = (middle(mine, of) / middle(theirs, of) for of in (Load.rate, Load.p99, memory))
+            rate, p99, size = (
+                middle(mine, of) / (middle(theirs, of) or float("nan")) for of in (Load.rate, Load.p99, memory)
+            )
             print(f"{ours.name + ' / ' + other.name:<40}{rate:>11.2f}x{p99:>8.2f}x{size:>8.2f}x")
 
 
