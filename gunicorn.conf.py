@@ -21,9 +21,12 @@ from headstand.serve import capacity
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # glibc gives each thread a heap of its own to save waiting for one another; with dozens of threads the heaps' leftovers
-# double a worker's memory. M_ARENA_MAX is -8 in its malloc.h; other C libraries have no such call.
+# double a worker's memory. And after a few large blocks it keeps such for good, where each should go back to the
+# system. M_ARENA_MAX is -8 and M_MMAP_THRESHOLD -3 in its malloc.h; other C libraries have no such call.
 with contextlib.suppress(AttributeError, OSError, TypeError):
-    ctypes.CDLL(None).mallopt(-8, 2)
+    allocator = ctypes.CDLL(None)
+    allocator.mallopt(-8, 2)
+    allocator.mallopt(-3, 2**20)
 
 limits = capacity.chosen()
 workers = limits.workers

@@ -1,15 +1,20 @@
 """The service as it is deployed: real gunicorn, real signals, clients that misbehave on the wire."""
 
+import base64
 import contextlib
 import json
+import random
+import re
 import signal
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from headstand.images import MAX_BYTES
 from tests import tiny
 from tests.serve.service import PATIENCE, ROOT, Service, post, receive, running, until
 
@@ -203,8 +208,6 @@ def test_a_worker_that_dies_is_replaced_and_its_client_hears_of_it(model: Path, 
 @pytest.mark.slow
 def test_no_request_is_lost_while_workers_are_exchanged(model: Path, tmp_path: Path) -> None:
     """Under steady load every worker is exchanged several times (SIGHUP); each request is answered with 200."""
-    from concurrent.futures import ThreadPoolExecutor
-
     with running(model, tmp_path / "run", WEB_CONCURRENCY="2") as service:
         stop = time.monotonic() + 20
 
@@ -221,6 +224,28 @@ def test_no_request_is_lost_while_workers_are_exchanged(model: Path, tmp_path: P
                 service.process.send_signal(signal.SIGHUP)
             statuses = [status for found in results for status in found]
         assert len(statuses) > 100 and set(statuses) == {200}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells a process' peak there")
+def test_a_flood_of_the_largest_bodies_stays_below_the_ceiling(model: Path, tmp_path: Path) -> None:
+    """32 clients with 20 MB each would need 640 MB for the bodies alone, and several times that while they decode."""
+    body = b'{"image": "' + base64.b64encode(random.Random(0).randbytes(MAX_BYTES)) + b'"}'
+    with running(model, tmp_path / "run", WEB_CONCURRENCY="1") as service:
+
+        def ask(_: int) -> int:
+            # Whoever is refused while still sending may see nothing but the end of the connection.
+            with contextlib.suppress(ConnectionError):
+                return service.ask("POST", "/predict", body, **{"Content-Type": "application/json"}).status
+            return 503
+
+        with ThreadPoolExecutor(32) as pool:
+            statuses = set(pool.map(ask, range(128)))
+        assert statuses <= {415, 503} and 415 in statuses  # random bytes are no image
+        (worker,) = service.workers()
+        peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{worker.pid}/status").read_text())
+        assert peak and int(peak[1]) < 600 * 1024
+        assert service.ask("POST", "/predict", PHOTO).status == 200
 
 
 def _client(connection: object) -> int:
