@@ -12,6 +12,7 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))  # where `headstand` is, if it is not installed
 
@@ -39,7 +40,7 @@ preload_app = limits.threads == 1
 
 # Longer than what proxies in front keep connections open (60 s): the one who closes first should be the proxy.
 keepalive = 65
-# A batch takes 20 seconds at most to download; orchestrators kill after 30.
+# A batch begins no image after 10 seconds, and a download takes 10 at most; orchestrators kill after 30.
 graceful_timeout = 25
 limit_request_line = 4094
 limit_request_fields = 64
@@ -72,7 +73,7 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     atexit.register(_remove)
 
 
-def when_ready(server):
+def when_ready(server: Any) -> None:
     """Let the system keep connections to itself until they bring their first byte: idle ones take no thread."""
     if hasattr(socket, "TCP_DEFER_ACCEPT"):
         for listener in server.LISTENERS:
@@ -80,7 +81,7 @@ def when_ready(server):
                 listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)
 
 
-def child_exit(server, worker):
+def child_exit(server: Any, worker: Any) -> None:
     """A worker that is gone has no requests in flight; what it counted stays."""
     from prometheus_client import multiprocess
 
