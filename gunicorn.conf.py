@@ -85,4 +85,7 @@ def child_exit(server: Any, worker: Any) -> None:
     """A worker that is gone has no requests in flight; what it counted stays."""
     from prometheus_client import multiprocess
 
+    from headstand.serve.worker import TALLY
+
+    TALLY.remove(worker.age)
     multiprocess.mark_process_dead(worker.pid)

@@ -17,6 +17,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from headstand.serve.exchange import Exchange
 from headstand.serve.logs import REQUESTS
 from headstand.serve.problem import MEDIA_TYPE, problem
+from headstand.serve.tally import Tally
 
 RECEIVE_SECONDS = 30.0
 """Seconds within which a request must be here, headers and body, counted from its first byte."""
@@ -25,19 +26,26 @@ PAUSE = 0.1
 """Seconds before a refused client's next request on the same connection is read. Refusing costs little, but a client
 that comes again at once, as many do, would have the service do nothing else."""
 
+COURTESY = 0.005
+"""Seconds for which a worker leaves a new connection to another one that has less to do."""
+
+TALLY = Tally()
+"""What each worker has to do; gunicorn.conf.py removes those that end."""
+
 _CODES = {LimitRequestLine: "uri_too_long", LimitRequestHeaders: "headers_too_large"}
 
 _requests = logging.getLogger(REQUESTS)
 
 
 class Worker(ThreadWorker):
-    """Adds four things to its base.
+    """Adds five things to its base.
 
     A request that comes byte by byte is cut off in time: the base would give it a thread for as long as it likes. A
     client that does not hang up is waited for in a thread: the base would wait in its main loop, and nobody else be
-    accepted meanwhile. A client that was refused is left alone for a moment. And a worker that stops takes what the
-    system has accepted already, then closes its door, so that whoever comes later is refused rather than accepted and
-    dropped.
+    accepted meanwhile. A client that was refused is left alone for a moment. A new connection goes to the worker that
+    has least to do: left to chance, eight clients that keep theirs are often all one worker's. And a worker that stops
+    takes what the system has accepted already, then closes its door, so that whoever comes later is refused rather than
+    accepted and dropped.
     """
 
     wsgi: Any
@@ -47,6 +55,7 @@ class Worker(ThreadWorker):
         self._deadlines: dict[TConn, float] = {}
         self._refused: set[socket.socket] = set()
         self._paused: deque[tuple[float, TConn, Future[Any]]] = deque()
+        self._left_until = 0.0
 
     def load_wsgi(self) -> None:
         """Load the application, warm it once more, and note what it refuses."""
@@ -86,10 +95,35 @@ class Worker(ThreadWorker):
         else:
             super().finish_request(conn, fs)
 
+    def accept(self, listener: socket.socket) -> None:
+        """Take a connection, unless a worker that has less to do may take it within the next moment."""
+        now = time.monotonic()
+        # Whoever is still there after that moment is taken: the other worker may be stuck.
+        waited = self._left_until <= now <= self._left_until + COURTESY
+        if self.alive and not waited and self._busy() > TALLY.least():
+            if now > self._left_until:
+                self._left_until = now + COURTESY
+            self.set_accept_enabled(False)
+            return
+        self._left_until = 0.0
+        super().accept(listener)
+        TALLY.tell(self.age, self._busy())
+
+    def _leaves(self) -> bool:
+        """Whether new connections are another worker's for now."""
+        return self.alive and time.monotonic() < self._left_until and self._busy() > TALLY.least()
+
+    def _busy(self) -> int:
+        """Connections that a thread is working on, or that wait for one."""
+        return self.nr_conns - len(self.keepalived_conns) - len(self.pending_conns) - len(self._paused)
+
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """One turn of the main loop."""
+        TALLY.tell(self.age, self._busy())
         if self._paused:
             timeout = min(timeout, max(self._paused[0][0] - time.monotonic(), 0.0))
+        if self._leaves():
+            timeout = min(timeout, COURTESY / 5)  # to see whether the other one still has less to do
         super().wait_for_and_dispatch_events(timeout)
         while self._paused and self._paused[0][0] <= time.monotonic():
             _, conn, fs = self._paused.popleft()
@@ -107,7 +141,7 @@ class Worker(ThreadWorker):
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Take new connections or not; when stopping, those that wait for us, and then none ever."""
-        super().set_accept_enabled(enabled)
+        super().set_accept_enabled(enabled and not self._leaves())
         if enabled or self.alive:
             return
         for listener in self.sockets:

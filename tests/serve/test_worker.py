@@ -118,6 +118,32 @@ def test_a_full_worker_refuses_at_once_and_finishes_what_it_took(model: Path, tm
         assert service.metric('headstand_errors_total{code="overloaded"}') == 4
 
 
+def test_connections_go_to_the_worker_that_has_least_to_do(model: Path, tmp_path: Path) -> None:
+    config = _configuration(tmp_path / "courteous.py", "COURTESY = 60")
+    with running(model, tmp_path / "run", "-c", config, WEB_CONCURRENCY="2") as service:
+        halves = []
+        for number in range(1, 7):
+            halves.append(service.connect(post(PHOTO[:50], length=len(PHOTO))))
+            until(lambda number=number: service.metric(IN_FLIGHT) == number)
+        assert sorted(_held(worker, halves) for worker in service.workers()) == [3, 3]
+        for connection in halves:
+            connection.close()
+
+
+def test_a_stuck_worker_keeps_no_connection_from_the_others(model: Path, tmp_path: Path) -> None:
+    with running(model, tmp_path / "run", WEB_CONCURRENCY="2") as service:
+        half = service.connect(post(PHOTO[:50], length=len(PHOTO)))
+        until(lambda: service.metric(IN_FLIGHT) == 1)
+        (idle,) = [worker for worker in service.workers() if not _held(worker, [half])]
+        idle.suspend()
+        for _ in range(3):
+            assert service.ask("POST", "/predict", PHOTO).status == 200
+        idle.resume()
+        half.sendall(PHOTO[50:])
+        assert b"200 OK" in receive(half)
+        half.close()
+
+
 @pytest.mark.slow
 def test_large_bodies_are_refused_before_memory_is_short(model: Path, tmp_path: Path) -> None:
     with running(model, tmp_path / "run", WEB_CONCURRENCY="1", HEADSTAND_BODY_MB="30") as service:
@@ -131,12 +157,8 @@ def test_large_bodies_are_refused_before_memory_is_short(model: Path, tmp_path: 
 
 @pytest.mark.slow
 def test_a_request_that_comes_byte_by_byte_is_cut_off(model: Path, tmp_path: Path) -> None:
-    config = tmp_path / "impatient.py"
-    config.write_text(
-        f"exec(compile(open({str(ROOT / 'gunicorn.conf.py')!r}).read(), {str(ROOT / 'gunicorn.conf.py')!r}, 'exec'))\n"
-        "from headstand.serve import worker\nworker.RECEIVE_SECONDS = 0.5\n"
-    )
-    with running(model, tmp_path / "run", "-c", str(config), WEB_CONCURRENCY="1") as service:
+    config = _configuration(tmp_path / "impatient.py", "RECEIVE_SECONDS = 0.5")
+    with running(model, tmp_path / "run", "-c", config, WEB_CONCURRENCY="1") as service:
         with service.connect(b"GET /healthz HTTP/1.1\r\nX-Slow: ") as slow:
             assert receive(slow) == b""  # the headers never came: there is nobody to answer
         with service.connect(post(PHOTO[:50], length=len(PHOTO))) as slow:
@@ -191,7 +213,7 @@ def test_a_worker_that_dies_is_replaced_and_its_client_hears_of_it(model: Path, 
         half = service.connect(post(PHOTO[:50], length=len(PHOTO)))
         until(lambda: service.metric(IN_FLIGHT) == 1)
         before = {worker.pid: worker for worker in service.workers()}
-        busy = [worker for worker in before.values() if any(_client(half) == c.raddr.port for c in _open(worker))]
+        busy = [worker for worker in before.values() if _held(worker, [half])]
         assert len(busy) == 1
         busy[0].kill()
         with contextlib.suppress(ConnectionError):  # hung up, or reset
@@ -252,5 +274,20 @@ def _client(connection: object) -> int:
     return connection.getsockname()[1]  # type: ignore[attr-defined, no-any-return]
 
 
+def _held(worker: object, connections: list[socket.socket]) -> int:
+    """How many of the connections are this worker's."""
+    return len({_client(each) for each in connections} & {each.raddr.port for each in _open(worker)})
+
+
 def _open(worker: object) -> list:
     return [item for item in worker.net_connections("tcp") if item.raddr]  # type: ignore[attr-defined]
+
+
+def _configuration(path: Path, constant: str) -> str:
+    """gunicorn's settings as they are, but for a constant of the worker."""
+    settings = str(ROOT / "gunicorn.conf.py")
+    path.write_text(
+        f"exec(compile(open({settings!r}).read(), {settings!r}, 'exec'))\n"
+        f"from headstand.serve import worker\nworker.{constant}\n"
+    )
+    return str(path)
