@@ -19,9 +19,10 @@ from headstand.serve.body import MAX_BODY
 from headstand.serve.classifier import Classifier
 from headstand.serve.payload import image_bytes
 from tests import bombs, tiny
+from tests.serve.hostile import HostileServer
 from tests.serve.service import PATIENCE, Service, running
 
-CEILING = 1000
+CEILING = 1500
 """Megabytes that a worker may hold, whatever comes, with as many interpreters as the test gives it: what
 docs/threat-model.md states."""
 
@@ -32,7 +33,8 @@ PHOTO = tiny.photo((200, 100, 0))
 def service(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One worker with two interpreters."""
     folder = tmp_path_factory.mktemp("service") / "it"
-    with running(model, folder, WEB_CONCURRENCY="1", HEADSTAND_INTERPRETERS="2") as service:
+    words = ("gunicorn", "tests.serve.loopback:app", "--bind", "127.0.0.1:0")
+    with running(model, folder, words=words, WEB_CONCURRENCY="1", HEADSTAND_INTERPRETERS="2") as service:
         yield service
 
 
@@ -158,12 +160,18 @@ def requests() -> Iterator[tuple[str, bytes, str]]:
 
 
 @pytest.mark.slow
-def test_a_worker_stays_below_its_ceiling_under_the_worst_requests_at_once(service: Service) -> None:
+def test_a_worker_stays_below_its_ceiling_under_the_worst_requests_at_once(
+    service: Service, server: HostileServer
+) -> None:
     workers = service.workers()
     memory = Path(f"/proc/{workers[0].pid}/status")
     if not memory.exists():
         pytest.skip("memory is read from /proc")
-    worst = list(requests())
+    image = bombs.BOMBS["jpeg of many Photoshop resources"][1]()
+    server.words = b"HTTP/1.1 200 OK\r\n\r\n" + image
+    url = json.dumps({"url": server.url("/says")}).encode()
+    # As many downloads as are let in, and more, so that all their bytes are held at once; then all others.
+    worst = [("/predict", url, "application/json")] * 20 + list(requests())
     with ThreadPoolExecutor(len(worst)) as pool:
         statuses = list(pool.map(lambda request: status_of(service, *request), worst))
     # Without an answer are those who were still sending when they were refused.

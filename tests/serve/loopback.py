@@ -1,0 +1,8 @@
+"""`gunicorn tests.serve.loopback:app`: the service as it is, but that it may download from this machine."""
+
+from functools import partial
+
+from headstand.serve.download import fetch
+from headstand.serve.web import create_app
+
+app = create_app(fetch=partial(fetch, allow_loopback=True, timeout=60.0))
