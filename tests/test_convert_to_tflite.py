@@ -26,9 +26,10 @@ def test_the_newest_run_is_converted_and_the_next_command_told(
     converting, parity, written, serve = capsys.readouterr().out.splitlines()
     assert converting == f"converting {model}"
     assert re.fullmatch(
-        r"parity     12 test photos, same top class on 100\.00%, largest difference .* \d\.\de-0\d", parity
+        r"parity     12 test photos, same top class on 100\.00%, largest difference .* \d\.\de-0\d: passed", parity
     )
-    assert re.fullmatch(rf"written    {re.escape(str(made))} \(\d\.\d MiB\)", written)
+    beside = re.escape(str(model.with_suffix(".parity.json")))
+    assert re.fullmatch(rf"written    {re.escape(str(made))} \(float32, \d\.\d MiB\), {beside}", written)
     assert serve == f"serve it   HEADSTAND_MODEL={made} gunicorn predict:app"
 
 
@@ -87,7 +88,7 @@ def test_a_model_that_answers_differently_is_refused(model: Path) -> None:  # no
     result = shell(str(SCRIPT), str(model), code=SWAPPED)
     assert result.returncode == 1
     assert re.fullmatch(
-        r"error: the converted model answers differently from the trained one, so nothing was written: .*\n",
+        r"error: the float32 model answers differently from the trained one, so nothing was written: .*\n",
         result.stderr,
     ), result.stderr
     assert sorted(model.parent.iterdir()) == before

@@ -8,9 +8,9 @@ from typing import Any
 
 from headstand.compare import plot, race, table
 from headstand.compare.entry import entries
-from headstand.compare.measure import Clock, latency
 from headstand.compare.result import Journal, Result, plain
 from headstand.compare.winner import LEVEL, Choice, choose, fits, order
+from headstand.export.latency import Clock, latency
 from headstand.learn import plots
 from headstand.learn.run import claim
 from headstand.prepare import manifest

@@ -12,9 +12,10 @@ import keras
 import numpy as np
 
 from headstand.compare.entry import Entry
-from headstand.compare.measure import Clock, converted
 from headstand.compare.result import Journal, Result, Score, Weight
 from headstand.errors import HeadstandError
+from headstand.export.convert import float32 as converted
+from headstand.export.latency import Clock
 from headstand.learn import backbones
 from headstand.learn import head as heads
 from headstand.learn.backbones import BackboneError

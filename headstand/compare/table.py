@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from headstand.compare.measure import QUIET
 from headstand.compare.result import Result, plain
+from headstand.export.latency import QUIET
 from headstand.learn import head as heads
 
 UNKNOWN = "not measured"

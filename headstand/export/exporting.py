@@ -1,93 +1,169 @@
-"""Export: a checkpoint in, a bundle out that was seen to answer the same."""
+"""Export: a trained model in, a bundle out that was seen to answer the same."""
 
-import hashlib
-import tempfile
+import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-
-import numpy as np
-import tensorflow as tf
+from typing import Any
 
 from headstand import __version__, images
-from headstand.errors import HeadstandError
-from headstand.export import bundle, convert, metadata
-from headstand.export.parity import Parity, compare, require
+from headstand.export import bundle, evidence, trained
+from headstand.export.candidates import BEST, Bench, Candidate, Clock, fastest, table, timed
+from headstand.export.certificate import certificate, whole
+from headstand.export.evidence import Evidence, Sample
+from headstand.export.formats import Gate, judge
+from headstand.export.latency import latencies
+from headstand.export.parity import Parity, ParityError
+from headstand.export.trained import Trained
 from headstand.learn import checkpoint
-from headstand.learn.checkpoint import About
-from headstand.learn.features import compiled
-from headstand.prepare import manifest
-from headstand.quiet import quiet
-from headstand.serve.bundle import LABELS
-from headstand.serve.classifier import Classifier
+from headstand.learn.report.card import card
+from headstand.learn.report.record import CARD
+from headstand.learn.run import REPORT
 
-
-class ExportError(HeadstandError):
-    """A checkpoint that cannot be exported as things stand."""
+REPRESENTATIVE = 300
+"""Photos that quantisation takes its ranges from, unless said otherwise."""
 
 
 @dataclass(frozen=True)
 class Export:
-    """The bundle that was written, and how it compares to its checkpoint."""
+    """The bundle that was written, its certificate beside it, and how it compares to the trained model."""
 
     bundle: Path
+    certificate: Path
+    kind: str
+    photos: str
+    """Name of the photos that it was certified on."""
     parity: Parity
+    gate: Gate
     size: int
     """The bundle's bytes."""
 
 
-def export(path: Path) -> Export:
-    """Convert a checkpoint to float32 and write the bundle beside it, if it answers alike on the test photos.
+def export(path: Path, kind: str = "float32", **how: Any) -> Export:
+    """Convert a Headstand checkpoint, judged by the data it was trained on; the bundle is written beside it.
+
+    Args:
+        path: the checkpoint.
+        kind: as `convert`.
+        how: as `convert`.
 
     Raises:
         HeadstandError: the file is no Headstand checkpoint, its data is not prepared here, the conversion fails, or
-            the parity check does; nothing is written then.
+            it does not pass; nothing is written then.
     """
-    about = checkpoint.about(path)
-    paths = _test_photos(about)
-    model = checkpoint.load(path)
-    record = {
-        "name": about.name,
+    photos = evidence.prepared(checkpoint.about(path))
+    made = convert(trained.read(path), photos, path.with_suffix(".tflite"), kind, **how)
+    _tell_card(path, made)
+    return made
+
+
+def convert(
+    model: Trained,
+    photos: Evidence,
+    path: Path,
+    kind: str = "float32",
+    *,
+    representative: int = REPRESENTATIVE,
+    force: bool = False,
+    tell: Callable[[str], None] = lambda text: None,
+    clock: Clock = latencies,
+) -> Export:
+    """Write a model as a bundle, and its certificate beside it as NAME.parity.json, if it answers alike.
+
+    Args:
+        model: what is converted.
+        photos: what it is judged by.
+        path: of the bundle; what it held is replaced.
+        kind: one of `headstand.export.formats.FORMATS`, or "best": the fastest that passes.
+        representative: most photos that quantisation takes its ranges from.
+        force: write it also where it does not pass, with FAILED inside: the services refuse it unless told.
+        tell: is given a line for each step.
+        clock: times models.
+
+    Raises:
+        ConversionError: the model cannot be converted.
+        ParityError: it does not pass; nothing is written then, and what was there stays.
+    """
+    bench = Bench(model, photos, representative, tell)
+    tried = bench.make(kind)
+    if kind == BEST:
+        tried = timed(tried, clock)
+        for line in table(tried):
+            tell(line)
+    chosen = _chosen(tried, kind, photos.choosing, force)
+    parity = bench.parity(chosen.flatbuffer, photos.certifying)
+    gate = judge(chosen.kind, parity)
+    if not gate.passed and not force:
+        raise ParityError(_refusal(chosen, gate, parity, photos.certifying))
+    certified = certificate(model, chosen, parity, gate, photos)
+    data = bundle.pack(chosen.flatbuffer, model.labels, {**_record(model, chosen), "certificate": certified})
+    (measured,) = timed([chosen], clock)
+    assert measured.latency
+    choice = tried if tried[0].gate else []
+    told = whole(certified, data, measured.latency, parity, choice, photos.choosing.name, _versions())
+    beside = path.with_suffix(".parity.json")
+    # The certificate goes first: a bundle without one would be the worse half of an interrupted export.
+    bundle.write(beside, (json.dumps(told, indent=1) + "\n").encode())
+    return Export(bundle.write(path, data), beside, chosen.kind, photos.certifying.name, parity, gate, len(data))
+
+
+def _tell_card(path: Path, made: Export) -> None:
+    """Let the card of the run that the checkpoint comes from tell of the conversion too."""
+    report = path.parent / REPORT
+    if report.is_file():
+        record = json.loads(report.read_text(encoding="utf-8"))
+        if path.name in (record["checkpoint"], record["refitted"]):
+            told = json.loads(made.certificate.read_text(encoding="utf-8"))
+            bundle.write(path.parent / CARD, card(record, told).encode())
+
+
+def _chosen(tried: list[Candidate], kind: str, sample: Sample, force: bool) -> Candidate:
+    """The one to certify.
+
+    Raises:
+        ParityError: none passed on the photos that formats are chosen by.
+    """
+    if kind == BEST and (found := fastest(tried)):
+        return found
+    last = tried[-1]
+    if kind == BEST or last.gate is None or last.parity is None or last.passed or force:
+        # Where not even float32 passes, its refusal tells most; quantised ones are last.
+        return tried[0] if kind == BEST else last
+    raise ParityError(_refusal(last, last.gate, last.parity, sample))
+
+
+def _refusal(chosen: Candidate, gate: Gate, parity: Parity, sample: Sample) -> str:
+    apart = [f"{photo} by {difference:.2g}" for photo, difference in parity.worst]
+    others = [f"{each.photo} {each.served} for {each.trained}" for each in parity.disagreeing[:5]]
+    return (
+        f"the {chosen.kind} model answers differently from the trained one, so nothing was written: of {parity.count} "
+        f"{sample.name} photos {len(parity.disagreeing)} get another class, and probabilities differ by up to "
+        f"{parity.largest_difference:.2g}. It fails, since {'; '.join(gate.missing)}; asked is {gate.asked}. "
+        f"Furthest off: {'; '.join(apart)}."
+        + (f" Other classes: {'; '.join(others)}." if others else "")
+        + " --format float32 changes least; --force writes it nevertheless, marked as failed"
+    )
+
+
+def _record(model: Trained, chosen: Candidate) -> dict[str, Any]:
+    return {
+        "name": model.name,
         "input": {
-            "size": about.size,
-            "dtype": "float32",
+            "size": model.size,
+            "dtype": "uint8" if chosen.kind == "int8" else "float32",
             "range": [0, 255],
             "resize": "squash to a square, bilinear with antialiasing",
             "decoder": images.DECODER,
         },
-        "temperature": about.temperature,
-        "threshold": about.threshold,
-        "checkpoint": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "data": about.data,
-        "versions": {
-            "headstand": __version__,
-            **{package: version(package) for package in ("tensorflow", "keras", "ai-edge-litert")},
-        },
+        "temperature": model.temperature,
+        "threshold": model.threshold,
+        "checkpoint": model.digest,
+        "data": model.data,
+        "versions": _versions(),
     }
-    flatbuffer = metadata.describe(convert.float32(model), about.name, LABELS)
-    with tempfile.TemporaryDirectory() as folder:
-        # The parity check reads a real file, as the services will.
-        trial = bundle.write(Path(folder) / "trial.tflite", bundle.pack(flatbuffer, about.labels, record))
-        with quiet():  # LiteRT tells which delegate it made
-            served = Classifier(trial)
-        parity = compare(_trained(compiled(model)), served, paths, about.labels)
-    require(parity)
-    summary = {key: value for key, value in asdict(parity).items() if key not in ("worst", "disagreeing")}
-    data = bundle.pack(flatbuffer, about.labels, {**record, "parity": {"format": "float32", **summary}})
-    return Export(bundle.write(path.with_suffix(".tflite"), data), parity, len(data))
 
 
-def _test_photos(about: About) -> list[Path]:
-    """The files of the test split that the checkpoint was made with."""
-    dataset = manifest.read(Path("data") / about.name)
-    if dataset.digest != about.data or dataset.classes != about.labels:
-        raise ExportError(
-            f"{dataset.folder} is not the data that this model was trained on (its manifest has changed); "
-            f"prepare it as it was, or train again with `python train.py {about.name}`"
-        )
-    return [dataset.folder / photo.path for photo in dataset.split("test")]
-
-
-def _trained(call: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda pixels: np.asarray(call(tf.constant(pixels)))
+def _versions() -> dict[str, str]:
+    packages = ("tensorflow", "keras", "ai-edge-litert")
+    return {"headstand": __version__, **{package: version(package) for package in packages}}

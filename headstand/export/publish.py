@@ -9,13 +9,16 @@ from headstand.learn.report.card import card
 from headstand.learn.run import REPORT
 from headstand.serve import bundle
 
+SUFFIXES = (".h5", ".tflite", ".parity.json")
+"""Of what is published."""
+
 
 class PublishError(HeadstandError):
     """A run that is not ready to be published."""
 
 
 def publish(run: Path, folder: Path) -> list[Path]:
-    """Copy a run's model into a folder as NAME.h5 and NAME.tflite and write its card as README.md.
+    """Copy a run's model into a folder as NAME.h5, NAME.tflite and NAME.parity.json; write its card as README.md.
 
     Args:
         run: a finished run's folder, whose checkpoint has been converted.
@@ -28,16 +31,19 @@ def publish(run: Path, folder: Path) -> list[Path]:
         raise PublishError(f"{run} holds no finished run; `python train.py` prints the folder of one")
     report = json.loads((run / REPORT).read_text(encoding="utf-8"))
     checkpoint = run / (report["refitted"] or report["checkpoint"])
-    served = checkpoint.with_suffix(".tflite")
-    if not served.is_file():
-        raise PublishError(f"there is no {served}; `python convert_to_tflite.py {checkpoint}` makes it")
-    parity = bundle.read(served).metadata["parity"]
+    sources = [checkpoint.with_suffix(suffix) for suffix in SUFFIXES]
+    if not all(source.is_file() for source in sources):
+        raise PublishError(f"there is no {sources[1]}; `python convert_to_tflite.py {checkpoint}` makes it")
+    if bundle.read(sources[1]).failed:
+        raise PublishError(
+            f"{sources[1]} did not pass its comparison with {checkpoint.name}: convert it without --force"
+        )
     folder.mkdir(parents=True, exist_ok=True)
-    targets = [folder / f"{report['name']}{source.suffix}" for source in (checkpoint, served)]
-    for source, target in zip((checkpoint, served), targets, strict=True):
+    targets = [folder / f"{report['name']}{suffix}" for suffix in SUFFIXES]
+    for source, target in zip(sources, targets, strict=True):
         part = target.with_name(target.name + ".part")
         shutil.copyfile(source, part)
         part.replace(target)
     page = folder / "README.md"
-    page.write_text(card(report, parity), encoding="utf-8")
+    page.write_text(card(report, json.loads(sources[2].read_text(encoding="utf-8"))), encoding="utf-8")
     return [*targets, page]

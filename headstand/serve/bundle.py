@@ -20,6 +20,15 @@ LABELS = "labels.txt"
 METADATA = "headstand.json"
 """Associated file: what else is known of the model (see `Bundle`)."""
 
+VERSION = 2
+"""Of the bundle's form: 1 had no digest over labels and metadata."""
+
+PASSED, FAILED = "passed", "FAILED"
+"""Verdicts of a certificate."""
+
+ALLOW_FAILED = "HEADSTAND_ALLOW_FAILED"
+"""Set to 1 in the environment, it lets a bundle be served whose certificate says FAILED."""
+
 _MEMBER_LIMIT = 1_000_000
 """Largest member of the zip that is read, in bytes: a model file may come from a stranger."""
 
@@ -33,9 +42,10 @@ class Bundle:
     """An opened bundle.
 
     `labels` are in output order; `size` is the input's side in pixels; `metadata` is `headstand.json` whole:
-    `format` (1), `name`, `input` (`size`, `dtype`, `range`, `resize`, `decoder`), `temperature` (already folded in),
-    `threshold` (below it an answer is "not sure"; null for never), `sha256` (hex, of the flatbuffer's bytes),
-    `checkpoint` (hex SHA-256 of the `.h5`), `data` (hex SHA-256 of the manifest), `parity`, `versions`.
+    `format` (2), `name`, `input` (`size`, `dtype`, `range`, `resize`, `decoder`), `temperature` (already folded in),
+    `threshold` (below it an answer is "not sure"; null for never), `digest` (hex, see `digest`), `checkpoint` (hex
+    SHA-256 of the trained model's file), `data` (hex SHA-256 of the manifest), `certificate` (how it compared to the
+    trained model: `verdict`, `format`, `agreement`...), `versions`.
     `flatbuffer` is the model itself, the very bytes that were checked: the file may change afterwards.
     """
 
@@ -53,6 +63,24 @@ class Bundle:
     def threshold(self) -> float:
         """The least top probability of a confident answer; 0 where none was set."""
         return float(self.metadata.get("threshold") or 0.0)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was written although it did not answer like the trained model."""
+        return bool((self.metadata.get("certificate") or {}).get("verdict") == FAILED)
+
+
+def digest(flatbuffer: bytes, labels: str, metadata: dict[str, Any]) -> str:
+    """Hex SHA-256 over all that a bundle holds: nothing in it can be swapped unnoticed.
+
+    Args:
+        flatbuffer: the model.
+        labels: the text of `labels.txt`.
+        metadata: all of `headstand.json` but `digest`.
+    """
+    record = json.dumps({key: metadata[key] for key in metadata if key != "digest"}, sort_keys=True)
+    parts = (hashlib.sha256(part).digest() for part in (flatbuffer, labels.encode(), record.encode()))
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def read(path: str | Path) -> Bundle:
@@ -73,20 +101,21 @@ def read(path: str | Path) -> Bundle:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             flatbuffer = data[: min(info.header_offset for info in archive.infolist())]
-            labels = tuple(_member(archive, LABELS).decode("utf-8").removesuffix("\n").split("\n"))
+            text = _member(archive, LABELS).decode("utf-8")
+            labels = tuple(text.removesuffix("\n").split("\n"))
             metadata = json.loads(_member(archive, METADATA))
             version = metadata["format"]
             size = int(metadata["input"]["size"])
-            digest = str(metadata["sha256"])
+            signed = str(metadata["digest"]) if version == VERSION else None
             bundle = Bundle(path, labels, size, metadata, flatbuffer)
-            whole = bool(bundle.name) and 0 <= bundle.threshold <= 1
+            whole = bool(bundle.name) and 0 <= bundle.threshold <= 1 and bundle.failed in (True, False)
     except Exception as error:  # a hostile zip or JSON raises nearly anything, zlib.error to RecursionError
         raise BundleError(f"{path} carries no labels or damaged ones: {remedy}") from error
-    if version != 1:
-        raise BundleError(f"{path} has bundle format {version!r}; this version reads 1: {remedy}")
+    if version != VERSION:
+        raise BundleError(f"{path} has bundle format {version!r}; this version reads {VERSION}: {remedy}")
     if not whole:
         raise BundleError(f"{path} has no name, or a threshold that is not between 0 and 1: {remedy}")
-    if hashlib.sha256(flatbuffer).hexdigest() != digest:
+    if digest(flatbuffer, text, metadata) != signed:
         raise BundleError(f"{path} is damaged: its bytes do not match the digest inside: {remedy}")
     if len(labels) < 2 or len(set(labels)) != len(labels) or not all(labels):
         raise BundleError(f"{path} must name at least two different labels, not {list(labels)}: {remedy}")

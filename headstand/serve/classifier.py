@@ -14,7 +14,7 @@ from PIL import Image
 
 from headstand.images import FORMATS, decode
 from headstand.serve import bundle as bundles
-from headstand.serve.bundle import BundleError
+from headstand.serve.bundle import ALLOW_FAILED, BundleError
 
 SHIPPED = Path(__file__).resolve().parents[2] / "models" / "yoga6" / "yoga6.tflite"
 """The model that the repository ships, served unless `HEADSTAND_MODEL` names another."""
@@ -49,11 +49,17 @@ class Classifier:
             behind.
 
     Raises:
-        BundleError: the file is no bundle, is damaged, or its model does not fit its labels or its input size.
+        BundleError: the file is no bundle, is damaged, or its model does not fit its labels or its input size; or its
+            certificate says FAILED and `HEADSTAND_ALLOW_FAILED` is not 1.
     """
 
     def __init__(self, path: str | Path, *, interpreters: int = 1, threads: int = 1) -> None:
         self.bundle = bundles.read(path)
+        if self.bundle.failed and os.environ.get(ALLOW_FAILED) != "1":
+            raise BundleError(
+                f"{path} did not pass its comparison with the trained model, and was written with --force; "
+                f"{ALLOW_FAILED}=1 serves it nevertheless, `python convert_to_tflite.py` makes one that passes"
+            )
         try:
             self._pool = [self._interpreter(threads) for _ in range(interpreters)]
         except (ValueError, RuntimeError) as error:  # LiteRT's words for a broken flatbuffer or unknown operations

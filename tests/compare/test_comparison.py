@@ -12,11 +12,11 @@ import pytest
 
 from headstand import command
 from headstand.compare import comparison as comparisons
-from headstand.compare import measure
 from headstand.compare import race as races
 from headstand.compare.comparison import Comparison, compare
-from headstand.compare.measure import Latency
 from headstand.compare.result import Weight
+from headstand.export import convert
+from headstand.export.latency import Latency
 from headstand.learn import backbones
 from headstand.learn import head as heads
 from headstand.learn.backbones import BackboneError
@@ -129,7 +129,7 @@ def test_what_is_measured_and_what_cannot_be(dataset: Dataset, offline: list[str
 
 
 def test_the_models_are_converted(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(races, "converted", measure.converted)
+    monkeypatch.setattr(races, "converted", convert.float32)
     flatbuffers: list[bytes] = []
 
     def clock(flatbuffer: bytes) -> Latency:

@@ -1,4 +1,3 @@
-import hashlib
 import io
 import json
 import zipfile
@@ -22,7 +21,8 @@ def test_what_is_packed_is_read_back(tmp_path: Path) -> None:
     assert read.labels == ("b", "a c", "ü")
     assert (read.name, read.size, read.threshold) == ("tiny", tiny.SIZE, 0.0)
     assert read.flatbuffer == FLATBUFFER
-    assert read.metadata == {**METADATA, "format": 1, "sha256": hashlib.sha256(FLATBUFFER).hexdigest()}
+    assert read.metadata == {**METADATA, "format": 2, "digest": read.metadata["digest"]}
+    assert read.metadata["digest"] == serve.digest(FLATBUFFER, "b\na c\nü\n", read.metadata)
 
 
 labels = st.lists(st.text(st.characters(exclude_characters="\n\r", codec="utf-8"), min_size=1), min_size=2, unique=True)

@@ -3,6 +3,7 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,11 @@ from PIL import Image
 
 from headstand import images
 from headstand.errors import HeadstandError
-from headstand.export import convert
-from headstand.export.exporting import ExportError, export
+from headstand.export import convert, evidence, quantize
+from headstand.export.evidence import EvidenceError
+from headstand.export.exporting import export
+from headstand.export.formats import FORMATS, LIMITS
+from headstand.export.latency import Latency
 from headstand.export.parity import ParityError
 from headstand.learn import checkpoint
 from headstand.learn.checkpoint import CheckpointError
@@ -32,7 +36,8 @@ def test_the_bundle_answers_as_the_checkpoint(model: Path, dataset: Dataset) -> 
     before = others(model.parent)
     made = export(model)
     assert made.bundle == model.with_suffix(".tflite")
-    assert others(model.parent) == before | {made.bundle.name}
+    assert made.certificate == model.with_suffix(".parity.json")
+    assert others(model.parent) == before | {made.bundle.name, made.certificate.name}
     assert made.size == made.bundle.stat().st_size
     assert made.parity.count == 12
     assert made.parity.agreement == 1
@@ -55,10 +60,16 @@ def test_it_says_what_it_is(bundle: Path, trained: Path) -> None:
     assert metadata["checkpoint"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert metadata["data"] == checkpoint.about(path).data
     assert metadata["input"]["decoder"] == images.DECODER
-    assert metadata["parity"]["format"] == "float32"
-    assert metadata["parity"]["count"] == 12
-    assert metadata["parity"]["agreement"] == 1
-    assert 0 <= metadata["parity"]["mean_difference"] <= metadata["parity"]["largest_difference"] <= 1e-4
+    certificate = metadata["certificate"]
+    assert (certificate["verdict"], certificate["format"], certificate["photos"]) == ("passed", "float32", "test")
+    assert (certificate["count"], certificate["agreement"], certificate["missing"]) == (12, 1, [])
+    assert 0 <= certificate["mean_difference"] <= certificate["largest_difference"] <= 1e-4
+    assert certificate["accuracy"]["trained"] == certificate["accuracy"]["served"] > 0.5
+    low, high = certificate["accuracy"]["interval"]
+    assert (certificate["accuracy"]["lost"], low) == (0, -high)
+    assert not certificate["seen_in_training"]
+    assert certificate["checkpoint"] == metadata["checkpoint"]
+    assert certificate["model"] == hashlib.sha256(read.flatbuffer).hexdigest()
     assert set(metadata["versions"]) == {"headstand", "tensorflow", "keras", "ai-edge-litert"}
     assert metadata["threshold"] == checkpoint.about(path).threshold
     assert metadata["temperature"] == checkpoint.about(path).temperature != 1
@@ -89,7 +100,7 @@ def test_a_model_that_answers_differently_is_refused_and_leaves_nothing(
         return real(other)
 
     monkeypatch.setattr(convert, "float32", changed)
-    with pytest.raises(ParityError, match=r"nothing was written: of 12 test photos .*data/shapes/test/"):
+    with pytest.raises(ParityError, match=r"nothing was written: of 12 test photos .*data/shapes/test/.*--force"):
         export(model)
     assert others(model.parent) == before
 
@@ -97,7 +108,7 @@ def test_a_model_that_answers_differently_is_refused_and_leaves_nothing(
 def test_a_refusal_leaves_an_older_bundle_alone(model: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     older = model.with_suffix(".tflite")
     shutil.copy(bundle, older)
-    monkeypatch.setattr("headstand.export.parity.FLOAT32_LIMIT", -1.0)
+    monkeypatch.setitem(LIMITS, "float32", -1.0)
     with pytest.raises(ParityError):
         export(model)
     assert older.read_bytes() == bundle.read_bytes()
@@ -115,7 +126,7 @@ def test_without_data_the_command_is_told(model: Path) -> None:
 def test_data_that_has_changed_since_is_refused(model: Path, dataset: Dataset) -> None:
     first = dataset.photos[0]
     manifest.write(Dataset(dataset.folder, (dataclasses.replace(first, group=999), *dataset.photos[1:])))
-    with pytest.raises(ExportError, match=r"data/shapes is not the data .* `python train.py shapes`"):
+    with pytest.raises(EvidenceError, match=r"data/shapes is not the data .* `python train.py shapes`"):
         export(model)
     assert not model.with_suffix(".tflite").exists()
 
@@ -167,3 +178,96 @@ def test_photos_of_every_kind_are_compared_from_their_files(model: Path, dataset
     with Image.open(path) as image:
         image.save(path, format="JPEG", exif=exif)
     assert export(model).parity.largest_difference <= 1e-4
+
+
+def test_the_certificate_lies_beside_the_bundle(model: Path) -> None:
+    made = export(model, clock=clock)
+    told = json.loads(made.certificate.read_text())
+    inside = serve.read(made.bundle).metadata["certificate"]
+    assert {key: told[key] for key in inside} == inside
+    assert told["bundle"] == hashlib.sha256(made.bundle.read_bytes()).hexdigest()
+    assert told["bytes"] == made.size
+    assert told["milliseconds"] == {"1 thread": 1.0, "2 threads": 0.5}
+    assert len(told["worst"]) == 5
+    assert told["worst"][0]["difference"] == inside["largest_difference"]
+    assert told["choice"] is None
+    assert "milliseconds" not in inside
+
+
+def clock(flatbuffers: Sequence[bytes], threads: int) -> list[Latency]:
+    """The first model is the slowest."""
+    return [Latency((len(flatbuffers) - place) / threads, 1.0) for place in range(len(flatbuffers))]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_each_format(model: Path, kind: str) -> None:
+    made = export(model, kind, representative=7)
+    read = serve.read(made.bundle)
+    certificate = read.metadata["certificate"]
+    assert (made.kind, certificate["format"], certificate["verdict"]) == (kind, kind, "passed")
+    assert read.metadata["input"]["dtype"] == ("uint8" if kind == "int8" else "float32")
+    types = {tensor.type for tensor in schema.ModelT.InitFromPackedBuf(read.flatbuffer, 0).subgraphs[0].tensors}
+    assert (schema.TensorType.FLOAT16 in types) == (kind == "float16")
+    # The stand-in's weights are too few for the converter to take 8 bits for them with activations as they come.
+    assert (schema.TensorType.INT8 in types) == (kind == "int8")
+    assert (schema.TensorType.UINT8 in types) == (kind == "int8")
+
+
+def test_the_best_is_the_fastest_that_passes(model: Path) -> None:
+    said: list[str] = []
+    made = export(model, "best", tell=said.append, clock=clock)
+    # The clock has the last one fastest.
+    assert made.kind == "int8"
+    told = json.loads(made.certificate.read_text())
+    assert told["choice"]["photos"] == "validation"
+    assert [row["format"] for row in told["choice"]["candidates"]] == list(FORMATS)
+    assert [row["milliseconds"] for row in told["choice"]["candidates"]] == [[4, 2], [3, 1.5], [2, 1], [1, 0.5]]
+    assert (told["photos"], told["format"]) == ("test", "int8")
+    assert any(line.startswith("format ") for line in said)
+
+
+def test_the_best_is_never_one_that_fails(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstand.export.formats.AGREEMENT", 1.1)
+    made = export(model, "best", clock=clock)
+    assert made.kind == "float16"
+    told = json.loads(made.certificate.read_text())
+    missing = [row["missing"] for row in told["choice"]["candidates"]]
+    assert [bool(each) for each in missing[:3]] == [False, False, True]
+    assert all(missing[2:])
+
+
+def test_a_format_that_fails_where_it_is_chosen_is_never_certified(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstand.export.formats.AGREEMENT", 1.1)
+    with pytest.raises(ParityError, match=r"the int8 model answers differently .* of 12 validation photos"):
+        export(model, "int8")
+    assert not model.with_suffix(".tflite").exists()
+    assert not model.with_suffix(".parity.json").exists()
+
+
+def test_forced_it_is_written_and_marked(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HEADSTAND_ALLOW_FAILED", raising=False)
+    monkeypatch.setitem(LIMITS, "float32", -1.0)
+    made = export(model, force=True)
+    assert not made.gate.passed
+    inside = serve.read(made.bundle).metadata["certificate"]
+    assert inside["verdict"] == "FAILED"
+    assert inside["missing"] == list(made.gate.missing) != []
+    with pytest.raises(HeadstandError, match="did not pass its comparison"):
+        Classifier(made.bundle)
+
+
+def test_ranges_come_from_training_photos_alone(model: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many of each class, and no photo of another split."""
+    read: list[Path] = []
+    real = quantize.images.decode
+    monkeypatch.setattr(quantize.images, "decode", lambda path, size: read.append(path) or real(path, size))
+    photos_read = quantize.calibration(evidence.prepared(checkpoint.about(model)).calibration, networks.SIZE, 9)
+    assert photos_read.shape == (9, networks.SIZE, networks.SIZE, 3)
+    assert photos_read.dtype == np.uint8
+    trained_on = {dataset.folder / photo.path: photo.class_ for photo in dataset.split("train")}
+    assert sorted(trained_on[path] for path in read) == sorted(photos.CLASSES * 3)
+    assert len(set(read)) == 9
+    everything = quantize.calibration(evidence.prepared(checkpoint.about(model)).calibration, networks.SIZE, 999)
+    assert len(everything) == len(trained_on)

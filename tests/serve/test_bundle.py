@@ -30,11 +30,10 @@ def refused(path: Path, data: bytes) -> str:
     return str(caught.value)
 
 
-def record(**changes: Any) -> dict[str, Any]:
-    import hashlib
-
-    digest = hashlib.sha256(tiny.flatbuffer()).hexdigest()
-    return {"format": 1, "name": "tiny", "input": {"size": 32}, "sha256": digest, "threshold": 0.5, **changes}
+def record(text: str = "a\nb\nc\n", **changes: Any) -> dict[str, Any]:
+    """Metadata that go with the labels' text, signed; `changes` come after that."""
+    whole = {"format": 2, "name": "tiny", "input": {"size": 32}, "threshold": 0.5}
+    return {**whole, "digest": bundle.digest(tiny.flatbuffer(), text, whole), **changes}
 
 
 def test_a_bundle_tells_what_it_holds(model: Path) -> None:
@@ -77,13 +76,16 @@ def test_changed_weights_are_noticed(model: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"format": 2}, "bundle format 2"),
+        ({"format": 1}, "bundle format 1"),
         ({"name": ""}, "no name"),
         ({"threshold": 7}, "threshold"),
         ({"threshold": "high"}, "damaged"),
         ({"input": {"size": float("inf")}}, "damaged"),
         ({"input": None}, "damaged"),
-        ({"sha256": "0" * 64}, "digest"),
+        ({"digest": "0" * 64}, "digest"),
+        ({"threshold": 0.4}, "digest"),
+        ({"more": 1}, "digest"),
+        ({"certificate": "passed"}, "damaged"),
     ],
 )
 def test_metadata_that_make_no_sense_are_refused(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
@@ -91,9 +93,20 @@ def test_metadata_that_make_no_sense_are_refused(tmp_path: Path, changes: dict[s
     assert told in refused(tmp_path / "a.tflite", zipped(members))
 
 
+def test_swapped_labels_are_noticed(tmp_path: Path) -> None:
+    members = {"labels.txt": "b\na\nc\n", "headstand.json": record()}
+    assert "do not match the digest" in refused(tmp_path / "a.tflite", zipped(members))
+
+
+@pytest.mark.parametrize("verdict", ["passed", "FAILED"])
+def test_the_certificates_verdict_is_told(tmp_path: Path, verdict: str) -> None:
+    found = bundle.read(tiny.bundle(tmp_path / "a.tflite", certificate={"verdict": verdict}))
+    assert found.failed == (verdict == "FAILED")
+
+
 @pytest.mark.parametrize("labels", ["a\n", "a\na\nb\n", "a\n\nb\n", ""])
 def test_labels_must_be_two_or_more_and_differ(tmp_path: Path, labels: str) -> None:
-    members = {"labels.txt": labels, "headstand.json": record()}
+    members = {"labels.txt": labels, "headstand.json": record(labels)}
     assert "two different labels" in refused(tmp_path / "a.tflite", zipped(members))
 
 

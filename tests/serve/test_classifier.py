@@ -34,6 +34,15 @@ def test_confident_is_decided_by_the_threshold_of_the_bundle(tmp_path: Path) -> 
         assert made.predict(tiny.photo((200, 100, 0))).confident is confident
 
 
+def test_a_failed_bundle_is_served_only_when_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HEADSTAND_ALLOW_FAILED", raising=False)
+    path = tiny.bundle(tmp_path / "a.tflite", certificate={"verdict": "FAILED"})
+    with pytest.raises(BundleError, match=r"did not pass its comparison .* HEADSTAND_ALLOW_FAILED=1 serves it"):
+        Classifier(path)
+    monkeypatch.setenv("HEADSTAND_ALLOW_FAILED", "1")
+    assert next(iter(Classifier(path).predict(tiny.photo()).probabilities)) == "red"
+
+
 def test_probabilities_of_many_come_in_their_order(classifier: Classifier) -> None:
     colors = [(255, 0, 0), (0, 255, 0), (10, 20, 250)]
     values = classifier.probabilities(pixels(*colors))

@@ -3,12 +3,12 @@
 from typing import Any
 
 
-def card(report: dict[str, Any], parity: dict[str, Any] | None = None) -> str:
+def card(report: dict[str, Any], certificate: dict[str, Any] | None = None) -> str:
     """A model card in Markdown.
 
     Args:
         report: a run's `report.json`.
-        parity: the bundle's parity record, once there is one.
+        certificate: the bundle's NAME.parity.json, once there is one.
     """
     name, recipe, photos = report["name"], report["recipe"], report["data"]["photos"]
     backbone, versions = recipe["backbone"], report["versions"]
@@ -40,7 +40,7 @@ photos. {_calibration(report["calibration"])}
 
 {_refit(report)}
 
-{_files(name, parity)}## Limits
+{_files(name, certificate)}## Limits
 
 It names one of its classes for any picture, also where none fits, and may then seem sure. It was trained on pictures
 from the web, whose makers and subjects do not stand for everybody. Measure it on your own photos before you rely on it.
@@ -104,16 +104,56 @@ def _calibration(calibration: dict[str, Any]) -> str:
     )
 
 
-def _files(name: str, parity: dict[str, Any] | None) -> str:
-    if parity is None:
+def _files(name: str, certificate: dict[str, Any] | None) -> str:
+    if certificate is None:
         return ""
     return f"""## Files
 
 - `{name}.h5`: Keras, pixels 0..255 in, probabilities out; `keras.models.load_model` opens it.
-- `{name}.tflite`: the same in {parity["format"]}, with its labels inside. Over {parity["count"]} photos it gives
-  the same top class on {parity["agreement"]:.2%}; probabilities differ by at most {parity["largest_difference"]:.1e}.
+- `{name}.tflite`: the same in {certificate["format"]} ({certificate["bytes"] / 1e6:.1f} MB), with its labels inside.
+- `{name}.parity.json`: what follows, photo by photo.
 
+## Does the `.tflite` answer like the `.h5`?
+
+{_verdict(certificate)}
+
+| measured on {certificate["count"]} {certificate["photos"]} photos, from their files on | |
+|---|---|
+| same class | {certificate["agreement"]:.2%} |
+| largest difference of a probability | {certificate["largest_difference"]:.1e} |
+| mean difference | {certificate["mean_difference"]:.1e} |
+{_accuracies(certificate["accuracy"])}| one photo | {_times(certificate["milliseconds"])} |
+{_seen(certificate)}
 """
+
+
+def _verdict(certificate: dict[str, Any]) -> str:
+    if certificate["missing"]:
+        return f"**It does not** ({certificate['verdict']}): {'; '.join(certificate['missing'])}."
+    return f"It {certificate['verdict']}: asked is {certificate['asked']}."
+
+
+def _accuracies(accuracy: dict[str, Any] | None) -> str:
+    if accuracy is None:
+        return ""
+    low, high = (100 * end for end in accuracy["interval"])
+    return (
+        f"| accuracy of the `.h5` and of the `.tflite` | {accuracy['trained']:.4f} and {accuracy['served']:.4f} |\n"
+        f"| lost, in points | {100 * accuracy['lost']:.2f} (95 % interval {low:.2f} to {high:.2f}) |\n"
+    )
+
+
+def _times(milliseconds: dict[str, float]) -> str:
+    return ", ".join(f"{time:.1f} ms on {threads}" for threads, time in milliseconds.items())
+
+
+def _seen(certificate: dict[str, Any]) -> str:
+    if not certificate["seen_in_training"]:
+        return ""
+    return (
+        "\nThe shipped weights were trained on these photos too, so these two accuracies say how alike the files are,\n"
+        "not how good.\n"
+    )
 
 
 def _refit(report: dict[str, Any]) -> str:

@@ -1,0 +1,180 @@
+"""A trained model in one format or in all of them, each held against it on the photos that formats are chosen by."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from headstand.export import bundle, convert, metadata, quantize
+from headstand.export.evidence import Evidence, Sample
+from headstand.export.formats import FORMATS, Gate, judge
+from headstand.export.latency import Latency, latencies
+from headstand.export.parity import Parity, answers, compare
+from headstand.export.trained import Trained
+from headstand.learn.features import compiled
+from headstand.quiet import quiet
+from headstand.serve.bundle import LABELS
+from headstand.serve.classifier import Classifier
+
+BEST = "best"
+"""Asks for the fastest format that passes."""
+
+LEVEL = 1.05
+"""Latencies so close are taken for equal."""
+
+Tell = Callable[[str], None]
+Clock = Callable[[Sequence[bytes], int], Sequence[Latency]]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A converted model.
+
+    `kind` is one of `headstand.export.formats.FORMATS`; `made` says in words how it came about. `parity` and `gate`
+    tell how it did on the photos that formats are chosen by, None where there was nothing to choose; `latency` are
+    medians on one thread and on two, None where it was not timed.
+    """
+
+    kind: str
+    made: str
+    flatbuffer: bytes
+    parity: Parity | None = None
+    gate: Gate | None = None
+    latency: tuple[Latency, Latency] | None = None
+
+    @property
+    def passed(self) -> bool:
+        return self.gate is None or self.gate.passed
+
+
+class Bench:
+    """Where candidates are made and held against the trained model."""
+
+    def __init__(self, trained: Trained, evidence: Evidence, representative: int, tell: Tell) -> None:
+        """Take what all candidates share.
+
+        Args:
+            trained: the model.
+            evidence: the photos that it is judged by.
+            representative: most photos that quantisation takes its ranges from.
+            tell: is given a line for each step.
+        """
+        self.trained, self.evidence = trained, evidence
+        self._representative, self._tell = representative, tell
+        call = compiled(trained.model)
+        self._call: Callable[[np.ndarray], np.ndarray] = lambda pixels: np.asarray(call(tf.constant(pixels)))
+        self._known: dict[str, np.ndarray] = {}
+
+    def make(self, kind: str) -> list[Candidate]:
+        """Convert to a format, or to all of them for "best".
+
+        Where there is a choice, in formats or in ways to quantise, each is held against the trained model on
+        `evidence.choosing`: quantisation goes on to the next way until one passes.
+
+        Raises:
+            ConversionError: the model cannot be converted.
+        """
+        if kind not in (BEST, "int8"):
+            return [Candidate(kind, *self._converted(kind))]
+        made = []
+        for one in FORMATS if kind == BEST else (kind,):
+            for how, flatbuffer in self._ways(one):
+                made.append(self._judged(Candidate(one, how, flatbuffer)))
+                gate = made[-1].gate
+                assert gate
+                self._tell(f"{one}, {how}: {'passes' if gate.passed else '; '.join(gate.missing)}")
+                if made[-1].passed:
+                    break
+        return made
+
+    def parity(self, flatbuffer: bytes, sample: Sample) -> Parity:
+        """How a converted model compares with the trained one on some photos, both asked from the files on.
+
+        Raises:
+            HeadstandError: a photo is missing or damaged, or the converted model cannot be run.
+        """
+        expected = self._known.get(sample.name)
+        if expected is None:
+            expected = answers(self._call, sample, self.trained.size, len(self.trained.labels))
+            self._known[sample.name] = expected
+        record = {"name": self.trained.name, "input": {"size": self.trained.size}}
+        with tempfile.TemporaryDirectory() as folder:
+            # What is compared is a real file, read as the services read it.
+            trial = bundle.write(Path(folder) / "trial.tflite", bundle.pack(flatbuffer, self.trained.labels, record))
+            with quiet():  # LiteRT tells which delegate it made
+                served = Classifier(trial)
+            return compare(expected, served, sample, self.trained.labels)
+
+    def _ways(self, kind: str) -> Iterator[tuple[str, bytes]]:
+        if kind != "int8":
+            yield self._converted(kind)
+            return
+        photos = quantize.calibration(self.evidence.calibration, self.trained.size, self._representative)
+        for remedy in quantize.REMEDIES:
+            flatbuffer = quantize.int8(self.trained.model, photos, remedy)
+            yield f"{remedy}, {len(photos)} photos", metadata.describe(flatbuffer, self.trained.name, LABELS)
+
+    def _converted(self, kind: str) -> tuple[str, bytes]:
+        flatbuffer = {"float32": convert.float32, "float16": convert.float16, "dynamic": convert.dynamic}[kind](
+            self.trained.model
+        )
+        return "converted", metadata.describe(flatbuffer, self.trained.name, LABELS)
+
+    def _judged(self, candidate: Candidate) -> Candidate:
+        parity = self.parity(candidate.flatbuffer, self.evidence.choosing)
+        return replace(candidate, parity=parity, gate=judge(candidate.kind, parity))
+
+
+def timed(candidates: Sequence[Candidate], clock: Clock = latencies) -> list[Candidate]:
+    """The same with their latencies, which are taken in turns."""
+    flatbuffers = [each.flatbuffer for each in candidates]
+    pairs = zip(clock(flatbuffers, 1), clock(flatbuffers, 2), strict=True)
+    return [replace(each, latency=pair) for each, pair in zip(candidates, pairs, strict=True)]
+
+
+def fastest(candidates: Sequence[Candidate]) -> Candidate | None:
+    """The fastest on one thread that passes; of those that are as fast within `LEVEL`, the smallest."""
+    passing = [(each, each.latency[0].milliseconds) for each in candidates if each.passed and each.latency]
+    if not passing:
+        return None
+    limit = min(time for _, time in passing) * LEVEL
+    return min((each for each, time in passing if time <= limit), key=lambda each: len(each.flatbuffer))
+
+
+def record(candidate: Candidate) -> dict[str, Any]:
+    """A candidate as a line of the table by which the choice was made."""
+    parity, accuracy = candidate.parity, candidate.parity and candidate.parity.accuracy
+    return {
+        "format": candidate.kind,
+        "made": candidate.made,
+        "bytes": len(candidate.flatbuffer),
+        "milliseconds": [round(each.milliseconds, 3) for each in candidate.latency] if candidate.latency else None,
+        "agreement": parity.agreement if parity else None,
+        "largest_difference": parity.largest_difference if parity else None,
+        "accuracy": accuracy.served if accuracy else None,
+        "lost": accuracy.lost if accuracy else None,
+        "missing": list(candidate.gate.missing) if candidate.gate else [],
+    }
+
+
+def table(candidates: Sequence[Candidate]) -> list[str]:
+    """The candidates as lines of text, a head above them."""
+    return [f"{'format':10}{'MB':>6}{'1 thread':>11}{'2 threads':>11}{'agree':>9}{'accuracy':>10}{'lost':>6}"] + [
+        _line(candidate) for candidate in candidates
+    ]
+
+
+def _line(candidate: Candidate) -> str:
+    shown = record(candidate)
+    times = [f"{each:.2f} ms" for each in shown["milliseconds"] or ()] or ["", ""]
+    cells = [
+        f"{candidate.kind:10}{shown['bytes'] / 1e6:6.1f}{times[0]:>11}{times[1]:>11}",
+        "" if shown["agreement"] is None else f"{shown['agreement']:9.2%}",
+        "" if shown["accuracy"] is None else f"{shown['accuracy']:10.4f}{shown['lost']:6d}",
+    ]
+    words = candidate.made if candidate.passed else f"{candidate.made}; FAILS: {'; '.join(shown['missing'])}"
+    return "".join(cells) + "  " + words

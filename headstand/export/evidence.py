@@ -1,0 +1,111 @@
+"""The photos that a conversion is judged by: some to calibrate with, others to choose with, others to certify with."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from headstand.errors import HeadstandError
+from headstand.learn.answers import class_indices
+from headstand.learn.checkpoint import About
+from headstand.prepare import manifest
+from headstand.prepare.scan import EXTENSION
+
+_SUFFIXES = {".jpeg", *EXTENSION.values()}
+
+
+LEAST = 4
+"""Photos that each third of a folder must have."""
+
+
+class EvidenceError(HeadstandError):
+    """Photos that a model cannot be judged by."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some photos: `name` in words, their files, their class indices `int [N]` or None where nobody knows them."""
+
+    name: str
+    paths: tuple[Path, ...]
+    labels: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Three samples without a photo in common.
+
+    Quantisation takes its ranges from `calibration`, formats are compared and chosen on `choosing`, and the chosen one
+    is certified on `certifying`. `seen` tells that the model was trained on the photos of the last two as well: its
+    accuracy on them is then no measure of it, though what the conversion changes is.
+    """
+
+    calibration: Sample
+    choosing: Sample
+    certifying: Sample
+    seen: bool = False
+
+
+def prepared(about: About) -> Evidence:
+    """The splits of the dataset that a checkpoint was trained on.
+
+    Raises:
+        ManifestError: it is not prepared here.
+        EvidenceError: it has changed since.
+    """
+    dataset = manifest.read(Path("data") / about.name)
+    if dataset.digest != about.data or dataset.classes != about.labels:
+        raise EvidenceError(
+            f"{dataset.folder} is not the data that this model was trained on (its manifest has changed); "
+            f"prepare it as it was, or train again with `python train.py {about.name}`"
+        )
+
+    def sample(split: str) -> Sample:
+        photos = dataset.split(split)
+        paths = tuple(dataset.folder / photo.path for photo in photos)
+        return Sample(split, paths, class_indices(dataset, photos))
+
+    both = set(about.seen) & set(about.examined)
+    return Evidence(sample("train"), sample("validation"), sample("test"), bool(both))
+
+
+def folder(path: Path, labels: Sequence[str]) -> Evidence:
+    """A folder of photos, in three parts by the digests of their files, so that copies stay together.
+
+    Args:
+        path: with one folder of photos a class, named like the labels, or with photos alone, whose classes are then
+            unknown.
+        labels: the model's.
+
+    Raises:
+        EvidenceError: no such folder, too few photos in it, or folders that no label names.
+    """
+    if not path.is_dir():
+        raise EvidenceError(f"there is no folder {path}; name one with photos to compare the models on")
+    photos = [file for file in sorted(path.rglob("*")) if file.is_file() and file.suffix.lower() in _SUFFIXES]
+    classes = [file.relative_to(path).parts[0] if file.parent != path else None for file in photos]
+    strange = sorted({name for name in classes if name is not None and name not in labels})
+    if any(classes) and (strange or None in classes):
+        found = f"the folder {strange[0]!r}" if strange else "photos beside its folders"
+        raise EvidenceError(
+            f"{path} holds {found}; name its folders like the labels ({', '.join(list(labels)[:8])}...), or put all "
+            "photos into the one folder"
+        )
+    parts: list[list[int]] = [[], [], []]
+    for place, photo in enumerate(photos):
+        parts[int(hashlib.sha256(photo.read_bytes()).hexdigest()[:8], 16) % 3].append(place)
+    if min(map(len, parts)) < LEAST:
+        raise EvidenceError(
+            f"{path} holds {len(photos)} photos, too few to calibrate with some, choose with others and certify with "
+            f"others still: {12 * LEAST} or more will do"
+        )
+    indices = np.array([labels.index(name) for name in classes if name is not None])
+
+    def sample(name: str, part: list[int]) -> Sample:
+        known = indices[part] if any(classes) else None
+        return Sample(f"{name} third of {path.name}", tuple(photos[place] for place in part), known)
+
+    first, second, last = parts
+    return Evidence(sample("first", first), sample("second", second), sample("last", last))

@@ -1,0 +1,78 @@
+"""The formats a model is exported in, and what each must keep of the trained model's answers."""
+
+from dataclasses import dataclass
+
+from headstand.export.parity import Parity
+
+FORMATS = ("float32", "float16", "dynamic", "int8")
+"""float32: as trained. float16: weights halved. dynamic: weights in 8 bits, activations as they come. int8: weights
+and activations in 8 bits, pixels taken as `uint8`."""
+
+LIMITS = {"float32": 1e-4, "float16": 1e-2}
+"""Largest difference of any probability. Conversion alone shows about 5e-6, and half precision about 4e-3."""
+
+AGREEMENT = 0.97
+"""Least share of photos that a quantised model must give the trained one's class."""
+
+LOST = 0.005
+"""Largest share of photos that a quantised model may answer rightly less often; one photo is allowed at any rate."""
+
+MANY, REACH = 1000, 0.02
+"""With so many photos or more, the interval of the lost accuracy must stay below this."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What was asked of a format, in words, and which of it is not so; nothing missing: it passes."""
+
+    asked: str
+    missing: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        return not self.missing
+
+
+def judge(kind: str, parity: Parity) -> Gate:
+    """Let a converted model pass, or say why not.
+
+    Written so that a figure that is no number fails.
+
+    Args:
+        kind: one of `FORMATS`.
+        parity: how it compares to the trained model.
+    """
+    return _exact(LIMITS[kind], parity) if kind in LIMITS else _quantised(parity)
+
+
+def _exact(limit: float, parity: Parity) -> Gate:
+    missing = []
+    if not parity.largest_difference <= limit:
+        missing.append(f"a probability differs by {parity.largest_difference:.2g}")
+    if clear := [each for each in parity.disagreeing if not each.margin <= limit]:
+        missing.append(f"{len(clear)} of {parity.count} photos get another class")
+    asked = (
+        f"no probability differs by more than {limit:g}, and no photo gets another class whose two likeliest are "
+        "further apart than that"
+    )
+    return Gate(asked, tuple(missing))
+
+
+def _quantised(parity: Parity) -> Gate:
+    missing = []
+    asked = f"the same class for {AGREEMENT:.0%} of the photos"
+    if not parity.finite:
+        missing.append("probabilities are no numbers")
+    if not parity.agreement >= AGREEMENT:
+        missing.append(f"only {parity.agreement:.2%} of {parity.count} photos get the same class")
+    if parity.accuracy is not None:
+        allowed = max(1, int(LOST * parity.count))
+        asked += f", {100 * LOST:g} points of accuracy or one photo lost at most"
+        lost = parity.accuracy.lost
+        if not lost <= allowed:
+            missing.append(f"{lost} photos fewer are right, of {parity.count} ({allowed} may be)")
+        if parity.count >= MANY:
+            asked += f", and the interval of the loss below {100 * REACH:g} points"
+            if not (high := parity.accuracy.interval[1]) < REACH:
+                missing.append(f"the interval of the lost accuracy reaches {100 * high:.2f} points")
+    return Gate(asked, tuple(missing))

@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+from headstand.export import latency as latency_room
+from headstand.export.latency import latencies, latency
+from tests import tiny
+
+
+def test_a_model_is_timed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(latency_room, "SECONDS", 0.0)
+    timed = latency(tiny.flatbuffer())
+    assert 0 < timed.milliseconds < 10_000
+    assert 0 <= timed.share <= 1
+    assert capfd.readouterr() == ("", "")
+
+
+def test_medians_of_runs_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, order, made = [0.0], [], []
+
+    class Stub:
+        def __init__(self, model_content: bytes, num_threads: int) -> None:
+            made.append((model_content, num_threads))
+            self.content, self.runs = model_content, 0
+
+        def allocate_tensors(self) -> None: ...
+
+        def get_input_details(self) -> list[dict[str, object]]:
+            return [{"index": 7, "shape": np.array([1, 4, 4, 3]), "dtype": np.uint8}]
+
+        def set_tensor(self, index: int, pixels: np.ndarray) -> None:
+            assert (index, pixels.shape, pixels.dtype) == (7, (1, 4, 4, 3), np.uint8)
+
+        def invoke(self) -> None:
+            self.runs += 1
+            order.append(self.content)
+            # The warm-up is slow, and so is one of the runs: neither tells in the median.
+            slow = self.runs <= latency_room.WARM_UP or self.runs % 10 == 8
+            now[0] += 9.0 if slow else {b"one": 0.25, b"other": 0.5}[self.content]
+
+    monkeypatch.setattr(latency_room, "Interpreter", Stub)
+    monkeypatch.setattr(latency_room.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(latency_room.time, "process_time", lambda: now[0] / 2)
+    first, second = latencies([b"one", b"other"], threads=2)
+    assert made == [(b"one", 2), (b"other", 2)]
+    assert (first.milliseconds, second.milliseconds) == (250.0, 500.0)
+    assert (first.share, second.share) == (0.5, 0.5)
+    timed = order[2 * latency_room.WARM_UP :]
+    assert timed == [b"one", b"other"] * (latency_room.TRIES * latency_room.LEAST)

@@ -1,0 +1,61 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from headstand.export.exporting import export
+from headstand.export.formats import LIMITS
+from headstand.export.publish import PublishError, publish
+from headstand.serve.classifier import Classifier
+from tests import photos
+
+
+def test_all_that_ships_lies_in_one_folder(run: Path, model: Path) -> None:
+    made = export(model)
+    files = publish(run, Path("models/shapes"))
+    assert [str(path) for path in files] == [
+        f"models/shapes/{name}" for name in ("shapes.h5", "shapes.tflite", "shapes.parity.json", "README.md")
+    ]
+    assert sorted(path.name for path in Path("models/shapes").iterdir()) == sorted(path.name for path in files)
+    assert files[0].read_bytes() == model.read_bytes()
+    assert Classifier(files[1]).bundle.labels == photos.CLASSES
+    assert files[2].read_bytes() == made.certificate.read_bytes()
+
+
+def test_the_card_tells_of_the_conversion(run: Path, model: Path) -> None:
+    made = export(model)
+    text = publish(run, Path("models/shapes"))[-1].read_text()
+    assert text == (run / "MODEL_CARD.md").read_text()
+    told = json.loads(made.certificate.read_text())
+    assert "It passed: asked is no probability differs by more than 0.0001" in text
+    assert "| measured on 12 test photos, from their files on | |" in text
+    assert "| same class | 100.00% |" in text
+    accuracy = told["accuracy"]["served"]
+    assert f"| accuracy of the `.h5` and of the `.tflite` | {accuracy:.4f} and {accuracy:.4f} |" in text
+    assert "trained on these photos too" not in text
+
+
+def test_what_was_not_converted_is_told(run: Path, model: Path) -> None:
+    with pytest.raises(PublishError, match=r"there is no .*\.tflite; `python convert_to_tflite\.py .*\.h5` makes it"):
+        publish(run, Path("models/shapes"))
+    with pytest.raises(PublishError, match="holds no finished run"):
+        publish(Path("runs"), Path("models/shapes"))
+    assert not Path("models").exists()
+
+
+def test_what_failed_is_not_published(run: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LIMITS, "float32", -1.0)
+    export(model, force=True)
+    with pytest.raises(PublishError, match="did not pass its comparison"):
+        publish(run, Path("models/shapes"))
+    assert "**It does not** (FAILED)" in (run / "MODEL_CARD.md").read_text()
+    assert not Path("models").exists()
+
+
+def test_a_model_that_is_no_runs_has_no_card(model: Path) -> None:
+    elsewhere = Path("elsewhere")
+    elsewhere.mkdir()
+    shutil.copy(model, elsewhere / "a.h5")
+    export(elsewhere / "a.h5")
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["a.h5", "a.parity.json", "a.tflite"]
