@@ -15,7 +15,7 @@ REMEDIES = ("8 bits per channel",)
 
 
 def int8(model: keras.Model, photos: np.ndarray, remedy: str = REMEDIES[0]) -> bytes:
-    """Quantise to whole numbers: `uint8` pixels in, float32 probabilities out.
+    """Quantise to whole numbers: `uint8` pixels 0..255 in, float32 probabilities out.
 
     Args:
         model: image classifier, `float32 [N, size, size, 3]` to probabilities.
@@ -27,7 +27,10 @@ def int8(model: keras.Model, photos: np.ndarray, remedy: str = REMEDIES[0]) -> b
     """
 
     def samples() -> Iterator[list[np.ndarray]]:
-        for photo in photos:
+        first = photos[0].copy()
+        # The darkest and the brightest there can be: so the input's unit is one grey level, and pixels go in as they are.
+        first[0, :2] = [[0] * 3, [255] * 3]
+        for photo in (first, *photos):
             yield [photo[np.newaxis].astype(np.float32)]
 
     def eight_bits(converter: tf.lite.TFLiteConverter) -> None:

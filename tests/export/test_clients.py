@@ -1,0 +1,93 @@
+"""Other programs than ours use the bundle, as docs/formats.md shows."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headstand import images
+from headstand.export.exporting import export
+from headstand.serve import bundle as bundles
+from headstand.serve.classifier import Classifier
+from tests import networks
+
+DOCS = Path(__file__).parents[2] / "docs" / "formats.md"
+
+
+@pytest.fixture(scope="module", params=["float32", "int8"])
+def made(request: pytest.FixtureRequest, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle in a folder with the data that it was made from."""
+    folder = tmp_path_factory.mktemp("clients")
+    shutil.copytree(trained, folder, dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        (path,) = folder.glob("runs/shapes/*/shapes_*.h5")
+        return export(path.relative_to(folder), request.param).bundle.absolute()
+
+
+def script(number: int) -> str:
+    return re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)[number]
+
+
+def run(code: str, folder: Path, *words: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_course_s_lines_get_the_right_answer(made: Path, tmp_path: Path) -> None:
+    """A photo of the model's own size is resized by nobody, so the answer is ours."""
+    pixels = np.random.default_rng(3).integers(0, 256, (networks.SIZE, networks.SIZE, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    shutil.copy(made, tmp_path / "yoga6.tflite")
+    code = script(0).replace("(224, 224)", str((networks.SIZE,) * 2)).replace("photo.jpg", "photo.png")
+    if bundles.read(made).metadata["input"]["dtype"] == "uint8":
+        code = code.replace("lambda x: x,", 'lambda x: x.astype("uint8"),')
+    given = [float(number) for number in re.findall(r"[\d.]+(?:e-?\d+)?", run(code, tmp_path))]
+    wanted = Classifier(made).predict(tmp_path / "photo.png").probabilities
+    assert given == pytest.approx([wanted[label] for label in bundles.read(made).labels], abs=1e-6)
+
+
+def test_a_page_of_code_needs_nothing_but_the_file(made: Path) -> None:
+    photo = next(made.parents[3].glob("data/shapes/test/*/*.jpg"))
+    answer = Classifier(made).predict(photo)
+    lines = run(script(1), made.parent, str(made), str(photo)).splitlines()
+    assert [line.split()[0] for line in lines[:3]] == list(answer.probabilities)
+    assert [float(line.split()[1]) for line in lines[:3]] == pytest.approx([*answer.probabilities.values()], abs=1e-4)
+    assert lines[3:] == ([] if answer.confident else ["not sure"])
+
+
+ASK = """
+import json, sys
+import mediapipe as mp
+import numpy as np
+from mediapipe.tasks.python import BaseOptions, vision
+options = vision.ImageClassifierOptions(base_options=BaseOptions(model_asset_path=sys.argv[1]), max_results=-1)
+with vision.ImageClassifier.create_from_options(options) as classifier:
+    for pixels in np.load(sys.argv[2]):
+        (found,) = classifier.classify(mp.Image(image_format=mp.ImageFormat.SRGB, data=pixels)).classifications
+        print(json.dumps({each.category_name: each.score for each in found.categories}))
+"""
+
+
+def test_mediapipe_gives_the_same_probabilities(made: Path, tmp_path: Path) -> None:
+    """In a process of its own: it brings a runtime of its own, and speaks."""
+    pytest.importorskip("mediapipe", reason="`make setup-dev` installs MediaPipe", exc_type=ImportError)
+    dataset: list[Path] = sorted(made.parents[3].glob("data/shapes/test/*/*"))
+    np.save(tmp_path / "pixels.npy", np.stack([images.decode(path, networks.SIZE) for path in dataset]))
+    answers: list[dict[str, Any]] = [
+        json.loads(line) for line in run(ASK, tmp_path, str(made), str(tmp_path / "pixels.npy")).splitlines()
+    ]
+    ours = Classifier(made)
+    assert len(answers) == len(dataset) == 12
+    for path, theirs in zip(dataset, answers, strict=True):
+        wanted = ours.predict(path).probabilities
+        assert theirs == pytest.approx(wanted, abs=1e-6)
+        assert max(theirs, key=theirs.__getitem__) == next(iter(wanted))
