@@ -46,7 +46,7 @@ def main(words: list[str]) -> None:
         force=arguments.force,
         tell=lambda line: print(line, flush=True),
     )
-    verdict = "passed" if made.gate.passed else f"FAILED ({'; '.join(made.gate.missing)}), written since forced"
+    verdict = f"FAILED ({'; '.join(made.missing)}), written since forced" if made.missing else "passed"
     accuracy = made.parity.accuracy
     print(
         f"parity     {made.parity.count} {made.photos} photos, same top class on {made.parity.agreement:.2%}, "

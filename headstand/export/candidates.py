@@ -1,7 +1,7 @@
 """A trained model in one format or in all of them, each held against it on the photos that formats are chosen by."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from headstand.export import bundle, convert, metadata, quantize
+from headstand.export import bundle, convert, metadata
 from headstand.export.evidence import Evidence, Sample
 from headstand.export.formats import FORMATS, Gate, judge
 from headstand.export.latency import Latency, latencies
 from headstand.export.parity import Parity, answers, compare
+from headstand.export.quantize import REMEDIES, Remedy, calibration, int8
 from headstand.export.trained import Trained
 from headstand.learn.features import compiled
 from headstand.quiet import quiet
@@ -31,24 +32,36 @@ Clock = Callable[[Sequence[bytes], int], Sequence[Latency]]
 
 
 @dataclass(frozen=True)
+class Judged:
+    """How a converted model compares with the trained one, and what was asked of it."""
+
+    parity: Parity
+    gate: Gate
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A converted model.
 
-    `kind` is one of `headstand.export.formats.FORMATS`; `made` says in words how it came about. `parity` and `gate`
-    tell how it did on the photos that formats are chosen by, None where there was nothing to choose; `latency` are
-    medians on one thread and on two, None where it was not timed.
+    `kind` is one of `headstand.export.formats.FORMATS`; `remedy` is how it was quantised, None where it was not;
+    `judged` tells how it did on the photos that formats are chosen by, None where there was nothing to choose;
+    `latency` are medians on one thread and on two, None where it was not timed.
     """
 
     kind: str
-    made: str
+    remedy: Remedy | None
     flatbuffer: bytes
-    parity: Parity | None = None
-    gate: Gate | None = None
+    judged: Judged | None = None
     latency: tuple[Latency, Latency] | None = None
 
     @property
+    def made(self) -> str:
+        """How it came about, in words."""
+        return self.remedy.name if self.remedy else "converted"
+
+    @property
     def passed(self) -> bool:
-        return self.gate is None or self.gate.passed
+        return self.judged is None or self.judged.gate.passed
 
 
 class Bench:
@@ -68,6 +81,7 @@ class Bench:
         call = compiled(trained.model)
         self._call: Callable[[np.ndarray], np.ndarray] = lambda pixels: np.asarray(call(tf.constant(pixels)))
         self._known: dict[str, np.ndarray] = {}
+        self._pixels: np.ndarray | None = None
 
     def make(self, kind: str) -> list[Candidate]:
         """Convert to a format, or to all of them for "best".
@@ -79,19 +93,39 @@ class Bench:
             ConversionError: the model cannot be converted.
         """
         if kind not in (BEST, "int8"):
-            return [Candidate(kind, *self._converted(kind))]
+            return [self.convert(kind)]
         made = []
         for one in FORMATS if kind == BEST else (kind,):
-            for how, flatbuffer in self._ways(one):
-                made.append(self._judged(Candidate(one, how, flatbuffer)))
-                gate = made[-1].gate
-                assert gate
-                self._tell(f"{one}, {how}: {'passes' if gate.passed else '; '.join(gate.missing)}")
-                if made[-1].passed:
+            for remedy in REMEDIES if one == "int8" else (None,):
+                candidate = self.convert(one, remedy)
+                judged = self.judged(candidate, self.evidence.choosing)
+                made.append(replace(candidate, judged=judged))
+                verdict = "passes" if judged.gate.passed else "; ".join(judged.gate.missing)
+                self._tell(f"{one:10} {candidate.made}: {verdict}")
+                if judged.gate.passed:
                     break
         return made
 
-    def parity(self, flatbuffer: bytes, sample: Sample) -> Parity:
+    def convert(self, kind: str, remedy: Remedy | None = None) -> Candidate:
+        """Convert to one format.
+
+        Args:
+            kind: one of `headstand.export.formats.FORMATS`.
+            remedy: how int8 is quantised; None for all others.
+
+        Raises:
+            ConversionError: the model cannot be converted.
+        """
+        model = self.trained.model
+        if remedy:
+            flatbuffer = int8(model, self._calibration(), remedy)
+        else:
+            flatbuffer = {"float32": convert.float32, "float16": convert.float16, "dynamic": convert.dynamic}[kind](
+                model
+            )
+        return Candidate(kind, remedy, metadata.describe(flatbuffer, self.trained.name, LABELS))
+
+    def judged(self, candidate: Candidate, sample: Sample) -> Judged:
         """How a converted model compares with the trained one on some photos, both asked from the files on.
 
         Raises:
@@ -102,31 +136,19 @@ class Bench:
             expected = answers(self._call, sample, self.trained.size, len(self.trained.labels))
             self._known[sample.name] = expected
         record = {"name": self.trained.name, "input": {"size": self.trained.size}}
+        data = bundle.pack(candidate.flatbuffer, self.trained.labels, record)
         with tempfile.TemporaryDirectory() as folder:
             # What is compared is a real file, read as the services read it.
-            trial = bundle.write(Path(folder) / "trial.tflite", bundle.pack(flatbuffer, self.trained.labels, record))
+            trial = bundle.write(Path(folder) / "trial.tflite", data)
             with quiet():  # LiteRT tells which delegate it made
                 served = Classifier(trial)
-            return compare(expected, served, sample, self.trained.labels)
+            parity = compare(expected, served, sample, self.trained.labels)
+        return Judged(parity, judge(candidate.kind, parity))
 
-    def _ways(self, kind: str) -> Iterator[tuple[str, bytes]]:
-        if kind != "int8":
-            yield self._converted(kind)
-            return
-        photos = quantize.calibration(self.evidence.calibration, self.trained.size, self._representative)
-        for remedy in quantize.REMEDIES:
-            flatbuffer = quantize.int8(self.trained.model, photos, remedy)
-            yield f"{remedy}, {len(photos)} photos", metadata.describe(flatbuffer, self.trained.name, LABELS)
-
-    def _converted(self, kind: str) -> tuple[str, bytes]:
-        flatbuffer = {"float32": convert.float32, "float16": convert.float16, "dynamic": convert.dynamic}[kind](
-            self.trained.model
-        )
-        return "converted", metadata.describe(flatbuffer, self.trained.name, LABELS)
-
-    def _judged(self, candidate: Candidate) -> Candidate:
-        parity = self.parity(candidate.flatbuffer, self.evidence.choosing)
-        return replace(candidate, parity=parity, gate=judge(candidate.kind, parity))
+    def _calibration(self) -> np.ndarray:
+        if self._pixels is None:
+            self._pixels = calibration(self.evidence.calibration, self.trained.size, self._representative)
+        return self._pixels
 
 
 def timed(candidates: Sequence[Candidate], clock: Clock = latencies) -> list[Candidate]:
@@ -147,7 +169,8 @@ def fastest(candidates: Sequence[Candidate]) -> Candidate | None:
 
 def record(candidate: Candidate) -> dict[str, Any]:
     """A candidate as a line of the table by which the choice was made."""
-    parity, accuracy = candidate.parity, candidate.parity and candidate.parity.accuracy
+    parity = candidate.judged.parity if candidate.judged else None
+    accuracy = parity.accuracy if parity else None
     return {
         "format": candidate.kind,
         "made": candidate.made,
@@ -157,7 +180,7 @@ def record(candidate: Candidate) -> dict[str, Any]:
         "largest_difference": parity.largest_difference if parity else None,
         "accuracy": accuracy.served if accuracy else None,
         "lost": accuracy.lost if accuracy else None,
-        "missing": list(candidate.gate.missing) if candidate.gate else [],
+        "missing": list(candidate.judged.gate.missing) if candidate.judged else [],
     }
 
 

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from headstand.export.candidates import Candidate, record
+from headstand.export.candidates import Candidate, Judged, record
 from headstand.export.evidence import Evidence
-from headstand.export.formats import Gate
 from headstand.export.latency import Latency
 from headstand.export.parity import Parity
 from headstand.export.trained import Trained
@@ -15,7 +14,7 @@ from headstand.serve.bundle import FAILED, PASSED
 
 
 def certificate(
-    trained: Trained, candidate: Candidate, parity: Parity, gate: Gate, evidence: Evidence
+    trained: Trained, candidate: Candidate, evidence: Evidence, judged: Judged, unseen: Judged | None = None
 ) -> dict[str, Any]:
     """The certificate as it goes into the bundle.
 
@@ -24,20 +23,30 @@ def certificate(
     Args:
         trained: the model that was converted.
         candidate: what became of it.
-        parity: how it compares on `evidence.certifying`.
-        gate: what was asked of it there.
         evidence: the photos.
+        judged: how it compares on `evidence.certifying`.
+        unseen: the same of a twin that has not seen those photos.
     """
-    accuracy = parity.accuracy
+    missing = [*judged.gate.missing, *(f"unseen: {each}" for each in (unseen.gate.missing if unseen else ()))]
     return {
-        "verdict": PASSED if gate.passed else FAILED,
+        "verdict": FAILED if missing else PASSED,
         "format": candidate.kind,
         "made": candidate.made,
-        "asked": gate.asked,
-        "missing": list(gate.missing),
+        "asked": judged.gate.asked,
+        "missing": missing,
         "photos": evidence.certifying.name,
-        "count": parity.count,
         "seen_in_training": evidence.seen,
+        **_figures(judged.parity),
+        "unseen": _figures(unseen.parity) if unseen else None,
+        "checkpoint": trained.digest,
+        "model": hashlib.sha256(candidate.flatbuffer).hexdigest(),
+    }
+
+
+def _figures(parity: Parity) -> dict[str, Any]:
+    accuracy = parity.accuracy
+    return {
+        "count": parity.count,
         "agreement": parity.agreement,
         "largest_difference": parity.largest_difference,
         "mean_difference": parity.mean_difference,
@@ -48,8 +57,6 @@ def certificate(
             "lost": accuracy.lost / parity.count,
             "interval": list(accuracy.interval),
         },
-        "checkpoint": trained.digest,
-        "model": hashlib.sha256(candidate.flatbuffer).hexdigest(),
     }
 
 

@@ -1,6 +1,6 @@
-"""From a Keras model to a flatbuffer with built-in TFLite operations only."""
+"""From a Keras model to a flatbuffer with built-in TFLite operations only, its activations in floating point."""
 
-from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -25,42 +25,39 @@ def float32(model: keras.Model) -> bytes:
     Raises:
         ConversionError: the model needs an operation that TFLite does not have built in.
     """
-    return converted(model, lambda converter: None)
+    return run(tf.lite.TFLiteConverter.from_keras_model(model))
 
 
 def float16(model: keras.Model) -> bytes:
-    """As `float32`, with weights of half precision; they are widened again when the file is loaded."""
+    """Convert with weights of 16 bits, half of float32's bytes; as `float32` otherwise.
 
-    def half(converter: tf.lite.TFLiteConverter) -> None:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_types = [tf.float16]
-
-    return converted(model, half)
+    A processor without arithmetic of 16 bits, as nearly all are, computes in float32 with the rounded weights.
+    """
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+    return run(converter)
 
 
 def dynamic(model: keras.Model) -> bytes:
-    """As `float32`, with weights of 8 bits; activations are quantised as they come, by their range."""
+    """Convert with weights of 8 bits, their activations quantised anew for each photo; as `float32` otherwise.
 
-    def eight_bits(converter: tf.lite.TFLiteConverter) -> None:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    Needs no calibration, and is slower than float32 where LiteRT has no fast kernels for it: measure before choosing.
+    """
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    return run(converter)
 
-    return converted(model, eight_bits)
 
-
-def converted(model: keras.Model, settings: Callable[[tf.lite.TFLiteConverter], None]) -> bytes:
-    """Convert with settings of the converter.
-
-    Args:
-        model: as `float32`.
-        settings: changes the converter.
+def run(converter: Any) -> bytes:
+    """Let a `tf.lite.TFLiteConverter` work in silence, with built-in operations alone.
 
     Raises:
         ConversionError: the model needs an operation that TFLite does not have built in.
     """
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    # Only built-ins: an operation of TensorFlow's own would need the Flex delegate, a hundred times the runtime's size.
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    settings(converter)
+    # An operation of TensorFlow's own would need the Flex delegate, a hundred times the runtime's size.
+    if not converter.target_spec.supported_ops & {tf.lite.OpsSet.TFLITE_BUILTINS_INT8}:
+        converter.target_spec.supported_ops = {tf.lite.OpsSet.TFLITE_BUILTINS}
     try:
         with quiet():
             return bytes(converter.convert())

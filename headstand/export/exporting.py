@@ -9,10 +9,9 @@ from typing import Any
 
 from headstand import __version__, images
 from headstand.export import bundle, evidence, trained
-from headstand.export.candidates import BEST, Bench, Candidate, Clock, fastest, table, timed
+from headstand.export.candidates import BEST, Bench, Candidate, Clock, Judged, fastest, table, timed
 from headstand.export.certificate import certificate, whole
 from headstand.export.evidence import Evidence, Sample
-from headstand.export.formats import Gate, judge
 from headstand.export.latency import latencies
 from headstand.export.parity import Parity, ParityError
 from headstand.export.trained import Trained
@@ -34,10 +33,20 @@ class Export:
     kind: str
     photos: str
     """Name of the photos that it was certified on."""
-    parity: Parity
-    gate: Gate
+    judged: Judged
+    unseen: Judged | None
+    """The same of the twin that has not seen the photos."""
     size: int
     """The bundle's bytes."""
+
+    @property
+    def parity(self) -> Parity:
+        return self.judged.parity
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What it does not fulfil; nothing: it passed."""
+        return (*self.judged.gate.missing, *(self.unseen.gate.missing if self.unseen else ()))
 
 
 def export(path: Path, kind: str = "float32", **how: Any) -> Export:
@@ -53,7 +62,8 @@ def export(path: Path, kind: str = "float32", **how: Any) -> Export:
             it does not pass; nothing is written then.
     """
     photos = evidence.prepared(checkpoint.about(path))
-    made = convert(trained.read(path), photos, path.with_suffix(".tflite"), kind, **how)
+    model, twin = trained.read(path), trained.twin(path)
+    made = convert(model, photos, path.with_suffix(".tflite"), kind, twin=twin if photos.seen else None, **how)
     _tell_card(path, made)
     return made
 
@@ -64,6 +74,7 @@ def convert(
     path: Path,
     kind: str = "float32",
     *,
+    twin: Trained | None = None,
     representative: int = REPRESENTATIVE,
     force: bool = False,
     tell: Callable[[str], None] = lambda text: None,
@@ -76,6 +87,8 @@ def convert(
         photos: what it is judged by.
         path: of the bundle; what it held is replaced.
         kind: one of `headstand.export.formats.FORMATS`, or "best": the fastest that passes.
+        twin: a model that was made in the same way and has not seen the photos: where there is one, the format is
+            chosen by it, and its conversion must pass too.
         representative: most photos that quantisation takes its ranges from.
         force: write it also where it does not pass, with FAILED inside: the services refuse it unless told.
         tell: is given a line for each step.
@@ -85,27 +98,42 @@ def convert(
         ConversionError: the model cannot be converted.
         ParityError: it does not pass; nothing is written then, and what was there stays.
     """
-    bench = Bench(model, photos, representative, tell)
+    bench = Bench(twin or model, photos, representative, tell)
     tried = bench.make(kind)
     if kind == BEST:
         tried = timed(tried, clock)
         for line in table(tried):
             tell(line)
     chosen = _chosen(tried, kind, photos.choosing, force)
-    parity = bench.parity(chosen.flatbuffer, photos.certifying)
-    gate = judge(chosen.kind, parity)
-    if not gate.passed and not force:
-        raise ParityError(_refusal(chosen, gate, parity, photos.certifying))
-    certified = certificate(model, chosen, parity, gate, photos)
+    unseen = None
+    if twin:
+        unseen = _judged(bench, chosen, force)
+        bench = Bench(model, photos, representative, tell)
+        chosen = bench.convert(chosen.kind, chosen.remedy)
+    judged = _judged(bench, chosen, force)
+    certified = certificate(model, chosen, photos, judged, unseen)
     data = bundle.pack(chosen.flatbuffer, model.labels, {**_record(model, chosen), "certificate": certified})
     (measured,) = timed([chosen], clock)
     assert measured.latency
-    choice = tried if tried[0].gate else []
-    told = whole(certified, data, measured.latency, parity, choice, photos.choosing.name, _versions())
+    choice = tried if tried[0].judged else []
+    told = whole(certified, data, measured.latency, judged.parity, choice, photos.choosing.name, _versions())
     beside = path.with_suffix(".parity.json")
     # The certificate goes first: a bundle without one would be the worse half of an interrupted export.
     bundle.write(beside, (json.dumps(told, indent=1) + "\n").encode())
-    return Export(bundle.write(path, data), beside, chosen.kind, photos.certifying.name, parity, gate, len(data))
+    return Export(bundle.write(path, data), beside, chosen.kind, photos.certifying.name, judged, unseen, len(data))
+
+
+def _judged(bench: Bench, chosen: Candidate, force: bool) -> Judged:
+    """How the chosen format does on the photos that it is certified on.
+
+    Raises:
+        ParityError: it does not pass, and nobody forces it.
+    """
+    sample = bench.evidence.certifying
+    judged = bench.judged(chosen, sample)
+    if not judged.gate.passed and not force:
+        raise ParityError(_refusal(chosen, judged, sample))
+    return judged
 
 
 def _tell_card(path: Path, made: Export) -> None:
@@ -124,16 +152,17 @@ def _chosen(tried: list[Candidate], kind: str, sample: Sample, force: bool) -> C
     Raises:
         ParityError: none passed on the photos that formats are chosen by.
     """
-    if kind == BEST and (found := fastest(tried)):
-        return found
+    if kind == BEST:
+        # Where not even float32 passes, its refusal tells most.
+        return fastest(tried) or tried[0]
     last = tried[-1]
-    if kind == BEST or last.gate is None or last.parity is None or last.passed or force:
-        # Where not even float32 passes, its refusal tells most; quantised ones are last.
-        return tried[0] if kind == BEST else last
-    raise ParityError(_refusal(last, last.gate, last.parity, sample))
+    if last.judged and not last.judged.gate.passed and not force:
+        raise ParityError(_refusal(last, last.judged, sample))
+    return last
 
 
-def _refusal(chosen: Candidate, gate: Gate, parity: Parity, sample: Sample) -> str:
+def _refusal(chosen: Candidate, judged: Judged, sample: Sample) -> str:
+    parity, gate = judged.parity, judged.gate
     apart = [f"{photo} by {difference:.2g}" for photo, difference in parity.worst]
     others = [f"{each.photo} {each.served} for {each.trained}" for each in parity.disagreeing[:5]]
     return (

@@ -1,6 +1,7 @@
 """What is exported: a trained Keras model that takes pixels, and what is known of it."""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import keras
 
 from headstand.learn import checkpoint
 from headstand.learn.checkpoint import CheckpointError
+from headstand.learn.run import REPORT
 
 
 @dataclass(frozen=True)
@@ -53,3 +55,13 @@ def read(path: Path) -> Trained:
         about.temperature,
         about.threshold,
     )
+
+
+def twin(path: Path) -> Trained | None:
+    """The model of the same run that a refitted checkpoint's figures were taken with, where it is still there."""
+    report = path.parent / REPORT
+    if not report.is_file():
+        return None
+    record = json.loads(report.read_text(encoding="utf-8"))
+    other = path.parent / record["checkpoint"]
+    return read(other) if record["refitted"] == path.name and other.is_file() else None

@@ -117,43 +117,41 @@ def _files(name: str, certificate: dict[str, Any] | None) -> str:
 
 {_verdict(certificate)}
 
-| measured on {certificate["count"]} {certificate["photos"]} photos, from their files on | |
-|---|---|
-| same class | {certificate["agreement"]:.2%} |
-| largest difference of a probability | {certificate["largest_difference"]:.1e} |
-| mean difference | {certificate["mean_difference"]:.1e} |
-{_accuracies(certificate["accuracy"])}| one photo | {_times(certificate["milliseconds"])} |
-{_seen(certificate)}
+{_compared(certificate)}
 """
+
+
+def _compared(certificate: dict[str, Any]) -> str:
+    columns = [("these weights, which have seen the photos" if certificate["seen_in_training"] else "", certificate)]
+    if certificate["unseen"]:
+        columns.append(("the weights that the figures above were taken with", certificate["unseen"]))
+    head = f"{certificate['count']} {certificate['photos']} photos, from their files on"
+    rows = [
+        [head, *(title for title, _ in columns)],
+        ["---" for _ in range(1 + len(columns))],
+        ["same class", *(f"{each['agreement']:.2%}" for _, each in columns)],
+        ["largest difference of a probability", *(f"{each['largest_difference']:.1e}" for _, each in columns)],
+        ["mean difference", *(f"{each['mean_difference']:.1e}" for _, each in columns)],
+    ]
+    if certificate["accuracy"]:
+        accuracies = [each["accuracy"] for _, each in columns]
+        pairs = (f"{each['trained']:.4f}, {each['served']:.4f}" for each in accuracies)
+        rows.append(["accuracy of the `.h5`, of the `.tflite`", *pairs])
+        rows.append(["lost, in points, with its 95 % interval", *(_lost(each) for each in accuracies)])
+    times = ", ".join(f"{time:.1f} ms on {threads}" for threads, time in certificate["milliseconds"].items())
+    rows.append(["one photo takes", times, *("" for _ in columns[1:])])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _lost(accuracy: dict[str, Any]) -> str:
+    low, high = (100 * end for end in accuracy["interval"])
+    return f"{100 * accuracy['lost']:.2f} ({low:.2f} to {high:.2f})"
 
 
 def _verdict(certificate: dict[str, Any]) -> str:
     if certificate["missing"]:
         return f"**It does not** ({certificate['verdict']}): {'; '.join(certificate['missing'])}."
     return f"It {certificate['verdict']}: asked is {certificate['asked']}."
-
-
-def _accuracies(accuracy: dict[str, Any] | None) -> str:
-    if accuracy is None:
-        return ""
-    low, high = (100 * end for end in accuracy["interval"])
-    return (
-        f"| accuracy of the `.h5` and of the `.tflite` | {accuracy['trained']:.4f} and {accuracy['served']:.4f} |\n"
-        f"| lost, in points | {100 * accuracy['lost']:.2f} (95 % interval {low:.2f} to {high:.2f}) |\n"
-    )
-
-
-def _times(milliseconds: dict[str, float]) -> str:
-    return ", ".join(f"{time:.1f} ms on {threads}" for threads, time in milliseconds.items())
-
-
-def _seen(certificate: dict[str, Any]) -> str:
-    if not certificate["seen_in_training"]:
-        return ""
-    return (
-        "\nThe shipped weights were trained on these photos too, so these two accuracies say how alike the files are,\n"
-        "not how good.\n"
-    )
 
 
 def _refit(report: dict[str, Any]) -> str:
