@@ -16,7 +16,7 @@ from headstand.errors import HeadstandError
 from headstand.export import convert, evidence, quantize
 from headstand.export.evidence import EvidenceError
 from headstand.export.exporting import export
-from headstand.export.formats import FORMATS, LIMITS
+from headstand.export.formats import FORMATS, LIMITS, Gate
 from headstand.export.latency import Latency
 from headstand.export.parity import ParityError
 from headstand.learn import checkpoint
@@ -271,3 +271,48 @@ def test_ranges_come_from_training_photos_alone(model: Path, dataset: Dataset, m
     assert len(set(read)) == 9
     everything = quantize.calibration(evidence.prepared(checkpoint.about(model)).calibration, networks.SIZE, 999)
     assert len(everything) == len(trained_on)
+
+
+@pytest.fixture
+def refitted(run: Path, model: Path) -> Path:
+    """A checkpoint of the same run that says it was trained on the test photos too."""
+    about = checkpoint.about(model)
+    path = model.with_name("shapes_12_all.h5")
+    other = networks.keras.models.clone_model(whole := checkpoint.load(model))
+    other.set_weights([values * 1.01 for values in whole.get_weights()])
+    checkpoint.save(other, path, dataclasses.replace(about, seen=about.examined))
+    report = json.loads((run / "report.json").read_text())
+    (run / "report.json").write_text(json.dumps({**report, "refitted": path.name}))
+    return path
+
+
+def test_a_refitted_model_is_judged_by_its_twin_too(run: Path, model: Path, refitted: Path) -> None:
+    made = export(refitted, "int8", representative=8)
+    told = json.loads(made.certificate.read_text())
+    assert told["checkpoint"] == hashlib.sha256(refitted.read_bytes()).hexdigest()
+    assert told["seen_in_training"]
+    assert told["unseen"]["count"] == told["count"] == 12
+    # It is what the twin's own certificate says.
+    alone = json.loads(export(model, "int8", representative=8).certificate.read_text())
+    assert told["unseen"] == {key: alone[key] for key in told["unseen"]}
+    assert told["unseen"]["mean_difference"] != told["mean_difference"]
+    assert alone["unseen"] is None and not alone["seen_in_training"]
+    assert told["choice"]["candidates"][0]["agreement"] == alone["choice"]["candidates"][0]["agreement"]
+
+
+def test_its_card_has_both(run: Path, refitted: Path) -> None:
+    export(refitted)
+    text = (run / "MODEL_CARD.md").read_text()
+    assert "| these weights, which have seen the photos | the weights that the figures above were taken with |" in text
+
+
+def test_where_the_twin_fails_the_refitted_one_does_too(refitted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verdicts = iter([Gate("something", ("of the twin",)), Gate("something", ())] * 2)
+    monkeypatch.setattr("headstand.export.candidates.judge", lambda kind, parity: next(verdicts))
+    with pytest.raises(ParityError, match="It fails, since of the twin;"):
+        export(refitted)
+    assert not refitted.with_suffix(".tflite").exists()
+    next(verdicts)
+    made = export(refitted, force=True)
+    assert made.missing == ("of the twin",)
+    assert serve.read(made.bundle).metadata["certificate"]["missing"] == ["unseen: of the twin"]
