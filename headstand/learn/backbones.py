@@ -64,7 +64,7 @@ def extractor(backbone: recipes.Backbone) -> keras.Model:
     """
     network = _network(backbone)
     pixels = keras.Input((backbone.size, backbone.size, 3), name="pixels")
-    features = network(_scaled(pixels, backbone.name))
+    features = network(scaled(pixels, preprocessing(backbone.name)))
     pool = _POOLING[backbone.pooling](name="pool")
     return keras.Model(pixels, pool(features), name="extractor")
 
@@ -77,8 +77,14 @@ def digest(model: keras.Model) -> str:
     return total.hexdigest()
 
 
-def _scaled(pixels: Any, name: str) -> Any:
-    mode = preprocessing(name)
+def scaled(pixels: Any, mode: Preprocessing | None) -> Any:
+    """Pixels in 0..255, RGB, as networks of a family were fed, in layers that are part of the model.
+
+    Args:
+        pixels: symbolic `[N, height, width, 3]`.
+        mode: `tf` for -1..1, `caffe` for BGR less ImageNet's means, `torch` for 0..1 standardised by ImageNet's
+            statistics, `none` for pixels as they are.
+    """
     if mode == "tf":
         return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(pixels)
     if mode == "torch":

@@ -1,0 +1,91 @@
+"""The names of a stranger's classes."""
+
+import json
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+from headstand.export.stranger.refusal import StrangerError, shown
+
+_MOST_BYTES = 4 * 2**20
+"""ImageNet's 21,841 names take half of one MiB."""
+
+_LONGEST = 200
+
+
+def read(path: Path) -> tuple[str, ...]:
+    """Read labels in the order of a model's outputs.
+
+    Args:
+        path: UTF-8 text with a label a line, or JSON: a list of labels, `{"0": label, ...}` as Hugging Face's id2label,
+            `{label: 0, ...}` as Keras's class_indices, or `{"0": [code, label], ...}` as ImageNet's class index.
+
+    Raises:
+        StrangerError: it cannot be read, or what it holds is not a list of distinct labels.
+    """
+    try:
+        size = path.stat().st_size
+        text = path.read_text(encoding="utf-8-sig") if size <= _MOST_BYTES else ""
+    except OSError as error:
+        raise StrangerError(f"the labels {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise StrangerError(f"the labels {path} are no UTF-8 text") from None
+    if size > _MOST_BYTES:
+        raise StrangerError(f"the labels {path} have {size:,} bytes, too many for a list of names")
+    try:
+        if text.lstrip()[:1] in ("[", "{"):
+            return checked(_listed(text))
+        return checked([line.strip() for line in text.strip().splitlines()])
+    except StrangerError as error:
+        raise StrangerError(f"{path}: {error}") from None
+
+
+def checked(labels: Sequence[str]) -> tuple[str, ...]:
+    """The labels, seen to be distinct and printable.
+
+    Raises:
+        StrangerError: fewer than two, one that is empty, too long or not fit to be printed, or two alike.
+    """
+    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+        raise StrangerError("labels are words, one for each output")
+    if len(labels) < 2:
+        raise StrangerError(f"a classifier needs two labels or more, not {len(labels)}")
+    seen: dict[str, int] = {}
+    for number, label in enumerate(labels, start=1):
+        if not label.strip():
+            raise StrangerError(f"label {number} is empty")
+        if not label.isprintable() or label != label.strip() or len(label) > _LONGEST:
+            raise StrangerError(
+                f"label {number}, {shown(label)}, is not one line of at most {_LONGEST} printable characters"
+            )
+        key = unicodedata.normalize("NFC", label)
+        if key in seen:
+            raise StrangerError(f"labels {seen[key]} and {number} are both {shown(label)}")
+        seen[key] = number
+    return tuple(labels)
+
+
+def _listed(text: str) -> list[str]:
+    try:
+        value = json.loads(text, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
+        raise StrangerError(f"the labels are no JSON: {shown(str(error))}") from None
+    if isinstance(value, dict):
+        if value and all(type(item) is int for item in value.values()):
+            value = {str(place): label for label, place in value.items()}
+        wanted = [str(place) for place in range(len(value))]
+        if set(value) != set(wanted):
+            raise StrangerError(f"the labels are not numbered from 0 to {len(value) - 1}, each number once")
+        value = [value[place] for place in wanted]
+    if all(isinstance(item, list) and len(item) == 2 for item in value):
+        value = [item[1] for item in value]
+    if not all(isinstance(item, str) for item in value):
+        raise StrangerError("the labels are JSON, but neither a list of words nor numbered words")
+    return list(value)
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object without doubles, which JSON's own reader would drop."""
+    if len({key for key, _ in pairs}) != len(pairs):
+        raise StrangerError("the labels name one number, or one word, twice")
+    return dict(pairs)

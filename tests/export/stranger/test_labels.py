@@ -1,0 +1,79 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstand.export.stranger import labels
+from headstand.export.stranger.refusal import StrangerError
+
+EXPECTED = ("tree pose", "Ñandú", "warrior")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tree pose\nÑandú\nwarrior\n",
+        "\ufefftree pose\r\n  Ñandú \r\nwarrior",
+        '["tree pose", "Ñandú", "warrior"]',
+        '{"0": "tree pose", "2": "warrior", "1": "Ñandú"}',
+        '{"warrior": 2, "Ñandú": 1, "tree pose": 0}',
+        '{"0": ["n01", "tree pose"], "1": ["n02", "Ñandú"], "2": ["n03", "warrior"]}',
+    ],
+)
+def test_lines_and_the_usual_json(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "labels"
+    path.write_bytes(text.encode())
+    assert labels.read(path) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "needs two labels or more, not 0"),
+        ("cat\n", "needs two labels or more, not 1"),
+        ("cat\n\ndog\n", "label 2 is empty"),
+        ("cat\ndog\ncat\n", "labels 1 and 3 are both 'cat'"),
+        ("cafe\u0301\ncaf\u00e9\n", "labels 1 and 2 are both"),
+        ("cat\nd\x1b[31mog\n", r"label 2, 'd\\x1b\[31mog', is not one line"),
+        ("cat\n" + "x" * 201, "is not one line of at most 200"),
+        ('["cat", "dog"', "are no JSON"),
+        ('["cat", 7]', "neither a list of words nor numbered words"),
+        ('{"0": "cat", "2": "dog"}', "not numbered from 0 to 1"),
+        ('{"cat": 1, "dog": 1}', "not numbered from 0 to 0"),
+        ('{"0": "cat", "0": "dog"}', "name one number, or one word, twice"),
+        ("[" * 100_000, "are no JSON"),
+    ],
+)
+def test_what_is_no_list_of_labels_is_told(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(StrangerError, match=reason) as caught:
+        labels.read(path)
+    assert "labels.txt" in str(caught.value)
+
+
+def test_files_that_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "labels.txt"
+    with pytest.raises(StrangerError, match="cannot be read: No such file"):
+        labels.read(path)
+    with pytest.raises(StrangerError, match="cannot be read: Is a directory"):
+        labels.read(tmp_path)
+    path.write_bytes(b"\xff\xfe\x00cat")
+    with pytest.raises(StrangerError, match="no UTF-8 text"):
+        labels.read(path)
+    path.write_bytes(b"cat\n" * 2_000_000)
+    with pytest.raises(StrangerError, match="8,000,000 bytes, too many"):
+        labels.read(path)
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_any_bytes_give_labels_or_a_sentence(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "any"
+    path.write_bytes(data)
+    try:
+        found = labels.read(path)
+    except StrangerError as error:
+        assert str(error).isprintable()
+    else:
+        assert len(set(found)) == len(found) >= 2
