@@ -3,12 +3,15 @@
     python convert_to_tflite.py                                   the newest run's best checkpoint
     python convert_to_tflite.py runs/yoga6/TIME/yoga6_08_0.862.h5
     python convert_to_tflite.py --format best                     the fastest format that answers alike
+    python convert_to_tflite.py any.keras --labels labels.txt --preprocess caffe     a model of somebody else's
 
 The .tflite is written beside the checkpoint, with its labels inside, and NAME.parity.json, its certificate. It is
 refused, and nothing is written, if it answers the test photos differently from the trained model.
 """
 
 import argparse
+import os
+import shlex
 from pathlib import Path
 
 from headstand import command
@@ -31,31 +34,36 @@ def main(words: list[str]) -> None:
     parser.add_argument(
         "--force", action="store_true", help="write it although it answers differently, marked as failed"
     )
+    parser.add_argument("--verbose", action="store_true", help="show all that TensorFlow's converter says")
+    other = parser.add_argument_group("a model that Headstand did not train, .h5 or .keras")
+    other.add_argument("--labels", type=Path, metavar="FILE", help="its labels: one a line in its order, or JSON")
+    other.add_argument(
+        "--preprocess", choices=("xception", "caffe", "torch", "none"), help="what it wants done to pixels 0..255"
+    )
+    other.add_argument("--size", type=int, metavar="PIXELS", help="side of its input, where the model leaves it open")
+    other.add_argument("--photos", type=Path, metavar="FOLDER", help="to compare on, in folders named like the labels")
     arguments = parser.parse_args(words)
+    strange = {name: getattr(arguments, name) for name in ("labels", "preprocess", "size", "photos")}
+    if any(strange.values()) and not (arguments.model and arguments.labels and arguments.preprocess):
+        parser.error("a model that Headstand did not train needs MODEL, --labels FILE and --preprocess")
+    if arguments.verbose:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
     # TensorFlow takes seconds to import; a mistyped option is told before.
     import headstand.learn  # noqa: F401 - silences TensorFlow, which the next line would import aloud
-    from headstand.export.exporting import export
+    from headstand.export import exporting, importing
     from headstand.learn.run import newest_checkpoint
 
     path = arguments.model or newest_checkpoint()
     print(f"converting {path}", flush=True)
-    made = export(
-        path,
-        arguments.format,
-        representative=arguments.representative,
-        force=arguments.force,
-        tell=lambda line: print(line, flush=True),
-    )
-    verdict = f"FAILED ({'; '.join(made.missing)}), written since forced" if made.missing else "passed"
-    accuracy = made.parity.accuracy
-    print(
-        f"parity     {made.parity.count} {made.photos} photos, same top class on {made.parity.agreement:.2%}, "
-        f"largest difference of a probability {made.parity.largest_difference:.1e}"
-        + (f", {accuracy.lost} fewer right" if accuracy and accuracy.lost else "")
-        + f": {verdict}"
-    )
-    print(f"written    {made.bundle} ({made.kind}, {made.size / 2**20:.1f} MiB), {made.certificate}")
-    print(f"serve it   HEADSTAND_MODEL={made.bundle} gunicorn predict:app")
+    how = {
+        "kind": arguments.format,
+        "representative": arguments.representative,
+        "force": arguments.force,
+        "tell": lambda line: print(line, flush=True),
+    }
+    made = importing.bring(path, **strange, **how) if arguments.labels else exporting.export(path, **how)
+    print(made.words)
+    print(f"serve it   HEADSTAND_MODEL={shlex.quote(str(made.bundle))} gunicorn predict:app")
 
 
 if __name__ == "__main__":

@@ -23,8 +23,9 @@ def test_the_newest_run_is_converted_and_the_next_command_told(
     convert_to_tflite.main([])
     made = model.with_suffix(".tflite")
     assert bundle.read(made).name == "shapes"
-    converting, parity, written, serve = capsys.readouterr().out.splitlines()
+    converting, converted, parity, written, serve = capsys.readouterr().out.splitlines()
     assert converting == f"converting {model}"
+    assert re.fullmatch(r"float32    converted, 0\.0 MB in \d+ s", converted)
     assert re.fullmatch(
         r"parity     12 test photos, same top class on 100\.00%, largest difference .* \d\.\de-0\d: passed", parity
     )
@@ -92,3 +93,18 @@ def test_a_model_that_answers_differently_is_refused(model: Path) -> None:  # no
         result.stderr,
     ), result.stderr
     assert sorted(model.parent.iterdir()) == before
+
+
+def test_a_format_may_be_named(model: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+    convert_to_tflite.main([str(model), "--format", "int8", "--representative", "5"])
+    assert bundle.read(model.with_suffix(".tflite")).metadata["certificate"]["format"] == "int8"
+    said = capsys.readouterr().out.splitlines()
+    assert said[1].startswith("int8 ")
+    assert said[2].strip() == "on 12 validation photos: passes"
+
+
+@pytest.mark.parametrize("words", [["a.h5", "--labels", "l.txt"], ["--labels", "l.txt", "--preprocess", "torch"]])
+def test_what_a_strangers_model_needs_is_told(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        convert_to_tflite.main(words)
+    assert "needs MODEL, --labels FILE and --preprocess" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """A trained model in one format or in all of them, each held against it on the photos that formats are chosen by."""
 
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,7 +102,7 @@ class Bench:
                 judged = self.judged(candidate, self.evidence.choosing)
                 made.append(replace(candidate, judged=judged))
                 verdict = "passes" if judged.gate.passed else "; ".join(judged.gate.missing)
-                self._tell(f"{one:10} {candidate.made}: {verdict}")
+                self._tell(f"{'':10} on {judged.parity.count} {self.evidence.choosing.name} photos: {verdict}")
                 if judged.gate.passed:
                     break
         return made
@@ -116,14 +117,16 @@ class Bench:
         Raises:
             ConversionError: the model cannot be converted.
         """
-        model = self.trained.model
+        model, start = self.trained.model, time.perf_counter()
         if remedy:
             flatbuffer = int8(model, self._calibration(), remedy)
         else:
             flatbuffer = {"float32": convert.float32, "float16": convert.float16, "dynamic": convert.dynamic}[kind](
                 model
             )
-        return Candidate(kind, remedy, metadata.describe(flatbuffer, self.trained.name, LABELS))
+        made = Candidate(kind, remedy, metadata.describe(flatbuffer, self.trained.name, LABELS))
+        self._tell(f"{kind:10} {made.made}, {len(made.flatbuffer) / 1e6:.1f} MB in {time.perf_counter() - start:.0f} s")
+        return made
 
     def judged(self, candidate: Candidate, sample: Sample) -> Judged:
         """How a converted model compares with the trained one on some photos, both asked from the files on.

@@ -39,7 +39,7 @@ class Evidence:
 
     Quantisation takes its ranges from `calibration`, formats are compared and chosen on `choosing`, and the chosen one
     is certified on `certifying`. `seen` tells that the model was trained on the photos of the last two as well: its
-    accuracy on them is then no measure of it, though what the conversion changes is.
+    accuracy on them is then no measure of it.
     """
 
     calibration: Sample
@@ -67,8 +67,9 @@ def prepared(about: About) -> Evidence:
         paths = tuple(dataset.folder / photo.path for photo in photos)
         return Sample(split, paths, class_indices(dataset, photos))
 
-    both = set(about.seen) & set(about.examined)
-    return Evidence(sample("train"), sample("validation"), sample("test"), bool(both))
+    # A model that has learnt from the validation photos too has seen some of these, and not all.
+    seen = bool(about.examined) and set(about.examined) <= set(about.seen)
+    return Evidence(sample("train"), sample("validation"), sample("test"), seen)
 
 
 def folder(path: Path, labels: Sequence[str]) -> Evidence:

@@ -48,6 +48,18 @@ class Export:
         """What it does not fulfil; nothing: it passed."""
         return (*self.judged.gate.missing, *(self.unseen.gate.missing if self.unseen else ()))
 
+    @property
+    def words(self) -> str:
+        """Two lines for the terminal."""
+        parity, accuracy = self.parity, self.parity.accuracy
+        lost = f", {accuracy.lost} fewer right" if accuracy and accuracy.lost else ""
+        verdict = f"FAILED ({'; '.join(self.missing)}), written since forced" if self.missing else "passed"
+        return (
+            f"parity     {parity.count} {self.photos} photos, same top class on {parity.agreement:.2%}, "
+            f"largest difference of a probability {parity.largest_difference:.1e}{lost}: {verdict}\n"
+            f"written    {self.bundle} ({self.kind}, {self.size / 2**20:.1f} MiB), {self.certificate}"
+        )
+
 
 def export(path: Path, kind: str = "float32", **how: Any) -> Export:
     """Convert a Headstand checkpoint, judged by the data it was trained on; the bundle is written beside it.
@@ -63,7 +75,7 @@ def export(path: Path, kind: str = "float32", **how: Any) -> Export:
     """
     photos = evidence.prepared(checkpoint.about(path))
     model, twin = trained.read(path), trained.twin(path)
-    made = convert(model, photos, path.with_suffix(".tflite"), kind, twin=twin if photos.seen else None, **how)
+    made = convert(model, photos, path.with_suffix(".tflite"), kind, twin=twin, **how)
     _tell_card(path, made)
     return made
 
@@ -87,8 +99,8 @@ def convert(
         photos: what it is judged by.
         path: of the bundle; what it held is replaced.
         kind: one of `headstand.export.formats.FORMATS`, or "best": the fastest that passes.
-        twin: a model that was made in the same way and has not seen the photos: where there is one, the format is
-            chosen by it, and its conversion must pass too.
+        twin: a model that was made in the same way from fewer photos: where there is one, the format is chosen by it,
+            since it has not seen the photos that formats are chosen by, and its conversion must pass too.
         representative: most photos that quantisation takes its ranges from.
         force: write it also where it does not pass, with FAILED inside: the services refuse it unless told.
         tell: is given a line for each step.

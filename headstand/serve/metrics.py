@@ -53,7 +53,7 @@ class Metrics:
             "headstand_model_info", "The served model; always 1.", ["name", "digest", "version"],
             registry=registry, multiprocess_mode="max",
         )  # fmt: skip
-        model.labels(bundle.name, str(bundle.metadata["sha256"]), version).set(1)
+        model.labels(bundle.name, str(bundle.metadata["digest"]), version).set(1)
         # Looked up once: a lookup by labels costs more than the counting. And a counter that was never raised should
         # read 0 rather than be missing.
         self._stages = {stage: stages.labels(stage) for stage in STAGES}

@@ -29,7 +29,7 @@ Schema = dict[str, Any]
 def model(bundle: Bundle) -> dict[str, Any]:
     """What `GET /model` answers.
 
-    `digest` is the SHA-256 of the flatbuffer, as the export certified it; `certificate` what the export measured,
+    `digest` is the SHA-256 over all that the bundle holds; `certificate` what the export measured,
     null for a bundle without.
     """
     record = bundle.metadata
@@ -38,8 +38,8 @@ def model(bundle: Bundle) -> dict[str, Any]:
         "labels": list(bundle.labels),
         "size": bundle.size,
         "threshold": bundle.threshold,
-        "digest": record["sha256"],
-        "certificate": record.get("certificate") or record.get("parity"),
+        "digest": record["digest"],
+        "certificate": record.get("certificate"),
         "version": __version__,
     }
 
@@ -179,7 +179,7 @@ def _schemas(bundle: Bundle) -> Schema:
             labels={"type": "array", "items": text, "minItems": 2, "uniqueItems": True},
             size={"type": "integer", "minimum": 1, "description": "Side of the model's input, in pixels."},
             threshold={**probability, "description": "The least highest probability of a confident answer."},
-            digest={**digest, "description": "SHA-256 of the model."},
+            digest={**digest, "description": "SHA-256 over the model, its labels and its metadata."},
             certificate={"type": ["object", "null"], "description": "What the export measured."},
             version={**text, "description": "Headstand's."},
         ),

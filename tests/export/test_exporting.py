@@ -303,7 +303,7 @@ def test_a_refitted_model_is_judged_by_its_twin_too(run: Path, model: Path, refi
 def test_its_card_has_both(run: Path, refitted: Path) -> None:
     export(refitted)
     text = (run / "MODEL_CARD.md").read_text()
-    assert "| these weights, which have seen the photos | the weights that the figures above were taken with |" in text
+    assert "| these weights, which have seen the photos | the weights before the refit |" in text
 
 
 def test_where_the_twin_fails_the_refitted_one_does_too(refitted: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ def test_the_card_tells_of_the_conversion(run: Path, model: Path) -> None:
     assert text == (run / "MODEL_CARD.md").read_text()
     told = json.loads(made.certificate.read_text())
     assert "It passed: asked is no probability differs by more than 0.0001" in text
-    assert "| 12 test photos, from their files on |  |\n| --- | --- |\n| same class | 100.00% |" in text
+    assert "| 12 test photos, from their files on | these weights |\n| --- | --- |\n| same class | 100.00% |" in text
     accuracy = told["accuracy"]["served"]
     assert f"| accuracy of the `.h5`, of the `.tflite` | {accuracy:.4f}, {accuracy:.4f} |" in text
     assert "have seen the photos" not in text

@@ -122,9 +122,11 @@ def _files(name: str, certificate: dict[str, Any] | None) -> str:
 
 
 def _compared(certificate: dict[str, Any]) -> str:
-    columns = [("these weights, which have seen the photos" if certificate["seen_in_training"] else "", certificate)]
+    columns = [
+        ("these weights" + (", which have seen the photos" if certificate["seen_in_training"] else ""), certificate)
+    ]
     if certificate["unseen"]:
-        columns.append(("the weights that the figures above were taken with", certificate["unseen"]))
+        columns.append(("the weights before the refit", certificate["unseen"]))
     head = f"{certificate['count']} {certificate['photos']} photos, from their files on"
     rows = [
         [head, *(title for title, _ in columns)],

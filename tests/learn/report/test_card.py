@@ -6,7 +6,14 @@ import pytest
 from headstand.learn.report.card import card
 from headstand.learn.training import Outcome
 
-PARITY = {"format": "float32", "count": 12, "agreement": 1.0, "largest_difference": 3.2e-6}
+ACCURACY = {"trained": 0.9, "served": 0.8, "lost": 0.1, "interval": [-0.05, 0.25]}
+FIGURES = {
+    "count": 12, "agreement": 0.9753, "largest_difference": 3.2e-2, "mean_difference": 1e-3, "accuracy": ACCURACY,
+}  # fmt: skip
+CERTIFICATE: dict[str, Any] = {
+    **FIGURES, "format": "int8", "bytes": 2_480_000, "verdict": "passed", "missing": [], "asked": "so much",
+    "photos": "test", "seen_in_training": False, "unseen": None, "milliseconds": {"1 thread": 1.88, "2 threads": 1.2},
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -15,8 +22,8 @@ def record(outcome: Outcome) -> dict[str, Any]:
     return copy.deepcopy(outcome.report)
 
 
-def one_line(record: dict[str, Any], **parity: Any) -> str:
-    return " ".join(card(record, **parity).split())
+def one_line(record: dict[str, Any]) -> str:
+    return " ".join(card(record).split())
 
 
 def test_the_card_has_the_figures_of_the_report(outcome: Outcome) -> None:
@@ -100,6 +107,33 @@ def test_sure_answers_are_told_where_there_is_a_threshold(record: dict[str, Any]
 
 def test_files_are_named_once_there_is_a_bundle(record: dict[str, Any]) -> None:
     assert "## Files" not in card(record)
-    text = one_line(record, parity=PARITY)
-    assert "`shapes.tflite`: the same in float32, with its labels inside." in text
-    assert "Over 12 photos it gives the same top class on 100.00%; probabilities differ by at most 3.2e-06." in text
+    text = card(record, CERTIFICATE)
+    assert "`shapes.tflite`: the same in int8 (2.5 MB), with its labels inside." in text
+    assert "It passed: asked is so much." in text
+    table = text[text.index("| 12 test photos") :].splitlines()
+    assert table[:8] == [
+        "| 12 test photos, from their files on | these weights |",
+        "| --- | --- |",
+        "| same class | 97.53% |",
+        "| largest difference of a probability | 3.2e-02 |",
+        "| mean difference | 1.0e-03 |",
+        "| accuracy of the `.h5`, of the `.tflite` | 0.9000, 0.8000 |",
+        "| lost, in points, with its 95 % interval | 10.00 (-5.00 to 25.00) |",
+        "| one photo takes | 1.9 ms on 1 thread, 1.2 ms on 2 threads |",
+    ]
+
+
+def test_what_failed_and_what_was_seen_is_told(record: dict[str, Any]) -> None:
+    unseen = {**FIGURES, "agreement": 0.5, "accuracy": None}
+    bad = {
+        "verdict": "FAILED",
+        "missing": ["this", "that"],
+        "seen_in_training": True,
+        "accuracy": None,
+        "unseen": unseen,
+    }
+    text = card(record, {**CERTIFICATE, **bad})
+    assert "**It does not** (FAILED): this; that." in text
+    assert "| these weights, which have seen the photos | the weights before the refit |\n| --- | --- | --- |" in text
+    assert "| same class | 97.53% | 50.00% |" in text
+    assert "accuracy of the" not in text

@@ -1,0 +1,82 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import convert_to_tflite
+from headstand import images
+from headstand.export.evidence import EvidenceError
+from headstand.export.importing import PICTURES, bring, drawn
+from headstand.prepare.manifest import Dataset
+from headstand.serve import bundle as bundles
+from headstand.serve.classifier import Classifier
+from tests import networks, photos
+from tests.networks import keras
+
+
+@pytest.fixture
+def model(workplace: Path) -> Path:
+    """Somebody's classifier, which wants pixels in -1..1 and ends in logits."""
+    pixels = keras.Input((networks.SIZE, networks.SIZE, 3))
+    x = keras.layers.Conv2D(8, 3, strides=2, activation="relu")(pixels)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    whole = keras.Model(pixels, keras.layers.Dense(3)(x))
+    rng = np.random.default_rng(0)
+    whole.set_weights([rng.normal(0, 0.8, weights.shape) for weights in whole.get_weights()])
+    whole.save("Their Model.keras")
+    Path("labels.txt").write_text("\n".join(photos.CLASSES))
+    return Path("Their Model.keras")
+
+
+def test_a_strangers_model_answers_as_it_did(model: Path) -> None:
+    said: list[str] = []
+    made = bring(model, Path("labels.txt"), "xception", tell=said.append)
+    assert made.bundle == Path("Their Model.tflite")
+    assert "a softmax was added" in said[0]
+    certificate = json.loads(made.certificate.read_text())
+    assert (certificate["verdict"], certificate["photos"], certificate["count"]) == ("passed", "drawn", PICTURES)
+    assert certificate["accuracy"] is None
+    read = bundles.read(made.bundle)
+    assert (read.name, read.size, read.labels) == ("their-model", networks.SIZE, photos.CLASSES)
+    assert read.metadata["data"] is None
+    pixels = np.random.default_rng(1).integers(0, 256, (1, networks.SIZE, networks.SIZE, 3), np.uint8)
+    logits = keras.models.load_model(model)(pixels / 127.5 - 1).numpy()[0].astype(float)
+    wanted = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    assert Classifier(made.bundle).probabilities(pixels)[0] == pytest.approx(wanted, abs=1e-5)
+
+
+def test_with_photos_it_may_be_quantised(model: Path) -> None:
+    dataset: Dataset = photos.prepare(Path("prepared"))
+    # All splits: the folder is one of class folders.
+    folder = Path("theirs")
+    for photo in dataset.photos:
+        target = folder / photo.class_ / Path(photo.path).name.replace(".", f"-{photo.split}.")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((dataset.folder / photo.path).read_bytes())
+    made = bring(model, Path("labels.txt"), "xception", photos=folder, kind="int8", force=True)
+    certificate = json.loads(made.certificate.read_text())
+    assert (certificate["format"], certificate["photos"]) == ("int8", "last third of theirs")
+    assert certificate["choice"]["photos"] == "second third of theirs"
+    assert certificate["accuracy"]["trained"] == pytest.approx(certificate["accuracy"]["served"], abs=0.4)
+
+
+def test_without_photos_quantisation_is_refused(model: Path) -> None:
+    with pytest.raises(EvidenceError, match=r"--format best is chosen .* --photos FOLDER, or take --format float32 or"):
+        bring(model, Path("labels.txt"), "xception", kind="best")
+    assert sorted(path.name for path in Path().iterdir()) == ["Their Model.keras", "labels.txt"]
+
+
+def test_drawn_pictures_are_many_and_always_the_same(tmp_path: Path) -> None:
+    sample = drawn(tmp_path, 40).certifying
+    assert len(sample.paths) == len({path.read_bytes() for path in sample.paths}) == PICTURES
+    first = [images.decode(path, 40) for path in sample.paths]
+    assert all(pixels.std() > 5 for pixels in first)
+    again = [images.decode(path, 40) for path in drawn(tmp_path, 40).certifying.paths]
+    assert all((one == other).all() for one, other in zip(first, again, strict=True))
+
+
+def test_the_command_takes_it(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    convert_to_tflite.main([str(model), "--labels", "labels.txt", "--preprocess", "xception"])
+    assert Classifier("Their Model.tflite").bundle.labels == photos.CLASSES
+    assert "serve it   HEADSTAND_MODEL='Their Model.tflite'" in capsys.readouterr().out
