@@ -7,6 +7,8 @@ the library that used to write it cannot be installed any more. A field's number
 import flatbuffers
 from ai_edge_litert import schema_py_generated as tflite
 
+from headstand.export.flatbuffer import read, write
+
 _NAME = "TFLITE_METADATA"
 """Under this name readers look for the table among a model's metadata buffers."""
 
@@ -25,9 +27,9 @@ def describe(flatbuffer: bytes, name: str, labels_file: str) -> bytes:
         labels_file: name of the associated file that holds a label a line.
 
     Returns:
-        The model with the table, and no larger than it need be; a table that it had is replaced.
+        The model with the table; a table that it had is replaced.
     """
-    model = tflite.ModelT.InitFromPackedBuf(flatbuffer)
+    model = read(flatbuffer)
     buffer = tflite.BufferT()
     buffer.data = list(_table(name, labels_file))
     entry = tflite.MetadataT()
@@ -35,57 +37,7 @@ def describe(flatbuffer: bytes, name: str, labels_file: str) -> bytes:
     entry.buffer = len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [item for item in model.metadata or [] if item.name != entry.name] + [entry]
-    for item in model.buffers:
-        item.__class__ = _Buffer
-    builder = _Builder(len(flatbuffer) + 4096)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
-
-
-class _Builder(flatbuffers.Builder):
-    """Writes equal vectors of eight-byte numbers once: readers follow an offset and do not mind who else does.
-
-    They are the zero points of quantised weights and biases, a 0 for each channel: a tenth of such a file. Vectors of
-    four-byte values may be offsets, which count from where they stand, and are left alone.
-    """
-
-    def __init__(self, size: int) -> None:
-        super().__init__(size)
-        self._known: dict[bytes, int] = {}
-        self._begun = (0, 0)
-
-    def StartVector(self, elemSize: int, numElems: int, alignment: int) -> int:  # noqa: N802, N803 - the base's names
-        self._begun = (elemSize, int(self.Offset()))
-        return int(super().StartVector(elemSize, numElems, alignment))
-
-    def EndVector(self) -> int:  # noqa: N802 - the base class names it so
-        size, before = self._begun
-        made = int(super().EndVector())
-        if size != 8:
-            return made
-        vector = self.Bytes[len(self.Bytes) - made :]
-        written = bytes(vector[: 4 + 8 * int.from_bytes(vector[:4], "little")])
-        if written in self._known:
-            self.head = len(self.Bytes) - before
-        return self._known.setdefault(written, made)
-
-
-class _Buffer(tflite.BufferT):
-    """Packs its data on 16 bytes, as TFLite's schema asks (`force_align: 16`) and the generated Python does not."""
-
-    def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802 - the base class names it so
-        data = None if self.data is None else bytes(bytearray(self.data))
-        if data is not None:
-            builder.StartVector(1, len(data), 16)
-            builder.head -= len(data)
-            builder.Bytes[builder.head : builder.head + len(data)] = data
-            vector = builder.EndVector()
-        tflite.BufferStart(builder)
-        if data is not None:
-            tflite.BufferAddData(builder, vector)
-        tflite.BufferAddOffset(builder, self.offset)
-        tflite.BufferAddSize(builder, self.size)
-        return int(tflite.BufferEnd(builder))
+    return write(model)
 
 
 def _table(name: str, labels_file: str) -> bytes:

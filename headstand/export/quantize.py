@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 import tensorflow as tf
+from ai_edge_litert import schema_py_generated as tflite
 
 from headstand import images
 from headstand.errors import HeadstandError
-from headstand.export import convert
+from headstand.export import convert, flatbuffer
+from headstand.export.correction import corrected
 from headstand.export.evidence import Sample
 
 
@@ -19,13 +21,17 @@ class CalibrationError(HeadstandError):
 
 @dataclass(frozen=True)
 class Remedy:
-    """A way to quantise; `name` says in a few words what it does beyond plain quantisation."""
+    """What is done beyond plain quantisation: `name` in a few words; `corrected` takes the shift out of the biases."""
 
     name: str
+    corrected: bool = False
 
 
-REMEDIES = (Remedy("plain"),)
+REMEDIES = (Remedy("plain"), Remedy("biases corrected", corrected=True))
 """From the simplest on, in the order in which to try them until one passes."""
+
+_CORRECTED_WITH = 64
+"""Photos that biases are corrected with: means over them and over all places hardly change with more."""
 
 
 def int8(model: keras.Model, photos: np.ndarray, remedy: Remedy) -> bytes:
@@ -52,18 +58,36 @@ def int8(model: keras.Model, photos: np.ndarray, remedy: Remedy) -> bytes:
         )
 
     def samples() -> Iterator[list[np.ndarray]]:
-        first = photos[0].copy()
-        # The darkest and the brightest there can be: the input's unit is one grey level then, and pixels go in as is.
-        first[0, :2] = [[0] * 3, [255] * 3]
-        for photo in (first, *photos[1:]):
-            yield [photo[np.newaxis].astype(np.float32)]
+        for number, photo in enumerate(photos):
+            sample = photo[np.newaxis].astype(np.float32)
+            if not number:
+                # Black and white in two corners, so that the input's steps are those of the pixels whatever is shown.
+                sample[0, 0, 0], sample[0, -1, -1] = 0, 255
+            yield [sample]
 
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = samples
     converter.target_spec.supported_ops = {tf.lite.OpsSet.TFLITE_BUILTINS_INT8}
     converter.inference_input_type = tf.uint8
-    return convert.run(converter)
+    quantized = _softmax_in_float(convert.run(converter))
+    return corrected(quantized, convert.float32(model), photos[:_CORRECTED_WITH]) if remedy.corrected else quantized
+
+
+def _softmax_in_float(quantized: bytes) -> bytes:
+    """Swap a softmax with the step to floating point after it: in 8 bits, all under 1 in 512 would be 0."""
+    model = flatbuffer.read(quantized)
+    graph = model.subgraphs[0]
+    operations = [flatbuffer.operation(model, operator) for operator in graph.operators]
+    if operations[-2:] == [tflite.BuiltinOperator.SOFTMAX, tflite.BuiltinOperator.DEQUANTIZE]:
+        softmax, dequantize = graph.operators[-2:]
+        logits, between, probabilities = softmax.inputs, softmax.outputs, dequantize.outputs
+        dequantize.inputs, dequantize.outputs = logits, between
+        softmax.inputs, softmax.outputs = between, probabilities
+        tensor = graph.tensors[between[0]]
+        tensor.type, tensor.quantization = tflite.TensorType.FLOAT32, None
+        graph.operators[-2:] = dequantize, softmax
+    return flatbuffer.write(model)
 
 
 def calibration(sample: Sample, size: int, count: int) -> np.ndarray:

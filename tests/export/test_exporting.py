@@ -13,7 +13,7 @@ from PIL import Image
 
 from headstand import images
 from headstand.errors import HeadstandError
-from headstand.export import convert, evidence, quantize
+from headstand.export import convert
 from headstand.export.evidence import EvidenceError
 from headstand.export.exporting import export
 from headstand.export.formats import FORMATS, LIMITS, Gate
@@ -256,21 +256,6 @@ def test_forced_it_is_written_and_marked(model: Path, monkeypatch: pytest.Monkey
     assert inside["missing"] == list(made.missing)
     with pytest.raises(HeadstandError, match="did not pass its comparison"):
         Classifier(made.bundle)
-
-
-def test_ranges_come_from_training_photos_alone(model: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many of each class, and no photo of another split."""
-    read: list[Path] = []
-    real = quantize.images.decode
-    monkeypatch.setattr(quantize.images, "decode", lambda path, size: read.append(path) or real(path, size))
-    photos_read = quantize.calibration(evidence.prepared(checkpoint.about(model)).calibration, networks.SIZE, 9)
-    assert photos_read.shape == (9, networks.SIZE, networks.SIZE, 3)
-    assert photos_read.dtype == np.uint8
-    trained_on = {dataset.folder / photo.path: photo.class_ for photo in dataset.split("train")}
-    assert sorted(trained_on[path] for path in read) == sorted(photos.CLASSES * 3)
-    assert len(set(read)) == 9
-    everything = quantize.calibration(evidence.prepared(checkpoint.about(model)).calibration, networks.SIZE, 999)
-    assert len(everything) == len(trained_on)
 
 
 @pytest.fixture

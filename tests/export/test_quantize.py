@@ -1,0 +1,112 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+
+from headstand.export import flatbuffer, quantize
+from headstand.export.convert import ConversionError
+from headstand.export.evidence import Sample
+from headstand.export.quantize import REMEDIES, CalibrationError, Remedy, calibration, int8
+from headstand.learn.answers import class_indices
+from headstand.prepare.manifest import Dataset
+from tests import networks, photos
+from tests.networks import keras
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (24, networks.SIZE, networks.SIZE, 3)).astype(np.uint8)
+
+
+def run(model: bytes, pixels: np.ndarray) -> np.ndarray:
+    interpreter = Interpreter(model_content=model)
+    interpreter.allocate_tensors()
+    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+    assert (taken["dtype"], given["dtype"]) == (np.uint8, np.float32)
+    # A step of the input is a step of the pixels: any interpreter may be given pixels as they are.
+    assert taken["quantization"] == (1, 0)
+    rows = []
+    for row in pixels:
+        interpreter.set_tensor(taken["index"], row[np.newaxis])
+        interpreter.invoke()
+        rows.append(interpreter.get_tensor(given["index"])[0])
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("remedy", REMEDIES, ids=lambda remedy: remedy.name)
+def test_it_takes_pixels_and_answers_nearly_as_the_model(
+    remedy: Remedy, small_networks: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = networks.classifier(size=networks.SIZE)
+    # Neither black nor white is in the photos.
+    quantized = int8(model, np.clip(PIXELS, 20, 200), remedy)
+    assert capfd.readouterr() == ("", "")
+    answers = run(quantized, PIXELS)
+    np.testing.assert_allclose(answers, model(PIXELS.astype(np.float32)), atol=0.05)
+    np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-6)  # of 8 bits, they would add up to 1 +- 0.01
+    objects = flatbuffer.read(quantized)
+    codes = [flatbuffer.operation(objects, operator) for operator in objects.subgraphs[0].operators]
+    assert schema.BuiltinOperator.CUSTOM not in codes
+    types = {tensor.type for tensor in objects.subgraphs[0].tensors if len(tensor.shape) == 4}
+    assert types == {schema.TensorType.UINT8, schema.TensorType.INT8}
+    assert int8(model, np.clip(PIXELS, 20, 200), remedy) == quantized
+
+
+def test_the_remedies_begin_with_plain_and_tell_themselves_apart() -> None:
+    assert REMEDIES[0] == Remedy("plain")
+    assert len({remedy.name for remedy in REMEDIES}) == len(REMEDIES) > 1
+
+
+@pytest.mark.parametrize(
+    "pixels", [PIXELS[:0], PIXELS.astype(np.float32), PIXELS[:, :16], PIXELS[0]], ids=["none", "float", "size", "one"]
+)
+def test_photos_that_cannot_be_calibrated_with(pixels: np.ndarray, small_networks: None) -> None:
+    with pytest.raises(CalibrationError, match=r"uint8 \[N, 32, 32, 3\]"):
+        int8(networks.classifier(), pixels, REMEDIES[0])
+
+
+def test_an_operation_without_integers_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    pixels = keras.Input((8, 8, 3))
+    x = keras.layers.Flatten()(pixels)
+    model = keras.Model(pixels, keras.layers.Softmax()(keras.ops.erfinv(x / 300)))
+    with pytest.raises(ConversionError, match="built-in TFLite operations"):
+        int8(model, PIXELS[:2, :8, :8], REMEDIES[0])
+    assert capfd.readouterr() == ("", "")
+
+
+def training(dataset: Dataset) -> Sample:
+    """The train split, as the export hands it over."""
+    chosen = dataset.split("train")
+    return Sample("train", tuple(dataset.folder / photo.path for photo in chosen), class_indices(dataset, chosen))
+
+
+def test_calibration_takes_training_photos_of_all_classes_alike(tmp_path: Path) -> None:
+    counts = {"train": 5, "validation": 3, "test": 3}
+    dataset = photos.prepare(tmp_path, counts)
+    every = calibration(training(dataset), 40, 100)
+    assert (every.shape, every.dtype) == ((15, 40, 40, 3), np.uint8)
+    train = {quantize.images.decode(tmp_path / one.path).tobytes(): one.class_ for one in dataset.split("train")}
+    labels = [train.pop(row.tobytes()) for row in every]
+    assert not train
+    for first in range(0, 15, 3):
+        assert sorted(labels[first : first + 3]) == list(photos.CLASSES)
+    np.testing.assert_array_equal(calibration(training(dataset), 40, 7), every[:7])
+
+
+def test_where_classes_differ_the_small_one_is_taken_whole(tmp_path: Path) -> None:
+    dataset = photos.prepare(tmp_path, {"train": 6, "validation": 1, "test": 1})
+    few = [one for one in dataset.photos if one.class_ != "cross"] + [
+        one for one in dataset.split("train") if one.class_ == "cross"
+    ][:1]
+    dataset = type(dataset)(tmp_path, tuple(few))
+    cross = quantize.images.decode(tmp_path / few[-1].path, 40)
+    chosen = calibration(training(dataset), 40, 5)
+    assert len(chosen) == 5
+    assert sum((row == cross).all() for row in chosen) == 1
+
+
+def test_a_damaged_training_photo_is_named(tmp_path: Path) -> None:
+    dataset = photos.prepare(tmp_path)
+    path = tmp_path / dataset.split("train")[0].path
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(CalibrationError, match=path.name):
+        calibration(training(dataset), 40, 100)
