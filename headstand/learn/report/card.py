@@ -51,7 +51,7 @@ def _trained(recipe: dict[str, Any]) -> str:
     epochs = recipe["finetune"]["epochs"]
     if not epochs:
         return "frozen, only the head was trained."
-    part = recipe["finetune"]["unfreeze"]
+    part = recipe["finetune"].get("unfreeze", "all")
     which = "all of it" if part == "all" else f"its last {part}"
     return f"{which} fine-tuned for {_epochs(epochs)} (BatchNormalization kept as it was)."
 
