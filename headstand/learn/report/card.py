@@ -118,6 +118,7 @@ def _files(name: str, certificate: dict[str, Any] | None) -> str:
 {_verdict(certificate)}
 
 {_compared(certificate)}
+
 """
 
 
