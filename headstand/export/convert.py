@@ -50,14 +50,15 @@ def dynamic(model: keras.Model) -> bytes:
 
 
 def run(converter: Any) -> bytes:
-    """Let a `tf.lite.TFLiteConverter` work in silence, with built-in operations alone.
+    """Let a `tf.lite.TFLiteConverter` work in silence, with built-in operations alone, of integers where it may.
 
     Raises:
         ConversionError: the model needs an operation that TFLite does not have built in.
     """
     # An operation of TensorFlow's own would need the Flex delegate, a hundred times the runtime's size.
-    if not converter.target_spec.supported_ops & {tf.lite.OpsSet.TFLITE_BUILTINS_INT8}:
-        converter.target_spec.supported_ops = {tf.lite.OpsSet.TFLITE_BUILTINS}
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if converter.representative_dataset:
+        converter.target_spec.supported_ops.append(tf.lite.OpsSet.TFLITE_BUILTINS_INT8)
     try:
         with quiet():
             return bytes(converter.convert())

@@ -35,7 +35,7 @@ _CORRECTED_WITH = 64
 
 
 def int8(model: keras.Model, photos: np.ndarray, remedy: Remedy) -> bytes:
-    """Convert to 8-bit integers, weights channel by channel.
+    """Convert to 8-bit integers, weights channel by channel; what TFLite cannot do in integers stays in float32.
 
     Args:
         model: image classifier, `float32 [N, size, size, 3]` in 0..255 to probabilities.
@@ -47,7 +47,7 @@ def int8(model: keras.Model, photos: np.ndarray, remedy: Remedy) -> bytes:
         give the same bytes.
 
     Raises:
-        ConversionError: the model needs an operation that TFLite does not have for integers.
+        ConversionError: the model needs an operation that TFLite does not have built in.
         CalibrationError: there are no photos, or of another shape or dtype.
     """
     shape = tuple(model.input.shape[1:])
@@ -68,7 +68,6 @@ def int8(model: keras.Model, photos: np.ndarray, remedy: Remedy) -> bytes:
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = samples
-    converter.target_spec.supported_ops = {tf.lite.OpsSet.TFLITE_BUILTINS_INT8}
     converter.inference_input_type = tf.uint8
     quantized = _softmax_in_float(convert.run(converter))
     return corrected(quantized, convert.float32(model), photos[:_CORRECTED_WITH]) if remedy.corrected else quantized

@@ -56,6 +56,16 @@ def test_the_remedies_begin_with_plain_and_tell_themselves_apart() -> None:
     assert len({remedy.name for remedy in REMEDIES}) == len(REMEDIES) > 1
 
 
+def test_what_has_no_integers_stays_in_float() -> None:
+    pixels = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(4, 3, strides=8)(keras.layers.Rescaling(1 / 255)(pixels))
+    x = keras.ops.sin(keras.layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(pixels, keras.layers.Dense(3, activation="softmax")(x))
+    for remedy in REMEDIES:
+        quantized = int8(model, PIXELS, remedy)
+        np.testing.assert_allclose(run(quantized, PIXELS), model(PIXELS.astype(np.float32)), atol=0.05)
+
+
 @pytest.mark.parametrize(
     "pixels", [PIXELS[:0], PIXELS.astype(np.float32), PIXELS[:, :16], PIXELS[0]], ids=["none", "float", "size", "one"]
 )
@@ -64,7 +74,7 @@ def test_photos_that_cannot_be_calibrated_with(pixels: np.ndarray, small_network
         int8(networks.classifier(), pixels, REMEDIES[0])
 
 
-def test_an_operation_without_integers_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_operation_of_tensorflows_own_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
     pixels = keras.Input((8, 8, 3))
     x = keras.layers.Flatten()(pixels)
     model = keras.Model(pixels, keras.layers.Softmax()(keras.ops.erfinv(x / 300)))
