@@ -6,8 +6,12 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
+from typing import IO
+
+_ONE = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -40,3 +44,34 @@ def quiet() -> Iterator[None]:
             for number, descriptor in enumerate(saved, start=1):
                 os.dup2(descriptor, number)
                 os.close(descriptor)
+
+
+@contextlib.contextmanager
+def without_information() -> Iterator[None]:
+    """Keep lines that begin with INFO off standard error; what else is written there meanwhile follows at the end.
+
+    LiteRT tells so which delegate it made, has no setting for it, and says its warnings and errors in the same way.
+    `TF_CPP_MIN_LOG_LEVEL=0` lets all through.
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
+        yield
+        return
+    with _ONE, _memory() as heard:
+        sys.stderr.flush()
+        saved = os.dup(2)
+        os.dup2(heard.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(saved, 2)
+            os.close(saved)
+            heard.seek(0)
+            for line in heard:
+                if not line.startswith(b"INFO"):
+                    os.write(2, line)
+
+
+def _memory() -> IO[bytes]:
+    """A file in memory where the system has such: a service may run where none can be written."""
+    return os.fdopen(os.memfd_create("heard"), "rb") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()

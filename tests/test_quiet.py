@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from headstand.quiet import quiet
+from headstand.quiet import quiet, without_information
+from tests import tiny
 
 
 def shout() -> None:
@@ -19,7 +20,7 @@ def shout() -> None:
 
 SCRIPT = """
 import sys, warnings
-from headstand.quiet import quiet
+from headstand.quiet import quiet, without_information
 from tests.test_quiet import shout
 print("before", flush=True)
 print("buffered before", end=" ")
@@ -80,3 +81,31 @@ def test_warnings_are_as_strict_afterwards_as_before() -> None:
             warnings.warn("unheard", stacklevel=1)
         with pytest.raises(UserWarning):
             warnings.warn("heard", stacklevel=1)
+
+
+def test_information_is_left_out_and_errors_are_not(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyError, match="found"), without_information():
+        os.write(2, b"INFO: made a delegate\n")
+        print("WARNING: odd", file=sys.stderr)
+        os.write(1, b"an answer\n")
+        os.write(2, b"ERROR: INFO is missing\nINFO: more\nthe end")
+        raise KeyError("found")
+    os.write(2, b", heard")
+    out, err = capfd.readouterr()
+    assert out == "an answer\n"
+    assert err.splitlines() == ["WARNING: odd", "ERROR: INFO is missing", "the end, heard"]
+
+
+def test_all_information_on_request(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    with without_information():
+        os.write(2, b"INFO: made a delegate\n")
+    assert capfd.readouterr().err == "INFO: made a delegate\n"
+
+
+def test_a_classifier_is_made_in_silence(tmp_path: Path) -> None:
+    path = tiny.bundle(tmp_path / "tiny.tflite")
+    script = f"from headstand.serve.classifier import Classifier; Classifier({str(path)!r}); print('made')"
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
+    assert (result.stdout, result.stderr) == ("made\n", "")

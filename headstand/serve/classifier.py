@@ -13,6 +13,7 @@ from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
 from headstand.images import FORMATS, decode
+from headstand.quiet import without_information
 from headstand.serve import bundle as bundles
 from headstand.serve.bundle import ALLOW_FAILED, BundleError
 
@@ -61,7 +62,8 @@ class Classifier:
                 f"{ALLOW_FAILED}=1 serves it nevertheless, `python convert_to_tflite.py` makes one that passes"
             )
         try:
-            self._pool = [self._interpreter(threads) for _ in range(interpreters)]
+            with without_information():
+                self._pool = [self._interpreter(threads) for _ in range(interpreters)]
         except (ValueError, RuntimeError) as error:  # LiteRT's words for a broken flatbuffer or unknown operations
             reason = str(error).splitlines()[0] if str(error) else "no reason given"
             raise BundleError(f"{path} holds a model that cannot be run: {reason}") from error

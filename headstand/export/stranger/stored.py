@@ -67,7 +67,7 @@ def _run(path: Path, folder: Path) -> None:
     root = str(Path(__file__).resolve().parents[3])
     try:
         done = subprocess.run(  # noqa: S603 - our own module; the path is an argument, no shell reads it
-            [sys.executable, "-m", "headstand.export.stranger.reader", str(path.resolve()), str(folder)],
+            [sys.executable, "-P", "-m", "headstand.export.stranger.reader", str(path.resolve()), str(folder)],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))},
             capture_output=True,
             text=True,

@@ -3,7 +3,6 @@
 import base64
 import json
 import marshal
-import os
 import struct
 import subprocess
 import sys
@@ -402,7 +401,7 @@ def harmless(path: Path) -> None:
         assert str(error).isprintable()
 
 
-@settings(max_examples=int(os.environ.get("HEADSTAND_EXAMPLES", "20")), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_any_change_of_a_description_gives_a_model_or_a_sentence(whole: dict[str, Path], data: st.DataObject) -> None:
     source_ = whole[data.draw(st.sampled_from([".h5", ".keras"]))]
@@ -423,7 +422,7 @@ def test_any_change_of_a_description_gives_a_model_or_a_sentence(whole: dict[str
     harmless(files.edited(path, change))
 
 
-@settings(max_examples=int(os.environ.get("HEADSTAND_EXAMPLES", "20")), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_any_change_of_bytes_gives_a_model_or_a_sentence(whole: dict[str, Path], data: st.DataObject) -> None:
     source_ = whole[data.draw(st.sampled_from([".h5", ".keras"]))]
