@@ -5,6 +5,7 @@ A server that takes everything on runs out of memory under load, or answers when
 
 import os
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -93,6 +94,38 @@ class OverloadedError(HeadstandError):
     code = "overloaded"
 
 
+class Turns:
+    """A semaphore that serves in the order of arrival.
+
+    With `threading.Semaphore` whoever comes while a waiter wakes up goes first, and the waiter back to the end: under
+    load the slowest answers took half as long again.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._lock = threading.Lock()
+        self._free = count
+        self._waiting: deque[threading.Lock] = deque()
+
+    def acquire(self) -> None:
+        """Wait for a turn."""
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return
+            called = threading.Lock()
+            called.acquire()
+            self._waiting.append(called)
+        called.acquire()  # until whoever hands the turn on releases it
+
+    def release(self) -> None:
+        """Hand the turn to whoever has waited longest."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._free += 1
+
+
 class Gate:
     """Lets as many predictions in as the capacity says, and refuses the next one at once instead of queueing it."""
 
@@ -100,7 +133,7 @@ class Gate:
         self._capacity = capacity
         self._lock = threading.Lock()
         self._requests = self._bytes = self._downloads = 0
-        self._free = threading.Semaphore(capacity.interpreters)
+        self._turns = Turns(capacity.interpreters)
 
     @contextmanager
     def admit(self, length: int) -> Iterator[None]:
@@ -149,8 +182,8 @@ class Gate:
             waiting: entered while waiting.
         """
         with waiting:
-            self._free.acquire()
+            self._turns.acquire()
         try:
             yield
         finally:
-            self._free.release()
+            self._turns.release()

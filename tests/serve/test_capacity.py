@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from headstand.errors import HeadstandError
 from headstand.serve import capacity
-from headstand.serve.capacity import Capacity, Gate, OverloadedError, available, chosen
+from headstand.serve.capacity import Capacity, Gate, OverloadedError, Turns, available, chosen
+from tests.serve.service import until
 
 LIMITS = Capacity(workers=1, interpreters=2, threads=1, in_flight=3, downloads=1, body_bytes=100, batch=4)
 
@@ -128,3 +129,50 @@ def test_as_many_take_their_turn_as_there_are_interpreters() -> None:
     for thread in threads:
         thread.join()
     assert max(seen) <= 2 and len(seen) == 300 and waiting.count("in") == waiting.count("out") == 300
+
+
+def test_turns_are_taken_in_the_order_of_arrival() -> None:
+    turns, order = Turns(1), []
+    turns.acquire()
+
+    def take(number: int) -> None:
+        turns.acquire()
+        order.append(number)
+        turns.release()
+
+    threads = [threading.Thread(target=take, args=(number,)) for number in range(5)]
+    for number, thread in enumerate(threads, start=1):
+        thread.start()
+        until(lambda number=number: len(turns._waiting) == number)
+    turns.release()
+    for thread in threads:
+        thread.join()
+    assert order == [0, 1, 2, 3, 4]
+
+
+def test_nobody_who_comes_later_goes_before_a_waiter() -> None:
+    turns = Turns(1)
+    done, late = threading.Event(), threading.Event()
+    turns.acquire()
+
+    def wait() -> None:
+        turns.acquire()
+        done.wait()
+        turns.release()
+
+    def come() -> None:
+        turns.acquire()
+        late.set()
+        turns.release()
+
+    waiter, comer = threading.Thread(target=wait), threading.Thread(target=come)
+    waiter.start()
+    until(lambda: len(turns._waiting) == 1)
+    turns.release()
+    comer.start()  # while the waiter may still be waking up
+    until(lambda: len(turns._waiting) == 1)
+    assert not late.is_set()
+    done.set()
+    waiter.join()
+    comer.join()
+    assert late.is_set()
