@@ -81,6 +81,11 @@ def when_ready(server: Any) -> None:
                 listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)
 
 
+def post_worker_init(worker: Any) -> None:
+    """Say that a worker takes connections from now on; it was announced before it had loaded anything."""
+    worker.log.info("Worker is ready: %s", worker.pid)
+
+
 def child_exit(server: Any, worker: Any) -> None:
     """A worker that is gone has no requests in flight; what it counted stays."""
     from prometheus_client import multiprocess

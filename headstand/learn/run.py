@@ -102,7 +102,7 @@ def newest_checkpoint(name: str | None = None, refitted: bool = True) -> Path:
             record = json.loads(report.read_text(encoding="utf-8"))
             scored = record.get("scored", record["checkpoint"])
             checkpoint = report.parent / ((refitted and record["refitted"]) or scored)
-        except (ValueError, KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise RunError(f"{report} is damaged ({error}): name the checkpoint, or remove the run's folder") from error
         if checkpoint.is_file():
             return checkpoint

@@ -73,6 +73,7 @@ class Worker(ThreadWorker):
             return application(environ, start)
 
         self.wsgi = noting
+        TALLY.tell(self.age, 0)
 
     def handle(self, conn: TConn) -> Any:
         """One request of a connection, in a thread of the pool."""

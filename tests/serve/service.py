@@ -79,7 +79,7 @@ def running(
     words: tuple[str, ...] = ("gunicorn", "predict:app", "--bind", "127.0.0.1:0"),
     **settings: str,
 ) -> Iterator[Service]:
-    """Start the service and wait until it answers; at the end it is stopped and its temporary files must be gone.
+    """Start the service and wait until all its workers are ready; at the end it is stopped, its temporary files gone.
 
     Args:
         model: the bundle.
@@ -97,7 +97,8 @@ def running(
             [sys.executable, "-m", *words, *options], cwd=code, env=environment, stdout=out, stderr=err
         )
     try:
-        until(lambda: process.poll() is not None or b"Booting worker" in (folder / "err").read_bytes())
+        workers = int(environment.get("WEB_CONCURRENCY", 1))
+        until(lambda: process.poll() is not None or (folder / "err").read_bytes().count(b"Worker is ready") >= workers)
         found = re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", (folder / "err").read_text())
         assert found, (folder / "err").read_text()
         service = Service(process, int(found[1]), folder)
