@@ -59,7 +59,7 @@ $(PIPENV):
 
 # Lock every category, then forget from which index: a mirror is the installer's business.
 lock: | $(PIPENV)
-	$(PIPENV) lock --categories "packages dev-packages serve lambda aws benchmarks"
+	$(PIPENV) lock --categories "packages dev-packages serve lambda aws ray benchmarks"
 	$(PYTHON) -c "import json, pathlib; p = pathlib.Path('Pipfile.lock'); d = json.loads(p.read_text()); \
 	d['_meta']['sources'] = []; p.write_text(json.dumps(d, indent=4) + '\n')"
 
