@@ -32,8 +32,10 @@ import headstand.learn  # noqa: F401 - imports TensorFlow quietly
 from headstand import images
 from headstand.errors import HeadstandError
 from headstand.export import convert, quantize
+from headstand.export.evidence import Sample
 from headstand.learn import backbones, checkpoint, features
 from headstand.learn import head as heads
+from headstand.learn.answers import class_indices
 from headstand.prepare import manifest
 from headstand.quiet import quiet
 from headstand.recipe import Backbone, Head
@@ -186,12 +188,12 @@ def compare(path: Path, data: Path, name: str, labelled: bool, options: argparse
     """One checkpoint's table."""
     dataset = manifest.read(data)
     size = checkpoint.load(path).input.shape[1]
-    photos = dataset.split("validation")
+    photos = _sample(dataset, "validation")
     with ThreadPoolExecutor() as pool:
-        pixels = np.stack(list(pool.map(lambda photo: images.decode(dataset.folder / photo.path, size), photos)))
-    truth = np.array([dataset.classes.index(photo.class_) for photo in photos])
+        pixels = np.stack(list(pool.map(lambda file: images.decode(file, size), photos.paths)))
     with tempfile.TemporaryDirectory() as folder:
-        entries = list(contestants(path, quantize.calibration(dataset, size, options.calibration), Path(folder)))
+        calibration = quantize.calibration(_sample(dataset, "train"), size, options.calibration)
+        entries = list(contestants(path, calibration, Path(folder)))
         found = {}
         for threads in (1, 2):
             # TensorFlow has threads of its own from the import on, so it must be told before.
@@ -209,7 +211,7 @@ def compare(path: Path, data: Path, name: str, labelled: bool, options: argparse
         one, two = (found[threads]["milliseconds"][entry.name] for threads in (1, 2))
         faster = [found[threads]["milliseconds"][base] / value for threads, value in ((1, one), (2, two))]
         answers = found[2]["answers"][entry.name]
-        accuracy = f"{(answers.argmax(1) == truth).mean():.2%}" if labelled else "not measured"
+        accuracy = f"{(answers.argmax(1) == photos.labels).mean():.2%}" if labelled else "not measured"
         agreement = (answers.argmax(1) == exact.argmax(1)).mean()
         size_, rate = sizes[entry.name], found[2]["throughput"][entry.name]
         print(
@@ -226,6 +228,11 @@ def compare(path: Path, data: Path, name: str, labelled: bool, options: argparse
             ours = min(value for entry, value in times.items() if entry.runtime == "LiteRT")
             rival = min((entry for entry in times if entry.runtime != "LiteRT"), key=lambda entry: times[entry])
             print(f"{precision}, {threads} thread(s): LiteRT takes {ours / times[rival]:.2f} of {rival.name}'s time")
+
+
+def _sample(dataset: manifest.Dataset, split: str) -> Sample:
+    photos = dataset.split(split)
+    return Sample(split, tuple(dataset.folder / photo.path for photo in photos), class_indices(dataset, photos))
 
 
 def xception(folder: Path) -> Path:
