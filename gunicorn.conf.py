@@ -22,8 +22,8 @@ from headstand.serve import capacity
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # glibc gives each thread a heap of its own to save waiting for one another; with dozens of threads the heaps' leftovers
-# double a worker's memory. After a few large blocks it keeps such for good, where each should go back to the system; but
-# what one small image takes, given back after each answer and fetched again, costs a fifth of the answers a second.
+# double a worker's memory. After a few large blocks it keeps such for good, where each should go back to the system;
+# but what one small image takes, given back after each answer and fetched again, costs a fifth of the answers a second.
 # M_ARENA_MAX is -8, M_MMAP_THRESHOLD -3 and M_TRIM_THRESHOLD -1 in its malloc.h; other C libraries have no such call.
 with contextlib.suppress(AttributeError, OSError, TypeError):
     allocator = ctypes.CDLL(None)
