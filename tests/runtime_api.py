@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import IO
 
 INVOCATIONS = "/2015-03-31/functions/function/invocations"
 RUNTIME = "/2018-06-01/runtime/"
@@ -93,8 +94,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def function(model: Path, handler: str = "lambda_function.lambda_handler") -> Iterator[RuntimeApi]:
-    """Run the handler under awslambdaric, in a process of its own."""
+def function(
+    model: Path, handler: str = "lambda_function.lambda_handler", log: IO[bytes] | None = None
+) -> Iterator[RuntimeApi]:
+    """Run the handler under awslambdaric, in a process of its own; what it writes goes to `log`."""
     server = RuntimeApi()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -102,7 +105,7 @@ def function(model: Path, handler: str = "lambda_function.lambda_handler") -> It
     process = subprocess.Popen(
         [sys.executable, "-m", "awslambdaric", handler],
         env=environment,
-        stdout=subprocess.DEVNULL,
+        stdout=log or subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:

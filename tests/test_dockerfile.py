@@ -55,7 +55,15 @@ def test_the_handler_runs_on_what_the_image_holds(tmp_path: Path) -> None:
         event = {"image": base64.b64encode(stream.getvalue()).decode()}
         answer = lambda_function.lambda_handler(event, None)
         assert list(answer)[0] == "red", answer
+        assert not {"requests", "python_multipart"} & set(sys.modules)  # loaded when they are needed
         assert lambda_function.lambda_handler({"url": "http://10.0.0.1/"}, None)["error"]["code"] == "forbidden_address"
+        event = {
+            "requestContext": {}, "httpMethod": "POST", "path": "/predict", "body": "--e--",
+            "headers": {"content-type": "multipart/form-data; boundary=e"},
+        }
+        assert lambda_function.lambda_handler(event, None)["statusCode"] == 400
+        event = {"requestContext": {}, "httpMethod": "GET", "path": "/model"}
+        assert lambda_function.lambda_handler(event, None)["statusCode"] == 200
         print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
     """
     environment = {**os.environ, "HEADSTAND_MODEL": str(task / "model.tflite")}
@@ -69,9 +77,18 @@ def test_the_handler_runs_on_what_the_image_holds(tmp_path: Path) -> None:
     )
     assert found.returncode == 0, found.stderr
     modules = set(json.loads(found.stdout))
-    assert not modules & {"tensorflow", "keras", "flask", "pydantic", "sklearn", "matplotlib", "h5py", "optuna"}
+    assert not modules & {"tensorflow", "keras", "flask", "werkzeug", "jinja2", "prometheus_client", "gunicorn"}
+    assert not modules & {"pydantic", "sklearn", "matplotlib", "h5py", "optuna"}
     locked = json.loads((ROOT / "Pipfile.lock").read_text())["lambda"]
-    assert {"numpy", "PIL", "ai_edge_litert", "requests", "requests_hardened", "keras_image_helper"} <= modules
+    assert {
+        "numpy",
+        "PIL",
+        "ai_edge_litert",
+        "requests",
+        "requests_hardened",
+        "keras_image_helper",
+        "python_multipart",
+    } <= modules
     assert {"numpy", "pillow", "ai-edge-litert", "requests", "requests-hardened", "keras-image-helper"} <= set(locked)
 
 
