@@ -20,7 +20,7 @@ export PIPENV_NOSPIN := 1
 PIPENV := .pipenv/bin/pipenv
 RUN := .venv/bin/python
 
-.PHONY: demo test test-all lint setup setup-dev lock clean
+.PHONY: demo test test-all lint setup setup-dev lock clean deploy
 
 demo: setup
 	$(RUN) -m headstand demo $(RECIPE)
@@ -31,6 +31,11 @@ test: setup-dev lint
 test-all: setup-dev
 	$(RUN) -m pytest -m slow
 	$(RUN) -m pytest --nbmake notebooks
+
+# To AWS Lambda: MODEL=runs/... names a model, DRY_RUN=1 shows the commands and runs none, ARGS are what
+# `python -m headstand deploy --help` lists.
+deploy: setup
+	$(RUN) -m headstand deploy $(MODEL) $(if $(DRY_RUN),--dry-run) $(ARGS)
 
 lint: setup-dev
 	$(RUN) -m ruff check .

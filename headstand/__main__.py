@@ -8,6 +8,7 @@ from headstand.errors import HeadstandError
 VERBS = {
     "compare": "[RECIPE] [--backbones NAME,NAME@SIZE=WEIGHTS] [--under-ms N] [--under-mb N]  race variants, backbones",
     "demo": "[RECIPE]      the main job from end to end, each step timed",
+    "deploy": "[MODEL] [--region REGION] [--set Name=value ...] [--dry-run]  a model to AWS Lambda, with its URL",
     "diagnose": "RUN          what a finished run suffered from, and where its time went",
     "doctor": "FOLDER [--html PATH] [--json PATH] [--fix TARGET] [--labels]  what photos suffer from",
     "evaluate": "RECIPE_OR_FILE [--split validation|test] [--folder FOLDER] [--output FOLDER]  score a .h5 or .tflite",
@@ -31,6 +32,10 @@ def main(words: list[str]) -> None:
         from headstand import demo
 
         demo.run(*command.recipe_and_rest(rest, default="demo"))
+    elif verb == "deploy":
+        from headstand import deploy
+
+        deploy.run(rest)
     elif verb == "diagnose" and len(rest) == 1:
         from headstand import diagnose
 
