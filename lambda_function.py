@@ -5,7 +5,19 @@ The model is loaded and used once when the function starts, where Lambda gives m
 
 import logging
 import os
+import sys
+from importlib import util
 from typing import Any
+
+# NumPy's linear algebra, which nothing here uses, would start a thread for each core: half of NumPy's import.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# keras-image-helper imports urllib.request for downloads of its own, which nobody asks it for: with HTTP, e-mail and
+# TLS behind it a tenth of the start. It is loaded when something first looks into it.
+if "urllib.request" not in sys.modules and (spec := util.find_spec("urllib.request")) and spec.loader:
+    spec.loader = util.LazyLoader(spec.loader)
+    sys.modules[spec.name] = module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
 
 from headstand.serve import events, logs
 from headstand.serve.classifier import Classifier, default_model
