@@ -6,6 +6,7 @@ The model is loaded and used once when the function starts, where Lambda gives m
 import logging
 import os
 import sys
+import urllib
 from importlib import util
 from typing import Any
 
@@ -18,6 +19,8 @@ if "urllib.request" not in sys.modules and (spec := util.find_spec("urllib.reque
     spec.loader = util.LazyLoader(spec.loader)
     sys.modules[spec.name] = module = util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    # Where `from urllib import request` finds it; an import by its name would look into it.
+    urllib.request = module
 
 from headstand.serve import events, logs
 from headstand.serve.classifier import Classifier, default_model
