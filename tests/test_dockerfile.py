@@ -16,12 +16,14 @@ ROOT = Path(__file__).parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
-LAMBDA, WEB = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :], DOCKERFILE.partition(" AS web\n")[2].partition("\nFROM ")[0]
+LAMBDA = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
+CODE, WEB = (DOCKERFILE.partition(f" AS {name}\n")[2].partition("\nFROM ")[0] for name in ("code", "web"))
 
 
 def copied(stage: str) -> list[tuple[list[str], str]]:
     """Sources and destination of each COPY from the checkout into a stage."""
     lines = [line.split()[1:] for line in stage.splitlines() if line.startswith("COPY ") and "--from" not in line]
+    lines = [[word for word in words if not word.startswith("--")] for words in lines]
     return [(words[:-1], words[-1]) for words in lines]
 
 
@@ -44,7 +46,7 @@ def assemble(stage: str, folder: Path, model: Path) -> Path:
 
 
 def test_the_handler_runs_on_what_the_image_holds(tmp_path: Path) -> None:
-    task = assemble(LAMBDA, tmp_path / "task", tiny.bundle(tmp_path / "tiny.tflite"))
+    task = assemble(CODE + LAMBDA, tmp_path / "task", tiny.bundle(tmp_path / "tiny.tflite"))
     script = """if True:
         import base64, io, json, sys
         from PIL import Image
@@ -111,7 +113,7 @@ def test_the_build_context_holds_what_is_copied_and_nothing_private() -> None:
     let_through = [line[1:] for line in lines if line.startswith("!")]
     model = re.search(r"^ARG MODEL=(\S+)$", DOCKERFILE, re.M)
     assert model
-    stages = copied(LAMBDA) + copied(WEB)
+    stages = copied(CODE) + copied(LAMBDA) + copied(WEB)
     sources = [source for sources, _ in stages for source in sources if not source.startswith("$")]
     named = ["Pipfile", "Pipfile.lock", model[1], "models/yoga6/samples", "runs/yoga6/2026-01-01/yoga6.tflite"]
     for source in [*sources, *named]:

@@ -5,12 +5,11 @@ MediaPipe Tasks can read it. `headstand/export/bundle.py` writes what this file 
 """
 
 import hashlib
-import io
 import json
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from headstand.errors import HeadstandError
 
@@ -91,16 +90,23 @@ def read(path: str | Path) -> Bundle:
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            return _read(path, file)
     except OSError as error:
         raise BundleError(f"cannot read the model {path}: {error.strerror or error}") from error
+
+
+def _read(path: Path, file: BinaryIO) -> Bundle:
     # A flatbuffer names its schema in bytes 4 to 7.
-    if data[4:8] != b"TFL3":
+    if file.read(8)[4:] != b"TFL3":
         raise BundleError(f"{path} is not a .tflite file; `python convert_to_tflite.py` makes one from an .h5")
     remedy = "convert the checkpoint again with `python convert_to_tflite.py`"
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            flatbuffer = data[: min(info.header_offset for info in archive.infolist())]
+        with zipfile.ZipFile(file) as archive:
+            end = min(info.header_offset for info in archive.infolist())
+            file.seek(0)
+            # Read, not mapped: what is mapped may change after it was checked. Read once: a model may be large.
+            flatbuffer = file.read(end)
             text = _member(archive, LABELS).decode("utf-8")
             labels = tuple(text.removesuffix("\n").split("\n"))
             metadata = json.loads(_member(archive, METADATA))
