@@ -13,6 +13,7 @@ VERBS = {
     "doctor": "FOLDER [--html PATH] [--json PATH] [--fix TARGET] [--labels]  what photos suffer from",
     "evaluate": "RECIPE_OR_FILE [--split validation|test] [--folder FOLDER] [--output FOLDER]  score a .h5 or .tflite",
     "manifests": "[RECIPE] [--prefix s3://BUCKET/KEY | --upload s3://BUCKET/KEY]  list the splits' files, upload them",
+    "page": "--endpoint URL [--model BUNDLE] [--output FOLDER] [--port N]  the web page of a deployed model",
     "publish": "RUN FOLDER    copy a run's model to FOLDER, with a card",
     "sample": "RECIPE N FOLDER  N random test photos with their labels as files, to try a service with",
 }
@@ -52,6 +53,10 @@ def main(words: list[str]) -> None:
         from headstand.prepare import manifests
 
         manifests.run(*command.recipe_and_rest(rest))
+    elif verb == "page":
+        from headstand import page
+
+        page.run(rest)
     elif verb == "publish" and len(rest) == 2:
         from headstand.export.publish import publish
 
