@@ -31,8 +31,9 @@ if "AWS_LAMBDA_RUNTIME_API" in os.environ:  # elsewhere the log is not ours to a
     logging.getLogger(logs.REQUESTS).setLevel(logging.INFO)
 
 limits = events.chosen()
-classifier = Classifier(default_model(), threads=limits.threads)
-classifier.warm()
+# Nobody can write to the image's files; and who waits for the first answer need not wait for all formats' decoders.
+classifier = Classifier(default_model(), threads=limits.threads, mapped=True)
+classifier.warm(["JPEG"])
 function = events.Function(classifier, limits)
 
 

@@ -167,6 +167,7 @@ def once(name: str, arguments: list[str]) -> Run:
     """Wall and processor seconds to the first answer, peak memory then in MB, a later one's ms, its top probability."""
     script = LATER + HANDLERS[name] + END
     environment = {**os.environ, "HEADSTAND_MODEL": arguments[0], "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # the image has bytecode too
     started = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-c", script, *arguments],

@@ -148,5 +148,12 @@ def test_the_service_is_no_administrator_and_has_no_tensorflow_and_no_compiler()
     assert not {"tensorflow", "keras", "pydantic", "boto3"} & set(locked)
 
 
+def test_the_last_stage_runs_nothing_and_adds_the_model_last() -> None:
+    """So it is built for one architecture on the other, and another model is another small layer."""
+    words = [line.split()[0] for line in LAMBDA.splitlines() if re.match("[A-Z]+ ", line)]
+    assert "RUN" not in words and LAMBDA.strip().splitlines()[-1] == "COPY --chmod=644 ${MODEL} model.tflite"
+    assert DOCKERFILE.count("FROM --platform=${BUILDPLATFORM} ${BASE_IMAGE}") == 2
+
+
 def test_the_default_is_the_lambda_container() -> None:
     assert "lambda_handler" in LAMBDA and LAMBDA.splitlines()[1] == "FROM ${BASE_IMAGE}"

@@ -6,6 +6,7 @@ MediaPipe Tasks can read it. `headstand/export/bundle.py` writes what this file 
 
 import hashlib
 import json
+import mmap
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,14 +46,15 @@ class Bundle:
     `threshold` (below it an answer is "not sure"; null for never), `digest` (hex, see `digest`), `checkpoint` (hex
     SHA-256 of the trained model's file), `data` (hex SHA-256 of the manifest), `certificate` (how it compared to the
     trained model: `verdict`, `format`, `agreement`...), `versions`.
-    `flatbuffer` is the model itself, the very bytes that were checked: the file may change afterwards.
+    `flatbuffer` is the model itself, the very bytes that were checked: the file may change afterwards. Only where
+    it was `mapped` it is a view of the file.
     """
 
     path: Path
     labels: tuple[str, ...]
     size: int
     metadata: dict[str, Any]
-    flatbuffer: bytes = field(repr=False)
+    flatbuffer: bytes | memoryview = field(repr=False)
 
     @property
     def name(self) -> str:
@@ -69,7 +71,7 @@ class Bundle:
         return bool((self.metadata.get("certificate") or {}).get("verdict") == FAILED)
 
 
-def digest(flatbuffer: bytes, labels: str, metadata: dict[str, Any]) -> str:
+def digest(flatbuffer: bytes | memoryview, labels: str, metadata: dict[str, Any]) -> str:
     """Hex SHA-256 over all that a bundle holds: nothing in it can be swapped unnoticed.
 
     Args:
@@ -82,8 +84,13 @@ def digest(flatbuffer: bytes, labels: str, metadata: dict[str, Any]) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def read(path: str | Path) -> Bundle:
+def read(path: str | Path, *, mapped: bool = False) -> Bundle:
     """Open a bundle and check it, without loading the model.
+
+    Args:
+        path: the file.
+        mapped: leave the model in the file, and its memory to the system, instead of copying it. For a file that nobody
+            writes to, as in a container: what is mapped may change after it was checked.
 
     Raises:
         BundleError: no such file, not a `.tflite`, without labels, or its bytes are not those that were signed off.
@@ -91,12 +98,12 @@ def read(path: str | Path) -> Bundle:
     path = Path(path)
     try:
         with path.open("rb") as file:
-            return _read(path, file)
+            return _read(path, file, mapped)
     except OSError as error:
         raise BundleError(f"cannot read the model {path}: {error.strerror or error}") from error
 
 
-def _read(path: Path, file: BinaryIO) -> Bundle:
+def _read(path: Path, file: BinaryIO, mapped: bool) -> Bundle:
     # A flatbuffer names its schema in bytes 4 to 7.
     if file.read(8)[4:] != b"TFL3":
         raise BundleError(f"{path} is not a .tflite file; `python convert_to_tflite.py` makes one from an .h5")
@@ -104,9 +111,7 @@ def _read(path: Path, file: BinaryIO) -> Bundle:
     try:
         with zipfile.ZipFile(file) as archive:
             end = min(info.header_offset for info in archive.infolist())
-            file.seek(0)
-            # Read, not mapped: what is mapped may change after it was checked. Read once: a model may be large.
-            flatbuffer = file.read(end)
+            flatbuffer = _mapped(file, end) if mapped else _copied(file, end)
             text = _member(archive, LABELS).decode("utf-8")
             labels = tuple(text.removesuffix("\n").split("\n"))
             metadata = json.loads(_member(archive, METADATA))
@@ -126,6 +131,15 @@ def _read(path: Path, file: BinaryIO) -> Bundle:
     if len(labels) < 2 or len(set(labels)) != len(labels) or not all(labels):
         raise BundleError(f"{path} must name at least two different labels, not {list(labels)}: {remedy}")
     return bundle
+
+
+def _copied(file: BinaryIO, size: int) -> bytes:
+    file.seek(0)
+    return file.read(size)
+
+
+def _mapped(file: BinaryIO, size: int) -> memoryview:
+    return memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:

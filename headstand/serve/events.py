@@ -16,7 +16,7 @@ from headstand.serve.download import TIMEOUT, fetch
 from headstand.serve.exchange import Exchange
 from headstand.serve.logs import REQUESTS
 from headstand.serve.payload import Fetch, PayloadError, image_bytes
-from headstand.serve.predictor import Predictor
+from headstand.serve.predictor import BATCH_SECONDS, Predictor
 from headstand.serve.problem import MEDIA_TYPE, problem
 from headstand.serve.proxy import Request
 from headstand.serve.refusal import DownloadError
@@ -25,7 +25,7 @@ CONFIDENT = "Headstand-Confident"
 """Header of an answer: `false` where the highest probability is below the bundle's threshold."""
 
 _SHARE = 0.8
-"""Of the time that an invocation has left, what a download may take; the rest is for the picture and the answer."""
+"""Of the time that an invocation has left, what a download or a batch may take; the rest is for the answer."""
 
 _CORE = 1769
 """Megabytes of memory for which Lambda gives one whole core
@@ -177,7 +177,7 @@ class _Invocation:
         return answer.leading(top), answer.confident
 
     def _batch(self, sources: list[Source], top: int | None) -> dict[str, Any]:
-        return {"results": self._predictor.batch(sources, self._exchange, top)}
+        return {"results": self._predictor.batch(sources, self._exchange, top, self._left(BATCH_SECONDS))}
 
     def _ready(self) -> dict[str, Any]:
         return {"status": "ready", "model": self._bundle.name}
@@ -187,9 +187,12 @@ class _Invocation:
         return {**problem(code, detail), "request_id": self._exchange.id}
 
     def _in_time(self, url: str) -> bytes:
-        """Download within what the invocation has left: past its end Lambda would stop us without an answer."""
+        return self._fetch(url, timeout=self._left(TIMEOUT))
+
+    def _left(self, most: float) -> float:
+        """So many seconds, or what the invocation has left: past its end Lambda would stop us without an answer."""
         left = getattr(self._context, "get_remaining_time_in_millis", None)
-        return self._fetch(url, timeout=min(TIMEOUT, _SHARE * left() / 1000) if left else TIMEOUT)
+        return min(most, _SHARE * left() / 1000) if left else most
 
     def _log(self, status: int, fields: dict[str, Any], fault: Exception | None = None) -> None:
         """Write the line of this invocation: no query, no body, and of URLs only the host."""

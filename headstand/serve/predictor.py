@@ -58,13 +58,16 @@ class Predictor:
         self._counts.answer(answer.confident)
         return answer
 
-    def batch(self, sources: list[Source], exchange: Exchange, top: int | None) -> list[dict[str, Any]]:
+    def batch(
+        self, sources: list[Source], exchange: Exchange, top: int | None, seconds: float = BATCH_SECONDS
+    ) -> list[dict[str, Any]]:
         """Classify several images one after the other; what is wrong with one of them is its own result.
 
         Args:
             sources: the images.
             exchange: the request that they came with.
             top: how many classes to tell; None for all.
+            seconds: after which no further image is started.
 
         Returns:
             For each image `{"probabilities": {class: probability}, "confident": bool}`, or `{"error": problem}`.
@@ -74,7 +77,7 @@ class Predictor:
         fetch = self.downloader(exchange)
         for source in sources:
             try:
-                if time.monotonic() - started > BATCH_SECONDS:
+                if time.monotonic() - started >= seconds:
                     raise PayloadError("batch_timeout", "the batch's time is over; send fewer images at once")
                 with exchange.stage("receive"):
                     image = source(fetch)

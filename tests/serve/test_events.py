@@ -278,6 +278,15 @@ def test_a_download_ends_before_the_invocation_does(classifier: Classifier, left
     assert given == [pytest.approx(expected)]
 
 
+def test_a_batch_ends_before_the_invocation_does(function: Function) -> None:
+    [first, second] = function.answer([{"image": IMAGE}, {"image": IMAGE}], Context(30_000))["results"]
+    assert first == second and "green" in first["probabilities"]
+    for event in ([{"image": IMAGE}], posted("http_api_2", json.dumps([{"image": IMAGE}]))):
+        answer = function.answer(event, Context(0))
+        [late] = (json.loads(answer["body"]) if "body" in answer else answer)["results"]
+        assert late["error"]["code"] == "batch_timeout"
+
+
 def test_the_log_has_one_line_an_invocation_and_nothing_private(
     function: Function, server: HostileServer, caplog: pytest.LogCaptureFixture
 ) -> None:
