@@ -27,8 +27,7 @@ RUN case "${TARGETARCH}" in arm64) machine=aarch64 ;; *) machine=x86_64 ;; esac 
 # times may not be kept.
 RUN cd /packages \
     && rm -rf bin ai_edge_litert/libLiteRtWebGpuAccelerator.so ai_edge_litert/aot ai_edge_litert/tools \
-        ai_edge_litert/vendors PIL/_avif* pillow.libs/libavif* \
-    && find numpy -type d -name tests -prune -exec rm -rf {} + \
+        ai_edge_litert/vendors PIL/_avif* pillow.libs/libavif* numpy/tests numpy/*/tests \
     && python -m compileall -q --invalidation-mode unchecked-hash .
 
 FROM --platform=${BUILDPLATFORM} ${BASE_IMAGE} AS code
