@@ -17,7 +17,7 @@ RUN python -m pip install --no-cache-dir pipenv==2026.10.3
 COPY Pipfile Pipfile.lock ./
 # Exactly what the lock names, checked against its hashes, and nothing that would need a compiler. Neither TensorFlow nor
 # Flask is among it. The base image's own Python installs it, so the wheels fit.
-RUN case "${TARGETARCH}" in arm64) machine=aarch64 ;; *) machine=x86_64 ;; esac \
+RUN case "${TARGETARCH:-$(uname -m)}" in arm64 | aarch64) machine=aarch64 ;; *) machine=x86_64 ;; esac \
     && python -m pipenv requirements --categories lambda --hash > requirements.txt \
     && python -m pip install --no-cache-dir --require-hashes --only-binary :all: --no-compile --target /packages \
         --platform manylinux_2_28_${machine} --platform manylinux_2_27_${machine} \
