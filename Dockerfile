@@ -8,14 +8,35 @@
 ARG BASE_IMAGE=public.ecr.aws/lambda/python:3.12
 ARG WEB_BASE_IMAGE=docker.io/library/python:3.12-slim
 
-FROM ${BASE_IMAGE} AS packages
+# What is installed here for the machine that will run it (--platform linux/arm64 or linux/amd64) is fetched by the machine
+# that builds, and the last stage runs nothing: neither kind of image needs the other kind of machine, or an emulator.
+FROM --platform=${BUILDPLATFORM} ${BASE_IMAGE} AS packages
+ARG TARGETARCH
 WORKDIR /build
 RUN python -m pip install --no-cache-dir pipenv==2026.10.3
 COPY Pipfile Pipfile.lock ./
 # Exactly what the lock names, checked against its hashes, and nothing that would need a compiler. Neither TensorFlow nor
 # Flask is among it. The base image's own Python installs it, so the wheels fit.
-RUN python -m pipenv requirements --categories lambda --hash > requirements.txt \
-    && python -m pip install --no-cache-dir --require-hashes --only-binary :all: --target /packages -r requirements.txt
+RUN case "${TARGETARCH:-$(uname -m)}" in arm64 | aarch64) machine=aarch64 ;; *) machine=x86_64 ;; esac \
+    && python -m pipenv requirements --categories lambda --hash > requirements.txt \
+    && python -m pip install --no-cache-dir --require-hashes --only-binary :all: --no-compile --target /packages \
+        --platform manylinux_2_28_${machine} --platform manylinux_2_27_${machine} \
+        --platform manylinux_2_17_${machine} --platform manylinux2014_${machine} -r requirements.txt
+# Left out: LiteRT's graphics and its compilers for other chips, tests, a codec of a format that is not taken. Compiled
+# now, since a function may write nowhere but in /tmp and would compile at every start; by content, since a layer's
+# times may not be kept.
+RUN cd /packages \
+    && rm -rf bin ai_edge_litert/libLiteRtWebGpuAccelerator.so ai_edge_litert/aot ai_edge_litert/tools \
+        ai_edge_litert/vendors PIL/_avif* pillow.libs/libavif* numpy/tests numpy/*/tests \
+    && python -m compileall -q --invalidation-mode unchecked-hash .
+
+FROM --platform=${BUILDPLATFORM} ${BASE_IMAGE} AS code
+WORKDIR /code
+COPY headstand/__init__.py headstand/encoded.py headstand/errors.py headstand/images.py headstand/quiet.py headstand/
+COPY headstand/serve headstand/serve
+COPY lambda_function.py ./
+# Lambda runs it as a user of its own, whatever the modes in the checkout are.
+RUN python -m compileall -q --invalidation-mode unchecked-hash . && chmod -R a+rX .
 
 FROM ${WEB_BASE_IMAGE} AS web-packages
 WORKDIR /build
@@ -45,13 +66,12 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD \
 CMD ["python", "-m", "gunicorn", "predict:app", "--bind", "0.0.0.0:8000"]
 
 FROM ${BASE_IMAGE}
-ARG MODEL=models/yoga6/yoga6.tflite
 # Where Lambda's base images look for the handler.
 WORKDIR /var/task
 COPY --from=packages /packages ./
-COPY headstand/__init__.py headstand/encoded.py headstand/errors.py headstand/images.py headstand/quiet.py headstand/
-COPY headstand/serve headstand/serve
-COPY lambda_function.py ./
-COPY ${MODEL} model.tflite
+COPY --from=code /code ./
 ENV HEADSTAND_MODEL=/var/task/model.tflite
 CMD ["lambda_function.lambda_handler"]
+# Last, so that another model is another small layer and nothing else.
+ARG MODEL=models/yoga6/yoga6.tflite
+COPY --chmod=644 ${MODEL} model.tflite

@@ -20,7 +20,7 @@ export PIPENV_NOSPIN := 1
 PIPENV := .pipenv/bin/pipenv
 RUN := .venv/bin/python
 
-.PHONY: demo test test-all lint setup setup-dev lock clean
+.PHONY: demo test test-all test-container lint setup setup-dev lock clean deploy serve-lambda
 
 demo: setup
 	$(RUN) -m headstand demo $(RECIPE)
@@ -31,6 +31,25 @@ test: setup-dev lint
 test-all: setup-dev
 	$(RUN) -m pytest -m slow
 	$(RUN) -m pytest --nbmake notebooks
+
+# Builds the Lambda container, runs it and asks it: with Docker, else as root with Debian's buildah and debootstrap.
+test-container: setup-dev
+	$(RUN) -m pytest tests/container/checks.py -s
+
+# The function at port 8080 for `python test.py`, until Ctrl-C: its container, or the same handler without one.
+serve-lambda: setup-dev
+	@if docker info > /dev/null 2>&1; then \
+		docker build --tag headstand $(if $(MODEL),--build-arg MODEL=$(MODEL)) . && \
+		docker run --rm --publish 127.0.0.1:8080:8080 headstand; \
+	else \
+		echo "There is no Docker here: the handler runs without its container."; \
+		$(RUN) -m tests.runtime_api $(MODEL); \
+	fi
+
+# To AWS Lambda: MODEL=runs/... names a model, DRY_RUN=1 shows the commands and runs none, ARGS are what
+# `python -m headstand deploy --help` lists.
+deploy: setup
+	$(RUN) -m headstand deploy $(MODEL) $(if $(DRY_RUN),--dry-run) $(ARGS)
 
 lint: setup-dev
 	$(RUN) -m ruff check .

@@ -56,8 +56,8 @@ def ask(endpoint: str, fields: dict[str, str]) -> dict[str, float]:
         answer = None
     if isinstance(answer, dict) and isinstance(answer.get("detail"), str):  # a problem, as the HTTP service tells it
         raise HeadstandError(f"{answer.get('code', response.status_code)}: {answer['detail']}")
-    if isinstance(answer, dict) and isinstance(answer.get("error"), dict):
-        raise HeadstandError("{code}: {message}".format_map({"code": "?", "message": "?", **answer["error"]}))
+    if isinstance(answer, dict) and isinstance(answer.get("error"), dict):  # the same, as the function tells it
+        raise HeadstandError("{code}: {detail}".format_map({"code": "?", "detail": "?", **answer["error"]}))
     if isinstance(answer, dict) and "errorMessage" in answer:  # how Lambda tells of a handler that raised
         raise HeadstandError(f"the function failed: {answer['errorMessage']}")
     if response.status_code != 200 or not _is_answer(answer):

@@ -8,10 +8,12 @@ from headstand.errors import HeadstandError
 VERBS = {
     "compare": "[RECIPE] [--backbones NAME,NAME@SIZE=WEIGHTS] [--under-ms N] [--under-mb N]  race variants, backbones",
     "demo": "[RECIPE]      the main job from end to end, each step timed",
+    "deploy": "[MODEL] [--region REGION] [--set Name=value ...] [--dry-run]  a model to AWS Lambda, with its URL",
     "diagnose": "RUN          what a finished run suffered from, and where its time went",
     "doctor": "FOLDER [--html PATH] [--json PATH] [--fix TARGET] [--labels]  what photos suffer from",
     "evaluate": "RECIPE_OR_FILE [--split validation|test] [--folder FOLDER] [--output FOLDER]  score a .h5 or .tflite",
     "manifests": "[RECIPE] [--prefix s3://BUCKET/KEY | --upload s3://BUCKET/KEY]  list the splits' files, upload them",
+    "page": "--endpoint URL [--model BUNDLE] [--output FOLDER] [--port N]  the web page of a deployed model",
     "publish": "RUN FOLDER    copy a run's model to FOLDER, with a card",
     "sample": "RECIPE N FOLDER  N random test photos with their labels as files, to try a service with",
 }
@@ -31,6 +33,10 @@ def main(words: list[str]) -> None:
         from headstand import demo
 
         demo.run(*command.recipe_and_rest(rest, default="demo"))
+    elif verb == "deploy":
+        from headstand import deploy
+
+        deploy.run(rest)
     elif verb == "diagnose" and len(rest) == 1:
         from headstand import diagnose
 
@@ -47,6 +53,10 @@ def main(words: list[str]) -> None:
         from headstand.prepare import manifests
 
         manifests.run(*command.recipe_and_rest(rest))
+    elif verb == "page":
+        from headstand import page
+
+        page.run(rest)
     elif verb == "publish" and len(rest) == 2:
         from headstand.export.publish import publish
 

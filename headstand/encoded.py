@@ -10,7 +10,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import (
+    ExifTags,
+    Image,
+    UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401 - else Pillow loads forty plugins, PDF's among them, to find it
+)
 
 from headstand.errors import HeadstandError
 

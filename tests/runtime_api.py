@@ -3,6 +3,8 @@
 `awslambdaric` polls it as it polls AWS; `POST /2015-03-31/functions/function/invocations` hands an event to it and
 answers what it answers. Each kind of request follows
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html (version 2018-06-01).
+
+python -m tests.runtime_api [BUNDLE.tflite]     the function at port 8080 as the container has it, without a container
 """
 
 import json
@@ -14,9 +16,12 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import IO
+
+from headstand.serve.classifier import SHIPPED
 
 INVOCATIONS = "/2015-03-31/functions/function/invocations"
 RUNTIME = "/2018-06-01/runtime/"
@@ -25,8 +30,8 @@ RUNTIME = "/2018-06-01/runtime/"
 class RuntimeApi(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.events: queue.Queue[tuple[str, bytes]] = queue.Queue()
         self.results: dict[str, queue.Queue[bytes]] = {}
         self.init_error: queue.Queue[bytes] = queue.Queue()
@@ -93,26 +98,37 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def function(model: Path, handler: str = "lambda_function.lambda_handler") -> Iterator[RuntimeApi]:
-    """Run the handler under awslambdaric, in a process of its own."""
-    server = RuntimeApi()
+def serving(port: int = 0) -> Iterator[RuntimeApi]:
+    """The API at a port, by default any free one, with nobody who polls it yet."""
+    server = RuntimeApi(port)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    environment = {**os.environ, "AWS_LAMBDA_RUNTIME_API": server.address, "HEADSTAND_MODEL": str(model)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "awslambdaric", handler],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
     try:
         yield server
     finally:
-        process.kill()
-        process.wait()
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def function(
+    model: Path, handler: str = "lambda_function.lambda_handler", log: IO[bytes] | None = None, port: int = 0
+) -> Iterator[RuntimeApi]:
+    """Run the handler under awslambdaric, in a process of its own; what it writes goes to `log`."""
+    with serving(port) as server:
+        environment = {**os.environ, "AWS_LAMBDA_RUNTIME_API": server.address, "HEADSTAND_MODEL": str(model)}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "awslambdaric", handler],
+            env=environment,
+            stdout=log or subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            yield server
+        finally:
+            process.kill()
+            process.wait()
 
 
 def invoke(server: RuntimeApi, event: object) -> object:
@@ -125,3 +141,15 @@ def invoke(server: RuntimeApi, event: object) -> object:
         return json.loads(connection.getresponse().read())
     finally:
         connection.close()
+
+
+def main(words: list[str]) -> None:
+    model = Path(words[0]) if words else SHIPPED
+    with function(model, log=sys.stdout.buffer, port=8080) as server:
+        print(f"{model} answers at http://{server.address}{INVOCATIONS}: python test.py photo.jpg", flush=True)
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

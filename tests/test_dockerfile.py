@@ -16,12 +16,14 @@ ROOT = Path(__file__).parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
-LAMBDA, WEB = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :], DOCKERFILE.partition(" AS web\n")[2].partition("\nFROM ")[0]
+LAMBDA = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
+CODE, WEB = (DOCKERFILE.partition(f" AS {name}\n")[2].partition("\nFROM ")[0] for name in ("code", "web"))
 
 
 def copied(stage: str) -> list[tuple[list[str], str]]:
     """Sources and destination of each COPY from the checkout into a stage."""
     lines = [line.split()[1:] for line in stage.splitlines() if line.startswith("COPY ") and "--from" not in line]
+    lines = [[word for word in words if not word.startswith("--")] for words in lines]
     return [(words[:-1], words[-1]) for words in lines]
 
 
@@ -44,7 +46,7 @@ def assemble(stage: str, folder: Path, model: Path) -> Path:
 
 
 def test_the_handler_runs_on_what_the_image_holds(tmp_path: Path) -> None:
-    task = assemble(LAMBDA, tmp_path / "task", tiny.bundle(tmp_path / "tiny.tflite"))
+    task = assemble(CODE + LAMBDA, tmp_path / "task", tiny.bundle(tmp_path / "tiny.tflite"))
     script = """if True:
         import base64, io, json, sys
         from PIL import Image
@@ -55,7 +57,16 @@ def test_the_handler_runs_on_what_the_image_holds(tmp_path: Path) -> None:
         event = {"image": base64.b64encode(stream.getvalue()).decode()}
         answer = lambda_function.lambda_handler(event, None)
         assert list(answer)[0] == "red", answer
+        late = {"requests", "python_multipart", "http.client", "ssl", "email.message"}
+        assert not (late | {"PIL.PdfImagePlugin", "PIL.TiffImagePlugin"}) & set(sys.modules)
         assert lambda_function.lambda_handler({"url": "http://10.0.0.1/"}, None)["error"]["code"] == "forbidden_address"
+        event = {
+            "requestContext": {}, "httpMethod": "POST", "path": "/predict", "body": "--e--",
+            "headers": {"content-type": "multipart/form-data; boundary=e"},
+        }
+        assert lambda_function.lambda_handler(event, None)["statusCode"] == 400
+        event = {"requestContext": {}, "httpMethod": "GET", "path": "/model"}
+        assert lambda_function.lambda_handler(event, None)["statusCode"] == 200
         print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
     """
     environment = {**os.environ, "HEADSTAND_MODEL": str(task / "model.tflite")}
@@ -69,9 +80,18 @@ def test_the_handler_runs_on_what_the_image_holds(tmp_path: Path) -> None:
     )
     assert found.returncode == 0, found.stderr
     modules = set(json.loads(found.stdout))
-    assert not modules & {"tensorflow", "keras", "flask", "pydantic", "sklearn", "matplotlib", "h5py", "optuna"}
+    assert not modules & {"tensorflow", "keras", "flask", "werkzeug", "jinja2", "prometheus_client", "gunicorn"}
+    assert not modules & {"pydantic", "sklearn", "matplotlib", "h5py", "optuna"}
     locked = json.loads((ROOT / "Pipfile.lock").read_text())["lambda"]
-    assert {"numpy", "PIL", "ai_edge_litert", "requests", "requests_hardened", "keras_image_helper"} <= modules
+    assert {
+        "numpy",
+        "PIL",
+        "ai_edge_litert",
+        "requests",
+        "requests_hardened",
+        "keras_image_helper",
+        "python_multipart",
+    } <= modules
     assert {"numpy", "pillow", "ai-edge-litert", "requests", "requests-hardened", "keras-image-helper"} <= set(locked)
 
 
@@ -93,7 +113,7 @@ def test_the_build_context_holds_what_is_copied_and_nothing_private() -> None:
     let_through = [line[1:] for line in lines if line.startswith("!")]
     model = re.search(r"^ARG MODEL=(\S+)$", DOCKERFILE, re.M)
     assert model
-    stages = copied(LAMBDA) + copied(WEB)
+    stages = copied(CODE) + copied(LAMBDA) + copied(WEB)
     sources = [source for sources, _ in stages for source in sources if not source.startswith("$")]
     named = ["Pipfile", "Pipfile.lock", model[1], "models/yoga6/samples", "runs/yoga6/2026-01-01/yoga6.tflite"]
     for source in [*sources, *named]:
@@ -126,6 +146,13 @@ def test_the_service_is_no_administrator_and_has_no_tensorflow_and_no_compiler()
     locked = json.loads((ROOT / "Pipfile.lock").read_text())["serve"]
     assert {"flask", "gunicorn", "prometheus-client", "ai-edge-litert"} <= set(locked)
     assert not {"tensorflow", "keras", "pydantic", "boto3"} & set(locked)
+
+
+def test_the_last_stage_runs_nothing_and_adds_the_model_last() -> None:
+    """So it is built for one architecture on the other, and another model is another small layer."""
+    words = [line.split()[0] for line in LAMBDA.splitlines() if re.match("[A-Z]+ ", line)]
+    assert "RUN" not in words and LAMBDA.strip().splitlines()[-1] == "COPY --chmod=644 ${MODEL} model.tflite"
+    assert DOCKERFILE.count("FROM --platform=${BUILDPLATFORM} ${BASE_IMAGE}") == 2
 
 
 def test_the_default_is_the_lambda_container() -> None:

@@ -26,6 +26,19 @@ def test_the_runtime_answers_events_over_http(model: Path) -> None:
             assert isinstance(answer, dict) and answer["error"]["code"] == code
 
 
+def test_the_log_is_lines_of_json(model: Path, tmp_path: Path) -> None:
+    event = json.loads((Path(__file__).parent / "events" / "http_api_2.json").read_text())
+    with (tmp_path / "log").open("wb") as log, runtime_api.function(model, log=log) as server:
+        answer = runtime_api.invoke(server, event | {"body": json.dumps({"url": "http://10.0.0.1/secret"})})
+        runtime_api.invoke(server, {"image": base64.b64encode(tiny.photo()).decode()})
+    assert isinstance(answer, dict) and answer["statusCode"] == 400
+    first, second = map(json.loads, (tmp_path / "log").read_text().splitlines())
+    assert (first["code"], first["hosts"], first["level"]) == ("forbidden_address", ["10.0.0.1"], "info")
+    assert len(first["aws_request_id"]) == 36 and first["request_id"] == answer["headers"]["X-Request-ID"]
+    assert (second["form"], second["status"], second["images"]) == ("direct", 200, 1)
+    assert "secret" not in (tmp_path / "log").read_text()
+
+
 def test_a_function_without_a_model_fails_as_it_starts(tmp_path: Path) -> None:
     with runtime_api.function(tmp_path / "none.tflite") as server:
         told = json.loads(server.init_error.get(timeout=60))
@@ -35,8 +48,8 @@ def test_a_function_without_a_model_fails_as_it_starts(tmp_path: Path) -> None:
 def test_our_own_faults_reach_lambda_as_errors(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken.py").write_text(
         "import lambda_function\n"
-        "def fail(image): raise RuntimeError('ours')\n"
-        "lambda_function.classifier.predict = fail\n"
+        "def fail(pixels): raise RuntimeError('ours')\n"
+        "lambda_function.classifier.answer = fail\n"
         "handler = lambda_function.lambda_handler\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

@@ -5,12 +5,12 @@ MediaPipe Tasks can read it. `headstand/export/bundle.py` writes what this file 
 """
 
 import hashlib
-import io
 import json
+import mmap
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from headstand.errors import HeadstandError
 
@@ -46,14 +46,15 @@ class Bundle:
     `threshold` (below it an answer is "not sure"; null for never), `digest` (hex, see `digest`), `checkpoint` (hex
     SHA-256 of the trained model's file), `data` (hex SHA-256 of the manifest), `certificate` (how it compared to the
     trained model: `verdict`, `format`, `agreement`...), `versions`.
-    `flatbuffer` is the model itself, the very bytes that were checked: the file may change afterwards.
+    `flatbuffer` is the model itself, the very bytes that were checked: the file may change afterwards. Only where
+    it was `mapped` it is a view of the file.
     """
 
     path: Path
     labels: tuple[str, ...]
     size: int
     metadata: dict[str, Any]
-    flatbuffer: bytes = field(repr=False)
+    flatbuffer: bytes | memoryview = field(repr=False)
 
     @property
     def name(self) -> str:
@@ -70,7 +71,7 @@ class Bundle:
         return bool((self.metadata.get("certificate") or {}).get("verdict") == FAILED)
 
 
-def digest(flatbuffer: bytes, labels: str, metadata: dict[str, Any]) -> str:
+def digest(flatbuffer: bytes | memoryview, labels: str, metadata: dict[str, Any]) -> str:
     """Hex SHA-256 over all that a bundle holds: nothing in it can be swapped unnoticed.
 
     Args:
@@ -83,24 +84,34 @@ def digest(flatbuffer: bytes, labels: str, metadata: dict[str, Any]) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def read(path: str | Path) -> Bundle:
+def read(path: str | Path, *, mapped: bool = False) -> Bundle:
     """Open a bundle and check it, without loading the model.
+
+    Args:
+        path: the file.
+        mapped: leave the model in the file, and its memory to the system, instead of copying it. For a file that nobody
+            writes to, as in a container: what is mapped may change after it was checked.
 
     Raises:
         BundleError: no such file, not a `.tflite`, without labels, or its bytes are not those that were signed off.
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            return _read(path, file, mapped)
     except OSError as error:
         raise BundleError(f"cannot read the model {path}: {error.strerror or error}") from error
+
+
+def _read(path: Path, file: BinaryIO, mapped: bool) -> Bundle:
     # A flatbuffer names its schema in bytes 4 to 7.
-    if data[4:8] != b"TFL3":
+    if file.read(8)[4:] != b"TFL3":
         raise BundleError(f"{path} is not a .tflite file; `python convert_to_tflite.py` makes one from an .h5")
     remedy = "convert the checkpoint again with `python convert_to_tflite.py`"
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            flatbuffer = data[: min(info.header_offset for info in archive.infolist())]
+        with zipfile.ZipFile(file) as archive:
+            end = min(info.header_offset for info in archive.infolist())
+            flatbuffer = _mapped(file, end) if mapped else _copied(file, end)
             text = _member(archive, LABELS).decode("utf-8")
             labels = tuple(text.removesuffix("\n").split("\n"))
             metadata = json.loads(_member(archive, METADATA))
@@ -120,6 +131,15 @@ def read(path: str | Path) -> Bundle:
     if len(labels) < 2 or len(set(labels)) != len(labels) or not all(labels):
         raise BundleError(f"{path} must name at least two different labels, not {list(labels)}: {remedy}")
     return bundle
+
+
+def _copied(file: BinaryIO, size: int) -> bytes:
+    file.seek(0)
+    return file.read(size)
+
+
+def _mapped(file: BinaryIO, size: int) -> memoryview:
+    return memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
@@ -48,14 +49,15 @@ class Classifier:
         interpreters: how many run side by side; each has the weights, packed for this processor, in memory once more.
         threads: cores that one of them uses. With more than one the process must not fork afterwards: threads stay
             behind.
+        mapped: leave the model in its file, which nobody may write to; see `bundle.read`.
 
     Raises:
         BundleError: the file is no bundle, is damaged, or its model does not fit its labels or its input size; or its
             certificate says FAILED and `HEADSTAND_ALLOW_FAILED` is not 1.
     """
 
-    def __init__(self, path: str | Path, *, interpreters: int = 1, threads: int = 1) -> None:
-        self.bundle = bundles.read(path)
+    def __init__(self, path: str | Path, *, interpreters: int = 1, threads: int = 1, mapped: bool = False) -> None:
+        self.bundle = bundles.read(path, mapped=mapped)
         if self.bundle.failed and os.environ.get(ALLOW_FAILED) != "1":
             raise BundleError(
                 f"{path} did not pass its comparison with the trained model, and was written with --force; "
@@ -72,7 +74,10 @@ class Classifier:
         self._free = threading.Semaphore(interpreters)
 
     def _interpreter(self, threads: int) -> Interpreter:
-        made = Interpreter(model_content=self.bundle.flatbuffer, num_threads=threads)
+        model = self.bundle.flatbuffer
+        # LiteRT takes bytes, or maps a file by itself.
+        given = {"model_content": model} if isinstance(model, bytes) else {"model_path": str(self.bundle.path)}
+        made = Interpreter(**given, num_threads=threads)
         self._check(made.get_input_details(), made.get_output_details())
         made.allocate_tensors()
         return made
@@ -134,13 +139,13 @@ class Classifier:
             raise BundleError(f"{self.bundle.path} gives probabilities that are not numbers")
         return result
 
-    def warm(self) -> None:
-        """Use every decoder and every interpreter once: the first time they load what later ones reuse.
+    def warm(self, formats: Sequence[str] = FORMATS) -> None:
+        """Use every interpreter and the decoders of these formats once: the first time they load what they reuse.
 
         Raises:
             BundleError: as `probabilities`.
         """
-        for kind in FORMATS:
+        for kind in formats:
             stream = BytesIO()
             Image.new("RGB", (8, 8)).save(stream, kind)
             pixels = decode(stream.getvalue(), self.bundle.size)

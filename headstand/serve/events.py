@@ -1,27 +1,253 @@
-"""AWS Lambda: one event in, one answer out."""
+"""AWS Lambda: one event in, one answer out. docs/lambda.md tells what is taken and what is answered."""
 
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from headstand.images import ImageError
+from headstand.serve import capacity, content, proxy
+from headstand.serve.capacity import Capacity, Gate, OverloadedError
 from headstand.serve.classifier import Classifier
-from headstand.serve.download import fetch
-from headstand.serve.payload import Fetch, PayloadError, image_bytes, told
+from headstand.serve.content import FORM, Source
+from headstand.serve.download import TIMEOUT, fetch
+from headstand.serve.exchange import Exchange
+from headstand.serve.logs import REQUESTS
+from headstand.serve.payload import Fetch, PayloadError, image_bytes
+from headstand.serve.predictor import BATCH_SECONDS, Predictor
+from headstand.serve.problem import MEDIA_TYPE, problem
+from headstand.serve.proxy import Request
 from headstand.serve.refusal import DownloadError
 
+CONFIDENT = "Headstand-Confident"
+"""Header of an answer: `false` where the highest probability is below the bundle's threshold."""
 
-def answer(event: Any, classifier: Classifier, *, fetch: Fetch = fetch) -> dict[str, Any]:
-    """Answer an invocation.
+_SHARE = 0.8
+"""Of the time that an invocation has left, what a download or a batch may take; the rest is for the answer."""
+
+_CORE = 1769
+"""Megabytes of memory for which Lambda gives one whole core
+(https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html)."""
+
+_MISTAKES = (PayloadError, DownloadError, ImageError, OverloadedError)
+"""What a client is told of."""
+
+_requests = logging.getLogger(REQUESTS)
+
+
+class Function:
+    """The function: a model and what is done with an event.
 
     Args:
-        event: `{"url": ...}` or `{"image": base64}`.
         classifier: what answers.
-        fetch: downloads a URL for a client.
-
-    Returns:
-        `{class: probability}`, highest first; or `{"error": {"code": ..., "message": ...}}` for a client's mistake.
-        Our own faults raise, so that Lambda counts them as such.
+        limits: by default `limits()`.
+        fetch: downloads a URL for a client, as `headstand.serve.download.fetch`.
     """
-    try:
-        return dict(classifier.predict(image_bytes(event, fetch)).probabilities)
-    except (PayloadError, DownloadError, ImageError) as error:
-        return told(error)
+
+    def __init__(
+        self, classifier: Classifier, limits: Capacity | None = None, *, fetch: Callable[..., bytes] = fetch
+    ) -> None:
+        self.classifier, self.limits, self.fetch = classifier, limits or chosen(), fetch
+        # Lambda gives an instance one event at a time: nobody waits, and nobody is refused.
+        self.gate = Gate(self.limits)
+
+    def answer(self, event: Any, context: Any = None) -> dict[str, Any]:
+        """Answer an invocation.
+
+        Args:
+            event: `{"url": ...}`, `{"image": base64}`, a list of them, an HTTP event or a ping.
+            context: Lambda's; for the id and the time that is left. None outside of Lambda.
+
+        Returns:
+            `{class: probability}`, highest first; for a list `{"results": [...]}` as the HTTP service's
+            `/predict/batch`; `{"error": problem}` for a client's mistake. For an HTTP event all of that as the body of
+            a response. Our own faults raise, so that Lambda counts them as such, but for HTTP they are status 500.
+        """
+        request = proxy.request(event)
+        invocation = _Invocation(self, request, context)
+        return invocation.http(request) if request else invocation.direct(event)
+
+
+class _Invocation:
+    """One event on its way to an answer, and what its line in the log tells."""
+
+    def __init__(self, function: Function, request: Request | None, context: Any) -> None:
+        self._bundle, self._limits, self._fetch = function.classifier.bundle, function.limits, function.fetch
+        self._context = context
+        given = request.headers.get("x-request-id") if request else None
+        self._aws_id: str | None = getattr(context, "aws_request_id", None)
+        self._exchange = Exchange(given)
+        if self._exchange.id != given and self._aws_id:
+            self._exchange = Exchange(self._aws_id)
+        self._predictor = Predictor(function.classifier, function.gate, self, self._in_time)
+        self._images, self._unsure, self._codes = 0, 0, list[str]()
+
+    def answer(self, confident: bool) -> None:
+        """Count an image that was classified."""
+        self._images += 1
+        self._unsure += not confident
+
+    def error(self, code: str) -> None:
+        """Count an image of a batch that was not."""
+        self._codes.append(code)
+
+    def direct(self, event: Any) -> dict[str, Any]:
+        """Answer whoever called the function itself."""
+        status, line = 200, {"form": "direct"}
+        try:
+            if _is_ping(event):
+                value = self._ready()
+            elif isinstance(event, list):
+                value = self._batch(content.listed(event, self._limits.batch), None)
+            else:
+                value = self._one(partial(image_bytes, event), None)[0]
+        except _MISTAKES as error:
+            told = self._problem(error.code, str(error))
+            status, value = told["status"], {"error": told}
+        except Exception as error:
+            self._exchange.code = "internal_error"
+            self._log(500, line, error)
+            raise
+        self._log(status, line)
+        return value
+
+    def http(self, request: Request) -> dict[str, Any]:
+        """Answer a client behind a gateway."""
+        if request.method == "OPTIONS":
+            return proxy.preflight(request)
+        fault, headers = None, {"Content-Type": "application/json"}
+        try:
+            status, value, more = self._route(request)
+            headers |= more
+        except _MISTAKES as error:
+            value = self._problem(error.code, str(error))
+            if isinstance(error, OverloadedError):
+                headers["Retry-After"] = str(capacity.RETRY_AFTER)
+        except Exception as error:
+            fault = error
+            value = self._problem("internal_error", "the server failed; its log says why")
+        if self._exchange.code:
+            status = value["status"]
+            headers["Content-Type"] = MEDIA_TYPE
+        headers["X-Request-ID"] = self._exchange.id
+        if spent := self._exchange.seconds.items():
+            headers["Server-Timing"] = ", ".join(f"{name};dur={taken * 1000:.2f}" for name, taken in spent)
+        body = json.dumps(value, allow_nan=False) + "\n"
+        line = {"form": "http", "method": request.method[:16], "path": request.path[:200]}
+        self._log(status, line | {"received": request.length, "sent": len(body)}, fault)
+        return proxy.response(request, status, headers, "" if request.method == "HEAD" else body)
+
+    def _route(self, request: Request) -> tuple[int, Any, dict[str, str]]:
+        """Status, value and further headers; whatever stage or prefix the gateway puts before the path."""
+        last = request.path.rstrip("/").rpartition("/")[2]
+        if request.method == "POST":
+            top = content.top(request.query.get("top", []))
+            if last == "batch" or _is_list(request):
+                with self._exchange.stage("receive"):
+                    sources = self._sources(request)
+                return 200, self._batch(sources, top), {}
+            value, confident = self._one(partial(_image, request), top)
+            return 200, value, {CONFIDENT: "true" if confident else "false"}
+        if request.method not in ("GET", "HEAD"):
+            value = self._problem("method_not_allowed", "this path takes GET and POST")
+            return 405, value, {"Allow": "GET, HEAD, OPTIONS, POST"}
+        if last == "model":
+            from headstand.serve import openapi
+
+            return 200, openapi.model(self._bundle), {}
+        # A load balancer asks for / to see whether the function lives.
+        if last in ("", "healthz", "readyz"):
+            return 200, self._ready(), {}
+        return 404, self._problem("not_found", "POST an image to /predict, or GET /model"), {}
+
+    def _sources(self, request: Request) -> list[Source]:
+        if request.kind != FORM:
+            return content.several(request.kind, lambda: request.body, self._limits.batch)
+        from headstand.serve import form
+
+        files = form.parse(request.content_type, request.body).files
+        return content.limited([lambda _, data=data: data for _, _, data in files], self._limits.batch)  # type: ignore[misc]
+
+    def _one(self, source: Source, top: int | None) -> tuple[dict[str, Any], bool]:
+        with self._exchange.stage("receive"):
+            image = source(self._predictor.downloader(self._exchange))
+        answer = self._predictor.answer(image, self._exchange)
+        return answer.leading(top), answer.confident
+
+    def _batch(self, sources: list[Source], top: int | None) -> dict[str, Any]:
+        return {"results": self._predictor.batch(sources, self._exchange, top, self._left(BATCH_SECONDS))}
+
+    def _ready(self) -> dict[str, Any]:
+        return {"status": "ready", "model": self._bundle.name}
+
+    def _problem(self, code: str, detail: str) -> dict[str, Any]:
+        self._exchange.code = code
+        return {**problem(code, detail), "request_id": self._exchange.id}
+
+    def _in_time(self, url: str) -> bytes:
+        return self._fetch(url, timeout=self._left(TIMEOUT))
+
+    def _left(self, most: float) -> float:
+        """So many seconds, or what the invocation has left: past its end Lambda would stop us without an answer."""
+        left = getattr(self._context, "get_remaining_time_in_millis", None)
+        return min(most, _SHARE * left() / 1000) if left else most
+
+    def _log(self, status: int, fields: dict[str, Any], fault: Exception | None = None) -> None:
+        """Write the line of this invocation: no query, no body, and of URLs only the host."""
+        level = logging.ERROR if fault else logging.INFO
+        if not _requests.isEnabledFor(level):
+            return
+        exchange = self._exchange
+        line = {
+            "request_id": exchange.id,
+            "aws_request_id": self._aws_id,
+            **fields,
+            "status": status,
+            "code": exchange.code,
+            "ms": round(exchange.elapsed * 1000, 2),
+            "stages": {name: round(value * 1000, 2) for name, value in exchange.seconds.items()},
+            "images": self._images,
+            "unsure": self._unsure,
+        }
+        line |= {"codes": self._codes} if self._codes else {}
+        line |= {"hosts": exchange.hosts} if exchange.hosts else {}
+        _requests.log(level, "", extra={"fields": line}, exc_info=fault)
+
+
+def chosen(environment: Mapping[str, str] = os.environ) -> Capacity:
+    """The capacity of an instance: one image at a time, on as many cores as its memory buys.
+
+    Raises:
+        HeadstandError: as `capacity.chosen`.
+    """
+    memory = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
+    cores = max(1, int(memory) // _CORE) if memory.isdigit() else 1
+    return capacity.chosen({"HEADSTAND_THREADS": str(cores), **environment}, cores=1)
+
+
+def _image(request: Request, fetch: Fetch) -> bytes:
+    if request.kind != FORM:
+        return content.one(request.kind, lambda: request.body, fetch)
+    from headstand.serve import form
+
+    found = form.parse(request.content_type, request.body)
+    image = found.image()
+    return image_bytes(found.fields, fetch) if image is None else image
+
+
+def _is_list(request: Request) -> bool:
+    """Whether the body is a list, which no picture looks like: clients of one path may send both."""
+    if request.kind != FORM and (content.is_json(request.kind) or request.kind in content.RAW):
+        return request.body.lstrip()[:1] == b"["
+    return False
+
+
+def _is_ping(event: Any) -> bool:
+    """Whether an event only keeps the function warm, as schedules and the usual plug-ins send them."""
+    if not isinstance(event, Mapping):
+        return False
+    if event.get("source") in ("aws.events", "aws.scheduler", "serverless-plugin-warmup"):
+        return True
+    return any(event.get(name) for name in ("warmup", "warmer", "ping"))

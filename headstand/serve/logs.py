@@ -23,3 +23,10 @@ class Line(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, separators=(",", ":"), default=str)
+
+
+class EndedLine(Line):
+    """The same with its line's end, for handlers that write what they are given and no more, as Lambda's does."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record) + "\n"

@@ -4,9 +4,9 @@ from typing import Any
 
 from headstand import __version__
 from headstand.images import MAX_BYTES
-from headstand.serve.body import MAX_BODY
 from headstand.serve.bundle import Bundle
 from headstand.serve.capacity import Capacity
+from headstand.serve.content import MAX_BODY
 from headstand.serve.download import MAX_URL
 from headstand.serve.problem import KINDS, MEDIA_TYPE
 

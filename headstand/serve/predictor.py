@@ -1,15 +1,14 @@
-"""From encoded images to answers for one HTTP request: in turn with the others, timed and counted."""
+"""From encoded images to answers for one request: in turn with the others, timed and counted."""
 
 import time
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from headstand.images import ImageError, decode
-from headstand.serve.body import Source
 from headstand.serve.capacity import Gate, OverloadedError
 from headstand.serve.classifier import Answer, Classifier
+from headstand.serve.content import Source
 from headstand.serve.exchange import Exchange
-from headstand.serve.metrics import Metrics
 from headstand.serve.payload import Fetch, PayloadError
 from headstand.serve.problem import problem
 from headstand.serve.refusal import DownloadError
@@ -19,11 +18,21 @@ BATCH_SECONDS = 10.0
 one does not hold an interpreter for a minute."""
 
 
+class Counts(Protocol):
+    """What is told of each image: the service's metrics, or a function's line in the log."""
+
+    def answer(self, confident: bool) -> None:
+        """An image was classified."""
+
+    def error(self, code: str) -> None:
+        """An image of a batch was not."""
+
+
 class Predictor:
     """What both kinds of prediction share."""
 
-    def __init__(self, classifier: Classifier, gate: Gate, metrics: Metrics, fetch: Fetch) -> None:
-        self._classifier, self._gate, self._metrics, self._fetch = classifier, gate, metrics, fetch
+    def __init__(self, classifier: Classifier, gate: Gate, counts: Counts, fetch: Fetch) -> None:
+        self._classifier, self._gate, self._counts, self._fetch = classifier, gate, counts, fetch
 
     def downloader(self, exchange: Exchange) -> Fetch:
         """What fetches for a request: counted against the capacity, timed, its host noted, never the rest of a URL."""
@@ -46,16 +55,19 @@ class Predictor:
                 pixels = decode(image, self._classifier.bundle.size)
             with exchange.stage("inference"):
                 answer = self._classifier.answer(pixels)
-        self._metrics.answer(answer.confident)
+        self._counts.answer(answer.confident)
         return answer
 
-    def batch(self, sources: list[Source], exchange: Exchange, top: int | None) -> list[dict[str, Any]]:
+    def batch(
+        self, sources: list[Source], exchange: Exchange, top: int | None, seconds: float = BATCH_SECONDS
+    ) -> list[dict[str, Any]]:
         """Classify several images one after the other; what is wrong with one of them is its own result.
 
         Args:
             sources: the images.
             exchange: the request that they came with.
             top: how many classes to tell; None for all.
+            seconds: after which no further image is started.
 
         Returns:
             For each image `{"probabilities": {class: probability}, "confident": bool}`, or `{"error": problem}`.
@@ -65,13 +77,13 @@ class Predictor:
         fetch = self.downloader(exchange)
         for source in sources:
             try:
-                if time.monotonic() - started > BATCH_SECONDS:
+                if time.monotonic() - started >= seconds:
                     raise PayloadError("batch_timeout", "the batch's time is over; send fewer images at once")
                 with exchange.stage("receive"):
                     image = source(fetch)
                 answer = self.answer(image, exchange)
             except (PayloadError, DownloadError, ImageError, OverloadedError) as error:
-                self._metrics.error(error.code)
+                self._counts.error(error.code)
                 results.append({"error": problem(error.code, str(error))})
             else:
                 results.append({"probabilities": answer.leading(top), "confident": answer.confident})

@@ -10,7 +10,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from headstand import __version__
 from headstand.images import ImageError
-from headstand.serve import body, capacity, metrics, openapi, reference
+from headstand.serve import body, capacity, content, metrics, openapi, reference
 from headstand.serve.bundle import Bundle
 from headstand.serve.capacity import Capacity, Gate, OverloadedError
 from headstand.serve.classifier import Classifier, default_model
@@ -54,9 +54,9 @@ def create_app(classifier: Classifier | None = None, *, fetch: Fetch = fetch, li
     model.warm()
     app = Flask("headstand", static_folder=None)
     app.extensions["headstand"] = model
-    app.config["MAX_CONTENT_LENGTH"] = body.MAX_BODY
+    app.config["MAX_CONTENT_LENGTH"] = content.MAX_BODY
     # Base64 in a form field may be as long as a whole body; Werkzeug's default is 500 kB.
-    app.config["MAX_FORM_MEMORY_SIZE"] = body.MAX_BODY
+    app.config["MAX_FORM_MEMORY_SIZE"] = content.MAX_BODY
     app.json.sort_keys = False  # type: ignore[attr-defined]
     counts = Metrics(model.bundle, __version__)
     _note_requests(app, counts)
@@ -73,7 +73,7 @@ def _predict(app: Flask, model: Classifier, limits: Capacity, counts: Metrics, f
     @app.post("/predict")
     def predict() -> Response:
         exchange: Exchange = g.exchange
-        top = _top()
+        top = content.top(request.args.getlist("top"))
         with gate.admit(_length()), counts.in_flight.track_inprogress():
             with exchange.stage("receive"):
                 image = body.one(request, predictor.downloader(exchange))
@@ -85,7 +85,7 @@ def _predict(app: Flask, model: Classifier, limits: Capacity, counts: Metrics, f
     @app.post("/predict/batch")
     def predict_batch() -> Response:
         exchange: Exchange = g.exchange
-        top = _top()
+        top = content.top(request.args.getlist("top"))
         with gate.admit(_length()), counts.in_flight.track_inprogress():
             with exchange.stage("receive"):
                 sources = body.several(request, limits.batch)
@@ -206,19 +206,8 @@ def _dumps(value: Any) -> str:
     return json.dumps(value, allow_nan=False) + "\n"
 
 
-def _top() -> int | None:
-    """How many classes the query asks for; None for all."""
-    values = request.args.getlist("top")
-    if not values:
-        return None
-    text = values[0]
-    if len(values) > 1 or len(text) > 6 or not (text.isascii() and text.isdigit()) or int(text) < 1:
-        raise PayloadError("bad_query", '"top" must be one whole number of at least 1')
-    return int(text)
-
-
 def _length() -> int:
     """The bytes to expect in the body: those it announces, or the most that are read of one that does not."""
     if "Transfer-Encoding" in request.headers:
-        return body.MAX_BODY
-    return min(request.content_length or 0, body.MAX_BODY)
+        return content.MAX_BODY
+    return min(request.content_length or 0, content.MAX_BODY)

@@ -43,6 +43,16 @@ def test_a_bundle_tells_what_it_holds(model: Path) -> None:
     assert found.flatbuffer == tiny.flatbuffer()
 
 
+def test_a_mapped_model_stays_in_its_file_and_is_checked_all_the_same(model: Path, tmp_path: Path) -> None:
+    found = bundle.read(model, mapped=True)
+    assert isinstance(found.flatbuffer, memoryview) and found.flatbuffer == tiny.flatbuffer()
+    damaged = bytearray(model.read_bytes())
+    damaged[100] ^= 1
+    (tmp_path / "damaged.tflite").write_bytes(damaged)
+    with pytest.raises(BundleError, match="do not match the digest"):
+        bundle.read(tmp_path / "damaged.tflite", mapped=True)
+
+
 def test_no_threshold_means_always_confident(tmp_path: Path) -> None:
     assert bundle.read(tiny.bundle(tmp_path / "a.tflite", threshold=None)).threshold == 0
 

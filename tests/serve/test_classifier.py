@@ -109,8 +109,10 @@ def test_a_model_that_does_not_fit_its_metadata_is_refused(tmp_path: Path, made:
 @pytest.mark.parametrize("kept", [8, 9, 100, 300, 600])
 def test_a_broken_flatbuffer_with_right_labels_is_refused(tmp_path: Path, kept: int) -> None:
     broken = tiny.flatbuffer()[:kept] + b"\xff" * 40
-    with pytest.raises(BundleError, match="cannot be run"):
-        Classifier(tiny.bundle(tmp_path / "a.tflite", model=broken))
+    bundle = tiny.bundle(tmp_path / "a.tflite", model=broken)
+    for mapped in (False, True):
+        with pytest.raises(BundleError, match="cannot be run"):
+            Classifier(bundle, mapped=mapped)
 
 
 def test_a_model_that_answers_no_number_is_our_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +191,11 @@ def test_warming_runs_every_interpreter_once(model: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(made._pool[0].__class__, "invoke", lambda interpreter: used.append(id(interpreter)))
     made.warm()
     assert len(used) == len(set(used)) == 3
+
+
+def test_a_mapped_model_answers_alike(model: Path, classifier: Classifier) -> None:
+    photo = tiny.photo((200, 100, 0))
+    assert Classifier(model, mapped=True).predict(photo) == classifier.predict(photo)
 
 
 def test_an_answer_can_be_cut_to_its_leading_classes(classifier: Classifier) -> None:

@@ -1,39 +1,312 @@
 import base64
+import json
+import logging
+import uuid
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from headstand.images import MAX_BYTES
+from headstand.serve import events
 from headstand.serve.classifier import Classifier
 from headstand.serve.download import fetch
-from headstand.serve.events import answer
+from headstand.serve.events import Function
+from headstand.serve.logs import REQUESTS, EndedLine
 from tests import tiny
 from tests.serve.hostile import HostileServer
 
+EVENTS = Path(__file__).parents[1] / "events"
+HTTP = ("rest_api", "http_api_1", "http_api_2", "function_url", "load_balancer", "load_balancer_several")
+RGB = (0, 200, 100)
+PHOTO = tiny.photo(RGB)
+IMAGE = base64.b64encode(PHOTO).decode()
 
-def test_an_event_with_base64_is_answered_highest_first(classifier: Classifier) -> None:
-    found = answer({"image": base64.b64encode(tiny.photo((0, 200, 100))).decode()}, classifier)
+
+class Context:
+    """Lambda's, as far as the function asks it."""
+
+    def __init__(self, left: int = 30_000) -> None:
+        self.aws_request_id = str(uuid.uuid4())
+        self.left = left
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.left
+
+
+@pytest.fixture
+def function(classifier: Classifier) -> Function:
+    return Function(classifier, fetch=partial(fetch, allow_loopback=True))
+
+
+def read(name: str, **changes: Any) -> dict[str, Any]:
+    """The event of that name, with changes."""
+    return json.loads((EVENTS / f"{name}.json").read_text()) | changes
+
+
+def posted(name: str, body: str | bytes, kind: str = "application/json", path: str | None = None) -> dict[str, Any]:
+    """An HTTP event of that name with another body: bytes are in base64, as gateways send what is not text."""
+    encoded = isinstance(body, bytes)
+    event = read(name, body=base64.b64encode(body).decode() if encoded else body, isBase64Encoded=encoded)
+    for key, value in (("headers", kind), ("multiValueHeaders", [kind])):
+        if key in event:
+            event[key] = {k: v for k, v in event[key].items() if k.lower() != "content-type"} | {"content-type": value}
+    if path:
+        event["rawPath" if "rawPath" in event else "path"] = path
+    return event
+
+
+def headers_of(answer: dict[str, Any]) -> dict[str, str]:
+    if "headers" in answer:
+        return answer["headers"]
+    return {name: value for name, [value] in answer["multiValueHeaders"].items()}
+
+
+def form(*parts: tuple[str, str | None, bytes]) -> tuple[bytes, str]:
+    """A multipart body of (name, file name, data), and its type."""
+    body = b""
+    for name, filename, data in parts:
+        named = f'; filename="{filename}"' if filename is not None else ""
+        head = f'--edge\r\nContent-Disposition: form-data; name="{name}"{named}\r\n\r\n'
+        body += head.encode() + data + b"\r\n"
+    return body + b"--edge--\r\n", "multipart/form-data; boundary=edge"
+
+
+def test_an_event_with_base64_is_answered_highest_first(function: Function) -> None:
+    found = function.answer({"image": IMAGE})
     assert list(found) == ["green", "blue", "red"]
-    assert found == pytest.approx(tiny.expected((0, 200, 100)), abs=1e-6)
+    assert found == pytest.approx(tiny.expected(RGB), abs=1e-6)
 
 
-def test_an_event_with_a_url_is_answered(classifier: Classifier, server: HostileServer) -> None:
-    found = answer({"url": server.url()}, classifier, fetch=partial(fetch, allow_loopback=True))
-    assert list(found) == ["red", "green", "blue"]
+def test_an_event_with_a_url_is_answered(function: Function, server: HostileServer) -> None:
+    assert list(function.answer({"url": server.url()})) == ["red", "green", "blue"]
+
+
+def test_a_list_is_answered_in_its_order_each_image_for_itself(function: Function, server: HostileServer) -> None:
+    items = [{"image": IMAGE}, {"url": server.url()}, {}, {"image": "AAAA"}, 3]
+    results = function.answer(items)["results"]
+    assert [next(iter(found["probabilities"])) for found in results[:2]] == ["green", "red"]
+    assert [found["confident"] for found in results[:2]] == [True, True]
+    assert [found["error"]["code"] for found in results[2:]] == ["no_image", "not_an_image", "bad_request"]
+    assert function.answer([])["error"]["code"] == "no_image"
+    assert function.answer([{}] * 17)["error"]["code"] == "too_many_images"
 
 
 @pytest.mark.parametrize(
-    ("event", "code"),
-    [({}, "no_image"), (None, "bad_request"), ({"image": "?"}, "bad_base64"), ({"image": "AAAA"}, "not_an_image"),
-     ({"url": "http://169.254.169.254/"}, "forbidden_address"), ({"url": "file:///etc/passwd"}, "bad_url")],
+    ("event", "code", "status"),
+    [({}, "no_image", 400), (None, "bad_request", 400), ({"image": "?"}, "bad_base64", 400),
+     ({"image": "AAAA"}, "not_an_image", 415), ({"url": "http://169.254.169.254/"}, "forbidden_address", 400),
+     ({"url": "file:///etc/passwd"}, "bad_url", 400), ("words", "bad_request", 400),
+     ({"requestContext": {}, "httpMethod": 3}, "no_image", 400)],
 )  # fmt: skip
-def test_a_mistake_of_the_client_comes_back(classifier: Classifier, event: object, code: str) -> None:
-    found = answer(event, classifier)
-    assert list(found) == ["error"] and found["error"]["code"] == code and found["error"]["message"]
+def test_a_mistake_of_the_client_comes_back(function: Function, event: object, code: str, status: int) -> None:
+    context = Context()
+    found = function.answer(event, context)
+    assert list(found) == ["error"]
+    problem = found["error"]
+    assert (problem["code"], problem["status"], problem["type"]) == (code, status, f"/docs#{code}")
+    assert problem["title"] and problem["detail"] and problem["request_id"] == context.aws_request_id
 
 
-def test_our_own_fault_raises(classifier: Classifier) -> None:
-    def broken(url: str) -> bytes:
+@pytest.mark.parametrize(
+    "event",
+    [read("schedule"), {"source": "serverless-plugin-warmup"}, {"source": "aws.scheduler"}, {"warmup": True},
+     {"warmer": True, "concurrency": 3}, {"ping": 1}],
+)  # fmt: skip
+def test_a_ping_is_answered_without_work(function: Function, event: object) -> None:
+    assert function.answer(event) == {"status": "ready", "model": "tiny"}
+
+
+@pytest.mark.parametrize("name", HTTP)
+def test_each_caller_gets_json_answered_in_its_own_form(function: Function, name: str) -> None:
+    answer = function.answer(posted(name, json.dumps({"image": IMAGE})), context := Context())
+    assert (answer["statusCode"], answer["isBase64Encoded"]) == (200, False)
+    found = json.loads(answer["body"])
+    assert list(found) == ["green", "blue"]  # each event asks for the top two
+    assert found == pytest.approx({k: v for k, v in tiny.expected(RGB).items() if k != "red"}, abs=1e-6)
+    headers = headers_of(answer)
+    assert headers["Content-Type"] == "application/json" and headers["Headstand-Confident"] == "true"
+    assert headers["Access-Control-Allow-Origin"] == "*" and headers["X-Content-Type-Options"] == "nosniff"
+    assert "Headstand-Confident" in headers["Access-Control-Expose-Headers"]
+    assert headers["X-Request-ID"] == context.aws_request_id and "inference;dur=" in headers["Server-Timing"]
+    assert ("statusDescription" in answer) == name.startswith("load_balancer")
+    assert answer.get("statusDescription", "200 OK") == "200 OK"
+    assert ("multiValueHeaders" in answer) == (name == "load_balancer_several") == ("headers" not in answer)
+
+
+@pytest.mark.parametrize("name", HTTP)
+@pytest.mark.parametrize("kind", ["image/png", "application/octet-stream", "image/png; x=y", ""])
+def test_bytes_are_taken_as_they_are(function: Function, name: str, kind: str) -> None:
+    answer = function.answer(posted(name, PHOTO, kind))
+    assert answer["statusCode"] == 200 and next(iter(json.loads(answer["body"]))) == "green"
+
+
+@pytest.mark.parametrize("name", HTTP)
+def test_forms_are_taken(function: Function, name: str, server: HostileServer) -> None:
+    nothing = ("image", "", b"")
+    for body, kind in (
+        form(("other", "a.png", b"x"), ("image", "a.png", PHOTO)),
+        form(nothing, ("file", "a.png", PHOTO)),
+        form(("image", None, IMAGE.encode())),
+    ):
+        answer = function.answer(posted(name, body, kind))
+        assert answer["statusCode"] == 200 and next(iter(json.loads(answer["body"]))) == "green"
+    answer = function.answer(posted(name, *form(("url", None, server.url().encode()), nothing)))
+    assert next(iter(json.loads(answer["body"]))) == "red"
+
+
+@pytest.mark.parametrize("name", HTTP)
+def test_a_batch_is_a_list_or_a_form_with_several_files(function: Function, name: str) -> None:
+    lists = json.dumps([{"image": IMAGE}, {"image": "?"}])
+    files, kind = form(("a", "a.png", PHOTO), ("b", "b.png", b"no picture"))
+    for event, code in (
+        (posted(name, lists), "bad_base64"),
+        (posted(name, lists.encode(), ""), "bad_base64"),
+        (posted(name, lists, path="/v1/predict/batch"), "bad_base64"),
+        (posted(name, files, kind, path="/predict/batch/"), "not_an_image"),
+    ):
+        answer = function.answer(event)
+        good, bad = json.loads(answer["body"])["results"]
+        assert list(good["probabilities"]) == ["green", "blue"] and bad["error"]["code"] == code
+        assert answer["statusCode"] == 200 and "Headstand-Confident" not in headers_of(answer)
+
+
+def test_an_answer_that_is_not_sure_says_so(function: Function) -> None:
+    grey = base64.b64encode(tiny.photo((90, 91, 92))).decode()
+    answer = function.answer(posted("http_api_2", json.dumps({"image": grey})))
+    assert answer["headers"]["Headstand-Confident"] == "false"
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "code"),
+    [(posted("rest_api", "{"), 400, "bad_json"),
+     (posted("http_api_2", '{"image": "AAAA"}'), 415, "not_an_image"),
+     (posted("http_api_2", "text", "text/plain"), 415, "unsupported_media_type"),
+     (posted("http_api_2", ""), 400, "bad_json"),
+     (posted("http_api_2", b"", "image/png"), 400, "no_image"),
+     (posted("function_url", '{"url": "http://10.0.0.1/"}'), 400, "forbidden_address"),
+     (posted("load_balancer", '{"url": 3}'), 400, "bad_url"),
+     (posted("rest_api", "\ufffdPNG\r\n", "image/png"), 400, "bad_request"),
+     (posted("rest_api", b"x") | {"body": "?"}, 400, "bad_base64"),
+     (posted("rest_api", PHOTO, "multipart/form-data"), 400, "bad_request"),
+     (posted("rest_api", form(("image", "a.png", PHOTO))[0][:-20], "multipart/form-data; boundary=edge"), 400,
+      "bad_request"),
+     (posted("rest_api", *form(*[("a", None, b"")] * 1001)), 413, "request_entity_too_large"),
+     (posted("http_api_2", "[]", path="/predict/batch"), 400, "no_image"),
+     (posted("http_api_2", "[1, 2", path="/predict/batch"), 400, "bad_json"),
+     (posted("http_api_2", "{}", path="/predict/batch"), 400, "bad_request"),
+     (posted("http_api_2", "{}") | {"rawQueryString": "top=0"}, 400, "bad_query"),
+     (read("rest_api_console"), 400, "no_image"),
+     (read("rest_api", httpMethod="DELETE"), 405, "method_not_allowed"),
+     (read("rest_api", httpMethod="GET", path="/predict/x"), 404, "not_found")],
+)  # fmt: skip
+def test_problems_have_the_services_codes_and_shape(
+    function: Function, event: dict[str, Any], status: int, code: str
+) -> None:
+    answer = function.answer(event, context := Context())
+    problem = json.loads(answer["body"])
+    assert (answer["statusCode"], problem["status"], problem["code"]) == (status, status, code), problem
+    assert sorted(problem) == ["code", "detail", "request_id", "status", "title", "type"]
+    headers = headers_of(answer)
+    assert headers["Content-Type"] == "application/problem+json" and headers["Access-Control-Allow-Origin"] == "*"
+    assert headers["X-Request-ID"] == problem["request_id"] == context.aws_request_id
+    assert ("Allow" in headers) == (status == 405)
+
+
+def test_a_body_over_the_limit_is_not_even_decoded(function: Function) -> None:
+    event = posted("http_api_2", "") | {"body": "?" * (MAX_BYTES * 2), "isBase64Encoded": True}
+    assert function.answer(event)["statusCode"] == 413
+
+
+def test_a_preflight_allows_what_the_page_sends(function: Function, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADSTAND_ORIGIN", "https://pose.example")
+    answer = function.answer(read("rest_api", httpMethod="OPTIONS", body=None))
+    assert (answer["statusCode"], answer["body"]) == (204, "")
+    headers = answer["headers"]
+    assert headers["Access-Control-Allow-Origin"] == "https://pose.example"
+    assert "POST" in headers["Access-Control-Allow-Methods"]
+    assert "Content-Type" in headers["Access-Control-Allow-Headers"]
+
+
+def test_health_and_model_are_told(function: Function) -> None:
+    assert json.loads(function.answer(read("load_balancer_health"))["body"]) == {"status": "ready", "model": "tiny"}
+    for event in (read("rest_api", httpMethod="GET", path="/model"), read("http_api_2", rawPath="/prod/model")):
+        event.get("requestContext", {}).get("http", {})["method"] = "GET"
+        assert json.loads(function.answer(event)["body"])["labels"] == list(tiny.LABELS)
+    event = read("http_api_2", rawPath="/prod")
+    event["requestContext"]["http"]["method"] = "HEAD"
+    answer = function.answer(event)
+    assert (answer["statusCode"], answer["body"]) == (200, "")
+
+
+def test_a_clients_own_request_id_is_kept_if_it_is_sane(function: Function) -> None:
+    for given, kept in (("abc-1", True), ("a b\n", False)):
+        event = posted("http_api_2", "{}")
+        event["headers"]["x-request-id"] = given
+        answer = function.answer(event, context := Context())
+        assert answer["headers"]["X-Request-ID"] == (given if kept else context.aws_request_id)
+
+
+def test_our_own_fault_raises_and_is_status_500_over_http(
+    classifier: Classifier, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(url: str, timeout: float) -> bytes:
         raise RuntimeError("ours")
 
+    function = Function(classifier, fetch=broken)
     with pytest.raises(RuntimeError, match="ours"):
-        answer({"url": "https://example.org/"}, classifier, fetch=broken)
+        function.answer({"url": "https://example.org/"})
+    answer = function.answer(read("http_api_2"))
+    problem = json.loads(answer["body"])
+    assert (answer["statusCode"], problem["code"]) == (500, "internal_error") and "ours" not in answer["body"]
+    for record in caplog.records:
+        line = json.loads(EndedLine().format(record))
+        assert line["level"] == "error" and line["status"] == 500 and "RuntimeError: ours" in line["exception"]
+    assert len(caplog.records) == 2 and line["request_id"] == problem["request_id"]
+
+
+@pytest.mark.parametrize(("left", "expected"), [(30_000, 10.0), (5_000, 4.0), (100, 0.08), (0, 0.0)])
+def test_a_download_ends_before_the_invocation_does(classifier: Classifier, left: int, expected: float) -> None:
+    given = []
+
+    def fetch(url: str, timeout: float) -> bytes:
+        given.append(timeout)
+        return PHOTO
+
+    Function(classifier, fetch=fetch).answer({"url": "https://example.org/"}, Context(left))
+    assert given == [pytest.approx(expected)]
+
+
+def test_a_batch_ends_before_the_invocation_does(function: Function) -> None:
+    [first, second] = function.answer([{"image": IMAGE}, {"image": IMAGE}], Context(30_000))["results"]
+    assert first == second and "green" in first["probabilities"]
+    for event in ([{"image": IMAGE}], posted("http_api_2", json.dumps([{"image": IMAGE}]))):
+        answer = function.answer(event, Context(0))
+        [late] = (json.loads(answer["body"]) if "body" in answer else answer)["results"]
+        assert late["error"]["code"] == "batch_timeout"
+
+
+def test_the_log_has_one_line_an_invocation_and_nothing_private(
+    function: Function, server: HostileServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger=REQUESTS)
+    url = server.url("/photo?secret=1")
+    event = posted("http_api_2", json.dumps([{"url": url}, {"image": IMAGE}, {"image": "?"}]))
+    function.answer(event, context := Context())
+    function.answer({"image": "?"})
+    text = [EndedLine().format(record) for record in caplog.records]
+    assert all(line.endswith("}\n") for line in text) and "secret" not in "".join(text)
+    first, second = map(json.loads, text)
+    assert first["request_id"] == first["aws_request_id"] == context.aws_request_id
+    assert (first["form"], first["method"], first["path"], first["status"]) == ("http", "POST", "/predict", 200)
+    assert (first["images"], first["unsure"], first["codes"]) == (2, 0, ["bad_base64"])
+    assert first["hosts"] == ["127.0.0.1"] and first["stages"].keys() >= {"download", "decode", "inference"}
+    assert (second["form"], second["status"], second["code"]) == ("direct", 400, "bad_base64")
+
+
+def test_the_cores_follow_the_memory() -> None:
+    for memory, threads in (("128", 1), ("1769", 1), ("3538", 2), ("10240", 5), ("", 1), ("much", 1)):
+        found = events.chosen({"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": memory})
+        assert (found.threads, found.interpreters) == (threads, 1)
+    assert events.chosen({"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "8000", "HEADSTAND_THREADS": "1"}).threads == 1

@@ -16,10 +16,10 @@ from flask.testing import FlaskClient
 from headstand import __version__
 from headstand.images import MAX_BYTES
 from headstand.serve import predictor, web
-from headstand.serve.body import MAX_BODY
 from headstand.serve.bundle import BundleError
 from headstand.serve.capacity import chosen
 from headstand.serve.classifier import Classifier
+from headstand.serve.content import MAX_BODY
 from headstand.serve.download import fetch
 from headstand.serve.logs import REQUESTS, Line
 from headstand.serve.problem import KINDS

@@ -1,0 +1,100 @@
+"""`python -m headstand page`: the service's web page for a model that is deployed elsewhere, such as on Lambda.
+
+The page is static: this machine serves it to its own browsers, or it is written into a folder for a bucket.
+"""
+
+import argparse
+import functools
+import http.server
+import tempfile
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+import requests
+
+from headstand.errors import HeadstandError
+from headstand.serve import bundle as bundles
+from headstand.serve.bundle import Bundle
+from headstand.serve.classifier import default_model
+from headstand.serve.page import markup
+
+LIMIT = 4_500_000
+"""Largest picture in bytes: Lambda takes events of 6 MB, in which it lies as base64
+(https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
+
+
+def run(words: list[str]) -> None:
+    """Do what the command line says: serve the page until Ctrl-C, or write it.
+
+    Raises:
+        HeadstandError: the endpoint is no URL, does not answer, or answers with another model.
+    """
+    parser = argparse.ArgumentParser(prog="python -m headstand page", description="The web page of a deployed model.")
+    parser.add_argument(
+        "--endpoint", required=True, metavar="URL", help="where pictures are sent, as deploy printed it"
+    )
+    parser.add_argument("--model", type=Path, help="the bundle that answers there; by default the shipped one")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write the page there, and serve nothing")
+    parser.add_argument("--port", type=int, default=8001, help="port on this machine")
+    options = parser.parse_args(words)
+    model = bundles.read(options.model or default_model())
+    _check(options.endpoint, model)
+    if options.output:
+        for path in markup.write(options.output, model, options.endpoint, limit=LIMIT):
+            print(path)
+        print(f"a bucket has it by: aws s3 sync {options.output} s3://BUCKET/")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        markup.write(Path(folder), model, options.endpoint, limit=LIMIT)
+        with server(Path(folder), options.port) as page:
+            print(f"http://127.0.0.1:{page.server_port}/ asks {options.endpoint}; Ctrl-C ends it", flush=True)
+            try:
+                page.serve_forever()
+            except KeyboardInterrupt:
+                print()
+
+
+def server(folder: Path, port: int) -> http.server.ThreadingHTTPServer:
+    """A server of the written page, for this machine alone.
+
+    Raises:
+        HeadstandError: the port is taken.
+    """
+    try:
+        return http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(_Handler, directory=str(folder)))
+    except (OSError, OverflowError) as error:
+        raise HeadstandError(f"cannot listen at port {port}: {error}; --port names another") from error
+
+
+class _Handler(http.server.SimpleHTTPRequestHandler):
+    # By their extension: what the system believes of them differs.
+    extensions_map = {  # noqa: RUF012 - as the base class has it
+        **http.server.SimpleHTTPRequestHandler.extensions_map,
+        **{Path(name).suffix: kind for name, kind in markup.ASSETS.items()},
+        **markup.SAMPLE_TYPES,
+    }
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: what matters is seen in the browser."""
+
+
+def _check(endpoint: str, model: Bundle) -> None:
+    """See that the endpoint's model has the classes that the page will name."""
+    parts = urlsplit(endpoint)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise HeadstandError(f"--endpoint takes a whole URL, https://.../predict, not {endpoint!r}")
+    address = urljoin(endpoint, "model")
+    with requests.Session() as session:
+        # A proxy that the environment names does not know this machine's own ports.
+        session.trust_env = parts.hostname not in ("localhost", "127.0.0.1", "::1")
+        try:
+            told = session.get(address, timeout=60).json()
+        except requests.ConnectionError:
+            raise HeadstandError(f"nothing answers at {address}") from None
+        except (requests.RequestException, ValueError):
+            raise HeadstandError(f"{address} does not tell which model it is: is {endpoint} the right URL?") from None
+    labels = told.get("labels") if isinstance(told, dict) else None
+    if labels != list(model.labels):
+        raise HeadstandError(
+            f"{endpoint} does not answer with the model {model.path}: --model names the bundle that was deployed"
+        )

@@ -1,0 +1,151 @@
+"""HTTP as Lambda gets it: the events of API Gateway, function URLs and load balancers, and answers in their form.
+
+The shapes are AWS's: API Gateway's REST APIs send payload format 1.0, HTTP APIs and function URLs format 2.0
+(https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html), Application
+Load Balancers one of their own
+(https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html).
+"""
+
+import base64
+import binascii
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs, unquote_plus
+
+from headstand.serve.content import MAX_BODY, is_json
+from headstand.serve.payload import PayloadError
+
+EXPOSED = "Headstand-Confident, Retry-After, Server-Timing, X-Request-ID"
+"""Headers that a page of another origin may read."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request.
+
+    `headers` have names in small letters, the last value of each; `query` has all values of each name. `form` tells
+    how the caller wants its answer.
+    """
+
+    form: str
+    method: str
+    path: str
+    query: Mapping[str, list[str]]
+    headers: Mapping[str, str]
+    text: str = field(repr=False)
+    encoded: bool
+
+    @property
+    def content_type(self) -> str:
+        return self.headers.get("content-type", "")
+
+    @property
+    def kind(self) -> str:
+        """The body's media type, in small letters and without parameters."""
+        return self.content_type.partition(";")[0].strip().lower()
+
+    @property
+    def length(self) -> int:
+        """Bytes of the body, as near as its text tells."""
+        return len(self.text) * 3 // 4 if self.encoded else len(self.text)
+
+    @cached_property
+    def body(self) -> bytes:
+        """The body, decoded when it is first asked for.
+
+        Raises:
+            PayloadError: it is too large, no base64, or was spoilt on its way.
+        """
+        if self.length > MAX_BODY:
+            raise PayloadError("request_entity_too_large", f"the body has more than {MAX_BODY:,} bytes")
+        if self.encoded:
+            try:
+                return base64.b64decode(self.text, validate=True)
+            except (binascii.Error, ValueError):
+                raise PayloadError("bad_base64", "the event's body is not the base64 that it says") from None
+        if "\ufffd" in self.text and not is_json(self.kind):
+            raise PayloadError(
+                "bad_request",
+                "the gateway passed the bytes on as text, which spoils them: let it take this type as binary "
+                '(BinaryMediaTypes), or send {"image": "<base64>"}',
+            )
+        return self.text.encode("utf-8", "surrogatepass")
+
+
+def request(event: Any) -> Request | None:
+    """The request in an event; None where the event is none of HTTP."""
+    if not isinstance(event, Mapping) or not isinstance(context := event.get("requestContext"), Mapping):
+        return None
+    body, encoded = event.get("body"), event.get("isBase64Encoded") is True
+    text = body if isinstance(body, str) else ""
+    if isinstance(http := context.get("http"), Mapping):
+        query = parse_qs(_string(event.get("rawQueryString")), keep_blank_values=True)
+        # A stage that is not the default one stands before the path.
+        path, stage = _string(event.get("rawPath")), f"/{context.get('stage')}"
+        path = path.removeprefix(stage) if f"{path}/".startswith(f"{stage}/") else path
+        verb = _string(http.get("method")).upper()
+        return Request("gateway", verb, path, query, _headers(event), text, encoded)
+    if not isinstance(event.get("httpMethod"), str):
+        return None
+    balancer = "elb" in context
+    query = _query(event)
+    if balancer:  # it alone passes the query on as it came
+        query = {unquote_plus(name): list(map(unquote_plus, values)) for name, values in query.items()}
+    several = balancer and isinstance(event.get("multiValueHeaders"), Mapping)
+    form = "balancer, several" if several else "balancer" if balancer else "gateway"
+    method = _string(event["httpMethod"]).upper()
+    return Request(form, method, _string(event.get("path")), query, _headers(event), text, encoded)
+
+
+def response(request: Request, status: int, headers: Mapping[str, str], body: str) -> dict[str, Any]:
+    """The answer as the caller of this request wants it, with what browsers need to pass it on to other pages."""
+    whole = {
+        **headers,
+        "Access-Control-Allow-Origin": os.environ.get("HEADSTAND_ORIGIN") or "*",
+        "Access-Control-Expose-Headers": EXPOSED,
+        "X-Content-Type-Options": "nosniff",
+    }
+    answer: dict[str, Any] = {"statusCode": status, "body": body, "isBase64Encoded": False}
+    if request.form != "gateway":
+        answer["statusDescription"] = f"{status} {HTTPStatus(status).phrase}"
+    if request.form == "balancer, several":
+        return answer | {"multiValueHeaders": {name: [value] for name, value in whole.items()}}
+    return answer | {"headers": whole}
+
+
+def preflight(request: Request) -> dict[str, Any]:
+    """What a browser wants to know before it sends a page's request."""
+    allowed = {
+        "Access-Control-Allow-Methods": "GET, POST",
+        "Access-Control-Allow-Headers": "Content-Type, X-Request-ID",
+        "Access-Control-Max-Age": "86400",
+    }
+    return response(request, 204, allowed, "")
+
+
+def _headers(event: Mapping[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, values in _mapping(event.get("multiValueHeaders")).items():
+        if isinstance(values, list) and values:
+            found[name.lower()] = _string(values[-1])
+    return found | {name.lower(): _string(value) for name, value in _mapping(event.get("headers")).items()}
+
+
+def _query(event: Mapping[str, Any]) -> dict[str, list[str]]:
+    many = _mapping(event.get("multiValueQueryStringParameters"))
+    if many:
+        return {name: list(map(_string, values)) for name, values in many.items() if isinstance(values, list)}
+    return {name: [_string(value)] for name, value in _mapping(event.get("queryStringParameters")).items()}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """The value, or nothing where there is none: the gateway sends null for what is empty."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _string(value: Any) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,58 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstand.serve.form import parse
+from headstand.serve.payload import PayloadError
+
+NAMES = st.text("abcdefgh", max_size=5)
+BYTES = st.binary(max_size=300) | st.lists(
+    st.sampled_from([b"\r", b"\n", b"\r\n", b"--", b"--edge", b"x"])).map(b"".join)  # fmt: skip
+
+
+@given(st.lists(st.tuples(NAMES, NAMES, BYTES), max_size=5))
+def test_every_byte_of_a_file_arrives(files: list[tuple[str, str, bytes]]) -> None:
+    edge = b"e5f1d0ba3c"
+    if any(edge in data for _, _, data in files):
+        return
+    body = b"".join(
+        b"--%b\r\nContent-Disposition: form-data; name=%b; filename=\"%b\"\r\nContent-Type: image/png\r\n\r\n%b\r\n"
+        % (edge, name.encode(), filename.encode(), data)
+        for name, filename, data in files if name
+    )  # fmt: skip
+    form = parse(f'multipart/form-data; boundary="{edge.decode()}"', body + b"--" + edge + b"--\r\n")
+    assert form.files == [file for file in files if file[0]] and form.fields == {}
+
+
+@given(st.binary(max_size=400), st.text(max_size=40))
+def test_damage_is_told_and_nothing_else(noise: bytes, words: str) -> None:
+    for kind in ("multipart/form-data; boundary=edge", f"multipart/form-data; boundary={words}", words):
+        for body in (noise, b"--edge\r\n" + noise, b'--edge\r\nContent-Disposition: form-data; name="a"\r\n' + noise):
+            try:
+                parse(kind, body)
+            except PayloadError as error:
+                assert error.code == "bad_request"
+
+
+def test_a_transfer_encoding_is_undone() -> None:
+    body = (
+        b'--edge\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n'
+        b"Content-Transfer-Encoding: base64\r\n\r\nAAEC\r\n--edge--\r\n"
+    )
+    assert parse("multipart/form-data; boundary=edge", body).image() == b"\x00\x01\x02"
+
+
+def test_without_a_chosen_file_there_is_no_image() -> None:
+    body = (
+        b'--edge\r\nContent-Disposition: form-data; name="image"; filename=""\r\n\r\n\r\n'
+        b'--edge\r\nContent-Disposition: form-data; name="url"\r\n\r\nhttps://\xc3\xa4.example\r\n'
+        b'--edge\r\nContent-Disposition: form-data; name="url"\r\n\r\nsecond\r\n--edge--\r\n'
+    )
+    form = parse("multipart/form-data; boundary=edge", body)
+    assert form.image() is None and form.fields == {"url": "https://ä.example"}
+
+
+def test_a_damaged_form_is_no_traceback() -> None:
+    for body in (b"", b"--edge\r\n\r\n\r\n--edge--", b"--other--"):
+        with pytest.raises(PayloadError):
+            parse("multipart/form-data; boundary=edge", body)
