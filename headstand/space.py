@@ -225,8 +225,8 @@ class Search(Job):
 
     staged: one parameter after the other, `stages`; grid: every combination of the `parameters`' values; tpe: `trials`
     heads, each drawn where those before it did well (Bergstra et al. 2011); none: nothing, the head is trained as it
-    stands. `jobs` are several grids or searches by TPE in turn. A grid or TPE over a recipe that has `stages` only tries
-    what the stages name.
+    stands. `jobs` are several grids or searches by TPE in turn. A grid or TPE over a recipe that has `stages` only
+    tries what the stages name.
     """
 
     strategy: Literal["staged", "grid", "tpe", "none"] = "staged"

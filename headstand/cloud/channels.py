@@ -70,9 +70,7 @@ def source(channels: Mapping[str, Path], table: Path) -> dict[str, str]:
     for split, folder in channels.items():
         for item in class_folders(folder).items:
             if item.split:
-                raise JobError(
-                    f"the channel {folder.name} is divided into splits itself: leave the other channels out"
-                )
+                raise JobError(f"the channel {folder.name} is divided into splits itself: leave the other channels out")
             rows.append((str(item.path), item.class_, split))
     table.parent.mkdir(parents=True, exist_ok=True)
     with table.open("w", encoding="utf-8", newline="") as file:

@@ -85,7 +85,9 @@ class Container:
         own = {name: value for name, value in os.environ.items() if not name.startswith(("HEADSTAND_", "SM_"))}
         environment = {**own, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **more}
         with (self.base / "log").open("a") as log:
-            return subprocess.Popen([sys.executable, *words], cwd=ROOT, env=environment, stdout=log, stderr=log, text=True)
+            return subprocess.Popen(
+                [sys.executable, *words], cwd=ROOT, env=environment, stdout=log, stderr=log, text=True
+            )
 
     @property
     def log(self) -> str:
