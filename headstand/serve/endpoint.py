@@ -57,7 +57,7 @@ def served() -> Flask:
         sys.exit(4)  # as in predict.py: gunicorn's own code for an application that cannot be loaded
 
 
-def bundle(folder: Path = MODEL) -> Path:
+def bundle(folder: Path) -> Path:
     """The model among what `model.tar.gz` held.
 
     Raises:
@@ -85,7 +85,7 @@ def main(words: list[str]) -> NoReturn:
     if words not in ([], ["serve"]):
         raise HeadstandError(f"this image serves, and was asked to {' '.join(words)}")
     if not os.environ.get("HEADSTAND_MODEL"):
-        os.environ["HEADSTAND_MODEL"] = str(bundle())
+        os.environ["HEADSTAND_MODEL"] = str(bundle(MODEL))
     # SageMaker names another port where several containers share an endpoint.
     port = os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")
     os.environ.setdefault("GUNICORN_CMD_ARGS", f"--bind 0.0.0.0:{port}")
