@@ -1,6 +1,6 @@
-"""Train, tune and serve on SageMaker; docs/sagemaker.md tells what has to be there first.
+r"""Train, tune and serve on SageMaker; docs/sagemaker.md tells what has to be there first.
 
-    python deploy/sagemaker/launch.py train yoga107 --role ARN --image URI --data s3://BUCKET/yoga107 \\
+    python deploy/sagemaker/launch.py train yoga107 --role ARN --image URI --data s3://BUCKET/yoga107 \
         --output s3://BUCKET/jobs [--spot] [--instance ml.g5.xlarge] [--profiler] [--wait] [--head.epochs 40 ...]
     python deploy/sagemaker/launch.py tune yoga107 ... [--step 1] [--warm-start JOB ...] [--parallel 2]
     python deploy/sagemaker/launch.py deploy NAME --role ARN --image URI --job JOB [--instance TYPE | --serverless MB]
