@@ -100,7 +100,7 @@ def test_a_dry_run_prints_the_requests_and_asks_nobody(
     command.run(["tune", "yoga107", *JOB, "--dry-run"])
     assert len(requests(capsys.readouterr().out)) == 5
     command.run(["deploy", "poses", *ENDPOINT, "--model", "s3://a/model.tar.gz", "--dry-run"])
-    assert [list(one)[0] for one in requests(capsys.readouterr().out)] == [
+    assert [next(iter(one)) for one in requests(capsys.readouterr().out)] == [
         "ModelName",
         "EndpointConfigName",
         "EndpointName",

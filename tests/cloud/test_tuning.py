@@ -175,7 +175,7 @@ def test_a_grid_is_categorical_and_has_no_number_of_trials() -> None:
 
 
 def test_a_staged_search_and_a_change_to_what_is_searched_are_refused() -> None:
-    with pytest.raises(CloudError, match="search.strategy = 'staged'.*--search.strategy tpe or grid"):
+    with pytest.raises(CloudError, match=r"search\.strategy = 'staged'.*--search.strategy tpe or grid"):
         tuning.jobs(recipes.load("yoga6"))
     with pytest.raises(CloudError, match=r"--head\.epochs is what this job searches"):
         tuning.request("t", YOGA107, YOGA107.search.plan[0], {"head.epochs": "3"}, jobs.setup())
