@@ -24,6 +24,9 @@ test split: nobody shall choose by it."""
 LONGEST = 63
 """Characters in the name of a job, model or endpoint."""
 
+_PLACES = ("source", "source.kind", "source.folder", "source.table", "source.images", "source.annotations")
+"""Keys that name places on this machine, or none where there is a channel."""
+
 TAGS = [{"Key": "project", "Value": "headstand"}]
 
 
@@ -138,7 +141,7 @@ def hyperparameters(name: str, words: Sequence[str]) -> tuple[Recipe, dict[str, 
         key, joined, value = word.removeprefix("--").partition("=")
         if not word.startswith("--") or not key:
             raise CloudError(f"{word!r} is no --key value of a recipe")
-        if key == "source" or key.startswith("source."):
+        if key in _PLACES:
             raise CloudError(f"{word}: in a job the photos come by a channel: --data s3://BUCKET/KEY")
         text = value if joined else next(rest, None)
         if text is None:
