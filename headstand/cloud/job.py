@@ -1,6 +1,7 @@
 """What surrounds `train.py` inside a SageMaker training job: channels in, a servable model out, spot interruptions."""
 
 import argparse
+import ast
 import json
 import os
 import signal
@@ -95,7 +96,18 @@ def _recipe(words: list[str]) -> tuple[str, list[str]]:
         chosen, rest = parser.parse_known_args(words)
     except argparse.ArgumentError as error:
         raise JobError(f"{error}: it needs a value") from None
+    rest = [_listed(word) for word in rest]
     return (chosen.recipe, rest) if chosen.recipe else command.recipe_and_rest(rest)
+
+
+def _listed(word: str) -> str:
+    """A list of texts as JSON: SageMaker's toolkit passes it on in Python's spelling."""
+    if not word.startswith("['"):
+        return word
+    try:
+        return json.dumps(ast.literal_eval(word))
+    except (ValueError, SyntaxError):
+        return word
 
 
 def _check_instance(environment: Mapping[str, str]) -> None:

@@ -105,6 +105,20 @@ def test_a_prepared_dataset_is_taken_as_it_is(container: Container, dataset: Dat
     assert report["data"]["digest"] == dataset.digest
 
 
+def test_lists_come_in_pythons_spelling_too(filled: Container) -> None:
+    seen: list[list[str]] = []
+
+    def noted(words: list[str]) -> None:
+        seen.append(words[1:])
+        train.main(words)
+
+    words = ["--head.activation", "['relu', 'tanh']", "--head.inner", "[8, 4]", "--head.epochs", "2"]
+    job.run(noted, [*words, "--recipe", filled.recipe])
+    assert seen == [["--head.activation", '["relu", "tanh"]', *words[2:]]]
+    report = json.loads((filled.base / "output" / "data" / "report.json").read_text())
+    assert report["recipe"]["head"]["activation"] == ["relu", "tanh"]
+
+
 def test_a_channel_of_weights_is_where_weights_are_looked_for(filled: Container) -> None:
     filled.channel("weights")
     os.environ.update(filled.variables())
