@@ -160,6 +160,7 @@ def _job(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, type=_place, help="where results go, s3://BUCKET/KEY")
     for channel, option in CHANNELS.items():
         parser.add_argument(option, type=_place, metavar="s3://BUCKET/KEY", help=f"the channel {channel}")
+    parser.add_argument("--cache", type=_place, metavar="s3://BUCKET/KEY", help="computed features, for all jobs")
     parser.add_argument("--instance", default=Setup.instance)
     parser.add_argument("--volume", type=int, default=Setup.volume, metavar="GB")
     parser.add_argument("--hours", type=float, default=Setup.hours, help="after which it is stopped")
@@ -194,6 +195,7 @@ def _setup(options: argparse.Namespace) -> Setup:
         hours=options.hours,
         spot=options.spot,
         isolated=options.isolated,
+        environment={"HEADSTAND_CACHE": options.cache} if options.cache else {},
     )
 
 

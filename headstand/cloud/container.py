@@ -1,8 +1,9 @@
 """The first process of a training container without SageMaker's own toolkit: `python -m headstand.cloud.container`.
 
 It reads what SageMaker leaves under `/opt/ml/input/config`, sets the variables that the toolkit would set, and becomes
-`python train.py --key value ...`. The toolkit would do, and does in AWS's own images; but it is a parent that SIGTERM ends
-without a word to its child, so that a spot interruption reaches training as SIGKILL, and it brings a dozen packages.
+`python train.py --key value ...`. The toolkit would do, and does in AWS's own images; but it is a parent that SIGTERM
+ends without a word to its child, so that a spot interruption reaches training as SIGKILL, and it brings a dozen
+packages.
 """
 
 import json

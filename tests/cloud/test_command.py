@@ -65,9 +65,11 @@ def test_the_recipes_searches_are_submitted_in_turn_each_warm_started_as_it_says
 
 def test_one_search_alone_is_submitted_and_not_waited_for(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(following, "tuning")
-    command.run(["tune", "yoga107", *JOB, "--step", "2", "--warm-start", "first", "other"])
+    cache = ("--cache", "s3://jobs/cache/")
+    command.run(["tune", "yoga107", *JOB, *cache, "--step", "2", "--warm-start", "first", "other"])
     (made,) = client.list_hyper_parameter_tuning_jobs()["HyperParameterTuningJobSummaries"]
     found = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=made["HyperParameterTuningJobName"])
+    assert found["TrainingJobDefinition"]["Environment"] == {"HEADSTAND_CACHE": "s3://jobs/cache"}
     parents = found["WarmStartConfig"]["ParentHyperParameterTuningJobs"]
     assert [each["HyperParameterTuningJobName"] for each in parents] == ["first", "other"]
 
