@@ -11,6 +11,7 @@ from headstand.serve import endpoint
 from headstand.serve.classifier import Classifier
 from tests import tiny
 from tests.serve.service import ROOT, running
+from tests.test_dockerfile import WEB, assemble
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
@@ -61,7 +62,9 @@ def stage() -> str:
 def test_the_images_command_serves_and_ends_on_sigterm(model: Path, tmp_path: Path) -> None:
     words = [*_exec(stage(), "ENTRYPOINT")[2:], *_exec(stage(), "CMD")]
     assert words == ["headstand.serve.endpoint", "serve"]
-    with running(model, tmp_path / "run", words=tuple(words), GUNICORN_CMD_ARGS="--bind 127.0.0.1:0") as service:
+    srv = assemble(WEB, tmp_path / "srv", model)
+    variables = {"GUNICORN_CMD_ARGS": "--bind 127.0.0.1:0", "PYTHONPATH": ""}
+    with running(srv / "model.tflite", tmp_path / "run", code=srv, words=tuple(words), **variables) as service:
         assert service.ask("GET", "/ping").status == 200
         answer = service.ask("POST", "/invocations", tiny.photo(), **{"Content-Type": "image/png"})
         assert answer.json == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-4)
