@@ -4,6 +4,8 @@
 # HTTP service (docs/service.md):
 #   docker build -t headstand-web --target web .
 #   docker run --rm -p 8000:8000 --read-only --tmpfs /tmp headstand-web
+# SageMaker endpoint (docs/sagemaker.md); its model comes with it:
+#   docker build -t headstand-endpoint --target endpoint .
 # Another model: --build-arg MODEL=runs/NAME/TIME/NAME.tflite
 ARG BASE_IMAGE=public.ecr.aws/lambda/python:3.12
 ARG WEB_BASE_IMAGE=docker.io/library/python:3.12-slim
@@ -64,6 +66,16 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD \
     ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
 CMD ["python", "-m", "gunicorn", "predict:app", "--bind", "0.0.0.0:8000"]
+
+FROM web AS endpoint
+# The model is the one that SageMaker unpacks under /opt/ml/model.
+ENV HEADSTAND_MODEL=
+# SageMaker runs every container as root, and warns of others.
+USER 0:0
+EXPOSE 8080
+HEALTHCHECK NONE
+ENTRYPOINT ["python", "-m", "headstand.serve.endpoint"]
+CMD ["serve"]
 
 FROM ${BASE_IMAGE}
 # Where Lambda's base images look for the handler.

@@ -10,10 +10,12 @@ The backbone sees each photo once; the search and the head work on its features,
 The best checkpoint, report.json and plots are written to runs/RECIPE/TIME/, the figures of each epoch to history.csv
 there and, with those of each trial, to tensorboard/; the last lines are the commands that convert and serve it.
 Interrupted, the same command goes on where it stopped. A cloud tuner reads the figures with a regular expression such
-as `val_accuracy=([0-9.]+)`: the last match is the kept model's.
+as `val_accuracy=([0-9.]+)`: the last match is the kept model's. As it stands, this script is also the entry point of a
+SageMaker training job (docs/sagemaker.md).
 """
 
 from headstand import command, recipe
+from headstand.cloud import job
 
 PROFILE = "--profile"
 
@@ -43,4 +45,4 @@ def main(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(job.around(main))

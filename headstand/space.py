@@ -224,16 +224,19 @@ class Search(Job):
     """What is tried before the head is chosen.
 
     staged: one parameter after the other, `stages`; grid: every combination of the `parameters`' values; tpe: `trials`
-    heads, each drawn where those before it did well (Bergstra et al. 2011). `jobs` are several grids or searches by TPE
-    in turn. A grid or TPE over a recipe that has `stages` only tries what the stages name.
+    heads, each drawn where those before it did well (Bergstra et al. 2011); none: nothing, the head is trained as it
+    stands. `jobs` are several grids or searches by TPE in turn. A grid or TPE over a recipe that has `stages` only
+    tries what the stages name.
     """
 
-    strategy: Literal["staged", "grid", "tpe"] = "staged"
+    strategy: Literal["staged", "grid", "tpe", "none"] = "staged"
     stages: tuple[Stage, ...] = Field((), description="staged: what is tried, one after the other")
     jobs: tuple[Job, ...] = Field((), description="grid, tpe: several in turn, in place of parameters and trials")
 
     @model_validator(mode="after")
     def _consistent(self) -> "Search":
+        if self.strategy == "none":
+            return self
         if self.strategy == "staged":
             if self.parameters or self.jobs:
                 raise ValueError("parameters and jobs need strategy = 'grid' or 'tpe'")
@@ -259,7 +262,9 @@ class Search(Job):
 
     @property
     def plan(self) -> tuple[Job, ...]:
-        """The jobs of a grid or TPE search, at least one."""
+        """The jobs of a grid or TPE search, at least one; none of a search for nothing."""
+        if self.strategy == "none":
+            return ()
         if self.jobs:
             return self.jobs
         tried: dict[str, list[Any]] = {}

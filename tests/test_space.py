@@ -124,7 +124,7 @@ GRID = "[search]\nstrategy = 'grid'\n"
         (GRID + "[search.parameters]\ndropout = {low = 0, high = 0.5}\n", "low, high and step"),
         (GRID + "trials = 3\n[search.parameters]\ndropout = {values = [0]}\n", "need strategy = 'tpe'"),
         (GRID + "[search.parameters]\nepochs = {low = 1, high = 10001}\n", "a grid of more than 10000 heads"),
-        ("[search]\nstrategy = 'genetic'\n", "search.strategy = 'genetic': .*'staged', 'grid' or 'tpe'"),
+        ("[search]\nstrategy = 'genetic'\n", "search.strategy = 'genetic': .*'staged', 'grid', 'tpe' or 'none'"),
         ("[search.parameters]\ndropout = {values = [0]}\n", "need strategy = 'grid' or 'tpe'"),
         ("[search]\ntrials = 4\n", "need strategy = 'tpe'"),
         ("[[search.stages]]\nparameter = 'layers'\nvalues = [1, 2]\n[head]\ninner = []\n", "of which size"),
@@ -148,6 +148,11 @@ def test_a_strategy_from_the_line_takes_what_the_stages_name() -> None:
         "dropout": (0.1, 0.2),
         "epochs": (3,),
     }
+
+
+def test_a_search_for_nothing_passes_over_what_a_recipe_names() -> None:
+    for name in ("yoga6", "yoga107"):
+        assert load(name, ["--search.strategy", "none"]).search.plan == ()
 
 
 def test_the_shipped_search_by_jobs_is_the_originals() -> None:

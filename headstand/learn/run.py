@@ -13,6 +13,9 @@ from headstand.recipe import Recipe
 REPORT = "report.json"
 """Written last: a folder without it holds an interrupted run."""
 
+RECIPE = "recipe.json"
+"""The resolved recipe and the data's digest: what the run is."""
+
 JOURNAL = "search.journal"
 """Optuna's file: every trial that was finished."""
 
@@ -42,8 +45,30 @@ def begin(recipe: Recipe, data: str) -> Run:
         recipe: written into the folder; a run is only resumed with exactly the same one.
         data: the prepared dataset's digest.
     """
-    record = json.dumps({"recipe": recipe.model_dump(mode="json"), "data": data}, indent=1)
-    return claim(Path("runs") / recipe.name, "", "recipe.json", record, REPORT)
+    return claim(_runs(recipe), "", RECIPE, _record(recipe, data), REPORT)
+
+
+def finished(recipe: Recipe, data: str) -> Path | None:
+    """The folder of the newest finished run of exactly this recipe on this data, if there is one.
+
+    Args:
+        recipe: all of the run.
+        data: the prepared dataset's digest.
+    """
+    record = _record(recipe, data)
+    for report in sorted(_runs(recipe).glob(f"*/{REPORT}"), reverse=True):
+        written = report.with_name(RECIPE)
+        if written.is_file() and written.read_text(encoding="utf-8") == record:
+            return report.parent
+    return None
+
+
+def _runs(recipe: Recipe) -> Path:
+    return Path("runs") / recipe.name
+
+
+def _record(recipe: Recipe, data: str) -> str:
+    return json.dumps({"recipe": recipe.model_dump(mode="json"), "data": data}, indent=1)
 
 
 def claim(parent: Path, prefix: str, name: str, record: str, last: str) -> Run:

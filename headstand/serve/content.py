@@ -13,8 +13,9 @@ MAX_BODY = (MAX_BYTES + 2) // 3 * 4 + 64 * 1024
 
 FORM = "multipart/form-data"
 
-RAW = ("application/octet-stream", "application/x-www-form-urlencoded", "")
-"""Besides `image/...`: what clients say of a body when nobody told them what it is (the second is curl's habit)."""
+RAW = ("application/octet-stream", "application/x-www-form-urlencoded", "application/x-image", "")
+"""Besides `image/...`: what clients say of a body when nobody told them what it is (the second is curl's habit, the
+third SageMaker's)."""
 
 _MAX_PARTS = 100_000
 """Most commas, brackets and braces in a body of JSON: a body of nothing else becomes objects of thirty times its size,

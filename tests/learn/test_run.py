@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from headstand.learn.run import Run, RunError, begin, newest_checkpoint
+from headstand.learn.run import Run, RunError, begin, finished, newest_checkpoint
 from headstand.recipe import Recipe
 from tests import networks
 
@@ -68,6 +68,18 @@ def test_a_finished_run_is_left_alone(recipe: Recipe) -> None:
     assert not second.resumed
     assert second.folder != first.folder
     assert begin(recipe, "d1").folder == second.folder
+
+
+def test_a_finished_run_is_found_by_its_recipe_and_data(recipe: Recipe) -> None:
+    run = ended(begin(recipe, "d1"))
+    assert finished(recipe, "d1") is None
+    finish(run.folder, "shapes.h5")
+    assert finished(recipe, "d1") == run.folder
+    assert finished(recipe, "d2") is None
+    assert finished(recipe.model_copy(update={"seed": 2}), "d1") is None
+    again = ended(begin(recipe, "d1"))
+    finish(again.folder, "shapes.h5")
+    assert finished(recipe, "d1") == again.folder
 
 
 def test_a_run_that_was_cut_while_it_began_is_not_resumed(recipe: Recipe) -> None:

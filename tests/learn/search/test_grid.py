@@ -84,3 +84,9 @@ def test_a_grid_over_what_the_stages_name(tmp_path: Path, scores: Scores) -> Non
     assert found.head.inner == (6, 5)
     assert run(tmp_path / "journal", Search.model_validate({"strategy": "grid", "stages": stages})) == found
     assert len(scores.asked) == 6
+
+
+def test_a_search_for_nothing_keeps_the_head_and_writes_no_journal(tmp_path: Path, scores: Scores) -> None:
+    found = run(tmp_path / "journal", Search(strategy="none"))
+    assert (found.trials, found.head) == ((), START)
+    assert not (tmp_path / "journal").exists()

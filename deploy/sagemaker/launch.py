@@ -1,0 +1,28 @@
+r"""Train, tune and serve on SageMaker; docs/sagemaker.md tells what has to be there first.
+
+    python deploy/sagemaker/launch.py train yoga107 --role ARN --image URI --data s3://BUCKET/yoga107 \
+        --output s3://BUCKET/jobs [--spot] [--instance ml.g5.xlarge] [--profiler] [--wait] [--head.epochs 40 ...]
+    python deploy/sagemaker/launch.py tune yoga107 ... [--step 1] [--warm-start JOB ...] [--parallel 2]
+    python deploy/sagemaker/launch.py deploy NAME --role ARN --image URI --job JOB [--instance TYPE | --serverless MB]
+    python deploy/sagemaker/launch.py remove NAME
+
+`tune` without --step submits the jobs of the recipe's search one after the other, waiting for each. --dry-run checks
+the request against AWS's description of the call and prints it; nothing is asked of anybody then.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # the checkout
+
+from headstand import command
+from headstand.cloud.command import run
+
+
+def main(words: list[str]) -> None:
+    """Do what the first word says."""
+    run(words, __doc__)
+
+
+if __name__ == "__main__":
+    command.run(main)

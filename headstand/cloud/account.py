@@ -1,0 +1,104 @@
+"""An AWS account: its SageMaker client, and AWS's errors in a sentence."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from headstand.errors import HeadstandError
+
+Request = dict[str, Any]
+"""The arguments of one call, by AWS's own names."""
+
+
+_MISSING = 'SageMaker needs the package boto3, of the category aws: `pipenv sync --categories "packages aws"`'
+
+
+class CloudError(HeadstandError):
+    """Something that AWS refuses, or that cannot be asked of it."""
+
+
+def client(service: str = "sagemaker") -> Any:
+    """A client with the region and credentials of the AWS tools (`AWS_PROFILE`, `AWS_REGION` and so on).
+
+    Raises:
+        CloudError: boto3 is not installed, or there is no region.
+    """
+    try:
+        import boto3
+        from botocore.config import Config
+    except ImportError:
+        raise CloudError(_MISSING) from None
+    with told("SageMaker"):
+        return boto3.Session().client(service, config=Config(retries={"mode": "standard", "total_max_attempts": 5}))
+
+
+def check(operation: str, request: Mapping[str, Any]) -> None:
+    """Hold a request against AWS's own description of the call, without asking anybody.
+
+    Args:
+        operation: such as `CreateTrainingJob`.
+        request: its arguments.
+
+    Raises:
+        CloudError: an argument that is missing, unknown or of another type.
+    """
+    try:
+        import botocore.session
+        from botocore.validate import ParamValidator
+    except ImportError:
+        raise CloudError(_MISSING) from None
+    shape = botocore.session.get_session().get_service_model("sagemaker").operation_model(operation).input_shape
+    found = ParamValidator().validate(dict(request), shape)
+    if found.has_errors():
+        raise CloudError(f"{operation}: {' '.join(found.generate_report().split())}")
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """Tell boto3's errors in one sentence.
+
+    Args:
+        what: was asked for.
+
+    Raises:
+        CloudError: in place of boto3's own. Of AWS's text only what it says of the request is passed on; boto3's other
+            errors may hold what was signed, and only their kind is.
+    """
+    try:
+        yield
+    except HeadstandError:
+        raise
+    except Exception as error:
+        sentence = _sentence(error, what)
+        if sentence is None:
+            raise
+        raise CloudError(sentence) from None
+
+
+def _sentence(error: Exception, what: str) -> str | None:
+    from botocore import exceptions as boto
+
+    if isinstance(error, boto.ClientError):
+        told = error.response.get("Error", {})
+        code, text = str(told.get("Code", "")), " ".join(str(told.get("Message", "")).split())
+        if code in ("AccessDeniedException", "AccessDenied"):
+            return f"AWS refuses {what} to these credentials; docs/sagemaker.md has the policy they need: {text[:600]}"
+        if code in ("ResourceLimitExceeded", "ResourceLimitExceededException"):
+            return f"the account's quota is too small for {what}; Service Quotas raises it: {text[:600]}"
+        if code in (
+            "UnrecognizedClientException", "InvalidClientTokenId", "ExpiredTokenException", "ExpiredToken",
+            "InvalidSignatureException", "SignatureDoesNotMatch",
+        ):  # fmt: skip
+            return f"AWS does not take the credentials ({code}): renew them, or choose others by AWS_PROFILE"
+        return f"AWS refuses {what} ({code}): {text[:600]}"
+    if isinstance(error, boto.NoRegionError):
+        return "AWS needs a region: set AWS_REGION, or run `aws configure`"
+    if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError | boto.CredentialRetrievalError):
+        return "there are no AWS credentials: run `aws configure`, or set AWS_PROFILE"
+    if isinstance(error, boto.ProfileNotFound | boto.ConfigParseError | boto.ConfigNotFound):
+        return f"the AWS configuration cannot be used: {str(error).splitlines()[0]}"
+    if isinstance(error, boto.ParamValidationError):
+        return f"{what}: {' '.join(str(error).split())}"
+    if isinstance(error, boto.BotoCoreError):
+        return f"AWS cannot be reached for {what} ({type(error).__name__}): try again"
+    return None

@@ -1,0 +1,78 @@
+"""The input channels of a training job become the recipe's source."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from headstand.cloud.place import JobError
+from headstand.prepare.listing import SPLIT_NAMES
+from headstand.prepare.sources.folder import class_folders
+
+_CHANNEL = "SM_CHANNEL_"
+
+WEIGHTS = "WEIGHTS"
+"""The channel that holds weights which a recipe names: `HEADSTAND_WEIGHTS` in a job."""
+
+
+def splits(environment: Mapping[str, str]) -> dict[str, Path]:
+    """The folder of each split that has a channel: `SM_CHANNEL_TRAINING`, `SM_CHANNEL_VALIDATION`, `SM_CHANNEL_TEST`.
+
+    Channels of other names are passed over.
+
+    Raises:
+        JobError: two channels for one split, or others without training.
+    """
+    found: dict[str, Path] = {}
+    for variable, folder in sorted(environment.items()):
+        split = SPLIT_NAMES.get(variable.removeprefix(_CHANNEL).lower()) if variable.startswith(_CHANNEL) else None
+        if split in found:
+            raise JobError(f"two channels hold photos for {split}, {found[split]} and {folder}: leave one out")
+        if split:
+            found[split] = Path(folder).absolute()
+    if found and "train" not in found:
+        raise JobError(f"there is a channel for {' and '.join(found)} and none for training: add the channel training")
+    return found
+
+
+def prepared(channels: Mapping[str, Path]) -> Path | None:
+    """The training channel where it holds a prepared dataset, as `python -m headstand manifests --upload` sends it.
+
+    Raises:
+        JobError: there are other channels beside it.
+    """
+    folder = channels.get("train")
+    if folder is None or not (folder / "manifest.csv").is_file():
+        return None
+    if others := [name for name in channels if name != "train"]:
+        raise JobError(
+            f"the channel training holds a prepared dataset, with {' and '.join(others)} inside: "
+            "leave the other channels out"
+        )
+    return folder
+
+
+def source(channels: Mapping[str, Path], table: Path) -> dict[str, str]:
+    """The environment variables that make the channels the recipe's source; the command line goes before them.
+
+    Args:
+        channels: folders of class folders by split. The training one alone is split by the recipe.
+        table: where several of them are listed in a file.
+
+    Raises:
+        FolderError: a channel is not laid out in class folders.
+        JobError: the training channel is divided into splits itself, and others are there too.
+    """
+    if not channels:
+        return {}
+    if len(channels) == 1:
+        return {"HEADSTAND_SOURCE__KIND": "folder", "HEADSTAND_SOURCE__FOLDER": str(channels["train"])}
+    rows = []
+    for split, folder in channels.items():
+        for item in class_folders(folder).items:
+            if item.split:
+                raise JobError(f"the channel {folder.name} is divided into splits itself: leave the other channels out")
+            rows.append((str(item.path), item.class_, split))
+    table.parent.mkdir(parents=True, exist_ok=True)
+    with table.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([("path", "label", "split"), *rows])
+    return {"HEADSTAND_SOURCE__KIND": "table", "HEADSTAND_SOURCE__TABLE": str(table)}

@@ -1,0 +1,92 @@
+"""The first process of a training container without SageMaker's own toolkit: `python -m headstand.cloud.container`.
+
+It reads what SageMaker leaves under `/opt/ml/input/config`, sets the variables that the toolkit would set, and becomes
+`python train.py --key value ...`. The toolkit would do, and does in AWS's own images; but it is a parent that SIGTERM
+ends without a word to its child, so that a spot interruption reaches training as SIGKILL, and it brings a dozen
+packages.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from headstand import command
+from headstand.cloud.place import MODEL, OUTPUT, JobError, Place
+from headstand.recipe import HOME
+
+BASE = "SAGEMAKER_BASE_DIR"
+"""Names another folder than `/opt/ml`, as for the toolkit."""
+
+
+def main(words: list[str]) -> NoReturn:
+    """Become `train.py`.
+
+    Args:
+        words: `train`, which SageMaker says to every image that is to train, or nothing.
+
+    Raises:
+        JobError: other words, or a damaged configuration; the failure file says so.
+    """
+    base = Path(os.environ.get(BASE, "/opt/ml"))
+    folders = {MODEL: str(base / "model"), OUTPUT: str(base / "output" / "data")}
+    place = Place.of(folders)
+    try:
+        if words not in ([], ["train"]):
+            raise JobError(f"this image trains, and was asked to {' '.join(words)}: an endpoint takes another image")
+        found = {name: _configuration(base, name) for name in ("hyperparameters", "inputdataconfig", "resourceconfig")}
+        os.environ.update(folders | variables(base, found["inputdataconfig"], found["resourceconfig"]))
+        arguments = hyperparameters(found["hyperparameters"])
+        sys.stdout.flush()
+        # Not a child: signals then reach the training itself.
+        os.execv(sys.executable, [sys.executable, str(HOME / "train.py"), *arguments])  # noqa: S606
+    except Exception as error:
+        place.fail(error)
+        raise
+
+
+def variables(base: Path, inputs: Mapping[str, Any], resources: Mapping[str, Any]) -> dict[str, str]:
+    """What the toolkit calls channels, hosts and GPUs.
+
+    Args:
+        base: `/opt/ml`.
+        inputs: `inputdataconfig.json`, by channel.
+        resources: `resourceconfig.json`.
+    """
+    gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    named = {f"SM_CHANNEL_{name.upper()}": str(base / "input" / "data" / name) for name in inputs}
+    hosts = json.dumps(resources.get("hosts", []))
+    return named | {"SM_HOSTS": hosts, "SM_NUM_GPUS": str(gpus)}
+
+
+def hyperparameters(values: Mapping[str, Any]) -> list[str]:
+    """`--key value` for each, in the keys' order; those that steer the toolkit are left out.
+
+    SageMaker's own SDK writes each value as JSON, so a text may stand in quotes.
+    """
+    words = []
+    for key, value in sorted(values.items()):
+        if key.startswith(("sagemaker_", "_")):
+            continue
+        try:
+            decoded = json.loads(value)
+        except (ValueError, TypeError):
+            decoded = value
+        words += [f"--{key}", decoded if isinstance(decoded, str) else str(value)]
+    return words
+
+
+def _configuration(base: Path, name: str) -> dict[str, Any]:
+    path = base / "input" / "config" / f"{name}.json"
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise JobError(f"{path} is damaged: {error}") from error
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,178 @@
+"""An endpoint over a trained model: the requests for it, its update and its removal."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from headstand.cloud.account import CloudError, Request, told
+from headstand.cloud.training import TAGS, name
+
+VARIANT = "all"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What is to be served.
+
+    Attributes:
+        name: of the endpoint.
+        role: the ARN of the role that the container takes on; it reads the model.
+        image: the address of the image `endpoint` in ECR.
+        model: the address of `model.tar.gz` in S3.
+        instance: its type, where it is not serverless.
+        count: of instances.
+        memory: MB of a serverless endpoint, which runs and costs only while it answers; None for instances.
+        concurrency: requests that a serverless endpoint answers side by side.
+        isolated: no network for the container; clients then cannot send URLs.
+        environment: variables of the service, see docs/service.md.
+    """
+
+    name: str
+    role: str
+    image: str
+    model: str
+    instance: str = "ml.c6i.large"
+    count: int = 1
+    memory: int | None = None
+    concurrency: int = 5
+    isolated: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def requests(self) -> dict[str, Request]:
+        """The arguments of CreateModel, CreateEndpointConfig and CreateEndpoint, by operation, in their order."""
+        version = name(self.name)
+        variant: dict[str, Any] = {"VariantName": VARIANT, "ModelName": version, "InitialVariantWeight": 1.0}
+        if self.memory is None:
+            variant |= {"InstanceType": self.instance, "InitialInstanceCount": self.count}
+        else:
+            variant["ServerlessConfig"] = {"MemorySizeInMB": self.memory, "MaxConcurrency": self.concurrency}
+        return {
+            "CreateModel": {
+                "ModelName": version,
+                "PrimaryContainer": {
+                    "Image": self.image,
+                    "ModelDataUrl": self.model,
+                    **({"Environment": dict(self.environment)} if self.environment else {}),
+                },
+                "ExecutionRoleArn": self.role,
+                "EnableNetworkIsolation": self.isolated,
+                "Tags": TAGS,
+            },
+            "CreateEndpointConfig": {
+                "EndpointConfigName": version,
+                "ProductionVariants": [variant],
+                "Tags": TAGS,
+            },
+            "CreateEndpoint": {"EndpointName": self.name, "EndpointConfigName": version, "Tags": TAGS},
+        }
+
+
+def deploy(client: Any, endpoint: Endpoint) -> str:
+    """Make the endpoint, or let the one of this name serve the model from now on.
+
+    An update goes without a pause: SageMaker starts the new instances before it ends the old. What was made before a
+    call that AWS refuses is removed again.
+
+    Returns:
+        `created` or `updated`.
+
+    Raises:
+        CloudError: AWS refuses it.
+    """
+    requests = endpoint.requests()
+    version = requests["CreateModel"]["ModelName"]
+    made = []
+    try:
+        with told("the model"):
+            client.create_model(**requests["CreateModel"])
+        made.append((client.delete_model, {"ModelName": version}))
+        with told("the endpoint's configuration"):
+            client.create_endpoint_config(**requests["CreateEndpointConfig"])
+        made.append((client.delete_endpoint_config, {"EndpointConfigName": version}))
+        with told("the endpoint"):
+            if _exists(client, endpoint.name):
+                client.update_endpoint(EndpointName=endpoint.name, EndpointConfigName=version)
+                return "updated"
+            client.create_endpoint(**requests["CreateEndpoint"])
+            return "created"
+    except CloudError:
+        for delete, which in reversed(made):
+            with told("its removal"):
+                delete(**which)
+        raise
+
+
+def remove(client: Any, endpoint: str) -> list[str]:
+    """Remove an endpoint, and every configuration and model that `deploy` made for it.
+
+    Returns:
+        The names of what was removed, the endpoint first.
+
+    Raises:
+        CloudError: there is nothing of it, or AWS refuses it.
+    """
+    own = re.compile(rf"{re.escape(endpoint)}-\d{{12}}").fullmatch
+    removed = []
+    with told(f"the removal of {endpoint}"):
+        if _exists(client, endpoint):
+            client.delete_endpoint(EndpointName=endpoint)
+            removed.append(f"endpoint {endpoint}")
+        for page in client.get_paginator("list_endpoint_configs").paginate(NameContains=f"{endpoint}-"):
+            for found in page["EndpointConfigs"]:
+                if own(found["EndpointConfigName"]):
+                    client.delete_endpoint_config(EndpointConfigName=found["EndpointConfigName"])
+                    removed.append(f"configuration {found['EndpointConfigName']}")
+        for page in client.get_paginator("list_models").paginate(NameContains=f"{endpoint}-"):
+            for found in page["Models"]:
+                if own(found["ModelName"]):
+                    client.delete_model(ModelName=found["ModelName"])
+                    removed.append(f"model {found['ModelName']}")
+    if not removed:
+        raise CloudError(f"there is no endpoint {endpoint} and nothing that was made for one")
+    return removed
+
+
+def model_of(client: Any, job: str) -> str:
+    """The address of the `model.tar.gz` of a finished training job, or of the best trial of a tuning job.
+
+    Raises:
+        CloudError: there is no such job, or it has not finished.
+    """
+    with told(f"the job {job}"):
+        best = _best(client, job)
+        found = client.describe_training_job(TrainingJobName=best or job)
+    if found["TrainingJobStatus"] != "Completed":
+        raise CloudError(
+            f"the training job {best or job} is {found['TrainingJobStatus']}: its model is there when it is Completed"
+        )
+    return str(found["ModelArtifacts"]["S3ModelArtifacts"])
+
+
+def _best(client: Any, job: str) -> str | None:
+    """The best trial of a tuning job; None where there is no such tuning job."""
+    from botocore.exceptions import ClientError
+
+    if len(job) > 32:
+        return None
+    try:
+        found = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=job)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("ResourceNotFound", "ValidationException"):
+            return None
+        raise
+    if "BestTrainingJob" not in found:
+        raise CloudError(f"the tuning job {job} is {found['HyperParameterTuningJobStatus']} and has no best trial yet")
+    return str(found["BestTrainingJob"]["TrainingJobName"])
+
+
+def _exists(client: Any, endpoint: str) -> bool:
+    from botocore.exceptions import ClientError
+
+    try:
+        client.describe_endpoint(EndpointName=endpoint)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound"):
+            return False
+        raise
+    return True

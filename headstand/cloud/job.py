@@ -1,0 +1,147 @@
+"""What surrounds `train.py` inside a SageMaker training job: channels in, a servable model out, spot interruptions."""
+
+import argparse
+import ast
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+from headstand import command, recipe
+from headstand.cloud.place import MODEL, JobError, Place
+
+Train = Callable[[list[str]], None]
+
+STOPPED = 128 + signal.SIGTERM
+"""Exit status after SIGTERM, which comes two minutes before a spot instance is taken away, or when a job is stopped."""
+
+
+def around(train: Train) -> Train:
+    """`train` as it is, or with all that a SageMaker training job asks for where this is one."""
+    return partial(run, train) if MODEL in os.environ else train
+
+
+def run(train: Train, words: list[str]) -> None:
+    """Prepare the channels' photos, train, and leave the model where SageMaker collects it.
+
+    A run that was interrupted is resumed from the checkpoints' folder, and one that was interrupted after its report is
+    only delivered.
+
+    Args:
+        train: takes the name of a recipe and changes to it.
+        words: hyperparameters as `--key value`: `--recipe NAME`, and the recipe's keys.
+
+    Raises:
+        HeadstandError: as preparing, training and converting do, or the instance or channels do not fit; the reason
+            is in the failure file too.
+        SystemExit: `STOPPED`, after SIGTERM.
+    """
+    place = Place.of(os.environ)
+    # The container's first process would otherwise not hear it at all.
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        _run(train, words, place)
+    except Exception as error:
+        place.fail(error)
+        raise
+
+
+def _run(train: Train, words: list[str], place: Place) -> None:
+    # Whoever trains elsewhere does not wait for these.
+    from headstand.cloud import channels
+
+    name, rest = _recipe(words)
+    path = str(recipe.find(name).absolute())
+    _check_instance(os.environ)
+    place.enter()
+    folders = channels.splits(os.environ)
+    if weights := os.environ.get(f"SM_CHANNEL_{channels.WEIGHTS}"):
+        os.environ.setdefault("HEADSTAND_WEIGHTS", weights)
+    ready = channels.prepared(folders)
+    if ready is None:
+        os.environ.update(channels.source(folders, place.work / "channels.csv"))
+    settings = recipe.load(path, rest)
+    # TensorFlow is loaded from here on.
+    from headstand.cloud.delivery import deliver
+    from headstand.learn.run import finished
+    from headstand.prepare import manifest
+    from headstand.prepare.prepare import prepare
+
+    _check_gpus(os.environ)
+    if ready is None:
+        print(prepare(settings), flush=True)
+    else:
+        settings.data.parent.mkdir(exist_ok=True)
+        settings.data.unlink(missing_ok=True)
+        settings.data.symlink_to(ready)
+    data = manifest.read(settings.data).digest
+    if not finished(settings, data):
+        train([path, *rest])
+    folder = finished(settings, data)
+    assert folder is not None
+    deliver(folder, place)
+
+
+def _recipe(words: list[str]) -> tuple[str, list[str]]:
+    """The recipe's name, which comes as a hyperparameter like any other, and the changes to it."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--recipe")
+    # A tuning job tells its trials by which figure it ranks them.
+    parser.add_argument("--_tuning_objective_metric")
+    try:
+        chosen, rest = parser.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        raise JobError(f"{error}: it needs a value") from None
+    rest = [_listed(word) for word in rest]
+    return (chosen.recipe, rest) if chosen.recipe else command.recipe_and_rest(rest)
+
+
+def _listed(word: str) -> str:
+    """A list of texts as JSON: SageMaker's toolkit passes it on in Python's spelling."""
+    if not word.startswith("['"):
+        return word
+    try:
+        return json.dumps(ast.literal_eval(word))
+    except (ValueError, SyntaxError):
+        return word
+
+
+def _check_instance(environment: Mapping[str, str]) -> None:
+    hosts = json.loads(environment.get("SM_HOSTS") or "[]")
+    if len(hosts) > 1:
+        raise JobError(
+            f"the job has {len(hosts)} instances, and each would train the same model: set InstanceCount to 1 "
+            "and choose a larger instance"
+        )
+
+
+def _check_gpus(environment: Mapping[str, str]) -> None:
+    """A GPU that is paid for and not used is told before the training, not after it.
+
+    Raises:
+        JobError: the instance has GPUs, and TensorFlow finds none.
+    """
+    text = environment.get("SM_NUM_GPUS") or "0"
+    if not text.isdecimal():
+        raise JobError(f"SM_NUM_GPUS = {text!r} is no number of GPUs")
+    if text.strip("0") == "":
+        return
+    import tensorflow as tf
+
+    found = len(tf.config.list_physical_devices("GPU"))
+    if not found:
+        raise JobError(
+            f"the instance has {text} GPUs (SM_NUM_GPUS), and TensorFlow finds none of them: take an image with CUDA, "
+            "or an instance without a GPU"
+        )
+    if found > 1:
+        print(f"one of {found} GPUs is used: an instance with one costs less", flush=True)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    print(f"stopped by SIGTERM: the same job goes on from {Path('runs').resolve()}", file=sys.stderr, flush=True)
+    sys.exit(STOPPED)

@@ -1,0 +1,113 @@
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from headstand.errors import HeadstandError
+from headstand.serve import endpoint
+from headstand.serve.classifier import Classifier
+from tests import tiny
+from tests.serve.service import ROOT, running
+from tests.test_dockerfile import WEB, assemble
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+
+
+def test_ping_and_invocations_answer_beside_the_services_own_paths(classifier: Classifier) -> None:
+    client = endpoint.create_app(classifier).test_client()
+    assert client.get("/ping").status_code == 200
+    photo = tiny.photo((255, 0, 0))
+    for kind in ("image/png", "application/x-image", "application/octet-stream"):
+        answer = client.post("/invocations", data=photo, content_type=kind)
+        assert answer.status_code == 200
+        assert answer.json == pytest.approx(tiny.expected((255, 0, 0)), abs=1e-4)
+    assert client.post("/predict", data=photo, content_type="image/png").json == answer.json
+    assert client.post("/ping").status_code == 405
+    assert client.get("/invocations").status_code == 405
+
+
+@pytest.mark.parametrize(("rgb", "told"), [((255, 0, 0), "confident=true"), ((100, 100, 100), "confident=false")])
+def test_what_is_not_sure_says_so_in_the_one_header_that_reaches_a_client(
+    classifier: Classifier, rgb: tuple[int, int, int], told: str
+) -> None:
+    answer = endpoint.create_app(classifier).test_client().post("/invocations", data=tiny.photo(rgb))
+    assert answer.headers["X-Amzn-SageMaker-Custom-Attributes"] == told
+
+
+def test_what_is_no_image_is_the_clients_error(classifier: Classifier) -> None:
+    client = endpoint.create_app(classifier).test_client()
+    answer = client.post("/invocations", data=b"no image", content_type="image/png")
+    assert (answer.status_code, answer.json["code"]) == (415, "not_an_image")
+    assert "X-Amzn-SageMaker-Custom-Attributes" not in answer.headers
+
+
+def test_the_model_is_the_one_bundle_in_the_archive(tmp_path: Path) -> None:
+    with pytest.raises(HeadstandError, match=r"must hold one \.tflite and holds none"):
+        endpoint.bundle(tmp_path)
+    (tmp_path / "yoga6").mkdir()
+    one = tiny.bundle(tmp_path / "yoga6" / "yoga6.tflite")
+    assert endpoint.bundle(tmp_path) == one
+    (tmp_path / "b.tflite").touch()
+    with pytest.raises(HeadstandError, match=r"holds b\.tflite, yoga6/yoga6\.tflite"):
+        endpoint.bundle(tmp_path)
+
+
+def stage() -> str:
+    return DOCKERFILE.partition("\nFROM web AS endpoint\n")[2].partition("\nFROM ")[0]
+
+
+def test_the_images_command_serves_and_ends_on_sigterm(model: Path, tmp_path: Path) -> None:
+    words = [*_exec(stage(), "ENTRYPOINT")[2:], *_exec(stage(), "CMD")]
+    assert words == ["headstand.serve.endpoint", "serve"]
+    srv = assemble(WEB, tmp_path / "srv", model)
+    variables = {"GUNICORN_CMD_ARGS": "--bind 127.0.0.1:0", "PYTHONPATH": ""}
+    with running(srv / "model.tflite", tmp_path / "run", code=srv, words=tuple(words), **variables) as service:
+        assert service.ask("GET", "/ping").status == 200
+        answer = service.ask("POST", "/invocations", tiny.photo(), **{"Content-Type": "image/png"})
+        assert answer.json == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-4)
+        service.process.terminate()
+        assert service.process.wait(60) == 0
+
+
+def test_the_image_is_the_services_with_the_model_where_sagemaker_unpacks_it() -> None:
+    assert "ENV HEADSTAND_MODEL=\n" in stage() and "EXPOSE 8080" in stage() and "HEALTHCHECK NONE" in stage()
+    assert "COPY" not in stage() and "RUN" not in stage()
+    assert str(endpoint.MODEL) == "/opt/ml/model"
+
+
+def test_it_listens_where_sagemaker_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda program, words: started.append(words))
+    monkeypatch.setattr(endpoint, "MODEL", tmp_path)
+    bundle = tiny.bundle(tmp_path / "yoga6.tflite")
+    for port, told in ((None, "--bind 0.0.0.0:8080"), ("7001", "--bind 0.0.0.0:7001")):
+        monkeypatch.setenv("HEADSTAND_MODEL", "")
+        monkeypatch.setenv("GUNICORN_CMD_ARGS", "")
+        monkeypatch.delenv("GUNICORN_CMD_ARGS")
+        if port:
+            monkeypatch.setenv("SAGEMAKER_BIND_TO_PORT", port)
+        endpoint.main(["serve"])
+        assert os.environ["GUNICORN_CMD_ARGS"] == told
+        assert os.environ["HEADSTAND_MODEL"] == str(bundle)
+    assert started[0][1:] == ["-m", "gunicorn", "headstand.serve.endpoint:served()"]
+    with pytest.raises(HeadstandError, match="this image serves, and was asked to train"):
+        endpoint.main(["train"])
+
+
+def test_without_a_usable_model_it_ends_with_one_line(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.tflite"
+    broken.write_bytes(b"nothing")
+    environment = {**os.environ, "HEADSTAND_MODEL": str(broken), "GUNICORN_CMD_ARGS": "--bind 127.0.0.1:0"}
+    command = [sys.executable, "-m", "headstand.serve.endpoint", "serve"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode not in (0, -9)
+    assert len(re.findall(r"^error: .*broken\.tflite", done.stderr, re.M)) == 1
+    assert "Traceback" not in done.stderr
+
+
+def _exec(text: str, instruction: str) -> list[str]:
+    (found,) = re.findall(rf"^{instruction} (\[.+\])$", text, re.M)
+    return [word.strip(' "') for word in found.strip("[]").split(",")]
