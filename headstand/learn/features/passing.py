@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from headstand.learn.augment import identity
 from headstand.learn.cache import KEY_BYTES, FeatureCache
-from headstand.learn.features.decoding import decoded, grouped
+from headstand.learn.features.decoding import Job, decoded, grouped
 from headstand.learn.features.photo import FeatureError, digest
 from headstand.learn.features.rows import Rows
 from headstand.learn.tracking.stopwatch import CACHE, NETWORK, WAITING, Stopwatch
@@ -83,6 +83,10 @@ class Pass:
             raise FeatureError(f"{self.folder} was damaged during the run: run it again, and that part is made anew")
         return rows
 
+    def reopen(self) -> None:
+        """See what others have put into the cache since."""
+        self._cache = FeatureCache(self.folder, self.width)
+
     def compute(
         self,
         missing: Sequence[int],
@@ -108,16 +112,11 @@ class Pass:
         Raises:
             FeatureError: a photo is damaged.
         """
-        flat, count = names.reshape(-1), len(paths)
+        flat = names.reshape(-1)
         bar = tqdm(total=len(missing), desc=label, unit="image", disable=None if missing else True, leave=False)
-        # All views of a photo one after another, so that it is decoded once for them.
-        order = sorted(missing, key=lambda place: (place % count, place))
-        jobs = (
-            (paths[place % count], place, None if views[place // count] is None else flat[place].tobytes())
-            for place in order
-        )
+        groups = grouped(jobs(missing, names, paths, views))
         with bar:
-            for places, pixels in self.watch.over(WAITING, decoded(grouped(jobs), self.size, augmentation)):
+            for places, pixels in self.watch.over(WAITING, decoded(groups, self.size, augmentation)):
                 with self.watch(NETWORK):
                     rows = self.call(tf.constant(pixels)).numpy().reshape(len(places), self.width)
                 with self.watch(CACHE):
@@ -125,6 +124,15 @@ class Pass:
                 self.computed += len(places)
                 bar.update(len(places))
                 yield places, rows
+
+
+def jobs(
+    missing: Sequence[int], names: np.ndarray, paths: Sequence[Path], views: Sequence[int | None]
+) -> Iterator[Job]:
+    """What is to be decoded, all views of a photo one after another; arguments as of `Pass.compute`."""
+    flat, count = names.reshape(-1), len(paths)
+    for place in sorted(missing, key=lambda place: (place % count, place)):
+        yield paths[place % count], place, None if views[place // count] is None else flat[place].tobytes()
 
 
 def compiled(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -1,0 +1,177 @@
+"""Search on a cluster: heads are trained by Ray Tune's trials, over features that each machine holds once."""
+
+import logging
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from headstand.cluster.connection import gave_up, size
+from headstand.learn import head as heads
+from headstand.learn import search as local
+from headstand.learn.search.attempts import AfterFit, AfterTrial, Attempts, Task
+from headstand.recipe import Head, Search
+
+RETRIES = 3
+"""How often a trial is begun again whose worker died: machines that are lent for a while go at any moment."""
+
+HISTORY, METRIC = "history", "objective"
+
+Train = Callable[..., None]
+After = Callable[[dict[str, Any], dict[str, Any]], None]
+
+
+def run(
+    search: Search,
+    start: Head,
+    train: heads.Split,
+    validation: heads.Split,
+    classes: int,
+    seed: int,
+    journal: Path,
+    after_trial: AfterTrial | None = None,
+) -> local.Found:
+    """As `headstand.learn.search.run`, on the cluster that this process is connected to.
+
+    Stages and grids try the same heads in the same order as on one machine, and end alike. The estimator draws as many
+    heads at once as there are processors, each knowing only what was finished by then: it finds others than one by one.
+
+    Raises:
+        SearchError: values that make no head, or an earlier run to start from that is not there.
+        ClusterError: a trial was lost more than `RETRIES` times.
+    """
+    from headstand.cluster import tpe
+
+    return local.run(
+        search, start, train, validation, classes, seed, journal, after_trial,
+        ClusterAttempts, {**local.STRATEGIES, "tpe": tpe.run},
+    )  # fmt: skip
+
+
+class ClusterAttempts(Attempts):
+    """As `Attempts`, side by side all over the cluster."""
+
+    def _fit_many(self, chosen: Sequence[Head], after_fit: AfterFit) -> None:
+        done: set[int] = set()
+
+        def after(config: dict[str, Any], result: dict[str, Any]) -> None:
+            if config["place"] not in done:
+                done.add(config["place"])
+                after_fit(config["place"], result[HISTORY])
+
+        space = {"place": tune.grid_search(list(range(len(chosen))))}
+        trials(_whole, self.task, after, config=space, given={"chosen": list(chosen)})
+
+
+class _Finished(tune.Callback):
+    """Tells of each trial that came to its end."""
+
+    def __init__(self, after: After) -> None:
+        self._after = after
+        self.error: Exception | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune keeps itself on the disk, to be resumed from there; the run's journal does that.
+        return {}
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if self.error:
+            return
+        try:
+            self._after(trial.config, trial.last_result)
+        except Exception as error:  # which Tune would take for the trial's, and begin that again
+            self.error = error
+
+
+class _Stop(tune.Stopper):
+    """Ends the search when there is nobody who could keep its trials."""
+
+    def __init__(self, finished: _Finished) -> None:
+        self._finished = finished
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._finished.error is not None
+
+
+def trials(
+    train: Train,
+    task: Task,
+    after: After,
+    config: Mapping[str, Any] | None = None,
+    given: Mapping[str, Any] | None = None,
+    samples: int = 1,
+    searcher: Any = None,
+    scheduler: TrialScheduler | None = None,
+) -> None:
+    """Run trials, one a processor, until all have ended.
+
+    Args:
+        train: a trial; reports `HISTORY` and `METRIC`.
+        task: what it learns from; put into the object store once, from where each machine takes it once.
+        after: called with the configuration and the last report of each trial that ended.
+        config: Tune's space, where there is no searcher.
+        given: more arguments of `train`.
+        samples: how many trials, where there is.
+        searcher: draws configurations.
+        scheduler: ends hopeless trials.
+
+    Raises:
+        ClusterError: a trial failed, or was lost too often.
+    """
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    finished = _Finished(after)
+    with tempfile.TemporaryDirectory(prefix="headstand-tune-") as folder:
+        tuner = tune.Tuner(
+            tune.with_resources(tune.with_parameters(train, task=_plain(task), **(given or {})), {"cpu": 1}),
+            param_space=dict(config or {}),
+            tune_config=tune.TuneConfig(
+                num_samples=samples,
+                metric=METRIC,
+                mode="max",
+                search_alg=searcher,
+                scheduler=scheduler or FIFOScheduler(),
+                max_concurrent_trials=size()[0],
+                # A worker takes seconds to load TensorFlow, and more to trace the graph of a head's epoch.
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                storage_path=folder,
+                name="search",
+                verbose=0,
+                callbacks=[finished],
+                stop=_Stop(finished),
+                failure_config=tune.FailureConfig(max_failures=RETRIES),
+            ),
+        )
+        try:
+            found = tuner.fit()
+        except (ray.exceptions.RayError, tune.TuneError) as error:
+            raise gave_up(error) from None
+    if finished.error:
+        raise finished.error
+    if found.errors:
+        raise gave_up(found.errors[0])
+
+
+def _plain(task: Task) -> Task:
+    """The same with arrays in memory: mapped files are another machine's."""
+
+    def split(given: heads.Split) -> heads.Split:
+        views = None if given.views is None else np.asarray(given.views).view(np.ndarray)
+        return heads.Split(np.asarray(given.features).view(np.ndarray), given.labels, views)
+
+    return Task(split(task.train), split(task.validation), task.classes, task.seed)
+
+
+def _whole(config: dict[str, Any], task: Task, chosen: Sequence[Head]) -> None:
+    """A head from beginning to end."""
+    fit = heads.fit(chosen[config["place"]], task.train, task.validation, task.classes, task.seed)
+    tune.report({HISTORY: fit.history, METRIC: heads.objective(fit.best)})

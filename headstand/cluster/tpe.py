@@ -1,0 +1,95 @@
+"""The tree-structured Parzen estimator over a cluster: Optuna draws, Ray Tune runs, many heads at once."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import optuna
+from optuna.storages import InMemoryStorage
+from ray import tune
+from ray.tune.schedulers import MedianStoppingRule
+from ray.tune.search.optuna import OptunaSearch
+
+from headstand.cluster.search import HISTORY, METRIC, trials
+from headstand.learn import head as heads
+from headstand.learn.search import space as spaces
+from headstand.learn.search import tpe
+from headstand.learn.search.attempts import Attempts, Task, made, tried
+from headstand.learn.search.journal import frozen
+from headstand.learn.search.trial import SearchError, Trial
+from headstand.recipe import Head
+from headstand.space import TRIALS, Job, Search
+
+_FINISHED, _REFUSED = "finished", "refused"
+
+
+def run(search: Search, start: Head, attempts: Attempts) -> Head:
+    """As `headstand.learn.search.tpe.run`; what is drawn hangs on which trials ended first."""
+    return tpe.jobs(search, start, attempts, _job)
+
+
+def _job(place: int, job: Job, start: Head, attempts: Attempts, learnt: Sequence[Trial]) -> None:
+    storage = InMemoryStorage()
+    study, space, _ = tpe.opened(place, job, start, learnt, storage=storage)
+    count, (startup, grace) = job.trials or TRIALS, tpe.patience(job, start)
+    known = attempts.remembered(place)[:count]
+    for trial in known:
+        study.add_trial(frozen(trial, space))
+    if len(known) == count:
+        return
+    # The study is taken up by its name. What runs elsewhere counts as a bad place meanwhile, so that not all try alike.
+    searcher = OptunaSearch(
+        space,
+        metric=METRIC,
+        mode="max",
+        study_name=study.study_name,
+        storage=storage,
+        sampler=optuna.samplers.TPESampler(
+            n_startup_trials=startup, seed=tpe.seed(attempts.task.seed, place, len(known)), constant_liar=True
+        ),
+    )
+    clock, refused = time.perf_counter(), list[str]()
+
+    def after(config: dict[str, Any], result: dict[str, Any]) -> None:
+        nonlocal clock
+        now = time.perf_counter()
+        seconds, clock = now - clock, now
+        if _REFUSED in result:
+            refused.append(result[_REFUSED])
+            return
+        values = {name: spaces.meant(name, config[name], job.parameters[name]) for name in space}
+        begun = Trial(place, 0, values, made(start, values), 0.0, 0.0, 1, seconds=seconds)
+        attempts.ended(replace(tried(begun, result[HISTORY]), pruned=not result.get(_FINISHED)), space)
+
+    rule = MedianStoppingRule("training_iteration", grace_period=grace, min_samples_required=startup)
+    trials(
+        _stepwise,
+        attempts.task,
+        after,
+        given={"start": start.model_dump(), "job": job.model_dump()},
+        samples=count - len(known),
+        searcher=searcher,
+        scheduler=rule if job.pruning else None,
+    )
+    if refused:
+        raise SearchError(refused[0])
+
+
+def _stepwise(config: dict[str, Any], task: Task, start: dict[str, Any], job: dict[str, Any]) -> None:
+    """A head, its figures reported after each epoch, so that it may be stopped."""
+    parameters = Job.model_validate(job).parameters
+    try:
+        values = {name: spaces.meant(name, value, parameters[name]) for name, value in config.items()}
+        head = made(Head.model_validate(start), values)
+    except SearchError as error:
+        tune.report({_REFUSED: str(error), HISTORY: [], METRIC: 0.0})
+        return
+    history: list[dict[str, float]] = []
+
+    def after_epoch(number: int, figures: dict[str, float]) -> None:
+        history.append(figures)
+        tune.report({HISTORY: history, METRIC: heads.objective(figures)})
+
+    fit = heads.fit(head, task.train, task.validation, task.classes, task.seed, after_epoch)
+    tune.report({HISTORY: fit.history, METRIC: heads.objective(fit.best), _FINISHED: True})
