@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import ray
@@ -73,7 +74,10 @@ class ClusterExtractor(Extractor):
         here = [path.absolute() for path in paths]
         flat = names.reshape(-1)
         todo = blocks(jobs(missing, names, here, views), flat, self._digests, self._pictures(len(missing)))
-        with tqdm(total=len(missing), desc=label, unit="image", disable=None, leave=False) as bar, self.watch("cluster"):
+        with (
+            tqdm(total=len(missing), desc=label, unit="image", disable=None, leave=False) as bar,
+            self.watch("cluster"),
+        ):
             try:
                 for done in self._pipeline(list(todo), augmentation).iter_batches(batch_size=None):
                     if trouble := str(done["trouble"][0]):
@@ -105,7 +109,7 @@ class ClusterExtractor(Extractor):
         context.print_on_execution_start = False
         processors, gpus = size()
         if gpus:
-            share: dict[str, float] = {"num_gpus": 1, "num_cpus": 0}
+            share: dict[str, Any] = {"num_gpus": 1, "num_cpus": 0}
         else:
             share = {"num_cpus": _SHARE}
         actors = gpus or processors

@@ -35,18 +35,21 @@ def blocks(jobs: Iterator[Job], keys: np.ndarray, digests: Sequence[str], pictur
     """
     block: list[Job] = []
 
-    def packed() -> bytes:
+    def sealed() -> bytes:
         return pickle.dumps(
-            [(str(path), place, name, keys[place].tobytes(), digests[place % len(digests)]) for path, place, name in block]
+            [
+                (str(path), place, name, keys[place].tobytes(), digests[place % len(digests)])
+                for path, place, name in block
+            ]
         )
 
     for group in grouped(jobs):
         if len(block) >= pictures:
-            yield packed()
+            yield sealed()
             block = []
         block += group
     if block:
-        yield packed()
+        yield sealed()
 
 
 def decode(block: Block, size: int, augmentation: Augmentation) -> Block:

@@ -1,7 +1,6 @@
 """Shards: files of the feature cache that are written once, whole, each by one worker."""
 
 import hashlib
-import os
 import uuid
 from pathlib import Path
 
@@ -28,6 +27,6 @@ def write(folder: str, keys: np.ndarray, rows: np.ndarray) -> None:
     temporary = place / f".{name}.{uuid.uuid4().hex}.part"
     try:
         temporary.write_bytes(data)
-        os.replace(temporary, place / f"{name}.rows")
+        temporary.replace(place / f"{name}.rows")
     finally:
         temporary.unlink(missing_ok=True)

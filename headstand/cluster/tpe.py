@@ -31,12 +31,12 @@ def run(search: Search, start: Head, attempts: Attempts) -> Head:
 
 def _job(place: int, job: Job, start: Head, attempts: Attempts, learnt: Sequence[Trial]) -> None:
     storage = InMemoryStorage()
-    study, space, _ = tpe.opened(place, job, start, learnt, storage=storage)
+    known = attempts.remembered(place)
+    study, space, _ = tpe.opened(place, job, start, learnt, storage=storage, first=not known)
     count, (startup, grace) = job.trials or TRIALS, tpe.patience(job, start)
-    known = attempts.remembered(place)[:count]
     for trial in known:
         study.add_trial(frozen(trial, space))
-    if len(known) == count:
+    if len(known) >= count:
         return
     # The study is taken up by its name. What runs elsewhere counts as a bad place meanwhile, so that not all try alike.
     searcher = OptunaSearch(
@@ -62,7 +62,10 @@ def _job(place: int, job: Job, start: Head, attempts: Attempts, learnt: Sequence
         begun = Trial(place, 0, values, made(start, values), 0.0, 0.0, 1, seconds=seconds)
         attempts.ended(replace(tried(begun, result[HISTORY]), pruned=not result.get(_FINISHED)), space)
 
-    rule = MedianStoppingRule("training_iteration", grace_period=grace, min_samples_required=startup)
+    # Not to be paused for others' sake: what is not kept would begin anew.
+    rule = MedianStoppingRule(
+        "training_iteration", grace_period=grace, min_samples_required=startup, min_time_slice=1_000_000
+    )
     trials(
         _stepwise,
         attempts.task,

@@ -23,7 +23,7 @@ HERE = Place(Extractor, search.run)
 
 @contextmanager
 def at(ray: str | None) -> Iterator[Place]:
-    """This process, or the Ray cluster that is named (as `headstand.cluster.connected`)."""
+    """Here, or on the Ray cluster that is named (as `headstand.cluster.connected`)."""
     if ray is None:
         yield HERE
         return

@@ -75,9 +75,7 @@ def train(recipe: Recipe, profile: bool = False, place: Place = HERE) -> Outcome
             run.lock.release()
 
 
-def _train(
-    recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, watch: Watch, place: Place
-) -> Outcome:
+def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, watch: Watch, place: Place) -> Outcome:
     classes, steps = dataset.classes, watch.steps
     with steps("features") as tell:
         with watch.features(extractor):

@@ -16,7 +16,7 @@ os.environ.update(
     RAY_health_check_failure_threshold="4",
 )
 
-from ray.cluster_utils import Cluster  # noqa: E402
+from ray.cluster_utils import Cluster
 
 STORE = 200 * 2**20
 """Bytes of each machine's object store."""

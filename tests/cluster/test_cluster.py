@@ -30,7 +30,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 SIZE = 64
 HEAD = Head(inner=(8,), epochs=6, learning_rate=0.01, batch_size=8)
 GRID = Search.model_validate(
-    {"strategy": "grid", "parameters": {
+    {
+        "strategy": "grid",
+        "parameters": {
             "learning_rate": {"values": [0.0003, 0.003, 0.03]},
             "inner": {"values": [4, 16]},
             "dropout": {"values": [0.0, 0.3]},
@@ -91,7 +93,9 @@ def test_features_are_those_of_one_machine(
         assert 0.1 < rows.std() < 10
         assert found.computed == 48
         assert np.abs(found.rows - rows).max() <= 1e-5
-        assert np.abs(together.views(dataset.folder, dataset.split("train"), augmentation, 1).rows - views).max() <= 1e-5
+        assert (
+            np.abs(together.views(dataset.folder, dataset.split("train"), augmentation, 1).rows - views).max() <= 1e-5
+        )
         # Known by now, to a cluster and to one machine alike.
         assert there.extractor(backbone).rows(dataset.folder, dataset.photos).computed == 0
         assert Extractor(backbone).rows(dataset.folder, dataset.photos).computed == 0
@@ -168,7 +172,9 @@ def test_a_machine_is_killed_in_the_middle_of_a_grid(whole: Machines, workplace:
     assert np.allclose([t.val_loss for t in found.trials], [t.val_loss for t in alone.trials], atol=1e-4)
     assert found.head == alone.head
     # On the disk it is the same search: nothing is left to be run.
-    again = search.run(GRID, HEAD, **given, journal=Path("many.journal"), after_trial=lambda _, known: told.append(known))
+    again = search.run(
+        GRID, HEAD, **given, journal=Path("many.journal"), after_trial=lambda _, known: told.append(known)
+    )
     assert told[12:] == [True] * 12
     assert again.head == alone.head
 
@@ -202,9 +208,7 @@ def test_the_estimator_draws_for_all_machines_and_resumes(cluster: Machines, wor
     assert local.head == found.head
 
 
-def test_a_whole_run(
-    cluster: Machines, dataset: Dataset, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_whole_run(cluster: Machines, dataset: Dataset, backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     grid = {"strategy": "grid", "parameters": {"learning_rate": {"values": [0.001, 0.02]}}}
     values = {
         "name": "shapes",

@@ -11,7 +11,6 @@ from headstand.learn.search.journal import Journal
 from headstand.learn.search.trial import Trial
 from headstand.recipe import Head, Search
 
-
 Strategy = Callable[[Search, Head, Attempts], Head]
 
 STRATEGIES: Mapping[str, Strategy] = {"staged": staged.run, "grid": grid.run, "tpe": tpe.run}

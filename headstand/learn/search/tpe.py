@@ -28,7 +28,10 @@ def run(search: Search, start: Head, attempts: Attempts) -> Head:
 
 
 def jobs(
-    search: Search, start: Head, attempts: Attempts, run_job: Callable[[int, Job, Head, Attempts, Sequence[Trial]], None]
+    search: Search,
+    start: Head,
+    attempts: Attempts,
+    run_job: Callable[[int, Job, Head, Attempts, Sequence[Trial]], None],
 ) -> Head:
     """Run jobs, each with what it is to learn from.
 
@@ -54,8 +57,19 @@ def opened(
     learnt: Sequence[Trial],
     pruner: optuna.pruners.BasePruner | None = None,
     storage: optuna.storages.BaseStorage | None = None,
+    first: bool = True,
 ) -> tuple[optuna.Study, Space, int]:
-    """A job's study with what is known already, its space, and how many trials that is."""
+    """A job's study with what is known already, its space, and how many trials that is.
+
+    Args:
+        place: of the job, from 1.
+        job: its ranges.
+        start: the recipe's head.
+        learnt: trials to learn from.
+        pruner: ends hopeless trials.
+        storage: where the study is kept.
+        first: whether the job's first trial, which is not drawn, is yet to come.
+    """
     space = {name: spaces.distribution(name, dimension) for name, dimension in job.parameters.items()}
     study = optuna.create_study(study_name=f"job {place}", direction="maximize", pruner=pruner, storage=storage)
     known = 0
@@ -63,10 +77,12 @@ def opened(
         if params := spaces.place(trial.head, trial.values, space):
             study.add_trial(frozen(trial, space, params))
             known += 1
-    if first := best(learnt):
+    if not first:
+        return study, space, known
+    if model := best(learnt):
         print(f"  job {place}: {known} of {len(learnt)} earlier trials lie in its ranges", flush=True)
         # The best of them goes first, moved into the ranges where these are narrower.
-        study.enqueue_trial(spaces.nearest(first.head, first.values, space))
+        study.enqueue_trial(spaces.nearest(model.head, model.values, space))
     elif params := spaces.place(start, {}, space):
         # The recipe's own head goes first, where it can: what is found is then no worse.
         study.enqueue_trial(params)
