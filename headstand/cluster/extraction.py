@@ -118,7 +118,7 @@ class ClusterExtractor(Extractor):
         return (
             ray.data.from_items([{"jobs": block} for block in todo], override_num_blocks=len(todo))
             .map_batches(
-                decode,
+                decode,  # type: ignore[arg-type] # Ray's types know no `fn_kwargs`
                 batch_size=None,
                 fn_kwargs={"size": self.size, "augmentation": augmentation},
                 num_cpus=1 if gpus else 1 - _SHARE,

@@ -2,6 +2,7 @@
 
 import logging
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,25 @@ import ray
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from headstand.cluster.connection import gave_up, size
+from headstand.cluster.connection import ClusterError, gave_up, size
 from headstand.learn import head as heads
 from headstand.learn import search as local
 from headstand.learn.search.attempts import AfterFit, AfterTrial, Attempts, Task
+from headstand.learn.search.trial import SearchError
 from headstand.recipe import Head, Search
 
 RETRIES = 3
 """How often a trial is begun again whose worker died: machines that are lent for a while go at any moment."""
+
+APART = 30.0
+"""Seconds within which all of a trial's losses count as one. A cluster notices only after a while that a machine is
+dead, and sends it the trial again until then."""
+
+_PAUSE = 0.5
+"""Seconds before it is sent again."""
+
+REFUSED = "refused"
+"""What a trial reports that cannot be: why."""
 
 HISTORY, METRIC = "history", "objective"
 
@@ -74,6 +86,7 @@ class _Finished(tune.Callback):
     def __init__(self, after: After) -> None:
         self._after = after
         self.error: Exception | None = None
+        self._lost: dict[str, list[float]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune keeps itself on the disk, to be resumed from there; the run's journal does that.
@@ -82,10 +95,25 @@ class _Finished(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if self.error:
             return
+        if REFUSED in trial.last_result:
+            self.error = SearchError(trial.last_result[REFUSED])
+            return
         try:
             self._after(trial.config, trial.last_result)
         except Exception as error:  # which Tune would take for the trial's, and begin that again
             self.error = error
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        now = time.monotonic()
+        lost = self._lost.setdefault(trial.trial_id, [])
+        if not lost or now - lost[-1] > APART:
+            lost.append(now)
+        if len(lost) > RETRIES:
+            self.error = ClusterError(
+                f"the workers of a trial died {len(lost)} times: look for their reason in Ray's logs (most often "
+                "memory), and run it again to go on"
+            )
+        time.sleep(_PAUSE)
 
 
 class _Stop(tune.Stopper):
@@ -114,7 +142,7 @@ def trials(
     """Run trials, one a processor, until all have ended.
 
     Args:
-        train: a trial; reports `HISTORY` and `METRIC`.
+        train: a trial; reports `HISTORY` and `METRIC`, or `REFUSED`. What it raises counts as the worker's death.
         task: what it learns from; put into the object store once, from where each machine takes it once.
         after: called with the configuration and the last report of each trial that ended.
         config: Tune's space, where there is no searcher.
@@ -124,7 +152,8 @@ def trials(
         scheduler: ends hopeless trials.
 
     Raises:
-        ClusterError: a trial failed, or was lost too often.
+        SearchError: a head that cannot be.
+        ClusterError: a trial was lost too often.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     finished = _Finished(after)
@@ -148,7 +177,7 @@ def trials(
                 verbose=0,
                 callbacks=[finished],
                 stop=_Stop(finished),
-                failure_config=tune.FailureConfig(max_failures=RETRIES),
+                failure_config=tune.FailureConfig(max_failures=-1),
             ),
         )
         try:

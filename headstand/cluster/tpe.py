@@ -11,7 +11,7 @@ from ray import tune
 from ray.tune.schedulers import MedianStoppingRule
 from ray.tune.search.optuna import OptunaSearch
 
-from headstand.cluster.search import HISTORY, METRIC, trials
+from headstand.cluster.search import HISTORY, METRIC, REFUSED, trials
 from headstand.learn import head as heads
 from headstand.learn.search import space as spaces
 from headstand.learn.search import tpe
@@ -21,7 +21,7 @@ from headstand.learn.search.trial import SearchError, Trial
 from headstand.recipe import Head
 from headstand.space import TRIALS, Job, Search
 
-_FINISHED, _REFUSED = "finished", "refused"
+_FINISHED = "finished"
 
 
 def run(search: Search, start: Head, attempts: Attempts) -> Head:
@@ -49,15 +49,12 @@ def _job(place: int, job: Job, start: Head, attempts: Attempts, learnt: Sequence
             n_startup_trials=startup, seed=tpe.seed(attempts.task.seed, place, len(known)), constant_liar=True
         ),
     )
-    clock, refused = time.perf_counter(), list[str]()
+    clock = time.perf_counter()
 
     def after(config: dict[str, Any], result: dict[str, Any]) -> None:
         nonlocal clock
         now = time.perf_counter()
         seconds, clock = now - clock, now
-        if _REFUSED in result:
-            refused.append(result[_REFUSED])
-            return
         values = {name: spaces.meant(name, config[name], job.parameters[name]) for name in space}
         begun = Trial(place, 0, values, made(start, values), 0.0, 0.0, 1, seconds=seconds)
         attempts.ended(replace(tried(begun, result[HISTORY]), pruned=not result.get(_FINISHED)), space)
@@ -75,8 +72,6 @@ def _job(place: int, job: Job, start: Head, attempts: Attempts, learnt: Sequence
         searcher=searcher,
         scheduler=rule if job.pruning else None,
     )
-    if refused:
-        raise SearchError(refused[0])
 
 
 def _stepwise(config: dict[str, Any], task: Task, start: dict[str, Any], job: dict[str, Any]) -> None:
@@ -86,7 +81,7 @@ def _stepwise(config: dict[str, Any], task: Task, start: dict[str, Any], job: di
         values = {name: spaces.meant(name, value, parameters[name]) for name, value in config.items()}
         head = made(Head.model_validate(start), values)
     except SearchError as error:
-        tune.report({_REFUSED: str(error), HISTORY: [], METRIC: 0.0})
+        tune.report({REFUSED: str(error), HISTORY: [], METRIC: 0.0})
         return
     history: list[dict[str, float]] = []
 

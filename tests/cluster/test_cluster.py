@@ -25,7 +25,7 @@ from tests.cluster.machines import Machines, machines
 
 import keras  # isort: skip - after headstand.learn, which silences TensorFlow
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.slow
 
 SIZE = 64
 HEAD = Head(inner=(8,), epochs=6, learning_rate=0.01, batch_size=8)
