@@ -91,8 +91,9 @@ def size() -> tuple[int, int]:
 
 def gave_up(error: BaseException) -> ClusterError:
     """A sentence for what Ray tells at length."""
-    told = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()
-    return ClusterError(f"the cluster gave the work up ({(told or [type(error).__name__])[0]}): run it again to go on")
+    told = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines() or [type(error).__name__]
+    line = told[-1] if told[0].startswith("Traceback") else told[0]
+    return ClusterError(f"the cluster gave the work up ({line}): run it again to go on")
 
 
 def _settings() -> dict[str, str]:

@@ -103,6 +103,9 @@ class ClusterExtractor(Extractor):
         fitting = _LARGEST // math.prod(self.model.input.shape[1:])
         return max(1, min(most, fitting, max(least, -(-missing // (8 * size()[0])))))
 
+    def _place(self) -> str:
+        return self._mirror.address if self._mirror else str(self.folder.absolute())
+
     def _pipeline(self, todo: list[bytes], augmentation: Augmentation) -> ray.data.Dataset:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
@@ -126,7 +129,7 @@ class ClusterExtractor(Extractor):
             .map_batches(
                 Network,
                 batch_size=None,
-                fn_constructor_kwargs={"network": ray.put(packed(self.model)), "folder": str(self.folder.absolute())},
+                fn_constructor_kwargs={"network": ray.put(packed(self.model)), "folder": self._place()},
                 compute=pool,
                 **share,
             )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from headstand.cluster import shards
+from headstand.cluster.shards import Shards
 from headstand.learn.features import BATCH, FeatureError, compiled
 from headstand.learn.features.decoding import Job, decoded, grouped
 from headstand.recipe import Augmentation
@@ -90,13 +90,18 @@ class Network:
     """An actor: a network that turns blocks of pixels into a shard of the cache."""
 
     def __init__(self, network: Any, folder: str) -> None:
-        """Build the network from what `packed` made, which lies in the object store; `folder` is the cache's."""
+        """Build the network.
+
+        Args:
+            network: the place in the object store of what `packed` made.
+            folder: the cache's, as workers see it: a path or an address.
+        """
         import ray
 
         layers, weights = ray.get(network)
         model = keras.models.model_from_json(layers)
         model.set_weights(weights)
-        self._call, self._folder = compiled(model), folder
+        self._call, self._shards = compiled(model), Shards(folder)
 
     def __call__(self, block: Block) -> Block:
         """Compute, write, and give the positions back."""
@@ -107,7 +112,7 @@ class Network:
         rows = [
             np.asarray(self._call(tf.constant(pixels[start : start + BATCH]))) for start in range(0, len(pixels), BATCH)
         ]
-        shards.write(self._folder, block["key"], np.concatenate(rows).reshape(len(pixels), -1))
+        self._shards.write(block["key"], np.concatenate(rows).reshape(len(pixels), -1))
         return told
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import ray
 from ray import tune
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from headstand.cluster.connection import ClusterError, gave_up, size
 from headstand.learn import head as heads
@@ -29,12 +28,13 @@ dead, and sends it the trial again until then."""
 _PAUSE = 0.5
 """Seconds before it is sent again."""
 
-REFUSED = "refused"
-"""What a trial reports that cannot be: why."""
+REFUSED, FINISHED = "refused", "finished"
+"""What a trial reports that cannot be: why; and one that was trained to the end."""
 
 HISTORY, METRIC = "history", "objective"
 
 Train = Callable[..., None]
+Hopeless = Callable[[Sequence[Mapping[str, float]]], bool]
 After = Callable[[dict[str, Any], dict[str, Any]], None]
 
 
@@ -69,24 +69,25 @@ class ClusterAttempts(Attempts):
     """As `Attempts`, side by side all over the cluster."""
 
     def _fit_many(self, chosen: Sequence[Head], after_fit: AfterFit) -> None:
-        done: set[int] = set()
+        left = list(range(len(chosen)))
 
         def after(config: dict[str, Any], result: dict[str, Any]) -> None:
-            if config["place"] not in done:
-                done.add(config["place"])
-                after_fit(config["place"], result[HISTORY])
+            left.remove(config["place"])
+            after_fit(config["place"], result[HISTORY])
 
-        space = {"place": tune.grid_search(list(range(len(chosen))))}
-        trials(_whole, self.task, after, config=space, given={"chosen": list(chosen)})
+        def attempt(losses: Losses) -> None:
+            space = {"place": tune.grid_search(list(left))}
+            trials(_whole, self.task, after, losses, config=space, given={"chosen": list(chosen)})
+
+        until(attempt, lambda: len(left))
 
 
 class _Finished(tune.Callback):
     """Tells of each trial that came to its end."""
 
-    def __init__(self, after: After) -> None:
-        self._after = after
+    def __init__(self, after: After, losses: "Losses") -> None:
+        self._after, self._losses = after, losses
         self.error: Exception | None = None
-        self._lost: dict[str, list[float]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune keeps itself on the disk, to be resumed from there; the run's journal does that.
@@ -104,26 +105,63 @@ class _Finished(tune.Callback):
             self.error = error
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        now = time.monotonic()
-        lost = self._lost.setdefault(trial.trial_id, [])
-        if not lost or now - lost[-1] > APART:
-            lost.append(now)
-        if len(lost) > RETRIES:
-            self.error = ClusterError(
-                f"the workers of a trial died {len(lost)} times: look for their reason in Ray's logs (most often "
+        self.on_trial_error(iteration, trials, trial, **info)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        try:
+            self._losses.add(str(trial.config))
+        except ClusterError as error:
+            self.error = error
+
+
+class Losses:
+    """Counts how often a trial's worker died."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, list[float]] = {}
+
+    def add(self, trial: str) -> None:
+        """Count another one, and wait a moment.
+
+        Raises:
+            ClusterError: it is too many.
+        """
+        now, times = time.monotonic(), self._times.setdefault(trial, [])
+        if not times or now - times[-1] > APART:
+            times.append(now)
+        if len(times) > RETRIES:
+            raise ClusterError(
+                f"the workers of a trial died {len(times)} times: look for the reason in Ray's logs (often "
                 "memory), and run it again to go on"
             )
         time.sleep(_PAUSE)
 
 
-class _Stop(tune.Stopper):
-    """Ends the search when there is nobody who could keep its trials."""
+def until(attempt: Callable[[Losses], None], left: Callable[[], int]) -> None:
+    """Attempt until nothing is left: Tune lets a trial go whose worker dies just as it is to begin.
 
-    def __init__(self, finished: _Finished) -> None:
-        self._finished = finished
+    Raises:
+        ClusterError: as `Losses.add`.
+    """
+    losses = Losses()
+    while left():
+        before = left()
+        attempt(losses)
+        if left() == before:
+            losses.add("all of them")
+
+
+class _Stop(tune.Stopper):
+    """Ends hopeless trials, and the search when there is nobody who could keep them."""
+
+    def __init__(self, finished: _Finished, hopeless: Hopeless | None) -> None:
+        self._finished, self._hopeless = finished, hopeless
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
+        return bool(self._hopeless and not result.get(FINISHED) and self._hopeless(result[HISTORY]))
 
     def stop_all(self) -> bool:
         return self._finished.error is not None
@@ -133,30 +171,32 @@ def trials(
     train: Train,
     task: Task,
     after: After,
+    losses: Losses,
     config: Mapping[str, Any] | None = None,
     given: Mapping[str, Any] | None = None,
     samples: int = 1,
     searcher: Any = None,
-    scheduler: TrialScheduler | None = None,
+    hopeless: Hopeless | None = None,
 ) -> None:
-    """Run trials, one a processor, until all have ended.
+    """Run trials, one a processor, until all have ended, but for some that were lost (see `until`).
 
     Args:
         train: a trial; reports `HISTORY` and `METRIC`, or `REFUSED`. What it raises counts as the worker's death.
         task: what it learns from; put into the object store once, from where each machine takes it once.
         after: called with the configuration and the last report of each trial that ended.
+        losses: those so far.
         config: Tune's space, where there is no searcher.
         given: more arguments of `train`.
         samples: how many trials, where there is.
         searcher: draws configurations.
-        scheduler: ends hopeless trials.
+        hopeless: whether to stop a trial, by the figures of its epochs so far.
 
     Raises:
         SearchError: a head that cannot be.
         ClusterError: a trial was lost too often.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    finished = _Finished(after)
+    finished = _Finished(after, losses)
     with tempfile.TemporaryDirectory(prefix="headstand-tune-") as folder:
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(train, task=_plain(task), **(given or {})), {"cpu": 1}),
@@ -166,7 +206,6 @@ def trials(
                 metric=METRIC,
                 mode="max",
                 search_alg=searcher,
-                scheduler=scheduler or FIFOScheduler(),
                 max_concurrent_trials=size()[0],
                 # A worker takes seconds to load TensorFlow, and more to trace the graph of a head's epoch.
                 reuse_actors=True,
@@ -176,18 +215,16 @@ def trials(
                 name="search",
                 verbose=0,
                 callbacks=[finished],
-                stop=_Stop(finished),
+                stop=_Stop(finished, hopeless),
                 failure_config=tune.FailureConfig(max_failures=-1),
             ),
         )
         try:
-            found = tuner.fit()
+            tuner.fit()
         except (ray.exceptions.RayError, tune.TuneError) as error:
             raise gave_up(error) from None
     if finished.error:
         raise finished.error
-    if found.errors:
-        raise gave_up(found.errors[0])
 
 
 def _plain(task: Task) -> Task:

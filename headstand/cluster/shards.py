@@ -7,26 +7,36 @@ from pathlib import Path
 import numpy as np
 
 from headstand.learn.cache import KEY_BYTES, packed
+from headstand.remote import Mirror, is_remote
 
 
-def write(folder: str, keys: np.ndarray, rows: np.ndarray) -> None:
-    """Write rows as a file of the cache's format, in one step.
+class Shards:
+    """The cache's folder, as workers see it: a path, or an address."""
 
-    It is called by what is in it: where a worker dies and its block is computed again, the same file is written again,
-    and no row stands twice.
+    def __init__(self, place: str) -> None:
+        self._folder = Path(place)
+        self._mirror = Mirror(place, self._folder) if is_remote(place) else None
 
-    Args:
-        folder: the cache's.
-        keys: `uint8 [N, 32]`.
-        rows: `float32 [N, width]`.
-    """
-    data = packed(np.ascontiguousarray(keys).view(f"V{KEY_BYTES}").reshape(-1), rows).tobytes()
-    name = hashlib.sha256(np.ascontiguousarray(keys).tobytes()).hexdigest()[:32]
-    place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    temporary = place / f".{name}.{uuid.uuid4().hex}.part"
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(place / f"{name}.rows")
-    finally:
-        temporary.unlink(missing_ok=True)
+    def write(self, keys: np.ndarray, rows: np.ndarray) -> None:
+        """Write rows as a file of the cache's format, in one step.
+
+        It is called by what is in it: where a worker dies and its block is computed again, the same file is written
+        again, and no row stands twice.
+
+        Args:
+            keys: `uint8 [N, 32]`.
+            rows: `float32 [N, width]`.
+        """
+        keys = np.ascontiguousarray(keys)
+        data = packed(keys.view(f"V{KEY_BYTES}").reshape(-1), rows).tobytes()
+        name = f"{hashlib.sha256(keys.tobytes()).hexdigest()[:32]}.rows"
+        if self._mirror:
+            self._mirror.write(name, data)
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        temporary = self._folder / f".{name}.{uuid.uuid4().hex}.part"
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(self._folder / name)
+        finally:
+            temporary.unlink(missing_ok=True)

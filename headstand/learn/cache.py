@@ -113,6 +113,10 @@ class FeatureCache:
         record: np.ndarray = np.frombuffer(data, self._record)[0]
         return record if zlib.crc32(data[:-4]) == record["crc"] else None
 
+    def seal(self) -> None:
+        """Begin a new file with what comes next: those that are there stay as they are."""
+        self._own = None
+
     def append(self, keys: Sequence[bytes] | np.ndarray, rows: np.ndarray) -> None:
         """Add rows (`float32 [N, width]`) and hand them to the operating system before returning."""
         records = packed(keys, rows)

@@ -69,7 +69,7 @@ def train(recipe: Recipe, profile: bool = False, place: Place = HERE) -> Outcome
         run = begin(recipe, dataset.digest)
         print(f"{'resuming' if run.resumed else 'run'} {run.folder}", flush=True)
         try:
-            with Watch(run.folder, steps, profile) as watch:
+            with run.kept_up(), Watch(run.folder, steps, profile) as watch:
                 return _train(recipe, dataset, extractor, run, watch, place)
         finally:
             run.lock.release()

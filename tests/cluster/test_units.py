@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstand.cluster import ClusterError, shards
+from headstand.cluster import ClusterError
 from headstand.cluster.connection import gave_up
 from headstand.cluster.network import blocks, decode
+from headstand.cluster.shards import Shards
 from headstand.learn import place
 from headstand.learn.augment import identity
 from headstand.learn.cache import FeatureCache
@@ -97,8 +98,10 @@ def test_a_shard_that_is_written_twice_is_one_file(tmp_path: Path) -> None:
     keys, rows = rng.integers(0, 256, (5, 32), np.uint8), rng.normal(size=(5, 6)).astype(np.float32)
     keys[2, -3:] = 0  # as one key in millions ends
     for _ in range(2):
-        shards.write(str(tmp_path / "features"), keys, rows)
-    assert len(list((tmp_path / "features").iterdir())) == 1
+        Shards(str(tmp_path / "features")).write(keys, rows)
+        Shards((tmp_path / "elsewhere").as_uri()).write(keys, rows)
+    (file,) = (tmp_path / "features").iterdir()
+    assert (tmp_path / "elsewhere" / file.name).read_bytes() == file.read_bytes()
     found = np.empty((5, 6), np.float32)
     assert FeatureCache(tmp_path / "features", 6).read([key.tobytes() for key in keys], found) == []
     assert np.array_equal(found, rows)
