@@ -58,7 +58,7 @@ def _job(place: int, job: Job, start: Head, attempts: Attempts, learnt: Sequence
         whole = [trial.curve for trial in (*learnt, *attempts.of(place)) if not trial.pruned]
         there = [curve[len(history) - 1] for curve in whole if len(curve) >= len(history)]
         best = max(figures["val_accuracy"] for figures in history)
-        return len(whole) >= startup and bool(there) and best < np.median(there)
+        return len(whole) >= startup and bool(there) and best < float(np.median(there))
 
     def attempt(losses: Losses) -> None:
         # The study is taken up by its name. What is not finished counts as a bad place meanwhile, so that not all

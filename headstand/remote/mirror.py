@@ -10,6 +10,9 @@ from headstand.remote.store import opened, told
 _AT_ONCE = 256
 """Files in one request to fsspec, which transfers them side by side."""
 
+_OBJECTS = {"s3", "gs", "gcs", "abfs", "az", "oci"}
+"""Schemes of stores without folders."""
+
 INTERVAL = 30.0
 """Seconds between two looks at what has changed here, while a run is kept up: what a lost machine loses at most."""
 
@@ -108,6 +111,7 @@ class Mirror:
         changed.sort(key=lambda item: Path(item[0]).name == last)
         for name, state in changed:
             with told(self.address):
+                self._make_room(name)
                 try:
                     self._system.put_file(str(self.folder / name), f"{self._path}/{name}")
                 except FileNotFoundError:
@@ -120,8 +124,14 @@ class Mirror:
     def write(self, name: str, data: bytes) -> None:
         """Put a file there, whole or not at all where the store does so, as S3 does."""
         with told(self.address):
-            self._system.makedirs(self._path, exist_ok=True)
+            self._make_room(name)
             self._system.pipe_file(f"{self._path}/{name}", data)
+
+    def _make_room(self, name: str) -> None:
+        """Make the folder of a file, where stores have such: of an object store it would make a new bucket."""
+        protocols = self._system.protocol
+        if not _OBJECTS.intersection((protocols,) if isinstance(protocols, str) else protocols):
+            self._system.makedirs(f"{self._path}/{name}".rpartition("/")[0], exist_ok=True)
 
     @contextmanager
     def kept_up(self, last: str) -> Iterator[None]:

@@ -150,6 +150,8 @@ def store(address: str, have: int, version: str | None) -> Iterator[Transfer]:
     try:
         with told(address):
             system, path = opened(address)
+            if not system.exists(path):
+                raise DownloadError(f"{shown(address)} does not exist: check the address")
             about = system.info(path)
             if about["type"] != "file":
                 raise DownloadError(f"{shown(address)} does not name a file")
