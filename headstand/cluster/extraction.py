@@ -42,6 +42,15 @@ class ClusterExtractor(Extractor):
 
     _digests: Sequence[str] = ()
 
+    def ahead(self, folder: Path, photos: Sequence[Photo]) -> int:
+        """All at once: each extraction starts workers of its own."""
+        names = self.names(folder, photos, Augmentation(), 0, (None,))
+        missing = self.missing(names)
+        paths = [folder / photo.path for photo in photos]
+        for _ in self.compute(missing, names, paths, Augmentation(), (None,), "features"):
+            pass
+        return len(missing)
+
     def names(
         self, folder: Path, photos: Sequence[Photo], augmentation: Augmentation, seed: int, views: Sequence[int | None]
     ) -> np.ndarray:

@@ -215,7 +215,7 @@ def _learnt(best: dict[str, float], rate: str) -> None:
 
 def _features(extractor: Extractor, dataset: Dataset, recipe: Recipe) -> tuple[dict[str, heads.Split], int]:
     """Features and labels by split, and how many photos and views went through the backbone for it."""
-    rows, computed = {}, 0
+    rows, computed = {}, extractor.ahead(dataset.folder, dataset.photos)
     for name in SPLITS:
         photos = dataset.split(name)
         extraction = extractor.rows(dataset.folder, photos, f"features of {name}")
