@@ -5,6 +5,7 @@
     python train.py yoga6 --backbone.name MobileNetV2 --backbone.size 224 --backbone.weights models/yoga66/yoga66.h5
     python train.py yoga6 --help                        every key, its default and what it means
     python train.py yoga6 --profile                     trace some steps, for `tensorboard --logdir RUN/profile`
+    python train.py yoga6 --ray auto                    features and search on a Ray cluster; or its HOST:PORT
 
 The backbone sees each photo once; the search and the head work on its features, which are kept for the next run.
 The best checkpoint, report.json and plots are written to runs/RECIPE/TIME/, the figures of each epoch to history.csv
@@ -24,12 +25,14 @@ def main(words: list[str]) -> None:
     """Train by the recipe that `words` name."""
     # No key of the recipe: it changes no result, and a run that was begun without it is resumed with it.
     profile = PROFILE in words
-    name, rest = command.recipe_and_rest([word for word in words if word != PROFILE])
+    words, ray = command.option([word for word in words if word != PROFILE], "--ray", "auto or HOST:PORT")
+    name, rest = command.recipe_and_rest(words)
     settings = recipe.load(name, rest)
     # TensorFlow takes seconds to import; a mistyped recipe is told before.
-    from headstand.learn import report, training
+    from headstand.learn import place, report, training
 
-    outcome = training.train(settings, profile)
+    with place.at(ray) as where:
+        outcome = training.train(settings, profile, where)
     print()
     print(report.per_class(outcome.report["test"]["per_class"]))
     print()

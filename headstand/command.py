@@ -15,6 +15,29 @@ def recipe_and_rest(words: list[str], default: str = DEFAULT_RECIPE) -> tuple[st
     return default, words
 
 
+def option(words: list[str], name: str, example: str) -> tuple[list[str], str | None]:
+    """Take an option that is no key of a recipe, `--name VALUE` or `--name=VALUE`, out of the command line.
+
+    Args:
+        words: the command line.
+        name: with its dashes.
+        example: of the value, for who leaves it out.
+
+    Returns:
+        The other words, and the value; None where there is no such option.
+
+    Raises:
+        HeadstandError: without a value.
+    """
+    for place, word in enumerate(words):
+        if word == name or word.startswith(name + "="):
+            given = word.partition("=")[2] if "=" in word else next(iter(words[place + 1 :]), "")
+            if not given or given.startswith("-"):
+                raise HeadstandError(f"{name} needs a value: {example}")
+            return words[:place] + words[place + (1 if "=" in word else 2) :], given
+    return words, None
+
+
 def run(main: Callable[[list[str]], None]) -> None:
     """Call a script's `main` with the command line, and exit.
 

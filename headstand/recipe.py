@@ -28,7 +28,7 @@ from headstand.variants import Compare, Variant, rival
 HOME = Path(__file__).resolve().parents[1]
 """The folder of the checkout: where the shipped `recipes/` and `models/` lie."""
 
-_PLACES = ("HEADSTAND_CACHE", "HEADSTAND_DATA", "HEADSTAND_MODEL", "HEADSTAND_WEIGHTS")
+_PLACES = ("HEADSTAND_CACHE", "HEADSTAND_DATA", "HEADSTAND_MODEL", "HEADSTAND_RUNS", "HEADSTAND_WEIGHTS")
 """Variables that say where things lie; no keys of a recipe."""
 
 

@@ -23,8 +23,8 @@ class Source(_Section):
     dataset: str | None = Field(None, pattern=r"^\w[\w.-]*/\w[\w.-]*$", description="kaggle: the dataset, OWNER/NAME")
     folder: str | None = Field(
         None,
-        description="folder: with one folder of images a class, or a zip or tar of one, as a path, an http(s):// or an "
-        "s3:// address; cifar: its folder or archive; arrays: folder of data.npy and labels.npy, or one a split; "
+        description="folder: with one folder of images a class, or a zip or tar of one, as a path or an "
+        "address: http(s)://, s3:// or any that fsspec knows; cifar: its folder or archive; arrays: folder of data.npy and labels.npy, or one a split; "
         "heatmaps: folder with one folder of .npy files a class",
     )
     table: str | None = Field(None, description="table: a CSV file with the columns path, label and perhaps split")

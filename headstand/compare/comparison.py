@@ -12,7 +12,7 @@ from headstand.compare.result import Journal, Result, plain
 from headstand.compare.winner import LEVEL, Choice, choose, fits, order
 from headstand.export.latency import Clock, latency
 from headstand.learn import plots
-from headstand.learn.run import claim
+from headstand.learn.run import claim, root
 from headstand.prepare import manifest
 from headstand.prepare.manifest import Dataset, ManifestError
 from headstand.recipe import Recipe
@@ -50,7 +50,7 @@ def compare(recipe: Recipe, clock: Clock = latency) -> Comparison:
     digest = dataset.digest if dataset else None
     record = {"entries": [plain(entry) for entry in raced], "seed": recipe.seed, "data": digest}
     # In a folder and with names of its own: what looks for runs must not take it for one.
-    run = claim(Path("runs") / recipe.name, "compare-", "entries.json", json.dumps(record, indent=1), LAST)
+    run = claim(root() / recipe.name, "compare-", "entries.json", json.dumps(record, indent=1), LAST)
     try:
         print(f"{'resuming' if run.resumed else 'comparing in'} {run.folder}: {len(raced)} entries", flush=True)
         journal = Journal(run.folder / "entries.jsonl", raced)

@@ -79,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _place(name: str) -> Path:
     """A folder that is not there yet."""
-    stamp = Path("runs") / name / time.strftime("evaluate-%Y-%m-%dT%H%M%S")
+    from headstand.learn.run import root
+
+    stamp = root() / name / time.strftime("evaluate-%Y-%m-%dT%H%M%S")
     places = (stamp, *(stamp.with_name(f"{stamp.name}-{number}") for number in range(2, 1000)))
     return next(place for place in places if not place.exists())

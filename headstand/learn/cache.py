@@ -24,6 +24,18 @@ _ENTRY = np.dtype([("key", f"S{KEY_BYTES}"), ("file", "<u4"), ("record", "<u4")]
 """Where a row lies. `S` drops zero bytes at a key's end, and compares as if they were there: all keys are as long."""
 
 
+def _record(width: int) -> np.dtype:
+    return np.dtype([("key", f"V{KEY_BYTES}"), ("row", "<f4", (width,)), ("crc", "<u4")])
+
+
+def packed(keys: Sequence[bytes] | np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Records of N keys and their rows `float32 [N, width]`, as the files hold them."""
+    records = np.empty(len(keys), _record(rows.shape[1]))
+    records["key"], records["row"] = np.array(keys, f"V{KEY_BYTES}"), rows
+    records["crc"] = [zlib.crc32(record.tobytes()[:-4]) for record in records]
+    return records
+
+
 class FeatureCache:
     """Rows of `float32 [width]` by key."""
 
@@ -35,7 +47,7 @@ class FeatureCache:
             width: values in a row.
         """
         self._folder = folder
-        self._record = np.dtype([("key", f"V{KEY_BYTES}"), ("row", "<f4", (width,)), ("crc", "<u4")])
+        self._record = _record(width)
         self._paths: list[Path] = []
         self._sorted = np.empty(0, _ENTRY)
         self._fresh: list[np.ndarray] = []
@@ -101,11 +113,13 @@ class FeatureCache:
         record: np.ndarray = np.frombuffer(data, self._record)[0]
         return record if zlib.crc32(data[:-4]) == record["crc"] else None
 
+    def seal(self) -> None:
+        """Begin a new file with what comes next: those that are there stay as they are."""
+        self._own = None
+
     def append(self, keys: Sequence[bytes] | np.ndarray, rows: np.ndarray) -> None:
         """Add rows (`float32 [N, width]`) and hand them to the operating system before returning."""
-        records = np.empty(len(keys), self._record)
-        records["key"], records["row"] = np.array(keys, f"V{KEY_BYTES}"), rows
-        records["crc"] = [zlib.crc32(record.tobytes()[:-4]) for record in records]
+        records = packed(keys, rows)
         if self._own is None:
             self._own = len(self._paths), 0
             self._paths.append(self._folder / f"{uuid.uuid4().hex}.rows")

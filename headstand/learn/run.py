@@ -1,14 +1,20 @@
 """A run's folder, `runs/<recipe>/<time>/`: made for a new run, found again for an interrupted one."""
 
 import json
+import os
 import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from headstand.errors import HeadstandError
 from headstand.recipe import Recipe
+from headstand.remote import Mirror, is_remote
 
 REPORT = "report.json"
 """Written last: a folder without it holds an interrupted run."""
@@ -18,6 +24,18 @@ RECIPE = "recipe.json"
 
 JOURNAL = "search.journal"
 """Optuna's file: every trial that was finished."""
+
+
+def root() -> Path:
+    """The folder of all runs: `HEADSTAND_RUNS`, else `runs` here, also where that is an address."""
+    place = os.environ.get("HEADSTAND_RUNS") or "runs"
+    return Path("runs") if is_remote(place) else Path(place).expanduser()
+
+
+def _mirror() -> Mirror | None:
+    """All runs at the address in `HEADSTAND_RUNS`; None where that is none."""
+    place = os.environ.get("HEADSTAND_RUNS") or ""
+    return Mirror(place, root()) if is_remote(place) else None
 
 
 class RunError(HeadstandError):
@@ -37,6 +55,16 @@ class Run:
         """The search's trials."""
         return self.folder / JOURNAL
 
+    @contextmanager
+    def kept_up(self) -> Iterator[None]:
+        """Send what changes in the folder to the address in `HEADSTAND_RUNS`, if that is one; errors as `Mirror`'s."""
+        mirror = _mirror()
+        if mirror is None:
+            yield
+            return
+        with mirror.below(self.folder.relative_to(root()).as_posix()).kept_up(REPORT):
+            yield
+
 
 def begin(recipe: Recipe, data: str) -> Run:
     """Go on with the newest run of this recipe on this data that has no report and no process, or make a new one.
@@ -44,7 +72,12 @@ def begin(recipe: Recipe, data: str) -> Run:
     Args:
         recipe: written into the folder; a run is only resumed with exactly the same one.
         data: the prepared dataset's digest.
+
+    Raises:
+        RemoteError: the address in `HEADSTAND_RUNS` cannot be reached.
     """
+    if mirror := _mirror():
+        _fetch_interrupted(mirror.below(recipe.name))
     return claim(_runs(recipe), "", RECIPE, _record(recipe, data), REPORT)
 
 
@@ -64,11 +97,22 @@ def finished(recipe: Recipe, data: str) -> Path | None:
 
 
 def _runs(recipe: Recipe) -> Path:
-    return Path("runs") / recipe.name
+    return root() / recipe.name
 
 
 def _record(recipe: Recipe, data: str) -> str:
     return json.dumps({"recipe": recipe.model_dump(mode="json"), "data": data}, indent=1)
+
+
+def _fetch_interrupted(mirror: Mirror) -> None:
+    """Bring the newest run without a report here, unless it is: a machine that is gone may have begun it."""
+    files = defaultdict(set)
+    for name in mirror.listed():
+        run, slash, file = name.partition("/")
+        files[run if slash else ""].add(file)
+    unfinished = [run for run, names in files.items() if RECIPE in names and REPORT not in names]
+    if unfinished and not (mirror.folder / max(unfinished)).exists():
+        mirror.below(max(unfinished)).pull()
 
 
 def claim(parent: Path, prefix: str, name: str, record: str, last: str) -> Run:
@@ -121,7 +165,9 @@ def newest_checkpoint(name: str | None = None, refitted: bool = True) -> Path:
     Raises:
         RunError: there is none, or the newest one's report is damaged.
     """
-    reports = sorted(Path("runs").glob(f"{name or '*'}/*/{REPORT}"), key=lambda path: path.parent.name, reverse=True)
+    if mirror := _mirror():
+        mirror.pull(lambda found: fnmatch(found, f"{name or '*'}/*/{REPORT}") and found.count("/") == 2)
+    reports = sorted(root().glob(f"{name or '*'}/*/{REPORT}"), key=lambda path: path.parent.name, reverse=True)
     for report in reports:
         try:
             record = json.loads(report.read_text(encoding="utf-8"))
@@ -129,6 +175,8 @@ def newest_checkpoint(name: str | None = None, refitted: bool = True) -> Path:
             checkpoint = report.parent / ((refitted and record["refitted"]) or scored)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise RunError(f"{report} is damaged ({error}): name the checkpoint, or remove the run's folder") from error
+        if mirror and not checkpoint.is_file():
+            mirror.below(checkpoint.parent.relative_to(root()).as_posix()).pull(checkpoint.name.__eq__)
         if checkpoint.is_file():
             return checkpoint
     raise RunError("there is no finished run under runs/; `python train.py` makes one, and `make demo` the whole way")

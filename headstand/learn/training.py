@@ -19,6 +19,7 @@ from headstand.learn.evaluation.calibration import tempered
 from headstand.learn.evaluation.score import Evaluation, evaluate
 from headstand.learn.features import Extractor, compiled
 from headstand.learn.freezing import frozen
+from headstand.learn.place import HERE, Place
 from headstand.learn.run import Run, begin
 from headstand.learn.steps import Steps
 from headstand.learn.tracking.watch import Watch
@@ -41,7 +42,7 @@ class Outcome:
     findings: tuple[Finding, ...]
 
 
-def train(recipe: Recipe, profile: bool = False) -> Outcome:
+def train(recipe: Recipe, profile: bool = False, place: Place = HERE) -> Outcome:
     """Features, search, the chosen head, fine-tuning where the recipe asks for it, evaluation, report.
 
     An interrupted run goes on where it stopped: features by the batch, the search by the trial, fine-tuning by the
@@ -50,6 +51,7 @@ def train(recipe: Recipe, profile: bool = False) -> Outcome:
     Args:
         recipe: all of the run.
         profile: trace some steps for TensorBoard's profiler; it changes no result.
+        place: where features are computed and heads are tried.
 
     Raises:
         HeadstandError: the data is not prepared or has changed, or the backbone cannot be had.
@@ -59,7 +61,7 @@ def train(recipe: Recipe, profile: bool = False) -> Outcome:
         raise ManifestError(f"{dataset.folder} has no photos for {' and '.join(empty)}: prepare it again")
     with Steps() as steps:
         with steps("backbone") as tell:
-            extractor = Extractor(recipe.backbone)
+            extractor = place.extractor(recipe.backbone)
             if recipe.finetune.epochs:  # told now, and not after the search
                 frozen(extractor.model.get_layer("backbone"), recipe.finetune.unfreeze)
             tell(f"{recipe.backbone.name} at {recipe.backbone.size} px, weights {recipe.backbone.weights}")
@@ -67,13 +69,13 @@ def train(recipe: Recipe, profile: bool = False) -> Outcome:
         run = begin(recipe, dataset.digest)
         print(f"{'resuming' if run.resumed else 'run'} {run.folder}", flush=True)
         try:
-            with Watch(run.folder, steps, profile) as watch:
-                return _train(recipe, dataset, extractor, run, watch)
+            with run.kept_up(), Watch(run.folder, steps, profile) as watch:
+                return _train(recipe, dataset, extractor, run, watch, place)
         finally:
             run.lock.release()
 
 
-def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, watch: Watch) -> Outcome:
+def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, watch: Watch, place: Place) -> Outcome:
     classes, steps = dataset.classes, watch.steps
     with steps("features") as tell:
         with watch.features(extractor):
@@ -87,7 +89,7 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
         low, high = floor.interval
         tell(f"val_accuracy={floor.val_accuracy:.4f} (95 % interval {low:.3f} to {high:.3f}) with ridge regression")
     with steps("search") as tell:
-        found = search.run(
+        found = place.search(
             recipe.search, recipe.head, train_rows, validation_rows, len(classes), recipe.seed, run.journal, _tell_trial
         )
         tell(f"{len(found.trials)} trials; chosen: {heads.words(found.head)}")
@@ -141,7 +143,7 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
     if recipe.finetune.refit != "none":
         splits = SPLITS if recipe.finetune.refit == "all" else ("train", "validation")
         with steps("refit") as tell:
-            refitted = _refit(recipe, dataset, found.head, about, run, watch, splits)
+            refitted = _refit(recipe, dataset, found.head, about, run, watch, splits, place)
             # No photo is left to calibrate it by: it takes over what its twin was given.
             calibration.settle(refitted, settled)
             tell(f"{refitted.name}: learnt from {', '.join(splits)}")
@@ -213,7 +215,7 @@ def _learnt(best: dict[str, float], rate: str) -> None:
 
 def _features(extractor: Extractor, dataset: Dataset, recipe: Recipe) -> tuple[dict[str, heads.Split], int]:
     """Features and labels by split, and how many photos and views went through the backbone for it."""
-    rows, computed = {}, 0
+    rows, computed = {}, extractor.ahead(dataset.folder, dataset.photos)
     for name in SPLITS:
         photos = dataset.split(name)
         extraction = extractor.rows(dataset.folder, photos, f"features of {name}")
@@ -274,10 +276,11 @@ def _refit(
     run: Run,
     watch: Watch,
     splits: Sequence[str],
+    place: Place,
 ) -> Path:
     """Once more from the start, on more splits, when everything is chosen."""
     photos = [photo for name in splits for photo in dataset.split(name)]
-    extractor = Extractor(recipe.backbone)
+    extractor = place.extractor(recipe.backbone)
     every = heads.Split(extractor.rows(dataset.folder, photos).rows, class_indices(dataset, photos))
     shown = every
     if recipe.augmentation.views:

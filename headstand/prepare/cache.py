@@ -1,5 +1,6 @@
 """What sources fetched, unpacked or cropped, kept between runs."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,10 +8,32 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from headstand.remote import Mirror, is_remote
+
+_HERE = ".cache/headstand"
+
 
 def root() -> Path:
-    """The folder of all caches: `HEADSTAND_CACHE`, else `.cache/headstand` here."""
-    return Path(os.environ.get("HEADSTAND_CACHE") or ".cache/headstand").expanduser()
+    """The folder of all caches: `HEADSTAND_CACHE`, else `.cache/headstand` here.
+
+    Where that is an address, it is a folder here which stands for it: of what is in it, `mirror` shares some.
+    """
+    place = os.environ.get("HEADSTAND_CACHE") or _HERE
+    if is_remote(place):
+        return Path(_HERE) / hashlib.sha256(place.rstrip("/").encode()).hexdigest()[:16]
+    return Path(place).expanduser()
+
+
+def mirror(folder: Path) -> Mirror | None:
+    """A folder below `root` as it lies at the address in `HEADSTAND_CACHE`; None where that is no address.
+
+    Raises:
+        RemoteError: as `Mirror`.
+    """
+    place = os.environ.get("HEADSTAND_CACHE") or _HERE
+    if not is_remote(place):
+        return None
+    return Mirror(f"{place.rstrip('/')}/{folder.relative_to(root()).as_posix()}", folder)
 
 
 @contextmanager

@@ -49,10 +49,10 @@ def _pictures(group: Sequence[Job], size: int, augmentation: Augmentation) -> li
 
 
 def decoded(
-    groups: Iterator[list[Job]], size: int, augmentation: Augmentation
+    groups: Iterator[list[Job]], size: int, augmentation: Augmentation, threads: int | None = None
 ) -> Iterator[tuple[list[int], np.ndarray]]:
     """Batches of positions and `uint8 [B, size, size, 3]`, decoded ahead on threads (Pillow frees the interpreter)."""
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(threads) as pool:
         ahead: deque[tuple[list[Job], Future[list[np.ndarray]]]] = deque()
         waiting, batch = 0, list[tuple[int, np.ndarray]]()
         while True:

@@ -37,6 +37,13 @@ class Extractor(Pass):
         name = f"{backbone.name}-{backbone.size}-{hashlib.sha256(space.encode()).hexdigest()[:16]}"
         super().__init__(model, root() / "features" / name)
 
+    def ahead(self, folder: Path, photos: Sequence[Photo]) -> int:
+        """Compute what `rows` will be asked for in parts, where it is quicker at once; how many were computed.
+
+        Here it is not.
+        """
+        return 0
+
     def rows(self, folder: Path, photos: Sequence[Photo], label: str = "features") -> Extraction:
         """Features of prepared photos, from the cache where they are known.
 

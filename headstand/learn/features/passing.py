@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -12,12 +13,16 @@ from tqdm import tqdm
 
 from headstand.learn.augment import identity
 from headstand.learn.cache import KEY_BYTES, FeatureCache
-from headstand.learn.features.decoding import decoded, grouped
+from headstand.learn.features.decoding import Job, decoded, grouped
 from headstand.learn.features.photo import FeatureError, digest
 from headstand.learn.features.rows import Rows
 from headstand.learn.tracking.stopwatch import CACHE, NETWORK, WAITING, Stopwatch
+from headstand.prepare.cache import mirror
 from headstand.prepare.manifest import Photo
 from headstand.recipe import Augmentation
+
+_SENT = 8 * 2**20
+"""Bytes of rows that make a file at an address: fewer make listing slow, and more are lost with the machine."""
 
 _CHUNK = 1024
 """Photos that are hashed, and rows that are read, at a time: memory must not grow with the number of photos."""
@@ -42,7 +47,8 @@ class Pass:
         self.call = compiled(model)
         self.watch, self.computed = Stopwatch(), 0
         self.folder = folder
-        self._cache = FeatureCache(folder, self.width)
+        self._mirror = mirror(folder)
+        self.reopen()
 
     def names(
         self, folder: Path, photos: Sequence[Photo], augmentation: Augmentation, seed: int, views: Sequence[int | None]
@@ -83,6 +89,16 @@ class Pass:
             raise FeatureError(f"{self.folder} was damaged during the run: run it again, and that part is made anew")
         return rows
 
+    def reopen(self) -> None:
+        """See what others have put into the cache since.
+
+        Raises:
+            RemoteError: it lies at an address that cannot be reached.
+        """
+        if self._mirror:
+            self._mirror.pull(_is_shard)
+        self._cache = FeatureCache(self.folder, self.width)
+
     def compute(
         self,
         missing: Sequence[int],
@@ -108,23 +124,47 @@ class Pass:
         Raises:
             FeatureError: a photo is damaged.
         """
-        flat, count = names.reshape(-1), len(paths)
+        flat = names.reshape(-1)
         bar = tqdm(total=len(missing), desc=label, unit="image", disable=None if missing else True, leave=False)
-        # All views of a photo one after another, so that it is decoded once for them.
-        order = sorted(missing, key=lambda place: (place % count, place))
-        jobs = (
-            (paths[place % count], place, None if views[place // count] is None else flat[place].tobytes())
-            for place in order
-        )
-        with bar:
-            for places, pixels in self.watch.over(WAITING, decoded(grouped(jobs), self.size, augmentation)):
+        groups = grouped(jobs(missing, names, paths, views))
+        unsent = 0
+        with bar, self._sending():
+            for places, pixels in self.watch.over(WAITING, decoded(groups, self.size, augmentation)):
                 with self.watch(NETWORK):
                     rows = self.call(tf.constant(pixels)).numpy().reshape(len(places), self.width)
                 with self.watch(CACHE):
                     self._cache.append(flat[places], rows)
+                    unsent += rows.nbytes
+                    if self._mirror and unsent > _SENT:
+                        self._cache.seal()
+                        self._mirror.push(_is_shard)
+                        unsent = 0
                 self.computed += len(places)
                 bar.update(len(places))
                 yield places, rows
+
+    @contextmanager
+    def _sending(self) -> Iterator[None]:
+        """Whatever happens inside, what was kept is sent to where others find it."""
+        try:
+            yield
+        finally:
+            if self._mirror:
+                self._cache.seal()
+                self._mirror.push(_is_shard)
+
+
+def _is_shard(name: str) -> bool:
+    return name.endswith(".rows")
+
+
+def jobs(
+    missing: Sequence[int], names: np.ndarray, paths: Sequence[Path], views: Sequence[int | None]
+) -> Iterator[Job]:
+    """What is to be decoded, all views of a photo one after another; arguments as of `Pass.compute`."""
+    flat, count = names.reshape(-1), len(paths)
+    for place in sorted(missing, key=lambda place: (place % count, place)):
+        yield paths[place % count], place, None if views[place // count] is None else flat[place].tobytes()
 
 
 def compiled(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -1,7 +1,7 @@
 """Training heads: one, or many side by side."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from threading import Event, Lock
@@ -130,13 +130,18 @@ def fit_many(
     return [future.result() for future in futures]
 
 
-def rank(figures: dict[str, float]) -> tuple[bool, float, float]:
+def rank(figures: Mapping[str, float]) -> tuple[bool, float, float]:
     """Higher is better: validation accuracy, the lower loss among equals; a loss that is no number ranks last.
 
     Where the loss is no number all answers are the first class, whose share may well look like an accuracy.
     """
     accuracy, loss = figures["val_accuracy"], figures["val_loss"]
     return (True, accuracy, -loss) if np.isfinite(loss) else (False, accuracy, 0.0)
+
+
+def objective(figures: Mapping[str, float]) -> float:
+    """What a search climbs: validation accuracy, 0 where the loss is no number."""
+    return figures["val_accuracy"] if np.isfinite(figures["val_loss"]) else 0.0
 
 
 @dataclass(frozen=True)

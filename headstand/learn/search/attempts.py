@@ -15,6 +15,7 @@ from headstand.recipe import Head
 from headstand.space import changed
 
 AfterTrial = Callable[[Trial, bool], None]
+AfterFit = Callable[[int, Sequence[Mapping[str, float]]], None]
 Stop = Callable[[int, float], bool]
 
 
@@ -41,6 +42,18 @@ class Attempts:
         """The trials of a stage."""
         return [trial for trial in self.trials if trial.stage == stage]
 
+    def remembered(self, stage: int) -> list[Trial]:
+        """The trials of a stage or job that the journal holds, taken up as they are."""
+        known = self._journal.of(stage)
+        for trial in known:
+            self._tell(trial, True)
+        self.trials += known
+        return known
+
+    def ended(self, trial: Trial, space: Space) -> None:
+        """Take up a trial that was trained elsewhere, under the next number of its stage or job."""
+        self.trials.append(self._add(replace(trial, number=len(self.of(trial.stage)) + 1), space))
+
     def many(self, stage: int, space: Space, wanted: Sequence[tuple[Mapping[str, Any], Head]]) -> list[Trial]:
         """Try several heads side by side.
 
@@ -63,27 +76,29 @@ class Attempts:
         groups = list(waiting.values())
         clock = time.perf_counter()
 
-        def after_fit(group: int, fit: heads.Fit) -> None:
+        def after_fit(group: int, history: Sequence[Mapping[str, float]]) -> None:
             nonlocal clock
             now = time.perf_counter()
             seconds, clock = now - clock, now
             for place in groups[group]:  # twins: two sizes of no layers are the same head
                 values, head = wanted[place]
-                curve = tuple(figures["val_accuracy"] for figures in fit.history)
-                trial = Trial(
-                    stage, first + place, dict(values), head, fit.best["val_accuracy"], fit.best["val_loss"],
-                    fit.best_epoch, curve, seconds=seconds,
-                )  # fmt: skip
-                found[place] = self._add(trial, space)
+                trial = Trial(stage, first + place, dict(values), head, 0.0, 0.0, 1, seconds=seconds)
+                found[place] = self._add(tried(trial, history), space)
                 seconds = 0.0
 
         if groups:
-            task = self.task
-            chosen = [wanted[places[0]][1] for places in groups]
-            heads.fit_many(chosen, task.train, task.validation, task.classes, task.seed, after_fit)
+            self._fit_many([wanted[places[0]][1] for places in groups], after_fit)
         trials = [found[place] for place in range(len(wanted))]
         self.trials += trials
         return trials
+
+    def _fit_many(self, chosen: Sequence[Head], after_fit: AfterFit) -> None:
+        """Train heads side by side; tell of each by its place and the figures of its epochs as soon as it is done."""
+        task = self.task
+        heads.fit_many(
+            chosen, task.train, task.validation, task.classes, task.seed,
+            lambda place, fit: after_fit(place, fit.history),
+        )  # fmt: skip
 
     def one(self, stage: int, space: Space, values: Mapping[str, Any], head: Head, stop: Stop) -> Trial:
         """Try a head, and give it up early when `stop` says so.
@@ -117,17 +132,7 @@ class Attempts:
             history, pruned = fit.history, False
         except optuna.TrialPruned:
             pruned = True
-        ranks = [heads.rank(figures) for figures in history]
-        place = ranks.index(max(ranks))
-        return replace(
-            trial,
-            val_accuracy=history[place]["val_accuracy"],
-            val_loss=history[place]["val_loss"],
-            epoch=place + 1,
-            curve=tuple(figures["val_accuracy"] for figures in history),
-            pruned=pruned,
-            seconds=time.perf_counter() - start,
-        )
+        return replace(tried(trial, history), pruned=pruned, seconds=time.perf_counter() - start)
 
     def _known(self, stage: int, number: int, values: Mapping[str, Any], head: Head, space: Space) -> Trial | None:
         """The trial from the journal, or a twin that was trained in this search: the same head ends the same."""
@@ -149,6 +154,19 @@ class Attempts:
             self._outcomes.setdefault(_key(trial.head), trial)
         if self._after_trial:
             self._after_trial(trial, remembered)
+
+
+def tried(trial: Trial, history: Sequence[Mapping[str, float]]) -> Trial:
+    """The trial with what its epochs' figures say."""
+    ranks = [heads.rank(figures) for figures in history]
+    place = ranks.index(max(ranks))
+    return replace(
+        trial,
+        val_accuracy=history[place]["val_accuracy"],
+        val_loss=history[place]["val_loss"],
+        epoch=place + 1,
+        curve=tuple(figures["val_accuracy"] for figures in history),
+    )
 
 
 def made(start: Head, values: Mapping[str, Any]) -> Head:

@@ -31,6 +31,10 @@ class Journal:
         trial = self._trials.get((stage, number))
         return trial if trial and trial.head == head else None
 
+    def of(self, stage: int) -> list[Trial]:
+        """The finished trials of a stage or job, by number."""
+        return [trial for _, trial in sorted(self._trials.items(), key=lambda item: item[0]) if trial.stage == stage]
+
     def add(self, trial: Trial, space: spaces.Space) -> None:
         """Write a finished trial down."""
         if trial.stage not in self._studies:

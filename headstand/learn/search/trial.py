@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from headstand.errors import HeadstandError
 from headstand.learn import head as heads
 from headstand.recipe import Head
@@ -43,8 +41,8 @@ class Trial:
 
     @property
     def objective(self) -> float:
-        """What a search climbs: validation accuracy, 0 where the loss is no number."""
-        return self.val_accuracy if np.isfinite(self.val_loss) else 0.0
+        """What a search climbs (`headstand.learn.head.objective`)."""
+        return heads.objective({"val_accuracy": self.val_accuracy, "val_loss": self.val_loss})
 
     @property
     def words(self) -> str:

@@ -23,7 +23,7 @@ from headstand import recipe
 from headstand.errors import HeadstandError
 from headstand.prepare import cache
 from headstand.prepare.sources import download
-from headstand.prepare.sources.transfer import shown
+from headstand.remote import Mirror, shown
 
 MAX_MEMBERS = 2_000_000
 """Most files and folders in an archive; ImageNet has 1.3 million."""
@@ -107,7 +107,8 @@ def unpacked(location: str, *, digest: str | None = None) -> Path:
 
     Args:
         location: a folder, which is returned as it is; or a zip or tar (plain, gz, bz2, xz), whatever its name: a path,
-            found as `recipe.locate` finds it under `HEADSTAND_DATA`, or an address that `download.fetch` takes.
+            found as `recipe.locate` finds it under `HEADSTAND_DATA`, or an address that `download.fetch` takes. Or the
+            address of a folder (`s3://BUCKET/KEY/`), of which a copy in the cache is brought up to date.
         digest: `sha256:HEX` or `md5:HEX` of the archive.
 
     Returns:
@@ -118,6 +119,7 @@ def unpacked(location: str, *, digest: str | None = None) -> Path:
         DownloadError: as `download.fetch`.
         ArchiveError: no archive, damaged, encrypted, larger than the caps; or with a member that would leave the folder
             or is neither a file nor a folder. Nothing of it stays.
+        RemoteError: a folder's address that cannot be reached.
         RecipeError: a path that does not exist.
     """
     folder = (cache.root() / "archives").absolute()
@@ -128,6 +130,8 @@ def unpacked(location: str, *, digest: str | None = None) -> Path:
         name, file = path.name, download.fetch(str(path), path, digest=digest)
         with file.open("rb") as stream:
             key = hashlib.file_digest(stream, "sha256").hexdigest()
+    elif (copied := _folder_at(location)) is not None:
+        return copied
     else:
         name = re.sub(r"[^\w.-]", "_", shown(location).rstrip("/").rpartition("/")[2])[-100:]
         key = hashlib.sha256(f"{location} {digest or ''}".encode()).hexdigest()
@@ -153,6 +157,28 @@ def unpacked(location: str, *, digest: str | None = None) -> Path:
         raise ArchiveError(
             f"cannot unpack {shown(location)} to {target}: {error.strerror or error}; "
             "HEADSTAND_CACHE can name another folder"
+        ) from error
+    return target
+
+
+def _folder_at(location: str) -> Path | None:
+    """A copy of the folder at an address; None where it is a file, or what only a web server knows."""
+    if location.lower().startswith(("http:", "https:")) or _stem(location) != location:
+        return None
+    key = hashlib.sha256(location.rstrip("/").encode()).hexdigest()[:16]
+    target = cache.root().absolute() / "remote" / f"{key}-{location.rstrip('/').rpartition('/')[2]}"
+    try:
+        mirror = Mirror(location, target)
+        if not mirror.listed() or not mirror.is_folder():
+            return None
+        with cache.sole(target):
+            if mirror.pull():
+                print(f"brought {shown(location)} up to date in {target}", file=sys.stderr)
+            mirror.drop()
+    except OSError as error:
+        raise ArchiveError(
+            f"cannot copy {shown(location)} to {target}: {error.strerror or error}; HEADSTAND_CACHE can name another "
+            "folder"
         ) from error
     return target
 

@@ -11,6 +11,8 @@ import requests
 import urllib3
 
 from headstand.errors import HeadstandError
+from headstand.remote import RemoteError, is_remote, shown
+from headstand.remote.store import opened, told
 
 TIMEOUT = (10.0, 60.0)
 """Seconds to wait for a connection, and for the next bytes."""
@@ -45,17 +47,8 @@ class Transfer:
 
 
 def is_address(location: str) -> bool:
-    """Whether `location` is an `http://`, `https://` or `s3://` address rather than a path."""
-    return re.match(r"(https?|s3)://", location, re.IGNORECASE) is not None
-
-
-def shown(address: str) -> str:
-    """An address as it may be printed: without the user name, password and query, which can be secrets."""
-    if not is_address(address):
-        return address
-    scheme, rest = address.split("://", 1)
-    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    """Whether `location` is an address, such as `https://` or `s3://`, rather than a path."""
+    return is_remote(location)
 
 
 @contextmanager
@@ -149,3 +142,25 @@ def s3(address: str, have: int, version: str | None) -> Iterator[Transfer]:
         raise DownloadError(f"{address} is not an address that can be asked: {str(error).splitlines()[-1]}") from error
     except boto.BotoCoreError as error:
         raise BrokenError("no connection, or it was cut") from error
+
+
+@contextmanager
+def store(address: str, have: int, version: str | None) -> Iterator[Transfer]:
+    """Ask any other store that fsspec knows for a file; errors as `http`."""
+    try:
+        with told(address):
+            system, path = opened(address)
+            if not system.exists(path):
+                raise DownloadError(f"{shown(address)} does not exist: check the address")
+            about = system.info(path)
+            if about["type"] != "file":
+                raise DownloadError(f"{shown(address)} does not name a file")
+            size = int(about["size"])
+            # What the store calls the file's version or time of change; without, it is fetched from the start.
+            named = next((str(about[key]) for key in ("ETag", "etag", "mtime", "generation") if about.get(key)), None)
+            start = have if named and named == version and have <= size else 0
+            with system.open(path, "rb") as file:
+                file.seek(start)
+                yield Transfer(iter(lambda: file.read(_PIECE), b""), start, size, named)
+    except RemoteError as error:
+        raise DownloadError(str(error)) from None

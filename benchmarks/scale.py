@@ -1,0 +1,157 @@
+"""What does a Ray cluster cost over the one-machine path, on the same processors?
+
+    python -m benchmarks.scale [--photos 600] [--epochs 10] [--rounds 3] [--backbone Xception] [--size 150]
+
+One machine and Ray do the same work, in turns: features of made photos (JPEG, some 500 x 500) with a network of random
+weights, and a grid of heads over them. The one-machine path runs in a process that is pinned to as many processors as
+the cluster has workers (1 and 2, a raylet each, on the loopback); a worker's TensorFlow has one thread. Timed apart:
+
+- *join*: becoming part of the cluster and shipping the package to it.
+- *start*: extraction of 32 photos, nearly all of it workers that import TensorFlow, build the network and trace it.
+- *features*: extraction of all others. Workers begin anew, so images a second are those beyond the first 32:
+  (photos - 32) / (features - start).
+- *search*: 12 heads, with the start of the workers that train them.
+
+Overhead is 1 - (Ray's rate / one machine's rate). Prints medians over the rounds, and the largest difference of
+features.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+HEADS = {"learning_rate": {"values": [0.0003, 0.001, 0.003, 0.01]}, "inner": {"values": [50, 100, 200]}}
+
+
+def work(folder: Path, backbone: dict[str, Any], trials: int, cache: str, there: Any, rounds: int) -> list[list[float]]:
+    """Seconds of start, features and search, a row a round; the cache of each is its own."""
+    import numpy as np
+
+    from headstand.learn.head import Split
+    from headstand.prepare import manifest
+    from headstand.recipe import Backbone, Head, Search
+
+    dataset = manifest.read(folder)
+    few, many = dataset.photos[:32], dataset.photos[32:]
+    labels = np.array([dataset.classes.index(photo.class_) for photo in many], np.int32)
+    search = Search.model_validate({"strategy": "grid", "parameters": HEADS})
+    cut = len(many) * 3 // 4
+    found = []
+    for number in range(rounds):
+        os.environ["HEADSTAND_CACHE"] = f"{cache}-{number}"
+        extractor = there.extractor(Backbone(**backbone))
+        row = []
+        start = time.perf_counter()
+        extractor.rows(folder, few)
+        row.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        rows = extractor.rows(folder, many).rows
+        row.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        there.search(
+            search, Head(epochs=trials, batch_size=20),
+            Split(rows[:cut], labels[:cut]), Split(rows[cut:], labels[cut:]),
+            len(dataset.classes), 1, Path(f"{cache}-{number}.journal"),
+        )  # fmt: skip
+        row.append(time.perf_counter() - start)
+        found.append(row)
+    np.save(f"{cache}.npy", rows)
+    return found
+
+
+def child(arguments: list[str]) -> None:
+    """One process of `work`: here on some processors, or joined to a cluster."""
+    processors, address, *rest = arguments
+    if processors != "all":
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(processors)])
+        os.environ.update(TF_NUM_INTRAOP_THREADS=processors, TF_NUM_INTEROP_THREADS=processors)
+    from headstand.learn import place
+
+    folder, backbone, trials, cache, rounds = rest
+    start = time.perf_counter()
+    with place.at(address or None) as there:
+        joined = time.perf_counter() - start
+        rows = work(Path(folder), json.loads(backbone), int(trials), cache, there, int(rounds))
+    print(json.dumps({"joined": joined, "rows": rows}))
+
+
+def run(*words: object) -> dict[str, Any]:
+    """`child` in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.scale", "child", *map(str, words)], capture_output=True, text=True
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr[-2000:])
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=int, default=600)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--backbone", default="Xception")
+    parser.add_argument("--size", type=int, default=150)
+    given = parser.parse_args()
+    import numpy as np
+
+    from benchmarks import search as made
+    from headstand.prepare import manifest
+    from headstand.prepare.manifest import Dataset
+    from tests.cluster.machines import machines
+
+    backbone = json.dumps({"name": given.backbone, "size": given.size, "weights": "none"})
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "photos"
+        made.COUNTS.update(train=given.photos + 32, validation=0)
+        photos = made.make(folder)
+        manifest.write(Dataset(folder, tuple(photo for split in photos.values() for photo in split)))
+        print(
+            f"{platform.machine()}, {os.cpu_count()} processors, load {load:.1f}; {given.backbone} at {given.size} px,",
+            end=" ",
+        )
+        print(f"{given.photos} photos, 12 heads of {given.epochs} epochs; medians of {given.rounds} rounds\n")
+        print(f"{'':<22}{'join':>7}{'start':>8}{'features':>10}{'images/s':>10}{'search':>9}{'heads/s':>9}")
+        for workers in (1, 2):
+            rows: dict[str, list[list[float]]] = {"one machine": [], "Ray": []}
+            joined = []
+            with machines(workers) as cluster:
+                for number in range(given.rounds):
+                    for name, address in (("one machine", ""), ("Ray", cluster.address)):
+                        cache = f"{place}/{workers}-{number}-{name[0]}"
+                        # Ray's driver only waits: its process may be anywhere.
+                        processors = "all" if address else workers
+                        told = run(processors, address, folder, backbone, given.epochs, cache, 1)
+                        rows[name] += told["rows"]
+                        if address:
+                            joined.append(told["joined"])
+                    one, many = (np.load(f"{place}/{workers}-{number}-{name[0]}.npy") for name in rows)
+            medians = {
+                name: [statistics.median(column) for column in zip(*found, strict=True)] for name, found in rows.items()
+            }
+            rates = {name: ((given.photos - 32) / (row[1] - row[0]), 12 / row[2]) for name, row in medians.items()}
+            for name, (start, features, search) in medians.items():
+                join = statistics.median(joined) if name == "Ray" else 0.0
+                label = f"{name}, {workers} worker{'s' * (workers > 1)}"
+                print(f"{label:<22}{join:7.1f}{start:8.1f}{features:10.1f}{rates[name][0]:10.1f}", end="")
+                print(f"{search:9.1f}{rates[name][1]:9.2f}")
+            lost = [1 - there / here for here, there in zip(*rates.values(), strict=True)]
+            worst = np.abs(one - many).max() / np.abs(one).max()
+            print(f"{'overhead':<22}{'':>25}{lost[0]:10.0%}{'':>9}{lost[1]:9.0%}")
+            print(f"features differ by {worst:.1e} of the largest at most\n")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["child"]:
+        child(sys.argv[2:])
+    else:
+        main()

@@ -1,0 +1,128 @@
+"""What workers do with photos: read and decode in tasks, compute in actors that keep the network, write shards."""
+
+import hashlib
+import pickle
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstand.cluster.shards import Shards
+from headstand.learn.features import BATCH, FeatureError, compiled
+from headstand.learn.features.decoding import Job, decoded, grouped
+from headstand.recipe import Augmentation
+
+import keras  # isort: skip - after headstand.learn, which silences TensorFlow
+import tensorflow as tf  # isort: skip
+
+Block = dict[str, np.ndarray]
+
+
+def packed(model: keras.Model) -> tuple[str, list[np.ndarray]]:
+    """A network as it travels: layers as JSON, and weights, which one machine's workers share in its object store."""
+    return model.to_json(), model.get_weights()
+
+
+def blocks(jobs: Iterator[Job], keys: np.ndarray, digests: Sequence[str], pictures: int) -> Iterator[bytes]:
+    """Jobs in blocks of about so many pictures: the unit of what is lost, and of what is written.
+
+    Args:
+        jobs: photos and views, all of a photo together.
+        keys: what each position's row is called, `V32 [M]`.
+        digests: hex SHA-256 of the N photos, by position modulo N.
+        pictures: fewest in a block, but for the last.
+    """
+    block: list[Job] = []
+
+    def sealed() -> bytes:
+        return pickle.dumps(
+            [
+                (str(path), place, name, keys[place].tobytes(), digests[place % len(digests)])
+                for path, place, name in block
+            ]
+        )
+
+    for group in grouped(jobs):
+        if len(block) >= pictures:
+            yield sealed()
+            block = []
+        block += group
+    if block:
+        yield sealed()
+
+
+def decode(block: Block, size: int, augmentation: Augmentation) -> Block:
+    """Read and decode a block.
+
+    Returns:
+        `place` `int64 [N]`, `key` `uint8 [N, 32]`, `pixels` as the network takes them, and `trouble` `str [N]`: empty,
+        or in a single row why a photo cannot be used. (Of an exception only a text with Ray's words around it arrives.)
+    """
+    try:
+        return _decoded(block, size, augmentation)
+    except FeatureError as error:
+        nothing = np.zeros((1, 1), np.uint8)
+        return {"place": np.array([-1]), "key": nothing, "pixels": nothing, "trouble": np.array([str(error)])}
+
+
+def _decoded(block: Block, size: int, augmentation: Augmentation) -> Block:
+    known = pickle.loads(block["jobs"][0])  # noqa: S301 - our own, from `blocks`
+    keys = {place: key for _, place, _, key, _ in known}
+    for path, digest in dict.fromkeys((path, digest) for path, _, _, _, digest in known):
+        _check(Path(path), digest)
+    jobs = ((Path(path), place, name) for path, place, name, _, _ in known)
+    places, pixels = [], []
+    # On one thread: the task has been given one processor, and not the machine.
+    for some, pictures in decoded(grouped(jobs), size, augmentation, threads=1):
+        places += some
+        pixels.append(pictures)
+    names = b"".join(keys[place] for place in places)
+    return {
+        "place": np.array(places),
+        "key": np.frombuffer(names, np.uint8).reshape(len(places), -1),
+        "pixels": np.concatenate(pixels),
+        "trouble": np.full(len(places), ""),
+    }
+
+
+class Network:
+    """An actor: a network that turns blocks of pixels into a shard of the cache."""
+
+    def __init__(self, network: Any, folder: str) -> None:
+        """Build the network.
+
+        Args:
+            network: the place in the object store of what `packed` made.
+            folder: the cache's, as workers see it: a path or an address.
+        """
+        import ray
+
+        layers, weights = ray.get(network)
+        model = keras.models.model_from_json(layers)
+        model.set_weights(weights)
+        self._call, self._shards = compiled(model), Shards(folder)
+
+    def __call__(self, block: Block) -> Block:
+        """Compute, write, and give the positions back."""
+        told = {name: block[name] for name in ("place", "trouble")}
+        if block["trouble"][0]:
+            return told
+        pixels = block["pixels"]
+        rows = [
+            np.asarray(self._call(tf.constant(pixels[start : start + BATCH]))) for start in range(0, len(pixels), BATCH)
+        ]
+        self._shards.write(block["key"], np.concatenate(rows).reshape(len(pixels), -1))
+        return told
+
+
+def _check(path: Path, digest: str) -> None:
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise FeatureError(
+            f"a worker cannot read the prepared photo {path} ({error.strerror}): the folder data/ must lie where all "
+            "machines of the cluster see it, at the same path"
+        ) from None
+    if found != digest:
+        raise FeatureError(f"{path} is not the file that was prepared: run `python data_preparation.py` again")

@@ -1,0 +1,101 @@
+"""The tree-structured Parzen estimator over a cluster: Optuna draws, Ray Tune runs, many heads at once."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.storages import InMemoryStorage
+from ray import tune
+from ray.tune.search.optuna import OptunaSearch
+
+from headstand.cluster.search import FINISHED, HISTORY, METRIC, REFUSED, Losses, trials, until
+from headstand.learn import head as heads
+from headstand.learn.search import space as spaces
+from headstand.learn.search import tpe
+from headstand.learn.search.attempts import Attempts, Task, made, tried
+from headstand.learn.search.journal import frozen
+from headstand.learn.search.trial import SearchError, Trial
+from headstand.recipe import Head
+from headstand.space import TRIALS, Job, Search
+
+
+def run(search: Search, start: Head, attempts: Attempts) -> Head:
+    """As `headstand.learn.search.tpe.run`; what is drawn hangs on which trials ended first.
+
+    By the same rule as there (Optuna's `MedianPruner`) a trial is stopped whose best epoch so far is worse than the
+    median of the others, which were trained to the end, in the same epoch.
+    """
+    return tpe.jobs(search, start, attempts, _job)
+
+
+def _job(place: int, job: Job, start: Head, attempts: Attempts, learnt: Sequence[Trial]) -> None:
+    storage = InMemoryStorage()
+    known = attempts.remembered(place)
+    study, space, _ = tpe.opened(place, job, start, learnt, storage=storage, first=not known)
+    count, (startup, grace) = job.trials or TRIALS, tpe.patience(job, start)
+    for trial in known:
+        study.add_trial(frozen(trial, space))
+
+    def left() -> int:
+        return max(0, count - len(attempts.of(place)))
+
+    clock = time.perf_counter()
+
+    def after(config: dict[str, Any], result: dict[str, Any]) -> None:
+        nonlocal clock
+        now = time.perf_counter()
+        seconds, clock = now - clock, now
+        values = {name: spaces.meant(name, config[name], job.parameters[name]) for name in space}
+        begun = Trial(place, 0, values, made(start, values), 0.0, 0.0, 1, seconds=seconds)
+        attempts.ended(replace(tried(begun, result[HISTORY]), pruned=not result.get(FINISHED)), space)
+
+    def hopeless(history: Sequence[Mapping[str, float]]) -> bool:
+        if not job.pruning or len(history) <= grace:
+            return False
+        whole = [trial.curve for trial in (*learnt, *attempts.of(place)) if not trial.pruned]
+        there = [curve[len(history) - 1] for curve in whole if len(curve) >= len(history)]
+        best = max(figures["val_accuracy"] for figures in history)
+        return len(whole) >= startup and bool(there) and best < float(np.median(there))
+
+    def attempt(losses: Losses) -> None:
+        # The study is taken up by its name. What is not finished counts as a bad place meanwhile, so that not all
+        # machines try alike.
+        seed = tpe.seed(attempts.task.seed, place, len(attempts.of(place)))
+        sampler = optuna.samplers.TPESampler(n_startup_trials=startup, seed=seed, constant_liar=True)
+        searcher = OptunaSearch(
+            space, metric=METRIC, mode="max", study_name=study.study_name, storage=storage, sampler=sampler
+        )
+        trials(
+            _stepwise,
+            attempts.task,
+            after,
+            losses,
+            given={"start": start.model_dump(), "job": job.model_dump()},
+            samples=left(),
+            searcher=searcher,
+            hopeless=hopeless,
+        )
+
+    until(attempt, left)
+
+
+def _stepwise(config: dict[str, Any], task: Task, start: dict[str, Any], job: dict[str, Any]) -> None:
+    """A head, its figures reported after each epoch, so that it may be stopped."""
+    parameters = Job.model_validate(job).parameters
+    try:
+        values = {name: spaces.meant(name, value, parameters[name]) for name, value in config.items()}
+        head = made(Head.model_validate(start), values)
+    except SearchError as error:
+        tune.report({REFUSED: str(error), HISTORY: [], METRIC: 0.0})
+        return
+    history: list[dict[str, float]] = []
+
+    def after_epoch(number: int, figures: dict[str, float]) -> None:
+        history.append(figures)
+        tune.report({HISTORY: history, METRIC: heads.objective(figures)})
+
+    fit = heads.fit(head, task.train, task.validation, task.classes, task.seed, after_epoch)
+    tune.report({HISTORY: fit.history, METRIC: heads.objective(fit.best), FINISHED: True})
