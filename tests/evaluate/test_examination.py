@@ -10,6 +10,7 @@ from headstand.evaluate import photos
 from headstand.evaluate.examination import examine
 from headstand.evaluate.model import Model, ModelError
 from headstand.images import ImageError
+from headstand.inputs import Photos
 from headstand.learn import checkpoint as checkpoints
 from headstand.learn import seen
 from headstand.learn.answers import predict
@@ -37,7 +38,7 @@ def colour_model(**about: object) -> Model:
 def test_figures_are_those_of_training(checkpoint: Path, dataset: Dataset) -> None:
     model = models.load(checkpoint)
     made = examine(model, photos.of_dataset(dataset.folder, "validation", model.about))
-    probabilities = predict(compiled(checkpoints.load(checkpoint)), dataset, "validation", networks.SIZE)
+    probabilities = predict(compiled(checkpoints.load(checkpoint)), dataset, "validation", Photos(networks.SIZE))
     labels = np.array([dataset.classes.index(photo.class_) for photo in dataset.split("validation")])
     assert made.scores == evaluate(probabilities, labels, dataset.classes)
     assert made.sure.coverage == (probabilities.max(axis=1) >= 0.34).mean()
