@@ -4,11 +4,11 @@ Preparation, training, export and both services read heatmaps here. Files come f
 are never loaded, and what is not exactly one person's heatmaps is refused.
 """
 
-import ast
 import math
-import re
-import struct
+import warnings
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,9 +35,6 @@ MAX_BYTES = 2**20
 
 _MAGIC = b"\x93NUMPY"
 
-_MAX_HEADER = 4096
-"""Longest header in bytes; what `numpy.save` writes has 128."""
-
 
 class HeatmapError(ImageError):
     """Bytes that are not one person's heatmaps. `code` is stable: `not_heatmaps`, `corrupt_heatmaps`, `too_large`."""
@@ -58,9 +55,9 @@ def decode(source: bytes | str | Path) -> npt.NDArray[np.float32]:
     data = source if isinstance(source, bytes) else read(Path(source))
     if len(data) > MAX_BYTES:
         raise HeatmapError("too_large", f"it has over {MAX_BYTES:,} bytes; heatmaps have {_bytes():,} and a header")
-    shape, dtype, fortran, start = _header(data)
-    if dtype not in ("<f4", "=f4"):
-        raise HeatmapError("not_heatmaps", f"its numbers are {dtype!r:.40}, not float32 (little-endian)")
+    shape, fortran, dtype, start = _header(data)
+    if dtype != np.dtype("<f4"):
+        raise HeatmapError("not_heatmaps", f"its numbers are {dtype!s:.40}, not float32 (little-endian)")
     if shape not in (SHAPE, (1, *SHAPE)):
         raise HeatmapError("not_heatmaps", f"its shape is {list(shape)!s:.80}, not {[1, *SHAPE]}")
     if len(data) - start != _bytes():
@@ -100,30 +97,18 @@ def is_array(data: bytes) -> bool:
     return data.startswith(_MAGIC)
 
 
-def _header(data: bytes) -> tuple[tuple[int, ...], str, bool, int]:
-    """Shape, type, whether it is in Fortran's order, and where the numbers begin (NEP 1, versions 1.0 to 3.0).
-
-    Read here and not by NumPy, whose own reader hands the header to `ast.literal_eval` at whatever length it has.
-    """
-    wrong = HeatmapError("not_heatmaps", "it is not a NumPy array file, or its header is damaged")
-    if not is_array(data) or len(data) < 12 or data[6] not in (1, 2, 3):
-        raise wrong
-    form = "<H" if data[6] == 1 else "<I"
-    begin = 8 + struct.calcsize(form)
-    (length,) = struct.unpack_from(form, data, 8)
-    if length > _MAX_HEADER:
-        raise wrong
-    try:
-        text = data[begin : begin + length].decode("latin-1").strip()
-        # Python 2 wrote long integers with an L.
-        fields = ast.literal_eval(re.sub(r"(\d)L\b", r"\1", text))
-        shape, dtype, fortran = fields["shape"], fields["descr"], fields["fortran_order"]
-        if not isinstance(shape, tuple) or not all(type(side) is int for side in shape):
-            raise ValueError(shape)
-    # The text of a stranger: literal_eval alone raises five kinds.
-    except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError) as error:
-        raise wrong from error
-    return shape, str(dtype), bool(fortran), begin + length
+def _header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Shape, whether it is in Fortran's order, type, and where the numbers begin."""
+    stream = BytesIO(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of headers that Python 2 wrote, which are read all the same
+        try:
+            version = np.lib.format.read_magic(stream)
+            header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+            shape, fortran, dtype = header(stream)
+        except Exception as error:  # NumPy evaluates the header: ValueError, TokenError, MemoryError and more come
+            raise HeatmapError("not_heatmaps", "it is not a NumPy array file, or its header is damaged") from error
+    return shape, fortran, dtype, stream.tell()
 
 
 def _bytes() -> int:

@@ -1,6 +1,4 @@
-"""Backbones: networks of `keras.applications` with their preprocessing inside, so that they take pixels, and those that
-take heatmaps.
-"""
+"""Backbones: networks of `keras.applications` with their preprocessing inside, and networks that take heatmaps."""
 
 import hashlib
 from pathlib import Path

@@ -74,8 +74,9 @@ ANGLES = (
 def network() -> keras.Model:
     """Heatmaps to features: `float32 [N, 17, 64, 48]` to `float32 [N, D]`, all about -3 to 3.
 
-    In their order: x and y of the joints, how far each is seen (0..1), x, y and shortness of the limbs, cosine and sine
-    of the angles. What is not seen is 0. Lengths are in units of the body's scale, x to the right, y down.
+    In their order: x and y of the joints, how far each is seen (0..1), x and y of the limbs' directions, their lengths,
+    cosine and sine of the angles. What is not seen is 0. Lengths are in units of the body's scale, x to the right, y
+    down.
     """
     maps = keras.Input(SHAPE, name="heatmaps")
     x, y, seen = _joints(maps)
@@ -135,19 +136,24 @@ def _centred(x: Any, y: Any, seen: Any) -> tuple[Any, Any]:
 
 
 def _limbs(x: Any, y: Any, seen: Any) -> tuple[Any, Any, Any]:
-    """The limbs' directions, x and y of a vector of length 1 that fades where a limb is `SHORT`, and that fading."""
+    """The limbs' directions, x and y of a vector of length 1 that fades where a limb is `SHORT`, and their lengths."""
     layers, count = keras.layers, len(LIMBS)
     differences = np.stack([_point(end) - _point(begin) for begin, end in LIMBS], axis=1)
     # Both ends must be seen: the sum of both less 1, and no less than 0. A middle is seen as far as its two joints are.
     ends = np.stack([_point(begin) + _point(end) for begin, end in LIMBS], axis=1)
     both = _fixed(ends, "both_ends", -1.0, "relu")(seen)
-    parts = [_fixed(differences, "limb_x")(x), _fixed(differences, "limb_y")(y), _constant(count, SHORT, "short")(seen)]
+    along, across = _fixed(differences, "limb_x")(x), _fixed(differences, "limb_y")(y)
+    parts = [along, across, _constant(count, SHORT, "short")(seen)]
     stacked = [layers.Reshape((count, 1), name=f"limb_{place}")(part) for place, part in enumerate(parts)]
     unit = layers.UnitNormalization(axis=-1, name="limb")(layers.Concatenate(name="limbs")(stacked))
     masked = layers.Multiply(name="limbs_seen")([unit, layers.Reshape((count, 1), name="both")(both)])
-    taken = [_fixed(np.eye(3)[:, [place]], f"component_{place}")(masked) for place in range(3)]
-    right, down, short = (layers.Reshape((count,), name=f"limbs_{place}")(one) for place, one in enumerate(taken))
-    return right, down, short
+    taken = [_fixed(np.eye(3)[:, [place]], f"component_{place}")(masked) for place in range(2)]
+    right, down = (layers.Reshape((count,), name=f"limbs_{place}")(one) for place, one in enumerate(taken))
+    # A vector times its direction is its length.
+    products = [
+        layers.Multiply(name=f"length_{axis}")(pair) for axis, pair in (("x", [along, right]), ("y", [across, down]))
+    ]
+    return right, down, layers.Add(name="lengths")(products)
 
 
 def _angles(right: Any, down: Any) -> tuple[Any, Any]:
