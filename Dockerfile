@@ -30,7 +30,7 @@ ARG MODEL=models/yoga6/yoga6.tflite
 ARG SAMPLES=models/yoga6/samples
 WORKDIR /srv
 COPY --from=web-packages /packages /packages
-COPY headstand/__init__.py headstand/command.py headstand/encoded.py headstand/errors.py headstand/images.py headstand/quiet.py headstand/
+COPY headstand/__init__.py headstand/command.py headstand/encoded.py headstand/errors.py headstand/heatmaps.py headstand/images.py headstand/inputs.py headstand/quiet.py headstand/
 COPY headstand/serve headstand/serve
 COPY predict.py gunicorn.conf.py ./
 COPY ${MODEL} model.tflite
@@ -49,7 +49,7 @@ ARG MODEL=models/yoga6/yoga6.tflite
 # Where Lambda's base images look for the handler.
 WORKDIR /var/task
 COPY --from=packages /packages ./
-COPY headstand/__init__.py headstand/encoded.py headstand/errors.py headstand/images.py headstand/quiet.py headstand/
+COPY headstand/__init__.py headstand/encoded.py headstand/errors.py headstand/heatmaps.py headstand/images.py headstand/inputs.py headstand/quiet.py headstand/
 COPY headstand/serve headstand/serve
 COPY lambda_function.py ./
 COPY ${MODEL} model.tflite

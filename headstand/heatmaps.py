@@ -68,6 +68,30 @@ def decode(source: bytes | str | Path) -> npt.NDArray[np.float32]:
     return checked(np.frombuffer(data, "<f4", offset=start).reshape(SHAPE, order="F" if fortran else "C"))
 
 
+def encode(maps: Any) -> bytes:
+    """The `.npy` file of one person's heatmaps.
+
+    Args:
+        maps: an array, or lists in lists of finite numbers, as JSON has them: `[17, 64, 48]` or `[1, 17, 64, 48]`.
+
+    Raises:
+        HeatmapError: `not_heatmaps`, they are anything else.
+    """
+    try:
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is refused
+            array = np.asarray(maps)
+            if array.dtype.kind not in "iuf":
+                raise ValueError(array.dtype)
+            array = array.astype("<f4")
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        raise HeatmapError("not_heatmaps", f"they are not numbers in lists of the shape {[1, *SHAPE]}") from None
+    if array.shape not in (SHAPE, (1, *SHAPE)):
+        raise HeatmapError("not_heatmaps", f"their shape is {list(array.shape)!s:.80}, not {[1, *SHAPE]}")
+    stream = BytesIO()
+    np.save(stream, checked(array).reshape(1, *SHAPE), allow_pickle=False)
+    return stream.getvalue()
+
+
 def checked(maps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Heatmaps, `float32 [17, 64, 48]`, whose numbers are all finite.
 

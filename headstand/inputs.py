@@ -1,11 +1,13 @@
 """What a model takes: photos, or heatmaps. Whoever decodes for a model asks here, and need not know which."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from PIL import Image
 
 from headstand import heatmaps, images
 
@@ -13,9 +15,12 @@ from headstand import heatmaps, images
 class Input(Protocol):
     """One kind of input.
 
-    `shape` and `dtype` are those of one decoded file, without the batch; `size` is its height; `decoder` is the
-    decoder's version; `word` names the input for people.
+    `kind` is its name in a bundle; `shape` and `dtype` are those of one decoded file, without the batch; `size` is its
+    height; `decoder` is the decoder's version; `word` names the input for people.
     """
+
+    @property
+    def kind(self) -> str: ...
 
     @property
     def size(self) -> int: ...
@@ -38,6 +43,9 @@ class Input(Protocol):
     def decode(self, source: bytes | Path) -> np.ndarray:
         """An encoded file as an array of `shape` and `dtype`; ImageError where it cannot be used."""
 
+    def examples(self) -> Iterator[bytes]:
+        """Small encoded files, one for each decoder."""
+
 
 @dataclass(frozen=True)
 class Photos:
@@ -49,6 +57,7 @@ class Photos:
     def shape(self) -> tuple[int, ...]:
         return self.size, self.size, 3
 
+    kind = "photos"
     dtype = np.uint8
     decoder = images.DECODER
 
@@ -62,11 +71,18 @@ class Photos:
     def decode(self, source: bytes | Path) -> np.ndarray:
         return images.decode(source, self.size)
 
+    def examples(self) -> Iterator[bytes]:
+        for name in images.FORMATS:
+            stream = BytesIO()
+            Image.new("RGB", (8, 8)).save(stream, name)
+            yield stream.getvalue()
+
 
 @dataclass(frozen=True)
 class Heatmaps:
     """A person's heatmaps: `float32 [17, 64, 48]`."""
 
+    kind = "heatmaps"
     shape = heatmaps.SHAPE
     size = heatmaps.HEIGHT
     dtype = np.float32
@@ -78,6 +94,20 @@ class Heatmaps:
 
     def decode(self, source: bytes | Path) -> np.ndarray:
         return heatmaps.decode(source)
+
+    def examples(self) -> Iterator[bytes]:
+        yield heatmaps.encode(np.zeros(heatmaps.SHAPE, np.float32))
+
+
+def named(kind: str, size: int) -> Input:
+    """The input that a bundle calls by its kind, for a model with an input of this height.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    if kind not in (Photos.kind, Heatmaps.kind):
+        raise ValueError(f"unknown kind of input: {kind!r:.40}")
+    return Photos(size) if kind == Photos.kind else Heatmaps()
 
 
 def of(shape: Sequence[int | None]) -> Input:

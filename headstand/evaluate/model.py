@@ -80,8 +80,8 @@ def _checkpoint(path: Path) -> Model:
     about = checkpoint.about(path)
     network = checkpoint.load(path)
     kind = inputs.of(network.input_shape[1:])
-    wanted = (about.size, *kind.shape[1:], len(about.labels))
-    if (*network.input_shape[1:], *network.output_shape[1:]) != wanted:
+    wanted = (about.size, kind.shape, (len(about.labels),))
+    if (kind.size, network.input_shape[1:], network.output_shape[1:]) != wanted:
         raise ModelError(
             f"{path} does not fit its own record: {about.size} pixels and {len(about.labels)} labels, and a network "
             f"from {network.input_shape[1:]} to {network.output_shape[1:]}; train it again"

@@ -50,12 +50,9 @@ _OF_HEATMAPS = {
 
 
 def names() -> list[str]:
-    """All that can be backbones: the classifiers of `keras.applications`, and what takes heatmaps."""
+    """The classifiers of `keras.applications` that can be backbones of photos."""
     found = (name for name in dir(keras.applications) if preprocessing(name))
-    return [
-        *sorted(name for name in found if isinstance(getattr(keras.applications, name), type(names))),
-        *_OF_HEATMAPS,
-    ]
+    return sorted(name for name in found if isinstance(getattr(keras.applications, name), type(names)))
 
 
 def preprocessing(name: str) -> Preprocessing | None:
@@ -120,7 +117,7 @@ def scaled(pixels: Any, mode: Preprocessing | None) -> Any:
 
 def _network(backbone: recipes.Backbone) -> keras.Model:
     if backbone.name not in names():
-        raise BackboneError(f"unknown backbone {backbone.name!r}; there are {', '.join(names())}")
+        raise BackboneError(f"unknown backbone {backbone.name!r}; there are {', '.join([*names(), *_OF_HEATMAPS])}")
     build = getattr(keras.applications, backbone.name)
     shape = (backbone.size, backbone.size, 3)
     # A network without weights is drawn from a fixed seed: the cache and a resumed run must find the same one again.

@@ -32,7 +32,7 @@ def answer(pixels: np.ndarray) -> np.ndarray:
 
 def colour_model(**about: object) -> Model:
     known = replace(About("tiny", LABELS, 32, "", "", threshold=0.5), **about)
-    return Model(Path("tiny.tflite"), "0" * 64, known, history=True, answer=answer)
+    return Model(Path("tiny.tflite"), "0" * 64, known, history=True, input=Photos(32), answer=answer)
 
 
 def test_figures_are_those_of_training(checkpoint: Path, dataset: Dataset) -> None:
