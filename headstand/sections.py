@@ -19,7 +19,7 @@ class _Section(BaseModel):
 class Source(_Section):
     """Where the images come from."""
 
-    kind: Literal["kaggle", "folder", "table", "rendered", "boxes", "cifar", "arrays", "heatmaps"] = "folder"
+    kind: Literal["kaggle", "folder", "table", "rendered", "boxes", "cifar", "arrays", "heatmaps", "actions"] = "folder"
     dataset: str | None = Field(None, pattern=r"^\w[\w.-]*/\w[\w.-]*$", description="kaggle: the dataset, OWNER/NAME")
     folder: str | None = Field(
         None,
@@ -28,7 +28,9 @@ class Source(_Section):
         "heatmaps: folder with one folder of .npy files a class",
     )
     table: str | None = Field(None, description="table: a CSV file with the columns path, label and perhaps split")
-    per_class: Positive | None = Field(None, description="rendered: images for each class, 100; cifar: at most so many")
+    per_class: Positive | None = Field(
+        None, description="rendered, actions: files for each class, 100; cifar: at most so many"
+    )
     size: Positive | None = Field(None, description="side of an image in pixels; rendered: 256; boxes: 299")
     images: str | None = Field(None, description="boxes: folder or archive of photos, a path or an address")
     annotations: str | None = Field(None, description="boxes: folder or archive of Pascal VOC boxes")
