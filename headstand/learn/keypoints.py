@@ -14,7 +14,7 @@ import numpy as np
 
 from headstand.heatmaps import HEIGHT, JOINTS, SHAPE, WIDTH
 
-VERSION = "3"
+VERSION = "4"
 """Of the features; a new value makes every cached one a miss."""
 
 SHARPNESS = 17.0
@@ -35,6 +35,9 @@ SHORT = 0.1
 TIMES = {"x": 1.7, "y": 1.7, "seen": 4.0, "right": 1.8, "down": 1.8, "length": 4.0, "cosine": 2.0, "sine": 2.0}
 """What the kinds of features, in their order, are multiplied with: each varies by about 1 over people then, and a head
 learns soonest from what varies most."""
+
+_FLOOR = 1e-4
+"""Added to all pixels; the noise of a network's maps is larger."""
 
 _LEAST = 0.02
 """Smallest scale, as a share of the map's height."""
@@ -106,7 +109,9 @@ def _joints(maps: Any) -> tuple[Any, Any, Any]:
     peaks = layers.GlobalMaxPooling1D(data_format="channels_first", name="peaks")(flat)
     ramp = layers.Rescaling(1 / (SEEN - UNSEEN), -UNSEEN / (SEEN - UNSEEN), name="ramp")(peaks)
     seen = layers.ReLU(max_value=1.0, name="seen")(ramp)
-    even = layers.UnitNormalization(axis=-1, name="even")(flat)
+    # Above 0 everywhere: of a map without length LiteRT makes numbers that are none.
+    above = layers.Rescaling(1.0, _FLOOR, name="above")(layers.ReLU(name="no_less")(flat))
+    even = layers.UnitNormalization(axis=-1, name="even")(above)
     # At length 1 a Gaussian of deviation 2 has the height 1 / (2 sqrt(pi)).
     sharp = layers.Rescaling(SHARPNESS * 2 * np.pi**0.5, name="sharp")(even)
     where = layers.Softmax(axis=-1, name="where")(sharp)

@@ -60,6 +60,16 @@ def test_the_bundle_answers_as_the_checkpoint_and_says_what_it_takes(trained: Pa
     np.testing.assert_allclose(*asked, atol=1e-4)
 
 
+@pytest.mark.parametrize("value", [0.0, -0.0, -1e-4, 1e-20, 1.0, -1.0, 1e6, -1e38, 3e38])
+def test_heatmaps_that_show_nobody_get_numbers_too(trained: Path, value: float) -> None:
+    classifier, model = Classifier(export(trained).bundle), checkpoint.load(trained)
+    maps = np.full(heatmaps.SHAPE, value, np.float32)
+    for shown in (maps, np.where(np.arange(17)[:, None, None] % 2 == 0, maps, 0.0).astype(np.float32)):
+        given = classifier.probabilities(shown[None])
+        assert np.isfinite(given).all()
+        np.testing.assert_allclose(given, np.asarray(model(shown[None])), atol=2e-3)
+
+
 def test_the_best_format_is_one_that_takes_heatmaps(trained: Path) -> None:
     told: list[str] = []
     made = export(trained, "best", tell=told.append)
