@@ -80,7 +80,7 @@ export function show({ pairs, sure, time, model }, { blob }) {
   };
   const pixels = Object.assign(document.createElement("span"), { id: "dimensions" });
   const took = model ? `, ${model.toFixed(1)} of it in the model` : ", there and back";
-  const facts = [`Answered in ${Math.max(1, Math.round(time))} ms${took}`, ...(blob ? [size(blob.size)] : []), ""];
+  const facts = [`Answered in ${Math.max(1, Math.round(time))} ms${took}`, ...(blob ? [size(blob.size)] : []), ...(HEATMAPS ? [] : [""])];
   $("facts").replaceChildren(facts.join(" · "), pixels);
   state("answer");
   dimensions();
