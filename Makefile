@@ -1,6 +1,7 @@
-# make demo   the main job, offline: draws photos, trains, converts, asks   (about 4 minutes after installation)
-# make test   style, types and tests                                        (under 12 minutes after installation)
-# Both set everything up by themselves; they need Python 3.11, 3.12 or 3.13 with pip, and nothing else.
+# make demo            the main job, offline: draws photos, trains, converts, asks   (about 4 minutes after installation)
+# make demo-heatmaps   the same with heatmaps of people's joints                     (about 2 minutes after installation)
+# make test            style, types and tests                                        (under 12 minutes after installation)
+# All set everything up by themselves; they need Python 3.11, 3.12 or 3.13 with pip, and nothing else.
 
 RECIPE ?= demo
 PIPENV_VERSION := 2026.10.3
@@ -20,10 +21,13 @@ export PIPENV_NOSPIN := 1
 PIPENV := .pipenv/bin/pipenv
 RUN := .venv/bin/python
 
-.PHONY: demo test test-all test-container lint setup setup-dev lock clean deploy serve-lambda
+.PHONY: demo demo-heatmaps test test-all test-container lint setup setup-dev lock clean deploy serve-lambda
 
 demo: setup
 	$(RUN) -m headstand demo $(RECIPE)
+
+demo-heatmaps: setup
+	$(RUN) -m headstand demo demo-heatmaps
 
 test: setup-dev lint
 	$(RUN) -m pytest -m "not slow"

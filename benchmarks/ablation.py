@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from headstand import recipe as recipes
+from headstand.inputs import Photos
 from headstand.learn import checkpoint, finetune, labels
 from headstand.learn import head as heads
 from headstand.learn.answers import class_indices, predict
@@ -108,8 +109,8 @@ def learn(recipe: Recipe, dataset: manifest.Dataset, clean: bool) -> tuple[np.nd
             finetune.Photos.of(dataset, validation),
         )
         call = compiled(checkpoint.load(tuned.checkpoint))
-        plain = predict(call, dataset, "validation", size)
-        return plain, predict(lambda shown: call(shown[:, :, ::-1]), dataset, "validation", size)
+        plain = predict(call, dataset, "validation", Photos(size))
+        return plain, predict(lambda shown: call(shown[:, :, ::-1]), dataset, "validation", Photos(size))
 
 
 def tell(recipe: Recipe, found: dict[str, tuple[np.ndarray, float]]) -> None:

@@ -67,6 +67,10 @@ class Recipe(BaseSettings):
                 f"split.keep_apart names {self.name!r}, which is this recipe's own name: its photos would go"
             )
         self.search.check(self.head)
+        if self.backbone.name == "keypoints" and self.finetune.epochs:
+            raise ValueError("finetune.epochs: nothing in the backbone keypoints learns; allowed: 0")
+        if self.backbone.takes == "heatmaps" and self.evaluation.average == "crops":
+            raise ValueError("evaluation.average = 'crops': heatmaps have no crops; allowed: 'none', 'mirror'")
         names = [variant.name for variant in self.variants]
         for name in names:
             if names.count(name) > 1:

@@ -19,16 +19,19 @@ class _Section(BaseModel):
 class Source(_Section):
     """Where the images come from."""
 
-    kind: Literal["kaggle", "folder", "table", "rendered", "boxes", "cifar", "arrays", "heatmaps"] = "folder"
+    kind: Literal["kaggle", "folder", "table", "rendered", "boxes", "cifar", "arrays", "heatmaps", "actions"] = "folder"
     dataset: str | None = Field(None, pattern=r"^\w[\w.-]*/\w[\w.-]*$", description="kaggle: the dataset, OWNER/NAME")
     folder: str | None = Field(
         None,
         description="folder: with one folder of images a class, or a zip or tar of one, as a path or an "
-        "address: http(s)://, s3:// or any that fsspec knows; cifar: its folder or archive; arrays: folder of data.npy and labels.npy, or one a split; "
+        "address: http(s)://, s3:// or any that fsspec knows; cifar: its folder or archive; arrays: folder of data.npy "
+        "and labels.npy, or one a split; "
         "heatmaps: folder with one folder of .npy files a class",
     )
     table: str | None = Field(None, description="table: a CSV file with the columns path, label and perhaps split")
-    per_class: Positive | None = Field(None, description="rendered: images for each class, 100; cifar: at most so many")
+    per_class: Positive | None = Field(
+        None, description="rendered, actions: files for each class, 100; cifar: at most so many"
+    )
     size: Positive | None = Field(None, description="side of an image in pixels; rendered: 256; boxes: 299")
     images: str | None = Field(None, description="boxes: folder or archive of photos, a path or an address")
     annotations: str | None = Field(None, description="boxes: folder or archive of Pascal VOC boxes")
@@ -81,15 +84,41 @@ class Split(_Section):
         return self
 
 
-class Backbone(_Section):
-    """The pretrained network that turns an image into features."""
+OF_HEATMAPS = ("keypoints", "heatmaps_flat", "heatmaps_cnn")
+"""Backbones that take heatmaps and no photos."""
 
-    name: str = Field("Xception", description="a keras.applications model")
+
+class Backbone(_Section):
+    """The network that turns an image into features; a pretrained one, where it takes photos."""
+
+    name: str = Field("Xception", description=f"a keras.applications model; of heatmaps: {', '.join(OF_HEATMAPS)}")
     size: Annotated[int, Field(ge=32, le=1024)] = Field(150, description="side of the input in pixels")
     weights: str = Field("imagenet", description="imagenet, none, or a file: weights or a Headstand checkpoint")
     pooling: Literal["avg", "max", "none"] = Field(
         "avg", description="what becomes of the network's last map: its average, its maximum, or none: all its values"
     )
+
+    @property
+    def takes(self) -> Literal["photos", "heatmaps"]:
+        """The kind of files that it turns into features."""
+        return "heatmaps" if self.name in OF_HEATMAPS else "photos"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_heatmaps(cls, values: Any) -> Any:
+        """Heatmaps have one size, and nobody has trained their networks before."""
+        if isinstance(values, dict) and values.get("name") in OF_HEATMAPS:
+            return {"size": 64, "weights": "none", **values}
+        return values
+
+    @model_validator(mode="after")
+    def _fitting(self) -> "Backbone":
+        if self.takes == "heatmaps" and (self.size, self.weights) != (64, "none"):
+            raise ValueError(
+                f"{self.name} takes heatmaps of 64 x 48 and begins without weights, so that size = {self.size} and "
+                f"weights = {self.weights!r} do not go with it; allowed: 64 and 'none', or neither key"
+            )
+        return self
 
 
 Activation = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "swish", "tanh", "sigmoid"]
@@ -111,11 +140,21 @@ class Augmentation(_Section):
     brightness: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="0.2: 0.8 to 1.2 times as bright")
     contrast: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="0.2: 0.8 to 1.2 times the contrast")
     saturation: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="0.2: 0.8 to 1.2 times as colourful")
+    jitter: Annotated[float, Field(ge=0, le=16)] = Field(
+        0.0, description="heatmaps: standard deviation by which each joint is moved, in pixels of the map"
+    )
+    joint_dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="heatmaps: share of the joints that are taken away"
+    )
 
     @property
     def settings(self) -> str:
-        """All but the number of views, in a line: the settings that a single view depends on."""
-        return " ".join(f"{key}={value}" for key, value in self if key != "views")
+        """All but the number of views, in a line: the settings that a single view depends on.
+
+        Those of heatmaps alone are told where they are set: views of photos keep the names that they had before.
+        """
+        photos = set(self.__class__.model_fields) - {"views", "jitter", "joint_dropout"}
+        return " ".join(f"{key}={value}" for key, value in self if key in photos or (key != "views" and value))
 
 
 class Head(_Section):

@@ -31,3 +31,22 @@ def test_the_demo_draws_trains_converts_and_asks(workplace):
     (made,) = Path("runs/demo").glob("*/*.tflite")
     assert bundle.read(made).labels == ("chair", "cobra", "downdog", "goddess", "tree", "warrior")
     assert f"HEADSTAND_MODEL={made}" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_demo_of_heatmaps_does_the_same(workplace):
+    done = subprocess.run(
+        [sys.executable, "-m", "headstand", "demo", "demo-heatmaps", "--source.per_class", "60"],
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(HOME)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    accuracy, count = re.search(r"^test accuracy (\d\.\d{3}) on (\d+) photos", done.stdout, re.MULTILINE).groups()
+    assert int(count) >= 17 * 10
+    assert float(accuracy) >= 0.8
+    (made,) = Path("runs/demo-heatmaps").glob("*/*.tflite")
+    found = bundle.read(made)
+    assert (len(found.labels), found.input.kind) == (17, "heatmaps")
+    assert found.labels[0] == "action_aside"

@@ -9,6 +9,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from PIL import Image
 
+from headstand import heatmaps
 from headstand.export.bundle import pack, write
 
 LABELS = ("blue", "green", "red")
@@ -24,8 +25,14 @@ def expected(rgb: tuple[float, float, float]) -> dict[str, float]:
     return dict(zip(LABELS, values.tolist(), strict=True))
 
 
-def flatbuffer(*, size: int = SIZE, quantized: bool = False, labels: int = 3) -> bytes:
-    """Mean over the picture, a fully connected layer, softmax; `quantized` has uint8 input and output."""
+def flatbuffer(
+    *, size: int = SIZE, quantized: bool = False, labels: int = 3, shape: tuple[int, ...] | None = None
+) -> bytes:
+    """Mean over the picture, a fully connected layer, softmax; `quantized` has uint8 input and output.
+
+    Of heatmaps, where `shape` is theirs, each label's logit is the mean of one joint's map, a hundred times.
+    """
+    shown = [1, *(shape or (size, size, 3))]
     model = schema.ModelT()
     model.version = 3
     model.description = "tiny"
@@ -55,10 +62,15 @@ def flatbuffer(*, size: int = SIZE, quantized: bool = False, labels: int = 3) ->
     float32, int32, uint8 = schema.TensorType.FLOAT32, schema.TensorType.INT32, schema.TensorType.UINT8
     ops, kinds = schema.BuiltinOperator, schema.BuiltinOptions
     weights = np.resize(np.fliplr(np.eye(3, dtype=np.float32)) * GAIN, (labels, 3))
-    image = tensor("pixels", [1, size, size, 3], kind=float32)
-    axes = tensor("axes", [2], np.array([1, 2], np.int32), int32)
-    mean = tensor("mean", [1, 3])
-    kernel, bias = tensor("kernel", [labels, 3], weights), tensor("bias", [labels], np.zeros(labels, np.float32))
+    image = tensor("pixels", shown, kind=float32)
+    # Of heatmaps the mean over rows and columns is left, one for each joint.
+    over = [1, 2] if shape is None else [2, 3]
+    axes = tensor("axes", [2], np.array(over, np.int32), int32)
+    left = 3 if shape is None else shape[0]
+    mean = tensor("mean", [1, left])
+    if shape is not None:
+        weights = np.eye(labels, left, dtype=np.float32) * 100
+    kernel, bias = tensor("kernel", [labels, left], weights), tensor("bias", [labels], np.zeros(labels, np.float32))
     logits, result = tensor("logits", [1, labels]), tensor("probabilities", [1, labels])
     softmax = schema.SoftmaxOptionsT()
     softmax.beta = 1.0
@@ -70,7 +82,7 @@ def flatbuffer(*, size: int = SIZE, quantized: bool = False, labels: int = 3) ->
     ]  # fmt: skip
     if quantized:
         # Two units a step, so that pixels that are passed on as they are would come out twice as bright.
-        raw = tensor("raw", [1, size, size, 3], kind=uint8, scale=2.0)
+        raw = tensor("raw", shown, kind=uint8, scale=2.0)
         coded = tensor("coded", [1, labels], kind=uint8, scale=1 / 256)
         steps.insert(0, operator(ops.DEQUANTIZE, [raw], image, kinds.DequantizeOptions, schema.DequantizeOptionsT()))
         steps.append(operator(ops.QUANTIZE, [result], coded, kinds.QuantizeOptions, schema.QuantizeOptionsT()))
@@ -87,6 +99,13 @@ def bundle(path: Path, *, model: bytes | None = None, labels: tuple[str, ...] = 
     """Write a bundle of the tiny model, or of another one."""
     record = {"name": "tiny", "input": {"size": SIZE, "dtype": "float32"}, "temperature": 1.0, "threshold": 0.5}
     return write(path, pack(flatbuffer() if model is None else model, labels, {**record, **metadata}))
+
+
+def heatmaps_bundle(path: Path, **metadata: Any) -> Path:
+    """Write a bundle that tells nose, left eye and right eye by whose map is highest."""
+    model = flatbuffer(shape=heatmaps.SHAPE)
+    taken = {"kind": "heatmaps", "size": 64, "shape": list(heatmaps.SHAPE), "dtype": "float32"}
+    return bundle(path, model=model, labels=heatmaps.JOINTS[:3], input=taken, **metadata)
 
 
 def photo(rgb: tuple[int, int, int] = (200, 100, 0), kind: str = "PNG") -> bytes:

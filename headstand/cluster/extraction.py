@@ -132,7 +132,7 @@ class ClusterExtractor(Extractor):
             .map_batches(
                 decode,  # type: ignore[arg-type] # Ray's types know no `fn_kwargs`
                 batch_size=None,
-                fn_kwargs={"size": self.size, "augmentation": augmentation},
+                fn_kwargs={"kind": self.input, "augmentation": augmentation},
                 num_cpus=1 if gpus else 1 - _SHARE,
             )
             .map_batches(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from headstand.cluster.shards import Shards
+from headstand.inputs import Input
 from headstand.learn.features import BATCH, FeatureError, compiled
 from headstand.learn.features.decoding import Job, decoded, grouped
 from headstand.recipe import Augmentation
@@ -52,7 +53,7 @@ def blocks(jobs: Iterator[Job], keys: np.ndarray, digests: Sequence[str], pictur
         yield sealed()
 
 
-def decode(block: Block, size: int, augmentation: Augmentation) -> Block:
+def decode(block: Block, kind: Input, augmentation: Augmentation) -> Block:
     """Read and decode a block.
 
     Returns:
@@ -60,13 +61,13 @@ def decode(block: Block, size: int, augmentation: Augmentation) -> Block:
         or in a single row why a photo cannot be used. (Of an exception only a text with Ray's words around it arrives.)
     """
     try:
-        return _decoded(block, size, augmentation)
+        return _decoded(block, kind, augmentation)
     except FeatureError as error:
         nothing = np.zeros((1, 1), np.uint8)
         return {"place": np.array([-1]), "key": nothing, "pixels": nothing, "trouble": np.array([str(error)])}
 
 
-def _decoded(block: Block, size: int, augmentation: Augmentation) -> Block:
+def _decoded(block: Block, kind: Input, augmentation: Augmentation) -> Block:
     known = pickle.loads(block["jobs"][0])  # noqa: S301 - our own, from `blocks`
     keys = {place: key for _, place, _, key, _ in known}
     for path, digest in dict.fromkeys((path, digest) for path, _, _, _, digest in known):
@@ -74,7 +75,7 @@ def _decoded(block: Block, size: int, augmentation: Augmentation) -> Block:
     jobs = ((Path(path), place, name) for path, place, name, _, _ in known)
     places, pixels = [], []
     # On one thread: the task has been given one processor, and not the machine.
-    for some, pictures in decoded(grouped(jobs), size, augmentation, threads=1):
+    for some, pictures in decoded(grouped(jobs), kind, augmentation, threads=1):
         places += some
         pixels.append(pictures)
     names = b"".join(keys[place] for place in places)

@@ -44,7 +44,7 @@ def run(words: Sequence[str]) -> None:
         sample = photos.of_folder(options.folder, options.split, about)
     else:
         sample = photos.of_dataset(Path("data") / about.name, options.split or "test", about)
-    print(f"model             {model.path} ({len(about.labels)} classes, {about.size} px)")
+    print(f"model             {model.path} ({len(about.labels)} classes, {model.input.word})")
     print(f"photos            {len(sample.photos)}, {sample}", flush=True)
     made = examine(model, sample)
     folder = options.output or _place(about.name)

@@ -10,7 +10,7 @@ from headstand import __version__
 from headstand.evaluate.model import Model, ModelError
 from headstand.evaluate.photos import Sample
 from headstand.learn import seen
-from headstand.learn.answers import pixels
+from headstand.learn.answers import decoded
 from headstand.learn.evaluation.calibration import Sure, sure
 from headstand.learn.evaluation.mistakes import Mistake, mistakes
 from headstand.learn.evaluation.score import Evaluation, evaluate
@@ -153,7 +153,7 @@ def _answers(model: Model, sample: Sample) -> np.ndarray:
     with tqdm(total=len(sample.photos), desc="asking", unit="photo", disable=None, leave=False) as bar:
         for start in range(0, len(sample.photos), BATCH):
             batch = sample.photos[start : start + BATCH]
-            answers.append(model.answer(pixels(sample.folder, batch, model.about.size)))
+            answers.append(model.answer(decoded(sample.folder, batch, model.input)))
             bar.update(len(batch))
     probabilities = np.concatenate(answers)
     if not np.isfinite(probabilities).all():

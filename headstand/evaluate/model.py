@@ -9,8 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from headstand import inputs
 from headstand import recipe as recipes
 from headstand.errors import HeadstandError
+from headstand.inputs import Input
 from headstand.learn import checkpoint
 from headstand.learn.checkpoint import About
 from headstand.learn.features import compiled
@@ -30,14 +32,15 @@ class Model:
     """A model and what it says of itself.
 
     `about` is the checkpoint's record, or what a bundle has of it; `history` tells whether its `seen` and `examined`
-    are known: a bundle has them in the checkpoint beside it only. `answer` makes probabilities `float32 [B, classes]`
-    of pixels `uint8 [B, size, size, 3]`; `network` is what tells where a checkpoint looked.
+    are known: a bundle has them in the checkpoint beside it only. `input` is what it takes, and `answer` makes
+    probabilities `float32 [B, classes]` of a batch of that; `network` is what tells where a checkpoint looked.
     """
 
     path: Path
     sha256: str
     about: About
     history: bool
+    input: Input
     answer: Callable[[np.ndarray], np.ndarray]
     network: keras.Model | None = None
 
@@ -76,14 +79,15 @@ def load(path: Path) -> Model:
 def _checkpoint(path: Path) -> Model:
     about = checkpoint.about(path)
     network = checkpoint.load(path)
-    wanted = ((about.size, about.size, 3), (len(about.labels),))
-    if (network.input_shape[1:], network.output_shape[1:]) != wanted:
+    kind = inputs.of(network.input_shape[1:])
+    wanted = (about.size, kind.shape, (len(about.labels),))
+    if (kind.size, network.input_shape[1:], network.output_shape[1:]) != wanted:
         raise ModelError(
             f"{path} does not fit its own record: {about.size} pixels and {len(about.labels)} labels, and a network "
             f"from {network.input_shape[1:]} to {network.output_shape[1:]}; train it again"
         )
     call = compiled(network)
-    return Model(path, _digest(path), about, True, lambda pixels: np.asarray(call(tf.constant(pixels))), network)
+    return Model(path, _digest(path), about, True, kind, lambda shown: np.asarray(call(tf.constant(shown))), network)
 
 
 def _bundle(path: Path) -> Model:
@@ -104,7 +108,7 @@ def _bundle(path: Path) -> Model:
     if origin:
         known = checkpoint.about(origin)
         about = About(**{**vars(about), "backbone": known.backbone, "seen": known.seen, "examined": known.examined})
-    return Model(path, _digest(path), about, origin is not None, classifier.probabilities)
+    return Model(path, _digest(path), about, origin is not None, bundle.input, classifier.probabilities)
 
 
 def _made(file: Path, metadata: dict[str, object]) -> bool:

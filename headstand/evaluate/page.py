@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from headstand.evaluate.examination import Examination
+from headstand.inputs import Heatmaps
 from headstand.learn import plots
-from headstand.learn.answers import pixels
+from headstand.learn.answers import decoded
 from headstand.learn.evaluation.attention import attention
 from headstand.learn.report import scores
 from headstand.learn.report.document import document, tiles
 from headstand.learn.report.record import put
+from headstand.learn.skeleton import drawn
 
 RECORD, PAGE = "evaluation.json", "evaluation.html"
 
@@ -70,6 +72,8 @@ def _mistakes(made: Examination, record: dict[str, Any]) -> str:
     if not made.mistakes:
         return ""
     about, network = made.model.about, made.model.network
-    shown = pixels(made.sample.folder, [one.photo for one in made.mistakes], about.size)
+    shown = decoded(made.sample.folder, [one.photo for one in made.mistakes], made.model.input)
+    if isinstance(made.model.input, Heatmaps):
+        return scores.mistakes(record["mistakes"], np.stack([drawn(maps) for maps in shown]), None)
     asked = np.array([about.labels.index(one.answer) for one in made.mistakes])
     return scores.mistakes(record["mistakes"], shown, None if network is None else attention(network, shown, asked))

@@ -13,7 +13,9 @@ from headstand.prepare import manifest
 from headstand.prepare.doctor.folder import contents
 from headstand.prepare.listing import Listing
 from headstand.prepare.manifest import Photo
-from headstand.prepare.scan import scan
+from headstand.prepare.scan import examine, scan
+from headstand.prepare.sources import heatmaps
+from headstand.sections import OF_HEATMAPS
 
 
 class SampleError(HeadstandError):
@@ -51,8 +53,7 @@ def of_dataset(folder: Path, split: str, about: About) -> Sample:
     photos = dataset.split(split)
     if not photos:
         raise SampleError(f"{folder} has no photos for {split}: prepare it again")
-    if any(photo.path.endswith(".npy") for photo in photos):
-        raise SampleError(f"{folder} holds arrays, and photos are scored")
+    _check_kind(photos, folder, about)
     for photo in photos:
         digest(folder, photo)
     return Sample(folder, split, dataset.digest == about.data, photos, _labels(photos, folder, about))
@@ -76,11 +77,13 @@ def of_folder(folder: Path, split: str | None, about: About) -> Sample:
     split = split or ("test" if found.layout == "splits" else "")
     if split and found.layout != "splits":
         raise SampleError(f"{folder} is not divided into splits: leave --split out")
-    items = tuple(item for item in found.items if item.split == split and item.path.suffix.lower() in EXTENSIONS)
-    candidates, unusable = scan(Listing(found.root, found.classes, items))
+    arrays = about.backbone in OF_HEATMAPS
+    extensions = (".npy",) if arrays else EXTENSIONS
+    items = tuple(item for item in found.items if item.split == split and item.path.suffix.lower() in extensions)
+    candidates, unusable = scan(Listing(found.root, found.classes, items), heatmaps.examine if arrays else examine)
     left_out = tuple((found.name(item.path), reason) for item, reason in unusable)
     if not candidates:
-        first = f"; {left_out[0][0]}: {left_out[0][1]}" if left_out else f" ({', '.join(EXTENSIONS)})"
+        first = f"; {left_out[0][0]}: {left_out[0][1]}" if left_out else f" ({', '.join(extensions)})"
         raise SampleError(f"{found.root} has no photos{f' for {split}' if split else ''} that can be used{first}")
     photos = tuple(
         Photo(
@@ -90,6 +93,16 @@ def of_folder(folder: Path, split: str | None, about: About) -> Sample:
         for place, (item, file) in enumerate((candidate.item, candidate.file) for candidate in candidates)
     )  # fmt: skip
     return Sample(found.root, split, False, photos, _labels(photos, found.root, about), left_out)
+
+
+def _check_kind(photos: tuple[Photo, ...], folder: Path, about: About) -> None:
+    """Photos for a model of photos, heatmaps for one of heatmaps."""
+    arrays, heatmaps = photos[0].path.endswith(".npy"), about.backbone in OF_HEATMAPS
+    if arrays != heatmaps:
+        raise SampleError(
+            f"{folder} holds {'heatmaps' if arrays else 'photos'}, and {about.name} takes "
+            f"{'heatmaps' if heatmaps else 'photos'}"
+        )
 
 
 def _labels(photos: tuple[Photo, ...], folder: Path, about: About) -> np.ndarray:

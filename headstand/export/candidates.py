@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from headstand.export import bundle, convert, metadata
+from headstand.export.convert import ConversionError
 from headstand.export.evidence import Evidence, Sample
 from headstand.export.formats import FORMATS, Gate, judge
 from headstand.export.latency import Latency, latencies
@@ -91,12 +92,19 @@ class Bench:
         `evidence.choosing`: quantisation goes on to the next way until one passes.
 
         Raises:
-            ConversionError: the model cannot be converted.
+            ConversionError: the model cannot be converted, or does not take what the format is for.
         """
+        photos = self.trained.input.kind == "photos"
+        formats = FORMATS if photos else tuple(one for one in FORMATS if one != "int8")
+        if kind not in (BEST, *formats):
+            raise ConversionError(
+                f"{kind} takes pixels of 8 bits, and {self.trained.name} takes {self.trained.input.kind}: give another "
+                f"--format ({', '.join(formats)} or {BEST})"
+            )
         if kind not in (BEST, "int8"):
             return [self.convert(kind)]
         made = []
-        for one in FORMATS if kind == BEST else (kind,):
+        for one in formats if kind == BEST else (kind,):
             for remedy in REMEDIES if one == "int8" else (None,):
                 candidate = self.convert(one, remedy)
                 judged = self.judged(candidate, self.evidence.choosing)
@@ -124,7 +132,7 @@ class Bench:
             flatbuffer = {"float32": convert.float32, "float16": convert.float16, "dynamic": convert.dynamic}[kind](
                 model
             )
-        made = Candidate(kind, remedy, metadata.describe(flatbuffer, self.trained.name, LABELS))
+        made = Candidate(kind, remedy, metadata.describe(flatbuffer, self.trained.name, LABELS, self.trained.input))
         self._tell(f"{kind:10} {made.made}, {len(made.flatbuffer) / 1e6:.1f} MB in {time.perf_counter() - start:.0f} s")
         return made
 
@@ -136,9 +144,9 @@ class Bench:
         """
         expected = self._known.get(sample.name)
         if expected is None:
-            expected = answers(self._call, sample, self.trained.size, len(self.trained.labels))
+            expected = answers(self._call, sample, self.trained.input, len(self.trained.labels))
             self._known[sample.name] = expected
-        record = {"name": self.trained.name, "input": {"size": self.trained.size}}
+        record = {"name": self.trained.name, "input": {"kind": self.trained.input.kind, "size": self.trained.size}}
         data = bundle.pack(candidate.flatbuffer, self.trained.labels, record)
         with tempfile.TemporaryDirectory() as folder:
             # What is compared is a real file, read as the services read it.

@@ -15,6 +15,7 @@ from headstand.export.evidence import Evidence, Sample
 from headstand.export.latency import latencies
 from headstand.export.parity import Parity, ParityError
 from headstand.export.trained import Trained
+from headstand.heatmaps import JOINTS
 from headstand.learn import checkpoint
 from headstand.learn.report.card import card
 from headstand.learn.report.record import CARD
@@ -190,18 +191,33 @@ def _refusal(chosen: Candidate, judged: Judged, sample: Sample) -> str:
 def _record(model: Trained, chosen: Candidate) -> dict[str, Any]:
     return {
         "name": model.name,
-        "input": {
-            "size": model.size,
-            "dtype": "uint8" if chosen.kind == "int8" else "float32",
-            "range": [0, 255],
-            "resize": "squash to a square, bilinear with antialiasing",
-            "decoder": images.DECODER,
-        },
+        "input": _input(model, chosen),
         "temperature": model.temperature,
         "threshold": model.threshold,
         "checkpoint": model.digest,
         "data": model.data,
         "versions": _versions(),
+    }
+
+
+def _input(model: Trained, chosen: Candidate) -> dict[str, Any]:
+    """What has to be handed to the model, for its metadata."""
+    taken = model.input
+    if taken.kind == "heatmaps":
+        return {
+            "kind": taken.kind,
+            "size": taken.size,
+            "shape": list(taken.shape),
+            "dtype": "float32",
+            "joints": list(JOINTS),
+            "decoder": taken.decoder,
+        }
+    return {
+        "size": model.size,
+        "dtype": "uint8" if chosen.kind == "int8" else "float32",
+        "range": [0, 255],
+        "resize": "squash to a square, bilinear with antialiasing",
+        "decoder": images.DECODER,
     }
 
 

@@ -8,6 +8,7 @@ import flatbuffers
 from ai_edge_litert import schema_py_generated as tflite
 
 from headstand.export.flatbuffer import read, write
+from headstand.inputs import Input
 
 _NAME = "TFLITE_METADATA"
 """Under this name readers look for the table among a model's metadata buffers."""
@@ -18,20 +19,21 @@ _NORMALIZATION_OPTIONS = 1  # ProcessUnitOptions.NormalizationOptions
 _TENSOR_AXIS_LABELS = 2  # AssociatedFileType.TENSOR_AXIS_LABELS
 
 
-def describe(flatbuffer: bytes, name: str, labels_file: str) -> bytes:
+def describe(flatbuffer: bytes, name: str, labels_file: str, taken: Input) -> bytes:
     """Put a metadata table into a model.
 
     Args:
-        flatbuffer: an image classifier with one input of pixels in 0..255 and one output of probabilities.
+        flatbuffer: a classifier with one input, pixels in 0..255 or heatmaps, and one output of probabilities.
         name: the model's.
         labels_file: name of the associated file that holds a label a line.
+        taken: what it takes.
 
     Returns:
         The model with the table; a table that it had is replaced.
     """
     model = read(flatbuffer)
     buffer = tflite.BufferT()
-    buffer.data = list(_table(name, labels_file))
+    buffer.data = list(_table(name, labels_file, taken))
     entry = tflite.MetadataT()
     entry.name = _NAME.encode()
     entry.buffer = len(model.buffers)
@@ -40,10 +42,21 @@ def describe(flatbuffer: bytes, name: str, labels_file: str) -> bytes:
     return write(model)
 
 
-def _table(name: str, labels_file: str) -> bytes:
-    """ModelMetadata: one RGB image in, scores with labels out."""
+def _table(name: str, labels_file: str, taken: Input) -> bytes:
+    """ModelMetadata: one RGB image or one person's heatmaps in, scores with labels out."""
     b = flatbuffers.Builder(1024)
+    labels = _object(b, 5, {0: b.CreateString(labels_file)}, {2: _TENSOR_AXIS_LABELS})
+    stats = _object(b, 2, {0: _floats(b, [1.0]), 1: _floats(b, [0.0])})
+    scores = _object(b, 7, {0: b.CreateString("probability"), 5: stats, 6: _vector(b, [labels])})
+    shown = _image(b) if taken.kind == "photos" else _object(b, 7, {0: b.CreateString(taken.kind)})
+    subgraph = _object(b, 5, {2: _vector(b, [shown]), 3: _vector(b, [scores])})
+    top = {0: b.CreateString(name), 3: _vector(b, [subgraph]), 7: b.CreateString("1.0.0")}
+    b.Finish(_object(b, 8, top), b"M001")
+    return bytes(b.Output())
 
+
+def _image(b: flatbuffers.Builder) -> int:
+    """TensorMetadata of an image."""
     # Pixels are taken as they are: mean 0, deviation 1. The scaling is inside the model.
     mean, deviation = _floats(b, [0.0]), _floats(b, [1.0])
     normalization = _object(b, 2, {0: mean, 1: deviation})
@@ -51,16 +64,7 @@ def _table(name: str, labels_file: str) -> bytes:
     image = _object(b, 2, {}, {0: _RGB})
     content = _object(b, 3, {1: image}, {0: _IMAGE_PROPERTIES})
     stats = _object(b, 2, {0: _floats(b, [255.0]), 1: _floats(b, [0.0])})
-    pixels = _object(b, 7, {0: b.CreateString("image"), 3: content, 4: _vector(b, [unit]), 5: stats})
-
-    labels = _object(b, 5, {0: b.CreateString(labels_file)}, {2: _TENSOR_AXIS_LABELS})
-    stats = _object(b, 2, {0: _floats(b, [1.0]), 1: _floats(b, [0.0])})
-    scores = _object(b, 7, {0: b.CreateString("probability"), 5: stats, 6: _vector(b, [labels])})
-
-    subgraph = _object(b, 5, {2: _vector(b, [pixels]), 3: _vector(b, [scores])})
-    top = {0: b.CreateString(name), 3: _vector(b, [subgraph]), 7: b.CreateString("1.0.0")}
-    b.Finish(_object(b, 8, top), b"M001")
-    return bytes(b.Output())
+    return _object(b, 7, {0: b.CreateString("image"), 3: content, 4: _vector(b, [unit]), 5: stats})
 
 
 def _object(b: flatbuffers.Builder, fields: int, offsets: dict[int, int], small: dict[int, int] | None = None) -> int:

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from headstand import images
 from headstand.errors import HeadstandError
 from headstand.export.evidence import Sample
+from headstand.images import ImageError
+from headstand.inputs import Input
 from headstand.serve.classifier import Classifier
 
 SHOWN = 5
@@ -68,13 +69,13 @@ class Parity:
         return math.isfinite(self.largest_difference)
 
 
-def answers(trained: Callable[[np.ndarray], np.ndarray], sample: Sample, size: int, classes: int) -> np.ndarray:
+def answers(trained: Callable[[np.ndarray], np.ndarray], sample: Sample, taken: Input, classes: int) -> np.ndarray:
     """What the trained model says of the photos, `float [N, classes]`.
 
     Args:
-        trained: `uint8 [1, size, size, 3]` to probabilities `[1, classes]`: the Keras model.
+        trained: the Keras model, from a batch of one, as `taken` decodes it, to probabilities `[1, classes]`.
         sample: encoded photos.
-        size: side of its input in pixels.
+        taken: what it takes.
         classes: how many outputs it has.
 
     Raises:
@@ -83,8 +84,8 @@ def answers(trained: Callable[[np.ndarray], np.ndarray], sample: Sample, size: i
     result = np.empty((len(sample.paths), classes))
     for place, path in enumerate(_shown(sample, "as trained")):
         try:
-            result[place] = trained(images.decode(path, size)[np.newaxis])[0]
-        except images.ImageError as error:
+            result[place] = trained(taken.decode(path)[np.newaxis])[0]
+        except ImageError as error:
             raise ParityError(
                 f"the {sample.name} photo {path} cannot be compared on: {error}; prepare the data again"
             ) from error

@@ -1,4 +1,4 @@
-"""What is exported: a trained Keras model that takes pixels, and what is known of it."""
+"""What is exported: a trained Keras model that takes photos or heatmaps, and what is known of it."""
 
 import hashlib
 import json
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import keras
 
+from headstand import inputs
+from headstand.inputs import Input
 from headstand.learn import checkpoint
 from headstand.learn.checkpoint import CheckpointError
 from headstand.learn.run import REPORT
@@ -16,8 +18,9 @@ from headstand.learn.run import REPORT
 class Trained:
     """A model to export.
 
-    `model` takes pixels 0..255 `[N, size, size, 3]` and gives probabilities in the order of `labels`. `digest` is the
-    hex SHA-256 of the file it came from, `data` that of the manifest it was trained on, None where nobody knows;
+    `model` takes pixels 0..255 `[N, size, size, 3]`, or heatmaps `[N, 17, 64, 48]`, and gives probabilities in the
+    order of `labels`; `size` is its input's height. `digest` is the hex SHA-256 of the file it came from, `data` that
+    of the manifest it was trained on, None where nobody knows;
     `temperature` and `threshold` are as in `headstand.learn.checkpoint.About`.
     """
 
@@ -30,6 +33,11 @@ class Trained:
     temperature: float = 1.0
     threshold: float | None = None
 
+    @property
+    def input(self) -> Input:
+        """What the model takes."""
+        return inputs.of(self.model.input_shape[1:])
+
 
 def read(path: Path) -> Trained:
     """A Headstand checkpoint.
@@ -39,8 +47,9 @@ def read(path: Path) -> Trained:
     """
     about = checkpoint.about(path)
     model = checkpoint.load(path)
-    said = ((None, about.size, about.size, 3), (None, len(about.labels)))
-    if (model.input_shape, model.output_shape) != said:
+    taken = inputs.of(model.input_shape[1:])
+    said = (about.size, (None, *taken.shape), (None, len(about.labels)))
+    if (taken.size, model.input_shape, model.output_shape) != said:
         raise CheckpointError(
             f"{path} says that it takes {about.size} pixels a side and gives {len(about.labels)} probabilities; its "
             f"model takes {model.input_shape} and gives {model.output_shape}: it is damaged, so train again"

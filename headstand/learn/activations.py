@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from headstand import images
+from headstand import inputs
 from headstand.learn import backbones
 from headstand.learn.features import FeatureError, Pass
 from headstand.learn.views import mixed
@@ -37,9 +37,9 @@ class Prefix(Pass):
             name: the backbone's.
             depth: where in the backbone it ends.
         """
-        size = model.input.shape[1]
-        space = f"{name}|{depth}|{images.DECODER}|{backbones.digest(model)}"
-        place = f"{name}-{size}-{depth}-{hashlib.sha256(space.encode()).hexdigest()[:16]}"
+        kind = inputs.of(model.input.shape[1:])
+        space = f"{name}|{depth}|{kind.decoder}|{backbones.digest(model)}"
+        place = f"{name}-{kind.shape[0]}-{depth}-{hashlib.sha256(space.encode()).hexdigest()[:16]}"
         super().__init__(model, root() / "activations" / place)
         self.shape: tuple[int, ...] = tuple(model.output.shape[1:])
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from headstand import images
+from headstand.images import ImageError
+from headstand.inputs import Input, Photos
 from headstand.learn.features import BATCH
 from headstand.prepare.manifest import Dataset, Photo
 
@@ -19,32 +20,37 @@ def class_indices(dataset: Dataset, photos: Sequence[Photo]) -> np.ndarray:
     return np.array([index[photo.class_] for photo in photos], np.int32)
 
 
-def pixels(folder: Path, photos: Sequence[Photo], size: int) -> np.ndarray:
-    """The decoded photos, `uint8 [N, size, size, 3]`.
+def decoded(folder: Path, photos: Sequence[Photo], kind: Input) -> np.ndarray:
+    """The decoded photos, `uint8 [N, size, size, 3]`; of heatmaps `float32 [N, 17, 64, 48]`.
 
     Raises:
-        ImageError: as `headstand.images.decode`, naming the photo.
+        ImageError: as the decoder, naming the photo.
     """
 
-    def decoded(photo: Photo) -> np.ndarray:
+    def one(photo: Photo) -> np.ndarray:
         try:
-            return images.decode(folder / photo.path, size)
-        except images.ImageError as error:
-            raise images.ImageError(error.code, f"{folder / photo.path}: {error}") from error
+            return kind.decode(folder / photo.path)
+        except ImageError as error:
+            raise ImageError(error.code, f"{folder / photo.path}: {error}") from error
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return np.stack(list(pool.map(decoded, photos)))
+        return np.stack(list(pool.map(one, photos)))
 
 
-def predict(call: Callable[[tf.Tensor], tf.Tensor], dataset: Dataset, split: str, size: int) -> np.ndarray:
+def pixels(folder: Path, photos: Sequence[Photo], size: int) -> np.ndarray:
+    """The decoded photos, `uint8 [N, size, size, 3]`, as `decoded`."""
+    return decoded(folder, photos, Photos(size))
+
+
+def predict(call: Callable[[tf.Tensor], tf.Tensor], dataset: Dataset, split: str, kind: Input) -> np.ndarray:
     """Probabilities `float32 [N, classes]` of a split's photos.
 
     Args:
-        call: a model over `uint8 [B, size, size, 3]`, as `headstand.learn.features.compiled` makes it.
+        call: a model over decoded photos, as `headstand.learn.features.compiled` makes it.
         dataset: the prepared dataset.
         split: one of its splits.
-        size: side of the model's input in pixels.
+        kind: what the model takes.
     """
     photos = dataset.split(split)
     batches = (photos[start : start + BATCH] for start in range(0, len(photos), BATCH))
-    return np.concatenate([np.asarray(call(tf.constant(pixels(dataset.folder, batch, size)))) for batch in batches])
+    return np.concatenate([np.asarray(call(tf.constant(decoded(dataset.folder, batch, kind)))) for batch in batches])

@@ -2,11 +2,14 @@
 
 import hashlib
 import math
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageEnhance
 
 from headstand import images
+from headstand.inputs import Input, Photos
+from headstand.learn import joints
 from headstand.recipe import Augmentation
 
 VERSION = "1"
@@ -53,8 +56,34 @@ class Source:
 
 def named_view(photo: Source, size: int, settings: Augmentation, name: bytes) -> np.ndarray:
     """The view with this `identity`: the name is where its chance comes from. `uint8 [size, size, 3]`."""
-    rng = np.random.default_rng(np.frombuffer(name, np.uint32))
-    return view(photo.pixels, size, settings, rng, photo.aspect)
+    return view(photo.pixels, size, settings, chance(name), photo.aspect)
+
+
+def chance(name: bytes) -> np.random.Generator:
+    """Where the chance of the view with this `identity` comes from."""
+    return np.random.default_rng(np.frombuffer(name, np.uint32))
+
+
+Draw = Callable[[np.random.Generator], np.ndarray]
+"""Makes a view, as the model's input has it."""
+
+
+def drawing(data: bytes, kind: Input, settings: Augmentation) -> Draw:
+    """What draws views of an encoded file, which is decoded once for all of them.
+
+    Args:
+        data: the file's bytes.
+        kind: what the model takes.
+        settings: of the views.
+
+    Raises:
+        ImageError: it cannot be decoded.
+    """
+    if isinstance(kind, Photos):
+        photo, size = Source(data, kind.size, settings), kind.size
+        return lambda rng: view(photo.pixels, size, settings, rng, photo.aspect)
+    maps = kind.decode(data)
+    return lambda rng: joints.view(maps, settings, rng)
 
 
 def view(

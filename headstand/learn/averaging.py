@@ -8,7 +8,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from headstand.learn.answers import pixels
+from headstand import inputs
+from headstand.inputs import Input
+from headstand.learn import joints
+from headstand.learn.answers import decoded, pixels
 from headstand.learn.features import BATCH
 from headstand.prepare.manifest import Dataset, Photo
 from headstand.sections import Average
@@ -21,28 +24,32 @@ WORDS: dict[str, str] = {"mirror": "the photo and its mirror image", "crops": "t
 
 
 def averaged(
-    call: Callable[[tf.Tensor], tf.Tensor], dataset: Dataset, split: str, size: int, way: Average
+    call: Callable[[tf.Tensor], tf.Tensor], dataset: Dataset, split: str, kind: Input, way: Average
 ) -> np.ndarray:
     """Probabilities `float32 [N, classes]` of a split's photos: the mean over the views of each.
 
     Args:
-        call: a model over `uint8 [B, size, size, 3]`, as `headstand.learn.features.compiled` makes it.
+        call: a model over decoded photos, as `headstand.learn.features.compiled` makes it.
         dataset: the prepared dataset.
         split: one of its splits.
-        size: side of the model's input in pixels.
+        kind: what the model takes; heatmaps have no crops.
         way: `mirror`: the photo and its mirror image; `crops`: its corners and its middle, and their mirror images
             (Krizhevsky et al. 2012, "ImageNet classification with deep convolutional neural networks").
     """
     photos = dataset.split(split)
     answers = []
     for start in range(0, len(photos), BATCH):
-        views = _views(dataset, photos[start : start + BATCH], size, way)
+        views = _views(dataset, photos[start : start + BATCH], kind, way)
         answers.append(np.mean([np.asarray(call(tf.constant(view))) for view in views], axis=0))
     return np.concatenate(answers)
 
 
-def _views(dataset: Dataset, photos: Sequence[Photo], size: int, way: Average) -> list[np.ndarray]:
-    """Views of some photos, `uint8 [N, size, size, 3]` each."""
+def _views(dataset: Dataset, photos: Sequence[Photo], kind: Input, way: Average) -> list[np.ndarray]:
+    """Views of some photos, as the model takes them."""
+    if not isinstance(kind, inputs.Photos):
+        maps = decoded(dataset.folder, photos, kind)
+        return [maps, joints.mirror(maps)]
+    size = kind.size
     if way == "mirror":
         shown = [pixels(dataset.folder, photos, size)]
     else:

@@ -1,4 +1,4 @@
-"""Pretrained networks of `keras.applications`, with their preprocessing inside, so that every model takes pixels."""
+"""Backbones: networks of `keras.applications` with their preprocessing inside, and networks that take heatmaps."""
 
 import hashlib
 from pathlib import Path
@@ -7,9 +7,10 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from headstand import heatmaps
 from headstand import recipe as recipes
 from headstand.errors import HeadstandError
-from headstand.learn import checkpoint
+from headstand.learn import checkpoint, heatmap_networks, keypoints
 from headstand.learn.plain import plain
 from headstand.quiet import quiet
 
@@ -41,8 +42,15 @@ class BackboneError(HeadstandError):
     """A backbone that is not known, or whose weights cannot be had."""
 
 
+_OF_HEATMAPS = {
+    "keypoints": keypoints.network,
+    "heatmaps_flat": heatmap_networks.flat,
+    "heatmaps_cnn": heatmap_networks.convolutional,
+}
+
+
 def names() -> list[str]:
-    """The classifiers of `keras.applications` that can be backbones."""
+    """The classifiers of `keras.applications` that can be backbones of photos."""
     found = (name for name in dir(keras.applications) if preprocessing(name))
     return sorted(name for name in found if isinstance(getattr(keras.applications, name), type(names)))
 
@@ -53,15 +61,22 @@ def preprocessing(name: str) -> Preprocessing | None:
 
 
 def extractor(backbone: recipes.Backbone) -> keras.Model:
-    """Pixels to features.
+    """Pixels or heatmaps to features.
 
     Returns:
         A model from `float32 [N, size, size, 3]` in 0..255 to `float32 [N, D]`: preprocessing, the network (the layer
         named `backbone`), pooling (the layer named `pool`; without pooling it flattens, D = height x width x channels).
+        Of heatmaps, from `float32 [N, 17, 64, 48]`, and the layer `backbone` alone.
 
     Raises:
         BackboneError: unknown name, a size too small for it, or weights that do not fit or cannot be loaded.
     """
+    if backbone.takes == "heatmaps":
+        keras.utils.set_random_seed(0)  # as `_network` does
+        network = _OF_HEATMAPS[backbone.name]()
+        network.name = "backbone"
+        maps = keras.Input(heatmaps.SHAPE, name="heatmaps")
+        return keras.Model(maps, network(maps), name="extractor")
     network = _network(backbone)
     pixels = keras.Input((backbone.size, backbone.size, 3), name="pixels")
     features = network(scaled(pixels, preprocessing(backbone.name)))
@@ -102,7 +117,7 @@ def scaled(pixels: Any, mode: Preprocessing | None) -> Any:
 
 def _network(backbone: recipes.Backbone) -> keras.Model:
     if backbone.name not in names():
-        raise BackboneError(f"unknown backbone {backbone.name!r}; there are {', '.join(names())}")
+        raise BackboneError(f"unknown backbone {backbone.name!r}; there are {', '.join([*names(), *_OF_HEATMAPS])}")
     build = getattr(keras.applications, backbone.name)
     shape = (backbone.size, backbone.size, 3)
     # A network without weights is drawn from a fixed seed: the cache and a resumed run must find the same one again.

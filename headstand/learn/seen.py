@@ -82,5 +82,11 @@ def straddling(dataset: Dataset, right: np.ndarray) -> Leak:
 
 
 def _signatures(dataset: Dataset, splits: Sequence[str]) -> list[Signature]:
-    paths: list[Path] = [dataset.folder / photo.path for split in splits for photo in dataset.split(split)]
+    paths: list[Path] = [
+        # Heatmaps have no likeness: of them only exact copies are twins, and these share a group.
+        dataset.folder / photo.path
+        for split in splits
+        for photo in dataset.split(split)
+        if not photo.path.endswith(".npy")
+    ]
     return twins.signatures(paths)

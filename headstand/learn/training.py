@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from headstand.errors import HeadstandError
+from headstand.inputs import Input
 from headstand.learn import baseline, checkpoint, finetune, report, search, seen
 from headstand.learn import head as heads
 from headstand.learn.answers import class_indices, predict
@@ -59,12 +60,13 @@ def train(recipe: Recipe, profile: bool = False, place: Place = HERE) -> Outcome
     dataset = manifest.read(recipe.data)
     if empty := [name for name in SPLITS if not dataset.split(name)]:
         raise ManifestError(f"{dataset.folder} has no photos for {' and '.join(empty)}: prepare it again")
+    _check_kind(dataset, recipe)
     with Steps() as steps:
         with steps("backbone") as tell:
             extractor = place.extractor(recipe.backbone)
             if recipe.finetune.epochs:  # told now, and not after the search
                 frozen(extractor.model.get_layer("backbone"), recipe.finetune.unfreeze)
-            tell(f"{recipe.backbone.name} at {recipe.backbone.size} px, weights {recipe.backbone.weights}")
+            tell(f"{recipe.backbone.name} at {extractor.input.word}, weights {recipe.backbone.weights}")
         # Begun only now: a backbone that cannot be had leaves no empty run behind.
         run = begin(recipe, dataset.digest)
         print(f"{'resuming' if run.resumed else 'run'} {run.folder}", flush=True)
@@ -73,6 +75,20 @@ def train(recipe: Recipe, profile: bool = False, place: Place = HERE) -> Outcome
                 return _train(recipe, dataset, extractor, run, watch, place)
         finally:
             run.lock.release()
+
+
+def _check_kind(dataset: Dataset, recipe: Recipe) -> None:
+    """Photos for a network of photos, heatmaps for one of heatmaps.
+
+    Raises:
+        HeadstandError: it is the other way about.
+    """
+    arrays = dataset.photos[0].path.endswith(".npy")
+    if arrays != (recipe.backbone.takes == "heatmaps"):
+        raise HeadstandError(
+            f"{dataset.folder} holds {'heatmaps' if arrays else 'photos'}, and {recipe.backbone.name} takes "
+            f"{recipe.backbone.takes}: name another with --backbone.name, " + ("keypoints" if arrays else "as Xception")
+        )
 
 
 def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, watch: Watch, place: Place) -> Outcome:
@@ -129,7 +145,7 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
     def answers_to(split: str, of: Path = path) -> np.ndarray:
         if of == path and not recipe.finetune.epochs:  # the photos need not go through the backbone again
             return tempered(fit.model(rows[split].features).numpy(), checkpoint.about(path).temperature)
-        return predict(compiled(checkpoint.load(of)), dataset, split, recipe.backbone.size)
+        return predict(compiled(checkpoint.load(of)), dataset, split, extractor.input)
 
     with steps("calibration") as tell:
         # A run that was interrupted later than here finds the checkpoint settled.
@@ -153,7 +169,7 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
         # The test split is looked at here and nowhere before: everything is chosen.
         answers_of = {"validation": answers_to("validation"), "test": answers_to("test", scored)}
         scores = {name: evaluate(answers_of[name], rows[name].labels, classes) for name in answers_of}
-        averages = _averages(recipe, dataset, {"validation": path, "test": scored}, rows)
+        averages = _averages(recipe, dataset, extractor.input, {"validation": path, "test": scored}, rows)
         right = answers_of["test"].argmax(axis=1) == rows["test"].labels
         leak, straddling = seen.leak(recipe.backbone, dataset, right), seen.straddling(dataset, right)
         low, high = scores["test"].interval
@@ -197,14 +213,14 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
 
 
 def _averages(
-    recipe: Recipe, dataset: Dataset, paths: dict[str, Path], rows: dict[str, heads.Split]
+    recipe: Recipe, dataset: Dataset, kind: Input, paths: dict[str, Path], rows: dict[str, heads.Split]
 ) -> dict[str, Evaluation]:
     """Scores of averaged answers, where the recipe asks for them: of each split by its checkpoint."""
     way = recipe.evaluation.average
     if way == "none":
         return {}
     calls = {path: compiled(checkpoint.load(path)) for path in set(paths.values())}
-    answers = {name: averaged(calls[paths[name]], dataset, name, recipe.backbone.size, way) for name in paths}
+    answers = {name: averaged(calls[paths[name]], dataset, name, kind, way) for name in paths}
     return {name: evaluate(answers[name], rows[name].labels, dataset.classes) for name in answers}
 
 

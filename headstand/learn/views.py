@@ -10,8 +10,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from headstand import images
-from headstand.learn.augment import Source, view
+from headstand.inputs import Input
+from headstand.learn.augment import drawing
 from headstand.recipe import Augmentation, Finetune
 
 
@@ -20,8 +20,9 @@ class Views(keras.utils.PyDataset):
 
     A pure function of seed and `epoch` (from 0, set before each), so that a resumed run sees what an uninterrupted one
     would have seen. Fit it with `shuffle=False`: Keras would shuffle the batches once more, by a chance of its own.
-    Gives `uint8 [B, size, size, 3]`, one-hot `float32 [B, classes]` and the photos' weights `float32 [B]`; with mixup
-    (Zhang et al. 2018, "mixup: beyond empirical risk minimization") `float32` pixels, and all three mixed alike.
+    Gives what the model takes, `uint8 [B, size, size, 3]` of photos, one-hot `float32 [B, classes]` and the photos'
+    weights `float32 [B]`; with mixup (Zhang et al. 2018, "mixup: beyond empirical risk minimization") `float32` pixels,
+    and all three mixed alike.
     """
 
     def __init__(
@@ -29,14 +30,14 @@ class Views(keras.utils.PyDataset):
         paths: Sequence[Path],
         labels: np.ndarray,
         weights: np.ndarray,
-        size: int,
+        kind: Input,
         settings: Augmentation,
         tuning: Finetune,
         seed: int,
     ) -> None:
         super().__init__()
         self._paths, self._labels, self._weights = paths, labels, weights
-        self._size, self._settings, self._tuning, self._seed = size, settings, tuning, seed
+        self._input, self._settings, self._tuning, self._seed = kind, settings, tuning, seed
         self.epoch = 0
         # When each batch of the epoch was there, to tell waiting from computing.
         self.ready: dict[int, float] = {}
@@ -59,8 +60,7 @@ class Views(keras.utils.PyDataset):
 
     def _view(self, row: int) -> np.ndarray:
         rng = np.random.default_rng((self._seed, self.epoch, int(row)))
-        source = Source(images.read(self._paths[row]), self._size, self._settings)
-        return view(source.pixels, self._size, self._settings, rng, source.aspect)
+        return drawing(self._input.read(self._paths[row]), self._input, self._settings)(rng)
 
 
 def mixed(

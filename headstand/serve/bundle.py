@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from headstand import inputs
 from headstand.errors import HeadstandError
+from headstand.inputs import Input
 
 LABELS = "labels.txt"
 """Associated file: one label a line, in the order of the model's outputs."""
@@ -42,7 +44,8 @@ class Bundle:
     """An opened bundle.
 
     `labels` are in output order; `size` is the input's side in pixels; `metadata` is `headstand.json` whole:
-    `format` (2), `name`, `input` (`size`, `dtype`, `range`, `resize`, `decoder`), `temperature` (already folded in),
+    `format` (2), `name`, `input` (of photos `size`, `dtype`, `range`, `resize`, `decoder`; of heatmaps `kind`,
+    "heatmaps", `size`, `shape`, `dtype`, `decoder`), `temperature` (already folded in),
     `threshold` (below it an answer is "not sure"; null for never), `digest` (hex, see `digest`), `checkpoint` (hex
     SHA-256 of the trained model's file), `data` (hex SHA-256 of the manifest), `certificate` (how it compared to the
     trained model: `verdict`, `format`, `agreement`...), `versions`.
@@ -59,6 +62,11 @@ class Bundle:
     @property
     def name(self) -> str:
         return str(self.metadata["name"])
+
+    @property
+    def input(self) -> Input:
+        """What the model takes: photos, unless its metadata says heatmaps."""
+        return inputs.named(self.metadata["input"].get("kind", inputs.Photos.kind), self.size)
 
     @property
     def threshold(self) -> float:
@@ -119,7 +127,7 @@ def _read(path: Path, file: BinaryIO, mapped: bool) -> Bundle:
             size = int(metadata["input"]["size"])
             signed = str(metadata["digest"]) if version == VERSION else None
             bundle = Bundle(path, labels, size, metadata, flatbuffer)
-            whole = bool(bundle.name) and 0 <= bundle.threshold <= 1 and bundle.failed in (True, False)
+            whole = bool(bundle.name and bundle.input) and 0 <= bundle.threshold <= 1 and bundle.failed in (True, False)
     except Exception as error:  # a hostile zip or JSON raises nearly anything, zlib.error to RecursionError
         raise BundleError(f"{path} carries no labels or damaged ones: {remedy}") from error
     if version != VERSION:

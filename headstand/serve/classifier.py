@@ -1,19 +1,17 @@
-"""Photos in, probabilities out: a bundle on LiteRT, without TensorFlow."""
+"""Photos or heatmaps in, probabilities out: a bundle on LiteRT, without TensorFlow."""
 
 import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from PIL import Image
 
-from headstand.images import FORMATS, decode
+from headstand import images
 from headstand.quiet import without_information
 from headstand.serve import bundle as bundles
 from headstand.serve.bundle import ALLOW_FAILED, BundleError
@@ -83,55 +81,61 @@ class Classifier:
         return made
 
     def _check(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
-        size, classes = self.bundle.size, len(self.bundle.labels)
-        for kind, tensors, shape in (("input", inputs, [1, size, size, 3]), ("output", outputs, [1, classes])):
+        taken, classes = self.bundle.input, len(self.bundle.labels)
+        photos = taken.dtype == np.uint8
+        for kind, tensors, shape in (("input", inputs, [1, *taken.shape]), ("output", outputs, [1, classes])):
             found = [(tensor["shape"].tolist(), tensor["dtype"].__name__) for tensor in tensors]
-            if found not in ([(shape, "float32")], [(shape, "uint8")]):
+            allowed = ("float32", "uint8") if photos or kind == "output" else ("float32",)
+            if found not in [[(shape, dtype)] for dtype in allowed]:
                 told = ", ".join(f"{dtype} {shape}" for shape, dtype in found) or "none"
                 reason = "its labels" if kind == "output" else "its metadata"
                 raise BundleError(
-                    f"{self.bundle.path}: {reason} ask for one {kind} of float32 or uint8 {shape}; the model has {told}"
+                    f"{self.bundle.path}: {reason} ask for one {kind} of {' or '.join(allowed)} {shape}; the model has "
+                    f"{told}"
                 )
         if outputs[0]["dtype"] == np.uint8 and not outputs[0]["quantization"][0]:
             raise BundleError(f"{self.bundle.path}: the model's uint8 output has no scale to make probabilities with")
 
     def predict(self, image: bytes | Path) -> Answer:
-        """Classify one encoded image, or the one in a file.
+        """Classify one encoded image, or the one in a file; a person's heatmaps where the model takes these.
 
         Raises:
-            ImageError: as `headstand.images.decode`.
+            ImageError: it cannot be decoded, as `headstand.inputs.Input.decode`.
         """
-        return self.answer(decode(image, self.bundle.size))
+        return self.answer(self.bundle.input.decode(image))
 
-    def answer(self, pixels: np.ndarray) -> Answer:
-        """Classify one decoded image, `uint8 [size, size, 3]`.
+    def answer(self, decoded: np.ndarray) -> Answer:
+        """Classify what `bundle.input` decoded: `uint8 [size, size, 3]`, or heatmaps `float32 [17, 64, 48]`.
 
         Raises:
             ValueError, BundleError: as `probabilities`.
         """
-        values = self.probabilities(pixels[np.newaxis])[0]
+        values = self.probabilities(decoded[np.newaxis])[0]
         order = np.argsort(-values, kind="stable")
         ranked = {self.bundle.labels[index]: float(values[index]) for index in order}
         return Answer(ranked, bool(values[order[0]] >= self.bundle.threshold))
 
-    def probabilities(self, pixels: np.ndarray) -> np.ndarray:
+    def probabilities(self, decoded: np.ndarray) -> np.ndarray:
         """Run the model on decoded images, one after the other.
 
         Args:
-            pixels: `uint8 [N, size, size, 3]`, RGB.
+            decoded: `uint8 [N, size, size, 3]`, RGB; heatmaps `float32 [N, 17, 64, 48]`.
 
         Returns:
             `float32 [N, classes]`, in label order.
 
         Raises:
-            ValueError: pixels of another shape or dtype.
+            ValueError: an array of another shape or dtype.
             BundleError: the model answers something that is no number.
         """
-        size = self.bundle.size
-        if pixels.dtype != np.uint8 or pixels.shape[1:] != (size, size, 3):
-            raise ValueError(f"pixels must be uint8 [N, {size}, {size}, 3], not {pixels.dtype} {list(pixels.shape)}")
-        result = np.empty((len(pixels), len(self.bundle.labels)), np.float32)
-        for index, image in enumerate(pixels):
+        taken = self.bundle.input
+        if decoded.dtype != taken.dtype or decoded.shape[1:] != taken.shape:
+            shape = ", ".join(map(str, taken.shape))
+            raise ValueError(
+                f"{taken.kind} must be {np.dtype(taken.dtype)} [N, {shape}], not {decoded.dtype} {list(decoded.shape)}"
+            )
+        result = np.empty((len(decoded), len(self.bundle.labels)), np.float32)
+        for index, image in enumerate(decoded):
             values = _quantized(image[np.newaxis], self._input)
             output = self._run(values)
             result[index] = _dequantized(output, self._output)[0]
@@ -139,18 +143,16 @@ class Classifier:
             raise BundleError(f"{self.bundle.path} gives probabilities that are not numbers")
         return result
 
-    def warm(self, formats: Sequence[str] = FORMATS) -> None:
+    def warm(self, formats: Sequence[str] = images.FORMATS) -> None:
         """Use every interpreter and the decoders of these formats once: the first time they load what they reuse.
 
         Raises:
             BundleError: as `probabilities`.
         """
-        for kind in formats:
-            stream = BytesIO()
-            Image.new("RGB", (8, 8)).save(stream, kind)
-            pixels = decode(stream.getvalue(), self.bundle.size)
+        taken = self.bundle.input
+        *_, decoded = map(taken.decode, taken.examples(formats))
         for _ in self._pool:
-            self.probabilities(pixels[np.newaxis])
+            self.probabilities(decoded[np.newaxis])
             # The next one is taken from the other end.
             self._pool.append(self._pool.pop(0))
 
@@ -188,7 +190,7 @@ def default_model() -> Path:
 
 
 def _quantized(pixels: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
-    """Pixels as the input wants them; `q = x / scale + zero point`, where a uint8 input has a scale."""
+    """Pixels, or heatmaps, as the input wants them; `q = x / scale + zero point`, where a uint8 input has a scale."""
     scale, zero = tensor["quantization"]
     if tensor["dtype"] == np.float32:
         return pixels.astype(np.float32)

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from headstand import __version__
+from headstand import __version__, heatmaps
 from headstand.images import MAX_BYTES
+from headstand.inputs import Heatmaps, Photos
 from headstand.serve.bundle import Bundle
 from headstand.serve.capacity import Capacity
 from headstand.serve.content import MAX_BODY
@@ -19,6 +20,9 @@ _BODY = ("bad_request", "bad_query", "bad_json", "no_image", "request_entity_too
          "unsupported_media_type", "overloaded")  # fmt: skip
 _IMAGE = ("bad_base64", "bad_url", "forbidden_address", "too_large", "download_too_large", "not_an_image",
           "corrupt_image", *_FETCHED)  # fmt: skip
+
+_HEATMAPS = ("not_heatmaps", "corrupt_heatmaps")
+"""What only a model of heatmaps answers, in the place of `not_an_image` and `corrupt_image`."""
 
 _PICTURE = "R0lGODdhAQABAIEAAP///wAAAAAAAAAAACwAAAAAAQABAAAIBAABBAQAOw=="
 """An example that works as it stands: a GIF of one white pixel."""
@@ -36,6 +40,8 @@ def model(bundle: Bundle) -> dict[str, Any]:
     return {
         "name": bundle.name,
         "labels": list(bundle.labels),
+        "takes": bundle.input.kind,
+        "shape": list(bundle.input.shape),
         "size": bundle.size,
         "threshold": bundle.threshold,
         "digest": record["digest"],
@@ -64,21 +70,21 @@ def document(bundle: Bundle, limits: Capacity) -> dict[str, Any]:
         "info": {
             "title": f"Headstand: {bundle.name}",
             "version": __version__,
-            "description": f"Classifies photos into {len(bundle.labels)} classes. {_limits(limits)}",
+            "description": f"Classifies {_words(bundle)} into {len(bundle.labels)} classes. {_limits(limits)}",
         },
         "paths": {
             "/predict": {"post": {
                 "summary": "Classify one image",
                 "operationId": "predict",
                 "parameters": parameters,
-                "requestBody": {"required": True, "content": _one_image()},
+                "requestBody": {"required": True, "content": _one_image(bundle)},
                 "responses": {
                     "200": _answer("The classes, highest first.", "Probabilities", headers={"Headstand-Confident": {
                         "description": "`false`: not sure, the highest probability is below the model's threshold.",
                         "required": True,
                         "schema": {"enum": ["true", "false"]},
                     }}),
-                    **_problems(*_BODY, *_IMAGE),
+                    **_problems(*_BODY, *_IMAGE, *_HEATMAPS),
                 },
             }},
             "/predict/batch": {"post": {
@@ -103,6 +109,13 @@ def document(bundle: Bundle, limits: Capacity) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _words(bundle: Bundle) -> str:
+    if bundle.input.kind == "photos":
+        return "photos"
+    joints = ", ".join(heatmaps.JOINTS)
+    return f"a person's heatmaps (float32 {[1, *heatmaps.SHAPE]}, of {joints}) as `.npy` or JSON"
+
+
 def _limits(limits: Capacity) -> str:
     return (
         f"An image has at most {MAX_BYTES:,} bytes, a body {MAX_BODY:,}. A worker takes {limits.in_flight} predictions "
@@ -110,17 +123,18 @@ def _limits(limits: Capacity) -> str:
     )
 
 
-def _one_image() -> Schema:
+def _one_image(bundle: Bundle) -> Schema:
+    kinds = _IMAGES if bundle.input.kind == "photos" else _IMAGES[-1:]
     form: Schema = {"type": "object", "properties": {"image": {"type": "string", "format": "binary"}}}
     form["required"] = ["image"]
     content: Schema = {
         "application/json": {"schema": _ref("Image")},
         "multipart/form-data": {
             "schema": form,
-            "encoding": {"image": {"contentType": ", ".join(_IMAGES)}},
+            "encoding": {"image": {"contentType": ", ".join(kinds)}},
         },
     }
-    return content | {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _IMAGES}
+    return content | {kind: {"schema": {"type": "string", "format": "binary"}} for kind in kinds}
 
 
 def _images(limits: Capacity) -> Schema:
@@ -154,14 +168,20 @@ def _schemas(bundle: Bundle) -> Schema:
         "contentEncoding": "base64",
         "description": "The image in base64; a data: address will do.",
     }
+    ways: list[Schema] = [
+        {"type": "object", "properties": {"url": address}, "required": ["url"]},
+        {"type": "object", "properties": {"image": coded}, "required": ["image"]},
+    ]
+    examples = [{"image": _PICTURE}]
+    if bundle.input.kind == "heatmaps":
+        coded["description"] = "The `.npy` file in base64; a data: address will do."
+        maps: Schema = {"type": "number"}
+        for length in reversed(heatmaps.SHAPE):
+            maps = {"type": "array", "items": maps, "minItems": length, "maxItems": length}
+        ways.append({"type": "object", "properties": {"heatmaps": maps}, "required": ["heatmaps"]})
+        examples = [{"url": "https://example.com/person.npy"}]
     return {
-        "Image": {
-            "oneOf": [
-                {"type": "object", "properties": {"url": address}, "required": ["url"]},
-                {"type": "object", "properties": {"image": coded}, "required": ["image"]},
-            ],
-            "examples": [{"image": _PICTURE}],
-        },
+        "Image": {"oneOf": ways, "examples": examples},
         "Probabilities": {
             "type": "object",
             "propertyNames": labels,
@@ -177,6 +197,8 @@ def _schemas(bundle: Bundle) -> Schema:
         "Model": _object(
             name=text,
             labels={"type": "array", "items": text, "minItems": 2, "uniqueItems": True},
+            takes={"enum": [Photos.kind, Heatmaps.kind], "description": "What it classifies."},
+            shape={"type": "array", "items": {"type": "integer"}, "description": "Of what it takes, decoded."},
             size={"type": "integer", "minimum": 1, "description": "Side of the model's input, in pixels."},
             threshold={**probability, "description": "The least highest probability of a confident answer."},
             digest={**digest, "description": "SHA-256 over the model, its labels and its metadata."},

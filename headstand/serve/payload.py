@@ -5,6 +5,7 @@ import binascii
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from headstand import heatmaps
 from headstand.errors import HeadstandError
 from headstand.images import MAX_BYTES, ImageError
 from headstand.serve.refusal import DownloadError
@@ -30,22 +31,24 @@ ClientError = PayloadError | DownloadError | ImageError
 
 
 def image_bytes(fields: Any, fetch: Fetch) -> bytes:
-    """The image that `{"url": ...}` or `{"image": base64}` stands for.
+    """The image that `{"url": ...}` or `{"image": base64}` stands for; or what `{"heatmaps": [...]}` does, as `.npy`.
 
     Args:
         fields: what the client sent; anything but such a mapping is refused.
         fetch: called with the URL.
 
     Raises:
-        PayloadError: neither or both of the fields, or no base64.
+        PayloadError: none of the fields or several, or no base64.
         DownloadError: as `fetch`.
-        ImageError: `too_large`.
+        ImageError: `too_large`, `not_heatmaps` or `corrupt_heatmaps`.
     """
     if not isinstance(fields, Mapping):
         raise PayloadError("bad_request", 'send an object: {"url": "https://..."} or {"image": "<base64>"}')
-    url, image = fields.get("url"), fields.get("image")
-    if (url is None) == (image is None):
-        found = "neither" if url is None else "both"
+    url, image, maps = fields.get("url"), fields.get("image"), fields.get("heatmaps")
+    if maps is not None and url is None and image is None:
+        return heatmaps.encode(maps)
+    if (url is None) == (image is None) or maps is not None:
+        found = "neither" if url is image is None else "both" if maps is None else "several"
         raise PayloadError("no_image", f'send either "url" or "image" (base64); the request has {found}')
     if url is not None:
         if not isinstance(url, str) or not url.strip():

@@ -4,7 +4,7 @@ import time
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from headstand.images import ImageError, decode
+from headstand.images import ImageError
 from headstand.serve.capacity import Gate, OverloadedError
 from headstand.serve.classifier import Answer, Classifier
 from headstand.serve.content import Source
@@ -48,13 +48,13 @@ class Predictor:
         """Classify one image.
 
         Raises:
-            ImageError: as `headstand.images.decode`.
+            ImageError: it cannot be decoded, as `headstand.inputs.Input.decode`.
         """
         with self._gate.turn(exchange.stage("queue")):
             with exchange.stage("decode"):
-                pixels = decode(image, self._classifier.bundle.size)
+                decoded = self._classifier.bundle.input.decode(image)
             with exchange.stage("inference"):
-                answer = self._classifier.answer(pixels)
+                answer = self._classifier.answer(decoded)
         self._counts.answer(answer.confident)
         return answer
 

@@ -13,6 +13,7 @@ from headstand.cluster import ClusterError
 from headstand.cluster.connection import gave_up
 from headstand.cluster.network import blocks, decode
 from headstand.cluster.shards import Shards
+from headstand.inputs import Photos
 from headstand.learn import place
 from headstand.learn.augment import identity
 from headstand.learn.cache import FeatureCache
@@ -78,7 +79,7 @@ def test_a_block_is_decoded_or_says_why_not(dataset: Dataset) -> None:
 
     def decoded() -> dict[str, np.ndarray]:
         todo = blocks(jobs(range(3), names, paths, (None,)), names[0], [photo.sha256 for photo in photos], 9)
-        return decode({"jobs": np.array(list(todo), object)}, 32, Augmentation())
+        return decode({"jobs": np.array(list(todo), object)}, Photos(32), Augmentation())
 
     block = decoded()
     assert block["place"].tolist() == [0, 1, 2]

@@ -10,6 +10,7 @@ from headstand.evaluate import photos
 from headstand.evaluate.examination import examine
 from headstand.evaluate.model import Model, ModelError
 from headstand.images import ImageError
+from headstand.inputs import Photos
 from headstand.learn import checkpoint as checkpoints
 from headstand.learn import seen
 from headstand.learn.answers import predict
@@ -31,13 +32,13 @@ def answer(pixels: np.ndarray) -> np.ndarray:
 
 def colour_model(**about: object) -> Model:
     known = replace(About("tiny", LABELS, 32, "", "", threshold=0.5), **about)
-    return Model(Path("tiny.tflite"), "0" * 64, known, history=True, answer=answer)
+    return Model(Path("tiny.tflite"), "0" * 64, known, history=True, input=Photos(32), answer=answer)
 
 
 def test_figures_are_those_of_training(checkpoint: Path, dataset: Dataset) -> None:
     model = models.load(checkpoint)
     made = examine(model, photos.of_dataset(dataset.folder, "validation", model.about))
-    probabilities = predict(compiled(checkpoints.load(checkpoint)), dataset, "validation", networks.SIZE)
+    probabilities = predict(compiled(checkpoints.load(checkpoint)), dataset, "validation", Photos(networks.SIZE))
     labels = np.array([dataset.classes.index(photo.class_) for photo in dataset.split("validation")])
     assert made.scores == evaluate(probabilities, labels, dataset.classes)
     assert made.sure.coverage == (probabilities.max(axis=1) >= 0.34).mean()

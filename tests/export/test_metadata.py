@@ -6,6 +6,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from headstand.export.metadata import describe
+from headstand.inputs import Heatmaps, Photos
 from headstand.serve import bundle as serve
 from tests import tiny
 
@@ -28,7 +29,10 @@ def table(flatbuffer: bytes) -> bytes:
 
 
 def test_weights_lie_on_16_bytes_as_the_schema_asks(bundle: Path) -> None:
-    for flatbuffer in (serve.read(bundle).flatbuffer, describe(tiny.flatbuffer(), "tiny", "labels.txt")):
+    for flatbuffer in (
+        serve.read(bundle).flatbuffer,
+        describe(tiny.flatbuffer(), "tiny", "labels.txt", Photos(tiny.SIZE)),
+    ):
         found = buffers(flatbuffer)
         assert len(found) > 2
         assert [start % 16 for start, _ in found] == [0] * len(found)
@@ -36,7 +40,7 @@ def test_weights_lie_on_16_bytes_as_the_schema_asks(bundle: Path) -> None:
 
 def test_the_model_itself_is_unchanged() -> None:
     before = tiny.flatbuffer()
-    after = describe(before, "tiny", "labels.txt")
+    after = describe(before, "tiny", "labels.txt", Photos(tiny.SIZE))
     assert [data for _, data in buffers(after)][:-1] == [data for _, data in buffers(before)]
     answers = []
     for flatbuffer in (before, after):
@@ -50,11 +54,18 @@ def test_the_model_itself_is_unchanged() -> None:
 
 
 def test_the_table_names_model_and_labels_and_is_replaced_not_doubled() -> None:
-    once = describe(tiny.flatbuffer(), "tiny", "labels.txt")
+    once = describe(tiny.flatbuffer(), "tiny", "labels.txt", Photos(tiny.SIZE))
     assert table(once)[4:8] == b"M001"
     assert b"labels.txt" in table(once)
     assert b"tiny" in table(once)
-    again = describe(once, "other", "names.txt")
+    again = describe(once, "other", "names.txt", Photos(tiny.SIZE))
     assert b"names.txt" in table(again)
     assert b"labels.txt" not in table(again)
-    assert describe(tiny.flatbuffer(), "tiny", "labels.txt") == once
+    assert describe(tiny.flatbuffer(), "tiny", "labels.txt", Photos(tiny.SIZE)) == once
+
+
+def test_a_model_of_heatmaps_is_not_called_one_of_images() -> None:
+    photos = table(describe(tiny.flatbuffer(), "tiny", "labels.txt", Photos(tiny.SIZE)))
+    heatmaps = table(describe(tiny.flatbuffer(), "tiny", "labels.txt", Heatmaps()))
+    assert b"image" in photos and b"image" not in heatmaps
+    assert b"heatmaps" in heatmaps and b"labels.txt" in heatmaps

@@ -9,6 +9,7 @@ from PIL import Image
 
 from headstand.export.evidence import Sample
 from headstand.export.parity import Parity, ParityError, answers, compare, paired
+from headstand.inputs import Photos
 from headstand.serve.classifier import Classifier
 from tests import tiny
 
@@ -45,7 +46,7 @@ def trained(changes: dict[int, tuple[float, float, float]] | None = None) -> Tra
 
 
 def compared(call: Trained, served: Classifier, sample: Sample, labels: tuple[str, ...] = tiny.LABELS) -> Parity:
-    return compare(answers(call, sample, tiny.SIZE, len(labels)), served, sample, labels)
+    return compare(answers(call, sample, Photos(tiny.SIZE), len(labels)), served, sample, labels)
 
 
 def test_models_that_answer_alike(served: Classifier, sample: Sample) -> None:

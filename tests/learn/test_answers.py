@@ -5,6 +5,7 @@ import pytest
 
 from headstand import images
 from headstand.images import ImageError
+from headstand.inputs import Photos
 from headstand.learn.answers import class_indices, pixels, predict
 from headstand.prepare.manifest import Dataset
 
@@ -36,4 +37,4 @@ def test_answers_come_in_the_order_of_the_split(dataset: Dataset) -> None:
         return np.asarray(shown).mean(axis=(1, 2))
 
     expected = pixels(dataset.folder, dataset.split("train"), 16).mean(axis=(1, 2))
-    np.testing.assert_allclose(predict(mean, dataset, "train", 16), expected)
+    np.testing.assert_allclose(predict(mean, dataset, "train", Photos(16)), expected)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from headstand import images
+from headstand.inputs import Photos
 from headstand.learn.views import Views
 from headstand.prepare.manifest import Dataset
 from headstand.recipe import Augmentation, Finetune
@@ -16,7 +17,8 @@ def views(dataset: Dataset, seed: int = 1, settings: Augmentation = SETTINGS, **
     photos = dataset.split("validation")
     paths = [dataset.folder / photo.path for photo in photos]
     finetune = Finetune.model_validate({"batch_size": 5, **tuning})
-    return Views(paths, np.eye(12, dtype=np.float32), np.arange(12, dtype=np.float32), 32, settings, finetune, seed)
+    labels, weights = np.eye(12, dtype=np.float32), np.arange(12, dtype=np.float32)
+    return Views(paths, labels, weights, Photos(32), settings, finetune, seed)
 
 
 def epoch(batches: Views) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:

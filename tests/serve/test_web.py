@@ -199,7 +199,8 @@ def test_a_wrong_top_is_refused(client: FlaskClient, path: str, top: str) -> Non
 def test_the_model_is_described(classifier: Classifier, client: FlaskClient) -> None:
     told = client.get("/model").json
     assert told == {
-        "name": "tiny", "labels": ["blue", "green", "red"], "size": 32, "threshold": 0.5, "certificate": None,
+        "name": "tiny", "labels": ["blue", "green", "red"], "takes": "photos", "shape": [32, 32, 3], "size": 32,
+        "threshold": 0.5, "certificate": None,
         "digest": classifier.bundle.metadata["digest"], "version": __version__,
     }  # fmt: skip
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from headstand import images
-from headstand.learn.augment import Source, named_view
+from headstand.images import ImageError
+from headstand.inputs import Input
+from headstand.learn.augment import chance, drawing
 from headstand.learn.features.photo import FeatureError
 from headstand.recipe import Augmentation
 
@@ -34,30 +35,27 @@ def grouped(jobs: Iterable[Job]) -> Iterator[list[Job]]:
         yield group
 
 
-def _pictures(group: Sequence[Job], size: int, augmentation: Augmentation) -> list[np.ndarray]:
-    """One photo itself and as views, `uint8 [size, size, 3]` each."""
+def _pictures(group: Sequence[Job], kind: Input, augmentation: Augmentation) -> list[np.ndarray]:
+    """One photo itself and as views, as the network's input has it."""
     path = group[0][0]
     try:
-        data = images.read(path)
-        source = Source(data, size, augmentation) if any(name for _, _, name in group) else None
-        return [
-            named_view(source, size, augmentation, name) if source and name else images.decode(data, size)
-            for _, _, name in group
-        ]
-    except images.ImageError as error:
+        data = kind.read(path)
+        draw = drawing(data, kind, augmentation) if any(name for _, _, name in group) else None
+        return [draw(chance(name)) if draw and name else kind.decode(data) for _, _, name in group]
+    except ImageError as error:
         raise FeatureError(f"{path}: {error}; take it out of the source and prepare again") from error
 
 
 def decoded(
-    groups: Iterator[list[Job]], size: int, augmentation: Augmentation, threads: int | None = None
+    groups: Iterator[list[Job]], kind: Input, augmentation: Augmentation, threads: int | None = None
 ) -> Iterator[tuple[list[int], np.ndarray]]:
-    """Batches of positions and `uint8 [B, size, size, 3]`, decoded ahead on threads (Pillow frees the interpreter)."""
+    """Batches of positions and of the network's input, decoded ahead on threads (Pillow frees the interpreter)."""
     with ThreadPoolExecutor(threads) as pool:
         ahead: deque[tuple[list[Job], Future[list[np.ndarray]]]] = deque()
         waiting, batch = 0, list[tuple[int, np.ndarray]]()
         while True:
             while waiting <= _AHEAD * BATCH and (group := next(groups, None)):
-                ahead.append((group, pool.submit(_pictures, group, size, augmentation)))
+                ahead.append((group, pool.submit(_pictures, group, kind, augmentation)))
                 waiting += len(group)
             if not ahead:
                 break

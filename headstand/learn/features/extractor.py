@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from headstand import images
-from headstand.learn import backbones
+from headstand import inputs
+from headstand.learn import backbones, keypoints
 from headstand.learn.features.passing import Pass
 from headstand.learn.features.rows import Rows
 from headstand.prepare.cache import root
@@ -33,7 +33,10 @@ class Extractor(Pass):
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone
         model = backbones.extractor(backbone)
-        space = f"{backbone.pooling}|{images.DECODER}|{backbones.digest(model)}"
+        kind = inputs.of(model.input.shape[1:])
+        space = f"{backbone.pooling}|{kind.decoder}|{backbones.digest(model)}"
+        if backbone.name == "keypoints":
+            space += f"|{keypoints.VERSION}"
         name = f"{backbone.name}-{backbone.size}-{hashlib.sha256(space.encode()).hexdigest()[:16]}"
         super().__init__(model, root() / "features" / name)
 

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from headstand import inputs
 from headstand.learn.augment import identity
 from headstand.learn.cache import KEY_BYTES, FeatureCache
 from headstand.learn.features.decoding import Job, decoded, grouped
@@ -38,11 +39,11 @@ class Pass:
         """Open the cache.
 
         Args:
-            model: from `float32 [N, size, size, 3]` in 0..255 to one tensor.
+            model: from photos, `float32 [N, size, size, 3]` in 0..255, or heatmaps to one tensor.
             folder: where the cache lies; its name stands for the network, its weights, the size and the decoder.
         """
         self.model = model
-        self.size = int(model.input.shape[1])
+        self.input = inputs.of(model.input.shape[1:])
         self.width = math.prod(model.output.shape[1:])
         self.call = compiled(model)
         self.watch, self.computed = Stopwatch(), 0
@@ -129,7 +130,7 @@ class Pass:
         groups = grouped(jobs(missing, names, paths, views))
         unsent = 0
         with bar, self._sending():
-            for places, pixels in self.watch.over(WAITING, decoded(groups, self.size, augmentation)):
+            for places, pixels in self.watch.over(WAITING, decoded(groups, self.input, augmentation)):
                 with self.watch(NETWORK):
                     rows = self.call(tf.constant(pixels)).numpy().reshape(len(places), self.width)
                 with self.watch(CACHE):
@@ -168,9 +169,13 @@ def jobs(
 
 
 def compiled(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The model in inference mode as a graph over `uint8 [N, size, size, 3]`: faster and leaner than `predict`."""
+    """The model in inference mode as a graph over decoded files, `uint8 [N, size, size, 3]` where they are photos.
 
-    @tf.function(input_signature=[tf.TensorSpec([None, *model.input.shape[1:]], tf.uint8)])
+    Faster and leaner than `predict`.
+    """
+    kind = inputs.of(model.input.shape[1:])
+
+    @tf.function(input_signature=[tf.TensorSpec([None, *kind.shape], kind.dtype)])
     def call(pixels: tf.Tensor) -> tf.Tensor:
         return model(tf.cast(pixels, tf.float32), training=False)
 

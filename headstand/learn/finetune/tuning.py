@@ -9,9 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from headstand import inputs
 from headstand.learn import checkpoint
 from headstand.learn.activations import Activations, Prefix
-from headstand.learn.answers import class_indices, pixels
+from headstand.learn.answers import class_indices, decoded
 from headstand.learn.finetune.clock import Bar, Clock, Epoch
 from headstand.learn.finetune.compile import compile_for
 from headstand.learn.finetune.keeper import AfterEpoch, Keeper
@@ -144,9 +145,9 @@ def _data(
 ) -> tuple[Views | Activations, Any]:
     """Batches to learn from, and what `fit` validates with."""
     if not parts.prefix:
-        size = int(parts.rest.input.shape[1])
-        views = Views(photos.paths, photos.labels, photos.weights, size, augmentation, settings, seed)
-        return views, validation and (pixels(validation.folder, validation.photos, size), validation.labels)
+        kind = inputs.of(parts.rest.input.shape[1:])
+        views = Views(photos.paths, photos.labels, photos.weights, kind, augmentation, settings, seed)
+        return views, validation and (decoded(validation.folder, validation.photos, kind), validation.labels)
     prefix = Prefix(parts.prefix, about.backbone, parts.depth)
     names, computed = prefix.prepare(photos.folder, photos.photos, augmentation, seed, FROZEN)
     held_out = None

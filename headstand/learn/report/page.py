@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from headstand import images
+from headstand import heatmaps, images
 from headstand.learn import checkpoint
 from headstand.learn.averaging import WORDS
 from headstand.learn.evaluation.attention import attention
 from headstand.learn.report import making, scores
 from headstand.learn.report.document import anchor, document, spread, tiles
 from headstand.learn.report.story import Story
+from headstand.learn.skeleton import drawn
+from headstand.recipe import Backbone
 
 
 def page(folder: Path, story: Story, record: dict[str, Any]) -> str:
@@ -55,12 +57,18 @@ def _lead(record: dict[str, Any]) -> str:
     text = (
         f'<p class="lead"><b>{right} of {count} test photos</b> are named rightly: an accuracy of '
         f"<b>{test['accuracy']:.3f}</b>. On other photos of the same kind expect between {low:.3f} and {high:.3f} "
-        f"(95 % interval).</p><p>{escape(backbone['name'])} at {backbone['size']} pixels, "
+        f"(95 % interval).</p><p>{escape(_taken(backbone))}, "
         f"{_trained(record)}. The test photos were looked at once, after everything was chosen."
     )
     if warnings:
         text += f' <a href="#{anchor("Diagnosis")}">{len(warnings)} warning{"s" * (len(warnings) != 1)}</a> below.'
     return text + "</p>" + _leaks(record)
+
+
+def _taken(backbone: dict[str, Any]) -> str:
+    if Backbone.model_validate(backbone).takes == "heatmaps":
+        return f"{backbone['name']} of 17 heatmaps"
+    return f"{backbone['name']} at {backbone['size']} pixels"
 
 
 def _trained(record: dict[str, Any]) -> str:
@@ -106,8 +114,10 @@ def _mistakes(story: Story, record: dict[str, Any]) -> str:
     """The mistakes with where the network looked."""
     if not record["mistakes"]:
         return ""
-    size = story.recipe.backbone.size
-    pixels = np.stack([images.decode(story.dataset.folder / one["photo"], size) for one in record["mistakes"]])
+    paths = [story.dataset.folder / one["photo"] for one in record["mistakes"]]
+    if story.recipe.backbone.takes == "heatmaps":
+        return scores.mistakes(record["mistakes"], np.stack([drawn(heatmaps.decode(path)) for path in paths]), None)
+    pixels = np.stack([images.decode(path, story.recipe.backbone.size) for path in paths])
     places = {name: place for place, name in enumerate(story.dataset.classes)}
     asked = np.array([places[one["answer"]] for one in record["mistakes"]])
     return scores.mistakes(record["mistakes"], pixels, attention(checkpoint.load(story.scored), pixels, asked))

@@ -16,6 +16,7 @@ from PIL import Image, ImageFilter
 from tqdm import tqdm
 
 from headstand.errors import HeadstandError
+from headstand.heatmaps import JOINTS
 from headstand.prepare import cache
 from headstand.prepare.listing import Listing
 from headstand.prepare.manifest import natural
@@ -33,11 +34,7 @@ RENDERER = "1"
 POSES: tuple[str, ...] = tuple(sorted(poses.VARIANTS, key=natural))
 """The poses that can be drawn, in natural order."""
 
-KEYPOINTS = (
-    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
-    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
-    "right_ankle",
-)  # fmt: skip
+KEYPOINTS = JOINTS
 """COCO's 17 keypoints in COCO's order; left and right are the person's own."""
 
 SMALLEST, LARGEST = 16, 2048

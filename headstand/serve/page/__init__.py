@@ -26,7 +26,9 @@ def page(bundle: Bundle) -> Blueprint:
 
     `/` answers programs, which do not ask for HTML, in JSON.
     """
-    pictures = markup.samples(bundle)
+    pictures, usage = markup.samples(bundle), _USAGE
+    if bundle.input.kind == "heatmaps":
+        usage += '; {"heatmaps": [[[...]]]} too'
     files = {name: ((markup.FOLDER / name).read_bytes(), kind) for name, kind in markup.ASSETS.items()}
     files |= {
         f"{markup.SAMPLES}/{path.name}": (path.read_bytes(), markup.SAMPLE_TYPES[path.suffix])
@@ -43,7 +45,7 @@ def page(bundle: Bundle) -> Blueprint:
             response = jsonify(
                 model=bundle.name,
                 classes=list(bundle.labels),
-                usage=_USAGE,
+                usage=usage,
             )
         response.vary.add("Accept")
         return response

@@ -8,27 +8,29 @@ from jinja2 import Environment, StrictUndefined
 
 from headstand.images import MAX_BYTES
 from headstand.serve.bundle import Bundle
+from headstand.serve.page.words import WORDS
 
 FOLDER = Path(__file__).parent
 
-SCRIPTS = ("page.js", "ask.js", "show.js", "problem.js", "camera.js")
+SCRIPTS = ("page.js", "ask.js", "show.js", "problem.js", "camera.js", "skeleton.js")
 
 ASSETS = {"page.css": "text/css", "page.svg": "image/svg+xml", **dict.fromkeys(SCRIPTS, "text/javascript")}
 """Files beside the HTML, and their types."""
 
 SAMPLES = "samples"
-"""Folder beside a bundle with pictures to try it with, each named by its class."""
+"""Folder beside a bundle with pictures, or heatmaps, to try it with, each named by its class."""
 
-SAMPLE_TYPES = {".webp": "image/webp", ".jpg": "image/jpeg", ".png": "image/png"}
+_PICTURES = {".webp": "image/webp", ".jpg": "image/jpeg", ".png": "image/png"}
+_ARRAYS = {".npy": "application/octet-stream"}
 
-_ACCEPT = "image/jpeg,image/png,image/webp,image/gif,image/bmp"
-"""What the file chooser offers. An iPhone turns its HEIC photos into JPEG where HEIC is not among it."""
+SAMPLE_TYPES = _PICTURES | _ARRAYS
 
 
 def samples(bundle: Bundle) -> dict[str, Path]:
-    """The sample pictures beside a bundle by class, in the order of its labels; empty where there are none."""
+    """The samples beside a bundle by class, in the order of its labels; empty where there are none."""
     folder = bundle.path.parent / SAMPLES
-    files = {path.stem: path for path in folder.glob("*") if path.suffix in SAMPLE_TYPES and path.is_file()}
+    suffixes = _PICTURES if bundle.input.kind == "photos" else _ARRAYS
+    files = {path.stem: path for path in folder.glob("*") if path.suffix in suffixes and path.is_file()}
     return {label: files[label] for label in bundle.labels if label in files}
 
 
@@ -52,7 +54,8 @@ def html(bundle: Bundle, pictures: Mapping[str, Path], *, endpoint: str = "predi
         endpoint=endpoint,
         limit=limit,
         megabytes=limit // 10**6,
-        accept=_ACCEPT,
+        kind=bundle.input.kind,
+        say=WORDS[bundle.input.kind],
         # A page that lies in a bucket cannot count on anyone to send the header.
         policy=policy(endpoint, framed=True) if elsewhere else "",
     )

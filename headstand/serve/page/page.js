@@ -2,7 +2,7 @@
 import { classify } from "./ask.js";
 import { offer } from "./camera.js";
 import { ADVICE, Problem } from "./problem.js";
-import { $, fail, picture, show, size, state } from "./show.js";
+import { $, HEATMAPS, fail, picture, show, size, state } from "./show.js";
 
 const LIMIT = Number(document.body.dataset.limit);
 const PATIENCE = 60_000; // milliseconds
@@ -120,7 +120,7 @@ addEventListener("dragover", (event) => event.preventDefault());
 addEventListener("drop", (event) => {
   event.preventDefault(); // or the browser would leave this page for the file
   drag(0);
-  if (!transferred(event.dataTransfer)) cancel(new Problem("What was dropped is no picture.", { advice: ADVICE.picture }));
+  if (!transferred(event.dataTransfer)) cancel(new Problem("What was dropped is no picture.", { advice: HEATMAPS ? ADVICE.heatmaps : ADVICE.picture }));
 });
 addEventListener("paste", (event) => {
   const writing = event.target instanceof HTMLInputElement && !event.clipboardData.files.length;
@@ -133,7 +133,7 @@ function nothing() {
   cancel(new Problem("The clipboard holds no picture and no web address.", { advice: "Copy a picture or its address first." }));
 }
 
-$("paste").hidden = !navigator.clipboard?.read;
+$("paste").hidden = HEATMAPS || !navigator.clipboard?.read;
 $("paste").addEventListener("click", async () => {
   try {
     for (const item of await navigator.clipboard.read()) {
@@ -152,4 +152,4 @@ $("paste").addEventListener("click", async () => {
   }
 });
 
-offer(ask, cancel);
+if (!HEATMAPS) offer(ask, cancel);

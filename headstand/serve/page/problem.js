@@ -2,6 +2,7 @@
 export const ADVICE = {
   picture: "It takes JPEG, PNG, WebP, GIF and BMP. Save the picture as one of these, or take a screenshot of it. "
     + "An iPhone saves JPEG instead of HEIC under Settings, Camera, Formats, Most Compatible.",
+  heatmaps: "It takes the .npy file of one person’s heatmaps, float32 [1, 17, 64, 48], as numpy.save writes it.",
   damaged: "Open it in a picture viewer. If it looks whole there, save a copy and try that.",
   large: "Save a smaller copy, 1,000 pixels wide are plenty, and try that.",
   address: "Give the whole address of the picture itself, from https:// on. “Copy image address” in a browser’s menu gives it.",
@@ -12,7 +13,9 @@ export const ADVICE = {
 const WAY_OUT = {
   not_an_image: ADVICE.picture,
   unsupported_media_type: ADVICE.picture,
+  not_heatmaps: ADVICE.heatmaps,
   corrupt_image: ADVICE.damaged,
+  corrupt_heatmaps: ADVICE.heatmaps,
   too_large: ADVICE.large,
   download_too_large: ADVICE.large,
   request_entity_too_large: ADVICE.large,

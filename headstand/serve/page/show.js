@@ -1,11 +1,14 @@
 // Shows a picture, the answer or what went wrong.
 import { endpoint } from "./ask.js";
+import { drawn } from "./skeleton.js";
 
 export const $ = (id) => document.getElementById(id);
 const THRESHOLD = Number(document.body.dataset.threshold);
 const FEW = 6; // bars shown at first
+export const HEATMAPS = document.body.dataset.takes === "heatmaps";
 
 let object = ""; // address of the shown blob
+let turn = 0; // counts what was shown, to tell whether a drawing comes too late
 
 const shown = (label) => label.replaceAll("_", " ");
 
@@ -27,14 +30,24 @@ export function state(name) {
 
 export function picture({ blob, url, name }, fetched = false) {
   URL.revokeObjectURL(object);
-  object = blob ? URL.createObjectURL(blob) : "";
+  const mine = turn += 1;
+  object = blob && !HEATMAPS ? URL.createObjectURL(blob) : "";
   document.body.classList.add("filled");
   $("invite").hidden = true;
   $("caption").textContent = name || url || "";
   $("caption").hidden = false;
   $("preview").hidden = true;
-  if (blob || fetched) $("preview").src = object || url;
+  if (!HEATMAPS && (blob || fetched)) $("preview").src = object || url;
   else $("preview").removeAttribute("src");
+  if (HEATMAPS && blob) drawn(blob).then((skeleton) => {
+    if (skeleton && mine === turn) $("preview").src = object = URL.createObjectURL(skeleton);
+  });
+}
+
+for (const image of document.querySelectorAll("[data-heatmaps]")) {
+  fetch(image.dataset.heatmaps).then((response) => response.blob()).then(drawn).then((skeleton) => {
+    if (skeleton) image.src = URL.createObjectURL(skeleton);
+  }).catch(() => {}); // a sample without its drawing can still be tried
 }
 
 $("preview").addEventListener("load", () => {
@@ -45,7 +58,7 @@ $("preview").addEventListener("load", () => {
 
 function dimensions() {
   const { naturalWidth: width, naturalHeight: height, hidden } = $("preview");
-  $("dimensions")?.replaceChildren(...(width && !hidden ? [`${width} × ${height} pixels`.replaceAll(" ", "\u00a0")] : []));
+  $("dimensions")?.replaceChildren(...(width && !hidden && !HEATMAPS ? [`${width} × ${height} pixels`.replaceAll(" ", "\u00a0")] : []));
 }
 
 export function show({ pairs, sure, time, model }, { blob }) {
@@ -54,7 +67,7 @@ export function show({ pairs, sure, time, model }, { blob }) {
   $("verdict").textContent = sure === false ? "Not sure, perhaps" : "It looks like";
   $("unsure").hidden = sure !== false;
   $("unsure").textContent = (THRESHOLD > 0 ? `The model calls an answer sure from ${percent(THRESHOLD)} on. ` : "")
-    + "A picture with one clear subject, whole and in the middle, helps.";
+    + (HEATMAPS ? "All joints clearly seen help." : "A picture with one clear subject, whole and in the middle, helps.");
   bars(pairs, false);
   $("more").hidden = pairs.length <= FEW;
   $("more").textContent = `Show all ${pairs.length}`;
@@ -67,7 +80,7 @@ export function show({ pairs, sure, time, model }, { blob }) {
   };
   const pixels = Object.assign(document.createElement("span"), { id: "dimensions" });
   const took = model ? `, ${model.toFixed(1)} of it in the model` : ", there and back";
-  const facts = [`Answered in ${Math.max(1, Math.round(time))} ms${took}`, ...(blob ? [size(blob.size)] : []), ""];
+  const facts = [`Answered in ${Math.max(1, Math.round(time))} ms${took}`, ...(blob ? [size(blob.size)] : []), ...(HEATMAPS ? [] : [""])];
   $("facts").replaceChildren(facts.join(" · "), pixels);
   state("answer");
   dimensions();
@@ -114,5 +127,5 @@ function reveal() {
 
 $("program").hidden = false;
 $("program").querySelector("code").textContent = endpoint.origin === location.origin
-  ? `curl --data-binary @photo.jpg ${endpoint}`
+  ? `curl --data-binary @${HEATMAPS ? "person.npy" : "photo.jpg"} ${endpoint}`
   : `curl --json '{"url": "https://…"}' ${endpoint}`;

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from headstand.inputs import Photos
 from headstand.learn import checkpoint
 from headstand.learn.answers import class_indices, predict
 from headstand.learn.evaluation.score import evaluate
@@ -33,7 +34,7 @@ def test_figures_are_those_of_the_checkpoint(outcome: Outcome) -> None:
     dataset = manifest.read(outcome.folder.parents[2] / "data/shapes")
     call = compiled(checkpoint.load(outcome.checkpoint))
     for split in ("validation", "test"):
-        probabilities = predict(call, dataset, split, networks.SIZE)
+        probabilities = predict(call, dataset, split, Photos(networks.SIZE))
         scores = evaluate(probabilities, class_indices(dataset, dataset.split(split)), dataset.classes)
         record = outcome.report[split]
         assert record["accuracy"] == scores.accuracy

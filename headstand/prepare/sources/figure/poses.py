@@ -12,7 +12,7 @@ Angles are degrees from standing upright with hanging arms, in the directions of
 An angle of a limb named without a side holds for both sides.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -150,7 +150,11 @@ def sample(pose: str, rng: np.random.Generator) -> tuple[Variant, Angles, bool]:
 
     When it is mirrored, `propped` means the right sole against the left leg.
     """
-    variants = VARIANTS[pose]
+    return drawn(VARIANTS[pose], rng)
+
+
+def drawn(variants: Sequence[Variant], rng: np.random.Generator) -> tuple[Variant, Angles, bool]:
+    """One of some variants; returns as `sample`."""
     weights = np.array([variant.weight for variant in variants])
     variant = variants[int(rng.choice(len(variants), p=weights / weights.sum()))]
     mirrored = bool(rng.random() < 0.5)

@@ -1,0 +1,96 @@
+"""Why did the networks fail that took heatmaps for pictures? The study's three beside the backbone `keypoints`.
+
+    python -m benchmarks.heatmap_study [--folder FOLDER --groups PATTERN] [--per-class 120] [--epochs 12]
+
+Trains each on the same files twice: with people apart (`--groups` names the person in a file's name), and with files
+dealt at random, as the study did, where the test holds the neighbours of what was trained on. Without a folder the
+files are those of the source `actions`. Prints the accuracy on the training files, on test files, and the macro F1 of
+these; nothing is chosen by them.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import headstand.learn  # noqa: F401 - silences TensorFlow
+
+# isort: split
+import numpy as np
+
+from headstand import recipe as recipes
+from headstand.inputs import Heatmaps
+from headstand.learn import checkpoint
+from headstand.learn.answers import class_indices, predict
+from headstand.learn.features import compiled
+from headstand.learn.training import train
+from headstand.prepare import manifest
+from headstand.prepare.prepare import prepare
+from headstand.prepare.sources import actions
+
+_PICTURES: dict[str, Any] = {"augmentation": {"views": 0}}
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "keypoints": {},
+    "keypoints, a linear head": {"head": {"inner": []}},
+    "convolutions over 17 channels": {
+        "backbone": {"name": "heatmaps_cnn"},
+        "head": {"inner": [], "dropout": 0.0},
+        "finetune": {"epochs": 12, "learning_rate": 0.001, "weight_decay": 0.0, "label_smoothing": 0.0, "ema": 0.0,
+                     "batch_size": 64},
+        "augmentation": {"views": 0, "flip": "none", "rotation": 0, "zoom": 0, "shift": 0, "brightness": 0,
+                         "jitter": 0, "joint_dropout": 0},
+    },
+    "flatten, dense 64": {"backbone": {"name": "heatmaps_flat"}, "head": {"inner": [64], "dropout": 0.0}, **_PICTURES},
+    "flatten, dense 64 and 64": {
+        "backbone": {"name": "heatmaps_flat"}, "head": {"inner": [64, 64], "dropout": 0.0}, **_PICTURES,
+    },
+}  # fmt: skip
+
+
+def scores(words: list[str], changes: dict[str, Any]) -> tuple[float, float, float, float]:
+    """Accuracy on training and test files, macro F1 on the latter, and seconds."""
+    base = recipes.load("heatmaps", words).model_dump()
+    for section, values in changes.items():
+        own = {} if section == "backbone" else base[section]
+        base[section] = {**own, **values}
+    recipe = recipes.Recipe.model_validate(base)
+    start = time.perf_counter()
+    outcome = train(recipe)
+    seconds = time.perf_counter() - start
+    dataset = manifest.read(recipe.data)
+    known = predict(compiled(checkpoint.load(outcome.checkpoint)), dataset, "train", Heatmaps())
+    fitted = float((known.argmax(axis=1) == class_indices(dataset, dataset.split("train"))).mean())
+    test = outcome.report["test"]
+    present = [each["f1"] for each in test["per_class"].values() if each["count"]]
+    return fitted, test["accuracy"], float(np.mean(present)), seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--groups", default=actions.PERSON)
+    parser.add_argument("--per-class", type=int, default=120)
+    parser.add_argument("--epochs", type=int, default=12)
+    arguments = parser.parse_args()
+    home = arguments.folder.resolve() if arguments.folder else None
+    rows = []
+    for split, groups in (("people apart", arguments.groups), ("at random", ".+")):
+        with tempfile.TemporaryDirectory() as place:
+            os.chdir(place)
+            os.environ["HEADSTAND_CACHE"] = str(Path(place) / "cache")
+            source = ["--source.folder", str(home)]
+            if home is None:
+                source = ["--source.kind", "actions", "--source.per_class", str(arguments.per_class)]
+            words = [*source, "--source.groups", groups, "--head.epochs", str(arguments.epochs)]
+            prepare(recipes.load("heatmaps", words))
+            rows += [(split, name, *scores(words, changes)) for name, changes in VARIANTS.items()]
+    print(f"\n{'':32}{'split':>14}{'train':>8}{'test':>8}{'F1':>8}{'s':>6}")
+    for split, name, fitted, accuracy, f1, seconds in rows:
+        print(f"{name:32}{split:>14}{fitted:8.3f}{accuracy:8.3f}{f1:8.3f}{seconds:6.0f}")
+
+
+if __name__ == "__main__":
+    main()

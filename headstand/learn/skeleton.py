@@ -1,0 +1,46 @@
+"""Heatmaps as a picture: the joints where their peaks are, and the bones between them."""
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from headstand.heatmaps import HEIGHT, JOINTS, WIDTH
+from headstand.learn.keypoints import UNSEEN
+
+SIDE = 4 * HEIGHT
+"""Side of the picture in pixels."""
+
+_BONES = tuple(
+    (JOINTS.index(one), JOINTS.index(other), colour)
+    for one, other, colour in (
+        *(
+            (f"{side}_{one}", f"{side}_{other}", colour)
+            for side, colour in (("left", "#2a78b8"), ("right", "#c8641e"))
+            for one, other in (("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"),
+                               ("shoulder", "hip"), ("ear", "eye"))
+        ),
+        ("left_shoulder", "right_shoulder", "#555555"), ("left_hip", "right_hip", "#555555"),
+        ("left_eye", "nose", "#555555"), ("right_eye", "nose", "#555555"),
+    )
+)  # fmt: skip
+"""The person's own left is blue, the right is orange."""
+
+
+def drawn(maps: np.ndarray) -> np.ndarray:
+    """A picture `uint8 [SIDE, SIDE, 3]` of heatmaps `float32 [17, 64, 48]`: the maps in grey, the skeleton on them."""
+    heat = np.clip(maps.max(axis=0), 0, 1)
+    grey = np.round(255 - 90 * heat).astype(np.uint8)
+    scale = SIDE // HEIGHT
+    left = (SIDE - WIDTH * scale) // 2
+    picture = Image.new("RGB", (SIDE, SIDE), "white")
+    picture.paste(Image.fromarray(grey).resize((WIDTH * scale, HEIGHT * scale), Image.Resampling.BILINEAR), (left, 0))
+    rows, columns = np.divmod(maps.reshape(len(JOINTS), -1).argmax(axis=1), WIDTH)
+    places = [(left + (x + 0.5) * scale, (y + 0.5) * scale) for x, y in zip(columns, rows, strict=True)]
+    seen = maps.reshape(len(JOINTS), -1).max(axis=1) > UNSEEN
+    draw = ImageDraw.Draw(picture)
+    for one, other, colour in _BONES:
+        if seen[one] and seen[other]:
+            draw.line([places[one], places[other]], fill=colour, width=3)
+    for (x, y), there in zip(places, seen, strict=True):
+        if there:
+            draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill="#222222")
+    return np.asarray(picture)

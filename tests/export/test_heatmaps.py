@@ -1,0 +1,83 @@
+"""A model of heatmaps becomes a bundle as one of photos does."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstand import heatmaps
+from headstand.evaluate import model as models
+from headstand.export.convert import ConversionError
+from headstand.export.exporting import export
+from headstand.learn import checkpoint
+from headstand.learn.training import train
+from headstand.prepare import manifest
+from headstand.prepare.prepare import prepare
+from headstand.serve import bundle as bundles
+from headstand.serve.classifier import Classifier
+from tests import poses
+from tests.learn.test_heatmaps import recipe
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint, in the run's folder of a workplace with its data."""
+    place = tmp_path_factory.mktemp("heatmaps")
+    poses.folder(place / "source", people=6)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.setenv("HEADSTAND_CACHE", str(place / "cache"))
+        prepare(recipe())
+        return place / train(recipe(augmentation={})).checkpoint
+
+
+@pytest.fixture(autouse=True)
+def inside(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained.parents[3])
+
+
+def test_the_bundle_answers_as_the_checkpoint_and_says_what_it_takes(trained: Path) -> None:
+    made = export(trained)
+    bundle = bundles.read(made.bundle)
+    assert bundle.input.kind == "heatmaps"
+    taken = bundle.metadata["input"]
+    assert (taken["kind"], taken["shape"], taken["dtype"]) == ("heatmaps", [17, 64, 48], "float32")
+    assert taken["joints"] == list(heatmaps.JOINTS)
+    assert bundle.metadata["certificate"]["verdict"] == "passed"
+    assert bundle.metadata["certificate"]["largest_difference"] <= 1e-4
+    assert json.loads(made.certificate.read_text())["format"] == "float32"
+    dataset = manifest.read(Path("data/poses"))
+    classifier, keras_model = Classifier(made.bundle), checkpoint.load(trained)
+    for photo in dataset.split("test"):
+        path = dataset.folder / photo.path
+        wanted = np.asarray(keras_model(np.load(path)))[0]
+        given = classifier.predict(path.read_bytes()).probabilities
+        assert [given[label] for label in dataset.classes] == pytest.approx(wanted.tolist(), abs=1e-4)
+    # Both can be scored on the data.
+    shown = np.stack([heatmaps.decode(dataset.folder / photo.path) for photo in dataset.split("test")])
+    asked = [models.load(path).answer(shown) for path in (trained, made.bundle)]
+    np.testing.assert_allclose(*asked, atol=1e-4)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, -1e-4, 1e-20, 1.0, -1.0, 1e6, -1e38, 3e38])
+def test_heatmaps_that_show_nobody_get_numbers_too(trained: Path, value: float) -> None:
+    classifier, model = Classifier(export(trained).bundle), checkpoint.load(trained)
+    maps = np.full(heatmaps.SHAPE, value, np.float32)
+    for shown in (maps, np.where(np.arange(17)[:, None, None] % 2 == 0, maps, 0.0).astype(np.float32)):
+        given = classifier.probabilities(shown[None])
+        assert np.isfinite(given).all()
+        np.testing.assert_allclose(given, np.asarray(model(shown[None])), atol=2e-3)
+
+
+def test_the_best_format_is_one_that_takes_heatmaps(trained: Path) -> None:
+    told: list[str] = []
+    made = export(trained, "best", tell=told.append)
+    assert made.kind in ("float32", "float16", "dynamic")
+    assert not any(line.startswith("int8") for line in told)
+    assert bundles.read(made.bundle).input.kind == "heatmaps"
+
+
+def test_integers_of_8_bits_are_refused_with_the_formats_that_there_are(trained: Path) -> None:
+    with pytest.raises(ConversionError, match=r"int8 takes pixels .* \(float32, float16, dynamic or best\)"):
+        export(trained, "int8")
