@@ -18,7 +18,7 @@ from headstand.serve import bundle as bundles
 from headstand.serve import web
 from headstand.serve.bundle import BundleError
 from headstand.serve.classifier import Classifier
-from headstand.serve.events import answer
+from headstand.serve.events import Function, chosen
 from headstand.serve.page import markup
 from tests import tiny
 
@@ -151,9 +151,10 @@ def test_heatmaps_are_no_photo_to_a_model_of_photos(tmp_path: Path) -> None:
 
 
 def test_the_function_takes_them_too(classifier: Classifier) -> None:
+    function = Function(classifier, chosen())
     for event in ({"image": base64.b64encode(FILE).decode()}, {"heatmaps": LEFT_EYE.tolist()}):
-        assert next(iter(answer(event, classifier))) == "left_eye"
-    told = answer({"image": base64.b64encode(tiny.photo()).decode()}, classifier)
+        assert next(iter(function.answer(event))) == "left_eye"
+    told = function.answer({"image": base64.b64encode(tiny.photo()).decode()})
     assert told["error"]["code"] == "not_heatmaps"
 
 
