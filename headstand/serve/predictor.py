@@ -59,7 +59,7 @@ class Predictor:
         return answer
 
     def batch(
-        self, sources: list[Source], exchange: Exchange, top: int | None, seconds: float = BATCH_SECONDS
+        self, sources: list[Source], exchange: Exchange, top: int | None, seconds: float | None = None
     ) -> list[dict[str, Any]]:
         """Classify several images one after the other; what is wrong with one of them is its own result.
 
@@ -67,7 +67,7 @@ class Predictor:
             sources: the images.
             exchange: the request that they came with.
             top: how many classes to tell; None for all.
-            seconds: after which no further image is started.
+            seconds: after which no further image is started; by default `BATCH_SECONDS`.
 
         Returns:
             For each image `{"probabilities": {class: probability}, "confident": bool}`, or `{"error": problem}`.
@@ -77,7 +77,7 @@ class Predictor:
         fetch = self.downloader(exchange)
         for source in sources:
             try:
-                if time.monotonic() - started >= seconds:
+                if time.monotonic() - started >= (BATCH_SECONDS if seconds is None else seconds):
                     raise PayloadError("batch_timeout", "the batch's time is over; send fewer images at once")
                 with exchange.stage("receive"):
                     image = source(fetch)
