@@ -1,6 +1,6 @@
 """What does a Ray cluster cost over the one-machine path, on the same processors?
 
-    python -m benchmarks.scale [--photos 600] [--epochs 10] [--rounds 3] [--backbone Xception] [--size 150]
+    python -m benchmarks.scale [--photos 600] [--epochs 10] [--rounds 3] [--workers 1 2] [--backbone Xception] [--size 150]
 
 One machine and Ray do the same work, in turns: features of made photos (JPEG, some 500 x 500) with a network of random
 weights, and a grid of heads over them. The one-machine path runs in a process that is pinned to as many processors as
@@ -98,6 +98,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=600)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--backbone", default="Xception")
     parser.add_argument("--size", type=int, default=150)
     given = parser.parse_args()
@@ -121,7 +122,7 @@ def main() -> None:
         )
         print(f"{given.photos} photos, 12 heads of {given.epochs} epochs; medians of {given.rounds} rounds\n")
         print(f"{'':<22}{'join':>7}{'start':>8}{'features':>10}{'images/s':>10}{'search':>9}{'heads/s':>9}")
-        for workers in (1, 2):
+        for workers in given.workers:
             rows: dict[str, list[list[float]]] = {"one machine": [], "Ray": []}
             joined = []
             with machines(workers) as cluster:
