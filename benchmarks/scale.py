@@ -8,12 +8,11 @@ the cluster has workers (1 and 2, a raylet each, on the loopback); a worker's Te
 
 - *join*: becoming part of the cluster and shipping the package to it.
 - *start*: extraction of 32 photos, nearly all of it workers that import TensorFlow, build the network and trace it.
-- *features*: extraction of all others. Workers begin anew, so images a second are those beyond the first 32:
-  (photos - 32) / (features - start).
+- *features*: extraction of all others, for which workers begin anew.
 - *search*: 12 heads, with the start of the workers that train them.
 
-Overhead is 1 - (Ray's rate / one machine's rate). Prints medians over the rounds, and the largest difference of
-features.
+Overhead is in seconds, since nearly all of it is the workers' start and does not grow with the work. Prints medians over
+the rounds, and the largest difference of features.
 """
 
 import argparse
@@ -139,15 +138,15 @@ def main() -> None:
             medians = {
                 name: [statistics.median(column) for column in zip(*found, strict=True)] for name, found in rows.items()
             }
-            rates = {name: ((given.photos - 32) / (row[1] - row[0]), 12 / row[2]) for name, row in medians.items()}
+            rates = {name: (given.photos / row[1], 12 / row[2]) for name, row in medians.items()}
             for name, (start, features, search) in medians.items():
                 join = statistics.median(joined) if name == "Ray" else 0.0
                 label = f"{name}, {workers} worker{'s' * (workers > 1)}"
                 print(f"{label:<22}{join:7.1f}{start:8.1f}{features:10.1f}{rates[name][0]:10.1f}", end="")
                 print(f"{search:9.1f}{rates[name][1]:9.2f}")
-            lost = [1 - there / here for here, there in zip(*rates.values(), strict=True)]
+            lost = [there - here for here, there in zip(*medians.values(), strict=True)]
             worst = np.abs(one - many).max() / np.abs(one).max()
-            print(f"{'overhead':<22}{'':>25}{lost[0]:10.0%}{'':>9}{lost[1]:9.0%}")
+            print(f"{'overhead in seconds':<22}{'':>7}{lost[0]:8.1f}{lost[1]:10.1f}{'':>10}{lost[2]:9.1f}")
             print(f"features differ by {worst:.1e} of the largest at most\n")
 
 
