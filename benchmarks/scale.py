@@ -1,6 +1,6 @@
 """What does a Ray cluster cost over the one-machine path, on the same processors?
 
-    python -m benchmarks.scale [--photos 600] [--epochs 10] [--rounds 3] [--workers 1 2] [--backbone Xception] [--size 150]
+    python -m benchmarks.scale [--photos 600] [--epochs 10] [--rounds 3] [--workers 1 2] [--backbone Xception]
 
 One machine and Ray do the same work, in turns: features of made photos (JPEG, some 500 x 500) with a network of random
 weights, and a grid of heads over them. The one-machine path runs in a process that is pinned to as many processors as
@@ -11,8 +11,8 @@ the cluster has workers (1 and 2, a raylet each, on the loopback); a worker's Te
 - *features*: extraction of all others, for which workers begin anew.
 - *search*: 12 heads, with the start of the workers that train them.
 
-Overhead is in seconds, since nearly all of it is the workers' start and does not grow with the work. Prints medians over
-the rounds, and the largest difference of features.
+Overhead is in seconds, since nearly all of it is the workers' start and does not grow with the work. Prints medians
+over the rounds, and the largest difference of features.
 """
 
 import argparse
