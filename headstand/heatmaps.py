@@ -42,8 +42,8 @@ _HEADER = re.compile(
 )
 """What NumPy writes of an array, as Python does with an L behind whole numbers if it was Python 2."""
 
-_LONG = struct.Struct("<I")
 _LEAST = 12
+"""Bytes before the header in the longer of both versions."""
 
 
 class HeatmapError(ImageError):
@@ -139,9 +139,9 @@ def _header(data: bytes) -> tuple[tuple[int, ...], bool, str, int]:
     """
     found = None
     if data.startswith(_MAGIC) and data[6:8] in (b"\x01\x00", b"\x02\x00") and len(data) >= _LEAST:
-        length, start = (
-            (struct.unpack_from("<H", data, 8)[0], 10) if data[6] == 1 else (*_LONG.unpack_from(data, 8), 12)
-        )
+        long = data[6] == 2
+        start = 12 if long else 10
+        (length,) = struct.unpack_from("<I" if long else "<H", data, 8)
         found = _HEADER.fullmatch(data, start, start + length) if start + length <= len(data) else None
     if found is None:
         raise HeatmapError("not_heatmaps", "it is not a NumPy array file, or its header is damaged")

@@ -59,7 +59,10 @@ class Photos:
 
     kind = "photos"
     dtype = np.uint8
-    decoder = images.DECODER
+
+    @property
+    def decoder(self) -> str:
+        return images.DECODER
 
     @property
     def word(self) -> str:

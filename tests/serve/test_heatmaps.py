@@ -18,9 +18,10 @@ from headstand.serve import bundle as bundles
 from headstand.serve import web
 from headstand.serve.bundle import BundleError
 from headstand.serve.classifier import Classifier
-from headstand.serve.events import Function, chosen
+from headstand.serve.events import Function
 from headstand.serve.page import markup
 from tests import tiny
+from tests.serve.test_events import HTTP, posted
 
 LEFT_EYE = np.zeros(heatmaps.SHAPE, np.float32)
 LEFT_EYE[1] = 0.5
@@ -151,11 +152,23 @@ def test_heatmaps_are_no_photo_to_a_model_of_photos(tmp_path: Path) -> None:
 
 
 def test_the_function_takes_them_too(classifier: Classifier) -> None:
-    function = Function(classifier, chosen())
+    function = Function(classifier)
     for event in ({"image": base64.b64encode(FILE).decode()}, {"heatmaps": LEFT_EYE.tolist()}):
         assert next(iter(function.answer(event))) == "left_eye"
     told = function.answer({"image": base64.b64encode(tiny.photo()).decode()})
     assert told["error"]["code"] == "not_heatmaps"
+
+
+@pytest.mark.parametrize("name", HTTP)
+def test_gateways_pass_files_and_numbers_on_to_the_function(classifier: Classifier, name: str) -> None:
+    function = Function(classifier)
+    for event in (
+        posted(name, FILE, "application/octet-stream"),
+        posted(name, json.dumps({"heatmaps": LEFT_EYE.tolist()})),
+    ):
+        response = function.answer(event)
+        assert response["statusCode"] == 200
+        assert next(iter(json.loads(response["body"]))) == "left_eye"
 
 
 def test_a_file_is_classified_as_it_lies(classifier: Classifier, tmp_path: Path) -> None:
