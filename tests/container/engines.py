@@ -175,3 +175,7 @@ def reachable(url: str) -> None:
         else:
             return
     raise RuntimeError(f"nothing answers at {url}")
+
+
+if __name__ == "__main__":  # whether a container can be built here at all: .ci/run asks
+    print(found().name)
