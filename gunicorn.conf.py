@@ -29,7 +29,7 @@ with contextlib.suppress(AttributeError, OSError, TypeError):
     allocator = ctypes.CDLL(None)
     allocator.mallopt(-8, 2)
     allocator.mallopt(-3, 2**20)
-    allocator.mallopt(-1, 8 * 2**20)
+    allocator.mallopt(-1, 4 * 2**20)
 
 limits = capacity.chosen()
 workers = limits.workers
