@@ -1,5 +1,6 @@
 """The page of a deployed model, against the function behind a gateway of another origin."""
 
+import functools
 import json
 import signal
 import subprocess
@@ -63,7 +64,10 @@ def test_what_it_cannot_ask_is_told(model: Path, endpoint: str, tmp_path: Path) 
 
 def test_the_command_serves_the_page_and_ends_quietly(model: Path, endpoint: str) -> None:
     words = [sys.executable, "-m", "headstand", "page", "--endpoint", endpoint, "--model", str(model), "--port", "0"]
-    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Who runs the tests in the background has had Ctrl-C ignored, and children take that over.
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(words, cwd=ROOT, preexec_fn=heard, **pipes)  # type: ignore[call-overload]
     try:
         assert process.stdout
         address = process.stdout.readline().split()[0]

@@ -207,7 +207,7 @@ def test_a_view_is_named_by_all_that_it_depends_on() -> None:
     name = identity(photo, settings, 1, 0)
     assert len(name) == 32
     changes = {"flip": "none", "smallest_crop": 0.6, "rotation": 1.0, "zoom": 0.1, "shift": 0.1, "brightness": 0.1,
-               "contrast": 0.1, "saturation": 0.1}  # fmt: skip
+               "contrast": 0.1, "saturation": 0.1, "jitter": 0.1, "joint_dropout": 0.1}  # fmt: skip
     assert set(changes) | {"views"} == set(Augmentation.model_fields)
     others = [identity(photo, settings.model_copy(update={key: value}), 1, 0) for key, value in changes.items()]
     others += [identity(b"q" * 32, settings, 1, 0), identity(photo, settings, 2, 0), identity(photo, settings, 1, 1)]
