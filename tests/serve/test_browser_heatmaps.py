@@ -66,7 +66,7 @@ def test_a_chosen_file_is_drawn_and_answered(page: Any) -> None:
 
 def test_a_sample_is_drawn_and_can_be_tried(page: Any) -> None:
     sample = page.locator("[data-sample]")
-    page.wait_for_function("document.querySelector('[data-heatmaps]').naturalWidth === 384")
+    playwright.expect(page.locator("[data-heatmaps]")).to_have_js_property("naturalWidth", 384)
     sample.click()
     answer(page, "nose")
 
