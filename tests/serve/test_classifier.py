@@ -1,5 +1,6 @@
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -188,7 +189,14 @@ def test_several_interpreters_answer_alike_and_side_by_side(model: Path, monkeyp
 def test_warming_runs_every_interpreter_once(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = Classifier(model, interpreters=3)
     used: list[int] = []
-    monkeypatch.setattr(made._pool[0].__class__, "invoke", lambda interpreter: used.append(id(interpreter)))
+    kind = made._pool[0].__class__
+    invoke = kind.invoke
+
+    def noted(interpreter: Any) -> None:
+        used.append(id(interpreter))
+        invoke(interpreter)  # or the answer would be whatever lay in its memory
+
+    monkeypatch.setattr(kind, "invoke", noted)
     made.warm()
     assert len(used) == len(set(used)) == 3
 

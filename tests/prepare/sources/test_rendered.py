@@ -146,6 +146,12 @@ def test_bodies_are_framed_alike():
     assert max(sides) - min(sides) < 0.15
 
 
+def test_a_drawing_has_nothing_of_what_lay_in_memory_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = draw("tree", 7, 0, 48)
+    monkeypatch.setattr(np, "empty_like", lambda array: np.full_like(array, np.inf))
+    assert np.array_equal(draw("tree", 7, 0, 48).image, expected.image)  # and nothing warns of what it multiplies
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

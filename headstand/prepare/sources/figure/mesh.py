@@ -53,7 +53,7 @@ class Sculptor:
         points = (
             centres[:, None] + sides[:, None] * (rings[:, 0:1] * cos)[..., None] + fronts[:, None] * depth[..., None]
         )
-        along = np.empty_like(points)
+        along = np.zeros_like(points)  # at both ends too, which are multiplied before they are replaced
         along[1:-1] = points[2:] - points[:-2]
         across = np.empty_like(points)
         across[:, 1:-1] = points[:, 2:] - points[:, :-2]
