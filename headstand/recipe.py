@@ -20,6 +20,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from headstand import environment
 from headstand.errors import HeadstandError
 from headstand.sections import Augmentation, Backbone, Card, Evaluation, Finetune, Head, Name, Source, Split
 from headstand.space import Search
@@ -27,9 +28,6 @@ from headstand.variants import Compare, Variant, rival
 
 HOME = Path(__file__).resolve().parents[1]
 """The folder of the checkout: where the shipped `recipes/` and `models/` lie."""
-
-_PLACES = ("HEADSTAND_CACHE", "HEADSTAND_DATA", "HEADSTAND_MODEL", "HEADSTAND_RUNS", "HEADSTAND_WEIGHTS")
-"""Variables that say where things lie; no keys of a recipe."""
 
 
 class RecipeError(HeadstandError):
@@ -196,18 +194,21 @@ def locate(path: str | Path, variable: str) -> Path:
 
 
 def _check_environment() -> None:
-    """Refuse what looks like a key and is none: pydantic-settings passes over variables that it does not know.
+    """Refuse an environment variable that looks like a recipe key but is none; pydantic-settings would ignore it.
 
     Raises:
-        RecipeError: names the variable.
+        RecipeError: with the variable's name, its value and the most similar known name.
     """
-    for variable in sorted(os.environ):
-        section = variable.removeprefix("HEADSTAND_").partition("__")[0].lower()
-        if variable.startswith("HEADSTAND_") and variable not in _PLACES and section not in Recipe.model_fields:
-            keys = ", ".join(f"HEADSTAND_{key.upper()}" for key in Recipe.model_fields)
+    sections = {f"HEADSTAND_{section.upper()}": _allowed((section, "")) for section in Recipe.model_fields}
+    keys = [f"{section}__{key.upper()}" for section, inside in sections.items() for key in inside]
+    for variable, value in sorted(os.environ.items()):
+        if not variable.startswith("HEADSTAND_") or variable in environment.VARIABLES:
+            continue
+        if variable.partition("__")[0] not in sections:
+            known = (*sections, *keys, *environment.VARIABLES)
             raise RecipeError(
-                f"the environment has {variable}={os.environ[variable]!r}, which is no key of a recipe ({keys}) "
-                f"and none of {', '.join(_PLACES)}: unset it"
+                f"unknown environment variable {variable}={value!r}{environment.suggestion(variable, known)}: "
+                f"unset it. Known are {', '.join((*sections, *environment.VARIABLES))}"
             )
 
 
@@ -252,7 +253,7 @@ def _allowed(location: tuple[int | str, ...]) -> list[str]:
     """The keys of the section that holds an unknown one."""
     section: Any = Recipe
     for part in location[:-1]:
-        if isinstance(part, str) and part in section.model_fields:
+        if isinstance(part, str) and part in getattr(section, "model_fields", ()):
             annotation = section.model_fields[part].annotation
             section = next((a for a in getattr(annotation, "__args__", ()) if hasattr(a, "model_fields")), annotation)
-    return sorted(section.model_fields)
+    return sorted(getattr(section, "model_fields", ()))

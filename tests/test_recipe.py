@@ -1,10 +1,12 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headstand import environment
 from headstand.recipe import HOME, Recipe, RecipeError, Source, find, load, locate
 
 MINIMAL = '[source]\nfolder = "photos"\n'
@@ -36,12 +38,6 @@ def test_the_line_goes_before_the_environment_and_that_before_the_file(monkeypat
     monkeypatch.setenv("HEADSTAND_HEAD__EPOCHS", "4")
     recipe = load("mine", ["--head.epochs", "6", "--seed=8"])
     assert (recipe.head.dropout, recipe.head.epochs, recipe.head.batch_size, recipe.seed) == (0.2, 6, 7, 8)
-
-
-def test_other_variables_of_headstand_are_no_keys(monkeypatch):
-    for name in ("HEADSTAND_DATA", "HEADSTAND_CACHE", "HEADSTAND_MODEL", "HEADSTAND_WEIGHTS"):
-        monkeypatch.setenv(name, "/somewhere")
-    assert load("mine").data == Path("data/mine")
 
 
 def test_lists_and_single_values_from_the_line():
@@ -186,17 +182,39 @@ def test_kaggle_names_are_owner_and_name():
             Source(kind="kaggle", dataset=name)
 
 
-@pytest.mark.parametrize("variable", ["HEADSTAND_HAED__DROPOUT", "HEADSTAND_FROB"])
-def test_a_mistyped_variable_of_the_environment_is_named(workplace, monkeypatch, variable):
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("HEADSTAND_HAED__DROPOUT", "HEADSTAND_HEAD__DROPOUT"),
+        ("HEADSTAND_INFLIGHT", "HEADSTAND_IN_FLIGHT"),
+        ("HEADSTAND_HEAD_DROPOUT", "HEADSTAND_HEAD__DROPOUT"),
+        ("HEADSTAND_XQZW", ""),
+    ],
+)
+def test_an_unknown_environment_variable_is_refused_with_a_suggestion(monkeypatch, variable, meant):
     monkeypatch.setenv(variable, "0.5")
-    with pytest.raises(RecipeError, match=rf"the environment has {variable}='0\.5', which is no key of a recipe"):
-        load("yoga6")
+    suggestion = rf" \(did you mean {meant}\?\)" if meant else ""
+    with pytest.raises(RecipeError, match=rf"^unknown environment variable {variable}='0\.5'{suggestion}: unset it\."):
+        load("mine")
 
 
-def test_variables_that_say_where_things_lie_are_no_keys(workplace, monkeypatch):
-    for place in ("CACHE", "DATA", "MODEL", "WEIGHTS"):
-        monkeypatch.setenv(f"HEADSTAND_{place}", "somewhere")
-    assert load("yoga6").name == "yoga6"
+@pytest.mark.parametrize("variable", environment.VARIABLES)
+def test_variables_of_services_and_paths_do_not_stop_a_training(monkeypatch, variable):
+    monkeypatch.setenv(variable, "2")
+    assert load("mine").name == "mine"
+
+
+def test_every_environment_variable_that_code_and_documents_name_is_known():
+    files = [
+        *HOME.glob("*.py"),
+        *HOME.glob("headstand/**/*.py"),
+        *HOME.glob("docs/*.md"),
+        HOME / "README.md",
+        HOME / "Dockerfile",
+    ]
+    named = {name for file in files for name in re.findall(r"\bHEADSTAND_[A-Z_]*[A-Z]\b", file.read_text("utf-8"))}
+    keys = {f"HEADSTAND_{key.upper()}" for key in Recipe.model_fields}
+    assert {name for name in named if name.partition("__")[0] not in keys} == set(environment.VARIABLES)
 
 
 @pytest.mark.parametrize(
