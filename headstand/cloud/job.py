@@ -90,8 +90,10 @@ def _recipe(words: list[str]) -> tuple[str, list[str]]:
     """The recipe's name, which comes as a hyperparameter like any other, and the changes to it."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--recipe")
-    # A tuning job tells its trials by which figure it ranks them.
+    # SageMaker adds these: the metric by which a tuning job ranks its trials, and in its TensorFlow containers an
+    # address in S3 for the model, which SageMaker itself fills from SM_MODEL_DIR.
     parser.add_argument("--_tuning_objective_metric")
+    parser.add_argument("--model_dir")
     try:
         chosen, rest = parser.parse_known_args(words)
     except argparse.ArgumentError as error:

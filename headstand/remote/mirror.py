@@ -1,11 +1,12 @@
 """A folder here and its like in a store: what is missing on one side is fetched or sent."""
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from headstand.remote.store import opened, told
+from headstand.remote.store import RemoteError, opened, shown, told
 
 _AT_ONCE = 256
 """Files in one request to fsspec, which transfers them side by side."""
@@ -135,28 +136,57 @@ class Mirror:
 
     @contextmanager
     def kept_up(self, last: str) -> Iterator[None]:
-        """Send what changes while the work inside goes on, every `INTERVAL` seconds and at the end.
+        """Send changed files every `INTERVAL` seconds while the block runs, and once more at its end.
+
+        A failed transfer is reported on standard error when it happens, and again whenever its reason changes; it is
+        retried after each interval.
+
+        Args:
+            last: as for `push`.
 
         Raises:
-            RemoteError: at the end, if it could not be sent then either.
+            RemoteError: at the end, if the files cannot be sent then either. It names the local folder that holds them.
+                If the block itself failed, this is a warning.
         """
         done = threading.Event()
+        failure = ""  # the reason that was reported last; empty while transfers succeed
 
-        def go_on() -> None:
+        def repeat() -> None:
+            nonlocal failure
             while not done.wait(INTERVAL):
-                try:
-                    self.push(last=last)
-                except Exception:  # noqa: S112 - it is tried again, and told at the end
-                    continue
+                reason = self._failure(last)
+                if reason and reason != failure:
+                    _report(f"WARNING: {reason}. Nothing is stored there until this is solved; retrying all the time")
+                elif failure and not reason:
+                    _report(f"{shown(self.address)} can be written again: all files so far are stored")
+                failure = reason
 
-        thread = threading.Thread(target=go_on, daemon=True, name="mirror")
+        thread = threading.Thread(target=repeat, daemon=True, name="mirror")
         thread.start()
+        succeeded = False
         try:
             yield
+            succeeded = True
         finally:
             done.set()
             thread.join()
+            if reason := self._failure(last):
+                message = f"{reason}. The files are complete in {self.folder}: copy them from there"
+                if succeeded:
+                    raise RemoteError(message)
+                _report(f"WARNING: {message}")  # the exception of the block is the one to raise
+
+    def _failure(self, last: str) -> str:
+        """Push once; the reason if that fails, otherwise an empty text."""
+        try:
             self.push(last=last)
+        except Exception as error:
+            return str(error) or type(error).__name__
+        return ""
+
+
+def _report(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
 
 
 def _state(path: Path) -> tuple[int, int]:

@@ -56,7 +56,7 @@ def test_elsewhere_train_py_is_as_it_was(container: Container) -> None:
 def test_the_channels_photos_are_learnt_and_the_model_is_left_for_an_endpoint(
     filled: Container, dataset: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(filled, "--_tuning_objective_metric", "val_accuracy")
+    run(filled, "--_tuning_objective_metric", "val_accuracy", "--model_dir", "s3://bucket/job/model")
     model = filled.base / "model"
     assert sorted(path.name for path in model.iterdir()) == [
         "README.md",

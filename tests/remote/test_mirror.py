@@ -1,3 +1,4 @@
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -79,5 +80,49 @@ def test_a_folder_is_kept_up_while_work_goes_on(bucket: Any, tmp_path: Path, mon
     bucket.delete_object(Bucket="photos", Key="run/journal")
     bucket.delete_object(Bucket="photos", Key="run/more")
     bucket.delete_bucket(Bucket="photos")
-    with pytest.raises(RemoteError, match="s3://photos/run"), here.kept_up("report.json"):
+    with pytest.raises(RemoteError, match=f"^s3://photos/run .* complete in {tmp_path}"), here.kept_up("report.json"):
         (tmp_path / "late").write_text("3")
+
+
+def test_a_failed_transfer_is_reported_at_once_and_retried_until_it_succeeds(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(mirror, "INTERVAL", 0.001)
+    here = Mirror("s3://photos/run", tmp_path)
+    attempts: list[str] = []
+    three, recovered, push = threading.Event(), threading.Event(), here.push
+
+    def failing(last: str) -> int:
+        attempts.append(last)
+        if len(attempts) > 3:
+            three.set()
+        if not recovered.is_set():
+            raise RemoteError("s3://photos/run needs new credentials" if attempts[1:] else "s3://photos/run is slow")
+        return push(last=last)
+
+    monkeypatch.setattr(here, "push", failing)
+    with here.kept_up("report.json"):
+        (tmp_path / "checkpoint").write_text("1")
+        assert three.wait(60)
+        recovered.set()
+    assert keys(bucket) == ["run/checkpoint"]
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(". ")[0] for line in lines[:2]] == [
+        "WARNING: s3://photos/run is slow",
+        "WARNING: s3://photos/run needs new credentials",
+    ]
+    assert [line for line in lines[2:] if "can be written again" not in line] == []
+
+
+def test_the_error_of_the_work_is_raised_before_that_of_the_store(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = Mirror("s3://photos/run", tmp_path)
+
+    def refused(last: str) -> int:
+        raise OSError("no room")
+
+    monkeypatch.setattr(here, "push", refused)
+    with pytest.raises(KeyError, match="the work failed"), here.kept_up("report.json"):
+        raise KeyError("the work failed")
+    assert capsys.readouterr().err == f"WARNING: no room. The files are complete in {tmp_path}: copy them from there\n"
