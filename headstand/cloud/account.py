@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from headstand.errors import HeadstandError
+from headstand.remote import aws_errors
 
 Request = dict[str, Any]
 """The arguments of one call, by AWS's own names."""
@@ -85,18 +86,9 @@ def _sentence(error: Exception, what: str) -> str | None:
             return f"AWS refuses {what} to these credentials; docs/sagemaker.md has the policy they need: {text[:600]}"
         if code in ("ResourceLimitExceeded", "ResourceLimitExceededException"):
             return f"the account's quota is too small for {what}; Service Quotas raises it: {text[:600]}"
-        if code in (
-            "UnrecognizedClientException", "InvalidClientTokenId", "ExpiredTokenException", "ExpiredToken",
-            "InvalidSignatureException", "SignatureDoesNotMatch",
-        ):  # fmt: skip
-            return f"AWS does not take the credentials ({code}): renew them, or choose others by AWS_PROFILE"
-        return f"AWS refuses {what} ({code}): {text[:600]}"
-    if isinstance(error, boto.NoRegionError):
-        return "AWS needs a region: set AWS_REGION, or run `aws configure`"
-    if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError | boto.CredentialRetrievalError):
-        return "there are no AWS credentials: run `aws configure`, or set AWS_PROFILE"
-    if isinstance(error, boto.ProfileNotFound | boto.ConfigParseError | boto.ConfigNotFound):
-        return f"the AWS configuration cannot be used: {str(error).splitlines()[0]}"
+        return aws_errors.credentials(error) or f"AWS refuses {what} ({code}): {text[:600]}"
+    if reason := aws_errors.credentials(error):
+        return reason
     if isinstance(error, boto.ParamValidationError):
         return f"{what}: {' '.join(str(error).split())}"
     if isinstance(error, boto.BotoCoreError):

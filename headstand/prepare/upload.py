@@ -5,9 +5,8 @@ import hashlib
 import mimetypes
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,15 @@ from tqdm import tqdm
 
 from headstand.errors import HeadstandError
 from headstand.prepare.manifest import Dataset
+from headstand.remote import RemoteError
+from headstand.remote.store import opened, told
 
 THREADS = 16
 """Files on their way at once: photos are small, so that most of the time is spent waiting for answers."""
 
 
 class UploadError(HeadstandError):
-    """An upload that cannot be done: no boto3, no credentials, no bucket, no network, or files that have changed."""
+    """An upload that cannot be done: no s3fs, no credentials, no bucket, no network, or files that have changed."""
 
 
 @dataclass(frozen=True)
@@ -78,27 +79,42 @@ def upload(dataset: Dataset, place: Place, lists: Sequence[Path] = ()) -> Upload
     those of the AWS tools (`AWS_PROFILE`, `AWS_ENDPOINT_URL` and so on).
 
     Raises:
-        UploadError: boto3 is not installed, no or wrong credentials, no such bucket, no network, or a photo that is not
+        UploadError: s3fs is not installed, no or wrong credentials, no such bucket, no network, or a photo that is not
             the one in the manifest.
     """
-    with _told(place):
-        client = _client()
-        bucket = _Bucket(client, place, _there(client, place))
-        photos = {photo.path: photo.sha256 for photo in dataset.photos}
-        others = [*lists, dataset.folder / "manifest.csv"]
-        sizes = bucket.send({dataset.folder / path: (path, digest) for path, digest in photos.items()})
-        sizes += bucket.send({path: (path.relative_to(dataset.folder).as_posix(), None) for path in others})
+    try:
+        with told(place.address()):
+            bucket = _Bucket.of(place)
+            photos = {photo.path: photo.sha256 for photo in dataset.photos}
+            others = [*lists, dataset.folder / "manifest.csv"]
+            sizes = bucket.send({dataset.folder / path: (path, digest) for path, digest in photos.items()})
+            sizes += bucket.send({path: (path.relative_to(dataset.folder).as_posix(), None) for path in others})
+    except RemoteError as error:
+        raise UploadError(str(error)) from None
     sent = [size for size in sizes if size is not None]
     return Uploaded(place, len(sent), sum(sent), len(sizes) - len(sent))
 
 
 @dataclass(frozen=True)
 class _Bucket:
-    """The bucket, and the size and ETag of what lay under the prefix when the upload began."""
+    """fsspec's file system, and size and ETag by key of what lay under the prefix before the upload."""
 
-    client: Any
+    system: Any
     place: Place
     there: dict[str, tuple[int, str]]
+
+    @classmethod
+    def of(cls, place: Place) -> "_Bucket":
+        """Connect, and list what is there."""
+        system, path = opened(place.address())
+        try:
+            found = system.find(path, detail=True)
+        except FileNotFoundError:  # nothing is there; whether the bucket is shows when the first file is sent
+            found = {}
+        start = len(place.bucket) + 1
+        return cls(
+            system, place, {k[start:]: (int(v["size"] or 0), str(v["ETag"]).strip('"')) for k, v in found.items()}
+        )
 
     def send(self, files: dict[Path, tuple[str, str | None]]) -> list[int | None]:
         """Send files to their `(path in the dataset, SHA-256 or None)`; the bytes of each, None where it was there."""
@@ -119,10 +135,9 @@ class _Bucket:
         checksum = base64.b64encode(digest.digest()).decode()
         if self._has(self.place.key(name), data, checksum):
             return None
-        self.client.put_object(
-            Bucket=self.place.bucket,
-            Key=self.place.key(name),
-            Body=data,
+        self.system.pipe_file(
+            f"{self.place.bucket}/{self.place.key(name)}",
+            data,
             ChecksumAlgorithm="SHA256",
             ChecksumSHA256=checksum,
             ContentType=mimetypes.guess_type(name)[0] or "application/octet-stream",
@@ -135,78 +150,5 @@ class _Bucket:
             return False
         if tag == hashlib.md5(data, usedforsecurity=False).hexdigest():
             return True
-        head = self.client.head_object(Bucket=self.place.bucket, Key=key, ChecksumMode="ENABLED")
+        head = self.system.call_s3("head_object", Bucket=self.place.bucket, Key=key, ChecksumMode="ENABLED")
         return bool(head.get("ChecksumSHA256") == checksum)
-
-
-def _client() -> Any:
-    try:
-        import boto3
-        from botocore.config import Config
-    except ImportError:
-        raise UploadError(
-            'uploading needs the package boto3: `pipenv sync --categories "packages aws"` or `pip install boto3`'
-        ) from None
-    options = Config(max_pool_connections=THREADS, retries={"mode": "standard", "total_max_attempts": 5})
-    return boto3.Session().client("s3", config=options)
-
-
-def _there(client: Any, place: Place) -> dict[str, tuple[int, str]]:
-    """Size and ETag of all objects under the prefix, by key."""
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=place.bucket, Prefix=place.key(""))
-    objects = (object_ for page in pages for object_ in page.get("Contents", []))
-    return {object_["Key"]: (object_["Size"], object_["ETag"].strip('"')) for object_ in objects}
-
-
-@contextmanager
-def _told(place: Place) -> Iterator[None]:
-    """Tell boto3's errors in one sentence; their own texts can hold what was signed, so only the code is quoted."""
-    try:
-        yield
-    except Exception as error:
-        sentence = _sentence(error, place)
-        if sentence is None:
-            raise
-        raise UploadError(sentence) from None
-
-
-def _sentence(error: Exception, place: Place) -> str | None:
-    """What to tell of an error of boto3; None for other errors."""
-    try:
-        from botocore import exceptions as boto
-    except ImportError:
-        return None
-    where = place.address()
-    if isinstance(error, boto.ClientError):
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        if code in ("NoSuchBucket", "404"):
-            return f"there is no bucket {place.bucket!r}: make it first (`aws s3 mb s3://{place.bucket}`)"
-        if code in (
-            "InvalidAccessKeyId",
-            "SignatureDoesNotMatch",
-            "ExpiredToken",
-            "InvalidToken",
-            "TokenRefreshRequired",
-        ):
-            return (
-                f"AWS does not take the credentials for {where} ({code}): renew them, or choose others by AWS_PROFILE"
-            )
-        if code in ("AccessDenied", "403", "AllAccessDisabled"):
-            return (
-                f"AWS refuses {where} to these credentials ({code}): they need s3:ListBucket on the bucket, "
-                "s3:GetObject and s3:PutObject on its objects"
-            )
-        if code in ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"):
-            return f"the bucket {place.bucket!r} lies in another region ({code}): set AWS_REGION to it"
-        return f"S3 answers {code or 'with an error'} for {where}: try again, what was sent stays there"
-    if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError):
-        return f"there are no AWS credentials for {where}: run `aws configure`, or set AWS_PROFILE"
-    if isinstance(error, boto.CredentialRetrievalError | boto.TokenRetrievalError | boto.SSOError):
-        return f"AWS credentials for {where} cannot be had ({type(error).__name__}): log in again (`aws sso login`)"
-    if isinstance(error, boto.ProfileNotFound | boto.ConfigParseError | boto.ConfigNotFound):
-        return f"the AWS configuration cannot be used for {where}: {str(error).splitlines()[0]}"
-    if isinstance(error, boto.BotoCoreError):
-        return f"S3 cannot be reached for {where} ({type(error).__name__}): the same command goes on where it stopped"
-    if isinstance(error, ValueError) and "endpoint" in str(error).lower():
-        return f"the endpoint for {where} is no address: check AWS_ENDPOINT_URL"
-    return None

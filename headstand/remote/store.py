@@ -1,11 +1,13 @@
 """A store by its address, and its failures in a sentence that holds no secret."""
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from headstand.errors import HeadstandError
+from headstand.remote import aws_errors
 
 CATEGORY = 'pipenv sync --categories "packages aws"'
 
@@ -13,7 +15,16 @@ _ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+)://(?P<rest>.*)", re.IGNORE
 
 
 class RemoteError(HeadstandError):
-    """A store that cannot be reached, or refuses what is asked of it."""
+    """A store that cannot be reached or refuses a request.
+
+    Attributes:
+        temporary: whether another attempt may succeed: the network or the server failed.
+        code: AWS's error code, if there is one.
+    """
+
+    def __init__(self, message: str, temporary: bool = False, code: str = "") -> None:
+        super().__init__(message)
+        self.temporary, self.code = temporary, code
 
 
 def is_remote(location: str) -> bool:
@@ -59,32 +70,50 @@ def opened(address: str) -> tuple[Any, str]:
 
 @contextmanager
 def told(address: str) -> Iterator[None]:
-    """Tell what goes wrong inside in one sentence; the errors' own texts can hold what was signed.
+    """Replace what a store's client raises in the block by one sentence without secrets.
 
     Raises:
-        RemoteError: in place of what the store's client raises; errors of this machine's disk pass.
+        RemoteError: in place of the client's errors. Errors of files on this machine pass unchanged.
     """
     try:
         yield
     except (HeadstandError, KeyboardInterrupt):
         raise
     except Exception as error:
-        sentence = _sentence(error)
+        sentence = _sentence(error, address)
         if sentence is None:
             raise
-        raise RemoteError(f"{shown(address)} {sentence}") from None
+        raise RemoteError(f"{shown(address)}: {sentence}", _temporary(error), aws_errors.code(error)) from None
 
 
-def _sentence(error: Exception) -> str | None:
-    names = {kind.__name__ for kind in type(error).__mro__}
-    if names & {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "CredentialRetrievalError"}:
-        return "needs AWS credentials: set AWS_PROFILE or run `aws configure`"
-    if isinstance(error, FileNotFoundError) and not error.filename:
+def _temporary(error: Exception) -> bool:
+    if aws_errors.credentials(error):
+        return False
+    return aws_errors.disconnected(error) or (type(error) is OSError and not aws_errors.code(error))
+
+
+def _sentence(error: Exception, address: str) -> str | None:
+    if isinstance(error, OSError) and (error.filename or error.errno in (errno.ENOSPC, errno.EDQUOT)):
+        return None  # a file or disk of this machine
+    if reason := aws_errors.credentials(error):
+        return reason
+    code = aws_errors.code(error)
+    bucket = shown(address).partition("://")[2].partition("/")[0]
+    if code == "NoSuchBucket":
+        return f"there is no bucket {bucket!r}: make it first (`aws s3 mb s3://{bucket}`), or correct the address"
+    if code in ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"):
+        return f"the bucket {bucket!r} lies in another region ({code}): set AWS_REGION to that one"
+    if isinstance(error, PermissionError) or code in ("AccessDenied", "403", "AllAccessDisabled"):
+        return (
+            "access is denied: check the address and your credentials; they need s3:ListBucket on the bucket, "
+            "s3:GetObject and s3:PutObject on its objects"
+        )
+    if isinstance(error, FileNotFoundError) or code in ("NoSuchKey", "404"):
         return "does not exist: check the address"
-    if isinstance(error, PermissionError) and not error.filename:
-        return "is refused to you: check the address and your credentials"
-    if isinstance(error, OSError) and error.filename:  # a file of ours
-        return None
-    if isinstance(error, OSError) or names & {"BotoCoreError", "ClientError", "ClientPayloadError", "HTTPClientError"}:
-        return f"cannot be reached, or broke off ({type(error).__name__}): the same command goes on where it stopped"
+    if code:
+        return f"the store answers {code}: run the command again, it continues where it stopped"
+    if isinstance(error, OSError) or _temporary(error):
+        return f"no connection, or it was cut ({type(error).__name__}): run the command again, it continues"
+    if type(error).__module__.partition(".")[0] in ("botocore", "aiobotocore"):
+        return f"is not an address of an object: {str(error).splitlines()[-1]}"
     return None

@@ -20,9 +20,9 @@ def refusal(code: str, text: str) -> boto.ClientError:
     [
         (refusal("AccessDeniedException", "not authorized to perform: sagemaker:X"), "policy they need.*sagemaker:X"),
         (refusal("ResourceLimitExceeded", "limit is 0"), "quota is too small for the job.*limit is 0"),
-        (refusal("ExpiredTokenException", SECRET), r"renew them, or choose others by AWS_PROFILE$"),
+        (refusal("ExpiredTokenException", SECRET), r"renew them, or choose others with AWS_PROFILE$"),
         (refusal("ValidationException", "No S3 objects\nfound"), r"refuses the job \(ValidationException\): No S3 obj"),
-        (boto.NoCredentialsError(), "no AWS credentials"),
+        (boto.NoCredentialsError(), "AWS credentials are missing"),
         (boto.NoRegionError(), "needs a region"),
         (boto.ProfileNotFound(profile="x"), r"cannot be used.*\(x\)"),
         (boto.ParamValidationError(report="Missing X\nMissing Y"), "the job: .*Missing X Missing Y"),

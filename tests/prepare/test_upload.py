@@ -2,12 +2,14 @@ import contextlib
 import hashlib
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import boto3
-import botocore.client
 import pytest
 import requests
+import s3fs
+from aiobotocore.client import AioBaseClient
 
 from headstand.__main__ import main
 from headstand.prepare import upload as module
@@ -26,6 +28,7 @@ def account(s3_account, tmp_path, monkeypatch):
 
 @pytest.fixture
 def bucket(account, s3_server):
+    requests.post(f"{s3_server}/moto-api/reset", timeout=10).raise_for_status()
     with contextlib.closing(boto3.client("s3")) as client:
         client.create_bucket(Bucket="photos")
         yield client
@@ -48,14 +51,14 @@ def body(client, key: str) -> bytes:
 @pytest.fixture
 def puts(monkeypatch) -> list[str]:
     """The keys that are put, in the order they are."""
-    call, seen = botocore.client.BaseClient._make_api_call, []
+    call, seen = AioBaseClient._make_api_call, []
 
-    def noted(self, operation, values):
+    async def noted(self, operation, values):
         if operation == "PutObject":
             seen.append(values["Key"])
-        return call(self, operation, values)
+        return await call(self, operation, values)
 
-    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", noted)
+    monkeypatch.setattr(AioBaseClient, "_make_api_call", noted)
     return seen
 
 
@@ -97,9 +100,13 @@ def test_a_second_upload_sends_only_what_is_missing_or_other(bucket, dataset, pu
 def test_an_etag_that_is_no_md5_is_settled_by_the_checksum(bucket, dataset, puts, monkeypatch):
     upload(dataset, PLACE)
     puts.clear()
-    there = module._there
-    # As with KMS, where the ETag says nothing of the bytes.
-    monkeypatch.setattr(module, "_there", lambda *a: {key: (size, "0" * 32) for key, (size, _) in there(*a).items()})
+    connect = module._Bucket.of
+
+    def with_kms(place):  # where the ETag is not the MD5
+        bucket = connect(place)
+        return replace(bucket, there={key: (size, "0" * 32) for key, (size, _) in bucket.there.items()})
+
+    monkeypatch.setattr(module._Bucket, "of", with_kms)
     assert upload(dataset, PLACE).kept == 13
     assert puts == []
     key = f"poses/v1/{dataset.photos[0].path}"
@@ -135,15 +142,15 @@ def test_an_interrupted_upload_has_no_manifest_and_is_taken_up(bucket, dataset, 
 def test_more_objects_than_a_page_lists_are_all_known(bucket, dataset, puts, monkeypatch):
     upload(dataset, PLACE)
     puts.clear()
-    call, pages = botocore.client.BaseClient._make_api_call, []
+    call, pages = AioBaseClient._make_api_call, []
 
-    def small(self, operation, values):
+    async def small(self, operation, values):
         if operation == "ListObjectsV2":
             pages.append(values)
             values = {**values, "MaxKeys": 5}
-        return call(self, operation, values)
+        return await call(self, operation, values)
 
-    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", small)
+    monkeypatch.setattr(AioBaseClient, "_make_api_call", small)
     assert upload(dataset, PLACE).kept == 13
     assert len(pages) == 3
 
@@ -170,54 +177,56 @@ def test_the_verb_uploads_with_its_manifests(bucket, dataset, capsys):
     assert "0 files sent (0 bytes), 19 were there already" in capsys.readouterr().out
 
 
-def test_no_bucket_no_credentials_no_server_no_boto3_are_told(dataset, monkeypatch):
-    with pytest.raises(UploadError, match="there is no bucket 'photos': make it first"):
+def test_a_missing_bucket_credentials_profile_or_package_is_named_with_its_remedy(account, dataset, monkeypatch):
+    with pytest.raises(UploadError, match=r"s3://photos/poses/v1: there is no bucket 'photos': make it first"):
         upload(dataset, PLACE)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(UploadError, match=r"no AWS credentials for s3://photos/poses/v1: run `aws configure`"):
+    with pytest.raises(UploadError, match=r"s3://photos/poses/v1: AWS credentials are missing: set AWS_PROFILE"):
         upload(dataset, PLACE)
     monkeypatch.setenv("AWS_PROFILE", "nobody")
-    with pytest.raises(UploadError, match=r"configuration cannot be used .*nobody"):
+    with pytest.raises(UploadError, match=r"configuration cannot be used: .*nobody"):
         upload(dataset, PLACE)
     monkeypatch.delenv("AWS_PROFILE")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "nowhere")
     with pytest.raises(UploadError, match="check AWS_ENDPOINT_URL"):
         upload(dataset, PLACE)
-    monkeypatch.setitem(sys.modules, "boto3", None)
-    with pytest.raises(UploadError, match="needs the package boto3: `pipenv sync"):
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    with pytest.raises(UploadError, match=r"needs packages that are not installed .*: pipenv sync"):
         upload(dataset, PLACE)
 
 
-def test_a_server_that_is_away_is_told(dataset, monkeypatch):
+def test_an_unreachable_server_is_reported(dataset, monkeypatch):
+    monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{taken.getsockname()[1]}")
-        monkeypatch.setattr("time.sleep", lambda seconds: None)
-        with pytest.raises(UploadError, match=r"S3 cannot be reached .*goes on where it stopped"):
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        with pytest.raises(UploadError, match=r"no connection, or it was cut .*it continues"):
             upload(dataset, PLACE)
 
 
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("AccessDenied", "refuses s3://photos/poses/v1 to these credentials.*s3:PutObject"),
-        ("ExpiredToken", "does not take the credentials"),
+        ("AccessDenied", "access is denied.*s3:PutObject"),
+        ("ExpiredToken", r"AWS refuses the credentials \(ExpiredToken\): renew them"),
         ("PermanentRedirect", "lies in another region"),
-        ("SlowDown", "S3 answers SlowDown"),
+        ("SlowDown", "the store answers SlowDown"),
     ],
 )
-def test_refusals_are_told_without_what_was_signed(bucket, dataset, monkeypatch, code, message):
+def test_refusals_are_reported_without_what_was_signed(bucket, dataset, monkeypatch, code, message):
     from botocore.exceptions import ClientError
 
-    call = botocore.client.BaseClient._make_api_call
+    call = AioBaseClient._make_api_call
 
-    def refuse(self, operation, values):
+    async def refuse(self, operation, values):
         if operation == "PutObject":
             raise ClientError({"Error": {"Code": code, "Message": f"signed with {SECRET}"}}, operation)
-        return call(self, operation, values)
+        return await call(self, operation, values)
 
-    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", refuse)
+    monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
+    monkeypatch.setattr(AioBaseClient, "_make_api_call", refuse)
     with pytest.raises(UploadError, match=message) as caught:
         upload(dataset, PLACE)
     assert SECRET not in str(caught.value)

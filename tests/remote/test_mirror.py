@@ -80,7 +80,7 @@ def test_a_folder_is_kept_up_while_work_goes_on(bucket: Any, tmp_path: Path, mon
     bucket.delete_object(Bucket="photos", Key="run/journal")
     bucket.delete_object(Bucket="photos", Key="run/more")
     bucket.delete_bucket(Bucket="photos")
-    with pytest.raises(RemoteError, match=f"^s3://photos/run .* complete in {tmp_path}"), here.kept_up("report.json"):
+    with pytest.raises(RemoteError, match=f"^s3://photos/run: .* complete in {tmp_path}"), here.kept_up("report.json"):
         (tmp_path / "late").write_text("3")
 
 

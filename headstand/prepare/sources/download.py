@@ -36,7 +36,7 @@ def fetch(address: str, target: Path, *, digest: str | None = None) -> Path:
     """Fetch a file, unless it is there.
 
     Args:
-        address: `http://`, `https://`, `s3://BUCKET/KEY` (needs boto3), any that fsspec knows, or a local path, which
+        address: `http://`, `https://`, `s3://BUCKET/KEY` or any other that fsspec supports, or a local path, which
             is found as `recipe.locate` finds it under `HEADSTAND_DATA`.
         target: where the file is to lie. What is there already is taken as it is if its digest is right, or none given.
         digest: `sha256:HEX` or `md5:HEX` of the whole file.
@@ -117,7 +117,7 @@ def _once(address: str, part: Path, note: Path) -> bool:
     """One connection's worth; whether it went on from what `part` held."""
     version = _noted(note, address)
     scheme = address.partition(":")[0].lower()
-    opened = {"s3": transfer.s3, "http": transfer.http, "https": transfer.http}.get(scheme, transfer.store)
+    opened = {"http": transfer.http, "https": transfer.http}.get(scheme, transfer.store)
     with opened(address, _size(part) if version else 0, version) as sent:
         if (sent.size or 0) > MAX_BYTES:
             raise DownloadError(f"{shown(address)} has {sent.size:,} bytes; at most {MAX_BYTES:,} are fetched")

@@ -2,10 +2,8 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -103,64 +101,30 @@ def _answer(address: str, response: requests.Response, have: int, version: str |
 
 
 @contextmanager
-def s3(address: str, have: int, version: str | None) -> Iterator[Transfer]:
-    """Ask S3 for a file, with the credentials that AWS's tools use; errors as `http`."""
-    try:
-        import boto3
-        from botocore import exceptions as boto
-    except ImportError:
-        raise DownloadError(
-            f"{shown(address)} needs the package boto3, which is not installed: `pip install boto3`, "
-            "or fetch the file yourself and name its path"
-        ) from None
-    parts = urlsplit(address)
-    bucket, key = parts.netloc, address.split("/", 3)[-1] if parts.path.strip("/") else ""
-    if not bucket or not key or key.endswith("/"):
-        raise DownloadError(f"{address} does not name a file: it should read s3://BUCKET/KEY")
-    try:
-        with closing(boto3.client("s3")) as client:
-            head: dict[str, Any] = client.head_object(Bucket=bucket, Key=key)
-            size, tag = int(head["ContentLength"]), str(head["ETag"])
-            start = have if version == tag and have <= size else 0
-            if start == size and size:
-                yield Transfer(iter(()), size, size, tag)
-                return
-            part = {"Range": f"bytes={start}-"} if start else {}
-            with closing(client.get_object(Bucket=bucket, Key=key, IfMatch=tag, **part)["Body"]) as body:
-                yield Transfer(body.iter_chunks(_PIECE), start, size, tag)
-    except boto.ClientError as error:
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if status == 412:
-            raise StaleError("the file changed meanwhile") from error
-        if status >= 500 or status == 429:
-            raise BrokenError(f"HTTP {status}") from error
-        reason = {403: "is refused to you", 404: "does not exist"}.get(status, f"answers HTTP {status}")
-        raise DownloadError(f"{address} {reason}: check the address and your AWS credentials") from error
-    except (boto.NoCredentialsError, boto.PartialCredentialsError, boto.ProfileNotFound) as error:
-        raise DownloadError(f"{address} needs AWS credentials: set AWS_PROFILE or run `aws configure`") from error
-    except (boto.ParamValidationError, boto.NoRegionError) as error:
-        raise DownloadError(f"{address} is not an address that can be asked: {str(error).splitlines()[-1]}") from error
-    except boto.BotoCoreError as error:
-        raise BrokenError("no connection, or it was cut") from error
-
-
-@contextmanager
 def store(address: str, have: int, version: str | None) -> Iterator[Transfer]:
-    """Ask any other store that fsspec knows for a file; errors as `http`."""
+    """Ask S3, or any other store that fsspec supports, for a file; errors as `http`.
+
+    Credentials are those of the store's own tools (`AWS_PROFILE` and so on).
+    """
     try:
         with told(address):
             system, path = opened(address)
-            if not system.exists(path):
-                raise DownloadError(f"{shown(address)} does not exist: check the address")
-            about = system.info(path)
-            if about["type"] != "file":
-                raise DownloadError(f"{shown(address)} does not name a file")
+            try:
+                about = system.info(path)
+            except FileNotFoundError:
+                raise DownloadError(f"{shown(address)} does not exist: check the address") from None
+            if about["type"] != "file" or address.endswith("/"):
+                raise DownloadError(f"{shown(address)} does not name a file: it should read s3://BUCKET/KEY")
             size = int(about["size"])
-            # What the store calls the file's version or time of change; without, it is fetched from the start.
+            # The store's name for this version of the file; a store without one sends it from the start.
             named = next((str(about[key]) for key in ("ETag", "etag", "mtime", "generation") if about.get(key)), None)
             start = have if named and named == version and have <= size else 0
             with system.open(path, "rb") as file:
                 file.seek(start)
                 yield Transfer(iter(lambda: file.read(_PIECE), b""), start, size, named)
     except RemoteError as error:
+        if error.code in ("PreconditionFailed", "412"):
+            raise StaleError("the file changed meanwhile") from error
+        if error.temporary:
+            raise BrokenError("no connection, or it was cut") from error
         raise DownloadError(str(error)) from None
