@@ -32,6 +32,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return place / train(recipe(augmentation={})).checkpoint
 
 
+@pytest.fixture(scope="module")
+def bundle(trained: Path) -> Path:
+    """Its bundle, converted once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(trained.parents[3])
+        return trained.parents[3] / export(trained).bundle
+
+
 @pytest.fixture(autouse=True)
 def inside(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(trained.parents[3])
@@ -61,8 +69,8 @@ def test_the_bundle_answers_as_the_checkpoint_and_says_what_it_takes(trained: Pa
 
 
 @pytest.mark.parametrize("value", [0.0, -0.0, -1e-4, 1e-20, 1.0, -1.0, 1e6, -1e38, 3e38])
-def test_heatmaps_that_show_nobody_get_numbers_too(trained: Path, value: float) -> None:
-    classifier, model = Classifier(export(trained).bundle), checkpoint.load(trained)
+def test_heatmaps_that_show_nobody_get_numbers_too(trained: Path, bundle: Path, value: float) -> None:
+    classifier, model = Classifier(bundle), checkpoint.load(trained)
     maps = np.full(heatmaps.SHAPE, value, np.float32)
     for shown in (maps, np.where(np.arange(17)[:, None, None] % 2 == 0, maps, 0.0).astype(np.float32)):
         given = classifier.probabilities(shown[None])
