@@ -1,4 +1,5 @@
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,15 @@ MOST_WORKERS = 8
 
 settings.register_profile("headstand", deadline=None)  # how busy the machine is must fail no test
 settings.load_profile("headstand")
+
+
+if sys.platform == "win32":
+    # The service under gunicorn, containers and what stands in for them, clusters, and what calls a Unix shell.
+    collect_ignore_glob = [
+        "serve/test_worker*.py", "serve/test_ceiling.py", "serve/test_fuzz.py", "serve/test_endpoint.py", "cloud/*",
+        "cluster/*", "container/*", "test_predict.py", "test_test_script.py", "test_quiet.py", "test_kill.py",
+        "test_encoded.py", "test_page_verb.py", "test_deploy.py", "test_dockerfile.py", "test_demo.py",
+    ]  # fmt: skip
 
 
 @pytest.hookimpl(optionalhook=True)
