@@ -45,6 +45,7 @@ def anew() -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with prepared photos, a run over them and its bundle, made once; tests work on a copy of it."""
     from headstand.export.exporting import export
+    from headstand.learn.report import record
     from headstand.learn.training import train
     from tests import networks
 
@@ -57,6 +58,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 patch.delenv(variable)
             for name in networks.backbones.names():
                 patch.setattr(networks.keras.applications, name, networks.tiny)
+            patch.setattr(record, "_draw", lambda folder, story: None)
             photos.prepare(Path("data/shapes"))
             export(train(networks.recipe()).checkpoint)
     finally:

@@ -11,6 +11,7 @@ from headstand.evaluate import model as models
 from headstand.export.convert import ConversionError
 from headstand.export.exporting import export
 from headstand.learn import checkpoint
+from headstand.learn.report import record
 from headstand.learn.training import train
 from headstand.prepare import manifest
 from headstand.prepare.prepare import prepare
@@ -28,6 +29,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         patch.setenv("HEADSTAND_CACHE", str(place / "cache"))
+        patch.setattr(record, "_draw", lambda folder, story: None)
         prepare(recipe())
         return place / train(recipe(augmentation={})).checkpoint
 

@@ -41,6 +41,9 @@ def home(tmp_path_factory) -> Path:
     return place
 
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+
 @pytest.fixture(autouse=True)
 def inside(home, monkeypatch):
     monkeypatch.chdir(home)
