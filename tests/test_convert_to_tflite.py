@@ -1,16 +1,19 @@
-import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import convert_to_tflite
+from headstand.export import convert
 from headstand.learn import checkpoint
 from headstand.learn.run import RunError
 from headstand.serve import bundle
+from tests import networks
+from tests.commands import status
 from tests.export.conftest import model, run, trained  # noqa: F401 - the run that the export tests work on
 
 SCRIPT = Path(__file__).parents[1] / "convert_to_tflite.py"
@@ -47,51 +50,49 @@ def test_without_a_run_the_commands_are_told(workplace: Path) -> None:
         convert_to_tflite.main([])
 
 
-def shell(*words: str, code: str | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTAND_")}
-    environment["PYTHONPATH"] = str(SCRIPT.parent)
-    start = [sys.executable, "-c", code] if code else [sys.executable, str(SCRIPT)]
-    return subprocess.run([*start, *words], capture_output=True, text=True, env=environment)
+@pytest.fixture
+def failed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Call the script with words that must fail, and return what it wrote to standard error."""
+
+    def call(*words: str) -> str:
+        assert status(monkeypatch, convert_to_tflite.main, "convert_to_tflite.py", *words) == 1
+        return capsys.readouterr().err
+
+    return call
 
 
 def test_a_missing_model_is_one_line(workplace: Path) -> None:
-    result = shell("nothing.h5")
+    result = subprocess.run([sys.executable, str(SCRIPT), "nothing.h5"], capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (
         1, "error: there is no checkpoint nothing.h5; `python train.py` makes one\n",
     )  # fmt: skip
 
 
-def test_a_text_file_is_one_line(workplace: Path) -> None:
+def test_a_text_file_is_one_line(workplace: Path, failed: Callable[..., str]) -> None:
     Path("text.h5").write_text("not a model\n")
-    result = shell("text.h5")
-    assert result.returncode == 1
-    assert re.fullmatch(r"error: text\.h5 is not a checkpoint that Headstand wrote .*\n", result.stderr), result.stderr
+    error = failed("text.h5")
+    assert re.fullmatch(r"error: text\.h5 is not a checkpoint that Headstand wrote .*\n", error), error
     assert [path.name for path in Path().iterdir()] == ["text.h5"]
 
 
-SWAPPED = """
-import runpy, sys
-import headstand.learn
-import keras
-from headstand.export import convert
-real = convert.float32
-def swapped(model):
-    other = keras.models.clone_model(model)
-    other.set_weights([values + 0.05 for values in model.get_weights()])
-    return real(other)
-convert.float32 = swapped
-runpy.run_path(sys.argv.pop(1), run_name="__main__")
-"""
+def test_a_model_that_answers_differently_is_refused(
+    model: Path,  # noqa: F811
+    failed: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = convert.float32
 
+    def swapped(network: networks.keras.Model) -> bytes:
+        other = networks.keras.models.clone_model(network)
+        other.set_weights([values + 0.05 for values in network.get_weights()])
+        return real(other)
 
-def test_a_model_that_answers_differently_is_refused(model: Path) -> None:  # noqa: F811
+    monkeypatch.setattr(convert, "float32", swapped)
     before = sorted(model.parent.iterdir())
-    result = shell(str(SCRIPT), str(model), code=SWAPPED)
-    assert result.returncode == 1
+    error = failed(str(model))
     assert re.fullmatch(
-        r"error: the float32 model answers differently from the trained one, so nothing was written: .*\n",
-        result.stderr,
-    ), result.stderr
+        r"error: the float32 model answers differently from the trained one, so nothing was written: .*\n", error
+    ), error
     assert sorted(model.parent.iterdir()) == before
 
 

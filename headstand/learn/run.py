@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from headstand import naming
 from headstand.errors import HeadstandError
 from headstand.recipe import Recipe
 from headstand.remote import Mirror, is_remote
@@ -131,18 +131,13 @@ def claim(parent: Path, prefix: str, name: str, record: str, last: str) -> Run:
             continue
         if lock := _lock(folder):
             return Run(folder, True, lock)
-    stamp = prefix + time.strftime("%Y-%m-%dT%H%M%S")
-    for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
-        folder = parent / f"{stamp}{suffix}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:  # two runs in one second
-            continue
-        lock = _lock(folder)
-        assert lock is not None
-        (folder / name).write_text(record, encoding="utf-8")
-        return Run(folder, False, lock)
-    raise RunError(f"{parent} holds a thousand runs of this second")
+    # Names order the runs of all recipes: `newest_checkpoint` compares them.
+    folder = parent / naming.folder(prefix, (path.name for path in parent.parent.glob(f"*/{prefix}*/")))
+    folder.mkdir(parents=True)
+    lock = _lock(folder)
+    assert lock is not None
+    (folder / name).write_text(record, encoding="utf-8")
+    return Run(folder, False, lock)
 
 
 def _lock(folder: Path) -> FileLock | None:

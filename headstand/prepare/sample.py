@@ -69,7 +69,9 @@ def sample(recipe: Recipe, count: int, folder: Path) -> list[Path]:
         with (part / TABLE).open("w", encoding="utf-8", newline="") as out:
             table = csv.writer(out, lineterminator="\n")
             table.writerows([("file", "label", "photo"), *rows])
-        part.rename(folder.absolute())  # onto an empty folder too, but never onto a full one
+        if folder.exists():
+            folder.rmdir()  # an empty one, or it fails; Windows renames onto nothing
+        part.rename(folder.absolute())
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return [*(folder / file for file, _, _ in rows), folder / TABLE]

@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
+from headstand.cores import available
 from headstand.errors import HeadstandError
 
 RETRY_AFTER = 1
@@ -33,20 +33,6 @@ class Capacity:
     downloads: int
     body_bytes: int
     batch: int
-
-
-def available(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """The cores that this process may use: those it may run on, or fewer where its container has a quota.
-
-    Args:
-        quota: where Linux tells of a container's quota and the period it is meant for, in microseconds, or "max".
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        limit, period = quota.read_text().split()
-        return max(1, min(cores, round(int(limit) / int(period))))
-    except (OSError, ValueError):  # no such file, or no limit
-        return cores
 
 
 def chosen(environment: Mapping[str, str] = os.environ, cores: int | None = None) -> Capacity:

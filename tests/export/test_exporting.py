@@ -83,7 +83,7 @@ def test_only_built_in_operations(bundle: Path) -> None:
     assert all(code != schema.BuiltinOperator.CUSTOM and name is None for code, name in codes)
 
 
-def test_converted_twice_it_is_the_same_file(model: Path) -> None:
+def test_converted_twice_it_is_the_same_file(anew: None, model: Path) -> None:
     first = export(model).bundle.read_bytes()
     assert export(model).bundle.read_bytes() == first
 

@@ -2,15 +2,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headstand.errors import HeadstandError
-from headstand.serve import capacity
-from headstand.serve.capacity import Capacity, Gate, OverloadedError, Turns, available, chosen
+from headstand.serve.capacity import Capacity, Gate, OverloadedError, Turns, chosen
 from tests.serve.service import until
 
 LIMITS = Capacity(workers=1, interpreters=2, threads=1, in_flight=3, downloads=1, body_bytes=100, batch=4)
@@ -47,18 +45,6 @@ def test_the_environment_has_its_way() -> None:
 def test_an_impossible_number_is_told_with_its_name(value: str) -> None:
     with pytest.raises(HeadstandError, match="HEADSTAND_BATCH must be a whole number of at least 1"):
         chosen({"HEADSTAND_BATCH": value}, 4)
-
-
-@pytest.mark.parametrize(
-    ("text", "cores"),
-    [("max 100000", 6), ("200000 100000", 2), ("150000 100000", 2), ("10000 100000", 1), ("9900000 100000", 6),
-     ("", 6), ("odd", 6)],
-)  # fmt: skip
-def test_a_containers_quota_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, cores: int) -> None:
-    monkeypatch.setattr(capacity.os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
-    (tmp_path / "cpu.max").write_text(text)
-    assert available(tmp_path / "cpu.max") == cores
-    assert available(tmp_path / "none") == 6
 
 
 def test_the_gate_admits_as_many_as_it_may_and_refuses_the_next() -> None:

@@ -18,7 +18,7 @@ from headstand.serve import web
 from headstand.serve.body import MAX_BODY
 from headstand.serve.classifier import Classifier
 from headstand.serve.payload import image_bytes
-from tests import bombs, tiny
+from tests import bombs, skips, tiny
 from tests.serve.hostile import HostileServer
 from tests.serve.service import PATIENCE, Service, running
 
@@ -166,7 +166,7 @@ def test_a_worker_stays_below_its_ceiling_under_the_worst_requests_at_once(
     workers = service.workers()
     memory = Path(f"/proc/{workers[0].pid}/status")
     if not memory.exists():
-        pytest.skip("memory is read from /proc")
+        pytest.skip(f"{skips.PLATFORM}memory is read from /proc")
     image = bombs.BOMBS["jpeg of many Photoshop resources"][1]()
     server.words = b"HTTP/1.1 200 OK\r\n\r\n" + image
     url = json.dumps({"url": server.url("/says")}).encode()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from headstand.images import MAX_BYTES
-from tests import tiny
+from tests import skips, tiny
 from tests.serve.service import PATIENCE, ROOT, Service, post, receive, running, until
 
 PHOTO = tiny.photo((200, 100, 0))
@@ -249,7 +249,7 @@ def test_no_request_is_lost_while_workers_are_exchanged(model: Path, tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells a process' peak there")
+@skips.linux
 def test_a_flood_of_the_largest_bodies_stays_below_the_ceiling(model: Path, tmp_path: Path) -> None:
     """32 clients with 20 MB each would need 640 MB for the bodies alone, and several times that while they decode."""
     body = b'{"image": "' + base64.b64encode(random.Random(0).randbytes(MAX_BYTES)) + b'"}'

@@ -11,7 +11,6 @@ writes FOLDER/index.json and FOLDER/weights.npz; a file that is refused gives an
 import contextlib
 import json
 import math
-import resource
 import sys
 import tempfile
 import zipfile
@@ -20,6 +19,9 @@ from typing import Any
 
 import h5py
 import numpy as np
+
+with contextlib.suppress(ModuleNotFoundError):  # Windows has no such limits
+    import resource
 
 DESCRIPTION = 32 * 2**20
 """Most bytes of a model's JSON; NASNetLarge, the longest of keras.applications, has under 2 MiB."""
@@ -71,9 +73,10 @@ def take_apart(path: Path, folder: Path) -> None:
 
 def _bound(size: int) -> None:
     """Limit this process: a file must not cost more than a few times its bytes, nor minutes."""
-    for kind, most in ((resource.RLIMIT_AS, 6 * 2**30 + 4 * size), (resource.RLIMIT_CPU, 120)):
-        with contextlib.suppress(ValueError, OSError):  # macOS knows no limit of addresses
-            resource.setrlimit(kind, (most, most))
+    with contextlib.suppress(NameError):
+        for kind, most in ((resource.RLIMIT_AS, 6 * 2**30 + 4 * size), (resource.RLIMIT_CPU, 120)):
+            with contextlib.suppress(ValueError, OSError):  # macOS knows no limit of addresses
+                resource.setrlimit(kind, (most, most))
 
 
 def _archive(path: Path, arrays: list[np.ndarray]) -> dict[str, Any]:

@@ -153,11 +153,11 @@ def examine(folder: Path, probable: Sequence[likely.Pair] | None = None) -> Repo
     return Report(listed, tuple(exams), groups, _ordered(found), tuple(remarks), seconds=seconds)
 
 
-def write_json(report: Report, path: Path) -> None:
-    """Write `doctor.json`; a reader sees the old one or the new one."""
+def write_json(report: Report, path: Path, **more: str) -> None:
+    """Write `doctor.json`, with `more` keys after its own; a reader sees the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.write_text(json.dumps(report.as_json() | more, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     part.replace(path)
 
 
