@@ -17,6 +17,7 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401 - else Pillow loads forty plugins, PDF's among them, to find it
 )
 
+from headstand import formats
 from headstand.errors import HeadstandError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
@@ -94,8 +95,9 @@ def open_image(data: bytes) -> Image.Image:
     except ImageError:
         raise
     except UnidentifiedImageError:
-        kinds = ", ".join(FORMATS)
-        raise ImageError("not_an_image", f"the data is not an image of a known format ({kinds})") from None
+        why = formats.refusal(data)
+        text = f"the data is not an image of a known format ({', '.join(FORMATS)})" + (f"; {why}" if why else "")
+        raise ImageError("not_an_image", text) from None
     except Image.DecompressionBombError:
         raise ImageError("too_large", f"the image is larger than {MAX_PIXELS:,} pixels") from None
     except MemoryError:

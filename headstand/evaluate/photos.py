@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from headstand import formats
 from headstand.errors import HeadstandError
 from headstand.images import EXTENSIONS
 from headstand.learn.checkpoint import About
@@ -79,7 +80,7 @@ def of_folder(folder: Path, split: str | None, about: About) -> Sample:
         raise SampleError(f"{folder} is not divided into splits: leave --split out")
     arrays = about.backbone in OF_HEATMAPS
     extensions = (".npy",) if arrays else EXTENSIONS
-    items = tuple(item for item in found.items if item.split == split and item.path.suffix.lower() in extensions)
+    items = tuple(item for item in found.items if item.split == split and formats.is_listed(item.path, extensions))
     candidates, unusable = scan(Listing(found.root, found.classes, items), heatmaps.examine if arrays else examine)
     left_out = tuple((found.name(item.path), reason) for item, reason in unusable)
     if not candidates:

@@ -12,6 +12,7 @@ from PIL import Image
 from scipy.ndimage import uniform_filter1d
 from tqdm import tqdm
 
+from headstand import formats
 from headstand.images import MAX_BYTES, ImageError, decode, open_image, orientation
 from headstand.prepare import alignment
 from headstand.prepare.conversion import conversions
@@ -115,32 +116,16 @@ def _examine(item: Item, name: str) -> Exam:
         shrunk = Image.fromarray(luma.astype(np.uint8)).resize((alignment.SIDE,) * 2, Image.Resampling.BILINEAR)
         return replace(exam, signature=signature, measures=_measures(luma), thumbnail=np.asarray(shrunk))
     except ImageError as error:
-        return Exam(item, name, (_code(error), f"{_kind(data)}{error}"), digest)
+        return Exam(item, name, (_code(error, data), str(error)), digest)
 
 
-def _code(error: ImageError) -> str:
-    """The finding's code; Pillow says in words alone whether a file is cut short or damaged."""
+def _code(error: ImageError, data: bytes) -> str:
+    """The finding's code; only Pillow's message distinguishes a truncated file from a damaged one."""
+    if error.code == "not_an_image" and (kind := formats.identify(data)) and kind.image:
+        return "unsupported_format"
     if error.code == "corrupt_image":
         return "truncated" if "truncated" in str(error) else "damaged"
     return error.code
-
-
-_MAGIC = (
-    (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"), (b"8BPS", "Photoshop"), (b"%PDF", "PDF"), (b"PK\x03\x04", "a zip archive"),
-    (b"\x1f\x8b", "gzip"), (b"\0\0\1\0", "an icon"), (b"\xff\x0a", "JPEG XL"), (b"\0\0\0\x0cjP", "JPEG 2000"),
-)  # fmt: skip
-
-
-def _kind(data: bytes) -> str:
-    """What a file is that is no image of the formats that are decoded, as far as its first bytes tell."""
-    head = data[:512].lstrip().lower()
-    if data[4:8] == b"ftyp":
-        return {b"avif": "AVIF: ", b"heic": "HEIC: ", b"mif1": "HEIF: "}.get(data[8:12], "a video: ")
-    if head.startswith((b"<!doctype html", b"<html")):
-        return "a web page: "
-    if b"<svg" in head:
-        return "SVG: "
-    return next((f"{name}: " for magic, name in _MAGIC if data.startswith(magic)), "")
 
 
 def _grey_bottom(pixels: np.ndarray) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from headstand import formats
 from headstand.errors import HeadstandError
 from headstand.images import EXTENSIONS
 from headstand.prepare import manifest
@@ -75,7 +76,7 @@ def contents(folder: Path) -> Contents:
                 links.append(path)
             elif path.is_file() and path.name.lower() not in CLUTTER:
                 items.append(Item(home.name, path, split=split))
-    loose = [path for place in outer for path in place.iterdir() if path.is_file() and _is_named_like_a_photo(path)]
+    loose = [path for place in outer for path in place.iterdir() if _is_photo(path)]
     classes = tuple(sorted({home.name for _, home in homes}, key=lambda name: (natural(name), name)))
     made = Contents(root, layout, classes, tuple(items))
     return replace(made, loose=_names(made, loose), links=_names(made, links))
@@ -94,7 +95,7 @@ def _prepared(folder: Path) -> Contents:
 def _root(folder: Path) -> Path:
     """Go down while there is one folder only that holds further folders, as unpacked archives have it."""
     inner = _folders(folder)
-    while len(inner) == 1 and _folders(inner[0]) and not any(map(_is_named_like_a_photo, folder.iterdir())):
+    while len(inner) == 1 and _folders(inner[0]) and not any(map(_is_photo, folder.iterdir())):
         folder, inner = inner[0], _folders(inner[0])
     return folder
 
@@ -119,8 +120,8 @@ def _leads_out(path: Path, root: Path) -> bool:
     return path.is_symlink() and not path.resolve().is_relative_to(root.resolve())
 
 
-def _is_named_like_a_photo(path: Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS
+def _is_photo(path: Path) -> bool:
+    return not path.name.startswith(".") and formats.is_listed(path, EXTENSIONS)
 
 
 def _names(made: Contents, paths: list[Path]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 
 from tqdm import tqdm
 
+from headstand import formats
 from headstand.images import EXTENSIONS
 from headstand.prepare.listing import SPLIT_NAMES
 from headstand.prepare.manifest import natural
@@ -45,7 +46,7 @@ class Marked:
 
 def photos_below(root: Path) -> tuple[list[PurePath], int, int]:
     """The photos below `root`, relative to it, in natural order; how many other files; how many links that lead out."""
-    return _files(root, lambda name: PurePath(name).suffix.lower() in EXTENSIONS)
+    return _files(root, lambda path: formats.is_listed(path, EXTENSIONS))
 
 
 def marked(photos: list[PurePath], place: Path) -> tuple[list[Marked], LeftOut]:
@@ -53,12 +54,12 @@ def marked(photos: list[PurePath], place: Path) -> tuple[list[Marked], LeftOut]:
 
     Args:
         photos: relative to the images' folder.
-        place: the annotations' folder: `.xml` files, or files without an extension.
+        place: the annotations' folder: `.xml` files, or files without an extension that are no images.
 
     Returns:
         The photos that have usable boxes, in natural order of their annotations, and what was left out.
     """
-    files, _, _ = _files(place, lambda name: name.lower().endswith(".xml") or "." not in name)
+    files, _, _ = _files(place, _is_annotation)
     left_out: LeftOut = []
     known = _Photos(photos)
     read: list[tuple[PurePath, PurePath, voc.Annotation]] = []
@@ -98,6 +99,10 @@ def marked(photos: list[PurePath], place: Path) -> tuple[list[Marked], LeftOut]:
     return found, left_out
 
 
+def _is_annotation(path: Path) -> bool:
+    return path.suffix.lower() == ".xml" or ("." not in path.name and not formats.is_image_file(path))
+
+
 def class_name(text: str) -> str:
     """A folder's or object's name as a class: `n02086240-Shih-Tzu` and `Shih Tzu` are `shih_tzu`.
 
@@ -111,11 +116,11 @@ def _plain(text: str) -> str:
     return re.sub(r"[\W_]+", "_", text.lower()).strip("_")
 
 
-def _files(root: Path, wanted: Callable[[str], bool]) -> tuple[list[PurePath], int, int]:
+def _files(root: Path, wanted: Callable[[Path], bool]) -> tuple[list[PurePath], int, int]:
     """Visible files below `root`, relative to it.
 
     Returns:
-        Those whose name is wanted, in natural order; how many others; how many links that lead out.
+        Those that are wanted, in natural order; how many others; how many links that lead out.
     """
     found: list[PurePath] = []
     others = links = 0
@@ -125,7 +130,7 @@ def _files(root: Path, wanted: Callable[[str], bool]) -> tuple[list[PurePath], i
         for path in (Path(folder, name) for name in names if not name.startswith(".")):
             if path.is_symlink() and not path.resolve().is_relative_to(home):
                 links += 1
-            elif wanted(path.name) and path.is_file():
+            elif path.is_file() and wanted(path):
                 found.append(path.relative_to(root))
             else:
                 others += 1

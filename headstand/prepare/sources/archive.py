@@ -4,6 +4,7 @@ import bz2
 import gzip
 import hashlib
 import lzma
+import os
 import re
 import shutil
 import stat
@@ -42,6 +43,12 @@ RESERVE = 64 * 2**20
 """Bytes that stay free on the disk."""
 
 _PIECE = 2**20
+
+_UTF8_FLAG = 0x800
+"""Set in a zip entry whose name is UTF-8 (APPNOTE.TXT 4.4.4). The archive tool of macOS writes UTF-8 without it."""
+
+_LONGEST = 100
+"""Bytes of an archive's name in its folder's name: with the key it stays below every file system's limit."""
 
 _BY_HAND = "unpack it yourself and name the folder"
 
@@ -86,6 +93,34 @@ class _Budget:
         self.left -= count
         if self.left < 0:
             raise ArchiveError(self._sentence)
+
+
+class _Names:
+    """Decodes the names in an archive: as UTF-8, else as code page 437, and counts those in neither."""
+
+    def __init__(self) -> None:
+        self._unclear: list[str] = []
+
+    def decode(self, raw: bytes) -> str:
+        """The name that these bytes of an archive encode."""
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError:
+            name = raw.decode("cp437")
+        # Every byte is a character of the code page; names in another one contain its box-drawing characters and signs.
+        if not all(character.isascii() or character.isalpha() for character in name):
+            self._unclear.append(name)
+        return name
+
+    def warning(self, file: Path) -> str:
+        """A warning about names whose encoding is unknown; empty where there are none."""
+        if not self._unclear:
+            return ""
+        return (
+            f"warning: {file} has {len(self._unclear):,} name{"s" * (len(self._unclear) != 1)} in neither UTF-8 nor code page 437, such as "
+            f"{self._unclear[0]!r}: if class names look wrong, unpack it yourself and name the folder, or make the "
+            "archive anew with UTF-8 names"
+        )
 
 
 class _Metered:
@@ -136,7 +171,8 @@ def unpacked(location: str, *, digest: str | None = None) -> Path:
         name = re.sub(r"[^\w.-]", "_", shown(location).rstrip("/").rpartition("/")[2])[-100:]
         key = hashlib.sha256(f"{location} {digest or ''}".encode()).hexdigest()
         file = None
-    target = folder / f"{key[:16]}-{_stem(name)}"
+    short = os.fsencode(_stem(name))[:_LONGEST].decode("utf-8", "ignore")
+    target = folder / f"{key[:16]}-{short}"
     try:
         if target.is_dir():
             return target
@@ -196,7 +232,8 @@ def extract(file: Path, target: Path) -> None:
     try:
         budget = _Budget(str(file), file.stat().st_size, part)
         count = 0
-        with _members(file, budget) as members:
+        names = _Names()
+        with _members(file, names, budget) as members:
             bar = tqdm(members, "unpacking", unit="file", leave=False, disable=not sys.stderr.isatty())
             for member in bar:
                 count += 1
@@ -205,6 +242,8 @@ def extract(file: Path, target: Path) -> None:
                 _place(file, member, part)
         if not count:
             raise ArchiveError(f"{file} is an archive without files")
+        if warning := names.warning(file):
+            print(warning, file=sys.stderr)
         part.rename(target)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile) as error:
         raise ArchiveError(f"{file} is damaged or cut short ({_reason(error)}): fetch it anew") from error
@@ -217,7 +256,7 @@ def extract(file: Path, target: Path) -> None:
 
 
 @contextmanager
-def _members(file: Path, budget: _Budget) -> Iterator[Iterator[_Member]]:
+def _members(file: Path, names: "_Names", budget: _Budget) -> Iterator[Iterator[_Member]]:
     with ExitStack() as stack:
         with file.open("rb") as stream:
             start = stream.read(512)
@@ -226,9 +265,10 @@ def _members(file: Path, budget: _Budget) -> Iterator[Iterator[_Member]]:
         if packed or start[257:262] == b"ustar" or _is_old_tar(start):
             plain = stack.enter_context((packed or open)(file, "rb"))
             metered = _Metered(plain, budget)
-            yield _tar(file, stack.enter_context(tarfile.open(fileobj=cast(IO[bytes], metered), mode="r|")), metered)
+            opened = tarfile.open(fileobj=cast(IO[bytes], metered), mode="r|", encoding="utf-8")
+            yield _tar(file, stack.enter_context(opened), names, metered)
         elif zipfile.is_zipfile(file):
-            yield _zip(file, stack.enter_context(zipfile.ZipFile(file)), budget)
+            yield _zip(file, stack.enter_context(zipfile.ZipFile(file)), names, budget)
         else:
             page = start.lstrip()[:1] == b"<"
             what = "a web page, not an archive" if page else "neither a folder nor a zip or tar archive"
@@ -243,27 +283,32 @@ def _is_old_tar(start: bytes) -> bool:
         return False
 
 
-def _zip(file: Path, archive: zipfile.ZipFile, budget: _Budget) -> Iterator[_Member]:
+def _zip(file: Path, archive: zipfile.ZipFile, names: "_Names", budget: _Budget) -> Iterator[_Member]:
     for info in archive.infolist():
+        # Without the flag zipfile decodes as code page 437, which maps every byte to one character and back.
+        flagged = info.flag_bits & _UTF8_FLAG
+        name = info.filename if flagged else names.decode(info.filename.encode("cp437"))
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise ArchiveError(f"{file} holds {info.filename!r}, which is a link or a device: {_BY_HAND}")
         if info.flag_bits & 1:
             raise ArchiveError(f"{file} is encrypted: {_BY_HAND}")
         if info.is_dir():
-            yield _Member(info.filename, None, 0)
+            yield _Member(name, None, 0)
             continue
         with archive.open(info) as content:
-            yield _Member(info.filename, cast(IO[bytes], _Metered(content, budget)), info.file_size)
+            yield _Member(name, cast(IO[bytes], _Metered(content, budget)), info.file_size)
 
 
-def _tar(file: Path, archive: tarfile.TarFile, stream: _Metered) -> Iterator[_Member]:
+def _tar(file: Path, archive: tarfile.TarFile, names: "_Names", stream: _Metered) -> Iterator[_Member]:
     while (info := archive.next()) is not None:
         archive.members.clear()  # type: ignore[attr-defined]  # a million of them would take a gigabyte
+        # tarfile decodes as UTF-8 and keeps other bytes as surrogates.
+        name = names.decode(info.name.encode("utf-8", "surrogateescape"))
         if info.isdir():
-            yield _Member(info.name, None, 0)
+            yield _Member(name, None, 0)
         elif info.isreg():
-            yield _Member(info.name, archive.extractfile(info), info.size)
+            yield _Member(name, archive.extractfile(info), info.size)
         else:
             raise ArchiveError(f"{file} holds {info.name!r}, which is a link or a device: {_BY_HAND}")
     if stream.tail.strip(b"\0"):
@@ -295,6 +340,7 @@ def _place(file: Path, member: _Member, folder: Path) -> None:
 
 
 def _stem(name: str) -> str:
+    """An archive's name without its extensions."""
     return re.sub(r"(\.(zip|tar|tgz|tbz2?|txz|gz|bz2|xz))+$", "", name, flags=re.IGNORECASE) or "archive"
 
 

@@ -6,7 +6,7 @@ The folder may come as an archive, and either from an address.
 import os
 from pathlib import Path
 
-from headstand import recipe
+from headstand import formats, recipe
 from headstand.errors import HeadstandError
 from headstand.images import EXTENSIONS
 from headstand.prepare.listing import SPLIT_NAMES, Item, Listing
@@ -132,7 +132,7 @@ def _photos(folder: Path, root: Path, extensions: tuple[str, ...]) -> tuple[list
             # Not Path.resolve, which raises on a link to itself before Python 3.13.
             if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
                 escapes += 1
-            elif path.suffix.lower() in extensions and path.is_file():
+            elif formats.is_listed(path, extensions):
                 found.append(path)
             else:
                 others += 1
@@ -141,7 +141,7 @@ def _photos(folder: Path, root: Path, extensions: tuple[str, ...]) -> tuple[list
 
 
 def _has_photos(folder: Path, extensions: tuple[str, ...]) -> bool:
-    return any(path.suffix.lower() in extensions and path.is_file() for path in folder.iterdir())
+    return any(not path.name.startswith(".") and formats.is_listed(path, extensions) for path in folder.iterdir())
 
 
 def _order(path: Path) -> tuple[tuple[tuple[int, int | str], ...], str]:
