@@ -13,7 +13,7 @@ from headstand.learn.features import digest
 from headstand.prepare import manifest
 from headstand.prepare.doctor.folder import contents
 from headstand.prepare.listing import Listing
-from headstand.prepare.manifest import Photo
+from headstand.prepare.manifest import Photo, nfc
 from headstand.prepare.scan import examine, scan
 from headstand.prepare.sources import heatmaps
 from headstand.sections import OF_HEATMAPS
@@ -107,12 +107,12 @@ def _check_kind(photos: tuple[Photo, ...], folder: Path, about: About) -> None:
 
 
 def _labels(photos: tuple[Photo, ...], folder: Path, about: About) -> np.ndarray:
-    strange = sorted({photo.class_ for photo in photos} - set(about.labels))
+    place = {nfc(name): number for number, name in enumerate(about.labels)}
+    strange = sorted({nfc(photo.class_) for photo in photos} - set(place))
     if strange:
         raise SampleError(
             f"{folder} has photos of {', '.join(map(repr, strange[:5]))}{' ...' * (len(strange) > 5)}, and the model "
             f"knows {', '.join(map(repr, about.labels[:10]))}{' ...' * (len(about.labels) > 10)}: rename the class "
             "folders as the model has them, or take the others out"
         )
-    place = {name: number for number, name in enumerate(about.labels)}
-    return np.array([place[photo.class_] for photo in photos], np.int32)
+    return np.array([place[nfc(photo.class_)] for photo in photos], np.int32)

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import re
+import unicodedata
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePath
 
@@ -60,6 +61,14 @@ def natural(name: str) -> tuple[tuple[int, int | str], ...]:
     """Sort key that puts `pose2` before `pose10`, and upper case beside lower case."""
     parts = re.split(r"(\d+)", name.casefold())
     return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part)
+
+
+def nfc(name: str) -> str:
+    """A name in Unicode's composed form, in which class names are compared.
+
+    macOS and its archives write `é` as `e` and an accent, other programs as one character.
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def write(dataset: Dataset) -> Path:

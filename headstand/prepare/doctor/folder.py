@@ -10,7 +10,7 @@ from headstand.errors import HeadstandError
 from headstand.images import EXTENSIONS
 from headstand.prepare import manifest
 from headstand.prepare.listing import SPLIT_NAMES, Item
-from headstand.prepare.manifest import natural
+from headstand.prepare.manifest import natural, nfc
 
 CLUTTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 """What Windows and macOS leave in folders; nobody needs to hear of it."""
@@ -75,9 +75,9 @@ def contents(folder: Path) -> Contents:
             if _leads_out(path, root):
                 links.append(path)
             elif path.is_file() and path.name.lower() not in CLUTTER:
-                items.append(Item(home.name, path, split=split))
+                items.append(Item(nfc(home.name), path, split=split))
     loose = [path for place in outer for path in place.iterdir() if _is_photo(path)]
-    classes = tuple(sorted({home.name for _, home in homes}, key=lambda name: (natural(name), name)))
+    classes = tuple(sorted({nfc(home.name) for _, home in homes}, key=lambda name: (natural(name), name)))
     made = Contents(root, layout, classes, tuple(items))
     return replace(made, loose=_names(made, loose), links=_names(made, links))
 

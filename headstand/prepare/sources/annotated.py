@@ -13,7 +13,7 @@ from tqdm import tqdm
 from headstand import formats
 from headstand.images import EXTENSIONS
 from headstand.prepare.listing import SPLIT_NAMES
-from headstand.prepare.manifest import natural
+from headstand.prepare.manifest import natural, nfc
 from headstand.prepare.sources import voc
 
 _WORDNET = re.compile(r"n\d{8}(-|$)")
@@ -109,7 +109,7 @@ def class_name(text: str) -> str:
     Small letters and digits of any script, everything else an underscore; WordNet's number is dropped. Empty where
     nothing is left.
     """
-    return _plain(re.sub(r"^n\d{8}-(?=.)", "", text))
+    return _plain(re.sub(r"^n\d{8}-(?=.)", "", nfc(text)))
 
 
 def _plain(text: str) -> str:
@@ -143,7 +143,7 @@ class _Photos:
     def __init__(self, photos: list[PurePath]) -> None:
         self._stems: dict[str, list[PurePath]] = defaultdict(list)
         for photo in photos:
-            self._stems[photo.stem].append(photo)
+            self._stems[nfc(photo.stem)].append(photo)
 
     def find(self, annotation: PurePath, said: str) -> PurePath | str:
         """The photo of an annotation, or why there is none.
@@ -152,10 +152,12 @@ class _Photos:
         Dogs has `%s` there now and then, so it comes second). Among several the one in the folders of the same names.
         """
         own = annotation.name[:-4] if annotation.name.lower().endswith(".xml") else annotation.name
+        own, said = nfc(own), nfc(said)
         found = self._stems.get(own) or self._stems.get(said) or self._stems.get(PurePath(said).stem) or []
-        shared = [len(set(photo.parts[:-1]) & set(annotation.parts[:-1])) for photo in found]
+        folders = set(map(nfc, annotation.parts[:-1]))
+        shared = [len(set(map(nfc, photo.parts[:-1])) & folders) for photo in found]
         best = [photo for photo, count in zip(found, shared, strict=True) if count == max(shared)]
-        exact = [photo for photo in best if photo.name == said]
+        exact = [photo for photo in best if nfc(photo.name) == said]
         best = exact or best
         if len(best) == 1:
             return best[0]

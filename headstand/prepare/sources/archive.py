@@ -116,10 +116,10 @@ class _Names:
         """A warning about names whose encoding is unknown; empty where there are none."""
         if not self._unclear:
             return ""
+        some = f"{len(self._unclear):,} name{'s' * (len(self._unclear) != 1)}"
         return (
-            f"warning: {file} has {len(self._unclear):,} name{"s" * (len(self._unclear) != 1)} in neither UTF-8 nor code page 437, such as "
-            f"{self._unclear[0]!r}: if class names look wrong, unpack it yourself and name the folder, or make the "
-            "archive anew with UTF-8 names"
+            f"warning: {file} has {some} in neither UTF-8 nor code page 437, such as {self._unclear[0]!r}: if class "
+            "names look wrong, unpack it yourself and name the folder, or make the archive anew with UTF-8 names"
         )
 
 

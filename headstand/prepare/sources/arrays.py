@@ -11,7 +11,7 @@ import numpy as np
 from headstand.errors import HeadstandError
 from headstand.prepare import cache
 from headstand.prepare.listing import SPLIT_NAMES, Item, Listing
-from headstand.prepare.manifest import SPLITS, natural
+from headstand.prepare.manifest import SPLITS, natural, nfc
 from headstand.prepare.sources import archive, cifar, pictures
 from headstand.recipe import Source
 
@@ -171,7 +171,7 @@ def _names(home: Path, source: Source, classes: int) -> list[str]:
     lines, meta = home / "labels.txt", home / "meta"
     if lines.is_file():
         try:
-            names = [line.strip() for line in lines.read_text(encoding="utf-8").splitlines() if line.strip()]
+            names = [nfc(line.strip()) for line in lines.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         except UnicodeDecodeError:
             raise ArraysError(f"{lines} is not UTF-8 text") from None
         path = lines

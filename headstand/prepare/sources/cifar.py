@@ -14,7 +14,7 @@ import numpy as np
 from headstand.errors import HeadstandError
 from headstand.prepare import cache
 from headstand.prepare.listing import Item, Listing
-from headstand.prepare.manifest import natural
+from headstand.prepare.manifest import natural, nfc
 from headstand.prepare.sources import archive, pictures, unpickle
 from headstand.recipe import Source
 
@@ -119,7 +119,7 @@ def _names(values: dict[str, Any], key: str, meta: Path) -> list[str]:
     if not isinstance(found, list) or not found or not all(isinstance(name, str | bytes) for name in found):
         raise CifarError(f"{meta} has no {key}: it is not the one of CIFAR-100")
     try:
-        names = [name.decode("utf-8") if isinstance(name, bytes) else name for name in found]
+        names = [nfc(name.decode("utf-8") if isinstance(name, bytes) else name) for name in found]
     except UnicodeDecodeError:
         raise CifarError(f"{meta} has {key} that are not UTF-8") from None
     if len(set(names)) < len(names) or not all(names):
