@@ -29,6 +29,10 @@ DIGITS = 4
 """Fewest digits of a photo's number."""
 
 
+LONGEST = 200
+"""Bytes of a class name. A photo's name is the class, a number and an extension; file systems take 255 bytes."""
+
+
 class PrepareError(HeadstandError):
     """A dataset's folder that cannot be replaced, or class names that cannot be folders."""
 
@@ -146,7 +150,7 @@ def _folder_names(classes: tuple[str, ...]) -> dict[str, str]:
     """A safe folder name for each class: the class's own wherever it is one on every system.
 
     Raises:
-        PrepareError: two classes would share a folder.
+        PrepareError: two classes would share a folder, or a name is too long for a file's.
     """
     names: dict[str, str] = {}
     for name in classes:
@@ -154,6 +158,11 @@ def _folder_names(classes: tuple[str, ...]) -> dict[str, str]:
         twin = next((other for other, taken in names.items() if taken.casefold() == safe.casefold()), None)
         if twin:
             raise PrepareError(f"the classes {twin!r} and {name!r} would share the folder {safe!r}: rename one")
+        if (size := len(safe.encode())) > LONGEST:
+            raise PrepareError(
+                f"the class name {name[:40]!r}... has {size} bytes, and at most {LONGEST} can be part of a file's name: "
+                "rename the folder or label"
+            )
         names[name] = safe
     return names
 

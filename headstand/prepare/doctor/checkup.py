@@ -1,5 +1,6 @@
 """The doctor's part in every preparation: the prepared dataset examined, its page beside the other looks."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -44,3 +45,11 @@ def checkup(folder: Path, done: Sequence[str] = ()) -> list[str]:
     grave = replace(report, findings=(*report.of(Severity.ERROR), *report.of(Severity.WARNING)))
     lines = [f"doctor: {line}" for line in grave.lines()[: len(grave.findings)]]
     return [*lines, f"doctor: {report.lines()[len(report.findings)]}", str(place)]
+
+
+def errors(folder: Path) -> int:
+    """How many errors the last examination of a prepared dataset found; 0 where it was not examined."""
+    try:
+        return int(json.loads((folder / "look" / FINDINGS).read_text(encoding="utf-8"))["errors"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0

@@ -61,7 +61,8 @@ KINDS = {
         Kind("unreadable", _ERROR, "Files that cannot be read", f"Look at their permissions. {_LEFT_OUT}"),
         Kind("changed_file", _ERROR, "Prepared files that have changed",
              "Their bytes are not those of the manifest: prepare again."),
-        Kind("missing_file", _ERROR, "Prepared files that are missing", "The manifest names them: prepare again."),
+        Kind("missing_file", _ERROR, "Files that are missing",
+             "The manifest or table lists them: bring them back or prepare again."),
         Kind("leak", _ERROR, "The same picture in more than one split",
              "Figures measured on such photos flatter: keep all copies in one split."),
         Kind("label_conflict", _ERROR, "The same picture under more than one class",
@@ -96,7 +97,7 @@ KINDS = {
              "The same picture re-encoded, scaled or slightly cropped; a preparation keeps them in one split."),
         Kind("mirror_copies", _NOTE, "Mirror copies in a class", "A preparation keeps them in one split."),
         Kind("likely_twins", _NOTE, "Probable near duplicates in a class",
-             "They agree once one is turned or cropped to fit. A preparation does not find these: delete the copies."),
+             "They agree once one is turned or cropped to fit. A preparation keeps them in one split."),
         Kind("animated", _NOTE, "Animations", "Their first frame is used."),
         Kind("converted", _NOTE, "Photos that are no 8-bit RGB", "They are converted: transparency over white, 16 bits "
              "scaled to 8, CMYK as its file says."),

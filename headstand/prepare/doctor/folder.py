@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from headstand import formats
+from headstand import formats, recipe
 from headstand.errors import HeadstandError
 from headstand.images import EXTENSIONS
 from headstand.prepare import manifest
 from headstand.prepare.listing import SPLIT_NAMES, Item
 from headstand.prepare.manifest import natural, nfc
+from headstand.prepare.sources import archive, table
 
 CLUTTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 """What Windows and macOS leave in folders; nobody needs to hear of it."""
@@ -80,6 +81,22 @@ def contents(folder: Path) -> Contents:
     classes = tuple(sorted({nfc(home.name) for _, home in homes}, key=lambda name: (natural(name), name)))
     made = Contents(root, layout, classes, tuple(items))
     return replace(made, loose=_names(made, loose), links=_names(made, links))
+
+
+def source(location: str) -> Contents:
+    """The contents of what a preparation accepts as its source.
+
+    Args:
+        location: a folder, an archive of one, an address of either, or a CSV table.
+
+    Raises:
+        HeadstandError: as `archive.unpacked`, `table.listing` or `contents`.
+    """
+    if not location.lower().endswith(".csv"):
+        return contents(archive.unpacked(location))
+    listed = table.listing(recipe.Source(kind="table", table=location), 0)
+    layout = "splits" if any(item.split for item in listed.items) else "classes"
+    return Contents(listed.root, layout, listed.classes, listed.items)
 
 
 def _prepared(folder: Path) -> Contents:

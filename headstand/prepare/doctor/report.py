@@ -104,11 +104,11 @@ class Report:
         }
 
 
-def examine(folder: Path, probable: Sequence[likely.Pair] | None = None) -> Report:
+def examine(folder: Path | Contents, probable: Sequence[likely.Pair] | None = None) -> Report:
     """Examine a folder of class folders, of split folders, or a prepared dataset.
 
     Args:
-        folder: is only read.
+        folder: is only read; or its contents.
         probable: of a prepared dataset, the probable twins by their places in its manifest, where they are known. They
             are searched again if a file has changed since.
 
@@ -116,7 +116,7 @@ def examine(folder: Path, probable: Sequence[likely.Pair] | None = None) -> Repo
         ExaminationError: there is no such folder, or nothing to examine in it.
         ManifestError: its manifest is damaged.
     """
-    listed = contents(folder)
+    listed = folder if isinstance(folder, Contents) else contents(folder)
     seconds: dict[str, float] = {}
     clock = time.perf_counter()
 
