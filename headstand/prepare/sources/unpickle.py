@@ -27,7 +27,8 @@ MAX_STEPS = 1_000_000
 """Most instructions. CIFAR-100's `train` has 400,000 at most; each can take 200 bytes of memory."""
 
 MAX_TUPLES = 1000
-"""Most tuples; an array needs ten. Nested deeper they would overflow the stack where Python hashes them."""
+"""Most tuples that are no arguments of a call; an array has four. Nested deeper than that they would overflow the stack
+where Python hashes them."""
 
 _TUPLES = {"EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"}
 
@@ -230,7 +231,7 @@ def _check(data: bytes) -> None:
             raise _RefusedError(f"has more than {MAX_STEPS:,} instructions")
         if name not in _OPCODES:
             raise _RefusedError(f"uses the pickle instruction {name}, which plain data does without")
-        tuples += name in _TUPLES
+        tuples += (name in _TUPLES) - (name == "REDUCE")
         if tuples > MAX_TUPLES:
             raise _RefusedError(f"has more than {MAX_TUPLES:,} tuples")
         if name in _PUTS:

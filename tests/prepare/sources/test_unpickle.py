@@ -195,6 +195,18 @@ def test_nested_without_end_is_read_at_once():
     assert isinstance(load(b"\x80\x02}X\x01\x00\x00\x00k)" + b"\x85" * 999 + b"s.", "it")["k"], tuple)
 
 
+def test_depth_cannot_hide_among_calls():
+    step = ENCODE + text("a") + text("latin1") + b"\x86R\x86"
+    assert load(b"\x80\x04}" + text("k") + b")" + step * 900 + b"s.", "it")["k"][1] == b"a"
+    with pytest.raises(UnpickleError, match="more than 1,000 tuples"):
+        load(b"\x80\x04}" + b")" + step * 1001 + b"K\x01s.", "it")
+
+
+def test_many_bytes_of_protocol_2_are_read():
+    names = [f"{number}.png".encode() for number in range(3000)]
+    assert load(pickle.dumps({"filenames": names}, 2), "it") == {"filenames": names}
+
+
 @pytest.mark.parametrize("between", [b"\x80\x02", b"q\x01", b"(e", b"(u", b"h\x01"])
 def test_a_tuple_cannot_be_numbered_in_disguise(between):
     """What leaves a tuple on top of the stack hides from a look at the last instruction that it is one."""
