@@ -66,7 +66,9 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "folder", metavar="FOLDER", help="or an archive of one, an address of either, or a CSV table of photos and labels"
+        "folder",
+        metavar="FOLDER",
+        help="or an archive of one, an address of either, or a CSV table of photos and labels",
     )
     parser.add_argument("--html", type=Path, default=Path("doctor.html"), metavar="PATH", help="the page; doctor.html")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write everything that was found for programs")

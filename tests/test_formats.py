@@ -50,7 +50,10 @@ def test_a_refusal_names_the_unsupported_format_and_the_remedy(name, data):
         (b"PK\x03\x04\x14", "it is a zip archive: unpack it"),
         (b"\x1f\x8b\x08", "it is an archive: unpack it"),
         (box(b"isom", b"mp41"), "it is a video: extract frames as JPEG or PNG"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "it is a Git LFS pointer: fetch the file with `git lfs pull`"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "it is a Git LFS pointer: fetch the file with `git lfs pull`",
+        ),
         (b"%PDF-1.7", "it is PDF: convert it to JPEG or PNG"),
         (b"hello", ""),
         (b"", ""),

@@ -8,6 +8,7 @@ import unicodedata
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePath
 
+from headstand import files
 from headstand.errors import HeadstandError
 
 SPLITS = ("train", "validation", "test")
@@ -79,10 +80,7 @@ def write(dataset: Dataset) -> Path:
     """
     path = dataset.folder / "manifest.csv"
     _check_labels(path, dataset.photos, "the preparation has mixed them up")
-    temporary = path.with_suffix(".csv.part")
-    temporary.write_text(_text(dataset.photos), encoding="utf-8", newline="")
-    temporary.replace(path)
-    return path
+    return files.write(path, _text(dataset.photos))
 
 
 def read(folder: Path) -> Dataset:

@@ -14,9 +14,9 @@ from types import ModuleType
 
 import numpy as np
 
+from headstand import files
 from headstand.errors import HeadstandError
 from headstand.prepare import grouping, manifest, record, split
-from headstand.prepare.cache import root, sole
 from headstand.prepare.conversion import CONVERSIONS
 from headstand.prepare.copying import ChangedError, copy
 from headstand.prepare.listing import Item, Listing
@@ -48,7 +48,7 @@ def prepare(recipe: Recipe) -> Summary:
     """
     # A second preparation of the same dataset waits for the first, and then finds it made.
     key = hashlib.sha256(os.fsencode(recipe.data.absolute())).hexdigest()[:16]
-    with sole(root() / "prepared" / key):
+    with files.sole(files.cache() / "prepared" / key):
         return _prepare(recipe)
 
 
@@ -160,8 +160,8 @@ def _folder_names(classes: tuple[str, ...]) -> dict[str, str]:
             raise PrepareError(f"the classes {twin!r} and {name!r} would share the folder {safe!r}: rename one")
         if (size := len(safe.encode())) > LONGEST:
             raise PrepareError(
-                f"the class name {name[:40]!r}... has {size} bytes, and at most {LONGEST} can be part of a file's name: "
-                "rename the folder or label"
+                f"the class name {name[:40]!r}... has {size} bytes, and at most {LONGEST} can be part of a file's "
+                "name: rename the folder or label"
             )
         names[name] = safe
     return names
@@ -201,8 +201,8 @@ def _shown(path: Path, listing: Listing) -> str:
 
 def _converted(photos: list[Candidate], listing: Listing) -> dict[str, list[str]]:
     """By conversion, in their order, the files that need it."""
-    files = {name: [_shown(p.item.path, listing) for p in photos if name in p.file.conversions] for name in CONVERSIONS}
-    return {name: paths for name, paths in files.items() if paths}
+    paths = {name: [_shown(p.item.path, listing) for p in photos if name in p.file.conversions] for name in CONVERSIONS}
+    return {name: some for name, some in paths.items() if some}
 
 
 def _conflicts(rows: list[Photo], alike: np.ndarray) -> list[list[str]]:

@@ -95,9 +95,15 @@ def test_a_class_name_that_is_too_long_is_refused_before_copying(source, kind):
         place = source
     else:
         place = source.parent / "labels.csv"
-        rows = [f"photos/{label}/{n}.jpg,{name if label == 'tree' else label}" for label in ("cobra", "tree") for n in range(3)]
+        rows = [
+            f"photos/{label}/{n}.jpg,{name if label == 'tree' else label}"
+            for label in ("cobra", "tree")
+            for n in range(3)
+        ]
         place.write_text("\n".join(["path,label", *rows]), encoding="utf-8")
-    with pytest.raises(PrepareError, match=r"the class name 'ü{40}'\.\.\. has 250 bytes, and at most 200 .* rename the"):
+    with pytest.raises(
+        PrepareError, match=r"the class name 'ü{40}'\.\.\. has 250 bytes, and at most 200 .* rename the"
+    ):
         prepare(recipe(place))
     assert not Path("data").exists()
 
@@ -108,7 +114,7 @@ def test_a_class_name_of_200_bytes_is_prepared(source):
 
 
 def test_a_name_too_long_for_a_dataset_is_refused():
-    with pytest.raises(RecipeError, match="name = .*at most 100 characters"):
+    with pytest.raises(RecipeError, match=r"name = .*at most 100 characters"):
         load("yoga6", ["--name", "n" * 101])
 
 
@@ -118,8 +124,8 @@ def test_after_an_error_of_the_doctor_nobody_is_told_to_train(source, capsys):
         data_preparation.main(["yoga6", "--source", "photos", "--name", "mine"])
         out = capsys.readouterr().out
         assert out.splitlines()[-1] == (
-            "not ready: 1 error would make figures wrong; data/mine/look/doctor.html shows where. Correct the source and "
-            "prepare it again"
+            "not ready: 1 error would make figures wrong; data/mine/look/doctor.html shows where. Correct the source "
+            "and prepare it again"
         )
         assert "train it" not in out
     (source / "tree" / "copy.jpg").unlink()

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from headstand.files import write
 from headstand.prepare import likely, twins
 from headstand.prepare.doctor import classes as class_findings
 from headstand.prepare.doctor import examination, files, pairs, pixels
@@ -155,10 +156,7 @@ def examine(folder: Path | Contents, probable: Sequence[likely.Pair] | None = No
 
 def write_json(report: Report, path: Path) -> None:
     """Write `doctor.json`; a reader sees the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(path)
+    write(path, json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n")
 
 
 def _changed(listed: Contents, exams: Sequence[Exam]) -> list[Finding]:

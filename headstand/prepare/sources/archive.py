@@ -20,9 +20,8 @@ from typing import IO, Any, cast
 
 from tqdm import tqdm
 
-from headstand import recipe
+from headstand import files, recipe
 from headstand.errors import HeadstandError
-from headstand.prepare import cache
 from headstand.prepare.sources import download
 from headstand.remote import Mirror, shown
 
@@ -157,14 +156,13 @@ def unpacked(location: str, *, digest: str | None = None) -> Path:
         RemoteError: a folder's address that cannot be reached.
         RecipeError: a path that does not exist.
     """
-    folder = (cache.root() / "archives").absolute()
+    folder = (files.cache() / "archives").absolute()
     if not download.is_address(location):
         path = recipe.locate(location, "HEADSTAND_DATA")
         if path.is_dir():
             return path
         name, file = path.name, download.fetch(str(path), path, digest=digest)
-        with file.open("rb") as stream:
-            key = hashlib.file_digest(stream, "sha256").hexdigest()
+        key = files.digest(file)
     elif (copied := _folder_at(location)) is not None:
         return copied
     else:
@@ -176,7 +174,7 @@ def unpacked(location: str, *, digest: str | None = None) -> Path:
     try:
         if target.is_dir():
             return target
-        with cache.sole(target):
+        with files.sole(target):
             if not target.is_dir():
                 fetched = file or download.fetch(
                     location, folder.with_name("downloads") / f"{key[:16]}-{name}", digest=digest
@@ -202,12 +200,12 @@ def _folder_at(location: str) -> Path | None:
     if location.lower().startswith(("http:", "https:")) or _stem(location) != location:
         return None
     key = hashlib.sha256(location.rstrip("/").encode()).hexdigest()[:16]
-    target = cache.root().absolute() / "remote" / f"{key}-{location.rstrip('/').rpartition('/')[2]}"
+    target = files.cache().absolute() / "remote" / f"{key}-{location.rstrip('/').rpartition('/')[2]}"
     try:
         mirror = Mirror(location, target)
         if not mirror.listed() or not mirror.is_folder():
             return None
-        with cache.sole(target):
+        with files.sole(target):
             if mirror.pull():
                 print(f"brought {shown(location)} up to date in {target}", file=sys.stderr)
             mirror.drop()
@@ -226,33 +224,32 @@ def extract(file: Path, target: Path) -> None:
         ArchiveError: as `unpacked`.
         OSError: the disk refuses.
     """
-    part = target.with_name(f".{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
     try:
-        budget = _Budget(str(file), file.stat().st_size, part)
-        count = 0
-        names = _Names()
-        with _members(file, names, budget) as members:
-            bar = tqdm(members, "unpacking", unit="file", leave=False, disable=not sys.stderr.isatty())
-            for member in bar:
-                count += 1
-                if count > MAX_MEMBERS:
-                    raise ArchiveError(f"{file} holds more than {MAX_MEMBERS:,} files; no more are taken")
-                _place(file, member, part)
-        if not count:
-            raise ArchiveError(f"{file} is an archive without files")
-        if warning := names.warning(file):
-            print(warning, file=sys.stderr)
-        part.rename(target)
+        with files.building(target) as part:
+            _fill(file, part)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile) as error:
         raise ArchiveError(f"{file} is damaged or cut short ({_reason(error)}): fetch it anew") from error
     except NotImplementedError as error:
         raise ArchiveError(
             f"{file} is packed in a way that Python cannot read ({_reason(error)}): {_BY_HAND}"
         ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+
+
+def _fill(file: Path, part: Path) -> None:
+    budget = _Budget(str(file), file.stat().st_size, part)
+    count = 0
+    names = _Names()
+    with _members(file, names, budget) as members:
+        bar = tqdm(members, "unpacking", unit="file", leave=False, disable=not sys.stderr.isatty())
+        for member in bar:
+            count += 1
+            if count > MAX_MEMBERS:
+                raise ArchiveError(f"{file} holds more than {MAX_MEMBERS:,} files; no more are taken")
+            _place(file, member, part)
+    if not count:
+        raise ArchiveError(f"{file} is an archive without files")
+    if warning := names.warning(file):
+        print(warning, file=sys.stderr)
 
 
 @contextmanager
@@ -265,8 +262,8 @@ def _members(file: Path, names: "_Names", budget: _Budget) -> Iterator[Iterator[
         if packed or start[257:262] == b"ustar" or _is_old_tar(start):
             plain = stack.enter_context((packed or open)(file, "rb"))
             metered = _Metered(plain, budget)
-            opened = tarfile.open(fileobj=cast(IO[bytes], metered), mode="r|", encoding="utf-8")
-            yield _tar(file, stack.enter_context(opened), names, metered)
+            tar = stack.enter_context(tarfile.open(fileobj=cast(IO[bytes], metered), mode="r|", encoding="utf-8"))
+            yield _tar(file, tar, names, metered)
         elif zipfile.is_zipfile(file):
             yield _zip(file, stack.enter_context(zipfile.ZipFile(file)), names, budget)
         else:

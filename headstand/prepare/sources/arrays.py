@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from headstand import files
 from headstand.errors import HeadstandError
-from headstand.prepare import cache
 from headstand.prepare.listing import SPLIT_NAMES, Item, Listing
 from headstand.prepare.manifest import SPLITS, natural, nfc
 from headstand.prepare.sources import archive, cifar, pictures
@@ -62,16 +62,16 @@ def listing(source: Source, seed: int) -> Listing:
     parts = _parts(home)
     classes = max(part.classes for part in parts)
     names = _names(home, source, classes) or [str(number) for number in range(classes)]
-    root = (cache.root() / "arrays" / _key(parts)).absolute()
+    root = (files.cache() / "arrays" / _key(parts)).absolute()
     found: list[tuple[int, str, str]] = []
     try:
-        with cache.sole(root):
+        with files.sole(root):
             for part in parts:
-                files = [
+                paths = [
                     f"{part.split or 'all'}/{label:05d}/{n:07d}.png" for n, label in enumerate(part.labels.tolist())
                 ]
-                pictures.write(root, files, partial(_pixels, part.folder / "data.npy"))
-                found += zip(part.labels.tolist(), files, [part.split] * part.count, strict=True)
+                pictures.write(root, paths, partial(_pixels, part.folder / "data.npy"))
+                found += zip(part.labels.tolist(), paths, [part.split] * part.count, strict=True)
     except OSError as error:
         raise ArraysError(
             f"cannot write the pictures to {root}: {error.strerror or error}; HEADSTAND_CACHE can name another folder"

@@ -4,6 +4,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from headstand import formats
@@ -60,8 +61,9 @@ class Files:
         return next((path for path in candidates if path.is_file()), None)
 
     def _rules(self, names: Sequence[str]) -> Iterable[Callable[[str], list[Path]]]:
-        shared = os.path.commonprefix([PurePosixPath(name).parent.parts for name in names])
-        for count in range(len(shared) + 1):
+        columns = zip(*(PurePosixPath(name).parent.parts for name in names), strict=False)
+        shared = sum(1 for _ in takewhile(lambda folders: len(set(folders)) == 1, columns))
+        for count in range(shared + 1):
             yield partial(self._below, count)
         yield lambda name: [] if "/" in name else self._by_name.get(name, [])
 

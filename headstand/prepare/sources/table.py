@@ -22,7 +22,6 @@ comes first here is used where a table has several. `split` may be missing."""
 _DELIMITERS = ",;\t|"
 
 
-
 class TableError(HeadstandError):
     """A table that cannot be read as one of photos and labels."""
 

@@ -47,6 +47,9 @@ _OPCODES = _MEMOISED | _PUTS | _GETS | {
 """The instructions that dictionaries, lists, tuples, whole numbers, texts, bytes and arrays need."""
 
 
+_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
+
+
 class UnpickleError(HeadstandError):
     """A pickle that is damaged, too large, or holds more than plain data."""
 
@@ -205,9 +208,7 @@ def load(data: bytes, name: str) -> dict[str, Any]:
         return {_text(key): item.values if isinstance(item, _Array) else item for key, item in value.items()}
     except _RefusedError as error:
         raise UnpickleError(f"{name} {error}; it was not run, and you should not trust it") from None
-    except (
-        pickle.UnpicklingError, ValueError, LookupError, TypeError, AttributeError, OverflowError, EOFError, MemoryError,
-    ):  # fmt: skip
+    except (pickle.UnpicklingError, EOFError, MemoryError, *_DAMAGE):
         raise UnpickleError(f"{name} is no pickle, damaged or cut short: fetch it anew") from None
 
 

@@ -43,7 +43,11 @@ def test_few_false_alarms_among_drawn_photos(tmp_path):
 FILES = {
     "empty.jpg": (lambda: b"", "empty_file", "0 bytes"),
     "page.jpg": (lambda: b"<!DOCTYPE html><html>not found</html>", "not_an_image", "it is a web page: download"),
-    "scan.jpg": (lambda: encoded(photo("tree", 30), "TIFF"), "unsupported_format", "it is TIFF or a camera's raw file: convert"),
+    "scan.jpg": (
+        lambda: encoded(photo("tree", 30), "TIFF"),
+        "unsupported_format",
+        "it is TIFF or a camera's raw file: convert",
+    ),
     "short.jpg": (lambda: encoded(photo("tree", 31))[:2000], "truncated", "cut short"),
     "short.png": (lambda: encoded(photo("tree", 32), "PNG")[:9000], "truncated", "cut short"),
     "closed.jpg": (lambda: half_grey(photo("tree", 33)), "truncated", "plain grey"),

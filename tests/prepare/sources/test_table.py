@@ -92,7 +92,7 @@ def test_a_photo_named_twice_alike_counts_once(folder):
         ),
         (
             "path,label\ngone/2.jpg,x\nlost.jpg,y\n",
-            r"no file that .* names exists, .*gone/2\.jpg for one: its paths are relative to its own folder, where a/10\.jpg",
+            r"no file that .* names exists, .*gone/2\.jpg for one: its paths are relative to .*, where a/10\.jpg lies",
         ),
         ("path,label\na/2.jpg,x\na/10.jpg,x\n", "has the label 'x' only: a classifier needs two or more"),
         ('path,label\na/2.jpg,"x\n', "cannot be read as a CSV file in UTF-8"),
@@ -151,7 +151,7 @@ def test_a_missing_photo_is_not_mistaken_for_one_of_the_same_name(folder):
     assert {item.path.relative_to(folder).as_posix() for item in found.items} == {
         "a/2.jpg", "a/10.jpg", "other/ü.png", "2",
     }  # fmt: skip
-    with pytest.raises(TableError, match="no file that .* names exists"):
+    with pytest.raises(TableError, match=r"no file that .* names exists"):
         listed(folder, "path,label\ntrain/2.jpg,x\nvalid/10.jpg,y\n")
 
 

@@ -161,7 +161,7 @@ def test_a_text_that_is_encoded_again_and_again_is_refused():
 def test_a_far_place_in_the_memo_takes_no_memory():
     """Python's own unpickler fills 64 GB for it."""
     for data in (b"\x80\x02}r\xff\xff\xff\xff.", b"\x80\x02}r\x00\x00\x20\x00."):
-        with pytest.raises(UnpickleError, match="numbers an object .*, and has fewer instructions"):
+        with pytest.raises(UnpickleError, match=r"numbers an object .*, and has fewer instructions"):
             load(data, "it")
     assert load(b"\x80\x02}r\x00\x00\x08\x00.", "it") == {}
 
@@ -225,7 +225,15 @@ def test_numbers_that_collide_in_a_dictionary_are_refused():
 
 def test_many_arrays_of_the_same_bytes_are_views():
     raw = text("raw") + b"\x96" + struct.pack("<Q", 10_000) + bytes(10_000) + b"\x94"
-    array = word("numpy.core.numeric _frombuffer") + b"(h\x00" + DTYPE + text("u1") + b"\x85RM\x10\x27\x85" + text("C") + b"tR"
+    array = (
+        word("numpy.core.numeric _frombuffer")
+        + b"(h\x00"
+        + DTYPE
+        + text("u1")
+        + b"\x85RM\x10\x27\x85"
+        + text("C")
+        + b"tR"
+    )
     items = b"".join(text(f"k{number}") + array for number in range(20))
     found = load(b"\x80\x05}(" + raw + items + b"u.", "it")
     assert all(np.shares_memory(found["k0"], found[f"k{number}"]) for number in range(20))
