@@ -4,13 +4,14 @@ Files come from untrusted clients. This module limits what Pillow does before th
 each pixel; docs/threat-model.md lists the reason for each limit.
 """
 
+import os
 import re
 import struct
 import warnings
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import (
     ExifTags,
@@ -35,6 +36,10 @@ phones have 50 million. Some kinds may have fewer: see `max_pixels`."""
 
 MAX_MEMORY = 400_000_000
 """Most bytes that decoding one image to a given size may take, as `memory` estimates them."""
+
+OWN_BYTES, OWN_PIXELS, OWN_MEMORY = 256 * 2**20, 256_000_000, 1_600_000_000
+"""The same limits for a user's own files where `source.large` allows them: phones take photos of 200 million pixels.
+The services never use them."""
 
 MAX_SIDE = 65_535
 """Longest side in pixels: the most that a JPEG or a GIF can have. A PNG of 64 million by one has one row of 256 MB, and
@@ -84,6 +89,9 @@ _STORAGE = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}
 # two threads that leave it in another order than they entered it restore each other's.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
+# `open_image` checks the size itself, and names it.
+Image.MAX_IMAGE_PIXELS = None
+
 
 class ImageError(HeadstandError):
     """Raised for an unusable image. `code` is stable: `not_an_image`, `too_large`, `corrupt_image`."""
@@ -105,14 +113,17 @@ class _Source(BytesIO):
         return super().read(size)
 
 
-def open_image(data: bytes) -> Image.Image:
+def open_image(data: bytes, large: bool = False) -> Image.Image:
     """Open encoded bytes and make all checks that need no decoding: length, format, pixels, scans, costly parts.
+
+    Args:
+        data: the encoded image.
+        large: apply `OWN_BYTES`, `OWN_PIXELS` and `OWN_MEMORY` in place of the services' limits.
 
     Raises:
         ImageError: `not_an_image`, `too_large` or `corrupt_image`.
     """
-    if len(data) > MAX_BYTES:
-        raise ImageError("too_large", f"the image has {len(data):,} bytes; at most {MAX_BYTES:,} are allowed")
+    _check_size(len(data), large)
     _check_parts(data)
     try:
         image = Image.open(_Source(data), formats=FORMATS)
@@ -122,14 +133,12 @@ def open_image(data: bytes) -> Image.Image:
         why = formats.refusal(data)
         text = f"the data is not an image of a known format ({', '.join(FORMATS)})" + (f"; {why}" if why else "")
         raise ImageError("not_an_image", text) from None
-    except Image.DecompressionBombError:
-        raise ImageError("too_large", f"the image is larger than {MAX_PIXELS:,} pixels") from None
     except MemoryError:
         raise ImageError("too_large", "the image takes more memory to open than there is") from None
     except Exception as error:
         raise ImageError("corrupt_image", f"the image's header is damaged ({reason(error)})") from error
     width, height = image.size
-    limit = max_pixels(image)
+    limit = max_pixels(image, large)
     if width * height > limit:
         raise ImageError("too_large", f"the image is {width} x {height}; at most {limit:,} pixels are allowed")
     if max(width, height) > MAX_SIDE:
@@ -137,11 +146,17 @@ def open_image(data: bytes) -> Image.Image:
             "too_large", f"the image is {width} x {height}; at most {MAX_SIDE:,} pixels per side are allowed"
         )
     if image.format in ("JPEG", "MPO"):
-        check_memory(_jpeg(data)[0])
+        check_memory(_jpeg(data)[0], large)
         scans = _scans(data)
-        if scans > _MAX_SCANS or (scans > 1 and scans * width * height > _MAX_SCANNED):
+        if scans > _MAX_SCANS or (scans > 1 and scans * width * height > _MAX_SCANNED * (4 if large else 1)):
             raise ImageError("too_large", f"the JPEG has {scans} scans, too many for its size")
     return image
+
+
+def _check_size(size: int, large: bool) -> None:
+    limit = OWN_BYTES if large else MAX_BYTES
+    if size > limit:
+        raise ImageError("too_large", f"the image has {size:,} bytes; at most {limit:,} are allowed")
 
 
 def _check_parts(data: bytes) -> None:
@@ -155,25 +170,27 @@ def _check_parts(data: bytes) -> None:
         raise ImageError("too_large", f"the PNG has more than {_MAX_PACKED} compressed texts and profiles")
 
 
-def max_pixels(image: Image.Image) -> int:
+def max_pixels(image: Image.Image, large: bool = False) -> int:
     """Return how many pixels an opened image may have: fewer if its decoder takes several times the memory or time."""
+    pixels = OWN_PIXELS if large else MAX_PIXELS
     if image.format == "WEBP" or has_deep_key(image):
-        return MAX_PIXELS // 4  # several copies of the picture
+        return pixels // 4  # several copies of the picture
     if _is_run_length(image):
-        return MAX_PIXELS // 4  # decoded run by run, in Python
-    return MAX_PIXELS
+        return pixels // 4  # decoded run by run, in Python
+    return pixels
 
 
-def check_memory(size: int) -> None:
+def check_memory(size: int, large: bool = False) -> None:
     """Refuse an image that takes so many bytes to decode.
 
     Raises:
         ImageError: `too_large`.
     """
-    if size > MAX_MEMORY:
+    limit = OWN_MEMORY if large else MAX_MEMORY
+    if size > limit:
         raise ImageError(
             "too_large",
-            f"the image takes about {size // 10**6:,} MB of memory to decode; at most {MAX_MEMORY // 10**6} are "
+            f"the image takes about {size // 10**6:,} MB of memory to decode; at most {limit // 10**6:,} are "
             "allowed: send it smaller, or as a JPEG in one scan (not progressive)",
         )
 
@@ -306,13 +323,13 @@ def _tiles(image: Image.Image) -> list[Any]:
     return getattr(image, "tile", [])
 
 
-def dimensions(data: bytes) -> tuple[int, int]:
+def dimensions(data: bytes, large: bool = False) -> tuple[int, int]:
     """Return width and height of the upright picture in pixels, as its header states them.
 
     Raises:
         ImageError: as `open_image`.
     """
-    with open_image(data) as image:
+    with open_image(data, large) as image:
         # Orientations 5 to 8 swap width and height.
         return image.size if orientation(image) < 5 else (image.height, image.width)
 
@@ -346,15 +363,25 @@ def may_be_turned(image: Image.Image, data: bytes) -> bool:
     return orientation(image) != 1
 
 
-def read(path: Path) -> bytes:
-    """Return an image file's bytes, at most one more than `MAX_BYTES`.
+def load(file: BinaryIO, large: bool = False) -> bytes:
+    """Return the bytes of an open image file.
 
     Raises:
-        ImageError: the file cannot be read.
+        ImageError: `too_large`, with the size of the whole file.
+    """
+    _check_size(os.fstat(file.fileno()).st_size, large)
+    return file.read((OWN_BYTES if large else MAX_BYTES) + 1)
+
+
+def read(path: Path, large: bool = False) -> bytes:
+    """Return an image file's bytes.
+
+    Raises:
+        ImageError: `not_an_image`, the file cannot be read; `too_large`.
     """
     try:
         with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+            return load(file, large)
     except OSError as error:
         raise ImageError("not_an_image", f"cannot read {path}: {error.strerror or error}") from error
 

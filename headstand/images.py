@@ -24,6 +24,7 @@ from headstand.encoded import (
     check_memory,
     dimensions,
     has_deep_key,
+    load,
     may_be_turned,
     memory,
     open_image,
@@ -44,6 +45,7 @@ __all__ = [
     "Preprocessor",
     "decode",
     "dimensions",
+    "load",
     "open_image",
     "orientation",
     "read",
@@ -106,13 +108,14 @@ def _preprocessor(size: tuple[int, int]) -> Preprocessor:
     return Preprocessor(size)
 
 
-def decode(source: bytes | str | Path, size: int | tuple[int, int] | None = None) -> np.ndarray:
+def decode(source: bytes | str | Path, size: int | tuple[int, int] | None = None, large: bool = False) -> np.ndarray:
     """Decode one image.
 
     Args:
         source: the encoded image, or the path of a file that holds it.
         size: side of the square to scale to, or `(width, height)`, in pixels; the picture is squashed, never cropped,
             so that no part of it is lost. None keeps the size, and does not limit the memory: for one's own files.
+        large: apply the larger limits for a user's own files; see `open_image`.
 
     Returns:
         `uint8 [height, width, 3]`, RGB: upright by EXIF, transparency over white, 16 bits scaled to 8, the first
@@ -121,19 +124,19 @@ def decode(source: bytes | str | Path, size: int | tuple[int, int] | None = None
     Raises:
         ImageError: not an image of `FORMATS`, larger than the limits, or damaged.
     """
-    data = source if isinstance(source, bytes) else read(Path(source))
+    data = source if isinstance(source, bytes) else read(Path(source), large)
     target = (size, size) if isinstance(size, int) else size
     try:
-        with open_image(data) as image:
+        with open_image(data, large) as image:
             if target:
                 # A JPEG is decoded at 1/2, 1/4 or 1/8 at little cost; twice the target leaves room to antialias.
                 image.draft(None, (2 * max(target), 2 * max(target)))
             held, temporary = memory(image, data)
             needed = held + max(temporary, _converted(image, target, may_be_turned(image, data)))
             if target:
-                check_memory(needed)
+                check_memory(needed, large)
             with _ONE_AT_A_TIME if needed > _ORDINARY else contextlib.nullcontext():
-                _key_out(image, data)
+                _key_out(image, data, large)
                 upright = _preprocessor(target).resize_image(image) if target else _rgb(image)
                 return np.array(upright, dtype=np.uint8)
     except ImageError:
@@ -193,7 +196,7 @@ def _rgb(image: Image.Image, target: tuple[int, int] | None = None) -> Image.Ima
     return _upright(canvas, image)
 
 
-def _key_out(image: Image.Image, data: bytes) -> None:
+def _key_out(image: Image.Image, data: bytes, large: bool) -> None:
     """Correct the transparent colour of a PNG where Pillow compares it with pixels of another depth.
 
     A pixel must match it before its depth changes (PNG specification, 11.3.1.1). Pillow scales 2 and 4 bits of grey to
@@ -208,7 +211,7 @@ def _key_out(image: Image.Image, data: bytes) -> None:
         return
     key = image.info.pop("transparency")
     opaque = Image.new("L", image.size)
-    low: Any = open_image(data)
+    low: Any = open_image(data, large)
     with low:
         low.tile = [low.tile[0]._replace(args="RGB;16L")]
         for picture, values in ((image, [level >> 8 for level in key]), (low, [level & 255 for level in key])):

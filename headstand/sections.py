@@ -28,6 +28,11 @@ class Source(_Section):
         "and labels.npy, or one a split; "
         "heatmaps: folder with one folder of .npy files a class",
     )
+    large: bool = Field(
+        False,
+        description="folder, kaggle, table: use photos of up to 256 MiB and 256 million pixels too; by default those "
+        "of up to 20 MiB and 64 million, which are the most that the services accept",
+    )
     table: str | None = Field(None, description="table: a CSV file with the columns path, label and perhaps split")
     per_class: Positive | None = Field(
         None, description="rendered, actions: files for each class, 100; cifar: at most so many"

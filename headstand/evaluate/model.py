@@ -109,7 +109,9 @@ def _bundle(path: Path) -> Model:
     if origin:
         known = checkpoint.about(origin)
         about = About(**{**vars(about), "backbone": known.backbone, "seen": known.seen, "examined": known.examined})
-    return Model(path, files.digest(path), about, origin is not None, bundle.input, classifier.probabilities)
+    return Model(
+        path, files.digest(path), about, origin is not None, inputs.of(bundle.input.shape), classifier.probabilities
+    )
 
 
 def _made(file: Path, metadata: dict[str, object]) -> bool:

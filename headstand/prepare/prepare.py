@@ -21,7 +21,7 @@ from headstand.prepare.conversion import CONVERSIONS
 from headstand.prepare.copying import ChangedError, copy
 from headstand.prepare.listing import Item, Listing
 from headstand.prepare.manifest import SPLITS, Dataset, Photo
-from headstand.prepare.scan import Candidate, Examine, examine, forget, scan
+from headstand.prepare.scan import Candidate, Examine, examine, examine_large, forget, scan
 from headstand.prepare.summary import Summary, counts
 from headstand.recipe import Recipe
 
@@ -65,7 +65,7 @@ def _prepare(recipe: Recipe) -> Summary:
     _check_replaceable(target, listing)
     names = _folder_names(listing.classes)
     # Photos, unless the source's module tells of another kind of file itself.
-    read: Examine = getattr(source, "examine", examine)
+    read: Examine = getattr(source, "examine", examine_large if recipe.source.large else examine)
     with _timed(seconds, "reading"):
         photos, left_out = scan(listing, read)
     with _timed(seconds, "twins"):

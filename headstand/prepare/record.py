@@ -40,6 +40,7 @@ def state(recipe: Recipe, listing: Listing, apart: dict[str, Dataset]) -> dict[s
         "seed": recipe.seed,
         "split": recipe.split.model_dump(mode="json"),
         "source": source.hexdigest(),
+        **({"large": True} if recipe.source.large else {}),
         "apart": {name: dataset.digest for name, dataset in apart.items()},
     }
 

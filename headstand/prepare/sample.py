@@ -70,6 +70,6 @@ def sample(recipe: Recipe, count: int, folder: Path) -> list[Path]:
 
 def _decoded(path: Path) -> np.ndarray:
     try:
-        return decode(path)
+        return decode(path, large=True)
     except ImageError as error:
         raise SampleError(f"{path}: {error}") from error

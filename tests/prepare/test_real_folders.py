@@ -3,11 +3,16 @@
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import data_preparation
+from headstand import encoded as opening
+from headstand import inputs
+from headstand.images import ImageError, decode
 from headstand.prepare import manifest
+from headstand.prepare.doctor import examine
 from headstand.prepare.prepare import PrepareError, prepare
 from headstand.recipe import Recipe, RecipeError, Source, load
 from tests.prepare.photos import class_folders, encoded, picture
@@ -118,7 +123,8 @@ def test_a_name_too_long_for_a_dataset_is_refused():
         load("yoga6", ["--name", "n" * 101])
 
 
-def test_after_an_error_of_the_doctor_nobody_is_told_to_train(source, capsys):
+def test_after_an_error_of_the_doctor_nobody_is_told_to_train(source, capsys, monkeypatch):
+    monkeypatch.setattr(data_preparation, "look", lambda folder: [])
     (source / "tree" / "copy.jpg").write_bytes((source / "cobra" / "1.jpg").read_bytes())
     for _ in range(2):  # the second time the dataset and the doctor's page are there already
         data_preparation.main(["yoga6", "--source", "photos", "--name", "mine"])
@@ -131,3 +137,57 @@ def test_after_an_error_of_the_doctor_nobody_is_told_to_train(source, capsys):
     (source / "tree" / "copy.jpg").unlink()
     data_preparation.main(["yoga6", "--source", "photos", "--name", "mine"])
     assert capsys.readouterr().out.splitlines()[-1] == "train it: python train.py yoga6 --name mine"
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({"MAX_BYTES": 9000}, "the image has {size:,} bytes; at most 9,000 are allowed"),
+        ({"MAX_PIXELS": 20_000}, "the image is 200 x 150; at most 20,000 pixels are allowed"),
+    ],
+)
+def test_a_large_photo_is_left_out_with_its_size_and_used_where_the_recipe_allows_it(
+    source, monkeypatch, limits, reason
+):
+    noise = np.random.default_rng(1).integers(0, 256, (150, 200, 3), dtype=np.uint8)
+    path = source / "tree" / "large.png"
+    Image.fromarray(noise).save(path)
+    for name, value in limits.items():
+        monkeypatch.setattr(opening, name, value)
+    reason = reason.format(size=path.stat().st_size)
+    summary = prepare(recipe(source))
+    assert summary.left_out == [("tree/large.png", f"{reason}; --source.large true accepts larger files of your own")]
+    large = Recipe(name="poses", source=Source(folder=str(source), large=True))
+    summary = prepare(large)
+    assert (summary.made, summary.left_out, sum(summary.counts["tree"].values())) == (True, [], 7)
+    (prepared,) = Path("data/poses").glob("*/tree/*.png")
+    assert prepared.read_bytes() == path.read_bytes()
+    # The doctor and training read it; a service does not.
+    assert [exam.problem for exam in examine(Path("data/poses")).exams if exam.problem] == []
+    assert inputs.of((32, 32, 3)).decode(prepared).shape == (32, 32, 3)
+    for source_ in (prepared, prepared.read_bytes()):
+        with pytest.raises(ImageError) as raised:
+            inputs.named("photos", 32).decode(source_)
+        assert (raised.value.code, str(raised.value)) == ("too_large", reason)
+    assert not prepare(large).made
+    assert prepare(recipe(source)).left_out != []
+
+
+def test_one_s_own_files_have_limits_too(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (100, 100)).save(path)
+    monkeypatch.setattr(opening, "OWN_PIXELS", 9999)
+    with pytest.raises(ImageError, match="the image is 100 x 100; at most 9,999 pixels are allowed"):
+        decode(path, 8, large=True)
+    monkeypatch.setattr(opening, "OWN_BYTES", 50)
+    with pytest.raises(ImageError, match=f"the image has {path.stat().st_size} bytes; at most 50 are allowed"):
+        decode(path, 8, large=True)
+
+
+@pytest.mark.slow
+def test_a_jpeg_of_108_megapixels(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.new("L", (12_000, 9_000), 80).save(path)
+    with pytest.raises(ImageError, match="the image is 12000 x 9000; at most 64,000,000 pixels are allowed"):
+        decode(path, 64)
+    assert decode(path, 64, large=True).mean() == 80

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -13,7 +14,7 @@ from scipy.ndimage import uniform_filter1d
 from tqdm import tqdm
 
 from headstand import formats
-from headstand.images import MAX_BYTES, ImageError, decode, open_image, orientation
+from headstand.images import ImageError, decode, load, open_image, orientation
 from headstand.prepare import alignment
 from headstand.prepare.conversion import conversions
 from headstand.prepare.listing import Item
@@ -82,34 +83,36 @@ class Exam:
         return (self.height, self.width) if self.turn in (5, 6, 7, 8) else (self.width, self.height)
 
 
-def examine(items: Sequence[Item], names: Sequence[str]) -> list[Exam]:
+def examine(items: Sequence[Item], names: Sequence[str], large: bool = False) -> list[Exam]:
     """Examine files, with as many threads as cores and progress on standard error; in the order given."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        work = pool.map(_examine, items, names)
+        work = pool.map(partial(_examine, large=large), items, names)
         return list(tqdm(work, "examining", len(items), unit="file", leave=False, disable=not sys.stderr.isatty()))
 
 
-def _examine(item: Item, name: str) -> Exam:
+def _examine(item: Item, name: str, large: bool) -> Exam:
     try:
         with item.path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = load(file, large)
     except FileNotFoundError:
         return Exam(item, name, ("missing_file", "it is not there"))
     except OSError as error:
         return Exam(item, name, ("unreadable", error.strerror or str(error)))
+    except ImageError as error:
+        return Exam(item, name, (error.code, str(error)))
     if not data:
         return Exam(item, name, ("empty_file", "0 bytes"))
     digest = hashlib.sha256(data).hexdigest()
     try:
-        # First, since it decodes everything: what is damaged fails here, in the decoder's words.
-        signature = Signature.of(data)
-        with open_image(data) as image:
+        with open_image(data, large) as image:
+            # First, because it decodes everything: damage is reported here, in the decoder's words.
+            signature = Signature.of(data)
             exam = Exam(
                 item, name, None, digest, image.format or "", *image.size, conversions(image), orientation(image)
             )
         scale = min(1.0, SIDE / max(exam.upright))
         width, height = (max(1, round(side * scale)) for side in exam.upright)
-        pixels = decode(data, (width, height))
+        pixels = decode(data, (width, height), large)
         if exam.format == "JPEG" and (grey := _grey_bottom(pixels)):
             return Exam(item, name, ("truncated", f"the lower {grey:.0%} of the picture are plain grey"), digest)
         luma = pixels @ LUMA

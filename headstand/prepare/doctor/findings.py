@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from headstand.encoded import OWN_BYTES, OWN_PIXELS
+
 
 class Severity(StrEnum):
     """An error makes figures wrong or files unusable; a warning wants a look; a note is for information."""
@@ -57,7 +59,8 @@ KINDS = {
         Kind("truncated", _ERROR, "Cut-short images", f"Part of the picture is missing: fetch them again. {_LEFT_OUT}"),
         Kind("damaged", _ERROR, "Damaged images", f"They cannot be decoded: fetch them again. {_LEFT_OUT}"),
         Kind("too_large", _ERROR, "Images too large to decode safely",
-             f"More bytes or pixels than a classifier's input can need: scale them down. {_LEFT_OUT}"),
+             "The services refuse them too: scale them down, or prepare with --source.large true, which uses "
+             f"photos of up to {OWN_BYTES // 2**20} MiB and {OWN_PIXELS // 10**6} million pixels. {_LEFT_OUT}"),
         Kind("unreadable", _ERROR, "Files that cannot be read", f"Look at their permissions. {_LEFT_OUT}"),
         Kind("changed_file", _ERROR, "Prepared files that have changed",
              "Their bytes are not those of the manifest: prepare again."),

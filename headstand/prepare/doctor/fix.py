@@ -98,7 +98,7 @@ def _write(report: Report, part: Path) -> list[Action]:
         taken.add(str(place).casefold())
         (part / place).parent.mkdir(parents=True, exist_ok=True)
         if convert:
-            Image.fromarray(decode(exam.item.path)).save(part / place, "PNG")
+            Image.fromarray(decode(exam.item.path, large=True)).save(part / place, "PNG")
         else:
             shutil.copyfile(exam.item.path, part / place)
         action = "converted" if convert else "copied" if place == relative else "renamed"

@@ -168,7 +168,7 @@ def _picture(exam: Exam | None) -> str:
     scale = min(1.0, SIDE / max(exam.upright))
     width, height = (max(1, round(side * scale)) for side in exam.upright)
     try:
-        pixels = decode(exam.item.path, (width, height))
+        pixels = decode(exam.item.path, (width, height), large=True)
     except HeadstandError:  # it was removed meanwhile
         return '<div class="none">&#8709;</div>'
     data = io.BytesIO()

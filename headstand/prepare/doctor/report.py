@@ -125,7 +125,9 @@ def examine(folder: Path | Contents, probable: Sequence[likely.Pair] | None = No
         nonlocal clock
         seconds[step], clock = round(time.perf_counter() - clock, 2), time.perf_counter()
 
-    exams = examination.examine(listed.items, [listed.name(item.path) for item in listed.items])
+    exams = examination.examine(
+        listed.items, [listed.name(item.path) for item in listed.items], listed.layout == "prepared"
+    )
     usable = [exam for exam in exams if not exam.problem]
     changed = _changed(listed, exams)
     lap("files")

@@ -51,7 +51,7 @@ FILES = {
     "short.jpg": (lambda: encoded(photo("tree", 31))[:2000], "truncated", "cut short"),
     "short.png": (lambda: encoded(photo("tree", 32), "PNG")[:9000], "truncated", "cut short"),
     "closed.jpg": (lambda: half_grey(photo("tree", 33)), "truncated", "plain grey"),
-    "bomb.png": (bomb, "too_large", "larger than 64,000,000 pixels"),
+    "bomb.png": (bomb, "too_large", "at most 64,000,000 pixels are allowed"),
     "phone.heic": (lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "unsupported_format", "it is HEIC: convert it"),
     "notes.txt": (lambda: b"to do", "other_file", "not an image"),
     "photo.png": (lambda: encoded(photo("tree", 34)), "wrong_extension", "JPEG"),
