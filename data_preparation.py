@@ -12,7 +12,7 @@ split. Run again, it changes nothing unless photos or settings have.
 """
 
 from headstand import command
-from headstand.prepare.doctor import checkup
+from headstand.prepare.doctor import checkup, errors
 from headstand.prepare.look.explore import look
 from headstand.prepare.prepare import prepare
 from headstand.recipe import load
@@ -27,7 +27,14 @@ def main(words: list[str]) -> None:
     for line in [*checkup(recipe.data, summary.remarks()), *look(recipe.data)]:
         print(line)
     renamed = any(word.partition("=")[0] == "--name" for word in rest)
-    print(f"train it: python train.py {name}{f' --name {recipe.name}' if renamed else ''}")
+    train = f"python train.py {name}{f' --name {recipe.name}' if renamed else ''}"
+    if found := errors(recipe.data):
+        print(
+            f"not ready: {found} error{'s' * (found != 1)} would make figures wrong; "
+            f"{recipe.data / 'look' / 'doctor.html'} shows where. Correct the source and prepare it again"
+        )
+    else:
+        print(f"train it: {train}")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from headstand import recipe as recipes
+from headstand.files import cache
 from headstand.inputs import Photos
 from headstand.learn import checkpoint, finetune, labels
 from headstand.learn import head as heads
@@ -25,7 +26,6 @@ from headstand.learn.answers import class_indices, predict
 from headstand.learn.evaluation.intervals import bootstrap, wilson
 from headstand.learn.features import Extractor, compiled
 from headstand.prepare import manifest
-from headstand.prepare.cache import root
 from headstand.recipe import Recipe
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -50,7 +50,7 @@ def main(words: list[str]) -> None:
     whole = recipes.load(name, [*rest, *epochs, "--finetune.refit", "none"])
     dataset = manifest.read(whole.data)
     truth = class_indices(dataset, dataset.split("validation"))
-    store = root() / "ablation"
+    store = cache() / "ablation"
     store.mkdir(parents=True, exist_ok=True)
     found: dict[str, tuple[np.ndarray, float]] = {}
     for change, values in {"frozen, the head alone": {"finetune.epochs": 0}, **CHANGES}.items():

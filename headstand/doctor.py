@@ -12,6 +12,7 @@ from headstand.errors import HeadstandError
 from headstand.prepare.doctor import Report, examine, fix, page
 from headstand.prepare.doctor.findings import Finding, Severity
 from headstand.prepare.doctor.fix import told
+from headstand.prepare.doctor.folder import source
 from headstand.prepare.doctor.report import write_json
 
 FOUND_ERRORS = 2
@@ -40,7 +41,9 @@ def run(words: list[str]) -> None:
         raise UsageError(f"unknown {' '.join(rest)}; a recipe's keys go with --labels")
     if options.fix and options.fix.exists():
         raise UsageError(f"{options.fix} is there already: name a folder that is not")
-    report = examine(options.folder)
+    if options.fix and options.folder.lower().endswith(".csv"):
+        raise UsageError("--fix copies class folders, and a table has none: leave it out")
+    report = examine(source(options.folder))
     if options.labels is not None:
         report = report.plus(_labels(report, options.labels, rest))
     if options.fix:
@@ -62,7 +65,11 @@ def _parser() -> argparse.ArgumentParser:
         "Exit status: 0 without errors, 2 with errors, 1 where the doctor could not work.",
         allow_abbrev=False,
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument(
+        "folder",
+        metavar="FOLDER",
+        help="or an archive of one, an address of either, or a CSV table of photos and labels",
+    )
     parser.add_argument("--html", type=Path, default=Path("doctor.html"), metavar="PATH", help="the page; doctor.html")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write everything that was found for programs")
     parser.add_argument("--fix", type=Path, metavar="TARGET", help="write a cleaned copy into this new folder")

@@ -49,9 +49,10 @@ class Input(Protocol):
 
 @dataclass(frozen=True)
 class Photos:
-    """Photos, squashed to a square: `uint8 [size, size, 3]`."""
+    """Photos, squashed to a square: `uint8 [size, size, 3]`; `large` ones too where they are the user's own."""
 
     size: int
+    large: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -69,10 +70,10 @@ class Photos:
         return f"{self.size} px"
 
     def read(self, path: Path) -> bytes:
-        return images.read(path)
+        return images.read(path, self.large)
 
     def decode(self, source: bytes | Path) -> np.ndarray:
-        return images.decode(source, self.size)
+        return images.decode(source, self.size, self.large)
 
     def examples(self, formats: Sequence[str] = images.FORMATS) -> Iterator[bytes]:
         for name in formats:
@@ -114,5 +115,5 @@ def named(kind: str, size: int) -> Input:
 
 
 def of(shape: Sequence[int | None]) -> Input:
-    """The input of a model, by the shape that it takes without the batch."""
-    return Heatmaps() if tuple(shape) == heatmaps.SHAPE else Photos(int(shape[0] or 0))
+    """The input of a model, by the shape that it takes without the batch, for prepared files, which may be large."""
+    return Heatmaps() if tuple(shape) == heatmaps.SHAPE else Photos(int(shape[0] or 0), large=True)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0, le=1_000_000)]
 Average = Literal["mirror", "crops"]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=100)]
 
 
 class _Section(BaseModel):
@@ -27,6 +27,11 @@ class Source(_Section):
         "address: http(s)://, s3:// or any that fsspec knows; cifar: its folder or archive; arrays: folder of data.npy "
         "and labels.npy, or one a split; "
         "heatmaps: folder with one folder of .npy files a class",
+    )
+    large: bool = Field(
+        False,
+        description="folder, kaggle, table: use photos of up to 256 MiB and 256 million pixels too; by default those "
+        "of up to 20 MiB and 64 million, which are the most that the services accept",
     )
     table: str | None = Field(None, description="table: a CSV file with the columns path, label and perhaps split")
     per_class: Positive | None = Field(

@@ -1,5 +1,7 @@
 import json
+import shutil
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -39,7 +41,8 @@ def test_errors_end_with_2_after_all_is_written(doctor, workplace, capsys):
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["nowhere"], "there is no folder nowhere"),
+        (["nowhere"], "there is no nowhere"),
+        (["photos.csv", "--fix", "clean"], "--fix copies class folders"),
         ([], "required: FOLDER"),
         (["photos", "--backbone.size", "96"], "go with --labels"),
         (["photos", "--fix", "photos"], "there already"),
@@ -52,3 +55,28 @@ def test_what_cannot_be_done_ends_with_1_and_one_line(doctor, workplace, capsys,
     error = capsys.readouterr().err
     assert reason in error
     assert error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_takes_the_archive_and_the_table_that_a_preparation_takes(doctor, workplace, monkeypatch, capsys):
+    monkeypatch.setenv("HEADSTAND_CACHE", str(workplace / "cache"))
+    healthy(workplace / "photos")
+    (workplace / "photos/tree/short.jpg").write_bytes(encoded(photo("tree", 31))[:1500])
+    shutil.make_archive("packed", "zip", workplace, "photos")
+    rows = [f"photos/{name}/{number},{name}" for name in ("chair", "tree") for number in range(7)]
+    (workplace / "labels.csv").write_text("\n".join(["id,class", *rows, "photos/tree/short,tree"]))
+    for location in ("photos", "packed.zip", "labels.csv"):
+        assert doctor(location, "--json", "doctor.json") == 2
+        assert "14 usable photos in 2 classes; 1 error, 0 warnings, 0 notes" in capsys.readouterr().out
+        found = json.loads(Path("doctor.json").read_text())
+        assert [case["files"] for case in found["findings"][0]["cases"]] in (
+            [["tree/short.jpg"]], [["photos/tree/short.jpg"]],
+        )  # fmt: skip
+
+
+def test_a_class_written_in_two_forms_of_unicode_is_one(doctor, workplace, capsys):
+    healthy(workplace / "photos", ("chair", "tree"))
+    for split, name in (("train", "Cafe\u0301"), ("test", "Caf\u00e9")):
+        shutil.copytree(workplace / "photos/chair", workplace / "divided" / split / name)
+        shutil.copytree(workplace / "photos/tree", workplace / "divided" / split / "tree")
+    doctor("divided", "--json", "doctor.json")
+    assert set(json.loads(Path("doctor.json").read_text())["classes"]) == {"Caf\u00e9", "tree"}

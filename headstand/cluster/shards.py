@@ -1,11 +1,11 @@
 """Shards: files of the feature cache that are written once, whole, each by one worker."""
 
 import hashlib
-import uuid
 from pathlib import Path
 
 import numpy as np
 
+from headstand import files
 from headstand.learn.cache import KEY_BYTES, packed
 from headstand.remote import Mirror, is_remote
 
@@ -33,10 +33,4 @@ class Shards:
         if self._mirror:
             self._mirror.write(name, data)
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        temporary = self._folder / f".{name}.{uuid.uuid4().hex}.part"
-        try:
-            temporary.write_bytes(data)
-            temporary.replace(self._folder / name)
-        finally:
-            temporary.unlink(missing_ok=True)
+        files.write(self._folder / name, data)

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from headstand import files
 from headstand.compare import plot, race, table
 from headstand.compare.entry import entries
 from headstand.compare.result import Journal, Result, plain
@@ -136,7 +137,4 @@ def _verdict(results: list[Result], choice: Choice | None, limits: Compare) -> s
 
 def _write(path: Path, record: dict[str, Any]) -> Path:
     """Write JSON in one step."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
-    return path
+    return files.write(path, json.dumps(record, indent=1) + "\n")

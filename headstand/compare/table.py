@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from headstand import files
 from headstand.compare.result import Result, plain
 from headstand.export.latency import QUIET
 from headstand.learn import head as heads
@@ -108,11 +109,9 @@ def record(result: Result) -> dict[str, Any]:
 
 def write(path: Path, results: Sequence[Result]) -> Path:
     """Write `compare.csv` in one step; what was not measured reads so."""
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
+    with files.replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, list(row(results[0])), lineterminator="\n")
         table.writeheader()
         for result in results:
             table.writerow({key: UNKNOWN if value is None else value for key, value in row(result).items()})
-    temporary.replace(path)
     return path

@@ -1,6 +1,5 @@
 """The model that is scored: a checkpoint or a bundle, behind one face."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from headstand import inputs
+from headstand import files, inputs
 from headstand import recipe as recipes
 from headstand.errors import HeadstandError
 from headstand.inputs import Input
@@ -87,7 +86,9 @@ def _checkpoint(path: Path) -> Model:
             f"from {network.input_shape[1:]} to {network.output_shape[1:]}; train it again"
         )
     call = compiled(network)
-    return Model(path, _digest(path), about, True, kind, lambda shown: np.asarray(call(tf.constant(shown))), network)
+    return Model(
+        path, files.digest(path), about, True, kind, lambda shown: np.asarray(call(tf.constant(shown))), network
+    )
 
 
 def _bundle(path: Path) -> Model:
@@ -108,14 +109,11 @@ def _bundle(path: Path) -> Model:
     if origin:
         known = checkpoint.about(origin)
         about = About(**{**vars(about), "backbone": known.backbone, "seen": known.seen, "examined": known.examined})
-    return Model(path, _digest(path), about, origin is not None, bundle.input, classifier.probabilities)
+    return Model(
+        path, files.digest(path), about, origin is not None, inputs.of(bundle.input.shape), classifier.probabilities
+    )
 
 
 def _made(file: Path, metadata: dict[str, object]) -> bool:
     """Whether a checkpoint is the one that a bundle was converted from."""
-    return _digest(file) == metadata.get("checkpoint")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return files.digest(file) == metadata.get("checkpoint")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from headstand import formats
 from headstand.errors import HeadstandError
 from headstand.images import EXTENSIONS
 from headstand.learn.checkpoint import About
@@ -12,7 +13,7 @@ from headstand.learn.features import digest
 from headstand.prepare import manifest
 from headstand.prepare.doctor.folder import contents
 from headstand.prepare.listing import Listing
-from headstand.prepare.manifest import Photo
+from headstand.prepare.manifest import Photo, nfc
 from headstand.prepare.scan import examine, scan
 from headstand.prepare.sources import heatmaps
 from headstand.sections import OF_HEATMAPS
@@ -79,7 +80,7 @@ def of_folder(folder: Path, split: str | None, about: About) -> Sample:
         raise SampleError(f"{folder} is not divided into splits: leave --split out")
     arrays = about.backbone in OF_HEATMAPS
     extensions = (".npy",) if arrays else EXTENSIONS
-    items = tuple(item for item in found.items if item.split == split and item.path.suffix.lower() in extensions)
+    items = tuple(item for item in found.items if item.split == split and formats.is_listed(item.path, extensions))
     candidates, unusable = scan(Listing(found.root, found.classes, items), heatmaps.examine if arrays else examine)
     left_out = tuple((found.name(item.path), reason) for item, reason in unusable)
     if not candidates:
@@ -106,12 +107,12 @@ def _check_kind(photos: tuple[Photo, ...], folder: Path, about: About) -> None:
 
 
 def _labels(photos: tuple[Photo, ...], folder: Path, about: About) -> np.ndarray:
-    strange = sorted({photo.class_ for photo in photos} - set(about.labels))
+    place = {nfc(name): number for number, name in enumerate(about.labels)}
+    strange = sorted({nfc(photo.class_) for photo in photos} - set(place))
     if strange:
         raise SampleError(
             f"{folder} has photos of {', '.join(map(repr, strange[:5]))}{' ...' * (len(strange) > 5)}, and the model "
             f"knows {', '.join(map(repr, about.labels[:10]))}{' ...' * (len(about.labels) > 10)}: rename the class "
             "folders as the model has them, or take the others out"
         )
-    place = {name: number for number, name in enumerate(about.labels)}
-    return np.array([place[photo.class_] for photo in photos], np.int32)
+    return np.array([place[nfc(photo.class_)] for photo in photos], np.int32)

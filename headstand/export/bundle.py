@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from headstand import files
 from headstand.serve.bundle import LABELS, METADATA, VERSION, digest
 
 
@@ -34,10 +35,4 @@ def pack(flatbuffer: bytes, labels: tuple[str, ...], metadata: dict[str, Any]) -
 
 def write(path: Path, data: bytes) -> Path:
     """Write the bundle in one step: the file is whole or it is not there."""
-    temporary = path.with_name(path.name + ".part")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    return files.write(path, data)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from headstand import formats
 from headstand.errors import HeadstandError
 from headstand.learn.answers import class_indices
 from headstand.learn.checkpoint import About
 from headstand.prepare import manifest
+from headstand.prepare.manifest import nfc
 from headstand.prepare.scan import EXTENSION
 
 _SUFFIXES = {".jpeg", *EXTENSION.values()}
@@ -85,8 +87,9 @@ def folder(path: Path, labels: Sequence[str]) -> Evidence:
     """
     if not path.is_dir():
         raise EvidenceError(f"there is no folder {path}; name one with photos to compare the models on")
-    photos = [file for file in sorted(path.rglob("*")) if file.is_file() and file.suffix.lower() in _SUFFIXES]
-    classes = [file.relative_to(path).parts[0] if file.parent != path else None for file in photos]
+    photos = [file for file in sorted(path.rglob("*")) if formats.is_listed(file, _SUFFIXES)]
+    labels = [nfc(label) for label in labels]
+    classes = [nfc(file.relative_to(path).parts[0]) if file.parent != path else None for file in photos]
     strange = sorted({name for name in classes if name is not None and name not in labels})
     if any(classes) and (strange or None in classes):
         found = f"the folder {strange[0]!r}" if strange else "photos beside its folders"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from headstand import inputs
 from headstand.errors import HeadstandError
 from headstand.export.evidence import Sample
 from headstand.images import ImageError
@@ -103,7 +104,8 @@ def compare(expected: np.ndarray, served: Classifier, sample: Sample, labels: Se
     """
     given = np.empty_like(expected)
     for place, path in enumerate(_shown(sample, "as served")):
-        answer = served.predict(path.read_bytes()).probabilities
+        # As the services decode, but for their limit on size: a user's own photos may be larger.
+        answer = served.answer(inputs.of(served.bundle.input.shape).decode(path)).probabilities
         given[place] = [answer[label] for label in labels]
     differences = np.abs(given - expected)
     largest = differences.max(axis=1)

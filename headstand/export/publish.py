@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+from headstand import files
 from headstand.errors import HeadstandError
 from headstand.learn.report.card import card
 from headstand.learn.run import REPORT
@@ -41,9 +42,8 @@ def publish(run: Path, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     targets = [folder / f"{report['name']}{suffix}" for suffix in SUFFIXES]
     for source, target in zip(sources, targets, strict=True):
-        part = target.with_name(target.name + ".part")
-        shutil.copyfile(source, part)
-        part.replace(target)
+        with files.replacing(target) as part:
+            shutil.copyfile(source, part)
     page = folder / "README.md"
     page.write_text(card(report, json.loads(sources[2].read_text(encoding="utf-8"))), encoding="utf-8")
     return [*targets, page]

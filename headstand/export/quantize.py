@@ -116,7 +116,7 @@ def calibration(sample: Sample, size: int, count: int) -> np.ndarray:
     for row, place in enumerate(chosen):
         path = sample.paths[place]
         try:
-            result[row] = images.decode(path, size)
+            result[row] = images.decode(path, size, large=True)
         except images.ImageError as error:
             raise CalibrationError(
                 f"the {sample.name} photo {path} cannot be calibrated with: {error}; prepare the data again"

@@ -10,11 +10,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from headstand import inputs
+from headstand import files, inputs
 from headstand.learn import backbones
 from headstand.learn.features import FeatureError, Pass
 from headstand.learn.views import mixed
-from headstand.prepare.cache import root
 from headstand.prepare.manifest import Photo
 from headstand.recipe import Augmentation, Finetune
 
@@ -40,7 +39,7 @@ class Prefix(Pass):
         kind = inputs.of(model.input.shape[1:])
         space = f"{name}|{depth}|{kind.decoder}|{backbones.digest(model)}"
         place = f"{name}-{kind.shape[0]}-{depth}-{hashlib.sha256(space.encode()).hexdigest()[:16]}"
-        super().__init__(model, root() / "activations" / place)
+        super().__init__(model, files.cache() / "activations" / place)
         self.shape: tuple[int, ...] = tuple(model.output.shape[1:])
 
     def prepare(

@@ -39,7 +39,7 @@ def decoded(folder: Path, photos: Sequence[Photo], kind: Input) -> np.ndarray:
 
 def pixels(folder: Path, photos: Sequence[Photo], size: int) -> np.ndarray:
     """The decoded photos, `uint8 [N, size, size, 3]`, as `decoded`."""
-    return decoded(folder, photos, Photos(size))
+    return decoded(folder, photos, Photos(size, large=True))
 
 
 def predict(call: Callable[[tf.Tensor], tf.Tensor], dataset: Dataset, split: str, kind: Input) -> np.ndarray:

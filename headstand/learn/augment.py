@@ -49,8 +49,8 @@ class Source:
         Raises:
             ImageError: the image cannot be decoded.
         """
-        self.pixels = images.decode(data, round(size * _MARGIN))
-        width, height = images.dimensions(data) if settings.rotation else (1, 1)
+        self.pixels = images.decode(data, round(size * _MARGIN), large=True)
+        width, height = images.dimensions(data, large=True) if settings.rotation else (1, 1)
         self.aspect = width / height
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from headstand import files
 from headstand.learn.evaluation.calibration import Reliability
 from headstand.learn.evaluation.score import Evaluation
 
@@ -97,7 +98,6 @@ def confusion(evaluation: Evaluation, classes: Sequence[str]) -> Figure:
 
 def save(figure: Figure, path: Path) -> Path:
     """Write a PNG in one step."""
-    temporary = path.with_name(path.name + ".part")
-    figure.savefig(temporary, format="png")
-    temporary.replace(path)
+    with files.replacing(path) as part:
+        figure.savefig(part, format="png")
     return path

@@ -91,7 +91,7 @@ def _likely(paths: Sequence[Path], photos: Sequence[Candidate], groups: np.ndarr
 
 
 def _thumbnail(path: Path) -> np.ndarray:
-    return (decode(path, alignment.SIDE) @ LUMA).astype(np.uint8)
+    return (decode(path, alignment.SIDE, large=True) @ LUMA).astype(np.uint8)
 
 
 def _signature(photo: Candidate) -> twins.Signature:

@@ -4,9 +4,11 @@ import csv
 import hashlib
 import io
 import re
+import unicodedata
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePath
 
+from headstand import files
 from headstand.errors import HeadstandError
 
 SPLITS = ("train", "validation", "test")
@@ -62,6 +64,14 @@ def natural(name: str) -> tuple[tuple[int, int | str], ...]:
     return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part)
 
 
+def nfc(name: str) -> str:
+    """A name in Unicode's composed form, in which class names are compared.
+
+    macOS and its archives write `é` as `e` and an accent, other programs as one character.
+    """
+    return unicodedata.normalize("NFC", name)
+
+
 def write(dataset: Dataset) -> Path:
     """Write `manifest.csv` in one step: a reader sees the old file or the new one, never half of it.
 
@@ -70,10 +80,7 @@ def write(dataset: Dataset) -> Path:
     """
     path = dataset.folder / "manifest.csv"
     _check_labels(path, dataset.photos, "the preparation has mixed them up")
-    temporary = path.with_suffix(".csv.part")
-    temporary.write_text(_text(dataset.photos), encoding="utf-8", newline="")
-    temporary.replace(path)
-    return path
+    return files.write(path, _text(dataset.photos))
 
 
 def read(folder: Path) -> Dataset:

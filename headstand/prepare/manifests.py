@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from headstand import recipe
+from headstand import files, recipe
 from headstand.errors import HeadstandError
 from headstand.prepare import manifest, upload
 from headstand.prepare.manifest import SPLITS, Dataset
@@ -76,10 +76,7 @@ def write(dataset: Dataset, place: upload.Place | None = None) -> list[Path]:
             (folder / f"{split}.jsonl").unlink(missing_ok=True)  # of an earlier place, and perhaps of other photos
         for suffix, text in texts.items():
             path = folder / f"{split}{suffix}"
-            part = folder / f".{path.name}.part"
-            part.write_text(text, encoding="utf-8", newline="")
-            part.replace(path)
-            paths.append(path)
+            paths.append(files.write(path, text))
     return paths
 
 

@@ -6,8 +6,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from headstand import files
 from headstand.images import DECODER
-from headstand.prepare import cache
 
 VERSION = f"2-{DECODER}"
 """Version of the notes; a new value forgets all."""
@@ -33,7 +33,7 @@ class Memory:
         self._root = root.absolute()
         self._notes: dict[str, tuple[State, Note]] = {}
         key = hashlib.sha256(os.fsencode(self._root) + f"\0{subject}\0{VERSION}".encode()).hexdigest()[:16]
-        self._path = cache.root() / "scan" / f"{key}.jsonl"
+        self._path = files.cache() / "scan" / f"{key}.jsonl"
         with suppress(OSError), self._path.open(encoding="ascii", errors="replace") as file:
             for line in file:
                 with suppress(ValueError, TypeError):
@@ -64,15 +64,8 @@ class Memory:
 
     def save(self) -> None:
         """Write all notes in one step. A cache folder that cannot be written costs time later, and nothing else."""
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
-        with suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with temporary.open("w", encoding="ascii") as file:
-                    file.writelines(f"{json.dumps((name, *entry))}\n" for name, entry in self._notes.items())
-                temporary.replace(self._path)
-            finally:
-                temporary.unlink(missing_ok=True)
+        with suppress(OSError), files.replacing(self._path) as part, part.open("w", encoding="ascii") as file:
+            file.writelines(f"{json.dumps((name, *entry))}\n" for name, entry in self._notes.items())
 
     def _key(self, path: Path) -> str:
         return os.path.relpath(path.absolute(), self._root)

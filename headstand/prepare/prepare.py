@@ -14,19 +14,23 @@ from types import ModuleType
 
 import numpy as np
 
+from headstand import files
 from headstand.errors import HeadstandError
 from headstand.prepare import grouping, manifest, record, split
-from headstand.prepare.cache import root, sole
 from headstand.prepare.conversion import CONVERSIONS
 from headstand.prepare.copying import ChangedError, copy
 from headstand.prepare.listing import Item, Listing
 from headstand.prepare.manifest import SPLITS, Dataset, Photo
-from headstand.prepare.scan import Candidate, Examine, examine, forget, scan
+from headstand.prepare.scan import Candidate, Examine, examine, examine_large, forget, scan
 from headstand.prepare.summary import Summary, counts
 from headstand.recipe import Recipe
 
 DIGITS = 4
 """Fewest digits of a photo's number."""
+
+
+LONGEST = 200
+"""Bytes of a class name. A photo's name is the class, a number and an extension; file systems take 255 bytes."""
 
 
 class PrepareError(HeadstandError):
@@ -44,7 +48,7 @@ def prepare(recipe: Recipe) -> Summary:
     """
     # A second preparation of the same dataset waits for the first, and then finds it made.
     key = hashlib.sha256(os.fsencode(recipe.data.absolute())).hexdigest()[:16]
-    with sole(root() / "prepared" / key):
+    with files.sole(files.cache() / "prepared" / key):
         return _prepare(recipe)
 
 
@@ -61,7 +65,7 @@ def _prepare(recipe: Recipe) -> Summary:
     _check_replaceable(target, listing)
     names = _folder_names(listing.classes)
     # Photos, unless the source's module tells of another kind of file itself.
-    read: Examine = getattr(source, "examine", examine)
+    read: Examine = getattr(source, "examine", examine_large if recipe.source.large else examine)
     with _timed(seconds, "reading"):
         photos, left_out = scan(listing, read)
     with _timed(seconds, "twins"):
@@ -146,7 +150,7 @@ def _folder_names(classes: tuple[str, ...]) -> dict[str, str]:
     """A safe folder name for each class: the class's own wherever it is one on every system.
 
     Raises:
-        PrepareError: two classes would share a folder.
+        PrepareError: two classes would share a folder, or a name is too long for a file's.
     """
     names: dict[str, str] = {}
     for name in classes:
@@ -154,6 +158,11 @@ def _folder_names(classes: tuple[str, ...]) -> dict[str, str]:
         twin = next((other for other, taken in names.items() if taken.casefold() == safe.casefold()), None)
         if twin:
             raise PrepareError(f"the classes {twin!r} and {name!r} would share the folder {safe!r}: rename one")
+        if (size := len(safe.encode())) > LONGEST:
+            raise PrepareError(
+                f"the class name {name[:40]!r}... has {size} bytes, and at most {LONGEST} can be part of a file's "
+                "name: rename the folder or label"
+            )
         names[name] = safe
     return names
 
@@ -192,8 +201,8 @@ def _shown(path: Path, listing: Listing) -> str:
 
 def _converted(photos: list[Candidate], listing: Listing) -> dict[str, list[str]]:
     """By conversion, in their order, the files that need it."""
-    files = {name: [_shown(p.item.path, listing) for p in photos if name in p.file.conversions] for name in CONVERSIONS}
-    return {name: paths for name, paths in files.items() if paths}
+    paths = {name: [_shown(p.item.path, listing) for p in photos if name in p.file.conversions] for name in CONVERSIONS}
+    return {name: some for name, some in paths.items() if some}
 
 
 def _conflicts(rows: list[Photo], alike: np.ndarray) -> list[list[str]]:

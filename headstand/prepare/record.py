@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from headstand import files
 from headstand.errors import HeadstandError
 from headstand.prepare import manifest
 from headstand.prepare.likely import Pair
@@ -39,6 +40,7 @@ def state(recipe: Recipe, listing: Listing, apart: dict[str, Dataset]) -> dict[s
         "seed": recipe.seed,
         "split": recipe.split.model_dump(mode="json"),
         "source": source.hexdigest(),
+        **({"large": True} if recipe.source.large else {}),
         "apart": {name: dataset.digest for name, dataset in apart.items()},
     }
 
@@ -69,7 +71,7 @@ def kept(folder: Path, made_from: dict[str, Any]) -> Summary | None:
         if record["state"] != made_from or record["manifest"] != dataset.digest:
             return None
         with ThreadPoolExecutor() as pool:
-            if not all(pool.map(lambda photo: _digest(folder / photo.path) == photo.sha256, dataset.photos)):
+            if not all(pool.map(lambda photo: files.digest(folder / photo.path) == photo.sha256, dataset.photos)):
                 return None
         told = Summary(**record["summary"])
         left_out = [(file, reason) for file, reason in told.left_out]  # JSON has no tuples
@@ -100,8 +102,3 @@ def pairs(dataset: Dataset) -> list[Pair] | None:
 
 def _read(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

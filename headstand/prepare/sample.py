@@ -1,14 +1,12 @@
 """A handful of test photos with their labels, as files: to try a deployed classifier with."""
 
 import csv
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from headstand import command
+from headstand import command, files
 from headstand.errors import HeadstandError
 from headstand.images import ImageError, decode
 from headstand.prepare import manifest
@@ -56,9 +54,7 @@ def sample(recipe: Recipe, count: int, folder: Path) -> list[Path]:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SampleError(f"{folder} is there already and not empty: name another folder")
     drawn = np.random.default_rng(recipe.seed).permutation(len(photos))[:count]
-    part = folder.absolute().with_name(f".{folder.absolute().name}.{os.getpid()}.part")
-    part.mkdir(parents=True)
-    try:
+    with files.building(folder.absolute()) as part:
         digits = max(3, len(str(count)))
         rows = []
         for number, place in enumerate(drawn.tolist(), 1):
@@ -69,16 +65,11 @@ def sample(recipe: Recipe, count: int, folder: Path) -> list[Path]:
         with (part / TABLE).open("w", encoding="utf-8", newline="") as out:
             table = csv.writer(out, lineterminator="\n")
             table.writerows([("file", "label", "photo"), *rows])
-        if folder.exists():
-            folder.rmdir()  # an empty one, or it fails; Windows renames onto nothing
-        part.rename(folder.absolute())
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return [*(folder / file for file, _, _ in rows), folder / TABLE]
 
 
 def _decoded(path: Path) -> np.ndarray:
     try:
-        return decode(path)
+        return decode(path, large=True)
     except ImageError as error:
         raise SampleError(f"{path}: {error}") from error

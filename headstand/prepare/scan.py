@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from headstand.errors import HeadstandError
-from headstand.images import MAX_BYTES, open_image
+from headstand.images import ImageError, load, open_image
 from headstand.prepare.conversion import conversions
 from headstand.prepare.examined import Examined
 from headstand.prepare.listing import Item, Listing
@@ -36,15 +36,29 @@ class Candidate:
 
 
 def examine(path: Path) -> Examined:
-    """What preparation needs to know of a photo; all of it is decoded.
+    """What preparation needs to know of a photo; all of it is decoded. It must be within the services' limits.
 
     Raises:
         ImageError: as `headstand.images.decode`.
         OSError: it cannot be read.
     """
+    try:
+        return _examine(path, large=False)
+    except ImageError as error:
+        if error.code != "too_large":
+            raise
+        raise ImageError(error.code, f"{error}; --source.large true accepts larger files of your own") from error
+
+
+def examine_large(path: Path) -> Examined:
+    """The same for a photo that may be larger than what the services accept."""
+    return _examine(path, large=True)
+
+
+def _examine(path: Path, large: bool) -> Examined:
     with path.open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    with open_image(data) as image:
+        data = load(file, large)
+    with open_image(data, large) as image:
         format_, (width, height) = image.format or "", image.size
         signature = Signature.of(data)  # first, as it tells whether the rest of the file is sound
         digest = hashlib.sha256(data).hexdigest()

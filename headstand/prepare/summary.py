@@ -98,7 +98,7 @@ class Summary:
             many = f"{len(files)} photo{'s' * (len(files) != 1)}"
             lines.append(f"converted when read: {many}, {name} ({CONVERSIONS[name]}): {_some(files)}")
         if self.ignored:
-            lines.append(f"ignored: {self.ignored} file{'s' * (self.ignored != 1)} whose names are not those of photos")
+            lines.append(f"ignored: {self.ignored} file{'s' * (self.ignored != 1)} that are no photos")
         if self.links:
             lines.append(f"ignored: {self.links} link{'s' * (self.links != 1)} that lead out of the source")
         if self.made:

@@ -83,7 +83,7 @@ class Signature:
         Raises:
             ImageError: as `headstand.images.decode`.
         """
-        grey = decode(source, SIDE) @ np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
+        grey = decode(source, SIDE, large=True) @ np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
         spectrum = dctn(grey, norm="ortho")[:FREQUENCIES, :FREQUENCIES]
         weighted = (spectrum * _frequency()).ravel()[1:]
         # The root mean square becomes two levels, so that the 7 levels reach 3.5 standard deviations.

@@ -1,12 +1,14 @@
 """A folder here and its like in a store: what is missing on one side is fetched or sent."""
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from headstand.remote.store import RemoteError, opened, shown, told
+from headstand import files
+from headstand.remote.store import RemoteError, is_remote, opened, shown, told
 
 _AT_ONCE = 256
 """Files in one request to fsspec, which transfers them side by side."""
@@ -74,13 +76,11 @@ class Mirror:
                 missing.append(name)
         for start in range(0, len(missing), _AT_ONCE):
             some = missing[start : start + _AT_ONCE]
-            parts = [(self.folder / name).with_name(f".{Path(name).name}.part") for name in some]
-            for part in parts:
-                part.parent.mkdir(parents=True, exist_ok=True)
-            with told(self.address):
-                self._system.get([f"{self._path}/{name}" for name in some], [str(part) for part in parts])
-            for name, part in zip(some, parts, strict=True):
-                part.replace(self.folder / name)
+            with ExitStack() as stack:
+                parts = [stack.enter_context(files.replacing(self.folder / name)) for name in some]
+                with told(self.address):
+                    self._system.get([f"{self._path}/{name}" for name in some], [str(part) for part in parts])
+            for name in some:
                 self._sent[name] = _state(self.folder / name)
         return len(missing)
 
@@ -187,6 +187,18 @@ class Mirror:
 
 def _report(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
+
+
+def cached(folder: Path) -> Mirror | None:
+    """A folder of the cache as it lies at the address in `HEADSTAND_CACHE`; None where that is no address.
+
+    Raises:
+        RemoteError: as `Mirror`.
+    """
+    location = os.environ.get("HEADSTAND_CACHE") or ""
+    if not is_remote(location):
+        return None
+    return Mirror(f"{location.rstrip('/')}/{folder.relative_to(files.cache()).as_posix()}", folder)
 
 
 def _state(path: Path) -> tuple[int, int]:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headstand.files import cache
 from headstand.learn.cache import KEY_BYTES, FeatureCache
-from headstand.prepare.cache import root
 
 WIDTH = 3
 RECORD = KEY_BYTES + 4 * WIDTH + 4
@@ -153,6 +153,6 @@ def test_a_failed_write_spoils_nothing_that_comes_after(tmp_path: Path, monkeypa
 
 
 def test_the_root_is_here_unless_it_is_named(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert root() == Path(".cache/headstand")
+    assert cache() == Path(".cache/headstand")
     monkeypatch.setenv("HEADSTAND_CACHE", "elsewhere")
-    assert root() == Path("elsewhere")
+    assert cache() == Path("elsewhere")

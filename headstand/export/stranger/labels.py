@@ -41,7 +41,7 @@ def read(path: Path) -> tuple[str, ...]:
 
 
 def checked(labels: Sequence[str]) -> tuple[str, ...]:
-    """The labels, seen to be distinct and printable.
+    """The labels in Unicode's composed form (NFC), which are distinct and printable.
 
     Raises:
         StrangerError: fewer than two, one that is empty, too long or not fit to be printed, or two alike.
@@ -62,7 +62,7 @@ def checked(labels: Sequence[str]) -> tuple[str, ...]:
         if key in seen:
             raise StrangerError(f"labels {seen[key]} and {number} are both {shown(label)}")
         seen[key] = number
-    return tuple(labels)
+    return tuple(seen)
 
 
 def _listed(text: str) -> list[str]:

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from headstand import inputs
+from headstand import files, inputs
 from headstand.learn import backbones, keypoints
 from headstand.learn.features.passing import Pass
 from headstand.learn.features.rows import Rows
-from headstand.prepare.cache import root
 from headstand.prepare.manifest import Photo
 from headstand.recipe import Augmentation, Backbone
 
@@ -38,7 +37,7 @@ class Extractor(Pass):
         if backbone.name == "keypoints":
             space += f"|{keypoints.VERSION}"
         name = f"{backbone.name}-{backbone.size}-{hashlib.sha256(space.encode()).hexdigest()[:16]}"
-        super().__init__(model, root() / "features" / name)
+        super().__init__(model, files.cache() / "features" / name)
 
     def ahead(self, folder: Path, photos: Sequence[Photo]) -> int:
         """Compute what `rows` will be asked for in parts, where it is quicker at once; how many were computed.

@@ -11,14 +11,13 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from headstand import inputs
+from headstand import inputs, remote
 from headstand.learn.augment import identity
 from headstand.learn.cache import KEY_BYTES, FeatureCache
 from headstand.learn.features.decoding import Job, decoded, grouped
 from headstand.learn.features.photo import FeatureError, digest
 from headstand.learn.features.rows import Rows
 from headstand.learn.tracking.stopwatch import CACHE, NETWORK, WAITING, Stopwatch
-from headstand.prepare.cache import mirror
 from headstand.prepare.manifest import Photo
 from headstand.recipe import Augmentation
 
@@ -48,7 +47,7 @@ class Pass:
         self.call = compiled(model)
         self.watch, self.computed = Stopwatch(), 0
         self.folder = folder
-        self._mirror = mirror(folder)
+        self._mirror = remote.cached(folder)
         self.reopen()
 
     def names(

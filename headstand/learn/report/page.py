@@ -117,7 +117,7 @@ def _mistakes(story: Story, record: dict[str, Any]) -> str:
     paths = [story.dataset.folder / one["photo"] for one in record["mistakes"]]
     if story.recipe.backbone.takes == "heatmaps":
         return scores.mistakes(record["mistakes"], np.stack([drawn(heatmaps.decode(path)) for path in paths]), None)
-    pixels = np.stack([images.decode(path, story.recipe.backbone.size) for path in paths])
+    pixels = np.stack([images.decode(path, story.recipe.backbone.size, large=True) for path in paths])
     places = {name: place for place, name in enumerate(story.dataset.classes)}
     asked = np.array([places[one["answer"]] for one in record["mistakes"]])
     return scores.mistakes(record["mistakes"], pixels, attention(checkpoint.load(story.scored), pixels, asked))

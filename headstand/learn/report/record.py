@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from headstand import __version__
+from headstand import __version__, files
 from headstand.learn import plots
 from headstand.learn.evaluation.calibration import sure
 from headstand.learn.evaluation.mistakes import mistakes
@@ -105,7 +105,5 @@ def _record(story: Story) -> dict[str, Any]:
 
 
 def put(path: Path, text: str) -> None:
-    """Write a text in one step: the file is whole or it is not there."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    """Write a text in one step."""
+    files.write(path, text)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from headstand import files
 from headstand.learn.evaluation.intervals import wilson
 from headstand.learn.head import KEYS, shown
 from headstand.learn.search.importance import importance
@@ -70,10 +71,8 @@ def write(path: Path, trials: Sequence[Trial], photos: int) -> None:
     """Write all trials, also those that were stopped early, as `trials.csv`."""
     names = ["stage", "number", "state", *KEYS]
     names += ["val_accuracy", "low", "high", "val_loss", "best_epoch", "epochs_run", "seconds"]
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
+    with files.replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, names)
         table.writeheader()
         for trial in trials:
             table.writerow({**row(trial, photos), "seconds": round(trial.seconds, 3)})
-    temporary.replace(path)

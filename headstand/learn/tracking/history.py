@@ -6,6 +6,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from headstand import files
+
 CSV = "history.csv"
 BOARD = "tensorboard"
 """Folder of event files, one folder a phase: `tensorboard --logdir runs` shows them."""
@@ -61,15 +63,12 @@ class History:
     def _write_csv(self) -> None:
         names = {name for epochs in self._phases.values() for figures in epochs for name in figures}
         columns = [*(name for name in FIGURES if name in names), *sorted(names - set(FIGURES))]
-        path = self._folder / CSV
-        temporary = path.with_name(path.name + ".part")
-        with temporary.open("w", encoding="utf-8", newline="") as file:
+        with files.replacing(self._folder / CSV) as part, part.open("w", encoding="utf-8", newline="") as file:
             table = csv.DictWriter(file, ["phase", "epoch", *columns])
             table.writeheader()
             for phase, epochs in self._phases.items():
                 for number, figures in enumerate(epochs, start=1):
                     table.writerow({"phase": phase, "epoch": number, **figures})
-        temporary.replace(path)
 
 
 def scalar(name: str) -> tf.compat.v1.SummaryMetadata:

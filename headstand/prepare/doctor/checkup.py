@@ -52,3 +52,11 @@ def _examined(findings: Path) -> str | None:
         return str(json.loads(findings.read_text(encoding="utf-8"))["manifest"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def errors(folder: Path) -> int:
+    """How many errors the last examination of a prepared dataset found; 0 where it was not examined."""
+    try:
+        return int(json.loads((folder / "look" / FINDINGS).read_text(encoding="utf-8"))["errors"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0

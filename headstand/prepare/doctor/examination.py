@@ -6,13 +6,15 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from PIL import Image
 from scipy.ndimage import uniform_filter1d
 from tqdm import tqdm
 
-from headstand.images import MAX_BYTES, ImageError, decode, open_image, orientation
+from headstand import formats
+from headstand.images import ImageError, decode, load, open_image, orientation
 from headstand.prepare import alignment
 from headstand.prepare.conversion import conversions
 from headstand.prepare.listing import Item
@@ -81,66 +83,52 @@ class Exam:
         return (self.height, self.width) if self.turn in (5, 6, 7, 8) else (self.width, self.height)
 
 
-def examine(items: Sequence[Item], names: Sequence[str]) -> list[Exam]:
+def examine(items: Sequence[Item], names: Sequence[str], large: bool = False) -> list[Exam]:
     """Examine files, with as many threads as cores and progress on standard error; in the order given."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        work = pool.map(_examine, items, names)
+        work = pool.map(partial(_examine, large=large), items, names)
         return list(tqdm(work, "examining", len(items), unit="file", leave=False, disable=not sys.stderr.isatty()))
 
 
-def _examine(item: Item, name: str) -> Exam:
+def _examine(item: Item, name: str, large: bool) -> Exam:
     try:
         with item.path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = load(file, large)
     except FileNotFoundError:
         return Exam(item, name, ("missing_file", "it is not there"))
     except OSError as error:
         return Exam(item, name, ("unreadable", error.strerror or str(error)))
+    except ImageError as error:
+        return Exam(item, name, (error.code, str(error)))
     if not data:
         return Exam(item, name, ("empty_file", "0 bytes"))
     digest = hashlib.sha256(data).hexdigest()
     try:
-        # First, since it decodes everything: what is damaged fails here, in the decoder's words.
-        signature = Signature.of(data)
-        with open_image(data) as image:
+        with open_image(data, large) as image:
+            # First, because it decodes everything: damage is reported here, in the decoder's words.
+            signature = Signature.of(data)
             exam = Exam(
                 item, name, None, digest, image.format or "", *image.size, conversions(image), orientation(image)
             )
         scale = min(1.0, SIDE / max(exam.upright))
         width, height = (max(1, round(side * scale)) for side in exam.upright)
-        pixels = decode(data, (width, height))
+        pixels = decode(data, (width, height), large)
         if exam.format == "JPEG" and (grey := _grey_bottom(pixels)):
             return Exam(item, name, ("truncated", f"the lower {grey:.0%} of the picture are plain grey"), digest)
         luma = pixels @ LUMA
         shrunk = Image.fromarray(luma.astype(np.uint8)).resize((alignment.SIDE,) * 2, Image.Resampling.BILINEAR)
         return replace(exam, signature=signature, measures=_measures(luma), thumbnail=np.asarray(shrunk))
     except ImageError as error:
-        return Exam(item, name, (_code(error), f"{_kind(data)}{error}"), digest)
+        return Exam(item, name, (_code(error, data), str(error)), digest)
 
 
-def _code(error: ImageError) -> str:
-    """The finding's code; Pillow says in words alone whether a file is cut short or damaged."""
+def _code(error: ImageError, data: bytes) -> str:
+    """The finding's code; only Pillow's message distinguishes a truncated file from a damaged one."""
+    if error.code == "not_an_image" and (kind := formats.identify(data)) and kind.image:
+        return "unsupported_format"
     if error.code == "corrupt_image":
         return "truncated" if "truncated" in str(error) else "damaged"
     return error.code
-
-
-_MAGIC = (
-    (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"), (b"8BPS", "Photoshop"), (b"%PDF", "PDF"), (b"PK\x03\x04", "a zip archive"),
-    (b"\x1f\x8b", "gzip"), (b"\0\0\1\0", "an icon"), (b"\xff\x0a", "JPEG XL"), (b"\0\0\0\x0cjP", "JPEG 2000"),
-)  # fmt: skip
-
-
-def _kind(data: bytes) -> str:
-    """What a file is that is no image of the formats that are decoded, as far as its first bytes tell."""
-    head = data[:512].lstrip().lower()
-    if data[4:8] == b"ftyp":
-        return {b"avif": "AVIF: ", b"heic": "HEIC: ", b"mif1": "HEIF: "}.get(data[8:12], "a video: ")
-    if head.startswith((b"<!doctype html", b"<html")):
-        return "a web page: "
-    if b"<svg" in head:
-        return "SVG: "
-    return next((f"{name}: " for magic, name in _MAGIC if data.startswith(magic)), "")
 
 
 def _grey_bottom(pixels: np.ndarray) -> float:

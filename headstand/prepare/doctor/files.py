@@ -38,7 +38,7 @@ def oddities(exams: Sequence[Exam]) -> list[Finding]:
     """Usable files whose name, mode, orientation or frames want a word."""
     usable = [exam for exam in exams if not exam.problem]
     wrong = [
-        Case((exam.name,), f"it is a {exam.format} file" + ("" if _named(exam) else ", and is overlooked"))
+        Case((exam.name,), f"it is a {exam.format} file")
         for exam in usable
         if exam.item.path.suffix.lower() not in SUFFIXES[exam.format]
     ]

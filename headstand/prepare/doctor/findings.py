@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from headstand.encoded import OWN_BYTES, OWN_PIXELS
+
 
 class Severity(StrEnum):
     """An error makes figures wrong or files unusable; a warning wants a look; a note is for information."""
@@ -52,14 +54,18 @@ KINDS = {
         Kind("empty_file", _ERROR, "Empty files", f"They have no bytes: fetch them again or delete them. {_LEFT_OUT}"),
         Kind("not_an_image", _ERROR, "Files that are no images",
              f"Named like photos, but their content is something else. {_LEFT_OUT}"),
+        Kind("unsupported_format", _ERROR, "Images of unsupported formats",
+             f"Convert them to JPEG or PNG. {_LEFT_OUT}"),
         Kind("truncated", _ERROR, "Cut-short images", f"Part of the picture is missing: fetch them again. {_LEFT_OUT}"),
         Kind("damaged", _ERROR, "Damaged images", f"They cannot be decoded: fetch them again. {_LEFT_OUT}"),
         Kind("too_large", _ERROR, "Images too large to decode safely",
-             f"More bytes or pixels than a classifier's input can need: scale them down. {_LEFT_OUT}"),
+             "The services refuse them too: scale them down, or prepare with --source.large true, which uses "
+             f"photos of up to {OWN_BYTES // 2**20} MiB and {OWN_PIXELS // 10**6} million pixels. {_LEFT_OUT}"),
         Kind("unreadable", _ERROR, "Files that cannot be read", f"Look at their permissions. {_LEFT_OUT}"),
         Kind("changed_file", _ERROR, "Prepared files that have changed",
              "Their bytes are not those of the manifest: prepare again."),
-        Kind("missing_file", _ERROR, "Prepared files that are missing", "The manifest names them: prepare again."),
+        Kind("missing_file", _ERROR, "Files that are missing",
+             "The manifest or table lists them: bring them back or prepare again."),
         Kind("leak", _ERROR, "The same picture in more than one split",
              "Figures measured on such photos flatter: keep all copies in one split."),
         Kind("label_conflict", _ERROR, "The same picture under more than one class",
@@ -75,7 +81,7 @@ KINDS = {
         Kind("label_error", _WARNING, "Labels that are probably wrong",
              "A model that has not seen the photo is confident of another class: look at each."),
         Kind("wrong_extension", _WARNING, "Names that do not fit the content",
-             "Headstand goes by content, but overlooks files not named like images; other programs may fail."),
+             "Headstand goes by content; other programs may fail."),
         Kind("dark", _WARNING, "Nearly black photos", "Hardly anything can be seen: look whether they are of use."),
         Kind("bright", _WARNING, "Nearly white photos", "Hardly anything can be seen: look whether they are of use."),
         Kind("low_information", _WARNING, "Photos with next to nothing in them",
@@ -94,7 +100,7 @@ KINDS = {
              "The same picture re-encoded, scaled or slightly cropped; a preparation keeps them in one split."),
         Kind("mirror_copies", _NOTE, "Mirror copies in a class", "A preparation keeps them in one split."),
         Kind("likely_twins", _NOTE, "Probable near duplicates in a class",
-             "They agree once one is turned or cropped to fit. A preparation does not find these: delete the copies."),
+             "They agree once one is turned or cropped to fit. A preparation keeps them in one split."),
         Kind("animated", _NOTE, "Animations", "Their first frame is used."),
         Kind("converted", _NOTE, "Photos that are no 8-bit RGB", "They are converted: transparency over white, 16 bits "
              "scaled to 8, CMYK as its file says."),

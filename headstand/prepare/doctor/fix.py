@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from headstand import files
 from headstand.errors import HeadstandError
 from headstand.images import decode
 from headstand.prepare.doctor.examination import Exam
@@ -56,9 +57,7 @@ def fix(report: Report, target: Path) -> list[Action]:
         raise FixError(f"{target} is there already: name a folder that is not")
     if target.resolve().is_relative_to(root):
         raise FixError(f"{target} lies in {report.contents.root}, which is never changed: name a folder outside of it")
-    part = target.with_name(f".{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
+    with files.building(target) as part:
         actions = _write(report, part)
         if not any(action.target for action in actions):
             raise FixError(f"nothing of {report.contents.root} can be kept")
@@ -66,9 +65,6 @@ def fix(report: Report, target: Path) -> list[Action]:
             table = csv.writer(file, lineterminator="\n")
             table.writerow(["file", "action", "target", "reason"])
             table.writerows([[a.file, a.action, a.target, a.reason] for a in actions])
-        part.rename(target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return actions
 
 
@@ -102,7 +98,7 @@ def _write(report: Report, part: Path) -> list[Action]:
         taken.add(str(place).casefold())
         (part / place).parent.mkdir(parents=True, exist_ok=True)
         if convert:
-            Image.fromarray(decode(exam.item.path)).save(part / place, "PNG")
+            Image.fromarray(decode(exam.item.path, large=True)).save(part / place, "PNG")
         else:
             shutil.copyfile(exam.item.path, part / place)
         action = "converted" if convert else "copied" if place == relative else "renamed"

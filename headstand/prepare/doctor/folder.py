@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from headstand import formats, recipe
 from headstand.errors import HeadstandError
 from headstand.images import EXTENSIONS
 from headstand.prepare import manifest
 from headstand.prepare.listing import SPLIT_NAMES, Item
-from headstand.prepare.manifest import natural
+from headstand.prepare.manifest import natural, nfc
+from headstand.prepare.sources import archive, table
 
 CLUTTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 """What Windows and macOS leave in folders; nobody needs to hear of it."""
@@ -74,11 +76,27 @@ def contents(folder: Path) -> Contents:
             if _leads_out(path, root):
                 links.append(path)
             elif path.is_file() and path.name.lower() not in CLUTTER:
-                items.append(Item(home.name, path, split=split))
-    loose = [path for place in outer for path in place.iterdir() if path.is_file() and _is_named_like_a_photo(path)]
-    classes = tuple(sorted({home.name for _, home in homes}, key=lambda name: (natural(name), name)))
+                items.append(Item(nfc(home.name), path, split=split))
+    loose = [path for place in outer for path in place.iterdir() if _is_photo(path)]
+    classes = tuple(sorted({nfc(home.name) for _, home in homes}, key=lambda name: (natural(name), name)))
     made = Contents(root, layout, classes, tuple(items))
     return replace(made, loose=_names(made, loose), links=_names(made, links))
+
+
+def source(location: str) -> Contents:
+    """The contents of what a preparation accepts as its source.
+
+    Args:
+        location: a folder, an archive of one, an address of either, or a CSV table.
+
+    Raises:
+        HeadstandError: as `archive.unpacked`, `table.listing` or `contents`.
+    """
+    if not location.lower().endswith(".csv"):
+        return contents(archive.unpacked(location))
+    listed = table.listing(recipe.Source(kind="table", table=location), 0)
+    layout = "splits" if any(item.split for item in listed.items) else "classes"
+    return Contents(listed.root, layout, listed.classes, listed.items)
 
 
 def _prepared(folder: Path) -> Contents:
@@ -94,7 +112,7 @@ def _prepared(folder: Path) -> Contents:
 def _root(folder: Path) -> Path:
     """Go down while there is one folder only that holds further folders, as unpacked archives have it."""
     inner = _folders(folder)
-    while len(inner) == 1 and _folders(inner[0]) and not any(map(_is_named_like_a_photo, folder.iterdir())):
+    while len(inner) == 1 and _folders(inner[0]) and not any(map(_is_photo, folder.iterdir())):
         folder, inner = inner[0], _folders(inner[0])
     return folder
 
@@ -119,8 +137,8 @@ def _leads_out(path: Path, root: Path) -> bool:
     return path.is_symlink() and not path.resolve().is_relative_to(root.resolve())
 
 
-def _is_named_like_a_photo(path: Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS
+def _is_photo(path: Path) -> bool:
+    return not path.name.startswith(".") and formats.is_listed(path, EXTENSIONS)
 
 
 def _names(made: Contents, paths: list[Path]) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """`doctor.html`: the report as one file that opens anywhere, with a gallery for every finding."""
 
 import base64
-import contextlib
 import io
 from collections.abc import Callable
 from functools import cache
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from headstand import files
 from headstand.errors import HeadstandError
 from headstand.images import decode
 from headstand.prepare.doctor.examination import Exam
@@ -66,16 +66,10 @@ def write(report: Report, path: Path) -> None:
     Raises:
         PageError: the place cannot be written to.
     """
-    part = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(_page(report), encoding="utf-8", errors="backslashreplace")
-        part.replace(path)
+        files.write(path, _page(report).encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise PageError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):  # the reason has been told
-            part.unlink(missing_ok=True)
 
 
 def _page(report: Report) -> str:
@@ -174,7 +168,7 @@ def _picture(exam: Exam | None) -> str:
     scale = min(1.0, SIDE / max(exam.upright))
     width, height = (max(1, round(side * scale)) for side in exam.upright)
     try:
-        pixels = decode(exam.item.path, (width, height))
+        pixels = decode(exam.item.path, (width, height), large=True)
     except HeadstandError:  # it was removed meanwhile
         return '<div class="none">&#8709;</div>'
     data = io.BytesIO()

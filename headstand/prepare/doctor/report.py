@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from headstand.files import write
 from headstand.prepare import likely, twins
 from headstand.prepare.doctor import classes as class_findings
 from headstand.prepare.doctor import examination, files, pairs, pixels
@@ -104,11 +105,11 @@ class Report:
         }
 
 
-def examine(folder: Path, probable: Sequence[likely.Pair] | None = None) -> Report:
+def examine(folder: Path | Contents, probable: Sequence[likely.Pair] | None = None) -> Report:
     """Examine a folder of class folders, of split folders, or a prepared dataset.
 
     Args:
-        folder: is only read.
+        folder: is only read; or its contents.
         probable: of a prepared dataset, the probable twins by their places in its manifest, where they are known. They
             are searched again if a file has changed since.
 
@@ -116,7 +117,7 @@ def examine(folder: Path, probable: Sequence[likely.Pair] | None = None) -> Repo
         ExaminationError: there is no such folder, or nothing to examine in it.
         ManifestError: its manifest is damaged.
     """
-    listed = contents(folder)
+    listed = folder if isinstance(folder, Contents) else contents(folder)
     seconds: dict[str, float] = {}
     clock = time.perf_counter()
 
@@ -124,7 +125,9 @@ def examine(folder: Path, probable: Sequence[likely.Pair] | None = None) -> Repo
         nonlocal clock
         seconds[step], clock = round(time.perf_counter() - clock, 2), time.perf_counter()
 
-    exams = examination.examine(listed.items, [listed.name(item.path) for item in listed.items])
+    exams = examination.examine(
+        listed.items, [listed.name(item.path) for item in listed.items], listed.layout == "prepared"
+    )
     usable = [exam for exam in exams if not exam.problem]
     changed = _changed(listed, exams)
     lap("files")
@@ -155,10 +158,7 @@ def examine(folder: Path, probable: Sequence[likely.Pair] | None = None) -> Repo
 
 def write_json(report: Report, path: Path, **more: str) -> None:
     """Write `doctor.json`, with `more` keys after its own; a reader sees the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(report.as_json() | more, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(path)
+    write(path, json.dumps(report.as_json() | more, indent=1, ensure_ascii=False) + "\n")
 
 
 def _changed(listed: Contents, exams: Sequence[Exam]) -> list[Finding]:

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from headstand import files
 from headstand.prepare import manifest
 from headstand.prepare.look import page
 from headstand.prepare.look.findings import Findings
@@ -67,9 +68,7 @@ def look(folder: Path) -> list[Path]:
     place.mkdir(exist_ok=True)
     # The page is last: it names the manifest that the plots beside it show.
     for path, data in reversed(list(zip(paths, [text.encode(), *(plots[name] for name in names)], strict=True))):
-        part = path.with_name(f".{path.name}.part")
-        part.write_bytes(data)
-        part.replace(path)
+        files.write(path, data)
     return paths
 
 

@@ -104,7 +104,7 @@ def _read(folder: Path, wanted: set[str], side: int, path: str) -> tuple[np.ndar
             square, size = _heat(folder / path)
         else:
             data = (folder / path).read_bytes()
-            square, size = decode(data, SIDE), _upright_size(data) if path in wanted else (1, 1)
+            square, size = decode(data, SIDE, large=True), _upright_size(data) if path in wanted else (1, 1)
     except (ImageError, OSError, EOFError, ValueError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ThumbnailError(
@@ -119,7 +119,7 @@ def _read(folder: Path, wanted: set[str], side: int, path: str) -> tuple[np.ndar
 
 
 def _upright_size(data: bytes) -> tuple[int, int]:
-    with open_image(data) as image:
+    with open_image(data, large=True) as image:
         width, height = image.size
         return (height, width) if orientation(image) >= 5 else (width, height)  # 5 to 8 lie on their side
 

@@ -6,7 +6,6 @@ are named after the person, and no person is in two splits.
 """
 
 import hashlib
-import os
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -15,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from headstand import heatmaps
+from headstand import files, heatmaps
 from headstand.errors import HeadstandError
 from headstand.heatmaps import HEIGHT, JOINTS, SHAPE, WIDTH
-from headstand.prepare import cache
 from headstand.prepare.listing import Listing
 from headstand.prepare.sources import heatmaps as arrays
 from headstand.prepare.sources.figure import camera as cameras
@@ -102,7 +100,7 @@ def fetch(source: Source, seed: int) -> Path:
         ActionError: a folder that cannot be written.
     """
     per_class = source.per_class or PER_CLASS
-    folder = cache.root() / "actions" / f"{VERSION}-{seed}-{per_class}"
+    folder = files.cache() / "actions" / f"{VERSION}-{seed}-{per_class}"
     try:
         write(folder, dict.fromkeys(ACTIONS, per_class), seed)
     except OSError as error:
@@ -131,15 +129,11 @@ def write(folder: Path, counts: dict[str, int], seed: int) -> None:
             path = folder / action / f"person{person:03d}_{index:02d}.npy"
             if not path.is_file():
                 todo.append((path, action, person, index))
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    try:
-        for path, action, person, index in tqdm(
-            todo, desc="drawing", unit="file", disable=not sys.stderr.isatty(), leave=False
-        ):
-            temporary.write_bytes(heatmaps.encode(draw(action, person, seed, index)))
-            temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    for path, action, person, index in tqdm(
+        todo, desc="drawing", unit="file", disable=not sys.stderr.isatty(), leave=False
+    ):
+        with files.replacing(path, folder.parent) as part:
+            part.write_bytes(heatmaps.encode(draw(action, person, seed, index)))
 
 
 @lru_cache(maxsize=64)

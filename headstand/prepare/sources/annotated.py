@@ -10,9 +10,10 @@ from pathlib import Path, PurePath
 
 from tqdm import tqdm
 
+from headstand import formats
 from headstand.images import EXTENSIONS
 from headstand.prepare.listing import SPLIT_NAMES
-from headstand.prepare.manifest import natural
+from headstand.prepare.manifest import natural, nfc
 from headstand.prepare.sources import voc
 
 _WORDNET = re.compile(r"n\d{8}(-|$)")
@@ -45,7 +46,7 @@ class Marked:
 
 def photos_below(root: Path) -> tuple[list[PurePath], int, int]:
     """The photos below `root`, relative to it, in natural order; how many other files; how many links that lead out."""
-    return _files(root, lambda name: PurePath(name).suffix.lower() in EXTENSIONS)
+    return _files(root, lambda path: formats.is_listed(path, EXTENSIONS))
 
 
 def marked(photos: list[PurePath], place: Path) -> tuple[list[Marked], LeftOut]:
@@ -53,12 +54,12 @@ def marked(photos: list[PurePath], place: Path) -> tuple[list[Marked], LeftOut]:
 
     Args:
         photos: relative to the images' folder.
-        place: the annotations' folder: `.xml` files, or files without an extension.
+        place: the annotations' folder: `.xml` files, or files without an extension that are no images.
 
     Returns:
         The photos that have usable boxes, in natural order of their annotations, and what was left out.
     """
-    files, _, _ = _files(place, lambda name: name.lower().endswith(".xml") or "." not in name)
+    files, _, _ = _files(place, _is_annotation)
     left_out: LeftOut = []
     known = _Photos(photos)
     read: list[tuple[PurePath, PurePath, voc.Annotation]] = []
@@ -98,24 +99,28 @@ def marked(photos: list[PurePath], place: Path) -> tuple[list[Marked], LeftOut]:
     return found, left_out
 
 
+def _is_annotation(path: Path) -> bool:
+    return path.suffix.lower() == ".xml" or ("." not in path.name and not formats.is_image_file(path))
+
+
 def class_name(text: str) -> str:
     """A folder's or object's name as a class: `n02086240-Shih-Tzu` and `Shih Tzu` are `shih_tzu`.
 
     Small letters and digits of any script, everything else an underscore; WordNet's number is dropped. Empty where
     nothing is left.
     """
-    return _plain(re.sub(r"^n\d{8}-(?=.)", "", text))
+    return _plain(re.sub(r"^n\d{8}-(?=.)", "", nfc(text)))
 
 
 def _plain(text: str) -> str:
     return re.sub(r"[\W_]+", "_", text.lower()).strip("_")
 
 
-def _files(root: Path, wanted: Callable[[str], bool]) -> tuple[list[PurePath], int, int]:
+def _files(root: Path, wanted: Callable[[Path], bool]) -> tuple[list[PurePath], int, int]:
     """Visible files below `root`, relative to it.
 
     Returns:
-        Those whose name is wanted, in natural order; how many others; how many links that lead out.
+        Those that are wanted, in natural order; how many others; how many links that lead out.
     """
     found: list[PurePath] = []
     others = links = 0
@@ -125,7 +130,7 @@ def _files(root: Path, wanted: Callable[[str], bool]) -> tuple[list[PurePath], i
         for path in (Path(folder, name) for name in names if not name.startswith(".")):
             if path.is_symlink() and not path.resolve().is_relative_to(home):
                 links += 1
-            elif wanted(path.name) and path.is_file():
+            elif path.is_file() and wanted(path):
                 found.append(path.relative_to(root))
             else:
                 others += 1
@@ -138,7 +143,7 @@ class _Photos:
     def __init__(self, photos: list[PurePath]) -> None:
         self._stems: dict[str, list[PurePath]] = defaultdict(list)
         for photo in photos:
-            self._stems[photo.stem].append(photo)
+            self._stems[nfc(photo.stem)].append(photo)
 
     def find(self, annotation: PurePath, said: str) -> PurePath | str:
         """The photo of an annotation, or why there is none.
@@ -147,10 +152,12 @@ class _Photos:
         Dogs has `%s` there now and then, so it comes second). Among several the one in the folders of the same names.
         """
         own = annotation.name[:-4] if annotation.name.lower().endswith(".xml") else annotation.name
+        own, said = nfc(own), nfc(said)
         found = self._stems.get(own) or self._stems.get(said) or self._stems.get(PurePath(said).stem) or []
-        shared = [len(set(photo.parts[:-1]) & set(annotation.parts[:-1])) for photo in found]
+        folders = set(map(nfc, annotation.parts[:-1]))
+        shared = [len(set(map(nfc, photo.parts[:-1])) & folders) for photo in found]
         best = [photo for photo, count in zip(found, shared, strict=True) if count == max(shared)]
-        exact = [photo for photo in best if photo.name == said]
+        exact = [photo for photo in best if nfc(photo.name) == said]
         best = exact or best
         if len(best) == 1:
             return best[0]

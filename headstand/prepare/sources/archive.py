@@ -20,9 +20,8 @@ from typing import IO, Any, cast
 
 from tqdm import tqdm
 
-from headstand import recipe
+from headstand import files, recipe
 from headstand.errors import HeadstandError
-from headstand.prepare import cache
 from headstand.prepare.sources import download
 from headstand.remote import Mirror, shown
 
@@ -43,6 +42,12 @@ RESERVE = 64 * 2**20
 """Bytes that stay free on the disk."""
 
 _PIECE = 2**20
+
+_UTF8_FLAG = 0x800
+"""Set in a zip entry whose name is UTF-8 (APPNOTE.TXT 4.4.4). The archive tool of macOS writes UTF-8 without it."""
+
+_LONGEST = 100
+"""Bytes of an archive's name in its folder's name: with the key it stays below every file system's limit."""
 
 _BY_HAND = "unpack it yourself and name the folder"
 
@@ -89,6 +94,34 @@ class _Budget:
             raise ArchiveError(self._sentence)
 
 
+class _Names:
+    """Decodes the names in an archive: as UTF-8, else as code page 437, and counts those in neither."""
+
+    def __init__(self) -> None:
+        self._unclear: list[str] = []
+
+    def decode(self, raw: bytes) -> str:
+        """The name that these bytes of an archive encode."""
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError:
+            name = raw.decode("cp437")
+        # Every byte is a character of the code page; names in another one contain its box-drawing characters and signs.
+        if not all(character.isascii() or character.isalpha() for character in name):
+            self._unclear.append(name)
+        return name
+
+    def warning(self, file: Path) -> str:
+        """A warning about names whose encoding is unknown; empty where there are none."""
+        if not self._unclear:
+            return ""
+        some = f"{len(self._unclear):,} name{'s' * (len(self._unclear) != 1)}"
+        return (
+            f"warning: {file} has {some} in neither UTF-8 nor code page 437, such as {self._unclear[0]!r}: if class "
+            "names look wrong, unpack it yourself and name the folder, or make the archive anew with UTF-8 names"
+        )
+
+
 class _Metered:
     """A stream that charges what is read from it, and keeps the last block of it."""
 
@@ -123,25 +156,25 @@ def unpacked(location: str, *, digest: str | None = None) -> Path:
         RemoteError: a folder's address that cannot be reached.
         RecipeError: a path that does not exist.
     """
-    folder = (cache.root() / "archives").absolute()
+    folder = (files.cache() / "archives").absolute()
     if not download.is_address(location):
         path = recipe.locate(location, "HEADSTAND_DATA")
         if path.is_dir():
             return path
         name, file = path.name, download.fetch(str(path), path, digest=digest)
-        with file.open("rb") as stream:
-            key = hashlib.file_digest(stream, "sha256").hexdigest()
+        key = files.digest(file)
     elif (copied := _folder_at(location)) is not None:
         return copied
     else:
         name = re.sub(r"[^\w.-]", "_", shown(location).rstrip("/").rpartition("/")[2])[-100:]
         key = hashlib.sha256(f"{location} {digest or ''}".encode()).hexdigest()
         file = None
-    target = folder / f"{key[:16]}-{_stem(name)}"
+    short = os.fsencode(_stem(name))[:_LONGEST].decode("utf-8", "ignore")
+    target = folder / f"{key[:16]}-{short}"
     try:
         if target.is_dir():
             return target
-        with cache.sole(target):
+        with files.sole(target):
             if not target.is_dir():
                 fetched = file or download.fetch(
                     location, folder.with_name("downloads") / f"{key[:16]}-{name}", digest=digest
@@ -167,12 +200,12 @@ def _folder_at(location: str) -> Path | None:
     if location.lower().startswith(("http:", "https:")) or _stem(location) != location:
         return None
     key = hashlib.sha256(location.rstrip("/").encode()).hexdigest()[:16]
-    target = cache.root().absolute() / "remote" / f"{key}-{location.rstrip('/').rpartition('/')[2]}"
+    target = files.cache().absolute() / "remote" / f"{key}-{location.rstrip('/').rpartition('/')[2]}"
     try:
         mirror = Mirror(location, target)
         if not mirror.listed() or not mirror.is_folder():
             return None
-        with cache.sole(target):
+        with files.sole(target):
             if mirror.pull():
                 print(f"brought {shown(location)} up to date in {target}", file=sys.stderr)
             mirror.drop()
@@ -191,34 +224,36 @@ def extract(file: Path, target: Path) -> None:
         ArchiveError: as `unpacked`.
         OSError: the disk refuses.
     """
-    part = target.with_name(f".{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
     try:
-        budget = _Budget(str(file), file.stat().st_size, part)
-        count = 0
-        with _members(file, budget) as members:
-            bar = tqdm(members, "unpacking", unit="file", leave=False, disable=not sys.stderr.isatty())
-            for member in bar:
-                count += 1
-                if count > MAX_MEMBERS:
-                    raise ArchiveError(f"{file} holds more than {MAX_MEMBERS:,} files; no more are taken")
-                _place(file, member, part)
-        if not count:
-            raise ArchiveError(f"{file} is an archive without files")
-        part.rename(target)
+        with files.building(target) as part:
+            _fill(file, part)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile) as error:
         raise ArchiveError(f"{file} is damaged or cut short ({_reason(error)}): fetch it anew") from error
     except NotImplementedError as error:
         raise ArchiveError(
             f"{file} is packed in a way that Python cannot read ({_reason(error)}): {_BY_HAND}"
         ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+
+
+def _fill(file: Path, part: Path) -> None:
+    budget = _Budget(str(file), file.stat().st_size, part)
+    count = 0
+    names = _Names()
+    with _members(file, names, budget) as members:
+        bar = tqdm(members, "unpacking", unit="file", leave=False, disable=not sys.stderr.isatty())
+        for member in bar:
+            count += 1
+            if count > MAX_MEMBERS:
+                raise ArchiveError(f"{file} holds more than {MAX_MEMBERS:,} files; no more are taken")
+            _place(file, member, part)
+    if not count:
+        raise ArchiveError(f"{file} is an archive without files")
+    if warning := names.warning(file):
+        print(warning, file=sys.stderr)
 
 
 @contextmanager
-def _members(file: Path, budget: _Budget) -> Iterator[Iterator[_Member]]:
+def _members(file: Path, names: "_Names", budget: _Budget) -> Iterator[Iterator[_Member]]:
     with ExitStack() as stack:
         with file.open("rb") as stream:
             start = stream.read(512)
@@ -227,9 +262,10 @@ def _members(file: Path, budget: _Budget) -> Iterator[Iterator[_Member]]:
         if packed or start[257:262] == b"ustar" or _is_old_tar(start):
             plain = stack.enter_context((packed or open)(file, "rb"))
             metered = _Metered(plain, budget)
-            yield _tar(file, stack.enter_context(tarfile.open(fileobj=cast(IO[bytes], metered), mode="r|")), metered)
+            tar = stack.enter_context(tarfile.open(fileobj=cast(IO[bytes], metered), mode="r|", encoding="utf-8"))
+            yield _tar(file, tar, names, metered)
         elif zipfile.is_zipfile(file):
-            yield _zip(file, stack.enter_context(zipfile.ZipFile(file)), budget)
+            yield _zip(file, stack.enter_context(zipfile.ZipFile(file)), names, budget)
         else:
             page = start.lstrip()[:1] == b"<"
             what = "a web page, not an archive" if page else "neither a folder nor a zip or tar archive"
@@ -244,27 +280,32 @@ def _is_old_tar(start: bytes) -> bool:
         return False
 
 
-def _zip(file: Path, archive: zipfile.ZipFile, budget: _Budget) -> Iterator[_Member]:
+def _zip(file: Path, archive: zipfile.ZipFile, names: "_Names", budget: _Budget) -> Iterator[_Member]:
     for info in archive.infolist():
+        # Without the flag zipfile decodes as code page 437, which maps every byte to one character and back.
+        flagged = info.flag_bits & _UTF8_FLAG
+        name = info.filename if flagged else names.decode(info.filename.encode("cp437"))
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise ArchiveError(f"{file} holds {info.filename!r}, which is a link or a device: {_BY_HAND}")
         if info.flag_bits & 1:
             raise ArchiveError(f"{file} is encrypted: {_BY_HAND}")
         if info.is_dir():
-            yield _Member(info.filename, None, 0)
+            yield _Member(name, None, 0)
             continue
         with archive.open(info) as content:
-            yield _Member(info.filename, cast(IO[bytes], _Metered(content, budget)), info.file_size)
+            yield _Member(name, cast(IO[bytes], _Metered(content, budget)), info.file_size)
 
 
-def _tar(file: Path, archive: tarfile.TarFile, stream: _Metered) -> Iterator[_Member]:
+def _tar(file: Path, archive: tarfile.TarFile, names: "_Names", stream: _Metered) -> Iterator[_Member]:
     while (info := archive.next()) is not None:
         archive.members.clear()  # type: ignore[attr-defined]  # a million of them would take a gigabyte
+        # tarfile decodes as UTF-8 and keeps other bytes as surrogates.
+        name = names.decode(info.name.encode("utf-8", "surrogateescape"))
         if info.isdir():
-            yield _Member(info.name, None, 0)
+            yield _Member(name, None, 0)
         elif info.isreg():
-            yield _Member(info.name, archive.extractfile(info), info.size)
+            yield _Member(name, archive.extractfile(info), info.size)
         else:
             raise ArchiveError(f"{file} holds {info.name!r}, which is a link or a device: {_BY_HAND}")
     if stream.tail.strip(b"\0"):
@@ -298,6 +339,7 @@ def _place(file: Path, member: _Member, folder: Path) -> None:
 
 
 def _stem(name: str) -> str:
+    """An archive's name without its extensions."""
     return re.sub(r"(\.(zip|tar|tgz|tbz2?|txz|gz|bz2|xz))+$", "", name, flags=re.IGNORECASE) or "archive"
 
 

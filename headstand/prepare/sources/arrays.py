@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from headstand import files
 from headstand.errors import HeadstandError
-from headstand.prepare import cache
 from headstand.prepare.listing import SPLIT_NAMES, Item, Listing
-from headstand.prepare.manifest import SPLITS, natural
+from headstand.prepare.manifest import SPLITS, natural, nfc
 from headstand.prepare.sources import archive, cifar, pictures
 from headstand.recipe import Source
 
@@ -62,16 +62,16 @@ def listing(source: Source, seed: int) -> Listing:
     parts = _parts(home)
     classes = max(part.classes for part in parts)
     names = _names(home, source, classes) or [str(number) for number in range(classes)]
-    root = (cache.root() / "arrays" / _key(parts)).absolute()
+    root = (files.cache() / "arrays" / _key(parts)).absolute()
     found: list[tuple[int, str, str]] = []
     try:
-        with cache.sole(root):
+        with files.sole(root):
             for part in parts:
-                files = [
+                paths = [
                     f"{part.split or 'all'}/{label:05d}/{n:07d}.png" for n, label in enumerate(part.labels.tolist())
                 ]
-                pictures.write(root, files, partial(_pixels, part.folder / "data.npy"))
-                found += zip(part.labels.tolist(), files, [part.split] * part.count, strict=True)
+                pictures.write(root, paths, partial(_pixels, part.folder / "data.npy"))
+                found += zip(part.labels.tolist(), paths, [part.split] * part.count, strict=True)
     except OSError as error:
         raise ArraysError(
             f"cannot write the pictures to {root}: {error.strerror or error}; HEADSTAND_CACHE can name another folder"
@@ -171,7 +171,7 @@ def _names(home: Path, source: Source, classes: int) -> list[str]:
     lines, meta = home / "labels.txt", home / "meta"
     if lines.is_file():
         try:
-            names = [line.strip() for line in lines.read_text(encoding="utf-8").splitlines() if line.strip()]
+            names = [nfc(line.strip()) for line in lines.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         except UnicodeDecodeError:
             raise ArraysError(f"{lines} is not UTF-8 text") from None
         path = lines

@@ -18,9 +18,9 @@ from typing import Literal
 from PIL import Image
 from tqdm import tqdm
 
+from headstand import files
 from headstand.errors import HeadstandError
 from headstand.images import DECODER, MAX_BYTES, ImageError
-from headstand.prepare import cache
 from headstand.prepare.listing import Item, Listing
 from headstand.prepare.manifest import natural
 from headstand.prepare.sources import crop
@@ -86,7 +86,7 @@ def listing(source: Source, seed: int) -> Listing:
     if len(classes) < 2:
         raise BoxesError(f"the boxes in {annotations} are of one class only, {classes[0]!r}: a classifier needs two")
     chosen = _only(found, classes)
-    folder = cache.root().absolute() / "boxes" / _key(root, chosen, size)
+    folder = files.cache().absolute() / "boxes" / _key(root, chosen, size)
     targets = _targets(chosen)
     try:
         left_out += _cut(root, chosen, folder, targets, size)
@@ -101,8 +101,8 @@ def listing(source: Source, seed: int) -> Listing:
         if (folder / target).is_file()
     ]
     for name in sorted(set(classes) - {item.class_ for item in items}):
-        files = {str(file) for photo in _only(chosen, (name,)) for file in (photo.photo, photo.annotation)}
-        file, why = next((what, why) for what, why in left_out if what.partition(", object ")[0] in files)
+        own = {str(file) for photo in _only(chosen, (name,)) for file in (photo.photo, photo.annotation)}
+        file, why = next((what, why) for what, why in left_out if what.partition(", object ")[0] in own)
         raise BoxesError(f"class {name!r} has no box that can be cut ({file}: {why}): mend it or lower source.most")
     items.sort(key=lambda item: (natural(item.class_), item.class_, natural(str(item.path)), str(item.path)))
     return Listing(folder, classes, tuple(items), others, links, tuple((_shown(a), _shown(b)) for a, b in left_out))
@@ -137,8 +137,7 @@ def _key(root: Path, chosen: list[Marked], size: int) -> str:
 
 def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return files.digest(path)
     except OSError:
         return ""  # it is told when it is to be cut
 
@@ -190,13 +189,8 @@ def _cut_photo(root: Path, photo: Marked, folder: Path, targets: list[PurePath],
         if isinstance(made, str):
             left_out.append((f"{photo.annotation}, object {thing.number}", made))
             continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
+        with files.replacing(target) as part:
             Image.fromarray(made).save(part, "JPEG", quality=QUALITY, subsampling=0)
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
     return left_out
 
 

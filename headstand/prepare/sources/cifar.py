@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from headstand import files
 from headstand.errors import HeadstandError
-from headstand.prepare import cache
 from headstand.prepare.listing import Item, Listing
-from headstand.prepare.manifest import natural
+from headstand.prepare.manifest import natural, nfc
 from headstand.prepare.sources import archive, pictures, unpickle
 from headstand.recipe import Source
 
@@ -65,17 +65,17 @@ def listing(source: Source, seed: int) -> Listing:
     fine, coarse = label_names(folder / "meta")
     parts = {part: _part(folder / part, len(fine), len(coarse)) for part in PARTS}
     names = fine if source.labels == "fine" else coarse
-    root = (cache.root() / "cifar" / _key(parts)).absolute()
+    root = (files.cache() / "cifar" / _key(parts)).absolute()
     chosen = _sample(parts, source, seed)
     found: list[tuple[int, str, str]] = []
     try:
-        with cache.sole(root):
+        with files.sole(root):
             for name, part in parts.items():
                 places = np.flatnonzero(chosen[name])
-                files = [f"{name}/{part.fine[place]:02d}/{place:05d}.png" for place in places]
-                pictures.write(root, files, partial(part.pixels, places))
+                paths = [f"{name}/{part.fine[place]:02d}/{place:05d}.png" for place in places]
+                pictures.write(root, paths, partial(part.pixels, places))
                 labels = (part.fine if source.labels == "fine" else part.coarse)[places].tolist()
-                found += zip(labels, files, [name] * len(files), strict=True)
+                found += zip(labels, paths, [name] * len(paths), strict=True)
     except OSError as error:
         raise CifarError(
             f"cannot write the pictures to {root}: {error.strerror or error}; HEADSTAND_CACHE can name another folder"
@@ -119,7 +119,7 @@ def _names(values: dict[str, Any], key: str, meta: Path) -> list[str]:
     if not isinstance(found, list) or not found or not all(isinstance(name, str | bytes) for name in found):
         raise CifarError(f"{meta} has no {key}: it is not the one of CIFAR-100")
     try:
-        names = [name.decode("utf-8") if isinstance(name, bytes) else name for name in found]
+        names = [nfc(name.decode("utf-8") if isinstance(name, bytes) else name) for name in found]
     except UnicodeDecodeError:
         raise CifarError(f"{meta} has {key} that are not UTF-8") from None
     if len(set(names)) < len(names) or not all(names):

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from headstand import recipe
-from headstand.prepare import cache
+from headstand import files, recipe
 from headstand.prepare.sources import transfer
 from headstand.prepare.sources.transfer import BrokenError, DownloadError, StaleError, is_address, shown
 
@@ -58,7 +57,7 @@ def fetch(address: str, target: Path, *, digest: str | None = None) -> Path:
             raise DownloadError(f"{path} has the {kind} {found}, not {expected}: it is damaged or another version")
         return path
     try:
-        with cache.sole(target):
+        with files.sole(target):
             if target.is_file() and (not kind or _digest(target, kind) == expected):
                 return target
             part, note = target.with_name(f".{target.name}.part"), target.with_name(f".{target.name}.part.json")

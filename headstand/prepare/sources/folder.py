@@ -6,11 +6,11 @@ The folder may come as an archive, and either from an address.
 import os
 from pathlib import Path
 
-from headstand import recipe
+from headstand import formats, recipe
 from headstand.errors import HeadstandError
 from headstand.images import EXTENSIONS
 from headstand.prepare.listing import SPLIT_NAMES, Item, Listing
-from headstand.prepare.manifest import SPLITS, natural
+from headstand.prepare.manifest import SPLITS, natural, nfc
 from headstand.prepare.sources import archive
 
 
@@ -60,8 +60,8 @@ def class_folders(folder: Path, extensions: tuple[str, ...] = EXTENSIONS) -> Lis
         ignored, links = ignored + rest, links + escapes
         if not found:
             raise FolderError(f"the class folder {path} holds no photos ({', '.join(extensions)}): fill or remove it")
-        items += [Item(path.name, photo, split=split) for photo in found]
-    classes = sorted({path.name for _, path in places}, key=lambda name: (natural(name), name))
+        items += [Item(nfc(path.name), photo, split=split) for photo in found]
+    classes = sorted({nfc(path.name) for _, path in places}, key=lambda name: (natural(name), name))
     if len(classes) == 1:
         raise FolderError(f"there is one class only in {root}, {classes[0]!r}: a classifier needs two or more")
     place = {name: number for number, name in enumerate(classes)}
@@ -84,9 +84,9 @@ def _split_folders(root: Path, folders: list[Path], extensions: tuple[str, ...])
             f"{root} holds {_names(folders)} only: a divided dataset needs train, and validation or test; "
             "name the folder itself with --source to have it split"
         )
-    classes = {path.name for paths in found.values() for path in paths}
+    classes = {nfc(path.name) for paths in found.values() for path in paths}
     for split, paths in found.items():
-        if missing := sorted(classes - {path.name for path in paths}, key=natural):
+        if missing := sorted(classes - {nfc(path.name) for path in paths}, key=natural):
             raise FolderError(
                 f"the split {split!r} in {root} lacks the class{'es' * (len(missing) != 1)} {', '.join(missing)}: "
                 "each class needs photos in each split; add them, or remove the class from the others"
@@ -132,7 +132,7 @@ def _photos(folder: Path, root: Path, extensions: tuple[str, ...]) -> tuple[list
             # Not Path.resolve, which raises on a link to itself before Python 3.13.
             if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
                 escapes += 1
-            elif path.suffix.lower() in extensions and path.is_file():
+            elif formats.is_listed(path, extensions):
                 found.append(path)
             else:
                 others += 1
@@ -141,7 +141,7 @@ def _photos(folder: Path, root: Path, extensions: tuple[str, ...]) -> tuple[list
 
 
 def _has_photos(folder: Path, extensions: tuple[str, ...]) -> bool:
-    return any(path.suffix.lower() in extensions and path.is_file() for path in folder.iterdir())
+    return any(not path.name.startswith(".") and formats.is_listed(path, extensions) for path in folder.iterdir())
 
 
 def _order(path: Path) -> tuple[tuple[tuple[int, int | str], ...], str]:

@@ -15,7 +15,7 @@ from headstand import heatmaps, recipe
 from headstand.errors import HeadstandError
 from headstand.prepare.examined import Examined
 from headstand.prepare.listing import Item, Listing
-from headstand.prepare.manifest import SPLITS
+from headstand.prepare.manifest import SPLITS, nfc
 from headstand.prepare.sources import archive, folder
 
 GROUPS = r"^(?:(\d+)|(.+?)[ _.-]*\d*)(?:[ _.-]?(?:flip(?:ped)?|mirror(?:ed)?))?$"
@@ -71,7 +71,7 @@ def _compiled(pattern: str | None) -> re.Pattern[str]:
 
 def _group(item: Item, root: Path, pattern: re.Pattern[str], given: bool) -> str:
     """The name of an item's sequence; empty where its name reveals none."""
-    inside = item.path.relative_to(root).with_suffix("").parts
+    inside = [nfc(part) for part in item.path.relative_to(root).with_suffix("").parts]
     name = "/".join(inside[inside.index(item.class_) + 1 :])
     match = pattern.search(name)
     caught = (match.groups() or (match[0],)) if match else ()

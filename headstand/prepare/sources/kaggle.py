@@ -17,8 +17,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
+from headstand import files
 from headstand.errors import HeadstandError
-from headstand.prepare import cache
 from headstand.prepare.listing import Listing
 from headstand.prepare.sources.folder import class_folders
 from headstand.recipe import Source
@@ -54,7 +54,7 @@ def fetch(source: Source) -> Path:
         KaggleError: no network, refused, no such dataset, or a broken archive; nothing half-done stays.
     """
     dataset = source.dataset or ""
-    target = (cache.root() / "kaggle" / dataset).absolute()
+    target = (files.cache() / "kaggle" / dataset).absolute()
     if target.is_dir():
         return target
     part = target.with_name(f".{target.name}.part")

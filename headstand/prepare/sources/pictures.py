@@ -3,12 +3,13 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
+
+from headstand import files
 
 BATCH = 512
 """Pictures taken from the array at once."""
@@ -30,21 +31,12 @@ def write(folder: Path, names: Sequence[str], pixels: Callable[[list[int]], np.n
     """
     home = os.fspath(folder)
     missing = [place for place, name in enumerate(names) if not os.path.isfile(f"{home}/{name}")]  # noqa: PTH113 - quicker
-    for inner in sorted({os.path.dirname(names[place]) for place in missing}):  # noqa: PTH120
-        (folder / inner).mkdir(parents=True, exist_ok=True)
-    # Outside of the folders that hold pictures: a killed run leaves nothing there that is none.
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    try:
-        bar = tqdm(total=len(missing), desc="writing", unit="photo", leave=False, disable=not sys.stderr.isatty())
-        with bar:
-            for start in range(0, len(missing), BATCH):
-                places = missing[start : start + BATCH]
-                for place, picture in zip(places, pixels(places), strict=True):
-                    level = 0 if picture.nbytes <= _SMALL else 1
-                    data = BytesIO()
-                    Image.fromarray(picture).save(data, "PNG", compress_level=level)
-                    temporary.write_bytes(data.getbuffer())
-                    temporary.replace(f"{home}/{names[place]}")
-                bar.update(len(places))
-    finally:
-        temporary.unlink(missing_ok=True)
+    # Temporary files lie outside of the folders that hold pictures: a killed run leaves only pictures there.
+    with tqdm(total=len(missing), desc="writing", unit="photo", leave=False, disable=not sys.stderr.isatty()) as bar:
+        for start in range(0, len(missing), BATCH):
+            places = missing[start : start + BATCH]
+            for place, picture in zip(places, pixels(places), strict=True):
+                level = 0 if picture.nbytes <= _SMALL else 1
+                with files.replacing(folder / names[place], folder.parent) as part:
+                    Image.fromarray(picture).save(part, "PNG", compress_level=level)
+            bar.update(len(places))

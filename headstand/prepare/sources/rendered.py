@@ -5,7 +5,6 @@ is drawn independently of the pose, so that nothing but the body tells the class
 """
 
 import hashlib
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,9 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 from tqdm import tqdm
 
+from headstand import files
 from headstand.errors import HeadstandError
 from headstand.heatmaps import JOINTS
-from headstand.prepare import cache
 from headstand.prepare.listing import Listing
 from headstand.prepare.manifest import natural
 from headstand.prepare.sources.figure import body as bodies
@@ -121,7 +120,7 @@ def fetch(source: Source, seed: int) -> Path:
     """
     per_class, size = source.per_class or PER_CLASS, source.size or SIZE
     _check(POSES[0], seed, 0, size)
-    folder = cache.root() / "rendered" / f"{RENDERER}-{seed}-{per_class}-{size}"
+    folder = files.cache() / "rendered" / f"{RENDERER}-{seed}-{per_class}-{size}"
     todo = [(pose, index) for pose in POSES for index in range(per_class)]
     paths = {(pose, index): folder / pose / f"{pose}{index:04d}.jpg" for pose, index in todo}
     todo = [key for key in todo if not paths[key].is_file()]
@@ -130,14 +129,10 @@ def fetch(source: Source, seed: int) -> Path:
             (folder / pose).mkdir(parents=True, exist_ok=True)
         for pose, index in tqdm(todo, desc="drawing", unit="photo", disable=not sys.stderr.isatty(), leave=False):
             path = paths[pose, index]
-            # Outside of the class folders: a killed run leaves nothing there that is not a photo.
-            temporary = folder.parent / f"{folder.name}-{path.name}.{os.getpid()}.part"
-            try:
+            # Temporary files lie outside of the class folders: a killed run leaves only photos there.
+            with files.replacing(path, folder.parent) as part:
                 image = Image.fromarray(draw(pose, seed, index, size).image)
-                image.save(temporary, "JPEG", quality=92, subsampling=0)
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
+                image.save(part, "JPEG", quality=92, subsampling=0)
     except OSError as error:
         raise RenderError(
             f"cannot write the drawn photos to {folder}: {error.strerror or error}; "

@@ -1,17 +1,17 @@
-"""Pickles of plain data and NumPy arrays, read without running anything that is in them.
+"""Untrusted pickles of plain data and NumPy arrays of integers, such as CIFAR's.
 
-A pickle is a program for a small stack machine, and Python's own machine imports and calls whatever the program names.
-This one knows the instructions that build dictionaries, lists, tuples, numbers, texts and bytes; a name is to it a mere
-word, and the five that arrays and bytes are pickled with stand for steps of its own. So there is nothing to call, and
-no place in the program that could change that.
+A pickle is a program that may call any function by name. Two things make it harmless here. `find_class` knows only the
+five names that arrays and bytes are pickled with, and returns stand-ins for them, which build nothing but views of the
+pickle's bytes. And before the unpickler runs, `_check` reads the instructions and refuses those that plain data does
+without and those that would take memory or time out of proportion to the file.
 """
 
 import math
+import pickle
 import pickletools
 import re
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,23 +20,34 @@ import numpy as np
 
 from headstand.errors import HeadstandError
 
-MAX_BYTES = 512 * 2**20
+MAX_BYTES = 256 * 2**20
 """Largest pickle, in bytes; the largest of CIFAR-100 has 155 million."""
 
-MAX_STEPS = 3_000_000
-"""Most instructions. CIFAR-100's `train` has 400,000 at most; each can take 200 bytes of memory, short as it is."""
+MAX_STEPS = 1_000_000
+"""Most instructions. CIFAR-100's `train` has 400,000 at most; each can take 200 bytes of memory."""
 
-_ENCODE, _RECONSTRUCT, _FROMBUFFER, _NDARRAY, _DTYPE = "encode", "reconstruct", "frombuffer", "ndarray", "dtype"
+MAX_TUPLES = 1000
+"""Most tuples that are no arguments of a call; an array has four. Nested deeper than that they would overflow the stack
+where Python hashes them."""
 
-_WORDS = {
-    "_codecs encode": _ENCODE,  # how Python 3 writes bytes in protocols that have none
-    "numpy ndarray": _NDARRAY,
-    "numpy dtype": _DTYPE,
-    "numpy.core.multiarray _reconstruct": _RECONSTRUCT,
-    "numpy._core.multiarray _reconstruct": _RECONSTRUCT,
-    "numpy.core.numeric _frombuffer": _FROMBUFFER,
-    "numpy._core.numeric _frombuffer": _FROMBUFFER,
-}
+_TUPLES = {"EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"}
+
+_PUTS, _GETS = {"BINPUT", "LONG_BINPUT", "MEMOIZE"}, {"BINGET", "LONG_BINGET"}
+
+_MEMOISED = _TUPLES | {
+    "SHORT_BINUNICODE", "BINUNICODE", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8", "SHORT_BINSTRING",
+    "BINSTRING", "EMPTY_LIST", "EMPTY_DICT", "GLOBAL", "STACK_GLOBAL", "REDUCE",
+}  # fmt: skip
+"""The instructions that make an object; its number in the memo follows at once."""
+
+_OPCODES = _MEMOISED | _PUTS | _GETS | {
+    "PROTO", "FRAME", "STOP", "MARK", "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "APPEND",
+    "APPENDS", "SETITEM", "SETITEMS", "BUILD",
+}  # fmt: skip
+"""The instructions that dictionaries, lists, tuples, whole numbers, texts, bytes and arrays need."""
+
+
+_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
 
 
 class UnpickleError(HeadstandError):
@@ -44,25 +55,117 @@ class UnpickleError(HeadstandError):
 
 
 class _RefusedError(Exception):
-    """What a pickle asks for and does not get."""
+    """A pickle asks for something that plain data does without."""
 
 
-@dataclass(frozen=True)
-class _Word:
-    """A name out of `_WORDS`."""
+class _Function:
+    """A stand-in for a function or class that a pickle names. It has no state that a pickle could set."""
 
-    meaning: str
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call = call
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._call(*arguments)
+
+    def __setstate__(self, state: object) -> None:
+        raise _RefusedError("sets the state of a function")
 
 
-@dataclass(eq=False)
 class _Dtype:
-    code: str
-    order: str = "<"
+    """A stand-in for `numpy.dtype`: integers alone."""
+
+    __slots__ = ("_code", "_order")
+
+    def __init__(self, code: Any, *_: Any) -> None:
+        text = code.decode("latin-1") if isinstance(code, bytes) else code
+        if not isinstance(text, str) or not re.fullmatch("[iu][1248]", text):
+            raise _RefusedError("has an array of something else than integers")
+        self._code, self._order = text, "<"
+
+    def __setstate__(self, state: Any) -> None:
+        order = state[1]
+        if order not in ("<", ">", "|", "=", b"<", b">", b"|", b"=") or any(part is not None for part in state[2:5]):
+            raise _RefusedError("has an array of something else than integers")
+        self._order = ">" if order in (">", b">") else "<"
+
+    def array(self, shape: Any, fortran: Any, raw: Any) -> np.ndarray:
+        """The array that `raw` holds: a read-only view of it, if it has exactly the bytes that the shape needs."""
+        dtype = np.dtype(self._order + self._code)
+        if not isinstance(raw, bytes | bytearray) or not isinstance(shape, tuple) or len(shape) > 8:
+            raise ValueError("no array")
+        if not all(type(side) is int and 0 <= side <= len(raw) for side in shape):
+            raise ValueError("no shape")
+        if math.prod(shape) * dtype.itemsize != len(raw):
+            raise ValueError("more or fewer bytes than the shape needs")
+        values = np.frombuffer(raw, dtype).reshape(shape, order="F" if fortran else "C")
+        values.flags.writeable = False
+        return values
 
 
-@dataclass(eq=False)
 class _Array:
-    values: np.ndarray | None = None
+    """A stand-in for an array whose values follow."""
+
+    __slots__ = ("values",)
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, fortran, raw = state
+        self.values: np.ndarray = _dtype(dtype).array(shape, fortran, raw)
+
+
+def _dtype(value: Any) -> _Dtype:
+    if not isinstance(value, _Dtype):
+        raise ValueError("no data type")
+    return value
+
+
+def _refuse(*_: object) -> None:
+    raise _RefusedError("calls numpy.ndarray, which arrays do not need")
+
+
+_NDARRAY = _Function(_refuse)
+
+
+def _reconstruct(kind: Any, *_: Any) -> _Array:
+    if kind is not _NDARRAY:
+        raise _RefusedError("has an array of another class than NumPy's")
+    return _Array()
+
+
+def _frombuffer(raw: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
+    return _dtype(dtype).array(shape, order == "F", raw)
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, data: bytes) -> None:
+        super().__init__(BytesIO(data), encoding="bytes")
+        # Texts that are encoded again and again could fill the memory; an honest pickle encodes each one once.
+        self._spare = len(data)
+
+    def find_class(self, module: str, name: str) -> _Function:
+        """The stand-in for a name; every other name is refused."""
+        known: dict[str, Callable[..., Any]] = {
+            "_codecs encode": self._encode,  # how Python 3 writes bytes in protocols that have none
+            "numpy dtype": _Dtype,
+            "numpy.core.multiarray _reconstruct": _reconstruct,
+            "numpy._core.multiarray _reconstruct": _reconstruct,
+            "numpy.core.numeric _frombuffer": _frombuffer,
+            "numpy._core.numeric _frombuffer": _frombuffer,
+        }
+        if (module, name) == ("numpy", "ndarray"):
+            return _NDARRAY
+        if (call := known.get(f"{module} {name}")) is None:
+            raise _RefusedError(f"asks for {f'{module}.{name}'[:80]!r}, which is more than plain data")
+        return _Function(call)
+
+    def _encode(self, text: Any, encoding: Any) -> bytes:
+        if not isinstance(text, str) or encoding not in ("latin1", b"latin1", "latin-1", b"latin-1"):
+            raise _RefusedError("asks for another encoding than that of bytes")
+        self._spare -= len(text)
+        if self._spare < 0:
+            raise _RefusedError("makes more of its bytes than there are")
+        return text.encode("latin-1")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -83,28 +186,29 @@ def load(data: bytes, name: str) -> dict[str, Any]:
 
     Args:
         data: the pickle.
-        name: what to call it in a complaint.
+        name: what error messages call it.
 
     Returns:
         The dictionary. Its keys are texts, also where Python 2 wrote bytes; its arrays of integers are read-only views
         of the pickle's bytes. The texts of Python 2 are `bytes`. Nothing that lies deeper has been checked.
 
     Raises:
-        UnpickleError: no pickle, damaged, larger than the caps, no dictionary, or with anything but plain data and
+        UnpickleError: no pickle, damaged, larger than the limits, no dictionary, or with anything but plain data and
             arrays of integers in it. Nothing of it has been run.
     """
     if len(data) > MAX_BYTES:
         raise UnpickleError(f"{name} has more than {MAX_BYTES:,} bytes, the most that are read of a pickle")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # `genops` warns of odd escapes in names that are refused a moment later
-            value = _Machine(len(data)).run(data)
+            warnings.simplefilter("ignore")  # `genops` warns of invalid escapes in names that are refused later
+            _check(data)
+        value = _Unpickler(data).load()
         if not isinstance(value, dict):
             raise UnpickleError(f"{name} holds no dictionary: it is another file than it should be")
-        return {_text(key): _values(item) for key, item in value.items()}
+        return {_text(key): item.values if isinstance(item, _Array) else item for key, item in value.items()}
     except _RefusedError as error:
         raise UnpickleError(f"{name} {error}; it was not run, and you should not trust it") from None
-    except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
+    except (pickle.UnpicklingError, EOFError, MemoryError, *_DAMAGE):
         raise UnpickleError(f"{name} is no pickle, damaged or cut short: fetch it anew") from None
 
 
@@ -112,172 +216,37 @@ def _text(key: str | bytes) -> str:
     return key.decode("utf-8") if isinstance(key, bytes) else key
 
 
-def _values(item: Any) -> Any:
-    if not isinstance(item, _Array):
-        return item
-    if item.values is None:
-        raise ValueError("an array without values")
-    return item.values
+def _check(data: bytes) -> None:
+    """Refuse instructions that would cost more memory or time than their bytes.
 
-
-class _Machine:
-    """The stack, the marks in it and the memo; each instruction is a method that gets its argument."""
-
-    def __init__(self, size: int) -> None:
-        self.stack: list[Any] = []
-        self.marks: list[list[Any]] = []
-        self.memo: dict[int, Any] = {}
-        # Texts that are encoded again and again could fill the memory; an honest pickle encodes each one once.
-        self.spare = size
-
-    def run(self, data: bytes) -> Any:
-        # `genops` only cuts a pickle into instructions; it carries none of them out.
-        for step, (opcode, argument, _) in enumerate(pickletools.genops(BytesIO(data))):
-            if step >= MAX_STEPS:
-                raise _RefusedError(f"has more than {MAX_STEPS:,} instructions")
-            instruction = _INSTRUCTIONS.get(opcode.name)
-            if instruction is None:
-                raise _RefusedError(f"uses the pickle instruction {opcode.name}, which plain data does without")
-            instruction(self, argument)
-        (value,) = self.stack
-        return value
-
-    def constant(self, value: Any) -> None:
-        self.stack.append(value)
-
-    def text_of_python_2(self, value: str) -> None:
-        self.stack.append(value.encode("latin-1"))
-
-    def mark(self, _: None) -> None:
-        self.marks.append(self.stack)
-        self.stack = []
-
-    def since_mark(self) -> list[Any]:
-        items, self.stack = self.stack, self.marks.pop()
-        return items
-
-    def tuple_of(self, count: int) -> None:
-        if len(self.stack) < count:
-            raise ValueError("too little on the stack")
-        self.stack[-count:] = [tuple(self.stack[-count:])]
-
-    def extend(self, items: list[Any]) -> None:
-        if not isinstance(self.stack[-1], list):
-            raise ValueError("items for what is no list")
-        self.stack[-1].extend(items)
-
-    def update(self, items: list[Any]) -> None:
-        keys, values = items[::2], items[1::2]
-        if not isinstance(self.stack[-1], dict) or not all(isinstance(key, str | bytes) for key in keys):
-            raise ValueError("keys that are no texts, or for what is no dictionary")
-        self.stack[-1].update(zip(keys, values, strict=True))
-
-    def put(self, place: int) -> None:
-        self.memo[place] = self.stack[-1]
-
-    def get(self, place: int) -> None:
-        self.stack.append(self.memo[place])
-
-    def name(self, text: str) -> None:
-        if text not in _WORDS:
-            raise _RefusedError(f"asks for {text.replace(' ', '.')[:80]!r}, which is more than plain data")
-        self.stack.append(_Word(_WORDS[text]))
-
-    def name_on_stack(self) -> None:
-        name, module = self.stack.pop(), self.stack.pop()
-        if not (isinstance(name, str) and isinstance(module, str)):
-            raise ValueError("a name that is no text")
-        self.name(f"{module} {name}")
-
-    def call(self) -> None:
-        """REDUCE: what a word means, done by ourselves."""
-        arguments, word = self.stack.pop(), self.stack.pop()
-        if not isinstance(word, _Word) or not isinstance(arguments, tuple):
-            raise _RefusedError("calls what is no function")
-        if word.meaning == _ENCODE:
-            self.stack.append(self.encoded(*arguments))
-        elif word.meaning == _RECONSTRUCT and arguments[0] == _Word(_NDARRAY):
-            self.stack.append(_Array())
-        elif word.meaning == _DTYPE:
-            self.stack.append(_Dtype(_integer(arguments[0])))
-        elif word.meaning == _FROMBUFFER:
-            raw, dtype, shape, order = arguments
-            self.stack.append(_Array(_array(shape, dtype, order == "F", raw)))
-        else:
-            raise _RefusedError(f"calls {word.meaning} in a way that arrays do not need")
-
-    def encoded(self, text: Any, encoding: Any) -> bytes:
-        if not isinstance(text, str) or encoding not in ("latin1", b"latin1", "latin-1", b"latin-1"):
-            raise _RefusedError("asks for another encoding than that of bytes")
-        self.spare -= len(text)
-        if self.spare < 0:
-            raise _RefusedError("makes more of its bytes than there are")
-        return text.encode("latin-1")
-
-    def build(self) -> None:
-        """BUILD: the state of a data type or an array."""
-        state, target = self.stack.pop(), self.stack[-1]
-        if isinstance(target, _Dtype):
-            if state[1] not in ("<", ">", "|", "=", b"<", b">", b"|", b"=") or any(
-                part is not None for part in state[2:5]
-            ):
-                raise _RefusedError("has an array of something else than integers")
-            target.order = ">" if state[1] in (">", b">") else "<"
-        elif isinstance(target, _Array):
-            _, shape, dtype, fortran, raw = state
-            target.values = _array(shape, dtype, fortran, raw)
-        else:
-            raise _RefusedError("sets the state of what has none")
-
-
-def _integer(code: Any) -> str:
-    text = code.decode("latin-1") if isinstance(code, bytes) else code
-    if not isinstance(text, str) or not re.fullmatch("[iu][1248]", text):
-        raise _RefusedError("has an array of something else than integers")
-    return text
-
-
-def _array(shape: Any, dtype: Any, fortran: Any, raw: Any) -> np.ndarray:
-    """The array that `raw` holds, if it holds it to the byte."""
-    if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes) or not isinstance(shape, tuple) or len(shape) > 8:
-        raise ValueError("no array")
-    type_ = np.dtype(dtype.order + dtype.code)
-    if not all(type(side) is int and 0 <= side <= len(raw) for side in shape):
-        raise ValueError("no shape")
-    if math.prod(shape) * type_.itemsize != len(raw):
-        raise ValueError("more or less bytes than the shape needs")
-    return np.frombuffer(raw, type_).reshape(shape, order="F" if fortran else "C")
-
-
-_INSTRUCTIONS: dict[str, Callable[[_Machine, Any], None]] = {
-    "PROTO": lambda machine, _: None,
-    "FRAME": lambda machine, _: None,
-    "STOP": lambda machine, _: None,
-    "NONE": lambda machine, _: machine.constant(None),
-    "NEWTRUE": lambda machine, _: machine.constant(True),
-    "NEWFALSE": lambda machine, _: machine.constant(False),
-    **dict.fromkeys(["BININT", "BININT1", "BININT2", "LONG1"], _Machine.constant),
-    **dict.fromkeys(["SHORT_BINUNICODE", "BINUNICODE"], _Machine.constant),
-    **dict.fromkeys(["SHORT_BINBYTES", "BINBYTES", "BINBYTES8"], _Machine.constant),
-    "BYTEARRAY8": lambda machine, data: machine.constant(bytes(data)),
-    **dict.fromkeys(["SHORT_BINSTRING", "BINSTRING"], _Machine.text_of_python_2),
-    "EMPTY_LIST": lambda machine, _: machine.constant([]),
-    "EMPTY_DICT": lambda machine, _: machine.constant({}),
-    "EMPTY_TUPLE": lambda machine, _: machine.constant(()),
-    "MARK": _Machine.mark,
-    "TUPLE": lambda machine, _: machine.constant(tuple(machine.since_mark())),
-    "TUPLE1": lambda machine, _: machine.tuple_of(1),
-    "TUPLE2": lambda machine, _: machine.tuple_of(2),
-    "TUPLE3": lambda machine, _: machine.tuple_of(3),
-    "APPEND": lambda machine, _: machine.extend([machine.stack.pop()]),
-    "APPENDS": lambda machine, _: machine.extend(machine.since_mark()),
-    "SETITEM": lambda machine, _: machine.update([machine.stack.pop(-2), machine.stack.pop()]),
-    "SETITEMS": lambda machine, _: machine.update(machine.since_mark()),
-    **dict.fromkeys(["BINPUT", "LONG_BINPUT"], _Machine.put),
-    "MEMOIZE": lambda machine, _: machine.put(len(machine.memo)),
-    **dict.fromkeys(["BINGET", "LONG_BINGET"], _Machine.get),
-    "GLOBAL": _Machine.name,
-    "STACK_GLOBAL": lambda machine, _: machine.name_on_stack(),
-    "REDUCE": lambda machine, _: machine.call(),
-    "BUILD": lambda machine, _: machine.build(),
-}
+    Python's unpickler makes room for twice the largest memo index, and for the length that a bytearray states. A tuple
+    that holds another one twice, and so on, is hashed 2**depth times as a key. Large whole numbers can be made to
+    collide in a dictionary.
+    """
+    tuples, puts, last = 0, 0, ""
+    memoised_tuples: set[int] = set()
+    # `genops` only splits the pickle into instructions, and raises ValueError where a stated length is not there.
+    for step, (opcode, argument, _) in enumerate(pickletools.genops(BytesIO(data))):
+        name = opcode.name
+        if step >= MAX_STEPS:
+            raise _RefusedError(f"has more than {MAX_STEPS:,} instructions")
+        if name not in _OPCODES:
+            raise _RefusedError(f"uses the pickle instruction {name}, which plain data does without")
+        tuples += (name in _TUPLES) - (name == "REDUCE")
+        if tuples > MAX_TUPLES:
+            raise _RefusedError(f"has more than {MAX_TUPLES:,} tuples")
+        if name in _PUTS:
+            index = puts if name == "MEMOIZE" else argument
+            puts += 1
+            if last not in _MEMOISED:
+                raise _RefusedError("numbers an object that is not new")
+            if index > MAX_STEPS:
+                raise _RefusedError(f"numbers an object {index:,}, and has fewer instructions")
+            if last in _TUPLES:
+                memoised_tuples.add(index)
+        if name in _GETS and argument in memoised_tuples:
+            raise _RefusedError("uses a tuple twice")
+        if name == "LONG1" and abs(argument) >= 2**61 - 1:
+            raise _RefusedError("has a whole number of more than 61 bits")
+        if name != "FRAME":  # which changes nothing, and may stand between an object and its number
+            last = name

@@ -42,15 +42,20 @@ def test_few_false_alarms_among_drawn_photos(tmp_path):
 
 FILES = {
     "empty.jpg": (lambda: b"", "empty_file", "0 bytes"),
-    "page.jpg": (lambda: b"<!DOCTYPE html><html>not found</html>", "not_an_image", "a web page: "),
-    "scan.jpg": (lambda: encoded(photo("tree", 30), "TIFF"), "not_an_image", "TIFF: "),
+    "page.jpg": (lambda: b"<!DOCTYPE html><html>not found</html>", "not_an_image", "it is a web page: download"),
+    "scan.jpg": (
+        lambda: encoded(photo("tree", 30), "TIFF"),
+        "unsupported_format",
+        "it is TIFF or a camera's raw file: convert",
+    ),
     "short.jpg": (lambda: encoded(photo("tree", 31))[:2000], "truncated", "cut short"),
     "short.png": (lambda: encoded(photo("tree", 32), "PNG")[:9000], "truncated", "cut short"),
     "closed.jpg": (lambda: half_grey(photo("tree", 33)), "truncated", "plain grey"),
-    "bomb.png": (bomb, "too_large", "larger than 64,000,000 pixels"),
+    "bomb.png": (bomb, "too_large", "at most 64,000,000 pixels are allowed"),
+    "phone.heic": (lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "unsupported_format", "it is HEIC: convert it"),
     "notes.txt": (lambda: b"to do", "other_file", "not an image"),
     "photo.png": (lambda: encoded(photo("tree", 34)), "wrong_extension", "JPEG"),
-    "photo.dat": (lambda: encoded(photo("tree", 35)), "wrong_extension", "overlooked"),
+    "photo.dat": (lambda: encoded(photo("tree", 35)), "wrong_extension", "it is a JPEG file"),
     "moving.gif": (
         lambda: encoded(photo("tree", 36), "GIF", save_all=True, append_images=[photo("tree", 37)]),
         "animated",

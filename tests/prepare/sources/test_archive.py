@@ -389,3 +389,61 @@ def test_the_project_cache_is_the_default(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = unpacked(str(MAKERS["photos.zip"](tmp_path / "photos.zip")))
     assert folder.parent == Path.cwd() / ".cache" / "headstand" / "archives"
+
+
+def mac_zip(path, files, encoding):
+    """A zip whose names are in an encoding and without the flag that says which, as macOS writes UTF-8."""
+    with zipfile.ZipFile(path, "w") as out:
+        for number, data in enumerate(files.values()):
+            out.writestr(f"{number:08d}", data)
+    content = path.read_bytes()
+    for number, name in enumerate(files):
+        raw = name.encode(encoding)
+        content = content.replace(f"{number:08d}".encode(), raw)
+        assert len(raw) == 8  # else the lengths in the headers would be wrong
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"),
+    [
+        ("utf-8", "Röcke/a"),  # composed
+        ("utf-8", "Ro\u0308ck/a"),  # decomposed, as macOS writes it
+        ("utf-8", "写真/a"),
+        ("cp437", "Röcke/ab"),
+        ("cp437", "Straße/a"),
+        ("cp437", "abcdefgh"),
+    ],
+)
+def test_names_in_a_zip_without_the_flag_are_utf_8_or_the_code_page(tmp_path, capsys, encoding, name):
+    path = mac_zip(tmp_path / "x.zip", {name: b"x"}, encoding)
+    assert content(unpacked(str(path))) == {name: b"x"}
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("encoding", "name"), [("cp866", "платье/a"), ("cp932", "写真x/ab"), ("cp850", "São/Øãõ")])
+def test_names_in_an_unknown_code_page_are_read_with_a_warning(tmp_path, capsys, encoding, name):
+    name = name.ljust(8 - len(name.encode(encoding)) + len(name), "x")
+    raw = name.encode(encoding)
+    path = mac_zip(tmp_path / "x.zip", {name: b"x"}, encoding)
+    assert content(unpacked(str(path))) == {raw.decode("cp437").replace("\\", "/"): b"x"}
+    error = capsys.readouterr().err
+    assert error.startswith(f"warning: {path} has 1 name in neither UTF-8 nor code page 437, such as ")
+    assert "make the archive anew with UTF-8 names" in error
+
+
+def test_names_in_a_tar_are_utf_8_or_the_code_page(tmp_path, capsys):
+    for encoding, warns in (("utf-8", False), ("cp437", False), ("cp866", True)):
+        name = "платье/a" if warns else "Röcke/a"
+        path = tmp_path / f"{encoding}.tar"
+        with tarfile.open(path, "w", format=tarfile.GNU_FORMAT, encoding=encoding) as out:
+            out.addfile(tarfile.TarInfo(name), io.BytesIO())
+        expected = name.encode(encoding).decode("cp437") if warns else name
+        assert content(unpacked(str(path))) == {expected: b""}
+        assert capsys.readouterr().err.startswith("warning: ") == warns
+
+
+def test_an_archive_with_a_name_of_250_bytes_is_unpacked(tmp_path):
+    path = zipped(tmp_path / f"{'ü' * 123}.zip", FILES)
+    assert content(unpacked(str(path))) == FILES

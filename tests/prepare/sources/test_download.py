@@ -7,7 +7,7 @@ from collections import namedtuple
 
 import pytest
 
-from headstand.prepare import cache
+from headstand import files
 from headstand.prepare.sources import download
 from headstand.prepare.sources.download import DownloadError, fetch
 from headstand.prepare.sources.transfer import shown
@@ -265,7 +265,7 @@ def test_a_digest_that_is_none_is_told(server, target, digest):
 def test_two_processes_wait_for_each_other(target):
     import fcntl
 
-    with cache.sole(target):
+    with files.sole(target):
         with (target.parent / ".photos.zip.lock").open("a") as file, pytest.raises(OSError) as raised:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     assert raised.value.errno in (errno.EAGAIN, errno.EACCES)
