@@ -1,11 +1,13 @@
-"""An encoded image before its pixels are made: what is opened, and what is refused, as long as that costs little.
+"""Opens encoded images and refuses those that would take too much memory or time, before any pixel is decoded.
 
-A file comes from a stranger, who chooses what in it costs most. Whatever Pillow does before the pixels, and whatever
-its decoders do for each pixel, is bounded here; docs/threat-model.md tells what each bound is for.
+Files come from untrusted clients. This module limits what Pillow does before the pixels and what its decoders do for
+each pixel; docs/threat-model.md lists the reason for each limit.
 """
 
+import re
 import struct
 import warnings
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,54 +16,76 @@ from PIL import (
     ExifTags,
     Image,
     UnidentifiedImageError,
-    WebPImagePlugin,  # noqa: F401 - else Pillow loads forty plugins, PDF's among them, to find it
+    WebPImagePlugin,  # noqa: F401 - otherwise Pillow imports forty plugins, PDF's among them, to find it
 )
 
 from headstand.errors import HeadstandError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-"""What is decoded. MPO, which some phones and cameras write into a `.jpg`, opens as JPEG. TIFF, PSD, EPS and the rest
-stay out: their parsers are large and no user of a classifier sends them."""
+"""Formats that are decoded. MPO, which some phones and cameras write into a `.jpg`, opens as JPEG. TIFF, PSD, EPS and
+others are refused: their parsers are large and users of a classifier do not send them."""
 
 MAX_BYTES = 20 * 2**20
 """Largest encoded image, in bytes."""
 
 MAX_PIXELS = 64_000_000
-"""Largest image, in pixels as its header states them, read before any pixel is decoded: four bytes a pixel make 256 MB,
-what a small server can spare. Phones' largest everyday photos have 50 million. Costly kinds may have less: see `cost`.
-"""
+"""Largest image, in pixels as its header states them: four bytes a pixel make 256 MB. The largest everyday photos of
+phones have 50 million. Some kinds may have fewer: see `max_pixels`."""
+
+MAX_MEMORY = 400_000_000
+"""Most bytes that decoding one image to a given size may take, as `memory` estimates them."""
 
 MAX_SIDE = 65_535
-"""Longest side in pixels: the most that a JPEG or a GIF can state. A PNG of 64 million by one is one row of 256 MB,
-and decoding works by rows."""
+"""Longest side in pixels: the most that a JPEG or a GIF can have. A PNG of 64 million by one has one row of 256 MB, and
+decoders hold several rows."""
 
 MAX_EXIF = 2**20
-"""Longest EXIF in bytes; its values become Python objects of many times their size. A JPEG's segment has 64 KB."""
+"""Longest EXIF in bytes; its values become Python objects of many times their size. A JPEG segment has 64 KB."""
 
 _MAX_SCANS = 100
-"""Most scans in a JPEG. A progressive photo has about 10; each costs a pass over the whole picture, and 100 bytes buy
-one, so that a file of 20 MB could keep a processor busy for hours."""
+"""Most scans in a JPEG. A progressive photo has about 10. Each is a pass over the whole picture and needs 100 bytes, so
+that a file of 20 MB could take hours."""
+
+_MAX_MARKERS = 10_000
+"""Most markers in a JPEG up to the end of its first image, restart markers not counted. A photo has some dozens."""
 
 _MAX_SCANNED = 1_600_000_000
 """Most pixels in all scans of a JPEG together: 25 scans of the largest picture."""
 
 _MAX_READS = 1_000_000
-"""Most reads from one file. Pillow walks segments, chunks, blocks and runs in Python, with some reads for each: a photo
+"""Most reads from one file. Pillow reads segments, chunks, blocks and runs in Python, with some reads for each: a photo
 takes a few thousand; 20 MB of empty segments take 20 million, ten seconds and most of a gigabyte."""
 
 _MAX_PACKED = 256
 """Most compressed chunks in a PNG beside its pixels. Each kilobyte of them may inflate to a megabyte."""
 
 _MAX_EXIF_PARTS = 32
-"""Most EXIF segments in a JPEG. There is one, and one more for each embedded picture; Pillow puts all of them together,
-copying what it has for each, so that many take hours."""
+"""Most EXIF segments in a JPEG. There is one, and one more for each embedded picture. Pillow appends each to the ones
+before by copying them, so that many take hours."""
 
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp")
-"""File names that are taken for images; what a file *is* is decided by its content."""
+"""Extensions of image files; the format of a file is determined by its content."""
+
+_MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
+"""A JPEG marker that is no restart marker, fill byte or stuffed zero (ITU T.81, B.1.1): what libjpeg looks for after
+compressed data and between segments."""
+
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
+_SCAN, _END = 0xDA, 0xD9
+"""Codes of JPEG markers: start of frame, of a progressive frame, of a scan, and end of image (ITU T.81, table B.1)."""
+
+_STORAGE = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}
+"""Bytes for a pixel in Pillow's memory, by mode; 4 for all other modes, RGB included."""
+
+# Pillow warns of large images and odd EXIF; the limits here decide, and a service's log should not hold such warnings.
+# Once and for Pillow's modules only: `warnings.catch_warnings` around a call changes the filters of all threads, and
+# two threads that leave it in another order than they entered it restore each other's.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class ImageError(HeadstandError):
-    """An image that cannot be used. `code` is stable: `not_an_image`, `too_large`, `corrupt_image`."""
+    """Raised for an unusable image. `code` is stable: `not_an_image`, `too_large`, `corrupt_image`."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -69,7 +93,7 @@ class ImageError(HeadstandError):
 
 
 class _Source(BytesIO):
-    """Bytes that can be read from so often, and no more."""
+    """Bytes with a limited number of reads."""
 
     _reads = 0
 
@@ -81,13 +105,13 @@ class _Source(BytesIO):
 
 
 def open_image(data: bytes) -> Image.Image:
-    """Open encoded bytes with all checks that need no decoding (length, format, pixel count, costly parts).
+    """Open encoded bytes and make all checks that need no decoding: length, format, pixels, scans, costly parts.
 
     Raises:
         ImageError: `not_an_image`, `too_large` or `corrupt_image`.
     """
     if len(data) > MAX_BYTES:
-        raise ImageError("too_large", f"the image has {len(data):,} bytes; at most {MAX_BYTES:,} are taken")
+        raise ImageError("too_large", f"the image has {len(data):,} bytes; at most {MAX_BYTES:,} are allowed")
     _check_parts(data)
     try:
         image = Image.open(_Source(data), formats=FORMATS)
@@ -103,23 +127,25 @@ def open_image(data: bytes) -> Image.Image:
     except Exception as error:
         raise ImageError("corrupt_image", f"the image's header is damaged ({reason(error)})") from error
     width, height = image.size
-    limit = MAX_PIXELS // cost(image)
+    limit = max_pixels(image)
     if width * height > limit:
-        raise ImageError("too_large", f"the image is {width} x {height}; at most {limit:,} pixels are taken")
+        raise ImageError("too_large", f"the image is {width} x {height}; at most {limit:,} pixels are allowed")
     if max(width, height) > MAX_SIDE:
-        raise ImageError("too_large", f"the image is {width} x {height}; at most {MAX_SIDE:,} pixels a side are taken")
+        raise ImageError(
+            "too_large", f"the image is {width} x {height}; at most {MAX_SIDE:,} pixels per side are allowed"
+        )
     if image.format in ("JPEG", "MPO"):
-        # Inside compressed data FF is followed by 00, so this counts the start-of-scan markers (ITU T.81, B.1.1.3).
-        scans = data.count(b"\xff\xda")
+        check_memory(_jpeg(data)[0])
+        scans = _scans(data)
         if scans > _MAX_SCANS or (scans > 1 and scans * width * height > _MAX_SCANNED):
             raise ImageError("too_large", f"the JPEG has {scans} scans, too many for its size")
     return image
 
 
 def _check_parts(data: bytes) -> None:
-    """Refuse what costs a parser much more than its bytes: found by its name, wherever it stands.
+    """Refuse many parts of a kind that costs a parser much more than its bytes, found by name anywhere in the file.
 
-    Chance puts a name of four bytes into one of two hundred files of 20 MB, hence limits that are not one.
+    A name of four bytes occurs by chance in one of two hundred files of 20 MB, hence limits above one.
     """
     if data.startswith(b"\xff\xd8") and data.count(b"Exif\0\0") > _MAX_EXIF_PARTS:
         raise ImageError("too_large", f"the JPEG has more than {_MAX_EXIF_PARTS} EXIF segments")
@@ -127,54 +153,177 @@ def _check_parts(data: bytes) -> None:
         raise ImageError("too_large", f"the PNG has more than {_MAX_PACKED} compressed texts and profiles")
 
 
-def cost(image: Image.Image) -> int:
-    """How many times the memory or time of other kinds an opened image's decoder takes for a pixel."""
+def max_pixels(image: Image.Image) -> int:
+    """Return how many pixels an opened image may have: fewer if its decoder takes several times the memory or time."""
     if image.format == "WEBP" or has_deep_key(image):
-        return 4  # several copies of the picture
-    if image.format == "BMP" and _tiles(image)[0].codec_name == "bmp_rle":
-        return 4  # run by run, in Python
-    # A progressive JPEG's coefficients are kept until its last scan, two bytes for each component of a pixel.
-    return 2 if image.mode == "CMYK" and "progressive" in image.info else 1
+        return MAX_PIXELS // 4  # several copies of the picture
+    if _is_run_length(image):
+        return MAX_PIXELS // 4  # decoded run by run, in Python
+    return MAX_PIXELS
+
+
+def check_memory(size: int) -> None:
+    """Refuse an image that takes so many bytes to decode.
+
+    Raises:
+        ImageError: `too_large`.
+    """
+    if size > MAX_MEMORY:
+        raise ImageError(
+            "too_large",
+            f"the image takes about {size // 10**6:,} MB of memory to decode; at most {MAX_MEMORY // 10**6} are "
+            "allowed: send it smaller, or as a JPEG in one scan (not progressive)",
+        )
+
+
+def memory(image: Image.Image, data: bytes) -> tuple[int, int]:
+    """Estimate the bytes that decoding takes, without the file itself and the final conversion.
+
+    Args:
+        image: the opened image, after `draft` if it is to be decoded at a smaller scale.
+        data: its encoded bytes.
+
+    Returns:
+        The bytes that are held until the image is closed, among them the pixels; and those that the decoder takes
+        beside them and frees.
+    """
+    pixels = image.width * image.height
+    held = pixels * _STORAGE.get(image.mode, 4)
+    if image.format in ("JPEG", "MPO"):
+        coefficients, others = _jpeg(data)
+        return held + others, coefficients
+    if image.format == "WEBP":
+        # libwebp's canvas and the one of the frame before, both RGBA, and the bytes that Pillow copies from them; the
+        # file is copied for the decoder and for each chunk that Pillow asks for.
+        return held + 8 * pixels + 3 * len(data), 4 * pixels
+    if image.format == "PNG":
+        # With a transparent colour of 16 bits: the picture's low bytes, its bands and masks; see `images`.
+        return held + _texts(data), 10 * pixels if has_deep_key(image) else 0
+    if image.format == "GIF":
+        return held + 2 * len(data), 0  # comments
+    # A BMP of runs: the array that they are written to, and its copy.
+    return held + (2 * pixels if _is_run_length(image) else 0), 0
+
+
+def _jpeg(data: bytes) -> tuple[int, int]:
+    """Return the bytes that libjpeg and Pillow hold for a JPEG beside its pixels.
+
+    A file of several scans, progressive or with each component in a scan of its own, is decoded after its last scan:
+    until then libjpeg keeps two bytes for each coefficient of all blocks (jdcoefct.c, jinit_d_coef_controller). The
+    first scan decides (jdinput.c, initial_setup).
+
+    Returns:
+        The bytes of the coefficients, 0 for a file of one scan; those of rows of pixels and of segments.
+    """
+    whole = rows = 0
+    progressive, components = False, 0
+    for code, at in _markers(data):
+        if code in _FRAMES and len(data) > at + 8:
+            # Length, precision, height, width, number of components; for each its id, its sampling factors, a table.
+            height, width, components = struct.unpack_from(">HHB", data, at + 3)
+            factors = [(byte >> 4 or 1, byte & 15 or 1) for byte in data[at + 9 : at + 8 + 3 * components : 3]]
+            across, down = (max(column, default=1) for column in zip(*factors, strict=True)) if factors else (1, 1)
+            # Each component's blocks fill whole MCUs: units of all components' blocks (ITU T.81, A.2).
+            units = -(-width // (8 * across)) * -(-height // (8 * down))
+            whole = max(whole, 128 * units * sum(h * v for h, v in factors))
+            rows = max(rows, 40 * width * components)
+            progressive = progressive or code in _PROGRESSIVE
+        elif code == _SCAN:
+            several = progressive or data[at + 2 : at + 3] < bytes([components])
+            return whole if several else 0, rows + 3 * at
+    return 0, rows  # no scan: Pillow or libjpeg refuses the file
+
+
+def _scans(data: bytes) -> int:
+    """Return the number of a JPEG's scans up to the end of its first image; 1 if libjpeg reads no more than the first.
+
+    Behind the first image there may be a video (motion photos) or more images (MPO), and inside segments previews;
+    libjpeg reads none of them.
+    """
+    if not _jpeg(data)[0]:
+        return 1
+    return sum(code == _SCAN for code, _ in _markers(data))
+
+
+def _markers(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the code of each marker of a JPEG's first image and the position behind it, as libjpeg finds them.
+
+    Raises:
+        ImageError: `too_large`, there are too many.
+    """
+    at = 2
+    for _ in range(_MAX_MARKERS):
+        found = _MARKER.search(data, at)
+        if not found or data[found.end() - 1] == _END:
+            return
+        at = found.end()
+        yield data[at - 1], at
+        at += max(int.from_bytes(data[at : at + 2]), 2)
+    raise ImageError("too_large", f"the JPEG has more than {_MAX_MARKERS:,} segments")
+
+
+def _texts(data: bytes) -> int:
+    """Return the most bytes that a PNG's texts and other chunks take in Pillow's memory.
+
+    Pillow decompresses a megabyte of a chunk at most, and keeps 64 million characters of text; one character outside
+    of Unicode's first plane makes every character of an `iTXt` take four bytes.
+    """
+    texts = others = 0
+    at = 8
+    for _ in range(_MAX_READS // 3):  # of a chunk Pillow reads length and kind, content, and checksum
+        if at + 8 > len(data):
+            break
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if kind in (b"iTXt", b"zTXt", b"tEXt"):
+            packed = 0 if kind == b"tEXt" else min(1032 * length, 2**20)  # deflate's best ratio is 1032
+            texts += max(length, packed) * (4 if kind == b"iTXt" else 1)
+        elif kind not in (b"IDAT", b"fdAT"):
+            others += length
+        at += 12 + length
+    return min(texts, 4 * 64 * 2**20) + min(others, len(data))
 
 
 def has_deep_key(image: Image.Image) -> bool:
-    """Whether an opened image is a PNG of 16-bit colours, one of which is transparent."""
+    """Return whether an opened image is a PNG of 16-bit colours, one of which is transparent."""
     return "transparency" in image.info and raw_mode(image) == "RGB;16B"
 
 
 def raw_mode(image: Image.Image) -> str:
-    """How a PNG's pixels are stored, in Pillow's words; empty for other kinds, and once the pixels are made."""
+    """Return Pillow's raw mode of a PNG; empty for other formats, and after the pixels have been decoded."""
     tiles = _tiles(image) if image.format == "PNG" else []
     return str(tiles[0].args) if tiles else ""
 
 
+def _is_run_length(image: Image.Image) -> bool:
+    """Return whether an opened image is a BMP of runs."""
+    return image.format == "BMP" and any(tile.codec_name == "bmp_rle" for tile in _tiles(image))
+
+
 def _tiles(image: Image.Image) -> list[Any]:
-    """What Pillow has still to decode."""
+    """Return the parts of the picture that Pillow has not decoded yet."""
     return getattr(image, "tile", [])
 
 
 def dimensions(data: bytes) -> tuple[int, int]:
-    """Width and height of the upright picture in pixels, as its header states them.
+    """Return width and height of the upright picture in pixels, as its header states them.
 
     Raises:
         ImageError: as `open_image`.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as in `images.decode`
-        with open_image(data) as image:
-            # The orientations from 5 on lie on their side.
-            return image.size if orientation(image) < 5 else (image.height, image.width)
+    with open_image(data) as image:
+        # Orientations 5 to 8 swap width and height.
+        return image.size if orientation(image) < 5 else (image.height, image.width)
 
 
 def orientation(image: Image.Image) -> int:
-    """How an opened image is stored: its EXIF orientation, 1 (upright) to 8; 1 where EXIF says nothing or is damaged.
+    """Return an opened image's EXIF orientation, 1 (upright) to 8; 1 if there is none or the EXIF is damaged.
 
-    Pillow also finds what stands behind the pixels, as it may in a PNG.
+    Pillow also finds EXIF behind the pixels, where a PNG may have it.
 
     Raises:
-        ImageError: `too_large`, the EXIF is.
+        ImageError: `too_large`, the EXIF is too long.
     """
-    # The second is a PNG's, as ImageMagick writes it: two hexadecimal digits a byte.
+    # The second is a PNG's, as ImageMagick writes it: two hexadecimal digits per byte.
     for exif, most in ((image.info.get("exif"), MAX_EXIF), (image.info.get("Raw profile type exif"), 3 * MAX_EXIF)):
         if exif is not None and len(exif) > most:
             raise ImageError("too_large", f"the image's EXIF has more than {MAX_EXIF:,} bytes")
@@ -185,8 +334,18 @@ def orientation(image: Image.Image) -> int:
         return 1
 
 
+def may_be_turned(image: Image.Image, data: bytes) -> bool:
+    """Return whether an opened image may have to be transposed to be upright.
+
+    A PNG may have its orientation behind the pixels, where Pillow finds it only after it has decoded them.
+    """
+    if image.format == "PNG":
+        return any(name in data for name in (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp"))
+    return orientation(image) != 1
+
+
 def read(path: Path) -> bytes:
-    """An image file's bytes, no more than show that it has too many.
+    """Return an image file's bytes, at most one more than `MAX_BYTES`.
 
     Raises:
         ImageError: the file cannot be read.
@@ -199,5 +358,5 @@ def read(path: Path) -> bytes:
 
 
 def reason(error: Exception) -> str:
-    """Pillow's word for what is wrong, in one short line."""
+    """Return Pillow's message in one short line."""
     return str(error).splitlines()[0][:120] if str(error) else type(error).__name__

@@ -1,21 +1,27 @@
-"""Images that a hostile client would send: small or legal on the outside, costly inside.
+"""Images that a hostile client would send: small or legal files that take much memory or time to decode.
 
-`python -m tests.bombs NAME ...` decodes them one after the other and prints a line of JSON for each: what came out,
-the seconds of processor time, and by how many megabytes memory rose above what the process had before.
+`python -m tests.bombs NAME ...` decodes them one after the other and prints a line of JSON for each: the outcome, the
+seconds of processor time, by how many megabytes the process grew, and the estimate of `headstand.encoded.memory`.
 """
 
+import ctypes
+import gc
 import io
 import json
 import struct
 import sys
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from headstand import encoded as opened
+from headstand import images
 from headstand.images import MAX_BYTES, ImageError, decode
 
 SIDE = 8000
@@ -133,6 +139,44 @@ def scans(count: int, side: int = SIDE) -> bytes:
     return data[:-2] + scan * (count - data.count(b"\xff\xda")) + data[-2:]
 
 
+FULL = ((1, 1),) * 4
+"""Sampling factors of four components, none of them reduced."""
+
+SEPARATE = ((0,), (1,), (2,), (3,))
+"""Each component in a scan of its own."""
+
+
+def blocks(
+    width: int,
+    height: int,
+    sampling: Sequence[tuple[int, int]] = FULL[:3],
+    scans: Sequence[tuple[int, ...]] | None = None,
+    frame: int = 0xC0,
+    end: bytes = b"\xff\xd9",
+) -> bytes:
+    """A JPEG of one colour with any components and scans: each block is two zero bits, its codes have one bit.
+
+    Args:
+        width, height: in pixels.
+        sampling: for each component its horizontal and vertical factor.
+        scans: for each scan its components; by default one scan of all.
+        frame: the code of its start-of-frame marker: C0 baseline, C2 progressive, C9 and CA the same, arithmetic.
+        end: what follows the last scan.
+    """
+    count = len(sampling)
+    wide, high = map(max, zip(*sampling, strict=True))
+    parts = [segment(0xDB, b"\0" + b"\1" * 64)]
+    components = [bytes([at + 1, across * 16 + down, 0]) for at, (across, down) in enumerate(sampling)]
+    parts.append(segment(frame, struct.pack(">BHHB", 8, height, width, count) + b"".join(components)))
+    parts += [segment(0xC4, bytes([table, 1]) + bytes(16)) for table in (0x00, 0x10)]
+    band = b"\0\0\0" if frame in (0xC2, 0xCA) else b"\0\x3f\0"
+    units = -(-width // (8 * wide)) * -(-height // (8 * high))
+    for scan in scans or [tuple(range(count))]:
+        parts.append(segment(0xDA, bytes([len(scan)]) + b"".join(bytes([at + 1, 0]) for at in scan) + band))
+        parts.append(bytes(units * sum(sampling[at][0] * sampling[at][1] for at in scan) // 4 + 1))
+    return b"\xff\xd8" + b"".join(parts) + end
+
+
 def stretched(width: int, height: int) -> bytes:
     """A progressive JPEG of four inks that states other sides than it has (ITU T.81, B.2.2)."""
     data = bytearray(plain("CMYK", "JPEG", 16, 16, progressive=True))
@@ -148,13 +192,30 @@ def trailing(data: bytes) -> bytes:
 MEGABYTE = zlib.compress(bytes(10**6), 9)
 """A million zero bytes in a kilobyte."""
 
+WIDE_TEXT = zlib.compress(b"a" * (2**20 - 4) + "\U0001f600".encode(), 9)
+WIDE_TEXTS = b"".join(chunk(b"iTXt", b"%d\0\1\0\0\0" % at + WIDE_TEXT) for at in range(40))
+"""One character outside of Unicode's first plane in each makes a million others take four bytes each."""
+
 CHEAP: dict[str, tuple[str, Callable[[], bytes]]] = {
     "jpeg of many EXIF segments": ("too_large", lambda: jpeg(times(segment(0xE1, b"Exif\0\0MM\0*\0\0\0\x08")))),
     "jpeg with junk before a marker": ("not_an_image", lambda: jpeg(bytes(MAX_BYTES - 4096))),
     "jpeg whose tags overlap": ("decoded", lambda: jpeg(segment(0xE1, b"Exif\0\0" + overlapping(3000, 28_000)))),
     "jpeg whose picture index overlaps": ("decoded", lambda: jpeg(segment(0xE2, b"MPF\0" + overlapping(3000, 28_000)))),
     "jpeg that is also something else": ("decoded", lambda: trailing(SMALL_JPEG)),
-    "jpeg, progressive, cmyk, large": ("too_large", lambda: stretched(6000, 6000)),
+    "jpeg, progressive, cmyk, large": ("too_large", lambda: stretched(7200, 7200)),
+    "jpeg, cmyk, a scan per component": ("too_large", lambda: blocks(65_496, 895, FULL, SEPARATE)),
+    "jpeg, rgb, a scan per component": ("too_large", lambda: blocks(65_496, 895, FULL[:3], SEPARATE[:3])),
+    "jpeg, cmyk, a scan for two": ("too_large", lambda: blocks(65_496, 895, FULL, [(0, 1), (2, 3)])),
+    "jpeg, cmyk, arithmetic": ("too_large", lambda: blocks(65_496, 895, FULL, SEPARATE, 0xC9)),
+    "jpeg of 10,001 segments": ("too_large", lambda: jpeg(segment(0xEF, b"") * 10_001)),
+    "png of texts of four bytes a character": (
+        "too_large",
+        lambda: png(SIDE, SIDE, color=6, before=WIDE_TEXTS, pixels=chunk(b"IDAT")),
+    ),
+    "png of such texts behind its pixels": (
+        "too_large",
+        lambda: png(SIDE, SIDE, color=6, pixels=chunk(b"IDAT") + WIDE_TEXTS),
+    ),
     "png that is also something else": ("decoded", lambda: trailing(png())),
     "png whose tags overlap": ("too_large", lambda: png(before=chunk(b"eXIf", overlapping(20_000, 18_000_000)))),
     "png of an orientation of many numbers": (
@@ -241,13 +302,94 @@ ORDINARY: dict[str, tuple[str, Callable[[], bytes]]] = {
 }
 """The most of what a service's threads decode side by side."""
 
-BOMBS = CHEAP | COSTLY | ORDINARY
+TURNED = (0x112, 3, 1, 6 << 16)
+"""The EXIF entry of a picture that lies on its side."""
+
+
+def grid(side: int) -> dict[str, Callable[[], bytes]]:
+    """Squares of this side in all formats, modes and kinds of scans: name to how to make it."""
+    made: dict[str, Callable[[], bytes]] = {}
+    for count, name in ((1, "grey"), (3, "rgb"), (4, "cmyk")):
+        for frame, code in (
+            (0xC0, "baseline"),
+            (0xC2, "progressive"),
+            (0xC9, "arithmetic"),
+            (0xCA, "arithmetic, progressive"),
+        ):
+            made[f"jpeg, {name}, {code}"] = partial(blocks, side, side, FULL[:count], None, frame)
+            if count > 1:
+                made[f"jpeg, {name}, {code}, separate"] = partial(
+                    blocks, side, side, FULL[:count], SEPARATE[:count], frame
+                )
+    for factors in ((2, 2), (2, 1), (4, 1), (1, 2)):
+        sampling = (factors, (1, 1), (1, 1))
+        made[f"jpeg, {factors}, progressive"] = partial(blocks, side, side, sampling, None, 0xC2)
+        made[f"jpeg, {factors}, separate"] = partial(blocks, side, side, sampling, [(0,), (1, 2)])
+    key, turn = chunk(b"tRNS", bytes(6)), chunk(b"eXIf", exif(TURNED))
+    palette = chunk(b"PLTE", bytes(768))
+    for depth, color in ((1, 0), (2, 0), (8, 0), (16, 0), (8, 2), (16, 2), (8, 3), (8, 4), (16, 4), (8, 6), (16, 6)):
+        before = palette if color == 3 else b""
+        made[f"png, {depth}, {color}"] = partial(png, side, side, depth=depth, color=color, before=before)
+        made[f"png, {depth}, {color}, interlaced"] = partial(
+            png, side, side, depth=depth, color=color, before=before, interlace=1
+        )
+        made[f"png, {depth}, {color}, turned"] = partial(
+            png, side, side, depth=depth, color=color, before=before + turn
+        )
+    made["png, 8, 2, key"] = partial(png, side, side, before=key)
+    made["png, 16, 2, key"] = partial(png, side, side, depth=16, before=key)
+    made["png, 16, 2, key, turned"] = partial(png, side, side, depth=16, before=key + turn)
+    made["png, 8, 3, key"] = partial(png, side, side, color=3, before=palette + chunk(b"tRNS", bytes(256)))
+    made["png, 8, 6, texts"] = partial(png, side, side, color=6, before=WIDE_TEXTS)
+    for mode in ("RGB", "RGBA"):
+        made[f"webp, {mode}, lossless"] = partial(plain, mode, "WEBP", side, side, lossless=True, method=0)
+        made[f"webp, {mode}, lossy"] = partial(plain, mode, "WEBP", side, side, method=0)
+        made[f"webp, {mode}, turned"] = partial(plain, mode, "WEBP", side, side, method=0, exif=exif(TURNED))
+    more = [Image.new("RGBA", (side, side), (9, 9, 9, 9))]
+    made["webp, animated"] = partial(plain, "RGBA", "WEBP", side, side, method=0, save_all=True, append_images=more)
+    made["gif"] = partial(plain, "P", "GIF", side, side)
+    made["gif, grey"] = partial(plain, "L", "GIF", side, side)
+    made["gif, transparent"] = partial(plain, "P", "GIF", side, side, transparency=0)
+    for bits in (1, 4, 8):
+        made[f"bmp, {bits}"] = partial(bmp, side, side, bits, 0, bytes(side * -(-side * bits // 32) * 4))
+    made["bmp, runs"] = lambda: bmp(
+        side, side, 8, 1, (b"\xff\0" * (side // 255) + bytes([side % 255, 0, 0, 0])) * side + b"\0\1"
+    )
+    return made
+
+
+SMALL = (
+    "jpeg, rgb, baseline", "jpeg, rgb, progressive", "jpeg, cmyk, baseline, separate",
+    "jpeg, cmyk, arithmetic, separate", "jpeg, (2, 2), progressive", "jpeg, (4, 1), separate", "png, 16, 0, turned",
+    "png, 8, 6, interlaced", "png, 16, 2, key", "webp, RGBA, lossy", "webp, RGB, lossless",
+    "gif, transparent", "bmp, runs",
+)  # fmt: skip
+"""Of the grid those whose estimates differ most."""
+
+GRID = {f"{name}, {side}": ("", make) for side in (1500, 4000, 6000) for name, make in grid(side).items()}
+"""No outcome: what is within the limits must be decoded, what is above must be refused."""
+
+BOMBS = CHEAP | COSTLY | ORDINARY | GRID
+
+
+def side_by_side(count: int) -> dict[str, Any]:
+    """Decode the largest images that are decoded alone and together in so many threads."""
+    largest = [blocks(8000, 8000, frame=0xC2), png(SIDE, SIDE, color=6), png(4000, 4000)] * 2
+    before = _resident()
+    Path("/proc/self/clear_refs").write_text("5")
+    with ThreadPoolExecutor(count) as pool:
+        shapes = set(pool.map(lambda data: decode(data, 224).shape, largest))
+    return {"outcome": "decoded" if shapes == {(224, 224, 3)} else "misshapen", "megabytes": _highest() - before}
 
 
 def measure(name: str) -> dict[str, Any]:
     """Decode a bomb for a network of 224 pixels."""
+    if name.startswith("side by side, "):
+        return side_by_side(int(name.rpartition(" ")[2]))
     data = BOMBS[name][1]()
     assert len(data) <= MAX_BYTES, len(data)
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what the C library kept from the image before
     before = _resident()
     Path("/proc/self/clear_refs").write_text("5")  # forget the highest memory so far (proc(5))
     start = time.process_time()
@@ -255,7 +397,20 @@ def measure(name: str) -> dict[str, Any]:
         outcome = "decoded" if decode(data, 224).shape == (224, 224, 3) else "misshapen"
     except ImageError as error:
         outcome = error.code
-    return {"outcome": outcome, "seconds": time.process_time() - start, "megabytes": _highest() - before}
+    seconds, megabytes = time.process_time() - start, _highest() - before
+    return {"outcome": outcome, "seconds": seconds, "megabytes": megabytes, "estimate": estimate(data)}
+
+
+def estimate(data: bytes, size: int = 224) -> int | None:
+    """The bytes that decoding should take; None if the image cannot be opened."""
+    try:
+        with opened.open_image(data) as image:
+            image.draft(None, (2 * size, 2 * size))
+            held, temporary = opened.memory(image, data)
+            turned = opened.may_be_turned(image, data)
+            return held + max(temporary, images._converted(image, (size, size), turned))
+    except ImageError:
+        return None
 
 
 def _resident() -> float:
@@ -271,6 +426,6 @@ def _status(key: str) -> str:
 
 
 if __name__ == "__main__":
-    decode(SMALL_JPEG, 224)  # what is loaded once is nobody's fault
+    decode(SMALL_JPEG, 224)  # what is loaded once is not counted
     for word in sys.argv[1:]:
         print(json.dumps({"name": word, **measure(word)}), flush=True)

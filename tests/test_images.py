@@ -337,7 +337,7 @@ def test_a_large_picture_is_shrunk_in_strips_to_nearly_the_same(turn: int, monke
 
 
 def test_large_pictures_wait_for_one_another_and_ordinary_ones_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "_LARGE", 100 * 100)
+    monkeypatch.setattr(images, "_ORDINARY", 150_000)
     free = [encoded(photo(90, 90)), encoded(photo(200, 200), "JPEG")]
     costly = [encoded(photo(200, 200)), encoded(photo(200, 200), "JPEG", progressive=True)]
     done: list[int] = []

@@ -1,4 +1,4 @@
-"""What clients send, whoever received it: the bytes of a body become one image, or several."""
+"""The bytes of a request body become one image, or several; the same for HTTP and Lambda."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -9,63 +9,76 @@ from headstand.images import MAX_BYTES
 from headstand.serve.payload import Fetch, PayloadError, image_bytes
 
 MAX_BODY = (MAX_BYTES + 2) // 3 * 4 + 64 * 1024
-"""Largest request body, in bytes: the largest image in base64, and room for what surrounds it."""
+"""Largest request body, in bytes: the largest image in base64, and 64 KiB for what surrounds it."""
 
 FORM = "multipart/form-data"
 
 RAW = ("application/octet-stream", "application/x-www-form-urlencoded", "application/x-image", "")
-"""Besides `image/...`: what clients say of a body when nobody told them what it is (the second is curl's habit, the
-third SageMaker's)."""
+"""Besides `image/...`: the types that clients send when they do not know the type of a body (the second is curl's
+default, the third SageMaker's)."""
 
 _MAX_PARTS = 100_000
-"""Most commas, brackets and braces in a body of JSON: a body of nothing else becomes objects of thirty times its size,
-and Python does nothing else while it makes them."""
+"""Most commas, brackets and braces in a JSON body: a body of nothing else becomes objects of thirty times its size,
+and Python holds its global lock while it parses them."""
 
 Source = Callable[[Fetch], bytes]
-"""One image of a batch; it is fetched or decoded from base64 only when its turn comes, so that memory holds one."""
+"""One image of a batch, fetched or decoded from base64 only when it is needed, so that memory holds one at a time."""
 
 Read = Callable[[], bytes]
-"""Reads a body; called only where its type is one that is taken."""
+"""Reads a body; called only if its type is accepted."""
 
 
-def one(kind: str, read: Read, fetch: Fetch) -> bytes:
-    """The image in a body that is no form.
+def one(content_type: str, read: Read, fetch: Fetch) -> bytes:
+    """Return the image in a body.
 
     Args:
-        kind: the body's media type, in small letters and without parameters.
-        read: gives the body.
+        content_type: the header `Content-Type`, empty where there is none.
+        read: returns the body.
         fetch: downloads a URL for a client.
 
     Raises:
-        PayloadError: there is none.
+        PayloadError: there is no image.
         DownloadError: as `fetch`.
         ImageError: `too_large`.
     """
+    kind = media_type(content_type)
+    if kind == FORM:
+        from headstand.serve import form
+
+        found = form.parse(content_type, read())
+        image = found.image()
+        return image_bytes(found.fields, fetch) if image is None else image
     if is_json(kind):
         return image_bytes(_json(read()), fetch)
     if kind in RAW or kind.startswith("image/"):
         body = read()
         if not body:
             raise PayloadError("no_image", "the request has no body")
-        # No image starts with a brace: this is JSON whose sender did not say so.
+        # No image starts with a brace: this is JSON with another Content-Type.
         return image_bytes(_json(body), fetch) if body.lstrip()[:1] == b"{" else body
     raise PayloadError(
         "unsupported_media_type", f"cannot take a body of type {kind[:80]}: send JSON, a form or image/*"
     )
 
 
-def several(kind: str, read: Read, limit: int) -> list[Source]:
-    """The images in a JSON list of `{"url": ...}` and `{"image": base64}`, in their order.
+def several(content_type: str, read: Read, limit: int) -> list[Source]:
+    """Return the images of a batch in their order: a JSON list of `{"url": ...}` and `{"image": base64}`, or a form.
 
     Args:
-        kind: the body's media type, as for `one`.
-        read: gives the body.
+        content_type: the header `Content-Type`, empty where there is none.
+        read: returns the body.
         limit: most images.
 
     Raises:
-        PayloadError: no such list, an empty one, or one over the limit. What is wrong with one image only shows when
-            it is asked for.
+        PayloadError: no such list, an empty one, or one over the limit. An error of one image is raised when that
+            image is asked for.
     """
+    kind = media_type(content_type)
+    if kind == FORM:
+        from headstand.serve import form
+
+        files = form.parse(content_type, read()).files
+        return limited([lambda _, data=data: data for _, _, data in files], limit)  # type: ignore[misc]
     if not is_json(kind) and kind not in RAW:
         raise PayloadError(
             "unsupported_media_type",
@@ -75,14 +88,14 @@ def several(kind: str, read: Read, limit: int) -> list[Source]:
 
 
 def listed(items: Any, limit: int) -> list[Source]:
-    """The images of a list of mappings; raises as `several`."""
+    """Return the images of a list of mappings; raises as `several`."""
     if not isinstance(items, list):
         raise PayloadError("bad_request", 'send a list: [{"url": "https://..."}, {"image": "<base64>"}]')
     return limited([partial(image_bytes, item) for item in items], limit)
 
 
 def limited(sources: list[Source], limit: int) -> list[Source]:
-    """The same, where there are not too few or too many; raises as `several`."""
+    """Return the sources if there are not too few or too many; raises as `several`."""
     if not sources:
         raise PayloadError("no_image", "the batch is empty")
     if len(sources) > limit:
@@ -91,7 +104,7 @@ def limited(sources: list[Source], limit: int) -> list[Source]:
 
 
 def top(values: Sequence[str]) -> int | None:
-    """How many classes a query asks for by its values of `top`; None for all.
+    """Return how many classes a query asks for by its values of `top`; None for all.
 
     Raises:
         PayloadError: `bad_query`.
@@ -104,13 +117,18 @@ def top(values: Sequence[str]) -> int | None:
     return int(text)
 
 
+def media_type(content_type: str) -> str:
+    """Return a Content-Type without its parameters, in lower case."""
+    return content_type.partition(";")[0].strip().lower()
+
+
 def is_json(kind: str) -> bool:
-    """Whether a media type is a kind of JSON."""
+    """Return whether a media type is JSON."""
     return kind == "application/json" or kind.endswith("+json")
 
 
 def _json(body: bytes) -> Any:
-    # Counted wherever they stand: base64 has none of them, and a URL few.
+    # Counted anywhere in the body: base64 has none of them, and a URL few.
     if sum(map(body.count, (b",", b"[", b"{"))) > _MAX_PARTS:
         raise PayloadError("bad_json", f"the body is JSON of more than {_MAX_PARTS:,} parts")
     try:
@@ -120,5 +138,5 @@ def _json(body: bytes) -> Any:
 
 
 def _no_number(text: str) -> NoReturn:
-    """Python would take NaN and Infinity, which JSON (RFC 8259, 6) does not have."""
+    """Refuse NaN and Infinity, which Python accepts and JSON (RFC 8259, 6) does not have."""
     raise ValueError(text)

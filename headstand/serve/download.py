@@ -1,14 +1,14 @@
-"""Fetch an image from a URL that a stranger sent, without being sent anywhere that the stranger cannot go.
+"""Downloads an image from a URL that an untrusted client sent, from public addresses only.
 
 Every address of the host must be public, the connection goes to an address that was checked, each redirect is checked
-again, and bytes and time are capped, slow headers included.
+again, and bytes, lines, reads and time are limited, those of headers and trailers included.
 """
 
 import queue
 import threading
 import time
+import urllib.parse
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin
 
 from headstand.images import MAX_BYTES
 from headstand.serve.refusal import FORBIDDEN, DownloadError
@@ -27,20 +27,20 @@ MAX_URL = 4096
 """Longest URL, in characters."""
 
 _PORTS = {"http": 80, "https": 443}
-"""Of the ports below 1024 only these: behind the others lie mail, shells and name servers, which no client should make
-a service talk to."""
+"""The only ports below 1024 that are allowed: the others belong to mail, shells and name servers, which a client must
+not make the service talk to."""
 
 _PIECE = 64 * 1024
 
 
 def fetch(url: str, *, timeout: float = TIMEOUT, allow_loopback: bool = False) -> bytes:
-    """Download what a URL points to.
+    """Return the body of the response to a URL.
 
     Args:
         url: `http://` or `https://`, without a user name or password.
-        timeout: seconds for all of it.
-        allow_loopback: let this machine's own addresses pass. For tests that bring their own server; nothing that a
-            client sends reaches this argument.
+        timeout: seconds for the whole download.
+        allow_loopback: accept this machine's own addresses, for tests with a server of their own. No input of a client
+            reaches this argument.
 
     Returns:
         The body, `MAX_BYTES` at most, not decoded.
@@ -48,21 +48,26 @@ def fetch(url: str, *, timeout: float = TIMEOUT, allow_loopback: bool = False) -
     Raises:
         DownloadError: see its codes.
     """
+    url = _checked(url)
     from headstand.serve.transport import Guard
 
     guard = Guard(allow_loopback=allow_loopback)
     outcome: queue.SimpleQueue[bytes | BaseException] = queue.SimpleQueue()
 
     def work() -> None:
+        result: bytes | BaseException
         try:
-            outcome.put(_follow(url, guard, time.monotonic() + timeout, allow_loopback))
+            result = _follow(url, guard, time.monotonic() + timeout, allow_loopback)
         except BaseException as error:
-            outcome.put(error)
-        finally:
-            guard.release()
+            result = error
+        guard.release()
+        # requests and urllib split URLs by functions that cache them: no URL of a client stays in memory.
+        urllib.parse.clear_cache()
+        outcome.put(result)
+        del result  # as below
 
-    # In a thread of its own, since a resolver's wait cannot be cut short and a header may come byte by byte: at the
-    # deadline the connections are cut and the thread is left to end by itself.
+    # In a thread of its own, because waiting for a resolver cannot be interrupted: at the deadline the connections are
+    # shut down and the thread ends by itself.
     threading.Thread(target=work, name="download", daemon=True).start()
     try:
         result = outcome.get(timeout=timeout)
@@ -70,7 +75,12 @@ def fetch(url: str, *, timeout: float = TIMEOUT, allow_loopback: bool = False) -
         guard.cut()
         raise DownloadError("download_timeout", f"the download took more than {timeout:g} seconds") from None
     if isinstance(result, BaseException):
-        raise result
+        try:
+            raise result
+        finally:
+            # The error refers to this frame by its traceback, and to the frame that holds the body so far. If this
+            # frame referred to the error, up to 20 MB would stay until the garbage collector finds the cycle.
+            del result
     return result
 
 
@@ -84,7 +94,7 @@ def _follow(url: str, guard: "Guard", deadline: float, allow_loopback: bool) -> 
 
 
 def _request(url: str, guard: "Guard", deadline: float, allow_loopback: bool) -> tuple[bytes, str | None]:
-    """One request: the body, or the URL that a redirect leads to."""
+    """Make one request and return its body, or the URL of a redirect."""
     import http.client
 
     import requests
@@ -97,9 +107,9 @@ def _request(url: str, guard: "Guard", deadline: float, allow_loopback: bool) ->
     try:
         with transport.session(guard, timeout=timeout, allow_loopback=allow_loopback) as session:
             try:
-                prepared = session.prepare_request(requests.Request("GET", _checked(url)))
+                prepared = session.prepare_request(requests.Request("GET", url))
                 parts = urllib3.util.parse_url(prepared.url or "")
-            except ValueError:  # requests' words for a bad URL are kinds of it
+            except ValueError:  # requests' errors for a bad URL are subclasses of it
                 raise DownloadError("bad_url", "the URL is not a valid http:// or https:// address") from None
             if parts.scheme not in _PORTS or not parts.host or parts.auth is not None:
                 raise DownloadError("bad_url", "the URL must be http:// or https://, without a user name or password")
@@ -116,7 +126,8 @@ def _request(url: str, guard: "Guard", deadline: float, allow_loopback: bool) ->
             with session.send(prepared, stream=True) as response:
                 location = session.get_redirect_target(response)
                 if location is not None:
-                    return b"", urljoin(prepared.url or "", location)
+                    # Before it is parsed, like a client's URL; joining only adds the scheme and host.
+                    return b"", _checked(urllib.parse.urljoin(prepared.url or "", _checked(location)))
                 return _body(response), None
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema):
         raise DownloadError("bad_url", "the URL is not a valid http:// or https:// address") from None
@@ -133,9 +144,10 @@ def _request(url: str, guard: "Guard", deadline: float, allow_loopback: bool) ->
 
 
 def _checked(url: str) -> str:
+    """Return a URL without white space around it, if its length and characters are allowed."""
+    if len(url) > MAX_URL:
+        raise DownloadError("bad_url", f"the URL has {len(url):,} characters; the longest allowed is {MAX_URL:,}")
     text = url.strip()
-    if len(text) > MAX_URL:
-        raise DownloadError("bad_url", f"the URL has {len(text):,} characters; at most {MAX_URL:,} are taken")
     if any(ord(character) <= 32 or ord(character) == 127 for character in text):
         raise DownloadError("bad_url", "the URL has spaces or control characters inside; encode them")
     return text
@@ -146,12 +158,15 @@ def _body(response: "Response") -> bytes:
         raise DownloadError("http_error", f"the URL's server answered with status {response.status_code}")
     if response.headers.get("Content-Encoding", "identity").strip().lower() not in ("identity", ""):
         raise DownloadError("download_failed", "the URL's server sent a compressed answer that was not asked for")
-    too_large = DownloadError("download_too_large", f"the URL holds more than {MAX_BYTES:,} bytes")
     if int(response.headers.get("Content-Length") or 0) > MAX_BYTES:
-        raise too_large
+        raise _too_large()
     body = bytearray()
     while piece := response.raw.read(_PIECE, decode_content=False):
         body += piece
         if len(body) > MAX_BYTES:
-            raise too_large
+            raise _too_large()
     return bytes(body)
+
+
+def _too_large() -> DownloadError:
+    return DownloadError("download_too_large", f"the URL's response has more than {MAX_BYTES:,} bytes")

@@ -1,5 +1,6 @@
-"""A multipart form as bytes, taken apart without a web framework; loaded only when one comes."""
+"""Parses multipart forms for HTTP and Lambda; imported with the first form, because the library takes time to load."""
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,19 +10,34 @@ from python_multipart.multipart import parse_options_header
 from headstand.serve.content import FORM, MAX_BODY
 from headstand.serve.payload import PayloadError
 
-_MAX_PARTS = 1000
-"""Most parts of a form; each becomes objects. Werkzeug, which reads the HTTP service's forms, has the same limit."""
+_MAX_PARTS = 200
+"""Most parts of a form; each becomes objects."""
+
+_MAX_HEADER = 1536
+"""Longest line of a part's header, in bytes: a file name of 255 characters, percent-encoded, and its field's name. A
+part has at most 8 such lines (the library's limit). Parsing one of nothing but semicolons takes 2 ms."""
+
+_MAX_CONTENT_TYPE = 512
+"""Longest `Content-Type` of a form, in characters. A boundary has 70 at most (RFC 2046, 5.1.1)."""
+
+# The library logs what it refuses, with bytes of the client in it.
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 
 @dataclass
 class Form:
-    """`fields` by name, the first of each; `files` with their names as the form has them and as the sender had them."""
+    """The fields and files of a form.
+
+    Attributes:
+        fields: text by name, the first of each name.
+        files: for each file its field's name, its file name and its bytes.
+    """
 
     fields: dict[str, str] = field(default_factory=dict)
     files: list[tuple[str, str, bytes]] = field(default_factory=list)
 
     def image(self) -> bytes | None:
-        """The file `image`, or else `file`; None where no file was chosen."""
+        """Return the file `image`, or else `file`; None if no file was chosen."""
         for wanted in ("image", "file"):
             for name, filename, data in self.files:
                 if name == wanted:
@@ -32,15 +48,20 @@ class Form:
 
 
 def parse(content_type: str, body: bytes) -> Form:
-    """Take a form apart.
+    """Parse a multipart form.
 
     Args:
         content_type: the whole header, with its boundary.
-        body: all of it.
+        body: the whole body.
 
     Raises:
-        PayloadError: `bad_request` if it is damaged, `request_entity_too_large` if it has too many parts.
+        PayloadError: `bad_request` if it is damaged or a part's header is too long, `request_entity_too_large` if it
+            has too many parts.
     """
+    if len(content_type) > _MAX_CONTENT_TYPE:
+        raise PayloadError(
+            "bad_request", f"the form's Content-Type has more than {_MAX_CONTENT_TYPE} characters; use a short boundary"
+        )
     form, parts, ended = Form(), 0, False
 
     def count() -> None:
@@ -63,11 +84,14 @@ def parse(content_type: str, body: bytes) -> Form:
 
     try:
         boundary = parse_options_header(content_type)[1].get(b"boundary")
-        # All of it is in memory already: nothing needs to go to disk.
-        parser = FormParser(FORM, on_field, on_file, on_end, boundary, config={"MAX_MEMORY_FILE_SIZE": 2 * MAX_BODY})
+        # The body is in memory already: no part is written to disk.
+        limits = {"MAX_MEMORY_FILE_SIZE": 2 * MAX_BODY, "MAX_HEADER_SIZE": _MAX_HEADER}
+        parser = FormParser(FORM, on_field, on_file, on_end, boundary, config=limits)
         parser.write(body)
-    except ValueError:  # the library's errors are kinds of it
-        raise PayloadError("bad_request", "the form is damaged, or its boundary is missing") from None
+    except ValueError:  # the library's errors are subclasses of it
+        raise PayloadError(
+            "bad_request", "the form is damaged, its boundary is missing, or a part's header is too long"
+        ) from None
     if not ended:
         raise PayloadError("bad_request", "the form is cut short")
     return form

@@ -1,4 +1,4 @@
-"""What a client sends, as fields of JSON, a form or a Lambda event, becomes the bytes of one image."""
+"""The fields of a JSON body, a form or a Lambda event become the bytes of one image."""
 
 import base64
 import binascii
@@ -8,6 +8,7 @@ from typing import Any
 from headstand import heatmaps
 from headstand.errors import HeadstandError
 from headstand.images import MAX_BYTES, ImageError
+from headstand.serve.download import MAX_URL
 from headstand.serve.refusal import DownloadError
 
 Fetch = Callable[[str], bytes]
@@ -27,19 +28,19 @@ class PayloadError(HeadstandError):
 
 
 ClientError = PayloadError | DownloadError | ImageError
-"""What a client did wrong: told to the client by code and message. Anything else is our fault."""
+"""Errors of the client, reported by code and message. Any other exception is a fault of the service."""
 
 
 def image_bytes(fields: Any, fetch: Fetch) -> bytes:
-    """The image that `{"url": ...}` or `{"image": base64}` stands for; or what `{"heatmaps": [...]}` does, as `.npy`.
+    """Return the image of `{"url": ...}` or `{"image": base64}`, or the heatmaps of `{"heatmaps": [...]}` as `.npy`.
 
     Args:
-        fields: what the client sent; anything but such a mapping is refused.
-        fetch: called with the URL.
+        fields: the parsed value; anything but such a mapping is refused.
+        fetch: called with the URL, which has at most `MAX_URL` characters.
 
     Raises:
         PayloadError: none of the fields or several, or no base64.
-        DownloadError: as `fetch`.
+        DownloadError: `bad_url`, or as `fetch`.
         ImageError: `too_large`, `not_heatmaps` or `corrupt_heatmaps`.
     """
     if not isinstance(fields, Mapping):
@@ -53,6 +54,8 @@ def image_bytes(fields: Any, fetch: Fetch) -> bytes:
     if url is not None:
         if not isinstance(url, str) or not url.strip():
             raise DownloadError("bad_url", '"url" must be a text that starts with http:// or https://')
+        if len(url) > MAX_URL:  # before anything parses it: Python caches the URLs that it parsed
+            raise DownloadError("bad_url", f"the URL has {len(url):,} characters; the longest allowed is {MAX_URL:,}")
         return fetch(url)
     if not isinstance(image, str):
         raise PayloadError("bad_base64", '"image" must be a text: the image in base64')
@@ -70,8 +73,8 @@ def _decoded(text: str) -> bytes:
         if not comma or not head.endswith(";base64"):
             raise PayloadError("bad_base64", "a data: address must be data:image/...;base64,...")
     try:
-        # Line breaks are legal in most writings of base64; the `base64` command makes them. Not `split`: of groups of
-        # two characters it would make objects of thirty times their size.
+        # Most encoders of base64 may insert line breaks; the `base64` command does. Not `split`: it would turn groups
+        # of two characters into objects of thirty times their size.
         coded = text.encode("ascii").translate(None, b" \t\n\v\f\r")
         if len(coded) > (MAX_BYTES + 2) // 3 * 4:
             raise ImageError("too_large", f"the image has more than {MAX_BYTES:,} bytes")

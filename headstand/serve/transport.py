@@ -1,9 +1,11 @@
-"""The HTTP side of a download: requests-hardened's session, with a guard on every connection.
+"""The HTTP side of a download: requests-hardened's session, with checked addresses and limits for each response.
 
-Loaded only when a URL comes: requests and what it brings would otherwise slow each start.
+Imported with the first URL, because requests and its dependencies slow the start.
 """
 
 import contextlib
+import http.client
+import io
 import socket
 import threading
 from collections.abc import Iterator
@@ -18,9 +20,24 @@ from headstand import __version__
 from headstand.serve import address
 from headstand.serve.refusal import FORBIDDEN, DownloadError
 
+MIN_PIECE = 128
+"""Fewest bytes that a response must bring on average with each read from its connection and with each line of HTTP.
+Each costs microseconds of Python, whatever it brings; a naive server that sends a photo line by line (a byte in 256 is
+a line feed) stays above it."""
+
+FREE_PIECES = 500
+"""Reads, and lines, of a response that may be smaller: status line, headers, trailers, the chunks of a small image."""
+
+MAX_LINES = 40_000
+"""Most lines of a response; chunks of 512 bytes make 20 MiB."""
+
+MAX_LINE_BYTES = 2**18
+"""Most bytes in all lines of a response: interim responses, headers, chunk sizes with their extensions, trailers.
+Browsers take headers of 256 KiB; the lines of 20,000 chunks have 120 kB."""
+
 
 class Guard:
-    """Decides which addresses one download may connect to, and cuts its connections when its time is up."""
+    """Decides which addresses one download may connect to, and ends its connections at the deadline."""
 
     def __init__(self, *, allow_loopback: bool = False) -> None:
         self._allow_loopback = allow_loopback
@@ -29,10 +46,10 @@ class Guard:
         self._cut = False
 
     def admit(self, *addresses: str) -> None:
-        """Let public addresses pass.
+        """Accept public addresses.
 
         Raises:
-            DownloadError: `forbidden_address` if any is not public, `download_timeout` if time is up.
+            DownloadError: `forbidden_address` if any is not public, `download_timeout` after the deadline.
         """
         if self._cut:
             raise DownloadError("download_timeout", "the download took too long")
@@ -41,7 +58,7 @@ class Guard:
                 raise DownloadError("forbidden_address", FORBIDDEN)
 
     def watch(self, connection: socket.socket) -> None:
-        """Keep a second handle of a connection: TLS takes the first one over."""
+        """Keep a duplicate of a connection's descriptor, because TLS takes over the first one."""
         handle = connection.dup()
         with self._lock:
             self._sockets.append(handle)
@@ -49,7 +66,7 @@ class Guard:
             self.cut()
 
     def cut(self) -> None:
-        """End all connections; whoever waits for one of them, be it for headers byte by byte, wakes at once."""
+        """Shut all connections down; a thread that reads from one of them wakes up at once."""
         self._cut = True
         with self._lock:
             for handle in self._sockets:
@@ -57,21 +74,77 @@ class Guard:
                     handle.shutdown(socket.SHUT_RDWR)
 
     def release(self) -> None:
+        """Close the duplicated descriptors."""
         with self._lock:
             for handle in self._sockets:
                 handle.close()
             self._sockets.clear()
 
 
+class _Reads(io.RawIOBase):
+    """The bytes of a connection, as long as each read brings enough of them."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw = raw
+        self._reads = self.bytes = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        count = self._raw.readinto(buffer)  # type: ignore[attr-defined]
+        self._reads += 1
+        self.bytes += count or 0
+        if self._reads > FREE_PIECES + self.bytes // MIN_PIECE:
+            raise _too_many_pieces()
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Lines(io.BufferedReader):
+    """A response's stream; http.client reads by line what is not body: headers, interim responses, chunks, trailers."""
+
+    raw: _Reads
+
+    def __init__(self, raw: _Reads) -> None:
+        super().__init__(raw)
+        self._lines = self._line_bytes = 0
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        self._lines += 1
+        self._line_bytes += len(line)
+        most = min(FREE_PIECES + self.raw.bytes // MIN_PIECE, MAX_LINES)
+        if self._lines > most or self._line_bytes > MAX_LINE_BYTES:
+            raise _too_many_pieces()
+        return line
+
+
+def _too_many_pieces() -> DownloadError:
+    return DownloadError("download_failed", "the download failed: the URL's server sends it in too many small pieces")
+
+
+class _Response(http.client.HTTPResponse):
+    """http.client's response with limits for what it reads; the base limits single lines only."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fp = _Lines(_Reads(self.fp.detach()))
+
+
 class _Connection:
-    """What `_Adapter` puts before urllib3's connection classes."""
+    """What `_Adapter` adds to urllib3's connection classes."""
 
     guard: Guard
+    response_class = _Response
     _dns_host: str
 
     def _new_conn(self) -> socket.socket:
-        # requests-hardened resolves the host a second time and puts the address it got here, to connect to. It knows
-        # fewer special networks than we do, and DNS may answer otherwise than before: so this is the check that counts.
+        # requests-hardened resolves the host a second time and connects to the address it got, which is here. It knows
+        # fewer special networks than `address`, and DNS may give another answer: so this check is the one that counts.
         self.guard.admit(self._dns_host.strip("[]"))
         connection: socket.socket = super()._new_conn()  # type: ignore[misc]
         self.guard.watch(connection)
@@ -91,8 +164,8 @@ class _Adapter(IPFilterAdapter):
         return pool
 
     def build_response(self, req: requests.PreparedRequest, resp: urllib3.BaseHTTPResponse) -> requests.Response:
-        # Cookies are for nobody, and Python's parser of `Set-Cookie2` takes a minute for the headers of one answer,
-        # holding all other threads up.
+        # Cookies are not used, and Python's parser of `Set-Cookie2` can take seconds for one response while it holds
+        # the interpreter's lock.
         for name in ("Set-Cookie", "Set-Cookie2"):
             del resp._original_response.msg[name]  # type: ignore[attr-defined]
         return super().build_response(req, resp)
@@ -100,13 +173,13 @@ class _Adapter(IPFilterAdapter):
 
 class _Session(HTTPSession):
     def resolve_redirects(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        """Nothing: even when told not to redirect, requests would read a redirect's body, however long, to prepare."""
+        """Yield nothing; requests would read the body of a redirect, even one that it does not follow."""
         return iter(())
 
 
 def session(guard: Guard, *, timeout: float, allow_loopback: bool = False) -> HTTPSession:
-    """A session for one request: no proxies, netrc or certificates from the environment, no redirects by itself."""
-    made = _Session(
+    """Return a session for one request: no proxies, netrc or certificates of the environment, no redirects."""
+    session = _Session(
         Config(
             ip_filter_enable=True,
             ip_filter_allow_loopback_ips=allow_loopback,
@@ -115,10 +188,10 @@ def session(guard: Guard, *, timeout: float, allow_loopback: bool = False) -> HT
             user_agent_override=f"headstand/{__version__}",
         )
     )
-    made.trust_env = False
-    # A body in any other encoding is refused, so that few bytes cannot become many.
-    made.headers["Accept-Encoding"] = "identity"
+    session.trust_env = False
+    # A body in any other encoding is refused, so that few bytes cannot decompress to many.
+    session.headers["Accept-Encoding"] = "identity"
     for scheme in ("http", "https"):
         adapter = _Adapter(guard, is_https_proto=scheme == "https", allow_loopback=allow_loopback)
-        made.mount(f"{scheme}://", adapter)
-    return made
+        session.mount(f"{scheme}://", adapter)
+    return session

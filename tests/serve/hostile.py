@@ -1,6 +1,7 @@
 """A web server on this machine that misbehaves on purpose: one path for each way."""
 
 import gzip
+import random
 import socket
 import ssl
 import struct
@@ -8,11 +9,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from urllib.parse import parse_qs, urlsplit
 
 from tests import tiny
 
 PHOTO = tiny.photo()
+
+LARGE = random.Random(0).randbytes(2**20)
+"""As many bytes as a small photo, and as random."""
 
 
 class HostileServer(ThreadingHTTPServer):
@@ -102,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _cookies(self, _: object) -> None:
         """Those of RFC 2965 are split by a pattern that takes a second for each of these lines."""
-        lines = b"Set-Cookie: a=1\r\n" + (b"Set-Cookie2: " + b"a=1," * 16_000 + b"\r\n") * 90
+        lines = b"Set-Cookie: a=1\r\n" + (b"Set-Cookie2: " + b"a=1," * 16_000 + b"\r\n") * 4
         self._raw(b"HTTP/1.1 200 OK\r\n" + lines + f"Content-Length: {len(PHOTO)}\r\n\r\n".encode() + PHOTO)
 
     def _many_headers(self, _: object) -> None:
@@ -117,6 +122,47 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _long_status(self, _: object) -> None:
         self._raw(b"HTTP/1.1 200 " + b"b" * 70_000 + b"\r\n\r\n" + PHOTO)
+
+    def _fast_continues(self, _: object) -> None:
+        self._endless(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+
+    def _fast_trailers(self, _: object) -> None:
+        self._raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
+        self._endless(b"a: b\r\n" * 1000)
+
+    def _long_trailers(self, _: object) -> None:
+        self._raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
+        self._endless(b"a: " + b"b" * 60_000 + b"\r\n")
+
+    def _long_continues(self, _: object) -> None:
+        self._endless(b"HTTP/1.1 100 Continue\r\na: " + b"b" * 60_000 + b"\r\n\r\n")
+
+    def _long_headers(self, _: object) -> None:
+        self._raw(b"HTTP/1.1 200 OK\r\n" + (b"a: " + b"b" * 60_000 + b"\r\n") * 90 + b"\r\n" + PHOTO)
+
+    def _byte_chunks(self, _: object) -> None:
+        self._raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self._endless(b"1\r\nx\r\n" * 1000)
+
+    def _small_chunks(self, _: object) -> None:
+        """Each as large as it must be on average; there are too many of them."""
+        self._raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self._endless((b"80\r\n" + b"x" * 128 + b"\r\n") * 1000)
+
+    def _extended_chunks(self, _: object) -> None:
+        self._raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self._endless((b"400;" + b"a" * 4000 + b"\r\n" + b"x" * 1024 + b"\r\n") * 10)
+
+    def _bytes(self, _: object) -> None:
+        """A body in segments of one byte, each sent when the one before it was read."""
+        self._raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n")
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._endless(b"x", pause=0.0002)
+
+    def _lines(self, _: object) -> None:
+        """A photo as a naive server sends it: a chunk for each line of the file."""
+        self._raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self._raw(b"".join(b"%x\r\n%b\r\n" % (len(line), line) for line in BytesIO(LARGE)) + b"0\r\n\r\n")
 
     def _endless_trailers(self, _: object) -> None:
         self._raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
