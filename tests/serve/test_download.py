@@ -16,7 +16,7 @@ from headstand.images import MAX_BYTES
 from headstand.serve import download, transport
 from headstand.serve.download import fetch
 from headstand.serve.refusal import DownloadError
-from tests.serve.hostile import PHOTO, HostileServer
+from tests.serve.hostile import LARGE, PHOTO, HostileServer
 
 PUBLIC = "93.184.215.14"
 
@@ -230,6 +230,53 @@ def test_time_is_capped_whatever_is_slow(server: HostileServer, path: str) -> No
             thread.join(10)
             assert not thread.is_alive()
     assert time.monotonic() - start < 8
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/byte-chunks", "/small-chunks", "/extended-chunks", "/bytes", "/fast-trailers", "/long-trailers",
+     "/fast-continues", "/long-continues", "/long-headers"],
+)  # fmt: skip
+def test_lines_and_reads_are_limited_not_only_bytes(server: HostileServer, path: str) -> None:
+    with pytest.raises(DownloadError, match="too many small pieces") as caught:
+        local(server.url(path))
+    assert caught.value.code == "download_failed"
+    for thread in threading.enumerate():
+        if thread.name == "download":
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+def test_a_photo_that_is_sent_line_by_line_is_far_from_the_limits(
+    server: HostileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte in 256 is a line feed, so that a naive server's chunks have 256 bytes on average."""
+    assert local(server.url("/lines")) == LARGE
+    monkeypatch.setattr(transport, "MIN_PIECE", 512)
+    assert code_of(lambda: local(server.url("/lines"))) == "download_failed"
+
+
+def test_the_limits_of_lines_are_counted_to_the_line(server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"  # 3 lines
+    server.words = head + b"1\r\nx\r\n" * 10 + b"0\r\n" + b"\r\n"  # 12 lines
+    monkeypatch.setattr(transport, "MIN_PIECE", 10**9)
+    monkeypatch.setattr(transport, "FREE_PIECES", 15)
+    assert local(server.url("/says")) == b"x" * 10
+    monkeypatch.setattr(transport, "MAX_LINES", 14)
+    assert code_of(lambda: local(server.url("/says"))) == "download_failed"
+    monkeypatch.undo()
+    monkeypatch.setattr(transport, "MAX_LINE_BYTES", len(head) + 10 * 3 + 3 + 2)
+    assert local(server.url("/says")) == b"x" * 10
+    monkeypatch.setattr(transport, "MAX_LINE_BYTES", transport.MAX_LINE_BYTES - 1)
+    assert code_of(lambda: local(server.url("/says"))) == "download_failed"
+
+
+def test_a_redirect_has_4096_characters(server: HostileServer) -> None:
+    longest = "/photo?" + "a" * (4096 - len(server.url("/photo?")))
+    server.words = b"HTTP/1.1 302 Found\r\nLocation: " + longest.encode() + b"\r\n\r\n"
+    assert local(server.url("/says")) == PHOTO
+    server.words = b"HTTP/1.1 302 Found\r\nLocation: " + longest.encode() + b"a\r\n\r\n"
+    assert code_of(lambda: local(server.url("/says"))) == "bad_url"
 
 
 def test_cookies_are_not_even_read(server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> None:

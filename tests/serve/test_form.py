@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,3 +58,62 @@ def test_a_damaged_form_is_no_traceback() -> None:
     for body in (b"", b"--edge\r\n\r\n\r\n--edge--", b"--other--"):
         with pytest.raises(PayloadError):
             parse("multipart/form-data; boundary=edge", body)
+
+
+def part(header: bytes, data: bytes = b"x") -> bytes:
+    return b"--edge\r\n" + header + b"\r\n\r\n" + data + b"\r\n"
+
+
+NAMED = b'Content-Disposition: form-data; name="image"; filename="%b"'
+KIND = "multipart/form-data; boundary=edge"
+
+
+def code_of(body: bytes, kind: str = KIND) -> str:
+    with pytest.raises(PayloadError) as caught:
+        parse(kind, body + b"--edge--\r\n")
+    return caught.value.code
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        NAMED % (b"a" * 12_000_000),  # took 3.4 seconds
+        NAMED % b"a" + b";" * 12_000_000,
+        NAMED % b"a" + b"\r\nX: " + b"a" * 12_000_000,
+        b"a" * 12_000_000 + b": b\r\n" + NAMED % b"a",
+        NAMED % b"a" + b"\r\na: b" * 8,
+        NAMED % b"a" + b"\r\na: b" * 1_000_000,
+    ],
+    ids=range(6),
+)
+def test_a_part_has_8_headers_of_1536_bytes(header: bytes) -> None:
+    assert code_of(part(header)) == "bad_request"
+
+
+def test_the_longest_header_of_a_part_is_parsed() -> None:
+    longest = "ä" * 255  # what file systems allow, percent-encoded by some clients
+    filename = "".join(f"%{byte:02X}" for byte in longest.encode()).encode()
+    name = filename[: 1536 - len(NAMED % b"")]
+    form = parse(KIND, part(NAMED % name + b"\r\na: b" * 7) + b"--edge--\r\n")
+    assert form.files == [("image", name.decode(), b"x")] and len(name) > 1400
+    assert code_of(part(NAMED % (name + b"a"))) == "bad_request"
+
+
+def test_a_form_has_200_parts() -> None:
+    parts = [part(NAMED % b"%d" % at) for at in range(201)]
+    assert len(parse(KIND, b"".join(parts[:200]) + b"--edge--\r\n").files) == 200
+    assert code_of(b"".join(parts)) == "request_entity_too_large"
+
+
+def test_a_content_type_has_512_characters() -> None:
+    body = part(NAMED % b"a")
+    assert parse(KIND + ";" * (512 - len(KIND)), body + b"--edge--\r\n").image() == b"x"
+    assert code_of(body, KIND + ";" * (513 - len(KIND))) == "bad_request"
+    assert code_of(body, "multipart/form-data; boundary=" + "e" * 1_000_000) == "bad_request"
+
+
+def test_what_the_library_refuses_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    for body in (b"secret", part(b"secret"), part(NAMED % b"a" + b"\r\nContent-Transfer-Encoding: secret")):
+        with contextlib.suppress(PayloadError):
+            parse(KIND, body + b"--edge--\r\n")
+    assert caplog.records == []

@@ -47,6 +47,11 @@ def test_a_url_must_be_text(url: object) -> None:
     assert code_of({"url": url}) == "bad_url"
 
 
+def test_a_url_has_4096_characters() -> None:
+    assert code_of({"url": "http://" + "a" * 4090}) == "bad_url"
+    assert image_bytes({"url": "http://" + "a" * 4089}, lambda url: url.encode()) == b"http://" + b"a" * 4089
+
+
 @pytest.mark.parametrize(
     "image",
     ["a", "AAA", "AA=A", "\u00e9AAA", "****", 3, ["AAAA"], "data:image/png,AAAA", "data:image/png;base64", "data:"],

@@ -97,7 +97,7 @@ def test_not_sure_travels_in_the_header(client: FlaskClient) -> None:
         ({"json": {"image": TEXT, "url": "http://a"}}, 400, "no_image"),
         ({"json": {"image": "?"}}, 400, "bad_base64"),
         ({"data": {"other": "x"}, "content_type": "multipart/form-data"}, 400, "no_image"),
-        ({"data": b"--x", "content_type": "multipart/form-data"}, 400, "no_image"),
+        ({"data": b"--x", "content_type": "multipart/form-data"}, 400, "bad_request"),
         ({"json": {"url": "file:///etc/passwd"}}, 400, "bad_url"),
         ({"json": {"url": "http://169.254.169.254/latest"}}, 400, "forbidden_address"),
         ({"data": b"words", "content_type": "text/html"}, 415, "unsupported_media_type"),
