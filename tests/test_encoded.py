@@ -21,10 +21,10 @@ from tests import bombs
 
 ROOT = Path(__file__).parents[1]
 
-CEILING = encoded.MAX_MEMORY / 1e6
+CEILING = encoded.MAX_MEMORY // 10**6
 """Megabytes that decoding one image may take: what docs/threat-model.md states."""
 
-ORDINARY = images._ORDINARY / 1e6
+ORDINARY = images._ORDINARY // 10**6
 """Megabytes that it may take if other threads decode at the same time."""
 
 KILLED = 1500
