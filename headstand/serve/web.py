@@ -56,8 +56,6 @@ def create_app(classifier: Classifier | None = None, *, fetch: Fetch = fetch, li
     app = Flask("headstand", static_folder=None)
     app.extensions["headstand"] = model
     app.config["MAX_CONTENT_LENGTH"] = content.MAX_BODY
-    # Base64 in a form field may be as long as a whole body; Werkzeug's default is 500 kB.
-    app.config["MAX_FORM_MEMORY_SIZE"] = content.MAX_BODY
     app.json.sort_keys = False  # type: ignore[attr-defined]
     counts = Metrics(model.bundle, __version__)
     _note_requests(app, counts)

@@ -135,6 +135,8 @@ def requests() -> Iterator[tuple[str, bytes, str]]:
              "png of empty chunks", "jpeg of many Photoshop resources", "bmp, run-length",
              "png, 16-bit with a key")  # fmt: skip
     images = {name: bombs.BOMBS[name][1]() for name in names}
+    images["jpeg, cmyk, a scan per component"] = bombs.blocks(8000, 5000, bombs.FULL, bombs.SEPARATE)
+    images["jpeg, cmyk, flat"] = bombs.blocks(65_496, 895, bombs.FULL, bombs.SEPARATE)
     for data in images.values():
         yield "/predict", data, "image/png"
     small = [data for data in images.values() if len(data) < 2**20]
