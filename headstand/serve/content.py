@@ -1,9 +1,11 @@
-"""What clients send, whoever received it: the bytes of a body become one image, or several."""
+"""Request bodies to images: the same for HTTP and Lambda."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NoReturn
+from urllib.parse import parse_qsl
 
 from headstand.images import MAX_BYTES
 from headstand.serve.payload import Fetch, PayloadError, image_bytes
@@ -13,27 +15,37 @@ MAX_BODY = (MAX_BYTES + 2) // 3 * 4 + 64 * 1024
 
 FORM = "multipart/form-data"
 
-RAW = ("application/octet-stream", "application/x-www-form-urlencoded", "application/x-image", "")
-"""Besides `image/...`: what clients say of a body when nobody told them what it is (the second is curl's habit, the
-third SageMaker's)."""
+URLENCODED = "application/x-www-form-urlencoded"
+
+RAW = ("application/octet-stream", URLENCODED, "application/x-image", "")
+"""Besides `image/...`: types that clients state when they do not know the type (the second is curl's default, the third
+SageMaker's)."""
 
 _MAX_PARTS = 100_000
 """Most commas, brackets and braces in a body of JSON: a body of nothing else becomes objects of thirty times its size,
-and Python does nothing else while it makes them."""
+and Python does nothing else while it creates them."""
+
+_MAX_FIELDS = 1000
+"""Most fields of a urlencoded form."""
+
+_TEXT = re.compile(rb"[\x20-\x7e\t\r\n]*=[\x20-\x7e\t\r\n]*")
+"""A urlencoded form, as opposed to the bytes of an image."""
 
 Source = Callable[[Fetch], bytes]
 """One image of a batch; it is fetched or decoded from base64 only when its turn comes, so that memory holds one."""
 
-Read = Callable[[], bytes]
-"""Reads a body; called only where its type is one that is taken."""
+
+def media_type(content_type: str) -> str:
+    """The type in a Content-Type header, in lower case and without parameters."""
+    return content_type.partition(";")[0].strip().lower()
 
 
-def one(kind: str, read: Read, fetch: Fetch) -> bytes:
-    """The image in a body that is no form.
+def one(content_type: str, body: bytes, fetch: Fetch) -> bytes:
+    """Return the encoded image that a body contains or names.
 
     Args:
-        kind: the body's media type, in small letters and without parameters.
-        read: gives the body.
+        content_type: the header, empty where there is none.
+        body: the whole body.
         fetch: downloads a URL for a client.
 
     Raises:
@@ -41,37 +53,58 @@ def one(kind: str, read: Read, fetch: Fetch) -> bytes:
         DownloadError: as `fetch`.
         ImageError: `too_large`.
     """
+    kind = media_type(content_type)
+    if kind == FORM:
+        from headstand.serve import form
+
+        found = form.parse(content_type, body)
+        image = found.image()
+        return image_bytes(_named(found.fields, found.files), fetch) if image is None else image
     if is_json(kind):
-        return image_bytes(_json(read()), fetch)
+        return image_bytes(_json(body), fetch)
     if kind in RAW or kind.startswith("image/"):
-        body = read()
         if not body:
             raise PayloadError("no_image", "the request has no body")
-        # No image starts with a brace: this is JSON whose sender did not say so.
-        return image_bytes(_json(body), fetch) if body.lstrip()[:1] == b"{" else body
+        start = body.lstrip()[:1]
+        if start == b"{":  # no image starts with a brace: this is JSON sent without its type
+            return image_bytes(_json(body), fetch)
+        if kind == URLENCODED and start != b"[" and _TEXT.fullmatch(body):
+            return image_bytes(_named(dict(reversed(_fields(body)))), fetch)
+        return body
     raise PayloadError(
         "unsupported_media_type", f"cannot take a body of type {kind[:80]}: send JSON, a form or image/*"
     )
 
 
-def several(kind: str, read: Read, limit: int) -> list[Source]:
-    """The images in a JSON list of `{"url": ...}` and `{"image": base64}`, in their order.
+def several(content_type: str, body: bytes, limit: int) -> list[Source]:
+    """Return the images of a batch, in their order: a JSON list of `{"url": ...}` and `{"image": base64}`, or a form.
 
     Args:
-        kind: the body's media type, as for `one`.
-        read: gives the body.
+        content_type: the header, empty where there is none.
+        body: the whole body.
         limit: most images.
 
     Raises:
         PayloadError: no such list, an empty one, or one over the limit. What is wrong with one image only shows when
             it is asked for.
     """
+    kind = media_type(content_type)
+    if kind == FORM:
+        from headstand.serve import form
+
+        files = [data for _, name, data in form.parse(content_type, body).files if name or data]
+        if not files:
+            raise PayloadError("no_image", "the form has no file; each image is a part with a file name")
+        return limited([lambda _, data=data: data for data in files], limit)  # type: ignore[misc]
+    if kind == URLENCODED and body.lstrip()[:1] not in b"[{" and _TEXT.fullmatch(body):
+        named = [{name: value} for name, value in _fields(body) if name in ("url", "image")]
+        return listed(named, limit)
     if not is_json(kind) and kind not in RAW:
         raise PayloadError(
             "unsupported_media_type",
             f"cannot take a body of type {kind[:80]}: send a JSON list or a form with files",
         )
-    return listed(_json(read()), limit)
+    return listed(_json(body), limit)
 
 
 def listed(items: Any, limit: int) -> list[Source]:
@@ -107,6 +140,33 @@ def top(values: Sequence[str]) -> int | None:
 def is_json(kind: str) -> bool:
     """Whether a media type is a kind of JSON."""
     return kind == "application/json" or kind.endswith("+json")
+
+
+def _fields(body: bytes) -> list[tuple[str, str]]:
+    """Names and values of a urlencoded form."""
+    try:
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+    except ValueError:
+        raise PayloadError("request_entity_too_large", f"the form has more than {_MAX_FIELDS:,} fields") from None
+    # Base64 that was not percent-encoded: its plus signs were decoded to spaces, which base64 does not have.
+    return [(name, value.replace(" ", "+") if name == "image" else value) for name, value in pairs]
+
+
+def _named(fields: dict[str, str], files: Sequence[tuple[str, str, bytes]] = ()) -> dict[str, str]:
+    """The fields of a form, in which base64 may also be named `file`; refused where no image is among them.
+
+    Raises:
+        PayloadError: `no_image`.
+    """
+    if fields.get("file") and "image" not in fields:
+        fields = {**fields, "image": fields["file"]}
+    if not fields.keys() & {"url", "image", "heatmaps"}:
+        names = [name for name, *_ in files] + list(fields)
+        found = ", ".join(json.dumps(name[:40]) for name in names[:5]) or "none"
+        raise PayloadError(
+            "no_image", f'the form must have a file "image", or a field "url" or "image"; its names are: {found}'
+        )
+    return fields
 
 
 def _json(body: bytes) -> Any:

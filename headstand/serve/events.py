@@ -1,4 +1,4 @@
-"""AWS Lambda: one event in, one answer out. docs/lambda.md tells what is taken and what is answered."""
+"""AWS Lambda: one event in, one answer out. docs/lambda.md describes both."""
 
 import json
 import logging
@@ -11,11 +11,11 @@ from headstand.images import ImageError
 from headstand.serve import capacity, content, proxy
 from headstand.serve.capacity import Capacity, Gate, OverloadedError
 from headstand.serve.classifier import Classifier
-from headstand.serve.content import FORM, Source
+from headstand.serve.content import Source
 from headstand.serve.download import TIMEOUT, fetch
 from headstand.serve.exchange import Exchange
 from headstand.serve.logs import REQUESTS
-from headstand.serve.payload import Fetch, PayloadError, image_bytes
+from headstand.serve.payload import PayloadError, image_bytes
 from headstand.serve.predictor import BATCH_SECONDS, Predictor
 from headstand.serve.problem import MEDIA_TYPE, problem
 from headstand.serve.proxy import Request
@@ -42,7 +42,7 @@ class Function:
 
     Args:
         classifier: what answers.
-        limits: by default `limits()`.
+        limits: by default `chosen()`.
         fetch: downloads a URL for a client, as `headstand.serve.download.fetch`.
     """
 
@@ -146,9 +146,9 @@ class _Invocation:
             top = content.top(request.query.get("top", []))
             if last == "batch" or _is_list(request):
                 with self._exchange.stage("receive"):
-                    sources = self._sources(request)
+                    sources = content.several(request.content_type, request.body, self._limits.batch)
                 return 200, self._batch(sources, top), {}
-            value, confident = self._one(partial(_image, request), top)
+            value, confident = self._one(lambda fetch: content.one(request.content_type, request.body, fetch), top)
             return 200, value, {CONFIDENT: "true" if confident else "false"}
         if request.method not in ("GET", "HEAD"):
             value = self._problem("method_not_allowed", "this path takes GET and POST")
@@ -161,14 +161,6 @@ class _Invocation:
         if last in ("", "healthz", "readyz"):
             return 200, self._ready(), {}
         return 404, self._problem("not_found", "POST an image to /predict, or GET /model"), {}
-
-    def _sources(self, request: Request) -> list[Source]:
-        if request.kind != FORM:
-            return content.several(request.kind, lambda: request.body, self._limits.batch)
-        from headstand.serve import form
-
-        files = form.parse(request.content_type, request.body).files
-        return content.limited([lambda _, data=data: data for _, _, data in files], self._limits.batch)  # type: ignore[misc]
 
     def _one(self, source: Source, top: int | None) -> tuple[dict[str, Any], bool]:
         with self._exchange.stage("receive"):
@@ -227,19 +219,9 @@ def chosen(environment: Mapping[str, str] = os.environ) -> Capacity:
     return capacity.chosen({"HEADSTAND_THREADS": str(cores), **environment}, cores=1)
 
 
-def _image(request: Request, fetch: Fetch) -> bytes:
-    if request.kind != FORM:
-        return content.one(request.kind, lambda: request.body, fetch)
-    from headstand.serve import form
-
-    found = form.parse(request.content_type, request.body)
-    image = found.image()
-    return image_bytes(found.fields, fetch) if image is None else image
-
-
 def _is_list(request: Request) -> bool:
     """Whether the body is a list, which no picture looks like: clients of one path may send both."""
-    if request.kind != FORM and (content.is_json(request.kind) or request.kind in content.RAW):
+    if content.is_json(request.kind) or request.kind in content.RAW:
         return request.body.lstrip()[:1] == b"["
     return False
 

@@ -1,5 +1,6 @@
-"""A multipart form as bytes, taken apart without a web framework; loaded only when one comes."""
+"""Parser of multipart forms, without a web framework; imported only when a form arrives."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,18 +11,21 @@ from headstand.serve.content import FORM, MAX_BODY
 from headstand.serve.payload import PayloadError
 
 _MAX_PARTS = 1000
-"""Most parts of a form; each becomes objects. Werkzeug, which reads the HTTP service's forms, has the same limit."""
+"""Most parts of a form; each becomes several objects."""
+
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+"""Bytes that no text contains."""
 
 
 @dataclass
 class Form:
-    """`fields` by name, the first of each; `files` with their names as the form has them and as the sender had them."""
+    """`fields`: texts by name, the first of each; `files`: name in the form, file name of the sender, bytes."""
 
     fields: dict[str, str] = field(default_factory=dict)
     files: list[tuple[str, str, bytes]] = field(default_factory=list)
 
     def image(self) -> bytes | None:
-        """The file `image`, or else `file`; None where no file was chosen."""
+        """Bytes of the file `image`, or else `file`; None where no file was chosen."""
         for wanted in ("image", "file"):
             for name, filename, data in self.files:
                 if name == wanted:
@@ -32,16 +36,24 @@ class Form:
 
 
 def parse(content_type: str, body: bytes) -> Form:
-    """Take a form apart.
+    """Parse a form.
 
     Args:
         content_type: the whole header, with its boundary.
-        body: all of it.
+        body: the whole body.
 
     Raises:
-        PayloadError: `bad_request` if it is damaged, `request_entity_too_large` if it has too many parts.
+        PayloadError: `bad_request` if it is damaged or there is no boundary, `request_entity_too_large` if it has too
+            many parts.
     """
     form, parts, ended = Form(), 0, False
+    boundary = parse_options_header(content_type)[1].get(b"boundary")
+    if not boundary:
+        raise PayloadError(
+            "bad_request",
+            'the header Content-Type has no boundary; it must be "multipart/form-data; boundary=...", as clients write '
+            "it unless the header is set by hand",
+        )
 
     def count() -> None:
         nonlocal parts
@@ -51,7 +63,11 @@ def parse(content_type: str, body: bytes) -> Form:
 
     def on_field(found: Any) -> None:
         count()
-        form.fields.setdefault(_text(found.field_name), _text(found.value))
+        name, value = _text(found.field_name), found.value or b""
+        if _BINARY.search(value):  # a file that was sent without its name
+            form.files.append((name, name, value))
+        else:
+            form.fields.setdefault(name, _text(value))
 
     def on_file(found: Any) -> None:
         count()
@@ -62,12 +78,11 @@ def parse(content_type: str, body: bytes) -> Form:
         ended = True
 
     try:
-        boundary = parse_options_header(content_type)[1].get(b"boundary")
-        # All of it is in memory already: nothing needs to go to disk.
+        # The body is in memory already: no temporary file is needed.
         parser = FormParser(FORM, on_field, on_file, on_end, boundary, config={"MAX_MEMORY_FILE_SIZE": 2 * MAX_BODY})
         parser.write(body)
     except ValueError:  # the library's errors are kinds of it
-        raise PayloadError("bad_request", "the form is damaged, or its boundary is missing") from None
+        raise PayloadError("bad_request", "the form is damaged") from None
     if not ended:
         raise PayloadError("bad_request", "the form is cut short")
     return form
