@@ -47,13 +47,6 @@ def parse(content_type: str, body: bytes) -> Form:
             many parts.
     """
     form, parts, ended = Form(), 0, False
-    boundary = parse_options_header(content_type)[1].get(b"boundary")
-    if not boundary:
-        raise PayloadError(
-            "bad_request",
-            'the header Content-Type has no boundary; it must be "multipart/form-data; boundary=...", as clients write '
-            "it unless the header is set by hand",
-        )
 
     def count() -> None:
         nonlocal parts
@@ -78,6 +71,13 @@ def parse(content_type: str, body: bytes) -> Form:
         ended = True
 
     try:
+        boundary = parse_options_header(content_type)[1].get(b"boundary")
+        if not boundary:
+            raise PayloadError(
+                "bad_request",
+                'the header Content-Type has no boundary; it must be "multipart/form-data; boundary=...", as clients '
+                "write it unless the header is set by hand",
+            )
         # The body is in memory already: no temporary file is needed.
         parser = FormParser(FORM, on_field, on_file, on_end, boundary, config={"MAX_MEMORY_FILE_SIZE": 2 * MAX_BODY})
         parser.write(body)

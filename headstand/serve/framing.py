@@ -28,7 +28,7 @@ MAX_HEAD = 64 * 1024
 MAX_CHUNK_LINE = 256
 """Most bytes of a line that states a chunk's size, extensions included."""
 
-MAX_CHUNKS = 100_000
+MAX_CHUNKS = 10_000
 """Most chunks of one body: each costs processor time, and may hold one byte."""
 
 _BARE_LF = re.compile(rb"(?<!\r)\n")

@@ -51,6 +51,9 @@ COURTESY = 0.005
 FREE_BYTES = 64 * 1024
 """Bytes of each connection that do not count towards the limit on all of them: small requests always find room."""
 
+SEND_BUFFER = 128 * 1024
+"""Bytes that the system may keep for a client that does not read; its own limit is several megabytes."""
+
 PIECE = 64 * 1024
 """Most bytes that are received from a connection at a time."""
 
@@ -236,6 +239,7 @@ class Worker(base.Worker):
                 self._evict()
                 self._full_until = now + PAUSE
             return False
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         connection = Connection(sock, client, listener.getsockname(), Framing(self.cfg, client))
         self._connections[connection] = None
         self._enter(connection, State.RECEIVING, now, RECEIVE_SECONDS)
@@ -435,7 +439,7 @@ class Worker(base.Worker):
         connection.held = held
 
     def _make_room(self) -> None:
-        """Refuse requests that have been arriving, and responses that have been waiting, longest, while memory is short."""
+        """While memory is short, refuse the request that has been arriving longest, or drop the response."""
         while self._held > self._held_limit:
             holders = [connection for connection in self._connections if connection.held]
             victims = [each for each in holders if each.state in (State.RECEIVING, State.SENDING)]

@@ -97,7 +97,7 @@ def test_not_sure_travels_in_the_header(client: FlaskClient) -> None:
         ({"json": {"image": TEXT, "url": "http://a"}}, 400, "no_image"),
         ({"json": {"image": "?"}}, 400, "bad_base64"),
         ({"data": {"other": "x"}, "content_type": "multipart/form-data"}, 400, "no_image"),
-        ({"data": b"--x", "content_type": "multipart/form-data"}, 400, "no_image"),
+        ({"data": b"--x", "content_type": "multipart/form-data"}, 400, "bad_request"),
         ({"json": {"url": "file:///etc/passwd"}}, 400, "bad_url"),
         ({"json": {"url": "http://169.254.169.254/latest"}}, 400, "forbidden_address"),
         ({"data": b"words", "content_type": "text/html"}, 415, "unsupported_media_type"),
@@ -364,7 +364,7 @@ def test_a_request_is_one_line_of_the_log_without_images_queries_and_addresses(
     for found, status, code in ((first, 200, None), (second, 415, "not_an_image")):
         assert (found["method"], found["path"], found["status"], found["code"]) == ("POST", "/predict", status, code)
     assert first["request_id"] == "mine"
-    assert list(first["stages"]) == ["download", "receive", "queue", "decode", "inference"]
+    assert list(first["stages"]) == ["receive", "download", "queue", "decode", "inference"]
     assert second["received"] == 5 and first["ms"] >= sum(first["stages"].values()) - 0.1
 
 
