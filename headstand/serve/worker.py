@@ -121,6 +121,7 @@ class Worker(base.Worker):
 
     wsgi: Any
     cfg: Any
+    alive: bool
 
     def init_process(self) -> None:
         """Create the selector and the thread pool, then run; called in the worker's process."""
@@ -184,7 +185,7 @@ class Worker(base.Worker):
                 with contextlib.suppress(BlockingIOError):
                     os.read(self.PIPE[0], 4096)
             else:
-                self._accept(key.fileobj)  # type: ignore[arg-type]
+                self._accept(key.fileobj)
         while self._finished:
             connection, unsent, keep, refused = self._finished.popleft()
             self._guarded(self._finish, connection, unsent, keep, refused)
