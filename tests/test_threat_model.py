@@ -8,7 +8,7 @@ import pytest
 
 from headstand import encoded
 from headstand.serve import download, form, predictor, transport, worker
-from headstand.serve.body import MAX_BODY
+from headstand.serve.content import MAX_BODY
 from tests import test_encoded
 from tests.serve import test_ceiling
 

@@ -15,8 +15,8 @@ import pytest
 
 from headstand.images import MAX_BYTES
 from headstand.serve import web
-from headstand.serve.body import MAX_BODY
 from headstand.serve.classifier import Classifier
+from headstand.serve.content import MAX_BODY
 from headstand.serve.payload import image_bytes
 from tests import bombs, skips, tiny
 from tests.serve.hostile import HostileServer
