@@ -354,7 +354,9 @@ class _Recognition:
         return any(classes.get("train", set()) & names for split, names in classes.items() if split != "train")
 
     def _check_single(self, found: dict[str, list[_Folder]]) -> None:
-        for split, folders in found.items():
+        for split, named in found.items():
+            # Photos without class folders beside those of train have no labels, and are left out.
+            folders = named if split == "train" else [one for one in named if _descend(one).filled]
             if split != "unlabelled" and len(folders) > 1:
                 raise FolderError(
                     f"{self.place()} holds two folders for {split}, {_names(folders)}: join them into one, leave one "

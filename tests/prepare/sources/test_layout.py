@@ -61,6 +61,11 @@ LAYOUTS = {
         in_splits("sea street", train="seg_train/seg_train", test="seg_test/seg_test"),
         "layout: splits train (seg_train/seg_train), test (seg_test/seg_test); one folder per class in each",
     ),
+    "a test with labels and one without": (
+        photos(*under("training_set", "a b"), *under("test_set", "a b"), "test1"),
+        in_splits("a b", train="training_set", test="test_set"),
+        "layout: splits train (training_set), test (test_set); one folder per class in each",
+    ),
     "wrapped": (
         photos(*under("Dataset/train", "a b"), *under("Dataset/valid", "a b"), *under("Dataset/test", "a b")),
         in_splits("a b", train="Dataset/train", validation="Dataset/valid", test="Dataset/test"),
