@@ -5,6 +5,7 @@ message prints the option that decides.
 """
 
 import re
+import shlex
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -240,14 +241,14 @@ def _copy(root: _Folder, where: str) -> tuple[list[tuple[str, str]], str, _Folde
             left.photos = root.photos
             left.folders = {name: folder for name, folder in root.folders.items() if folder is not one}
             left.total = root.total - one.total
-            line = f"left out: {_photos(len(inside))} in {inner.path}, a copy of the folders beside {one.name}"
+            line = f"left out: {_photos(len(inside))} in {inner.path}, a copy of the folders beside it"
             return [(path, outside[name]) for name, path in inside.items()], line, left
         if outside.keys() < inside.keys():
             line = f"left out: {_photos(len(outside))} beside {inner.path}, which holds copies of them"
             return [(path, inside[name]) for name, path in outside.items()], line, inner
         raise FolderError(
             f"{_join(where, root.path)} holds {_some(sorted(names, key=_natural))} and {one.name}, which holds folders "
-            f"of the same names with other photos: use one of them, as in --source {_join(where, inner.path)}, or take "
+            f"of the same names with other photos: use one of them, as in {_source(where, inner.path)}, or take "
             f"{one.name} for a class with --source.layout classes"
         )
     return None
@@ -388,7 +389,7 @@ class _Recognition:
         if {split for split, _ in kept} == {"train"}:  # nothing else is left: Headstand divides it
             labelled = [(path, class_, "") for path, class_, _ in labelled]
         line = "layout: splits " + ", ".join(f"{split} ({folder.path})" for split, folder in kept)
-        nested = [] if self.layout == "inner" else [one for _, folder in kept for one in folder.filled if one.filled]
+        nested = [] if self.layout == "inner" else [one for _, folder in kept for one in folder.filled]
         return [f"{line}; one folder per class in each{_nested(nested)}", *left], labelled
 
     def _of_class(self, folder: _Folder) -> list[tuple[str, str]]:
@@ -405,6 +406,12 @@ class _Recognition:
         several = any(named[one.path] > {"train"} for one in divided)
         if len(tops) < 2 or not divided or not (several or self.layout == "splits"):
             return None
+        if any(inner.filled for one in divided for inner in one.filled):
+            raise FolderError(
+                f"{self.place()} holds {_names(divided)}, each with splits that hold folders themselves: use one of "
+                f"them, as in {_source(self.where, divided[0].path)}, or take the outer folders for classes with "
+                "--source.layout classes"
+            )
         rest = [one for one in tops if one not in divided]
         if rest and self.layout != "splits":
             raise FolderError(
@@ -443,8 +450,9 @@ class _Recognition:
             return [f"layout: {len(tops)} parts ({_names(tops)}), joined; one folder per class in each"], labelled
         raise FolderError(
             f"{self.place()} holds {_names(tops)}, and each of them the folders {_some(sorted(shared, key=_natural))}. "
-            f"If the inner folders are the classes: --source.layout inner joins them, --source "
-            f"{self.place(tops[0])} takes one part. If the outer folders are the classes: --source.layout classes"
+            "If the inner folders are the classes: --source.layout inner joins them, "
+            f"{_source(self.where, tops[0].path)} takes one part. If the outer folders are the classes: "
+            "--source.layout classes"
         )
 
     def _inner(self) -> tuple[list[str], list[Labelled]]:
@@ -462,7 +470,7 @@ class _Recognition:
         if not tops:
             raise FolderError(self._without_classes())
         labelled = [(path, _nfc(one.name), "") for one in tops for path in one.below()]
-        nested = [one for one in tops if one.filled] if self.layout == "auto" and not self.sequences else []
+        nested = tops if self.layout == "auto" and not self.sequences else []
         return [f"layout: one folder per class{_nested(nested)}", *self._loose()], labelled
 
     def _named(self, pairs: list[tuple[str, _Folder]], left: list[str]) -> tuple[list[str], list[Labelled]]:
@@ -521,7 +529,7 @@ class _Recognition:
         """The table that is most likely to hold the labels."""
         tables = [path for path in self.others if path.lower().endswith(".csv")]
         tables.sort(key=lambda path: (not re.search("train|label|class", path.casefold()), _natural(path)))
-        return f"; if a table holds the labels: --source {_join(self.where, tables[0])}" if tables else ""
+        return f"; if a table holds the labels: {_source(self.where, tables[0])}" if tables else ""
 
 
 def _depth(folder: _Folder) -> bool:
@@ -543,13 +551,15 @@ def _tell_classes(words: Iterable[str]) -> set[str]:
     return set() if generic or len(count) < 2 or min(count.values()) < 2 else set(count)
 
 
-def _nested(folders: list[_Folder]) -> str:
-    """The note on class folders that hold further folders."""
-    if not folders:
-        return ""
+def _nested(tops: Sequence[_Folder]) -> str:
+    """The note on class folders that hold further folders, which might be the classes."""
+    folders = [one for one in tops if {inner.name for inner in one.filled} - {one.name}]
     inner = sorted({_nfc(one.name) for folder in folders for one in folder.filled}, key=_natural)
+    if not folders or (len(inner) == 1 and len(folders) == len(tops) and not any(one.photos for one in tops)):
+        return ""
+    names = list(dict.fromkeys(one.name for one in folders))
     return (
-        f"; {_names(folders)} hold{'s' * (len(folders) == 1)} further folders ({_some(inner)}), whose photos count for "
+        f"; {_some(names)} hold{'s' * (len(names) == 1)} further folders ({_some(inner)}), whose photos count for "
         "the outer class: --source.layout inner makes each innermost folder a class"
     )
 
@@ -564,6 +574,11 @@ def _photos(count: int) -> str:
 
 def _relative(path: str, folder: _Folder) -> str:
     return path[len(folder.path) + 1 :] if folder.path else path
+
+
+def _source(where: str, path: str) -> str:
+    """The option that names a part of the source."""
+    return f"--source {shlex.quote(_join(where, path))}"
 
 
 def _join(where: str, path: str) -> str:

@@ -106,7 +106,7 @@ def test_a_copy_is_left_out_where_the_files_are_equal_and_refused_where_not(tmp_
             touch(place / name, "1.jpg")
     found = folder.class_folders(tmp_path)
     assert (found.classes, len(found.items)) == (("a", "b"), 2)
-    assert found.lines[1] == "left out: 2 photos in photos, a copy of the folders beside photos"
+    assert found.lines[1] == "left out: 2 photos in photos, a copy of the folders beside it"
     (tmp_path / "photos" / "a" / "1.jpg").write_bytes(b"another")
     with pytest.raises(FolderError, match=r"photos/a/1.jpg looks like a copy of .*/a/1.jpg.*--source.layout classes"):
         folder.class_folders(tmp_path)

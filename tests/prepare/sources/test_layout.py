@@ -145,6 +145,10 @@ LAYOUTS = {
         "layout: one folder per class; tree holds further folders (more), whose photos count for the outer class: "
         "--source.layout inner makes each innermost folder a class",
     ),
+    "one folder in each class": (
+        photos("cat/images", "dog/images"), {"cat": {"": ["cat/images"]}, "dog": {"": ["dog/images"]}},
+        "layout: one folder per class",
+    ),
     "a real class named train": (
         photos("train", "car", "plane"), plain("train car plane"), "layout: one folder per class",
     ),
@@ -204,6 +208,14 @@ REFUSED = {
     ),
     "the same folders in each": (
         photos(*under("male", "happy sad"), *under("female", "happy sad")), [], "holds female, male, and each of them",
+    ),
+    "versions in a folder with a space": (
+        photos(*under("plant set/color", "a b"), *under("plant set/grayscale", "a b")), [],
+        "holds color, grayscale, and each of them.*--source 'data/plant set/color' takes one part",
+    ),
+    "folds that are divided each": (
+        photos(*(f"fold{n}/{split}/{name}" for n in (1, 2) for split in ("train", "test") for name in ("a", "b"))), [],
+        "holds fold1, fold2, each with splits that hold folders themselves: .*--source data/fold1.*layout classes",
     ),
     "train and a table": (
         photos("train", "test"), ["train.csv", "sample_submission.csv"],
@@ -297,7 +309,7 @@ def test_what_is_left_out_is_reported():
     found = recognise(LAYOUTS["intel image classification"][0])
     assert found.lines[1:] == ("left out: 2 photos in seg_pred without labels",)
     found = recognise(LAYOUTS["chest x-ray with its copy"][0])
-    assert found.lines[1:] == ("left out: 12 photos in chest_xray/chest_xray, a copy of the folders beside chest_xray",)
+    assert found.lines[1:] == ("left out: 12 photos in chest_xray/chest_xray, a copy of the folders beside it",)
     assert len(found.copies) == 12
     assert ("chest_xray/chest_xray/val/NORMAL/1.jpg", "chest_xray/val/NORMAL/1.jpg") in found.copies
     found = recognise([*photos("a", "b"), "cover.jpg"])
