@@ -44,7 +44,7 @@ class Credentials:
 
 def listing(source: Source, seed: int) -> Listing:
     """What the dataset holds by class folder, downloaded if need be; errors as `fetch` and `folder.class_folders`."""
-    return class_folders(fetch(source))
+    return class_folders(fetch(source), layout=source.layout)
 
 
 def fetch(source: Source) -> Path:
