@@ -1,4 +1,4 @@
-"""Import: a foreign classifier in, a bundle out that was seen to answer the same."""
+"""Import: a foreign classifier in, a bundle out that was measured to answer the same."""
 
 import hashlib
 import re
@@ -60,7 +60,12 @@ def bring(
     model = Trained(found.model, name, found.labels, found.size, digest)
     with tempfile.TemporaryDirectory() as folder:
         judged = evidence.folder(photos, found.labels) if photos else drawn(Path(folder), found.size)
-        return convert(model, judged, path.with_suffix(".tflite"), kind, tell=tell, **how)
+        others = {
+            mode: foreign.with_preprocessing(found.network, found.size, mode)
+            for mode in foreign.MODES
+            if mode != preprocess
+        }
+        return convert(model, judged, path.with_suffix(".tflite"), kind, tell=tell, others=others, **how)
 
 
 def drawn(folder: Path, size: int) -> Evidence:
