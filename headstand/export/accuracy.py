@@ -48,7 +48,7 @@ def warnings(
 
 
 def _preprocessing(right: np.ndarray, truth: np.ndarray, others: Mapping[str, np.ndarray]) -> list[tuple[float, str]]:
-    """The accuracy and a sentence if another preprocessing makes the model better, by a sign test over the photos that differ."""
+    """The accuracy and a sentence if another preprocessing is better, by a sign test over the photos that differ."""
     better = {name: answers.argmax(axis=1) == truth for name, answers in others.items()}
     name = max(better, key=lambda one: float(better[one].mean()), default=None)
     if name is None:
