@@ -57,6 +57,19 @@ def dataset(workplace: Path) -> Dataset:
     return photos.prepare(Path("data/shapes"))
 
 
+@pytest.fixture(autouse=True)
+def read_in_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras files are read in the test's own process, without its limits: a process for each takes longer than a test.
+
+    The fixture `reader_process` turns this off.
+    """
+    loading = sys.modules.get("headstand.keras_files.loading")  # not imported where no test needs Keras
+    if loading and "reader_process" not in request.fixturenames:
+        from headstand.keras_files import reader
+
+        monkeypatch.setattr(loading, "_run", lambda path, folder: reader.take_apart(path, folder))
+
+
 @pytest.fixture
 def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every network of `keras.applications` builds the stand-in of tests/networks.py."""

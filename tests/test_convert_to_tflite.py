@@ -24,16 +24,19 @@ def test_the_newest_run_is_converted_and_the_next_command_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     convert_to_tflite.main([])
-    made = model.with_suffix(".tflite")
+    made, labels = model.with_suffix(".tflite"), model.with_name("labels.txt")
     assert bundle.read(made).name == "shapes"
-    converting, converted, parity, written, serve = capsys.readouterr().out.splitlines()
+    converting, converted, parity, accuracy, written, serve = capsys.readouterr().out.splitlines()
     assert converting == f"converting {model}"
     assert re.fullmatch(r"float32    converted, 0\.0 MB in \d+ s", converted)
     assert re.fullmatch(
         r"parity     12 test photos, same top class on 100\.00%, largest difference .* \d\.\de-0\d: passed", parity
     )
+    assert re.fullmatch(r"accuracy   \d\.\d{4} on these photos, \d\.\d{4} before conversion", accuracy)
     beside = re.escape(str(model.with_suffix(".parity.json")))
-    assert re.fullmatch(rf"written    {re.escape(str(made))} \(float32, \d\.\d MiB\), {beside}", written)
+    assert re.fullmatch(
+        rf"written    {re.escape(str(made))} \(float32, \d\.\d MiB\), {beside}, {re.escape(str(labels))}", written
+    )
     assert serve == f"serve it   HEADSTAND_MODEL={made} gunicorn predict:app"
 
 
@@ -43,6 +46,27 @@ def test_a_model_may_be_named(model: Path) -> None:  # noqa: F811
     convert_to_tflite.main([str(moved)])
     assert bundle.read("elsewhere.tflite").labels == checkpoint.about(moved).labels
     assert not model.with_suffix(".tflite").exists()
+
+
+@pytest.mark.parametrize("folder", [lambda path: path.parent, lambda path: path.parent.parent])
+def test_a_run_s_folder_may_be_named(
+    model: Path,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+    folder: Callable[[Path], Path],
+) -> None:
+    convert_to_tflite.main([str(folder(model))])
+    assert capsys.readouterr().out.startswith(f"converting {model}\n")
+    assert model.with_suffix(".tflite").is_file()
+
+
+def test_a_folder_without_a_run_is_refused(model: Path) -> None:  # noqa: F811
+    (model.parent / "report.json").unlink()
+    with pytest.raises(
+        RunError, match=rf"is a folder without a finished run .*name a checkpoint: {re.escape(str(model))}"
+    ):
+        convert_to_tflite.main([str(model.parent)])
+    with pytest.raises(RunError, match=r"data is a folder without a finished run .*`python train.py`"):
+        convert_to_tflite.main(["data"])
 
 
 def test_without_a_run_the_commands_are_told(workplace: Path) -> None:
@@ -105,7 +129,7 @@ def test_a_format_may_be_named(model: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize("words", [["a.h5", "--labels", "l.txt"], ["--labels", "l.txt", "--preprocess", "torch"]])
-def test_what_a_strangers_model_needs_is_told(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_foreign_model_needs_is_reported(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         convert_to_tflite.main(words)
     assert "needs MODEL, --labels FILE and --preprocess" in capsys.readouterr().err
