@@ -1,6 +1,6 @@
 # make demo            the main job, offline: draws photos, trains, converts, asks   (about 4 minutes after installation)
 # make demo-heatmaps   the same with heatmaps of people's joints                     (about 2 minutes after installation)
-# make test            style, types and tests                                        (under 12 minutes after installation)
+# make test            style, types and tests, in parallel                           (under 4 minutes after installation)
 # All set everything up by themselves; they need Python 3.11, 3.12 or 3.13 with pip, and nothing else.
 
 RECIPE ?= demo
@@ -21,7 +21,7 @@ export PIPENV_NOSPIN := 1
 PIPENV := .pipenv/bin/pipenv
 RUN := .venv/bin/python
 
-.PHONY: demo demo-heatmaps test test-all test-container lint setup setup-dev lock clean deploy serve-lambda
+.PHONY: demo demo-heatmaps test unit test-all test-container lint setup setup-dev lock clean deploy serve-lambda
 
 demo: setup
 	$(RUN) -m headstand demo $(RECIPE)
@@ -29,16 +29,21 @@ demo: setup
 demo-heatmaps: setup
 	$(RUN) -m headstand demo demo-heatmaps
 
-test: setup-dev lint
+# Style and types are checked beside the tests. PYTEST_ADDOPTS="-n0 -p no:randomly" makes them serial and ordered.
+test: setup-dev
+	$(MAKE) --jobs=2 lint unit
+
+unit: setup-dev
 	$(RUN) -m pytest -m "not slow"
 
+# The slow tests of one file share a browser, a service or a cluster; notebooks build on each other.
 test-all: setup-dev
-	$(RUN) -m pytest -m slow
-	$(RUN) -m pytest --nbmake notebooks
+	$(RUN) -m pytest -m slow --dist loadfile
+	$(RUN) -m pytest -n0 -p no:randomly --nbmake notebooks
 
 # Builds the Lambda container, runs it and asks it: with Docker, else as root with Debian's buildah and debootstrap.
 test-container: setup-dev
-	$(RUN) -m pytest tests/container/checks.py -s
+	$(RUN) -m pytest tests/container/checks.py -n0 -s
 
 # The function at port 8080 for `python test.py`, until Ctrl-C: its container, or the same handler without one.
 serve-lambda: setup-dev

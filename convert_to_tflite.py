@@ -1,12 +1,12 @@
 """Convert a trained model to the one file that is served.
 
     python convert_to_tflite.py                                   the newest run's best checkpoint
-    python convert_to_tflite.py runs/yoga6/TIME/yoga6_08_0.862.h5
+    python convert_to_tflite.py runs/yoga6/TIME/yoga6_08_0.862.h5      or its run's folder, runs/yoga6/TIME
     python convert_to_tflite.py --format best                     the fastest format that answers alike
-    python convert_to_tflite.py any.keras --labels labels.txt --preprocess caffe     a model of somebody else's
+    python convert_to_tflite.py any.keras --labels labels.txt --preprocess caffe    a model that Headstand did not train
 
-The .tflite is written beside the checkpoint, with its labels inside, and NAME.parity.json, its certificate. It is
-refused, and nothing is written, if it answers the test photos differently from the trained model.
+The .tflite with its labels inside, NAME.parity.json, its certificate, and labels.txt are written beside the checkpoint.
+Nothing is written if it answers the test photos differently from the trained model.
 """
 
 import argparse
@@ -24,7 +24,9 @@ def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(
         "convert_to_tflite.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", nargs="?", type=Path, help="a checkpoint; the newest run's when left out")
+    parser.add_argument(
+        "model", nargs="?", type=Path, help="a checkpoint or a run's folder; the newest run's when left out"
+    )
     parser.add_argument(
         "--format", choices=FORMATS, default="float32", help="best: all are tried, and the fastest that passes is taken"
     )
@@ -41,7 +43,12 @@ def main(words: list[str]) -> None:
         "--preprocess", choices=("xception", "caffe", "torch", "none"), help="what it wants done to pixels 0..255"
     )
     other.add_argument("--size", type=int, metavar="PIXELS", help="side of its input, where the model leaves it open")
-    other.add_argument("--photos", type=Path, metavar="FOLDER", help="to compare on, in folders named like the labels")
+    other.add_argument(
+        "--photos",
+        type=Path,
+        metavar="FOLDER",
+        help="to compare on; in folders named like the labels, the accuracy is measured too",
+    )
     arguments = parser.parse_args(words)
     strange = {name: getattr(arguments, name) for name in ("labels", "preprocess", "size", "photos")}
     if any(strange.values()) and not (arguments.model and arguments.labels and arguments.preprocess):
@@ -51,9 +58,11 @@ def main(words: list[str]) -> None:
     # TensorFlow takes seconds to import; a mistyped option is told before.
     import headstand.learn  # noqa: F401 - silences TensorFlow, which the next line would import aloud
     from headstand.export import exporting, importing
-    from headstand.learn.run import newest_checkpoint
+    from headstand.learn.run import checkpoint_in, newest_checkpoint
 
     path = arguments.model or newest_checkpoint()
+    if path.is_dir() and not arguments.labels:
+        path = checkpoint_in(path)
     print(f"converting {path}", flush=True)
     how = {
         "kind": arguments.format,

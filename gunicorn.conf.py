@@ -1,25 +1,24 @@
-"""What `gunicorn predict:app` runs with; docs/service.md explains each number.
+"""Settings of `gunicorn predict:app`; docs/service.md explains each number.
 
-The command line and GUNICORN_CMD_ARGS go before it; HEADSTAND_... and WEB_CONCURRENCY change what is chosen here.
+The command line and GUNICORN_CMD_ARGS take precedence; HEADSTAND_... and WEB_CONCURRENCY change what is chosen here.
 """
 
-import atexit
 import contextlib
 import ctypes
 import os
-import shutil
+import resource
 import socket
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))  # where `headstand` is, if it is not installed
 
-from headstand.serve import capacity
-
 # Nothing here multiplies matrices in NumPy, whose library would keep a thread for each core. Read when it is loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from headstand.errors import HeadstandError
+from headstand.serve import capacity, classifier, metrics
 
 # glibc gives each thread a heap of its own to save waiting for one another; with dozens of threads the heaps' leftovers
 # double a worker's memory. After a few large blocks it keeps such for good, where each should go back to the system;
@@ -34,11 +33,22 @@ with contextlib.suppress(AttributeError, OSError, TypeError):
 limits = capacity.chosen()
 workers = limits.workers
 worker_class = "headstand.serve.worker.Worker"
-# More than are admitted: the others are refused at once, or wait for clients that send slowly.
-threads = limits.in_flight + 32
+# More than predictions are admitted: the others refuse the rest, and answer for /metrics, /docs and the page. No thread
+# waits for a client.
+threads = limits.in_flight + 8
+descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+unlimited = descriptors == resource.RLIM_INFINITY
+worker_connections = capacity.MAX_CONNECTIONS if unlimited else capacity.connections(limits, descriptors)
 # The model is loaded and warmed once, and the workers share its memory. An interpreter with threads of its own cannot
-# be taken through a fork.
+# be taken through a fork: then the workers share the checked bytes of the file only.
 preload_app = limits.threads == 1
+if not preload_app:
+    with contextlib.suppress(HeadstandError):  # each worker reports it
+        classifier.keep()
+# Counters that all workers share; this file is executed again on SIGHUP.
+metrics.SHARED = metrics.SHARED or metrics.Table()
+# The workers' heartbeats are times of files: a full disk or a cleaned folder must not end the service.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 
 # Longer than what proxies in front keep connections open (60 s): the one who closes first should be the proxy.
 keepalive = 65
@@ -64,19 +74,15 @@ logconfig_dict = {
     },
 }
 
-# Where the workers' counts meet. prometheus_client looks for the variable when it is loaded, by then it must be set.
-if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="headstand-metrics-")
 
-    def _remove(folder: str = os.environ["PROMETHEUS_MULTIPROC_DIR"], owner: int = os.getpid()) -> None:
-        if os.getpid() == owner:  # workers leave by the same way
-            shutil.rmtree(folder, ignore_errors=True)
-
-    atexit.register(_remove)
+def on_starting(server: Any) -> None:
+    """Refuse to start with a certificate."""
+    if server.cfg.is_ssl:
+        sys.exit("error: this service does not speak TLS; put a reverse proxy in front of it (docs/service.md)")
 
 
 def when_ready(server: Any) -> None:
-    """Let the system keep connections to itself until they bring their first byte: idle ones take no thread."""
+    """Make the system keep connections until their first byte has arrived: idle ones need no descriptor here."""
     if hasattr(socket, "TCP_DEFER_ACCEPT"):
         for listener in server.LISTENERS:
             if listener.sock.family in (socket.AF_INET, socket.AF_INET6):
@@ -84,15 +90,13 @@ def when_ready(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Say that a worker takes connections from now on; it was announced before it had loaded anything."""
+    """Log that a worker accepts connections from now on; gunicorn's own line precedes loading."""
     worker.log.info("Worker is ready: %s", worker.pid)
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """A worker that is gone has no requests in flight; what it counted stays."""
-    from prometheus_client import multiprocess
+    """Note that a worker has ended: it has no requests in flight; what it counted stays."""
+    from headstand.serve.worker import WORKER_LOAD
 
-    from headstand.serve.worker import TALLY
-
-    TALLY.remove(worker.age)
-    multiprocess.mark_process_dead(worker.pid)
+    WORKER_LOAD.remove(worker.age)
+    metrics.SHARED.end_row(worker.age)

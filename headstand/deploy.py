@@ -13,9 +13,9 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
+from headstand import naming
 from headstand.errors import HeadstandError
 from headstand.serve import bundle
 from headstand.serve.classifier import SHIPPED
@@ -71,7 +71,6 @@ def run(words: list[str]) -> None:
             if not shutil.which(tool):
                 raise HeadstandError(f"there is no {tool}; {address} tells how to install it, --dry-run does without")
     name, path = _model(options.model)
-    made = datetime.now(UTC)
     deploy(
         Plan(
             options.stack,
@@ -79,7 +78,7 @@ def run(words: list[str]) -> None:
             path,
             options.architecture or _MACHINES.get(platform.machine().lower(), "x86_64"),
             tuple(options.set),
-            f"{name}-{made:%Y%m%d-%H%M%S}",
+            f"{name}-{naming.stamp('%Y%m%d-%H%M%S')}",
         ),
         Shell(dry=options.dry_run),
     )

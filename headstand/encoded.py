@@ -219,7 +219,7 @@ def memory(image: Image.Image, data: bytes) -> tuple[int, int]:
         # With a transparent colour of 16 bits: the picture's low bytes, its bands and masks; see `images`.
         return held + _texts(data), 10 * pixels if has_deep_key(image) else 0
     if image.format == "GIF":
-        return held + 2 * len(data), 0  # comments
+        return held + pixels + 3 * len(data), 0  # what the first frame is disposed to; comments
     # A BMP of runs: the array that they are written to, and its copy.
     return held + (2 * pixels if _is_run_length(image) else 0), 0
 
@@ -295,7 +295,7 @@ def _texts(data: bytes) -> int:
         length, kind = struct.unpack_from(">I4s", data, at)
         if kind in (b"iTXt", b"zTXt", b"tEXt"):
             packed = 0 if kind == b"tEXt" else min(1032 * length, 2**20)  # deflate's best ratio is 1032
-            texts += max(length, packed) * (4 if kind == b"iTXt" else 1)
+            texts += length + max(length, packed) * (4 if kind == b"iTXt" else 1)
         elif kind not in (b"IDAT", b"fdAT"):
             others += length
         at += 12 + length

@@ -67,6 +67,8 @@ def building(target: Path) -> Iterator[Path]:
     part.mkdir(parents=True)
     try:
         yield part
+        if target.exists():
+            target.rmdir()  # an empty one, or this fails; Windows does not rename onto it
         part.rename(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -33,6 +33,12 @@ class Source(_Section):
         description="folder, kaggle, table: use photos of up to 256 MiB and 256 million pixels too; by default those "
         "of up to 20 MiB and 64 million, which are the most that the services accept",
     )
+    layout: Literal["auto", "classes", "splits", "inner", "names"] = Field(
+        "auto",
+        description="folder, kaggle, heatmaps: how the folder is read where auto refuses or errs. classes: each outer "
+        "folder is a class; splits: folders named train, test and so on are splits, others are left out; inner: each "
+        "innermost folder is a class; names: the class is the file's name without its number, as in cat.1.jpg",
+    )
     table: str | None = Field(None, description="table: a CSV file with the columns path, label and perhaps split")
     per_class: Positive | None = Field(
         None, description="rendered, actions: files for each class, 100; cifar: at most so many"
@@ -79,6 +85,11 @@ class Split(_Section):
     )
     keep_apart: tuple[Name, ...] = Field(
         (), description="recipes whose validation and test photos must have no near duplicate here"
+    )
+    recut: Literal["none", "validation", "all"] = Field(
+        "none",
+        description="for a source that is divided already: validation: its validation photos join train, and "
+        "validation is cut from both; all: its splits are not used",
     )
 
     @model_validator(mode="after")

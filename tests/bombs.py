@@ -105,6 +105,13 @@ def gif(extra: bytes) -> bytes:
     return SMALL_GIF[:start] + extra + SMALL_GIF[start:]
 
 
+def disposed(width: int, height: int) -> bytes:
+    """A GIF whose frame is followed by its background (GIF89a, 23), for which Pillow makes another picture."""
+    data = plain("P", "GIF", width, height)
+    start = 13 + (3 << (data[10] & 7) + 1 if data[10] & 128 else 0)
+    return data[:start] + b"!\xf9\4\x09\0\0\0\0" + data[start:]
+
+
 def riff(*parts: bytes) -> bytes:
     body = b"WEBP" + b"".join(parts)
     return b"RIFF" + struct.pack("<I", len(body)) + body
@@ -349,8 +356,9 @@ def grid(side: int) -> dict[str, Callable[[], bytes]]:
     made["webp, animated"] = partial(plain, "RGBA", "WEBP", side, side, method=0, save_all=True, append_images=more)
     made["gif"] = partial(plain, "P", "GIF", side, side)
     made["gif, grey"] = partial(plain, "L", "GIF", side, side)
+    made["gif, disposed"] = partial(disposed, side, side)
     made["gif, transparent"] = partial(plain, "P", "GIF", side, side, transparency=0)
-    for bits in (1, 4, 8):
+    for bits in (1, 4, 8) if side <= 4000 else (1, 4):  # as many bytes as a file may have
         made[f"bmp, {bits}"] = partial(bmp, side, side, bits, 0, bytes(side * -(-side * bits // 32) * 4))
     made["bmp, runs"] = lambda: bmp(
         side, side, 8, 1, (b"\xff\0" * (side // 255) + bytes([side % 255, 0, 0, 0])) * side + b"\0\1"

@@ -1,16 +1,19 @@
-import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import convert_to_tflite
+from headstand.export import convert
 from headstand.learn import checkpoint
 from headstand.learn.run import RunError
 from headstand.serve import bundle
+from tests import networks
+from tests.commands import status
 from tests.export.conftest import model, run, trained  # noqa: F401 - the run that the export tests work on
 
 SCRIPT = Path(__file__).parents[1] / "convert_to_tflite.py"
@@ -21,16 +24,19 @@ def test_the_newest_run_is_converted_and_the_next_command_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     convert_to_tflite.main([])
-    made = model.with_suffix(".tflite")
+    made, labels = model.with_suffix(".tflite"), model.with_name("labels.txt")
     assert bundle.read(made).name == "shapes"
-    converting, converted, parity, written, serve = capsys.readouterr().out.splitlines()
+    converting, converted, parity, accuracy, written, serve = capsys.readouterr().out.splitlines()
     assert converting == f"converting {model}"
     assert re.fullmatch(r"float32    converted, 0\.0 MB in \d+ s", converted)
     assert re.fullmatch(
         r"parity     12 test photos, same top class on 100\.00%, largest difference .* \d\.\de-0\d: passed", parity
     )
+    assert re.fullmatch(r"accuracy   \d\.\d{4} on these photos, \d\.\d{4} before conversion", accuracy)
     beside = re.escape(str(model.with_suffix(".parity.json")))
-    assert re.fullmatch(rf"written    {re.escape(str(made))} \(float32, \d\.\d MiB\), {beside}", written)
+    assert re.fullmatch(
+        rf"written    {re.escape(str(made))} \(float32, \d\.\d MiB\), {beside}, {re.escape(str(labels))}", written
+    )
     assert serve == f"serve it   HEADSTAND_MODEL={made} gunicorn predict:app"
 
 
@@ -42,56 +48,75 @@ def test_a_model_may_be_named(model: Path) -> None:  # noqa: F811
     assert not model.with_suffix(".tflite").exists()
 
 
+@pytest.mark.parametrize("folder", [lambda path: path.parent, lambda path: path.parent.parent])
+def test_a_run_s_folder_may_be_named(
+    model: Path,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+    folder: Callable[[Path], Path],
+) -> None:
+    convert_to_tflite.main([str(folder(model))])
+    assert capsys.readouterr().out.startswith(f"converting {model}\n")
+    assert model.with_suffix(".tflite").is_file()
+
+
+def test_a_folder_without_a_run_is_refused(model: Path) -> None:  # noqa: F811
+    (model.parent / "report.json").unlink()
+    with pytest.raises(
+        RunError, match=rf"is a folder without a finished run .*name a checkpoint: {re.escape(str(model))}"
+    ):
+        convert_to_tflite.main([str(model.parent)])
+    with pytest.raises(RunError, match=r"data is a folder without a finished run .*`python train.py`"):
+        convert_to_tflite.main(["data"])
+
+
 def test_without_a_run_the_commands_are_told(workplace: Path) -> None:
     with pytest.raises(RunError, match=r"`python train\.py` makes one"):
         convert_to_tflite.main([])
 
 
-def shell(*words: str, code: str | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTAND_")}
-    environment["PYTHONPATH"] = str(SCRIPT.parent)
-    start = [sys.executable, "-c", code] if code else [sys.executable, str(SCRIPT)]
-    return subprocess.run([*start, *words], capture_output=True, text=True, env=environment)
+@pytest.fixture
+def failed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Call the script with words that must fail, and return what it wrote to standard error."""
+
+    def call(*words: str) -> str:
+        assert status(monkeypatch, convert_to_tflite.main, "convert_to_tflite.py", *words) == 1
+        return capsys.readouterr().err
+
+    return call
 
 
 def test_a_missing_model_is_one_line(workplace: Path) -> None:
-    result = shell("nothing.h5")
+    result = subprocess.run([sys.executable, str(SCRIPT), "nothing.h5"], capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (
         1, "error: there is no checkpoint nothing.h5; `python train.py` makes one\n",
     )  # fmt: skip
 
 
-def test_a_text_file_is_one_line(workplace: Path) -> None:
+def test_a_text_file_is_one_line(workplace: Path, failed: Callable[..., str]) -> None:
     Path("text.h5").write_text("not a model\n")
-    result = shell("text.h5")
-    assert result.returncode == 1
-    assert re.fullmatch(r"error: text\.h5 is not a checkpoint that Headstand wrote .*\n", result.stderr), result.stderr
+    error = failed("text.h5")
+    assert re.fullmatch(r"error: text\.h5 is not a checkpoint that Headstand wrote .*\n", error), error
     assert [path.name for path in Path().iterdir()] == ["text.h5"]
 
 
-SWAPPED = """
-import runpy, sys
-import headstand.learn
-import keras
-from headstand.export import convert
-real = convert.float32
-def swapped(model):
-    other = keras.models.clone_model(model)
-    other.set_weights([values + 0.05 for values in model.get_weights()])
-    return real(other)
-convert.float32 = swapped
-runpy.run_path(sys.argv.pop(1), run_name="__main__")
-"""
+def test_a_model_that_answers_differently_is_refused(
+    model: Path,  # noqa: F811
+    failed: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = convert.float32
 
+    def swapped(network: networks.keras.Model) -> bytes:
+        other = networks.keras.models.clone_model(network)
+        other.set_weights([values + 0.05 for values in network.get_weights()])
+        return real(other)
 
-def test_a_model_that_answers_differently_is_refused(model: Path) -> None:  # noqa: F811
+    monkeypatch.setattr(convert, "float32", swapped)
     before = sorted(model.parent.iterdir())
-    result = shell(str(SCRIPT), str(model), code=SWAPPED)
-    assert result.returncode == 1
+    error = failed(str(model))
     assert re.fullmatch(
-        r"error: the float32 model answers differently from the trained one, so nothing was written: .*\n",
-        result.stderr,
-    ), result.stderr
+        r"error: the float32 model answers differently from the trained one, so nothing was written: .*\n", error
+    ), error
     assert sorted(model.parent.iterdir()) == before
 
 
@@ -104,7 +129,7 @@ def test_a_format_may_be_named(model: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize("words", [["a.h5", "--labels", "l.txt"], ["--labels", "l.txt", "--preprocess", "torch"]])
-def test_what_a_strangers_model_needs_is_told(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_foreign_model_needs_is_reported(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         convert_to_tflite.main(words)
     assert "needs MODEL, --labels FILE and --preprocess" in capsys.readouterr().err

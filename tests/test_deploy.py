@@ -72,7 +72,7 @@ def test_a_dry_run_shows_every_command_and_runs_none(
         "aws cloudformation describe-stacks",
     ]
     image = shown[7].split()[2]
-    assert re.fullmatch(r"ACCOUNT\.dkr\.ecr\.eu-west-1\.amazonaws\.com/headstand:yoga6-\d{8}-\d{6}", image)
+    assert re.fullmatch(r"ACCOUNT\.dkr\.ecr\.eu-west-1\.amazonaws\.com/headstand:yoga6-\d{8}-\d{6}-[a-z0-9]{6}", image)
     assert "--platform linux/arm64" in shown[4] and "MODEL=models/yoga6/yoga6.tflite" in shown[4]
     assert shown[5].endswith("| docker login --username AWS --password-stdin ACCOUNT.dkr.ecr.eu-west-1.amazonaws.com")
     assert shown[8].endswith(f"--parameter-overrides ImageUri={image} Architecture=arm64 Memory=3008")

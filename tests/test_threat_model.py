@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from headstand import encoded
-from headstand.serve import download, predictor, worker
-from headstand.serve.body import MAX_BODY
+from headstand.serve import download, form, predictor, transport, worker
+from headstand.serve.content import MAX_BODY
 from tests import test_encoded
 from tests.serve import test_ceiling
 
@@ -46,6 +46,12 @@ def test_the_numbers_are_those_of_the_code() -> None:
     assert told["one download"].startswith(
         f"{download.TIMEOUT:g} s in all, {encoded.MAX_BYTES // 2**20} MiB, {download.MAX_REDIRECTS} redirects"
     )
+    limits = (transport.MAX_LINES, transport.MAX_LINE_BYTES // 1024, transport.MIN_PIECE, transport.FREE_PIECES)
+    assert [int(text.replace(",", "")) for text in re.findall(r"\d[\d,]*", told["one download"].partition(";")[2])] == [
+        *limits
+    ]
+    assert told["one form"] == f"{form._MAX_PARTS} parts, each with 8 header lines of {form._MAX_HEADER:,} bytes |"
+    assert told["one URL"] == f"{download.MAX_URL:,} characters |"
     assert told["one request's way in"].startswith(
         f"{worker.RECEIVE_SECONDS:g} s, headers and body; {round(MAX_BODY / 2**20)} MiB"
     )

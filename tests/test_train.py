@@ -1,5 +1,4 @@
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ import pytest
 
 import train
 from headstand.prepare.manifest import Dataset
+from tests.commands import status
 
 SCRIPT = Path(__file__).parents[1] / "train.py"
 
@@ -37,7 +37,7 @@ def recipe(text: str = RECIPE) -> str:
 
 
 def test_the_last_lines_are_the_commands_that_go_on(
-    dataset: Dataset, small_networks: None, capsys: pytest.CaptureFixture[str]
+    dataset: Dataset, small_networks: None, undrawn: None, eager: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train.main([recipe(), "--head.epochs", "6"])
     lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("diagnosis: ")]
@@ -54,7 +54,7 @@ def test_the_last_lines_are_the_commands_that_go_on(
 
 
 def test_fine_tuning_that_loses_is_told_once(
-    dataset: Dataset, small_networks: None, capsys: pytest.CaptureFixture[str]
+    dataset: Dataset, small_networks: None, undrawn: None, eager: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train.main([recipe(), "--finetune.epochs", "1", "--finetune.learning_rate", "1", "--finetune.ema", "0"])
     told = [
@@ -65,7 +65,7 @@ def test_fine_tuning_that_loses_is_told_once(
 
 
 def test_a_tuner_reads_the_kept_models_accuracy(
-    dataset: Dataset, small_networks: None, capsys: pytest.CaptureFixture[str]
+    dataset: Dataset, small_networks: None, undrawn: None, eager: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expression = re.search(r"`(val_accuracy=\S+)`", str(train.__doc__))
     assert expression
@@ -80,7 +80,7 @@ def test_a_tuner_reads_the_kept_models_accuracy(
 
 
 def test_what_is_wrong_is_told_and_what_is_noted_is_not(
-    dataset: Dataset, small_networks: None, capsys: pytest.CaptureFixture[str]
+    dataset: Dataset, small_networks: None, undrawn: None, eager: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train.main([recipe(), "--head.learning_rate", "1e-9", "--profile"])
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("diagnosis: ")]
@@ -93,11 +93,6 @@ def test_what_is_wrong_is_told_and_what_is_noted_is_not(
         re.split(r": | \(", line)[1] for line in lines
     ]
     assert list((report.parent / "profile").rglob("*.xplane.pb"))
-
-
-def shell(*words: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTAND_")}
-    return subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True, env=environment)
 
 
 @pytest.mark.parametrize(
@@ -114,14 +109,28 @@ def shell(*words: str) -> subprocess.CompletedProcess[str]:
     ],
     ids=["recipe", "file", "key", "value", "toml", "argument", "option", "data"],
 )
-def test_bad_input_is_one_line(workplace: Path, text: str | None, words: list[str], told: str) -> None:
+def test_bad_input_is_one_line(
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    text: str | None,
+    words: list[str],
+    told: str,
+) -> None:
     if text is not None:
         words = [recipe(text), *words]
-    result = shell(*words)
-    assert result.returncode == 1
-    assert re.fullmatch(rf"error: .*{told}.*\n", result.stderr), result.stderr
-    assert result.stdout == ""
+    assert status(monkeypatch, train.main, "train.py", *words) == 1
+    out, error = capsys.readouterr()
+    assert re.fullmatch(rf"error: .*{told}.*\n", error), error
+    assert out == ""
     assert not Path("runs").exists()
+
+
+def test_the_script_itself_fails_in_one_line(workplace: Path) -> None:
+    words = [sys.executable, str(SCRIPT), "nothing"]
+    result = subprocess.run(words, capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert re.fullmatch(r"error: there is no recipe 'nothing'; there are .*\n", result.stderr), result.stderr
 
 
 @pytest.mark.parametrize(
@@ -132,15 +141,22 @@ def test_bad_input_is_one_line(workplace: Path, text: str | None, words: list[st
     ],
     ids=["backbone", "weights"],
 )
-def test_a_backbone_that_cannot_be_had_is_one_line(dataset: Dataset, change: tuple[str, str], told: str) -> None:
-    result = shell(recipe(RECIPE.replace(*change)))
-    assert result.returncode == 1
-    assert re.fullmatch(rf"error: .*{told}.*\n", result.stderr), result.stderr
-    assert "Traceback" not in result.stdout
+def test_a_backbone_that_cannot_be_had_is_one_line(
+    dataset: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    change: tuple[str, str],
+    told: str,
+) -> None:
+    assert status(monkeypatch, train.main, "train.py", recipe(RECIPE.replace(*change))) == 1
+    error = capsys.readouterr().err
+    assert re.fullmatch(rf"error: .*{told}.*\n", error), error
 
 
-def test_help_lists_the_keys(workplace: Path) -> None:
-    result = shell("--help")
-    assert result.returncode == 0
-    assert "--head.learning_rate" in result.stdout
-    assert result.stderr == ""
+def test_help_lists_the_keys(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status(monkeypatch, train.main, "train.py", "--help") == 0
+    out, error = capsys.readouterr()
+    assert "--head.learning_rate" in out
+    assert error == ""

@@ -137,13 +137,14 @@ def deploy(options: argparse.Namespace, _: list[str]) -> None:
         memory=options.serverless,
         isolated=options.isolated,
     )
-    for operation, request in endpoint.requests().items():
+    requests = endpoint.requests()
+    for operation, request in requests.items():
         account.check(operation, request)
         if client is None:
             print(json.dumps(request, indent=2))
     if client is None:
         return
-    print(f"endpoint {options.name} is being {hosting.deploy(client, endpoint)} with {endpoint.model}")
+    print(f"endpoint {options.name} is being {hosting.deploy(client, requests)} with {endpoint.model}")
     print(f"remove it     python deploy/sagemaker/launch.py remove {options.name}")
 
 

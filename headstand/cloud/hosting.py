@@ -6,9 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headstand.cloud.account import CloudError, Request, told
+from headstand.cloud.training import LONGEST as LONGEST_JOB
 from headstand.cloud.training import TAGS, name
 
 VARIANT = "all"
+
+LONGEST = LONGEST_JOB - len("-260102030405-x7k2p0")
+"""Characters in the name of an endpoint: its models and configurations have this name and the ending of `name`."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,15 @@ class Endpoint:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def requests(self) -> dict[str, Request]:
-        """The arguments of CreateModel, CreateEndpointConfig and CreateEndpoint, by operation, in their order."""
+        """Return the arguments of CreateModel, CreateEndpointConfig and CreateEndpoint by operation, in this order.
+
+        Each call names a new model and configuration.
+
+        Raises:
+            CloudError: the endpoint's name is too long for theirs.
+        """
+        if len(self.name) > LONGEST:
+            raise CloudError(f"endpoint {self.name}: the name has {len(self.name)} characters; {LONGEST} are allowed")
         version = name(self.name)
         variant: dict[str, Any] = {"VariantName": VARIANT, "ModelName": version, "InitialVariantWeight": 1.0}
         if self.memory is None:
@@ -68,11 +80,15 @@ class Endpoint:
         }
 
 
-def deploy(client: Any, endpoint: Endpoint) -> str:
-    """Make the endpoint, or let the one of this name serve the model from now on.
+def deploy(client: Any, requests: Mapping[str, Request]) -> str:
+    """Create the endpoint, or update the one of this name to serve the new model.
 
-    An update goes without a pause: SageMaker starts the new instances before it ends the old. What was made before a
-    call that AWS refuses is removed again.
+    An update has no pause: SageMaker starts the new instances before it stops the old ones. If AWS refuses a call, what
+    the earlier calls created is removed again.
+
+    Args:
+        client: of SageMaker.
+        requests: from `Endpoint.requests`.
 
     Returns:
         `created` or `updated`.
@@ -80,8 +96,8 @@ def deploy(client: Any, endpoint: Endpoint) -> str:
     Raises:
         CloudError: AWS refuses it.
     """
-    requests = endpoint.requests()
     version = requests["CreateModel"]["ModelName"]
+    endpoint = requests["CreateEndpoint"]["EndpointName"]
     made = []
     try:
         with told("the model"):
@@ -91,8 +107,8 @@ def deploy(client: Any, endpoint: Endpoint) -> str:
             client.create_endpoint_config(**requests["CreateEndpointConfig"])
         made.append((client.delete_endpoint_config, {"EndpointConfigName": version}))
         with told("the endpoint"):
-            if _exists(client, endpoint.name):
-                client.update_endpoint(EndpointName=endpoint.name, EndpointConfigName=version)
+            if _exists(client, endpoint):
+                client.update_endpoint(EndpointName=endpoint, EndpointConfigName=version)
                 return "updated"
             client.create_endpoint(**requests["CreateEndpoint"])
             return "created"
@@ -112,7 +128,7 @@ def remove(client: Any, endpoint: str) -> list[str]:
     Raises:
         CloudError: there is nothing of it, or AWS refuses it.
     """
-    own = re.compile(rf"{re.escape(endpoint)}-\d{{12}}").fullmatch
+    own = re.compile(rf"{re.escape(endpoint)}-\d{{12}}(-[a-z0-9]{{6}})?").fullmatch
     removed = []
     with told(f"the removal of {endpoint}"):
         if _exists(client, endpoint):

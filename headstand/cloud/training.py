@@ -1,10 +1,10 @@
 """The request for a training job: a recipe and its changes as hyperparameters, channels, spot, rules."""
 
 import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from headstand import naming
 from headstand import recipe as recipes
 from headstand.cloud import rules
 from headstand.cloud.account import CloudError, Request
@@ -151,9 +151,14 @@ def hyperparameters(name: str, words: Sequence[str]) -> tuple[Recipe, dict[str, 
 
 
 def name(*parts: str, longest: int = LONGEST) -> str:
-    """A name that is not taken: the parts and the time, in SageMaker's characters; the first part is cut to fit."""
+    """Return a unique name in SageMaker's characters: the parts, the time and a random ending.
+
+    Args:
+        parts: the first one is shortened if the name would be too long.
+        longest: characters that the name may have.
+    """
     first, *others = (re.sub(r"[^a-zA-Z0-9]+", "-", part).strip("-") for part in parts)
-    tail = "-".join(["", *others, time.strftime("%y%m%d%H%M%S", time.gmtime())])
+    tail = "-".join(["", *others, naming.stamp("%y%m%d%H%M%S")])
     return first[: longest - len(tail)].rstrip("-") + tail
 
 

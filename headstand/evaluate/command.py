@@ -1,11 +1,11 @@
 """The verb `evaluate`."""
 
 import argparse
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from headstand import naming
 from headstand.errors import HeadstandError
 
 
@@ -47,7 +47,7 @@ def run(words: Sequence[str]) -> None:
     print(f"model             {model.path} ({len(about.labels)} classes, {model.input.word})")
     print(f"photos            {len(sample.photos)}, {sample}", flush=True)
     made = examine(model, sample)
-    folder = options.output or _place(about.name)
+    folder = options.output or _new_folder(about.name)
     page.write(folder, made)
 
     low, high = made.scores.interval
@@ -77,10 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _place(name: str) -> Path:
-    """A folder that is not there yet."""
+def _new_folder(name: str) -> Path:
+    """Return the path of a folder that no other evaluation uses."""
     from headstand.learn.run import root
 
-    stamp = root() / name / time.strftime("evaluate-%Y-%m-%dT%H%M%S")
-    places = (stamp, *(stamp.with_name(f"{stamp.name}-{number}") for number in range(2, 1000)))
-    return next(place for place in places if not place.exists())
+    parent, prefix = root() / name, "evaluate-"
+    return parent / naming.folder(prefix, (path.name for path in parent.glob(f"{prefix}*/")))

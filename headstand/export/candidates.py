@@ -136,16 +136,25 @@ class Bench:
         self._tell(f"{kind:10} {made.made}, {len(made.flatbuffer) / 1e6:.1f} MB in {time.perf_counter() - start:.0f} s")
         return made
 
+    def answers(self, sample: Sample) -> np.ndarray:
+        """The trained model's probabilities for some photos, `float [N, classes]`, computed once.
+
+        Raises:
+            ParityError: a photo is missing or damaged.
+        """
+        expected = self._known.get(sample.name)
+        if expected is None:
+            expected = answers(self._call, sample, self.trained.input, len(self.trained.labels))
+            self._known[sample.name] = expected
+        return expected
+
     def judged(self, candidate: Candidate, sample: Sample) -> Judged:
         """How a converted model compares with the trained one on some photos, both asked from the files on.
 
         Raises:
             HeadstandError: a photo is missing or damaged, or the converted model cannot be run.
         """
-        expected = self._known.get(sample.name)
-        if expected is None:
-            expected = answers(self._call, sample, self.trained.input, len(self.trained.labels))
-            self._known[sample.name] = expected
+        expected = self.answers(sample)
         record = {"name": self.trained.name, "input": {"kind": self.trained.input.kind, "size": self.trained.size}}
         data = bundle.pack(candidate.flatbuffer, self.trained.labels, record)
         with tempfile.TemporaryDirectory() as folder:

@@ -14,7 +14,12 @@ from headstand.serve.bundle import FAILED, PASSED
 
 
 def certificate(
-    trained: Trained, candidate: Candidate, evidence: Evidence, judged: Judged, unseen: Judged | None = None
+    trained: Trained,
+    candidate: Candidate,
+    evidence: Evidence,
+    judged: Judged,
+    unseen: Judged | None = None,
+    warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The certificate as it goes into the bundle.
 
@@ -26,6 +31,7 @@ def certificate(
         evidence: the photos.
         judged: how it compares on `evidence.certifying`.
         unseen: the same of a twin that has not seen those photos.
+        warnings: what the accuracy on those photos gives reason to doubt.
     """
     missing = [*judged.gate.missing, *(f"unseen: {each}" for each in (unseen.gate.missing if unseen else ()))]
     return {
@@ -34,6 +40,7 @@ def certificate(
         "made": candidate.made,
         "asked": judged.gate.asked,
         "missing": missing,
+        "warnings": list(warnings),
         "photos": evidence.certifying.name,
         "seen_in_training": evidence.seen,
         **_figures(judged.parity),

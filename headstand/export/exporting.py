@@ -1,14 +1,17 @@
 """Export: a trained model in, a bundle out that was seen to answer the same."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import keras
+import numpy as np
+
 from headstand import __version__, images
-from headstand.export import bundle, evidence, trained
+from headstand.export import accuracy, bundle, evidence, trained
 from headstand.export.candidates import BEST, Bench, Candidate, Clock, Judged, fastest, table, timed
 from headstand.export.certificate import certificate, whole
 from headstand.export.evidence import Evidence, Sample
@@ -20,9 +23,13 @@ from headstand.learn import checkpoint
 from headstand.learn.report.card import card
 from headstand.learn.report.record import CARD
 from headstand.learn.run import REPORT
+from headstand.serve.bundle import LABELS
 
 REPRESENTATIVE = 300
 """Photos that quantisation takes its ranges from, unless said otherwise."""
+
+_GOOD, _SOME = 0.9, 200
+"""Below this accuracy other values of `--preprocess` are tried, on as many photos at most."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,7 @@ class Export:
 
     bundle: Path
     certificate: Path
+    labels: Path
     kind: str
     photos: str
     """Name of the photos that it was certified on."""
@@ -39,6 +47,8 @@ class Export:
     """The same of the twin that has not seen the photos."""
     size: int
     """The bundle's bytes."""
+    warnings: tuple[str, ...] = ()
+    """What its accuracy on labelled photos gives reason to doubt."""
 
     @property
     def parity(self) -> Parity:
@@ -51,14 +61,19 @@ class Export:
 
     @property
     def words(self) -> str:
-        """Two lines for the terminal."""
-        parity, accuracy = self.parity, self.parity.accuracy
-        lost = f", {accuracy.lost} fewer right" if accuracy and accuracy.lost else ""
+        """Lines for the terminal: parity, accuracy where the photos are labelled, warnings, files."""
+        parity, score = self.parity, self.parity.accuracy
+        lost = f", {score.lost} fewer right" if score and score.lost else ""
+        known = (
+            f"accuracy   {score.served:.4f} on these photos, {score.trained:.4f} before conversion\n" if score else ""
+        )
+        doubts = "".join(f"warning    {each}\n" for each in self.warnings)
         verdict = f"FAILED ({'; '.join(self.missing)}), written since forced" if self.missing else "passed"
         return (
             f"parity     {parity.count} {self.photos} photos, same top class on {parity.agreement:.2%}, "
             f"largest difference of a probability {parity.largest_difference:.1e}{lost}: {verdict}\n"
-            f"written    {self.bundle} ({self.kind}, {self.size / 2**20:.1f} MiB), {self.certificate}"
+            f"{known}{doubts}"
+            f"written    {self.bundle} ({self.kind}, {self.size / 2**20:.1f} MiB), {self.certificate}, {self.labels}"
         )
 
 
@@ -92,8 +107,9 @@ def convert(
     force: bool = False,
     tell: Callable[[str], None] = lambda text: None,
     clock: Clock = latencies,
+    others: Mapping[str, keras.Model] | None = None,
 ) -> Export:
-    """Write a model as a bundle, and its certificate beside it as NAME.parity.json, if it answers alike.
+    """Write a model as a bundle if it answers alike, with its certificate NAME.parity.json and `labels.txt` beside it.
 
     Args:
         model: what is converted.
@@ -106,6 +122,8 @@ def convert(
         force: write it also where it does not pass, with FAILED inside: the services refuse it unless told.
         tell: is given a line for each step.
         clock: times models.
+        others: the model under other values of `--preprocess`, by these values, to find out which one is right; None
+            for a model that has its preprocessing inside.
 
     Raises:
         ConversionError: the model cannot be converted.
@@ -124,7 +142,8 @@ def convert(
         bench = Bench(model, photos, representative, tell)
         chosen = bench.convert(chosen.kind, chosen.remedy)
     judged = _judged(bench, chosen, force)
-    certified = certificate(model, chosen, photos, judged, unseen)
+    warnings = _warnings(bench, photos.certifying, others)
+    certified = certificate(model, chosen, photos, judged, unseen, warnings)
     data = bundle.pack(chosen.flatbuffer, model.labels, {**_record(model, chosen), "certificate": certified})
     (measured,) = timed([chosen], clock)
     assert measured.latency
@@ -133,7 +152,34 @@ def convert(
     beside = path.with_suffix(".parity.json")
     # The certificate goes first: a bundle without one would be the worse half of an interrupted export.
     bundle.write(beside, (json.dumps(told, indent=1) + "\n").encode())
-    return Export(bundle.write(path, data), beside, chosen.kind, photos.certifying.name, judged, unseen, len(data))
+    bundle.write(path, data)
+    labels = _write_labels(path, model.labels)
+    return Export(path, beside, labels, chosen.kind, photos.certifying.name, judged, unseen, len(data), warnings)
+
+
+def _warnings(bench: Bench, sample: Sample, others: Mapping[str, keras.Model] | None) -> tuple[str, ...]:
+    """What the trained model's accuracy on labelled photos gives reason to doubt."""
+    if sample.labels is None:
+        return ()
+    expected = bench.answers(sample)
+    right = expected.argmax(axis=1) == sample.labels
+    if not others or right.mean() >= _GOOD:
+        return tuple(accuracy.warnings(expected, sample.labels, bench.trained.labels, others and {}))
+    # Photos are in the order of their classes, so that some of each are taken.
+    some = np.unique(np.linspace(0, len(right) - 1, _SOME).astype(int))
+    few = Sample(f"{len(some)} {sample.name}", tuple(sample.paths[place] for place in some), sample.labels[some])
+    given = {name: Bench(replace(bench.trained, model=model), bench.evidence, 0, print).answers(few)
+             for name, model in others.items()}  # fmt: skip
+    return tuple(accuracy.warnings(expected[some], sample.labels[some], bench.trained.labels, given))
+
+
+def _write_labels(path: Path, labels: tuple[str, ...]) -> Path:
+    """Write `labels.txt` beside a bundle, a label a line; NAME.labels.txt where that holds something else."""
+    text = ("\n".join(labels) + "\n").encode()
+    beside = path.with_name(LABELS)
+    if beside.exists() and (not beside.is_file() or beside.read_bytes() != text):
+        beside = path.with_suffix(f".{LABELS}")
+    return bundle.write(beside, text)
 
 
 def _judged(bench: Bench, chosen: Candidate, force: bool) -> Judged:

@@ -1,4 +1,4 @@
-"""Import: somebody else's classifier in, a bundle out that was seen to answer the same."""
+"""Import: a foreign classifier in, a bundle out that was measured to answer the same."""
 
 import hashlib
 import re
@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from headstand.export import evidence
+from headstand.export import evidence, foreign
+from headstand.export import labels as label_files
 from headstand.export.evidence import Evidence, EvidenceError, Sample
 from headstand.export.exporting import Export, convert
 from headstand.export.formats import LIMITS
-from headstand.export.stranger import classifier
-from headstand.export.stranger import labels as names
 from headstand.export.trained import Trained
 
 PICTURES = 48
@@ -32,12 +31,12 @@ def bring(
     tell: Callable[[str], None] = lambda text: None,
     **how: Any,
 ) -> Export:
-    """Convert a stranger's model; the bundle is written beside it.
+    """Convert a foreign model; the bundle is written beside it.
 
     Args:
         path: an `.h5` or `.keras` file.
         labels: a file with its labels.
-        preprocess: what is done to pixels before they go in, as `headstand.export.stranger.classifier.load`.
+        preprocess: what is done to pixels before they go in, as `headstand.export.foreign.load`.
         size: side of its input in pixels, where the model leaves it open.
         photos: a folder as `headstand.export.evidence.folder`; without it the model is compared on drawn pictures,
             which is enough to see that nothing was lost, and not to see what quantisation costs.
@@ -53,7 +52,7 @@ def bring(
             f"--format {kind} is chosen and checked by photos, and there are none; name a folder with --photos FOLDER, "
             f"or take --format {' or '.join(LIMITS)}"
         )
-    found = classifier.load(path, names.read(labels), preprocess, size)
+    found = foreign.load(path, label_files.read(labels), preprocess, size)
     for note in found.notes:
         tell(note)
     name = re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).strip("-") or "model"
@@ -61,7 +60,12 @@ def bring(
     model = Trained(found.model, name, found.labels, found.size, digest)
     with tempfile.TemporaryDirectory() as folder:
         judged = evidence.folder(photos, found.labels) if photos else drawn(Path(folder), found.size)
-        return convert(model, judged, path.with_suffix(".tflite"), kind, tell=tell, **how)
+        others = {
+            mode: foreign.with_preprocessing(found.network, found.size, mode)
+            for mode in foreign.MODES
+            if mode != preprocess
+        }
+        return convert(model, judged, path.with_suffix(".tflite"), kind, tell=tell, others=others, **how)
 
 
 def drawn(folder: Path, size: int) -> Evidence:

@@ -1,5 +1,6 @@
 """How long a converted model takes for one photo, on LiteRT."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,10 @@ TRIES, QUIET = 3, 0.9
 
 @dataclass(frozen=True)
 class Latency:
-    """The median of some runs in milliseconds; `share`, how much of its threads' processors they got (1: all)."""
+    """The median of some runs in milliseconds; `share` is the part of its threads' processor time that it got (1: all).
+
+    Threads that wait for each other lower the share as other processes do.
+    """
 
     milliseconds: float
     share: float
@@ -49,7 +53,7 @@ def latencies(flatbuffers: Sequence[bytes], threads: int = 1) -> list[Latency]:
     interpreters = [_ready(each, threads) for each in flatbuffers]
     tries: list[list[Latency]] = []
     while len(tries) < TRIES and not (tries and _share(tries[-1]) >= QUIET):
-        tries.append(_timed(interpreters))
+        tries.append(_timed(interpreters, threads))
     return max(tries, key=_share)
 
 
@@ -65,7 +69,7 @@ def _ready(flatbuffer: bytes, threads: int) -> Interpreter:
     return interpreter
 
 
-def _timed(interpreters: Sequence[Interpreter]) -> list[Latency]:
+def _timed(interpreters: Sequence[Interpreter], threads: int) -> list[Latency]:
     runs: list[list[float]] = [[] for _ in interpreters]
     begin, work = time.perf_counter(), time.process_time()
     while len(runs[0]) < LEAST or (len(runs[0]) < MOST and time.perf_counter() - begin < SECONDS * len(runs)):
@@ -73,7 +77,9 @@ def _timed(interpreters: Sequence[Interpreter]) -> list[Latency]:
             start = time.perf_counter()
             interpreter.invoke()
             taken.append(time.perf_counter() - start)
-    share = min(1.0, (time.process_time() - work) / (time.perf_counter() - begin))
+    # The processor time of all threads together: two of them that get half of it each have the time of one.
+    processors = min(threads, os.cpu_count() or 1)
+    share = min(1.0, (time.process_time() - work) / (time.perf_counter() - begin) / processors)
     return [Latency(median(taken) * 1000, share) for taken in runs]
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from headstand import heatmaps
 from headstand import recipe as recipes
 from headstand.errors import HeadstandError
+from headstand.keras_files import loading
+from headstand.keras_files.parts import KerasFileError
 from headstand.learn import checkpoint, heatmap_networks, keypoints
 from headstand.learn.plain import plain
 from headstand.quiet import quiet
@@ -150,12 +152,14 @@ def _load(network: keras.Model, path: Path, name: str) -> keras.Model:
     """The network in plain layers, filled from a `.weights.h5` file or from the backbone inside a checkpoint."""
     try:
         if path.name.endswith(".weights.h5"):
-            with quiet():  # Keras warns of every single layer before it refuses the file
-                network.load_weights(path)
+            with loading.checked_weights(path) as copy, quiet():  # Keras warns of each layer before it refuses the file
+                network.load_weights(copy)
             return plain(network)
         network = plain(network)
         network.set_weights(checkpoint.load(path).get_layer("backbone").get_weights())
         return network
+    except KerasFileError as error:
+        raise BackboneError(f"the weights {path} cannot be loaded: {error}") from error
     except (ValueError, OSError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise BackboneError(f"the weights {path} do not fit {name}: {reason}") from error

@@ -13,6 +13,8 @@ import h5py
 import keras
 
 from headstand.errors import HeadstandError
+from headstand.keras_files import loading
+from headstand.keras_files.parts import KerasFileError
 from headstand.quiet import quiet
 
 _RECORD = "headstand"
@@ -105,17 +107,17 @@ def _find_room(folder: Path, size: int) -> None:
 
 
 def load(path: Path) -> keras.Model:
-    """Read a model, uncompiled.
+    """Return the uncompiled model in an untrusted `.h5` or `.keras` file; see `headstand.keras_files.loading.load`.
 
     Raises:
-        CheckpointError: no such file, not a Keras model, or one whose loading would run code from the file.
+        CheckpointError: no such file, not a Keras model, or one with layers that are not allowed.
     """
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}; `python train.py` makes one")
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # h5py and Keras raise nearly every kind on a damaged file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return loading.load(path)
+    except KerasFileError as error:
+        reason = str(error).removeprefix(f"{path} ")
         raise CheckpointError(f"{path} is not a Keras model that can be loaded: {reason}") from error
 
 
@@ -127,6 +129,11 @@ def about(path: Path) -> About:
     """
     try:
         with h5py.File(path, "r") as file:
+            # A link or an external array would read another file.
+            if not isinstance(file.get(_RECORD, getlink=True), h5py.HardLink) or (
+                file[_RECORD].external or file[_RECORD].is_virtual or file[_RECORD].shape
+            ):
+                raise KeyError(f"no dataset {_RECORD!r}")
             record = json.loads(file[_RECORD][()])
         lists = {key: tuple(record.get(key, ())) for key in ("labels", "seen", "examined")}
         return About(**{**record, **lists})

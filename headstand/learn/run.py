@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from headstand import naming
 from headstand.errors import HeadstandError
 from headstand.recipe import Recipe
 from headstand.remote import Mirror, is_remote
@@ -131,18 +131,13 @@ def claim(parent: Path, prefix: str, name: str, record: str, last: str) -> Run:
             continue
         if lock := _lock(folder):
             return Run(folder, True, lock)
-    stamp = prefix + time.strftime("%Y-%m-%dT%H%M%S")
-    for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
-        folder = parent / f"{stamp}{suffix}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:  # two runs in one second
-            continue
-        lock = _lock(folder)
-        assert lock is not None
-        (folder / name).write_text(record, encoding="utf-8")
-        return Run(folder, False, lock)
-    raise RunError(f"{parent} holds a thousand runs of this second")
+    # Names order the runs of all recipes: `newest_checkpoint` compares them.
+    folder = parent / naming.folder(prefix, (path.name for path in parent.parent.glob(f"*/{prefix}*/")))
+    folder.mkdir(parents=True)
+    lock = _lock(folder)
+    assert lock is not None
+    (folder / name).write_text(record, encoding="utf-8")
+    return Run(folder, False, lock)
 
 
 def _lock(folder: Path) -> FileLock | None:
@@ -169,14 +164,34 @@ def newest_checkpoint(name: str | None = None, refitted: bool = True) -> Path:
         mirror.pull(lambda found: fnmatch(found, f"{name or '*'}/*/{REPORT}") and found.count("/") == 2)
     reports = sorted(root().glob(f"{name or '*'}/*/{REPORT}"), key=lambda path: path.parent.name, reverse=True)
     for report in reports:
-        try:
-            record = json.loads(report.read_text(encoding="utf-8"))
-            scored = record.get("scored", record["checkpoint"])
-            checkpoint = report.parent / ((refitted and record["refitted"]) or scored)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise RunError(f"{report} is damaged ({error}): name the checkpoint, or remove the run's folder") from error
+        checkpoint = _checkpoint(report, refitted)
         if mirror and not checkpoint.is_file():
             mirror.below(checkpoint.parent.relative_to(root()).as_posix()).pull(checkpoint.name.__eq__)
         if checkpoint.is_file():
             return checkpoint
     raise RunError("there is no finished run under runs/; `python train.py` makes one, and `make demo` the whole way")
+
+
+def checkpoint_in(folder: Path) -> Path:
+    """The checkpoint to use of a finished run, by its folder, or of the newest run in a recipe's folder.
+
+    Raises:
+        RunError: there is no finished run in it, or its report is damaged.
+    """
+    reports = [folder / REPORT] if (folder / REPORT).is_file() else sorted(folder.glob(f"*/{REPORT}"))
+    if not reports:
+        held = ", ".join(sorted(str(path) for path in folder.glob("*.h5"))[:5])
+        raise RunError(
+            f"{folder} is a folder without a finished run ({REPORT}); name "
+            + (f"a checkpoint: {held}" if held else "a checkpoint, or train one with `python train.py`")
+        )
+    return _checkpoint(reports[-1], refitted=True)
+
+
+def _checkpoint(report: Path, refitted: bool) -> Path:
+    try:
+        record = json.loads(report.read_text(encoding="utf-8"))
+        scored = record.get("scored", record["checkpoint"])
+        return report.parent / ((refitted and record["refitted"]) or scored)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{report} is damaged ({error}): name the checkpoint, or remove the run's folder") from error

@@ -1,12 +1,13 @@
-"""What a source holds, before anything is opened: items with their class, and the source's word on group and split."""
+"""What a source holds, before anything is opened: items with their class, group and split."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 SPLIT_NAMES = {
-    "train": "train", "training": "train",
-    "validation": "validation", "val": "validation", "valid": "validation", "dev": "validation",
-    "test": "test", "testing": "test", "eval": "test",
+    "train": "train", "training": "train", "trn": "train",
+    "validation": "validation", "val": "validation", "valid": "validation", "validate": "validation",
+    "dev": "validation",
+    "test": "test", "testing": "test", "tst": "test", "eval": "test", "evaluation": "test", "holdout": "test",
 }  # fmt: skip
 """What the splits are called in sources that are divided already, in lower case."""
 
@@ -15,9 +16,9 @@ SPLIT_NAMES = {
 class Item:
     """One file of a source.
 
-    `group` names what belongs together by the source's own word (crops of one photo, frames of one sequence): such
-    items never lie in two splits; empty where the source says nothing. `split` is `train`, `validation` or `test` where
-    the source has divided its items itself; empty where Headstand is to choose.
+    `group` names what belongs together according to the source (crops of one photo, frames of one sequence): such items
+    never lie in two splits; empty where the source states nothing. `split` is `train`, `validation` or `test` where the
+    source has divided its items itself; empty where Headstand is to choose.
     """
 
     class_: str
@@ -30,9 +31,14 @@ class Item:
 class Listing:
     """All items of a source.
 
-    `items` are in natural order of class and path, all below `root`; `classes` in natural order; `ignored` counts the
-    files that are no items by their name, hidden files and links that lead out of the source left aside; `links` counts
-    those links. `left_out` has what cannot be an item, each with the reason why: an object's box outside of its photo.
+    Attributes:
+        root: a folder that all items lie below.
+        classes: in natural order.
+        items: in natural order of class and path.
+        ignored: how many visible files below `root` are no items by their name.
+        links: how many symbolic links were not followed.
+        left_out: what cannot be an item, each with the reason: an object whose box lies outside of its photo.
+        lines: what was recognised, and what was left out by the folder that it lies in, as lines to print.
     """
 
     root: Path
@@ -41,3 +47,4 @@ class Listing:
     ignored: int = 0
     links: int = 0
     left_out: tuple[tuple[str, str], ...] = ()
+    lines: tuple[str, ...] = ()

@@ -64,6 +64,9 @@ def _prepare(recipe: Recipe) -> Summary:
         return kept
     _check_replaceable(target, listing)
     names = _folder_names(listing.classes)
+    split.check_train(
+        [item.class_ for item in listing.items], split.kept([item.split for item in listing.items], recipe.split)
+    )
     # Photos, unless the source's module tells of another kind of file itself.
     read: Examine = getattr(source, "examine", examine_large if recipe.source.large else examine)
     with _timed(seconds, "reading"):
@@ -76,7 +79,7 @@ def _prepare(recipe: Recipe) -> Summary:
         groups = split.join(alike, [photo.item.group for photo in photos])
     with _timed(seconds, "split"):
         classes = [names[photo.item.class_] for photo in photos]
-        given = [photo.item.split for photo in photos]
+        given = split.kept([photo.item.split for photo in photos], recipe.split)
         digests = [photo.file.sha256 for photo in photos]
         splits = split.divide(classes, digests, groups, recipe.split, recipe.seed, given)
     rows = _rows(photos, classes, splits, groups)
@@ -101,6 +104,7 @@ def _prepare(recipe: Recipe) -> Summary:
             for name in SPLITS
             if name in given and all(s == g for g, s in zip(given, splits, strict=True) if g == name)
         ],
+        layout=list(listing.lines),
         followers=sum(s in given and s != "train" for g, s in zip(given, splits, strict=True) if not g),
         straddling=split.straddling(groups, splits),
         conflicts=_conflicts(rows, alike),

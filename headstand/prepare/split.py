@@ -1,4 +1,4 @@
-"""Who trains and who is examined: the photos' division into train, validation and test."""
+"""Divide photos into train, validation and test."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -37,20 +37,21 @@ def divide(
         groups: `int [N]`, the number that a photo shares with its twins and with what belongs to it.
         settings: fractions and strategy.
         seed: another seed, another draw.
-        given: the split of each photo by the source's word, empty where it says nothing; all empty if left out.
+        given: the split of each photo according to the source (see `kept`), empty where it states none; all empty if
+            left out.
 
     Returns:
         `train`, `validation` or `test` for each photo. `grouped`: groups stay whole, and the fractions hold for each
         class to within its largest group. `ordered`: the first photos of each class train, the next validate, the rest
-        test; twins may straddle.
+        test; near duplicates may lie in several splits.
 
         Given splits are kept. The other photos go to train and to the splits that no photo is given, by the fractions,
         rescaled; under `grouped` those that belong to given photos go where these are. If all photos are given and a
         split goes without, it is cut from train.
 
     Raises:
-        SplitError: a class with too few photos or (`grouped`) groups, three where nothing is given; a class that is
-            missing in a given split.
+        SplitError: a class with too few photos or (`grouped`) groups, three where nothing is given; a class without
+            photos in train. A given validation or test may lack a class: its figures are taken over the others.
     """
     chosen = list(given) or [""] * len(classes)
     named = set(chosen) - {""}
@@ -77,8 +78,29 @@ def divide(
         found = _grouped(names, [digests[place] for place in free], groups[free], settings, seed, places)
     for place, split in zip(free, found, strict=True):
         chosen[place] = split
-    _check_everywhere(classes, chosen, bool(named))
+    _check_everywhere(classes, chosen, named)
     return chosen
+
+
+def kept(given: Sequence[str], settings: recipe.Split) -> list[str]:
+    """The source's splits, without those that `split.recut` gives up."""
+    if settings.recut == "all":
+        return [""] * len(given)
+    return ["train" if split == settings.recut else split for split in given]
+
+
+def check_train(classes: Sequence[str], given: Sequence[str]) -> None:
+    """Check that the source gives each class photos that can be trained on.
+
+    Raises:
+        SplitError: a class whose photos are all given to validation or test.
+    """
+    trained = {name for name, split in zip(classes, given, strict=True) if split in ("", "train")}
+    if lacking := sorted(set(classes) - trained, key=natural):
+        raise SplitError(
+            f"the source's split train lacks the class{'es' * (len(lacking) != 1)} {', '.join(lacking)}: a class needs "
+            "photos to train on; add them, remove the class, or have all photos divided anew with --split.recut all"
+        )
 
 
 def join(groups: np.ndarray, names: Sequence[str]) -> np.ndarray:
@@ -117,14 +139,14 @@ def _follow(chosen: list[str], groups: np.ndarray) -> list[str]:
     return [split or homes.get(group, "") for group, split in zip(groups.tolist(), chosen, strict=True)]
 
 
-def _check_everywhere(classes: Sequence[str], splits: Sequence[str], given: bool) -> None:
+def _check_everywhere(classes: Sequence[str], splits: Sequence[str], given: set[str]) -> None:
+    check_train(classes, splits)
     filled = set(zip(classes, splits, strict=True))
-    reason = "as the source divides its photos" if given else "since they belong to photos of other classes"
     for name in sorted(set(classes)):
-        if lacking := [split for split in SPLITS if (name, split) not in filled]:
+        if lacking := [split for split in SPLITS if split not in given and (name, split) not in filled]:
             raise SplitError(
-                f"class {name!r} has no usable photo in {' and '.join(lacking)}, {reason}: add photos or remove the "
-                "class"
+                f"class {name!r} has no usable photo in {' and '.join(lacking)}, since they belong to photos of other "
+                "classes: add photos or remove the class"
             )
 
 
@@ -189,7 +211,9 @@ def _grouped(
             raise SplitError(
                 f"class {name!r} has {len(filled[name]) + waiting[name]} different photos only, the others are near "
                 f"duplicates of them or belong to them; each class needs {_NUMBER[len(places)]}, {_one_for(places)}: "
-                "add photos or remove the class"
+                "add photos or remove the class. Frames of one video clip per class can be divided in time with "
+                "--split.strategy ordered: then nearly equal frames lie in train and test, and the figures hold for "
+                "these clips only and are too high for new ones"
             )
         open_ = empty if waiting[name] == len(empty) else list(places)
         split = _choose(draws[group], len(members[group]), {split: room[name][split] for split in open_})

@@ -25,13 +25,14 @@ class Summary:
         related: how many groups of two or more photos belong together by the source's own word.
         given: the splits that the source has divided itself; `followers` are the photos to which it gives no split and
             that went into its validation or test, where their near duplicates are.
+        layout: what was recognised in the source and what was left out by its folder, as lines.
         straddling: groups of twins, or of photos that belong together, in more than one split: where splits are given,
             and under the strategy `ordered`.
         conflicts: for each group of twins with more than one class, its photos' paths in the dataset.
         left_out: source file and reason, for each photo that is not used.
         converted: by conversion (`headstand.prepare.conversion`), the source files that the decoder applies it to at
             every reading; the prepared files are copies.
-        ignored: files in the source that are no photos by their name; `links`: links that lead out of it.
+        ignored: files in the source that are no photos by their name; `links`: symbolic links that were not followed.
         seconds: what each step took.
         made: False where everything was there already.
     """
@@ -50,6 +51,7 @@ class Summary:
     converted: dict[str, list[str]] = field(default_factory=dict)
     ignored: int = 0
     links: int = 0
+    layout: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     made: bool = True
 
@@ -70,13 +72,20 @@ class Summary:
 
     def remarks(self) -> list[str]:
         """What was grouped, left out and ignored, a line each."""
-        lines = [f"twins: {self.twins} photos in {self.groups} groups, {self.largest} in the largest"]
+        lines = [*self.layout, f"twins: {self.twins} photos in {self.groups} groups, {self.largest} in the largest"]
         if self.related:
             lines.append(f"groups: {self.related} of photos that belong together, as the source says")
         if self.given:
             lines.append(
                 f"splits: {', '.join(self.given)} as the source gives {'it' if len(self.given) == 1 else 'them'}"
             )
+        for name in self.given:
+            if lacking := [class_ for class_, counts in self.counts.items() if not counts[name]]:
+                remedy = "all divides all photos anew" if name == "test" else "validation cuts it from train instead"
+                lines.append(
+                    f"warning: the source's {name} has no photo of {_some(lacking)}, so its averages are taken over "
+                    f"the other classes; --split.recut {remedy}"
+                )
         if self.followers:
             many = f"{self.followers} photo{'s' * (self.followers != 1)}"
             lines.append(f"splits: {many} without one went where near duplicates are that the source gives one")
@@ -100,7 +109,10 @@ class Summary:
         if self.ignored:
             lines.append(f"ignored: {self.ignored} file{'s' * (self.ignored != 1)} that are no photos")
         if self.links:
-            lines.append(f"ignored: {self.links} link{'s' * (self.links != 1)} that lead out of the source")
+            lines.append(
+                f"ignored: {self.links} symbolic link{'s' * (self.links != 1)}, broken, to files of another user or to "
+                "a folder that is listed already"
+            )
         if self.made:
             lines.append("seconds: " + ", ".join(f"{step} {value:.1f}" for step, value in self.seconds.items()))
         state = "made" if self.made else "unchanged since it was made"

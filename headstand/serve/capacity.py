@@ -9,12 +9,16 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
+from headstand.cores import available
 from headstand.errors import HeadstandError
 
 RETRY_AFTER = 1
 """Seconds after which a client that was refused may come again: a full queue is worked off in less."""
+
+
+MAX_CONNECTIONS = 1000
+"""Most clients that a worker is connected to, however many files it may have open."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +26,9 @@ class Capacity:
     """What one machine does side by side.
 
     `workers` are processes; each has `interpreters` that decode and classify one image at a time on `threads` cores.
-    A worker admits `in_flight` predictions, those that wait among them, `downloads` of which may be fetching a URL,
-    with `body_bytes` in their bodies together; `batch` is the most images in one batch.
+    A worker admits `in_flight` predictions, those that wait among them, `downloads` of which may be fetching a URL. It
+    keeps `body_bytes` of requests and responses in memory, apart from a little of each connection
+    (`headstand/serve/worker.py`); `batch` is the most images in one batch.
     """
 
     workers: int
@@ -33,20 +38,6 @@ class Capacity:
     downloads: int
     body_bytes: int
     batch: int
-
-
-def available(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """The cores that this process may use: those it may run on, or fewer where its container has a quota.
-
-    Args:
-        quota: where Linux tells of a container's quota and the period it is meant for, in microseconds, or "max".
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        limit, period = quota.read_text().split()
-        return max(1, min(cores, round(int(limit) / int(period))))
-    except (OSError, ValueError):  # no such file, or no limit
-        return cores
 
 
 def chosen(environment: Mapping[str, str] = os.environ, cores: int | None = None) -> Capacity:
@@ -86,6 +77,27 @@ def chosen(environment: Mapping[str, str] = os.environ, cores: int | None = None
         body_bytes=number("HEADSTAND_BODY_MB", 64) * 2**20,
         batch=number("HEADSTAND_BATCH", 16),
     )
+
+
+def connections(limits: Capacity, descriptors: int) -> int:
+    """How many clients a worker may be connected to.
+
+    Args:
+        limits: what the worker does side by side.
+        descriptors: file descriptors that a process may have open.
+
+    Raises:
+        HeadstandError: too few descriptors.
+    """
+    # A download needs a socket, and the resolver more; listeners, pipes, logs, libraries and shared memory need others.
+    reserved = 64 + 4 * limits.downloads
+    found = min(MAX_CONNECTIONS, descriptors - reserved)
+    if found < 1:
+        raise HeadstandError(
+            f"the limit of {descriptors} open files leaves none for clients: raise it to at least {reserved + 64} "
+            "(ulimit -n), or lower HEADSTAND_IN_FLIGHT"
+        )
+    return found
 
 
 class OverloadedError(HeadstandError):
@@ -132,30 +144,25 @@ class Gate:
     def __init__(self, capacity: Capacity) -> None:
         self._capacity = capacity
         self._lock = threading.Lock()
-        self._requests = self._bytes = self._downloads = 0
+        self._requests = self._downloads = 0
         self._turns = Turns(capacity.interpreters)
 
     @contextmanager
-    def admit(self, length: int) -> Iterator[None]:
-        """Hold a place for a request whose body has so many bytes.
+    def admit(self) -> Iterator[None]:
+        """Hold a place for a prediction whose request has arrived completely.
 
         Raises:
-            OverloadedError: there is none.
+            OverloadedError: all places are taken.
         """
-        limit = self._capacity
         with self._lock:
-            # A body that alone is over the limit may come when it is alone.
-            full = self._bytes and self._bytes + length > limit.body_bytes
-            if full or self._requests >= limit.in_flight:
+            if self._requests >= self._capacity.in_flight:
                 raise OverloadedError(f"the service works on as much as it can; come again in {RETRY_AFTER} s")
             self._requests += 1
-            self._bytes += length
         try:
             yield
         finally:
             with self._lock:
                 self._requests -= 1
-                self._bytes -= length
 
     @contextmanager
     def download(self) -> Iterator[None]:

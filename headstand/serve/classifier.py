@@ -16,6 +16,9 @@ from headstand.quiet import without_information
 from headstand.serve import bundle as bundles
 from headstand.serve.bundle import ALLOW_FAILED, BundleError
 
+KEPT: bundles.Bundle | None = None
+"""The bundle that `keep` has read."""
+
 SHIPPED = Path(__file__).resolve().parents[2] / "models" / "yoga6" / "yoga6.tflite"
 """The model that the repository ships, served unless `HEADSTAND_MODEL` names another."""
 
@@ -43,7 +46,7 @@ class Classifier:
     there are interpreters; the others wait.
 
     Args:
-        path: the bundle.
+        path: the bundle's file, or one that has been read already.
         interpreters: how many run side by side; each has the weights, packed for this processor, in memory once more.
         threads: cores that one of them uses. With more than one the process must not fork afterwards: threads stay
             behind.
@@ -54,8 +57,11 @@ class Classifier:
             certificate says FAILED and `HEADSTAND_ALLOW_FAILED` is not 1.
     """
 
-    def __init__(self, path: str | Path, *, interpreters: int = 1, threads: int = 1, mapped: bool = False) -> None:
-        self.bundle = bundles.read(path, mapped=mapped)
+    def __init__(
+        self, path: str | Path | bundles.Bundle, *, interpreters: int = 1, threads: int = 1, mapped: bool = False
+    ) -> None:
+        self.bundle = path if isinstance(path, bundles.Bundle) else bundles.read(path, mapped=mapped)
+        path = self.bundle.path
         if self.bundle.failed and os.environ.get(ALLOW_FAILED) != "1":
             raise BundleError(
                 f"{path} did not pass its comparison with the trained model, and was written with --force; "
@@ -165,6 +171,16 @@ class Classifier:
                 return interpreter.get_tensor(self._output["index"])
             finally:
                 self._pool.append(interpreter)
+
+
+def keep() -> None:
+    """Read and check the bundle to serve, for processes forked later: its file may change or be damaged meanwhile.
+
+    Raises:
+        BundleError: as `default_model` and `bundle.read`.
+    """
+    global KEPT
+    KEPT = KEPT or bundles.read(default_model())
 
 
 def default_model() -> Path:

@@ -1,43 +1,55 @@
-"""The bytes of a request body become one image, or several; the same for HTTP and Lambda."""
+"""Request bodies to images: the same for HTTP and Lambda."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NoReturn
+from urllib.parse import parse_qsl
 
 from headstand.images import MAX_BYTES
 from headstand.serve.payload import Fetch, PayloadError, image_bytes
 
 MAX_BODY = (MAX_BYTES + 2) // 3 * 4 + 64 * 1024
-"""Largest request body, in bytes: the largest image in base64, and 64 KiB for what surrounds it."""
+"""Largest request body, in bytes: the largest image in base64, and room for what surrounds it."""
 
 FORM = "multipart/form-data"
 
-RAW = ("application/octet-stream", "application/x-www-form-urlencoded", "application/x-image", "")
-"""Besides `image/...`: the types that clients send when they do not know the type of a body (the second is curl's
-default, the third SageMaker's)."""
+URLENCODED = "application/x-www-form-urlencoded"
+
+RAW = ("application/octet-stream", URLENCODED, "application/x-image", "")
+"""Besides `image/...`: types that clients state when they do not know the type (the second is curl's default, the third
+SageMaker's)."""
 
 _MAX_PARTS = 100_000
-"""Most commas, brackets and braces in a JSON body: a body of nothing else becomes objects of thirty times its size,
-and Python holds its global lock while it parses them."""
+"""Most commas, brackets and braces in a body of JSON: a body of nothing else becomes objects of thirty times its size,
+and Python does nothing else while it creates them."""
+
+_MAX_FIELDS = 1000
+"""Most fields of a urlencoded form."""
+
+_TEXT = re.compile(rb"[\x20-\x7e\t\r\n]*=[\x20-\x7e\t\r\n]*")
+"""A urlencoded form, as opposed to the bytes of an image."""
 
 Source = Callable[[Fetch], bytes]
-"""One image of a batch, fetched or decoded from base64 only when it is needed, so that memory holds one at a time."""
-
-Read = Callable[[], bytes]
-"""Reads a body; called only if its type is accepted."""
+"""One image of a batch; it is fetched or decoded from base64 only when its turn comes, so that memory holds one."""
 
 
-def one(content_type: str, read: Read, fetch: Fetch) -> bytes:
-    """Return the image in a body.
+def media_type(content_type: str) -> str:
+    """The type in a Content-Type header, in lower case and without parameters."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def one(content_type: str, body: bytes, fetch: Fetch) -> bytes:
+    """Return the encoded image that a body contains or names.
 
     Args:
-        content_type: the header `Content-Type`, empty where there is none.
-        read: returns the body.
+        content_type: the header, empty where there is none.
+        body: the whole body.
         fetch: downloads a URL for a client.
 
     Raises:
-        PayloadError: there is no image.
+        PayloadError: there is none.
         DownloadError: as `fetch`.
         ImageError: `too_large`.
     """
@@ -45,57 +57,65 @@ def one(content_type: str, read: Read, fetch: Fetch) -> bytes:
     if kind == FORM:
         from headstand.serve import form
 
-        found = form.parse(content_type, read())
+        found = form.parse(content_type, body)
         image = found.image()
-        return image_bytes(found.fields, fetch) if image is None else image
+        return image_bytes(_named(found.fields, found.files), fetch) if image is None else image
     if is_json(kind):
-        return image_bytes(_json(read()), fetch)
+        return image_bytes(_json(body), fetch)
     if kind in RAW or kind.startswith("image/"):
-        body = read()
         if not body:
             raise PayloadError("no_image", "the request has no body")
-        # No image starts with a brace: this is JSON with another Content-Type.
-        return image_bytes(_json(body), fetch) if body.lstrip()[:1] == b"{" else body
+        start = body.lstrip()[:1]
+        if start == b"{":  # no image starts with a brace: this is JSON sent without its type
+            return image_bytes(_json(body), fetch)
+        if kind == URLENCODED and start != b"[" and _TEXT.fullmatch(body):
+            return image_bytes(_named(dict(reversed(_fields(body)))), fetch)
+        return body
     raise PayloadError(
         "unsupported_media_type", f"cannot take a body of type {kind[:80]}: send JSON, a form or image/*"
     )
 
 
-def several(content_type: str, read: Read, limit: int) -> list[Source]:
-    """Return the images of a batch in their order: a JSON list of `{"url": ...}` and `{"image": base64}`, or a form.
+def several(content_type: str, body: bytes, limit: int) -> list[Source]:
+    """Return the images of a batch, in their order: a JSON list of `{"url": ...}` and `{"image": base64}`, or a form.
 
     Args:
-        content_type: the header `Content-Type`, empty where there is none.
-        read: returns the body.
+        content_type: the header, empty where there is none.
+        body: the whole body.
         limit: most images.
 
     Raises:
-        PayloadError: no such list, an empty one, or one over the limit. An error of one image is raised when that
-            image is asked for.
+        PayloadError: no such list, an empty one, or one over the limit. What is wrong with one image only shows when
+            it is asked for.
     """
     kind = media_type(content_type)
     if kind == FORM:
         from headstand.serve import form
 
-        files = form.parse(content_type, read()).files
-        return limited([lambda _, data=data: data for _, _, data in files], limit)  # type: ignore[misc]
+        files = [data for _, name, data in form.parse(content_type, body).files if name or data]
+        if not files:
+            raise PayloadError("no_image", "the form has no file; each image is a part with a file name")
+        return limited([lambda _, data=data: data for data in files], limit)  # type: ignore[misc]
+    if kind == URLENCODED and body.lstrip()[:1] not in b"[{" and _TEXT.fullmatch(body):
+        named = [{name: value} for name, value in _fields(body) if name in ("url", "image")]
+        return listed(named, limit)
     if not is_json(kind) and kind not in RAW:
         raise PayloadError(
             "unsupported_media_type",
             f"cannot take a body of type {kind[:80]}: send a JSON list or a form with files",
         )
-    return listed(_json(read()), limit)
+    return listed(_json(body), limit)
 
 
 def listed(items: Any, limit: int) -> list[Source]:
-    """Return the images of a list of mappings; raises as `several`."""
+    """The images of a list of mappings; raises as `several`."""
     if not isinstance(items, list):
         raise PayloadError("bad_request", 'send a list: [{"url": "https://..."}, {"image": "<base64>"}]')
     return limited([partial(image_bytes, item) for item in items], limit)
 
 
 def limited(sources: list[Source], limit: int) -> list[Source]:
-    """Return the sources if there are not too few or too many; raises as `several`."""
+    """The same, where there are not too few or too many; raises as `several`."""
     if not sources:
         raise PayloadError("no_image", "the batch is empty")
     if len(sources) > limit:
@@ -104,7 +124,7 @@ def limited(sources: list[Source], limit: int) -> list[Source]:
 
 
 def top(values: Sequence[str]) -> int | None:
-    """Return how many classes a query asks for by its values of `top`; None for all.
+    """How many classes a query asks for by its values of `top`; None for all.
 
     Raises:
         PayloadError: `bad_query`.
@@ -117,18 +137,40 @@ def top(values: Sequence[str]) -> int | None:
     return int(text)
 
 
-def media_type(content_type: str) -> str:
-    """Return a Content-Type without its parameters, in lower case."""
-    return content_type.partition(";")[0].strip().lower()
-
-
 def is_json(kind: str) -> bool:
-    """Return whether a media type is JSON."""
+    """Whether a media type is a kind of JSON."""
     return kind == "application/json" or kind.endswith("+json")
 
 
+def _fields(body: bytes) -> list[tuple[str, str]]:
+    """Names and values of a urlencoded form."""
+    try:
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+    except ValueError:
+        raise PayloadError("request_entity_too_large", f"the form has more than {_MAX_FIELDS:,} fields") from None
+    # Base64 that was not percent-encoded: its plus signs were decoded to spaces, which base64 does not have.
+    return [(name, value.replace(" ", "+") if name == "image" else value) for name, value in pairs]
+
+
+def _named(fields: dict[str, str], files: Sequence[tuple[str, str, bytes]] = ()) -> dict[str, str]:
+    """The fields of a form, in which base64 may also be named `file`; refused where no image is among them.
+
+    Raises:
+        PayloadError: `no_image`.
+    """
+    if fields.get("file") and "image" not in fields:
+        fields = {**fields, "image": fields["file"]}
+    if not fields.keys() & {"url", "image", "heatmaps"}:
+        names = [name for name, *_ in files] + list(fields)
+        found = ", ".join(json.dumps(name[:40]) for name in names[:5]) or "none"
+        raise PayloadError(
+            "no_image", f'the form must have a file "image", or a field "url" or "image"; its names are: {found}'
+        )
+    return fields
+
+
 def _json(body: bytes) -> Any:
-    # Counted anywhere in the body: base64 has none of them, and a URL few.
+    # Counted wherever they stand: base64 has none of them, and a URL few.
     if sum(map(body.count, (b",", b"[", b"{"))) > _MAX_PARTS:
         raise PayloadError("bad_json", f"the body is JSON of more than {_MAX_PARTS:,} parts")
     try:
@@ -138,5 +180,5 @@ def _json(body: bytes) -> Any:
 
 
 def _no_number(text: str) -> NoReturn:
-    """Refuse NaN and Infinity, which Python accepts and JSON (RFC 8259, 6) does not have."""
+    """Python would take NaN and Infinity, which JSON (RFC 8259, 6) does not have."""
     raise ValueError(text)

@@ -1,4 +1,4 @@
-"""AWS Lambda: one event in, one answer out. docs/lambda.md tells what is taken and what is answered."""
+"""AWS Lambda: one event in, one answer out. docs/lambda.md describes both."""
 
 import json
 import logging
@@ -11,7 +11,7 @@ from headstand.images import ImageError
 from headstand.serve import capacity, content, proxy
 from headstand.serve.capacity import Capacity, Gate, OverloadedError
 from headstand.serve.classifier import Classifier
-from headstand.serve.content import FORM, Source
+from headstand.serve.content import Source
 from headstand.serve.download import TIMEOUT, fetch
 from headstand.serve.exchange import Exchange
 from headstand.serve.logs import REQUESTS
@@ -42,7 +42,7 @@ class Function:
 
     Args:
         classifier: what answers.
-        limits: by default `limits()`.
+        limits: by default `chosen()`.
         fetch: downloads a URL for a client, as `headstand.serve.download.fetch`.
     """
 
@@ -146,9 +146,9 @@ class _Invocation:
             top = content.top(request.query.get("top", []))
             if last == "batch" or _is_list(request):
                 with self._exchange.stage("receive"):
-                    sources = content.several(request.content_type, lambda: request.body, self._limits.batch)
+                    sources = content.several(request.content_type, request.body, self._limits.batch)
                 return 200, self._batch(sources, top), {}
-            value, confident = self._one(partial(content.one, request.content_type, lambda: request.body), top)
+            value, confident = self._one(lambda fetch: content.one(request.content_type, request.body, fetch), top)
             return 200, value, {CONFIDENT: "true" if confident else "false"}
         if request.method not in ("GET", "HEAD"):
             value = self._problem("method_not_allowed", "this path takes GET and POST")
@@ -221,7 +221,7 @@ def chosen(environment: Mapping[str, str] = os.environ) -> Capacity:
 
 def _is_list(request: Request) -> bool:
     """Whether the body is a list, which no picture looks like: clients of one path may send both."""
-    if request.kind != FORM and (content.is_json(request.kind) or request.kind in content.RAW):
+    if content.is_json(request.kind) or request.kind in content.RAW:
         return request.body.lstrip()[:1] == b"["
     return False
 

@@ -1,4 +1,4 @@
-"""One request and its answer, as the log and the metrics see it."""
+"""Context of one request: what the log and the metrics report about it."""
 
 import re
 import secrets
@@ -10,13 +10,14 @@ _SANE = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
 class Exchange:
-    """What is noted of a request while it is worked on.
+    """Facts about one request, collected while it is processed.
 
-    `id` is the client's own (header `X-Request-ID`) where that is sane, else a new one; `seconds` holds the time by
-    stage; `code` the error that the answer tells; `hosts` where it made us download from.
+    `id` is the client's own (header `X-Request-ID`) where it is well formed, else a new one; `seconds` holds the time
+    by stage; `code` the error that the client receives; `hosts` those that it made us download from; `received` the
+    bytes of its body that were read.
     """
 
-    __slots__ = ("_inner", "_started", "code", "hosts", "id", "seconds")
+    __slots__ = ("_inner", "_started", "code", "hosts", "id", "received", "seconds")
 
     def __init__(self, wanted_id: str | None) -> None:
         self._started = time.perf_counter()
@@ -25,10 +26,11 @@ class Exchange:
         self.seconds: dict[str, float] = {}
         self.code: str | None = None
         self.hosts: list[str] = []
+        self.received = 0
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Take the time of what is done inside, but for what is done in a stage within; repeated ones add up."""
+        """Measure the time spent inside, without that of stages nested in it; repeated stages add up."""
         started, outer, self._inner = time.perf_counter(), self._inner, 0.0
         try:
             yield
@@ -39,5 +41,5 @@ class Exchange:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the request's headers were read."""
+        """Seconds since the request was received."""
         return time.perf_counter() - self._started

@@ -1,6 +1,7 @@
-"""Parses multipart forms for HTTP and Lambda; imported with the first form, because the library takes time to load."""
+"""Parser of multipart forms for HTTP and Lambda; imported with the first form, because the library loads slowly."""
 
 import logging
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ from headstand.serve.content import FORM, MAX_BODY
 from headstand.serve.payload import PayloadError
 
 _MAX_PARTS = 200
-"""Most parts of a form; each becomes objects."""
+"""Most parts of a form; each becomes several objects."""
 
 _MAX_HEADER = 1536
 """Longest line of a part's header, in bytes: a file name of 255 characters, percent-encoded, and its field's name. A
@@ -23,21 +24,19 @@ _MAX_CONTENT_TYPE = 512
 # The library logs what it refuses, with bytes of the client in it.
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+"""Bytes that no text contains."""
+
 
 @dataclass
 class Form:
-    """The fields and files of a form.
-
-    Attributes:
-        fields: text by name, the first of each name.
-        files: for each file its field's name, its file name and its bytes.
-    """
+    """`fields`: texts by name, the first of each; `files`: name in the form, file name of the sender, bytes."""
 
     fields: dict[str, str] = field(default_factory=dict)
     files: list[tuple[str, str, bytes]] = field(default_factory=list)
 
     def image(self) -> bytes | None:
-        """Return the file `image`, or else `file`; None if no file was chosen."""
+        """Bytes of the file `image`, or else `file`; None where no file was chosen."""
         for wanted in ("image", "file"):
             for name, filename, data in self.files:
                 if name == wanted:
@@ -48,15 +47,15 @@ class Form:
 
 
 def parse(content_type: str, body: bytes) -> Form:
-    """Parse a multipart form.
+    """Parse a form.
 
     Args:
         content_type: the whole header, with its boundary.
         body: the whole body.
 
     Raises:
-        PayloadError: `bad_request` if it is damaged or a part's header is too long, `request_entity_too_large` if it
-            has too many parts.
+        PayloadError: `bad_request` if it is damaged, has no boundary, or a part's header is too long;
+            `request_entity_too_large` if it has too many parts.
     """
     if len(content_type) > _MAX_CONTENT_TYPE:
         raise PayloadError(
@@ -72,7 +71,11 @@ def parse(content_type: str, body: bytes) -> Form:
 
     def on_field(found: Any) -> None:
         count()
-        form.fields.setdefault(_text(found.field_name), _text(found.value))
+        name, value = _text(found.field_name), found.value or b""
+        if _BINARY.search(value):  # a file that was sent without its name
+            form.files.append((name, name, value))
+        else:
+            form.fields.setdefault(name, _text(value))
 
     def on_file(found: Any) -> None:
         count()
@@ -84,14 +87,18 @@ def parse(content_type: str, body: bytes) -> Form:
 
     try:
         boundary = parse_options_header(content_type)[1].get(b"boundary")
-        # The body is in memory already: no part is written to disk.
+        if not boundary:
+            raise PayloadError(
+                "bad_request",
+                'the header Content-Type has no boundary; it must be "multipart/form-data; boundary=...", as clients '
+                "write it unless the header is set by hand",
+            )
+        # The body is in memory already: no temporary file is needed.
         limits = {"MAX_MEMORY_FILE_SIZE": 2 * MAX_BODY, "MAX_HEADER_SIZE": _MAX_HEADER}
         parser = FormParser(FORM, on_field, on_file, on_end, boundary, config=limits)
         parser.write(body)
     except ValueError:  # the library's errors are subclasses of it
-        raise PayloadError(
-            "bad_request", "the form is damaged, its boundary is missing, or a part's header is too long"
-        ) from None
+        raise PayloadError("bad_request", "the form is damaged, or a part's header is too long") from None
     if not ended:
         raise PayloadError("bad_request", "the form is cut short")
     return form

@@ -1,95 +1,207 @@
-"""What Prometheus is told. Right under several workers too: each writes its counts into files that all can read."""
+"""Counters in Prometheus' text format, summed over all workers, in memory that the workers share.
 
-import os
-from collections.abc import Mapping
+prometheus_client's own mode for several processes maps files into memory: a full disk then kills the process (SIGBUS),
+and a deleted folder makes requests fail. Anonymous memory has neither problem.
+"""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+import mmap
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from http import HTTPStatus
+
+import numpy as np
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from headstand.serve.bundle import Bundle
 from headstand.serve.problem import KINDS
 
-# Each counter would have a second series beside it, with the time when it was made.
-disable_created_metrics()
-
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 STAGES = ("receive", "download", "queue", "decode", "inference")
-"""What a prediction takes time for: `receive` is reading the body, `queue` the wait for a free interpreter. The rest is
-the service's own."""
+"""Stages of a prediction: `receive` takes the image out of the body, `queue` waits for a free interpreter."""
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other")
+"""HTTP methods that are counted separately; a client may send any other."""
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Bounds of the histograms' buckets: a small model takes milliseconds, a download up to ten seconds."""
+"""Upper bounds of the histograms' buckets: a small model takes milliseconds, a download up to ten seconds."""
+
+_STATUSES = tuple(int(status) for status in HTTPStatus)
+_CODES = (*KINDS, "other")
+_ROUTES = 32
+"""Most routes of an application, `other` included."""
+
+_ROWS = 128
+"""Workers that can be told apart; gunicorn numbers them as it starts them, and the numbers are taken modulo this."""
+
+# Columns: where each group of values starts in a row.
+_USED, _IN_FLIGHT, _RECEIVED, _SENT, _UNSURE, _CONFIDENT = range(6)
+_ERROR = _CONFIDENT + 1
+_HISTOGRAM = len(_SECONDS) + 2
+"""Values of a histogram: one for each bucket, one for what is above all of them, and the sum."""
+_STAGE = _ERROR + len(_CODES)
+_ROUTE_SECONDS = _STAGE + len(STAGES) * _HISTOGRAM
+_REQUEST = _ROUTE_SECONDS + _ROUTES * _HISTOGRAM
+_COLUMNS = _REQUEST + _ROUTES * len(METHODS) * len(_STATUSES)
 
 
-class Metrics:
+class Table:
+    """Float64 values, one row for each process; create it before the processes are forked."""
+
+    def __init__(self) -> None:
+        memory = mmap.mmap(-1, 8 * _ROWS * _COLUMNS)
+        self._values = np.frombuffer(memory, np.float64).reshape(_ROWS, _COLUMNS)
+        self._lock = threading.Lock()
+        self.use_row(0)
+
+    def use_row(self, process: int) -> None:
+        """Make `add` count into the row of this process from now on."""
+        self._row = self._values[process % _ROWS].data
+        self._row[_USED] = 1.0
+
+    def end_row(self, process: int) -> None:
+        """Note that a process has ended: its counts stay, but nothing is in flight there."""
+        self._values[process % _ROWS, _IN_FLIGHT] = 0.0
+
+    def add(self, *columns: tuple[int, float]) -> None:
+        """Add to values of this process."""
+        with self._lock:
+            for column, amount in columns:
+                self._row[column] += amount
+
+    def totals(self) -> np.ndarray:
+        """Sums over all processes: `float64 [columns]`."""
+        return self._values[self._values[:, _USED] > 0].sum(axis=0)
+
+
+SHARED: Table | None = None
+"""The table of a server with several processes; gunicorn.conf.py sets it. Other applications count by themselves."""
+
+
+class Metrics(Collector):
     """The counters of one application.
 
-    Where `PROMETHEUS_MULTIPROC_DIR` was set before this module was loaded (gunicorn.conf.py does it), `render` tells
-    the sums of all processes that write there, those that ended among them.
+    Args:
+        bundle: the served model.
+        version: of this package.
+        routes: returns the application's routes, the same in each process; asked once, at the first request.
     """
 
-    def __init__(self, bundle: Bundle, version: str) -> None:
-        self._registry = registry = CollectorRegistry()
-        self._requests = Counter(
-            "headstand_requests", "Requests answered.", ["method", "route", "status"], registry=registry
-        )
-        self._errors = Counter("headstand_errors", "Errors told to clients, by code.", ["code"], registry=registry)
-        self._seconds = Histogram(
-            "headstand_request_seconds",
-            "Time from a request's headers to its answer.",
-            ["route"],
-            registry=registry,
-            buckets=_SECONDS,
-        )
-        stages = Histogram("headstand_stage_seconds", "Time by stage.", ["stage"], registry=registry, buckets=_SECONDS)
-        received = Counter("headstand_received_bytes", "Bytes of request bodies.", registry=registry)
-        sent = Counter("headstand_sent_bytes", "Bytes of answers' bodies.", registry=registry)
-        answers = Counter("headstand_answers", "Images classified.", ["confident"], registry=registry)
-        in_flight = Gauge(
-            "headstand_in_flight", "Predictions being worked on.", registry=registry, multiprocess_mode="livesum"
-        )
-        model = Gauge(
-            "headstand_model_info", "The served model; always 1.", ["name", "digest", "version"],
-            registry=registry, multiprocess_mode="max",
-        )  # fmt: skip
-        model.labels(bundle.name, str(bundle.metadata["digest"]), version).set(1)
-        # Looked up once: a lookup by labels costs more than the counting. And a counter that was never raised should
-        # read 0 rather than be missing.
-        self._stages = {stage: stages.labels(stage) for stage in STAGES}
-        self._answers = {True: answers.labels("true"), False: answers.labels("false")}
-        self._codes = {code: self._errors.labels(code) for code in KINDS}
-        self._received, self._sent, self.in_flight = received, sent, in_flight
-        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+    def __init__(self, bundle: Bundle, version: str, routes: Callable[[], Iterable[str]] = tuple) -> None:
+        self._table = SHARED or Table()
+        self._model = (bundle.name, str(bundle.metadata["digest"]), version)
+        self._given = routes
+
+    @cached_property
+    def _routes(self) -> dict[str, int]:
+        names = sorted({*self._given(), "other"})[:_ROUTES]
+        return {name: index for index, name in enumerate(names)}
 
     def request(self, method: str, route: str, status: int, seconds: float, received: int, sent: int) -> None:
-        """Count a request that was answered; method and route must come from small sets, not from the client."""
-        key = (method, route, status)
-        if key not in self._known:
-            self._known[key] = (self._requests.labels(method, route, str(status)), self._seconds.labels(route))
-        counter, histogram = self._known[key]
-        counter.inc()
-        histogram.observe(seconds)
-        self._received.inc(received)
-        self._sent.inc(sent)
+        """Count a request that was answered.
+
+        Args:
+            method: one of `METHODS`.
+            route: one of the application's, or `other`.
+            status: of the response.
+            seconds: from the complete request to its response.
+            received: bytes of the body that were read.
+            sent: bytes of the response's body.
+        """
+        place = self._routes.get(route, self._routes.get("other", 0))
+        cell = (place * len(METHODS) + METHODS.index(method)) * len(_STATUSES) + _STATUSES.index(status)
+        self._table.add(
+            (_REQUEST + cell, 1.0),
+            (_RECEIVED, float(received)),
+            (_SENT, float(sent)),
+            *_observed(_ROUTE_SECONDS + place * _HISTOGRAM, seconds),
+        )
 
     def error(self, code: str) -> None:
-        """Count an error that a client was told."""
-        (self._codes.get(code) or self._errors.labels(code)).inc()
+        """Count an error that a client received."""
+        self._table.add((_ERROR + _CODES.index(code if code in KINDS else "other"), 1.0))
 
     def answer(self, confident: bool) -> None:
         """Count an image that was classified."""
-        self._answers[confident].inc()
+        self._table.add((_CONFIDENT if confident else _UNSURE, 1.0))
 
     def stages(self, seconds: Mapping[str, float]) -> None:
         """Count the time that one prediction spent on each stage."""
         for stage, value in seconds.items():
-            self._stages[stage].observe(value)
+            self._table.add(*_observed(_STAGE + STAGES.index(stage) * _HISTOGRAM, value))
+
+    @contextmanager
+    def in_flight(self) -> Iterator[None]:
+        """Count a prediction while it is being worked on."""
+        self._table.add((_IN_FLIGHT, 1.0))
+        try:
+            yield
+        finally:
+            self._table.add((_IN_FLIGHT, -1.0))
 
     def render(self) -> bytes:
         """All values in Prometheus' text format."""
-        registry = self._registry
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            registry = CollectorRegistry()
-            MultiProcessCollector(registry)
+        registry = CollectorRegistry()
+        registry.register(self)
         return generate_latest(registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """The values for prometheus_client."""
+        totals = self._table.totals()
+        requests = CounterMetricFamily("headstand_requests", "Requests answered.", labels=["method", "route", "status"])
+        shape = (_ROUTES, len(METHODS), len(_STATUSES))
+        cells = totals[_REQUEST:].reshape(shape)
+        routes = list(self._routes)
+        for place, method, status in np.argwhere(cells > 0):
+            labels = [routes[place], METHODS[method], str(_STATUSES[status])]
+            requests.add_metric([labels[1], labels[0], labels[2]], float(cells[place, method, status]))
+        yield requests
+        errors = CounterMetricFamily("headstand_errors", "Errors that clients received, by code.", labels=["code"])
+        for index, code in enumerate(_CODES):
+            errors.add_metric([code], float(totals[_ERROR + index]))
+        yield errors
+        seconds = HistogramMetricFamily(
+            "headstand_request_seconds", "Time from a complete request to its response.", labels=["route"]
+        )
+        for name, place in self._routes.items():
+            if cells[place].any():
+                seconds.add_metric([name], *_buckets(totals, _ROUTE_SECONDS + place * _HISTOGRAM))
+        yield seconds
+        stages = HistogramMetricFamily("headstand_stage_seconds", "Time by stage.", labels=["stage"])
+        for index, stage in enumerate(STAGES):
+            stages.add_metric([stage], *_buckets(totals, _STAGE + index * _HISTOGRAM))
+        yield stages
+        for name, text, column in (
+            ("headstand_received_bytes", "Bytes of request bodies that were read.", _RECEIVED),
+            ("headstand_sent_bytes", "Bytes of response bodies.", _SENT),
+        ):
+            yield CounterMetricFamily(name, text, value=float(totals[column]))
+        answers = CounterMetricFamily("headstand_answers", "Images classified.", labels=["confident"])
+        answers.add_metric(["true"], float(totals[_CONFIDENT]))
+        answers.add_metric(["false"], float(totals[_UNSURE]))
+        yield answers
+        yield GaugeMetricFamily("headstand_in_flight", "Predictions being worked on.", value=float(totals[_IN_FLIGHT]))
+        model = GaugeMetricFamily(
+            "headstand_model_info", "The served model; always 1.", labels=["name", "digest", "version"]
+        )
+        model.add_metric(list(self._model), 1.0)
+        yield model
+
+
+def _observed(start: int, seconds: float) -> tuple[tuple[int, float], tuple[int, float]]:
+    """What one observation adds to the histogram that starts at this column."""
+    bucket = next((index for index, bound in enumerate(_SECONDS) if seconds <= bound), len(_SECONDS))
+    return (start + bucket, 1.0), (start + _HISTOGRAM - 1, seconds)
+
+
+def _buckets(totals: np.ndarray, start: int) -> tuple[list[tuple[str, float]], float]:
+    """Cumulative counts by upper bound, and the sum, of the histogram that starts at this column."""
+    counts = totals[start : start + len(_SECONDS) + 1].cumsum()
+    return list(zip((*map(str, _SECONDS), "+Inf"), map(float, counts), strict=True)), float(
+        totals[start + _HISTOGRAM - 1]
+    )

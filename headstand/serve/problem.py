@@ -1,4 +1,4 @@
-"""What can go wrong with a request, told as RFC 9457 asks: `application/problem+json` with a stable code."""
+"""Errors as RFC 9457 defines them: `application/problem+json` with a stable code."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -8,7 +8,7 @@ MEDIA_TYPE = "application/problem+json"
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of problem: its HTTP status, and a title that is the same each time."""
+    """One kind of problem: its HTTP status, and a fixed title."""
 
     status: int
     title: str
@@ -44,16 +44,16 @@ KINDS = {
     "internal_error": Kind(500, "The server failed"),
     "overloaded": Kind(503, "The service has as much to do as it takes on"),
 }
-"""Code to kind: the whole list of what a client has to expect."""
+"""All codes that clients may receive."""
 
 
 def kind(code: str, status: int = 400) -> Kind:
-    """The kind of a code; one that is not listed goes by the phrase of its status."""
+    """The kind of a code; the title of one that is not listed is the phrase of its status."""
     return KINDS.get(code) or Kind(status, HTTPStatus(status).phrase)
 
 
 def problem(code: str, detail: str, status: int = 400) -> dict[str, str | int]:
-    """The members of a problem: `type`, `title`, `status`, `detail` and `code`; the request's id is added to an answer.
+    """Return the members `type`, `title`, `status`, `detail` and `code`; responses add `request_id`.
 
     Args:
         code: a key of `KINDS`.

@@ -8,6 +8,7 @@ Load Balancers one of their own
 
 import base64
 import binascii
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, unquote_plus
 
-from headstand.serve.content import MAX_BODY, is_json
+from headstand.serve.content import MAX_BODY, is_json, media_type
 from headstand.serve.payload import PayloadError
 
 EXPOSED = "Headstand-Confident, Retry-After, Server-Timing, X-Request-ID"
@@ -45,8 +46,8 @@ class Request:
 
     @property
     def kind(self) -> str:
-        """The body's media type, in small letters and without parameters."""
-        return self.content_type.partition(";")[0].strip().lower()
+        """The body's media type, in lower case and without parameters."""
+        return media_type(self.content_type)
 
     @property
     def length(self) -> int:
@@ -77,10 +78,17 @@ class Request:
 
 
 def request(event: Any) -> Request | None:
-    """The request in an event; None where the event is none of HTTP."""
-    if not isinstance(event, Mapping) or not isinstance(context := event.get("requestContext"), Mapping):
+    """The HTTP request that an event describes; None where it describes none.
+
+    Events written by hand, as in Lambda's console, may lack the context, the method and the path: one with a body is
+    a POST to `/predict`.
+    """
+    if not isinstance(event, Mapping):
         return None
+    context = _mapping(event.get("requestContext"))
     body, encoded = event.get("body"), event.get("isBase64Encoded") is True
+    if isinstance(body, Mapping | list):  # an object where gateways send its text
+        body = json.dumps(body)
     text = body if isinstance(body, str) else ""
     if isinstance(http := context.get("http"), Mapping):
         query = parse_qs(_string(event.get("rawQueryString")), keep_blank_values=True)
@@ -90,7 +98,9 @@ def request(event: Any) -> Request | None:
         verb = _string(http.get("method")).upper()
         return Request("gateway", verb, path, query, _headers(event), text, encoded)
     if not isinstance(event.get("httpMethod"), str):
-        return None
+        if not text or any(event.get(name) is not None for name in ("url", "image", "heatmaps")):
+            return None
+        event = {"path": event.get("rawPath") or "/predict", **event, "httpMethod": "POST"}
     balancer = "elb" in context
     query = _query(event)
     if balancer:  # it alone passes the query on as it came

@@ -1,4 +1,4 @@
-"""Why a URL gives no image, in words that give nothing away."""
+"""Error for a URL from which no image can be had, without details of the network."""
 
 from headstand.errors import HeadstandError
 
@@ -6,10 +6,10 @@ FORBIDDEN = "the URL's host does not have public addresses only"
 
 
 class DownloadError(HeadstandError):
-    """A URL that gives no image.
+    """A URL from which no image can be had.
 
     `code` is stable: `bad_url`, `forbidden_address`, `download_failed`, `download_timeout`, `download_too_large`,
-    `http_error`, `too_many_redirects`. The message never tells an address or what lies behind it.
+    `http_error`, `too_many_redirects`. The message never contains an address or details of the network.
     """
 
     def __init__(self, code: str, message: str) -> None:

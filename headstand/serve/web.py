@@ -6,12 +6,12 @@ import urllib.parse
 from typing import Any
 
 from flask import Flask, Response, g, request
-from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from headstand import __version__
 from headstand.images import ImageError
-from headstand.serve import body, capacity, content, metrics, openapi, reference
+from headstand.serve import capacity, content, metrics, openapi, reference
+from headstand.serve import classifier as classifiers
 from headstand.serve.bundle import Bundle
 from headstand.serve.capacity import Capacity, Gate, OverloadedError
 from headstand.serve.classifier import Classifier, default_model
@@ -31,9 +31,6 @@ CONFIDENT = "Headstand-Confident"
 REQUEST_ID = "X-Request-ID"
 """Header of every answer; a request may bring its own."""
 
-_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-"""What the metrics tell apart; a client may make up any other."""
-
 _requests = logging.getLogger(REQUESTS)
 
 
@@ -51,15 +48,16 @@ def create_app(classifier: Classifier | None = None, *, fetch: Fetch = fetch, li
         HeadstandError: the environment asks for an impossible capacity.
     """
     limits = limits or capacity.chosen()
-    model = classifier or Classifier(default_model(), interpreters=limits.interpreters, threads=limits.threads)
+    model = classifier or Classifier(
+        classifiers.KEPT or default_model(), interpreters=limits.interpreters, threads=limits.threads
+    )
     model.warm()
     app = Flask("headstand", static_folder=None)
     app.extensions["headstand"] = model
     app.config["MAX_CONTENT_LENGTH"] = content.MAX_BODY
-    # Base64 in a form field may be as long as a whole body; Werkzeug's default is 500 kB.
-    app.config["MAX_FORM_MEMORY_SIZE"] = content.MAX_BODY
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    counts = Metrics(model.bundle, __version__)
+    counts = Metrics(model.bundle, __version__, lambda: (rule.rule for rule in app.url_map.iter_rules()))
+    app.extensions["headstand.metrics"] = counts
     _note_requests(app, counts)
     _tell_errors(app, counts)
     _predict(app, model, limits, counts, fetch)
@@ -75,9 +73,11 @@ def _predict(app: Flask, model: Classifier, limits: Capacity, counts: Metrics, f
     def predict() -> Response:
         exchange: Exchange = g.exchange
         top = content.top(request.args.getlist("top"))
-        with gate.admit(_length()), counts.in_flight.track_inprogress():
+        data = _body(exchange)
+        with gate.admit(), counts.in_flight():
             with exchange.stage("receive"):
-                image = body.one(request, predictor.downloader(exchange))
+                image = content.one(request.content_type or "", data, predictor.downloader(exchange))
+            del data
             answer = predictor.answer(image, exchange)
         response = _json(answer.leading(top))
         response.headers[CONFIDENT] = "true" if answer.confident else "false"
@@ -87,9 +87,11 @@ def _predict(app: Flask, model: Classifier, limits: Capacity, counts: Metrics, f
     def predict_batch() -> Response:
         exchange: Exchange = g.exchange
         top = content.top(request.args.getlist("top"))
-        with gate.admit(_length()), counts.in_flight.track_inprogress():
+        data = _body(exchange)
+        with gate.admit(), counts.in_flight():
             with exchange.stage("receive"):
-                sources = body.several(request, limits.batch)
+                sources = content.several(request.content_type or "", data, limits.batch)
+            del data
             return _json({"results": predictor.batch(sources, exchange, top)})
 
 
@@ -130,8 +132,8 @@ def _note_requests(app: Flask, counts: Metrics) -> None:
         response.headers[REQUEST_ID] = exchange.id
         response.headers["X-Content-Type-Options"] = "nosniff"
         urllib.parse.clear_cache()  # gunicorn splits each request's URI by a function that caches it
-        seconds, sent, received = exchange.elapsed, response.content_length or 0, request.content_length or 0
-        method = request.method if request.method in _METHODS else "other"
+        seconds, sent, received = exchange.elapsed, response.content_length or 0, exchange.received
+        method = request.method if request.method in metrics.METHODS else "other"
         route = request.url_rule.rule if request.url_rule else "other"
         counts.request(method, route, response.status_code, seconds, received, sent)
         if exchange.seconds:
@@ -168,10 +170,9 @@ def _tell_errors(app: Flask, counts: Metrics) -> None:
     def client_error(error: ClientError) -> Response:
         return _problem(error.code, str(error))
 
-    @app.errorhandler(ParseException)
     @app.errorhandler(ClientDisconnected)
     def cut_short(error: Exception) -> Response:
-        return _problem("bad_request", "the body is cut short or not in the chunks that it announces")
+        return _problem("bad_request", "the body is cut short")
 
     @app.errorhandler(OverloadedError)
     def overloaded(error: OverloadedError) -> Response:
@@ -208,8 +209,15 @@ def _dumps(value: Any) -> str:
     return json.dumps(value, allow_nan=False) + "\n"
 
 
-def _length() -> int:
-    """The bytes to expect in the body: those it announces, or the most that are read of one that does not."""
-    if "Transfer-Encoding" in request.headers:
-        return content.MAX_BODY
-    return min(request.content_length or 0, content.MAX_BODY)
+def _body(exchange: Exchange) -> bytes:
+    """Read the body of the request.
+
+    Raises:
+        RequestEntityTooLarge, PayloadError: it is larger than `MAX_BODY`, or shorter than announced.
+    """
+    with exchange.stage("receive"):
+        data = request.get_data(cache=False)
+    exchange.received = len(data)
+    if len(data) < (request.content_length or 0):
+        raise PayloadError("bad_request", "the body is shorter than announced")
+    return data

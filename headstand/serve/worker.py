@@ -1,174 +1,476 @@
-"""gunicorn's threaded worker, for clients that are slow on purpose and servers that are told to stop."""
+"""gunicorn worker in which no client, however slow, occupies a thread.
+
+One thread, the event loop, receives requests and sends responses of all connections without blocking. A request is
+given to a thread of the pool once it has arrived completely; the thread returns a complete response. Only gunicorn's
+documented base class is extended; its parser and its WSGI response are reused.
+"""
 
 import contextlib
+import enum
+import errno
 import json
 import logging
+import os
+import selectors
 import socket
 import time
 from collections import deque
-from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from gunicorn import util
-from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.http import wsgi
+from gunicorn.http.errors import InvalidChunkSize, LimitRequestHeaders, LimitRequestLine, ParseException
+from gunicorn.workers import base
 
+from headstand.serve import capacity, metrics
 from headstand.serve.exchange import Exchange
+from headstand.serve.framing import BodyTooLargeError, Framing
 from headstand.serve.logs import REQUESTS
 from headstand.serve.problem import MEDIA_TYPE, problem
-from headstand.serve.tally import Tally
+from headstand.serve.worker_load import WorkerLoad
 
 RECEIVE_SECONDS = 30.0
-"""Seconds within which a request must be here, headers and body, counted from its first byte."""
+"""Seconds within which a request must arrive, headers and body, counted from its first byte."""
+
+SEND_SECONDS = 30.0
+"""Seconds within which a client must have read a response."""
+
+LINGER_SECONDS = 2.0
+"""Seconds for which bytes of a client are discarded after a last response; closing at once would reset the connection
+and could destroy the response (RFC 9112, 9.6). Also what idle connections are given when the worker stops."""
 
 PAUSE = 0.1
-"""Seconds before a refused client's next request on the same connection is read. Refusing costs little, but a client
-that comes again at once, as many do, would have the service do nothing else."""
+"""Seconds after which the next request of a client is read that got 503. Clients that retry at once would otherwise
+take the processor time of the others."""
 
 COURTESY = 0.005
-"""Seconds for which a worker leaves a new connection to another one that has less to do."""
+"""Seconds for which a worker leaves a new connection to another one that has fewer busy connections."""
 
-TALLY = Tally()
-"""What each worker has to do; gunicorn.conf.py removes those that end."""
+FREE_BYTES = 64 * 1024
+"""Bytes of each connection that do not count towards the limit on all of them: small requests always find room."""
 
-_CODES = {LimitRequestLine: "uri_too_long", LimitRequestHeaders: "headers_too_large"}
+SEND_BUFFER = 128 * 1024
+"""Bytes that the system may keep for a client that does not read; its own limit is several megabytes."""
+
+PIECE = 64 * 1024
+"""Most bytes that are received from a connection at a time."""
+
+WORKER_LOAD = WorkerLoad()
+"""Busy connections of each worker; gunicorn.conf.py removes workers that have ended."""
+
+_MALFORMED = ("bad_http", "the request cannot be read as HTTP/1.1")
+_CUT_SHORT = ("bad_request", "the body is cut short, arrives too slowly or is not in the chunks that it announces")
+_ERRORS = {
+    LimitRequestLine: ("uri_too_long", "the first line of the request is too long"),
+    LimitRequestHeaders: ("headers_too_large", "the headers of the request are too large or too many"),
+    BodyTooLargeError: ("request_entity_too_large", "the body is larger than any that is accepted"),
+    InvalidChunkSize: _CUT_SHORT,
+}
+_OVERLOADED = ("overloaded", f"the service holds as many bytes as it can; retry in {capacity.RETRY_AFTER} s")
 
 _requests = logging.getLogger(REQUESTS)
 
 
-class Worker(ThreadWorker):
-    """Adds five things to its base.
+class State(enum.Enum):
+    """What a connection is doing."""
 
-    A request that comes byte by byte is cut off in time: the base would give it a thread for as long as it likes. A
-    client that does not hang up is waited for in a thread: the base would wait in its main loop, and nobody else be
-    accepted meanwhile. A client that was refused is left alone for a moment. A new connection goes to the worker that
-    has least to do: left to chance, eight clients that keep theirs are often all one worker's. And a worker that stops
-    takes what the system has accepted already, then closes its door, so that whoever comes later is refused rather than
-    accepted and dropped.
-    """
+    IDLE = "waits for the first byte of the next request"
+    RECEIVING = "a request arrives"
+    WORKING = "a thread works on its request"
+    SENDING = "a response waits for the client to read it"
+    PAUSED = "was refused a moment ago"
+    CLOSING = "got its last response; what still arrives is discarded"
+
+
+_QUIET = (State.IDLE, State.PAUSED, State.CLOSING)
+"""States of connections that have nothing in progress."""
+
+
+class Connection:
+    """One client's connection; only the event loop changes it, except that a thread sends while it is WORKING."""
+
+    __slots__ = ("client", "deadline", "framing", "held", "keep", "server", "since", "sock", "state", "unsent")
+
+    def __init__(self, sock: socket.socket, client: Any, server: Any, framing: Framing) -> None:
+        sock.setblocking(False)
+        self.sock, self.client, self.server, self.framing = sock, client, server, framing
+        self.state = State.IDLE
+        self.since = self.deadline = 0.0
+        self.unsent = memoryview(b"")
+        self.keep = False
+        self.held = 0
+
+    def fileno(self) -> int:
+        """The socket's file descriptor, for the selector."""
+        return self.sock.fileno()
+
+
+class _Output(list[bytes]):
+    """Collects what gunicorn's `Response` writes to its socket."""
+
+    def sendall(self, data: bytes) -> None:
+        self.append(bytes(data))
+
+    send = sendall
+
+
+class Worker(base.Worker):
+    """Event loop, thread pool and the limits on connections, bytes and time."""
 
     wsgi: Any
+    cfg: Any
+    alive: bool
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._deadlines: dict[TConn, float] = {}
-        self._refused: set[socket.socket] = set()
-        self._paused: deque[tuple[float, TConn, Future[Any]]] = deque()
-        self._left_until = 0.0
+    def init_process(self) -> None:
+        """Create the selector and the thread pool, then run; called in the worker's process."""
+        self._selector = selectors.DefaultSelector()
+        self._pool = ThreadPoolExecutor(self.cfg.threads)
+        self._finished: deque[tuple[Connection, memoryview, bool, bool]] = deque()
+        self._connections: dict[Connection, None] = {}
+        self._busy = 0
+        self._paused: deque[tuple[float, Connection]] = deque()
+        self._held_limit = capacity.chosen().body_bytes
+        self._held = 0
+        self._listening = False
+        self._left_until = self._full_until = self._next_sweep = 0.0
+        super().init_process()
 
     def load_wsgi(self) -> None:
-        """Load the application, warm it once more, and note what it refuses."""
+        """Load the application and run its model once."""
+        if metrics.SHARED:
+            metrics.SHARED.use_row(self.age)
         super().load_wsgi()
-        application = self.wsgi
-        # After a fork the first run copies the memory that it writes to: better now than in somebody's request.
-        application.extensions["headstand"].warm()
+        # After a fork the first run copies the memory pages that it writes to; no client should wait for that.
+        self.wsgi.extensions["headstand"].warm()
+        WORKER_LOAD.set(self.age, 0)
 
-        def noting(environ: dict[str, Any], start_response: Any) -> Any:
-            def start(status: str, *rest: Any) -> Any:
-                if status.startswith("503"):
-                    self._refused.add(environ["gunicorn.socket"])
-                return start_response(status, *rest)
+    def handle_quit(self, sig: Any, frame: Any) -> None:
+        """SIGQUIT and SIGINT: stop at once."""
+        self._pool.shutdown(wait=False)
+        super().handle_quit(sig, frame)
 
-            return application(environ, start)
+    def run(self) -> None:
+        """Serve until the master stops the worker, then finish what has been accepted."""
+        self._selector.register(self.PIPE[0], selectors.EVENT_READ)
+        stop = None
+        while self.ppid == os.getppid():
+            self.notify()
+            now = time.monotonic()
+            if not self.alive and stop is None:
+                stop = now + self.cfg.graceful_timeout
+                self._stop_listening(now)
+            if stop is not None and (now > stop or not self._connections):
+                break
+            self._sweep(now)
+            self._listen(now)
+            WORKER_LOAD.set(self.age, self._busy)
+            self._turn(now)
+        self._pool.shutdown(wait=False)
 
-        self.wsgi = noting
-        TALLY.tell(self.age, 0)
-
-    def handle(self, conn: TConn) -> Any:
-        """One request of a connection, in a thread of the pool."""
-        self._deadlines[conn] = time.monotonic() + RECEIVE_SECONDS
-        kept = False
-        try:
-            kept = super().handle(conn)
-            return kept
-        finally:
-            del self._deadlines[conn]
-            if not kept:
-                conn.close(graceful=True)
-                conn.close = lambda graceful=False: None
-
-    def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
-        """In the main loop, after a request: wait for the connection's next one, at once or after a pause."""
-        if conn.sock in self._refused:
-            self._refused.discard(conn.sock)
-            self._paused.append((time.monotonic() + PAUSE, conn, fs))
-        else:
-            super().finish_request(conn, fs)
-
-    def accept(self, listener: socket.socket) -> None:
-        """Take a connection, unless a worker that has less to do may take it within the next moment."""
-        now = time.monotonic()
-        # Whoever is still there after that moment is taken: the other worker may be stuck.
-        waited = self._left_until <= now <= self._left_until + COURTESY
-        if self.alive and not waited and self._busy() > TALLY.least():
-            if now > self._left_until:
-                self._left_until = now + COURTESY
-            self.set_accept_enabled(False)
-            return
-        self._left_until = 0.0
-        super().accept(listener)
-        TALLY.tell(self.age, self._busy())
-
-    def _leaves(self) -> bool:
-        """Whether new connections are another worker's for now."""
-        return self.alive and time.monotonic() < self._left_until and self._busy() > TALLY.least()
-
-    def _busy(self) -> int:
-        """Connections that a thread is working on, or that wait for one."""
-        return self.nr_conns - len(self.keepalived_conns) - len(self.pending_conns) - len(self._paused)
-
-    def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        """One turn of the main loop."""
-        TALLY.tell(self.age, self._busy())
+    def _turn(self, now: float) -> None:
+        """Wait for events and handle them."""
+        timeout = 1.0
         if self._paused:
-            timeout = min(timeout, max(self._paused[0][0] - time.monotonic(), 0.0))
-        if self._leaves():
-            timeout = min(timeout, COURTESY / 5)  # to see whether the other one still has less to do
-        super().wait_for_and_dispatch_events(timeout)
+            timeout = min(timeout, max(self._paused[0][0] - now, 0.0))
+        if self.alive and not self._listening:
+            timeout = min(timeout, COURTESY / 5)
+        for key, _ in self._selector.select(timeout):
+            if isinstance(key.fileobj, Connection):
+                # An event before this one in the list may have closed it.
+                if key.fileobj in self._connections:
+                    self._guarded(self._progress, key.fileobj)
+            elif isinstance(key.fileobj, int):
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self.PIPE[0], 4096)
+            else:
+                self._accept(key.fileobj)
+        while self._finished:
+            connection, unsent, keep, refused = self._finished.popleft()
+            self._guarded(self._finish, connection, unsent, keep, refused)
         while self._paused and self._paused[0][0] <= time.monotonic():
-            _, conn, fs = self._paused.popleft()
-            super().finish_request(conn, fs)
+            _, connection = self._paused.popleft()
+            if connection in self._connections:
+                self._guarded(self._await_request, connection)
 
-    def notify(self) -> None:
-        """Called by the main loop at least once a second: tell the master of our life, and end who is late."""
-        super().notify()
+    def _guarded(self, action: Any, connection: Connection, *arguments: Any) -> None:
+        """Do something with a connection; what fails costs this connection and no other."""
+        try:
+            action(connection, *arguments)
+        except OSError:
+            self._drop(connection)
+        except Exception:
+            self.log.exception("a connection failed")
+            self._drop(connection)
+
+    # New connections
+
+    def _listen(self, now: float) -> None:
+        """Watch the listening sockets, or not: where there is no room, or another worker has less to do."""
+        wanted = self.alive and now >= self._full_until
+        wanted = wanted and not (now < self._left_until and self._busy > WORKER_LOAD.least())
+        if wanted != self._listening:
+            for listener in self.sockets:
+                if wanted:
+                    listener.setblocking(False)
+                    self._selector.register(listener, selectors.EVENT_READ)
+                else:
+                    self._selector.unregister(listener)
+            self._listening = wanted
+
+    def _accept(self, listener: Any) -> bool:
+        """Accept a connection, unless another worker should; False where none waits."""
         now = time.monotonic()
-        for conn, deadline in list(self._deadlines.items()):
-            if now > deadline:
-                # Only the side that we read from: an answer that is being worked on still goes out.
-                with contextlib.suppress(OSError):
-                    conn.sock.shutdown(socket.SHUT_RD)
+        if self.alive:
+            # A connection that is still there after that time is accepted: the other worker may be stuck.
+            waited = self._left_until <= now <= self._left_until + COURTESY
+            if not waited and self._busy > WORKER_LOAD.least():
+                if now > self._left_until:
+                    self._left_until = now + COURTESY
+                return False
+            self._left_until = 0.0
+        if len(self._connections) >= self.cfg.worker_connections and not self._evict():
+            self._full_until = now + PAUSE
+            return False
+        try:
+            sock, client = listener.accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                self._evict()
+                self._full_until = now + PAUSE
+            return False
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        connection = Connection(sock, client, listener.getsockname(), Framing(self.cfg, client))
+        self._connections[connection] = None
+        self._enter(connection, State.RECEIVING, now, RECEIVE_SECONDS)
+        WORKER_LOAD.set(self.age, self._busy)
+        self._selector.register(connection, selectors.EVENT_READ)
+        return True
 
-    def set_accept_enabled(self, enabled: bool) -> None:
-        """Take new connections or not; when stopping, those that wait for us, and then none ever."""
-        super().set_accept_enabled(enabled and not self._leaves())
-        if enabled or self.alive:
-            return
+    def _evict(self) -> bool:
+        """Close the connection that has been idle longest, else the one that has kept others waiting longest."""
+        for states in (_QUIET, (State.RECEIVING, State.SENDING)):
+            found = [connection for connection in self._connections if connection.state in states]
+            if found:
+                self._drop(min(found, key=lambda connection: connection.since))
+                return True
+        return False
+
+    def _stop_listening(self, now: float) -> None:
+        """Accept what the system has accepted already, then refuse new connections; close idle ones soon."""
         for listener in self.sockets:
-            before = -1
-            while before != self.nr_conns:
-                before = self.nr_conns
-                self.accept(listener)
+            if self._listening:
+                self._selector.unregister(listener)
+            listener.setblocking(False)
+            while self._accept(listener):
+                pass
             listener.close()
+        self._listening = False
+        for connection in self._connections:
+            if connection.state is State.IDLE:
+                # A client may be sending its next request at this moment.
+                connection.deadline = min(connection.deadline, now + LINGER_SECONDS)
 
-    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
-        """Tell of a request that never reached the application, in the application's way.
+    # Requests and responses
 
-        The base would answer in HTML, and write what the client sent into the log.
-        """
-        if not isinstance(exc, ParseException):
-            super().handle_error(req, client, addr, exc)
+    def _progress(self, connection: Connection) -> None:
+        """Receive or send as much as is possible now."""
+        if connection.state is State.SENDING:
+            sent = connection.sock.send(connection.unsent)
+            connection.unsent = connection.unsent[sent:]
+            if not connection.unsent:
+                self._conclude(connection, refused=False)
             return
-        exchange = Exchange(None)
-        told = problem(_CODES.get(type(exc), "bad_http"), "the request cannot be read as HTTP/1.1")
-        status = HTTPStatus(int(told["status"]))
-        body = json.dumps({**told, "request_id": exchange.id}) + "\n"
-        head = (
-            f"HTTP/1.1 {status} {status.phrase}\r\nConnection: close\r\nContent-Type: {MEDIA_TYPE}\r\n"
-            f"Content-Length: {len(body)}\r\nX-Request-ID: {exchange.id}\r\n\r\n"
-        )
-        fields = {"request_id": exchange.id, "status": status.value, "code": told["code"]}
+        try:
+            piece = connection.sock.recv(PIECE)
+        except BlockingIOError:
+            return
+        if connection.state is State.CLOSING:
+            if not piece:
+                self._drop(connection)
+        elif not piece:
+            self._cut_short(connection)
+        else:
+            if connection.state is State.IDLE:
+                self._enter(connection, State.RECEIVING, time.monotonic(), RECEIVE_SECONDS)
+            connection.framing.feed(piece)
+            self._take_request(connection)
+
+    def _take_request(self, connection: Connection) -> None:
+        """Give the next request to a thread, if it has arrived completely."""
+        continued = connection.framing.has_head
+        try:
+            request = connection.framing.take()
+        except ParseException as error:
+            self._refuse(connection, *_ERRORS.get(type(error), _MALFORMED))
+            return
+        if request:
+            self._selector.unregister(connection)
+            self._enter(connection, State.WORKING, time.monotonic(), float("inf"))
+            self._hold(connection, len(request.body.getbuffer()))
+            self._pool.submit(self._work, connection, request)
+            return
+        if not continued and connection.framing.expects_continue:
+            connection.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._hold(connection, connection.framing.size)
+        self._make_room()
+
+    def _work(self, connection: Connection, request: Any) -> None:
+        """Run the application on a request and send what the client takes at once; runs in a thread of the pool."""
+        output, keep, refused = _Output(), False, False
+        try:
+            keep, refused = self._respond(connection, request, output)
+        except Exception:
+            self.log.exception("Error handling request")
+            output[:] = [_response("internal_error", "the server failed; its log says why")[0]]
+        data = memoryview(b"".join(output))
+        try:
+            data = data[connection.sock.send(data) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            data, keep = data[:0], False
+        self._finished.append((connection, data, keep, refused))
+        with contextlib.suppress(BlockingIOError):
+            os.write(self.PIPE[1], b"\0")
+
+    def _respond(self, connection: Connection, request: Any, output: _Output) -> tuple[bool, bool]:
+        """Whether the connection may be reused, and whether the response is 503; the response goes to `output`."""
+        started = datetime.now()
+        response, environ = wsgi.create(request, output, connection.client, connection.server, self.cfg)
+        output.clear()  # `100 Continue`, which the event loop has sent
+        environ["wsgi.multithread"] = True
+        self.nr += 1
+        if self.nr >= self.max_requests and self.alive:
+            self.log.info("Autorestarting worker after current request.")
+            self.alive = False
+        if not self.alive or not self.cfg.keepalive:
+            response.force_close()
+        parts = self.wsgi(environ, response.start_response)
+        try:
+            for part in parts:
+                response.write(part)
+            response.close()
+        finally:
+            parts.close()
+        self.log.access(response, request, environ, datetime.now() - started)
+        return not response.should_close(), response.status_code == 503
+
+    def _finish(self, connection: Connection, unsent: memoryview, keep: bool, refused: bool) -> None:
+        """Continue with a connection whose request has been answered."""
+        connection.keep, connection.unsent = keep, unsent
+        if not unsent:
+            self._conclude(connection, refused)
+            return
+        self._enter(connection, State.SENDING, time.monotonic(), SEND_SECONDS)
+        self._selector.register(connection, selectors.EVENT_WRITE)
+        self._hold(connection, len(unsent))
+        self._make_room()
+
+    def _conclude(self, connection: Connection, refused: bool) -> None:
+        """Close a connection whose response has been sent, or wait for its next request."""
+        if connection.state is State.SENDING:
+            self._selector.unregister(connection)
+        self._hold(connection, connection.framing.size)
+        if not connection.keep:
+            self._close(connection)
+        elif refused:
+            self._enter(connection, State.PAUSED, time.monotonic(), float("inf"))
+            self._paused.append((time.monotonic() + PAUSE, connection))
+        else:
+            self._await_request(connection)
+
+    def _await_request(self, connection: Connection) -> None:
+        now = time.monotonic()
+        self._selector.register(connection, selectors.EVENT_READ)
+        if connection.framing.size:  # a pipelined request
+            self._enter(connection, State.RECEIVING, now, RECEIVE_SECONDS)
+            self._take_request(connection)
+        else:
+            self._enter(connection, State.IDLE, now, self.cfg.keepalive if self.alive else LINGER_SECONDS)
+
+    def _cut_short(self, connection: Connection) -> None:
+        """End a request of which no more arrives, or not in time."""
+        if connection.state is State.RECEIVING and connection.framing.has_head:
+            self._refuse(connection, *_CUT_SHORT)
+        else:
+            self._drop(connection)  # nobody has asked anything yet
+
+    def _refuse(self, connection: Connection, code: str, detail: str) -> None:
+        """Answer a request that does not reach the application, as the application would, and close."""
+        data, fields = _response(code, detail)
         _requests.info("", extra={"fields": fields})
-        with contextlib.suppress(OSError):
-            util.write_nonblock(client, (head + body).encode())
+        count = self.wsgi.extensions.get("headstand.metrics")
+        if count:
+            count.request("other", "other", fields["status"], 0.0, 0, len(data))
+            count.error(code)
+        connection.sock.send(data)
+        self._hold(connection, 0)
+        self._selector.unregister(connection)
+        self._close(connection)
+
+    def _close(self, connection: Connection) -> None:
+        """Close the sending side and discard what still arrives until the client closes, too."""
+        connection.sock.shutdown(socket.SHUT_WR)
+        connection.framing = Framing(self.cfg, connection.client)
+        self._enter(connection, State.CLOSING, time.monotonic(), LINGER_SECONDS)
+        self._selector.register(connection, selectors.EVENT_READ)
+
+    def _drop(self, connection: Connection) -> None:
+        """Close a connection at once."""
+        if connection in self._connections:
+            self._hold(connection, 0)
+            self._enter(connection, State.IDLE, 0.0, 0.0)
+            del self._connections[connection]
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(connection)
+            connection.sock.close()
+
+    # Limits
+
+    def _enter(self, connection: Connection, state: State, now: float, seconds: float) -> None:
+        self._busy += (state not in _QUIET) - (connection.state not in _QUIET)
+        connection.state, connection.since, connection.deadline = state, now, now + seconds
+
+    def _hold(self, connection: Connection, size: int) -> None:
+        """Count the bytes that a connection keeps in memory."""
+        held = max(0, size - FREE_BYTES)
+        self._held += held - connection.held
+        connection.held = held
+
+    def _make_room(self) -> None:
+        """While memory is short, refuse the request that has been arriving longest, or drop the response."""
+        while self._held > self._held_limit:
+            holders = [connection for connection in self._connections if connection.held]
+            victims = [each for each in holders if each.state in (State.RECEIVING, State.SENDING)]
+            # A body that alone exceeds the limit may arrive while there is no other.
+            if len(holders) < 2 or not victims:
+                return
+            victim = min(victims, key=lambda connection: connection.since)
+            if victim.state is State.RECEIVING:
+                self._guarded(self._refuse, victim, *_OVERLOADED)
+            else:
+                self._drop(victim)
+
+    def _sweep(self, now: float) -> None:
+        """End, about once a second, what has exceeded its time."""
+        if now < self._next_sweep:
+            return
+        self._next_sweep = now + min(1.0, RECEIVE_SECONDS, SEND_SECONDS)
+        for connection in [each for each in self._connections if each.deadline < now]:
+            self._guarded(self._cut_short, connection)
+
+
+def _response(code: str, detail: str) -> tuple[bytes, dict[str, Any]]:
+    """A problem as a complete HTTP response that closes the connection, and its fields for the log."""
+    context = Exchange(None)
+    members = problem(code, detail)
+    status = HTTPStatus(int(members["status"]))
+    body = json.dumps({**members, "request_id": context.id}) + "\n"
+    retry = f"Retry-After: {capacity.RETRY_AFTER}\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else ""
+    head = (
+        f"HTTP/1.1 {status} {status.phrase}\r\nConnection: close\r\nContent-Type: {MEDIA_TYPE}\r\n{retry}"
+        f"Content-Length: {len(body)}\r\nX-Request-ID: {context.id}\r\n\r\n"
+    )
+    return (head + body).encode(), {"request_id": context.id, "status": status.value, "code": code}

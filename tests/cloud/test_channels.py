@@ -6,7 +6,7 @@ import pytest
 from headstand.cloud import channels
 from headstand.cloud.place import JobError
 from headstand.prepare.manifest import Dataset
-from headstand.prepare.sources.folder import FolderError
+from headstand.prepare.sources.layout import FolderError
 
 
 def folders(dataset: Dataset) -> dict[str, Path]:

@@ -52,7 +52,7 @@ def test_the_recipes_searches_are_submitted_in_turn_each_warm_started_as_it_says
     monkeypatch.setattr(following, "tuning", lambda client, name, tell: followed.append(name))
     command.run(["tune", "yoga107", *JOB, "--parallel", "3"])
     found = [client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name) for name in followed]
-    assert [name.rpartition("-")[0] for name in followed] == [f"yoga107-{step}" for step in range(1, 6)]
+    assert [name.rsplit("-", 2)[0] for name in followed] == [f"yoga107-{step}" for step in range(1, 6)]
     parents = [
         [each["HyperParameterTuningJobName"] for each in one["WarmStartConfig"]["ParentHyperParameterTuningJobs"]]
         if "WarmStartConfig" in one

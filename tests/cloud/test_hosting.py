@@ -17,9 +17,9 @@ def endpoint(**changes: Any) -> Endpoint:
 
 
 @pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names hold the time; here it stands still."""
-    monkeypatch.setattr(hosting, "name", lambda first: f"{first}-260102000000")
+def version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names end in the time and random characters; here they end alike."""
+    monkeypatch.setattr(hosting, "name", lambda first: f"{first}-260102000000-abc123")
 
 
 def test_the_requests_hang_together() -> None:
@@ -37,6 +37,14 @@ def test_the_requests_hang_together() -> None:
     assert variant["ModelName"] == model["ModelName"] == made["CreateEndpoint"]["EndpointConfigName"]
     assert (variant["InstanceType"], variant["InitialInstanceCount"]) == ("ml.c6i.large", 1)
     assert made["CreateEndpoint"]["EndpointName"] == "poses"
+
+
+def test_names_of_endpoints_leave_room_for_those_of_their_models() -> None:
+    longest = "a" * 43
+    for request in endpoint(name=longest).requests().values():
+        assert next(iter(request.values())).startswith(longest)
+    with pytest.raises(CloudError, match=f"endpoint {longest}b: the name has 44 characters; 43 are allowed"):
+        endpoint(name=f"{longest}b").requests()
 
 
 def test_a_serverless_endpoint_has_memory_and_no_instances() -> None:
@@ -67,7 +75,7 @@ def test_an_endpoint_is_created_and_the_next_model_updates_it(client: Any) -> No
             else:
                 stub.add_client_error("describe_endpoint", **missing())
                 stub.add_response("create_endpoint", {"EndpointArn": arn}, requests["CreateEndpoint"])
-            assert hosting.deploy(client, wanted) == ("updated" if exists else "created")
+            assert hosting.deploy(client, requests) == ("updated" if exists else "created")
             stub.assert_no_pending_responses()
 
 
@@ -96,19 +104,19 @@ def test_what_was_made_before_a_refusal_is_removed(client: Any) -> None:
         stub.add_response("delete_endpoint_config", {}, {"EndpointConfigName": name})
         stub.add_response("delete_model", {}, {"ModelName": name})
         with pytest.raises(CloudError, match=r"quota is too small for the endpoint.*ml\.c6i\.large"):
-            hosting.deploy(client, wanted)
+            hosting.deploy(client, requests)
         stub.assert_no_pending_responses()
 
 
 def test_on_the_stand_in_it_comes_and_goes_and_leaves_others_alone(client: Any) -> None:
     for name in ("poses", "poses-prod", "other"):
-        assert hosting.deploy(client, endpoint(name=name, instance="ml.c5.large")) == "created"
+        assert hosting.deploy(client, endpoint(name=name, instance="ml.c5.large").requests()) == "created"
     described = client.describe_endpoint(EndpointName="poses")
-    assert described["EndpointConfigName"] == "poses-260102000000"
+    assert described["EndpointConfigName"] == "poses-260102000000-abc123"
     removed = hosting.remove(client, "poses")
-    assert removed == ["endpoint poses", "configuration poses-260102000000", "model poses-260102000000"]
+    assert removed == ["endpoint poses", "configuration poses-260102000000-abc123", "model poses-260102000000-abc123"]
     left = [one["ModelName"] for one in client.list_models()["Models"]]
-    assert sorted(left) == ["other-260102000000", "poses-prod-260102000000"]
+    assert sorted(left) == ["other-260102000000-abc123", "poses-prod-260102000000-abc123"]
     assert {one["EndpointName"] for one in client.list_endpoints()["Endpoints"]} == {"poses-prod", "other"}
     with pytest.raises(CloudError, match="there is no endpoint poses"):
         hosting.remove(client, "poses")

@@ -1,4 +1,5 @@
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from headstand.cloud.account import CloudError
 from headstand.recipe import RecipeError
 from tests.cloud import jobs
 from tests.cloud.model import hold
+from tests.test_naming import stop_clock
 
 VALUES = {"recipe": "yoga107", "head.epochs": "40"}
 
@@ -116,6 +118,13 @@ def test_what_a_job_could_not_do_is_told_before_it_is_paid_for(
 ) -> None:
     with pytest.raises(error, match=re.escape(told)):
         training.hyperparameters(name, words)
+
+
+def test_jobs_of_the_same_second_have_different_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_clock(monkeypatch, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    names = {training.name("cifar100-mobilenet", "12", longest=32) for _ in range(500)}
+    assert len(names) == 500
+    assert all(re.fullmatch("cifar100-12-260102030405-[a-z0-9]{6}", name) for name in names)
 
 
 @given(

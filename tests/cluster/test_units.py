@@ -22,6 +22,7 @@ from headstand.prepare.manifest import Dataset
 from headstand.recipe import Augmentation
 
 
+@pytest.mark.slow
 def test_nothing_imports_ray_or_fsspec_by_itself() -> None:
     code = "import sys, train\nfrom headstand.learn import place, training\nwith place.at(None) as here: pass\n"
     code += "print(here is place.HERE, [name for name in ('ray', 'fsspec', 's3fs') if name in sys.modules])"
@@ -36,11 +37,12 @@ def test_an_address_is_a_host_and_a_port(address: str) -> None:
 
 
 def test_nobody_at_home_is_told_at_once() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    with pytest.raises(ClusterError, match=rf"no Ray cluster answers at 127\.0\.0\.1:{port}"):
-        with place.at(f"127.0.0.1:{port}"):
-            pass
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen: it refuses connections, and nobody else can take the port
+        port = taken.getsockname()[1]
+        with pytest.raises(ClusterError, match=rf"no Ray cluster answers at 127\.0\.0\.1:{port}"):
+            with place.at(f"127.0.0.1:{port}"):
+                pass
 
 
 def test_ray_that_is_missing_is_named_with_its_category(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,17 +1,51 @@
+import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from headstand.prepare.manifest import Dataset
 from tests import photos
+
+_CONVERTED: dict[tuple[object, ...], bytes] = {}
+
+
+@pytest.fixture(autouse=True)
+def remembered(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Convert each model once in all tests of a process; tests that ask for `anew` convert it each time."""
+    if "anew" in request.fixturenames:
+        return
+    from headstand.export import candidates, convert
+
+    def once(name: str, real: Callable[..., bytes]) -> Callable[..., bytes]:
+        def call(model: Any, *rest: Any) -> bytes:
+            weights = hashlib.sha256(b"".join(values.tobytes() for values in model.get_weights())).digest()
+            given = (each.tobytes() if isinstance(each, np.ndarray) else each for each in rest)
+            key = (name, model.to_json(), weights, *given)
+            if key not in _CONVERTED:
+                _CONVERTED[key] = real(model, *rest)
+            return _CONVERTED[key]
+
+        return call
+
+    for module, name in ((convert, "float32"), (convert, "float16"), (convert, "dynamic"), (candidates, "int8")):
+        monkeypatch.setattr(module, name, once(name, getattr(module, name)))
+
+
+@pytest.fixture
+def anew() -> None:
+    """Conversions are not remembered."""
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with prepared photos, a run over them and its bundle, made once; tests work on a copy of it."""
     from headstand.export.exporting import export
+    from headstand.learn.report import record
     from headstand.learn.training import train
     from tests import networks
 
@@ -24,6 +58,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 patch.delenv(variable)
             for name in networks.backbones.names():
                 patch.setattr(networks.keras.applications, name, networks.tiny)
+            patch.setattr(record, "_draw", lambda folder, story: None)
             photos.prepare(Path("data/shapes"))
             export(train(networks.recipe()).checkpoint)
     finally:

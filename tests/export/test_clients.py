@@ -77,6 +77,7 @@ with vision.ImageClassifier.create_from_options(options) as classifier:
 """
 
 
+@pytest.mark.slow
 def test_mediapipe_gives_the_same_probabilities(made: Path, tmp_path: Path) -> None:
     """In a process of its own: it brings a runtime of its own, and speaks."""
     pytest.importorskip("mediapipe", reason="`make setup-dev` installs MediaPipe", exc_type=ImportError)

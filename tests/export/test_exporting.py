@@ -37,7 +37,8 @@ def test_the_bundle_answers_as_the_checkpoint(model: Path, dataset: Dataset) -> 
     made = export(model)
     assert made.bundle == model.with_suffix(".tflite")
     assert made.certificate == model.with_suffix(".parity.json")
-    assert others(model.parent) == before | {made.bundle.name, made.certificate.name}
+    assert others(model.parent) == before | {made.bundle.name, made.certificate.name, "labels.txt"}
+    assert made.labels.read_text() == "".join(f"{label}\n" for label in dataset.classes)
     assert made.size == made.bundle.stat().st_size
     assert made.parity.count == 12
     assert made.parity.agreement == 1
@@ -83,7 +84,7 @@ def test_only_built_in_operations(bundle: Path) -> None:
     assert all(code != schema.BuiltinOperator.CUSTOM and name is None for code, name in codes)
 
 
-def test_converted_twice_it_is_the_same_file(model: Path) -> None:
+def test_converted_twice_it_is_the_same_file(anew: None, model: Path) -> None:
     first = export(model).bundle.read_bytes()
     assert export(model).bundle.read_bytes() == first
 
@@ -103,6 +104,20 @@ def test_a_model_that_answers_differently_is_refused_and_leaves_nothing(
     with pytest.raises(ParityError, match=r"nothing was written: of 12 test photos .*data/shapes/test/.*--force"):
         export(model)
     assert others(model.parent) == before
+
+
+def test_an_accuracy_near_chance_is_reported_of_our_own_models_too(model: Path, run: Path) -> None:
+    about = checkpoint.about(model)
+    blind = checkpoint.load(model)
+    blind.set_weights([values * 0 if values.ndim < 4 else values for values in blind.get_weights()])
+    checkpoint.save(blind, model, about)
+    made = export(model)
+    (warning,) = made.warnings
+    assert re.fullmatch(
+        r"an accuracy of 0\.\d+ on 12 photos is near chance \(0\.\d+\); it is no classifier .*", warning
+    )
+    assert json.loads(made.certificate.read_text())["warnings"] == [warning]
+    assert f"**Warning:** {warning}." in (run / "MODEL_CARD.md").read_text()
 
 
 def test_a_refusal_leaves_an_older_bundle_alone(model: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

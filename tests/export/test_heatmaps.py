@@ -11,6 +11,7 @@ from headstand.evaluate import model as models
 from headstand.export.convert import ConversionError
 from headstand.export.exporting import export
 from headstand.learn import checkpoint
+from headstand.learn.report import record
 from headstand.learn.training import train
 from headstand.prepare import manifest
 from headstand.prepare.prepare import prepare
@@ -28,8 +29,17 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         patch.setenv("HEADSTAND_CACHE", str(place / "cache"))
+        patch.setattr(record, "_draw", lambda folder, story: None)
         prepare(recipe())
         return place / train(recipe(augmentation={})).checkpoint
+
+
+@pytest.fixture(scope="module")
+def bundle(trained: Path) -> Path:
+    """Its bundle, converted once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(trained.parents[3])
+        return trained.parents[3] / export(trained).bundle
 
 
 @pytest.fixture(autouse=True)
@@ -61,8 +71,8 @@ def test_the_bundle_answers_as_the_checkpoint_and_says_what_it_takes(trained: Pa
 
 
 @pytest.mark.parametrize("value", [0.0, -0.0, -1e-4, 1e-20, 1.0, -1.0, 1e6, -1e38, 3e38])
-def test_heatmaps_that_show_nobody_get_numbers_too(trained: Path, value: float) -> None:
-    classifier, model = Classifier(export(trained).bundle), checkpoint.load(trained)
+def test_heatmaps_that_show_nobody_get_numbers_too(trained: Path, bundle: Path, value: float) -> None:
+    classifier, model = Classifier(bundle), checkpoint.load(trained)
     maps = np.full(heatmaps.SHAPE, value, np.float32)
     for shown in (maps, np.where(np.arange(17)[:, None, None] % 2 == 0, maps, 0.0).astype(np.float32)):
         given = classifier.probabilities(shown[None])

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import convert_to_tflite
 from headstand import images
@@ -17,7 +18,7 @@ from tests.networks import keras
 
 @pytest.fixture
 def model(workplace: Path) -> Path:
-    """Somebody's classifier, which wants pixels in -1..1 and ends in logits."""
+    """A foreign classifier, which wants pixels in -1..1 and ends in logits."""
     pixels = keras.Input((networks.SIZE, networks.SIZE, 3))
     x = keras.layers.Conv2D(8, 3, strides=2, activation="relu")(pixels)
     x = keras.layers.GlobalAveragePooling2D()(x)
@@ -25,18 +26,22 @@ def model(workplace: Path) -> Path:
     rng = np.random.default_rng(0)
     whole.set_weights([rng.normal(0, 0.8, weights.shape) for weights in whole.get_weights()])
     whole.save("Their Model.keras")
-    Path("labels.txt").write_text("\n".join(photos.CLASSES))
+    Path("labels.txt").write_text("\n".join(photos.CLASSES) + "\n")
     return Path("Their Model.keras")
 
 
-def test_a_strangers_model_answers_as_it_did(model: Path) -> None:
+def test_a_foreign_model_answers_as_it_did(model: Path) -> None:
     said: list[str] = []
     made = bring(model, Path("labels.txt"), "xception", tell=said.append)
     assert made.bundle == Path("Their Model.tflite")
     assert "a softmax was added" in said[0]
     certificate = json.loads(made.certificate.read_text())
     assert (certificate["verdict"], certificate["photos"], certificate["count"]) == ("passed", "drawn", PICTURES)
-    assert certificate["accuracy"] is None
+    assert (certificate["accuracy"], certificate["warnings"]) == (None, [])
+    assert "accuracy " not in made.words
+    # The labels that came with the model are the same, and stay.
+    assert made.labels == Path("labels.txt")
+    assert Path("labels.txt").read_text() == "\n".join(photos.CLASSES) + "\n"
     read = bundles.read(made.bundle)
     assert (read.name, read.size, read.labels) == ("their-model", networks.SIZE, photos.CLASSES)
     assert read.metadata["data"] is None
@@ -59,6 +64,65 @@ def test_with_photos_it_may_be_quantised(model: Path) -> None:
     assert (certificate["format"], certificate["photos"]) == ("int8", "last third of theirs")
     assert certificate["choice"]["photos"] == "second third of theirs"
     assert certificate["accuracy"]["trained"] == pytest.approx(certificate["accuracy"]["served"], abs=0.4)
+
+
+@pytest.fixture
+def colours(workplace: Path) -> Path:
+    """Photos of one colour each, and a model that names it, from pixels in -1..1 that its first layer makes."""
+    classes, rng = ("blue", "green", "red"), np.random.default_rng(0)
+    for place, label in enumerate(classes):
+        for number in range(24):
+            pixels = rng.integers(0, 60, (networks.SIZE, networks.SIZE, 3))
+            pixels[..., 2 - place] += rng.integers(60, 120)
+            path = Path("photos") / label / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.astype(np.uint8)).save(path)
+    pixels = keras.Input((networks.SIZE, networks.SIZE, 3))
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(keras.layers.Rescaling(1.0, 0.8)(x)))
+    head = keras.layers.Dense(3, "softmax", use_bias=False)
+    model = keras.Model(pixels, head(x))
+    head.set_weights([np.eye(3)[::-1] * 20])
+    model.save("colours.keras")
+    Path("names.txt").write_text("\n".join(classes))
+    return Path("colours.keras")
+
+
+def test_the_accuracy_on_labelled_photos_is_recorded(colours: Path) -> None:
+    made = bring(colours, Path("names.txt"), "none", photos=Path("photos"))
+    certificate = json.loads(made.certificate.read_text())
+    assert (certificate["accuracy"]["trained"], certificate["accuracy"]["served"]) == (1, 1)
+    assert certificate["warnings"] == []
+    assert "accuracy   1.0000 on these photos, 1.0000 before conversion\n" in made.words
+    assert made.labels == Path("labels.txt")
+    assert Path("labels.txt").read_text() == "blue\ngreen\nred\n"
+
+
+def test_labels_in_the_wrong_order_are_reported(colours: Path) -> None:
+    Path("names.txt").write_text("red\nblue\ngreen")
+    made = bring(colours, Path("names.txt"), "none", photos=Path("photos"))
+    certificate = json.loads(made.certificate.read_text())
+    assert (certificate["verdict"], certificate["accuracy"]["served"]) == ("passed", 0)
+    (warning,) = certificate["warnings"]
+    assert warning.startswith("the accuracy is 0.000, and 1.000 if the labels were in another order: it answers ")
+    assert f"warning    {warning}\n" in made.words
+    assert bundles.read(made.bundle).metadata["certificate"]["warnings"] == [warning]
+
+
+def test_preprocessing_that_is_applied_twice_is_reported(colours: Path) -> None:
+    made = bring(colours, Path("names.txt"), "xception", photos=Path("photos"))
+    certificate = json.loads(made.certificate.read_text())
+    assert (certificate["verdict"], certificate["accuracy"]["served"] < 0.5) == ("passed", True)
+    (warning,) = certificate["warnings"]
+    assert "and 1.000 with --preprocess none: the model seems to scale its pixels itself" in warning
+
+
+def test_other_labels_beside_it_stay(colours: Path) -> None:
+    Path("labels.txt").write_text("0 blue\n1 green\n2 red\n")
+    made = bring(colours, Path("labels.txt"), "none")
+    assert made.labels == Path("colours.labels.txt")
+    assert Path("labels.txt").read_text() == "0 blue\n1 green\n2 red\n"
+    assert made.labels.read_text() == "blue\ngreen\nred\n"
 
 
 def test_without_photos_quantisation_is_refused(model: Path) -> None:

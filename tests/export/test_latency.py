@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from headstand.export import latency as latency_room
+from headstand.export import latency as latency_module
 from headstand.export.latency import latencies, latency
 from tests import tiny
 
 
 def test_a_model_is_timed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(latency_room, "SECONDS", 0.0)
+    monkeypatch.setattr(latency_module, "SECONDS", 0.0)
     timed = latency(tiny.flatbuffer())
     assert 0 < timed.milliseconds < 10_000
     assert 0 <= timed.share <= 1
@@ -34,15 +34,46 @@ def test_medians_of_runs_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
             self.runs += 1
             order.append(self.content)
             # The warm-up is slow, and so is one of the runs: neither tells in the median.
-            slow = self.runs <= latency_room.WARM_UP or self.runs % 10 == 8
+            slow = self.runs <= latency_module.WARM_UP or self.runs % 10 == 8
             now[0] += 9.0 if slow else {b"one": 0.25, b"other": 0.5}[self.content]
 
-    monkeypatch.setattr(latency_room, "Interpreter", Stub)
-    monkeypatch.setattr(latency_room.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(latency_room.time, "process_time", lambda: now[0] / 2)
+    monkeypatch.setattr(latency_module, "Interpreter", Stub)
+    monkeypatch.setattr(latency_module.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(latency_module.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(latency_module.time, "process_time", lambda: now[0] / 2)
     first, second = latencies([b"one", b"other"], threads=2)
     assert made == [(b"one", 2), (b"other", 2)]
     assert (first.milliseconds, second.milliseconds) == (250.0, 500.0)
-    assert (first.share, second.share) == (0.5, 0.5)
-    timed = order[2 * latency_room.WARM_UP :]
-    assert timed == [b"one", b"other"] * (latency_room.TRIES * latency_room.LEAST)
+    # Half of the time of one processor, and so a quarter of that of two.
+    assert (first.share, second.share) == (0.25, 0.25)
+    timed = order[2 * latency_module.WARM_UP :]
+    assert timed == [b"one", b"other"] * (latency_module.TRIES * latency_module.LEAST)
+
+
+@pytest.mark.parametrize(
+    ("used", "processors", "share", "tries"),
+    [(1.0, 2, 0.5, 3), (2.0, 2, 1.0, 1), (1.9, 2, 0.95, 1), (1.0, 1, 1.0, 1), (3.0, 8, 1.0, 1)],
+)
+def test_two_threads_need_the_time_of_two_processors(
+    monkeypatch: pytest.MonkeyPatch, used: float, processors: int, share: float, tries: int
+) -> None:
+    now, made = [0.0], []
+
+    class Stub:
+        def invoke(self) -> None:
+            now[0] += 1.0
+
+    def ready(*_: object) -> Stub:
+        made.append(Stub())
+        return made[-1]
+
+    runs = []
+    real = latency_module._timed
+    monkeypatch.setattr(latency_module, "_ready", ready)
+    monkeypatch.setattr(latency_module, "_timed", lambda *arguments: runs.append(1) or real(*arguments))
+    monkeypatch.setattr(latency_module.os, "cpu_count", lambda: processors)
+    monkeypatch.setattr(latency_module.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(latency_module.time, "process_time", lambda: now[0] * used)
+    (found,) = latencies([b"model"], threads=2)
+    assert found.share == pytest.approx(share)
+    assert len(runs) == tries

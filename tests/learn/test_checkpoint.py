@@ -10,7 +10,7 @@ import pytest
 
 from headstand.learn import checkpoint
 from headstand.learn.checkpoint import About, CheckpointError
-from tests import networks
+from tests import networks, skips
 from tests.networks import keras
 
 pytestmark = pytest.mark.usefixtures("small_networks")
@@ -50,6 +50,7 @@ np.save(sys.argv[2], model.predict(pixels, verbose=0))
 """
 
 
+@pytest.mark.slow
 def test_plain_keras_loads_it_where_headstand_is_not(saved: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -110,6 +111,8 @@ except checkpoint.CheckpointError as error:
 """
 
 
+@pytest.mark.slow
+@skips.unix
 def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()

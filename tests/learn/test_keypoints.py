@@ -36,7 +36,7 @@ def test_joints_are_from_the_hips_in_units_of_the_body(keypoints):
     np.testing.assert_array_equal(found["seen"], np.ones(17))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=8)
 @given(st.floats(-3, 3), st.floats(-2.5, 2.5), st.floats(0.7, 1.0), st.floats(0.3, 1.0))
 def test_place_size_and_height_of_the_peaks_change_nothing(keypoints, right, down, scale, height):
     points = places(LUNGING)

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from headstand.learn.run import Run, RunError, begin, finished, newest_checkpoint
 from headstand.recipe import Recipe
 from tests import networks
+from tests.test_naming import stop_clock
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
@@ -27,7 +29,7 @@ def finish(folder: Path, checkpoint: str, refitted: str | None = None, files: tu
 def test_a_run_has_a_folder_of_its_own_with_the_recipe(recipe: Recipe) -> None:
     run = begin(recipe, "d1")
     assert not run.resumed
-    assert re.fullmatch(r"runs/shapes/\d{4}-\d\d-\d\dT\d{6}", str(run.folder))
+    assert re.fullmatch(r"runs/shapes/\d{4}-\d\d-\d\dT\d{6}-[a-z0-9]{6}", str(run.folder))
     written = json.loads((run.folder / "recipe.json").read_text())
     assert written["data"] == "d1"
     assert Recipe.model_validate(written["recipe"]) == recipe
@@ -80,6 +82,32 @@ def test_a_finished_run_is_found_by_its_recipe_and_data(recipe: Recipe) -> None:
     again = ended(begin(recipe, "d1"))
     finish(again.folder, "shapes.h5")
     assert finished(recipe, "d1") == again.folder
+
+
+def test_the_newer_of_two_runs_is_the_later_one_whatever_the_clock_says(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = recipe.model_copy(update={"name": "other"})
+    runs = [ended(begin(each, "d1")) for each in (recipe, other)]
+    stop_clock(monkeypatch, datetime(2020, 1, 1, tzinfo=UTC))
+    for each in (recipe, recipe, other):
+        finish(runs[-1].folder, "x.h5")
+        runs.append(ended(begin(each, f"d{len(runs)}")))
+    names = [run.folder.name for run in runs]
+    assert names == sorted(names) and len({name[:17] for name in names}) == 5
+    finish(runs[-1].folder, "newest.h5")
+    assert newest_checkpoint() == runs[-1].folder / "newest.h5"
+
+
+def test_runs_that_machines_begin_in_the_same_second_have_names_of_their_own(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_clock(monkeypatch, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    names = set()
+    for number in range(20):
+        monkeypatch.setenv("HEADSTAND_RUNS", str(tmp_path / str(number)))
+        names.add(begin(recipe, "d1").folder.name)
+    assert len(names) == 20 and {name[:17] for name in names} == {"2026-01-02T030405"}
 
 
 def test_a_run_that_was_cut_while_it_began_is_not_resumed(recipe: Recipe) -> None:

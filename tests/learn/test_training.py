@@ -28,7 +28,7 @@ from headstand.prepare.manifest import Dataset, ManifestError
 from tests import networks
 from tests.networks import keras, recipe
 
-pytestmark = pytest.mark.usefixtures("small_networks", "undrawn")
+pytestmark = pytest.mark.usefixtures("small_networks", "undrawn", "eager")
 
 SEARCH = {
     "stages": [
@@ -351,7 +351,7 @@ def test_a_profiled_run_ends_the_same_and_leaves_traces(
         assert plain.report[key] == profiled.report[key]
 
 
-def test_fine_tuning_a_part(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fine_tuning_a_part(dataset: Dataset, graphs: None, capsys: pytest.CaptureFixture[str]) -> None:
     settings = {**FINETUNE, "unfreeze": "3 layers", "precision": "mixed_bfloat16", "refit": "all"}
     outcome = training.train(recipe(finetune=settings, augmentation={"views": 2}))
     check_scores(outcome.report, outcome.checkpoint, dataset)

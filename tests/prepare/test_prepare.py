@@ -16,7 +16,7 @@ from headstand.prepare.copying import ChangedError
 from headstand.prepare.manifest import ManifestError
 from headstand.prepare.prepare import PrepareError, prepare
 from headstand.prepare.sources import folder
-from headstand.prepare.sources.folder import FolderError
+from headstand.prepare.sources.layout import FolderError
 from headstand.prepare.split import SplitError
 from headstand.recipe import Recipe, Source, Split
 from tests.prepare.photos import class_folders, encoded, picture
@@ -473,3 +473,86 @@ def test_the_manifest_is_plain_csv_with_the_contracts_columns(source):
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["path", "class", "split", "sha256", "width", "height", "group"]
     assert len(rows) == 25
+
+
+def test_a_validation_that_lacks_a_class_is_a_warning_and_can_be_cut_from_train(tmp_path):
+    counts = {"train": {"a": 6, "b": 6}, "val": {"a": 2}, "test": {"a": 2, "b": 2}}
+    source = divided(tmp_path, counts)
+    summary = prepare(recipe(source))
+    assert summary.counts["b"] == {"train": 6, "validation": 0, "test": 2}
+    assert (
+        "warning: the source's validation has no photo of b, so its averages are taken over the other classes; "
+        "--split.recut validation cuts it from train instead"
+    ) in summary.remarks()
+    assert summary.layout == [
+        "layout: splits train (train), validation (val), test (test); one folder per class in each"
+    ]
+    assert prepare(recipe(source)).layout == summary.layout
+    chosen = recipe(source)
+    again = prepare(chosen.model_copy(update={"split": chosen.split.model_copy(update={"recut": "validation"})}))
+    assert again.counts == {
+        "a": {"train": 6, "validation": 2, "test": 2},
+        "b": {"train": 4, "validation": 2, "test": 2},
+    }
+    assert (again.made, again.given) == (True, ["test"])
+    assert not any("warning" in line for line in again.remarks())
+
+
+def test_a_test_that_lacks_a_class_is_a_warning_with_its_own_option(tmp_path):
+    summary = prepare(recipe(divided(tmp_path, {"train": {"a": 6, "b": 6}, "test": {"a": 2}})))
+    assert (
+        "warning: the source's test has no photo of b, so its averages are taken over the other classes; "
+        "--split.recut all divides all photos anew"
+    ) in summary.remarks()
+
+
+def test_a_train_that_lacks_a_class_is_an_error_before_anything_is_read(tmp_path, monkeypatch):
+    source = divided(tmp_path, {"train": {"a": 6}, "test": {"a": 2, "b": 6}})
+    chosen = recipe(source)
+    with monkeypatch.context() as patched:
+        patched.setattr("headstand.prepare.prepare.scan", None)
+        with pytest.raises(SplitError, match=r"train lacks the class b: .*--split.recut all"):
+            prepare(chosen)
+    summary = prepare(chosen.model_copy(update={"split": chosen.split.model_copy(update={"recut": "all"})}))
+    assert {name: sum(counts.values()) for name, counts in summary.counts.items()} == {"a": 8, "b": 6}
+
+
+def test_frames_of_one_clip_can_be_divided_in_time(tmp_path):
+    for number, name in enumerate(("a", "b")):
+        image = picture(number, (160, 128))
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for frame in range(10):
+            data = encoded(image.crop((frame // 3, 0, 150 + frame // 3, 128)), quality=90 - frame)
+            (tmp_path / "photos" / name / f"frame{frame}.jpg").write_bytes(data)
+    chosen = recipe(tmp_path / "photos")
+    with pytest.raises(SplitError, match=r"class 'a' has 1 different photos only.*--split.strategy ordered"):
+        prepare(chosen)
+    summary = prepare(chosen.model_copy(update={"split": chosen.split.model_copy(update={"strategy": "ordered"})}))
+    assert summary.counts["a"] == {"train": 6, "validation": 2, "test": 2}
+    assert summary.straddling == 2
+    assert any("test figures will flatter" in line for line in summary.remarks())
+
+
+def test_a_class_named_train_is_one_and_nothing_is_reported_as_ignored(tmp_path):
+    summary = prepare(recipe(class_folders(tmp_path / "photos", {"train": 5, "car": 5, "plane": 5})))
+    assert {name: sum(counts.values()) for name, counts in summary.counts.items()} == {"car": 5, "plane": 5, "train": 5}
+    assert summary.ignored == 0
+    assert not any(line.startswith("ignored") for line in summary.remarks())
+
+
+def test_linked_classes_are_copied_as_photos(tmp_path):
+    source = class_folders(tmp_path / "photos", {"a": 5})
+    (source / "b").symlink_to(class_folders(tmp_path / "elsewhere", {"b": 5}, first=50) / "b")
+    summary = prepare(recipe(source))
+    assert summary.counts["b"] == {"train": 3, "validation": 1, "test": 1}
+    assert not any(path.is_symlink() for path in Path("data/poses").rglob("*"))
+    assert not prepare(recipe(source)).made
+
+
+def test_an_archive_with_nested_splits_is_recognised(tmp_path):
+    for number, split in enumerate(("training_set", "test_set")):
+        class_folders(tmp_path / "in" / split / split, {"cats": 5, "dogs": 5}, first=100 * number)
+    shutil.make_archive(str(tmp_path / "pets"), "zip", tmp_path / "in")
+    summary = prepare(recipe(tmp_path / "pets.zip"))
+    assert summary.counts == {name: {"train": 4, "validation": 1, "test": 5} for name in ("cats", "dogs")}
+    assert summary.given == ["test"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from headstand.prepare.split import SplitError, divide, join, straddling
+from headstand.prepare.split import SplitError, check_train, divide, join, kept, straddling
 from headstand.recipe import Split
 
 SETTINGS = Split()
@@ -193,11 +193,41 @@ def test_groups_of_open_photos_stay_whole_beside_given_ones(dataset, seed):
     }
 
 
-def test_a_class_that_a_given_split_lacks_is_told():
-    with pytest.raises(SplitError, match="class 'b' has no usable photo in test, as the source divides its photos"):
-        given(["a"] * 6 + ["b"] * 6, ["test"] * 2 + ["train"] * 10)
-    with pytest.raises(SplitError, match="class 'a' has no usable photo in train and validation"):
+def test_a_given_validation_or_test_may_lack_a_class():
+    splits = given(["a"] * 6 + ["b"] * 6, ["test"] * 2 + ["train"] * 10)
+    assert Counter(zip(["a"] * 6 + ["b"] * 6, splits, strict=True)) == {
+        ("a", "test"): 2, ("a", "train"): 3, ("a", "validation"): 1, ("b", "train"): 4, ("b", "validation"): 2,
+    }  # fmt: skip
+    splits = ["train", "train", "validation", "test", "test"]
+    assert given(["a", "b", "a", "a", "b"], splits) == splits
+
+
+def test_a_class_without_photos_in_a_given_train_is_an_error_with_the_option():
+    with pytest.raises(SplitError, match=r"train lacks the class a: .*--split.recut all"):
         given(["a", "b", "b", "b"], ["test", "train", "validation", "test"])
+    with pytest.raises(SplitError, match="train lacks the classes a, c: "):
+        check_train(["c", "a", "b"], ["test", "validation", "train"])
+    check_train(["a", "b"], ["", "train"])
+
+
+@pytest.mark.parametrize(
+    ("recut", "wanted"),
+    [
+        ("none", ["train", "validation", "test", ""]),
+        ("validation", ["train", "train", "test", ""]),
+        ("all", ["", "", "", ""]),
+    ],
+)
+def test_recut_gives_up_splits_of_the_source(recut, wanted):
+    assert kept(["train", "validation", "test", ""], Split(recut=recut)) == wanted
+
+
+def test_frames_of_one_clip_are_pointed_to_the_ordered_strategy_and_its_cost():
+    with pytest.raises(SplitError, match=r"--split.strategy ordered: .*figures hold for these clips only"):
+        divide(["clip"] * 9, [digest(p) for p in range(9)], np.zeros(9, int), SETTINGS, 1)
+    assert Counter(divide(["clip"] * 9, [digest(p) for p in range(9)], np.zeros(9, int), ORDERED, 1)) == {
+        "train": 5, "validation": 2, "test": 2,
+    }  # fmt: skip
 
 
 def test_too_few_open_photos_are_told():

@@ -27,6 +27,8 @@ class HostileServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.stop = threading.Event()
+        self.release = threading.Event()
+        """`/held` answers once it is set."""
         self.words = b""
         """What `/says` answers, head and body."""
 
@@ -205,6 +207,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _continues(self, _: object) -> None:
         self._endless(b"HTTP/1.1 100 Continue\r\n\r\n", pause=0.02)
 
+    def _held(self, _: object) -> None:
+        self.server.release.wait(60)
+        self._answer(PHOTO)
+
     def _silent(self, _: object) -> None:
         self.server.stop.wait(60)
 
@@ -231,6 +237,7 @@ def hostile_server() -> Iterator[HostileServer]:
         yield server
     finally:
         server.stop.set()
+        server.release.set()
         server.shutdown()
         thread.join()
         with suppress(OSError):

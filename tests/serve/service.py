@@ -56,6 +56,12 @@ class Service:
         made.sendall(data)
         return made
 
+    def held(self, *connections: socket.socket) -> list[int]:
+        """How many of these connections each worker has accepted."""
+        ports = {connection.getsockname()[1] for connection in connections}
+        opened = [[item for item in worker.net_connections("tcp") if item.raddr] for worker in self.workers()]
+        return [len(ports & {item.raddr.port for item in each}) for each in opened]
+
     def workers(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children()
 
@@ -107,7 +113,7 @@ def running(
     finally:
         process.terminate()
         process.wait(PATIENCE)
-    assert list((folder / "tmp").glob("headstand-metrics-*")) == []
+    assert list((folder / "tmp").iterdir()) == []
 
 
 def until(condition: Callable[[], Any]) -> None:

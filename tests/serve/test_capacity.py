@@ -2,15 +2,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headstand.errors import HeadstandError
-from headstand.serve import capacity
-from headstand.serve.capacity import Capacity, Gate, OverloadedError, Turns, available, chosen
+from headstand.serve.capacity import Capacity, Gate, OverloadedError, Turns, chosen, connections
 from tests.serve.service import until
 
 LIMITS = Capacity(workers=1, interpreters=2, threads=1, in_flight=3, downloads=1, body_bytes=100, batch=4)
@@ -49,16 +47,12 @@ def test_an_impossible_number_is_told_with_its_name(value: str) -> None:
         chosen({"HEADSTAND_BATCH": value}, 4)
 
 
-@pytest.mark.parametrize(
-    ("text", "cores"),
-    [("max 100000", 6), ("200000 100000", 2), ("150000 100000", 2), ("10000 100000", 1), ("9900000 100000", 6),
-     ("", 6), ("odd", 6)],
-)  # fmt: skip
-def test_a_containers_quota_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, cores: int) -> None:
-    monkeypatch.setattr(capacity.os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
-    (tmp_path / "cpu.max").write_text(text)
-    assert available(tmp_path / "cpu.max") == cores
-    assert available(tmp_path / "none") == 6
+def test_connections_follow_the_descriptors() -> None:
+    limits = chosen({}, cores=2)
+    assert limits.downloads == 8
+    assert [connections(limits, descriptors) for descriptors in (1024, 256, 97, 10**6)] == [928, 160, 1, 1000]
+    with pytest.raises(HeadstandError, match="96 open files leaves none for clients: raise it to at least 160"):
+        connections(limits, 96)
 
 
 def test_the_gate_admits_as_many_as_it_may_and_refuses_the_next() -> None:
@@ -66,29 +60,17 @@ def test_the_gate_admits_as_many_as_it_may_and_refuses_the_next() -> None:
     for _ in range(2):  # places that were left can be taken again
         with ExitStack() as inside:
             for _ in range(3):
-                inside.enter_context(gate.admit(10))
-            with pytest.raises(OverloadedError, match="come again in 1 s"), gate.admit(0):
+                inside.enter_context(gate.admit())
+            with pytest.raises(OverloadedError, match="come again in 1 s"), gate.admit():
                 pass
-
-
-def test_the_gate_counts_bytes_and_lets_one_body_in_whatever_its_size() -> None:
-    gate = Gate(LIMITS)
-    with gate.admit(1000):
-        with pytest.raises(OverloadedError), gate.admit(1):
-            pass
-    with gate.admit(60), gate.admit(40):
-        with pytest.raises(OverloadedError), gate.admit(1):
-            pass
-        with gate.admit(0):
-            pass
 
 
 def test_a_failure_inside_leaves_no_place_taken() -> None:
     gate = Gate(replace(LIMITS, in_flight=1))
     for _ in range(3):
-        with pytest.raises(ValueError, match="inside"), gate.admit(200), gate.download():
+        with pytest.raises(ValueError, match="inside"), gate.admit(), gate.download():
             raise ValueError("inside")
-    with gate.admit(0), gate.download():
+    with gate.admit(), gate.download():
         pass
 
 
@@ -97,7 +79,7 @@ def test_downloads_have_places_of_their_own() -> None:
     with gate.download():
         with pytest.raises(OverloadedError, match="downloads"), gate.download():
             pass
-        with gate.admit(0):
+        with gate.admit():
             pass
 
 

@@ -15,10 +15,10 @@ import pytest
 
 from headstand.images import MAX_BYTES
 from headstand.serve import web
-from headstand.serve.body import MAX_BODY
 from headstand.serve.classifier import Classifier
+from headstand.serve.content import MAX_BODY
 from headstand.serve.payload import image_bytes
-from tests import bombs, tiny
+from tests import bombs, skips, tiny
 from tests.serve.hostile import HostileServer
 from tests.serve.service import PATIENCE, Service, running
 
@@ -135,6 +135,8 @@ def requests() -> Iterator[tuple[str, bytes, str]]:
              "png of empty chunks", "jpeg of many Photoshop resources", "bmp, run-length",
              "png, 16-bit with a key")  # fmt: skip
     images = {name: bombs.BOMBS[name][1]() for name in names}
+    images["jpeg, cmyk, a scan per component"] = bombs.blocks(8000, 5000, bombs.FULL, bombs.SEPARATE)
+    images["jpeg, cmyk, flat"] = bombs.blocks(65_496, 895, bombs.FULL, bombs.SEPARATE)
     for data in images.values():
         yield "/predict", data, "image/png"
     small = [data for data in images.values() if len(data) < 2**20]
@@ -166,7 +168,7 @@ def test_a_worker_stays_below_its_ceiling_under_the_worst_requests_at_once(
     workers = service.workers()
     memory = Path(f"/proc/{workers[0].pid}/status")
     if not memory.exists():
-        pytest.skip("memory is read from /proc")
+        pytest.skip(f"{skips.PLATFORM}memory is read from /proc")
     image = bombs.BOMBS["jpeg of many Photoshop resources"][1]()
     server.words = b"HTTP/1.1 200 OK\r\n\r\n" + image
     url = json.dumps({"url": server.url("/says")}).encode()

@@ -364,7 +364,7 @@ def test_a_request_is_one_line_of_the_log_without_images_queries_and_addresses(
     for found, status, code in ((first, 200, None), (second, 415, "not_an_image")):
         assert (found["method"], found["path"], found["status"], found["code"]) == ("POST", "/predict", status, code)
     assert first["request_id"] == "mine"
-    assert list(first["stages"]) == ["download", "receive", "queue", "decode", "inference"]
+    assert list(first["stages"]) == ["receive", "download", "queue", "decode", "inference"]
     assert second["received"] == 5 and first["ms"] >= sum(first["stages"].values()) - 0.1
 
 

@@ -20,7 +20,7 @@ class Evaluation:
     photos), `top_k` (share of photos whose class is among the `k` likeliest), precision, recall and F1 as plain mean
     over classes (`macro_`) and weighted by their counts (`weighted_`), `loss`, the mean negative log-likelihood in
     nats; `confusion[true][predicted]` in counts; `per_class`: precision, recall, f1, count of each label and `low` and
-    `high` of its recall (Wilson). A class without photos counts in the plain means where it was answered, and else not.
+    `high` of its recall (Wilson). The plain means are taken over the classes that have photos.
     """
 
     count: int
@@ -92,13 +92,13 @@ def _averages(hits: np.ndarray, answered: np.ndarray, present: np.ndarray, losse
     recall = hits / np.maximum(present, 1)
     f1 = 2 * hits / np.maximum(answered + present, 1)
     there = present > 0
-    # A class that is answered where it never was counts as nothing learnt; one that plays no part, not at all.
-    known = there | (answered > 0)
-    balanced = (recall * there).sum(axis=1) / there.sum(axis=1)
-    macro = [(figure * known).sum(axis=1) / known.sum(axis=1) for figure in (precision, recall, f1)]
+    # A class without photos has no recall; wrong answers for it already lower the recall of the others.
+    macro_precision, macro_recall, macro_f1 = (
+        (figure * there).sum(axis=1) / there.sum(axis=1) for figure in (precision, recall, f1)
+    )
     count = present.sum(axis=1)
     by_count = [(figure * present).sum(axis=1) / count for figure in (precision, recall, f1)]
-    return np.stack([balanced, *macro, *by_count, losses / count], axis=1)
+    return np.stack([macro_recall, macro_precision, macro_recall, macro_f1, *by_count, losses / count], axis=1)
 
 
 def _per_class(table: np.ndarray, classes: tuple[str, ...]) -> dict[str, dict[str, float]]:

@@ -1,6 +1,5 @@
 """Training heads: one, or many side by side."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from headstand import cores
 from headstand import recipe as recipes
 from headstand.learn.head import epoch, network, optimizers, schedule
 
@@ -115,7 +115,7 @@ def fit_many(
     def one(head: recipes.Head) -> Fit:
         return _Training(head, *data, classes, seed).run(stop)
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(cores.available()) as pool:
         futures = {pool.submit(one, head): place for place, head in enumerate(heads)}
         try:
             for future in as_completed(futures):

@@ -154,7 +154,8 @@ def _lost(accuracy: dict[str, Any]) -> str:
 def _verdict(certificate: dict[str, Any]) -> str:
     if certificate["missing"]:
         return f"**It does not** ({certificate['verdict']}): {'; '.join(certificate['missing'])}."
-    return f"It {certificate['verdict']}: asked is {certificate['asked']}."
+    text = f"It {certificate['verdict']}: asked is {certificate['asked']}."
+    return "\n\n".join([text, *(f"**Warning:** {each}." for each in certificate.get("warnings", []))])
 
 
 def _refit(report: dict[str, Any]) -> str:

@@ -62,7 +62,10 @@ def figures(splits: dict[str, dict[str, Any]], more: dict[str, list[dict[str, An
 def classes(split: dict[str, Any], folder: Path) -> str:
     """Figures by class, the hardest first, and the plot `confusion.png` of a folder."""
     rows = []
-    for name, row in sorted(split["per_class"].items(), key=lambda item: item[1]["recall"]):
+    for name, row in sorted(split["per_class"].items(), key=lambda item: (not item[1]["count"], item[1]["recall"])):
+        if not row["count"]:
+            rows.append(f'<tr><th scope="row">{escape(name)}</th><td colspan="4">no photos</td><td>0</td></tr>')
+            continue
         bar = (
             '<svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
             f'<line x1="{100 * row["low"]:.1f}" x2="{100 * row["high"]:.1f}" y1="5" y2="5"/>'

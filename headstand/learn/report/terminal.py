@@ -17,11 +17,10 @@ def figures(scores: dict[str, Any]) -> str:
 
 
 def per_class(figures: dict[str, dict[str, float]]) -> str:
-    """Precision, recall and F1 of each class (as `Evaluation.per_class` has them)."""
+    """Precision, recall and F1 of each class (as `Evaluation.per_class` has them); `-` for one without photos."""
     width = max(map(len, figures))
     lines = [f"{'':<{width}}  precision  recall     f1  photos"]
     for name, row in figures.items():
-        lines.append(
-            f"{name:<{width}}  {row['precision']:9.3f}  {row['recall']:6.3f}  {row['f1']:5.3f}  {row['count']:6.0f}"
-        )
+        precision, recall, f1 = (f"{row[key]:.3f}" if row["count"] else "-" for key in ("precision", "recall", "f1"))
+        lines.append(f"{name:<{width}}  {precision:>9}  {recall:>6}  {f1:>5}  {row['count']:6.0f}")
     return "\n".join(lines)

@@ -1,12 +1,13 @@
 """Memory and processor time of this process, looked at once a second on a thread."""
 
-import os
 import threading
 import time
 from dataclasses import dataclass
 from types import TracebackType
 
 import psutil
+
+from headstand import cores
 
 INTERVAL = 1.0
 """Seconds between two looks; each takes some 50 microseconds."""
@@ -29,7 +30,7 @@ class Sampler:
 
     def __init__(self, interval: float = INTERVAL, most: int = MOST) -> None:
         self.samples: list[Sample] = []
-        self.cores = cores()
+        self.cores = cores.available()
         self._interval, self._most = interval, most
         self._process = psutil.Process()
         self._start, self._spent = time.monotonic(), 0.0
@@ -72,8 +73,3 @@ class Sampler:
     def _cpu(self) -> float:
         times = self._process.cpu_times()
         return float(times.user + times.system)
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

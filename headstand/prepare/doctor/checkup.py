@@ -15,7 +15,7 @@ PAGE, FINDINGS = "doctor.html", "doctor.json"
 
 
 def checkup(folder: Path, done: Sequence[str] = ()) -> list[str]:
-    """Examine a prepared dataset, unless that was done since it was made.
+    """Examine a prepared dataset, unless `doctor.json` is about this manifest already.
 
     The probable twins are taken from its preparation, which has searched them already.
 
@@ -36,15 +36,22 @@ def checkup(folder: Path, done: Sequence[str] = ()) -> list[str]:
         return []
     if len(dataset.photos) > likely.MOST:
         return [f"doctor: more than {likely.MOST:,} photos; python -m headstand doctor {folder}"]
-    made = (folder / "manifest.csv").stat().st_mtime_ns
-    if place.is_file() and place.stat().st_mtime_ns > made:
+    if place.is_file() and _examined(place.with_name(FINDINGS)) == dataset.digest:
         return [str(place)]
     report = replace(examine(folder, record.pairs(dataset)), done=tuple(done))
-    write_json(report, place.with_name(FINDINGS))
     page.write(report, place)
+    write_json(report, place.with_name(FINDINGS), manifest=dataset.digest)
     grave = replace(report, findings=(*report.of(Severity.ERROR), *report.of(Severity.WARNING)))
     lines = [f"doctor: {line}" for line in grave.lines()[: len(grave.findings)]]
     return [*lines, f"doctor: {report.lines()[len(report.findings)]}", str(place)]
+
+
+def _examined(findings: Path) -> str | None:
+    """Return the digest of the manifest that a `doctor.json` is about; None if it is missing or damaged."""
+    try:
+        return str(json.loads(findings.read_text(encoding="utf-8"))["manifest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def errors(folder: Path) -> int:

@@ -156,9 +156,9 @@ def examine(folder: Path | Contents, probable: Sequence[likely.Pair] | None = No
     return Report(listed, tuple(exams), groups, _ordered(found), tuple(remarks), seconds=seconds)
 
 
-def write_json(report: Report, path: Path) -> None:
-    """Write `doctor.json`; a reader sees the old one or the new one."""
-    write(path, json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n")
+def write_json(report: Report, path: Path, **more: str) -> None:
+    """Write `doctor.json`, with `more` keys after its own; a reader sees the old one or the new one."""
+    write(path, json.dumps(report.as_json() | more, indent=1, ensure_ascii=False) + "\n")
 
 
 def _changed(listed: Contents, exams: Sequence[Exam]) -> list[Finding]:

@@ -40,7 +40,7 @@ HIGHEST = 600.0
 
 
 def look(folder: Path) -> list[Path]:
-    """Draw all plots of a prepared dataset, and its page, into its `look/`, unless they are newer than its manifest.
+    """Write the plots of a prepared dataset and its page into its `look/`, unless they show this manifest already.
 
     Returns:
         The page and the plots.
@@ -53,8 +53,7 @@ def look(folder: Path) -> list[Path]:
     place = folder / "look"
     names = ("classes", "balance", "sizes", "means", "gallery")
     paths = [place / "index.html", *(place / f"{name}.png" for name in names)]
-    made = (folder / "manifest.csv").stat().st_mtime_ns
-    if all(path.is_file() and path.stat().st_mtime_ns >= made for path in paths):
+    if all(path.is_file() for path in paths) and dataset.digest in paths[0].read_text(encoding="utf-8"):
         return paths
     findings = Findings.of(dataset)
     thumbnails = Thumbnails.of(dataset, findings.photos)
@@ -67,7 +66,8 @@ def look(folder: Path) -> list[Path]:
     }
     text = page.page(dataset, findings, thumbnails, plots["sizes"])
     place.mkdir(exist_ok=True)
-    for path, data in zip(paths, [text.encode(), *(plots[name] for name in names)], strict=True):
+    # The page is last: it names the manifest that the plots beside it show.
+    for path, data in reversed(list(zip(paths, [text.encode(), *(plots[name] for name in names)], strict=True))):
         files.write(path, data)
     return paths
 

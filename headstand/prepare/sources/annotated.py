@@ -1,10 +1,9 @@
 """Photos with their objects: which annotation belongs to which photo, and of what class its objects are."""
 
-import os
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -12,9 +11,10 @@ from tqdm import tqdm
 
 from headstand import formats
 from headstand.images import EXTENSIONS
-from headstand.prepare.listing import SPLIT_NAMES
 from headstand.prepare.manifest import natural, nfc
 from headstand.prepare.sources import voc
+from headstand.prepare.sources.layout import split_of
+from headstand.prepare.sources.walk import Walk, walk
 
 _WORDNET = re.compile(r"n\d{8}(-|$)")
 
@@ -44,9 +44,15 @@ class Marked:
     objects: tuple[Object, ...]
 
 
-def photos_below(root: Path) -> tuple[list[PurePath], int, int]:
-    """The photos below `root`, relative to it, in natural order; how many other files; how many links that lead out."""
-    return _files(root, lambda path: formats.is_listed(path, EXTENSIONS))
+def photos_below(root: Path) -> tuple[list[PurePath], int, Walk]:
+    """The photos below `root`, relative to it, in natural order; how many other files; all that was found there.
+
+    Raises:
+        WalkError: a folder cannot be read.
+    """
+    found = walk(root)
+    photos = _sorted(path for path in found.files if formats.is_listed(root / path, EXTENSIONS))
+    return photos, len(found.files) - len(photos), found
 
 
 def marked(photos: list[PurePath], place: Path) -> tuple[list[Marked], LeftOut]:
@@ -59,7 +65,7 @@ def marked(photos: list[PurePath], place: Path) -> tuple[list[Marked], LeftOut]:
     Returns:
         The photos that have usable boxes, in natural order of their annotations, and what was left out.
     """
-    files, _, _ = _files(place, _is_annotation)
+    files = _sorted(path for path in walk(place).files if _is_annotation(place / path))
     left_out: LeftOut = []
     known = _Photos(photos)
     read: list[tuple[PurePath, PurePath, voc.Annotation]] = []
@@ -116,25 +122,8 @@ def _plain(text: str) -> str:
     return re.sub(r"[\W_]+", "_", text.lower()).strip("_")
 
 
-def _files(root: Path, wanted: Callable[[Path], bool]) -> tuple[list[PurePath], int, int]:
-    """Visible files below `root`, relative to it.
-
-    Returns:
-        Those that are wanted, in natural order; how many others; how many links that lead out.
-    """
-    found: list[PurePath] = []
-    others = links = 0
-    home = root.resolve()
-    for folder, inner, names in os.walk(root):
-        inner[:] = [name for name in inner if not name.startswith((".", "__MACOSX"))]
-        for path in (Path(folder, name) for name in names if not name.startswith(".")):
-            if path.is_symlink() and not path.resolve().is_relative_to(home):
-                links += 1
-            elif path.is_file() and wanted(path):
-                found.append(path.relative_to(root))
-            else:
-                others += 1
-    return sorted(found, key=lambda path: (natural(str(path)), str(path))), others, links
+def _sorted(paths: Iterable[str]) -> list[PurePath]:
+    return [PurePath(path) for path in sorted(paths, key=lambda path: (natural(path), path))]
 
 
 class _Photos:
@@ -168,7 +157,7 @@ def _folder_classes(read: list[tuple[PurePath, PurePath, voc.Annotation]]) -> di
     """The class of each annotation folder, by its name; none where the folders do not tell."""
     folders = sorted({file.parent.name for file, _, _ in read})
     names = {class_name(thing.name) for _, _, annotation in read for thing in annotation.things}
-    divided = len(folders) > 1 and len(names) == 1 and not any(name.casefold() in SPLIT_NAMES for name in folders)
+    divided = len(folders) > 1 and len(names) == 1 and not any(map(split_of, folders))
     if not (all(_WORDNET.match(name) for name in folders) or (divided and all(map(class_name, folders)))):
         return {}
     count = Counter(class_name(name) for name in folders)

@@ -320,6 +320,8 @@ def _place(file: Path, member: _Member, folder: Path) -> None:
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", name) or "\0" in name:
         raise ArchiveError(f"{file} holds {member.path!r}, which leads out of its folder: do not trust it")
+    if os.name == "nt" and re.search('[<>:"|?*]', name):  # a colon would write into a hidden stream of another file
+        raise ArchiveError(f"{file} holds {member.path!r}, a name that Windows does not allow: {_BY_HAND}")
     path = folder.joinpath(*parts)
     if member.content is None:
         path.mkdir(parents=True, exist_ok=True)

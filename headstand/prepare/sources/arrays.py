@@ -10,9 +10,10 @@ import numpy as np
 
 from headstand import files
 from headstand.errors import HeadstandError
-from headstand.prepare.listing import SPLIT_NAMES, Item, Listing
+from headstand.prepare.listing import Item, Listing
 from headstand.prepare.manifest import SPLITS, natural, nfc
 from headstand.prepare.sources import archive, cifar, pictures
+from headstand.prepare.sources.layout import split_of
 from headstand.recipe import Source
 
 CLASSES = 100_000
@@ -45,7 +46,7 @@ def listing(source: Source, seed: int) -> Listing:
 
     `data.npy` holds `[N, height, width, 3]`, `[N, height, width, 1]` or `[N, height, width]`, as `uint8` 0..255 or as
     floats 0..1, which are rounded to 8 bits; `labels.npy` class numbers `[N]` or `[N, 1]`, or one-hot `[N, classes]`.
-    Both lie in the folder, or in one folder for each split (`train`, `val`, `test`; see `listing.SPLIT_NAMES`), whose
+    Both lie in the folder, or in one folder for each split (`train`, `val`, `test`; see `layout.split_of`), whose
     names are kept. Classes are called by the lines of `labels.txt` beside them, by CIFAR-100's `meta` (`source.labels`
     says which names of it), or by their numbers.
 
@@ -89,7 +90,7 @@ def _home(folder: Path) -> Path:
     """Go down while there is but one folder that is no split's and nothing else."""
     while True:
         inner = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
-        if len(inner) != 1 or not inner[0].is_dir() or inner[0].name.casefold() in SPLIT_NAMES:
+        if len(inner) != 1 or not inner[0].is_dir() or split_of(inner[0].name):
             return folder
         folder = inner[0]
 
@@ -99,9 +100,9 @@ def _parts(home: Path) -> list[_Part]:
         return [_part(home, "")]
     folders: dict[str, Path] = {}
     for path in sorted(path for path in home.iterdir() if path.is_dir() and (path / "data.npy").is_file()):
-        split = SPLIT_NAMES.get(path.name.casefold())
-        if split is None or split in folders:
-            why = f"a second folder for {split}" if split else f"not the name of a split ({', '.join(SPLIT_NAMES)})"
+        split = split_of(path.name)
+        if not split or split in folders:
+            why = f"a second folder for {split}" if split else "not the name of a split (train, validation, test)"
             raise ArraysError(f"{path} holds data.npy, and its name is {why}: move it away or rename it")
         folders[split] = path
     if not folders:

@@ -77,7 +77,7 @@ def listing(source: Source, seed: int) -> Listing:
         raise BoxesError(f"source.size is {size} pixels; it must be from {SMALLEST} to {LARGEST}")
     images, annotations = source.images or "", source.annotations or ""
     root = unpacked(images, digest=DIGESTS.get(images))
-    photos, others, links = photos_below(root)
+    photos, others, below = photos_below(root)
     found, left_out = marked(photos, unpacked(annotations, digest=DIGESTS.get(annotations)))
     if not found:
         why = f" ({left_out[0][0]}: {left_out[0][1]})" if left_out else ""
@@ -105,7 +105,8 @@ def listing(source: Source, seed: int) -> Listing:
         file, why = next((what, why) for what, why in left_out if what.partition(", object ")[0] in own)
         raise BoxesError(f"class {name!r} has no box that can be cut ({file}: {why}): mend it or lower source.most")
     items.sort(key=lambda item: (natural(item.class_), item.class_, natural(str(item.path)), str(item.path)))
-    return Listing(folder, classes, tuple(items), others, links, tuple((_shown(a), _shown(b)) for a, b in left_out))
+    shown = tuple((_shown(what), _shown(why)) for what, why in left_out)
+    return Listing(folder, classes, tuple(items), others, below.links, shown, tuple(below.lines()))
 
 
 def _most(marked: list[Marked], most: int | Literal["all"]) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def listing(source: recipe.Source, seed: int) -> Listing:
         SequenceError: the pattern is no regular expression, or a class has too few sequences to divide.
         RecipeError, FolderError, ArchiveError: as the source `folder`.
     """
-    found = folder.class_folders(archive.unpacked(source.folder or ""), (".npy",))
+    found = folder.class_folders(archive.unpacked(source.folder or ""), (".npy",), source.layout, sequences=True)
     pattern = _compiled(source.groups)
     items = tuple(replace(item, group=_group(item, found.root, pattern, bool(source.groups))) for item in found.items)
     if not any(item.split for item in items):
@@ -72,7 +72,7 @@ def _compiled(pattern: str | None) -> re.Pattern[str]:
 def _group(item: Item, root: Path, pattern: re.Pattern[str], given: bool) -> str:
     """The name of an item's sequence; empty where its name reveals none."""
     inside = [nfc(part) for part in item.path.relative_to(root).with_suffix("").parts]
-    name = "/".join(inside[inside.index(item.class_) + 1 :])
+    name = "/".join(inside[inside.index(item.class_) + 1 :] if item.class_ in inside[:-1] else inside)
     match = pattern.search(name)
     caught = (match.groups() or (match[0],)) if match else ()
     key = "/".join(part for part in caught if part)

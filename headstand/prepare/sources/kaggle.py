@@ -44,7 +44,7 @@ class Credentials:
 
 def listing(source: Source, seed: int) -> Listing:
     """What the dataset holds by class folder, downloaded if need be; errors as `fetch` and `folder.class_folders`."""
-    return class_folders(fetch(source))
+    return class_folders(fetch(source), layout=source.layout)
 
 
 def fetch(source: Source) -> Path:
@@ -106,7 +106,9 @@ def _download(dataset: str, folder: Path, user: Credentials | None) -> None:
     with tempfile.TemporaryDirectory(prefix="headstand-kaggle-") as desk:
         if user:
             (Path(desk) / "kaggle.json").touch(mode=0o600)
-            (Path(desk) / "kaggle.json").write_text(json.dumps({"username": user.username, "key": user.key}))
+            (Path(desk) / "kaggle.json").write_text(
+                json.dumps({"username": user.username, "key": user.key}), encoding="utf-8"
+            )
         report = Path(desk) / "report.json"
         # Away from the home directory and the current one; `-P` keeps the child's own folder off its module path.
         environment = {**os.environ, "KAGGLE_CONFIG_DIR": desk, "KAGGLEHUB_CACHE": str(folder / "hub")}
@@ -119,7 +121,11 @@ def _download(dataset: str, folder: Path, user: Credentials | None) -> None:
         )
         if done.returncode == 0:
             return
-        failure = json.loads(report.read_text()) if report.is_file() else {"kind": "broken", "text": "it was stopped"}
+        failure = (
+            json.loads(report.read_text(encoding="utf-8"))
+            if report.is_file()
+            else {"kind": "broken", "text": "it was stopped"}
+        )
     raise KaggleError(_sentence(dataset, failure["kind"], failure["text"], user))
 
 
@@ -155,8 +161,8 @@ def _child(dataset: str, folder: str, report: str) -> int:
     except (Exception, SystemExit) as error:
         text = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         if Path("kaggle.json").is_file():
-            text = text.replace(json.loads(Path("kaggle.json").read_text())["key"], "***")
-        Path(report).write_text(json.dumps({"kind": _kind(error), "text": text}))
+            text = text.replace(json.loads(Path("kaggle.json").read_text(encoding="utf-8"))["key"], "***")
+        Path(report).write_text(json.dumps({"kind": _kind(error), "text": text}), encoding="utf-8")
         return 1
     return 0
 

@@ -32,7 +32,9 @@ def test_it_lights_up_where_the_class_is_seen(small_networks: None) -> None:
     assert not heat[2].any()  # nothing speaks for class 0
 
 
-@pytest.mark.parametrize("name", ["MobileNetV2", "ResNet50", "EfficientNetB0"])
+@pytest.mark.parametrize(
+    "name", ["MobileNetV2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ResNet50", "EfficientNetB0"))]
+)
 def test_every_kind_of_preprocessing_is_gone_through(name: str, tmp_path) -> None:
     extractor = backbones.extractor(Backbone(name=name, size=64, weights="none"))
     model = heads.assemble(extractor, heads.build(Head(inner=(4,)), extractor.output.shape[-1], 3, 1), "m")

@@ -34,13 +34,15 @@ def test_figures_worked_by_hand() -> None:
     assert result.loss == pytest.approx(-(5 * math.log(0.6) + 3 * math.log(0.2)) / 8, rel=1e-6)
 
 
-def test_a_class_without_test_photos_counts_as_nothing_learnt() -> None:
+def test_means_are_taken_over_the_classes_that_have_photos() -> None:
     result = scored([0, 1, 1, 2], [0, 1, 1, 0])
     assert result.confusion == [[1, 0, 1], [0, 2, 0], [0, 0, 0]]
     nothing = {"precision": 0.0, "recall": 0.0, "f1": 0.0, "count": 0, "low": 0.0, "high": 1.0}
     assert result.per_class["c"] == nothing
     assert result.balanced_accuracy == pytest.approx((1 / 2 + 1) / 2)
-    assert result.macro_f1 == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert result.macro_recall == pytest.approx((1 / 2 + 1) / 2)
+    assert result.macro_precision == 1
+    assert result.macro_f1 == pytest.approx((2 / 3 + 1) / 2)
     assert math.isfinite(result.loss)
 
 

@@ -24,7 +24,7 @@ from tests.learn.finetune.tuned import (
 from tests.networks import keras
 from tests.photos import prepare
 
-pytestmark = pytest.mark.usefixtures("small_networks")
+pytestmark = pytest.mark.usefixtures("small_networks", "eager")
 
 
 @pytest.mark.parametrize("validated", [True, False])
@@ -78,6 +78,8 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[finetune.Tu
     folder = tmp_path_factory.mktemp("uninterrupted")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keras.applications, "MobileNet", networks.tiny)
+        real = keras.Model.compile
+        patch.setattr(keras.Model, "compile", lambda self, *rest, **more: real(self, *rest, **more, run_eagerly=True))
         model = networks.classifier()
         tuned = tune(model, prepare(folder / "data" / "shapes"), folder / "whole")
     return tuned, model.get_weights()

@@ -24,7 +24,7 @@ from tests.learn.finetune.tuned import (
 )
 from tests.networks import keras
 
-pytestmark = pytest.mark.usefixtures("small_networks")
+pytestmark = pytest.mark.usefixtures("small_networks", "eager")
 
 
 def test_all_learns_but_batch_normalization_and_the_scale(dataset: Dataset) -> None:
@@ -50,7 +50,7 @@ def test_all_learns_but_batch_normalization_and_the_scale(dataset: Dataset) -> N
     assert trainable == {"kernel", "bias"}
 
 
-def test_it_learns_and_keeps_the_best_epoch(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_learns_and_keeps_the_best_epoch(dataset: Dataset, graphs: None, capsys: pytest.CaptureFixture[str]) -> None:
     model = networks.classifier()
     settings = SETTINGS.model_copy(update={"epochs": 6, "learning_rate": 0.01, "label_smoothing": 0.0})
     tuned = tune(model, dataset, Path("run"), settings)
@@ -170,7 +170,7 @@ def test_what_does_not_fit_the_disk_is_told_before_it_is_computed(
 
 @pytest.mark.parametrize("unfreeze", ["all", "3 layers"])
 def test_bfloat16_trains_and_everything_else_is_float32(
-    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, unfreeze: str
+    dataset: Dataset, graphs: None, monkeypatch: pytest.MonkeyPatch, unfreeze: str
 ) -> None:
     settings = SETTINGS.model_copy(update={"precision": "mixed_bfloat16", "unfreeze": unfreeze})
     model = networks.classifier()

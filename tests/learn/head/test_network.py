@@ -70,7 +70,7 @@ def test_running_statistics_follow_the_batches() -> None:
     np.testing.assert_allclose(norm.moving_variance, 0.9 + 0.1 * sums.var(0), rtol=1e-4)
 
 
-def test_fine_tuning_leaves_the_statistics_alone(small_networks: None) -> None:
+def test_fine_tuning_leaves_the_statistics_alone(small_networks: None, eager: None) -> None:
     _, model = whole(NORMED)
     statistics = [np.array(model.get_layer("norm_2").moving_mean), np.array(model.get_layer("norm_2").moving_variance)]
     logits = np.array(model.get_layer("logits").kernel)

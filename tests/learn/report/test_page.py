@@ -8,7 +8,8 @@ import pytest
 
 from headstand import recipe
 from headstand.learn import training
-from headstand.learn.report import page
+from headstand.learn.report import page, scores
+from headstand.prepare import manifest
 from headstand.prepare.manifest import Dataset
 from tests import networks
 from tests.pages import Tags
@@ -86,3 +87,25 @@ def test_views_frozen_parts_and_averages_are_told_where_there_are_any(dataset: D
         low, _ = outcome.report[f"{split}_averaged"]["interval"]
         assert f"<td>{outcome.report[f'{split}_averaged']['accuracy']:.3f} <small>{low:.3f}" in text
     assert "accuracy, averaged over the photo and its mirror image" in text
+
+
+def test_a_validation_that_lacks_a_class_trains_and_is_scored_over_the_others(
+    dataset: Dataset, small_networks: None, undrawn: None
+) -> None:
+    photos = [photo for photo in dataset.photos if (photo.split, photo.class_) != ("validation", "cross")]
+    manifest.write(Dataset(dataset.folder, tuple(photos)))
+    outcome = training.train(networks.recipe(head={"epochs": 1}))
+    validation = outcome.report["validation"]
+    present = [row["recall"] for row in validation["per_class"].values() if row["count"]]
+    assert (validation["count"], len(present)) == (8, 2)
+    assert validation["balanced_accuracy"] == pytest.approx(sum(present) / 2)
+    assert validation["macro_recall"] == pytest.approx(sum(present) / 2)
+    assert outcome.report["test"]["per_class"]["cross"]["count"] == 4
+
+
+def test_a_class_without_photos_is_last_and_has_no_figures(outcome: training.Outcome) -> None:
+    record = json.loads((outcome.folder / "report.json").read_text(encoding="utf-8"))
+    rows = {"absent": {"precision": 0.0, "recall": 0.0, "f1": 0.0, "count": 0, "low": 0.0, "high": 1.0}}
+    shown = scores.classes({**record["test"], "per_class": rows | record["test"]["per_class"]}, outcome.folder)
+    assert shown.count("<tr>") == 1 + 1 + 3
+    assert '<th scope="row">absent</th><td colspan="4">no photos</td><td>0</td></tr></tbody>' in shown

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +45,18 @@ def test_tells_of_a_leak_that_the_split_could_not_see_and_once_only(tmp_path):
     before = (folder / "look/doctor.html").stat().st_mtime_ns
     assert checkup(folder) == [str(folder / "look/doctor.html")]
     assert (folder / "look/doctor.html").stat().st_mtime_ns == before
+
+
+def test_another_manifest_is_examined_whatever_the_times_of_the_files(tmp_path):
+    dataset = prepared(tmp_path / "yoga")
+    page = checkup(dataset.folder)[-1]
+    os.utime(page, ns=(2**62, 2**62))
+    assert checkup(dataset.folder) == [page]
+    manifest.write(replace(dataset, photos=dataset.photos[1:]))
+    assert checkup(dataset.folder)[-2].startswith("doctor: 29 usable photos in 2 classes; 0 errors, ")
+    assert json.loads((dataset.folder / "look/doctor.json").read_text())["photos"] == 29
+    (dataset.folder / "look/doctor.json").write_text("{")
+    assert len(checkup(dataset.folder)) > 1
 
 
 def recorded(dataset: Dataset, *pairs: Pair) -> Path:

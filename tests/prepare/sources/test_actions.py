@@ -86,11 +86,11 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: py
 
 
 def test_unseen_people_are_told_by_their_joints_and_not_by_the_nearest_picture():
-    people, files = 18, 3
+    people, files = 12, 1
     maps = np.stack([draw(name, p, 1, i) for name in ACTIONS for p in range(people) for i in range(files)])
     labels = np.repeat(np.arange(17), people * files)
     person = np.tile(np.repeat(np.arange(people), files), 17)
-    known, unseen = person < 12, person >= 12
+    known, unseen = person < 8, person >= 8
     flat = maps.reshape(len(maps), -1)
     squares = (flat**2).sum(axis=1)
     distances = squares[unseen, None] + squares[None, known] - 2 * flat[unseen] @ flat[known].T
@@ -100,4 +100,4 @@ def test_unseen_people_are_told_by_their_joints_and_not_by_the_nearest_picture()
     features = np.asarray(network(maps, training=False))
     ridge = RidgeClassifier(10.0).fit(np.concatenate([features[known], mirrored]), np.tile(labels[known], 2))
     told = ridge.score(features[unseen], labels[unseen])
-    assert nearest < 0.65 < 0.8 < told
+    assert nearest < 0.5 < 0.75 < told

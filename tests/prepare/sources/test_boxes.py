@@ -14,7 +14,7 @@ from headstand.images import decode
 from headstand.prepare import manifest
 from headstand.prepare.listing import Item, Listing
 from headstand.prepare.prepare import prepare
-from headstand.prepare.sources import boxes, crop
+from headstand.prepare.sources import boxes, crop, walk
 from headstand.prepare.sources.annotated import class_name
 from headstand.prepare.sources.archive import ArchiveError
 from headstand.prepare.sources.boxes import BoxesError, listing
@@ -357,11 +357,15 @@ def test_names_from_strangers_stay_within_the_cache(tmp_path):
     assert {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*.jpg")} == {"voc", "cache"}
 
 
-def test_links_that_lead_out_are_not_followed(kennel, tmp_path):
-    secret = tmp_path / "secret.jpg"
-    photo(77, []).save(secret)
-    (kennel.images / "n02111889-Samoyed" / "n02111889_99.jpg").symlink_to(secret)
+def test_links_to_own_photos_are_followed_and_to_those_of_another_user_counted(kennel, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere.jpg"
+    photo(77, []).save(elsewhere)
+    (kennel.images / "n02111889-Samoyed" / "n02111889_99.jpg").symlink_to(elsewhere)
     (kennel.annotations / "n02111889-Samoyed" / "n02111889_99").write_text(xml([("Samoyed", (1, 1, 40, 40))]))
+    found = listing(kennel.source(), 1)
+    assert (found.links, found.left_out) == (0, ())
+    assert "n02111889-Samoyed/n02111889_99.jpg" in {item.group for item in found.items}
+    monkeypatch.setattr(walk, "_may_follow", lambda path, home, owners: False)
     found = listing(kennel.source(), 1)
     assert found.links == 1
     assert found.left_out == (("n02111889-Samoyed/n02111889_99", "no photo has its name"),)

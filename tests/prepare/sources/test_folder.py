@@ -3,9 +3,10 @@ import shutil
 import pytest
 
 from headstand.prepare.listing import Item
-from headstand.prepare.sources import folder
+from headstand.prepare.sources import folder, walk
 from headstand.prepare.sources.archive import ArchiveError
-from headstand.prepare.sources.folder import FolderError, listing
+from headstand.prepare.sources.folder import listing
+from headstand.prepare.sources.layout import FolderError
 from headstand.recipe import RecipeError, Source
 from tests.prepare.photos import class_folders
 
@@ -49,18 +50,67 @@ def test_hidden_files_are_passed_over_and_others_counted(tmp_path):
     assert (found.ignored, found.links) == (4, 0)
 
 
-def test_links_out_of_the_source_are_not_followed(tmp_path):
-    secret = touch(tmp_path / "elsewhere", "secret.jpg")
+def test_links_to_folders_and_photos_of_the_same_user_are_followed(tmp_path):
+    elsewhere = touch(tmp_path / "elsewhere", "far.jpg")
     source = tmp_path / "photos"
     touch(source / "tree", "a.jpg")
     touch(source / "cobra", "a.jpg")
-    (source / "tree" / "out.jpg").symlink_to(secret / "secret.jpg")
-    (source / "tree" / "folder").symlink_to(secret)
-    (source / "third").symlink_to(secret)
+    (source / "tree" / "out.jpg").symlink_to(elsewhere / "far.jpg")
     (source / "tree" / "inside.jpg").symlink_to(source / "cobra" / "a.jpg")
+    (source / "third").symlink_to(elsewhere)
+    (source / "again").symlink_to(source / "tree")  # listed as `tree`
     found = folder.class_folders(source)
-    assert [item.path.name for item in found.items] == ["a.jpg", "a.jpg", "inside.jpg"]
-    assert (found.classes, found.links) == (("cobra", "tree"), 2)
+    assert [item.path.relative_to(source).as_posix() for item in found.items] == [
+        "cobra/a.jpg", "third/far.jpg", "tree/a.jpg", "tree/inside.jpg", "tree/out.jpg",
+    ]  # fmt: skip
+    assert (found.classes, found.links, found.ignored) == (("cobra", "third", "tree"), 1, 0)
+
+
+def test_a_source_of_links_to_another_users_files_reports_them(tmp_path, monkeypatch):
+    touch(tmp_path / "elsewhere", "far.jpg")
+    source = touch(tmp_path / "photos" / "tree").parent
+    touch(source / "cobra")
+    for name in ("tree", "cobra"):
+        (source / name / "1.jpg").symlink_to(tmp_path / "elsewhere" / "far.jpg")
+    monkeypatch.setattr(walk, "_may_follow", lambda path, home, owners: False)
+    with pytest.raises(FolderError, match=r"cobra holds no photos.*\(links that are not followed: 2\)"):
+        folder.class_folders(source)
+
+
+def test_system_folders_are_skipped_and_counted(tmp_path):
+    touch(tmp_path / "tree", "a.jpg", "b.jpg")
+    touch(tmp_path / "cobra", "a.jpg")
+    touch(tmp_path / "@eaDir" / "tree", "SYNOPHOTO_THUMB_XL.jpg", "SYNOPHOTO_THUMB_M.jpg")
+    touch(tmp_path / "tree" / "@eaDir" / "a.jpg", "SYNOPHOTO_THUMB_XL.jpg")
+    touch(tmp_path / "$RECYCLE.BIN", "c.jpg")
+    touch(tmp_path / "cobra" / ".ipynb_checkpoints", "a-checkpoint.jpg")
+    found = folder.class_folders(tmp_path)
+    assert (found.classes, len(found.items), found.ignored) == (("cobra", "tree"), 3, 0)
+    assert found.lines == (
+        "layout: one folder per class",
+        "skipped: 5 files in system folders ($RECYCLE.BIN, .ipynb_checkpoints, @eaDir)",
+    )
+
+
+def test_class_names_are_compared_in_one_normal_form(tmp_path):
+    composed, decomposed = "Caf\u00e9", "Cafe\u0301"
+    for name in (f"train/{composed}", "train/tea", f"test/{decomposed}", "test/tea"):
+        touch(tmp_path / name, "1.jpg")
+    found = folder.class_folders(tmp_path)
+    assert (found.classes, len(found.items)) == ((composed, "tea"), 4)
+
+
+def test_a_copy_is_left_out_where_the_files_are_equal_and_refused_where_not(tmp_path):
+    for place in (tmp_path, tmp_path / "photos"):
+        for name in ("a", "b"):
+            touch(place / name, "1.jpg")
+    found = folder.class_folders(tmp_path)
+    assert (found.classes, len(found.items)) == (("a", "b"), 2)
+    assert found.lines[1] == "left out: 2 photos in photos, a copy of the folders beside it"
+    (tmp_path / "photos" / "a" / "1.jpg").write_bytes(b"another")
+    with pytest.raises(FolderError, match=r"photos/a/1.jpg looks like a copy of .*/a/1.jpg.*--source.layout classes"):
+        folder.class_folders(tmp_path)
+    assert folder.class_folders(tmp_path, layout="classes").classes == ("a", "b", "photos")
 
 
 def test_a_source_that_is_a_link_itself_is_fine(tmp_path):
@@ -141,20 +191,23 @@ def test_a_class_may_be_called_train(tmp_path):
     classes, items = listed(tmp_path)
     assert classes == ("bus", "train")
     assert [split for _, _, split in items] == ["", ""]
+    assert folder.class_folders(tmp_path).ignored == 0
+
+
+def test_photos_of_a_split_without_class_folders_are_left_out(tmp_path):
+    for name in ("train/a", "train/b", "test"):
+        touch(tmp_path / name, "1.jpg")
+    found = folder.class_folders(tmp_path)
+    assert [(item.class_, item.split) for item in found.items] == [("a", ""), ("b", "")]
+    assert found.lines == (
+        "layout: splits train (train); one folder per class in each",
+        "left out: 1 photo in test without labels",
+    )
 
 
 @pytest.mark.parametrize(
     ("layout", "message"),
     [
-        (
-            {"train/a": ["1.jpg"], "train/b": ["1.jpg"], "test/a": ["1.jpg"]},
-            "the split 'test' in .* lacks the class b: each class needs photos in each split",
-        ),
-        (
-            {"train/a": ["1.jpg"], "test/a": ["1.jpg"], "test/b": ["1.jpg"], "test/c": ["1.jpg"]},
-            "the split 'train' in .* lacks the classes b, c",
-        ),
-        ({"train/a": ["1.jpg"], "train/b": ["1.jpg"], "test": ["1.jpg"]}, "no class folders in .*test .*lie loose"),
         ({"val/a": ["1.jpg"], "test/a": ["1.jpg"]}, "holds test, val only: .* needs train"),
         ({"train/a": ["1.jpg"], "training/a": ["1.jpg"]}, "two folders for train, train, training: join them"),
         ({"train/a": ["1.jpg"], "test/a": ["1.jpg"], "docs": ["1.jpg"]}, "holds test, train and beside them docs"),

@@ -127,6 +127,7 @@ def _accuracy(body, per_class=40):
         return float((cross_val_predict(model, data, labels, cv=folds) == labels).mean())
 
 
+@pytest.mark.slow
 def test_nothing_but_the_body_tells_the_pose():
     """Of 240 photos guessed at 1/6 each, 60 or more (0.25) come out right one time in a thousand (binomial)."""
     assert _accuracy(body=False) < 0.25

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstand.export.stranger import labels
-from headstand.export.stranger.refusal import StrangerError
+from headstand.errors import HeadstandError
+from headstand.export import labels
 
 EXPECTED = ("tree pose", "Ñandú", "warrior")
 
@@ -15,6 +15,8 @@ EXPECTED = ("tree pose", "Ñandú", "warrior")
     [
         "tree pose\nÑandú\nwarrior\n",
         "\ufefftree pose\r\n  Ñandú \r\nwarrior",
+        "0 tree pose\n1 Ñandú\n2 warrior\n",  # as Teachable Machine writes them
+        "0  tree pose\r\n1\tÑandú\r\n2 warrior",
         '["tree pose", "Ñandú", "warrior"]',
         '{"0": "tree pose", "2": "warrior", "1": "Ñandú"}',
         '{"warrior": 2, "Ñandú": 1, "tree pose": 0}',
@@ -27,6 +29,13 @@ def test_lines_and_the_usual_json(tmp_path: Path, text: str) -> None:
     assert labels.read(path) == EXPECTED
 
 
+@pytest.mark.parametrize("text", ["1 tree\n2 oak\n", "0 tree\noak\n", "0 tree\n2 oak\n", "0\n1\n", "0tree\n1oak\n"])
+def test_numbers_that_are_not_each_line_s_own_index_stay(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_text(text)
+    assert labels.read(path) == tuple(text.split("\n")[:2])
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -37,33 +46,33 @@ def test_lines_and_the_usual_json(tmp_path: Path, text: str) -> None:
         ("cafe\u0301\ncaf\u00e9\n", "labels 1 and 2 are both"),
         ("cat\nd\x1b[31mog\n", r"label 2, 'd\\x1b\[31mog', is not one line"),
         ("cat\n" + "x" * 201, "is not one line of at most 200"),
-        ('["cat", "dog"', "are no JSON"),
+        ('["cat", "dog"', "are not JSON"),
         ('["cat", 7]', "neither a list of words nor numbered words"),
         ('{"0": "cat", "2": "dog"}', "not numbered from 0 to 1"),
         ('{"cat": 1, "dog": 1}', "not numbered from 0 to 0"),
         ('{"0": "cat", "0": "dog"}', "name one number, or one word, twice"),
-        ("[" * 100_000, "are no JSON"),
+        ("[" * 100_000, "are not JSON"),
     ],
 )
 def test_what_is_no_list_of_labels_is_told(tmp_path: Path, text: str, reason: str) -> None:
     path = tmp_path / "labels.txt"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(StrangerError, match=reason) as caught:
+    with pytest.raises(HeadstandError, match=reason) as caught:
         labels.read(path)
     assert "labels.txt" in str(caught.value)
 
 
 def test_files_that_are_no_text(tmp_path: Path) -> None:
     path = tmp_path / "labels.txt"
-    with pytest.raises(StrangerError, match="cannot be read: No such file"):
+    with pytest.raises(HeadstandError, match="cannot be read: No such file"):
         labels.read(path)
-    with pytest.raises(StrangerError, match="cannot be read: Is a directory"):
+    with pytest.raises(HeadstandError, match="cannot be read: Is a directory"):
         labels.read(tmp_path)
     path.write_bytes(b"\xff\xfe\x00cat")
-    with pytest.raises(StrangerError, match="no UTF-8 text"):
+    with pytest.raises(HeadstandError, match="not UTF-8 text"):
         labels.read(path)
     path.write_bytes(b"cat\n" * 2_000_000)
-    with pytest.raises(StrangerError, match="8,000,000 bytes, too many"):
+    with pytest.raises(HeadstandError, match="8,000,000 bytes, too many"):
         labels.read(path)
 
 
@@ -73,7 +82,7 @@ def test_any_bytes_give_labels_or_a_sentence(tmp_path_factory: pytest.TempPathFa
     path.write_bytes(data)
     try:
         found = labels.read(path)
-    except StrangerError as error:
+    except HeadstandError as error:
         assert str(error).isprintable()
     else:
         assert len(set(found)) == len(found) >= 2

@@ -1,17 +1,17 @@
-"""Take a Keras file apart without Keras: its description as JSON, its weights as plain arrays.
+"""Copy the configuration and the weights out of a Keras file, without Keras.
 
-Runs as a process of its own (see `stored`), with bounds on memory and time, since the HDF5 library reads a file that
-nobody has checked. Of a zip only three members are read, by name, and nothing is unpacked to a name from the file.
+Runs as a process of its own (see `loading`) with limits on memory and time, because the HDF5 library parses a file that
+nobody has checked. Only named members of a zip are read, and nothing is unpacked under a name from the file.
 
-    python -m headstand.export.stranger.reader MODEL FOLDER
+    python -m headstand.keras_files.reader MODEL FOLDER
 
-writes FOLDER/index.json and FOLDER/weights.npz; a file that is refused gives an index with the key `refused`.
+writes FOLDER/index.json and FOLDER/weights.h5, which holds plain arrays only: no links, filters or other files. For a
+file that is refused the index has the key `refused`.
 """
 
 import contextlib
 import json
 import math
-import resource
 import sys
 import tempfile
 import zipfile
@@ -21,6 +21,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+with contextlib.suppress(ModuleNotFoundError):  # Windows has no such limits
+    import resource
+
 DESCRIPTION = 32 * 2**20
 """Most bytes of a model's JSON; NASNetLarge, the longest of keras.applications, has under 2 MiB."""
 
@@ -28,7 +31,7 @@ _WEIGHTS = 4 * 2**30
 """Most bytes of all weights together."""
 
 _EXPANSION = 100, 64 * 2**20
-"""Weights may be stored in so many times fewer bytes than they have, where they have more than the second number."""
+"""Data larger than the second number may be stored in this many times fewer bytes."""
 
 _ITEMS = 50_000
 """Most groups and arrays in a file."""
@@ -36,48 +39,50 @@ _ITEMS = 50_000
 _DEPTH = 40
 """Most groups within one another."""
 
+_ROOTS = ("layers", "_layer_checkpoint_dependencies")
+"""The group that holds a network's layers: in Keras 3, in Keras 2."""
+
 
 class RefusedError(Exception):
     """The file is not read; the message continues a sentence that begins with its name."""
 
 
 def main(model: str, folder: str) -> None:
-    """Read MODEL within bounds and write what it holds into FOLDER."""
-    _bound(Path(model).stat().st_size)
+    """Read MODEL within limits and write what it holds into FOLDER."""
+    _limit(Path(model).stat().st_size)
     take_apart(Path(model), Path(folder))
 
 
 def take_apart(path: Path, folder: Path) -> None:
     """Write what a file holds, or why it is refused, into a folder."""
-    arrays: list[np.ndarray] = []
     index: dict[str, Any]
     try:
-        if zipfile.is_zipfile(path) and not h5py.is_hdf5(path):
-            index = _archive(path, arrays)
-        elif h5py.is_hdf5(path):
-            with h5py.File(path, "r") as file:
-                index = _legacy(file, arrays)
-        else:
-            raise RefusedError("is neither HDF5 (.h5) nor a Keras archive (.keras)")
+        # The newest format of HDF5 has no limit on the length of attributes.
+        with h5py.File(folder / "weights.h5", "w", libver="latest") as copy:
+            if zipfile.is_zipfile(path) and not h5py.is_hdf5(path):
+                index = _archive(path, copy)
+            elif h5py.is_hdf5(path):
+                with h5py.File(path, "r") as file:
+                    index = _hdf5(file, copy)
+            else:
+                raise RefusedError("is neither HDF5 (.h5) nor a Keras archive (.keras)")
     except RefusedError as error:
         index = {"refused": str(error)}
     except Exception as error:  # h5py and zipfile raise nearly every kind on a damaged file
         index = {"refused": f"is damaged: {type(error).__name__}: {str(error)[:200]}"}
-    if "refused" not in index:
-        named: Any = {str(place): array for place, array in enumerate(arrays)}
-        np.savez(folder / "weights.npz", **named)
     (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
 
 
-def _bound(size: int) -> None:
+def _limit(size: int) -> None:
     """Limit this process: a file must not cost more than a few times its bytes, nor minutes."""
-    for kind, most in ((resource.RLIMIT_AS, 6 * 2**30 + 4 * size), (resource.RLIMIT_CPU, 120)):
-        with contextlib.suppress(ValueError, OSError):  # macOS knows no limit of addresses
-            resource.setrlimit(kind, (most, most))
+    with contextlib.suppress(NameError):
+        for kind, most in ((resource.RLIMIT_AS, 6 * 2**30 + 4 * size), (resource.RLIMIT_CPU, 120)):
+            with contextlib.suppress(ValueError, OSError):  # macOS has no limit of addresses
+                resource.setrlimit(kind, (most, most))
 
 
-def _archive(path: Path, arrays: list[np.ndarray]) -> dict[str, Any]:
-    with zipfile.ZipFile(path) as archive, tempfile.TemporaryFile() as copy:
+def _archive(path: Path, copy: h5py.File) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as archive, tempfile.TemporaryFile() as inner:
         names = archive.namelist()
         if len(names) != len(set(names)):
             raise RefusedError("holds several members of one name")
@@ -90,17 +95,10 @@ def _archive(path: Path, arrays: list[np.ndarray]) -> dict[str, Any]:
                 left -= len(chunk)
                 if left < 0:
                     raise RefusedError("holds more than 4 GiB of weights")
-                copy.write(chunk)
-        copy.seek(0)
-        with h5py.File(copy, "r") as file:
-            if "layers" not in file and "_layer_checkpoint_dependencies" not in file:
-                raise RefusedError("holds weights in a layout that no released Keras writes")
-            reading = _Reading(file, arrays)
-            weights: dict[str, Any] = {}
-            for top in ("layers", "_layer_checkpoint_dependencies"):
-                if top in file:
-                    _variables(reading, file, top, weights, _DEPTH)
-    return {"layout": "keras", "description": config, "weights": weights}
+                inner.write(chunk)
+        inner.seek(0)
+        with h5py.File(inner, "r") as file:
+            return {"layout": "keras", "description": config, "count": _by_path(file, copy)}
 
 
 def _checked(archive: zipfile.ZipFile, name: str, most: int) -> zipfile.ZipInfo:
@@ -119,38 +117,65 @@ def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
     return data
 
 
-def _variables(reading: "_Reading", group: h5py.Group, name: str, weights: dict[str, Any], depth: int) -> None:
-    """Collect every group's `vars/0`, `vars/1`, ... under the group's path."""
+def _hdf5(file: h5py.File, copy: h5py.File) -> dict[str, Any]:
+    if "model_config" in file.attrs:
+        return _legacy(file, copy)
+    if any(root in file for root in _ROOTS):
+        return {"layout": "weights", "count": _by_path(file, copy)}
+    raise RefusedError("holds neither the configuration of a model nor weights as Keras 3 saves them")
+
+
+def _by_path(file: h5py.File, copy: h5py.File) -> int:
+    """Copy each group's `vars/0`, `vars/1`, ... under the group's path; the number of values.
+
+    Keras 2 calls the group of a network's layers otherwise; the copy has Keras 3's name.
+    """
+    roots = [root for root in _ROOTS if root in file]
+    if not roots:
+        raise RefusedError("holds weights in a layout that no released Keras writes")
+    reading = _Reading(file)
+    for root in roots:
+        _variables(reading, file, root, copy, _DEPTH)
+    return reading.count
+
+
+def _variables(reading: "_Reading", group: h5py.Group, name: str, copy: h5py.File, depth: int) -> None:
     inner = reading.group(group, name)
     if not depth:
         raise RefusedError("nests groups without end")
     for key in inner:
         if key == "vars":
             variables = reading.group(inner, key)
-            numbers = sorted((key for key in variables if key.isdecimal()), key=int)
-            if numbers:
-                weights[inner.name.strip("/")] = [[number, reading.array(variables, number)] for number in numbers]
+            for number in [key for key in variables if key.isdecimal()]:
+                target = f"{inner.name.replace(_ROOTS[1], _ROOTS[0])}/vars/{number}"
+                values = reading.array(variables, number)
+                if target not in copy:
+                    copy.create_dataset(target, data=values)
         elif inner.get(key, getclass=True) is h5py.Group:
-            _variables(reading, inner, key, weights, depth - 1)
+            _variables(reading, inner, key, copy, depth - 1)
 
 
-def _legacy(file: h5py.File, arrays: list[np.ndarray]) -> dict[str, Any]:
-    if "model_config" not in file.attrs:
-        raise RefusedError(
-            "holds weights without the description of a model; in Keras, build the model, load them and write both "
-            "with model.save('model.keras')"
-        )
+def _legacy(file: h5py.File, copy: h5py.File) -> dict[str, Any]:
     description = file.attrs["model_config"]
     description = description.decode() if isinstance(description, bytes) else str(description)
     if len(description) > DESCRIPTION:
         raise RefusedError(f"describes its model in more than {DESCRIPTION / 2**20:.0f} MiB")
-    reading = _Reading(file, arrays)
+    reading = _Reading(file)
     group = reading.group(file, "model_weights")
-    weights = {}
+    weights = copy.create_group("model_weights")
+    layers: list[tuple[str, list[str]]] = []
     for layer in _names(group, "layer_names"):
         inner = reading.group(group, layer)
-        weights[layer] = [[name, reading.array(inner, name)] for name in _names(inner, "weight_names")]
-    return {"layout": "legacy", "description": description, "weights": weights}
+        names = _names(inner, "weight_names")
+        if names:
+            # Keras takes them in this order and looks at no name, so that the copy numbers them.
+            made = weights.create_group(str(len(layers)))
+            made.attrs["weight_names"] = [str(number).encode() for number in range(len(names))]
+            for number, name in enumerate(names):
+                made.create_dataset(str(number), data=reading.array(inner, name))
+            layers.append((layer, names))
+    weights.attrs["layer_names"] = [str(number).encode() for number in range(len(layers))]
+    return {"layout": "legacy", "description": description, "count": reading.count, "layers": layers}
 
 
 def _names(group: h5py.Group, attribute: str) -> list[str]:
@@ -172,8 +197,9 @@ def _names(group: h5py.Group, attribute: str) -> list[str]:
 class _Reading:
     """Groups and arrays of one file, counted; nothing outside of the file is followed."""
 
-    def __init__(self, file: h5py.File, arrays: list[np.ndarray]) -> None:
-        self._arrays = arrays
+    def __init__(self, file: h5py.File) -> None:
+        self.count = 0
+        """The number of values read so far."""
         self._items = 0
         self._bytes = 0
 
@@ -184,14 +210,16 @@ class _Reading:
             raise RefusedError(f"has no group {name[:60]!a}")
         return found
 
-    def array(self, parent: h5py.Group, name: str) -> int:
-        """Read one array; its place among all."""
+    def array(self, parent: h5py.Group, name: str) -> np.ndarray:
+        """Read one array of finite numbers, floating-point ones as float32."""
         found = self._find(parent, name)
         if not isinstance(found, h5py.Dataset):
             raise RefusedError(f"has no array {name[:60]!a}")
         if found.external or found.is_virtual:
             raise RefusedError(f"keeps the array {name[:60]!a} in another file")
-        if found.dtype.kind not in "fiub" or found.dtype.itemsize > 8:
+        # NumPy has no bfloat16, the upper half of a float32: Keras names it in an attribute.
+        half = found.dtype == "V2" and str(found.attrs.get("dtype")) == "bfloat16"
+        if not half and (found.dtype.kind not in "fiub" or found.dtype.itemsize > 8):
             raise RefusedError(f"holds the array {name[:60]!a} of {found.dtype}, not of numbers")
         size = math.prod(found.shape) * found.dtype.itemsize
         times, above = _EXPANSION
@@ -199,10 +227,15 @@ class _Reading:
         if self._bytes > _WEIGHTS or (size > above and size > times * found.id.get_storage_size()):
             raise RefusedError(f"claims {size / 2**20:,.0f} MiB for the array {name[:60]!a} and does not hold them")
         values = np.asarray(found[()])
+        if half:
+            values = (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
         if values.dtype.kind == "f":
-            values = values.astype(np.float32)
-        self._arrays.append(values)
-        return len(self._arrays) - 1
+            with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+                values = values.astype(np.float32)
+            if not np.isfinite(values).all():
+                raise RefusedError(f"has weights {name[:60]!a} that are not all finite numbers")
+        self.count += values.size
+        return values
 
     def _find(self, parent: h5py.Group, name: str) -> Any:
         for part in name.split("/"):

@@ -4,12 +4,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headstand.errors import HeadstandError
 from headstand.export.convert import float32
-from headstand.export.stranger.classifier import Stranger, load
-from headstand.export.stranger.refusal import StrangerError
+from headstand.export.foreign import Foreign, load
 from headstand.learn import backbones
-from tests.export.stranger import files
-from tests.export.stranger.files import LABELS, SIZE
+from tests.keras_files import files
+from tests.keras_files.files import LABELS, SIZE
 from tests.networks import keras, layers
 
 FORMATS = pytest.mark.parametrize("suffix", [".h5", ".keras"])
@@ -25,7 +25,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def refused(path: Path, labels: Any = LABELS, preprocess: str = "none", size: int | None = None) -> str:
-    with pytest.raises(StrangerError) as caught:
+    with pytest.raises(HeadstandError) as caught:
         load(path, labels, preprocess, size)
     message = str(caught.value)
     assert message.isprintable()
@@ -37,7 +37,7 @@ def refused(path: Path, labels: Any = LABELS, preprocess: str = "none", size: in
 def test_it_answers_as_keras_does(tmp_path: Path, suffix: str) -> None:
     model = files.classifier()
     found = load(files.saved(model, tmp_path / f"m{suffix}"), LABELS, "none")
-    assert isinstance(found, Stranger)
+    assert isinstance(found, Foreign)
     assert (found.labels, found.size, found.notes) == (LABELS, SIZE, ())
     assert found.model.input_shape == (None, SIZE, SIZE, 3)
     expected = answers(model, files.pixels())
@@ -221,7 +221,7 @@ def test_it_converts_to_built_in_operations(tmp_path: Path) -> None:
         (lambda: [layers.Dense(4, "softmax")], LABELS, "it has 4 outputs, and there are 3 labels"),
         (lambda: [layers.Dense(3, "sigmoid")], LABELS, "it ends in 3 sigmoids, each a question of its own"),
         (lambda: [layers.Dense(3, "relu")], LABELS, "it ends in relu whose numbers are neither logits nor probab"),
-        (lambda: [layers.Dense(3), layers.UnitNormalization()], LABELS, "it ends in a layer whose numbers"),
+        (lambda: [layers.Dense(3), layers.UnitNormalization()], LABELS, "it ends in mul whose numbers"),
         (lambda: [layers.Dense(1, "sigmoid")], LABELS, "it has one output, so two classes, and there are 3 labels"),
         (lambda: [layers.Dense(1, "softmax")], ("a", "b"), "one output that ends in softmax"),
         (lambda: [layers.Reshape((2, 2, 1))], LABELS, "no class for a whole photo"),
@@ -258,7 +258,7 @@ def test_several_inputs_or_outputs_are_refused(tmp_path: Path) -> None:
 def test_options_that_do_not_fit(tmp_path: Path) -> None:
     path = files.saved(files.classifier(), tmp_path / "m.h5")
     assert "unknown preprocessing 'tf'; there are xception, caffe, torch, none" in refused(path, preprocess="tf")
-    assert "its input is 16 pixels, so --size 20 cannot be had" in refused(path, size=20)
+    assert "its input is 16 pixels, so --size 20 is not possible" in refused(path, size=20)
     assert load(path, LABELS, "none", SIZE).size == SIZE
     assert "labels 1 and 2 are both 'a'" in refused(path, ("a", "a", "b"))
     assert "needs two labels or more" in refused(path, ())
@@ -270,7 +270,7 @@ def test_options_that_do_not_fit(tmp_path: Path) -> None:
 def test_weights_that_are_no_numbers(tmp_path: Path) -> None:
     model = files.classifier()
     model.get_layer("head").bias.assign([0, float("nan"), 0])
-    assert "are not all numbers" in refused(files.saved(model, tmp_path / "m.keras"))
+    assert "are not all finite numbers" in refused(files.saved(model, tmp_path / "m.keras"))
 
 
 def test_the_preprocessing_names_are_those_of_the_backbones() -> None:

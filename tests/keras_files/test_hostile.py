@@ -18,18 +18,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headstand.errors import HeadstandError
-from headstand.export.stranger import stored
-from headstand.export.stranger.classifier import load
-from headstand.export.stranger.refusal import StrangerError
-from tests.export.stranger import files
-from tests.export.stranger.files import LABELS, SIZE, entry, functional, source
+from headstand.export.foreign import load
+from headstand.keras_files import loading
+from tests.keras_files import files
+from tests.keras_files.files import LABELS, SIZE, entry, functional, source
 from tests.networks import keras, layers
 
 FORMATS = pytest.mark.parametrize("suffix", [".h5", ".keras"])
 
 
 def refused(path: Path) -> str:
-    with pytest.raises(StrangerError) as caught:
+    with pytest.raises(HeadstandError) as caught:
         load(path, LABELS, "none")
     message = str(caught.value)
     assert message.isprintable()
@@ -86,11 +85,16 @@ HARM = {"class_name": "__lambda__", "config": {"value": "4wEAAAA=", "code": "4wE
         (lambda d: d["config"].update(activation={"class_name": "function", "config": "system"}), "n 'system'"),
         (lambda d: d["config"].update(use_bias=HARM), "has 'use_bias' = {'class_name': '__lambda__'"),
         (lambda d: d.update(class_name="Lambda"), "is a Lambda"),
-        (lambda d: d.update(class_name="Mine>Dense2"), "a class that Keras does not have; a custom"),
-        (lambda d: d.update(class_name="MultiHeadAttention"), "classifiers of images are not imported with"),
-        (lambda d: d.update(class_name="TextVectorization"), "classifiers of images are not imported with"),
+        (lambda d: d.update(class_name="Mine>Dense2"), "is a 'Mine>Dense2' ('Mine>Dense2'), and not Keras's own; a"),
+        (lambda d: d.update(class_name="Custom>Dense"), "is a 'Custom>Dense' ('Custom>Dense'), and not Keras's own"),
+        (lambda d: d.update(registered_name="Mine>Dense"), "is a 'Dense' ('Mine>Dense'), and not Keras's own"),
+        (lambda d: d.update(module="os"), "is a 'Dense' ('os'), and not Keras's own"),
+        (lambda d: d.update(module="kerasevil.layers"), "is a 'Dense' ('kerasevil.layers'), and not Keras's own"),
+        (lambda d: d.update(class_name="Dense2"), "a class that Keras does not have; a custom"),
+        (lambda d: d.update(class_name="MultiHeadAttention"), "classifiers of images do not need"),
+        (lambda d: d.update(class_name="TextVectorization"), "classifiers of images do not need"),
         (lambda d: d.update(class_name="TFSMLayer"), "is a TFSMLayer: code from outside of Keras"),
-        (lambda d: d.update(class_name="Layer"), "which classifiers of images are not imported with"),
+        (lambda d: d.update(class_name="Layer"), "which classifiers of images do not need"),
         (lambda d: d.update(class_name="__init__"), "a class that Keras does not have"),
         (lambda d: d.update(class_name="\x1b[2Jboo"), r"is a '\x1b[2Jboo', a class"),
         (lambda d: d.update(class_name=["Dense"]), "a layer has no class_name"),
@@ -108,12 +112,12 @@ def test_a_head_that_is_none(tmp_path: Path, change: Any, reason: str, suffix: s
 
 
 def test_objects_that_are_registered_here_are_not_taken_either(tmp_path: Path) -> None:
-    @keras.saving.register_keras_serializable("strangers")
+    @keras.saving.register_keras_serializable("foreign")
     class Doubling(layers.Layer):
         def call(self, x: Any) -> Any:
             return 2 * x
 
-    @keras.saving.register_keras_serializable("strangers")
+    @keras.saving.register_keras_serializable("foreign")
     def twice(x: Any) -> Any:
         return 2 * x
 
@@ -121,7 +125,7 @@ def test_objects_that_are_registered_here_are_not_taken_either(tmp_path: Path) -
         for suffix in (".h5", ".keras"):
             message = refused(files.saved(files.classifier(part, layers.Dense(3)), tmp_path / f"m{suffix}"))
             assert "its layer 'mine' " in message
-            assert kind in message.replace("strangers>", "")
+            assert kind in message.replace("foreign>", "")
             assert "registered or not" in message
 
 
@@ -141,9 +145,9 @@ def test_a_model_of_a_class_of_its_own(tmp_path: Path) -> None:
         (lambda d: d.clear(), "a layer has no class_name"),
         (lambda d: d.update(config=None), "a network has no layers"),
         (lambda d: d["config"].update(layers=[]), "a network has no layers"),
-        (lambda d: d["config"].update(layers=[1]), "a layer is no JSON object"),
+        (lambda d: d["config"].update(layers=[1]), "a layer is not a JSON object"),
         (lambda d: d["config"].update(input_layers=[]), "it has 0 inputs and 1 outputs"),
-        (lambda d: d["config"].update(input_layers=["pool", 0, 0]), "its input is no InputLayer"),
+        (lambda d: d["config"].update(input_layers=["pool", 0, 0]), "its input is not an InputLayer"),
         (lambda d: d["config"].update(output_layers=["nowhere", 0, 0]), "there is no layer 'nowhere'"),
         (lambda d: d["config"].update(output_layers=["pool", 7, 0]), "'pool' is not called 8 times"),
         (lambda d: d["config"].update(output_layers=["head", 0, 3]), "'head' gives no 4 tensors"),
@@ -199,12 +203,12 @@ def test_layers_that_would_fill_the_memory_or_never_end(tmp_path: Path, part: di
 def test_descriptions_that_are_no_descriptions(tmp_path: Path) -> None:
     deep = '{"class_name": "Functional", "config": ' + "[" * 300 + "]" * 300 + "}"
     for text, reason in (
-        ("{", "a description that is no JSON"),
-        ("[]", "a description that is no model's"),
-        ("7", "a description that is no model's"),
+        ("{", "its configuration is not JSON"),
+        ("[]", "its configuration is not that of a model"),
+        ("7", "its configuration is not that of a model"),
         (deep, "nested more than 100 deep"),
-        ("[" * 500_000, "a description that is no JSON"),
-        ("9" * 10_000, "a description that is no JSON"),
+        ("[" * 500_000, "its configuration is not JSON"),
+        ("9" * 10_000, "its configuration is not JSON"),
     ):
         assert reason in refused(files.legacy(tmp_path / "m.h5", text))
     many = source("within", SIZE, SIZE, 3)
@@ -330,7 +334,7 @@ def test_files_of_another_kind(tmp_path: Path) -> None:
         path.write_bytes(data)
         assert reason in refused(path)
     files.classifier().save_weights(tmp_path / "m.weights.h5")
-    assert "holds weights without the description of a model" in refused(tmp_path / "m.weights.h5")
+    assert "holds weights without the configuration of a model" in refused(tmp_path / "m.weights.h5")
 
 
 def test_the_name_of_the_file_does_not_matter(tmp_path: Path) -> None:
@@ -338,12 +342,12 @@ def test_the_name_of_the_file_does_not_matter(tmp_path: Path) -> None:
     assert load(one, LABELS, "none").size == SIZE
 
 
-def test_a_reader_of_its_own_without_keras(tmp_path: Path, apart: None) -> None:
+def test_a_reader_of_its_own_without_keras(tmp_path: Path, reader_process: None) -> None:
     path = files.saved(files.classifier(), tmp_path / "m.h5")
     assert load(path, LABELS, "none").size == SIZE
     path.write_bytes(b"nothing")
     assert "is neither HDF5" in refused(path)
-    script = "import sys, headstand.export.stranger.reader; print('keras' in sys.modules, 'tensorflow' in sys.modules)"
+    script = "import sys, headstand.keras_files.reader; print('keras' in sys.modules, 'tensorflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"
 
@@ -356,13 +360,13 @@ def test_a_reader_of_its_own_without_keras(tmp_path: Path, apart: None) -> None:
     ],
 )
 def test_a_reader_that_dies_or_hangs(
-    tmp_path: Path, apart: None, monkeypatch: pytest.MonkeyPatch, script: str, reason: str
+    tmp_path: Path, reader_process: None, monkeypatch: pytest.MonkeyPatch, script: str, reason: str
 ) -> None:
     path = files.saved(files.classifier(), tmp_path / "m.h5")
     real = subprocess.run
-    monkeypatch.setattr(stored, "_PATIENCE", 1)
+    monkeypatch.setattr(loading, "_PATIENCE", 1)
     monkeypatch.setattr(
-        stored.subprocess, "run", lambda words, **options: real([sys.executable, "-c", script], **options)
+        loading.subprocess, "run", lambda words, **options: real([sys.executable, "-c", script], **options)
     )
     assert reason in refused(path)
 

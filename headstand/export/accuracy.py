@@ -1,0 +1,88 @@
+"""Signs that a model is used wrongly: its labels in another order, its pixels scaled otherwise than in training."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.special import gammaln
+from scipy.stats import binom, binomtest
+
+LEVEL = 0.01
+"""A sign counts if chance alone would give it less often than this."""
+
+GAIN = 0.1
+"""Least gain of accuracy that another order of the labels or another preprocessing must bring."""
+
+SHOWN = 8
+"""Labels that a message names."""
+
+CAUSES = (
+    "likely causes are the order of the labels, a wrong --preprocess, a Rescaling layer at the start of a model that "
+    "is given scaled pixels (--preprocess none), or photos of another kind than the model was trained on"
+)
+
+
+def warnings(
+    answers: np.ndarray, truth: np.ndarray, labels: Sequence[str], others: Mapping[str, np.ndarray] | None = None
+) -> list[str]:
+    """Sentences on an accuracy that is near chance or far below what the labels allow, with likely causes.
+
+    Args:
+        answers: probabilities `float [N, classes]`.
+        truth: the photos' class indices `int [N]`.
+        labels: in the order of the outputs.
+        others: answers to the same photos under other values of `--preprocess`, by these values; None for a model that
+            has its preprocessing inside.
+    """
+    right = answers.argmax(axis=1) == truth
+    chance = max(1 / len(labels), np.bincount(truth).max() / len(truth))
+    better = [*_preprocessing(right, truth, others or {}), *_order(answers, truth, labels, chance)]
+    if better:
+        return [max(better)[1]]
+    if binomtest(int(right.sum()), len(truth), chance, alternative="greater").pvalue > LEVEL:
+        return [
+            f"an accuracy of {right.mean():.3f} on {len(truth)} photos is near chance ({chance:.3f}); "
+            + (CAUSES if others is not None else "it is no classifier of these photos")
+        ]
+    return []
+
+
+def _preprocessing(right: np.ndarray, truth: np.ndarray, others: Mapping[str, np.ndarray]) -> list[tuple[float, str]]:
+    """The accuracy and a sentence if another preprocessing is better, by a sign test over the photos that differ."""
+    better = {name: answers.argmax(axis=1) == truth for name, answers in others.items()}
+    name = max(better, key=lambda one: float(better[one].mean()), default=None)
+    if name is None:
+        return []
+    gained, lost = int((better[name] & ~right).sum()), int((right & ~better[name]).sum())
+    gain = better[name].mean() - right.mean()
+    if gain < GAIN or binomtest(gained, gained + lost, alternative="greater").pvalue > LEVEL:
+        return []
+    reason = (
+        "the model seems to scale its pixels itself, for example in a Rescaling layer at its start"
+        if name == "none"
+        else "the model seems to have been trained on pixels that were scaled otherwise"
+    )
+    text = (
+        f"the accuracy is {right.mean():.3f}, and {better[name].mean():.3f} with --preprocess {name}: {reason}; "
+        f"convert it with --preprocess {name}"
+    )
+    return [(float(better[name].mean()), text)]
+
+
+def _order(answers: np.ndarray, truth: np.ndarray, labels: Sequence[str], chance: float) -> list[tuple[float, str]]:
+    """The accuracy and a sentence if another order of the labels is better than the best of all orders by chance."""
+    counts = np.zeros((len(labels), len(labels)), int)
+    np.add.at(counts, (truth, answers.argmax(axis=1)), 1)
+    true, given = linear_sum_assignment(counts, maximize=True)
+    right, best = int(np.trace(counts)), int(counts[true, given].sum())
+    unlikely = binom.logsf(best - 1, len(truth), chance) + gammaln(len(labels) + 1) < np.log(LEVEL)
+    if (best - right) / len(truth) < GAIN or not unlikely:
+        return []
+    moved = [(labels[b], labels[a]) for a, b in sorted(zip(true, given, strict=True)) if a != b and counts[a, b]]
+    pairs = ", ".join(f"{label!r} for {photo!r}" for label, photo in moved[:SHOWN])
+    more = f" and {len(moved) - SHOWN} more" if len(moved) > SHOWN else ""
+    text = (
+        f"the accuracy is {right / len(truth):.3f}, and {best / len(truth):.3f} if the labels were in another order: "
+        f"it answers {pairs}{more}; check the order of the labels against that of training (Keras sorts them)"
+    )
+    return [(best / len(truth), text)]

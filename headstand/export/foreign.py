@@ -1,0 +1,203 @@
+"""A foreign Keras classifier, one that Headstand did not train, as a model that can be converted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import keras
+import numpy as np
+
+from headstand.errors import HeadstandError
+from headstand.export import labels as label_files
+from headstand.keras_files import loading
+from headstand.keras_files.parts import KerasFileError
+from headstand.learn.backbones import Preprocessing, scaled
+
+Preprocess = Literal["xception", "caffe", "torch", "none"]
+"""What is done to pixels before they go in: scaled to -1..1; BGR less ImageNet's means; 0..1 standardised by ImageNet's
+statistics; nothing, because the model scales them itself."""
+
+MODES: dict[str, Preprocessing] = {"xception": "tf", "caffe": "caffe", "torch": "torch", "none": "none"}
+
+_LARGEST = 1024
+"""Pixels of a side; EfficientNetB7 takes 600."""
+
+_TOLERANCE = 1e-3
+"""By how much probabilities may miss a sum of one."""
+
+_LOGITS = ("BiasAdd", "MatMul", "Conv2D", "LogSoftmax")
+"""Operations of TensorFlow whose results are logits where a model ends in them."""
+
+_PASSING = ("Identity", "Reshape", "Squeeze", "StopGradient")
+"""Operations of TensorFlow that hand their numbers on."""
+
+
+class ForeignModelError(HeadstandError):
+    """A foreign model, its labels or the options given with it, that cannot be made into a classifier."""
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A classifier made of a foreign model.
+
+    `network` takes what the file's model takes and gives `float32 [N, classes]` probabilities in the order of `labels`;
+    `model` is the same for `float32 [N, size, size, 3]` in 0..255, RGB. `notes` are sentences on what was added.
+    """
+
+    model: keras.Model
+    network: keras.Model
+    labels: tuple[str, ...]
+    size: int
+    notes: tuple[str, ...]
+
+
+def load(path: Path, labels: Sequence[str], preprocess: str, size: int | None = None) -> Foreign:
+    """Build a classifier of images from an `.h5` (of Keras 2 or 3) or a `.keras` file.
+
+    Args:
+        path: a Sequential or Functional model of Keras's own layers.
+        labels: one for each output, in order; two for a single sigmoid, the second for outputs near 1.
+        preprocess: one of `Preprocess`.
+        size: the input's side in pixels, where the model leaves it open.
+
+    Raises:
+        HeadstandError: the file, the labels or the options cannot make a classifier; the sentence says why.
+    """
+    labels = label_files.checked(labels)
+    if preprocess not in get_args(Preprocess):
+        raise ForeignModelError(f"unknown preprocessing {preprocess!r}; there are {', '.join(get_args(Preprocess))}")
+    if size is not None and not 8 <= size <= _LARGEST:
+        raise ForeignModelError(f"--size {size} is not from 8 to {_LARGEST} pixels")
+    loaded = loading.load(path, size)
+    try:
+        return _classifier(loaded, labels, preprocess, size)
+    except (ForeignModelError, KerasFileError) as error:
+        raise ForeignModelError(f"{path} cannot be imported: {error}") from error.__cause__
+
+
+def with_preprocessing(network: keras.Model, size: int, preprocess: str) -> keras.Model:
+    """A network that takes pixels in 0..255, RGB, which are scaled before they go in.
+
+    Args:
+        network: takes what the model in the file takes.
+        size: the input's side in pixels.
+        preprocess: one of `Preprocess`.
+    """
+    pixels = keras.Input((size, size, 3), name="pixels")
+    return keras.Model(pixels, network(scaled(pixels, MODES[preprocess]), training=False), name="foreign")
+
+
+def _classifier(loaded: keras.Model, labels: tuple[str, ...], preprocess: str, size: int | None) -> Foreign:
+    size = _side(loaded.input_shape, size)
+    given = keras.Input((size, size, 3), name="input")
+    # Augmentation and dropout are off, whatever the file says of `training`.
+    outputs = _flat(loaded(given, training=False))
+    probabilities, note = _probabilities(keras.Model(given, outputs), outputs, _ending(loaded, size), labels)
+    network = keras.Model(given, probabilities, name="classifier")
+    model = with_preprocessing(network, size, preprocess)
+    if not _normalised(model):
+        raise ForeignModelError("its outputs are no probabilities: on noise they are negative or do not sum to one")
+    return Foreign(model, network, labels, size, (note,) if note else ())
+
+
+def _side(shape: tuple[int | None, ...], size: int | None) -> int:
+    """The side of the square input."""
+    if len(shape) != 4:
+        raise ForeignModelError(f"its input is {list(shape)}, not [photos, height, width, 3]")
+    _, height, width, channels = shape
+    if channels not in (3, None):
+        if shape[1] == 3:
+            raise ForeignModelError(f"its input is {list(shape)}, channels first; TFLite has them last")
+        raise ForeignModelError(f"its input has {channels} channels; photos have 3, red, green and blue")
+    if height is None and width is None:
+        if size is None:
+            raise ForeignModelError(
+                "it takes photos of any size, and a converted model has a fixed one; give --size PIXELS"
+            )
+        return size
+    if height is None or height != width:
+        raise ForeignModelError(f"its input is {height} x {width} pixels; Headstand serves square ones")
+    if size not in (None, height):
+        raise ForeignModelError(f"its input is {height} pixels, so --size {size} is not possible")
+    if not 8 <= height <= _LARGEST:
+        raise ForeignModelError(f"its input is {height} pixels; Headstand serves 8 to {_LARGEST}")
+    return height
+
+
+def _flat(given: Any) -> Any:
+    """`[N, classes]`, also of a network that ends in a convolution over one position."""
+    if not isinstance(given, keras.KerasTensor) or None in given.shape[1:] or len(given.shape) < 2:
+        raise ForeignModelError("its output has no fixed shape")
+    if len(given.shape) == 2:
+        return given
+    if any(side != 1 for side in given.shape[1:-1]):
+        raise ForeignModelError(
+            f"its output is {list(given.shape)}, not [photos, classes]: it gives no class for a whole photo"
+        )
+    return keras.layers.Flatten()(given)
+
+
+def _ending(model: keras.Model, size: int) -> str:
+    """What a model ends in: "logits", or the last activation's name in lower case."""
+    (output,) = loading.graph(model, size).outputs
+    while output.op.type in _PASSING:
+        output = output.op.inputs[0]
+    if output.op.type in _LOGITS or (output.op.type == "AddV2" and output.op.inputs[0].op.type in _LOGITS):
+        return "logits"
+    return str(output.op.type).lower()
+
+
+def _probabilities(model: keras.Model, given: Any, ending: str, labels: tuple[str, ...]) -> tuple[Any, str]:
+    """Probabilities from what the model gives, and what was done for them."""
+    outputs = given.shape[-1]
+    if outputs == 1:
+        return _pair(given, ending, labels)
+    if outputs != len(labels):
+        raise ForeignModelError(f"it has {outputs} outputs, and there are {len(labels)} labels")
+    if ending == "softmax":
+        return given, ""
+    if ending == "logits":
+        return keras.layers.Softmax(name="probabilities")(given), "the model ends in logits: a softmax was added"
+    if ending == "sigmoid":
+        raise ForeignModelError(
+            f"it ends in {outputs} sigmoids, each a question of its own (several labels a photo); a classifier gives "
+            "one label, with a softmax"
+        )
+    if _normalised(model):
+        return given, ""
+    raise ForeignModelError(
+        f"it ends in {ending} whose numbers are neither logits nor probabilities; end it in a Dense layer or in a "
+        "softmax"
+    )
+
+
+def _pair(given: Any, ending: str, labels: tuple[str, ...]) -> tuple[Any, str]:
+    if len(labels) != 2:
+        raise ForeignModelError(f"it has one output, so two classes, and there are {len(labels)} labels")
+    if ending not in ("sigmoid", "logits"):
+        raise ForeignModelError(f"it has one output that ends in {ending}; two classes from one output take a sigmoid")
+    note = f"the model has one output: it counts for {labels[1]!r}, and what is left of one for {labels[0]!r}"
+    if ending == "logits":
+        given = keras.layers.Activation("sigmoid", name="probability")(given)
+        note = f"the model ends in a logit: a sigmoid was added; {note.removeprefix('the model has one output: ')}"
+    # [1 - p, p] in plain layers: -1 * p + 1 and p.
+    rest = keras.layers.Rescaling(-1.0, offset=1.0, name="rest")(given)
+    return keras.layers.Concatenate(name="probabilities")([rest, given]), note
+
+
+def _normalised(model: keras.Model) -> bool:
+    """Whether the outputs for random pixels are probabilities."""
+    values = _answers(model)
+    return bool((values >= -_TOLERANCE).all() and (np.abs(values.sum(axis=1) - 1) < _TOLERANCE).all())
+
+
+def _answers(model: keras.Model) -> np.ndarray:
+    shape = (4, *model.input_shape[1:])
+    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
+    pixels[0] = 128  # one colour, too
+    try:
+        return np.asarray(model(pixels, training=False), np.float64)
+    except Exception as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ForeignModelError(f"it cannot be run: {reason[:200]!a}") from error

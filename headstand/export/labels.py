@@ -1,0 +1,104 @@
+"""The class names of a foreign model, from a file."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+from headstand.errors import HeadstandError
+from headstand.keras_files.parts import shown
+
+_MOST_BYTES = 4 * 2**20
+"""ImageNet's 21,841 names take half of one MiB."""
+
+_LONGEST = 200
+
+
+class LabelsError(HeadstandError):
+    """Labels that cannot be read, or that are not a list of distinct names."""
+
+
+def read(path: Path) -> tuple[str, ...]:
+    """Read labels in the order of a model's outputs.
+
+    Args:
+        path: UTF-8 text with a label a line (`0 Cat`, `1 Dog` of Teachable Machine lose their numbers), or JSON: a list
+            of labels, `{"0": label, ...}` as Hugging Face's id2label, `{label: 0, ...}` as Keras's class_indices, or
+            `{"0": [code, label], ...}` as ImageNet's class index.
+
+    Raises:
+        LabelsError: it cannot be read, or what it holds is not a list of distinct labels.
+    """
+    try:
+        size = path.stat().st_size
+        text = path.read_text(encoding="utf-8-sig") if size <= _MOST_BYTES else ""
+    except OSError as error:
+        raise LabelsError(f"the labels {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise LabelsError(f"the labels {path} are not UTF-8 text") from None
+    if size > _MOST_BYTES:
+        raise LabelsError(f"the labels {path} have {size:,} bytes, too many for a list of names")
+    try:
+        if text.lstrip()[:1] in ("[", "{"):
+            return checked(_listed(text))
+        return checked(_without_numbers([line.strip() for line in text.strip().splitlines()]))
+    except LabelsError as error:
+        raise LabelsError(f"{path}: {error}") from None
+
+
+def checked(labels: Sequence[str]) -> tuple[str, ...]:
+    """Returns the labels in Unicode's composed form (NFC), which are distinct and printable.
+
+    Raises:
+        LabelsError: fewer than two, one that is empty, too long or not fit to be printed, or two alike.
+    """
+    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+        raise LabelsError("labels are words, one for each output")
+    if len(labels) < 2:
+        raise LabelsError(f"a classifier needs two labels or more, not {len(labels)}")
+    seen: dict[str, int] = {}
+    for number, label in enumerate(labels, start=1):
+        if not label.strip():
+            raise LabelsError(f"label {number} is empty")
+        if not label.isprintable() or label != label.strip() or len(label) > _LONGEST:
+            raise LabelsError(
+                f"label {number}, {shown(label)}, is not one line of at most {_LONGEST} printable characters"
+            )
+        key = unicodedata.normalize("NFC", label)
+        if key in seen:
+            raise LabelsError(f"labels {seen[key]} and {number} are both {shown(label)}")
+        seen[key] = number
+    return tuple(seen)
+
+
+def _without_numbers(lines: list[str]) -> list[str]:
+    """`0 Cat`, `1 Dog` without the numbers, if every line begins with its own index."""
+    matches = [re.fullmatch(rf"{number}\s+(.+)", line) for number, line in enumerate(lines)]
+    return [match[1] for match in matches if match] if all(matches) else lines
+
+
+def _listed(text: str) -> list[str]:
+    try:
+        value = json.loads(text, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
+        raise LabelsError(f"the labels are not JSON: {shown(str(error))}") from None
+    if isinstance(value, dict):
+        if value and all(type(item) is int for item in value.values()):
+            value = {str(place): label for label, place in value.items()}
+        wanted = [str(place) for place in range(len(value))]
+        if set(value) != set(wanted):
+            raise LabelsError(f"the labels are not numbered from 0 to {len(value) - 1}, each number once")
+        value = [value[place] for place in wanted]
+    if all(isinstance(item, list) and len(item) == 2 for item in value):
+        value = [item[1] for item in value]
+    if not all(isinstance(item, str) for item in value):
+        raise LabelsError("the labels are JSON, but neither a list of words nor numbered words")
+    return list(value)
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object without doubles, which JSON's own reader would drop."""
+    if len({key for key, _ in pairs}) != len(pairs):
+        raise LabelsError("the labels name one number, or one word, twice")
+    return dict(pairs)

@@ -1,0 +1,253 @@
+"""Load a Keras model from a file that nobody trusts: checked first, and copied from checked parts."""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import tensorflow as tf
+
+from headstand.keras_files import config
+from headstand.keras_files.parts import KerasFileError, shown
+
+_PATIENCE = 300
+"""Seconds after which reading is given up."""
+
+_MOST_WORK = 2e11
+"""Multiplications for one photo; EfficientNetB7 at 600 pixels needs 3.7e10."""
+
+_MOST_VALUES = 2**27
+"""Numbers that one layer may give for one photo: 512 MiB."""
+
+_SAME = frozenset({"gamma", "beta", "bias", "moving_mean", "moving_variance"})
+"""Names of weights on which all versions of Keras agree, and that have one shape within a layer."""
+
+
+def load(path: Path, size: int | None = None) -> keras.Model:
+    """Return the model in an `.h5` (of Keras 2 or 3) or a `.keras` file, uncompiled, in float32.
+
+    Its configuration is checked against an allow-list of built-in layers before Keras sees it, and its weights are
+    copied as plain arrays; what Keras loads is that copy.
+
+    Args:
+        path: a Sequential or Functional model of Keras's own layers.
+        size: side of the input in pixels, where the file leaves it open.
+
+    Raises:
+        KerasFileError: there is no such file, it is damaged or made to do harm, or holds what is not allowed.
+    """
+    with tempfile.TemporaryDirectory(prefix="headstand-") as folder:
+        index = _read(path, Path(folder))
+        if index["layout"] == "weights":
+            raise KerasFileError(
+                f"{path} holds weights without the configuration of a model; in Keras, build the model, load them and "
+                "write both with model.save('model.keras')"
+            )
+        try:
+            return _load(Path(folder), index, size)
+        except KerasFileError as error:
+            raise KerasFileError(f"{path} cannot be loaded: {error}") from error.__cause__
+
+
+@contextmanager
+def checked_weights(path: Path) -> Iterator[Path]:
+    """A checked copy of a `.weights.h5` file, for `load_weights`; it is gone afterwards.
+
+    Raises:
+        KerasFileError: there is no such file, it is damaged or made to do harm, or holds no weights of Keras 3.
+    """
+    with tempfile.TemporaryDirectory(prefix="headstand-") as folder:
+        if _read(path, Path(folder))["layout"] != "weights":
+            raise KerasFileError(
+                f"{path} holds a whole model, not weights alone: give it another name than .weights.h5"
+            )
+        copy = Path(folder) / "copy.weights.h5"
+        (Path(folder) / "weights.h5").rename(copy)
+        yield copy
+
+
+def graph(model: keras.Model, size: int) -> tf.Graph:
+    """The operations by which a model answers one photo of `size` pixels a side.
+
+    Raises:
+        KerasFileError: it cannot be run on such photos, or takes more memory or work than networks of photos do.
+    """
+    return _graph(model, (1, size, size, 3))
+
+
+def _load(folder: Path, index: dict[str, Any], size: int | None) -> keras.Model:
+    checked = config.checked(index["description"], size)
+    copy = folder / ("model.h5" if index["layout"] == "legacy" else "model.keras")
+    if index["layout"] == "legacy":
+        names = config.top_level_names(checked)
+        if strange := [layer for layer, _ in index["layers"] if layer not in names.values()]:
+            raise KerasFileError(f"its file holds weights for {shown(strange[0])}, a layer that it does not have")
+        (folder / "weights.h5").rename(copy)
+        with h5py.File(copy, "a", libver="latest") as file:
+            file.attrs["model_config"] = json.dumps(checked)
+    else:
+        with zipfile.ZipFile(copy, "w") as archive:
+            archive.writestr("metadata.json", "{}")
+            archive.writestr("config.json", json.dumps(checked))
+            archive.write(folder / "weights.h5", "model.weights.h5")
+    # Layers get zeros before their weights, and no more of them than the file holds; so do those that choose their
+    # initializer themselves, by these names.
+    zeros = _Zeros(index["count"])
+    try:
+        with keras.saving.custom_object_scope({"zeros": zeros.make, "ones": zeros.make}):
+            model = keras.models.load_model(copy, compile=False, safe_mode=True)
+    except Exception as error:  # Keras and TensorFlow raise nearly every kind where values do not fit
+        raise _refusal(error) from error
+    if index["layout"] == "legacy":
+        _compare_names(model, index["layers"], names)
+    shape = [size if side is None else side for side in model.input_shape[1:]]
+    if None not in shape:
+        _graph(model, (1, *shape))
+    return model
+
+
+class _Zeros:
+    """Zeros for weights, as many as the file holds."""
+
+    def __init__(self, numbers: int) -> None:
+        self._left = numbers
+
+    @property
+    def make(self) -> Any:
+        """The initializer: a plain function, as which Keras keeps it."""
+
+        def zeros(shape: Any, dtype: Any = None, **_: Any) -> Any:
+            self._left -= math.prod(shape)
+            if self._left < 0:
+                raise KerasFileError("it describes layers with more weights than its file holds")
+            return keras.ops.zeros(shape, dtype=dtype or "float32")
+
+        return zeros
+
+
+def _refusal(error: BaseException) -> KerasFileError:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, KerasFileError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    text = re.sub(r"\x1b\[\d*m", "", str(error)).split("Exception encountered: ")[-1]
+    lines = [line for line in text.splitlines() if line.strip()] or [type(error).__name__]
+    # Keras says first which layer it called, and then what was wrong.
+    reason = " ".join(lines[: 1 + lines[0].startswith("Exception encountered when calling")])
+    return KerasFileError(f"it cannot be built: {_cleaned(reason)}")
+
+
+def _cleaned(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)[:300]
+
+
+def _compare_names(model: keras.Model, stored: list[tuple[str, list[str]]], names: dict[str, str]) -> None:
+    """Compare the names of an `.h5` file's weights with the model's: Keras fills them in order, whatever their names.
+
+    Raises:
+        KerasFileError: the file keeps them in another order.
+    """
+    layers = [layer for layer in model.layers if layer.weights]
+    for layer, (name, weights) in zip(layers, stored, strict=True):
+        if names[layer.name] != name:
+            raise KerasFileError(
+                f"its file holds the weights of {shown(name)} where {shown(names[layer.name])} is next"
+            )
+        built = [weight.name for weight in layer.trainable_weights + layer.non_trainable_weights]
+        for one, other in zip(weights, built, strict=True):
+            last = re.sub(r":\d+$", "", one.split("/")[-1])
+            if last != other and last in _SAME and other in _SAME:
+                raise KerasFileError(f"its file holds {shown(one)} where {shown(name)} takes {other}")
+
+
+def _graph(model: keras.Model, shape: tuple[int, ...]) -> tf.Graph:
+    call = tf.function(lambda pixels: model(pixels, training=False), autograph=False)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras warns of a softmax over one output, which is refused later
+            made = call.get_concrete_function(tf.TensorSpec(shape, tf.float32)).graph
+    except Exception as error:
+        raise _refusal(error) from error
+    work = 0.0
+    for operation in made.get_operations():
+        values = [math.prod(output.shape) if None not in output.shape else 0 for output in operation.outputs
+                  if output.shape.rank is not None]  # fmt: skip
+        work += sum(values) * _window(operation)
+        if max(values, default=0) > _MOST_VALUES or work > _MOST_WORK:
+            name = _layer(operation.name, model)
+            raise KerasFileError(f"its layer {shown(name)} needs more memory or work than networks of photos do")
+    return made
+
+
+def _window(operation: tf.Operation) -> float:
+    """How many multiplications or comparisons go into one number that an operation gives."""
+    if operation.type in ("MaxPool", "AvgPool"):
+        return math.prod(operation.get_attr("ksize"))
+    if operation.type == "DepthwiseConv2dNative":
+        return math.prod(operation.inputs[1].shape[:2])
+    if operation.type == "Conv2D":
+        return math.prod(operation.inputs[1].shape[:3])
+    if operation.type == "Conv2DBackpropInput":
+        return math.prod((*operation.inputs[1].shape[:2], operation.inputs[1].shape[3]))
+    if operation.type == "MatMul":
+        return math.prod(operation.inputs[1].shape[:1])
+    return 1
+
+
+def _layer(operation: str, model: keras.Model) -> str:
+    """The layer that an operation of the graph belongs to, as far as its name tells."""
+    names, waiting = set(), [model]
+    while waiting:
+        layer = waiting.pop()
+        names.add(layer.name)
+        waiting += getattr(layer, "layers", [])
+    for part in reversed(operation.split("/")[:-1]):
+        for name in (part, re.sub(r"_\d+$", "", part)):
+            if name in names:
+                return name
+    return operation
+
+
+def _read(path: Path, folder: Path) -> dict[str, Any]:
+    """Copy what a file holds into `folder`, in a process of its own that a hostile file may crash or exhaust."""
+    if path.is_dir():
+        raise KerasFileError(
+            f"{path} is a folder (a SavedModel?); load it in the Keras that made it, and save it with "
+            "model.save('model.keras')"
+        )
+    if not path.is_file():
+        raise KerasFileError(f"there is no model {path}")
+    _run(path, folder)
+    index: dict[str, Any] = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    if "refused" in index:
+        raise KerasFileError(f"{path} {index['refused']}")
+    return index
+
+
+def _run(path: Path, folder: Path) -> None:
+    root = str(Path(__file__).resolve().parents[2])
+    try:
+        done = subprocess.run(  # noqa: S603 - our own module; the path is an argument, no shell reads it
+            [sys.executable, "-P", "-m", "headstand.keras_files.reader", str(path.resolve()), str(folder)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))},
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE,
+        )
+    except subprocess.TimeoutExpired:
+        raise KerasFileError(f"{path} cannot be read within {_PATIENCE} seconds") from None
+    if done.returncode or not (folder / "index.json").is_file():
+        last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        raise KerasFileError(f"{path} cannot be read; its reader stopped with {shown(last)}")

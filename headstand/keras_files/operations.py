@@ -1,0 +1,198 @@
+"""Bare arithmetic between layers: `TFOpLambda` of Keras 2, the operations of Keras 3.
+
+Both name a public function and its arguments. The few that preprocessing and the networks of keras.applications use are
+known here by name, and are rewritten as operations of Keras 3.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from headstand.keras_files.parts import Call, KerasFileError, Part, Tensor, shown
+
+_LEGACY = ("TFOpLambda", "SlicingOpLambda")
+
+_MOST_CONSTANTS = 100_000
+
+_NAMES: dict[str, tuple[str, ...]] = {
+    "numpy.Add": ("__operators__.add", "math.add", "add", "Add", "nn.bias_add", "BiasAdd"),
+    "numpy.Subtract": ("__operators__.sub", "math.subtract", "subtract", "Subtract"),
+    "numpy.Multiply": ("__operators__.mul", "math.multiply", "multiply", "Multiply"),
+    "numpy.TrueDivide": (
+        "__operators__.truediv", "math.truediv", "math.divide", "truediv", "divide", "TrueDivide", "Divide",
+    ),
+    "numpy.Maximum": ("math.maximum", "maximum", "Maximum"),
+    "numpy.Minimum": ("math.minimum", "minimum", "Minimum"),
+    "numpy.Tanh": ("nn.tanh", "math.tanh", "tanh", "Tanh"),
+    "numpy.Mean": ("math.reduce_mean", "Mean"),
+    "numpy.GetItem": ("__operators__.getitem", "GetItem"),
+    "numpy.Stack": ("stack", "Stack"),
+    "nn.Relu": ("nn.relu", "Relu"),
+    "nn.Relu6": ("nn.relu6", "Relu6"),
+    "nn.Silu": ("nn.silu", "nn.swish", "Silu"),
+    "nn.Sigmoid": ("nn.sigmoid", "math.sigmoid", "sigmoid", "Sigmoid"),
+    "nn.HardSigmoid": ("HardSigmoid",),
+    "nn.HardSilu": ("HardSilu",),
+    "nn.Softmax": ("nn.softmax", "Softmax"),
+    "Identity": ("identity", "stop_gradient", "Identity", "StopGradient", "cast", "Cast"),
+}  # fmt: skip
+"""Operations of Keras 3 (module and class under `keras.src.ops`; Identity is a layer), and their other names."""
+
+_OPERATIONS = {name: operation for operation, names in _NAMES.items() for name in names}
+
+_BINARY = ("numpy.Add", "numpy.Subtract", "numpy.Multiply", "numpy.TrueDivide", "numpy.Maximum", "numpy.Minimum")
+
+_POSITIONS = {
+    "x1": 0, "x2": 1, "x": 0, "y": 1, "value": 0, "bias": 1, "slice_spec": 1, "key": 1, "input_tensor": 0,
+    "features": 0, "logits": 0, "tensor": 0,
+}  # fmt: skip
+"""Where an argument stands that may be given by name."""
+
+
+def known(part: Part) -> bool:
+    """Whether a part is an operation of the table, and not a layer."""
+    return _function(part) in _OPERATIONS
+
+
+def written(part: Part, name: str) -> dict[str, Any]:
+    """An operation as Keras 3 writes it, without its calls.
+
+    Raises:
+        KerasFileError: it has settings that an image classifier does not need.
+    """
+    operation = _operation(part)
+    if operation == "Identity":
+        return {"module": "keras.layers", "class_name": "Identity", "config": {"name": name, "dtype": "float32"}}
+    settings: dict[str, Any] = {}
+    given = _settings(part)
+    if operation == "nn.Softmax":
+        if given.get("axis") not in (None, -1):
+            raise KerasFileError(f"its operation {shown(part.name)} takes a softmax over another axis than the last")
+        settings["axis"] = -1
+    elif operation == "numpy.Stack":
+        settings["axis"] = given.get("axis", 0)
+        if type(settings["axis"]) is not int:
+            raise KerasFileError(f"its operation {shown(part.name)} stacks along {shown(settings['axis'])}")
+    elif operation == "numpy.Mean":
+        axis = given.get("axis")
+        axes = [axis] if type(axis) is int else axis
+        if not isinstance(axes, list) or not axes or not all(type(item) is int for item in axes):
+            raise KerasFileError(f"its operation {shown(part.name)} takes a mean over the axes {shown(axis)}")
+        settings = {"axis": axes, "keepdims": given.get("keepdims") is True}
+    elif operation == "numpy.Flip":
+        settings["axis"] = -1
+    module, _, kind = operation.partition(".")
+    return {"module": f"keras.src.ops.{module}", "class_name": kind, "config": {"name": name, **settings}}
+
+
+def arguments(part: Part, call: Call) -> list[Any]:
+    """The positional arguments of an operation's call, tensors as `Tensor`, constants as Keras 3 writes them.
+
+    Raises:
+        KerasFileError: it is called otherwise than it can be.
+    """
+    positions: dict[int, Any] = dict(enumerate(call.arguments))
+    for key, value in call.keywords.items():
+        if key in _POSITIONS:
+            positions.setdefault(_POSITIONS[key], value)
+    values = [positions[position] for position in sorted(positions)]
+    operation = _operation(part)
+    wrong = KerasFileError(f"its operation {shown(part.name)} is not called as {operation.split('.')[-1]} is")
+    if operation in _BINARY:
+        if len(values) != 2 or not any(isinstance(value, Tensor) for value in values):
+            raise wrong
+        return [_constant(value, part) for value in values]
+    if operation == "numpy.GetItem" and len(values) == 2 and isinstance(values[0], Tensor):
+        return [values[0], _slices(values[1])]
+    if operation == "numpy.Stack" and len(values) >= 1 and isinstance(values[0], list):
+        if all(isinstance(value, Tensor) for value in values[0]):
+            return [values[0]]
+        raise wrong
+    if not values or not isinstance(values[0], Tensor) or operation in ("numpy.GetItem", "numpy.Stack"):
+        raise wrong
+    return [values[0]]
+
+
+def _function(part: Part) -> str | None:
+    """The operation's name; None for a layer."""
+    if part.kind in _LEGACY:
+        name = part.config.get("function")
+        return name if isinstance(name, str) else "?"
+    if ".ops." in f".{part.module}.":
+        return part.kind
+    # An .h5 of Keras 3 keeps no module: a layer takes its tensors as one list, an operation each by itself.
+    merges = part.kind in ("Add", "Subtract", "Multiply", "Maximum", "Minimum")
+    apart = any(len(call.arguments) + len(call.keywords.keys() & {"x2", "y"}) > 1 for call in part.calls)
+    return part.kind if not hasattr(keras.layers, part.kind) or (merges and apart) else None
+
+
+def _operation(part: Part) -> str:
+    operation = _OPERATIONS[_function(part) or ""]
+    if operation == "Identity" and (_function(part) or "").lower() == "cast":
+        dtype = _settings(part).get("dtype")
+        if dtype not in ("float16", "float32", "float64", "bfloat16"):
+            raise KerasFileError(f"its operation {shown(part.name)} casts to {shown(dtype)}; pixels are float32")
+    if operation == "numpy.GetItem" and all(_flips(call) for call in part.calls):
+        return "numpy.Flip"  # TFLite has it built in; a strided slice with a negative step it may not
+    return operation
+
+
+def _settings(part: Part) -> dict[str, Any]:
+    """Axis, keepdims and dtype, from the configuration or from the call."""
+    keys = ("axis", "keepdims", "dtype")
+    given = {key: part.config[key] for key in keys if key in part.config}
+    for call in part.calls:
+        given |= {key: call.keywords[key] for key in keys if key in call.keywords}
+        if _function(part) in ("cast", "Cast") and len(call.arguments) > 1:
+            given["dtype"] = call.arguments[1]
+    return given
+
+
+def _keys(spec: Any) -> list[Any]:
+    return spec if isinstance(spec, list) else [spec]
+
+
+def _flips(call: Call) -> bool:
+    """Whether a slice is `x[..., ::-1]`."""
+    spec = [*call.arguments[1:], call.keywords.get("slice_spec"), call.keywords.get("key")]
+    keys = _keys(next((one for one in spec if one is not None), None))
+    whole = {"start": None, "stop": None, "step": None}
+    return all(key is ... or key == whole for key in keys[:-1]) and keys[-1:] == [{**whole, "step": -1}]
+
+
+def _slices(spec: Any) -> list[Any]:
+    """The keys of a slice of `[N, height, width, channels]`, as Keras 3 writes them.
+
+    An ellipsis becomes whole slices: Keras reads it back from `.keras` files only.
+    """
+    whole = {"class_name": "__slice__", "config": {"start": None, "stop": None, "step": None}}
+    written: list[Any] = []
+    keys = _keys(spec)
+    for key in keys:
+        if key is ...:
+            written += [whole] * (5 - len(keys))
+        elif type(key) is int:
+            written.append(key)
+        elif (
+            isinstance(key, dict)
+            and set(key) == {"start", "stop", "step"}
+            and all(item is None or type(item) is int for item in key.values())
+        ):
+            written.append({"class_name": "__slice__", "config": key})
+        else:
+            raise KerasFileError(f"its configuration takes a slice {shown(key)}")
+    return written
+
+
+def _constant(value: Any, part: Part) -> Any:
+    """Numbers as an array of float32, tensors as they are."""
+    if isinstance(value, Tensor):
+        return value
+    try:
+        array = np.asarray(value, np.float32)
+    except (TypeError, ValueError, OverflowError):
+        array = np.array(np.nan)
+    if not np.isfinite(array).all() or array.size > _MOST_CONSTANTS:
+        raise KerasFileError(f"its operation {shown(part.name)} takes {shown(value)}, which is no number")
+    return {"class_name": "__numpy__", "config": {"value": array.tolist(), "dtype": "float32"}}

@@ -1,0 +1,118 @@
+"""Walk a source folder: its visible files and folders, without system folders, and links to the user's own files."""
+
+import os
+import re
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headstand.errors import HeadstandError
+
+_SYSTEM = re.compile(
+    r"\..*|__macosx.*|__pycache__|@eadir|@recycle|@recently-snapshot|@sharebin|@tmp|@transcode|#recycle|#snapshot"
+    r"|~snapshot|\$recycle\.bin|\$extend|system volume information|lost\+found|lost\.dir|found\.\d{3}"
+    r"|network trash folder|temporary items|resource\.frk",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Folders that operating systems, network drives and notebooks add: hidden ones, thumbnails, deleted files."""
+
+
+class WalkError(HeadstandError):
+    """A folder that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What lies below a folder; all paths are relative to it, with slashes.
+
+    Attributes:
+        files: visible regular files, in no particular order.
+        folders: visible folders.
+        links: how many symbolic links were not followed: broken ones, links to the files of another user, and links to
+            a folder that is listed under its own path already.
+        system: by name of a hidden or system folder, how many files it holds; none of them is in `files`.
+    """
+
+    files: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    links: int = 0
+    system: dict[str, int] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """What was skipped, as lines of a summary."""
+        count = sum(self.system.values())
+        names = ", ".join(sorted(self.system))
+        return [f"skipped: {count} file{'s' * (count != 1)} in system folders ({names})"] if count else []
+
+
+def is_system(name: str) -> bool:
+    """Whether a folder of this name is hidden or belongs to a system and not to the data."""
+    return bool(_SYSTEM.fullmatch(name))
+
+
+def walk(root: Path) -> Walk:
+    """List a folder.
+
+    Links are followed to files and folders that lie in `root`, or belong to the user of this process or to the owner of
+    `root`. Each folder is read once, so links cannot form a loop.
+
+    Raises:
+        WalkError: a folder cannot be read.
+    """
+    try:
+        return _walk(root)
+    except OSError as error:
+        raise WalkError(f"{error.filename or root} cannot be read: {error.strerror or error}") from error
+
+
+def _walk(root: Path) -> Walk:
+    home = os.path.realpath(root)
+    owners = {os.stat(root).st_uid, _user()}  # noqa: PTH116 - the paths here are texts, there may be a million
+    files: list[str] = []
+    folders: list[str] = []
+    system: Counter[str] = Counter()
+    read: set[str] = set()
+    links = 0
+    waiting, linked = deque([""]), deque[str]()
+    while waiting or linked:
+        # Linked folders come last: a folder in `root` is listed under its own path.
+        below = waiting.popleft() if waiting else linked.popleft()
+        path = os.path.join(root, below)  # noqa: PTH118
+        real = os.path.realpath(path)
+        if real in read:
+            links += 1
+            continue
+        read.add(real)
+        if below:
+            folders.append(below)
+        with os.scandir(path) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                name = f"{below}/{entry.name}" if below else entry.name
+                link = entry.is_symlink()
+                if link and not _may_follow(entry.path, home, owners):
+                    links += not entry.name.startswith(".")
+                elif entry.is_dir() and is_system(entry.name):
+                    system[entry.name] += 0 if link else _files_in(entry.path)
+                elif entry.is_dir():
+                    (linked if link else waiting).append(name)
+                elif entry.is_file() and not entry.name.startswith("."):
+                    files.append(name)
+    return Walk(files, folders, links, dict(system))
+
+
+def _user() -> int:
+    """The user of this process; 0, as every file's owner is there, on a system that does not number users."""
+    return os.getuid() if hasattr(os, "getuid") else 0
+
+
+def _may_follow(path: str, home: str, owners: set[int]) -> bool:
+    """Whether a link leads to something that is there and lies in `home` or belongs to one of `owners`."""
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return False
+    return status.st_uid in owners or os.path.realpath(path).startswith(os.path.join(home, ""))  # noqa: PTH118
+
+
+def _files_in(folder: str) -> int:
+    return sum(len(names) for _, _, names in os.walk(folder))

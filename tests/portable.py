@@ -1,0 +1,136 @@
+"""Prepare, train, convert and predict without what macOS or Windows lack: `python -m tests.portable FOLDER`.
+
+Modules of Headstand see `os`, `signal` and `socket` without the names that exist on Unix or Linux only, cannot import
+modules such as `fcntl`, cannot rename onto an existing file and cannot create links. Other packages see everything.
+"""
+
+import builtins
+import importlib
+import os
+import pkgutil
+import re
+import sys
+from pathlib import Path, PurePath
+from types import ModuleType
+from typing import Any
+
+MODULES = {"fcntl", "resource", "grp", "pwd", "termios", "tty", "pty", "syslog", "posix", "spwd", "crypt", "nis"}
+
+NAMES = {
+    "os": re.compile(
+        "sched_.*|(get|set)(e|re|res)?[ug]id|[gs]etgroups|initgroups|fork.*|memfd_create|MFD_.*|setsid|[gs]etpg.*|killpg"
+        "|tcgetpgrp|uname|mkfifo|mknod|l?chown|fchown|lchmod|posix_.*|sendfile|copy_file_range|splice|p(read|write)v?"
+        "|wait[34]|waitid|W[A-Z]+|P_ALL|f?statvfs|sync|fdatasync|nice|[gs]etpriority|getloadavg|sysconf|confstr"
+        "|openpty|pipe2|O_(NOFOLLOW|DIRECTORY|CLOEXEC|NONBLOCK|TMPFILE|PATH|DIRECT|SYNC|DSYNC|NOATIME|NOCTTY)"
+        "|.*xattr|eventfd.*|register_at_fork|chroot|ctermid|fchdir|lockf|F_.*|getrandom|GRND_.*|pidfd_open|EX_.*"
+    ),
+    "signal": re.compile(
+        "SIG(HUP|KILL|QUIT|USR[12]|CHLD|ALRM|PIPE|STOP|CONT|TSTP|TT.*|WINCH|XFSZ|XCPU|IO|PROF|SYS|TRAP|URG|VTALRM|POLL"
+        "|PWR|RT.*|STKFLT|BUS)|alarm|setitimer|pause|sig(wait|timedwait|pending|interrupt).*|pthread_.*|siginterrupt"
+    ),
+    "socket": re.compile("AF_(UNIX|NETLINK|PACKET|VSOCK|CAN)|TCP_(DEFER_ACCEPT|CORK|QUICKACK)|SO_REUSEPORT|socketpair"),
+    "select": re.compile("e?poll.*|EPOLL.*|kqueue"),
+}
+
+ELSEWHERE = ("headstand.serve.worker", "headstand.cluster", "headstand.__main__")
+"""gunicorn's worker runs on Unix only; a cluster needs Ray."""
+
+RECIPE = """
+[source]
+folder = "photos"
+[backbone]
+name = "MobileNet"
+size = 32
+weights = "none"
+[head]
+inner = 8
+epochs = 3
+learning_rate = 0.02
+batch_size = 8
+"""
+
+
+def reduced() -> dict[str, ModuleType]:
+    """Return the modules as another operating system has them."""
+    found = {}
+    for name, lacking in NAMES.items():
+        real = importlib.import_module(name)
+        found[name] = ModuleType(name)
+        vars(found[name]).update({key: value for key, value in vars(real).items() if not lacking.fullmatch(key)})
+    for name in ("rename", "symlink", "link"):
+        setattr(found["os"], name, globals()[name])
+    return found
+
+
+def rename(source: Any, target: Any) -> None:
+    """As on Windows: a file or folder that is there is not replaced."""
+    if os.path.lexists(target):
+        raise FileExistsError(17, "File exists", str(target))
+    os.rename(source, target)  # noqa: PTH104
+
+
+def symlink(*_: Any, **__: Any) -> None:
+    raise OSError(22, "A required privilege is not held by the client")
+
+
+link = symlink
+
+
+def hide() -> None:
+    """Let Headstand's modules, which must not be imported yet, see the reduced ones."""
+    modules, real = reduced(), builtins.__import__
+
+    def imported(name: str, *rest: Any, **keywords: Any) -> Any:
+        importer = (rest[0] if rest else keywords.get("globals")) or {}
+        if str(importer.get("__name__", "")).split(".")[0] in ("headstand", "predict", "train"):
+            if name in MODULES:
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+            if name in modules:
+                return modules[name]
+        return real(name, *rest, **keywords)
+
+    def rename_path(self: Path, target: Any) -> Path:
+        rename(self, target)
+        return Path(target)
+
+    builtins.__import__ = imported
+    Path.rename = rename_path  # type: ignore[method-assign,assignment]
+    Path.symlink_to = Path.hardlink_to = symlink  # type: ignore[method-assign,assignment]
+
+
+def main(folder: str) -> None:
+    for name in ("tensorflow", "keras", "matplotlib.pyplot", "optuna", "sklearn.linear_model", "scipy.stats"):
+        importlib.import_module(name)
+    assert "headstand" not in sys.modules
+    hide()
+    import headstand
+
+    for module in pkgutil.walk_packages(headstand.__path__, "headstand."):
+        if not module.name.startswith(ELSEWHERE):
+            importlib.import_module(module.name)
+    import convert_to_tflite
+    import data_preparation
+    import predict
+    import train
+    from tests import networks, photos
+
+    os.chdir(folder)
+    networks.keras.applications.MobileNet = networks.tiny
+    photos.prepare(Path("photos"))
+    Path("photos/manifest.csv").unlink()
+    Path("shapes.toml").write_text(RECIPE)
+    for _ in range(2):  # the second one replaces the first
+        data_preparation.main(["shapes.toml", "--seed", "7"])
+    train.main(["shapes.toml"])
+    for _ in range(2):
+        convert_to_tflite.main([])
+    (bundle,) = Path("runs").rglob("*.tflite")
+    os.environ["HEADSTAND_MODEL"] = str(bundle)
+    predict.main([str(next(Path("photos/test").rglob("*.png")))])
+    reserved = re.compile(r'.*[<>:"|?*\\].*|.*[. ]|(con|prn|aux|nul|com\d|lpt\d)(\..*)?', re.IGNORECASE | re.DOTALL)
+    wrong = [str(path) for path in Path().rglob("*") if reserved.fullmatch(PurePath(path).name)]
+    assert not wrong, f"names that Windows does not allow: {wrong}"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

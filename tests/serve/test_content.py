@@ -1,0 +1,158 @@
+"""What a body means, asked over HTTP and through Lambda: the same answer each time."""
+
+import base64
+import json
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+
+from headstand.serve import web
+from headstand.serve.classifier import Classifier
+from headstand.serve.download import fetch
+from headstand.serve.events import Function
+from tests import tiny
+from tests.serve.hostile import HostileServer
+
+PHOTO = tiny.photo((200, 100, 0))
+TEXT = base64.b64encode(PHOTO).decode()
+FORM = "multipart/form-data; boundary=cut"
+URLENCODED = "application/x-www-form-urlencoded"
+EVENT = json.loads((Path(__file__).parents[1] / "events" / "http_api_2.json").read_text())
+
+
+def part(data: bytes, name: str = "image", more: str = "") -> bytes:
+    return f'--cut\r\nContent-Disposition: form-data; name="{name}"{more}\r\n\r\n'.encode() + data + b"\r\n"
+
+
+def form(*parts: bytes) -> bytes:
+    return b"".join(parts) + b"--cut--\r\n"
+
+
+def asked(classifier: Classifier, body: bytes, kind: str, path: str = "/predict") -> tuple[int, Any]:
+    """Status and body of the answer, without its id; it must be the same over HTTP and through Lambda."""
+    loopback = partial(fetch, allow_loopback=True)
+    client = web.create_app(classifier, fetch=loopback).test_client()
+    length = {"Content-Length": str(len(body))}
+    response = client.post(path, input_stream=BytesIO(body), content_type=kind, headers=length)
+    event = EVENT | {
+        "rawPath": path,
+        "rawQueryString": "",
+        "body": base64.b64encode(body).decode(),
+        "isBase64Encoded": True,
+    }
+    event["headers"] = {**EVENT["headers"], "content-type": kind}
+    answer = Function(classifier, fetch=loopback).answer(event)
+    found = [(response.status_code, response.json), (answer["statusCode"], json.loads(answer["body"]))]
+    for _, value in found:
+        value.pop("request_id", None)
+    assert found[0] == found[1]
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (form(part(PHOTO)), FORM),
+        (form(part(PHOTO, "file")), FORM),
+        (form(part(TEXT.encode(), "file")), FORM),
+        (form(part(TEXT.encode())), FORM),
+        (form(part(b"", more='; filename=""'), part(PHOTO, "file", '; filename="a.png"')), FORM),
+        (urlencode({"image": TEXT}).encode(), URLENCODED),
+        (b"image=" + TEXT.encode(), URLENCODED),
+        (b"image=" + quote("data:image/png;base64,").encode() + TEXT.encode(), URLENCODED + "; charset=utf-8"),
+        (urlencode({"token": "x", "image": TEXT, "submit": ""}).encode(), URLENCODED),
+        (json.dumps({"image": TEXT}).encode(), URLENCODED),
+        (PHOTO, URLENCODED),
+    ],
+    ids=range(11),
+)
+def test_what_is_meant_is_done(classifier: Classifier, body: bytes, kind: str) -> None:
+    status, answer = asked(classifier, body, kind)
+    assert status == 200 and answer == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6)
+
+
+@pytest.mark.parametrize("body", [b"url=%b", b"a=b&url=%b", b"url=%b&url=x"])
+def test_a_urlencoded_url_is_downloaded(classifier: Classifier, server: HostileServer, body: bytes) -> None:
+    for text in (server.url(), quote(server.url(), safe="")):
+        status, answer = asked(classifier, body % text.encode(), URLENCODED)
+        assert status == 200 and list(answer) == ["red", "green", "blue"]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "code", "named"),
+    [
+        (form(part(PHOTO)), "multipart/form-data", "bad_request", "has no boundary"),
+        (form(part(PHOTO)), "multipart/form-data; boundary=", "bad_request", "has no boundary"),
+        (form(part(PHOTO)), "multipart/form-data; charset=utf-8", "bad_request", "has no boundary"),
+        (form(part(PHOTO)), "multipart/form-data; boundary=other", "bad_request", "the form is damaged"),
+        (form(part(PHOTO))[:-5], FORM, "bad_request", "cut short"),
+        (form(part(PHOTO, "photo", '; filename="a.png"')), FORM, "no_image", 'its names are: "photo"'),
+        (form(part(PHOTO, "photo")), FORM, "no_image", 'its names are: "photo"'),
+        (form(part(b"x", "link")), FORM, "no_image", 'its names are: "link"'),
+        (form(), FORM, "no_image", "its names are: none"),
+        (form(part(b"", more='; filename=""')), FORM, "no_image", 'its names are: "image"'),
+        (b"link=https://a.example", URLENCODED, "no_image", 'its names are: "link"'),
+        (b"a=" + TEXT.encode(), URLENCODED, "no_image", 'its names are: "a"'),
+        (b"url=", URLENCODED, "bad_url", "must be a text that starts with http"),
+        (b"url=x&image=y", URLENCODED, "no_image", "has both"),
+        (b"image=?", URLENCODED, "bad_base64", "is not base64"),
+        (b"a=b&" * 1001 + b"url=x", URLENCODED, "request_entity_too_large", "more than 1,000 fields"),
+        (form(part(b"1", "a" * 12_000_000)), FORM, "bad_request", "damaged"),
+        (b"", URLENCODED, "no_image", "no body"),
+        (b"", FORM, "bad_request", "cut short"),
+    ],
+    ids=range(19),
+)
+def test_what_is_missing_is_named(classifier: Classifier, body: bytes, kind: str, code: str, named: str) -> None:
+    _, problem = asked(classifier, body, kind)
+    assert problem["code"] == code and named in problem["detail"], problem
+
+
+def test_a_batch_may_be_a_form_of_either_kind(classifier: Classifier, server: HostileServer) -> None:
+    files = form(part(PHOTO, "a", '; filename="a.png"'), part(PHOTO, "b"), part(b"", "c", '; filename=""'))
+    fields = urlencode([("url", server.url()), ("image", TEXT), ("token", "x")]).encode()
+    for body, kind in ((files, FORM), (fields, URLENCODED)):
+        status, answer = asked(classifier, body, kind, "/predict/batch")
+        assert status == 200
+        assert [next(iter(found["probabilities"])) for found in answer["results"]] == ["red", "red"]
+    status, problem = asked(classifier, form(part(b"x", "a")), FORM, "/predict/batch")
+    assert (status, problem["code"]) == (400, "no_image") and "a part with a file name" in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"body": json.dumps({"image": TEXT})},
+        {"body": {"image": TEXT}},
+        {"body": TEXT, "isBase64Encoded": True},
+        {"body": "image=" + TEXT, "headers": {"Content-Type": URLENCODED}},
+        {"httpMethod": "POST", "body": json.dumps({"image": TEXT})},
+        {"requestContext": None, "body": json.dumps({"image": TEXT}), "headers": None},
+    ],
+)
+def test_a_console_event_is_a_request_even_without_its_context(classifier: Classifier, event: dict[str, Any]) -> None:
+    answer = Function(classifier).answer(event)
+    assert answer["statusCode"] == 200
+    assert json.loads(answer["body"]) == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "code"),
+    [({"body": "{"}, 400, "bad_json"), ({"body": "{}"}, 400, "no_image"), ({"body": "words"}, 415, "not_an_image"),
+     ({"body": {"body": "x"}}, 400, "no_image"), ({"body": [1], "path": "/predict"}, 200, None)],
+)  # fmt: skip
+def test_a_console_event_that_is_wrong_is_answered_as_over_http(
+    classifier: Classifier, event: dict[str, Any], status: int, code: str | None
+) -> None:
+    answer = Function(classifier).answer(event)
+    assert answer["statusCode"] == status and json.loads(answer["body"]).get("code") == code
+
+
+def test_an_event_without_any_image_names_what_it_needs(classifier: Classifier) -> None:
+    for event in ({}, {"body": None}, {"body": ""}, {"bodies": "x"}, {"requestContext": {}}):
+        error = Function(classifier).answer(event)["error"]
+        assert error["code"] == "no_image" and 'send either "url" or "image"' in error["detail"]

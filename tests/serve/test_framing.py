@@ -1,0 +1,138 @@
+import contextlib
+
+import pytest
+from gunicorn.config import Config
+from gunicorn.http.errors import (
+    InvalidChunkSize,
+    InvalidHeader,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ParseException,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstand.serve.content import MAX_BODY
+from headstand.serve.framing import MAX_CHUNKS, MAX_HEAD, BodyTooLargeError, Framing
+
+HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def framing() -> Framing:
+    return Framing(Config(), ("127.0.0.1", 1))
+
+
+def bodies(data: bytes, sizes: list[int]) -> list[bytes]:
+    """The bodies of all requests in bytes that arrive in pieces of these sizes, then all at once."""
+    found, made = [], framing()
+    for size in [*sizes, len(data)]:
+        piece, data = data[:size], data[size:]
+        made.feed(piece)
+        while request := made.take():
+            found.append(request.body.read())
+    return found
+
+
+@given(st.lists(st.binary(max_size=40), max_size=4), st.lists(st.integers(1, 30), max_size=30), st.booleans())
+def test_requests_are_cut_out_however_they_arrive(sent: list[bytes], sizes: list[int], chunked: bool) -> None:
+    def write(body: bytes) -> bytes:
+        if not chunked:
+            return HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+        pieces = [body[start : start + 7] for start in range(0, len(body), 7)]
+        return CHUNKED + b"".join(b"%x;a=b\r\n%b\r\n" % (len(each), each) for each in pieces) + b"0\r\nA: b\r\n\r\n"
+
+    assert bodies(b"".join(map(write, sent)), sizes) == sent
+
+
+@given(st.binary(max_size=300), st.sampled_from([b"", HEAD, CHUNKED, CHUNKED + b"3\r\nabc", CHUNKED + b"0\r\n"]))
+def test_any_bytes_are_a_request_an_incomplete_one_or_a_parse_error(noise: bytes, start: bytes) -> None:
+    made = framing()
+    made.feed(start + noise)
+    with contextlib.suppress(ParseException):
+        made.take()
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "x",
+        "localhost:8000",
+        "a.b-c.example",
+        "a_b",
+        "10.0.0.1:80",
+        "[::1]:8000",
+        "[::ffff:1.2.3.4]",
+        "x:",
+        "%41",
+        "x:0",
+    ],
+)
+def test_a_host_may_be_a_name_or_an_address_with_a_port(host: str) -> None:
+    assert bodies(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode(), []) == [b""]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ["", "Host:\r\n", "Host: [\r\n", "Host: ]\r\n", "Host: [::1\r\n", "Host: [x]\r\n", "Host: [1:2]\r\n",
+     "Host: a b\r\n",
+     "Host: a/b\r\n", "Host: a@b\r\n", "Host: a:b\r\n", "Host: a:99999\r\n", "Host: a:1:2\r\n", "Host: a\\b\r\n",
+     "Host: a?\r\n", "Host: a#b\r\n", "Host: %zz\r\n", "Host: \xe9\r\n", "Host: <x>\r\n", "Host: x\r\nHost: x\r\n",
+     "Host: " + "a" * 300 + "\r\n", "Host: a:\xb2\r\n"],
+)  # fmt: skip
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_what_is_no_host_is_refused(lines: str, version: str) -> None:
+    made = framing()
+    made.feed(f"GET / HTTP/{version}\r\n{lines}\r\n".encode("latin-1"))
+    if version == "1.0" and not lines:
+        assert made.take()
+    else:
+        with pytest.raises(InvalidHeader):
+            made.take()
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"GET /" + b"a" * 5000, LimitRequestLine),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"b" * MAX_HEAD, LimitRequestHeaders),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 20_000 + b"\r\n", LimitRequestHeaders),
+        (b"GET / HTTP/1.1\nHost: x\n\n", InvalidHeader),
+        (HEAD + b"Content-Length: %d\r\n\r\n" % (MAX_BODY + 1), BodyTooLargeError),
+        (HEAD + b"Content-Length: " + b"9" * 400 + b"\r\n\r\n", BodyTooLargeError),
+        (HEAD + b"Content-Length: 1" + b"0" * 300 + b"\r\n\r\n", BodyTooLargeError),
+        (HEAD + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n", InvalidHeader),
+        (HEAD + b"Content-Length: 1e300\r\n\r\n", InvalidHeader),
+        (HEAD + b"Content-Length: +1\r\n\r\n", InvalidHeader),
+        (HEAD + b"Content-Length: 5, 5\r\n\r\n", InvalidHeader),
+        (HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", InvalidHeader),
+        (CHUNKED + b"%x\r\n" % (MAX_BODY + 1), BodyTooLargeError),
+        (CHUNKED + b"ffffffffffffffff\r\n", InvalidChunkSize),
+        (CHUNKED + b"-5\r\n", InvalidChunkSize),
+        (CHUNKED + b"0x5\r\n", InvalidChunkSize),
+        (CHUNKED + b"\r\n", InvalidChunkSize),
+        (CHUNKED + b"5;" + b"a" * 300, InvalidChunkSize),
+        (CHUNKED + b"1\r\nab\r\n", InvalidChunkSize),
+        (CHUNKED + b"0\r\n" + b"A: b\r\n" * 20_000, LimitRequestHeaders),
+        (CHUNKED + b"1\r\na\r\n" * (MAX_CHUNKS + 1), InvalidChunkSize),
+    ],
+    ids=range(21),
+)
+def test_each_limit_is_kept(data: bytes, error: type[Exception]) -> None:
+    made = framing()
+    made.feed(data)
+    with pytest.raises(error):
+        made.take()
+
+
+def test_as_many_chunks_as_allowed_are_joined() -> None:
+    assert bodies(CHUNKED + b"1\r\na\r\n" * (MAX_CHUNKS - 1) + b"0\r\n\r\n", []) == [b"a" * (MAX_CHUNKS - 1)]
+
+
+def test_a_client_is_known_to_wait_for_permission_to_send() -> None:
+    for version, value, expected in (("1.1", "100-Continue", True), ("1.0", "100-continue", False)):
+        made = framing()
+        head = f"POST / HTTP/{version}\r\nHost: x\r\nExpect: {value}\r\nContent-Length: 3\r\n\r\n"
+        assert not made.expects_continue
+        made.feed(head.encode())
+        assert made.take() is None and made.has_head and made.expects_continue is expected
