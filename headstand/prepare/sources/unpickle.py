@@ -226,6 +226,7 @@ def _check(data: bytes) -> None:
     tuples, puts, last = 0, 0, ""
     memoised_tuples: set[int] = set()
     # `genops` only splits the pickle into instructions, and raises ValueError where a stated length is not there.
+    argument: Any
     for step, (opcode, argument, _) in enumerate(pickletools.genops(BytesIO(data))):
         name = opcode.name
         if step >= MAX_STEPS:
@@ -236,7 +237,7 @@ def _check(data: bytes) -> None:
         if tuples > MAX_TUPLES:
             raise _RefusedError(f"has more than {MAX_TUPLES:,} tuples")
         if name in _PUTS:
-            index = puts if name == "MEMOIZE" else argument
+            index = puts if name == "MEMOIZE" else int(argument)
             puts += 1
             if last not in _MEMOISED:
                 raise _RefusedError("numbers an object that is not new")

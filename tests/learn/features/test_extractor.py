@@ -242,7 +242,7 @@ def test_interrupted_views_go_on(dataset: Dataset, monkeypatch: pytest.MonkeyPat
 
 def test_a_photo_is_read_once_for_all_its_views(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     read, paths = images.read, []
-    monkeypatch.setattr(images, "read", lambda path: (paths.append(path), read(path))[1])
+    monkeypatch.setattr(images, "read", lambda path, *rest: (paths.append(path), read(path, *rest))[1])
     Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 1)
     assert len(paths) == len(set(paths)) == 48
 

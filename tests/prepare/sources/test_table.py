@@ -81,7 +81,7 @@ def test_a_photo_named_twice_alike_counts_once(folder):
         ("path,label\na/10.jpg,y\na/2.jpg,\n", r"line 3: 'a/2\.jpg' has no label"),
         ("path,label\n,x\n", "line 2: the path is empty"),
         ("path,label\nhttps://x.org/1.jpg,x\n", "addresses are not downloaded: fetch the photos first"),
-        ("path,label,split\na/2.jpg,x,holdout\n", "line 2: 'holdout' is no split; there are train, validation"),
+        ("path,label,split\na/2.jpg,x,fold1\n", "line 2: 'fold1' is no split; there are train, validation"),
         (
             "path,label\na/2.jpg,x\na/10.jpg,y\n./a/2.jpg,y\n",
             r"gives './a/2\.jpg' two labels, 'x' in line 2 and 'y' in line 4: remove one",
