@@ -10,6 +10,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from headstand.errors import HeadstandError
 from headstand.prepare.listing import SPLIT_NAMES
@@ -75,6 +76,7 @@ def recognise(
     layout: str = "auto",
     where: str = ".",
     sequences: bool = False,
+    least: int = 2,
 ) -> Layout:
     """Give each photo its class and its split.
 
@@ -87,9 +89,10 @@ def recognise(
             class is the photo's name without its number.
         where: the source, for messages.
         sequences: folders in class folders are sequences of one recording, and so no classes.
+        least: fewest classes.
 
     Raises:
-        FolderError: no classes, one class only, an empty class folder, or an ambiguous layout.
+        FolderError: fewer classes than `least`, an empty class folder, or an ambiguous layout.
     """
     root = _descend(_tree(photos, folders))
     copies: list[tuple[str, str]] = []
@@ -99,7 +102,8 @@ def recognise(
         copies, left, root = [*copies, *pairs], [*left, line], _descend(root)
     recognition = _Recognition(root, tuple(others), layout, where, sequences)
     lines, labelled = recognition.run()
-    recognition.check_classes({class_ for _, class_, _ in labelled})
+    if len(classes := {class_ for _, class_, _ in labelled}) < least:
+        recognition.refuse(classes)
     return Layout(root.path, tuple(sorted(labelled)), (*lines, *left), tuple(sorted(copies)))
 
 
@@ -289,15 +293,14 @@ class _Recognition:
         """A folder for a message."""
         return _join(self.where, (folder or self.root).path)
 
-    def check_classes(self, classes: set[str]) -> None:
-        """Check that there are two classes or more."""
+    def refuse(self, classes: set[str]) -> NoReturn:
+        """Raise the error of a folder with one class or none."""
         if not classes:
             raise FolderError(self._without_classes())
-        if len(classes) == 1:
-            raise FolderError(
-                f"there is one class only in {self.place()}, {min(classes)!r}: a classifier needs two or more"
-                f"{self._names_as_classes(self.root.below())}{self._table()}"
-            )
+        raise FolderError(
+            f"there is one class only in {self.place()}, {min(classes)!r}: a classifier needs two or more"
+            f"{self._names_as_classes(self.root.below())}{self._table()}"
+        )
 
     def _classes_and_splits(self) -> tuple[list[str], list[Labelled]] | None:
         """Folders whose names hold class and split: `cats_train`, `cats_test`, `dogs_train`, `dogs_test`."""
