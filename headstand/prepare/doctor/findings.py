@@ -106,7 +106,8 @@ KINDS = {
              "scaled to 8, CMYK as its file says."),
         Kind("exif_turn", _NOTE, "Photos turned by their EXIF data", "They are turned upright when decoded."),
         Kind("other_file", _NOTE, "Other files", "Neither images nor named like images; they are not used."),
-        Kind("outside_link", _NOTE, "Links that lead out of the folder", "They are not followed."),
+        Kind("outside_link", _NOTE, "Symbolic links that are not followed",
+             "They are broken, or lead to files of another user or to a folder that is listed already."),
     )
 }  # fmt: skip
 """Every kind by its code, the gravest first; a report keeps this order."""

@@ -1,20 +1,21 @@
 """What lies in the examined folder: class folders, split folders of them, or a prepared dataset."""
 
-import os
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from headstand import formats, recipe
 from headstand.errors import HeadstandError
 from headstand.images import EXTENSIONS
 from headstand.prepare import manifest
-from headstand.prepare.listing import SPLIT_NAMES, Item
+from headstand.prepare.listing import Item
 from headstand.prepare.manifest import natural, nfc
 from headstand.prepare.sources import archive, table
+from headstand.prepare.sources.layout import FolderError, Layout, recognise
+from headstand.prepare.sources.walk import walk
 
-CLUTTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
-"""What Windows and macOS leave in folders; nobody needs to hear of it."""
+CLUTTER = frozenset({"thumbs.db", "desktop.ini"})
+"""Files that Windows leaves in folders; they are not reported."""
 
 
 class ExaminationError(HeadstandError):
@@ -31,7 +32,7 @@ class Contents:
         classes: every class folder's name, also of empty ones, in natural order.
         items: every visible file in a class folder, whatever its name; for a prepared dataset the manifest's.
         loose: files that look like photos and lie in no class folder.
-        links: links that lead out of the folder.
+        links: symbolic links that are not followed.
         digests: `prepared` only: the SHA-256 that the manifest gives each file, by name.
     """
 
@@ -59,28 +60,56 @@ def contents(folder: Path) -> Contents:
         raise ExaminationError(f"there is no folder {folder}")
     if (folder / "manifest.csv").is_file():
         return _prepared(folder)
-    root = _root(folder)
-    names = _folders(root)
-    if not names:
-        raise ExaminationError(f"{root} holds no folders: name a folder with one folder of photos for each class")
-    splits = [path for path in names if path.name.casefold() in SPLIT_NAMES]
-    if len(splits) < 2 or len(splits) < len(names):
-        homes = [("", path) for path in names]
-        layout, outer = "classes", [root]
-    else:
-        homes = [(SPLIT_NAMES[split.name.casefold()], path) for split in splits for path in _folders(split)]
-        layout, outer = "splits", [root, *splits]
-    items, links = [], []
-    for split, home in homes:
-        for path in _files(home):
-            if _leads_out(path, root):
-                links.append(path)
-            elif path.is_file() and path.name.lower() not in CLUTTER:
-                items.append(Item(nfc(home.name), path, split=split))
-    loose = [path for place in outer for path in place.iterdir() if _is_photo(path)]
-    classes = tuple(sorted({nfc(home.name) for _, home in homes}, key=lambda name: (natural(name), name)))
-    made = Contents(root, layout, classes, tuple(items))
-    return replace(made, loose=_names(made, loose), links=_names(made, links))
+    found = walk(folder)
+    visible = [path for path in found.files if PurePosixPath(path).name.lower() not in CLUTTER]
+    photos = [path for path in visible if formats.is_listed(folder / path, EXTENSIONS)]
+    layout = _recognised(photos, found.folders, folder)
+    homes = _homes(layout, photos, found.folders)
+    known = set(photos)
+    items, loose = [], []
+    for path in sorted(visible, key=lambda path: (natural(path), path)):
+        if home := next((homes[parent] for parent in _parents(path) if parent in homes), None):
+            items.append(Item(home[0], folder / path, split=home[1]))
+        elif path in known:
+            loose.append(folder / path)
+    made = Contents(
+        folder / layout.root,
+        "splits" if any(item.split for item in items) else "classes",
+        tuple(sorted({class_ for class_, _ in homes.values()}, key=lambda name: (natural(name), name))),
+        tuple(items),
+    )
+    return replace(made, loose=_names(made, loose), links=_names(made, [folder / path for path in found.links]))
+
+
+def _recognised(photos: list[str], folders: list[str], folder: Path) -> Layout:
+    """The layout as a preparation recognises it; where that refuses it, each outer folder is a class."""
+    for layout in ("auto", "classes"):
+        with suppress(FolderError):
+            return recognise(photos, layout=layout, where=str(folder), least=1)
+    if not folders:
+        raise ExaminationError(f"{folder} holds no folders: name a folder with one folder of photos for each class")
+    return Layout("", (), ())
+
+
+def _homes(layout: Layout, photos: list[str], folders: list[str]) -> dict[str, tuple[str, str]]:
+    """Class and split by folder: of the folders that hold photos of a class, and of class folders without photos."""
+    homes = {_parents(path)[0]: (class_, split) for path, class_, split in layout.photos}
+    filled = {parent for path in photos for parent in _parents(path)}
+    outer = {layout.root: ""} if not homes else {}
+    for folder, (class_, split) in list(homes.items()):
+        if home := next((one for one in (folder, *_parents(folder)) if nfc(PurePosixPath(one).name) == class_), None):
+            homes.setdefault(home, (class_, split))
+            outer[_parents(home)[0]] = split
+    for folder in folders:
+        if folder not in filled and _parents(folder)[0] in outer:
+            homes[folder] = (nfc(PurePosixPath(folder).name), outer[_parents(folder)[0]])
+    return homes
+
+
+def _parents(path: str) -> list[str]:
+    """The folders that a path lies in, the innermost first; the source itself is empty."""
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[:count]) for count in range(len(parts), -1, -1)]
 
 
 def source(location: str) -> Contents:
@@ -109,37 +138,6 @@ def _prepared(folder: Path) -> Contents:
     )
 
 
-def _root(folder: Path) -> Path:
-    """Go down while there is one folder only that holds further folders, as unpacked archives have it."""
-    inner = _folders(folder)
-    while len(inner) == 1 and _folders(inner[0]) and not any(map(_is_photo, folder.iterdir())):
-        folder, inner = inner[0], _folders(inner[0])
-    return folder
-
-
-def _folders(folder: Path) -> list[Path]:
-    found = (path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
-    seen = (path for path in found if not path.name.startswith(".") and path.name.lower() not in CLUTTER)
-    return sorted(seen, key=lambda path: (natural(path.name), path.name))
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Visible files and links to anything at any depth, in natural order."""
-    for place, folders, names in os.walk(folder):
-        links = [name for name in folders if Path(place, name).is_symlink()]
-        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural)
-        for name in sorted([*names, *links], key=lambda name: (natural(name), name)):
-            if not name.startswith("."):
-                yield Path(place, name)
-
-
-def _leads_out(path: Path, root: Path) -> bool:
-    return path.is_symlink() and not path.resolve().is_relative_to(root.resolve())
-
-
-def _is_photo(path: Path) -> bool:
-    return not path.name.startswith(".") and formats.is_listed(path, EXTENSIONS)
-
-
 def _names(made: Contents, paths: list[Path]) -> tuple[str, ...]:
-    return tuple(sorted((made.name(path) for path in paths), key=natural))
+    """Names below the root; what lies elsewhere was passed over with its folder."""
+    return tuple(sorted((made.name(path) for path in paths if path.is_relative_to(made.root)), key=natural))

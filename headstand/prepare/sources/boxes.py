@@ -106,7 +106,7 @@ def listing(source: Source, seed: int) -> Listing:
         raise BoxesError(f"class {name!r} has no box that can be cut ({file}: {why}): mend it or lower source.most")
     items.sort(key=lambda item: (natural(item.class_), item.class_, natural(str(item.path)), str(item.path)))
     shown = tuple((_shown(what), _shown(why)) for what, why in left_out)
-    return Listing(folder, classes, tuple(items), others, below.links, shown, tuple(below.lines()))
+    return Listing(folder, classes, tuple(items), others, len(below.links), shown, tuple(below.lines()))
 
 
 def _most(marked: list[Marked], most: int | Literal["all"]) -> tuple[str, ...]:

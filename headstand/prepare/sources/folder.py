@@ -49,7 +49,7 @@ def class_folders(
     except FolderError as error:
         if photos or not (found.system or found.links):
             raise
-        skipped = [*found.lines(), *([f"links that are not followed: {found.links}"] if found.links else [])]
+        skipped = [*found.lines(), *([f"links that are not followed: {len(found.links)}"] if found.links else [])]
         raise FolderError(f"{error} ({'; '.join(skipped)})") from None
     for copy, original in made.copies:
         if (folder / copy).stat().st_size != (folder / original).stat().st_size:
@@ -67,7 +67,7 @@ def class_folders(
         tuple(dict.fromkeys(class_ for _, class_, _ in photos_in_order)),
         tuple(Item(class_, folder / path, split=split) for path, class_, split in photos_in_order),
         sum(path.startswith(below) for path in others),
-        found.links,
+        len(found.links),
         lines=(*made.lines, *found.lines()),
     )
 

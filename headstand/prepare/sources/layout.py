@@ -6,14 +6,14 @@ message prints the option that decides.
 
 import re
 import shlex
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from headstand.errors import HeadstandError
 from headstand.prepare.listing import SPLIT_NAMES
-from headstand.prepare.manifest import SPLITS, natural
+from headstand.prepare.manifest import SPLITS, natural, nfc
 
 Labelled = tuple[str, str, str]
 """A photo's path, its class and its split; the split is empty where Headstand is to choose."""
@@ -75,6 +75,7 @@ def recognise(
     layout: str = "auto",
     where: str = ".",
     sequences: bool = False,
+    least: int = 2,
 ) -> Layout:
     """Give each photo its class and its split.
 
@@ -87,9 +88,10 @@ def recognise(
             class is the photo's name without its number.
         where: the source, for messages.
         sequences: folders in class folders are sequences of one recording, and so no classes.
+        least: fewest classes.
 
     Raises:
-        FolderError: no classes, one class only, an empty class folder, or an ambiguous layout.
+        FolderError: fewer classes than `least`, an empty class folder, or an ambiguous layout.
     """
     root = _descend(_tree(photos, folders))
     copies: list[tuple[str, str]] = []
@@ -99,7 +101,8 @@ def recognise(
         copies, left, root = [*copies, *pairs], [*left, line], _descend(root)
     recognition = _Recognition(root, tuple(others), layout, where, sequences)
     lines, labelled = recognition.run()
-    recognition.check_classes({class_ for _, class_, _ in labelled})
+    if len(classes := {class_ for _, class_, _ in labelled}) < least:
+        recognition.refuse(classes)
     return Layout(root.path, tuple(sorted(labelled)), (*lines, *left), tuple(sorted(copies)))
 
 
@@ -131,7 +134,7 @@ def roles(names: Collection[str]) -> dict[str, str]:
 
 def _words(name: str) -> list[str]:
     """The words of a name in lower case, without digits: `asl_alphabetTrain1` is asl, alphabet, train."""
-    text = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", _nfc(name))
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", nfc(name))
     words: list[str] = []
     for word in re.findall(r"[^\W\d_]+", text.casefold()):
         end = next((filler for filler in ("set", "images", "imgs", "data") if word.endswith(filler)), "")
@@ -289,15 +292,14 @@ class _Recognition:
         """A folder for a message."""
         return _join(self.where, (folder or self.root).path)
 
-    def check_classes(self, classes: set[str]) -> None:
-        """Check that there are two classes or more."""
+    def refuse(self, classes: set[str]) -> NoReturn:
+        """Raise the error of a folder with one class or none."""
         if not classes:
             raise FolderError(self._without_classes())
-        if len(classes) == 1:
-            raise FolderError(
-                f"there is one class only in {self.place()}, {min(classes)!r}: a classifier needs two or more"
-                f"{self._names_as_classes(self.root.below())}{self._table()}"
-            )
+        raise FolderError(
+            f"there is one class only in {self.place()}, {min(classes)!r}: a classifier needs two or more"
+            f"{self._names_as_classes(self.root.below())}{self._table()}"
+        )
 
     def _classes_and_splits(self) -> tuple[list[str], list[Labelled]] | None:
         """Folders whose names hold class and split: `cats_train`, `cats_test`, `dogs_train`, `dogs_test`."""
@@ -369,7 +371,7 @@ class _Recognition:
         pairs = [(split, _descend(one)) for split in SPLITS for one in found.get(split, [])]
         left = [f"left out: {_photos(one.total)} in {one.path}" for one in rest]
         unlabelled = list(found.get("unlabelled", []))
-        known = {_nfc(one.name) for split, folder in pairs if split == "train" for one in folder.filled}
+        known = {nfc(one.name) for split, folder in pairs if split == "train" for one in folder.filled}
         if not known or self.layout == "names":
             left += [_without_labels(one) for one in unlabelled]
             return self._named(pairs, left)
@@ -377,7 +379,7 @@ class _Recognition:
         kept: list[tuple[str, _Folder]] = []
         for split, folder in pairs:
             self._check_filled(folder.empty if split == "train" else [])
-            names = {_nfc(one.name) for one in folder.filled}
+            names = {nfc(one.name) for one in folder.filled}
             if split != "train" and not names & known and (len(names) < 2 and not _depth(folder)):
                 unlabelled.append(folder)
                 continue
@@ -395,8 +397,8 @@ class _Recognition:
     def _of_class(self, folder: _Folder) -> list[tuple[str, str]]:
         """The photos of a class folder with their class: the folder's name, or that of the innermost."""
         if self.layout == "inner":
-            return [(path, _nfc(one.name)) for one in folder.folders_below() for path in one.photos]
-        return [(path, _nfc(folder.name)) for path in folder.below()]
+            return [(path, nfc(one.name)) for one in folder.folders_below() for path in one.photos]
+        return [(path, nfc(folder.name)) for path in folder.below()]
 
     def _divided_classes(self) -> tuple[list[str], list[Labelled]] | None:
         """Class folders that hold split folders each: `cat/train`, `cat/val`."""
@@ -420,12 +422,12 @@ class _Recognition:
                 "--source.layout classes"
             )
         labelled = [
-            (path, _nfc(one.name), split_of(inner.name))
+            (path, nfc(one.name), split_of(inner.name))
             for one in divided
             for inner in one.filled
             for path in inner.below()
         ]
-        labelled += [(path, _nfc(one.name), "") for one in rest for path in one.below()]
+        labelled += [(path, nfc(one.name), "") for one in rest for path in one.below()]
         splits = ", ".join(split for split in SPLITS if any(split == given for _, _, given in labelled))
         line = f"layout: one folder per class, with folders for {splits} in each; --source.layout classes divides them"
         return [f"{line} anew"], labelled
@@ -438,7 +440,7 @@ class _Recognition:
         """
         tops = self.root.filled
         inner = [_descend(one) for one in tops]
-        sets = [{_nfc(one.name) for one in folder.filled} for folder in inner]
+        sets = [{nfc(one.name) for one in folder.filled} for folder in inner]
         if len(tops) < 2 or any(folder.photos for folder in inner):
             return None
         shared, every = set.intersection(*sets), set.union(*sets)
@@ -446,7 +448,7 @@ class _Recognition:
             return None
         words = {tuple(_words(one.name)) for one in tops}
         if len(words) == 1 and words != {()} and set(*words) <= _PARTS:
-            labelled = [(path, _nfc(one.name), "") for folder in inner for one in folder.filled for path in one.below()]
+            labelled = [(path, nfc(one.name), "") for folder in inner for one in folder.filled for path in one.below()]
             return [f"layout: {len(tops)} parts ({_names(tops)}), joined; one folder per class in each"], labelled
         raise FolderError(
             f"{self.place()} holds {_names(tops)}, and each of them the folders {_some(sorted(shared, key=_natural))}. "
@@ -458,7 +460,7 @@ class _Recognition:
     def _inner(self) -> tuple[list[str], list[Labelled]]:
         """Each innermost folder is a class; folders of one name are joined."""
         folders = [one for one in self.root.folders_below() if one is not self.root]
-        labelled = [(path, _nfc(one.name), "") for one in folders for path in one.photos]
+        labelled = [(path, nfc(one.name), "") for one in folders for path in one.photos]
         count = len({class_ for _, class_, _ in labelled})
         line = f"layout: each innermost folder is a class; {len(folders)} folders, {count} classes"
         return [line, *self._loose()], labelled
@@ -469,7 +471,7 @@ class _Recognition:
         self._check_filled(self.root.empty)
         if not tops:
             raise FolderError(self._without_classes())
-        labelled = [(path, _nfc(one.name), "") for one in tops for path in one.below()]
+        labelled = [(path, nfc(one.name), "") for one in tops for path in one.below()]
         nested = tops if self.layout == "auto" and not self.sequences else []
         return [f"layout: one folder per class{_nested(nested)}", *self._loose()], labelled
 
@@ -541,7 +543,7 @@ def _word(path: str) -> str:
     """What stands before the number in a photo's name, `cat` of `cat.17.jpg`; empty where there is no number."""
     stem = path.rpartition("/")[2].rpartition(".")[0]
     match = re.fullmatch(r"(.*[^\W\d_])[\W_]*\d+", stem)
-    return _nfc(match[1]) if match else ""
+    return nfc(match[1]) if match else ""
 
 
 def _tell_classes(words: Iterable[str]) -> set[str]:
@@ -554,7 +556,7 @@ def _tell_classes(words: Iterable[str]) -> set[str]:
 def _nested(tops: Sequence[_Folder]) -> str:
     """The note on class folders that hold further folders, which might be the classes."""
     folders = [one for one in tops if {inner.name for inner in one.filled} - {one.name}]
-    inner = sorted({_nfc(one.name) for folder in folders for one in folder.filled}, key=_natural)
+    inner = sorted({nfc(one.name) for folder in folders for one in folder.filled}, key=_natural)
     if not folders or (len(inner) == 1 and len(folders) == len(tops) and not any(one.photos for one in tops)):
         return ""
     names = list(dict.fromkeys(one.name for one in folders))
@@ -591,10 +593,6 @@ def _names(folders: Sequence[_Folder]) -> str:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST]) + (f" and {len(names) - _MOST} more" if len(names) > _MOST else "")
-
-
-def _nfc(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
 
 
 def _natural(name: str) -> tuple[tuple[tuple[int, int | str], ...], str]:

@@ -28,14 +28,14 @@ class Walk:
     Attributes:
         files: visible regular files, in no particular order.
         folders: visible folders.
-        links: how many symbolic links were not followed: broken ones, links to the files of another user, and links to
+        links: symbolic links that were not followed: broken ones, links to the files of another user, and links to
             a folder that is listed under its own path already.
         system: by name of a hidden or system folder, how many files it holds; none of them is in `files`.
     """
 
     files: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
-    links: int = 0
+    links: list[str] = field(default_factory=list)
     system: dict[str, int] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
@@ -72,7 +72,7 @@ def _walk(root: Path) -> Walk:
     folders: list[str] = []
     system: Counter[str] = Counter()
     read: set[str] = set()
-    links = 0
+    links: list[str] = []
     waiting, linked = deque([""]), deque[str]()
     while waiting or linked:
         # Linked folders come last: a folder in `root` is listed under its own path.
@@ -80,7 +80,7 @@ def _walk(root: Path) -> Walk:
         path = os.path.join(root, below)  # noqa: PTH118
         real = os.path.realpath(path)
         if real in read:
-            links += 1
+            links.append(below)
             continue
         read.add(real)
         if below:
@@ -90,7 +90,7 @@ def _walk(root: Path) -> Walk:
                 name = f"{below}/{entry.name}" if below else entry.name
                 link = entry.is_symlink()
                 if link and not _may_follow(entry.path, home, owners):
-                    links += not entry.name.startswith(".")
+                    links += [] if entry.name.startswith(".") else [name]
                 elif entry.is_dir() and is_system(entry.name):
                     system[entry.name] += 0 if link else _files_in(entry.path)
                 elif entry.is_dir():

@@ -8,7 +8,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from headstand.prepare.doctor import examine
 from headstand.prepare.doctor.findings import KINDS, Severity
-from headstand.prepare.doctor.folder import ExaminationError
+from headstand.prepare.doctor.folder import ExaminationError, contents
 from headstand.prepare.doctor.report import Report, write_json
 from tests.prepare.doctor.faults import bomb, cropped, encoded, half_grey, healthy, photo, rotated
 
@@ -210,12 +210,17 @@ def test_loose_photos_links_and_clutter(folder, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/x.jpg").write_bytes(encoded(photo("tree", 60)))
     (folder / "tree/link.jpg").symlink_to(tmp_path / "elsewhere/x.jpg")
+    (folder / "tree/gone.jpg").symlink_to(tmp_path / "elsewhere/gone.jpg")
+    (folder / "@eaDir").mkdir()
+    (folder / "@eaDir/thumbnail.jpg").write_bytes(encoded(photo("tree", 62)))
     (folder / "loose.jpg").write_bytes(encoded(photo("tree", 61)))
     (folder / "tree/Thumbs.db").write_bytes(b"?")
     (folder / "tree/.DS_Store").write_bytes(b"?")
     report = examine(folder)
     assert told(report) == {"loose_file": [("loose.jpg",)], "outside_link": [()]}
-    assert details(report, "outside_link") == ["tree/link.jpg"]
+    assert details(report, "outside_link") == ["tree/gone.jpg"]
+    assert "tree/link.jpg" in {exam.name for exam in report.usable}
+    assert report.contents.classes == ("chair", "tree")
 
 
 def test_a_folder_inside_single_folders_is_found(tmp_path):
@@ -264,3 +269,39 @@ def test_json_has_stable_keys(folder, tmp_path):
         }
     ]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["doctor.json"]
+
+
+def test_layouts_are_those_of_a_preparation(tmp_path):
+    for place in ("training_set/training_set", "test_set/test_set", "test1"):
+        for pose in ("tree", "cobra") if place != "test1" else ("",):
+            (tmp_path / place / pose).mkdir(parents=True)
+            (tmp_path / place / pose / "1.jpg").write_bytes(encoded(photo("tree", 1)))
+    found = contents(tmp_path)
+    assert (found.layout, found.classes, found.loose) == ("splits", ("cobra", "tree"), ("test1/1.jpg",))
+    assert {(item.class_, item.split) for item in found.items} == {
+        (pose, split) for pose in ("tree", "cobra") for split in ("train", "test")
+    }
+
+
+def test_a_layout_that_a_preparation_refuses_is_examined_by_its_outer_folders(tmp_path):
+    for place in ("original", "augmented"):
+        for pose in ("tree", "cobra"):
+            (tmp_path / place / pose).mkdir(parents=True)
+            (tmp_path / place / pose / "1.jpg").write_bytes(encoded(photo("tree", 1)))
+    found = contents(tmp_path)
+    assert (found.layout, found.classes, len(found.items)) == ("classes", ("augmented", "original"), 4)
+
+
+def test_files_that_are_no_photos_and_empty_classes_belong_to_their_class_folder(tmp_path):
+    for name in ("tree/deep/1.jpg", "cobra/1.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(encoded(photo("tree", 1)))
+    (tmp_path / "tree" / "notes.txt").write_text("to do")
+    (tmp_path / "chair").mkdir()
+    (tmp_path / "chair" / "plan.txt").write_text("to do")
+    (tmp_path / "README.txt").write_text("read")
+    found = contents(tmp_path)
+    assert found.classes == ("chair", "cobra", "tree")
+    assert [(found.name(item.path), item.class_) for item in found.items] == [
+        ("chair/plan.txt", "chair"), ("cobra/1.jpg", "cobra"), ("tree/deep/1.jpg", "tree"), ("tree/notes.txt", "tree"),
+    ]  # fmt: skip
