@@ -219,6 +219,8 @@ class Head(_Section):
                 f"activation = {list(self.activation)} does not go with inner = {list(self.inner)}; "
                 "allowed: one for all layers, or one for each"
             )
+        if self.batch_norm and self.batch_size == 1:
+            raise ValueError("batch_size = 1 does not go with batch_norm = true; allowed: 2 or more")
         if self.batch_norm and not self.inner:
             raise ValueError("batch_norm = true needs an inner layer to normalise, and inner = []; allowed: false")
         if self.batch_norm and self.batch_size == 1:
@@ -261,8 +263,8 @@ class Finetune(_Section):
     batch_size: Positive = 32
     refit: Literal["none", "validation", "all"] = Field(
         "none",
-        description="train once more when everything is chosen: validation: on the validation photos too, and that "
-        "model is scored on test; all: on all splits, after the figures are taken",
+        description="train once more for the selected number of epochs: validation: on the validation photos too, and "
+        "that model is scored on test; all: on all splits, after the metrics are computed",
     )
 
     @field_validator("unfreeze")

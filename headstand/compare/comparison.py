@@ -13,7 +13,7 @@ from headstand.compare.result import Journal, Result, plain
 from headstand.compare.winner import LEVEL, Choice, choose, fits, order
 from headstand.export.latency import Clock, latency
 from headstand.learn import plots
-from headstand.learn.run import claim, root
+from headstand.learn.run import claim, identity, root
 from headstand.prepare import manifest
 from headstand.prepare.manifest import Dataset, ManifestError
 from headstand.recipe import Recipe
@@ -50,9 +50,12 @@ def compare(recipe: Recipe, clock: Clock = latency) -> Comparison:
     dataset = _dataset(recipe)
     digest = dataset.digest if dataset else None
     record = {"entries": [plain(entry) for entry in raced], "seed": recipe.seed, "data": digest}
+    record |= identity(*(entry.backbone for entry in raced))
     # In a folder and with names of its own: what looks for runs must not take it for one.
     run = claim(root() / recipe.name, "compare-", "entries.json", json.dumps(record, indent=1), LAST)
     try:
+        if run.reason:
+            print(run.reason, flush=True)
         print(f"{'resuming' if run.resumed else 'comparing in'} {run.folder}: {len(raced)} entries", flush=True)
         journal = Journal(run.folder / "entries.jsonl", raced)
         results = sorted(race.race(raced, dataset, recipe.seed, journal, clock, _tell), key=order)

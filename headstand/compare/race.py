@@ -160,10 +160,7 @@ def _trained(entry: Entry, rows: _Rows) -> tuple[Score, keras.Model]:
     seconds = time.perf_counter() - start
     if not np.isfinite(fit.best["val_loss"]):
         raise HeadstandError("no epoch's validation loss is a number: training diverges; try a lower rate")
-    answers = np.concatenate(
-        [fit.model(chunk).numpy() for chunk in np.array_split(validation.features, -(-len(validation.labels) // 256))]
-    )
-    right = answers.argmax(axis=1) == validation.labels
+    right = heads.probabilities(fit.model, validation.features).argmax(axis=1) == validation.labels
     score = Score(
         val_accuracy=float(right.mean()),
         interval=wilson(int(right.sum()), len(right)),

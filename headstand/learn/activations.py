@@ -1,7 +1,6 @@
 """What the frozen part of a network makes of photos and their views: computed once, read from disk in every epoch."""
 
 import hashlib
-import math
 import shutil
 import time
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ import keras
 import numpy as np
 
 from headstand import files, inputs
-from headstand.learn import backbones
+from headstand.learn import backbones, batches
 from headstand.learn.features import FeatureError, Pass
 from headstand.learn.views import mixed
 from headstand.prepare.manifest import Photo
@@ -103,13 +102,14 @@ class Activations(keras.utils.PyDataset):
         """
         super().__init__()
         self._prefix, self._names, self._labels, self._weights = prefix, names, labels, weights
-        self._settings, self._seed = settings, seed
+        self._mixup, self._seed = settings.mixup, seed
+        self._bounds = batches.bounds(len(labels), settings.batch_size)
         self.epoch = 0
         # As `Views` has it.
         self.ready: dict[int, float] = {}
 
     def __len__(self) -> int:
-        return math.ceil(len(self._labels) / self._settings.batch_size)
+        return len(self._bounds) - 1
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         count = len(self._labels)
@@ -118,10 +118,10 @@ class Activations(keras.utils.PyDataset):
         else:
             rng = np.random.default_rng((self._seed, self.epoch))
             order, views = rng.permutation(count), rng.integers(len(self._names), size=count)
-        chosen = order[index * self._settings.batch_size : (index + 1) * self._settings.batch_size]
+        chosen = order[self._bounds[index] : self._bounds[index + 1]]
         rows = self._prefix.read(self._names[views[chosen], chosen])
         batch = rows.reshape(-1, *self._prefix.shape), self._labels[chosen], self._weights[chosen]
-        if self._seed is not None and self._settings.mixup:
-            batch = mixed(batch, self._settings.mixup, np.random.default_rng((self._seed, self.epoch, index, count)))
+        if self._seed is not None and self._mixup:
+            batch = mixed(batch, self._mixup, np.random.default_rng((self._seed, self.epoch, index, count)))
         self.ready[index] = time.perf_counter()
         return batch

@@ -1,6 +1,7 @@
 """What a closed formula reaches on the features: every trained head has this to beat."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,23 +62,30 @@ def ridge(train: Split, validation: Split, classes: int, seed: int = 0) -> Basel
         chosen = np.sort(np.random.default_rng(seed).choice(len(rows), MOST, replace=False))
         rows, labels = rows[chosen], labels[chosen]
     mean, scale = _standard(rows)
-    if not (np.isfinite(mean).all() and np.isfinite(scale).all() and np.isfinite(validation.features).all()):
+    finite = np.isfinite(mean).all() and np.isfinite(scale).all()
+    for start in range(0, len(validation.features), _CHUNK):
+        finite = finite and np.isfinite(validation.features[start : start + _CHUNK]).all()
+    if not finite:
         raise BaselineError("the backbone gives features that are no numbers: its weights are damaged, or not its own")
     targets = np.eye(classes)[labels]
     intercept = targets.mean(axis=0)
     decomposed = _wide if rows.shape[1] > len(rows) else _tall
-    right = []
+    count = len(validation.labels)
+    right = np.empty((len(STRENGTHS), count), bool)
     # On one thread: where other work keeps the cores busy, several that wait for each other take thirty times as long.
     with threadpool_limits(1, "blas"):
-        values, left, moment = decomposed(rows, validation.features, mean, scale, targets - intercept)
-        for strength in STRENGTHS:
-            answers = (left / (np.maximum(values, 0) + strength * len(rows))) @ moment + intercept
-            right.append(int((answers.argmax(axis=1) == validation.labels).sum()))
-    best = len(right) - 1 - right[::-1].index(max(right))
-    count = len(validation.labels)
+        values, project, moment = decomposed(rows, mean, scale, targets - intercept)
+        for start in range(0, count, _CHUNK):
+            part = slice(start, start + _CHUNK)
+            left = project(validation.features[part])
+            for index, strength in enumerate(STRENGTHS):
+                answers = (left / (np.maximum(values, 0) + strength * len(rows))) @ moment + intercept
+                right[index, part] = answers.argmax(axis=1) == validation.labels[part]
+    counts = right.sum(axis=1).tolist()
+    best = len(counts) - 1 - counts[::-1].index(max(counts))
     return Baseline(
-        val_accuracy=right[best] / count,
-        interval=wilson(right[best], count),
+        val_accuracy=counts[best] / count,
+        interval=wilson(counts[best], count),
         strength=float(STRENGTHS[best]),
         photos=len(rows),
         edge=best in (0, len(right) - 1),
@@ -95,28 +103,32 @@ def _standard(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0.0)
 
 
-Decomposed = tuple[np.ndarray, np.ndarray, np.ndarray]
+Decomposed = tuple[np.ndarray, Callable[[np.ndarray], np.ndarray], np.ndarray]
+"""Eigenvalues, the function that projects other rows onto the eigenvectors, and the targets in that basis."""
 
 
 # Chunk by chunk: a float64 copy of all features would be twice as large as they are.
-def _tall(rows: np.ndarray, other: np.ndarray, mean: np.ndarray, scale: np.ndarray, targets: np.ndarray) -> Decomposed:
-    """Where there are more rows than features, X'X = V S V': S, what `other` is in V, and what X'Y is."""
+def _tall(rows: np.ndarray, mean: np.ndarray, scale: np.ndarray, targets: np.ndarray) -> Decomposed:
+    """With more rows than features, X'X = V S V': S, the projection onto V, and V'X'Y."""
     gram, moment = np.zeros((rows.shape[1],) * 2), np.zeros((rows.shape[1], targets.shape[1]))
     for start in range(0, len(rows), _CHUNK):
         chunk = (rows[start : start + _CHUNK] - mean) * scale
         gram += chunk.T @ chunk
         moment += chunk.T @ targets[start : start + _CHUNK]
     values, vectors = scipy.linalg.eigh(gram, driver="evd")
-    return values, ((other - mean) * scale) @ vectors, vectors.T @ moment
+    return values, lambda other: ((other - mean) * scale) @ vectors, vectors.T @ moment
 
 
-def _wide(rows: np.ndarray, other: np.ndarray, mean: np.ndarray, scale: np.ndarray, targets: np.ndarray) -> Decomposed:
-    """Where there are more features than rows, XX' = U S U': S, what `other` is in U, and what Y is."""
-    gram, across = np.zeros((len(rows),) * 2), np.zeros((len(other), len(rows)))
-    for start in range(0, rows.shape[1], _CHUNK):
-        part = slice(start, start + _CHUNK)
-        chunk = (rows[:, part] - mean[part]) * scale[part]
-        gram += chunk @ chunk.T
-        across += ((other[:, part] - mean[part]) * scale[part]) @ chunk.T
-    values, vectors = scipy.linalg.eigh(gram, driver="evd")
-    return values, across @ vectors, vectors.T @ targets
+def _wide(rows: np.ndarray, mean: np.ndarray, scale: np.ndarray, targets: np.ndarray) -> Decomposed:
+    """With more features than rows, XX' = U S U': S, the projection onto U, and U'Y."""
+    parts = [slice(start, start + _CHUNK) for start in range(0, rows.shape[1], _CHUNK)]
+
+    def standardised(some: np.ndarray, part: slice) -> np.ndarray:
+        chunk: np.ndarray = (some[:, part] - mean[part]) * scale[part]
+        return chunk
+
+    def products(some: np.ndarray) -> np.ndarray:
+        return sum((standardised(some, part) @ standardised(rows, part).T for part in parts), np.zeros(1))
+
+    values, vectors = scipy.linalg.eigh(products(rows), driver="evd")
+    return values, lambda other: products(other) @ vectors, vectors.T @ targets

@@ -1,9 +1,10 @@
-"""A trained model in one `.h5`: plain Keras for everybody, with what Headstand knows of it in a corner of the file."""
+"""A trained model in one `.h5`, which plain Keras loads, with Headstand's record of it in an HDF5 dataset."""
 
 import contextlib
 import json
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -18,25 +19,26 @@ from headstand.keras_files.parts import KerasFileError
 from headstand.quiet import quiet
 
 _RECORD = "headstand"
-"""The HDF5 dataset that holds `About` as JSON; Keras does not look at it."""
+"""The HDF5 dataset that holds `About` as JSON; Keras does not read it."""
 
 _OVERHEAD = 8192
-"""Bytes that HDF5 and Keras's configuration take for each variable, at most; 3,500 were measured."""
+"""Bytes of HDF5 and Keras's configuration for each variable, at most; 3,500 were measured."""
 
 
 class CheckpointError(HeadstandError):
-    """A file that is not a checkpoint, or one that lacks what is asked of it."""
+    """A file that is not a checkpoint, cannot be read or cannot be written."""
 
 
 @dataclass(frozen=True)
 class About:
-    """What a checkpoint says of itself.
+    """The record in a checkpoint.
 
-    `name` is the recipe's, `labels` are in output order, `size` the input's side in pixels, `backbone` the network's
-    name in keras.applications, `data` the prepared dataset's digest, `seen` the signatures (see
-    `headstand.prepare.twins`) of all photos that it or the checkpoint it began from was trained on, `examined` those of
-    the validation and test photos that its figures were taken with. `temperature` is what the logits have been divided
-    by, for information; `threshold` is the least top probability of a sure answer, None where none was chosen.
+    `name` is the recipe's, `labels` are in output order, `size` is the side of the input in pixels, `backbone` the
+    name of the network in keras.applications, `data` the digest of the prepared dataset, `seen` the fingerprints (see
+    `headstand.prepare.twins`) of all photos that the model or the checkpoint it started from was trained on, `examined`
+    those of the validation and test photos that its metrics were measured on. `temperature` is the number that the
+    logits have been divided by, for information; `threshold` is the lowest top probability of a confident prediction,
+    None if none was chosen.
     """
 
     name: str
@@ -51,10 +53,10 @@ class About:
 
 
 def save(model: keras.Model, path: Path, about: About) -> Path:
-    """Write the model (without optimizer state) and `about` in one step; any backbone layer is named `backbone`.
+    """Write the model (without optimizer state) and `about` atomically; the backbone is the layer `backbone`.
 
     Raises:
-        CheckpointError: it cannot be written; nothing of it is left then.
+        CheckpointError: it cannot be written; no partial file is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -62,7 +64,7 @@ def save(model: keras.Model, path: Path, about: About) -> Path:
         tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder,
     ):
         temporary = Path(folder) / path.name
-        with quiet():  # Keras calls .h5 legacy at every save; it is what the user asked for
+        with quiet():  # Keras calls .h5 legacy at every save; the user asked for it
             model.save(temporary, include_optimizer=False)
         with h5py.File(temporary, "a") as file:
             file.create_dataset(_RECORD, data=json.dumps(asdict(about)))
@@ -72,18 +74,26 @@ def save(model: keras.Model, path: Path, about: About) -> Path:
 
 @contextlib.contextmanager
 def writing(path: Path, variables: Sequence[keras.Variable], more: int = 0) -> Iterator[None]:
-    """Tell in one line that HDF5 cannot write `path`: a full disk, a quota.
+    """Check for free disk space before the block writes `path`, and report a failure in one line.
+
+    HDF5 may crash the process when it closes a file on a full disk, so it does not begin to write on one.
 
     Args:
-        path: what is to be written.
-        variables: what is to be stored.
-        more: bytes besides.
+        path: the file to be written.
+        variables: its content.
+        more: further bytes.
 
     Raises:
-        CheckpointError: in place of h5py's words, and of the RuntimeError that it lays over them on closing the file.
+        CheckpointError: there is too little space, or the block failed: with the cause, and without the RuntimeError
+            that h5py raises on top of it when it closes the file.
     """
+    needed = sum(4 * math.prod(variable.shape) + _OVERHEAD for variable in variables) + more
     try:
-        _find_room(path.parent, sum(4 * math.prod(v.shape) + _OVERHEAD for v in variables) + more)
+        free = shutil.disk_usage(path.parent).free
+        if needed > free:
+            raise CheckpointError(
+                f"cannot write {path}: it takes {needed / 1e6:.1f} MB and {free / 1e6:.1f} MB are free; make room"
+            )
         yield
     except (OSError, RuntimeError) as error:
         cause: BaseException | None = error
@@ -91,19 +101,6 @@ def writing(path: Path, variables: Sequence[keras.Variable], more: int = 0) -> I
             cause = cause.__context__
         reason = os.strerror(cause.errno or 0) if isinstance(cause, OSError) else str(error).splitlines()[0]
         raise CheckpointError(f"cannot write {path}: {reason}") from error
-
-
-def _find_room(folder: Path, size: int) -> None:
-    """Write as many bytes and drop them: where a disk fills under HDF5, it may crash the process as it closes the file.
-
-    Raises:
-        OSError: there is not so much room.
-    """
-    # Not zeros, which some file systems store in no room at all.
-    chunk = os.urandom(2**20)
-    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
-        for _ in range(0, size + len(chunk), len(chunk)):
-            file.write(chunk)
 
 
 def load(path: Path) -> keras.Model:
@@ -122,7 +119,7 @@ def load(path: Path) -> keras.Model:
 
 
 def about(path: Path) -> About:
-    """What the checkpoint says of itself.
+    """The record in a checkpoint.
 
     Raises:
         CheckpointError: the file is not a Headstand checkpoint.

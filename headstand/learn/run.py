@@ -1,5 +1,7 @@
-"""A run's folder, `runs/<recipe>/<time>/`: made for a new run, found again for an interrupted one."""
+"""The folder of a run, `runs/<recipe>/<time>/`: created for a new run, found again for an interrupted one."""
 
+import functools
+import hashlib
 import json
 import os
 from collections import defaultdict
@@ -7,52 +9,59 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
-from headstand import naming
+import headstand
+from headstand import files, naming
 from headstand.errors import HeadstandError
-from headstand.recipe import Recipe
+from headstand.recipe import Backbone, Recipe, RecipeError, locate
 from headstand.remote import Mirror, is_remote
 
 REPORT = "report.json"
-"""Written last: a folder without it holds an interrupted run."""
+"""Written last: a folder without it is that of an interrupted run."""
 
 RECIPE = "recipe.json"
-"""The resolved recipe and the data's digest: what the run is."""
+"""The identity of the run: the resolved recipe, the digests of data and weights, the version of the code."""
 
 JOURNAL = "search.journal"
-"""Optuna's file: every trial that was finished."""
+"""Optuna's file: every finished trial."""
 
 
 def root() -> Path:
-    """The folder of all runs: `HEADSTAND_RUNS`, else `runs` here, also where that is an address."""
+    """The folder of all runs: `HEADSTAND_RUNS`, else `runs` here, also if that is an address."""
     place = os.environ.get("HEADSTAND_RUNS") or "runs"
     return Path("runs") if is_remote(place) else Path(place).expanduser()
 
 
 def _mirror() -> Mirror | None:
-    """All runs at the address in `HEADSTAND_RUNS`; None where that is none."""
+    """All runs at the address in `HEADSTAND_RUNS`; None if that is not an address."""
     place = os.environ.get("HEADSTAND_RUNS") or ""
     return Mirror(place, root()) if is_remote(place) else None
 
 
 class RunError(HeadstandError):
-    """A run that is asked for and not there."""
+    """There is no such run."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder, whether it was begun earlier, and the lock that keeps others from taking it up meanwhile."""
+    """The folder of a run, whether it is resumed, and the lock that keeps other processes out.
+
+    `reason` is a sentence for the user on why the newest interrupted run was not resumed; empty if there is none.
+    """
 
     folder: Path
     resumed: bool
     lock: FileLock
+    reason: str = ""
 
     @property
     def journal(self) -> Path:
-        """The search's trials."""
+        """The trials of the search."""
         return self.folder / JOURNAL
 
     @contextmanager
@@ -67,11 +76,14 @@ class Run:
 
 
 def begin(recipe: Recipe, data: str) -> Run:
-    """Go on with the newest run of this recipe on this data that has no report and no process, or make a new one.
+    """Resume the newest interrupted run of this recipe on this data, or begin a new one.
+
+    A run is resumed only with exactly the same recipe, data, weights file and code: its second half would otherwise
+    not belong to its first.
 
     Args:
-        recipe: written into the folder; a run is only resumed with exactly the same one.
-        data: the prepared dataset's digest.
+        recipe: the resolved recipe.
+        data: the digest of the prepared dataset.
 
     Raises:
         RemoteError: the address in `HEADSTAND_RUNS` cannot be reached.
@@ -82,11 +94,11 @@ def begin(recipe: Recipe, data: str) -> Run:
 
 
 def finished(recipe: Recipe, data: str) -> Path | None:
-    """The folder of the newest finished run of exactly this recipe on this data, if there is one.
+    """The folder of the newest finished run of exactly this recipe, data, weights file and code, if there is one.
 
     Args:
-        recipe: all of the run.
-        data: the prepared dataset's digest.
+        recipe: the resolved recipe.
+        data: the digest of the prepared dataset.
     """
     record = _record(recipe, data)
     for report in sorted(_runs(recipe).glob(f"*/{REPORT}"), reverse=True):
@@ -101,11 +113,38 @@ def _runs(recipe: Recipe) -> Path:
 
 
 def _record(recipe: Recipe, data: str) -> str:
-    return json.dumps({"recipe": recipe.model_dump(mode="json"), "data": data}, indent=1)
+    return json.dumps({"recipe": recipe.model_dump(mode="json"), "data": data, **identity(recipe.backbone)}, indent=1)
+
+
+def identity(*backbones: Backbone) -> dict[str, Any]:
+    """What a result depends on besides recipe and data, as JSON: versions of the code, digests of the weights files."""
+    packages = ("tensorflow", "keras", "numpy", "pillow")
+    code = {"headstand": headstand.__version__, "source": _source(), **{name: version(name) for name in packages}}
+    return {"code": code, "weights": {backbone.weights: _weights(backbone) for backbone in backbones}}
+
+
+@functools.cache
+def _source() -> str:
+    """SHA-256 of all modules of the package: between releases the version number stays the same."""
+    digest, package = hashlib.sha256(), Path(headstand.__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        text = path.read_bytes()
+        digest.update(f"{path.relative_to(package).as_posix()} {len(text)}\n".encode() + text)
+    return digest.hexdigest()
+
+
+def _weights(backbone: Backbone) -> str | None:
+    """SHA-256 of the file with the initial weights; None for `imagenet`, which the version of Keras determines."""
+    if backbone.weights in ("imagenet", "none"):
+        return None
+    try:
+        return files.digest(locate(backbone.weights, "HEADSTAND_WEIGHTS"))
+    except (RecipeError, OSError):  # reported when the network is built
+        return None
 
 
 def _fetch_interrupted(mirror: Mirror) -> None:
-    """Bring the newest run without a report here, unless it is: a machine that is gone may have begun it."""
+    """Download the newest run without a report if it is not here: another machine may have begun it."""
     files = defaultdict(set)
     for name in mirror.listed():
         run, slash, file = name.partition("/")
@@ -116,32 +155,70 @@ def _fetch_interrupted(mirror: Mirror) -> None:
 
 
 def claim(parent: Path, prefix: str, name: str, record: str, last: str) -> Run:
-    """Take up the newest folder of this kind of work that has no end and no process, or make a new one.
+    """Resume the newest interrupted folder with the same identity that no process works in, or create a new one.
 
     Args:
-        parent: where the folders lie.
-        prefix: what their names begin with, before the time.
-        name: the file that says what the work is.
-        record: its text; only the very same work is taken up again.
-        last: the file that is written when the work is done.
+        parent: the folder of the folders.
+        prefix: of their names, before the time.
+        name: the file with the identity of the work.
+        record: its content, a JSON object; only work with exactly the same identity is resumed.
+        last: the file that is written when the work is finished.
     """
-    for folder in sorted(parent.glob(f"{prefix}*/"), reverse=True):
-        written = folder / name
-        if (folder / last).exists() or not written.is_file() or written.read_text(encoding="utf-8") != record:
+    folders = sorted(parent.glob(f"{prefix}*/"), reverse=True)
+    for folder in folders:
+        if not _resumable(folder, name, record, last):
             continue
         if lock := _lock(folder):
-            return Run(folder, True, lock)
+            # The process that held the lock may have finished since.
+            if _resumable(folder, name, record, last):
+                return Run(folder, True, lock)
+            lock.release()
+    reason = _reason(folders, name, record, last)
     # Names order the runs of all recipes: `newest_checkpoint` compares them.
     folder = parent / naming.folder(prefix, (path.name for path in parent.parent.glob(f"*/{prefix}*/")))
     folder.mkdir(parents=True)
     lock = _lock(folder)
     assert lock is not None
     (folder / name).write_text(record, encoding="utf-8")
-    return Run(folder, False, lock)
+    return Run(folder, False, lock, reason)
+
+
+def _resumable(folder: Path, name: str, record: str, last: str) -> bool:
+    """Whether a folder holds unfinished work with this identity; arguments as of `claim`."""
+    written = folder / name
+    return not (folder / last).exists() and written.is_file() and written.read_text(encoding="utf-8") == record
+
+
+def _reason(folders: list[Path], name: str, record: str, last: str) -> str:
+    """Why the newest interrupted folder is not resumed; empty if there is none."""
+    for folder in folders:
+        written = folder / name
+        if (folder / last).exists() or not written.is_file():
+            continue
+        try:
+            changed = _changes(json.loads(written.read_text(encoding="utf-8")), json.loads(record))
+        except ValueError:  # the process was killed while it wrote the file
+            continue
+        if not changed:
+            return f"{folder} is not resumed: another process works in it"
+        return f"{folder} was interrupted and is not resumed, since these have changed: {', '.join(changed)}"
+    return ""
+
+
+def _changes(before: Any, now: Any, key: str = "") -> list[str]:
+    """The keys at which two JSON values differ, such as `recipe.head.epochs`."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = [*now, *(name for name in before if name not in now)]
+        return [
+            change
+            for name in keys
+            for change in _changes(before.get(name), now.get(name), f"{key}.{name}" if key else name)
+        ]
+    return [] if before == now else [key]
 
 
 def _lock(folder: Path) -> FileLock | None:
-    """The folder's lock, which the operating system frees when its process ends however; None if another holds it."""
+    """The folder's lock, which the operating system releases when the process ends; None if another holds it."""
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
@@ -151,14 +228,14 @@ def _lock(folder: Path) -> FileLock | None:
 
 
 def newest_checkpoint(name: str | None = None, refitted: bool = True) -> Path:
-    """The checkpoint to use of the newest finished run, of one recipe or of all.
+    """The checkpoint of the newest finished run, of one recipe or of all.
 
     Args:
         name: the recipe's; None for any.
-        refitted: the one that was refitted where there is one, not the one of the run's test figures.
+        refitted: the refitted checkpoint if there is one, and not the one of the test metrics.
 
     Raises:
-        RunError: there is none, or the newest one's report is damaged.
+        RunError: there is none, or the report of the newest run is damaged.
     """
     if mirror := _mirror():
         mirror.pull(lambda found: fnmatch(found, f"{name or '*'}/*/{REPORT}") and found.count("/") == 2)

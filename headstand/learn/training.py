@@ -69,6 +69,8 @@ def train(recipe: Recipe, profile: bool = False, place: Place = HERE) -> Outcome
             tell(f"{recipe.backbone.name} at {extractor.input.word}, weights {recipe.backbone.weights}")
         # Begun only now: a backbone that cannot be had leaves no empty run behind.
         run = begin(recipe, dataset.digest)
+        if run.reason:
+            print(run.reason, flush=True)
         print(f"{'resuming' if run.resumed else 'run'} {run.folder}", flush=True)
         try:
             with run.kept_up(), Watch(run.folder, steps, profile) as watch:
@@ -144,7 +146,7 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
 
     def answers_to(split: str, of: Path = path) -> np.ndarray:
         if of == path and not recipe.finetune.epochs:  # the photos need not go through the backbone again
-            return tempered(fit.model(rows[split].features).numpy(), checkpoint.about(path).temperature)
+            return tempered(heads.probabilities(fit.model, rows[split].features), checkpoint.about(path).temperature)
         return predict(compiled(checkpoint.load(of)), dataset, split, extractor.input)
 
     with steps("calibration") as tell:
@@ -159,7 +161,8 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
     if recipe.finetune.refit != "none":
         splits = SPLITS if recipe.finetune.refit == "all" else ("train", "validation")
         with steps("refit") as tell:
-            refitted = _refit(recipe, dataset, found.head, about, run, watch, splits, place)
+            epochs = best_epoch if recipe.finetune.epochs else None
+            refitted = _refit(recipe, dataset, found.head, fit, epochs, about, run, watch, splits, place)
             # No photo is left to calibrate it by: it takes over what its twin was given.
             calibration.settle(refitted, settled)
             tell(f"{refitted.name}: learnt from {', '.join(splits)}")
@@ -263,8 +266,9 @@ def _finetune(
     watch: Watch,
     splits: Sequence[str],
     validation: str | None,
+    epochs: int | None = None,
 ) -> finetune.Tuned:
-    """Fine-tune on the photos of `splits`, choosing the epoch on those of `validation`."""
+    """Fine-tune on the photos of `splits`; the epoch is selected on those of `validation`, or it is `epochs`."""
     photos = [photo for split in splits for photo in dataset.split(split)]
     held_out = finetune.Photos.of(dataset, dataset.split(validation)) if validation else None
     phase = "fine-tuning" if validation else "refit"
@@ -278,6 +282,7 @@ def _finetune(
             run.folder,
             about,
             held_out,
+            epochs=epochs,
             **looking_on,
         )
     watch.tell(phase, tuned.history)
@@ -288,23 +293,27 @@ def _refit(
     recipe: Recipe,
     dataset: Dataset,
     head: Head,
+    selected: heads.Fit,
+    epochs: int | None,
     about: checkpoint.About,
     run: Run,
     watch: Watch,
     splits: Sequence[str],
     place: Place,
 ) -> Path:
-    """Once more from the start, on more splits, when everything is chosen."""
+    """Train once more from the start, on more splits, with everything that was selected on validation.
+
+    The head is trained for the epochs of `selected`, the whole network for `epochs`: no photo is left to select by.
+    """
     photos = [photo for name in splits for photo in dataset.split(name)]
     extractor = place.extractor(recipe.backbone)
-    every = heads.Split(extractor.rows(dataset.folder, photos).rows, class_indices(dataset, photos))
-    shown = every
+    rows = heads.Split(extractor.rows(dataset.folder, photos).rows, class_indices(dataset, photos))
     if recipe.augmentation.views:
         views = extractor.views(dataset.folder, photos, recipe.augmentation, recipe.seed)
-        shown = replace(every, views=views.rows)
-    fit = heads.fit(head, shown, every, len(dataset.classes), recipe.seed)
+        rows = replace(rows, views=views.rows)
+    fit = heads.refit(head, rows, len(dataset.classes), recipe.seed, selected)
     model = heads.assemble(extractor.model, fit.model, recipe.name)
     about = replace(about, seen=seen.after(recipe.backbone, dataset, splits))
-    if not recipe.finetune.epochs:
+    if not epochs:
         return checkpoint.save(model, run.folder / f"{recipe.name}_{fit.best_epoch:02d}_all.h5", about)
-    return _finetune(recipe, dataset, model, about, run, watch, splits, None).checkpoint
+    return _finetune(recipe, dataset, model, about, run, watch, splits, None, epochs).checkpoint

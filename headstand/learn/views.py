@@ -1,6 +1,5 @@
-"""Training photos as shuffled batches of random views."""
+"""Photos as batches for fine-tuning: random views of the training photos, and the validation photos as they are."""
 
-import math
 import os
 import time
 from collections.abc import Sequence
@@ -11,18 +10,21 @@ import keras
 import numpy as np
 
 from headstand.inputs import Input
+from headstand.learn import batches
+from headstand.learn.answers import decoded
 from headstand.learn.augment import drawing
+from headstand.prepare.manifest import Photo
 from headstand.recipe import Augmentation, Finetune
 
 
 class Views(keras.utils.PyDataset):
-    """Batches of random views, shuffled anew each epoch.
+    """Batches of random views of the training photos, shuffled anew in each epoch.
 
-    A pure function of seed and `epoch` (from 0, set before each), so that a resumed run sees what an uninterrupted one
-    would have seen. Fit it with `shuffle=False`: Keras would shuffle the batches once more, by a chance of its own.
-    Gives what the model takes, `uint8 [B, size, size, 3]` of photos, one-hot `float32 [B, classes]` and the photos'
-    weights `float32 [B]`; with mixup (Zhang et al. 2018, "mixup: beyond empirical risk minimization") `float32` pixels,
-    and all three mixed alike.
+    A pure function of seed and `epoch` (from 0, set before each epoch), so that a resumed run sees what an
+    uninterrupted one would have seen. Fit it with `shuffle=False`: Keras would shuffle the batches again, with a random
+    state of its own. A batch is the model's input (`uint8 [B, size, size, 3]` for photos), one-hot labels
+    `float32 [B, classes]` and the photos' weights `float32 [B]`. With mixup (Zhang et al. 2018, "mixup: beyond
+    empirical risk minimization") the pixels are `float32`, and all three are mixed in the same proportion.
     """
 
     def __init__(
@@ -37,24 +39,25 @@ class Views(keras.utils.PyDataset):
     ) -> None:
         super().__init__()
         self._paths, self._labels, self._weights = paths, labels, weights
-        self._input, self._settings, self._tuning, self._seed = kind, settings, tuning, seed
+        self._input, self._settings, self._mixup, self._seed = kind, settings, tuning.mixup, seed
+        self._bounds = batches.bounds(len(paths), tuning.batch_size)
         self.epoch = 0
-        # When each batch of the epoch was there, to tell waiting from computing.
+        # The time at which each batch of the epoch was ready, to separate waiting from computing.
         self.ready: dict[int, float] = {}
-        # Keras asks for batches ahead on one thread; what they are made of is decoded side by side.
-        self._pool = ThreadPoolExecutor(os.cpu_count())
 
     def __len__(self) -> int:
-        return math.ceil(len(self._paths) / self._tuning.batch_size)
+        return len(self._bounds) - 1
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         order = np.random.default_rng((self._seed, self.epoch)).permutation(len(self._paths))
-        chosen = order[index * self._tuning.batch_size : (index + 1) * self._tuning.batch_size]
-        pixels = np.stack(list(self._pool.map(self._view, chosen)))
+        chosen = order[self._bounds[index] : self._bounds[index + 1]]
+        # Threads for this batch only: Keras does not say when it needs no more batches.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            pixels = np.stack(list(pool.map(self._view, chosen)))
         batch = pixels, self._labels[chosen], self._weights[chosen]
-        if self._tuning.mixup:
+        if self._mixup:
             rng = np.random.default_rng((self._seed, self.epoch, index, len(self._paths)))
-            batch = mixed(batch, self._tuning.mixup, rng)
+            batch = mixed(batch, self._mixup, rng)
         self.ready[index] = time.perf_counter()
         return batch
 
@@ -63,12 +66,31 @@ class Views(keras.utils.PyDataset):
         return drawing(self._input.read(self._paths[row]), self._input, self._settings)(rng)
 
 
+class ValidationPhotos(keras.utils.PyDataset):
+    """Batches of photos in their order, as a service sees them, with one-hot labels `float32 [B, classes]`.
+
+    They are decoded in every epoch, so that memory holds a few batches however many photos there are.
+    """
+
+    def __init__(self, folder: Path, photos: Sequence[Photo], labels: np.ndarray, kind: Input, batch_size: int) -> None:
+        super().__init__()
+        self._folder, self._photos, self._labels, self._input = folder, photos, labels, kind
+        self._bounds = batches.bounds(len(photos), batch_size)
+
+    def __len__(self) -> int:
+        return len(self._bounds) - 1
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        rows = slice(self._bounds[index], self._bounds[index + 1])
+        return decoded(self._folder, self._photos[rows], self._input), self._labels[rows]
+
+
 def mixed(
     batch: tuple[np.ndarray, ...], alpha: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each row of pixels (or activations), labels and weights mixed with another of its batch (Zhang et al. 2018).
+    """Each row of pixels (or activations), labels and weights mixed with another row of the batch (Zhang et al. 2018).
 
-    Its own is the heavier share; shares are drawn from the Beta distribution with `alpha` twice.
+    The larger share is the row's own. Shares are drawn from the Beta distribution with both parameters `alpha`.
     """
     drawn = rng.beta(alpha, alpha)
     share = np.float32(max(drawn, 1 - drawn))

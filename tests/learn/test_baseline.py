@@ -1,4 +1,5 @@
 import dataclasses
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -82,3 +83,19 @@ def test_features_that_are_no_numbers_are_told(place: str) -> None:
     splits[place].features[3, 2] = np.nan
     with pytest.raises(BaselineError, match="features that are no numbers"):
         ridge(splits["train"], splits["validation"], 4)
+
+
+@pytest.mark.parametrize("count", [300, 32])
+def test_memory_does_not_grow_with_the_validation_photos(count: int) -> None:
+    """More rows than features and the other way round, chunk by chunk: 20,000 rows of float64 would be 10 MB."""
+    train, validation = noisy(count, 64, 1), noisy(20_000, 64, 2)
+    found = ridge(train, noisy(2100, 64, 2), 4)
+    tracemalloc.start()
+    try:
+        ridge(train, validation, 4)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8e6
+    # Two chunks of validation rows, each judged as by the book.
+    assert found.val_accuracy == by_the_book(train, noisy(2100, 64, 2), found.strength)

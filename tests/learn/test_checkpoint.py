@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +121,34 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
     # HDF5 may stumble over the file once more while Python exits, so the exit status is not asked for.
     assert result.stdout == f"cannot write {folder}/a.h5: File too large\n", result.stderr
     assert list(folder.iterdir()) == []
+
+
+def test_too_little_disk_space_is_reported_before_anything_is_written(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = saved.read_bytes()
+    usage = shutil.disk_usage(saved.parent)
+    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda _: usage._replace(free=10_000))
+    monkeypatch.setattr(keras.Model, "save", lambda *_, **__: pytest.fail("it was written"))
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint.save(networks.classifier(), saved, ABOUT)
+    assert str(caught.value) == f"cannot write {saved}: it takes 0.1 MB and 0.0 MB are free; make room"
+    assert saved.read_bytes() == before
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+def test_the_space_that_is_asked_for_holds_the_file(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    usage = shutil.disk_usage(saved.parent)
+
+    class Free(int):
+        def __lt__(self, needed: int) -> bool:
+            asked.append(needed)
+            return False
+
+    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda _: usage._replace(free=Free(0)))
+    checkpoint.save(networks.classifier("ResNet50"), saved, ABOUT)
+    assert saved.stat().st_size <= asked[0] <= saved.stat().st_size + 200_000
 
 
 @pytest.mark.parametrize("content", [b"", b"not HDF5 at all", b"\x89HDF\r\n\x1a\n" + bytes(200)])

@@ -5,7 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
+import headstand
+from headstand.learn import run as runs
 from headstand.learn.run import Run, RunError, begin, finished, newest_checkpoint
 from headstand.recipe import Recipe
 from tests import networks
@@ -61,6 +64,71 @@ def test_only_the_same_recipe_on_the_same_data_is_resumed(recipe: Recipe) -> Non
     assert not other_recipe.resumed
     assert len({first.folder, other_data.folder, other_recipe.folder}) == 3
     assert begin(recipe, "d1").folder == first.folder
+
+
+def test_a_run_that_has_just_finished_is_not_resumed(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process writes the report and releases the lock between the check and the lock of another process."""
+    first = ended(begin(recipe, "d1"))
+    real = runs._lock
+
+    def lock(folder: Path) -> FileLock | None:
+        if folder == first.folder:
+            (folder / "report.json").write_text("{}")
+        return real(folder)
+
+    monkeypatch.setattr(runs, "_lock", lock)
+    second = begin(recipe, "d1")
+    assert (second.resumed, second.reason) == (False, "")
+    assert second.folder != first.folder
+    free = real(first.folder)
+    assert free
+    free.release()
+
+
+@pytest.mark.parametrize("changed", ["version", "source"])
+def test_a_run_of_other_code_is_not_resumed(recipe: Recipe, monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
+    first = ended(begin(recipe, "d1"))
+    finish(ended(begin(recipe, "d2")).folder, "shapes.h5")
+    with monkeypatch.context() as patch:
+        if changed == "version":
+            patch.setattr(headstand, "__version__", "0.0.9")
+        else:
+            patch.setattr(runs, "_source", lambda: "0" * 64)
+        second = ended(begin(recipe, "d1"))
+        assert not second.resumed
+        key = {"version": "code.headstand", "source": "code.source"}[changed]
+        assert second.reason == f"{first.folder} was interrupted and is not resumed, since these have changed: {key}"
+        assert finished(recipe, "d2") is None
+    third = ended(begin(recipe, "d1"))
+    assert (third.folder, third.resumed, third.reason) == (first.folder, True, "")
+    assert finished(recipe, "d2")
+
+
+def test_a_run_from_other_weights_is_not_resumed() -> None:
+    Path("a.weights.h5").write_bytes(b"one")
+    settings = networks.recipe(backbone={"name": "MobileNet", "size": 32, "weights": "a.weights.h5"})
+    first = ended(begin(settings, "d1"))
+    again = ended(begin(settings, "d1"))
+    assert (again.folder, again.resumed) == (first.folder, True)
+    Path("a.weights.h5").write_bytes(b"two")
+    second = ended(begin(settings, "d1"))
+    assert not second.resumed
+    assert "is not resumed, since these have changed: weights.a.weights.h5" in second.reason
+    finish(second.folder, "shapes.h5")
+    assert finished(settings, "d1") == second.folder
+    Path("a.weights.h5").write_bytes(b"three")
+    assert finished(settings, "d1") is None
+
+
+def test_the_reason_for_a_new_run_is_given(recipe: Recipe) -> None:
+    first = begin(recipe, "d1")
+    assert first.reason == ""
+    second = begin(recipe, "d1")
+    assert second.reason == f"{first.folder} is not resumed: another process works in it"
+    ended(first), ended(second)
+    other = begin(recipe.model_copy(update={"seed": 2}), "d2")
+    newest = max(first.folder, second.folder)
+    assert other.reason == f"{newest} was interrupted and is not resumed, since these have changed: recipe.seed, data"
 
 
 def test_a_finished_run_is_left_alone(recipe: Recipe) -> None:

@@ -177,13 +177,35 @@ def test_fine_tuning_and_refit(dataset: Dataset) -> None:
 def test_refit_without_fine_tuning_is_the_head_on_all_splits(dataset: Dataset) -> None:
     outcome = training.train(recipe(finetune={"refit": "all"}))
     assert outcome.refitted is not None
-    assert re.fullmatch(r"shapes_\d\d_all\.h5", outcome.refitted.name)
+    # The epoch is the one that was selected on validation.
+    assert outcome.refitted.name == f"shapes_{outcome.report['best_epoch']:02d}_all.h5"
     assert newest_checkpoint() == outcome.refitted
     one, other = (checkpoint.load(path) for path in (outcome.checkpoint, outcome.refitted))
     pairs = zip(*(model.get_layer("backbone").get_weights() for model in (one, other)), strict=True)
     assert all(np.array_equal(a, b) for a, b in pairs)
     assert not np.allclose(one.get_layer("logits").get_weights()[0], other.get_layer("logits").get_weights()[0])
     assert len(checkpoint.about(outcome.refitted).seen) == 48
+
+
+def test_a_fine_tuned_refit_is_trained_for_the_selected_epochs(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of three epochs is selected, so the second training ends with it."""
+    real = Keeper.on_epoch_end
+
+    def end(self: Any, number: int, logs: Any = None) -> None:
+        real(self, number, {**logs, "val_accuracy": 1 - number / 10} if "val_accuracy" in logs else logs)
+
+    monkeypatch.setattr(Keeper, "on_epoch_end", end)
+    outcome = training.train(recipe(finetune={**FINETUNE, "epochs": 3, "refit": "all"}))
+    assert outcome.checkpoint.name == "shapes_01_1.000.h5"
+    assert outcome.report["best_epoch"] == 1
+    assert outcome.refitted == outcome.folder / "shapes_01_all.h5"
+    with (outcome.folder / "history.csv").open(newline="") as file:
+        assert [row["phase"] for row in csv.DictReader(file)].count("refit") == 1
+    card = " ".join((outcome.folder / "MODEL_CARD.md").read_text().split())
+    assert "all of it fine-tuned for 1 of 3 epochs" in card
+    assert "trained once more in the same way, 1 epoch, on all three splits" in card
 
 
 def test_test_labels_change_the_test_scores_and_nothing_else(dataset: Dataset) -> None:
@@ -235,16 +257,21 @@ def test_a_refit_with_validation_is_what_test_scores(dataset: Dataset, epochs: i
 def test_views_are_of_the_training_photos_alone(
     dataset: Dataset, refit: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real, given = heads.fit, []
+    real, real_refit, given = heads.fit, heads.refit, []
 
     def fit(head: Any, train: heads.Split, validation: heads.Split, *rest: Any) -> heads.Fit:
-        given.append((train, validation))
+        given.append((train, validation.views))
         return real(head, train, validation, *rest)
 
+    def refit(head: Any, train: heads.Split, *rest: Any) -> heads.Fit:
+        given.append((train, None))
+        return real_refit(head, train, *rest)
+
     monkeypatch.setattr(heads, "fit", fit)
+    monkeypatch.setattr(heads, "refit", refit)
     settings = {"views": 3, "rotation": 10.0}
     outcome = training.train(recipe(augmentation=settings, finetune={"refit": refit}))
-    assert [(len(train.labels), train.views.shape[:2], validation.views) for train, validation in given] == [
+    assert [(len(train.labels), train.views.shape[:2], views) for train, views in given] == [
         (24, (3, 24), None), (48, (3, 48), None)
     ][: 1 + (refit == "all")]  # fmt: skip
     out = capsys.readouterr().out

@@ -1,3 +1,5 @@
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -5,8 +7,9 @@ import pytest
 
 from headstand import images
 from headstand.inputs import Photos
-from headstand.learn.views import Views
-from headstand.prepare.manifest import Dataset
+from headstand.learn.answers import class_indices, decoded
+from headstand.learn.views import ValidationPhotos, Views
+from headstand.prepare.manifest import Dataset, Photo
 from headstand.recipe import Augmentation, Finetune
 
 SETTINGS = Augmentation(smallest_crop=1.0, flip="none", brightness=0, contrast=0)
@@ -33,7 +36,8 @@ def test_an_epoch_shows_each_photo_once(dataset: Dataset) -> None:
     batches = views(dataset)
     assert len(batches) == 3
     got = epoch(batches)
-    assert [pixels.shape for pixels, _, _ in got] == [(5, 32, 32, 3), (5, 32, 32, 3), (2, 32, 32, 3)]
+    # Twelve photos in batches of at most five, spread evenly.
+    assert [pixels.shape for pixels, _, _ in got] == [(4, 32, 32, 3)] * 3
     assert all(pixels.dtype == np.uint8 for pixels, _, _ in got)
     assert sorted(order(batches)) == list(range(12))
     assert order(batches) != list(range(12))
@@ -73,6 +77,41 @@ def test_a_resumed_epoch_is_the_uninterrupted_one(dataset: Dataset, at: int) -> 
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 6, 11, 12])
+def test_the_last_batch_is_as_large_as_the_others(dataset: Dataset, count: int) -> None:
+    paths = [dataset.folder / photo.path for photo in dataset.split("validation")[:count]]
+    labels, weights = np.eye(count, dtype=np.float32), np.ones(count, np.float32)
+    batches = Views(paths, labels, weights, Photos(32), SETTINGS, Finetune(batch_size=5), 1)
+    sizes = [len(pixels) for pixels, _, _ in epoch(batches)]
+    assert sum(sizes) == count
+    assert max(sizes) - min(sizes) <= 1
+    assert min(sizes) >= 2
+
+
+def test_no_thread_is_left(dataset: Dataset) -> None:
+    before = set(threading.enumerate())
+    epoch(views(dataset))
+    assert set(threading.enumerate()) <= before
+
+
+def test_validation_photos_are_decoded_batch_by_batch(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = dataset.split("validation")
+    labels = np.eye(3, dtype=np.float32)[class_indices(dataset, photos)]
+    sizes: list[int] = []
+
+    def spied(folder: Path, some: Sequence[Photo], kind: Photos) -> np.ndarray:
+        sizes.append(len(some))
+        return decoded(folder, some, kind)
+
+    monkeypatch.setattr("headstand.learn.views.decoded", spied)
+    batches = ValidationPhotos(dataset.folder, photos, labels, Photos(32), 5)
+    assert sizes == []
+    got = [batches[index] for index in range(len(batches))]
+    assert sizes == [4, 4, 4]
+    assert np.array_equal(np.concatenate([pixels for pixels, _ in got]), decoded(dataset.folder, photos, Photos(32)))
+    assert np.array_equal(np.concatenate([truth for _, truth in got]), labels)
+
+
 def test_another_seed_is_another_order(dataset: Dataset) -> None:
     assert order(views(dataset, seed=1)) != order(views(dataset, seed=2))
 
@@ -85,7 +124,7 @@ def test_paths_are_read_when_they_are_shown(dataset: Dataset) -> None:
 
 
 def test_mixup_mixes_pixels_labels_and_weights_alike(dataset: Dataset) -> None:
-    plain, mixed = views(dataset), views(dataset, mixup=0.4)
+    plain, mixed = views(dataset, seed=5), views(dataset, seed=5, mixup=0.4)
     shares = set()
     for (pixels, labels, weights), (blend, blend_labels, blend_weights) in zip(epoch(plain), epoch(mixed), strict=True):
         assert blend.dtype == blend_labels.dtype == blend_weights.dtype == np.float32

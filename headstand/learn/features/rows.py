@@ -27,7 +27,10 @@ class Rows:
             data = data[self._file.write(data) :]
 
     def mapped(self) -> np.ndarray:
-        """The table, to be read; it outlives the closing of the file."""
+        """The table, for reading; it outlives the closing of the file.
+
+        Mapped copy-on-write and not read-only: TensorFlow shares writable memory only, and nothing reaches the file.
+        """
         if not self._shape[0]:
             return np.empty(self._shape, np.float32)
-        return np.memmap(self._file, np.float32, "r", shape=self._shape)
+        return np.memmap(self._file, np.float32, "c", shape=self._shape)

@@ -1,4 +1,4 @@
-"""What fine-tuning leaves on the disk: the best epoch's checkpoint, and the state that a run resumes from."""
+"""The files of fine-tuning: the checkpoint of the best epoch, and the state that an interrupted run resumes from."""
 
 import json
 from collections.abc import Callable
@@ -15,10 +15,11 @@ AfterEpoch = Callable[[list[dict[str, float]]], None]
 
 
 class Keeper(keras.callbacks.Callback):
-    """Keeps the checkpoint of the best epoch, and after every epoch what resuming needs, in one file.
+    """Saves the checkpoint of the best epoch, and after every epoch the state for resuming, in one file.
 
-    That file holds weights, optimizer state and the figures of all epochs so far; it is replaced in one step, so a
-    kill at any moment loses the epoch in flight and nothing else.
+    That file holds weights, optimizer state and the metrics of all epochs so far. It is replaced atomically, so a kill
+    at any moment loses the unfinished epoch and nothing else. Without validation the checkpoint is that of the last of
+    `epochs`.
     """
 
     def __init__(
@@ -32,14 +33,14 @@ class Keeper(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self._folder, self._about, self._epochs, self._validated = folder, about, epochs, validated
-        # What is trained may be a part of it, with the same variables.
+        # The trained model may be a part of it, with the same variables.
         self._whole = whole
         self._after_epoch, self._rate = after_epoch, 0.0
         self._state = folder / f"{'tuning' if validated else 'refit'}.weights.h5"
         self.history: list[dict[str, float]] = []
 
     def restore(self, model: keras.Model) -> int:
-        """Put the last whole epoch's state into the model; the number of epochs that are done."""
+        """Load the state of the last complete epoch into the model; returns the number of complete epochs."""
         if not self._state.is_file():
             return 0
         model.optimizer.build(model.trainable_variables)
@@ -50,14 +51,14 @@ class Keeper(keras.callbacks.Callback):
 
     @property
     def best_epoch(self) -> int:
-        """The epoch, from 1, with the best validation accuracy (then loss); the last where nothing is validated."""
+        """The epoch, from 1, with the best validation accuracy (then loss); without validation the last one."""
         if not self._validated:
             return len(self.history)
         ranks = [rank(figures) for figures in self.history]
         return ranks.index(max(ranks)) + 1
 
     def checkpoint(self, epoch: int) -> Path:
-        """Where the checkpoint of an epoch lies, if it was kept."""
+        """The path of an epoch's checkpoint, if it was saved."""
         score = f"{self.history[epoch - 1]['val_accuracy']:.3f}" if self._validated else "all"
         return self._folder / f"{self._about.name}_{epoch:02d}_{score}.h5"
 
@@ -69,7 +70,7 @@ class Keeper(keras.callbacks.Callback):
         before = self.checkpoint(self.best_epoch) if self.history and self._validated else None
         figures = {key: float(value) for key, value in (logs or {}).items()}
         optimizer = self.model.optimizer
-        # With warm-up the first rate of all is 0.
+        # With warm-up the very first learning rate is 0.
         rate = max(self._rate, float(optimizer.learning_rate))
         figures |= {"learning_rate": rate, "gradient_norm": float(optimizer.largest)}
         self.history.append(figures)
@@ -86,14 +87,14 @@ class Keeper(keras.callbacks.Callback):
             temporary.replace(self._state)
         finally:
             temporary.unlink(missing_ok=True)
-        # Last of all: until the new state is there, a resumed run still needs the old best.
+        # Last: until the new state is written, a resumed run still needs the previous best checkpoint.
         if best and before:
             before.unlink(missing_ok=True)
         if self._after_epoch:
             self._after_epoch(self.history)
 
     def _save(self, path: Path) -> None:
-        """Write the checkpoint: of the averages where there are any, while training goes on with the weights."""
+        """Save the checkpoint: of the averaged weights if there are any, while training continues with the others."""
         if not self.model.optimizer.use_ema:
             checkpoint.save(self._whole, path, self._about)
             return
@@ -104,6 +105,6 @@ class Keeper(keras.callbacks.Callback):
 
 
 def clean(folder: Path) -> None:
-    """Remove what only resuming needed, three times the model's size, once the run is finished."""
+    """Remove the state for resuming, three times the size of the model, once the run is finished."""
     for state in folder.glob("*.weights.h5"):
         state.unlink()

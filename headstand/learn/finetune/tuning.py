@@ -1,10 +1,9 @@
-"""Fine-tuning, from photos to the checkpoint that is kept."""
+"""Fine-tuning, from photos to the selected checkpoint."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from headstand import inputs
 from headstand.learn import checkpoint
 from headstand.learn.activations import Activations, Prefix
-from headstand.learn.answers import class_indices, decoded
+from headstand.learn.answers import class_indices
 from headstand.learn.finetune.clock import Bar, Clock, Epoch
 from headstand.learn.finetune.compile import compile_for
 from headstand.learn.finetune.keeper import AfterEpoch, Keeper
@@ -20,7 +19,7 @@ from headstand.learn.freezing import Parts, split
 from headstand.learn.head import class_weights
 from headstand.learn.precision import Precision
 from headstand.learn.tracking.stopwatch import Stopwatch
-from headstand.learn.views import Views
+from headstand.learn.views import ValidationPhotos, Views
 from headstand.prepare.manifest import Dataset, Photo
 from headstand.recipe import Augmentation, Finetune
 
@@ -29,10 +28,11 @@ FROZEN = "frozen part"
 
 @dataclass(frozen=True)
 class Tuned:
-    """What fine-tuning gave: the checkpoint that was kept, figures by epoch, and the epoch (from 1) that was best.
+    """The result of fine-tuning: the selected checkpoint, metrics by epoch, and the selected epoch (from 1).
 
-    `history` holds for every epoch `loss` (smoothed and weighed), `accuracy`, `val_loss`, `val_accuracy`,
-    `learning_rate` (the higher one of its ends) and `gradient_norm` (the largest global norm of a step).
+    `history` holds for every epoch `loss` (smoothed and weighted), `accuracy`, `val_loss`, `val_accuracy`,
+    `learning_rate` (the higher one of its ends) and `gradient_norm` (the largest global norm of a step). Without
+    validation photos there are no `val_` metrics, and the selected epoch is the last one.
     """
 
     checkpoint: Path
@@ -55,7 +55,7 @@ class Photos:
 
     @classmethod
     def of(cls, dataset: Dataset, photos: Sequence[Photo], balanced: bool = False) -> "Photos":
-        """Photos of a dataset with their own labels; `balanced`: weighed so that every class counts the same."""
+        """Photos of a dataset with their labels; `balanced`: weighted so that every class counts the same."""
         labels, classes = class_indices(dataset, photos), len(dataset.classes)
         weights = class_weights(labels, classes, balanced)
         return cls(dataset.folder, photos, np.eye(classes, dtype=np.float32)[labels], weights[labels])
@@ -77,45 +77,48 @@ def run(
     watch: Stopwatch | None = None,
     after_epoch: AfterEpoch | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    epochs: int | None = None,
 ) -> Tuned:
-    """Train for `settings.epochs`; a call after an interruption goes on from the last whole epoch.
+    """Fine-tune a model; a call after an interruption continues from the last complete epoch.
 
-    Where a part of the backbone stays frozen, its answers are computed once: to the photos and to a finite number of
-    views of them, `augmentation.views`. Else each epoch has views of its own.
+    If a part of the backbone stays frozen, its activations are computed once: for the photos and for a finite number of
+    views of them, `augmentation.views`. Otherwise each epoch draws new views.
 
     Args:
         model: backbone and trained head.
-        photos: what is learnt from.
+        photos: training photos.
         settings: the recipe's.
-        augmentation: how views are made.
+        augmentation: how views are drawn.
         seed: of order and views.
-        folder: where the best checkpoint is kept, as NAME_{epoch:02d}_{val_accuracy:.3f}.h5, and the state lies.
-        about: goes into the checkpoint.
-        validation: chooses the epoch; None to keep the last epoch, NAME_{epoch:02d}_all.h5.
-        watch: counts what the time goes for.
-        after_epoch: called after each epoch with the figures of all so far.
-        callbacks: more of Keras's.
+        folder: of the checkpoint, NAME_{epoch:02d}_{val_accuracy:.3f}.h5, and of the state for resuming.
+        about: the checkpoint's record.
+        validation: selects the epoch; None to keep the last epoch, NAME_{epoch:02d}_all.h5.
+        watch: measures how the time is spent.
+        after_epoch: called after each epoch with the metrics of all epochs so far.
+        callbacks: further Keras callbacks.
+        epochs: stop after this epoch, which an earlier call has selected; the learning rate still follows the schedule
+            of `settings.epochs`. None for all of them.
 
     Raises:
         FreezingError: more is to be unfrozen than there is.
-        FeatureError: a photo is damaged, or there is no room for what the frozen part gives.
+        FeatureError: a photo is damaged, or there is no room for the activations of the frozen part.
     """
+    epochs = epochs or settings.epochs
     parts = split(model, settings.unfreeze)
     watch = watch or Stopwatch()
     with watch(FROZEN) if parts.prefix else nullcontext():
         batches, held_out = _data(parts, photos, validation, settings, augmentation, seed, about)
     compile_for(parts.rest, settings, settings.epochs * len(batches), parts.frozen)
-    keeper = Keeper(folder, about, settings.epochs, model, validated=validation is not None, after_epoch=after_epoch)
+    keeper = Keeper(folder, about, epochs, model, validated=validation is not None, after_epoch=after_epoch)
     done = keeper.restore(parts.rest)
-    if done < settings.epochs:
-        # What is validated are the averages, since they are what is kept.
+    if done < epochs:
+        # The averages are validated, since they are saved.
         averaged = [keras.callbacks.SwapEMAWeights()] if settings.ema else []
         parts.rest.fit(
             batches,
             initial_epoch=done,
-            epochs=settings.epochs,
+            epochs=epochs,
             validation_data=held_out,
-            validation_batch_size=None if isinstance(held_out, Activations) else settings.batch_size,
             shuffle=False,
             verbose=0,
             callbacks=[
@@ -129,7 +132,7 @@ def run(
             ],
         )
     elif settings.ema:
-        # As Keras leaves a model when it has trained it.
+        # As after `fit`.
         parts.rest.optimizer.finalize_variable_values(parts.rest.trainable_variables)
     return Tuned(keeper.checkpoint(keeper.best_epoch), keeper.history, keeper.best_epoch)
 
@@ -142,12 +145,15 @@ def _data(
     augmentation: Augmentation,
     seed: int,
     about: checkpoint.About,
-) -> tuple[Views | Activations, Any]:
-    """Batches to learn from, and what `fit` validates with."""
+) -> tuple[Views | Activations, ValidationPhotos | Activations | None]:
+    """Training batches and validation batches."""
     if not parts.prefix:
         kind = inputs.of(parts.rest.input.shape[1:])
         views = Views(photos.paths, photos.labels, photos.weights, kind, augmentation, settings, seed)
-        return views, validation and (decoded(validation.folder, validation.photos, kind), validation.labels)
+        if validation is None:
+            return views, None
+        photos_ = validation.folder, validation.photos, validation.labels
+        return views, ValidationPhotos(*photos_, kind, settings.batch_size)
     prefix = Prefix(parts.prefix, about.backbone, parts.depth)
     names, computed = prefix.prepare(photos.folder, photos.photos, augmentation, seed, FROZEN)
     held_out = None

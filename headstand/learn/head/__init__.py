@@ -1,7 +1,7 @@
-"""The part that is trained: a few layers on cached features, one compiled call an epoch."""
+"""The trained part of the model: a few layers on cached features, one compiled call an epoch."""
 
-from headstand.learn.head.fitting import Fit, Split, class_weights, fit, fit_many, objective, rank
-from headstand.learn.head.network import assemble, build
+from headstand.learn.head.fitting import Fit, Split, class_weights, fit, fit_many, objective, rank, refit
+from headstand.learn.head.network import assemble, build, probabilities
 from headstand.learn.head.settings import KEYS, shown, words
 
 __all__ = [
@@ -14,7 +14,9 @@ __all__ = [
     "fit",
     "fit_many",
     "objective",
+    "probabilities",
     "rank",
+    "refit",
     "shown",
     "words",
 ]

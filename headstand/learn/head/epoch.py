@@ -1,8 +1,8 @@
-"""One epoch as one graph.
+"""One training epoch of a head as one TensorFlow graph.
 
-`model.fit` on vectors is nearly all overhead. Here a graph is traced once for each kind of head and works for all
-sizes and values: the weights have no fixed shape, and rates, dropout, smoothing and batch size are tensors. So the
-trials of a search share it.
+`model.fit` on feature vectors spends nearly all its time on overhead. Here a graph is traced once for each kind of head
+and serves all sizes and values: the weights have no fixed shape, and learning rate, dropout, label smoothing and batch
+boundaries are tensors. So all trials of a search share it.
 """
 
 import functools
@@ -18,14 +18,17 @@ from headstand import recipe as recipes
 from headstand.learn.head import network, optimizers
 
 _CLIP = 1e-7
-"""Probabilities are kept so far from 0 and 1 before their logarithm is taken, as Keras does."""
+"""Probabilities are clipped to this distance from 0 and 1 before their logarithm is taken, as in Keras."""
+
+ROWS = 2048
+"""Rows that pass a head at once outside training: some 16 MB of features, however large the split is."""
 
 
 class Data(NamedTuple):
     """A split as tensors.
 
     `features` is `float32 [N, D]`, `views` `float32 [K * N, D]` (the rows of the first view, then of the second ...;
-    `[0, D]` for none), `labels` `int32 [N]`, `weights` `float32 [classes]`.
+    `[0, D]` if there are none), `labels` `int32 [N]`, `weights` `float32 [classes]`.
     """
 
     features: Any
@@ -35,10 +38,10 @@ class Data(NamedTuple):
 
 
 class State(NamedTuple):
-    """What training changes, as variables without a fixed shape: `kernels[0]` and `offsets[0]` are the first layer's.
+    """The variables of a head, without a fixed shape: `kernels[0]` and `offsets[0]` belong to the first layer.
 
-    `offsets` are biases; `scales`, `means` and `variances` are there with batch normalization only, where the inner
-    layers' offsets are its beta. `slots` holds the optimizer's values for kernels, offsets and scales, in this order.
+    `offsets` are biases. With batch normalization there are also `scales`, `means` and `variances`, and the offsets of
+    the inner layers are its beta. `slots` holds the optimizer's values for kernels, offsets and scales, in this order.
     """
 
     kernels: list[Any]
@@ -53,13 +56,13 @@ class State(NamedTuple):
         return [*self.kernels, *self.offsets, *self.scales]
 
     @property
-    def kept(self) -> list[Any]:
-        """What the model keeps, in the order of `of_model`."""
+    def saved(self) -> list[Any]:
+        """All variables of the model, in the order of `of_model`."""
         return [*self.trained, *self.means, *self.variances]
 
 
 def of_model(head: keras.Model) -> list[list[Any]]:
-    """The model's own variables: kernels, offsets, scales, means and variances, as `State` has them."""
+    """The variables of the Keras model: kernels, offsets, scales, means and variances, as in `State`."""
     logits = head.get_layer("logits")
     inner = [layer for layer in head.layers if layer.name.startswith("inner_")]
     norms = [layer for layer in head.layers if layer.name.startswith("norm_")]
@@ -73,7 +76,7 @@ def of_model(head: keras.Model) -> list[list[Any]]:
 
 
 def state(head: keras.Model, slots: int) -> State:
-    """The state to begin with: the model's values, and `slots` zeros for each of its weights."""
+    """The state before training: the values of the model, and `slots` zeros for each of its trained weights."""
     kernels, offsets, scales, means, variances = (
         [_variable(value.numpy()) for value in values] for values in of_model(head)
     )
@@ -88,7 +91,6 @@ def _variable(value: np.ndarray) -> tf.Variable:
 class Values(NamedTuple):
     """The settings that do not change the graph, and the seed, as scalar tensors."""
 
-    batch_size: Any
     dropout: Any
     smoothing: Any
     momentum: Any
@@ -111,7 +113,7 @@ class Kind:
 
 
 def kind(head: recipes.Head, views: bool) -> Kind:
-    """The kind of graph that a head needs."""
+    """The kind of graph that trains a head."""
     return Kind(
         network.activations(head),
         head.batch_norm,
@@ -126,12 +128,14 @@ def kind(head: recipes.Head, views: bool) -> Kind:
 
 @functools.cache
 def training(kind: Kind) -> Callable[..., tuple[Any, Any, Any]]:
-    """An epoch of training.
+    """An epoch of gradient steps.
 
     Returns:
         A function of `State`, `Data`, `Values`, the order of the rows (`int32 [N]`), the view of each row (`int32 [N]`,
-        0 for the original), the rates of the steps (`float32 [steps]`) and the number of steps before; it gives the sum
-        of the losses, the number of right answers, and the largest norm of a step's gradient.
+        0 for the original), the batch boundaries (`int32 [steps + 1]`, see `headstand.learn.batches`), the learning
+        rate of each step (`float32 [steps]`) and the number of steps before this epoch. It returns the sum of the
+        losses, the number of correct predictions, and the largest global gradient norm of a step. It leaves the running
+        statistics of batch normalization alone: see `statistics`.
     """
     update = optimizers.update(kind.optimizer, kind.nesterov)
 
@@ -140,94 +144,136 @@ def training(kind: Kind) -> Callable[..., tuple[Any, Any, Any]]:
         x = _rows(data, rows, views) if kind.views else tf.gather(data.features, rows)
         trained = state.trained
         with tf.GradientTape() as tape:
-            logits, moments = _training_logits(kind, state, x, values, number)
+            logits = _training_logits(kind, state, x, values, number)
             each = _loss(kind, logits, target, values.smoothing)
             loss = tf.reduce_mean(each * tf.gather(data.weights, target))
         gradients = tape.gradient(loss, trained)
         if kind.decay:
             for variable in trained:
                 variable.assign_sub(variable * (rate * values.decay))
-        for place, (variable, gradient) in enumerate(zip(trained, gradients, strict=True)):
-            update(variable, state.slots[place], gradient, rate, values.momentum, number + 1)
-        for variable, moment in zip([*state.means, *state.variances], moments, strict=True):
-            variable.assign_sub((1 - network.MOMENTUM) * (variable - moment))
-        right = tf.reduce_sum(tf.cast(tf.argmax(logits, 1, tf.int32) == target, tf.float32))
-        return loss * tf.cast(tf.size(rows), tf.float32), right, tf.linalg.global_norm(gradients)
+        for index, (variable, gradient) in enumerate(zip(trained, gradients, strict=True)):
+            update(variable, state.slots[index], gradient, rate, values.momentum, number + 1)
+        correct = tf.reduce_sum(tf.cast(tf.argmax(logits, 1, tf.int32) == target, tf.float32))
+        return loss * tf.cast(tf.size(rows), tf.float32), correct, tf.linalg.global_norm(gradients)
 
-    # AutoGraph would only make the tracing slower; another split's size is another shape, but no other graph.
+    # AutoGraph would only slow the tracing down; another number of rows is another shape, but no other graph.
     @tf.function(autograph=False, reduce_retracing=True)
     def epoch(
-        state: State, data: Data, values: Values, order: Any, views: Any, rates: Any, before: Any
+        state: State, data: Data, values: Values, order: Any, views: Any, bounds: Any, rates: Any, before: Any
     ) -> tuple[Any, Any, Any]:
-        def body(place: Any, loss: Any, right: Any, norm: Any) -> tuple[Any, ...]:
-            rows = order[place * values.batch_size : (place + 1) * values.batch_size]
-            more = step(state, data, values, rows, views, rates[place], before + place)
-            return place + 1, loss + more[0], right + more[1], tf.maximum(norm, more[2])
+        def body(index: Any, loss: Any, correct: Any, norm: Any) -> tuple[Any, ...]:
+            rows = order[bounds[index] : bounds[index + 1]]
+            more = step(state, data, values, rows, views, rates[index], before + index)
+            return index + 1, loss + more[0], correct + more[1], tf.maximum(norm, more[2])
 
         steps = tf.size(rates)
         start = (tf.constant(0), tf.constant(0.0), tf.constant(0.0), tf.constant(0.0))
-        # One step after the other: each begins with the weights that the last one left.
-        _, loss, right, norm = tf.while_loop(lambda place, *_: place < steps, body, start, parallel_iterations=1)
-        return loss, right, norm
+        # Steps are sequential: each begins with the weights of the one before.
+        _, loss, correct, norm = tf.while_loop(lambda index, *_: index < steps, body, start, parallel_iterations=1)
+        return loss, correct, norm
 
     return epoch
 
 
 @functools.cache
+def statistics(activations: tuple[str, ...]) -> Callable[[State, Data], None]:
+    """Set the means and variances of batch normalization to those of all rows of a split, layer by layer.
+
+    A moving average over batches is biased: on a small split it still contains its initial values, and the variance of
+    B rows is (B - 1) / B of the true one on average. The exact statistics depend neither on the batch size nor on the
+    number of steps ("precise BN", Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm"). They cost one forward pass an
+    epoch.
+    """
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def measure(state: State, data: Data) -> None:
+        for layer in range(len(activations)):
+            zeros = tf.zeros_like(state.means[layer])
+
+            def body(start: Any, mean: Any, squares: Any, layer: int = layer) -> tuple[Any, ...]:
+                x = data.features[start : start + ROWS]
+                x = tf.matmul(_inner(activations[:layer], True, state, x), state.kernels[layer])
+                more, variance = tf.nn.moments(x, [0])
+                before, rows = tf.cast(start, tf.float32), tf.cast(tf.shape(x)[0], tf.float32)
+                share, shift = rows / (before + rows), more - mean
+                # Chan et al. 1979: the sum of squared deviations of two groups from their common mean.
+                return start + ROWS, mean + shift * share, squares + rows * variance + shift * shift * before * share
+
+            mean, squares = _over_rows(data, body, (zeros, zeros))
+            state.means[layer].assign(mean)
+            state.variances[layer].assign(squares / tf.cast(tf.size(data.labels), tf.float32))
+
+    return measure
+
+
+@functools.cache
 def validation(activations: tuple[str, ...], batch_norm: bool) -> Callable[[State, Data], tuple[Any, Any]]:
-    """Loss (cross-entropy, without weights and smoothing, so that all trials compare) and accuracy of a split."""
+    """Loss and accuracy of a split.
+
+    The loss is the cross-entropy without class weights and label smoothing, so that all trials are comparable.
+    """
 
     @tf.function(autograph=False, reduce_retracing=True)
     def validate(state: State, data: Data) -> tuple[Any, Any]:
-        logits = _logits(activations, batch_norm, state, data.features)
-        each = tf.nn.sparse_softmax_cross_entropy_with_logits(data.labels, logits)
-        right = tf.cast(tf.argmax(logits, 1, tf.int32) == data.labels, tf.float32)
-        return tf.reduce_mean(each), tf.reduce_mean(right)
+        def body(start: Any, loss: Any, correct: Any) -> tuple[Any, ...]:
+            labels = data.labels[start : start + ROWS]
+            logits = _last(state, _inner(activations, batch_norm, state, data.features[start : start + ROWS]))
+            each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            hits = tf.cast(tf.argmax(logits, 1, tf.int32) == labels, tf.float32)
+            return start + ROWS, loss + tf.reduce_sum(each), correct + tf.reduce_sum(hits)
+
+        loss, correct = _over_rows(data, body, (tf.constant(0.0), tf.constant(0.0)))
+        count = tf.cast(tf.size(data.labels), tf.float32)
+        return loss / count, correct / count
 
     return validate
 
 
+def _over_rows(data: Data, body: Callable[..., tuple[Any, ...]], start: tuple[Any, ...]) -> list[Any]:
+    """Run `body` for every `ROWS` rows; it takes and returns the first row's index and the values so far."""
+    _, *values = tf.while_loop(
+        lambda row, *_: row < tf.size(data.labels), body, (tf.constant(0), *start), parallel_iterations=1
+    )
+    return values
+
+
 def _rows(data: Data, rows: Any, views: Any) -> Any:
-    """Each row's features in the view that was drawn for it."""
+    """The features of each row in the view that was drawn for it."""
     drawn = tf.gather(views, rows)
-    place = tf.maximum(drawn - 1, 0) * tf.size(data.labels) + rows
-    return tf.where(drawn[:, None] == 0, tf.gather(data.features, rows), tf.gather(data.views, place))
+    index = tf.maximum(drawn - 1, 0) * tf.size(data.labels) + rows
+    return tf.where(drawn[:, None] == 0, tf.gather(data.features, rows), tf.gather(data.views, index))
 
 
-def _training_logits(kind: Kind, state: State, x: Any, values: Values, number: Any) -> tuple[Any, list[Any]]:
-    """Logits with dropout, and the batch's means and then variances where it normalises."""
-    means, variances = [], []
-    for place, activation in enumerate(kind.activations):
-        x = tf.matmul(x, state.kernels[place])
+def _training_logits(kind: Kind, state: State, x: Any, values: Values, number: Any) -> Any:
+    """Logits with dropout, normalised by the statistics of the batch."""
+    for layer, activation in enumerate(kind.activations):
+        x = tf.matmul(x, state.kernels[layer])
         if kind.batch_norm:
-            mean, variance = tf.nn.moments(x, [0])
-            means.append(mean)
-            variances.append(variance)
-            x = _normalised(state, place, x, mean, variance)
+            x = _normalised(state, layer, x, *tf.nn.moments(x, [0]))
         else:
-            x = tf.nn.bias_add(x, state.offsets[place])
+            x = tf.nn.bias_add(x, state.offsets[layer])
         x = keras.activations.get(activation)(x)
     if kind.dropout:
-        # By seed and step alone, so that it does not matter what else is trained beside.
+        # A function of seed and step, so that the heads that train beside it do not matter.
         chance = tf.random.stateless_uniform(tf.shape(x), tf.stack([values.seed, number]))
         x = tf.where(chance >= values.dropout, x / (1 - values.dropout), 0.0)
-    return _last(state, x), [*means, *variances]
-
-
-def _logits(activations: tuple[str, ...], batch_norm: bool, state: State, x: Any) -> Any:
-    """Logits as the saved model has them."""
-    for place, activation in enumerate(activations):
-        x = tf.matmul(x, state.kernels[place])
-        if batch_norm:
-            x = _normalised(state, place, x, state.means[place], state.variances[place])
-        else:
-            x = tf.nn.bias_add(x, state.offsets[place])
-        x = keras.activations.get(activation)(x)
     return _last(state, x)
 
 
-def _normalised(state: State, place: int, x: Any, mean: Any, variance: Any) -> Any:
-    return tf.nn.batch_normalization(x, mean, variance, state.offsets[place], state.scales[place], network.EPSILON)
+def _inner(activations: tuple[str, ...], batch_norm: bool, state: State, x: Any) -> Any:
+    """The outputs of the first inner layers, one for each of `activations`, as the saved model computes them."""
+    for layer, activation in enumerate(activations):
+        x = tf.matmul(x, state.kernels[layer])
+        if batch_norm:
+            x = _normalised(state, layer, x, state.means[layer], state.variances[layer])
+        else:
+            x = tf.nn.bias_add(x, state.offsets[layer])
+        x = keras.activations.get(activation)(x)
+    return x
+
+
+def _normalised(state: State, layer: int, x: Any, mean: Any, variance: Any) -> Any:
+    return tf.nn.batch_normalization(x, mean, variance, state.offsets[layer], state.scales[layer], network.EPSILON)
 
 
 def _last(state: State, x: Any) -> Any:
@@ -240,6 +286,6 @@ def _loss(kind: Kind, logits: Any, target: Any, smoothing: Any) -> Any:
     wanted = tf.one_hot(target, classes) * (1 - smoothing) + smoothing / tf.cast(classes, tf.float32)
     if kind.from_logits:
         return tf.nn.softmax_cross_entropy_with_logits(wanted, logits)
-    # As keras.losses has it for probabilities. Compiled, Keras would look behind the softmax and take the logits.
+    # As keras.losses computes it from probabilities. Compiled, Keras would look behind the softmax and use the logits.
     probabilities = tf.clip_by_value(tf.nn.softmax(logits), _CLIP, 1 - _CLIP)
     return -tf.reduce_sum(wanted * tf.math.log(probabilities), axis=1)

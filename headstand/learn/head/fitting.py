@@ -1,4 +1,4 @@
-"""Training heads: one, or many side by side."""
+"""Training of heads: one, or several in parallel."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
@@ -11,20 +11,24 @@ import tensorflow as tf
 
 from headstand import cores
 from headstand import recipe as recipes
+from headstand.learn import batches
 from headstand.learn.head import epoch, network, optimizers, schedule
 
 AfterEpoch = Callable[[int, dict[str, float]], None]
 
 _BUILDING = Lock()
-"""Held while initial weights are drawn: Keras's seed is one for all threads."""
+"""Held while initial weights are drawn: Keras has one random seed for all threads."""
+
+_ALIGNMENT = 64
+"""Bytes by which TensorFlow's kernels expect a tensor to be aligned."""
 
 
 @dataclass(frozen=True)
 class Split:
     """Features `float32 [N, D]` and class indices `int32 [N]` of one split.
 
-    `views`, `float32 [K, N, D]`, are features of changed copies of the photos: in each epoch each row is drawn from the
-    original or one of its views. For training only; what is validated or tested has none.
+    `views`, `float32 [K, N, D]`, are the features of augmented copies of the photos: in each epoch each row is drawn
+    from the original and its views. Only a training split has them.
     """
 
     features: np.ndarray
@@ -34,12 +38,12 @@ class Split:
 
 @dataclass(frozen=True)
 class Fit:
-    """What training gave: figures an epoch, the best epoch (from 1), and the head as it was then.
+    """The result of a training: metrics by epoch, the selected epoch (from 1), and the head after that epoch.
 
-    `history` holds for every epoch `loss` (what is minimised: weighted and smoothed as the recipe says), `accuracy`,
+    `history` holds for every epoch `loss` (the objective: weighted and smoothed as the recipe says), `accuracy`,
     `val_loss` (plain cross-entropy), `val_accuracy`, `learning_rate` (of its first step) and `gradient_norm` (the
-    largest global norm of a step). The best epoch has the highest validation accuracy, the lower validation loss among
-    equals.
+    largest global norm of a step). The best epoch has the highest validation accuracy, and among equals the lowest
+    validation loss. After `refit` there are no validation metrics, and the best epoch is the last one.
     """
 
     history: list[dict[str, float]]
@@ -54,7 +58,7 @@ class Fit:
 def class_weights(labels: np.ndarray, classes: int, balanced: bool = True) -> np.ndarray:
     """A weight for each class, `float32 [classes]`: N / (classes x count), so that every class counts the same.
 
-    The formula is scikit-learn's `class_weight="balanced"` (King & Zeng 2001). All ones where not `balanced`.
+    The formula is scikit-learn's `class_weight="balanced"` (King & Zeng 2001). All ones unless `balanced`.
     """
     counts = np.bincount(labels, minlength=classes)
     weights = len(labels) / (classes * np.maximum(counts, 1)) if balanced else np.ones(classes)
@@ -69,17 +73,34 @@ def fit(
     seed: int,
     after_epoch: AfterEpoch | None = None,
 ) -> Fit:
-    """Train a head on shuffled batches.
+    """Train a head on shuffled batches and select the epoch on validation.
 
     Args:
-        head: layers, optimizer, rates and epochs.
-        train: what is learnt from.
-        validation: what chooses the epoch.
+        head: layers, optimizer, learning rate and epochs.
+        train: training split.
+        validation: the split that selects the epoch.
         classes: number of classes.
         seed: of initial weights, dropout, order and views.
-        after_epoch: called with the epoch (from 1) and its figures; what it raises ends the training.
+        after_epoch: called with the epoch (from 1) and its metrics; an exception that it raises ends the training.
     """
-    return _Training(head, _data(train), _data(validation), classes, seed).run(after_epoch)
+    return _Training(head, _data(train), classes, seed).run(_data(validation), after_epoch)
+
+
+def refit(head: recipes.Head, train: Split, classes: int, seed: int, selected: Fit) -> Fit:
+    """Train a head once more, on more rows, for exactly the number of epochs that was selected on validation.
+
+    No split is left that could select anything, so patience is not used, the last epoch is kept, and every epoch has
+    the learning rates that it had in the first training: of `cosine` those of a training of `head.epochs`, of `plateau`
+    those that the validation losses led to.
+
+    Args:
+        head: as in the first training.
+        train: training split.
+        classes: number of classes.
+        seed: as in `fit`.
+        selected: the result of the first training.
+    """
+    return _Training(head, _data(train), classes, seed).repeat(selected)
 
 
 def fit_many(
@@ -90,89 +111,103 @@ def fit_many(
     seed: int,
     after_fit: Callable[[int, Fit], None] | None = None,
 ) -> list[Fit]:
-    """Train several heads side by side, as many at a time as there are processors.
+    """Train several heads in parallel, as many at a time as there are processors.
 
-    A step of a small head is too little work to be divided among processors, so each takes a head of its own.
+    A step of a small head is too little work to be divided among processors, so each processor trains its own head.
 
     Args:
-        heads: what is trained.
-        train: what is learnt from.
-        validation: what chooses the epochs.
+        heads: layers, optimizer, learning rate and epochs of each.
+        train: training split.
+        validation: the split that selects the epochs.
         classes: number of classes.
-        seed: of each head, as in `fit`: settings are compared and not luck.
-        after_fit: called from the calling thread with a head's place in `heads` and its result, as soon as it is there.
+        seed: of every head, as in `fit`, so that trials differ in their settings only.
+        after_fit: called in the calling thread with a head's index in `heads` and its result, as soon as it is ready.
 
     Returns:
-        What `fit` gives for each, in the order of `heads`.
+        The results of `fit`, in the order of `heads`.
     """
     data = _data(train), _data(validation)
     stopped = Event()
 
-    def stop(number: int, figures: dict[str, float]) -> None:
+    def stop(number: int, metrics: dict[str, float]) -> None:
         if stopped.is_set():
             raise CancelledError
 
     def one(head: recipes.Head) -> Fit:
-        return _Training(head, *data, classes, seed).run(stop)
+        return _Training(head, data[0], classes, seed).run(data[1], stop)
 
     with ThreadPoolExecutor(cores.available()) as pool:
-        futures = {pool.submit(one, head): place for place, head in enumerate(heads)}
+        futures = {pool.submit(one, head): index for index, head in enumerate(heads)}
         try:
             for future in as_completed(futures):
                 result = future.result()
                 if after_fit:
                     after_fit(futures[future], result)
         except BaseException:
-            # Whoever interrupts waits for an epoch and not for all heads.
+            # An interrupt waits for one epoch and not for all heads.
             stopped.set()
             pool.shutdown(cancel_futures=True)
             raise
     return [future.result() for future in futures]
 
 
-def rank(figures: Mapping[str, float]) -> tuple[bool, float, float]:
-    """Higher is better: validation accuracy, the lower loss among equals; a loss that is no number ranks last.
+def rank(metrics: Mapping[str, float]) -> tuple[bool, float, float]:
+    """Sort key of an epoch or trial, higher is better: validation accuracy, then lower loss; a NaN loss ranks last.
 
-    Where the loss is no number all answers are the first class, whose share may well look like an accuracy.
+    With a NaN loss every prediction is the first class, whose share may well look like an accuracy.
     """
-    accuracy, loss = figures["val_accuracy"], figures["val_loss"]
+    accuracy, loss = metrics["val_accuracy"], metrics["val_loss"]
     return (True, accuracy, -loss) if np.isfinite(loss) else (False, accuracy, 0.0)
 
 
-def objective(figures: Mapping[str, float]) -> float:
-    """What a search climbs: validation accuracy, 0 where the loss is no number."""
-    return figures["val_accuracy"] if np.isfinite(figures["val_loss"]) else 0.0
+def objective(metrics: Mapping[str, float]) -> float:
+    """The value that a search maximises: validation accuracy, 0 where the loss is not finite."""
+    return metrics["val_accuracy"] if np.isfinite(metrics["val_loss"]) else 0.0
 
 
 @dataclass(frozen=True)
 class _Data:
-    """A split, and the same as tensors but for the class weights."""
+    """A split, and the same as tensors except for the class weights."""
 
     split: Split
     features: tf.Tensor
     views: tf.Tensor
     labels: tf.Tensor
 
+    def tensors(self, weights: tf.Tensor) -> epoch.Data:
+        return epoch.Data(self.features, self.views, self.labels, weights)
+
 
 def _data(split: Split) -> _Data:
     width = split.features.shape[1]
     views = np.zeros((0, width), np.float32) if split.views is None else split.views.reshape(-1, width)
-    return _Data(split, tf.constant(split.features), tf.constant(views), tf.constant(split.labels, tf.int32))
+    return _Data(split, _tensor(split.features), _tensor(views), tf.constant(split.labels, tf.int32))
+
+
+def _tensor(array: np.ndarray) -> tf.Tensor:
+    """The array as a tensor; a memory-mapped one without a copy, so that features stay on the disk.
+
+    A GPU needs a copy of its own; everything else is copied since the caller may change it.
+    """
+    mapped = isinstance(array, np.memmap) and array.flags.c_contiguous and array.flags.writeable and array.size
+    if not mapped or array.ctypes.data % _ALIGNMENT or tf.config.list_logical_devices("GPU"):
+        return tf.constant(array)
+    return tf.experimental.dlpack.from_dlpack(array.view(np.ndarray).__dlpack__())
 
 
 class _Training:
-    """A head on its way: the Keras model, and the variables that the graph works on."""
+    """A head in training: the Keras model, and the variables that the graph works on."""
 
-    def __init__(self, head: recipes.Head, train: _Data, validation: _Data, classes: int, seed: int) -> None:
+    def __init__(self, head: recipes.Head, train: _Data, classes: int, seed: int) -> None:
         labels = train.split.labels
         self._head, self._seed, self._count = head, seed, len(labels)
         self._views = 0 if train.split.views is None else len(train.split.views)
-        self._steps = -(-self._count // head.batch_size)
-        weights = tf.constant(class_weights(labels, classes, head.class_weights))
-        self._train = epoch.Data(train.features, train.views, train.labels, weights)
-        self._validation = epoch.Data(validation.features, validation.views, validation.labels, weights)
+        bounds = batches.bounds(self._count, head.batch_size)
+        self._bounds, self._steps = tf.constant(bounds, tf.int32), len(bounds) - 1
+        self._weights = tf.constant(class_weights(labels, classes, head.class_weights))
+        self._train = train.tensors(self._weights)
+        self._order = np.random.default_rng(seed)
         self._values = epoch.Values(
-            batch_size=tf.constant(head.batch_size),
             dropout=tf.constant(head.dropout),
             smoothing=tf.constant(head.label_smoothing),
             momentum=tf.constant(head.momentum),
@@ -183,51 +218,67 @@ class _Training:
             self._model = network.build(head, train.features.shape[1], classes, seed)
         self._state = epoch.state(self._model, optimizers.SLOTS[head.optimizer])
         self._epoch = epoch.training(epoch.kind(head, self._views > 0))
-        self._validate = epoch.validation(network.activations(head), head.batch_norm)
 
-    def run(self, after_epoch: AfterEpoch | None = None) -> Fit:
-        order = np.random.default_rng(self._seed)
+    def run(self, validation: _Data, after_epoch: AfterEpoch | None = None) -> Fit:
+        """Train for at most `head.epochs` and keep the best epoch."""
+        held_out = validation.tensors(self._weights)
+        validate = epoch.validation(network.activations(self._head), self._head.batch_norm)
         history: list[dict[str, float]] = []
-        best_epoch, best = 0, self._weights()
+        best_epoch, best = 0, self._saved()
         for number in range(1, self._head.epochs + 1):
-            figures = self._one(order.permutation(self._count), history)
-            history.append(figures)
-            if not best_epoch or rank(figures) > rank(history[best_epoch - 1]):
-                best_epoch, best = number, self._weights()
+            metrics = self._one(number, history)
+            val_loss, val_accuracy = validate(self._state, held_out)
+            metrics |= {"val_loss": float(val_loss), "val_accuracy": float(val_accuracy)}
+            history.append(metrics)
+            if not best_epoch or rank(metrics) > rank(history[best_epoch - 1]):
+                best_epoch, best = number, self._saved()
             if after_epoch:
-                after_epoch(number, figures)
+                after_epoch(number, metrics)
             if self._head.patience and number - best_epoch >= self._head.patience:
                 break
-        own = [variable for values in epoch.of_model(self._model) for variable in values]
-        for variable, value in zip(own, best, strict=True):
+        return Fit(history, best_epoch, self._with(best))
+
+    def repeat(self, selected: Fit) -> Fit:
+        """Train for the selected number of epochs, with their learning rates."""
+        numbers = range(1, selected.best_epoch + 1)
+        history = [self._one(number, selected.history[: number - 1]) for number in numbers]
+        return Fit(history, selected.best_epoch, self._with(self._saved()))
+
+    def _saved(self) -> list[np.ndarray]:
+        # Copied: `numpy()` may be a view of the variable itself.
+        return [np.array(variable) for variable in self._state.saved]
+
+    def _with(self, values: list[np.ndarray]) -> keras.Model:
+        own = [variable for variables in epoch.of_model(self._model) for variable in variables]
+        for variable, value in zip(own, values, strict=True):
             variable.assign(value)
-        return Fit(history, best_epoch, self._model)
+        return self._model
 
-    def _weights(self) -> list[np.ndarray]:
-        # Copied: `numpy()` may look into the variable itself.
-        return [np.array(variable) for variable in self._state.kept]
+    def _one(self, number: int, before: Sequence[dict[str, float]]) -> dict[str, float]:
+        """Train for one epoch and return its training metrics.
 
-    def _one(self, order: np.ndarray, history: list[dict[str, float]]) -> dict[str, float]:
-        """An epoch and its figures."""
-        done = len(history)
-        rates = schedule.rates(self._head, self._steps, history)
-        # A chance of their own: views or not, the order is the same.
-        views = np.random.default_rng((self._seed, done)).integers(0, self._views + 1, self._count)
-        loss, right, norm = self._epoch(
+        Args:
+            number: the epoch, from 1.
+            before: the metrics of the epochs before it, from which the schedule derives the learning rates.
+        """
+        rates = schedule.rates(self._head, self._steps, before)
+        # A generator of their own: the order of the rows is the same with and without views.
+        views = np.random.default_rng((self._seed, number - 1)).integers(0, self._views + 1, self._count)
+        loss, correct, norm = self._epoch(
             self._state,
             self._train,
             self._values,
-            tf.constant(order, tf.int32),
+            tf.constant(self._order.permutation(self._count), tf.int32),
             tf.constant(views, tf.int32),
+            self._bounds,
             tf.constant(rates),
-            tf.constant(done * self._steps),
+            tf.constant((number - 1) * self._steps),
         )
-        val_loss, val_accuracy = self._validate(self._state, self._validation)
+        if self._head.batch_norm:
+            epoch.statistics(network.activations(self._head))(self._state, self._train)
         return {
             "loss": float(loss) / self._count,
-            "accuracy": float(right) / self._count,
-            "val_loss": float(val_loss),
-            "val_accuracy": float(val_accuracy),
+            "accuracy": float(correct) / self._count,
             "learning_rate": float(rates[0]),
             "gradient_norm": float(norm),
         }

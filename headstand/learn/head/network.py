@@ -1,15 +1,15 @@
-"""A head as a Keras model: what is saved, converted and fine-tuned."""
+"""A head as a Keras model, which is saved, converted and fine-tuned."""
 
 import keras
+import numpy as np
 
 from headstand import recipe as recipes
 
-MOMENTUM = 0.9
-"""Of the running statistics of batch normalization. Keras has 0.99, which needs several hundred steps to forget the
-values that it began with; a head on some hundred photos sees fewer."""
-
 EPSILON = 1e-3
-"""Added to the variance in batch normalization, as Keras does."""
+"""Added to the variance in batch normalization, as in Keras."""
+
+_CHUNK = 1024
+"""Rows at a time in `probabilities`, so that memory does not grow with their number."""
 
 
 def activations(head: recipes.Head) -> tuple[str, ...]:
@@ -20,9 +20,9 @@ def activations(head: recipes.Head) -> tuple[str, ...]:
 def build(head: recipes.Head, width: int, classes: int, seed: int) -> keras.Model:
     """The head: features `float32 [N, width]` to probabilities `float32 [N, classes]`, freshly initialised by seed.
 
-    An inner layer is dense, then normalised where the recipe says so, then activated; dropout comes once, before the
-    logits. That is why SELU, which is to keep mean and variance from layer to layer (Klambauer et al. 2017), gets the
-    normal initialisation of its authors here but not their alpha dropout: no SELU layer follows it.
+    An inner layer is dense, then normalised if the recipe asks for it, then activated; dropout comes once, before the
+    logits. So SELU, which keeps mean and variance from layer to layer (Klambauer et al. 2017), has its authors' normal
+    initialisation here but not their alpha dropout: no SELU layer follows it.
     """
     keras.utils.set_random_seed(seed)
     features = keras.Input((width,), name="features")
@@ -37,7 +37,7 @@ def build(head: recipes.Head, width: int, classes: int, seed: int) -> keras.Mode
             name=f"inner_{place}",
         )(x)
         if head.batch_norm:
-            x = keras.layers.BatchNormalization(momentum=MOMENTUM, epsilon=EPSILON, name=f"norm_{place}")(x)
+            x = keras.layers.BatchNormalization(epsilon=EPSILON, name=f"norm_{place}")(x)
             x = keras.layers.Activation(activation, name=f"activation_{place}")(x)
     if head.dropout:
         x = keras.layers.Dropout(head.dropout, seed=seed, name="dropout")(x)
@@ -51,3 +51,9 @@ def assemble(extractor: keras.Model, head: keras.Model, name: str) -> keras.Mode
     for layer in head.layers[1:]:
         x = layer(x)
     return keras.Model(extractor.input, x, name=name)
+
+
+def probabilities(head: keras.Model, features: np.ndarray) -> np.ndarray:
+    """The head's predictions `float32 [N, classes]` for features `float32 [N, width]`, computed chunk by chunk."""
+    chunks = (features[start : start + _CHUNK] for start in range(0, len(features), _CHUNK))
+    return np.concatenate([head(np.asarray(chunk)).numpy() for chunk in chunks])

@@ -18,7 +18,7 @@ def card(report: dict[str, Any], certificate: dict[str, Any] | None = None) -> s
 
 Classes: {", ".join(report["data"]["classes"])}.
 
-- Network: {backbone["name"]} at {backbone["size"]} x {backbone["size"]} pixels; {_trained(recipe)}
+- Network: {backbone["name"]} at {backbone["size"]} x {backbone["size"]} pixels; {_trained(report)}
 - Trained from: {recipe["card"]["weights"]}
 - Trained on: {recipe["card"]["photos"]} After cleaning, {photos["train"]} for training, {photos["validation"]} for
   validation, {photos["test"]} for test{_apart(report["straddling"])}.
@@ -47,13 +47,20 @@ from the web, whose makers and subjects do not stand for everybody. Measure it o
 """
 
 
-def _trained(recipe: dict[str, Any]) -> str:
-    epochs = recipe["finetune"]["epochs"]
-    if not epochs:
+def _trained(report: dict[str, Any]) -> str:
+    recipe = report["recipe"]
+    if not recipe["finetune"]["epochs"]:
         return "frozen, only the head was trained."
     part = recipe["finetune"].get("unfreeze", "all")
     which = "all of it" if part == "all" else f"its last {part}"
-    return f"{which} fine-tuned for {_epochs(epochs)} (BatchNormalization kept as it was)."
+    epochs = recipe["finetune"]["epochs"]
+    trained = _epochs(epochs) if _selected(report) == epochs else f"{_selected(report)} of {_epochs(epochs)}"
+    return f"{which} fine-tuned for {trained} (BatchNormalization kept as it was)."
+
+
+def _selected(report: dict[str, Any]) -> int:
+    """The number of epochs that the weights were trained for, as the file's name states it."""
+    return int((report["refitted"] or report["checkpoint"]).split("_")[-2])
 
 
 def _epochs(number: int) -> str:
@@ -167,9 +174,9 @@ def _refit(report: dict[str, Any]) -> str:
             "validation photos too. The test figures are theirs; validation figures, temperature and threshold are\n"
             "those of the weights before, which learnt from the training photos alone."
         )
-    epochs = report["recipe"]["finetune"]["epochs"]
+    fine_tuned = report["recipe"]["finetune"]["epochs"]
     return (
         "**The weights in this folder are not the ones that these figures were taken with.** The model that ships was\n"
-        f"trained once more in the same way{f', {_epochs(epochs)}' if epochs else ''}, on "
+        f"trained once more in the same way{f', {_epochs(_selected(report))}' if fine_tuned else ''}, on "
         "all three splits, so that\nno photo is wasted; none is left to measure that last model on."
     )

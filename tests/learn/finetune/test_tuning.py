@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstand.learn import activations, backbones, checkpoint, finetune, freezing
+from headstand.learn import activations, backbones, checkpoint, finetune, freezing, views
 from headstand.learn.answers import pixels
 from headstand.learn.features import FeatureError
 from headstand.learn.precision import Precision
@@ -80,6 +80,28 @@ def test_it_learns_and_keeps_the_best_epoch(dataset: Dataset, graphs: None, caps
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines] == [f"{epoch}/6" for epoch in range(1, 7)]
     assert f"val_accuracy={tuned.history[0]['val_accuracy']:.4f}" in lines[0]
+
+
+def test_a_refit_ends_with_the_selected_epoch(dataset: Dataset) -> None:
+    """Its learning rates are those of the whole schedule, and its checkpoint is named by the epoch."""
+    whole = tune(networks.classifier(), dataset, Path("whole"), validated=False)
+    Path("run").mkdir()
+    photos, about = data(dataset, "train"), networks.about(dataset.digest)
+    run = (networks.classifier(), photos, SETTINGS, PLAIN, 1, Path("run"), about, None)
+    tuned = finetune.run(*run, epochs=2)
+    assert (tuned.checkpoint.name, tuned.best_epoch) == ("shapes_02_all.h5", 2)
+    assert checkpoints(Path("run")) == ["shapes_02_all.h5"]
+    assert len(tuned.history) == 2
+    for one, other in zip(tuned.history, whole.history[:2], strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+
+
+def test_memory_holds_no_more_validation_photos_than_a_batch(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, sizes = views.decoded, []
+    monkeypatch.setattr(views, "decoded", lambda *given: (sizes.append(len(given[1])), real(*given))[1])
+    tune(networks.classifier(), dataset, Path("run"), SETTINGS.model_copy(update={"epochs": 2, "batch_size": 5}))
+    assert max(sizes) == 4
+    assert sum(sizes) >= 2 * 12
 
 
 def test_photos_weigh_what_they_are_given(dataset: Dataset) -> None:

@@ -1,10 +1,12 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from headstand.learn import head as heads
-from headstand.learn.head import Fit, Split, epoch
+from headstand.learn.features.rows import Rows
+from headstand.learn.head import Fit, Split, epoch, fitting
 from headstand.recipe import Head
 from tests.learn.test_head import blobs
 
@@ -113,6 +115,57 @@ def test_patience_stops_after_so_many_epochs_without_a_better_one() -> None:
         assert len(fit.history) == fit.best_epoch + patience < 40
         ranks = [heads.rank(figures) for figures in fit.history]
         assert ranks.index(max(ranks)) + 1 == fit.best_epoch
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"schedule": "constant"},
+        {"schedule": "cosine"},
+        {"schedule": "plateau", "learning_rate": 0.3},
+        {"patience": 2, "epochs": 40},
+        {"batch_norm": True, "dropout": 0.2},
+    ],
+    ids=str,
+)
+def test_a_refit_repeats_the_selected_epochs(settings: dict[str, Any]) -> None:
+    """On the same rows it is the selected head: as many epochs, with the learning rates that they had."""
+    head = changed(**{"epochs": 12, **settings})
+    fit = heads.fit(head, TRAIN, VALIDATION, 3, 1)
+    again = heads.refit(head, TRAIN, 3, 1, fit)
+    assert len(again.history) == again.best_epoch == fit.best_epoch <= len(fit.history)
+    for mine, its in zip(again.model.get_weights(), fit.model.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, its, rtol=1e-5, atol=1e-6)
+    for metrics, before in zip(again.history, fit.history, strict=False):
+        assert set(metrics) == {"loss", "accuracy", "learning_rate", "gradient_norm"}
+        assert metrics["learning_rate"] == before["learning_rate"]
+
+
+def test_a_refit_selects_nothing_by_its_own_accuracy() -> None:
+    """Its training accuracy is highest after an earlier epoch, and patience would have stopped it."""
+    head = changed(epochs=9, learning_rate=0.5, patience=1)
+    selected = Fit([{"val_loss": 1.0, "val_accuracy": 0.5}] * 9, 8, heads.build(head, 4, 3, 1))
+    again = heads.refit(head, TRAIN, 3, 1, selected)
+    accuracies = [metrics["accuracy"] for metrics in again.history]
+    assert len(accuracies) == again.best_epoch == 8
+    assert max(accuracies[:-1]) > accuracies[-1]
+
+
+def mapped(folder: Path, split: Split) -> Split:
+    with Rows(folder, len(split.labels), split.features.shape[1]) as rows:
+        rows.write(0, split.features)
+        return Split(rows.mapped(), split.labels)
+
+
+def test_features_on_disk_are_not_copied_into_memory(tmp_path: Path, one_by_one: list[Fit]) -> None:
+    train, validation = mapped(tmp_path, TRAIN), mapped(tmp_path, VALIDATION)
+    assert np.shares_memory(memoryview(fitting._data(train).features), train.features)
+    viewed = Split(TRAIN.features, TRAIN.labels, train.features.reshape(1, *train.features.shape))
+    assert np.shares_memory(memoryview(fitting._data(viewed).views), train.features)
+    # An array that the caller may change is copied.
+    assert not np.shares_memory(memoryview(fitting._data(TRAIN).features), TRAIN.features)
+    fit = heads.fit(SETTINGS, train, validation, 3, seed=5)
+    assert fit.history == one_by_one[0].history
 
 
 def test_views_are_drawn_by_row_and_epoch() -> None:

@@ -3,10 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
+from pydantic import ValidationError
 
 from headstand.export import convert
 from headstand.learn import backbones, checkpoint, finetune
 from headstand.learn import head as heads
+from headstand.learn.head import epoch
 from headstand.recipe import Backbone, Finetune, Head
 from headstand.sections import Activation
 from tests import networks
@@ -59,15 +61,47 @@ def test_running_statistics_are_learnt_and_kept(small_networks: None, tmp_path: 
     np.testing.assert_allclose(checkpoint.load(path)(PIXELS), model(PIXELS), rtol=1e-5, atol=1e-6)
 
 
-def test_running_statistics_follow_the_batches() -> None:
-    """After one epoch of one batch they are a tenth of the way from where they began."""
-    data = blobs(20, 1)
-    head = Head(inner=(3,), batch_norm=True, epochs=1, batch_size=20)
-    kernel = heads.build(head, 4, 3, 1).get_layer("inner_1").kernel.numpy()
-    sums = data.features @ kernel
-    norm = heads.fit(head, data, data, 3, 1).model.get_layer("norm_1")
-    np.testing.assert_allclose(norm.moving_mean, 0.1 * sums.mean(0), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(norm.moving_variance, 0.9 + 0.1 * sums.var(0), rtol=1e-4)
+def check_statistics(fit: heads.Fit, features: np.ndarray) -> None:
+    """The running statistics are those of all rows, in every layer."""
+    for number in (1, 2):
+        norm = fit.model.get_layer(f"norm_{number}")
+        sums = keras.Model(fit.model.input, norm.input)(features).numpy()
+        np.testing.assert_allclose(norm.moving_mean, sums.mean(0), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(norm.moving_variance, sums.var(0), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [3, 19, 20, 21, 22, 23, 39, 40, 41, 42, 59, 61, 81])
+def test_running_statistics_are_those_of_all_rows(count: int) -> None:
+    """With any number of rows: one or two more than full batches, less than one batch."""
+    data = blobs(count, 1, spread=1)
+    for batch_size in (2, 3, 20):
+        head = NORMED.model_copy(update={"batch_size": batch_size, "epochs": 2})
+        check_statistics(heads.fit(head, data, data, 3, 1), data.features)
+
+
+def test_running_statistics_of_many_rows_are_combined(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(epoch, "ROWS", 7)
+    for cached in (epoch.statistics, epoch.validation):
+        cached.cache_clear()
+    data = blobs(40, 1, spread=1)
+    fit = heads.fit(NORMED, data, data, 3, 1)
+    for cached in (epoch.statistics, epoch.validation):
+        cached.cache_clear()
+    check_statistics(fit, data.features)
+    answers = fit.model(data.features).numpy()
+    assert fit.best["val_accuracy"] == pytest.approx((answers.argmax(axis=1) == data.labels).mean(), abs=1e-6)
+    assert fit.best["val_loss"] == pytest.approx(-np.log(answers[np.arange(40), data.labels]).mean(), rel=1e-4)
+
+
+def test_a_batch_of_one_row_is_not_normalised() -> None:
+    with pytest.raises(ValidationError, match="batch_size = 1 does not go with batch_norm = true; allowed: 2 or more"):
+        Head(batch_norm=True, batch_size=1)
+
+
+def test_probabilities_are_those_of_the_model_at_once() -> None:
+    model = heads.build(NORMED, 4, 3, 1)
+    features = np.random.default_rng(0).normal(size=(1500, 4)).astype(np.float32)
+    np.testing.assert_allclose(heads.probabilities(model, features), model(features).numpy(), atol=1e-6)
 
 
 def test_fine_tuning_leaves_the_statistics_alone(small_networks: None, eager: None) -> None:

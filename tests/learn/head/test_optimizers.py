@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headstand.learn import batches
 from headstand.learn import head as heads
 from headstand.learn.head import network, schedule
 from headstand.recipe import Head
@@ -47,23 +48,19 @@ def as_keras_does(head: Head, optimizer: keras.optimizers.Optimizer) -> tuple[li
     one_hot = np.eye(3, dtype=np.float32)
     rng = np.random.default_rng(SEED)
     history: list[dict[str, float]] = []
-    steps = -(-len(TRAIN.labels) // head.batch_size)
+    bounds = batches.bounds(len(TRAIN.labels), head.batch_size)
     for _ in range(head.epochs):
-        rates = schedule.rates(head, steps, history)
+        rates = schedule.rates(head, len(bounds) - 1, history)
         order = rng.permutation(len(TRAIN.labels))
-
-        def set_rate(batch: int, logs: Any, rates: np.ndarray = rates) -> None:
-            optimizer.learning_rate.assign(rates[batch])
-
-        trained.fit(
-            TRAIN.features[order],
-            one_hot[TRAIN.labels[order]],
-            sample_weight=weights[order],
-            batch_size=head.batch_size,
-            shuffle=False,
-            verbose=0,
-            callbacks=[keras.callbacks.LambdaCallback(on_train_batch_begin=set_rate)],
-        )
+        for step, rate in enumerate(rates):
+            optimizer.learning_rate.assign(rate)
+            rows = order[bounds[step] : bounds[step + 1]]
+            trained.train_on_batch(TRAIN.features[rows], one_hot[TRAIN.labels[rows]], sample_weight=weights[rows])
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                sums = keras.Model(model.input, layer.input)(TRAIN.features).numpy()
+                layer.moving_mean.assign(sums.mean(axis=0))
+                layer.moving_variance.assign(sums.var(axis=0))
         answers = model(VALIDATION.features, training=False).numpy()
         right = answers[np.arange(len(answers)), VALIDATION.labels]
         history.append(

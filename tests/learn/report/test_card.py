@@ -57,7 +57,17 @@ def test_the_card_has_the_figures_of_the_report(outcome: Outcome) -> None:
 )
 def test_what_was_trained(record: dict[str, Any], epochs: int, unfreeze: str, told: str) -> None:
     record["recipe"]["finetune"] |= {"epochs": epochs, "unfreeze": unfreeze}
+    record["checkpoint"] = f"shapes_{epochs:02d}_0.900.h5"
     assert told in card(record)
+
+
+def test_the_card_states_the_selected_number_of_epochs(record: dict[str, Any]) -> None:
+    record["recipe"]["finetune"] |= {"epochs": 12, "unfreeze": "all"}
+    record["checkpoint"], record["best_epoch"] = "shapes_07_0.900.h5", 7
+    assert "all of it fine-tuned for 7 of 12 epochs (" in card(record)
+    record["refitted"] = "shapes_07_all.h5"
+    assert "all of it fine-tuned for 7 of 12 epochs (" in card(record)
+    assert "trained once more in the same way, 7 epochs, on all three splits" in one_line(record)
 
 
 def test_where_it_comes_from_is_the_recipes_word(record: dict[str, Any]) -> None:
