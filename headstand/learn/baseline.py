@@ -1,18 +1,18 @@
-"""What a closed formula reaches on the features: every trained head has this to beat."""
+"""Ridge regression on the features, in closed form: the baseline that every trained head is compared with."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.linalg
 from threadpoolctl import threadpool_limits
 
 from headstand.errors import HeadstandError
-from headstand.learn.evaluation.intervals import wilson
 from headstand.learn.head import Split
+from headstand.stats import wilson
 
 STRENGTHS = np.logspace(-4, 3, 29)
-"""Regularisation that is tried, as a share of the number of photos: from next to none to far too much."""
+"""Regularisation strengths, as a share of the number of photos: from almost none to far too much."""
 
 MOST = 4096
 """Rows that a decomposition has at most: its time grows with the third power, and this many take half a minute."""
@@ -22,7 +22,7 @@ _CHUNK = 2048
 
 
 class BaselineError(HeadstandError):
-    """Features that nothing can be learnt from."""
+    """Features that are not finite."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Baseline:
     """Ridge regression onto the classes: accuracy on validation with its 95 % interval (Wilson's).
 
     `strength` is the regularisation that did best there, as a share of the number of photos; `photos` is how many
-    training photos were used; `edge`, whether the strength is the first or last that was tried.
+    training photos were used; `edge`, whether the strength is the first or last that was tried; `correct`, `bool [N]`,
+    which validation photos it classified correctly.
     """
 
     val_accuracy: float
@@ -39,6 +40,7 @@ class Baseline:
     photos: int
     edge: bool
     seconds: float
+    correct: np.ndarray | None = field(default=None, compare=False, repr=False)
 
 
 def ridge(train: Split, validation: Split, classes: int, seed: int = 0) -> Baseline:
@@ -47,13 +49,14 @@ def ridge(train: Split, validation: Split, classes: int, seed: int = 0) -> Basel
     The features are standardised. One eigendecomposition, of the smaller of X'X and XX', serves every strength.
 
     Args:
-        train: what is learnt from; views are not used. More than `MOST` rows of more than `MOST` features are sampled.
+        train: training features and labels, without views. More than `MOST` rows of more than `MOST` features are
+            sampled.
         validation: chooses the strength: by accuracy, the greater one among equals.
         classes: number of classes.
         seed: of the sample.
 
     Raises:
-        BaselineError: features that are no numbers.
+        BaselineError: features are not finite.
     """
     start = time.perf_counter()
     rows, labels = train.features, train.labels
@@ -66,22 +69,24 @@ def ridge(train: Split, validation: Split, classes: int, seed: int = 0) -> Basel
     targets = np.eye(classes)[labels]
     intercept = targets.mean(axis=0)
     decomposed = _wide if rows.shape[1] > len(rows) else _tall
-    right = []
+    right: list[np.ndarray] = []
     # On one thread: where other work keeps the cores busy, several that wait for each other take thirty times as long.
     with threadpool_limits(1, "blas"):
         values, left, moment = decomposed(rows, validation.features, mean, scale, targets - intercept)
         for strength in STRENGTHS:
             answers = (left / (np.maximum(values, 0) + strength * len(rows))) @ moment + intercept
-            right.append(int((answers.argmax(axis=1) == validation.labels).sum()))
-    best = len(right) - 1 - right[::-1].index(max(right))
+            right.append(answers.argmax(axis=1) == validation.labels)
+    counts = [int(correct.sum()) for correct in right]
+    best = len(counts) - 1 - counts[::-1].index(max(counts))
     count = len(validation.labels)
     return Baseline(
-        val_accuracy=right[best] / count,
-        interval=wilson(right[best], count),
+        val_accuracy=counts[best] / count,
+        interval=wilson(counts[best], count),
         strength=float(STRENGTHS[best]),
         photos=len(rows),
         edge=best in (0, len(right) - 1),
         seconds=round(time.perf_counter() - start, 3),
+        correct=right[best],
     )
 
 
