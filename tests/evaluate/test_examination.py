@@ -74,7 +74,7 @@ def test_the_record_is_json_with_everything(workplace: Path) -> None:
     assert record["calibration"]["threshold"] == 0.5
     assert record["calibration"]["sure"]["coverage"] == 1.0
     assert [one["photo"] for one in record["mistakes"]] == ["green/1.png"]
-    assert record["trained"] == {"photos": [], "accuracy_without": pytest.approx(2 / 3)}
+    assert record["trained"] == {"photos": [], "accuracy_without": pytest.approx(2 / 3), "compared": 0}
     assert record["notes"] == [f"1 files left out: red/2.png: {record['photos']['left_out'][0][1]}"]
 
 

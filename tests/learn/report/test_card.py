@@ -173,8 +173,7 @@ def test_the_served_files_own_threshold_is_described(record: dict[str, Any]) -> 
     }  # fmt: skip
     text = card(record, {**CERTIFICATE, "confidence": confidence})
     assert f"{calibration.described(confidence)} Fitted to the outputs of the `.tflite`.\n" in text
-    unseen = {**FIGURES, "accuracy": None}
-    refitted = card(record, {**CERTIFICATE, "confidence": confidence, "unseen": unseen})
+    refitted = card(record, {**CERTIFICATE, "confidence": confidence, "unseen": FIGURES})
     assert "Fitted to the outputs of the `.tflite` before the refit." in refitted
     kept = card(record, {**CERTIFICATE, "confidence": {**confidence, "at_least": None, "fitted_to": None}})
     assert "Answers below a probability of 0.80 are not confident; nothing is guaranteed for the others." in kept
