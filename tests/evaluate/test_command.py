@@ -38,7 +38,7 @@ def test_a_bundle_on_a_folder(evaluate, bundle: Path, capsys: pytest.CaptureFixt
     assert (
         "confident answers 100%, with a probability of 0.50 or more; of these 0.800 (0.376 to 0.964) are right" in out
     )
-    assert "calibration error 0." in out
+    assert "on average (expected calibration error). On " in out
     assert "note              the model's training photos are not known" in out
     assert lines[-1] == "written           out/figures/evaluation.html and out/figures/evaluation.json"
     record = json.loads(Path("out/figures/evaluation.json").read_text())
