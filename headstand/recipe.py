@@ -35,7 +35,7 @@ class RecipeError(HeadstandError):
 
 
 class Recipe(BaseSettings):
-    """All of a run. Frozen; unknown keys and impossible values are refused.
+    """Configuration of one run, immutable; unknown keys and invalid values are errors.
 
     Load one with `load`.
     """

@@ -279,7 +279,9 @@ class Evaluation(_Section):
     """What is made of the answers once everything is trained."""
 
     sure: Fraction = Field(
-        0.95, description='share of the confident answers that shall be right; the others are called "not sure"'
+        0.95,
+        description="accuracy that the confident answers should have at least, by a 95 % confidence bound where there "
+        "are photos enough",
     )
     average: Literal["none"] | Average = Field(
         "none",

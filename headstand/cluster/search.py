@@ -14,7 +14,7 @@ from ray import tune
 from headstand.cluster.connection import ClusterError, gave_up, size
 from headstand.learn import head as heads
 from headstand.learn import search as local
-from headstand.learn.search.attempts import AfterFit, AfterTrial, Attempts, Task
+from headstand.learn.search.attempts import AfterFit, AfterTrial, Attempts, Task, correct
 from headstand.learn.search.trial import SearchError
 from headstand.recipe import Head, Search
 
@@ -31,7 +31,7 @@ _PAUSE = 0.5
 REFUSED, FINISHED = "refused", "finished"
 """What a trial reports that cannot be: why; and one that was trained to the end."""
 
-HISTORY, METRIC = "history", "objective"
+HISTORY, METRIC, RIGHT = "history", "objective", "right"
 
 Train = Callable[..., None]
 Hopeless = Callable[[Sequence[Mapping[str, float]]], bool]
@@ -73,7 +73,7 @@ class ClusterAttempts(Attempts):
 
         def after(config: dict[str, Any], result: dict[str, Any]) -> None:
             left.remove(config["place"])
-            after_fit(config["place"], result[HISTORY])
+            after_fit(config["place"], result[HISTORY], result[RIGHT])
 
         def attempt(losses: Losses) -> None:
             space = {"place": tune.grid_search(list(left))}
@@ -240,4 +240,5 @@ def _plain(task: Task) -> Task:
 def _whole(config: dict[str, Any], task: Task, chosen: Sequence[Head]) -> None:
     """A head from beginning to end."""
     fit = heads.fit(chosen[config["place"]], task.train, task.validation, task.classes, task.seed)
-    tune.report({HISTORY: fit.history, METRIC: heads.objective(fit.best)})
+    right = correct(fit.model, task.validation)
+    tune.report({HISTORY: fit.history, METRIC: heads.objective(fit.best), RIGHT: right})

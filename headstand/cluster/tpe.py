@@ -11,11 +11,11 @@ from optuna.storages import InMemoryStorage
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
-from headstand.cluster.search import FINISHED, HISTORY, METRIC, REFUSED, Losses, trials, until
+from headstand.cluster.search import FINISHED, HISTORY, METRIC, REFUSED, RIGHT, Losses, trials, until
 from headstand.learn import head as heads
 from headstand.learn.search import space as spaces
 from headstand.learn.search import tpe
-from headstand.learn.search.attempts import Attempts, Task, made, tried
+from headstand.learn.search.attempts import Attempts, Task, correct, made, tried
 from headstand.learn.search.journal import frozen
 from headstand.learn.search.trial import SearchError, Trial
 from headstand.recipe import Head
@@ -50,7 +50,9 @@ def _job(place: int, job: Job, start: Head, attempts: Attempts, learnt: Sequence
         seconds, clock = now - clock, now
         values = {name: spaces.meant(name, config[name], job.parameters[name]) for name in space}
         begun = Trial(place, 0, values, made(start, values), 0.0, 0.0, 1, seconds=seconds)
-        attempts.ended(replace(tried(begun, result[HISTORY]), pruned=not result.get(FINISHED)), space)
+        attempts.ended(
+            replace(tried(begun, result[HISTORY]), pruned=not result.get(FINISHED), right=result.get(RIGHT, "")), space
+        )
 
     def hopeless(history: Sequence[Mapping[str, float]]) -> bool:
         if not job.pruning or len(history) <= grace:
@@ -98,4 +100,5 @@ def _stepwise(config: dict[str, Any], task: Task, start: dict[str, Any], job: di
         tune.report({HISTORY: history, METRIC: heads.objective(figures)})
 
     fit = heads.fit(head, task.train, task.validation, task.classes, task.seed, after_epoch)
-    tune.report({HISTORY: fit.history, METRIC: heads.objective(fit.best), FINISHED: True})
+    right = correct(fit.model, task.validation)
+    tune.report({HISTORY: fit.history, METRIC: heads.objective(fit.best), FINISHED: True, RIGHT: right})

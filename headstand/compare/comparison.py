@@ -10,7 +10,7 @@ from headstand import files
 from headstand.compare import plot, race, table
 from headstand.compare.entry import entries
 from headstand.compare.result import Journal, Result, plain
-from headstand.compare.winner import LEVEL, Choice, choose, fits, order
+from headstand.compare.winner import Choice, choose, fits, order
 from headstand.export.latency import Clock, latency
 from headstand.learn import plots
 from headstand.learn.run import claim, identity, root
@@ -18,6 +18,9 @@ from headstand.prepare import manifest
 from headstand.prepare.manifest import Dataset, ManifestError
 from headstand.recipe import Recipe
 from headstand.variants import Compare
+
+NOISE = "the 95 % interval of the difference of their accuracies on the same validation photos contains 0"
+"""When two entries are within noise of each other, see `headstand.stats`."""
 
 LAST = "compare.json"
 """Written last: a folder without it holds an interrupted comparison."""
@@ -68,7 +71,7 @@ def compare(recipe: Recipe, clock: Clock = latency) -> Comparison:
             "data": digest,
             "photos": len(dataset.split("validation")) if dataset else None,
             "limits": {"milliseconds": recipe.compare.under_ms, "megabytes": recipe.compare.under_mb},
-            "within_noise": f"exact McNemar test on the same validation photos, p >= {LEVEL}",
+            "within_noise": NOISE,
             "picked": choice.picked.entry.title if choice else None,
             "best": choice.best.entry.title if choice else None,
             "alike": [result.entry.title for result in choice.alike] if choice else [],
@@ -128,12 +131,11 @@ def _verdict(results: list[Result], choice: Choice | None, limits: Compare) -> s
     lines = [f"picked {budget}: {picked.entry.title}, val_accuracy={picked.score.val_accuracy:.4f}{missing}"]
     if picked is not best:
         lines.append(
-            f"It is within the noise of the most accurate, {best.entry.title} ({best.score.val_accuracy:.4f}), and has "
-            "the lowest size times latency of those that are."
+            f"The most accurate is {best.entry.title} ({best.score.val_accuracy:.4f}): the validation photos cannot "
+            "separate the two, and the pick has the lowest size times latency of all entries of which that is so."
         )
     lines.append(
-        f"{others} {'entry is' if others == 1 else 'entries are'} within the noise of the most accurate one (exact "
-        f"McNemar test on the same photos, p >= {LEVEL})."
+        f"{others} other {'entry' if others == 1 else 'entries'} did as well as the most accurate one: {NOISE}."
     )
     return "\n".join(lines)
 

@@ -19,10 +19,10 @@ from headstand.export.latency import Clock
 from headstand.learn import backbones
 from headstand.learn import head as heads
 from headstand.learn.backbones import BackboneError
-from headstand.learn.evaluation.intervals import wilson
 from headstand.learn.features import Extractor
 from headstand.prepare.manifest import Dataset
 from headstand.recipe import Backbone
+from headstand.stats import wilson
 
 STALLED = 20.0
 """Seconds without a byte after which a download of weights has failed: without a network the race must not wait."""

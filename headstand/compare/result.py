@@ -1,4 +1,4 @@
-"""What is known of an entry, and the file that keeps it across a kill."""
+"""The measurements of an entry, and the journal that keeps them across a kill."""
 
 import json
 import os
@@ -6,7 +6,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from headstand.compare.entry import Entry
+from headstand.stats import Outcomes
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,11 @@ class Score:
     cached: int
     photos: int
     head: float
+
+    @property
+    def outcomes(self) -> Outcomes:
+        """Which validation photos the head classified correctly."""
+        return Outcomes.of(np.frombuffer(self.right.encode(), np.uint8) == ord("1"))
 
     @property
     def seconds(self) -> float:

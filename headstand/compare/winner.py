@@ -1,21 +1,16 @@
-"""Which entry to take: the best within the limits, or one that is as good for all that can be told, and cheaper."""
+"""Which entry to train: the most accurate within the limits, or a smaller and faster one within noise of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import scipy.stats
-
 from headstand.compare.result import Result
+from headstand.stats import difference
 from headstand.variants import Compare
-
-LEVEL = 0.05
-"""Two entries are within noise of each other where McNemar's p is no less."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The pick, the most accurate one within the limits, and who else is within its noise (the pick among them)."""
+    """The pick, the most accurate entry within the limits, and all entries within noise of it (`headstand.stats`)."""
 
     picked: Result
     best: Result
@@ -33,29 +28,13 @@ def fits(result: Result, limits: Compare) -> bool:
     )
 
 
-def mcnemar(one: str, other: str) -> float:
-    """How likely so uneven a share of the differing answers is by chance: McNemar's exact test (McNemar 1947).
-
-    Both answered the same photos, so that only those count on which one is right and the other wrong; that tells much
-    smaller differences apart than two intervals do.
-
-    Args:
-        one: a "1" for each photo that was answered rightly, a "0" for each other.
-        other: the same photos in the same order.
-    """
-    first, second = (np.frombuffer(text.encode(), np.uint8) == ord("1") for text in (one, other))
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    if not only_first + only_second:
-        return 1.0
-    return float(scipy.stats.binomtest(only_first, only_first + only_second, 0.5).pvalue)
-
-
 def choose(results: Sequence[Result], limits: Compare) -> Choice | None:
     """The entry to train; None where nothing measured is within the limits.
 
     Of those within the limits the most accurate one (the lower validation loss among equals) is compared with each
-    other (`mcnemar`). Of those within its noise, itself among them, the one with the lowest size times latency is
-    picked; where that is equal too, the most accurate. Without size and latency an entry is only picked as the best.
+    other on the same validation photos. Of those within noise of it, itself among them, the one with the lowest size
+    times latency is picked; if that is equal too, the most accurate. An entry without size and latency is only picked
+    as the most accurate one.
     """
     ranked = sorted((result for result in results if result.score and fits(result, limits)), key=order)
     if not ranked:
@@ -65,7 +44,8 @@ def choose(results: Sequence[Result], limits: Compare) -> Choice | None:
     alike = [
         result
         for result in ranked
-        if result is best or (result.score and result.weight and mcnemar(best.score.right, result.score.right) >= LEVEL)
+        if result is best
+        or (result.score and result.weight and difference(best.score.outcomes, result.score.outcomes).within_noise)
     ]
     return Choice(min(alike, key=_cost), best, tuple(alike))
 

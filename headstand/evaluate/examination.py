@@ -1,4 +1,4 @@
-"""A model's answers to a sample, judged as training judges them."""
+"""Evaluates a model on a sample of photos, with the same figures as a training run."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from headstand.evaluate.model import Model, ModelError
 from headstand.evaluate.photos import Sample
 from headstand.learn import seen
 from headstand.learn.answers import decoded
-from headstand.learn.evaluation.calibration import Sure, sure
+from headstand.learn.evaluation.calibration import Sure, error_described, sure
 from headstand.learn.evaluation.mistakes import Mistake, mistakes
 from headstand.learn.evaluation.score import Evaluation, evaluate
 from headstand.learn.evaluation.slices import Slice, slices
@@ -21,10 +21,10 @@ from headstand.learn.seen import Leak
 
 @dataclass(frozen=True)
 class Examination:
-    """What a model is worth on a sample.
+    """A model's figures on a sample.
 
-    `trained` and `examined` are the photos that have near twins among those that the model or its starting weights
-    learnt from, and among those that its own figures were taken with; None where that is not known.
+    `trained` and `examined` are the photos that have near duplicates among those that the model or its starting weights
+    were trained on, and among those that its own figures were measured with; None if that is not known.
     """
 
     model: Model
@@ -68,45 +68,44 @@ class Examination:
 
     @property
     def remarks(self) -> list[str]:
-        """Calibration, sure answers, slices unlike the whole and notes: a line each, for the terminal."""
-        error, (low, high) = self.scores.reliability.ece, self.scores.reliability.band
-        lines = [f"calibration error {error:.3f}; of a perfectly calibrated model {low:.3f} to {high:.3f}"]
+        """Calibration, confident answers, slices unlike the others and notes: a line each, for the terminal."""
+        lines = [error_described(asdict(self.scores.reliability), self.scores.count)]
         if self.model.about.threshold and self.sure.interval:
             low, high = self.sure.interval
             lines.append(
-                f"sure answers      {self.sure.coverage:.0%}, those from {self.model.about.threshold:.2f} on; of them "
-                f"{self.sure.accuracy:.3f} ({low:.3f} to {high:.3f}) are right"
+                f"confident answers {self.sure.coverage:.0%}, with a probability of {self.model.about.threshold:.2f} "
+                f"or more; of these {self.sure.accuracy:.3f} ({low:.3f} to {high:.3f}) are right"
             )
         for one in self.slices:
             if one.apart:
                 low, high = one.interval
                 lines.append(
-                    f"unlike the whole  {one.by} {one.value}: accuracy {one.accuracy:.3f} ({low:.3f} to {high:.3f}), "
+                    f"unlike the others {one.by} {one.value}: accuracy {one.accuracy:.3f} ({low:.3f} to {high:.3f}), "
                     f"{one.count} photos"
                 )
         return [*lines, *(note if note.startswith("WARNING") else f"note              {note}" for note in self.notes)]
 
     @property
     def notes(self) -> list[str]:
-        """What a reader must know before believing the figures."""
+        """Reservations about the figures."""
         notes, count = [], len(self.sample.photos)
         if self.trained is None:
             notes.append(
-                "what the model was trained on is not known, as its checkpoint does not lie beside it: photos that it "
-                "has learnt from may be among these"
+                "the model's training photos are not known, since its checkpoint is not in the same folder: they may "
+                "be among these photos"
             )
         elif self.trained.photos:
             notes.append(
-                f"WARNING: {_of(self.trained, count)} near twins among those that the model learnt from"
+                f"WARNING: {_of(self.trained, count)} near duplicates among those that the model was trained on"
                 + _without(self.trained)
             )
         if self.sample.own and self.sample.split == "test":
-            notes.append("the test split is scored again, after the run itself did it: choose nothing by it")
+            notes.append("the run has scored this test split before: do not choose anything by these figures")
         elif self.sample.own and self.sample.split == "validation":
-            notes.append("epoch, temperature and threshold were chosen on these photos: other ones fare a little worse")
+            notes.append("epoch, temperature and threshold were chosen on these photos: expect a little less on others")
         elif self.examined and self.examined.photos:
             notes.append(
-                f"{_of(self.examined, count)} near twins among the model's own validation and test photos"
+                f"{_of(self.examined, count)} near duplicates among the model's own validation and test photos"
                 + _without(self.examined)
             )
         if left_out := self.sample.left_out:
@@ -121,11 +120,11 @@ class Examination:
 
 
 def examine(model: Model, sample: Sample) -> Examination:
-    """Put each photo of a sample to a model.
+    """Evaluate a model on each photo of a sample.
 
     Raises:
         ImageError: a photo is damaged.
-        HeadstandError: the model answers something that is no number.
+        HeadstandError: a probability is not finite.
     """
     about, labels = model.about, sample.labels
     probabilities = _answers(model, sample)

@@ -1,4 +1,4 @@
-"""An examination as files: `evaluation.json` for programs, `evaluation.html` and its plots for people."""
+"""Writes an evaluation: `evaluation.json` for programs, `evaluation.html` and its plots for people."""
 
 import json
 from html import escape
@@ -41,9 +41,9 @@ def _page(folder: Path, made: Examination, record: dict[str, Any]) -> str:
     sections = {
         "Figures": scores.figures({made.sample.split or "photos": split}),
         "Classes": scores.classes(split, folder),
-        "How sure": scores.sure(split, calibration, calibration["sure"], folder),
-        "Parts of it": scores.slices(record["slices"]),
-        "The surest mistakes": _mistakes(made, record),
+        "Confidence": scores.sure(split, calibration, calibration["sure"], folder),
+        "Parts of the photos": scores.slices(record["slices"]),
+        "Most confident mistakes": _mistakes(made, record),
     }
     return document(
         f"{made.model.about.name}: evaluation",
@@ -60,15 +60,15 @@ def _lead(made: Examination) -> str:
         (note.removeprefix("WARNING: "), "warning" if note.startswith("WARNING") else "note") for note in made.notes
     )
     return (
-        f'<h1>{escape(made.model.about.name)}</h1><p class="lead"><b>{right} of {figures.count} photos</b> are named '
-        f"rightly: an accuracy of <b>{figures.accuracy:.3f}</b>. On other photos of the same kind expect between "
-        f"{low:.3f} and {high:.3f} (95 % interval).</p><p>The photos are {escape(str(made.sample))}.</p>"
+        f'<h1>{escape(made.model.about.name)}</h1><p class="lead"><b>{right} of {figures.count} photos</b> are '
+        f"classified correctly: an accuracy of <b>{figures.accuracy:.3f}</b>. On other photos of the same kind "
+        f"expect between {low:.3f} and {high:.3f} (95 % interval).</p><p>The photos are {escape(str(made.sample))}.</p>"
         + "".join(f'<div class="finding {kind}"><p>{escape(text)}</p></div>' for text, kind in findings)
     )
 
 
 def _mistakes(made: Examination, record: dict[str, Any]) -> str:
-    """The mistakes, of a checkpoint with where it looked."""
+    """The mistakes, with Grad-CAM if the model is a checkpoint."""
     if not made.mistakes:
         return ""
     about, network = made.model.about, made.model.network

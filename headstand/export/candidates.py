@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from headstand.export.convert import ConversionError
 from headstand.export.evidence import Evidence, Sample
 from headstand.export.formats import FORMATS, Gate, judge
 from headstand.export.latency import Latency, latencies
-from headstand.export.parity import Parity, answers, compare
+from headstand.export.parity import Parity, answers, compared, outputs
 from headstand.export.quantize import REMEDIES, Remedy, calibration, int8
 from headstand.export.trained import Trained
 from headstand.learn.features import compiled
@@ -35,10 +35,14 @@ Clock = Callable[[Sequence[bytes], int], Sequence[Latency]]
 
 @dataclass(frozen=True)
 class Judged:
-    """How a converted model compares with the trained one, and what was asked of it."""
+    """How a converted model compares with the trained one, and what was asked of it.
+
+    `outputs`, `float [N, classes]`, are the converted model's probabilities of the photos.
+    """
 
     parity: Parity
     gate: Gate
+    outputs: np.ndarray = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -155,15 +159,24 @@ class Bench:
             HeadstandError: a photo is missing or damaged, or the converted model cannot be run.
         """
         expected = self.answers(sample)
+        given = self.outputs(candidate, sample)
+        parity = compared(expected, given, sample, self.trained.labels)
+        return Judged(parity, judge(candidate.kind, parity), given)
+
+    def outputs(self, candidate: Candidate, sample: Sample) -> np.ndarray:
+        """Probabilities `float [N, classes]` of a converted model on some photos, from their files on.
+
+        Raises:
+            HeadstandError: a photo is missing or damaged, or the converted model cannot be run.
+        """
         record = {"name": self.trained.name, "input": {"kind": self.trained.input.kind, "size": self.trained.size}}
         data = bundle.pack(candidate.flatbuffer, self.trained.labels, record)
         with tempfile.TemporaryDirectory() as folder:
             # What is compared is a real file, read as the services read it.
             trial = bundle.write(Path(folder) / "trial.tflite", data)
-            with quiet():  # LiteRT tells which delegate it made
+            with quiet():  # LiteRT logs which delegate it made
                 served = Classifier(trial)
-            parity = compare(expected, served, sample, self.trained.labels)
-        return Judged(parity, judge(candidate.kind, parity))
+            return outputs(served, sample, self.trained.labels)
 
     def _calibration(self) -> np.ndarray:
         if self._pixels is None:

@@ -20,6 +20,7 @@ def certificate(
     judged: Judged,
     unseen: Judged | None = None,
     warnings: Sequence[str] = (),
+    confidence: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The certificate as it goes into the bundle.
 
@@ -32,6 +33,7 @@ def certificate(
         judged: how it compares on `evidence.certifying`.
         unseen: the same of a twin that has not seen those photos.
         warnings: what the accuracy on those photos gives reason to doubt.
+        confidence: what the confidence threshold of the served file guarantees; None if there is no threshold.
     """
     missing = [*judged.gate.missing, *(f"unseen: {each}" for each in (unseen.gate.missing if unseen else ()))]
     return {
@@ -45,6 +47,7 @@ def certificate(
         "seen_in_training": evidence.seen,
         **_figures(judged.parity),
         "unseen": _figures(unseen.parity) if unseen else None,
+        "confidence": confidence,
         "checkpoint": trained.digest,
         "model": hashlib.sha256(candidate.flatbuffer).hexdigest(),
     }

@@ -20,9 +20,11 @@ from headstand.export.parity import Parity, ParityError
 from headstand.export.trained import Trained
 from headstand.heatmaps import JOINTS
 from headstand.learn import checkpoint
+from headstand.learn.evaluation.calibration import Threshold, threshold
 from headstand.learn.report.card import card
 from headstand.learn.report.record import CARD
 from headstand.learn.run import REPORT
+from headstand.recipe import Evaluation
 from headstand.serve.bundle import LABELS
 
 REPRESENTATIVE = 300
@@ -91,7 +93,10 @@ def export(path: Path, kind: str = "float32", **how: Any) -> Export:
     """
     photos = evidence.prepared(checkpoint.about(path))
     model, twin = trained.read(path), trained.twin(path)
-    made = convert(model, photos, path.with_suffix(".tflite"), kind, twin=twin, **how)
+    how.setdefault("target", _target(path))
+    made = convert(
+        model, photos, path.with_suffix(".tflite"), kind, twin=twin, learned=_learned(path, photos, twin), **how
+    )
     _tell_card(path, made)
     return made
 
@@ -103,6 +108,8 @@ def convert(
     kind: str = "float32",
     *,
     twin: Trained | None = None,
+    target: float = Evaluation().sure,
+    learned: bool = False,
     representative: int = REPRESENTATIVE,
     force: bool = False,
     tell: Callable[[str], None] = lambda text: None,
@@ -118,6 +125,9 @@ def convert(
         kind: one of `headstand.export.formats.FORMATS`, or "best": the fastest that passes.
         twin: a model that was made in the same way from fewer photos: where there is one, the format is chosen by it,
             since it has not seen the photos that formats are chosen by, and its conversion must pass too.
+        target: accuracy that confident answers should have.
+        learned: whether the model learned from the photos that formats are chosen by, and there is no twin: a threshold
+            fitted to them would promise too much.
         representative: most photos that quantisation takes its ranges from.
         force: write it also where it does not pass, with FAILED inside: the services refuse it unless told.
         tell: is given a line for each step.
@@ -136,6 +146,7 @@ def convert(
         for line in table(tried):
             tell(line)
     chosen = _chosen(tried, kind, photos.choosing, force)
+    confidence = _confidence(bench, chosen, target, learned)
     unseen = None
     if twin:
         unseen = _judged(bench, chosen, force)
@@ -143,8 +154,10 @@ def convert(
         chosen = bench.convert(chosen.kind, chosen.remedy)
     judged = _judged(bench, chosen, force)
     warnings = _warnings(bench, photos.certifying, others)
-    certified = certificate(model, chosen, photos, judged, unseen, warnings)
-    data = bundle.pack(chosen.flatbuffer, model.labels, {**_record(model, chosen), "certificate": certified})
+    certified = certificate(model, chosen, photos, judged, unseen, warnings, confidence)
+    data = bundle.pack(
+        chosen.flatbuffer, model.labels, {**_record(model, chosen, confidence), "certificate": certified}
+    )
     (measured,) = timed([chosen], clock)
     assert measured.latency
     choice = tried if tried[0].judged else []
@@ -182,6 +195,41 @@ def _write_labels(path: Path, labels: tuple[str, ...]) -> Path:
     return bundle.write(beside, text)
 
 
+def _target(path: Path) -> float:
+    """The accuracy of confident answers that the checkpoint's run was asked for; the default if there is no report."""
+    report = path.parent / REPORT
+    if not report.is_file():
+        return Evaluation().sure
+    return float(json.loads(report.read_text(encoding="utf-8"))["recipe"]["evaluation"]["sure"])
+
+
+def _learned(path: Path, photos: Evidence, twin: Trained | None) -> bool:
+    """Whether a model learned from the photos that formats are chosen by, and nothing is left that did not."""
+    if twin:
+        return False
+    about, report = checkpoint.about(path), path.parent / REPORT
+    if report.is_file() and json.loads(report.read_text(encoding="utf-8"))["refitted"] == path.name:
+        return True
+    return 2 * len(set(about.examined) & set(about.seen)) >= len(photos.choosing.paths)
+
+
+def _confidence(bench: Bench, chosen: Candidate, target: float, learned: bool) -> dict[str, Any] | None:
+    """The confidence threshold of the served file and what it guarantees, fitted to that file's own outputs.
+
+    If there is a model from before a refit, the threshold is fitted to that model's conversion into the same format:
+    the refitted one has learned from the photos. None if the trained model has no threshold, like a foreign one.
+    """
+    value, sample = bench.trained.threshold, bench.evidence.choosing
+    if value is None:
+        return None
+    if learned or sample.labels is None:
+        fitted = Threshold(value, target, None, len(sample.paths), len(sample.paths))
+    else:
+        outputs = chosen.judged.outputs if chosen.judged else bench.outputs(chosen, sample)
+        fitted = threshold(outputs, sample.labels, target)
+    return {**fitted.record, "fitted_to": None if learned or sample.labels is None else sample.name}
+
+
 def _judged(bench: Bench, chosen: Candidate, force: bool) -> Judged:
     """How the chosen format does on the photos that it is certified on.
 
@@ -202,7 +250,7 @@ def _tell_card(path: Path, made: Export) -> None:
         record = json.loads(report.read_text(encoding="utf-8"))
         if path.name in (record["checkpoint"], record["refitted"]):
             told = json.loads(made.certificate.read_text(encoding="utf-8"))
-            bundle.write(path.parent / CARD, card(record, told).encode())
+            bundle.write(path.parent / CARD, card(record, told, path.stem).encode())
 
 
 def _chosen(tried: list[Candidate], kind: str, sample: Sample, force: bool) -> Candidate:
@@ -227,19 +275,19 @@ def _refusal(chosen: Candidate, judged: Judged, sample: Sample) -> str:
     return (
         f"the {chosen.kind} model answers differently from the trained one, so nothing was written: of {parity.count} "
         f"{sample.name} photos {len(parity.disagreeing)} get another class, and probabilities differ by up to "
-        f"{parity.largest_difference:.2g}. It fails, since {'; '.join(gate.missing)}; asked is {gate.asked}. "
+        f"{parity.largest_difference:.2g}. It fails, since {'; '.join(gate.missing)}; required: {gate.asked}. "
         f"Furthest off: {'; '.join(apart)}."
         + (f" Other classes: {'; '.join(others)}." if others else "")
         + " --format float32 changes least; --force writes it nevertheless, marked as failed"
     )
 
 
-def _record(model: Trained, chosen: Candidate) -> dict[str, Any]:
+def _record(model: Trained, chosen: Candidate, confidence: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "name": model.name,
         "input": _input(model, chosen),
         "temperature": model.temperature,
-        "threshold": model.threshold,
+        "threshold": confidence["value"] if confidence else None,
         "checkpoint": model.digest,
         "data": model.data,
         "versions": _versions(),

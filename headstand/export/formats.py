@@ -52,8 +52,8 @@ def _exact(limit: float, parity: Parity) -> Gate:
     if clear := [each for each in parity.disagreeing if not each.margin <= limit]:
         missing.append(f"{len(clear)} of {parity.count} photos get another class")
     asked = (
-        f"no probability differs by more than {limit:g}, and no photo gets another class whose two likeliest are "
-        "further apart than that"
+        f"every probability within {limit:g} of the trained model's, and the same class for all photos whose two "
+        "highest probabilities differ by more"
     )
     return Gate(asked, tuple(missing))
 

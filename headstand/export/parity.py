@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from headstand import inputs
+from headstand import inputs, stats
 from headstand.errors import HeadstandError
 from headstand.export.evidence import Sample
 from headstand.images import ImageError
@@ -37,9 +37,8 @@ class Disagreement:
 class Accuracy:
     """Both models' accuracy on the same photos.
 
-    `lost` counts the photos that the served model has right less often (negative: more often); `interval` is that of
-    the lost share, 95 %, for pairs (Bonett & Price 2012, "Adjusted Wald confidence interval for a difference of
-    binomial proportions based on paired data").
+    `lost` counts the photos that the served model has right less often (negative: more often); `interval` is the 95 %
+    interval of the lost share, paired (`headstand.stats.paired`).
     """
 
     trained: float
@@ -102,11 +101,21 @@ def compare(expected: np.ndarray, served: Classifier, sample: Sample, labels: Se
         sample: encoded photos.
         labels: in the trained model's output order.
     """
-    given = np.empty_like(expected)
-    for place, path in enumerate(_shown(sample, "as served")):
+    return compared(expected, outputs(served, sample, labels), sample, labels)
+
+
+def outputs(served: Classifier, sample: Sample, labels: Sequence[str]) -> np.ndarray:
+    """Probabilities `float [N, classes]` of the served model, in the order of `labels`, from the encoded photos."""
+    given = np.empty((len(sample.paths), len(labels)))
+    for index, path in enumerate(_shown(sample, "as served")):
         # As the services decode, but for their limit on size: a user's own photos may be larger.
         answer = served.answer(inputs.of(served.bundle.input.shape).decode(path)).probabilities
-        given[place] = [answer[label] for label in labels]
+        given[index] = [answer[label] for label in labels]
+    return given
+
+
+def compared(expected: np.ndarray, given: np.ndarray, sample: Sample, labels: Sequence[str]) -> Parity:
+    """Compare the trained model's probabilities with the served model's, both `float [N, classes]`."""
     differences = np.abs(given - expected)
     largest = differences.max(axis=1)
     tops, chosen = expected.argmax(axis=1), given.argmax(axis=1)
@@ -129,14 +138,10 @@ def compare(expected: np.ndarray, served: Classifier, sample: Sample, labels: Se
 
 
 def paired(trained: np.ndarray, served: np.ndarray) -> Accuracy:
-    """Compare two models by which photos each has right, `bool [N]`."""
-    count = len(trained)
-    worse, better = int((trained & ~served).sum()), int((served & ~trained).sum())
-    # One of each kind more, so that no difference in a few photos is not taken for certainty.
-    first, second = (worse + 1) / (count + 2), (better + 1) / (count + 2)
-    spread = 1.959963984540054 * math.sqrt((first + second - (first - second) ** 2) / (count + 2))
-    interval = first - second - spread, first - second + spread
-    return Accuracy(float(trained.mean()), float(served.mean()), worse - better, interval)
+    """Compare two models by which photos each got right, `bool [N]`."""
+    lost = stats.paired(trained, served)
+    count = int(trained.sum()) - int(served.sum())
+    return Accuracy(float(trained.mean()), float(served.mean()), count, lost.interval)
 
 
 def _shown(sample: Sample, how: str) -> Sequence[Path]:

@@ -45,5 +45,6 @@ def publish(run: Path, folder: Path) -> list[Path]:
         with files.replacing(target) as part:
             shutil.copyfile(source, part)
     page = folder / "README.md"
-    page.write_text(card(report, json.loads(sources[2].read_text(encoding="utf-8"))), encoding="utf-8")
+    certificate = json.loads(sources[2].read_text(encoding="utf-8"))
+    page.write_text(card(report, certificate, report["name"]), encoding="utf-8")
     return [*targets, page]

@@ -1,19 +1,19 @@
-"""What a closed formula reaches on the features: every trained head has this to beat."""
+"""Ridge regression on the features, in closed form: the baseline that every trained head is compared with."""
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.linalg
 from threadpoolctl import threadpool_limits
 
 from headstand.errors import HeadstandError
-from headstand.learn.evaluation.intervals import wilson
 from headstand.learn.head import Split
+from headstand.stats import wilson
 
 STRENGTHS = np.logspace(-4, 3, 29)
-"""Regularisation that is tried, as a share of the number of photos: from next to none to far too much."""
+"""Regularisation strengths, as a share of the number of photos: from almost none to far too much."""
 
 MOST = 4096
 """Rows that a decomposition has at most: its time grows with the third power, and this many take half a minute."""
@@ -23,7 +23,7 @@ _CHUNK = 2048
 
 
 class BaselineError(HeadstandError):
-    """Features that nothing can be learnt from."""
+    """Features that are not finite."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Baseline:
     """Ridge regression onto the classes: accuracy on validation with its 95 % interval (Wilson's).
 
     `strength` is the regularisation that did best there, as a share of the number of photos; `photos` is how many
-    training photos were used; `edge`, whether the strength is the first or last that was tried.
+    training photos were used; `edge`, whether the strength is the first or last that was tried; `correct`, `bool [N]`,
+    which validation photos it classified correctly.
     """
 
     val_accuracy: float
@@ -40,6 +41,7 @@ class Baseline:
     photos: int
     edge: bool
     seconds: float
+    correct: np.ndarray | None = field(default=None, compare=False, repr=False)
 
 
 def ridge(train: Split, validation: Split, classes: int, seed: int = 0) -> Baseline:
@@ -48,15 +50,16 @@ def ridge(train: Split, validation: Split, classes: int, seed: int = 0) -> Basel
     The features are standardised. One eigendecomposition, of the smaller of X'X and XX', serves every strength.
 
     Args:
-        train: what is learnt from; views are not used. More than `MOST` rows of more than `MOST` features are sampled.
+        train: training features and labels, without views. More than `MOST` rows of more than `MOST` features are
+            sampled.
         validation: chooses the strength: by accuracy, the greater one among equals.
         classes: number of classes.
         seed: of the sample.
 
     Raises:
-        BaselineError: features that are no numbers.
+        BaselineError: features are not finite.
     """
-    start = time.perf_counter()
+    began = time.perf_counter()
     rows, labels = train.features, train.labels
     if min(rows.shape) > MOST:
         chosen = np.sort(np.random.default_rng(seed).choice(len(rows), MOST, replace=False))
@@ -89,7 +92,8 @@ def ridge(train: Split, validation: Split, classes: int, seed: int = 0) -> Basel
         strength=float(STRENGTHS[best]),
         photos=len(rows),
         edge=best in (0, len(right) - 1),
-        seconds=round(time.perf_counter() - start, 3),
+        seconds=round(time.perf_counter() - began, 3),
+        correct=right[best],
     )
 
 

@@ -1,7 +1,7 @@
 """What a model has seen: a test photo whose near twin the backbone was trained on tells nothing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +18,13 @@ from headstand.recipe import Backbone
 class Leak:
     """Photos, mostly of the test, that have near twins among photos that were trained on.
 
-    `photos` are their paths; `accuracy_without` is the accuracy over all others, None where there are none.
+    `photos` are their paths; `accuracy_without` is the accuracy over all others, None where there are none; `compared`
+    is the number of training photos that they were compared with, 0 where none are known.
     """
 
     photos: tuple[str, ...]
     accuracy_without: float | None
+    compared: int = field(default=0, compare=False)
 
 
 def before(backbone: Backbone) -> tuple[str, ...]:
@@ -65,7 +67,7 @@ def among(seen: Sequence[str], folder: Path, photos: Sequence[Photo], right: np.
     ours = twins.signatures([folder / photo.path for photo in photos]) if seen else []
     twin = twins.twins_of_any(ours, [Signature(text) for text in seen]) if seen else np.zeros(len(right), bool)
     known = [photo.path for photo, one in zip(photos, twin, strict=True) if one]
-    return Leak(tuple(known), None if twin.all() else float(right[~twin].mean()))
+    return Leak(tuple(known), None if twin.all() else float(right[~twin].mean()), len(seen))
 
 
 def straddling(dataset: Dataset, right: np.ndarray) -> Leak:
@@ -78,7 +80,8 @@ def straddling(dataset: Dataset, right: np.ndarray) -> Leak:
     trained = {photo.group for photo in dataset.split("train")}
     known = np.array([photo.group in trained for photo in dataset.split("test")])
     photos = [photo.path for photo, twin in zip(dataset.split("test"), known, strict=True) if twin]
-    return Leak(tuple(photos), None if known.all() else float(right[~known].mean()))
+    compared = len(dataset.split("train"))
+    return Leak(tuple(photos), None if known.all() else float(right[~known].mean()), compared)
 
 
 def _signatures(dataset: Dataset, splits: Sequence[str]) -> list[Signature]:

@@ -27,6 +27,7 @@ from headstand.learn.tracking.watch import Watch
 from headstand.prepare import manifest
 from headstand.prepare.manifest import SPLITS, Dataset, ManifestError
 from headstand.recipe import Head, Recipe
+from headstand.stats import Outcomes
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,12 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
             recipe.search, recipe.head, train_rows, validation_rows, len(classes), recipe.seed, run.journal, _tell_trial
         )
         tell(f"{len(found.trials)} trials; chosen: {heads.words(found.head)}")
-        if rivals := search.rivals(found.trials, len(validation_rows.labels)):
-            tell(f"{rivals} other heads are within its noise on {len(validation_rows.labels)} validation photos")
+        count = len(validation_rows.labels)
+        if others := len(search.indistinguishable(found.trials, count)):
+            tell(
+                f"{others} other setting{'s' * (others > 1)} did equally well: {count} validation photos cannot "
+                "separate them"
+            )
     watch.searched(found.trials)
     with steps("head") as tell:
         with watch.head(found.head.epochs) as after_epoch:
@@ -155,7 +160,9 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
             chosen = calibration.calibrate(answers_to("validation"), validation_rows.labels, recipe.evaluation.sure)
             calibration.settle(path, chosen)
         settled = calibration.of(path)
-        tell(f"temperature={settled.temperature:.3f}; sure from {settled.threshold:.2f}")
+        answers = answers_to("validation")
+        promise = calibration.guarantee(answers, validation_rows.labels, settled.threshold, recipe.evaluation.sure)
+        tell(f"temperature={settled.temperature:.3f}. {calibration.described(promise.record)}")
 
     refitted, scored = None, path
     if recipe.finetune.refit != "none":
@@ -170,7 +177,7 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
 
     with steps("evaluation") as tell:
         # The test split is looked at here and nowhere before: everything is chosen.
-        answers_of = {"validation": answers_to("validation"), "test": answers_to("test", scored)}
+        answers_of = {"validation": answers, "test": answers_to("test", scored)}
         scores = {name: evaluate(answers_of[name], rows[name].labels, classes) for name in answers_of}
         averages = _averages(recipe, dataset, extractor.input, {"validation": path, "test": scored}, rows)
         right = answers_of["test"].argmax(axis=1) == rows["test"].labels
@@ -183,13 +190,16 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
             if twins.photos:
                 without = twins.accuracy_without
                 tell(
-                    f"WARNING: {len(twins.photos)} test photos have near twins in {where}"
+                    f"WARNING: {len(twins.photos)} test photos have near duplicates in {where}"
                     + ("" if without is None else f"; without them {without:.4f}")
                 )
 
-    # Whether the softmax is saturated shows before the temperature.
+    # Saturation shows before the temperature is applied.
     untempered = tempered(answers_of["validation"], 1 / settled.temperature)
-    findings = diagnose(gather.evidence(recipe, classes, floor, found, fit.model, rows, untempered, phases, steps))
+    tested = Outcomes.of(right)
+    findings = diagnose(
+        gather.evidence(recipe, classes, floor, found, fit.model, rows, untempered, phases, steps, tested)
+    )
     story = report.Story(
         recipe=recipe,
         dataset=dataset,
@@ -198,6 +208,7 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
         history=history,
         best_epoch=best_epoch,
         calibration=settled,
+        guarantee=promise,
         scores=scores,
         averaged=averages,
         answers=answers_of,

@@ -2,8 +2,8 @@
 
 from headstand.compare.entry import Entry
 from headstand.compare.result import Result, Score, Weight
-from headstand.learn.evaluation.intervals import wilson
 from headstand.recipe import Augmentation, Backbone, Head
+from headstand.stats import wilson
 
 ENTRY = Entry("plain", Backbone(name="MobileNet", size=32, weights="none"), Augmentation(), Head())
 

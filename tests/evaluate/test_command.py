@@ -35,9 +35,11 @@ def test_a_bundle_on_a_folder(evaluate, bundle: Path, capsys: pytest.CaptureFixt
     assert lines[2] == "accuracy=0.8000 (95 % interval 0.376 to 0.964)"
     assert "blue       1.000   0.500  0.667       2" in out
     assert "accuracy                     0.800  0.376 to 0.964" in out
-    assert "sure answers      100%, those from 0.50 on; of them 0.800 (0.376 to 0.964) are right" in out
-    assert "calibration error 0." in out
-    assert "note              what the model was trained on is not known" in out
+    assert (
+        "confident answers 100%, with a probability of 0.50 or more; of these 0.800 (0.376 to 0.964) are right" in out
+    )
+    assert "on average (expected calibration error). On " in out
+    assert "note              the model's training photos are not known" in out
     assert lines[-1] == "written           out/figures/evaluation.html and out/figures/evaluation.json"
     record = json.loads(Path("out/figures/evaluation.json").read_text())
     assert record["scores"]["accuracy"] == 0.8

@@ -74,23 +74,23 @@ def test_the_record_is_json_with_everything(workplace: Path) -> None:
     assert record["calibration"]["threshold"] == 0.5
     assert record["calibration"]["sure"]["coverage"] == 1.0
     assert [one["photo"] for one in record["mistakes"]] == ["green/1.png"]
-    assert record["trained"] == {"photos": [], "accuracy_without": pytest.approx(2 / 3)}
+    assert record["trained"] == {"photos": [], "accuracy_without": pytest.approx(2 / 3), "compared": 0}
     assert record["notes"] == [f"1 files left out: red/2.png: {record['photos']['left_out'][0][1]}"]
 
 
 def test_the_test_split_is_told_to_be_scored_again(checkpoint: Path, dataset: Dataset) -> None:
     model = models.load(checkpoint)
     notes = examine(model, photos.of_dataset(dataset.folder, "test", model.about)).notes
-    assert notes == ["the test split is scored again, after the run itself did it: choose nothing by it"]
+    assert notes == ["the run has scored this test split before: do not choose anything by these figures"]
     notes = examine(model, photos.of_dataset(dataset.folder, "validation", model.about)).notes
-    assert notes == ["epoch, temperature and threshold were chosen on these photos: other ones fare a little worse"]
+    assert notes == ["epoch, temperature and threshold were chosen on these photos: expect a little less on others"]
 
 
 def test_photos_that_the_model_learnt_from_are_told(checkpoint: Path, dataset: Dataset) -> None:
     model = models.load(checkpoint)
     model = replace(model, about=replace(model.about, seen=seen.of(dataset, ["train", "test"])))
     made = examine(model, photos.of_dataset(dataset.folder, "test", model.about))
-    assert made.notes[0] == "WARNING: all 12 photos have near twins among those that the model learnt from"
+    assert made.notes[0] == "WARNING: all 12 photos have near duplicates among those that the model was trained on"
     assert made.record["trained"]["accuracy_without"] is None
 
 
@@ -108,11 +108,11 @@ def test_photos_elsewhere_are_held_against_the_models_own(checkpoint: Path, data
     assert [Path(path).stem for path in made.examined.photos] == ["test"]
     without = made.trained.accuracy_without
     assert made.notes[0] == (
-        "WARNING: 1 of the 3 photos have near twins among those that the model learnt from; without them the accuracy "
-        f"is {without:.4f}"
+        "WARNING: 1 of the 3 photos have near duplicates among those that the model was trained on; without them the "
+        f"accuracy is {without:.4f}"
     )
     assert made.notes[1].startswith(
-        "1 of the 3 photos have near twins among the model's own validation and test photos"
+        "1 of the 3 photos have near duplicates among the model's own validation and test photos"
     )
 
 
@@ -121,7 +121,7 @@ def test_a_bundle_without_its_checkpoint_says_what_is_not_known(workplace: Path)
     model = replace(colour_model(), history=False)
     made = examine(model, photos.of_folder(folder, None, model.about))
     assert (made.trained, made.examined) == (None, None)
-    assert made.notes[0].startswith("what the model was trained on is not known")
+    assert made.notes[0].startswith("the model's training photos are not known")
 
 
 def test_a_photo_that_is_damaged(workplace: Path) -> None:

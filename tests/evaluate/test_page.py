@@ -29,13 +29,13 @@ def test_the_page_stands_alone_and_tells_the_figures(made: Examination) -> None:
     assert not tags.open
     assert all(address.startswith(("data:image/", "#")) for address in tags.addresses)
     right = round(made.scores.accuracy * 12)
-    assert f"<b>{right} of 12 photos</b> are named rightly" in text
+    assert f"<b>{right} of 12 photos</b> are classified correctly" in text
     low, high = made.scores.interval
     assert f"between {low:.3f} and {high:.3f}" in text
     assert "The photos are the test split of data/shapes." in text
-    assert "the test split is scored again" in text
+    assert "the run has scored this test split before" in text
     assert made.mistakes and text.count("<figure>") == len(made.mistakes)
-    assert text.count('alt="where it looked"') == len(made.mistakes)
+    assert text.count('alt="areas that contributed to the answer"') == len(made.mistakes)
     assert made.model.sha256 in text
 
 
@@ -45,6 +45,6 @@ def test_a_bundles_mistakes_are_shown_without_where_it_looked(workplace: Path) -
     page.write(Path("out"), examine(model, photos.of_folder(folder, None, model.about)))
     text = Path("out/evaluation.html").read_text(encoding="utf-8")
     assert text.count("<figure>") == 1
-    assert "where it looked" not in text and "Grad-CAM" not in text
+    assert "areas that contributed" not in text and "Grad-CAM" not in text
     assert "blue/2.png" in text
     assert "<b>." not in text and "&lt;b&gt;" in text

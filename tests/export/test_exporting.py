@@ -13,18 +13,22 @@ from PIL import Image
 
 from headstand import images
 from headstand.errors import HeadstandError
-from headstand.export import convert
-from headstand.export.evidence import EvidenceError
+from headstand.export import convert, exporting
+from headstand.export.candidates import Bench, Candidate, Judged
+from headstand.export.evidence import Evidence, EvidenceError, Sample
 from headstand.export.exporting import export
 from headstand.export.formats import FORMATS, LIMITS, Gate
 from headstand.export.latency import Latency
-from headstand.export.parity import ParityError
+from headstand.export.parity import Parity, ParityError
+from headstand.export.trained import Trained
 from headstand.learn import checkpoint
 from headstand.learn.checkpoint import CheckpointError
+from headstand.learn.evaluation import calibration
 from headstand.prepare import manifest
 from headstand.prepare.manifest import Dataset, ManifestError
 from headstand.serve import bundle as serve
 from headstand.serve.classifier import Classifier
+from headstand.stats import lower_bound
 from tests import networks, photos
 
 
@@ -303,7 +307,7 @@ def test_a_refitted_model_is_judged_by_its_twin_too(run: Path, model: Path, refi
 def test_its_card_has_both(run: Path, refitted: Path) -> None:
     export(refitted)
     text = (run / "MODEL_CARD.md").read_text()
-    assert "| these weights, which have seen the photos | the weights before the refit |" in text
+    assert "| these weights, which were trained on these photos | the weights before the refit |" in text
 
 
 def test_where_the_twin_fails_the_refitted_one_does_too(refitted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,3 +320,77 @@ def test_where_the_twin_fails_the_refitted_one_does_too(refitted: Path, monkeypa
     made = export(refitted, force=True)
     assert made.missing == ("of the twin",)
     assert serve.read(made.bundle).metadata["certificate"]["missing"] == ["unseen: of the twin"]
+
+
+def stand_in_outputs(monkeypatch: pytest.MonkeyPatch, right: int, count: int = 60) -> list[str]:
+    """Let conversions answer for the validation photos with the confidence 0.9, so many of them right.
+
+    Returns:
+        The kinds whose outputs were asked for.
+    """
+    asked: list[str] = []
+
+    def outputs(bench: Bench, candidate: Candidate, sample: Sample) -> np.ndarray:
+        asked.append(candidate.kind)
+        assert sample.labels is not None
+        answers = np.full((len(sample.labels), 3), 0.05)
+        labels = np.where(np.arange(len(sample.labels)) < right, sample.labels, (sample.labels + 1) % 3)
+        answers[np.arange(len(labels)), labels] = 0.9
+        return answers
+
+    monkeypatch.setattr(Bench, "outputs", outputs)
+    return asked
+
+
+def measured(threshold: float | None, photos: int = 60) -> Bench:
+    labels = np.arange(photos) % 3
+    choosing = Sample("validation", tuple(Path(f"{place}.png") for place in range(photos)), labels)
+    model = Trained(networks.classifier(), "shapes", ("a", "b", "c"), networks.SIZE, "0" * 64, threshold=threshold)
+    return Bench(model, Evidence(choosing, choosing, choosing), 1, lambda text: None)
+
+
+def test_the_threshold_is_fitted_to_the_outputs_of_the_served_file(
+    monkeypatch: pytest.MonkeyPatch, small_networks: None
+) -> None:
+    asked = stand_in_outputs(monkeypatch, right=57)
+    served = exporting._confidence(measured(0.42), Candidate("int8", None, b""), 0.8, False)
+    assert served is not None and asked == ["int8"]
+    # 57 of 60 right at one confidence: all are accepted, whatever the float model's threshold was.
+    assert (served["value"], served["accepted"], served["photos"]) == (0.0, 60, 60)
+    assert served["at_least"] == lower_bound(57, 60, 0.995)
+    assert (served["target"], served["reached"], served["fitted_to"]) == (0.8, True, "validation")
+    # Outputs that were computed to choose the format are not computed again.
+    parity = Parity(60, 1.0, 0.0, 0.0, (), (), None)
+    known = Judged(parity, Gate("", ()), bench_outputs := np.tile([0.2, 0.7, 0.1], (60, 1)))
+    again = exporting._confidence(measured(0.42), Candidate("int8", None, b"", known), 0.8, False)
+    assert asked == ["int8"] and again is not None
+    assert again["at_least"] == lower_bound(20, 60, 0.995) and len(bench_outputs) == 60
+
+
+def test_photos_that_a_model_learned_from_guarantee_nothing(small_networks: None) -> None:
+    kept = exporting._confidence(measured(0.42), Candidate("float32", None, b""), 0.8, True)
+    assert kept is not None
+    assert (kept["value"], kept["at_least"], kept["reached"], kept["fitted_to"]) == (0.42, None, False, None)
+    assert exporting._confidence(measured(None), Candidate("float32", None, b""), 0.8, False) is None
+
+
+def test_the_guarantee_is_in_metadata_certificate_and_card(
+    run: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstand.learn.evaluation.calibration.FEWEST", 6)
+    made = export(model)
+    metadata = serve.read(made.bundle).metadata
+    confidence = metadata["certificate"]["confidence"]
+    assert metadata["threshold"] == confidence["value"]
+    assert (confidence["photos"], confidence["target"], confidence["fitted_to"]) == (12, 0.95, "validation")
+    assert json.loads(made.certificate.read_text())["confidence"] == confidence
+    text = " ".join((run / "MODEL_CARD.md").read_text().split())
+    assert f"{calibration.described(confidence)} Fitted to the outputs of the `.tflite`." in text
+
+
+def test_a_refitted_models_threshold_is_fitted_before_the_refit(run: Path, model: Path, refitted: Path) -> None:
+    confidence = serve.read(export(refitted).bundle).metadata["certificate"]["confidence"]
+    assert confidence == serve.read(export(model).bundle).metadata["certificate"]["confidence"]
+    model.unlink()
+    confidence = serve.read(export(refitted).bundle).metadata["certificate"]["confidence"]
+    assert (confidence["at_least"], confidence["fitted_to"]) == (None, None)

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -26,13 +27,17 @@ def test_all_that_ships_lies_in_one_folder(run: Path, model: Path) -> None:
 def test_the_card_tells_of_the_conversion(run: Path, model: Path) -> None:
     made = export(model)
     text = publish(run, Path("models/shapes"))[-1].read_text()
-    assert text == (run / "MODEL_CARD.md").read_text()
+    # Published under the model's name; in the run's folder the files are called as the checkpoint.
+    assert text.replace("`shapes.", f"`{model.stem}.") == (run / "MODEL_CARD.md").read_text()
+    for folder, card in ((Path("models/shapes"), text), (run, (run / "MODEL_CARD.md").read_text())):
+        named = re.findall(r"^- `([^`]+)`", card[card.index("## Files") :], re.MULTILINE)
+        assert len(named) == 3 and all((folder / name).is_file() for name in named)
     told = json.loads(made.certificate.read_text())
-    assert "It passed: asked is no probability differs by more than 0.0001" in text
+    assert "Yes (passed). Required: every probability within 0.0001 of the trained model's" in text
     assert "| 12 test photos, from their files on | these weights |\n| --- | --- |\n| same class | 100.00% |" in text
     accuracy = told["accuracy"]["served"]
     assert f"| accuracy of the `.h5`, of the `.tflite` | {accuracy:.4f}, {accuracy:.4f} |" in text
-    assert "have seen the photos" not in text
+    assert "were trained on these photos" not in text
 
 
 def test_what_was_not_converted_is_told(run: Path, model: Path) -> None:

@@ -10,8 +10,8 @@ from sklearn.preprocessing import StandardScaler
 
 from headstand.learn import baseline
 from headstand.learn.baseline import BaselineError, ridge
-from headstand.learn.evaluation.intervals import wilson
 from headstand.learn.head import Split
+from headstand.stats import wilson
 
 
 def noisy(count: int, width: int, seed: int, classes: int = 4) -> Split:

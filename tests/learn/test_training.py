@@ -18,13 +18,13 @@ from headstand.errors import HeadstandError
 from headstand.learn import checkpoint, finetune, search, training
 from headstand.learn import head as heads
 from headstand.learn.answers import class_indices, pixels
-from headstand.learn.evaluation.intervals import wilson
 from headstand.learn.features import FeatureError, decoding
 from headstand.learn.finetune.keeper import Keeper
 from headstand.learn.run import newest_checkpoint
 from headstand.learn.search import journal
 from headstand.prepare import manifest
 from headstand.prepare.manifest import Dataset, ManifestError
+from headstand.stats import wilson
 from tests import networks
 from tests.networks import keras, recipe
 
@@ -137,7 +137,15 @@ def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> No
     best_trial = max(report["trials"], key=lambda trial: (trial["val_accuracy"], -trial["val_loss"]))
     assert search_["trials"] == 5
     assert (search_["best"]["stage"], search_["best"]["number"]) == (best_trial["stage"], best_trial["number"])
-    assert (f"{search_['within_noise']} other heads are within its noise on 12" in out) == (search_["within_noise"] > 0)
+    others = search_["within_noise"]
+    said = f"{others} other setting{'s' * (others > 1)} did equally well: 12 validation photos cannot separate them"
+    assert (said in out) == (others > 0)
+    # The search, the page and the diagnosis count alike.
+    found = [finding for finding in report["diagnosis"] if finding["code"] == "validation-too-small"]
+    assert bool(found) == (others > 0)
+    assert all(one["evidence"].startswith(f"{others} of {search_['settings'] - 1} other settings") for one in found)
+    page = (outcome.folder / "report.html").read_text(encoding="utf-8")
+    assert (f"{others} other setting" in page) == (others > 0)
 
 
 def test_a_second_run_computes_no_features_and_ends_the_same(

@@ -144,7 +144,9 @@ def test_the_bytes_go_as_they_are(page: Any, received: list[bytes]) -> None:
 def test_not_sure_is_said_and_seen(page: Any) -> None:
     page.set_input_files("#file", file(GREY))
     answer(page, "blue", "Not sure, perhaps")
-    playwright.expect(page.locator("#unsure")).to_contain_text("sure from 50.0% on")
+    playwright.expect(page.locator("#unsure")).to_contain_text(
+        "Answers with a probability of 50.0% or more are confident."
+    )
     playwright.expect(page.get_by_role("status")).to_contain_text("Not sure. The likeliest is blue, 33.3%.")
     page.set_input_files("#file", file(RED))
     answer(page, "red")

@@ -1,4 +1,4 @@
-"""Rules on what the model answers for the validation photos."""
+"""Rules on the predictions for the validation photos."""
 
 import math
 from collections.abc import Iterator
@@ -6,32 +6,33 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.stats import poisson
 
-from headstand.learn.diagnose import curves
 from headstand.learn.diagnose.evidence import Evidence
-from headstand.learn.diagnose.finding import Finding
+from headstand.learn.diagnose.finding import Finding, Suggestion
+from headstand.learn.diagnose.suggestions import LABELS, rate
+from headstand.learn.evaluation.calibration import LIMITS, at_limit, temperature
 
 SURE = 0.999
-"""A probability that says: at most one of a thousand such answers is wrong."""
+"""A probability with which at most one of a thousand predictions should be wrong."""
 
 CHANCE = 0.001
-"""How unlikely it must be that so many sure answers are wrong if the probabilities were right."""
+"""Significance level: probability of so many wrong predictions if the probabilities were right."""
 
 NAMED = 5
-"""Photos of a class that must be there before its absence from the answers says something: a class that is answered as
-often as it occurs is missing among the answers for n photos with probability e^-n, 0.7 % here."""
+"""Fewest photos of a class whose absence from the predictions is reported: a class that is predicted as often as it
+occurs is missing among n expected predictions with probability e^-n, 0.7 % here."""
 
 UNEVEN = 4.0
-"""Commonest against rarest class. From there on the rare ones weigh little in the sum of the losses."""
+"""Ratio of the largest to the smallest class from which on the small ones hardly contribute to the loss."""
 
 LEARNT = 0.8
-"""Accuracy on training photos of a model that knows them."""
+"""Accuracy on training photos from which on a model has learned them."""
 
 LISTED = 5
-"""Classes that are named one by one."""
+"""Most classes that are named one by one."""
 
 
 def no_better_than_majority(evidence: Evidence) -> Iterator[Finding]:
-    """A model that does not beat the answer that is always the same, though it may know its training photos."""
+    """A model that is no better than always predicting the most frequent class."""
     if not len(evidence.truth):
         return
     counts = np.bincount(evidence.truth, minlength=len(evidence.classes))
@@ -45,58 +46,53 @@ def no_better_than_majority(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             "validation-at-chance",
             "error",
-            "What was learnt does not hold for any other photo",
+            "The model does not generalise at all",
             f"accuracy={learnt:.4f} on training photos, {figures}",
-            "labels or their order do not match between the splits: prepare the data again, then "
-            "`python -m headstand doctor FOLDER --labels`",
+            (
+                Suggestion("labels or their order may not match between the splits: prepare the data again"),
+                LABELS,
+            ),
         )
         return
     yield Finding(
         "majority-not-beaten",
         "error",
-        "No better than always the same answer",
+        "No better than always predicting the same class",
         figures,
-        "; ".join(
-            [
-                *(curves.rate(evidence, phase) for phase in evidence.phases[-1:]),
-                "look at photos and labels: `python -m headstand doctor FOLDER --labels`",
-            ]
-        ),
+        (*(rate(evidence, phase) for phase in evidence.phases[-1:]), LABELS),
     )
 
 
 def never_predicted(evidence: Evidence) -> Iterator[Finding]:
-    """Classes that are there and never answered."""
+    """Classes that have photos and are never predicted."""
     if not len(evidence.truth):
         return
     counts = np.bincount(evidence.truth, minlength=len(evidence.classes))
     answered = np.bincount(evidence.probabilities.argmax(axis=1), minlength=len(evidence.classes))
-    missing = [place for place in np.flatnonzero(counts >= NAMED) if not answered[place]]
+    missing = [index for index in np.flatnonzero(counts >= NAMED) if not answered[index]]
     if not missing:
         return
-    names = ", ".join(f"{evidence.classes[place]} ({counts[place]} photos)" for place in missing[:LISTED])
+    names = ", ".join(f"{evidence.classes[index]} ({counts[index]} photos)" for index in missing[:LISTED])
     if len(missing) > LISTED:
         names += f" and {len(missing) - LISTED} more"
     yield Finding(
         "class-never-predicted",
         "warning",
         f"{len(missing)} of {len(evidence.classes)} classes are never predicted",
-        f"among {len(evidence.truth)} validation photos no answer is {names}",
-        "weigh rare classes up: --head.class_weights true"
-        if not evidence.head.class_weights
-        else "look at their photos and labels: `python -m headstand doctor FOLDER --labels`",
+        f"none of {len(evidence.truth)} validation photos is predicted to be {names}",
+        (LABELS,) if evidence.head.class_weights else (_class_weights(),),
     )
 
 
 def imbalance_ignored(evidence: Evidence) -> Iterator[Finding]:
-    """Classes of very different size that all photos count alike for."""
+    """Classes of very different size whose photos all have the same weight in the loss."""
     counts = [count for count in evidence.counts if count]
     if evidence.head.class_weights or len(counts) < 2 or max(counts) < UNEVEN * min(counts):
         return
     rare, common = evidence.counts.index(min(counts)), evidence.counts.index(max(counts))
     recalls = "".join(
         f"; {evidence.classes[place]}: {float((evidence.probabilities.argmax(axis=1)[mine] == place).mean()):.2f} "
-        "of its validation photos right"
+        "of its validation photos correct"
         for place in (rare, common)
         if len(evidence.truth) and (mine := evidence.truth == place).any()
     )
@@ -106,12 +102,12 @@ def imbalance_ignored(evidence: Evidence) -> Iterator[Finding]:
         "Class imbalance is ignored",
         f"{evidence.counts[common]} training photos of {evidence.classes[common]}, {evidence.counts[rare]} of "
         f"{evidence.classes[rare]}{recalls}",
-        "--head.class_weights true",
+        (_class_weights(),),
     )
 
 
 def saturated(evidence: Evidence) -> Iterator[Finding]:
-    """A softmax that is certain, and wrong more often than its certainty allows."""
+    """Predictions with a probability near 1 that are wrong more often than the probability allows."""
     if not len(evidence.truth):
         return
     top = evidence.probabilities.max(axis=1).astype(np.float64)
@@ -121,15 +117,43 @@ def saturated(evidence: Evidence) -> Iterator[Finding]:
     expected = float(np.clip(1 - top[sure], 0, 1).sum())
     if not wrong or poisson.sf(wrong - 1, max(expected, 1e-9)) >= CHANCE or wrong < 3:
         return
-    smoothing = "--finetune.label_smoothing" if len(evidence.phases) > 1 else "--head.label_smoothing"
+    tuned = len(evidence.phases) > 1
+    smoothing = Suggestion("smooth the labels", ((f"{'finetune' if tuned else 'head'}.label_smoothing", 0.1),))
+    less = Suggestion("train less", (("head.epochs", _half(evidence)),))
     yield Finding(
         "saturated-softmax",
         "warning",
         "The softmax is saturated",
-        f"{int(sure.sum())} of {len(top)} validation answers have a probability of {SURE} or more, and {wrong} of "
+        f"{int(sure.sum())} of {len(top)} validation predictions have a probability of {SURE} or more, and {wrong} of "
         f"them are wrong where {expected:.2g} should be",
-        f"{smoothing} 0.1" + ("" if len(evidence.phases) > 1 else f", or train less: --head.epochs {_half(evidence)}"),
+        (smoothing,) if tuned else (smoothing, less),
     )
+
+
+def temperature_at_limit(evidence: Evidence) -> Iterator[Finding]:
+    """Probabilities that no temperature calibrates: the fit ends at an end of its range, so that none is applied."""
+    if not len(evidence.truth) or len(evidence.classes) < 2:
+        return
+    fitted = temperature(evidence.probabilities, evidence.truth)
+    if not at_limit(fitted):
+        return
+    high = fitted > 1
+    yield Finding(
+        "temperature-at-limit",
+        "warning",
+        "No temperature calibrates the probabilities",
+        f"the best temperature is {fitted:.3f}, the end of {LIMITS[0]:g} to {LIMITS[1]:g}; none was applied: the "
+        + (
+            "probabilities say nothing about which predictions are right"
+            if high
+            else "predictions are right far more often than their probabilities say"
+        ),
+        (LABELS,) if high else (Suggestion("do not rely on the probabilities, only on their order"),),
+    )
+
+
+def _class_weights() -> Suggestion:
+    return Suggestion("give rare classes more weight", (("head.class_weights", True),))
 
 
 def _accuracy(evidence: Evidence) -> float:

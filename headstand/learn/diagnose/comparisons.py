@@ -1,50 +1,105 @@
-"""Rules that hold accuracies against each other: trials, baseline, head and fine-tuning."""
+"""Rules that compare accuracies: validation and test, trials, baseline, head and fine-tuning."""
 
 import math
 from collections.abc import Iterator
 
 from headstand.learn.diagnose.evidence import Evidence, Searched, Tried, number
-from headstand.learn.diagnose.finding import Finding
+from headstand.learn.diagnose.finding import Finding, Suggestion
+from headstand.learn.diagnose.suggestions import longer, rate, smaller_head
+from headstand.stats import difference, photos_needed, unpaired, wilson
 
-Z = 1.96
-"""The 97.5 % point of the normal distribution: two accuracies on N photos each whose difference is less than Z standard
-errors are not told apart at 95 %. The trials share their photos, so that their difference varies less than this; by how
-much, their accuracies alone do not say."""
+GAP = "validation-test-gap"
+"""Code of the finding that is reported before all others: with it, no validation figure can be relied on."""
 
 WIDE = 0.05
-"""Half a 95 % interval above which validation is too small for most purposes: 5 points, some 400 photos at 0.5, some
-140 at 0.9."""
+"""Half width of a 95 % interval above which validation is too small for most purposes: 5 points, about 400 photos at an
+accuracy of 0.5, 140 at 0.9."""
 
 NEAR = 0.05
 """Share of a continuous range, at either end, that counts as its edge."""
 
+SHARE = 0.3
+"""Share of the photos that validation may take."""
+
 LEAST = {"dropout": 0.0, "layers": 0.0, "inner": 0.0, "weight_decay": 0.0, "label_smoothing": 0.0, "momentum": 0.0}
-"""Where a parameter ends by itself: there is nothing to search below."""
+"""Smallest possible value of a parameter: there is nothing to search below."""
 
 BELOW_ONE = ("dropout", "label_smoothing", "momentum")
 """Parameters that stay below 1."""
 
 WHOLE = ("inner", "units", "layers", "epochs", "batch_size", "patience")
+"""Parameters that are whole numbers."""
+
+
+def validation_test_gap(evidence: Evidence) -> Iterator[Finding]:
+    """Validation and test accuracies that differ beyond noise (see `headstand.stats.unpaired`)."""
+    validation, test = evidence.validation, evidence.test
+    if test is None or not test.count or not validation.count:
+        return
+    gap = unpaired(validation, test)
+    if gap.within_noise:
+        return
+    low, high = sorted(map(abs, gap.interval))
+    causes = [
+        Suggestion(
+            "the test photos may come from another source (camera, place, people) than the training photos: look at "
+            "both, or let Headstand divide all photos together"
+        )
+    ]
+    if gap.value > 0:
+        causes.append(
+            Suggestion(
+                "validation photos may have near duplicates among the training photos: `python -m headstand doctor "
+                "FOLDER` lists them"
+            )
+        )
+        heads = f"{evidence.settings} heads and " if evidence.settings > 1 else ""
+        causes.append(
+            Suggestion(f"validation accuracy is the highest of {heads}all epochs, so that part of it is luck")
+        )
+    else:
+        causes.append(
+            Suggestion(
+                "test photos may have near duplicates among the training photos: `python -m headstand doctor FOLDER` "
+                "lists them"
+            )
+        )
+    yield Finding(
+        GAP,
+        "warning",
+        f"Test accuracy is {'lower' if gap.value > 0 else 'higher'} than validation accuracy by more than chance",
+        f"val_accuracy={validation.accuracy:.4f} on {validation.count} photos, test_accuracy={test.accuracy:.4f} on "
+        f"{test.count}: {abs(gap.value):.3f} apart, 95 % interval {low:.3f} to {high:.3f}",
+        tuple(causes),
+    )
 
 
 def baseline_not_beaten(evidence: Evidence) -> Iterator[Finding]:
-    """A tuned model that a closed-form baseline equals."""
-    if not evidence.baseline or not evidence.phases:
+    """A tuned model that is no more accurate than the closed-form baseline."""
+    baseline = evidence.baseline_outcomes
+    if baseline is None or not evidence.phases:
         return
-    name, accuracy = evidence.baseline
-    reached = max(phase.best["val_accuracy"] for phase in evidence.phases)
-    if reached > accuracy:
+    phase = max(evidence.phases, key=lambda phase: phase.best["val_accuracy"])
+    reached = phase.best["val_accuracy"]
+    if reached > baseline.accuracy:
         return
-    # One standard error is what chance does to either of the two.
+    gap = difference(baseline, evidence.outcomes(reached, phase.correct))
+    if evidence.head.inner:
+        suggestions = [smaller_head(evidence, "a head without inner layers is as simple as the baseline")]
+    else:
+        suggestions = [
+            Suggestion(
+                "keep the weights small, as the baseline does",
+                (("head.optimizer", "adamw"), ("head.weight_decay", 1.0)),
+            ),
+            longer(evidence.phases[0]),
+        ]
     yield Finding(
         "baseline-not-beaten",
-        "warning" if accuracy - reached > evidence.noise(accuracy) else "note",
+        "note" if gap.within_noise else "warning",
         "The baseline is not beaten",
-        f"val_accuracy={reached:.4f}; {name} on the same features has {accuracy:.4f}",
-        "a head without inner layers is as simple as the baseline: --head.inner []"
-        if evidence.head.inner
-        else "keep the weights small, as it does: --head.optimizer adamw --head.weight_decay 1; or train longer: "
-        f"--head.epochs {2 * evidence.head.epochs}",
+        f"val_accuracy={reached:.4f}; {evidence.baseline} on the same features has {baseline.accuracy:.4f}",
+        tuple(suggestions),
     )
 
 
@@ -56,46 +111,57 @@ def edge_of_range(evidence: Evidence) -> Iterator[Finding]:
             continue
         chosen, high = edge
         there, elsewhere = _best(evidence, searched, chosen)
-        if there is None or elsewhere is None or there < elsewhere:
+        if there is None or elsewhere is None or there.val_accuracy < elsewhere.val_accuracy:
             continue
+        gain = difference(*(evidence.outcomes(one.val_accuracy, one.correct) for one in (there, elsewhere)))
         key, beyond = searched.parameter, _beyond(searched, high)
         ends = searched.values or (searched.low, searched.high)
         yield Finding(
             f"{key.replace('_', '-')}-at-edge",
-            "warning" if there - elsewhere > evidence.noise(there) else "note",
+            "note" if gain.within_noise else "warning",
             f"{key} is at the edge of its range",
             f"{key}={chosen:g} is the {'highest' if high else 'lowest'} of {min(ends):g} to {max(ends):g}; its best "
-            f"val_accuracy={there:.4f}, elsewhere {elsewhere:.4f}",
-            f"search on: add {beyond:g} to the values of {key}"
-            if searched.values
-            else f"""search on: --search.parameters '{{"{key}": {{"{"high" if high else "low"}": {beyond:g}}}}}'""",
+            f"val_accuracy={there.val_accuracy:.4f}, elsewhere {elsewhere.val_accuracy:.4f}",
+            (search_on(searched, beyond),),
         )
 
 
+def search_on(searched: Searched, value: float) -> Suggestion:
+    """Extend the searched values or range of a parameter to a value; keyed by what the value would set."""
+    key = searched.parameter
+    if searched.values:
+        text = f"search on: add {value:g} to the values of {key}"
+    else:
+        end = "high" if value > searched.high else "low"
+        text = f"""search on: --search.parameters '{{"{key}": {{"{end}": {value:g}}}}}'"""
+    return Suggestion.searched(text, f"head.{'inner' if key in ('units', 'layers') else key}", value)
+
+
 def indistinguishable(evidence: Evidence) -> Iterator[Finding]:
-    """Trials that so few validation photos cannot tell apart."""
-    accuracies = sorted((trial.val_accuracy for trial in evidence.trials), reverse=True)
-    if len(accuracies) < 2 or not len(evidence.truth):
+    """Settings that the validation photos cannot separate from the best."""
+    if not evidence.indistinguishable or not len(evidence.truth):
         return
-    best, count = accuracies[0], len(evidence.truth)
-    margin = Z * math.sqrt(2) * evidence.noise(best)
-    near = [accuracy for accuracy in accuracies if best - accuracy < margin]
-    if len(near) < 2:
-        return
-    half = Z * evidence.noise(best)
-    second = next((accuracy for accuracy in accuracies if accuracy < best), None)
-    needed = ""
-    if second is not None:
-        share = (best + second) / 2
-        photos = math.ceil(2 * share * (1 - share) * (Z / (best - second)) ** 2)
-        needed = f"; to tell {best:.4f} from {second:.4f} takes some {photos} photos"
+    count, accuracies = len(evidence.truth), sorted({trial.val_accuracy for trial in evidence.trials}, reverse=True)
+    best = accuracies[0]
+    low, high = wilson(round(best * count), count)
+    needed, suggestions = "", [Suggestion("take the simplest or fastest of them")]
+    if len(accuracies) > 1:
+        photos, available = photos_needed(best, accuracies[1]), sum(evidence.counts) + count
+        needed = f"; a difference like that of {best:.4f} and {accuracies[1]:.4f} takes about {photos} photos"
+        if count < photos <= SHARE * available:
+            suggestions.append(
+                Suggestion(
+                    "validate on more photos, and prepare again", (("split.validation", SHARE), ("split.train", 0.5))
+                )
+            )
+    others = evidence.indistinguishable
     yield Finding(
         "validation-too-small",
-        "warning" if half > WIDE else "note",
-        "Validation is too small to tell the best trials apart",
-        f"{len(near)} of {len(accuracies)} trials lie within {margin:.3f} of the best, val_accuracy={best:.4f}, which "
-        f"{count} photos cannot tell apart at 95 %{needed}",
-        "take the simplest of them, or validate on more: --split.validation 0.3 --split.train 0.5 and prepare again",
+        "warning" if (high - low) / 2 > WIDE else "note",
+        "Validation is too small to separate the best settings",
+        f"{others} of {evidence.settings - 1} other settings did as well as the best, val_accuracy={best:.4f}: "
+        f"{count} validation photos cannot separate them at 95 %{needed}",
+        tuple(suggestions),
     )
 
 
@@ -103,22 +169,31 @@ def finetuning_worse(evidence: Evidence) -> Iterator[Finding]:
     """Fine-tuning that ends below the head that it began from."""
     if len(evidence.phases) < 2:
         return
-    head, tuned = (phase.best["val_accuracy"] for phase in evidence.phases[:2])
-    if tuned >= head:
+    head, tuned = evidence.phases[:2]
+    before, after = head.best["val_accuracy"], tuned.best["val_accuracy"]
+    if after >= before:
         return
+    loss = difference(evidence.outcomes(before, head.correct), evidence.outcomes(after, tuned.correct))
+    current = evidence.finetune.learning_rate
+    unsteady = evidence.unstable(tuned)
+    rising = tuned.best_epoch == len(tuned.history) and not unsteady
+    lower = (
+        rate(evidence, tuned)
+        if unsteady
+        else Suggestion("a lower rate", (("finetune.learning_rate", float(f"{current / 3:.2g}")),))
+    )
     yield Finding(
         "fine-tuning-worse",
-        "warning" if head - tuned > evidence.noise(head) else "note",
+        "note" if loss.within_noise else "warning",
         "Fine-tuning is worse than the head alone",
-        f"val_accuracy={head:.4f} with the backbone as it was, {tuned:.4f} after {len(evidence.phases[1].history)} "
-        "epochs of fine-tuning",
-        f"a lower rate: --finetune.learning_rate {evidence.finetune.learning_rate / 3:.2g}; or more --finetune.epochs; "
-        "or 0 of them, which leaves the head alone",
+        f"val_accuracy={before:.4f} with the backbone as it was, {after:.4f} after {len(tuned.history)} epochs of "
+        "fine-tuning",
+        (longer(tuned),) if rising else (lower, Suggestion("keep the head alone", (("finetune.epochs", 0),))),
     )
 
 
 def _edge(evidence: Evidence, searched: Searched) -> tuple[float, bool] | None:
-    """The chosen value where it lies at an end of its range, and whether that is the upper one."""
+    """The chosen value if it lies at an end of its range, and whether that is the upper one."""
     chosen = number(getattr(evidence.head, searched.parameter, None))
     if searched.parameter == "units":
         chosen = number(evidence.head.inner[:1])
@@ -131,41 +206,41 @@ def _edge(evidence: Evidence, searched: Searched) -> tuple[float, bool] | None:
         at_low, at_high = chosen <= low, chosen >= high
     else:
         low, high = searched.low, searched.high
-        place = _scaled(chosen, searched)
-        at_low, at_high = place <= NEAR, place >= 1 - NEAR
+        share = _scaled(chosen, searched)
+        at_low, at_high = share <= NEAR, share >= 1 - NEAR
     if low == high or (at_low and chosen <= LEAST.get(searched.parameter, -math.inf)):
         return None
     return (chosen, at_high) if at_low or at_high else None
 
 
 def _scaled(value: float, searched: Searched) -> float:
-    """Where a value lies in a continuous range, from 0 to 1."""
+    """Position of a value in a continuous range, from 0 to 1."""
     low, high = searched.low, searched.high
     if searched.log:
         value, low, high = math.log(value), math.log(low), math.log(high)
     return (value - low) / (high - low)
 
 
-def _best(evidence: Evidence, searched: Searched, chosen: float) -> tuple[float | None, float | None]:
-    """The best accuracy of the trials at that edge, and of those elsewhere in the range."""
-    at_edge: list[float] = []
-    elsewhere: list[float] = []
+def _best(evidence: Evidence, searched: Searched, chosen: float) -> tuple[Tried | None, Tried | None]:
+    """The best trial at that edge, and the best elsewhere in the range."""
+    at_edge: list[Tried] = []
+    elsewhere: list[Tried] = []
     for trial in evidence.trials:
-        value = _tried(trial, searched.parameter)
+        value = number(trial.values[searched.parameter]) if searched.parameter in trial.values else None
         if value is None:
             continue
         distance = abs(value - chosen) if searched.values else abs(_scaled(value, searched) - _scaled(chosen, searched))
         near = distance <= (0 if searched.values else NEAR)
-        (at_edge if near else elsewhere).append(trial.val_accuracy)
-    return max(at_edge, default=None), max(elsewhere, default=None)
+        (at_edge if near else elsewhere).append(trial)
 
+    def best(trials: list[Tried]) -> Tried | None:
+        return max(trials, key=lambda trial: trial.val_accuracy, default=None)
 
-def _tried(trial: Tried, parameter: str) -> float | None:
-    return number(trial.values[parameter]) if parameter in trial.values else None
+    return best(at_edge), best(elsewhere)
 
 
 def _beyond(searched: Searched, high: bool) -> float:
-    """A value past the edge: as far again as the step before it."""
+    """A value past the edge, as far from it as the step before it."""
     if searched.values:
         ordered = sorted(searched.values, reverse=high)
         edge, inner = ordered[0], ordered[1]

@@ -1,7 +1,8 @@
-"""From a run's objects to the figures that the rules look at."""
+"""Collects the figures that the diagnosis looks at from the objects of a run."""
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -10,10 +11,12 @@ from headstand.learn.baseline import Baseline
 from headstand.learn.diagnose.evidence import Dead, Evidence, Phase, Searched, Tried, Wait, number
 from headstand.learn.head import Split
 from headstand.learn.search import Found, Trial
+from headstand.learn.search.table import complete, indistinguishable
 from headstand.learn.steps import Steps
 from headstand.learn.tracking.stopwatch import NETWORK, WAITING
 from headstand.recipe import Recipe, Search
 from headstand.space import Dimension
+from headstand.stats import Outcomes
 
 ROWS = 1024
 """Training photos that go through the head at once: some megabytes with the widest layers."""
@@ -29,39 +32,51 @@ def evidence(
     validation: np.ndarray,
     phases: Sequence[Phase],
     steps: Steps,
+    test: Outcomes,
 ) -> Evidence:
-    """Gather what the rules look at.
+    """The evidence of a run.
 
     Args:
-        recipe: the run's.
+        recipe: the run's recipe.
         classes: labels in output order.
-        baseline: what ridge regression reaches on the features.
-        found: the search, and the head that it chose.
+        baseline: ridge regression on the same features.
+        found: the search and the head that it chose.
         model: that head, trained: features to probabilities.
         rows: features and labels of `train` and `validation`.
         validation: the final model's probabilities, `float32 [N, classes]`.
-        phases: the trainings, in their order.
-        steps: what took how long.
+        phases: the trainings, in order.
+        steps: durations.
+        test: the final model's outcomes on the test photos.
     """
-    train = rows["train"]
+    train, labels = rows["train"], rows["validation"].labels
+    right = [_correct(model, rows["validation"]), validation.argmax(axis=1) == labels]
+    count = len(labels)
     return Evidence(
         head=found.head,
         finetune=recipe.finetune,
         classes=classes,
         counts=tuple(np.bincount(train.labels, minlength=len(classes)).tolist()),
-        phases=tuple(phases),
-        truth=rows["validation"].labels,
+        phases=tuple(replace(phase, correct=right[index]) for index, phase in enumerate(phases)),
+        truth=labels,
         probabilities=validation,
-        trials=tried(found.trials),
+        test=test,
+        trials=tried(found.trials, count),
         searched=searched(recipe.search),
-        baseline=("ridge regression", baseline.val_accuracy),
+        settings=len(complete(found.trials)),
+        indistinguishable=len(indistinguishable(found.trials, count)),
+        baseline="ridge regression",
+        baseline_outcomes=(
+            Outcomes.counted(baseline.val_accuracy, count)
+            if baseline.correct is None
+            else Outcomes.of(baseline.correct)
+        ),
         dead=dead(model, train.features),
         waits=waits(steps),
     )
 
 
 def waits(steps: Steps) -> tuple[Wait, ...]:
-    """The steps in which a network waited for photos, or might have."""
+    """The steps in which a network may have waited for photos."""
     return tuple(
         Wait(step, parts[WAITING] + parts.get(NETWORK, 0.0), parts[WAITING], steps.photos.get(step, 0))
         for step, parts in steps.parts.items()
@@ -95,7 +110,7 @@ def _is_relu(layer: keras.layers.Layer) -> bool:
 
 
 def searched(search: Search) -> tuple[Searched, ...]:
-    """The numbers that a search could choose from, by parameter: of all its stages, or jobs, together."""
+    """The numeric ranges that a search could choose from, by parameter, over all its stages or jobs."""
     dimensions: dict[str, list[Dimension]] = {}
     if search.strategy == "staged":
         for stage in search.stages:
@@ -109,7 +124,7 @@ def searched(search: Search) -> tuple[Searched, ...]:
 
 
 def _range(parameter: str, several: Sequence[Dimension]) -> Searched | None:
-    """What all of these allow together; None where it is no number."""
+    """The union of several ranges; None if it is not numeric."""
     values = [number(value) for dimension in several for value in dimension.values]
     ends = [end for dimension in several for end in (dimension.low, dimension.high) if end is not None]
     numbers = [value for value in values if value is not None]
@@ -121,10 +136,16 @@ def _range(parameter: str, several: Sequence[Dimension]) -> Searched | None:
     return Searched(parameter, low=low, high=high, log=any(dimension.log for dimension in several) and low > 0)
 
 
-def tried(trials: Sequence[Trial]) -> tuple[Tried, ...]:
-    """The trials' values and accuracies, without those that were stopped early or whose loss is no number."""
+def tried(trials: Sequence[Trial], photos: int) -> tuple[Tried, ...]:
+    """Values and outcomes on `photos` validation photos of the trials that were completed with a finite loss."""
     return tuple(
-        Tried(trial.values, trial.val_accuracy)
+        Tried(trial.values, trial.val_accuracy, trial.outcomes(photos).correct)
         for trial in trials
         if not trial.pruned and math.isfinite(trial.val_loss)
     )
+
+
+def _correct(model: keras.Model, split: Split) -> np.ndarray:
+    """Whether a head classifies each row correctly, `bool [N]`."""
+    parts = np.array_split(split.features, -(-max(1, len(split.labels)) // ROWS))
+    return np.concatenate([np.asarray(model(part)).argmax(axis=1) for part in parts]) == split.labels

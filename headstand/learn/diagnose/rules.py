@@ -1,14 +1,17 @@
-"""All rules, in the order in which a run goes."""
+"""All rules, and how their findings become one consistent report."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
 
 from headstand.learn.diagnose import answers, comparisons, curves, gradients, speed
-from headstand.learn.diagnose.evidence import Evidence
-from headstand.learn.diagnose.finding import SEVERITIES, Finding
+from headstand.learn.diagnose.evidence import Evidence, Searched, number
+from headstand.learn.diagnose.finding import SEVERITIES, Finding, Suggestion
 
 Rule = Callable[[Evidence], Iterable[Finding]]
 
 RULES: tuple[Rule, ...] = (
+    comparisons.validation_test_gap,
     speed.input_bound,
     curves.not_a_number,
     curves.loss_not_falling,
@@ -23,18 +26,80 @@ RULES: tuple[Rule, ...] = (
     answers.never_predicted,
     answers.imbalance_ignored,
     answers.saturated,
+    answers.temperature_at_limit,
     comparisons.baseline_not_beaten,
     comparisons.edge_of_range,
     comparisons.indistinguishable,
     comparisons.finetuning_worse,
 )
 
+FIRST = Suggestion("act on the findings above first, which change the same keys")
+"""Suggestion of a finding whose own suggestions contradict those of more important ones."""
+
+TRIED = Suggestion("what is usually advised is set already or was tried by the search")
+"""Suggestion of a finding whose own suggestions the search has tried, or that are set already."""
+
 
 def diagnose(evidence: Evidence) -> tuple[Finding, ...]:
-    """Ask every rule.
+    """Apply every rule.
 
     Returns:
-        The findings, the worst first, otherwise in the order in which a run goes.
+        The findings: a gap between validation and test first, then by severity, then in the order of `RULES`. No two of
+        them suggest different values for one key: the first finding's value is kept.
     """
     found = [finding for rule in RULES for finding in rule(evidence)]
-    return tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))
+    found.sort(key=lambda finding: (finding.code != comparisons.GAP, SEVERITIES.index(finding.severity)))
+    return tuple(consistent(evidence, found))
+
+
+def consistent(evidence: Evidence, findings: Sequence[Finding]) -> list[Finding]:
+    """Remove suggestions without effect and those that contradict an earlier finding, or an earlier suggestion.
+
+    A key that the search sets is not overridden: the suggestion becomes one to search on, unless the value was among
+    those searched.
+    """
+    chosen: dict[str, Any] = {}
+    result = []
+    for finding in findings:
+        kept: list[Suggestion] = []
+        fallback = TRIED
+        for suggestion in finding.suggestions:
+            effective = _effective(evidence, suggestion)
+            if effective is None:
+                continue
+            if any(chosen.get(key, value) != value for key, value in effective.changes):
+                fallback = FIRST
+                continue
+            chosen.update(effective.changes)
+            kept.append(effective)
+        result.append(replace(finding, suggestions=tuple(kept) or (fallback,)))
+    return result
+
+
+def _effective(evidence: Evidence, suggestion: Suggestion) -> Suggestion | None:
+    """The suggestion without what is set already, or as one to search on; None if it would change nothing."""
+    if not suggestion.changes or suggestion.whole:
+        return suggestion
+    by_key = {
+        f"head.{'inner' if one.parameter in ('units', 'layers') else one.parameter}": one for one in evidence.searched
+    }
+    changes = tuple((key, value) for key, value in suggestion.changes if _current(evidence, key) != value)
+    for key, value in changes:
+        if key in by_key:
+            return _search_on(by_key[key], value)
+    return replace(suggestion, changes=changes) if changes else None
+
+
+def _search_on(searched: Searched, value: Any) -> Suggestion | None:
+    """Let the search try a value; None if it could have chosen it."""
+    size = number(value)
+    if size is None or searched.parameter in ("units", "layers"):
+        return None
+    known = size in searched.values if searched.values else searched.low <= size <= searched.high
+    return None if known else comparisons.search_on(searched, size)
+
+
+def _current(evidence: Evidence, key: str) -> Any:
+    section, _, name = key.partition(".")
+    value = getattr({"head": evidence.head, "finetune": evidence.finetune}.get(section), name, None)
+    return value[0] if name == "activation" and value is not None and len(set(value)) == 1 else value

@@ -1,16 +1,16 @@
-"""Rules on where the time goes."""
+"""Rules on time."""
 
 from collections.abc import Iterator
 
 from headstand.learn.diagnose.evidence import Evidence
-from headstand.learn.diagnose.finding import Finding
+from headstand.learn.diagnose.finding import Finding, Suggestion
 
 BOUND = 0.5
 """Share of a step that the network spends waiting for photos. From a half on, faster decoding gains more than a faster
 network could."""
 
 SHORT = 10.0
-"""Seconds of waiting that nobody minds."""
+"""Seconds of waiting below which nothing is reported."""
 
 
 def input_bound(evidence: Evidence) -> Iterator[Finding]:
@@ -24,6 +24,8 @@ def input_bound(evidence: Evidence) -> Iterator[Finding]:
             f"The step {wait.step!r} is input-bound",
             f"the network waited {wait.waiting:.0f} of {wait.seconds:.0f} s for photos to be decoded, "
             f"{wait.photos / wait.seconds:.0f} photos/s",
-            "more processor cores, or smaller photos: scale the source down to twice --backbone.size, and prepare it "
-            "again",
+            (
+                Suggestion("use more processor cores"),
+                Suggestion("scale the source photos down to twice --backbone.size, and prepare them again"),
+            ),
         )

@@ -1,15 +1,15 @@
-"""The figures of one split."""
+"""Metrics of a classifier on one split."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from headstand.learn.evaluation.calibration import Reliability, reliability
-from headstand.learn.evaluation.intervals import Interval, bootstrap, wilson
+from headstand.stats import Interval, bootstrap, wilson
 
 TOP = 5
-"""Answers that the top-k accuracy looks at; fewer where there are fewer than ten classes."""
+"""k of the top-k accuracy; 2 with fewer than ten classes."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def evaluate(probabilities: np.ndarray, labels: np.ndarray, classes: tuple[str, 
     right = predicted == labels
     k = TOP if len(classes) >= 2 * TOP else 2
     own = probabilities[np.arange(len(labels)), labels]
-    # Ties count against the model: an answer that is the same for all classes knows nothing.
+    # Ties count against the model: equal probabilities for all classes carry no information.
     among = (probabilities >= own[:, None]).sum(axis=1) <= k
     # float32 rows sum to 1 within 1e-6 only.
     losses = -np.log(np.maximum(own / probabilities.sum(axis=1), np.finfo(np.float32).tiny))
@@ -65,7 +65,6 @@ def evaluate(probabilities: np.ndarray, labels: np.ndarray, classes: tuple[str, 
     values = dict(zip(_NAMES, figures(ones)[0].tolist(), strict=True))
     ranges = dict(zip(_NAMES, map(tuple, bootstrap(len(labels), figures, seed).tolist()), strict=True))
     interval = wilson(int(right.sum()), len(labels))
-    table = confusion_matrix(labels, predicted, labels=np.arange(len(classes)))
     return Evaluation(
         count=len(labels),
         accuracy=float(right.mean()),
@@ -74,8 +73,8 @@ def evaluate(probabilities: np.ndarray, labels: np.ndarray, classes: tuple[str, 
         top_k=float(among.mean()),
         **values,
         intervals={"accuracy": interval, "top_k": wilson(int(among.sum()), len(labels)), **ranges},
-        confusion=table.tolist(),
-        per_class=_per_class(table, classes),
+        confusion=confusion_matrix(labels, predicted, labels=np.arange(len(classes))).tolist(),
+        per_class=_per_class(labels, predicted, classes),
         reliability=reliability(probabilities, labels, seed),
     )
 
@@ -101,16 +100,18 @@ def _averages(hits: np.ndarray, answered: np.ndarray, present: np.ndarray, losse
     return np.stack([macro_recall, macro_precision, macro_recall, macro_f1, *by_count, losses / count], axis=1)
 
 
-def _per_class(table: np.ndarray, classes: tuple[str, ...]) -> dict[str, dict[str, float]]:
+def _per_class(labels: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    columns = precision_recall_fscore_support(labels, predicted, labels=np.arange(len(classes)), zero_division=0.0)
     rows = {}
-    for place, name in enumerate(classes):
-        hits, count, answered = int(table[place, place]), int(table[place].sum()), int(table[:, place].sum())
+    for index, name in enumerate(classes):
+        precision, recall, f1, count = (column[index] for column in columns)
+        hits = int(((labels == index) & (predicted == index)).sum())
         low, high = wilson(hits, count) if count else (0.0, 1.0)
         rows[name] = {
-            "precision": hits / answered if answered else 0.0,
-            "recall": hits / count if count else 0.0,
-            "f1": 2 * hits / (answered + count) if answered + count else 0.0,
-            "count": count,
+            "precision": float(precision),
+            "recall": float(recall),
+            "f1": float(f1),
+            "count": int(count),
             "low": low,
             "high": high,
         }

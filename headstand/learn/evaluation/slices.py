@@ -1,4 +1,4 @@
-"""Where a classifier is better and worse: its accuracy over parts of a split that its labels do not tell apart."""
+"""Accuracy over parts of a split: by file format, size and shape of the photos."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from headstand.learn.evaluation.intervals import Interval, wilson
 from headstand.prepare.manifest import Photo
+from headstand.stats import Interval, Outcomes, unpaired, wilson
 
 FEW = 30
-"""Photos under which a slice's accuracy says little: its interval is then some 30 points wide."""
+"""Photos below which a slice's accuracy is hardly known: its interval is then some 30 points wide."""
 
 SQUARE = 1.15
 """Longer side to shorter one, up to which a photo counts as square."""
@@ -20,8 +20,8 @@ SQUARE = 1.15
 class Slice:
     """Part of a split: `by` which property, its `value`, how many photos, their accuracy with its 95 % interval.
 
-    `few` tells that there are too few photos to conclude from, `apart` that the interval does not hold the accuracy of
-    the whole split.
+    `few`: fewer than `FEW` photos. `apart`: the accuracy differs from that of all other photos beyond noise (see
+    `headstand.stats`).
     """
 
     by: str
@@ -38,10 +38,10 @@ def slices(photos: Sequence[Photo], right: np.ndarray) -> list[Slice]:
 
     Args:
         photos: N photos of a manifest.
-        right: `bool [N]`, which were answered rightly.
+        right: `bool [N]`, whether each was classified correctly.
 
     Returns:
-        The slices of properties that the photos differ in, by property.
+        Slices by each property that differs between the photos.
     """
     sides = np.sqrt([photo.width * photo.height for photo in photos])
     small, large = np.percentile(sides, [100 / 3, 200 / 3], method="lower")
@@ -57,7 +57,7 @@ def slices(photos: Sequence[Photo], right: np.ndarray) -> list[Slice]:
     for by, values in names.items():
         order = list(dict.fromkeys(values)) if by != "size" else _sized(values, small, large)
         if len(order) > 1:
-            found += [_slice(by, value, right[np.array(values) == value], float(right.mean())) for value in order]
+            found += [_slice(by, value, right, np.array(values) == value) for value in order]
     return found
 
 
@@ -71,6 +71,7 @@ def _shape(photo: Photo) -> str:
     return "wide" if ratio > SQUARE else "tall" if ratio < 1 / SQUARE else "square"
 
 
-def _slice(by: str, value: str, right: np.ndarray, whole: float) -> Slice:
-    low, high = wilson(int(right.sum()), len(right))
-    return Slice(by, value, len(right), float(right.mean()), (low, high), len(right) < FEW, not low <= whole <= high)
+def _slice(by: str, value: str, right: np.ndarray, chosen: np.ndarray) -> Slice:
+    mine, others = right[chosen], right[~chosen]
+    apart = not unpaired(Outcomes.of(mine), Outcomes.of(others)).within_noise
+    return Slice(by, value, len(mine), float(mine.mean()), wilson(int(mine.sum()), len(mine)), len(mine) < FEW, apart)

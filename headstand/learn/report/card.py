@@ -1,56 +1,96 @@
-"""The page that goes with a published model: what it is, what from, how good, and what not to use it for."""
+"""The model card: what the model is, what it was trained on, its figures and its limits.
 
+Every sentence is measured by the run, stated in the recipe (and marked so), or left out.
+"""
+
+from pathlib import PurePosixPath
 from typing import Any
 
+from headstand.learn.evaluation.calibration import described, error_described
+from headstand.sections import OF_HEATMAPS
 
-def card(report: dict[str, Any], certificate: dict[str, Any] | None = None) -> str:
+NOT_STATED = "not stated"
+"""What `card.weights` and `card.photos` of a recipe hold that says nothing."""
+
+
+def card(report: dict[str, Any], certificate: dict[str, Any] | None = None, stem: str | None = None) -> str:
     """A model card in Markdown.
 
     Args:
         report: a run's `report.json`.
         certificate: the bundle's NAME.parity.json, once there is one.
+        stem: name of the model's files without their endings; by default that of the run's checkpoint.
     """
-    name, recipe, photos = report["name"], report["recipe"], report["data"]["photos"]
-    backbone, versions = recipe["backbone"], report["versions"]
-    low, high = report["test"]["interval"]
-    error, band = report["test"]["reliability"]["ece"], report["test"]["reliability"]["band"]
-    return f"""# {name}: a classifier of {len(report["data"]["classes"])} classes
+    recipe, counts, test = report["recipe"], report["data"]["photos"], report["test"]
+    versions, kind = report["versions"], _kind(recipe)
+    low, high = test["interval"]
+    stem = stem or PurePosixPath(report["refitted"] or report["checkpoint"]).stem
+    return f"""# {report["name"]}: a classifier of {len(report["data"]["classes"])} classes
 
 Classes: {", ".join(report["data"]["classes"])}.
 
-- Network: {backbone["name"]} at {backbone["size"]} x {backbone["size"]} pixels; {_trained(report)}
-- Trained from: {recipe["card"]["weights"]}
-- Trained on: {recipe["card"]["photos"]} After cleaning, {photos["train"]} for training, {photos["validation"]} for
-  validation, {photos["test"]} for test{_apart(report["straddling"])}.
-  Manifest SHA-256 `{report["data"]["digest"]}`.
+- Network: {_network(recipe)}; {_trained(report)}
+- Starting weights: {_weights(recipe)}
+- Trained on: {counts["train"]} {kind} for training, {counts["validation"]} for validation, {counts["test"]} for
+  test.{_stated(recipe["card"]["photos"])} Manifest SHA-256 `{report["data"]["digest"]}`.
 - Seed {recipe["seed"]}; TensorFlow {versions["tensorflow"]}, Keras {versions["keras"]}.
 
 ## Figures
 
-| split | photos | accuracy | 95 % interval | top {report["test"]["k"]} | macro F1 | log loss |
+| split | {kind} | accuracy | 95 % interval | top {test["k"]} | macro F1 | log loss |
 |---|---|---|---|---|---|---|
 {_row("validation", report["validation"])}
-{_row("test", report["test"])}
+{_row("test", test)}
 
-Test accuracy is {report["test"]["accuracy"]:.3f} ({low:.3f} to {high:.3f}, Wilson). This run scored the test split
-once, after everything was chosen. {_leak(report["leak"])}{_straddling(report["straddling"])}
+Test accuracy is {test["accuracy"]:.3f} ({low:.3f} to {high:.3f}, Wilson). The run scored the test split once, after
+everything was chosen. Validation accuracy was maximised by choosing by it.
 
-Calibration error on test {error:.3f}; a perfectly calibrated model would have {band[0]:.3f} to {band[1]:.3f} on as many
-photos. {_calibration(report["calibration"])}
+{_leakage(report, kind)}
+
+{error_described(test["reliability"], test["count"])}
+{_temperature(report["calibration"]["temperature"])}
+{_confident(report["calibration"])}
 
 {_refit(report)}
 
-{_files(name, certificate)}## Limits
+{_files(stem, kind, certificate)}## Limits
 
-It names one of its classes for any picture, also where none fits, and may then seem sure. It was trained on pictures
-from the web, whose makers and subjects do not stand for everybody. Measure it on your own photos before you rely on it.
+It assigns one of its classes to every input, also to inputs that show none of them, possibly with a high probability.
+The figures hold for {kind} like those of the test split: measure it on your own before you rely on it.
 """
+
+
+def _kind(recipe: dict[str, Any]) -> str:
+    """What the model takes."""
+    return "heatmaps" if recipe["backbone"]["name"] in OF_HEATMAPS else "photos"
+
+
+def _network(recipe: dict[str, Any]) -> str:
+    name, size = recipe["backbone"]["name"], recipe["backbone"]["size"]
+    return f"{name} of 17 heatmaps" if name in OF_HEATMAPS else f"{name} at {size} x {size} pixels"
+
+
+def _weights(recipe: dict[str, Any]) -> str:
+    """The starting weights as the run used them, and what the recipe says of them."""
+    weights = recipe["backbone"]["weights"]
+    if weights == "none":
+        return "none, initialised at random."
+    used = (
+        "ImageNet weights of keras.applications."
+        if weights == "imagenet"
+        else f"the file `{PurePosixPath(weights).name}`."
+    )
+    return used + _stated(recipe["card"]["weights"])
+
+
+def _stated(text: str) -> str:
+    return "" if text in ("", NOT_STATED) else f" The recipe states: {text.rstrip('.')}."
 
 
 def _trained(report: dict[str, Any]) -> str:
     recipe = report["recipe"]
     if not recipe["finetune"]["epochs"]:
-        return "frozen, only the head was trained."
+        return "the backbone is frozen, only the head was trained."
     part = recipe["finetune"].get("unfreeze", "all")
     which = "all of it" if part == "all" else f"its last {part}"
     epochs = recipe["finetune"]["epochs"]
@@ -74,65 +114,97 @@ def _row(split: str, scores: dict[str, Any]) -> str:
     return f"| {split} | {scores['count']} | {figures} |"
 
 
-def _leak(leak: dict[str, Any]) -> str:
-    count = len(leak["photos"])
-    if not count:
-        return "No test photo has a near twin among the photos\nthat the starting weights were fine-tuned on."
-    without = leak["accuracy_without"]
-    return f"{count} test photos have near twins among those that the starting\nweights were fine-tuned on" + (
-        "." if without is None else f"; without them the accuracy is {without:.3f}."
+def _leakage(report: dict[str, Any], kind: str) -> str:
+    """What is known of test photos that the model or its starting weights may have learned from."""
+    straddling, leak = report["straddling"], report["leak"]
+    similar = "exact copies" if kind == "heatmaps" else "near duplicates"
+    within = (
+        f"{_have(len(straddling['photos']), kind)} {similar} among the training {kind}, as the source divides them"
+        f"{_without(straddling)}"
+        if straddling["photos"]
+        else f"No test {_one(kind)} has {similar} among the training {kind}, as far as preparation found any."
     )
+    return f"{within}\n{_starting(report['recipe']['backbone']['weights'], leak, kind)}".rstrip()
 
 
-def _apart(straddling: dict[str, Any]) -> str:
-    return "" if straddling["photos"] else ", near duplicates never on two sides"
-
-
-def _straddling(leak: dict[str, Any]) -> str:
-    count, without = len(leak["photos"]), leak["accuracy_without"]
-    if not count:
+def _starting(weights: str, leak: dict[str, Any], kind: str) -> str:
+    if leak["photos"]:
+        found = f"{_have(len(leak['photos']), kind)} near duplicates among those that the starting weights"
+        return f"{found}\nwere fine-tuned on{_without(leak)}"
+    if weights == "none":
         return ""
-    return f"\n{count} test photos have near twins in training, as the source divides them" + (
-        "." if without is None else f"; without them the accuracy is {without:.3f}."
-    )
+    if leak.get("compared"):
+        return f"None has one among the {leak['compared']} photos that the starting weights were fine-tuned on."
+    if weights == "imagenet":
+        return f"Whether test {kind} are among the pictures of ImageNet was not checked."
+    return f"What the starting weights were trained on is not known: test {kind} may be among it."
 
 
-def _calibration(calibration: dict[str, Any]) -> str:
-    text = (
-        f"The logits were divided by {calibration['temperature']:.3f}, fitted on\nvalidation; the file has that inside."
-    )
-    threshold, test = calibration["threshold"], calibration["test"]
-    if not threshold or test["accuracy"] is None:
-        return text
-    low, high = test["interval"]
-    return (
-        f'{text} Answers below {threshold:.2f} are called "not sure":\non test {test["coverage"]:.0%} are sure, and of '
-        f"those {test['accuracy']:.3f} ({low:.3f} to {high:.3f}) are right."
-    )
+def _have(count: int, kind: str) -> str:
+    return f"1 test {_one(kind)} has" if count == 1 else f"{count} test {kind} have"
 
 
-def _files(name: str, certificate: dict[str, Any] | None) -> str:
+def _one(kind: str) -> str:
+    return kind.removesuffix("s")
+
+
+def _without(leak: dict[str, Any]) -> str:
+    without = leak["accuracy_without"]
+    return "." if without is None else f"; without them the accuracy is {without:.3f}."
+
+
+def _temperature(temperature: float) -> str:
+    if temperature == 1:
+        return "No temperature was applied to the logits."
+    return f"The logits were divided by {temperature:.3f}, fitted on validation; the model contains this."
+
+
+def _confident(calibration: dict[str, Any]) -> str:
+    """What the confidence threshold guarantees, and what the test split measured of it."""
+    text, test = "", calibration["test"]
+    if guarantee := calibration.get("guarantee"):
+        text = described(guarantee)
+    if calibration["threshold"] and test["accuracy"] is not None:
+        low, high = test["interval"]
+        text += (
+            f"\nOn test, {test['coverage']:.0%} of the answers reach {calibration['threshold']:.2f}, and "
+            f"{test['accuracy']:.3f} ({low:.3f} to {high:.3f}) of those are right."
+        )
+    return text.strip()
+
+
+def _files(stem: str, kind: str, certificate: dict[str, Any] | None) -> str:
     if certificate is None:
         return ""
+    takes = "heatmaps in" if kind == "heatmaps" else "pixels 0..255 in"
+    confidence = certificate.get("confidence")
+    served = ""
+    if confidence:
+        # A threshold belongs to the outputs that it was fitted to.
+        fitted = confidence["fitted_to"]
+        source = " before the refit" if certificate["unseen"] else ""
+        served = described(confidence, fitted or "validation")
+        if fitted:
+            served += f" Fitted to the outputs of the `.tflite`{source}."
+        served = f"\n\n{served}"
     return f"""## Files
 
-- `{name}.h5`: Keras, pixels 0..255 in, probabilities out; `keras.models.load_model` opens it.
-- `{name}.tflite`: the same in {certificate["format"]} ({certificate["bytes"] / 1e6:.1f} MB), with its labels inside.
-- `{name}.parity.json`: what follows, photo by photo.
+- `{stem}.h5`: Keras, {takes}, probabilities out; `keras.models.load_model` opens it.
+- `{stem}.tflite`: the same in {certificate["format"]} ({certificate["bytes"] / 1e6:.1f} MB), with its labels inside.
+- `{stem}.parity.json`: what follows, photo by photo.
 
 ## Does the `.tflite` answer like the `.h5`?
 
 {_verdict(certificate)}
 
-{_compared(certificate)}
+{_compared(certificate)}{served}
 
 """
 
 
 def _compared(certificate: dict[str, Any]) -> str:
-    columns = [
-        ("these weights" + (", which have seen the photos" if certificate["seen_in_training"] else ""), certificate)
-    ]
+    learned = ", which were trained on these photos" if certificate["seen_in_training"] else ""
+    columns = [(f"these weights{learned}", certificate)]
     if certificate["unseen"]:
         columns.append(("the weights before the refit", certificate["unseen"]))
     head = f"{certificate['count']} {certificate['photos']} photos, from their files on"
@@ -159,24 +231,25 @@ def _lost(accuracy: dict[str, Any]) -> str:
 
 
 def _verdict(certificate: dict[str, Any]) -> str:
+    required = f"Required: {certificate['asked']}."
     if certificate["missing"]:
-        return f"**It does not** ({certificate['verdict']}): {'; '.join(certificate['missing'])}."
-    text = f"It {certificate['verdict']}: asked is {certificate['asked']}."
+        return f"**No** ({certificate['verdict']}): {'; '.join(certificate['missing'])}. {required}"
+    text = f"Yes ({certificate['verdict']}). {required}"
     return "\n\n".join([text, *(f"**Warning:** {each}." for each in certificate.get("warnings", []))])
 
 
 def _refit(report: dict[str, Any]) -> str:
     if not report["refitted"]:
-        return "The weights in this folder are the ones that these figures were taken with."
+        return "The weights in this folder are those that these figures were measured with."
     if report["refitted"] == report.get("scored"):
         return (
-            "The weights in this folder were trained once more in the same way when everything was chosen, on the\n"
-            "validation photos too. The test figures are theirs; validation figures, temperature and threshold are\n"
-            "those of the weights before, which learnt from the training photos alone."
+            "The weights in this folder were trained once more when everything was chosen, on the training and\n"
+            "validation splits. The test figures are theirs; validation figures, temperature and threshold are those\n"
+            "of the weights before, which learned from the training split alone."
         )
     fine_tuned = report["recipe"]["finetune"]["epochs"]
     return (
-        "**The weights in this folder are not the ones that these figures were taken with.** The model that ships was\n"
-        f"trained once more in the same way{f', {_epochs(_selected(report))}' if fine_tuned else ''}, on "
-        "all three splits, so that\nno photo is wasted; none is left to measure that last model on."
+        "**The weights in this folder are not those that these figures were measured with.** They were trained "
+        f"once more{f', {_epochs(_selected(report))}' if fine_tuned else ''},\n"
+        "when everything was chosen, on all three splits. No photo is left to measure them on."
     )

@@ -1,49 +1,39 @@
-"""An HTML page that needs nothing beside it: its style and its pictures lie inside."""
+"""Elements of report and evaluation pages: figures, plots, photos."""
 
-import base64
 from collections.abc import Sequence
-from html import escape
 from io import BytesIO
 from pathlib import Path
-from string import Template
 
 import numpy as np
+from markupsafe import Markup
 from PIL import Image
+
+from headstand.layout import image, render
 
 SHOWN = 176
 """Side of a photo on the page, in pixels."""
 
 WIDE = 720
-"""Width of a plot, in pixels, above which it is scrolled on a phone: made as small as that it could not be read."""
-
-_HERE = Path(__file__).parent
+"""Width of a plot, in pixels, above which it is scrolled on a narrow screen instead of made too small to read."""
 
 
 def document(title: str, header: str, sections: dict[str, str], footer: str) -> str:
-    """The page, by the template beside this file.
+    """The page in the layout of `headstand.layout`.
 
     Args:
-        title: of the window, as plain text.
+        title: title of the browser window, plain text.
         header: HTML above the links to the sections.
         sections: HTML by title; empty ones are left out.
         footer: HTML.
     """
-    written = {name: text for name, text in sections.items() if text}
-    links = "\n".join(f'<a href="#{anchor(name)}">{name}</a>' for name in written)
-    body = "\n".join(f'<section id="{anchor(name)}"><h2>{name}</h2>{text}</section>' for name, text in written.items())
-    style, page = ((_HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.html"))
-    return Template(page).substitute(
-        title=escape(title), style=style, header=header, links=links, sections=body, footer=footer
-    )
-
-
-def anchor(title: str) -> str:
-    """The id of a section."""
-    return title.lower().replace(" ", "-")
+    # The callers escape what they did not write themselves.
+    head, foot = Markup(header), Markup(footer)  # noqa: S704
+    written = {name: Markup(text) for name, text in sections.items() if text}  # noqa: S704
+    return render("report", title, header=head, sections=written, footer=foot)
 
 
 def tiles(facts: Sequence[tuple[str, str, str]]) -> str:
-    """Figures at a glance: what each is, its value, and a note under it."""
+    """Key figures: name, value and a note."""
     shown = (f"<div><dt>{name}</dt><dd>{value}<small>{note}</small></dd></div>" for name, value, note in facts)
     return f'<dl class="facts">{"".join(shown)}</dl>'
 
@@ -54,19 +44,20 @@ def spread(interval: list[float] | tuple[float, float]) -> str:
 
 
 def plot(path: Path, text: str, whole: bool = False) -> str:
-    """A PNG that lies there; nothing where it does not.
+    """A PNG file as an element; empty if there is none.
 
     Args:
         path: the file.
-        text: what it shows, for those who do not see it.
-        whole: scrolled on every screen that is too narrow, and never made smaller.
+        text: alternative text.
+        whole: scroll it on every screen that is too narrow, and never make it smaller.
     """
     if not path.is_file():
         return ""
-    image = f'<img class="plot" src="{_uri("png", path.read_bytes())}" alt="{escape(text)}">'
+    # Plain text: text that is added to Markup would be escaped.
+    drawn = f"{image('png', path.read_bytes(), {'class': 'plot', 'alt': text})}"
     with Image.open(path) as opened:
         wide = opened.width > WIDE
-    return f'<div class="wide{" whole" * whole}">{image}</div>' if wide else image
+    return f'<div class="wide{" whole" * whole}">{drawn}</div>' if wide else drawn
 
 
 def pair(*plots: str) -> str:
@@ -78,8 +69,4 @@ def photo(pixels: np.ndarray, text: str) -> str:
     """A picture `uint8 [height, width, 3]` as a small square."""
     data = BytesIO()
     Image.fromarray(pixels).resize((SHOWN, SHOWN), Image.Resampling.BILINEAR).save(data, "JPEG", quality=80)
-    return f'<img src="{_uri("jpeg", data.getvalue())}" alt="{escape(text)}" loading="lazy">'
-
-
-def _uri(kind: str, data: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return f"{image('jpeg', data.getvalue(), {'alt': text, 'loading': 'lazy'})}"

@@ -1,4 +1,4 @@
-"""How a model was made: the sections of a run's page on its data, search, training, diagnosis and time."""
+"""Sections of a run's page on its data, search, training, diagnosis and time."""
 
 import shlex
 from html import escape
@@ -10,20 +10,19 @@ from headstand.recipe import Augmentation
 
 
 def data(record: dict[str, Any]) -> str:
-    """How many photos there are, how they were divided, how many views were made."""
+    """How many photos each split has, and how many views of them were made."""
     photos, classes = record["data"]["photos"], record["data"]["classes"]
-    split = record["recipe"]["split"]
-    how = "near duplicates together" if split["strategy"] == "grouped" else "in file order"
+    duplicates = "" if record["straddling"]["photos"] else "; no near duplicate of a test photo was found in training"
     settings = Augmentation.model_validate(record["recipe"]["augmentation"])
     shown = (
-        f" Heads learnt from {settings.views} kept views of each training photo besides the photo itself "
+        f" Heads were trained on {settings.views} kept views of each training photo besides the photo itself "
         f"({escape(settings.settings)})."
         if settings.views
         else ""
     )
     return (
-        f"<p>{sum(photos.values()):,} photos of {len(classes)} classes: {photos['train']:,} to learn from, "
-        f"{photos['validation']:,} to choose by, {photos['test']:,} to examine with; divided {how}.{shown}</p>"
+        f"<p>{sum(photos.values()):,} photos of {len(classes)} classes: {photos['train']:,} for training, "
+        f"{photos['validation']:,} for validation, {photos['test']:,} for test{duplicates}.{shown}</p>"
     )
 
 
@@ -46,13 +45,26 @@ def choice(folder: Path, record: dict[str, Any]) -> str:
             for row in best
         )
         text += (
-            f"<p>{len(trials)} heads were tried on the same features and ranked by validation; the best of them:</p>"
+            f"<p>{len(trials)} trials on the same features, ranked by validation accuracy; the best of them:</p>"
+            f"{_equal(record)}"
             f'<div class="wide"><table><thead><tr><th>validation</th>{head}</tr></thead>'
             f"<tbody>{rows}</tbody></table></div>"
         )
     for name in ("search_history", "search_slices", "search_importance"):
         text += plot(folder / f"{name}.png", name.replace("_", " "))
     return text
+
+
+def _equal(record: dict[str, Any]) -> str:
+    """How many settings the validation photos cannot separate from the best; the diagnosis names the same number."""
+    search, photos = record.get("search") or {}, record["data"]["photos"]["validation"]
+    others = search.get("within_noise", 0)
+    if not others:
+        return ""
+    return (
+        f"<p>{others} other setting{'s' * (others > 1)} did equally well as the best: {photos} validation photos "
+        "cannot separate them.</p>"
+    )
 
 
 def training(folder: Path, record: dict[str, Any]) -> str:
@@ -64,16 +76,16 @@ def training(folder: Path, record: dict[str, Any]) -> str:
     tuning, views = record["recipe"]["finetune"], record["recipe"]["augmentation"]["views"]
     if tuning["epochs"] and tuning["unfreeze"] != "all":
         kept += (
-            f"<p>Of the backbone only the last {tuning['unfreeze']} learnt. What lies before saw each photo and "
-            f"{views} views of it once; all epochs drew from these.</p>"
+            f"<p>Of the backbone only the last {tuning['unfreeze']} were trained. The part before them processed each "
+            f"photo and {views} views of it once; all epochs used these.</p>"
         )
     return kept + pair(*(plot(folder / f"{key}.png", f"{key} by epoch") for key in ("loss", "accuracy")))
 
 
 def diagnosis(record: dict[str, Any]) -> str:
-    """What the rules found, with what to change."""
+    """The findings of the diagnosis, with what to change."""
     if not record["diagnosis"]:
-        return "<p>No rule found anything to remark on.</p>"
+        return "<p>No findings.</p>"
     return "".join(
         f'<div class="finding {one["severity"]}"><p><b>{escape(one["title"])}</b> <small>{one["severity"]}</small></p>'
         f'<p>{escape(one["evidence"])}</p><p class="soft">{escape(one["advice"])}</p></div>'
@@ -82,13 +94,13 @@ def diagnosis(record: dict[str, Any]) -> str:
 
 
 def resources(folder: Path, record: dict[str, Any]) -> str:
-    """What each step took."""
+    """Time and memory of each step."""
     steps = ", ".join(f"{escape(name)} {value:.1f} s" for name, value in record["seconds"].items())
     return f"<p>{steps}.</p>" + plot(folder / "resources.png", "processor and memory over time")
 
 
 def again(folder: Path, record: dict[str, Any]) -> str:
-    """The commands that make the run again: the resolved recipe is a recipe too."""
+    """The commands that repeat the run: its resolved recipe is a recipe too."""
     versions = ", ".join(f"{escape(name)} {escape(value)}" for name, value in record["versions"].items())
     recipe = escape(shlex.quote(str(folder / "recipe.json")))
     return (

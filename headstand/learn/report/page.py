@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from headstand import heatmaps, images
+from headstand.layout import anchor
 from headstand.learn import checkpoint
 from headstand.learn.averaging import WORDS
 from headstand.learn.evaluation.attention import attention
 from headstand.learn.report import making, scores
-from headstand.learn.report.document import anchor, document, spread, tiles
+from headstand.learn.report.document import document, spread, tiles
 from headstand.learn.report.story import Story
 from headstand.learn.skeleton import drawn
 from headstand.recipe import Backbone
@@ -33,9 +34,9 @@ def page(folder: Path, story: Story, record: dict[str, Any]) -> str:
         "Training": lambda: making.training(folder, record),
         "Test": lambda: scores.figures({split: record[split] for split in ("validation", "test")}, _averaged(record)),
         "Classes": lambda: scores.classes(test, folder),
-        "How sure": lambda: scores.sure(test, calibration, calibration["test"], folder),
+        "Confidence": lambda: scores.sure(test, calibration, calibration["test"], folder),
         "Parts of the test": lambda: scores.slices(record["slices"]),
-        "The surest mistakes": lambda: _mistakes(story, record),
+        "Most confident mistakes": lambda: _mistakes(story, record),
         "Diagnosis": lambda: making.diagnosis(record),
         "Time and memory": lambda: making.resources(folder, record),
         "Make it again": lambda: making.again(folder, record),
@@ -55,10 +56,10 @@ def _lead(record: dict[str, Any]) -> str:
     right = round(test["accuracy"] * count)
     warnings = [f for f in record["diagnosis"] if f["severity"] != "note"]
     text = (
-        f'<p class="lead"><b>{right} of {count} test photos</b> are named rightly: an accuracy of '
+        f'<p class="lead"><b>{right} of {count} test photos</b> are classified correctly: an accuracy of '
         f"<b>{test['accuracy']:.3f}</b>. On other photos of the same kind expect between {low:.3f} and {high:.3f} "
         f"(95 % interval).</p><p>{escape(_taken(backbone))}, "
-        f"{_trained(record)}. The test photos were looked at once, after everything was chosen."
+        f"{_trained(record)}. The test photos were used once, after everything was chosen."
     )
     if warnings:
         text += f' <a href="#{anchor("Diagnosis")}">{len(warnings)} warning{"s" * (len(warnings) != 1)}</a> below.'
@@ -73,18 +74,21 @@ def _taken(backbone: dict[str, Any]) -> str:
 
 def _trained(record: dict[str, Any]) -> str:
     epochs = record["recipe"]["finetune"]["epochs"]
-    return f"fine-tuned for {epochs} epoch{'s' * (epochs != 1)}" if epochs else "its backbone left as it was"
+    return f"fine-tuned for {epochs} epoch{'s' * (epochs != 1)}" if epochs else "its backbone frozen"
 
 
 def _leaks(record: dict[str, Any]) -> str:
     lines = []
-    for key, where in (("leak", "what the backbone had been trained on"), ("straddling", "the training photos")):
+    for key, where in (
+        ("leak", "the photos that the starting weights were trained on"),
+        ("straddling", "the training photos"),
+    ):
         count, without = len(record[key]["photos"]), record[key]["accuracy_without"]
         if count:
             rest = "" if without is None else f" Without them the accuracy is {without:.3f}."
             lines.append(
-                f'<div class="finding warning"><p><b>{count} test photo{"s have" if count > 1 else " has a"} near '
-                f"twin{'s' * (count > 1)} among {where}.</b>{rest}</p></div>"
+                f'<div class="finding warning"><p><b>{count} test photo{"s have" if count > 1 else " has"} near '
+                f"duplicates among {where}.</b>{rest}</p></div>"
             )
     return "".join(lines)
 
@@ -111,7 +115,7 @@ def _averaged(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mistakes(story: Story, record: dict[str, Any]) -> str:
-    """The mistakes with where the network looked."""
+    """The mistakes with their Grad-CAM."""
     if not record["mistakes"]:
         return ""
     paths = [story.dataset.folder / one["photo"] for one in record["mistakes"]]

@@ -68,7 +68,7 @@ def _record(story: Story) -> dict[str, Any]:
         "head": found.head.model_dump(mode="json"),
         "trials": [table.row(trial, story.scores["validation"].count) for trial in found.trials],
         "search": table.summary(found.trials, story.scores["validation"].count),
-        "baseline": asdict(story.baseline),
+        "baseline": {key: value for key, value in vars(story.baseline).items() if key != "correct"},
         "history": list(story.history),
         "best_epoch": story.best_epoch,
         **{
@@ -78,6 +78,7 @@ def _record(story: Story) -> dict[str, Any]:
         **{f"{split}_averaged": asdict(scores) for split, scores in story.averaged.items()},
         "calibration": {
             **asdict(story.calibration),
+            "guarantee": story.guarantee.record,
             **{
                 split: asdict(sure(story.answers[split], story.labels[split], story.calibration.threshold))
                 for split in story.scores
@@ -95,7 +96,7 @@ def _record(story: Story) -> dict[str, Any]:
         "scored": story.scored.name,
         "seconds": story.steps.seconds,
         "resources": story.steps.resources(),
-        "diagnosis": [asdict(finding) for finding in story.findings],
+        "diagnosis": [finding.record for finding in story.findings],
         "versions": {
             "headstand": __version__,
             "python": platform.python_version(),

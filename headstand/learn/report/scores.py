@@ -1,4 +1,4 @@
-"""What a model is worth: the sections of a page on the figures of a split."""
+"""Sections of a page on the figures of one split."""
 
 from collections.abc import Sequence
 from html import escape
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from headstand.learn.evaluation.calibration import described, error_described
 from headstand.learn.evaluation.names import FIGURES
 from headstand.learn.report.document import pair, photo, plot, spread
 
@@ -17,19 +18,19 @@ def facts(name: str, split: dict[str, Any], threshold: float, confident: dict[st
     Args:
         name: of the accuracy.
         split: the evaluation, with `calibrated`.
-        threshold: of sure answers; 0 where all are.
+        threshold: lowest probability of a confident answer; 0 if all answers are confident.
         confident: a `Sure` of the split.
     """
     ece, (_, most) = split["reliability"]["ece"], split["reliability"]["band"]
     found = [
         (name, f"{split['accuracy']:.3f}", spread(split["interval"])),
         (f"right among first {split['k']}", f"{split['top_k']:.3f}", spread(split["intervals"]["top_k"])),
-        ("calibration error", f"{ece:.3f}", f"{'within' if split['calibrated'] else 'ABOVE'} chance ({most:.3f})"),
+        ("calibration error", f"{ece:.3f}", f"chance alone makes up to {most:.3f}"),
     ]
     if threshold:
         accuracy = confident["accuracy"]
         right = "" if accuracy is None else f"{accuracy:.3f} of them right"
-        found.append(("sure answers", f"{confident['coverage']:.0%}", right))
+        found.append(("confident answers", f"{confident['coverage']:.0%}", right))
     return found
 
 
@@ -55,12 +56,12 @@ def figures(splits: dict[str, dict[str, Any]], more: dict[str, list[dict[str, An
     head = "".join(f"<th>{escape(name)} <small>95 %</small></th>" for name in splits)
     return (
         f'<div class="wide"><table><thead><tr><th></th>{head}</tr></thead><tbody>{"".join(written)}</tbody></table>'
-        "</div><p class='soft'>Accuracy and top answers: Wilson's interval; the others: bootstrap over photos.</p>"
+        "</div><p class='soft'>Intervals of accuracy and top-k accuracy: Wilson; the others: bootstrap over photos.</p>"
     )
 
 
 def classes(split: dict[str, Any], folder: Path) -> str:
-    """Figures by class, the hardest first, and the plot `confusion.png` of a folder."""
+    """Figures by class, the lowest recall first, and the plot `confusion.png` of a folder."""
     rows = []
     for name, row in sorted(split["per_class"].items(), key=lambda item: (not item[1]["count"], item[1]["recall"])):
         if not row["count"]:
@@ -77,44 +78,42 @@ def classes(split: dict[str, Any], folder: Path) -> str:
             f'<td class="range">{bar}</td><td>{row["f1"]:.2f}</td><td>{row["count"]:.0f}</td></tr>'
         )
     return (
-        '<p>The hardest first.</p><div class="wide"><table><thead><tr><th>class</th><th>precision</th><th>recall</th>'
-        '<th class="range">its 95 %, 0 to 1</th><th>F1</th><th>photos</th></tr></thead>'
+        '<p>The lowest recall first.</p><div class="wide"><table><thead><tr><th>class</th><th>precision</th>'
+        '<th>recall</th><th class="range">its 95 %, 0 to 1</th><th>F1</th><th>photos</th></tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
-        + plot(folder / "confusion.png", "truth against answer", whole=True)
+        + plot(folder / "confusion.png", "true class against predicted class", whole=True)
     )
 
 
 def sure(split: dict[str, Any], calibration: dict[str, Any], confident: dict[str, Any], folder: Path) -> str:
-    """What probabilities are worth, with the plots `calibration.png` and `coverage.png` of a folder.
+    """Calibration and confidence, with the plots `calibration.png` and `coverage.png` of a folder.
 
     Args:
         split: the evaluation, with `calibrated`.
-        calibration: `temperature` and `threshold`.
+        calibration: `temperature`, `threshold` and, of a run, `guarantee` (a `Threshold.record`).
         confident: a `Sure` of the split.
         folder: where the plots lie.
     """
     threshold, accuracy = calibration["threshold"], confident["accuracy"]
-    ece, (low, high) = split["reliability"]["ece"], split["reliability"]["band"]
-    verdict = (
-        "that is what chance alone makes"
-        if split["calibrated"]
-        else "more than chance makes: take probabilities with care"
+    temperature = calibration["temperature"]
+    logits = (
+        "No temperature was applied to the logits."
+        if temperature == 1
+        else f"The logits were divided by {temperature:.3f}, fitted on the validation photos of the training."
     )
-    text = (
-        f"<p>The stated probabilities are off by {ece:.3f} on average (expected calibration error); a perfectly "
-        f"calibrated model would have {low:.3f} to {high:.3f} on {split['count']} photos: {verdict}. The logits were "
-        f"divided by {calibration['temperature']:.3f}, fitted on validation.</p>"
-    )
+    text = f"<p>{error_described(split['reliability'], split['count'])} {logits}</p>"
+    if guarantee := calibration.get("guarantee"):
+        text += f"<p>{described(guarantee)}</p>"
     if threshold and accuracy is not None:
         others = confident["accuracy_of_others"]
         rest = "" if others is None else f", of the others {others:.3f}"
         text += (
-            f"<p>Below {threshold:.2f} an answer is called “not sure”. Here {confident['coverage']:.0%} are "
-            f"sure; of those {accuracy:.3f} ({spread(confident['interval'])}) are right{rest}.</p>"
+            f"<p>Of these photos {confident['coverage']:.0%} have a probability of {threshold:.2f} or more; of those "
+            f"{accuracy:.3f} ({spread(confident['interval'])}) are right{rest}.</p>"
         )
     return text + pair(
-        plot(folder / "calibration.png", "stated against real accuracy"),
-        plot(folder / "coverage.png", "accuracy of the surest answers"),
+        plot(folder / "calibration.png", "stated probability against measured accuracy"),
+        plot(folder / "coverage.png", "accuracy of the most confident answers"),
     )
 
 
@@ -126,7 +125,7 @@ def slices(found: Sequence[dict[str, Any]]) -> str:
         f'<tr><th scope="row">{escape(one["by"])}: {escape(one["value"])}</th>'
         f"<td>{one['accuracy']:.3f} <small>{spread(one['interval'])}</small></td>"
         f"<td>{one['count']} <small>{'few' if one['few'] else ''}</small></td>"
-        f"<td>{'unlike the whole' if one['apart'] else ''}</td></tr>"
+        f"<td>{'unlike the others' if one['apart'] else ''}</td></tr>"
         for one in found
     )
     return (
@@ -136,24 +135,24 @@ def slices(found: Sequence[dict[str, Any]]) -> str:
 
 
 def mistakes(found: Sequence[dict[str, Any]], pixels: np.ndarray, heat: np.ndarray | None) -> str:
-    """The surest wrong answers as pictures; nothing where there are none.
+    """The most confident wrong answers as pictures; nothing if there are none.
 
     Args:
         found: N mistakes, `photo` being the path.
         pixels: `uint8 [N, size, size, 3]`.
-        heat: where the network looked, `float32 [N, size, size]` in 0..1; None where it cannot be told.
+        heat: Grad-CAM, `float32 [N, size, size]` in 0..1; None if it is not available.
     """
     if not found:
         return ""
-    text = "Wrong answers, the surest first: look for wrong labels, and for what the network took for the class."
+    text = "Wrong answers, the most confident first: look for wrong labels, and for what was mistaken for the class."
     if heat is not None:
-        text += " Bright is what spoke for the answer (Grad-CAM)."
+        text += " Bright areas contributed to the answer (Grad-CAM)."
     figures = []
     for place, one in enumerate(found):
         shown = photo(pixels[place], one["truth"])
         if heat is not None:
             lit = pixels[place] * (0.25 + 0.75 * heat[place][..., None])
-            shown += photo(lit.astype(np.uint8), "where it looked")
+            shown += photo(lit.astype(np.uint8), "areas that contributed to the answer")
         figures.append(
             f'<figure><div class="shown">{shown}</div><figcaption><b>{escape(one["answer"])}</b> '
             f"{one['confidence']:.0%}, labelled <b>{escape(one['truth'])}</b> {one['own']:.0%}<br>"

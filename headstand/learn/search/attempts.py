@@ -5,18 +5,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import keras
+import numpy as np
 import optuna
 
 from headstand.learn import head as heads
 from headstand.learn.search.journal import Journal
 from headstand.learn.search.space import Space
-from headstand.learn.search.trial import SearchError, Trial
+from headstand.learn.search.trial import SearchError, Trial, packed
 from headstand.recipe import Head
 from headstand.space import changed
 
 AfterTrial = Callable[[Trial, bool], None]
-AfterFit = Callable[[int, Sequence[Mapping[str, float]]], None]
+AfterFit = Callable[[int, Sequence[Mapping[str, float]], str], None]
+"""Called with a head's index, the figures of its epochs, and which validation photos it got right (`packed`)."""
+
 Stop = Callable[[int, float], bool]
+
+CHUNK = 1024
+"""Rows of features that go through a head at once."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +83,13 @@ class Attempts:
         groups = list(waiting.values())
         clock = time.perf_counter()
 
-        def after_fit(group: int, history: Sequence[Mapping[str, float]]) -> None:
+        def after_fit(group: int, history: Sequence[Mapping[str, float]], right: str) -> None:
             nonlocal clock
             now = time.perf_counter()
             seconds, clock = now - clock, now
             for place in groups[group]:  # twins: two sizes of no layers are the same head
                 values, head = wanted[place]
-                trial = Trial(stage, first + place, dict(values), head, 0.0, 0.0, 1, seconds=seconds)
+                trial = Trial(stage, first + place, dict(values), head, 0.0, 0.0, 1, seconds=seconds, right=right)
                 found[place] = self._add(tried(trial, history), space)
                 seconds = 0.0
 
@@ -97,7 +104,7 @@ class Attempts:
         task = self.task
         heads.fit_many(
             chosen, task.train, task.validation, task.classes, task.seed,
-            lambda place, fit: after_fit(place, fit.history),
+            lambda place, fit: after_fit(place, fit.history, correct(fit.model, task.validation)),
         )  # fmt: skip
 
     def one(self, stage: int, space: Space, values: Mapping[str, Any], head: Head, stop: Stop) -> Trial:
@@ -129,10 +136,11 @@ class Attempts:
 
         try:
             fit = heads.fit(trial.head, task.train, task.validation, task.classes, task.seed, after_epoch)
-            history, pruned = fit.history, False
+            history, pruned, right = fit.history, False, correct(fit.model, task.validation)
         except optuna.TrialPruned:
-            pruned = True
-        return replace(tried(trial, history), pruned=pruned, seconds=time.perf_counter() - start)
+            pruned, right = True, ""
+        seconds = time.perf_counter() - start
+        return replace(tried(trial, history), pruned=pruned, right=right, seconds=seconds)
 
     def _known(self, stage: int, number: int, values: Mapping[str, Any], head: Head, space: Space) -> Trial | None:
         """The trial from the journal, or a twin that was trained in this search: the same head ends the same."""
@@ -154,6 +162,15 @@ class Attempts:
             self._outcomes.setdefault(_key(trial.head), trial)
         if self._after_trial:
             self._after_trial(trial, remembered)
+
+
+def correct(model: keras.Model, validation: heads.Split) -> str:
+    """Which validation photos a trained head classifies correctly, as `packed` writes it."""
+    labels = validation.labels
+    if not len(labels):
+        return ""
+    parts = np.array_split(validation.features, -(-len(labels) // CHUNK))
+    return packed(np.concatenate([model(part).numpy().argmax(axis=1) for part in parts]) == labels)
 
 
 def tried(trial: Trial, history: Sequence[Mapping[str, float]]) -> Trial:

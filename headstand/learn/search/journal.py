@@ -61,6 +61,7 @@ def frozen(trial: Trial, space: spaces.Space, params: dict[str, Any] | None = No
             "val_loss": trial.val_loss,
             "epoch": trial.epoch,
             "seconds": trial.seconds,
+            "right": trial.right,
         },
     )
 
@@ -105,6 +106,7 @@ def _trials(storage: JournalStorage) -> list[Trial]:
                     curve=tuple(stored.intermediate_values[step] for step in sorted(stored.intermediate_values)),
                     pruned=stored.state == TrialState.PRUNED,
                     seconds=said["seconds"],
+                    right=said.get("right", ""),
                 )
             )
     return sorted(trials, key=lambda trial: (trial.stage, trial.number))

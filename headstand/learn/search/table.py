@@ -1,15 +1,16 @@
-"""The trials as rows, and what they say together."""
+"""Trials as rows of a table, their summary, and which heads are indistinguishable from the best one."""
 
 import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from headstand import files
-from headstand.learn.evaluation.intervals import wilson
 from headstand.learn.head import KEYS, shown
 from headstand.learn.search.importance import importance
 from headstand.learn.search.trial import Trial, best
+from headstand.stats import difference, wilson
 
 
 def interval(trial: Trial, photos: int) -> tuple[float, float]:
@@ -17,21 +18,37 @@ def interval(trial: Trial, photos: int) -> tuple[float, float]:
     return wilson(round(trial.val_accuracy * photos), photos)
 
 
-def rivals(trials: Sequence[Trial], photos: int) -> int:
-    """How many other heads are within the best one's noise: no less accurate than the lower end of its interval.
+def complete(trials: Sequence[Trial]) -> dict[str, Trial]:
+    """The different heads that were trained to the end with a finite loss, each by its best trial."""
+    heads: dict[str, Trial] = {}
+    for trial in trials:
+        if not trial.pruned and math.isfinite(trial.val_loss):
+            key = trial.head.model_dump_json()
+            if key not in heads or trial.rank > heads[key].rank:
+                heads[key] = trial
+    return heads
 
-    Only heads that were trained to the end count, and each once however often it was tried.
+
+def indistinguishable(trials: Sequence[Trial], photos: int) -> list[Trial]:
+    """Other heads whose validation accuracy is within noise of the best one's (see `headstand.stats`).
+
+    Each head counts once, however often it was tried.
+
+    Args:
+        trials: of all stages or jobs.
+        photos: number of validation photos.
     """
-    first = best(trials)
-    if first is None:
-        return 0
-    low, _ = interval(first, photos)
-    near = {trial.head.model_dump_json() for trial in trials if not trial.pruned and trial.val_accuracy >= low}
-    return len(near - {first.head.model_dump_json()})
+    heads = complete(trials)
+    first = best(list(heads.values()))
+    if first is None or not photos:
+        return []
+    reference = first.outcomes(photos)
+    others = [trial for trial in heads.values() if trial is not first]
+    return [trial for trial in others if difference(reference, trial.outcomes(photos)).within_noise]
 
 
 def summary(trials: Sequence[Trial], photos: int) -> dict[str, Any] | None:
-    """The search in figures for the report; None where nothing was tried.
+    """Summary of the search for the report; None if no trial was completed.
 
     Args:
         trials: all of them.
@@ -45,7 +62,8 @@ def summary(trials: Sequence[Trial], photos: int) -> dict[str, Any] | None:
         "pruned": sum(trial.pruned for trial in trials),
         "best": {"stage": first.stage, "number": first.number, "val_accuracy": first.val_accuracy},
         "interval": interval(first, photos),
-        "within_noise": rivals(trials, photos),
+        "settings": len(complete(trials)),
+        "within_noise": len(indistinguishable(trials, photos)),
         "importance": importance(trials),
     }
 

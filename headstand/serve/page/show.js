@@ -66,7 +66,7 @@ export function show({ pairs, sure, time, model }, { blob }) {
   document.body.classList.toggle("doubt", sure === false);
   $("verdict").textContent = sure === false ? "Not sure, perhaps" : "It looks like";
   $("unsure").hidden = sure !== false;
-  $("unsure").textContent = (THRESHOLD > 0 ? `The model calls an answer sure from ${percent(THRESHOLD)} on. ` : "")
+  $("unsure").textContent = (THRESHOLD > 0 ? `Answers with a probability of ${percent(THRESHOLD)} or more are confident. ` : "")
     + (HEATMAPS ? "All joints clearly seen help." : "A picture with one clear subject, whole and in the middle, helps.");
   bars(pairs, false);
   $("more").hidden = pairs.length <= FEW;

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from headstand.learn.diagnose import Evidence, Finding, Phase
+from headstand.stats import Outcomes
 
 CLASSES = ("cobra", "plank", "tree")
 
@@ -44,6 +45,11 @@ def answers(truth: Sequence[int], given: Sequence[int], sure: float = 0.9) -> di
     probabilities = np.full((len(given), len(CLASSES)), (1 - sure) / (len(CLASSES) - 1), np.float32)
     probabilities[np.arange(len(given)), given] = sure
     return {"truth": np.array(truth), "probabilities": probabilities}
+
+
+def baseline(accuracy: float, count: int = 300) -> dict[str, Any]:
+    """A closed-form baseline with an accuracy on the validation photos."""
+    return {"baseline": "ridge regression", "baseline_outcomes": Outcomes.counted(accuracy, count)}
 
 
 def evidence(**fields: Any) -> Evidence:

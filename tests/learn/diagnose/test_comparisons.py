@@ -1,23 +1,28 @@
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
 import pytest
 
 from headstand.learn.diagnose import Searched, Tried, comparisons
 from headstand.recipe import Finetune, Head
-from tests.learn.diagnose.runs import evidence, healthy, one, phase
+from headstand.stats import Outcomes
+from tests.learn.diagnose.runs import answers, baseline, evidence, healthy, one, phase
 
 
 def test_a_baseline_that_is_as_good_is_told() -> None:
     run = phase(val_accuracy=[0.8, 0.90])
-    finding = one(comparisons.baseline_not_beaten(evidence(phases=(run,), baseline=("ridge regression", 0.95))))
+    finding = one(comparisons.baseline_not_beaten(evidence(phases=(run,), **baseline(0.95))))
     assert (finding.code, finding.severity) == ("baseline-not-beaten", "warning")
     assert finding.evidence == "val_accuracy=0.9000; ridge regression on the same features has 0.9500"
     assert finding.advice.endswith("--head.inner []")
-    linear = evidence(phases=(run,), baseline=("ridge regression", 0.95), head=Head(inner=()))
+    linear = evidence(phases=(run,), **baseline(0.95), head=Head(inner=()))
     assert one(comparisons.baseline_not_beaten(linear)).advice.endswith(
-        "--head.weight_decay 1; or train longer: --head.epochs 20"
+        "--head.optimizer adamw --head.weight_decay 1; or train longer: --head.epochs 4"
     )
-    equal = evidence(phases=(run,), baseline=("ridge regression", 0.9))
+    equal = evidence(phases=(run,), **baseline(0.9))
     assert one(comparisons.baseline_not_beaten(equal)).severity == "note"
-    assert not list(comparisons.baseline_not_beaten(evidence(phases=(run,), baseline=("ridge", 0.85))))
+    assert not list(comparisons.baseline_not_beaten(evidence(phases=(run,), **baseline(0.85))))
     assert not list(comparisons.baseline_not_beaten(evidence(phases=(run,))))
 
 
@@ -102,37 +107,104 @@ def trials(*accuracies: float) -> tuple[Tried, ...]:
     return tuple(Tried({}, accuracy) for accuracy in accuracies)
 
 
-def test_trials_within_the_noise_are_not_told_apart() -> None:
-    finding = one(comparisons.indistinguishable(evidence(trials=trials(0.5, 0.96, 0.95, 0.95))))
+def test_settings_that_did_equally_well_are_counted() -> None:
+    run = evidence(trials=trials(0.5, 0.96, 0.95, 0.95), settings=4, indistinguishable=2)
+    finding = one(comparisons.indistinguishable(run))
     assert (finding.code, finding.severity) == ("validation-too-small", "note")
-    # sqrt(2) x 1.96 x the standard error of 0.96 on 300 photos with two right and two wrong more
     assert finding.evidence == (
-        "3 of 4 trials lie within 0.033 of the best, val_accuracy=0.9600, which 300 photos cannot tell apart at 95 %; "
-        "to tell 0.9600 from 0.9500 takes some 3302 photos"
+        "2 of 3 other settings did as well as the best, val_accuracy=0.9600: 300 validation photos cannot separate "
+        "them at 95 %; a difference like that of 0.9600 and 0.9500 takes about 3302 photos"
     )
-    assert "--split.validation 0.3" in finding.advice
+    # 3302 of 1130 photos cannot be had.
+    assert finding.advice == "take the simplest or fastest of them"
+
+
+def test_more_validation_photos_are_only_suggested_where_they_suffice() -> None:
+    run = evidence(trials=trials(0.96, 0.93), settings=2, indistinguishable=1, counts=(500, 500, 500))
+    finding = one(comparisons.indistinguishable(run))
+    assert "takes about 444 photos" in finding.evidence
+    assert finding.advice.endswith("and prepare again: --split.validation 0.3 --split.train 0.5")
 
 
 def test_few_validation_photos_are_a_warning() -> None:
     run = evidence()
-    small = evidence(truth=run.truth[::10], probabilities=run.probabilities[::10], trials=trials(0.9, 0.9))
+    small = evidence(
+        truth=run.truth[::10],
+        probabilities=run.probabilities[::10],
+        trials=trials(0.9, 0.9),
+        settings=2,
+        indistinguishable=1,
+    )
     finding = one(comparisons.indistinguishable(small))
     assert finding.severity == "warning"
-    assert finding.evidence.endswith("30 photos cannot tell apart at 95 %")  # equal ones no number tells apart
+    # No number of photos separates equal ones.
+    assert finding.evidence.endswith("30 validation photos cannot separate them at 95 %")
 
 
-def test_trials_that_differ_clearly_are_no_finding() -> None:
-    assert not list(comparisons.indistinguishable(evidence(trials=trials(0.96, 0.8, 0.5))))
-    assert not list(comparisons.indistinguishable(evidence(trials=trials(0.96))))
+def test_settings_that_differ_clearly_are_no_finding() -> None:
+    assert not list(comparisons.indistinguishable(evidence(trials=trials(0.96, 0.8, 0.5), settings=3)))
+    assert not list(comparisons.indistinguishable(evidence(trials=trials(0.96), settings=1)))
 
 
-def test_fine_tuning_that_loses_is_told() -> None:
-    head, tuned = phase(val_accuracy=[0.8, 0.95]), phase("finetune", val_accuracy=[0.7, 0.9, 0.6])
+def test_fine_tuning_that_loses_is_reported() -> None:
+    head, tuned = phase(val_accuracy=[0.8, 0.95]), phase("finetune", val_accuracy=[0.7, 0.88, 0.6])
     finding = one(comparisons.finetuning_worse(evidence(phases=(head, tuned), finetune=Finetune(learning_rate=0.003))))
     assert (finding.code, finding.severity) == ("fine-tuning-worse", "warning")
-    assert finding.evidence == ("val_accuracy=0.9500 with the backbone as it was, 0.9000 after 3 epochs of fine-tuning")
-    assert finding.advice.startswith("a lower rate: --finetune.learning_rate 0.001; or more --finetune.epochs; or 0 of")
+    assert finding.evidence == "val_accuracy=0.9500 with the backbone as it was, 0.8800 after 3 epochs of fine-tuning"
+    assert finding.advice == (
+        "a lower rate: --finetune.learning_rate 0.001; or keep the head alone: --finetune.epochs 0"
+    )
     hair = phase("finetune", val_accuracy=[0.947])
     assert one(comparisons.finetuning_worse(evidence(phases=(head, hair)))).severity == "note"
     assert not list(comparisons.finetuning_worse(evidence(phases=(healthy(), healthy("finetune")))))
     assert not list(comparisons.finetuning_worse(evidence()))
+
+
+def test_fine_tuning_that_was_still_rising_is_to_be_longer() -> None:
+    head, rising = phase(val_accuracy=[0.8, 0.95]), phase("finetune", val_accuracy=[0.5, 0.6, 0.7, 0.8])
+    finding = one(comparisons.finetuning_worse(evidence(phases=(head, rising))))
+    assert finding.advice == "train longer: --finetune.epochs 6"
+
+
+def test_the_same_photos_make_a_small_loss_of_fine_tuning_a_warning() -> None:
+    before, after = np.ones(300, bool), np.ones(300, bool)
+    before[:30], after[:40] = False, False
+    head = replace(phase(val_accuracy=[0.9]), correct=before)
+    tuned = phase("finetune", val_accuracy=[0.8667])
+    assert one(comparisons.finetuning_worse(evidence(phases=(head, tuned)))).severity == "note"
+    known = replace(tuned, correct=after)
+    assert one(comparisons.finetuning_worse(evidence(phases=(head, known)))).severity == "warning"
+
+
+def outcome(accuracy: float, count: int) -> dict[str, Any]:
+    """Validation photos of which that share is right."""
+    truth = [0] * count
+    return answers(truth, [int(place >= round(accuracy * count)) for place in range(count)])
+
+
+def test_a_gap_between_validation_and_test_is_reported_with_likely_causes() -> None:
+    run = evidence(**outcome(0.956, 250), test=Outcomes.counted(0.681, 260), settings=14)
+    finding = one(comparisons.validation_test_gap(run))
+    assert (finding.code, finding.severity) == ("validation-test-gap", "warning")
+    assert finding.title == "Test accuracy is lower than validation accuracy by more than chance"
+    assert finding.evidence == (
+        "val_accuracy=0.9560 on 250 photos, test_accuracy=0.6808 on 260: 0.275 apart, 95 % interval 0.211 to 0.335"
+    )
+    for cause in ("another source", "validation photos may have near duplicates", "the highest of 14 heads and all"):
+        assert cause in finding.advice
+
+
+def test_a_test_that_is_easier_than_validation_is_reported_too() -> None:
+    finding = one(comparisons.validation_test_gap(evidence(**outcome(0.6, 250), test=Outcomes.counted(0.9, 260))))
+    assert finding.title == "Test accuracy is higher than validation accuracy by more than chance"
+    assert "test photos may have near duplicates among the training photos" in finding.advice
+    assert "highest" not in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("validation", "test"), [((0.95, 57), (0.9, 60)), ((0.9, 200), (0.85, 200)), ((0.9, 200), (0.9, 200))]
+)
+def test_a_gap_within_chance_is_no_finding(validation: tuple[float, int], test: tuple[float, int]) -> None:
+    run = evidence(**outcome(*validation), test=Outcomes.counted(*test))
+    assert not list(comparisons.validation_test_gap(run))
+    assert not list(comparisons.validation_test_gap(evidence(**outcome(*validation))))

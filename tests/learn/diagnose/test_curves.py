@@ -67,7 +67,7 @@ def test_overfitting_is_told_with_both_losses() -> None:
     assert finding.evidence == (
         "val_loss rose from 0.31 (epoch 4) to 0.55 (epoch 6) while loss fell to 0.02; epoch 6 was kept"
     )
-    assert finding.advice == "try --head.dropout 0.5"
+    assert finding.advice == "try more dropout: --head.dropout 0.5"
 
 
 def test_overfitting_after_the_kept_epoch_is_a_note_unless_it_is_large() -> None:

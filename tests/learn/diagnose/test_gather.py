@@ -72,7 +72,7 @@ def test_trials_that_were_stopped_or_diverged_do_not_count() -> None:
         Trial(1, 2, {"dropout": 0.2}, Head(), 0.7, 0.6, 2, pruned=True),
         Trial(1, 3, {"dropout": 0.1}, Head(), 0.9, float("nan"), 2),
     ]
-    assert gather.tried(trials) == (Tried({"dropout": 0.5}, 0.8),)
+    assert gather.tried(trials, 10) == (Tried({"dropout": 0.5}, 0.8),)
 
 
 def test_only_steps_that_wait_are_looked_at() -> None:

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from headstand.learn.evaluation.intervals import wilson
 from headstand.learn.evaluation.score import evaluate
+from headstand.stats import wilson
 
 
 def scored(answers: list[int], labels: list[int], classes: tuple[str, ...] = ("a", "b", "c")):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from headstand.learn.evaluation.intervals import wilson
 from headstand.learn.evaluation.slices import slices
 from headstand.prepare.manifest import Photo
+from headstand.stats import wilson
 
 
 def photo(number: int, width: int, height: int, ending: str = "jpg") -> Photo:

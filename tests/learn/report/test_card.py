@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from headstand.learn.evaluation import calibration
 from headstand.learn.report.card import card
 from headstand.learn.training import Outcome
 
@@ -12,7 +13,8 @@ FIGURES = {
 }  # fmt: skip
 CERTIFICATE: dict[str, Any] = {
     **FIGURES, "format": "int8", "bytes": 2_480_000, "verdict": "passed", "missing": [], "asked": "so much",
-    "photos": "test", "seen_in_training": False, "unseen": None, "milliseconds": {"1 thread": 1.88, "2 threads": 1.2},
+    "photos": "test", "seen_in_training": False, "unseen": None, "confidence": None,
+    "milliseconds": {"1 thread": 1.88, "2 threads": 1.2},
 }  # fmt: skip
 
 
@@ -41,10 +43,12 @@ def test_the_card_has_the_figures_of_the_report(outcome: Outcome) -> None:
         )
     assert "| split | photos | accuracy | 95 % interval | top 2 | macro F1 | log loss |" in text
     assert f"divided by {record['calibration']['temperature']:.3f}" in text
+    assert calibration.described(record["calibration"]["guarantee"]) in text
+    assert calibration.error_described(record["test"]["reliability"], 12) in text
     assert record["data"]["digest"] in text
     assert text.startswith("# shapes: a classifier of 3 classes\n\nClasses: circle, cross, square.\n")
-    assert "24 for training, 12 for\n  validation, 12 for test, near duplicates never on two sides." in text
-    assert "MobileNet at 32 x 32 pixels; frozen, only the head was trained." in text
+    assert "24 photos for training, 12 for validation, 12 for\n  test." in text
+    assert "MobileNet at 32 x 32 pixels; the backbone is frozen, only the head was trained." in text
 
 
 @pytest.mark.parametrize(
@@ -73,53 +77,126 @@ def test_the_card_states_the_selected_number_of_epochs(record: dict[str, Any]) -
 def test_where_it_comes_from_is_the_recipes_word(record: dict[str, Any]) -> None:
     record["recipe"]["card"] = {"weights": "from somewhere.", "photos": "Twelve of each."}
     text = one_line(record)
-    assert "Trained from: from somewhere." in text
-    assert "Trained on: Twelve of each. After cleaning, 24" in text
+    assert "Starting weights: ImageNet weights of keras.applications. The recipe states: from somewhere." in text
+    assert "12 for test. The recipe states: Twelve of each. Manifest" in text
 
 
 def test_a_refitted_model_is_not_the_one_that_was_measured(record: dict[str, Any]) -> None:
-    assert "are the ones that these figures were taken with" in one_line(record)
+    assert "are those that these figures were measured with" in one_line(record)
     record["refitted"] = "shapes_12_all.h5"
     text = one_line(record)
-    assert "**The weights in this folder are not the ones that these figures were taken with.**" in text
-    assert "trained once more in the same way, on all three splits" in text
+    assert "**The weights in this folder are not those that these figures were measured with.**" in text
+    assert "trained once more, when everything was chosen, on all three splits" in text
     record["recipe"]["finetune"]["epochs"] = 12
-    assert "trained once more in the same way, 12 epochs, on all three splits" in one_line(record)
+    assert "trained once more, 12 epochs, when everything was chosen, on all three splits" in one_line(record)
 
 
-def test_twins_are_told(record: dict[str, Any]) -> None:
-    assert "No test photo has a near twin among the photos that the starting weights" in one_line(record)
-    record["leak"] = {"photos": ["a", "b"], "accuracy_without": 0.5}
-    record["straddling"] = {"photos": ["c"], "accuracy_without": None}
+def test_near_duplicates_are_reported(record: dict[str, Any]) -> None:
+    assert "No test photo has near duplicates among the training photos, as far as preparation found any." in one_line(
+        record
+    )
+    record["leak"] = {"photos": ["a", "b"], "accuracy_without": 0.5, "compared": 9}
+    record["straddling"] = {"photos": ["c"], "accuracy_without": None, "compared": 24}
     text = one_line(record)
     assert (
-        "2 test photos have near twins among those that the starting weights were fine-tuned on; without them the "
+        "2 test photos have near duplicates among those that the starting weights were fine-tuned on; without them the "
         "accuracy is 0.500." in text
     )
-    assert "1 test photos have near twins in training, as the source divides them." in text
-    assert "near duplicates never on two sides" not in text
+    assert "1 test photo has near duplicates among the training photos, as the source divides them." in text
+    assert "No test photo" not in text
 
 
-def test_sure_answers_are_told_where_there_is_a_threshold(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("weights", "compared", "said"),
+    [
+        ("imagenet", 0, "Whether test photos are among the pictures of ImageNet was not checked."),
+        ("none", 0, None),
+        ("mine.weights.h5", 0, "What the starting weights were trained on is not known"),
+        # A checkpoint without fingerprints, or a report of an older version.
+        ("earlier.h5", 0, "What the starting weights were trained on is not known"),
+        ("earlier.h5", None, "What the starting weights were trained on is not known"),
+        ("earlier.h5", 2582, "None has one among the 2582 photos that the starting weights were fine-tuned on."),
+    ],
+)
+def test_of_starting_weights_only_what_is_known_is_said(
+    record: dict[str, Any], weights: str, compared: int | None, said: str | None
+) -> None:
+    record["recipe"]["backbone"]["weights"] = weights
+    record["leak"] = {"photos": [], "accuracy_without": 0.9}
+    if compared is not None:
+        record["leak"]["compared"] = compared
+    text = one_line(record)
+    sentences = ("was not checked", "is not known", "None has one among")
+    assert [one for one in sentences if one in text] == [one for one in sentences if said and one in said]
+    assert said is None or said in text
+    assert ("none, initialised at random." in text) == (weights == "none")
+    if weights.endswith(".h5"):
+        assert f"Starting weights: the file `{weights}`." in text
+
+
+def test_nothing_is_said_of_where_photos_come_from(record: dict[str, Any]) -> None:
+    """Private photos with a recipe that states nothing."""
+    record["recipe"]["card"] = {"weights": "not stated", "photos": "not stated"}
+    text = one_line(record)
+    for unverified in ("web", "states", "not stated", "stand for everybody", "cleaning"):
+        assert unverified not in text
+
+
+def test_a_model_of_heatmaps_is_not_called_one_of_photos(record: dict[str, Any]) -> None:
+    record["recipe"]["backbone"] |= {"name": "keypoints", "size": 64, "weights": "none"}
+    text = one_line(record)
+    assert "Network: keypoints of 17 heatmaps;" in text
+    assert "24 heatmaps for training" in text
+    assert "No test heatmap has exact copies among the training heatmaps, as far as preparation found any." in text
+    assert "| split | heatmaps |" in text
+    assert "The figures hold for heatmaps like those of the test split" in text
+    assert "pixels" not in text
+    assert "Keras, heatmaps in, probabilities out" in card(record, CERTIFICATE)
+
+
+def test_a_temperature_that_was_not_applied_is_not_claimed(record: dict[str, Any]) -> None:
+    record["calibration"]["temperature"] = 1.0
+    text = one_line(record)
+    assert "No temperature was applied to the logits." in text
+    assert "divided by" not in text
+
+
+def test_confident_answers_are_reported_where_there_is_a_threshold(record: dict[str, Any]) -> None:
     record["calibration"] |= {"threshold": 0.0}
-    assert "not sure" not in card(record)
+    assert "On test" not in card(record)
     record["calibration"] |= {
         "threshold": 0.71,
         "test": {"coverage": 0.9, "accuracy": 0.98, "interval": [0.9, 0.99], "accuracy_of_others": 0.5},
     }
-    assert (
-        'Answers below 0.71 are called "not sure": on test 90% are sure, and of those 0.980 (0.900 to 0.990) are right.'
-        in one_line(record)
-    )
+    assert "On test, 90% of the answers reach 0.71, and 0.980 (0.900 to 0.990) of those are right." in one_line(record)
     record["calibration"]["test"]["accuracy"] = None
-    assert "not sure" not in card(record)
+    assert "On test" not in card(record)
+    # A report of an older version has no guarantee.
+    del record["calibration"]["guarantee"]
+    assert "confident:" not in card(record)
+
+
+def test_the_served_files_own_threshold_is_described(record: dict[str, Any]) -> None:
+    confidence = {
+        "value": 0.8, "target": 0.9, "at_least": 0.91, "accepted": 200, "photos": 250, "level": 0.95, "reached": True,
+        "fitted_to": "validation",
+    }  # fmt: skip
+    text = card(record, {**CERTIFICATE, "confidence": confidence})
+    assert f"{calibration.described(confidence)} Fitted to the outputs of the `.tflite`.\n" in text
+    refitted = card(record, {**CERTIFICATE, "confidence": confidence, "unseen": FIGURES})
+    assert "Fitted to the outputs of the `.tflite` before the refit." in refitted
+    kept = card(record, {**CERTIFICATE, "confidence": {**confidence, "at_least": None, "fitted_to": None}})
+    assert "Answers below a probability of 0.80 are not confident; nothing is guaranteed for the others." in kept
+    assert "Fitted to the outputs" not in kept
 
 
 def test_files_are_named_once_there_is_a_bundle(record: dict[str, Any]) -> None:
     assert "## Files" not in card(record)
     text = card(record, CERTIFICATE)
-    assert "`shapes.tflite`: the same in int8 (2.5 MB), with its labels inside." in text
-    assert "It passed: asked is so much." in text
+    stem = record["checkpoint"].removesuffix(".h5")
+    assert f"`{stem}.tflite`: the same in int8 (2.5 MB), with its labels inside." in text
+    assert "`shapes.tflite`: the same in int8" in card(record, CERTIFICATE, "shapes")
+    assert "Yes (passed). Required: so much." in text
     table = text[text.index("| 12 test photos") :].splitlines()
     assert table[:8] == [
         "| 12 test photos, from their files on | these weights |",
@@ -143,7 +220,10 @@ def test_what_failed_and_what_was_seen_is_told(record: dict[str, Any]) -> None:
         "unseen": unseen,
     }
     text = card(record, {**CERTIFICATE, **bad})
-    assert "**It does not** (FAILED): this; that." in text
-    assert "| these weights, which have seen the photos | the weights before the refit |\n| --- | --- | --- |" in text
+    assert "**No** (FAILED): this; that. Required: so much." in text
+    assert (
+        "| these weights, which were trained on these photos | the weights before the refit |\n| --- | --- | --- |"
+        in text
+    )
     assert "| same class | 97.53% | 50.00% |" in text
     assert "accuracy of the" not in text

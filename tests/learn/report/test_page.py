@@ -31,14 +31,14 @@ def test_the_page_tells_the_figures_and_needs_nothing_beside_it(outcome: trainin
     assert record["mistakes"] and text.count("<figure>") == len(record["mistakes"])
     for mistake in record["mistakes"]:
         assert mistake["photo"] in text
-    for title in ("Data", "Training", "Test", "Classes", "How sure", "The surest mistakes", "Diagnosis"):
+    for title in ("Data", "Training", "Test", "Classes", "Confidence", "Most confident mistakes", "Diagnosis"):
         assert f"<h2>{title}</h2>" in text
 
 
 def test_what_a_recipe_does_not_ask_for_is_not_told(outcome: training.Outcome) -> None:
     assert not {"test_averaged", "validation_averaged"} & set(outcome.report)
     text = (outcome.folder / "report.html").read_text(encoding="utf-8")
-    assert not any(words in text for words in ("averaged", "kept views", "learnt. What lies before"))
+    assert not any(words in text for words in ("averaged", "kept views", "The part before them"))
 
 
 def test_the_commands_make_just_this_run_again(outcome: training.Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +67,9 @@ def test_names_cannot_break_the_page(outcome: training.Outcome) -> None:
 def test_twins_across_the_splits_are_told_at_the_top(outcome: training.Outcome) -> None:
     record = {**outcome.report, "straddling": {"photos": ["a", "b"], "accuracy_without": 0.5}, "mistakes": []}
     text = page.page(Path("nowhere"), None, record)
-    assert "2 test photos have near twins among the training photos.</b> Without them the accuracy is 0.500." in text
+    assert (
+        "2 test photos have near duplicates among the training photos.</b> Without them the accuracy is 0.500." in text
+    )
 
 
 def test_views_frozen_parts_and_averages_are_told_where_there_are_any(dataset: Dataset, small_networks: None) -> None:
@@ -80,9 +82,11 @@ def test_views_frozen_parts_and_averages_are_told_where_there_are_any(dataset: D
         )
     )
     text = (outcome.folder / "report.html").read_text(encoding="utf-8")
-    assert "Heads learnt from 2 kept views of each training photo besides the photo itself (flip=horizontal" in text
+    assert "Heads were trained on 2 kept views of each training photo besides the photo itself (flip=horizontal" in text
     assert "rotation=5.0" in text
-    assert "only the last 3 layers learnt. What lies before saw each photo and 2 views of it once" in text
+    assert (
+        "only the last 3 layers were trained. The part before them processed each photo and 2 views of it once" in text
+    )
     for split in ("validation", "test"):
         low, _ = outcome.report[f"{split}_averaged"]["interval"]
         assert f"<td>{outcome.report[f'{split}_averaged']['accuracy']:.3f} <small>{low:.3f}" in text

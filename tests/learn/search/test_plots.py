@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from headstand.learn.evaluation.score import wilson
 from headstand.learn.search import plots
+from headstand.stats import wilson
 from tests.learn.search.test_table import TRIALS, trial
 
 

@@ -1,16 +1,20 @@
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from headstand.learn.evaluation.score import wilson
+import numpy as np
+import pytest
+
 from headstand.learn.search import Trial, table
 from headstand.learn.search.importance import importance
-from headstand.learn.search.trial import best
+from headstand.learn.search.trial import best, packed
 from headstand.recipe import Head
+from headstand.stats import wilson
 
 
 def trial(number: int, accuracy: float, loss: float = 1.0, **keys: Any) -> Trial:
-    more = {key: keys.pop(key) for key in ("stage", "pruned", "curve", "seconds", "epoch") if key in keys}
+    more = {key: keys.pop(key) for key in ("stage", "pruned", "curve", "seconds", "epoch", "right") if key in keys}
     head = Head.model_validate(keys)
     return Trial(more.pop("stage", 1), number, keys, head, accuracy, loss, more.pop("epoch", 1), **more)
 
@@ -32,12 +36,42 @@ def test_the_best_is_the_first_of_equals_that_was_trained_to_the_end() -> None:
 
 
 def test_heads_within_the_best_ones_noise_are_counted_once() -> None:
-    low, _ = wilson(90, 100)
-    assert 0.80 < low < 0.87
-    assert table.rivals(TRIALS, 100) == 1  # 0.87; not itself in another stage, not the pruned one
-    assert table.rivals(TRIALS, 10) == 2
-    assert table.rivals(TRIALS, 10_000) == 0
-    assert table.rivals([], 100) == 0
+    def others(photos: int) -> list[int]:
+        return [trial.number for trial in table.indistinguishable(TRIALS, photos)]
+
+    # Not the best itself in another stage, not the pruned one.
+    assert others(200) == [4]
+    assert others(10) == [1, 4]
+    assert others(10_000) == []
+    assert table.indistinguishable([], 100) == []
+    assert table.indistinguishable(TRIALS, 0) == []
+
+
+def test_heads_are_compared_photo_by_photo_where_these_are_known() -> None:
+    def right(*wrong: int) -> str:
+        return packed(np.array([photo not in wrong for photo in range(100)]))
+
+    known = [
+        trial(1, 0.90, dropout=0.1, right=right(*range(10))),
+        # Wrong where the best one is, and for seven photos more: six would be beyond noise.
+        trial(2, 0.83, dropout=0.2, right=right(*range(17))),
+        # As many wrong, but others.
+        trial(3, 0.83, dropout=0.3, right=right(*range(80, 97))),
+        trial(4, float("nan"), float("nan"), dropout=0.4),
+    ]
+    assert [one.number for one in table.indistinguishable(known, 100)] == [3]
+    # Written by a version that did not keep them.
+    unknown = [replace(one, right="") for one in known]
+    assert [one.number for one in table.indistinguishable(unknown, 100)] == [2, 3]
+
+
+@pytest.mark.parametrize("count", [1, 8, 57])
+def test_the_photos_that_a_trial_got_right_are_kept_as_bits(count: int) -> None:
+    right = np.arange(count) % 3 == 0
+    outcomes = trial(1, 0.5, right=packed(right)).outcomes(count)
+    assert outcomes.correct is not None and outcomes.correct.tolist() == right.tolist()
+    assert (outcomes.right, outcomes.count) == (int(right.sum()), count)
+    assert len(packed(right)) == 2 * -(-count // 8)
 
 
 def test_the_summary() -> None:
@@ -47,7 +81,8 @@ def test_the_summary() -> None:
         "pruned": 1,
         "best": {"stage": 1, "number": 2, "val_accuracy": 0.9},
         "interval": wilson(90, 100),
-        "within_noise": 1,
+        "settings": 3,
+        "within_noise": 2,
         "importance": {},
     }
 

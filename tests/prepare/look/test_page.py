@@ -117,11 +117,11 @@ def test_names_of_classes_and_files_and_reasons_are_written_not_run(tmp_path):
     assert "&lt;img src=x&gt;.jpg" in text and "&lt;i&gt;why&lt;/i&gt;" in text
 
 
-def test_twins_are_shown_largest_group_first(tmp_path):
+def test_near_duplicates_are_shown_largest_group_first(tmp_path):
     rows = [("tree", "train", 5)] + [("chair", "train", 1)] * 2 + [("cobra", "test", 2)] * 3
     rows += [("mixed", "train", 3), ("mixed", "test", 3)]
     dataset = made(tmp_path, rows)
-    text = section(html(dataset), "twins")
+    text = section(html(dataset), "near-duplicates")
     titles = [words(title) for title in re.findall("<h3>(.*?)</h3>", text)]
     assert titles == [
         ["cobra", "3 photos, all in test"],
@@ -144,7 +144,7 @@ def test_label_conflicts_show_each_label(tmp_path):
 
 def test_only_the_largest_of_many_groups_are_shown(tmp_path):
     dataset = made(tmp_path, [("chair", "train", n // 2) for n in range(2 * GROUPS + 6)])
-    text = section(html(dataset), "twins")
+    text = section(html(dataset), "near-duplicates")
     assert text.count("<article") == GROUPS
     assert f"{GROUPS} of {GROUPS + 3} groups are shown" in text
 
@@ -160,7 +160,7 @@ def test_left_out_files_stand_under_their_reason_the_most_frequent_first(tmp_pat
     assert "and 2 more, in prepared.json" in found and f"tree/{page.FILES}.jpg" not in found
 
 
-def test_groups_that_the_source_names_are_not_called_twins(tmp_path):
+def test_groups_that_the_source_names_are_not_called_near_duplicates(tmp_path):
     dataset = made(tmp_path, [("chair", "train", 0), ("tree", "test", 0)])
     (tmp_path / "prepared.json").write_text(json.dumps({"summary": {"related": 1, "conflicts": []}}))
     text = html(dataset)
@@ -171,7 +171,7 @@ def test_groups_that_the_source_names_are_not_called_twins(tmp_path):
 
 def test_clean_data_says_so(tmp_path):
     text = html(made(tmp_path, [("chair", "train", 0), ("tree", "test", 1)]))
-    assert words(section(text, "twins"))[1].startswith("None")
+    assert words(section(text, "near-duplicates"))[1].startswith("None")
     assert words(section(text, "label-conflicts"))[1].startswith("None")
     assert words(section(text, "left-out"))[1].startswith("Nothing")
     assert "class=warn" not in text
@@ -180,9 +180,9 @@ def test_clean_data_says_so(tmp_path):
 def test_facts_head_the_page(tmp_path):
     dataset = made(tmp_path, [("chair", "train", 0)] * 1200 + [("tree", "test", 1)])
     photos = tuple(replace(photo, width=100, height=400) for photo in dataset.photos)
-    found = words(page._facts(replace(dataset, photos=photos), Findings.of(dataset)))
-    assert found == [
+    facts = page._facts(replace(dataset, photos=photos), Findings.of(dataset))
+    assert [word for name, value, _ in facts for word in (name, value)] == [
         "photos", "1,201", "classes", "2", "smallest class", "1", "largest class", "1,200",
-        "median side, pixels", "200", "groups of twins", "1", "in several splits", "0",
+        "median side, pixels", "200", "groups of near duplicates", "1", "in several splits", "0",
         "label conflicts", "0", "left out", "0",
     ]  # fmt: skip
