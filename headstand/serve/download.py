@@ -62,7 +62,7 @@ def fetch(url: str, *, timeout: float = TIMEOUT, allow_loopback: bool = False) -
             result = error
         guard.release()
         # requests and urllib split URLs by functions that cache them: no URL of a client stays in memory.
-        urllib.parse.clear_cache()
+        urllib.parse.clear_cache()  # type: ignore[attr-defined]
         outcome.put(result)
         del result  # as below
 

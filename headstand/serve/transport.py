@@ -92,7 +92,7 @@ class _Reads(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        count = self._raw.readinto(buffer)  # type: ignore[attr-defined]
+        count = self._raw.readinto(buffer)
         self._reads += 1
         self.bytes += count or 0
         if self._reads > FREE_PIECES + self.bytes // MIN_PIECE:

@@ -131,7 +131,8 @@ def _note_requests(app: Flask, counts: Metrics) -> None:
         exchange: Exchange = g.exchange
         response.headers[REQUEST_ID] = exchange.id
         response.headers["X-Content-Type-Options"] = "nosniff"
-        urllib.parse.clear_cache()  # gunicorn splits each request's URI by a function that caches it
+        # The URL parser caches what it parses.
+        urllib.parse.clear_cache()  # type: ignore[attr-defined]
         seconds, sent, received = exchange.elapsed, response.content_length or 0, exchange.received
         method = request.method if request.method in metrics.METHODS else "other"
         route = request.url_rule.rule if request.url_rule else "other"
