@@ -111,7 +111,7 @@ def _load(folder: Path, index: dict[str, Any], size: int | None) -> keras.Model:
         raise _refusal(error) from error
     if index["layout"] == "legacy":
         _compare_names(model, index["layers"], names)
-    shape = [size if side is None else side for side in model.input_shape[1:]]
+    shape: list[Any] = [size if side is None else side for side in model.input_shape[1:]]
     if None not in shape:
         _graph(model, (1, *shape))
     return model
