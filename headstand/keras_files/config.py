@@ -299,7 +299,7 @@ def _settings(part: Part) -> tuple[str, str, dict[str, Any]]:
         return "keras.layers", "Identity", {}
     if kind in _APPLICATIONS:
         made: Any = {"LayerScale": {"init_values", "projection_dim"}, "CustomScaleLayer": {"scale"}}[kind]
-        settings = {key: part.config.get(key) for key in made}
+        settings: dict[str, Any] = {key: part.config.get(key) for key in made}
         whole = settings.get("projection_dim", 1)
         if not all(type(value) in (int, float) for value in settings.values()) or not 0 < whole <= _MOST_SCALES:
             raise KerasFileError(f"its layer {shown(part.name)} is no {kind} of keras.applications")

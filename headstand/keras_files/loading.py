@@ -111,7 +111,10 @@ def _load(folder: Path, index: dict[str, Any], size: int | None) -> keras.Model:
         raise _refusal(error) from error
     if index["layout"] == "legacy":
         _compare_names(model, index["layers"], names)
-    shape = [size if side is None else side for side in model.input_shape[1:]]
+    for layer in _layers(model):
+        for key in [key for key in vars(layer) if key.endswith("_initializer")]:
+            setattr(layer, key, keras.initializers.Zeros())  # a function could not be saved or cloned
+    shape: list[Any] = [size if side is None else side for side in model.input_shape[1:]]
     if None not in shape:
         _graph(model, (1, *shape))
     return model
@@ -206,13 +209,14 @@ def _window(operation: tf.Operation) -> float:
     return 1
 
 
+def _layers(layer: Any) -> list[Any]:
+    """A network, and all layers in it and in the networks within."""
+    return [layer, *(each for inner in getattr(layer, "layers", []) for each in _layers(inner))]
+
+
 def _layer(operation: str, model: keras.Model) -> str:
     """The layer that an operation of the graph belongs to, as far as its name tells."""
-    names, waiting = set(), [model]
-    while waiting:
-        layer = waiting.pop()
-        names.add(layer.name)
-        waiting += getattr(layer, "layers", [])
+    names = {layer.name for layer in _layers(model)}
     for part in reversed(operation.split("/")[:-1]):
         for name in (part, re.sub(r"_\d+$", "", part)):
             if name in names:

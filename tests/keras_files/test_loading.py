@@ -195,3 +195,12 @@ def test_the_documentation_lists_all_allowed_layers() -> None:
     part = part[: part.index("\n## ", 1)]
     for name in sorted(config.LAYERS | config.AUGMENTATION):
         assert f"`{name}`" in part, name
+
+
+@FORMATS
+def test_what_was_loaded_can_be_cloned_and_saved_again(tmp_path: Path, suffix: str) -> None:
+    loaded = loading.load(files.saved(files.classifier(), tmp_path / f"m{suffix}"))
+    copy = keras.models.clone_model(loaded)
+    copy.set_weights(loaded.get_weights())
+    again = loading.load(files.saved(copy, tmp_path / f"again{suffix}"))
+    np.testing.assert_allclose(again(files.pixels()), loaded(files.pixels()), atol=1e-6)
