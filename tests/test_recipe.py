@@ -224,7 +224,10 @@ def test_every_environment_variable_that_code_and_documents_name_is_known():
         (["activation", "relu,tanh"], "activation = ['relu', 'tanh'] does not go with inner = [100]; allowed: one for"),
         (["activation", "[]"], "head.activation = []: Tuple should have at least 1 item"),
         (["batch_norm", "true", "inner", "[]"], "batch_norm = true needs an inner layer"),
-        (["batch_norm", "true", "batch_size", "1"], "batch_size = 1; allowed: 2 or more"),
+        (
+            ["batch_norm", "true", "batch_size", "1"],
+            "batch_size = 1 does not go with batch_norm = true; allowed: 2 or more",
+        ),
         (["momentum", "0.9"], "momentum = 0.9 does not go with optimizer = 'adam'; allowed: 0, or optimizer 'sgd' or"),
         (["momentum", "1", "optimizer", "sgd"], "head.momentum = '1': Input should be less than 1"),
         (

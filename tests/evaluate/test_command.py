@@ -62,12 +62,12 @@ def test_a_checkpoint_on_its_splits(
     out = capsys.readouterr().out
     assert "photos            12, the test split of data/shapes" in out
     assert "\ntest_accuracy=0." in out
-    assert "note              the test split is scored again, " in out
+    assert "the run has scored this test split before: do not choose anything by these figures" in out
     assert evaluate("shapes.h5", "--split", "validation") == 0
     out = capsys.readouterr().out
     assert "photos            12, the validation split of data/shapes" in out
     assert "\nval_accuracy=0." in out
-    assert "scored again" not in out
+    assert "scored this test split" not in out
 
 
 @pytest.mark.parametrize(

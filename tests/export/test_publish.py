@@ -53,7 +53,7 @@ def test_what_failed_is_not_published(run: Path, model: Path, monkeypatch: pytes
     export(model, force=True)
     with pytest.raises(PublishError, match="did not pass its comparison"):
         publish(run, Path("models/shapes"))
-    assert "**It does not** (FAILED)" in (run / "MODEL_CARD.md").read_text()
+    assert "**No** (FAILED)" in (run / "MODEL_CARD.md").read_text()
     assert not Path("models").exists()
 
 
@@ -62,4 +62,4 @@ def test_a_model_that_is_no_runs_has_no_card(model: Path) -> None:
     elsewhere.mkdir()
     shutil.copy(model, elsewhere / "a.h5")
     export(elsewhere / "a.h5")
-    assert sorted(path.name for path in elsewhere.iterdir()) == ["a.h5", "a.parity.json", "a.tflite"]
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["a.h5", "a.parity.json", "a.tflite", "labels.txt"]

@@ -116,7 +116,7 @@ def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> No
     assert resources["steps"]["features"]["photos"] == 48
     assert set(resources["steps"]["features"]["parts"]) == {"waiting for photos", "network", "cache"}
     assert all(0 <= step["cpu"] <= 1 and step["peak_memory"] > 2**20 for step in resources["steps"].values())
-    assert written["diagnosis"] == [dataclasses.asdict(finding) for finding in outcome.findings]
+    assert written["diagnosis"] == [finding.record for finding in outcome.findings]
 
     with (outcome.folder / "history.csv").open(newline="") as file:
         epochs = list(csv.DictReader(file))
@@ -213,7 +213,7 @@ def test_a_fine_tuned_refit_is_trained_for_the_selected_epochs(
         assert [row["phase"] for row in csv.DictReader(file)].count("refit") == 1
     card = " ".join((outcome.folder / "MODEL_CARD.md").read_text().split())
     assert "all of it fine-tuned for 1 of 3 epochs" in card
-    assert "trained once more in the same way, 1 epoch, on all three splits" in card
+    assert "trained once more, 1 epoch, when everything was chosen, on all three splits" in card
 
 
 def test_test_labels_change_the_test_scores_and_nothing_else(dataset: Dataset) -> None:
@@ -271,12 +271,12 @@ def test_views_are_of_the_training_photos_alone(
         given.append((train, validation.views))
         return real(head, train, validation, *rest)
 
-    def refit(head: Any, train: heads.Split, *rest: Any) -> heads.Fit:
+    def fit_again(head: Any, train: heads.Split, *rest: Any) -> heads.Fit:
         given.append((train, None))
         return real_refit(head, train, *rest)
 
     monkeypatch.setattr(heads, "fit", fit)
-    monkeypatch.setattr(heads, "refit", refit)
+    monkeypatch.setattr(heads, "refit", fit_again)
     settings = {"views": 3, "rotation": 10.0}
     outcome = training.train(recipe(augmentation=settings, finetune={"refit": refit}))
     assert [(len(train.labels), train.views.shape[:2], views) for train, views in given] == [

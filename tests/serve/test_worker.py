@@ -171,8 +171,8 @@ def test_a_full_worker_refuses_at_once_and_finishes_what_it_took(
 def test_slow_clients_keep_no_place_from_others(small: Service) -> None:
     """More clients than places send one byte each, and as many announce the largest body."""
     slow = [small.connect(post(b"", length=MAX_BODY)) for _ in range(6)]
-    slow += [small.connect(b"P") for _ in range(60)]
-    until(lambda: small.held(*slow) == [66])
+    slow += [small.connect(b"P") for _ in range(40)]
+    until(lambda: small.held(*slow) == [46])
     for _ in range(5):
         assert small.ask("POST", "/predict", PHOTO).status == 200
     for connection in slow:

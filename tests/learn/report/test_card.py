@@ -71,11 +71,12 @@ def test_the_card_states_the_selected_number_of_epochs(record: dict[str, Any]) -
     assert "all of it fine-tuned for 7 of 12 epochs (" in card(record)
     record["refitted"] = "shapes_07_all.h5"
     assert "all of it fine-tuned for 7 of 12 epochs (" in card(record)
-    assert "trained once more in the same way, 7 epochs, on all three splits" in one_line(record)
+    assert "trained once more, 7 epochs, when everything was chosen, on all three splits" in one_line(record)
 
 
 def test_where_it_comes_from_is_the_recipes_word(record: dict[str, Any]) -> None:
     record["recipe"]["card"] = {"weights": "from somewhere.", "photos": "Twelve of each."}
+    record["recipe"]["backbone"]["weights"] = "imagenet"
     text = one_line(record)
     assert "Starting weights: ImageNet weights of keras.applications. The recipe states: from somewhere." in text
     assert "12 for test. The recipe states: Twelve of each. Manifest" in text
