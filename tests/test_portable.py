@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @skips.unix
+@pytest.mark.slow
 def test_prepare_train_convert_and_predict_need_nothing_that_only_linux_has(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTAND_")}
     environment["PYTHONPATH"] = str(ROOT)

@@ -80,6 +80,7 @@ def test_heatmaps_that_show_nobody_get_numbers_too(trained: Path, bundle: Path, 
         np.testing.assert_allclose(given, np.asarray(model(shown[None])), atol=2e-3)
 
 
+@pytest.mark.slow
 def test_the_best_format_is_one_that_takes_heatmaps(trained: Path) -> None:
     told: list[str] = []
     made = export(trained, "best", tell=told.append)

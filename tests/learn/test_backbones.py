@@ -83,6 +83,7 @@ def test_features_are_the_pooled_network_on_scaled_pixels(mobilenet: keras.Model
     np.testing.assert_allclose(extractor(pixels, training=False), wanted, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_size_lends_its_backbone(mobilenet: keras.Model, tmp_path: Path) -> None:
     head = networks.heads.build(networks.Head(inner=(4,)), 1280, 3, 5)
     model = networks.heads.assemble(mobilenet, head, "shapes")

@@ -90,6 +90,7 @@ def test_the_networks_of_the_study_before_go_the_same_way(name):
     assert outcome.report["test"]["count"] > 0
 
 
+@pytest.mark.slow
 def test_what_learns_is_fine_tuned_on_fresh_views(eager):
     tuned = {"epochs": 1, "batch_size": 16, "ema": 0.0, "learning_rate": 0.001}
     outcome = train(recipe(backbone={"name": "heatmaps_cnn"}, head={"inner": [], "epochs": 1}, finetune=tuned))

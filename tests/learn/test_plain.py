@@ -71,6 +71,7 @@ def round_trip(name: str, folder: Path) -> keras.Model:
     return model
 
 
+@pytest.mark.slow
 def test_a_network_with_parts_of_its_own_survives_its_file(tmp_path: Path) -> None:
     round_trip("MobileNetV3Small", tmp_path)
 

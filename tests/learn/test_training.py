@@ -334,6 +334,7 @@ def test_an_interrupted_search_goes_on_in_the_same_run(
         assert resumed.report[key] == whole.report[key]
 
 
+@pytest.mark.slow
 def test_an_interrupted_fine_tuning_goes_on_in_the_same_run(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = recipe(finetune={**FINETUNE, "refit": "all"})
     whole = training.train(settings)
@@ -368,6 +369,7 @@ def test_an_interrupted_fine_tuning_goes_on_in_the_same_run(dataset: Dataset, mo
     assert epochs[0][-4:] == [("fine-tuning", "1"), ("fine-tuning", "2"), ("refit", "1"), ("refit", "2")]
 
 
+@pytest.mark.slow
 def test_a_profiled_run_ends_the_same_and_leaves_traces(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -386,6 +388,7 @@ def test_a_profiled_run_ends_the_same_and_leaves_traces(
         assert plain.report[key] == profiled.report[key]
 
 
+@pytest.mark.slow
 def test_fine_tuning_a_part(dataset: Dataset, graphs: None, capsys: pytest.CaptureFixture[str]) -> None:
     settings = {**FINETUNE, "unfreeze": "3 layers", "precision": "mixed_bfloat16", "refit": "all"}
     outcome = training.train(recipe(finetune=settings, augmentation={"views": 2}))

@@ -162,6 +162,7 @@ def test_a_full_disk_is_told_and_the_last_state_stays(dataset: Dataset, monkeypa
 
 
 @pytest.mark.parametrize("cut", [cut_within_epoch, cut_before_state, cut_after_state])
+@pytest.mark.slow
 def test_a_partly_frozen_run_resumes_too(dataset: Dataset, monkeypatch: pytest.MonkeyPatch, cut: Any) -> None:
     wanted = networks.classifier()
     whole = tune(wanted, dataset, Path("whole"), PARTLY, augmentation=VIEWS)

@@ -129,6 +129,7 @@ def converted(model: keras.Model) -> np.ndarray:
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.slow
 def test_every_activation_converts(small_networks: None, batch_norm: bool) -> None:
     names = Activation.__args__
     _, model = whole(Head(inner=(6,) * len(names), activation=names, batch_norm=batch_norm, epochs=1))

@@ -215,6 +215,7 @@ def test_a_lock_that_a_kill_left_is_no_obstacle(tmp_path: Path, scores: Scores) 
     assert run(tmp_path / "journal", plan(6)) == whole
 
 
+@pytest.mark.slow
 def test_a_real_search_stops_what_does_not_learn(tmp_path: Path) -> None:
     train, validation = blobs(60, 1, spread=2), blobs(30, 2, spread=2)
     ranges = {"learning_rate": {"low": 1e-6, "high": 0.1, "log": True}}

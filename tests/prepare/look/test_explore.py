@@ -148,7 +148,7 @@ def test_mean_images_are_the_classes_means_with_more_contrast(tmp_path):
     assert drawn[SIDE // 2, SIDE + 20 + 16 + (SIDE + 20) // 2].tolist() == [30] * 3
 
 
-@pytest.mark.parametrize("classes", [66, 120])
+@pytest.mark.parametrize("classes", [66, pytest.param(120, marks=pytest.mark.slow)])
 def test_many_classes_stay_readable(dataset, classes):
     long = "a_long_name_of_a_pose_with_its_variation_{}_on_the_left_side"
     crowd = many(dataset, classes, long)
