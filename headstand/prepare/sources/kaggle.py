@@ -159,9 +159,10 @@ def _child(dataset: str, folder: str, report: str) -> int:
 
             kagglehub.dataset_download(dataset, output_dir=str(Path(folder) / name))
     except (Exception, SystemExit) as error:
-        text = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        text = f"{type(error).__name__}: {error}".splitlines()[0]
         if Path("kaggle.json").is_file():
             text = text.replace(json.loads(Path("kaggle.json").read_text(encoding="utf-8"))["key"], "***")
+        text = text[:200]  # after the key is masked, which may lie across the cut
         Path(report).write_text(json.dumps({"kind": _kind(error), "text": text}), encoding="utf-8")
         return 1
     return 0
