@@ -1,1 +1,1 @@
-"""The sources: a module for each `source.kind` of a recipe fetches its items and lists them; the others help."""
+"""Dataset sources: one module per `source.kind` of a recipe lists its files; the other modules are shared code."""

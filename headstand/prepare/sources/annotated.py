@@ -1,4 +1,4 @@
-"""Photos with their objects: which annotation belongs to which photo, and of what class its objects are."""
+"""Matching of Pascal VOC annotations to photos, and the class of each annotated object."""
 
 import re
 import sys
@@ -19,15 +19,15 @@ from headstand.prepare.sources.walk import Walk, walk
 _WORDNET = re.compile(r"n\d{8}(-|$)")
 
 _LONGEST = 100
-"""Bytes of a class name: with more it could not be a folder's name everywhere."""
+"""Maximum length of a class name in UTF-8 bytes, so that it is a valid folder name on every file system."""
 
 LeftOut = list[tuple[str, str]]
-"""File, or object in a file, and the reason why it is not used."""
+"""Unused files, or objects in a file, each with the reason."""
 
 
 @dataclass(frozen=True)
 class Object:
-    """One box to cut: its number in the annotation from 1, its class and its edges."""
+    """One box to crop: its number in the annotation, counted from 1, its class and its edges."""
 
     number: int
     class_: str
@@ -36,7 +36,14 @@ class Object:
 
 @dataclass(frozen=True)
 class Marked:
-    """A photo, relative to the images' folder, its annotation, the size that its boxes refer to, and its objects."""
+    """A photo with its annotation file and usable objects.
+
+    Attributes:
+        photo: path relative to the images' folder.
+        annotation: path relative to the annotations' folder.
+        declared: width and height in pixels that the boxes refer to, if the annotation states them.
+        objects: the boxes to crop.
+    """
 
     photo: PurePath
     annotation: PurePath
@@ -45,7 +52,9 @@ class Marked:
 
 
 def photos_below(root: Path) -> tuple[list[PurePath], int, Walk]:
-    """The photos below `root`, relative to it, in natural order; how many other files; all that was found there.
+    """Returns the photos below `root`, the number of other files, and the result of walking `root`.
+
+    The photos' paths are relative to `root`, in natural order.
 
     Raises:
         WalkError: a folder cannot be read.
@@ -56,14 +65,15 @@ def photos_below(root: Path) -> tuple[list[PurePath], int, Walk]:
 
 
 def marked(photos: list[PurePath], place: Path) -> tuple[list[Marked], LeftOut]:
-    """Read all annotations, find their photos, and name their objects' classes.
+    """Reads all annotations, matches them to photos, and assigns a class to each object.
 
     Args:
-        photos: relative to the images' folder.
-        place: the annotations' folder: `.xml` files, or files without an extension that are no images.
+        photos: paths relative to the images' folder.
+        place: the annotations' folder: `.xml` files, or files without an extension that are not images.
 
     Returns:
-        The photos that have usable boxes, in natural order of their annotations, and what was left out.
+        The photos that have usable boxes, in natural order of their annotations; and the files and objects that are
+        not used, each with the reason.
     """
     files = _sorted(path for path in walk(place).files if _is_annotation(place / path))
     left_out: LeftOut = []
@@ -110,10 +120,10 @@ def _is_annotation(path: Path) -> bool:
 
 
 def class_name(text: str) -> str:
-    """A folder's or object's name as a class: `n02086240-Shih-Tzu` and `Shih Tzu` are `shih_tzu`.
+    """Returns the class name for a folder's or object's name: `n02086240-Shih-Tzu` and `Shih Tzu` give `shih_tzu`.
 
-    Small letters and digits of any script, everything else an underscore; WordNet's number is dropped. Empty where
-    nothing is left.
+    The text is lowercased; every run of characters other than letters and digits (of any script) becomes one
+    underscore. The WordNet ID is removed. The result is empty if nothing is left.
     """
     return _plain(re.sub(r"^n\d{8}-(?=.)", "", nfc(text)))
 
@@ -127,7 +137,7 @@ def _sorted(paths: Iterable[str]) -> list[PurePath]:
 
 
 class _Photos:
-    """Photos by what their annotations may call them."""
+    """Index of photos by file name without extension, to find the photo of an annotation."""
 
     def __init__(self, photos: list[PurePath]) -> None:
         self._stems: dict[str, list[PurePath]] = defaultdict(list)
@@ -135,10 +145,11 @@ class _Photos:
             self._stems[nfc(photo.stem)].append(photo)
 
     def find(self, annotation: PurePath, said: str) -> PurePath | str:
-        """The photo of an annotation, or why there is none.
+        """Returns the photo of an annotation, or the reason why there is none.
 
-        It has the annotation's name but for the extension; failing that, the one that the annotation states (Stanford
-        Dogs has `%s` there now and then, so it comes second). Among several the one in the folders of the same names.
+        The annotation's own file name is compared first, without extension; then the `<filename>` that it states
+        (`said`), which comes second because Stanford Dogs has `%s` there in some files. Among several photos, the one
+        that has the most folder names in common with the annotation is used, then the one whose name equals `said`.
         """
         own = annotation.name[:-4] if annotation.name.lower().endswith(".xml") else annotation.name
         own, said = nfc(own), nfc(said)
@@ -154,12 +165,16 @@ class _Photos:
 
 
 def _folder_classes(read: list[tuple[PurePath, PurePath, voc.Annotation]]) -> dict[str, str]:
-    """The class of each annotation folder, by its name; none where the folders do not tell."""
+    """Returns the class of each annotation folder by folder name; empty if the folders are not classes.
+
+    Folders are classes if all their names start with a WordNet ID; or if there are several, none named as a split,
+    and all objects have the same name.
+    """
     folders = sorted({file.parent.name for file, _, _ in read})
     names = {class_name(thing.name) for _, _, annotation in read for thing in annotation.things}
     divided = len(folders) > 1 and len(names) == 1 and not any(map(split_of, folders))
     if not (all(_WORDNET.match(name) for name in folders) or (divided and all(map(class_name, folders)))):
         return {}
     count = Counter(class_name(name) for name in folders)
-    # WordNet has two cranes: then its numbers stay.
+    # WordNet has two classes named `crane`: such names keep their WordNet ID.
     return {name: class_name(name) if count[class_name(name)] == 1 else _plain(name) for name in folders}

@@ -1,4 +1,4 @@
-"""Archives of files, zip and tar, unpacked into the cache folder without trusting a name or a size in them."""
+"""Extraction of untrusted zip and tar archives into the cache folder; stated names and sizes are checked."""
 
 import bz2
 import gzip
@@ -26,28 +26,28 @@ from headstand.prepare.sources import download
 from headstand.remote import Mirror, shown
 
 MAX_MEMBERS = 2_000_000
-"""Most files and folders in an archive; ImageNet has 1.3 million."""
+"""Maximum number of files and folders in an archive; ImageNet has 1.3 million."""
 
 MAX_BYTES = 400 * 2**30
-"""Most bytes that an archive may unpack to."""
+"""Maximum unpacked size in bytes."""
 
 MAX_RATIO = 200
-"""How many times its own size an archive may unpack to, beyond `SLACK`: photos hardly shrink, rows of zeros shrink a
-thousandfold, and both kinds of bombs do so further."""
+"""Maximum ratio of the unpacked size (less `SLACK`) to the archive's size. Photos hardly compress, rows of zeros
+compress a thousandfold, and both kinds of decompression bombs compress further."""
 
 SLACK = 256 * 2**20
-"""Bytes that any archive may unpack to, however small it is."""
+"""Unpacked size in bytes that every archive is allowed, however small it is."""
 
 RESERVE = 64 * 2**20
-"""Bytes that stay free on the disk."""
+"""Bytes of disk space that extraction leaves free."""
 
 _PIECE = 2**20
 
 _UTF8_FLAG = 0x800
-"""Set in a zip entry whose name is UTF-8 (APPNOTE.TXT 4.4.4). The archive tool of macOS writes UTF-8 without it."""
+"""Flag of a zip entry whose name is UTF-8 (APPNOTE.TXT 4.4.4). The archive tool of macOS writes UTF-8 without it."""
 
 _LONGEST = 100
-"""Bytes of an archive's name in its folder's name: with the key it stays below every file system's limit."""
+"""Maximum bytes of the archive's name in its folder's name, so that name and key fit every file system's limit."""
 
 _BY_HAND = "unpack it yourself and name the folder"
 
@@ -59,12 +59,12 @@ _PACKED: dict[bytes, Callable[..., Any]] = {
 
 
 class ArchiveError(HeadstandError):
-    """An archive that cannot be unpacked, or must not be."""
+    """Raised for an archive that cannot be unpacked, or that is unsafe to unpack."""
 
 
 @dataclass(frozen=True)
 class _Member:
-    """One entry: its path in the archive, its content (None for a folder) and the size that it is said to have."""
+    """Archive entry: its path in the archive, its content (None for a folder) and its declared size in bytes."""
 
     path: str
     content: IO[bytes] | None
@@ -72,11 +72,7 @@ class _Member:
 
 
 class _Budget:
-    """What an archive may still unpack to.
-
-    Raises:
-        ArchiveError: it is spent.
-    """
+    """Limit on the unpacked bytes of an archive: the smallest of `MAX_BYTES`, `MAX_RATIO` and the free disk space."""
 
     def __init__(self, name: str, packed: int, folder: Path) -> None:
         room = max(0, shutil.disk_usage(folder).free - RESERVE)
@@ -89,30 +85,35 @@ class _Budget:
         self._sentence = f"{name} unpacks to {bound[self.left]}"
 
     def spend(self, count: int) -> None:
+        """Subtracts `count` bytes from the limit.
+
+        Raises:
+            ArchiveError: the limit is exceeded.
+        """
         self.left -= count
         if self.left < 0:
             raise ArchiveError(self._sentence)
 
 
 class _Names:
-    """Decodes the names in an archive: as UTF-8, else as code page 437, and counts those in neither."""
+    """Decoder of the file names in an archive: UTF-8, else code page 437. It records names that seem to be neither."""
 
     def __init__(self) -> None:
         self._unclear: list[str] = []
 
     def decode(self, raw: bytes) -> str:
-        """The name that these bytes of an archive encode."""
+        """Returns the decoded name."""
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError:
             name = raw.decode("cp437")
-        # Every byte is a character of the code page; names in another one contain its box-drawing characters and signs.
+        # Code page 437 decodes any bytes; box-drawing characters and signs indicate a name in another encoding.
         if not all(character.isascii() or character.isalpha() for character in name):
             self._unclear.append(name)
         return name
 
     def warning(self, file: Path) -> str:
-        """A warning about names whose encoding is unknown; empty where there are none."""
+        """Returns a warning about names whose encoding is unknown; empty if there are none."""
         if not self._unclear:
             return ""
         some = f"{len(self._unclear):,} name{'s' * (len(self._unclear) != 1)}"
@@ -123,7 +124,7 @@ class _Names:
 
 
 class _Metered:
-    """A stream that charges what is read from it, and keeps the last block of it."""
+    """Stream wrapper that counts the bytes read against a budget and keeps the last tar block of them."""
 
     def __init__(self, stream: IO[bytes], budget: _Budget) -> None:
         self._stream, self._budget = stream, budget
@@ -137,24 +138,25 @@ class _Metered:
 
 
 def unpacked(location: str, *, digest: str | None = None) -> Path:
-    """The folder that holds an archive's files.
+    """Returns the folder with the files of an archive, which is downloaded and unpacked into the cache if necessary.
 
     Args:
-        location: a folder, which is returned as it is; or a zip or tar (plain, gz, bz2, xz), whatever its name: a path,
-            found as `recipe.locate` finds it under `HEADSTAND_DATA`, or an address that `download.fetch` takes. Or the
-            address of a folder (`s3://BUCKET/KEY/`), of which a copy in the cache is brought up to date.
-        digest: `sha256:HEX` or `md5:HEX` of the archive.
+        location: a folder, which is returned unchanged; or a zip or tar (plain, gz, bz2, xz) with any file name: a
+            path, resolved by `recipe.locate` with `HEADSTAND_DATA`, or a URL that `download.fetch` accepts; or the URL
+            of a folder (`s3://BUCKET/KEY/`), of which a copy in the cache is updated.
+        digest: expected digest of the archive, `sha256:HEX` or `md5:HEX`.
 
     Returns:
-        The folder, in the cache: `archives/KEY-NAME`, keyed by a local archive's content or by the address. A second
-        call does nothing; an interrupted one leaves no folder, and a download goes on where it stopped.
+        The folder in the cache: `archives/KEY-NAME`, where KEY is a hash of a local archive's content, or of the URL
+        and `digest`. A folder at a URL is copied to `remote/KEY-NAME`. A second call for an archive does nothing. An
+        interrupted call leaves no folder; its download is resumed by the next call.
 
     Raises:
         DownloadError: as `download.fetch`.
-        ArchiveError: no archive, damaged, encrypted, larger than the caps; or with a member that would leave the folder
-            or is neither a file nor a folder. Nothing of it stays.
-        RemoteError: a folder's address that cannot be reached.
-        RecipeError: a path that does not exist.
+        ArchiveError: not an archive, damaged, encrypted, or larger than the limits; or a member lies outside the folder
+            or is neither a file nor a folder. No unpacked files remain.
+        RemoteError: a folder's URL cannot be reached.
+        RecipeError: the path does not exist.
     """
     folder = (files.cache() / "archives").absolute()
     if not download.is_address(location):
@@ -182,7 +184,7 @@ def unpacked(location: str, *, digest: str | None = None) -> Path:
                 try:
                     extract(fetched, target)
                 except ArchiveError:
-                    if file is None:  # else the next call would find the same again
+                    if file is None:  # else the next call would unpack the same bad download
                         fetched.unlink()
                     raise
                 if file is None:
@@ -196,7 +198,7 @@ def unpacked(location: str, *, digest: str | None = None) -> Path:
 
 
 def _folder_at(location: str) -> Path | None:
-    """A copy of the folder at an address; None where it is a file, or what only a web server knows."""
+    """Returns an updated copy of the folder at a URL; None if the URL is a file, HTTP(S), or named as an archive."""
     if location.lower().startswith(("http:", "https:")) or _stem(location) != location:
         return None
     key = hashlib.sha256(location.rstrip("/").encode()).hexdigest()[:16]
@@ -218,11 +220,11 @@ def _folder_at(location: str) -> Path | None:
 
 
 def extract(file: Path, target: Path) -> None:
-    """Unpack a zip or tar into the new folder `target`, all of it or nothing.
+    """Unpacks a zip or tar into the new folder `target`, completely or not at all.
 
     Raises:
         ArchiveError: as `unpacked`.
-        OSError: the disk refuses.
+        OSError: the disk cannot be written.
     """
     try:
         with files.building(target) as part:
@@ -258,7 +260,7 @@ def _members(file: Path, names: "_Names", budget: _Budget) -> Iterator[Iterator[
         with file.open("rb") as stream:
             start = stream.read(512)
         packed = next((opener for magic, opener in _PACKED.items() if start.startswith(magic)), None)
-        # First tar, since the last file in one may be a zip, which then looks like the end of a zip.
+        # Tar is tested first: a tar whose last file is a zip also ends like a zip.
         if packed or start[257:262] == b"ustar" or _is_old_tar(start):
             plain = stack.enter_context((packed or open)(file, "rb"))
             metered = _Metered(plain, budget)
@@ -273,7 +275,7 @@ def _members(file: Path, names: "_Names", budget: _Budget) -> Iterator[Iterator[
 
 
 def _is_old_tar(start: bytes) -> bool:
-    """Tar before POSIX has no magic, but the checksum of its first header."""
+    """Returns whether `start` is a pre-POSIX tar header, which has no magic number but a checksum."""
     try:
         return bool(start[:1].strip(b"\0")) and bool(tarfile.TarInfo.frombuf(start[:512], "utf-8", "surrogateescape"))
     except tarfile.TarError:
@@ -299,7 +301,7 @@ def _zip(file: Path, archive: zipfile.ZipFile, names: "_Names", budget: _Budget)
 
 def _tar(file: Path, archive: tarfile.TarFile, names: "_Names", stream: _Metered) -> Iterator[_Member]:
     while (info := archive.next()) is not None:
-        archive.members.clear()  # type: ignore[attr-defined]  # a million of them would take a gigabyte
+        archive.members.clear()  # type: ignore[attr-defined]  # a million members would take a gigabyte of memory
         # tarfile decodes as UTF-8 and keeps other bytes as surrogates.
         name = names.decode(info.name.encode("utf-8", "surrogateescape"))
         if info.isdir():
@@ -310,17 +312,17 @@ def _tar(file: Path, archive: tarfile.TarFile, names: "_Names", stream: _Metered
             raise ArchiveError(f"{file} holds {info.name!r}, which is a link or a device: {_BY_HAND}")
     if stream.tail.strip(b"\0"):
         raise ArchiveError(f"{file} is damaged or cut short (its end is missing): fetch it anew")
-    while stream.read(_PIECE):  # only at its very end a compressed tar's checksum is read
+    while stream.read(_PIECE):  # a compressed tar's checksum is verified only when its end is read
         pass
 
 
 def _place(file: Path, member: _Member, folder: Path) -> None:
-    """Write one member below `folder`, where there are no links that could lead out."""
-    name = member.path.replace("\\", "/")  # what some Windows programs write between folders
+    """Writes one member below `folder`, which contains no links, as `_zip` and `_tar` refuse them."""
+    name = member.path.replace("\\", "/")  # some Windows programs write backslashes
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", name) or "\0" in name:
         raise ArchiveError(f"{file} holds {member.path!r}, which leads out of its folder: do not trust it")
-    if os.name == "nt" and re.search('[<>:"|?*]', name):  # a colon would write into a hidden stream of another file
+    if os.name == "nt" and re.search('[<>:"|?*]', name):  # a colon would open an alternate data stream of another file
         raise ArchiveError(f"{file} holds {member.path!r}, a name that Windows does not allow: {_BY_HAND}")
     path = folder.joinpath(*parts)
     if member.content is None:
@@ -339,7 +341,7 @@ def _place(file: Path, member: _Member, folder: Path) -> None:
 
 
 def _stem(name: str) -> str:
-    """An archive's name without its extensions."""
+    """Returns an archive's name without its extensions."""
     return re.sub(r"(\.(zip|tar|tgz|tbz2?|txz|gz|bz2|xz))+$", "", name, flags=re.IGNORECASE) or "archive"
 
 

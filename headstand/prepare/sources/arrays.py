@@ -1,4 +1,4 @@
-"""The source `arrays`: pictures in `data.npy` and their labels in `labels.npy`, for each split or in one folder."""
+"""Source `arrays`: images in `data.npy` and labels in `labels.npy`, in one folder or in one folder per split."""
 
 import hashlib
 import os
@@ -17,23 +17,25 @@ from headstand.prepare.sources.layout import split_of
 from headstand.recipe import Source
 
 CLASSES = 100_000
-"""Most classes; a label beyond that is no label."""
+"""Maximum number of classes; labels must be smaller."""
 
 LARGEST = 4096
-"""Largest side of a picture in pixels."""
+"""Maximum height and width of an image in pixels."""
 
 _TOLERANCE = 1e-3
-"""How far over 0..1 resizing may have carried a pixel."""
+"""How far a float pixel may lie outside 0..1, as resizing can overshoot."""
 
 _FILES = ("data.npy", "labels.npy")
 
 
 class ArraysError(HeadstandError):
-    """A folder without such arrays, or arrays that are no pictures or no labels."""
+    """Raised if the arrays are missing, or are not valid images and labels."""
 
 
 @dataclass(frozen=True)
 class _Part:
+    """Arrays of one split: folder, split (empty for none), number of images, labels `int64 [N]`, number of classes."""
+
     folder: Path
     split: str
     count: int
@@ -42,21 +44,21 @@ class _Part:
 
 
 def listing(source: Source, seed: int) -> Listing:
-    """The arrays' pictures, written as PNG files into the cache.
+    """Writes the images of NumPy arrays as PNG files into the cache and lists them.
 
-    `data.npy` holds `[N, height, width, 3]`, `[N, height, width, 1]` or `[N, height, width]`, as `uint8` 0..255 or as
-    floats 0..1, which are rounded to 8 bits; `labels.npy` class numbers `[N]` or `[N, 1]`, or one-hot `[N, classes]`.
-    Both lie in the folder, or in one folder for each split (`train`, `val`, `test`; see `layout.split_of`), whose
-    names are kept. Classes are called by the lines of `labels.txt` beside them, by CIFAR-100's `meta` (`source.labels`
-    says which names of it), or by their numbers.
+    `data.npy` has the shape `[N, height, width, 3]`, `[N, height, width, 1]` or `[N, height, width]`, and holds `uint8`
+    0..255, or floats 0..1, which are rounded to 8 bits. `labels.npy` holds class numbers `[N]` or `[N, 1]`, or one-hot
+    labels `[N, classes]`. Both files lie in the folder, or in one folder per split (`train`, `val`, `test`; see
+    `layout.split_of`); then the splits are kept. Class names are the lines of `labels.txt` beside them, or those of
+    CIFAR-100's `meta` (`source.labels` selects fine or coarse), or the class numbers.
 
     Args:
-        source: `folder`, such a folder or an archive of one.
-        seed: not used: nothing is drawn.
+        source: `folder`, the folder with the arrays or an archive of it.
+        seed: not used, nothing is sampled.
 
     Raises:
-        ArraysError: no such files, other types or shapes, numbers out of range; or the disk refuses.
-        CifarError, UnpickleError: a `meta` that is none.
+        ArraysError: missing files, wrong types or shapes, numbers out of range; or the disk cannot be written.
+        CifarError, UnpickleError: an invalid `meta`.
         RecipeError, DownloadError, ArchiveError: as `archive.unpacked`.
     """
     home = _home(archive.unpacked(source.folder or ""))
@@ -87,7 +89,7 @@ def listing(source: Source, seed: int) -> Listing:
 
 
 def _home(folder: Path) -> Path:
-    """Go down while there is but one folder that is no split's and nothing else."""
+    """Returns the folder with the arrays, skipping wrapper folders: single entries that are not named as a split."""
     while True:
         inner = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
         if len(inner) != 1 or not inner[0].is_dir() or split_of(inner[0].name):
@@ -129,7 +131,7 @@ def _part(folder: Path, split: str) -> _Part:
 
 
 def _open(path: Path) -> np.ndarray:
-    """An array as it lies on the disk; objects, which are pickles, are refused."""
+    """Returns a memory-mapped array; arrays of Python objects, which are pickles, are refused."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
@@ -145,7 +147,7 @@ def _open(path: Path) -> np.ndarray:
 
 
 def _labels(path: Path, labels: np.ndarray) -> tuple[np.ndarray, int]:
-    """Class numbers `int64 [N]`, and how many classes there are."""
+    """Returns class numbers `int64 [N]` and the number of classes."""
     if labels.ndim == 2 and labels.shape[1] > 1:
         if labels.shape[1] > CLASSES or labels.dtype.kind not in "biuf":
             raise ArraysError(f"{path} has {labels.shape[1]:,} columns of {labels.dtype}: they are no one-hot labels")
@@ -168,7 +170,7 @@ def _labels(path: Path, labels: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def _names(home: Path, source: Source, classes: int) -> list[str]:
-    """The classes' names, if a file beside the arrays gives them."""
+    """Returns the class names from `labels.txt` or `meta`; empty if there is neither."""
     lines, meta = home / "labels.txt", home / "meta"
     if lines.is_file():
         try:
@@ -190,7 +192,10 @@ def _names(home: Path, source: Source, classes: int) -> list[str]:
 
 
 def _pixels(path: Path, places: list[int]) -> np.ndarray:
-    """Some pictures, `uint8 [P, height, width, 3]`; the file is mapped anew, so that what was read does not stay."""
+    """Returns the images at `places` as `uint8 [P, height, width, 3]`.
+
+    The file is memory-mapped for each call, so that pages read before do not stay in memory.
+    """
     values = _open(path)[places]
     if values.dtype != np.uint8:
         low, high = float(values.min()), float(values.max())
@@ -204,7 +209,10 @@ def _pixels(path: Path, places: list[int]) -> np.ndarray:
 
 
 def _key(parts: list[_Part]) -> str:
-    """Names the pictures by their files' places, sizes and times: reading gigabytes twice would take too long."""
+    """Returns the cache key: a hash of the data files' paths, sizes and modification times, and of the labels.
+
+    The images are not hashed, as reading gigabytes twice would take too long.
+    """
     source = hashlib.sha256()
     for part in parts:
         status = (part.folder / "data.npy").stat()

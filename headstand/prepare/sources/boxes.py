@@ -1,8 +1,8 @@
-"""The source `boxes`: photos with Pascal VOC boxes, cut to one square picture an object.
+"""Source `boxes`: photos with Pascal VOC boxes, cropped to one square image per object.
 
-Stanford Dogs is the model: `Images/n02086240-Shih-Tzu/n02086240_1011.jpg` with its boxes in the XML file
-`Annotation/n02086240-Shih-Tzu/n02086240_1011`. Any other folders with VOC boxes do too, such as `JPEGImages/1.jpg` and
-`Annotations/1.xml`, in two trees or in one.
+The layout of Stanford Dogs is supported: `Images/n02086240-Shih-Tzu/n02086240_1011.jpg` with its boxes in the XML file
+`Annotation/n02086240-Shih-Tzu/n02086240_1011`; and any other folders with VOC boxes, such as `JPEGImages/1.jpg` and
+`Annotations/1.xml`, in two folder trees or in one.
 """
 
 import hashlib
@@ -29,13 +29,13 @@ from headstand.prepare.sources.archive import unpacked
 from headstand.recipe import Source
 
 SIZE = 299
-"""Side of a crop in pixels where the recipe names none: what Xception was trained on."""
+"""Default side of a crop in pixels: the input size that Xception was trained on."""
 
 SMALLEST, LARGEST = 16, 2048
-"""Sides of a crop in pixels that make sense."""
+"""Smallest and largest side of a crop in pixels that a recipe may set."""
 
 QUALITY = 95
-"""JPEG quality of a crop, with colour at full resolution: a third of a PNG's bytes, 0.6 of 255 from it on the mean."""
+"""JPEG quality of a crop, without chroma subsampling: a third of the bytes of a PNG, mean pixel error 0.6 of 255."""
 
 DIGESTS = {
     "http://vision.stanford.edu/aditya86/ImageNetDogs/images.tar":
@@ -43,34 +43,35 @@ DIGESTS = {
     "http://vision.stanford.edu/aditya86/ImageNetDogs/annotation.tar":
         "sha256:662ed36f707be6b195c2fda392d8e153e83af28cedc8e2134a649f198def30fd",
 }  # fmt: skip
-"""What Stanford Dogs' archives are, as TensorFlow Datasets records it; their host offers no https."""
+"""Digests of the archives of Stanford Dogs, as recorded by TensorFlow Datasets; their host offers no HTTPS."""
 
 _LONGEST = 100
-"""Bytes of a photo's name that its crops carry on: with what is added they stay below every system's limit."""
+"""Maximum bytes of a photo's name in the names of its crops, so that these fit every file system's limit."""
 
 
 class BoxesError(HeadstandError):
-    """Photos and annotations that make no dataset, or crops that cannot be written."""
+    """Raised if photos and annotations do not form a dataset, or crops cannot be written."""
 
 
 def listing(source: Source, seed: int) -> Listing:
-    """Cut the recipe's objects out of their photos into the cache folder, unless they are there, and list them.
+    """Crops the annotated objects of a recipe's photos into the cache folder and lists the crops.
 
-    An object's class is its annotation's folder where folders tell (WordNet's `n02086240-Shih-Tzu` gives `shih_tzu`,
-    and so does any division into folders where all objects have one name), else its `<name>`. The `source.most` classes
-    with the most photos are kept, by name among equals.
+    An object's class is its annotation's folder if the folders are classes (the WordNet name `n02086240-Shih-Tzu` gives
+    `shih_tzu`; any folders are classes if all objects have the same name), else its `<name>`. The `source.most` classes
+    with the most photos are kept; ties are resolved by name.
 
     Args:
-        source: `images` and `annotations`, each a folder, an archive or an address; `most`; `size` of a crop, 299.
-        seed: of no matter here.
+        source: `images` and `annotations`, each a folder, an archive or a URL; `most`; `size` of a crop in pixels,
+            default 299.
+        seed: not used, nothing is sampled.
 
     Returns:
-        JPEG files, one an object; those of one photo share a group, the photo's path. An interrupted call goes on where
-        it stopped.
+        JPEG files, one per object. Crops of one photo share a group, the photo's path. Crops that exist are kept, so an
+        interrupted call can be resumed.
 
     Raises:
-        BoxesError: no boxes for the photos, fewer than two classes, a size out of range, a full disk.
-        HeadstandError: archives that cannot be fetched or unpacked.
+        BoxesError: no boxes for the photos, fewer than two classes, a size out of range, or a full disk.
+        HeadstandError: an archive cannot be downloaded or unpacked.
     """
     size = source.size or SIZE
     if not SMALLEST <= size <= LARGEST:
@@ -110,7 +111,7 @@ def listing(source: Source, seed: int) -> Listing:
 
 
 def _most(marked: list[Marked], most: int | Literal["all"]) -> tuple[str, ...]:
-    """The classes with the most photos, in natural order."""
+    """Returns the `most` classes with the most photos, in natural order."""
     count = Counter(name for photo in marked for name in {thing.class_ for thing in photo.objects})
     ranked = sorted(count, key=lambda name: (-count[name], natural(name), name))
     kept = ranked if most == "all" else ranked[:most]
@@ -118,13 +119,13 @@ def _most(marked: list[Marked], most: int | Literal["all"]) -> tuple[str, ...]:
 
 
 def _only(marked: list[Marked], classes: tuple[str, ...]) -> list[Marked]:
-    """The photos with objects of these classes, and those objects alone."""
+    """Returns the photos with objects of `classes`, without their other objects."""
     kept = [replace(m, objects=tuple(thing for thing in m.objects if thing.class_ in classes)) for m in marked]
     return [photo for photo in kept if photo.objects]
 
 
 def _key(root: Path, chosen: list[Marked], size: int) -> str:
-    """Names the crops by all that they depend on: the photos' bytes, the boxes, the size and how it is cut."""
+    """Returns the cache key: a hash of all inputs of the crops (photo bytes, boxes, size, software versions)."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         digests = pool.map(lambda photo: _digest(root / photo.photo), chosen)
         bar = tqdm(digests, "checking", len(chosen), unit="photo", leave=False, disable=not sys.stderr.isatty())
@@ -140,11 +141,11 @@ def _digest(path: Path) -> str:
     try:
         return files.digest(path)
     except OSError:
-        return ""  # it is told when it is to be cut
+        return ""  # `_cut_photo` reports the error
 
 
 def _targets(chosen: list[Marked]) -> dict[PurePath, list[PurePath]]:
-    """Where each photo's crops lie in the cache: `class/name-number.jpg`."""
+    """Returns the paths of each photo's crops in the cache folder: `class/name-number.jpg`."""
     stems = Counter(photo.photo.stem for photo in chosen)
     targets = {}
     for photo in chosen:
@@ -156,7 +157,7 @@ def _targets(chosen: list[Marked]) -> dict[PurePath, list[PurePath]]:
 
 
 def _cut(root: Path, chosen: list[Marked], folder: Path, targets: dict[PurePath, list[PurePath]], size: int) -> LeftOut:
-    """Make the crops that are not there; what could not be made, and why."""
+    """Writes the missing crops, and returns those that cannot be made, each with the reason."""
     left_out: LeftOut = []
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
@@ -164,7 +165,7 @@ def _cut(root: Path, chosen: list[Marked], folder: Path, targets: dict[PurePath,
         for faults in tqdm(work, "cropping", len(chosen), unit="photo", leave=False, disable=not sys.stderr.isatty()):
             left_out += faults
     finally:
-        pool.shutdown(cancel_futures=True)  # an interrupted call need not finish the rest first
+        pool.shutdown(cancel_futures=True)  # so that an interrupted call ends at once
     return left_out
 
 
@@ -196,5 +197,5 @@ def _cut_photo(root: Path, photo: Marked, folder: Path, targets: list[PurePath],
 
 
 def _shown(text: str) -> str:
-    """A text as it can be printed and stored, also where a file's name in it is not UTF-8."""
+    """Returns `text` as valid UTF-8; bytes of file names that are not UTF-8 are escaped."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -1,6 +1,7 @@
-"""The source `cifar`: CIFAR-100, 60,000 pictures of 32 x 32 in 100 classes and 20 superclasses.
+"""Source `cifar`: CIFAR-100, 60,000 images of 32 x 32 pixels in 100 classes and 20 superclasses.
 
-A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009. Its pickles are read without running them.
+A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009. Its pickles are read without executing
+code from them; see `unpickle`.
 """
 
 import hashlib
@@ -21,44 +22,44 @@ from headstand.recipe import Source
 ADDRESS = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
 
 DIGEST = "md5:eb9058c3a382ffc7106e4002c42a8d85"
-"""The archive's digest, as its authors publish it."""
+"""MD5 digest of the archive, as published by the authors."""
 
 SIDE = 32
-"""Side of a picture in pixels."""
+"""Height and width of an image in pixels."""
 
 PARTS = ("train", "test")
-"""The files of pictures, and how the authors divided them."""
+"""The files with images, one per split; the authors' split is kept."""
 
 
 class CifarError(HeadstandError):
-    """A folder that does not hold CIFAR-100 in its layout for Python."""
+    """Raised for a folder that does not hold the Python version of CIFAR-100."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """The pictures of `train` or `test`: `data` `uint8 [N, 3072]`, `fine` and `coarse` labels `int64 [N]`."""
+    """Images of `train` or `test`: `data` `uint8 [N, 3072]`, `fine` and `coarse` labels `int64 [N]`."""
 
     data: np.ndarray
     fine: np.ndarray
     coarse: np.ndarray
 
     def pixels(self, places: np.ndarray, some: list[int]) -> np.ndarray:
-        """The pictures at some of `places`, `uint8 [P, 32, 32, 3]`; they are stored colour by colour."""
+        """Returns the images at the indices `places[some]` as `uint8 [P, 32, 32, 3]`; `data` is channels first."""
         return np.ascontiguousarray(self.data[places[some]].reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1))
 
 
 def listing(source: Source, seed: int) -> Listing:
-    """CIFAR-100's pictures, written as PNG files into the cache; the given train and test stay what they are.
+    """Writes the images of CIFAR-100 as PNG files into the cache and lists them; train and test are kept.
 
     Args:
-        source: `folder`, the folder that holds `meta`, `train` and `test` or its archive, downloaded if left out;
-            `labels`, which classes to use; `per_class`, at most so many pictures of each class, train and test in
-            their proportion and the classes of a superclass too.
-        seed: draws the pictures for `per_class`; a larger number of them holds nearly all of a smaller one's.
+        source: `folder`, the folder that holds `meta`, `train` and `test`, or its archive, downloaded if not set;
+            `labels`, fine or coarse classes; `per_class`, the maximum number of images per class. The proportions of
+            train to test, and of the fine classes in a superclass, are kept.
+        seed: seed of the sample for `per_class`; a larger sample contains nearly all images of a smaller one.
 
     Raises:
-        CifarError: another layout, or labels that do not fit; or the disk refuses.
-        UnpickleError: a pickle that is damaged, or asks for more than plain data.
+        CifarError: another layout, or labels that do not fit; or the disk cannot be written.
+        UnpickleError: a pickle is damaged, or holds more than plain data.
         RecipeError, DownloadError, ArchiveError: as `archive.unpacked`.
     """
     folder = _home(archive.unpacked(source.folder) if source.folder else archive.unpacked(ADDRESS, digest=DIGEST))
@@ -93,17 +94,17 @@ def listing(source: Source, seed: int) -> Listing:
 
 
 def label_names(meta: Path) -> tuple[list[str], list[str]]:
-    """The names of the fine and the coarse classes that a file `meta` holds, in the order of their numbers.
+    """Returns the names of the fine and the coarse classes from the file `meta`, indexed by class number.
 
     Raises:
-        CifarError, UnpickleError: it is no such file.
+        CifarError, UnpickleError: the file is not CIFAR-100's `meta`.
     """
     values = unpickle.read(meta)
     return _names(values, "fine_label_names", meta), _names(values, "coarse_label_names", meta)
 
 
 def _home(folder: Path) -> Path:
-    """The folder with the three files: this one, or the one that the archive has around them."""
+    """Returns the folder with the files `meta`, `train` and `test`: `folder` or one directly in it."""
     inner = sorted(path for path in folder.iterdir() if path.is_dir())
     for place in (folder, *inner):
         if all((place / name).is_file() for name in ("meta", *PARTS)):
@@ -152,7 +153,7 @@ def _labels(path: Path, values: dict[str, Any], kind: str, count: int, classes: 
 
 
 def _key(parts: dict[str, Part]) -> str:
-    """Names the pictures and their folders by their content."""
+    """Returns the cache key: a hash of the images and their fine labels."""
     content = hashlib.sha256()
     for part in parts.values():
         content.update(f"{part.data.shape} ".encode())
@@ -162,7 +163,7 @@ def _key(parts: dict[str, Part]) -> str:
 
 
 def _sample(parts: dict[str, Part], source: Source, seed: int) -> dict[str, np.ndarray]:
-    """Which pictures of each part to use, `bool [N]`."""
+    """Returns which images of each part to use, `bool [N]`: a stratified sample of `source.per_class` per class."""
     chosen = {name: np.ones(len(part.data), dtype=bool) for name, part in parts.items()}
     labels = {name: part.fine if source.labels == "fine" else part.coarse for name, part in parts.items()}
     for label in range(max((values.max(initial=-1) for values in labels.values()), default=-1) + 1):
@@ -170,7 +171,7 @@ def _sample(parts: dict[str, Part], source: Source, seed: int) -> dict[str, np.n
         total = sum(map(len, members.values()))
         if source.per_class is None or total <= source.per_class:
             continue
-        # No part goes without, if there is room for both.
+        # At least one test image, even if the proportion rounds to zero.
         test = min(max(1, round(source.per_class * len(members["test"]) / total)), len(members["test"]))
         for name, quota in (("train", source.per_class - test), ("test", test)):
             places = members[name]
@@ -183,7 +184,7 @@ def _sample(parts: dict[str, Part], source: Source, seed: int) -> dict[str, np.n
 
 
 def _shares(counts: np.ndarray, total: int) -> list[int]:
-    """`total` divided in proportion to `counts`, by largest remainders."""
+    """Returns `total` apportioned to `counts` by the largest remainder method."""
     exact = counts * total / max(counts.sum(), 1)
     shares = np.floor(exact).astype(int)
     shares[np.argsort(shares - exact, kind="stable")[: total - shares.sum()]] += 1

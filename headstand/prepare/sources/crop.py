@@ -1,4 +1,4 @@
-"""Squares cut out of photos around boxes."""
+"""Square crops of photos around bounding boxes."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from headstand.images import decode, open_image, orientation
 from headstand.prepare.sources.voc import Box
 
 VERSION = 1
-"""Version of the cut; a new value makes every crop anew."""
+"""Version of the cropping algorithm, part of the cache key; a new value recreates every crop."""
 
 OUTSIDE = "a box outside of its photo"
 OTHER_SIZE = "a box for a photo of another shape"
@@ -19,21 +19,22 @@ OTHER_SIZE = "a box for a photo of another shape"
 def crops(
     data: bytes, boxes: Sequence[Box], size: int, declared: tuple[int, int] | None
 ) -> list[npt.NDArray[np.uint8] | str]:
-    """Cut a square around each box and scale it.
+    """Returns a square crop around each box, scaled to `size` pixels.
 
-    A box is clamped to the photo, and its shorter side then extended to the longer, on both ends alike where the photo
-    has room, else more on the other end, so that proportions are kept and what is added is real. Where the photo is
-    narrower than the square, its edge pixels are repeated: neither a frame nor a mirrored limb for a network to learn.
+    A box is clamped to the photo. Its shorter side is then extended to the length of the longer one: equally at both
+    ends if the photo is large enough there, else more at the other end. So proportions are kept, and the added pixels
+    are real. If the photo is narrower than the square, its edge pixels are repeated, so that a network can learn
+    neither a frame nor mirrored limbs.
 
     Args:
         data: the encoded photo.
-        boxes: in the pixels of the photo as it is stored, which is how VOC has them, whatever its EXIF turn. Where
-            `declared` shows that the labelling tool saw the photo upright, or larger or smaller, they are read so.
+        boxes: in pixels of the photo as stored, before EXIF rotation, as in VOC. If `declared` shows that the boxes
+            refer to the upright photo, or to a larger or smaller one, they are converted.
         size: side of the crops in pixels.
-        declared: width and height of the photo that the boxes were drawn on, if the annotation says.
+        declared: width and height of the photo that the boxes refer to, if the annotation states them.
 
     Returns:
-        For each box `uint8 [size, size, 3]`, upright, or why it cannot be cut.
+        For each box `uint8 [size, size, 3]`, upright, or the reason why it cannot be cropped.
 
     Raises:
         ImageError: as `headstand.images.decode`.
@@ -46,11 +47,11 @@ def crops(
 
 
 def _upright(box: Box, declared: tuple[int, int] | None, stored: tuple[int, int], turn: int) -> Box | None:
-    """The box in the pixels of the upright photo; None where it was drawn on a photo of other proportions."""
+    """Returns the box in pixels of the upright photo; None if it refers to a photo of another aspect ratio."""
     width, height = stored
     frames = [stored, (height, width)] if turn >= 5 else [stored]
     declared = declared or stored
-    # What fits to the pixel goes first: a nearly square photo has nearly the same proportions either way.
+    # An exact match is preferred: a nearly square photo has nearly the same aspect ratio in both orientations.
     frame = declared if declared in frames else next((frame for frame in frames if _alike(declared, frame)), None)
     if frame is None:
         return None
@@ -58,7 +59,7 @@ def _upright(box: Box, declared: tuple[int, int] | None, stored: tuple[int, int]
     box = Box(box.left * x, box.top * y, box.right * x, box.bottom * y)
     if frame != stored:
         return box
-    # The corners move as the pixels do (Exif 2.3, tag 0x0112): mirrored first, then rows for columns.
+    # The corners are transformed like the pixels (Exif 2.3, tag 0x0112): mirrored first, then transposed.
     if turn in (2, 3, 7, 8):
         box = Box(width - box.right, box.top, width - box.left, box.bottom)
     if turn in (3, 4, 6, 7):
@@ -67,7 +68,7 @@ def _upright(box: Box, declared: tuple[int, int] | None, stored: tuple[int, int]
 
 
 def _alike(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """The same proportions, but for the rounding of a scaled photo's sides to whole pixels."""
+    """Returns whether two sizes have the same aspect ratio, within the rounding of sides to whole pixels."""
     return abs(one[0] * other[1] - one[1] * other[0]) <= sum(other)
 
 
@@ -79,7 +80,7 @@ def _cut(picture: npt.NDArray[np.uint8], box: Box, size: int) -> npt.NDArray[np.
         return OUTSIDE
     side = max(right - left, bottom - top)
     x, y = _start(left, right, side, width), _start(top, bottom, side, height)
-    # Scaled before it is padded: the square around a box in a very long picture could fill any memory.
+    # Scaled before padding: a padded square around a box in a very elongated photo could exceed the memory.
     part = picture[max(y, 0) : y + side, max(x, 0) : x + side]
     inner = [max(1, round(length * size / side)) for length in part.shape[:2]]
     if inner != list(part.shape[:2]):
@@ -90,6 +91,6 @@ def _cut(picture: npt.NDArray[np.uint8], box: Box, size: int) -> npt.NDArray[np.
 
 
 def _start(low: int, high: int, side: int, length: int) -> int:
-    """Where a square of `side` around `low`..`high` begins: centred, but moved into the picture as far as it fits."""
+    """Returns the start of `side` pixels centred on `low`..`high`, shifted into 0..`length` as far as possible."""
     room = length - side
     return min(max((low + high - side) // 2, min(0, room)), max(0, room))

@@ -1,6 +1,7 @@
-"""Files from the addresses that a recipe names: fetched once, resumed after an interruption, checked by their digest.
+"""Download of files by URL: fetched once, resumed after an interruption, and verified by digest.
 
-These addresses are the user's own, so private hosts are allowed; what strangers send goes through the `serve` wing.
+The URLs come from the user's own recipe, so private hosts are allowed. URLs from clients of the web service are handled
+in the package `serve` instead.
 """
 
 import hashlib
@@ -20,33 +21,33 @@ from headstand.prepare.sources.transfer import BrokenError, DownloadError, Stale
 __all__ = ["DownloadError", "fetch", "is_address"]
 
 MAX_BYTES = 200 * 2**30
-"""Largest download, in bytes: more than ImageNet, less than what runs on for days."""
+"""Maximum size of a download in bytes: more than ImageNet, less than a download of several days."""
 
 TRIES = 5
-"""How often a broken transfer is taken up again before giving up; one that gained bytes does not count."""
+"""Maximum number of successive attempts at a broken transfer; an attempt that received bytes restarts the count."""
 
 PAUSE = 1.0
-"""Seconds before the second try; twice as long before each further one."""
+"""Seconds before the second attempt; doubled before each further one."""
 
 _HEX = {"sha256": 64, "md5": 32}
 
 
 def fetch(address: str, target: Path, *, digest: str | None = None) -> Path:
-    """Fetch a file, unless it is there.
+    """Downloads a file to `target`, unless it exists there, and verifies its digest.
 
     Args:
-        address: `http://`, `https://`, `s3://BUCKET/KEY` or any other that fsspec supports, or a local path, which
-            is found as `recipe.locate` finds it under `HEADSTAND_DATA`.
-        target: where the file is to lie. What is there already is taken as it is if its digest is right, or none given.
-        digest: `sha256:HEX` or `md5:HEX` of the whole file.
+        address: a URL (`http://`, `https://`, `s3://BUCKET/KEY` or any other that fsspec supports), or a local path,
+            resolved by `recipe.locate` with `HEADSTAND_DATA`.
+        target: path of the downloaded file. An existing file is used if it has the given digest, or none is given.
+        digest: expected digest of the whole file, `sha256:HEX` or `md5:HEX`.
 
     Returns:
-        `target`; for a local path that path: it is checked but not copied.
+        `target`; for a local path the resolved path: such a file is verified but not copied.
 
     Raises:
-        DownloadError: unreachable, refused, missing, too large, another digest, no room. What was received stays beside
-            `target`, so that the next call goes on from there.
-        RecipeError: a local path that does not exist.
+        DownloadError: unreachable, refused, missing, too large, another digest, or not enough disk space. The bytes
+            received after an interruption are kept beside `target`, so that the next call resumes the download.
+        RecipeError: a local path does not exist.
     """
     kind, expected = _expected(digest)
     if not is_address(address):
@@ -63,7 +64,7 @@ def fetch(address: str, target: Path, *, digest: str | None = None) -> Path:
             part, note = target.with_name(f".{target.name}.part"), target.with_name(f".{target.name}.part.json")
             resumed = _receive(address, part, note)
             if kind and (found := _digest(part, kind)) != expected:
-                if resumed:  # what was left may have been of another file
+                if resumed:  # the bytes kept earlier may be of another file
                     part.unlink()
                     _receive(address, part, note)
                     found = _digest(part, kind)
@@ -95,7 +96,7 @@ def _digest(path: Path, kind: str) -> str:
 
 
 def _receive(address: str, part: Path, note: Path) -> bool:
-    """Fill `part` to the end; whether bytes of an earlier connection are in it."""
+    """Downloads `part` completely, with retries; returns whether it contains bytes of an earlier connection."""
     failures = 0
     while True:
         before = _size(part)
@@ -113,7 +114,7 @@ def _receive(address: str, part: Path, note: Path) -> bool:
 
 
 def _once(address: str, part: Path, note: Path) -> bool:
-    """One connection's worth; whether it went on from what `part` held."""
+    """Downloads into `part` over one connection; returns whether it was resumed from the bytes in `part`."""
     version = _noted(note, address)
     scheme = address.partition(":")[0].lower()
     opened = {"http": transfer.http, "https": transfer.http}.get(scheme, transfer.store)
@@ -133,7 +134,7 @@ def _once(address: str, part: Path, note: Path) -> bool:
         count = sent.start
         with bar, part.open("r+b" if sent.start else "wb") as file:
             file.seek(sent.start)
-            # Only now that the old bytes are gone may the note name the new ones.
+            # Only after the old bytes are discarded may the note state the new version.
             _write_note(note, address, sent.version)
             for piece in sent.stream:
                 count += len(piece)
@@ -152,7 +153,7 @@ def _size(part: Path) -> int:
 
 def _write_note(note: Path, address: str, version: str | None) -> None:
     if version:
-        # The address as its digest: its query can be a secret.
+        # The URL is hashed, as its query can contain secrets.
         key = hashlib.sha256(address.encode()).hexdigest()
         note.write_text(json.dumps({"address": key, "version": version}), encoding="utf-8")
     else:
@@ -160,7 +161,7 @@ def _write_note(note: Path, address: str, version: str | None) -> None:
 
 
 def _noted(note: Path, address: str) -> str | None:
-    """The version of the file that an earlier run received a part of."""
+    """Returns the version of the partly downloaded file, as noted by an earlier run for this URL; None if unknown."""
     try:
         said = json.loads(note.read_text(encoding="utf-8"))
         mine = said["address"] == hashlib.sha256(address.encode()).hexdigest()

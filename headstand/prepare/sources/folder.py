@@ -1,6 +1,6 @@
-"""The source `folder`: one folder of photos for each class, perhaps already under `train`, `validation` and `test`.
+"""Source `folder`: one folder of photos per class, optionally split into `train`, `validation` and `test`.
 
-The folder may come as an archive, and either from an address. `layout` recognises how it is laid out.
+The folder may be an archive, and either may be at a URL. `layout` recognises the folder layout.
 """
 
 from pathlib import Path
@@ -15,10 +15,10 @@ from headstand.prepare.sources.walk import walk
 
 
 def listing(source: recipe.Source, seed: int) -> Listing:
-    """List what `source.folder` names: a folder in the checkout or under `HEADSTAND_DATA`, or an archive of one.
+    """Lists the photos of `source.folder`: a folder or archive, at a URL or a path resolved by `recipe.locate`.
 
     Raises:
-        RecipeError: there is none.
+        RecipeError: the path does not exist.
         FolderError: as `class_folders`.
         DownloadError, ArchiveError: as `archive.unpacked`.
     """
@@ -28,16 +28,16 @@ def listing(source: recipe.Source, seed: int) -> Listing:
 def class_folders(
     folder: Path, extensions: tuple[str, ...] = EXTENSIONS, layout: str = "auto", sequences: bool = False
 ) -> Listing:
-    """List the files with one of `extensions` by class, and by split where the folder is divided into splits.
+    """Lists the files with one of `extensions` by class, and by split if the folder has split folders.
 
     Args:
-        folder: what is listed, as `layout.recognise` recognises it.
-        extensions: of the files that are items, in lower case.
+        folder: the folder to list, in a layout that `layout.recognise` supports.
+        extensions: file extensions of the items, in lower case with the dot.
         layout: `source.layout`.
-        sequences: folders in class folders are no classes.
+        sequences: folders in class folders are sequences, not classes.
 
     Raises:
-        FolderError: as `layout.recognise`, or photos that look like copies and are none.
+        FolderError: as `layout.recognise`; or a photo has the path of a copy but another file size.
         WalkError: a folder cannot be read.
     """
     found = walk(folder)
@@ -73,5 +73,5 @@ def class_folders(
 
 
 def _order(text: str) -> tuple[tuple[tuple[int, int | str], ...], str]:
-    """Natural order; the plain text decides between names that differ in case alone."""
+    """Returns the sort key for natural order; names that differ only in case are ordered by the plain text."""
     return natural(text), text

@@ -1,7 +1,7 @@
-"""The source `heatmaps`: what a pose network says of where 17 joints are, one `.npy` file a person, a folder a class.
+"""Source `heatmaps`: heatmaps of 17 joints from a pose network, one `.npy` file per person, one folder per class.
 
-The frames of one sequence are nearly alike, so they stay in one split: else the test photos are the training ones, and
-the test says nothing. Which sequence a frame is of, its file's name tells.
+The frames of one sequence are near duplicates. They stay in one split, else training frames leak into the test split.
+The sequence of a frame is derived from its file name.
 """
 
 import hashlib
@@ -19,23 +19,24 @@ from headstand.prepare.manifest import SPLITS, nfc
 from headstand.prepare.sources import archive, folder
 
 GROUPS = r"^(?:(\d+)|(.+?)[ _.-]*\d*)(?:[ _.-]?(?:flip(?:ped)?|mirror(?:ed)?))?$"
-"""What names a sequence where the recipe has no pattern: the file's name without its last number and without the mark
-of a mirror image (`girl1_chair070_flipped` is `girl1_chair`); a name that is a number stands for itself."""
+"""Default pattern for the name of a sequence: the file's name without its last number and without the suffix of a
+mirror image (`girl1_chair070_flipped` is `girl1_chair`). A name that is only a number is a sequence of its own."""
 
 
 class SequenceError(HeadstandError):
-    """A pattern that is none, or names that reveal too few sequences."""
+    """Raised if the pattern is not a regular expression, or yields too few sequences."""
 
 
 def listing(source: recipe.Source, seed: int) -> Listing:
-    """List the `.npy` files of `source.folder` by class folder, each with its sequence as its group; none is opened.
+    """Lists the `.npy` files of `source.folder` by class folder, with the sequence as group, without opening them.
 
-    `source.groups` is a regular expression that is searched for in the file's path below its class folder, without the
-    `.npy`. What its groups catch, or all of it where it has none, names the sequence or person, in whatever class it is
-    met. A file that it does not fit stands for itself. Without a pattern `GROUPS` is used, within each class.
+    `source.groups` is a regular expression that is searched for in the file's path below its class folder, without
+    `.npy`. The text of its groups, or of the whole match if it has none, is the name of the sequence or person, across
+    classes. A file without a match is a sequence of its own. Without `source.groups`, `GROUPS` is used, and sequences
+    of different classes are distinct.
 
     Raises:
-        SequenceError: the pattern is no regular expression, or a class has too few sequences to divide.
+        SequenceError: the pattern is not a regular expression, or a class has too few sequences to split.
         RecipeError, FolderError, ArchiveError: as the source `folder`.
     """
     found = folder.class_folders(archive.unpacked(source.folder or ""), (".npy",), source.layout, sequences=True)
@@ -47,7 +48,7 @@ def listing(source: recipe.Source, seed: int) -> Listing:
 
 
 def examine(path: Path) -> Examined:
-    """What preparation needs to know of a heatmap; it has no signature, so only exact copies are twins.
+    """Returns digest and size of a heatmap file; it has no signature, so only exact duplicates are detected.
 
     Raises:
         HeatmapError: as `headstand.heatmaps.decode`.
@@ -60,7 +61,7 @@ def examine(path: Path) -> Examined:
 def _compiled(pattern: str | None) -> re.Pattern[str]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # of what a future version of Python will read otherwise
+            warnings.simplefilter("error")  # refuse patterns that a future version of Python will read differently
             return re.compile(pattern or GROUPS)
     except (re.error, RecursionError, OverflowError, Warning) as error:
         raise SequenceError(
@@ -70,21 +71,21 @@ def _compiled(pattern: str | None) -> re.Pattern[str]:
 
 
 def _group(item: Item, root: Path, pattern: re.Pattern[str], given: bool) -> str:
-    """The name of an item's sequence; empty where its name reveals none."""
+    """Returns the name of an item's sequence; empty if the pattern does not match its name."""
     inside = [nfc(part) for part in item.path.relative_to(root).with_suffix("").parts]
     name = "/".join(inside[inside.index(item.class_) + 1 :] if item.class_ in inside[:-1] else inside)
     match = pattern.search(name)
     caught = (match.groups() or (match[0],)) if match else ()
     key = "/".join(part for part in caught if part)
-    # The default pattern knows sequences, not persons: those of two classes have nothing to do with each other.
+    # The default pattern yields sequences, not persons, so equal names in two classes are unrelated.
     return key if given or not key else f"{item.class_}/{key}"
 
 
 def _check_enough(items: tuple[Item, ...], pattern: str | None) -> None:
-    """Each class has a sequence for each split; a file without one stands for itself.
+    """Checks that each class has at least one sequence per split; a file without a group is its own sequence.
 
     Raises:
-        SequenceError: one has not.
+        SequenceError: a class has fewer.
     """
     sequences: dict[str, set[str]] = defaultdict(set)
     for item in items:

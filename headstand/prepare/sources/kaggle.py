@@ -1,8 +1,9 @@
-"""The source `kaggle`: a dataset downloaded once into the cache folder.
+"""Source `kaggle`: a Kaggle dataset, downloaded once into the cache folder.
 
-With a user name and key opendatasets downloads, else kagglehub, which also knows Kaggle's access tokens and fetches
-public datasets without any. Both run in a process of their own: they read `./kaggle.json`, make folders in the home
-directory, ask on the terminal and call `exit`, none of which may reach the user's folder or program.
+With a user name and key, opendatasets downloads; otherwise kagglehub, which also supports Kaggle's access tokens and
+downloads public datasets without credentials. Both run in a child process, because they read `./kaggle.json`, create
+folders in the home directory, prompt on the terminal and call `exit`, which must not affect the user's folder or
+process.
 """
 
 import errno
@@ -27,12 +28,12 @@ OFFLINE = "give a folder of photos with --source FOLDER, or see `make demo`, whi
 
 
 class KaggleError(HeadstandError):
-    """A download that did not succeed, or credentials that cannot be read."""
+    """Raised if a download fails or credentials cannot be read."""
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """A Kaggle user's name and key, and where they were found; the key never shows."""
+    """Kaggle user name and key, and where they were found; the key is not part of the `repr`."""
 
     username: str
     key: str
@@ -43,15 +44,15 @@ class Credentials:
 
 
 def listing(source: Source, seed: int) -> Listing:
-    """What the dataset holds by class folder, downloaded if need be; errors as `fetch` and `folder.class_folders`."""
+    """Downloads the dataset if necessary and lists its photos; errors as `fetch` and `folder.class_folders`."""
     return class_folders(fetch(source), layout=source.layout)
 
 
 def fetch(source: Source) -> Path:
-    """Download `source.dataset` into `kaggle/OWNER/NAME` of the cache folder, unless it is there.
+    """Downloads `source.dataset` into `kaggle/OWNER/NAME` of the cache folder, unless it exists there.
 
     Raises:
-        KaggleError: no network, refused, no such dataset, or a broken archive; nothing half-done stays.
+        KaggleError: no network, access refused, no such dataset, or a broken archive. No partial files remain.
     """
     dataset = source.dataset or ""
     target = (files.cache() / "kaggle" / dataset).absolute()
@@ -72,13 +73,13 @@ def fetch(source: Source) -> Path:
 
 
 def credentials() -> Credentials | None:
-    """The user's Kaggle credentials, from the first place of those where Kaggle's tools keep them.
+    """Returns the user's Kaggle credentials from the first location where they are found; None if there are none.
 
-    `KAGGLE_USERNAME` and `KAGGLE_KEY`; `kaggle.json` here, in `KAGGLE_CONFIG_DIR`, in `~/.kaggle` and in
-    `~/.config/kaggle` (or `XDG_CONFIG_HOME`).
+    The locations are those of Kaggle's tools: `KAGGLE_USERNAME` and `KAGGLE_KEY`; then `kaggle.json` in the working
+    directory, in `KAGGLE_CONFIG_DIR`, in `~/.kaggle` and in `~/.config/kaggle` (or `XDG_CONFIG_HOME`).
 
     Raises:
-        KaggleError: a `kaggle.json` that is not what Kaggle issues.
+        KaggleError: a `kaggle.json` does not have Kaggle's format.
     """
     username, key = os.environ.get("KAGGLE_USERNAME"), os.environ.get("KAGGLE_KEY")
     if username and key:
@@ -93,7 +94,7 @@ def credentials() -> Credentials | None:
                 values = json.loads(file.read_text(encoding="utf-8"))
                 return Credentials(str(values["username"]), str(values["key"]), str(file))
             except (OSError, ValueError, KeyError, TypeError):
-                # No cause is chained: the file's text is in it.
+                # No cause is chained, as it contains the text of the file.
                 raise KaggleError(
                     f"{file} does not hold a Kaggle user name and key: "
                     'it should read {"username": "...", "key": "..."}, as kaggle.com/settings issues it'
@@ -102,7 +103,11 @@ def credentials() -> Credentials | None:
 
 
 def _download(dataset: str, folder: Path, user: Credentials | None) -> None:
-    """Have a child process fill `folder/NAME`, and tell a failure in one sentence."""
+    """Downloads into `folder/NAME` in a child process.
+
+    Raises:
+        KaggleError: the download failed, with the reason in one sentence.
+    """
     with tempfile.TemporaryDirectory(prefix="headstand-kaggle-") as desk:
         if user:
             (Path(desk) / "kaggle.json").touch(mode=0o600)
@@ -110,7 +115,7 @@ def _download(dataset: str, folder: Path, user: Credentials | None) -> None:
                 json.dumps({"username": user.username, "key": user.key}), encoding="utf-8"
             )
         report = Path(desk) / "report.json"
-        # Away from the home directory and the current one; `-P` keeps the child's own folder off its module path.
+        # No use of the home and working directories; `-P` keeps the child's folder off its module search path.
         environment = {**os.environ, "KAGGLE_CONFIG_DIR": desk, "KAGGLEHUB_CACHE": str(folder / "hub")}
         environment["PYTHONPATH"] = os.pathsep.join(
             [str(Path(__file__).resolve().parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -144,12 +149,12 @@ def _sentence(dataset: str, kind: str, text: str, user: Credentials | None) -> s
 
 
 def _child(dataset: str, folder: str, report: str) -> int:
-    """In the child process: download, or leave a report of what went wrong."""
+    """Downloads in the child process; on failure writes a JSON report and returns exit status 1."""
     name = dataset.partition("/")[2]
     try:
         if Path("kaggle.json").is_file():
             if find_spec("cgi") is None:
-                # opendatasets 0.1.22 imports what Python 3.13 dropped, and its Kaggle download never uses it.
+                # opendatasets 0.1.22 imports `cgi`, which Python 3.13 removed; its Kaggle download does not use it.
                 sys.modules["cgi"] = ModuleType("cgi")
             import opendatasets
 

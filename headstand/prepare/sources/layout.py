@@ -1,7 +1,7 @@
-"""Recognise how a folder of photos is laid out: which folders are classes, splits, copies or wrappers.
+"""Recognition of a photo folder's layout: which folders are classes, splits, copies or wrappers.
 
-Everything here works on relative paths and reads nothing. A layout that could mean two things is refused, and the
-message prints the option that decides.
+The functions work on relative paths and read no files. An ambiguous layout is refused with a message that names the
+options to resolve it.
 """
 
 import re
@@ -16,50 +16,51 @@ from headstand.prepare.listing import SPLIT_NAMES
 from headstand.prepare.manifest import SPLITS, natural, nfc
 
 Labelled = tuple[str, str, str]
-"""A photo's path, its class and its split; the split is empty where Headstand is to choose."""
+"""A photo's path, its class and its split; the split is empty if Headstand assigns it."""
 
 _FILLERS = frozenset({
     "set", "sets", "image", "images", "imgs", "img", "data", "dataset", "datasets", "photo", "photos",
     "picture", "pictures", "pics", "split", "splits", "sample", "samples", "folder", "folders", "file", "files",
     "jpg", "jpeg", "png", "seg", "the",
 })  # fmt: skip
-"""Words that may stand beside the word of a split in a folder's name, as in `training_set` and `Test images`."""
+"""Words that may accompany a split's name in a folder's name, as in `training_set` and `Test images`."""
 
 _UNLABELLED = frozenset({
     "pred", "predict", "prediction", "predictions", "unlabeled", "unlabelled", "unlabel", "unknown",
     "submission", "inference",
 })  # fmt: skip
+"""Words in the names of folders with photos that have no labels."""
 
 _PARTS = frozenset({
     "fold", "part", "batch", "subset", "chunk", "shard", "set", "split", "session", "volume", "vol", "data",
     "dataset", "images", "archive",
 })  # fmt: skip
-"""What the numbered parts of one dataset are called, as in `fold1`, `fold2`."""
+"""Words in the names of numbered parts of one dataset, as in `fold1`, `fold2`."""
 
 _GENERIC = frozenset({
     "img", "image", "images", "dsc", "dscn", "dscf", "pic", "pics", "pict", "photo", "photos", "picture", "p",
     "file", "frame", "scan", "screenshot", "snapshot", "capture", "video", "vid", "train", "test", "val",
     "valid", "validation", "sample", "data", "untitled", "mvimg", "pxl", "wp", "gopr",
 })  # fmt: skip
-"""First words of photos' names that say nothing of a class: what cameras and programs write."""
+"""First words of photo names that are not classes: default names of cameras and programs."""
 
 _MOST = 5
-"""Names in a message."""
+"""Maximum number of names listed in a message."""
 
 
 class FolderError(HeadstandError):
-    """A folder whose layout is not one that classes can be read from, or that is ambiguous."""
+    """Raised for a folder whose layout is ambiguous, or from which no classes can be derived."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What was recognised.
+    """Recognised layout of a photo folder.
 
     Attributes:
         root: the folder that holds classes or splits, relative to the source; empty for the source itself.
-        photos: every photo that has a class, by path.
-        lines: the layout in one line, then what was left out.
-        copies: photos that are left out as copies, each with the photo that it must be a copy of.
+        photos: all photos that have a class, sorted by path.
+        lines: one line that describes the layout, then lines about photos that are left out.
+        copies: photos that are left out as copies, each with its original; the caller must compare the files.
     """
 
     root: str
@@ -77,18 +78,18 @@ def recognise(
     sequences: bool = False,
     least: int = 2,
 ) -> Layout:
-    """Give each photo its class and its split.
+    """Returns the layout of a photo folder, with the class and the split of each photo.
 
     Args:
         photos: paths relative to the source, with slashes, without hidden and system folders.
-        others: the other files; tables among them are mentioned where the photos have no labels.
-        folders: all folders, also empty ones.
-        layout: `auto`, or what the user has decided. `classes`: each outer folder is a class. `splits`: folders that
-            are named as splits are splits, others are left out. `inner`: each innermost folder is a class. `names`: the
-            class is the photo's name without its number.
-        where: the source, for messages.
-        sequences: folders in class folders are sequences of one recording, and so no classes.
-        least: fewest classes.
+        others: paths of the other files; error messages mention CSV tables among them that may hold labels.
+        folders: paths of all folders, also empty ones.
+        layout: `auto`, or the user's choice. `classes`: each outer folder is a class. `splits`: folders that are named
+            as splits are splits, others are left out. `inner`: each innermost folder is a class. `names`: the class is
+            the photo's name without its number.
+        where: path of the source in messages.
+        sequences: folders in class folders are sequences of one recording, not classes.
+        least: minimum number of classes.
 
     Raises:
         FolderError: fewer classes than `least`, an empty class folder, or an ambiguous layout.
@@ -107,15 +108,16 @@ def recognise(
 
 
 def split_of(name: str) -> str:
-    """The split that a folder's name means by itself, in any case; empty for none: `Training_set` is `train`."""
+    """Returns the split that a folder's name alone denotes, ignoring case: `train` for `Training_set`; else empty."""
     template, split = _parsed(name)
     return split if set(template) <= _FILLERS else ""
 
 
 def roles(names: Collection[str]) -> dict[str, str]:
-    """The split of each of some sibling folders, `unlabelled` for photos without labels, or empty.
+    """Returns the split of each sibling folder by name, `unlabelled` for photos without labels, or empty.
 
-    Beside names that mean a split by themselves, names of one pattern do: `asl_alphabet_train`, `asl_alphabet_test`.
+    A name denotes a split by itself, or if names of one pattern differ only in the split: `asl_alphabet_train`,
+    `asl_alphabet_test`.
     """
     found = {name: split_of(name) for name in names}
     patterns: dict[tuple[str, ...], set[str]] = defaultdict(set)
@@ -133,7 +135,7 @@ def roles(names: Collection[str]) -> dict[str, str]:
 
 
 def _words(name: str) -> list[str]:
-    """The words of a name in lower case, without digits: `asl_alphabetTrain1` is asl, alphabet, train."""
+    """Returns the words of a name in lower case, without digits: asl, alphabet, train for `asl_alphabetTrain1`."""
     text = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", nfc(name))
     words: list[str] = []
     for word in re.findall(r"[^\W\d_]+", text.casefold()):
@@ -144,7 +146,7 @@ def _words(name: str) -> list[str]:
 
 
 def _parsed(name: str) -> tuple[tuple[str, ...], str]:
-    """A folder's words without that of a split, and the split; empty where there is none, or more than one."""
+    """Returns the words of a folder's name except the split's, and the split; empty if there is not exactly one."""
     words = _words(name)
     splits = [word for word in words if word in SPLIT_NAMES]
     if len(splits) != 1:
@@ -154,7 +156,7 @@ def _parsed(name: str) -> tuple[tuple[str, ...], str]:
 
 
 class _Folder:
-    """A folder with its own photos, its folders by name, and how many photos lie below it."""
+    """Tree node of a folder: the photos directly in it, its subfolders by name, and the number of photos below it."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -165,15 +167,16 @@ class _Folder:
 
     @property
     def filled(self) -> list["_Folder"]:
-        """The folders with photos, in natural order."""
+        """Returns the subfolders with photos below them, in natural order."""
         return sorted((one for one in self.folders.values() if one.total), key=_order)
 
     @property
     def empty(self) -> list["_Folder"]:
+        """Returns the subfolders without photos below them, in natural order."""
         return sorted((one for one in self.folders.values() if not one.total), key=_order)
 
     def folders_below(self) -> list["_Folder"]:
-        """The folders that hold photos themselves, among this one and all below it."""
+        """Returns the folders with photos directly in them, among this one and all below it."""
         found, waiting = [], [self]
         while waiting:
             one = waiting.pop()
@@ -183,12 +186,12 @@ class _Folder:
         return found
 
     def below(self) -> list[str]:
-        """The paths of all photos below."""
+        """Returns the paths of all photos below the folder."""
         return [path for one in self.folders_below() for path in one.photos]
 
 
 def _tree(photos: Iterable[str], folders: Iterable[str]) -> _Folder:
-    """The folders of some paths."""
+    """Returns the root of the folder tree of some paths."""
     top = _Folder("")
     for path in folders:
         _reach(top, path.split("/"))
@@ -201,7 +204,7 @@ def _tree(photos: Iterable[str], folders: Iterable[str]) -> _Folder:
 
 
 def _reach(top: _Folder, parts: Sequence[str]) -> list[_Folder]:
-    """The folders on a path from the top, made where they are not there."""
+    """Returns the folders on a path from the root, and creates the missing ones."""
     found = [top]
     for part in parts:
         one = found[-1]
@@ -212,7 +215,7 @@ def _reach(top: _Folder, parts: Sequence[str]) -> list[_Folder]:
 
 
 def _descend(folder: _Folder) -> _Folder:
-    """Go down while one folder only holds photos, and these in further folders."""
+    """Returns the folder below any wrappers, which are folders whose photos all lie in subfolders of one subfolder."""
     while not folder.photos and len(folder.filled) == 1:
         (inner,) = folder.filled
         if inner.photos or not inner.filled:
@@ -222,14 +225,14 @@ def _descend(folder: _Folder) -> _Folder:
 
 
 def _copy(root: _Folder, where: str) -> tuple[list[tuple[str, str]], str, _Folder] | None:
-    """A folder in `root` that holds the same folders and photos as the rest of `root`.
+    """Finds a folder in `root` that holds the same folders and photos as the rest of `root`.
 
     Returns:
-        Pairs of a photo that is left out and its original, the line that reports it, and the folder that is left; None
-        where there is no such folder.
+        Pairs of a photo that is left out and its original, a line that reports the copy, and the remaining folder; None
+        if there is no such folder.
 
     Raises:
-        FolderError: folders of the same names with other photos.
+        FolderError: a folder holds folders of the same names as the rest of `root`, with other photos.
     """
     tops = root.filled
     for one in tops:
@@ -259,7 +262,7 @@ def _copy(root: _Folder, where: str) -> tuple[list[tuple[str, str]], str, _Folde
 
 @dataclass(frozen=True)
 class _Recognition:
-    """One folder of classes or splits on its way to labels; errors as `recognise`."""
+    """Recognition of the layout of one folder; arguments and errors as `recognise`."""
 
     root: _Folder
     others: tuple[str, ...]
@@ -268,7 +271,7 @@ class _Recognition:
     sequences: bool
 
     def run(self) -> tuple[list[str], list[Labelled]]:
-        """The layout's line with what was left out, and the labelled photos."""
+        """Returns the line that describes the layout, lines about photos that are left out, and the labelled photos."""
         if self.layout == "classes":
             return self._classes()
         if found := self._classes_and_splits():
@@ -289,11 +292,11 @@ class _Recognition:
         return (None if self.sequences else self._parts()) or self._classes()
 
     def place(self, folder: _Folder | None = None) -> str:
-        """A folder for a message."""
+        """Returns the path of a folder (default `root`) for a message."""
         return _join(self.where, (folder or self.root).path)
 
     def refuse(self, classes: set[str]) -> NoReturn:
-        """Raise the error of a folder with one class or none."""
+        """Raises `FolderError` for a folder with one class or none."""
         if not classes:
             raise FolderError(self._without_classes())
         raise FolderError(
@@ -302,7 +305,10 @@ class _Recognition:
         )
 
     def _classes_and_splits(self) -> tuple[list[str], list[Labelled]] | None:
-        """Folders whose names hold class and split: `cats_train`, `cats_test`, `dogs_train`, `dogs_test`."""
+        """Labels photos by folder names with class and split: `cats_train`, `cats_test`, `dogs_train`, `dogs_test`.
+
+        Returns None if the folders are not named so.
+        """
         tops = self.root.filled
         parsed = {one.path: _parsed(one.name) for one in tops}
         classes: dict[tuple[str, ...], set[str]] = defaultdict(set)
@@ -317,7 +323,12 @@ class _Recognition:
         return [line, *self._loose()], labelled
 
     def _splits(self) -> tuple[dict[str, list[_Folder]], list[_Folder]] | None:
-        """The folders of each split, and those to leave out; None where the folders are no splits."""
+        """Returns the folders of each split, and those to leave out; None if the folders are not splits.
+
+        Raises:
+            FolderError: splits without train or without a second split, splits beside other folders, or two folders
+                for one split.
+        """
         tops = self.root.filled
         role = roles([one.name for one in tops])
         named = [one for one in tops if role[one.name]]
@@ -352,13 +363,14 @@ class _Recognition:
         return found, rest
 
     def _divided_beside(self, found: dict[str, list[_Folder]]) -> bool:
-        """Whether train and another split hold folders of the same names: then they are splits, whatever is beside."""
+        """Returns whether train and another split have class folders of the same name, so that they must be splits."""
         classes = {split: {c.name for one in folders for c in _descend(one).filled} for split, folders in found.items()}
         return any(classes.get("train", set()) & names for split, names in classes.items() if split != "train")
 
     def _check_single(self, found: dict[str, list[_Folder]]) -> None:
+        """Raises `FolderError` if a split has more than one folder with labels."""
         for split, named in found.items():
-            # Photos without class folders beside those of train have no labels, and are left out.
+            # Folders of other splits without class folders hold photos without labels, which are left out.
             folders = named if split == "train" else [one for one in named if _descend(one).filled]
             if split != "unlabelled" and len(folders) > 1:
                 raise FolderError(
@@ -367,7 +379,7 @@ class _Recognition:
                 )
 
     def _divided(self, found: dict[str, list[_Folder]], rest: list[_Folder]) -> tuple[list[str], list[Labelled]]:
-        """Labels in split folders."""
+        """Labels the photos in split folders; `found` and `rest` as returned by `_splits`."""
         pairs = [(split, _descend(one)) for split in SPLITS for one in found.get(split, [])]
         left = [f"left out: {_photos(one.total)} in {one.path}" for one in rest]
         unlabelled = list(found.get("unlabelled", []))
@@ -388,20 +400,24 @@ class _Recognition:
                 left.append(f"left out: {_photos(len(folder.photos))} beside the class folders in {folder.path}")
             labelled += [(path, class_, split) for one in folder.filled for path, class_ in self._of_class(one)]
         left += [_without_labels(one) for one in unlabelled]
-        if {split for split, _ in kept} == {"train"}:  # nothing else is left: Headstand divides it
+        if {split for split, _ in kept} == {"train"}:  # no other split has labels: Headstand splits the photos
             labelled = [(path, class_, "") for path, class_, _ in labelled]
         line = "layout: splits " + ", ".join(f"{split} ({folder.path})" for split, folder in kept)
         nested = [] if self.layout == "inner" else [one for _, folder in kept for one in folder.filled]
         return [f"{line}; one folder per class in each{_nested(nested)}", *left], labelled
 
     def _of_class(self, folder: _Folder) -> list[tuple[str, str]]:
-        """The photos of a class folder with their class: the folder's name, or that of the innermost."""
+        """Returns the photos below a class folder with their class: its name, or that of the innermost folder."""
         if self.layout == "inner":
             return [(path, nfc(one.name)) for one in folder.folders_below() for path in one.photos]
         return [(path, nfc(folder.name)) for path in folder.below()]
 
     def _divided_classes(self) -> tuple[list[str], list[Labelled]] | None:
-        """Class folders that hold split folders each: `cat/train`, `cat/val`."""
+        """Labels photos in class folders with split folders in each, `cat/train`, `cat/val`; None if not so.
+
+        Raises:
+            FolderError: folders in the split folders, or class folders without splits beside those with splits.
+        """
         tops = self.root.filled
         named = {one.path: {split_of(inner.name) for inner in one.filled} for one in tops if not one.photos}
         divided = [one for one in tops if named.get(one.path) and "" not in named[one.path]]
@@ -433,10 +449,10 @@ class _Recognition:
         return [f"{line} anew"], labelled
 
     def _parts(self) -> tuple[list[str], list[Labelled]] | None:
-        """Parts of one dataset, each with the same class folders: `fold1`, `fold2`; None where there are none.
+        """Labels photos in numbered parts with the same class folders in each, `fold1`, `fold2`; None if not so.
 
         Raises:
-            FolderError: folders that hold the same folders, and are not named as parts.
+            FolderError: the outer folders hold the same folders, but are not named as parts.
         """
         tops = self.root.filled
         inner = [_descend(one) for one in tops]
@@ -458,7 +474,7 @@ class _Recognition:
         )
 
     def _inner(self) -> tuple[list[str], list[Labelled]]:
-        """Each innermost folder is a class; folders of one name are joined."""
+        """Labels photos by their innermost folder; folders of the same name are one class."""
         folders = [one for one in self.root.folders_below() if one is not self.root]
         labelled = [(path, nfc(one.name), "") for one in folders for path in one.photos]
         count = len({class_ for _, class_, _ in labelled})
@@ -466,7 +482,7 @@ class _Recognition:
         return [line, *self._loose()], labelled
 
     def _classes(self) -> tuple[list[str], list[Labelled]]:
-        """Each outer folder is a class."""
+        """Labels photos by their outermost folder."""
         tops = self.root.filled
         self._check_filled(self.root.empty)
         if not tops:
@@ -476,9 +492,12 @@ class _Recognition:
         return [f"layout: one folder per class{_nested(nested)}", *self._loose()], labelled
 
     def _named(self, pairs: list[tuple[str, _Folder]], left: list[str]) -> tuple[list[str], list[Labelled]]:
-        """The class is the first part of the photo's name: `train/cat.1.jpg`.
+        """Labels photos by their names without the number: `cat` for `train/cat.1.jpg`.
 
-        In a split beside train that is so only where all its photos are called by classes of train.
+        A split other than train is left out unless all its photos are named after classes of train.
+
+        Raises:
+            FolderError: with `layout` other than `names`, the names in train do not look like classes.
         """
         labelled: list[Labelled] = []
         known: set[str] = set()
@@ -502,21 +521,24 @@ class _Recognition:
         return [line + ("" if pairs[0][0] == "" else f"; splits {', '.join(used)}"), *left], labelled
 
     def _loose(self) -> list[str]:
+        """Returns a line about the photos directly in `root`, which are left out; an empty list if there are none."""
         count = len(self.root.photos)
         return [f"left out: {_photos(count)} beside the class folders"] if count else []
 
     def _check_filled(self, empty: list[_Folder]) -> None:
+        """Raises `FolderError` if there are class folders without photos."""
         if empty:
             raise FolderError(f"the class folder {self.place(empty[0])} holds no photos: fill or remove it")
 
     def _without_labels(self, folder: _Folder) -> str:
-        """What to do about a folder named train whose photos lie loose in it."""
+        """Returns the error message for a folder named train that has no class folders."""
         return (
             f"the photos in {self.place(folder)} lie in no class folders{self._table()}. If their names are the "
             "classes: --source.layout names; if the folders are classes and no splits: --source.layout classes"
         )
 
     def _without_classes(self) -> str:
+        """Returns the error message for a folder without class folders."""
         hint = "its photos lie loose in it" if self.root.photos else "it holds no folders"
         return (
             f"there are no class folders in {self.place()} ({hint}): make one folder of photos for each class"
@@ -524,37 +546,38 @@ class _Recognition:
         )
 
     def _names_as_classes(self, photos: Iterable[str]) -> str:
+        """Returns a hint to use `--source.layout names` if the photos' names look like classes; else empty."""
         names = sorted(_tell_classes(map(_word, photos)), key=_natural)
         return f"; the photos' names seem to be classes ({_some(names)}): --source.layout names" if names else ""
 
     def _table(self) -> str:
-        """The table that is most likely to hold the labels."""
+        """Returns a hint with the CSV file that most likely holds the labels; empty if there is none."""
         tables = [path for path in self.others if path.lower().endswith(".csv")]
         tables.sort(key=lambda path: (not re.search("train|label|class", path.casefold()), _natural(path)))
         return f"; if a table holds the labels: {_source(self.where, tables[0])}" if tables else ""
 
 
 def _depth(folder: _Folder) -> bool:
-    """Whether a folder's folders hold further ones with photos."""
+    """Returns whether a folder has two or more levels of subfolders with photos."""
     return any(one.filled for one in folder.filled)
 
 
 def _word(path: str) -> str:
-    """What stands before the number in a photo's name, `cat` of `cat.17.jpg`; empty where there is no number."""
+    """Returns the text before the number in a photo's name, `cat` for `cat.17.jpg`; empty if there is no number."""
     stem = path.rpartition("/")[2].rpartition(".")[0]
     match = re.fullmatch(r"(.*[^\W\d_])[\W_]*\d+", stem)
     return nfc(match[1]) if match else ""
 
 
 def _tell_classes(words: Iterable[str]) -> set[str]:
-    """The words that photos' names begin with, where they look like classes: two or more, each of several photos."""
+    """Returns the words if they look like classes: two or more, none generic, each of several photos; else empty."""
     count = Counter(words)
     generic = any(not word or word.casefold() in _GENERIC for word in count)
     return set() if generic or len(count) < 2 or min(count.values()) < 2 else set(count)
 
 
 def _nested(tops: Sequence[_Folder]) -> str:
-    """The note on class folders that hold further folders, which might be the classes."""
+    """Returns a note on class folders with subfolders that might be the classes; empty if there are none."""
     folders = [one for one in tops if {inner.name for inner in one.filled} - {one.name}]
     inner = sorted({nfc(one.name) for folder in folders for one in folder.filled}, key=_natural)
     if not folders or (len(inner) == 1 and len(folders) == len(tops) and not any(one.photos for one in tops)):
@@ -579,7 +602,7 @@ def _relative(path: str, folder: _Folder) -> str:
 
 
 def _source(where: str, path: str) -> str:
-    """The option that names a part of the source."""
+    """Returns the command-line option that selects a folder or file of the source."""
     return f"--source {shlex.quote(_join(where, path))}"
 
 

@@ -1,4 +1,4 @@
-"""Which file each name in a table means, where names and files do not agree to the letter."""
+"""Lookup of the files that a table lists, tolerant of differences in case, folders and extensions."""
 
 import os
 from collections import defaultdict
@@ -14,29 +14,29 @@ from headstand.prepare.manifest import nfc
 
 
 class AmbiguousNameError(HeadstandError):
-    """A name that fits more than one file."""
+    """Raised for a name that matches more than one file."""
 
 
 class Files:
-    """The files below a table's folder, by what the table may call them."""
+    """Index of the files below a table's folder by path and by name."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
 
     def find(self, names: Sequence[str]) -> list[Path]:
-        """The file of each name in a table.
+        """Returns the file of each name in a table.
 
-        A name fits the file of the same path from the table's folder; backslashes, case, Unicode's forms and a missing
-        photo extension make no difference. Where no name of the table fits any, all are read without the first folders
-        that they share (`/elsewhere/photos/1.jpg`). Where that fits none either, names without folders, such as ids,
-        are searched in all folders. One rule holds for the whole table, so that a missing photo is never mistaken for
-        another one.
+        A name matches the file with the same path relative to the table's folder; backslashes, case, Unicode
+        normalization form and a missing photo extension are ignored. If no name of the table matches any file, all
+        names are matched without their common leading folders (`/elsewhere/photos/1.jpg`). If that matches none
+        either, names without folders, such as IDs, are searched in all folders. The same rule applies to the whole
+        table, so that another file is never used for a missing photo.
 
         Returns:
-            Absolute paths; for a name that fits no file the path that it states.
+            Absolute paths; for a name without a match the path as stated.
 
         Raises:
-            AmbiguousNameError: a name fits several files.
+            AmbiguousNameError: a name matches several files.
         """
         exact = [self._exact(name) for name in names]
         found = exact
@@ -49,7 +49,7 @@ class Files:
         return [path or self._stated(name) for path, name in zip(found, names, strict=True)]
 
     def first_photo(self) -> str:
-        """The path of one of the photos below the folder; empty where there are none."""
+        """Returns the path of the first photo below the folder, relative to it; empty if there are none."""
         found = (path for path in self._listed if formats.is_listed(path, EXTENSIONS))
         return next((str(path.relative_to(self._folder)) for path in found), "")
 
@@ -98,7 +98,7 @@ def _plain(name: str) -> str:
 
 
 def _index(files: Iterable[tuple[str, Path]]) -> dict[str, list[Path]]:
-    """Files by their plain names, with and without the extension of a photo."""
+    """Returns files by normalized name, with and without a photo extension."""
     index: dict[str, list[Path]] = defaultdict(list)
     for name, path in files:
         index[_plain(name)].append(path)

@@ -1,4 +1,4 @@
-"""Pictures out of arrays, kept in the cache as PNG files: what they hold is what the array holds, bit for bit."""
+"""Lossless PNG files of images from arrays, stored in the cache."""
 
 import os
 import sys
@@ -12,26 +12,26 @@ from tqdm import tqdm
 from headstand import files
 
 BATCH = 512
-"""Pictures taken from the array at once."""
+"""Number of images that are read from the array at once."""
 
 _SMALL = 4096
-"""Bytes of pixels that fit into one block of most disks: compressing them saves no room and takes twice the time."""
+"""Pixel bytes that fit one block of most disks; compressing so few saves no space and takes twice the time."""
 
 
 def write(folder: Path, names: Sequence[str], pixels: Callable[[list[int]], np.ndarray]) -> None:
-    """Write the pictures that are not there yet; an interrupted call goes on where it stopped.
+    """Writes images as PNG files; existing files are kept, so an interrupted call can be resumed.
 
     Args:
-        folder: where they are to lie; made if need be.
-        names: each picture's path in the folder, which ends in `.png`.
-        pixels: gives the pictures of some places in `names`, `uint8 [P, height, width, 3]`, RGB.
+        folder: the target folder; created if necessary.
+        names: path of each image in the folder, with the extension `.png`.
+        pixels: returns the images at the given indices of `names`, `uint8 [P, height, width, 3]`, RGB.
 
     Raises:
-        OSError: the disk refuses.
+        OSError: the disk cannot be written.
     """
     home = os.fspath(folder)
-    missing = [place for place, name in enumerate(names) if not os.path.isfile(f"{home}/{name}")]  # noqa: PTH113 - quicker
-    # Temporary files lie outside of the folders that hold pictures: a killed run leaves only pictures there.
+    missing = [place for place, name in enumerate(names) if not os.path.isfile(f"{home}/{name}")]  # noqa: PTH113 - fast
+    # Temporary files are in the parent of `folder`, so that a killed process leaves only images in `folder`.
     with tqdm(total=len(missing), desc="writing", unit="photo", leave=False, disable=not sys.stderr.isatty()) as bar:
         for start in range(0, len(missing), BATCH):
             places = missing[start : start + BATCH]

@@ -1,4 +1,4 @@
-"""The source `table`: a CSV file that names each photo's label, and perhaps its split."""
+"""Source `table`: a CSV file with the path, the label and optionally the split of each photo."""
 
 import csv
 import io
@@ -16,27 +16,28 @@ COLUMNS = {
     "label": ("label", "class", "category"),
     "split": ("split",),
 }
-"""The columns that are read, and what else their headers may be, in any case; other columns are ignored. A header that
-comes first here is used where a table has several. `split` may be missing."""
+"""Accepted headers of each column, in any case; other columns are ignored. If a table has several of a column's
+headers, the first one listed here is used. `split` may be missing."""
 
 _DELIMITERS = ",;\t|"
 
 
 class TableError(HeadstandError):
-    """A table that cannot be read as one of photos and labels."""
+    """Raised for a table that cannot be read as a list of photos and labels."""
 
 
 def listing(source: recipe.Source, seed: int) -> Listing:
-    """The photos that `source.table` lists: comma-, semicolon- or tab-separated, UTF-8, with a line of column names.
+    """Lists the photos of the CSV file `source.table`.
 
-    Paths are relative to the table's folder or absolute, or fit one file there as `lookup.Files.find` describes. A
-    `split` is one of `listing.SPLIT_NAMES`, or empty where Headstand is to choose. Files that are missing are left out
-    later, with their reason.
+    The file is separated by commas, semicolons, tabs or `|`, in UTF-8 or UTF-16 with a byte order mark, with a line of
+    column names. Paths are relative to the table's folder or absolute, or match one file there as described in
+    `lookup.Files.find`. A `split` is one of `listing.SPLIT_NAMES`, or empty if Headstand assigns it. Missing files are
+    excluded later, with the reason.
 
     Raises:
-        RecipeError: there is no such table.
-        TableError: no table, missing columns, an empty label, an unknown split, one photo with two labels or splits, a
-            name that fits several files, no file that exists, or fewer than two labels.
+        RecipeError: the table does not exist.
+        TableError: not a table, missing columns, an empty label, an unknown split, one photo with two labels or splits,
+            a name that matches several files, no existing file, or fewer than two labels.
     """
     table = recipe.locate(source.table or "", "HEADSTAND_DATA")
     rows = [(line, *_values(table, line, row)) for line, row in _rows(table)]
@@ -65,7 +66,7 @@ def listing(source: recipe.Source, seed: int) -> Listing:
     classes = sorted({item.class_ for item in items.values()}, key=lambda name: (natural(name), name))
     if len(classes) == 1:
         raise TableError(f"{table} has the label {classes[0]!r} only: a classifier needs two or more")
-    # As wide as the paths: photos may lie beside the table's folder.
+    # The common parent of all paths, as photos may lie outside the table's folder.
     root = Path(os.path.commonpath([str(table.parent.absolute()), *(os.path.dirname(key) for key in items)]))  # noqa: PTH120
     place = {name: number for number, name in enumerate(classes)}
     ordered = sorted(items.items(), key=lambda entry: (place[entry[1].class_], natural(entry[0]), entry[0]))
@@ -73,7 +74,7 @@ def listing(source: recipe.Source, seed: int) -> Listing:
 
 
 def _cause(table: Path, name: str) -> str:
-    """What is wrong with a table none of whose names fits a file."""
+    """Returns the likely reason why no name of a table matches a file."""
     text = "its paths are relative to its own folder"
     if name.startswith(("http://", "https://")):
         return f"{text}, and addresses are not downloaded: fetch the photos first"
@@ -82,13 +83,13 @@ def _cause(table: Path, name: str) -> str:
 
 
 def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
-    """The table's rows by column, with the number of the line that each ends in."""
+    """Returns the table's rows as dictionaries by column, each with the number of the line that it ends in."""
     try:
         data = table.read_bytes()
         # Excel writes "Unicode text" as UTF-16, and a byte order mark before UTF-8.
         text = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
         first = text.partition("\n")[0]
-        if named := first.strip().lower().startswith("sep="):  # for Excel: the delimiter, in a line of its own
+        if named := first.strip().lower().startswith("sep="):  # Excel's line that declares the delimiter
             first = text.partition("\n")[2].partition("\n")[0]
         delimiter = max(_DELIMITERS, key=first.count)
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
@@ -99,7 +100,7 @@ def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
     header = lines[0][1] if lines else []
     columns = _columns(table, header)
     for line, fields in lines[1:]:
-        # Spreadsheets write empty cells behind the last column, and leave out those of the last columns.
+        # Spreadsheets write extra empty cells after the last column, and omit empty cells of the last columns.
         if any(fields[len(header) :]) or len(fields) <= max(columns["path"], columns["label"]):
             raise TableError(
                 f"{table}, line {line}: it has {len(fields)} fields, not as many as there are columns "
@@ -112,7 +113,7 @@ def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
 
 
 def _columns(table: Path, header: list[str]) -> dict[str, int]:
-    """Where `path`, `label` and, if it is there, `split` stand in the header."""
+    """Returns the indices of `path`, `label` and, if present, `split` in the header."""
     names = [name.casefold() for name in header]
     if any(name and names.count(name) > 1 for name in names):
         raise TableError(f"{table} names a column twice: {', '.join(name for name in header if name)}")
@@ -131,7 +132,7 @@ def _columns(table: Path, header: list[str]) -> dict[str, int]:
 
 
 def _values(table: Path, line: int, row: dict[str, str]) -> tuple[str, str, str]:
-    """Path, label and split of a row."""
+    """Returns path, label and split of a row; raises `TableError` if one of them is invalid."""
     name, label, split = row["path"], nfc(row["label"]), row.get("split", "")
     if not name or "\0" in name:
         raise TableError(f"{table}, line {line}: the path is empty")

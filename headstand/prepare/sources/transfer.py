@@ -1,4 +1,4 @@
-"""One connection to where a file lies: over HTTP, or in an S3 bucket."""
+"""Transfer of one file over one connection, from an HTTP server or from a store such as S3."""
 
 import re
 from collections.abc import Iterator
@@ -13,29 +13,32 @@ from headstand.remote import RemoteError, is_remote, shown
 from headstand.remote.store import opened, told
 
 TIMEOUT = (10.0, 60.0)
-"""Seconds to wait for a connection, and for the next bytes."""
+"""Timeouts in seconds for connecting and for reading the next bytes."""
 
 _PIECE = 2**20
 
 
 class DownloadError(HeadstandError):
-    """A file that cannot be fetched, or is not the one that its digest names."""
+    """Raised for a file that cannot be downloaded or does not have the expected digest."""
 
 
 class BrokenError(Exception):
-    """A transfer that stopped midway, and may be taken up again."""
+    """Raised for an interrupted transfer, which may be resumed."""
 
 
 class StaleError(BrokenError):
-    """What was received is of another version of the file; only from the start can it be fetched."""
+    """Raised if the bytes received are of another version of the file, so that the download must start over."""
 
 
 @dataclass(frozen=True)
 class Transfer:
     """An open transfer.
 
-    `stream` gives the bytes from `start` on; `size` is the whole file's, if known; `version` names the file's content
-    for the server (an entity tag or date), if it has a name.
+    Attributes:
+        stream: iterator over the file's bytes from `start` on.
+        start: offset in bytes.
+        size: size of the whole file in bytes, if known.
+        version: the server's identifier of the file's content (an entity tag or date), if it has one.
     """
 
     stream: Iterator[bytes]
@@ -45,22 +48,22 @@ class Transfer:
 
 
 def is_address(location: str) -> bool:
-    """Whether `location` is an address, such as `https://` or `s3://`, rather than a path."""
+    """Returns whether `location` is a URL, such as `https://` or `s3://`, rather than a path."""
     return is_remote(location)
 
 
 @contextmanager
 def http(address: str, have: int, version: str | None) -> Iterator[Transfer]:
-    """Ask a web server for a file, from byte `have` on if it is still `version`.
+    """Opens a transfer from a web server, from byte `have` on if the file still has the version `version`.
 
     Raises:
-        BrokenError: no connection, or one that was cut; may be tried again.
-        DownloadError: an answer that will not change.
+        BrokenError: no connection, a broken one, or a temporary HTTP error; the transfer may be retried.
+        DownloadError: a permanent error.
     """
-    # Encoded transfers have neither the file's length nor its digest, and cannot be taken up midway.
+    # Encoded transfers have neither the file's length nor its digest, and cannot be resumed.
     headers = {"Accept-Encoding": "identity"}
     if have and version:
-        # Only the same version goes on (RFC 9110, 13.1.5); of another the server sends all.
+        # Only the same version is resumed (RFC 9110, 13.1.5); of another version the server sends the whole file.
         headers |= {"Range": f"bytes={have}-", "If-Range": version}
     try:
         with requests.get(address, headers=headers, stream=True, timeout=TIMEOUT) as response:
@@ -72,14 +75,14 @@ def http(address: str, have: int, version: str | None) -> Iterator[Transfer]:
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError) as error:
         raise DownloadError(f"{shown(address)} is not an address that can be asked") from error
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
-        # Their texts hold the address, and that may hold secrets.
+        # The messages of these errors contain the URL, which may contain secrets.
         slow = isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError)
         raise BrokenError("nothing came in time" if slow else "no connection, or it was cut") from error
 
 
 def _answer(address: str, response: requests.Response, have: int, version: str | None) -> Transfer:
     status, sent = response.status_code, response.headers
-    # A weak tag may stand for other bytes too, so it cannot vouch for a part.
+    # A weak entity tag does not identify the exact bytes, so it cannot be used to resume.
     tag = sent.get("ETag", "")
     named = tag if tag.startswith('"') else sent.get("Last-Modified")
     stream = response.raw.stream(_PIECE, decode_content=False)
@@ -93,7 +96,7 @@ def _answer(address: str, response: requests.Response, have: int, version: str |
         return Transfer(stream, have, int(match[2]), version)
     if status == 416:
         if sent.get("Content-Range", "") == f"bytes */{have}":
-            return Transfer(iter(()), have, have, version)  # all was here already
+            return Transfer(iter(()), have, have, version)  # the file is complete
         raise StaleError("the file has become shorter")
     if status == 429 or status >= 500:
         raise BrokenError(f"HTTP {status} {response.reason}".rstrip())
@@ -102,7 +105,7 @@ def _answer(address: str, response: requests.Response, have: int, version: str |
 
 @contextmanager
 def store(address: str, have: int, version: str | None) -> Iterator[Transfer]:
-    """Ask S3, or any other store that fsspec supports, for a file; errors as `http`.
+    """Opens a transfer from S3 or any other store that fsspec supports; errors as `http`.
 
     Credentials are those of the store's own tools (`AWS_PROFILE` and so on).
     """
@@ -116,7 +119,7 @@ def store(address: str, have: int, version: str | None) -> Iterator[Transfer]:
             if about["type"] != "file" or address.endswith("/"):
                 raise DownloadError(f"{shown(address)} does not name a file: it should read s3://BUCKET/KEY")
             size = int(about["size"])
-            # The store's name for this version of the file; a store without one sends it from the start.
+            # The store's identifier of this version of the file; without one the transfer starts at byte 0.
             named = next((str(about[key]) for key in ("ETag", "etag", "mtime", "generation") if about.get(key)), None)
             start = have if named and named == version and have <= size else 0
             with system.open(path, "rb") as file:

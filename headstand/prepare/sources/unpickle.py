@@ -1,9 +1,9 @@
-"""Untrusted pickles of plain data and NumPy arrays of integers, such as CIFAR's.
+"""Safe reader of untrusted pickles of plain data and NumPy arrays of integers, such as CIFAR's.
 
-A pickle is a program that may call any function by name. Two things make it harmless here. `find_class` knows only the
-five names that arrays and bytes are pickled with, and returns stand-ins for them, which build nothing but views of the
-pickle's bytes. And before the unpickler runs, `_check` reads the instructions and refuses those that plain data does
-without and those that would take memory or time out of proportion to the file.
+A pickle is a program that can call any function by name. Two measures make it safe here. `find_class` accepts only the
+five functions and classes that arrays and bytes are pickled with, and returns substitutes, which create nothing but
+views of the pickle's bytes. Before the unpickler runs, `_check` parses the instructions, and refuses those that plain
+data does not need and those that would take memory or time out of proportion to the file.
 """
 
 import math
@@ -21,14 +21,14 @@ import numpy as np
 from headstand.errors import HeadstandError
 
 MAX_BYTES = 256 * 2**20
-"""Largest pickle, in bytes; the largest of CIFAR-100 has 155 million."""
+"""Maximum size of a pickle in bytes; the largest of CIFAR-100 has 155 million."""
 
 MAX_STEPS = 1_000_000
-"""Most instructions. CIFAR-100's `train` has 400,000 at most; each can take 200 bytes of memory."""
+"""Maximum number of instructions. CIFAR-100's `train` has 400,000 at most; each can take 200 bytes of memory."""
 
 MAX_TUPLES = 1000
-"""Most tuples that are no arguments of a call; an array has four. Nested deeper than that they would overflow the stack
-where Python hashes them."""
+"""Maximum number of tuples other than the arguments of calls; an array has four. With deeper nesting, hashing a tuple
+would overflow Python's stack."""
 
 _TUPLES = {"EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"}
 
@@ -38,28 +38,28 @@ _MEMOISED = _TUPLES | {
     "SHORT_BINUNICODE", "BINUNICODE", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8", "SHORT_BINSTRING",
     "BINSTRING", "EMPTY_LIST", "EMPTY_DICT", "GLOBAL", "STACK_GLOBAL", "REDUCE",
 }  # fmt: skip
-"""The instructions that make an object; its number in the memo follows at once."""
+"""Instructions that create an object; an instruction that stores it in the memo may follow directly."""
 
 _OPCODES = _MEMOISED | _PUTS | _GETS | {
     "PROTO", "FRAME", "STOP", "MARK", "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "APPEND",
     "APPENDS", "SETITEM", "SETITEMS", "BUILD",
 }  # fmt: skip
-"""The instructions that dictionaries, lists, tuples, whole numbers, texts, bytes and arrays need."""
+"""Instructions that dictionaries, lists, tuples, integers, strings, bytes and arrays need."""
 
 
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
 
 
 class UnpickleError(HeadstandError):
-    """A pickle that is damaged, too large, or holds more than plain data."""
+    """Raised for a pickle that is damaged, too large, or holds more than plain data."""
 
 
 class _RefusedError(Exception):
-    """A pickle asks for something that plain data does without."""
+    """Raised for pickle content that plain data does not need."""
 
 
 class _Function:
-    """A stand-in for a function or class that a pickle names. It has no state that a pickle could set."""
+    """Substitute for a function or class that a pickle names, without state that a pickle could set."""
 
     __slots__ = ("_call",)
 
@@ -74,7 +74,7 @@ class _Function:
 
 
 class _Dtype:
-    """A stand-in for `numpy.dtype`: integers alone."""
+    """Substitute for `numpy.dtype`, restricted to integers."""
 
     __slots__ = ("_code", "_order")
 
@@ -91,7 +91,11 @@ class _Dtype:
         self._order = ">" if order in (">", b">") else "<"
 
     def array(self, shape: Any, fortran: Any, raw: Any) -> np.ndarray:
-        """The array that `raw` holds: a read-only view of it, if it has exactly the bytes that the shape needs."""
+        """Returns a read-only view of `raw` as an array.
+
+        Raises:
+            ValueError: `raw` does not have exactly the bytes that the shape needs, or an argument is invalid.
+        """
         dtype = np.dtype(self._order + self._code)
         if not isinstance(raw, bytes | bytearray) or not isinstance(shape, tuple) or len(shape) > 8:
             raise ValueError("no array")
@@ -105,7 +109,7 @@ class _Dtype:
 
 
 class _Array:
-    """A stand-in for an array whose values follow."""
+    """Substitute for an array whose values are set by a later instruction."""
 
     __slots__ = ("values",)
 
@@ -140,13 +144,13 @@ def _frombuffer(raw: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
 class _Unpickler(pickle.Unpickler):
     def __init__(self, data: bytes) -> None:
         super().__init__(BytesIO(data), encoding="bytes")
-        # Texts that are encoded again and again could fill the memory; an honest pickle encodes each one once.
+        # Encoding the same string many times could fill the memory; a regular pickle encodes each string once.
         self._spare = len(data)
 
     def find_class(self, module: str, name: str) -> _Function:
-        """The stand-in for a name; every other name is refused."""
+        """Returns the substitute for an accepted function or class; refuses all others."""
         known: dict[str, Callable[..., Any]] = {
-            "_codecs encode": self._encode,  # how Python 3 writes bytes in protocols that have none
+            "_codecs encode": self._encode,  # used by Python 3 to write bytes in protocols without a bytes type
             "numpy dtype": _Dtype,
             "numpy.core.multiarray _reconstruct": _reconstruct,
             "numpy._core.multiarray _reconstruct": _reconstruct,
@@ -169,7 +173,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The dictionary that a file holds, as `load` reads it.
+    """Returns the dictionary in a pickle file; see `load`.
 
     Raises:
         UnpickleError: as `load`, or the file cannot be read.
@@ -182,25 +186,25 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def load(data: bytes, name: str) -> dict[str, Any]:
-    """Read a pickled dictionary, of Python 2 or 3, protocol 2 to 5.
+    """Returns the dictionary in a pickle of protocol 2 to 5, written by Python 2 or 3.
 
     Args:
         data: the pickle.
-        name: what error messages call it.
+        name: name of the pickle in error messages.
 
     Returns:
-        The dictionary. Its keys are texts, also where Python 2 wrote bytes; its arrays of integers are read-only views
-        of the pickle's bytes. The texts of Python 2 are `bytes`. Nothing that lies deeper has been checked.
+        The dictionary. Its keys are `str`, also if Python 2 wrote bytes; its arrays of integers are read-only views of
+        the pickle's bytes. Strings of Python 2 are `bytes`. Nested values are not checked.
 
     Raises:
-        UnpickleError: no pickle, damaged, larger than the limits, no dictionary, or with anything but plain data and
-            arrays of integers in it. Nothing of it has been run.
+        UnpickleError: not a pickle, damaged, larger than the limits, not a dictionary, or with content other than plain
+            data and arrays of integers. None of it has been executed.
     """
     if len(data) > MAX_BYTES:
         raise UnpickleError(f"{name} has more than {MAX_BYTES:,} bytes, the most that are read of a pickle")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # `genops` warns of invalid escapes in names that are refused later
+            warnings.simplefilter("ignore")  # `genops` warns about invalid escapes in names, which are refused later
             _check(data)
         value = _Unpickler(data).load()
         if not isinstance(value, dict):
@@ -217,15 +221,15 @@ def _text(key: str | bytes) -> str:
 
 
 def _check(data: bytes) -> None:
-    """Refuse instructions that would cost more memory or time than their bytes.
+    """Refuses instructions that plain data does not need, or that cost memory or time out of proportion to their size.
 
-    Python's unpickler makes room for twice the largest memo index, and for the length that a bytearray states. A tuple
-    that holds another one twice, and so on, is hashed 2**depth times as a key. Large whole numbers can be made to
-    collide in a dictionary.
+    Python's unpickler allocates twice the largest memo index, and the stated length of a bytearray. Hashing a key of
+    nested tuples that each hold the next one twice takes 2**depth steps. Large integers can be chosen to collide in a
+    dictionary.
     """
     tuples, puts, last = 0, 0, ""
     memoised_tuples: set[int] = set()
-    # `genops` only splits the pickle into instructions, and raises ValueError where a stated length is not there.
+    # `genops` only parses the instructions, and raises ValueError if there are fewer bytes than a stated length.
     argument: Any
     for step, (opcode, argument, _) in enumerate(pickletools.genops(BytesIO(data))):
         name = opcode.name
@@ -249,5 +253,5 @@ def _check(data: bytes) -> None:
             raise _RefusedError("uses a tuple twice")
         if name == "LONG1" and abs(argument) >= 2**61 - 1:
             raise _RefusedError("has a whole number of more than 61 bits")
-        if name != "FRAME":  # which changes nothing, and may stand between an object and its number
+        if name != "FRAME":  # has no effect, and may stand between an object and its memo instruction
             last = name

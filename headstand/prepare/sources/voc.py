@@ -1,7 +1,7 @@
-"""Pascal VOC annotations: which objects a photo shows, and the box around each.
+"""Parser of untrusted Pascal VOC annotations: the objects in a photo and their bounding boxes.
 
-The form is that of the VOC challenges (Everingham et al. 2010, Int. J. Comput. Vis. 88), which ImageNet, Stanford Dogs
-and the usual labelling tools write too. The files come from strangers and are read as such.
+The format is that of the VOC challenges (Everingham et al. 2010, Int. J. Comput. Vis. 88), which ImageNet, Stanford
+Dogs and the usual labelling tools also use.
 """
 
 import math
@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from headstand.errors import HeadstandError
 
 MAX_BYTES = 2**20
-"""Largest annotation, in bytes: room for 3,000 objects, where a crowd has 200."""
+"""Maximum size of an annotation in bytes: enough for 3,000 objects; a crowd has 200."""
 
 
 class VocError(HeadstandError):
-    """A file that is not a VOC annotation, or one that is not safe to read."""
+    """Raised for a file that is not a VOC annotation, or is unsafe to read."""
 
 
 @dataclass(frozen=True)
 class Box:
-    """Edges in pixels from the photo's left and top edge; `left < right` and `top < bottom`."""
+    """Bounding box: edges in pixels from the photo's left and top edge; `left < right` and `top < bottom`."""
 
     left: float
     top: float
@@ -30,7 +30,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Thing:
-    """One annotated object: its name as it stands there, and its box, or why it has none that can be used."""
+    """One annotated object: its name as stated, and its box, or in `fault` the reason why it has no usable box."""
 
     name: str
     box: Box | None
@@ -39,7 +39,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Annotation:
-    """One file: the photo's name and `(width, height)` as they stand there, empty and None if not, and the objects."""
+    """One annotation file: the photo's stated name (may be empty) and `(width, height)` (may be None), and objects."""
 
     filename: str
     size: tuple[int, int] | None
@@ -47,29 +47,29 @@ class Annotation:
 
 
 def parse(data: bytes) -> Annotation:
-    """Read one annotation.
+    """Parses one annotation.
 
-    Edges are taken as labelling tools and ImageNet write them: distances from the edges of the photo. The VOC
-    challenges count pixels from 1, which makes their boxes one pixel smaller at the left and top.
+    Edges are read as written by labelling tools and ImageNet, as distances from the edges of the photo. The VOC
+    challenges count pixels from 1, so their boxes become one pixel smaller at the left and top.
 
     Raises:
-        VocError: too large, not XML, with a document type (its entities grow without bound and can name other files),
-            or not an annotation.
+        VocError: too large, not XML, with a document type declaration (whose entities can expand without bound and
+            refer to other files), or not an annotation.
     """
     if len(data) > MAX_BYTES:
         raise VocError(f"the annotation has more than {MAX_BYTES:,} bytes")
-    # The declaration reads so in every encoding that is a superset of ASCII; the others have zero bytes in it.
+    # Encodings that are supersets of ASCII contain these bytes for the declaration; the others contain zero bytes.
     if b"<!DOCTYPE" in data or b"\0" in data:
         raise VocError("the annotation declares a document type or is not in UTF-8; such files are not read")
     try:
         root = ET.fromstring(data)  # noqa: S314 - no document type, so no entities
-    except (ET.ParseError, ValueError, LookupError) as error:  # the latter two: an encoding that is unknown or no text
+    except (ET.ParseError, ValueError, LookupError) as error:  # the latter two: an unknown or non-text encoding
         raise VocError(f"the annotation is not XML ({str(error)[:120]})") from error
     if root.tag != "annotation":
         raise VocError(f"the file is XML, but no VOC annotation: its root is <{str(root.tag)[:40]}>")
     size = _number(root, "size/width"), _number(root, "size/height")
     whole = (int(size[0]), int(size[1])) if size[0] >= 1 and size[1] >= 1 else None
-    # Only direct children: the parts of a body have boxes of their own.
+    # Only direct children of the root: the body parts of an object have boxes of their own.
     return Annotation(_text(root, "filename"), whole, tuple(_thing(item) for item in root.findall("object")))
 
 
@@ -92,7 +92,7 @@ def _text(element: ET.Element, path: str) -> str:
 
 
 def _number(element: ET.Element, path: str) -> float:
-    """The number at `path`; NaN where there is none, and for those no picture reaches."""
+    """Returns the number at `path`; NaN if there is none, or if its magnitude is 1e9 or more."""
     try:
         value = float(_text(element, path))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Walk a source folder: its visible files and folders, without system folders, and links to the user's own files."""
+"""Recursive listing of a source folder, without hidden and system folders and without links to other users' files."""
 
 import os
 import re
@@ -14,23 +14,23 @@ _SYSTEM = re.compile(
     r"|network trash folder|temporary items|resource\.frk",
     re.IGNORECASE | re.DOTALL,
 )
-"""Folders that operating systems, network drives and notebooks add: hidden ones, thumbnails, deleted files."""
+"""Names of folders that operating systems, network drives and notebooks add: hidden, thumbnails, deleted files."""
 
 
 class WalkError(HeadstandError):
-    """A folder that cannot be read."""
+    """Raised for a folder that cannot be read."""
 
 
 @dataclass(frozen=True)
 class Walk:
-    """What lies below a folder; all paths are relative to it, with slashes.
+    """Contents of a folder, recursively; all paths are relative to it, with slashes.
 
     Attributes:
         files: visible regular files, in no particular order.
         folders: visible folders.
         links: symbolic links that were not followed: broken ones, links to the files of another user, and links to
-            a folder that is listed under its own path already.
-        system: by name of a hidden or system folder, how many files it holds; none of them is in `files`.
+            a folder that is already listed under its own path.
+        system: number of files in hidden and system folders, by folder name; none of these files is in `files`.
     """
 
     files: list[str] = field(default_factory=list)
@@ -39,19 +39,19 @@ class Walk:
     system: dict[str, int] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
-        """What was skipped, as lines of a summary."""
+        """Returns summary lines about the skipped files."""
         count = sum(self.system.values())
         names = ", ".join(sorted(self.system))
         return [f"skipped: {count} file{'s' * (count != 1)} in system folders ({names})"] if count else []
 
 
 def is_system(name: str) -> bool:
-    """Whether a folder of this name is hidden or belongs to a system and not to the data."""
+    """Returns whether a folder of this name is a hidden or a system folder, which does not belong to the data."""
     return bool(_SYSTEM.fullmatch(name))
 
 
 def walk(root: Path) -> Walk:
-    """List a folder.
+    """Lists the files and folders below `root`.
 
     Links are followed to files and folders that lie in `root`, or belong to the user of this process or to the owner of
     `root`. Each folder is read once, so links cannot form a loop.
@@ -75,7 +75,7 @@ def _walk(root: Path) -> Walk:
     links: list[str] = []
     waiting, linked = deque([""]), deque[str]()
     while waiting or linked:
-        # Linked folders come last: a folder in `root` is listed under its own path.
+        # Linked folders come last, so that a folder in `root` is listed under its own path.
         below = waiting.popleft() if waiting else linked.popleft()
         path = os.path.join(root, below)  # noqa: PTH118
         real = os.path.realpath(path)
@@ -101,12 +101,12 @@ def _walk(root: Path) -> Walk:
 
 
 def _user() -> int:
-    """The user of this process; 0, as every file's owner is there, on a system that does not number users."""
+    """Returns the user ID of this process; 0 on a system without user IDs, where it is the owner of every file."""
     return os.getuid() if hasattr(os, "getuid") else 0
 
 
 def _may_follow(path: str, home: str, owners: set[int]) -> bool:
-    """Whether a link leads to something that is there and lies in `home` or belongs to one of `owners`."""
+    """Returns whether a link's target exists, and lies in `home` or belongs to one of `owners`."""
     try:
         status = os.stat(path)  # noqa: PTH116
     except OSError:
