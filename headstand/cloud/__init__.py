@@ -1,1 +1,1 @@
-"""SageMaker: what a training job finds and leaves in its container, and the requests that start jobs and endpoints."""
+"""SageMaker integration: training inside its containers, and requests that start jobs and endpoints."""

@@ -1,4 +1,4 @@
-"""An AWS account: its SageMaker client, and AWS's errors in a sentence."""
+"""Creates AWS clients, validates requests and converts AWS errors to messages."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,18 +8,18 @@ from headstand.errors import HeadstandError
 from headstand.remote import aws_errors
 
 Request = dict[str, Any]
-"""The arguments of one call, by AWS's own names."""
+"""Arguments of one API call, by AWS's names."""
 
 
 _MISSING = 'SageMaker needs the package boto3, of the category aws: `pipenv sync --categories "packages aws"`'
 
 
 class CloudError(HeadstandError):
-    """Something that AWS refuses, or that cannot be asked of it."""
+    """Raised if AWS refuses a request, or a request is not valid."""
 
 
 def client(service: str = "sagemaker") -> Any:
-    """A client with the region and credentials of the AWS tools (`AWS_PROFILE`, `AWS_REGION` and so on).
+    """Returns a boto3 client with the region and credentials of the AWS tools (`AWS_PROFILE`, `AWS_REGION` and so on).
 
     Raises:
         CloudError: boto3 is not installed, or there is no region.
@@ -34,14 +34,14 @@ def client(service: str = "sagemaker") -> Any:
 
 
 def check(operation: str, request: Mapping[str, Any]) -> None:
-    """Hold a request against AWS's own description of the call, without asking anybody.
+    """Validates a SageMaker request locally against botocore's description of the call.
 
     Args:
         operation: such as `CreateTrainingJob`.
         request: its arguments.
 
     Raises:
-        CloudError: an argument that is missing, unknown or of another type.
+        CloudError: an argument is missing, unknown or of another type.
     """
     try:
         import botocore.session
@@ -56,14 +56,14 @@ def check(operation: str, request: Mapping[str, Any]) -> None:
 
 @contextmanager
 def told(what: str) -> Iterator[None]:
-    """Tell boto3's errors in one sentence.
+    """Converts boto3's exceptions in the block to one message.
 
     Args:
-        what: was asked for.
+        what: description of the request, for the message.
 
     Raises:
-        CloudError: in place of boto3's own. Of AWS's text only what it says of the request is passed on; boto3's other
-            errors may hold what was signed, and only their kind is.
+        CloudError: in place of boto3's errors. Only the service's message about the request is quoted; other errors may
+            contain signed headers, so only their type is quoted.
     """
     try:
         yield
@@ -77,6 +77,7 @@ def told(what: str) -> Iterator[None]:
 
 
 def _sentence(error: Exception, what: str) -> str | None:
+    """Returns the error message; None for errors that are not boto3's."""
     from botocore import exceptions as boto
 
     if isinstance(error, boto.ClientError):

@@ -1,4 +1,4 @@
-"""The input channels of a training job become the recipe's source."""
+"""Converts the input channels of a training job to the recipe's source."""
 
 import csv
 from collections.abc import Mapping
@@ -11,16 +11,16 @@ from headstand.prepare.sources.folder import class_folders
 _CHANNEL = "SM_CHANNEL_"
 
 WEIGHTS = "WEIGHTS"
-"""The channel that holds weights which a recipe names: `HEADSTAND_WEIGHTS` in a job."""
+"""Channel with the weights that a recipe names; it becomes `HEADSTAND_WEIGHTS` in a job."""
 
 
 def splits(environment: Mapping[str, str]) -> dict[str, Path]:
-    """The folder of each split that has a channel: `SM_CHANNEL_TRAINING`, `SM_CHANNEL_VALIDATION`, `SM_CHANNEL_TEST`.
+    """Returns the folder of each split: `SM_CHANNEL_TRAINING`, `SM_CHANNEL_VALIDATION`, `SM_CHANNEL_TEST`.
 
-    Channels of other names are passed over.
+    Other channels are ignored.
 
     Raises:
-        JobError: two channels for one split, or others without training.
+        JobError: two channels for one split, or channels without a training one.
     """
     found: dict[str, Path] = {}
     for variable, folder in sorted(environment.items()):
@@ -35,10 +35,12 @@ def splits(environment: Mapping[str, str]) -> dict[str, Path]:
 
 
 def prepared(channels: Mapping[str, Path]) -> Path | None:
-    """The training channel where it holds a prepared dataset, as `python -m headstand manifests --upload` sends it.
+    """Returns the training channel if it holds a prepared dataset, else None.
+
+    `python -m headstand manifests --upload` uploads a dataset in this form.
 
     Raises:
-        JobError: there are other channels beside it.
+        JobError: there are other channels as well.
     """
     folder = channels.get("train")
     if folder is None or not (folder / "manifest.csv").is_file():
@@ -52,15 +54,15 @@ def prepared(channels: Mapping[str, Path]) -> Path | None:
 
 
 def source(channels: Mapping[str, Path], table: Path) -> dict[str, str]:
-    """The environment variables that make the channels the recipe's source; the command line goes before them.
+    """Returns environment variables that set the channels as the recipe's source; the command line overrides them.
 
     Args:
-        channels: folders of class folders by split. The training one alone is split by the recipe.
-        table: where several of them are listed in a file.
+        channels: by split, folders with one subfolder per class. A single training channel is split by the recipe.
+        table: path of the CSV file that lists the photos of several channels.
 
     Raises:
-        FolderError: a channel is not laid out in class folders.
-        JobError: the training channel is divided into splits itself, and others are there too.
+        FolderError: a channel has no class folders.
+        JobError: a channel is divided into splits itself, and there are other channels.
     """
     if not channels:
         return {}

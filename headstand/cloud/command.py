@@ -1,4 +1,4 @@
-"""The commands of `deploy/sagemaker/launch.py`: train, tune, deploy, remove."""
+"""Subcommands of `deploy/sagemaker/launch.py`: train, tune, deploy, remove."""
 
 import argparse
 import json
@@ -10,18 +10,18 @@ from headstand.cloud.account import CloudError, told
 from headstand.cloud.training import Setup
 
 CHANNELS = {"training": "--data", "validation": "--validation", "test": "--test", "weights": "--weights"}
-"""Options that name the places in S3, by channel."""
+"""Command-line options with S3 addresses, by channel."""
 
 
 def run(words: Sequence[str], description: str | None = None) -> None:
-    """Do what the first word says.
+    """Parses the command line and runs the subcommand.
 
     Args:
-        words: of the command line.
-        description: what `--help` says first.
+        words: command-line arguments.
+        description: first part of the `--help` text.
 
     Raises:
-        HeadstandError: no such command or recipe, a request that does not fit, something that AWS refuses.
+        HeadstandError: the command or recipe does not exist, a request is not valid, or AWS refuses it.
     """
     parser = argparse.ArgumentParser(
         "launch.py",
@@ -60,7 +60,7 @@ def run(words: Sequence[str], description: str | None = None) -> None:
 
 
 def train(options: argparse.Namespace, changes: list[str]) -> None:
-    """Submit a training job."""
+    """Starts a training job."""
     _, hyperparameters = training.hyperparameters(options.recipe, changes)
     job = training.name(options.recipe)
     client = None if options.dry_run else account.client()
@@ -94,7 +94,7 @@ def train(options: argparse.Namespace, changes: list[str]) -> None:
 
 
 def tune(options: argparse.Namespace, changes: list[str]) -> None:
-    """Submit a tuning job, or all of the recipe's in turn."""
+    """Starts one tuning job, or all of the recipe's in sequence."""
     recipe, hyperparameters = training.hyperparameters(options.recipe, changes)
     jobs = tuning.jobs(recipe)
     if options.step is not None and not 1 <= options.step <= len(jobs):
@@ -123,7 +123,7 @@ def tune(options: argparse.Namespace, changes: list[str]) -> None:
 
 
 def deploy(options: argparse.Namespace, _: list[str]) -> None:
-    """Make or update an endpoint."""
+    """Creates or updates an endpoint."""
     client = None if options.dry_run else account.client()
     if options.job and client is None:
         raise CloudError("--job has to ask where the model is: give --model with --dry-run")
@@ -149,7 +149,7 @@ def deploy(options: argparse.Namespace, _: list[str]) -> None:
 
 
 def remove(options: argparse.Namespace, _: list[str]) -> None:
-    """Remove an endpoint and what was made for it."""
+    """Removes an endpoint with its configurations and models."""
     for line in hosting.remove(account.client(), options.name):
         print(f"removed {line}")
 

@@ -1,9 +1,9 @@
-"""The first process of a training container without SageMaker's own toolkit: `python -m headstand.cloud.container`.
+"""Entry point of a training container without SageMaker's toolkit: `python -m headstand.cloud.container`.
 
-It reads what SageMaker leaves under `/opt/ml/input/config`, sets the variables that the toolkit would set, and becomes
-`python train.py --key value ...`. The toolkit would do, and does in AWS's own images; but it is a parent that SIGTERM
-ends without a word to its child, so that a spot interruption reaches training as SIGKILL, and it brings a dozen
-packages.
+It reads SageMaker's files in `/opt/ml/input/config`, sets the variables that the toolkit would set, and replaces itself
+by `python train.py --key value ...`. AWS's own images use the toolkit. It is not used here because SIGTERM ends it
+without being passed on to its child process, so that a spot interruption reaches training as SIGKILL, and because it
+needs a dozen packages.
 """
 
 import json
@@ -18,17 +18,17 @@ from headstand.cloud.place import MODEL, OUTPUT, JobError, Place
 from headstand.recipe import HOME
 
 BASE = "SAGEMAKER_BASE_DIR"
-"""Names another folder than `/opt/ml`, as for the toolkit."""
+"""Environment variable for a folder other than `/opt/ml`, as in the toolkit."""
 
 
 def main(words: list[str]) -> NoReturn:
-    """Become `train.py`.
+    """Replaces this process by `train.py`.
 
     Args:
-        words: `train`, which SageMaker says to every image that is to train, or nothing.
+        words: `train`, the argument that SageMaker gives to every training image, or nothing.
 
     Raises:
-        JobError: other words, or a damaged configuration; the failure file says so.
+        JobError: other arguments, or a damaged configuration; also written to the failure file.
     """
     base = Path(os.environ.get(BASE, "/opt/ml"))
     folders = {MODEL: str(base / "model"), OUTPUT: str(base / "output" / "data")}
@@ -40,7 +40,7 @@ def main(words: list[str]) -> NoReturn:
         os.environ.update(folders | variables(base, found["inputdataconfig"], found["resourceconfig"]))
         arguments = hyperparameters(found["hyperparameters"])
         sys.stdout.flush()
-        # Not a child: signals then reach the training itself.
+        # exec instead of a child process, so that signals reach the training.
         os.execv(sys.executable, [sys.executable, str(HOME / "train.py"), *arguments])  # noqa: S606
     except Exception as error:
         place.fail(error)
@@ -48,7 +48,7 @@ def main(words: list[str]) -> NoReturn:
 
 
 def variables(base: Path, inputs: Mapping[str, Any], resources: Mapping[str, Any]) -> dict[str, str]:
-    """What the toolkit calls channels, hosts and GPUs.
+    """Returns the toolkit's environment variables for channels, hosts and GPUs.
 
     Args:
         base: `/opt/ml`.
@@ -62,9 +62,9 @@ def variables(base: Path, inputs: Mapping[str, Any], resources: Mapping[str, Any
 
 
 def hyperparameters(values: Mapping[str, Any]) -> list[str]:
-    """`--key value` for each, in the keys' order; those that steer the toolkit are left out.
+    """Returns `--key value` for each hyperparameter, sorted by key, without those for the toolkit.
 
-    SageMaker's own SDK writes each value as JSON, so a text may stand in quotes.
+    SageMaker's SDK writes each value as JSON, so a string may be quoted.
     """
     words = []
     for key, value in sorted(values.items()):
@@ -79,6 +79,7 @@ def hyperparameters(values: Mapping[str, Any]) -> list[str]:
 
 
 def _configuration(base: Path, name: str) -> dict[str, Any]:
+    """Returns a JSON file of `/opt/ml/input/config`; empty if it does not exist."""
     path = base / "input" / "config" / f"{name}.json"
     if not path.is_file():
         return {}

@@ -1,4 +1,4 @@
-"""Waiting for jobs, and what they came to."""
+"""Waits for SageMaker jobs and reports their results."""
 
 import time
 from collections.abc import Callable
@@ -8,16 +8,16 @@ from headstand.cloud.account import CloudError, told
 from headstand.cloud.training import OBJECTIVE
 
 PAUSE = 60.0
-"""Seconds between two questions after a job's state."""
+"""Seconds between two requests for a job's status."""
 
 _UNDER_WAY = ("InProgress", "Stopping", "Deleting")
 
 
 def training(client: Any, job: str, tell: Callable[[str], None], pause: float = PAUSE) -> str:
-    """Wait for a training job; the address of its model.
+    """Waits for a training job and returns the S3 address of its model.
 
     Raises:
-        CloudError: it failed or was stopped; with SageMaker's reason, which is the first kilobyte of the failure file.
+        CloudError: the job failed or was stopped; with SageMaker's reason, the first kilobyte of the failure file.
     """
     found = _follow(
         lambda: client.describe_training_job(TrainingJobName=job), "TrainingJobStatus", f"the job {job}", tell, pause
@@ -30,10 +30,10 @@ def training(client: Any, job: str, tell: Callable[[str], None], pause: float = 
 
 
 def tuning(client: Any, job: str, tell: Callable[[str], None], pause: float = PAUSE) -> None:
-    """Wait for a tuning job, and print all its trials, the best first.
+    """Waits for a tuning job and reports all its trials, best first.
 
     Raises:
-        CloudError: it failed.
+        CloudError: the job failed.
     """
     found = _follow(
         lambda: client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=job),
@@ -54,7 +54,7 @@ def tuning(client: Any, job: str, tell: Callable[[str], None], pause: float = PA
 
 
 def table(trials: list[dict[str, Any]]) -> list[str]:
-    """A line for each trial, in the given order: its figure, its state where it gave none, its values, its name."""
+    """Returns one line per trial, in the given order: metric or else status, hyperparameters, name."""
     lines = []
     for trial in trials:
         metric = trial.get("FinalHyperParameterTuningJobObjectiveMetric")
@@ -71,6 +71,7 @@ def _values(trial: dict[str, Any]) -> list[tuple[str, str]]:
 def _follow(
     ask: Callable[[], dict[str, Any]], key: str, what: str, tell: Callable[[str], None], pause: float
 ) -> dict[str, Any]:
+    """Polls a job until it ends, reports each change of its status, and returns its last description."""
     last = ""
     while True:
         with told(what):

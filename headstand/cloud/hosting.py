@@ -1,4 +1,4 @@
-"""An endpoint over a trained model: the requests for it, its update and its removal."""
+"""Creates, updates and removes SageMaker endpoints."""
 
 import re
 from collections.abc import Mapping
@@ -12,22 +12,22 @@ from headstand.cloud.training import TAGS, name
 VARIANT = "all"
 
 LONGEST = LONGEST_JOB - len("-260102030405-x7k2p0")
-"""Characters in the name of an endpoint: its models and configurations have this name and the ending of `name`."""
+"""Largest length of an endpoint's name: the names of its models and configurations add the suffix of `name`."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What is to be served.
+    """Configuration of an endpoint.
 
     Attributes:
         name: of the endpoint.
-        role: the ARN of the role that the container takes on; it reads the model.
-        image: the address of the image `endpoint` in ECR.
-        model: the address of `model.tar.gz` in S3.
-        instance: its type, where it is not serverless.
-        count: of instances.
-        memory: MB of a serverless endpoint, which runs and costs only while it answers; None for instances.
-        concurrency: requests that a serverless endpoint answers side by side.
+        role: ARN of the container's role, which may read the model.
+        image: address of the image `endpoint` in ECR.
+        model: S3 address of `model.tar.gz`.
+        instance: instance type, unless serverless.
+        count: number of instances.
+        memory: MB of a serverless endpoint, which costs only while it answers requests; None for instances.
+        concurrency: concurrent requests of a serverless endpoint.
         isolated: no network for the container; clients then cannot send URLs.
         environment: variables of the service, see docs/service.md.
     """
@@ -44,12 +44,12 @@ class Endpoint:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def requests(self) -> dict[str, Request]:
-        """Return the arguments of CreateModel, CreateEndpointConfig and CreateEndpoint by operation, in this order.
+        """Returns the arguments of CreateModel, CreateEndpointConfig and CreateEndpoint by operation, in this order.
 
-        Each call names a new model and configuration.
+        Each call uses a new name for model and configuration.
 
         Raises:
-            CloudError: the endpoint's name is too long for theirs.
+            CloudError: the endpoint's name is too long for these names.
         """
         if len(self.name) > LONGEST:
             raise CloudError(f"endpoint {self.name}: the name has {len(self.name)} characters; {LONGEST} are allowed")
@@ -81,20 +81,20 @@ class Endpoint:
 
 
 def deploy(client: Any, requests: Mapping[str, Request]) -> str:
-    """Create the endpoint, or update the one of this name to serve the new model.
+    """Creates the endpoint, or updates the existing one of this name to serve the new model.
 
-    An update has no pause: SageMaker starts the new instances before it stops the old ones. If AWS refuses a call, what
-    the earlier calls created is removed again.
+    An update has no downtime: SageMaker starts the new instances before it stops the old ones. If AWS refuses a call,
+    the resources created by the earlier calls are deleted.
 
     Args:
-        client: of SageMaker.
+        client: SageMaker client.
         requests: from `Endpoint.requests`.
 
     Returns:
         `created` or `updated`.
 
     Raises:
-        CloudError: AWS refuses it.
+        CloudError: AWS refuses a call.
     """
     version = requests["CreateModel"]["ModelName"]
     endpoint = requests["CreateEndpoint"]["EndpointName"]
@@ -120,13 +120,13 @@ def deploy(client: Any, requests: Mapping[str, Request]) -> str:
 
 
 def remove(client: Any, endpoint: str) -> list[str]:
-    """Remove an endpoint, and every configuration and model that `deploy` made for it.
+    """Removes an endpoint with every configuration and model that `deploy` created for it.
 
     Returns:
-        The names of what was removed, the endpoint first.
+        The names of the removed resources, the endpoint first.
 
     Raises:
-        CloudError: there is nothing of it, or AWS refuses it.
+        CloudError: nothing exists under this name, or AWS refuses a call.
     """
     own = re.compile(rf"{re.escape(endpoint)}-\d{{12}}(-[a-z0-9]{{6}})?").fullmatch
     removed = []
@@ -150,10 +150,10 @@ def remove(client: Any, endpoint: str) -> list[str]:
 
 
 def model_of(client: Any, job: str) -> str:
-    """The address of the `model.tar.gz` of a finished training job, or of the best trial of a tuning job.
+    """Returns the S3 address of the `model.tar.gz` of a finished training job, or of the best trial of a tuning job.
 
     Raises:
-        CloudError: there is no such job, or it has not finished.
+        CloudError: the job does not exist or has not finished.
     """
     with told(f"the job {job}"):
         best = _best(client, job)
@@ -166,7 +166,7 @@ def model_of(client: Any, job: str) -> str:
 
 
 def _best(client: Any, job: str) -> str | None:
-    """The best trial of a tuning job; None where there is no such tuning job."""
+    """Returns the best trial of a tuning job; None if there is no tuning job of this name."""
     from botocore.exceptions import ClientError
 
     if len(job) > 32:

@@ -1,4 +1,4 @@
-"""What surrounds `train.py` inside a SageMaker training job: channels in, a servable model out, spot interruptions."""
+"""Runs `train.py` inside a SageMaker training job: channels, conversion of the model, spot interruptions."""
 
 import argparse
 import ast
@@ -17,31 +17,30 @@ from headstand.cloud.place import MODEL, JobError, Place
 Train = Callable[[list[str]], None]
 
 STOPPED = 128 + signal.SIGTERM
-"""Exit status after SIGTERM, which comes two minutes before a spot instance is taken away, or when a job is stopped."""
+"""Exit status after SIGTERM, sent when a job is stopped and two minutes before a spot instance is reclaimed."""
 
 
 def around(train: Train) -> Train:
-    """`train` as it is, or with all that a SageMaker training job asks for where this is one."""
+    """Returns `train` wrapped for a SageMaker training job if this process runs in one, else unchanged."""
     return partial(run, train) if MODEL in os.environ else train
 
 
 def run(train: Train, words: list[str]) -> None:
-    """Prepare the channels' photos, train, and leave the model where SageMaker collects it.
+    """Prepares the channels' photos, trains, and writes the model where SageMaker collects it.
 
-    A run that was interrupted is resumed from the checkpoints' folder, and one that was interrupted after its report is
-    only delivered.
+    An interrupted run is resumed from the checkpoints' folder. A run interrupted after its report is only delivered.
 
     Args:
         train: takes the name of a recipe and changes to it.
         words: hyperparameters as `--key value`: `--recipe NAME`, and the recipe's keys.
 
     Raises:
-        HeadstandError: as preparing, training and converting do, or the instance or channels do not fit; the reason
-            is in the failure file too.
+        HeadstandError: preparing, training or converting fails, or instance or channels are not valid; the reason is
+            also written to the failure file.
         SystemExit: `STOPPED`, after SIGTERM.
     """
     place = Place.of(os.environ)
-    # The container's first process would otherwise not hear it at all.
+    # Without a handler, process 1 of a container ignores SIGTERM.
     signal.signal(signal.SIGTERM, _stop)
     try:
         _run(train, words, place)
@@ -51,7 +50,7 @@ def run(train: Train, words: list[str]) -> None:
 
 
 def _run(train: Train, words: list[str], place: Place) -> None:
-    # Whoever trains elsewhere does not wait for these.
+    # Imported here, so that training elsewhere does not load these modules.
     from headstand.cloud import channels
 
     name, rest = _recipe(words)
@@ -87,11 +86,11 @@ def _run(train: Train, words: list[str], place: Place) -> None:
 
 
 def _recipe(words: list[str]) -> tuple[str, list[str]]:
-    """The recipe's name, which comes as a hyperparameter like any other, and the changes to it."""
+    """Returns the recipe's name, which is passed as a hyperparameter, and the changes to it."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--recipe")
-    # SageMaker adds these: the metric by which a tuning job ranks its trials, and in its TensorFlow containers an
-    # address in S3 for the model, which SageMaker itself fills from SM_MODEL_DIR.
+    # SageMaker adds these: the objective metric of a tuning job, and in its TensorFlow containers an S3 address for
+    # the model, to which SageMaker itself uploads SM_MODEL_DIR.
     parser.add_argument("--_tuning_objective_metric")
     parser.add_argument("--model_dir")
     try:
@@ -103,7 +102,7 @@ def _recipe(words: list[str]) -> tuple[str, list[str]]:
 
 
 def _listed(word: str) -> str:
-    """A list of texts as JSON: SageMaker's toolkit passes it on in Python's spelling."""
+    """Converts a list of strings from Python's notation, which SageMaker's toolkit uses, to JSON."""
     if not word.startswith("['"):
         return word
     try:
@@ -113,6 +112,11 @@ def _listed(word: str) -> str:
 
 
 def _check_instance(environment: Mapping[str, str]) -> None:
+    """Checks that the job has one instance.
+
+    Raises:
+        JobError: it has several, each of which would train the same model.
+    """
     hosts = json.loads(environment.get("SM_HOSTS") or "[]")
     if len(hosts) > 1:
         raise JobError(
@@ -122,7 +126,7 @@ def _check_instance(environment: Mapping[str, str]) -> None:
 
 
 def _check_gpus(environment: Mapping[str, str]) -> None:
-    """A GPU that is paid for and not used is told before the training, not after it.
+    """Checks before training that TensorFlow finds the instance's GPUs, since an unused GPU costs money.
 
     Raises:
         JobError: the instance has GPUs, and TensorFlow finds none.
@@ -145,5 +149,6 @@ def _check_gpus(environment: Mapping[str, str]) -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
+    """Signal handler that exits with `STOPPED`."""
     print(f"stopped by SIGTERM: the same job goes on from {Path('runs').resolve()}", file=sys.stderr, flush=True)
     sys.exit(STOPPED)

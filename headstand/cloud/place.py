@@ -1,7 +1,7 @@
-"""The folders that SageMaker gives a training container, and where a failure is told.
+"""Folders of a SageMaker training container, and its failure file.
 
-https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo.html names them; the variables are those
-of its training toolkit.
+Source: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo.html; the variables are those of
+SageMaker's training toolkit.
 """
 
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from headstand.errors import HeadstandError
 
 MODEL = "SM_MODEL_DIR"
-"""Its presence says that this is a training job."""
+"""Environment variable with the model's folder; it is set only in a training job."""
 
 OUTPUT = "SM_OUTPUT_DATA_DIR"
 
@@ -21,15 +21,15 @@ LONGEST = 1024
 
 
 class JobError(HeadstandError):
-    """A training job whose instance, channels or hyperparameters do not go with Headstand."""
+    """Raised for a training job with unsupported instances, channels or hyperparameters."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A training container's folders.
+    """Folders of a training container.
 
-    What lies in `model` becomes `model.tar.gz`, what lies in `output` becomes `output.tar.gz`. `checkpoints` goes to S3
-    all the time, and comes back from there when the job goes on after an interruption. `work` ends with the container.
+    SageMaker packs `model` into `model.tar.gz` and `output` into `output.tar.gz`. It synchronizes `checkpoints` with S3
+    continuously, and restores it when the job continues after an interruption. `work` is deleted with the container.
     """
 
     model: Path
@@ -37,7 +37,7 @@ class Place:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Place":
-        """The folders that these variables name: `/opt/ml/model`, `/opt/ml/output/data` and those beside them."""
+        """Returns the folders given by the variables, such as `/opt/ml/model` and `/opt/ml/output/data`."""
         model = Path(environment[MODEL]).absolute()
         output = environment.get(OUTPUT)
         return cls(model, Path(output).absolute() if output else model.parent / "output" / "data")
@@ -52,11 +52,11 @@ class Place:
 
     @property
     def failure(self) -> Path:
-        """The file whose first kilobyte SageMaker shows as the reason of a failure."""
+        """File whose first kilobyte SageMaker shows as the reason of a failure."""
         return self.output.parent / "failure"
 
     def fail(self, error: Exception) -> None:
-        """Write the reason of a failure, as a person is to read it."""
+        """Writes the reason of a failure as a readable message to the failure file."""
         if isinstance(error, HeadstandError) or (isinstance(error, OSError) and error.strerror):
             told = str(error)
         else:
@@ -65,10 +65,10 @@ class Place:
         self.failure.write_bytes(told.encode("utf-8", "replace")[:LONGEST].decode("utf-8", "ignore").encode())
 
     def enter(self) -> None:
-        """Make `work` the current folder; the runs and computed features in it lie in `checkpoints`."""
+        """Changes to the folder `work`, with its runs and computed features linked to `checkpoints`."""
         _link(self.work / "runs", self.checkpoints / "runs")
         if "HEADSTAND_CACHE" not in os.environ:
-            # Not the whole cache: it holds downloads and unpacked archives too, which S3 has already.
+            # Only these two: the cache also holds downloads and unpacked archives, which are in S3 already.
             for name in ("features", "activations"):
                 _link(self.work / "cache" / name, self.checkpoints / name)
             os.environ["HEADSTAND_CACHE"] = str(self.work / "cache")

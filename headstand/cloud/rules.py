@@ -1,12 +1,12 @@
-"""SageMaker's built-in rules: its profiler's, over what an instance is busy with, and its debugger's, over tensors."""
+"""SageMaker's built-in rules: profiler rules on system metrics, and debugger rules on tensors."""
 
 from headstand.cloud.account import CloudError, Request
 
 PROFILER = ("ProfilerReport", "LowGPUUtilization", "CPUBottleneck", "IOBottleneck", "OverallSystemUsage")
-"""All work with system metrics, which SageMaker takes of any container; the first makes the HTML report."""
+"""Rules on system metrics, which SageMaker collects for any container; the first writes the HTML report."""
 
 DEBUGGER = ("LossNotDecreasing", "Overfit", "Overtraining", "VanishingGradient", "DeadRelu", "PoorWeightInitialization")
-"""These read tensors that the image's framework has to save; see docs/sagemaker.md."""
+"""Rules on tensors that the image's framework has to save; see docs/sagemaker.md."""
 
 _COLLECTIONS = ("losses", "metrics", "gradients", "weights", "relu_input")
 
@@ -20,12 +20,12 @@ _ACCOUNTS = {
     "sa-east-1": "818342061345", "us-east-1": "503895931360", "us-east-2": "915447279597",
     "us-gov-west-1": "515509971035", "us-west-1": "685455198987", "us-west-2": "895741380848",
 }  # fmt: skip
-"""Whose registry holds the rules' image, by region:
+"""AWS account of the registry with the rules' image, by region. Source:
 https://docs.aws.amazon.com/sagemaker/latest/dg/debugger-reference.html#debugger-built-in-registry-ids"""
 
 
 def image(region: str) -> str:
-    """The image that evaluates the rules.
+    """Returns the address of the image that evaluates the rules.
 
     Raises:
         CloudError: AWS lists none for the region.
@@ -37,11 +37,11 @@ def image(region: str) -> str:
 
 
 def profiler(region: str, output: str) -> Request:
-    """The arguments of a training job that is profiled.
+    """Returns the CreateTrainingJob arguments that turn on the profiler.
 
     Args:
         region: of the job.
-        output: where in S3 metrics and report go.
+        output: S3 address for metrics and report.
     """
     return {
         "ProfilerConfig": {"S3OutputPath": output, "ProfilingIntervalInMilliseconds": 500},
@@ -50,11 +50,11 @@ def profiler(region: str, output: str) -> Request:
 
 
 def debugger(region: str, output: str) -> Request:
-    """The arguments of a training job whose tensors are watched.
+    """Returns the CreateTrainingJob arguments that turn on the debugger.
 
     Args:
         region: of the job.
-        output: where in S3 tensors go.
+        output: S3 address for tensors.
     """
     return {
         "DebugHookConfig": {

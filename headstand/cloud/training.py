@@ -1,4 +1,4 @@
-"""The request for a training job: a recipe and its changes as hyperparameters, channels, spot, rules."""
+"""Builds CreateTrainingJob requests: the recipe as hyperparameters, channels, spot instances, rules."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -18,33 +18,33 @@ METRICS = {
     "accuracy": r"\baccuracy=([0-9.]+)",
     "loss": r"\bloss=([0-9.]+)",
 }
-"""Figures that SageMaker reads in the log, by regular expressions over the lines that `train.py` prints. Nothing of the
-test split: nobody shall choose by it."""
+"""Regular expressions by which SageMaker extracts metrics from the log of `train.py`. Test metrics are left out, so
+that nobody selects a model by them."""
 
 LONGEST = 63
-"""Characters in the name of a job, model or endpoint."""
+"""Largest length of the name of a job, model or endpoint."""
 
 _PLACES = ("source", "source.kind", "source.folder", "source.table", "source.images", "source.annotations")
-"""Keys that name places on this machine, or none where there is a channel."""
+"""Recipe keys with local paths, which are not allowed in a job: its photos come from a channel."""
 
 TAGS = [{"Key": "project", "Value": "headstand"}]
 
 
 @dataclass(frozen=True)
 class Setup:
-    """Where and on what jobs run.
+    """Resources of a job.
 
     Attributes:
-        role: the ARN of the role that the job takes on.
-        image: the training image's address in ECR.
-        output: the place in S3 under which a job's results and checkpoints go.
-        channels: places in S3 by channel: training, validation, test, weights.
-        instance: its type.
+        role: ARN of the job's role.
+        image: address of the training image in ECR.
+        output: S3 address under which a job's results and checkpoints are stored.
+        channels: S3 addresses by channel: training, validation, test, weights.
+        instance: instance type.
         volume: GB of disk.
-        hours: after which the job is stopped; a spot job may wait as long again.
-        spot: use spare capacity, which may be taken away, and costs a third or so.
-        isolated: no network for the container; weights then come by the channel.
-        environment: variables for the container.
+        hours: time limit of the job; a spot job may wait as long again.
+        spot: use spare capacity, which may be reclaimed, at about a third of the price.
+        isolated: no network for the container; weights then come from the channel.
+        environment: variables of the container.
     """
 
     role: str
@@ -59,10 +59,10 @@ class Setup:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def definition(self, checkpoints: str | None) -> Request:
-        """What training jobs and the trials of a tuning job have in common.
+        """Returns the arguments that training jobs and the trials of a tuning job share.
 
         Args:
-            checkpoints: their place in S3, if any are to be kept.
+            checkpoints: S3 address of the checkpoints; None to keep none.
         """
         seconds = round(self.hours * 3600)
         wait = {"MaxWaitTimeInSeconds": 2 * seconds} if self.spot else {}
@@ -84,7 +84,7 @@ class Setup:
         }
 
     def place(self, job: str) -> str:
-        """Where a job's own files go; `model.tar.gz` and `output.tar.gz` lie in its folder `output`."""
+        """Returns the S3 address of a job; `model.tar.gz` and `output.tar.gz` are in its folder `output`."""
         return f"{self.output.rstrip('/')}/{job}"
 
 
@@ -98,16 +98,16 @@ def request(
     profiler: bool = False,
     debugger: bool = False,
 ) -> Request:
-    """The arguments of CreateTrainingJob.
+    """Returns the arguments of CreateTrainingJob.
 
     Args:
         job: its name.
         hyperparameters: see `hyperparameters`.
-        setup: where and on what it runs.
-        region: chooses the rules' image.
-        checkpoints: of an earlier job that this one goes on from.
-        profiler: watch the instance, and write a report.
-        debugger: watch tensors.
+        setup: resources of the job.
+        region: selects the rules' image.
+        checkpoints: S3 address of an earlier job's checkpoints to resume from.
+        profiler: collect system metrics and write a report.
+        debugger: collect tensors and evaluate rules on them.
     """
     place = setup.place(job)
     watched = rules.profiler(region, f"{place}/profiler") if profiler else {"ProfilerConfig": {"DisableProfiler": True}}
@@ -122,15 +122,15 @@ def request(
 
 
 def hyperparameters(name: str, words: Sequence[str]) -> tuple[Recipe, dict[str, str]]:
-    """A recipe with changes, and the same as hyperparameters of a job, where they become `--key value` again.
+    """Returns a recipe with changes, and the same as hyperparameters, which the job converts to `--key value` again.
 
     Args:
-        name: of a recipe that the image holds.
+        name: of a recipe that the image contains.
         words: such as `["--head.dropout", "0.5"]`.
 
     Raises:
-        RecipeError: a key or value that is not allowed: told before an instance is paid for.
-        CloudError: a word that is no `--key value`, or a recipe by its path, which the image does not hold.
+        RecipeError: a key or value is not allowed; found before an instance is paid for.
+        CloudError: an argument is not `--key value`, or the recipe is given by its path, which the image does not have.
     """
     if name.endswith((".toml", ".json")):
         raise CloudError(f"{name}: the image holds the recipes of recipes/, by their names; build it with yours there")
@@ -151,11 +151,11 @@ def hyperparameters(name: str, words: Sequence[str]) -> tuple[Recipe, dict[str, 
 
 
 def name(*parts: str, longest: int = LONGEST) -> str:
-    """Return a unique name in SageMaker's characters: the parts, the time and a random ending.
+    """Returns a unique name of characters that SageMaker allows: the parts, the time and a random suffix.
 
     Args:
         parts: the first one is shortened if the name would be too long.
-        longest: characters that the name may have.
+        longest: largest length of the name.
     """
     first, *others = (re.sub(r"[^a-zA-Z0-9]+", "-", part).strip("-") for part in parts)
     tail = "-".join(["", *others, naming.stamp("%y%m%d%H%M%S")])
@@ -168,7 +168,7 @@ def _channel(name: str, address: str) -> Request:
         "DataSource": {
             "S3DataSource": {
                 "S3DataType": "S3Prefix",
-                # A prefix: without the slash it would take photos/v10 with photos/v1.
+                # S3Prefix matches a string prefix: without the slash photos/v1 would include photos/v10.
                 "S3Uri": f"{address.rstrip('/')}/",
                 "S3DataDistributionType": "FullyReplicated",
             }

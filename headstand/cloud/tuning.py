@@ -1,4 +1,4 @@
-"""The request for a hyperparameter tuning job: one job of a recipe's search, its trials one training job each."""
+"""Builds CreateHyperParameterTuningJob requests: one job of a recipe's search, with one training job per trial."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,22 +9,22 @@ from headstand.recipe import Recipe
 from headstand.space import LAYERS, TRIALS, UNITS, Job, whole
 
 LONGEST = 32
-"""Characters in the name of a tuning job."""
+"""Largest length of the name of a tuning job."""
 
 MOST_VALUES = 30
-"""Values of one categorical hyperparameter, by SageMaker's limit."""
+"""SageMaker's limit on the values of one categorical hyperparameter."""
 
 MOST_PARENTS = 5
-"""Tuning jobs that one is warm-started from, by SageMaker's limit."""
+"""SageMaker's limit on the tuning jobs that one is warm-started from."""
 
 Ranges = dict[str, list[dict[str, Any]]]
 
 
 def jobs(recipe: Recipe) -> tuple[Job, ...]:
-    """The jobs of the recipe's search.
+    """Returns the jobs of the recipe's search.
 
     Raises:
-        CloudError: it searches one parameter after the other, or nothing.
+        CloudError: the recipe has no search, or searches one parameter after the other.
     """
     if recipe.search.strategy not in ("tpe", "grid"):
         raise CloudError(
@@ -44,21 +44,21 @@ def request(
     parallel: int = 2,
     parents: Sequence[str] = (),
 ) -> Request:
-    """The arguments of CreateHyperParameterTuningJob.
+    """Returns the arguments of CreateHyperParameterTuningJob.
 
-    Each trial trains one head: what is not searched stands as in the recipe, and the recipe's own search is turned off.
+    Each trial trains one head. Other parameters are those of the recipe, whose own search is turned off.
 
     Args:
         name: of the tuning job.
         recipe: gives strategy and seed.
-        job: what is searched.
+        job: the parameters to search.
         hyperparameters: of the recipe, see `headstand.cloud.training.hyperparameters`.
-        setup: where and on what the trials run.
-        parallel: how many of them at a time.
-        parents: earlier tuning jobs of the same data and image to learn from.
+        setup: resources of the trials.
+        parallel: number of concurrent trials.
+        parents: earlier tuning jobs with the same data and image, for a warm start.
 
     Raises:
-        CloudError: a parameter that SageMaker has no range for, or parents that the job does not go with.
+        CloudError: a parameter has no range in SageMaker, or the parents do not fit the job.
     """
     if job.warm_start and not parents:
         raise CloudError("the recipe starts this job from what an earlier one learnt: --warm-start TUNINGJOB names it")
@@ -76,7 +76,7 @@ def request(
     tuned: Request = {
         "HyperParameterTuningJobName": name,
         "HyperParameterTuningJobConfig": {
-            # Bayesian: a Gaussian process in place of the recipe's tree of Parzen estimators.
+            # SageMaker's Bayesian strategy is a Gaussian process, not the recipe's tree of Parzen estimators.
             "Strategy": {"tpe": "Bayesian", "grid": "Grid"}[recipe.search.strategy],
             "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": OBJECTIVE},
             "ResourceLimits": limits,
@@ -90,7 +90,7 @@ def request(
                 **fixed,
                 "search.strategy": "none",
             },
-            # Without checkpoints: trials would share one place, and each is over in minutes.
+            # No checkpoints: all trials would share one address, and each takes only minutes.
             **setup.definition(None),
         },
         "Tags": TAGS,
@@ -104,17 +104,17 @@ def request(
 
 
 def ranges(job: Job, grid: bool = False) -> tuple[dict[str, str], Ranges]:
-    """A job's parameters as hyperparameters: those with one value only, and the ranges of the others.
+    """Returns a job's parameters as hyperparameters: those with a single value, and the ranges of the others.
 
-    Ranges are continuous or of whole numbers, with logarithmic scaling where the recipe says `log`; values, and ranges
-    with a step, are categorical.
+    Ranges are continuous or integer, with logarithmic scaling if the recipe sets `log`. Lists of values and ranges with
+    a step are categorical.
 
     Args:
-        job: what is searched.
-        grid: all are categorical, as SageMaker wants it for a grid.
+        job: the parameters to search.
+        grid: make all parameters categorical, as SageMaker requires for a grid.
 
     Raises:
-        CloudError: number and size of inner layers, or more values than SageMaker takes.
+        CloudError: the job searches the number and size of inner layers, or a parameter has too many values.
     """
     fixed: dict[str, str] = {}
     found: Ranges = {}
@@ -145,7 +145,7 @@ def ranges(job: Job, grid: bool = False) -> tuple[dict[str, str], Ranges]:
 
 
 def written(value: Any) -> str:
-    """A value as the command line takes it."""
+    """Returns a value in the notation of the command line."""
     if isinstance(value, tuple):
         return "[" + ", ".join(written(each) if not isinstance(each, str) else f'"{each}"' for each in value) + "]"
     return str(value).lower() if isinstance(value, bool) else str(value)

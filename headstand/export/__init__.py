@@ -1,1 +1,1 @@
-"""Export: from a checkpoint to the one file that is served."""
+"""Converts trained Keras models to `.tflite` bundles for serving."""

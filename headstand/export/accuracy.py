@@ -1,4 +1,4 @@
-"""Signs that a model is used wrongly: its labels in another order, its pixels scaled otherwise than in training."""
+"""Warnings about a misused model: labels in a different order, or pixels scaled differently than in training."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,13 +8,13 @@ from scipy.special import gammaln
 from scipy.stats import binom, binomtest
 
 LEVEL = 0.01
-"""A sign counts if chance alone would give it less often than this."""
+"""Significance level of the tests: a warning needs a smaller p-value."""
 
 GAIN = 0.1
-"""Least gain of accuracy that another order of the labels or another preprocessing must bring."""
+"""Smallest gain in accuracy that another label order or another preprocessing must bring for a warning."""
 
 SHOWN = 8
-"""Labels that a message names."""
+"""Largest number of label pairs listed in a message."""
 
 CAUSES = (
     "likely causes are the order of the labels, a wrong --preprocess, a Rescaling layer at the start of a model that "
@@ -25,14 +25,14 @@ CAUSES = (
 def warnings(
     answers: np.ndarray, truth: np.ndarray, labels: Sequence[str], others: Mapping[str, np.ndarray] | None = None
 ) -> list[str]:
-    """Sentences on an accuracy that is near chance or far below what the labels allow, with likely causes.
+    """Returns warnings, with likely causes, if the accuracy is near chance or far below what the labels allow.
 
     Args:
-        answers: probabilities `float [N, classes]`.
-        truth: the photos' class indices `int [N]`.
-        labels: in the order of the outputs.
-        others: answers to the same photos under other values of `--preprocess`, by these values; None for a model that
-            has its preprocessing inside.
+        answers: predicted probabilities, `float [N, classes]`.
+        truth: class indices of the photos, `int [N]`.
+        labels: class names in output order.
+        others: predictions for the same photos under other values of `--preprocess`, by that value; None for a model
+            that contains its preprocessing.
     """
     right = answers.argmax(axis=1) == truth
     chance = max(1 / len(labels), np.bincount(truth).max() / len(truth))
@@ -48,7 +48,7 @@ def warnings(
 
 
 def _preprocessing(right: np.ndarray, truth: np.ndarray, others: Mapping[str, np.ndarray]) -> list[tuple[float, str]]:
-    """The accuracy and a sentence if another preprocessing is better, by a sign test over the photos that differ."""
+    """Returns accuracy and message if another preprocessing is better, by a sign test over the photos that differ."""
     better = {name: answers.argmax(axis=1) == truth for name, answers in others.items()}
     name = max(better, key=lambda one: float(better[one].mean()), default=None)
     if name is None:
@@ -70,7 +70,10 @@ def _preprocessing(right: np.ndarray, truth: np.ndarray, others: Mapping[str, np
 
 
 def _order(answers: np.ndarray, truth: np.ndarray, labels: Sequence[str], chance: float) -> list[tuple[float, str]]:
-    """The accuracy and a sentence if another order of the labels is better than the best of all orders by chance."""
+    """Returns accuracy and message if some permutation of the labels is significantly better.
+
+    The best permutation is found by linear assignment. The Bonferroni correction covers all `classes!` permutations.
+    """
     counts = np.zeros((len(labels), len(labels)), int)
     np.add.at(counts, (truth, answers.argmax(axis=1)), 1)
     true, given = linear_sum_assignment(counts, maximize=True)

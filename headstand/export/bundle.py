@@ -1,4 +1,4 @@
-"""Write the one file that is served: a flatbuffer with its labels and metadata appended as a zip."""
+"""Writes the bundle that is served: a flatbuffer with labels and metadata appended as a zip archive."""
 
 import io
 import json
@@ -11,11 +11,11 @@ from headstand.serve.bundle import LABELS, METADATA, VERSION, digest
 
 
 def pack(flatbuffer: bytes, labels: tuple[str, ...], metadata: dict[str, Any]) -> bytes:
-    """Append labels and metadata to a model.
+    """Returns a bundle: the flatbuffer with labels and metadata appended.
 
     Args:
-        flatbuffer: a `.tflite` without associated files.
-        labels: in output order.
+        flatbuffer: a `.tflite` model without associated files.
+        labels: class names in output order.
         metadata: the keys that `headstand.serve.bundle.Bundle` documents; `format` and `digest` are added here.
 
     Returns:
@@ -25,14 +25,14 @@ def pack(flatbuffer: bytes, labels: tuple[str, ...], metadata: dict[str, Any]) -
     record = {"format": VERSION, **metadata}
     record["digest"] = digest(flatbuffer, names, record)
     whole = io.BytesIO(flatbuffer)
-    # Mode "a" keeps what is there and counts the zip's offsets from the start of the file, as MediaPipe reads them.
+    # Mode "a" keeps the flatbuffer and counts zip offsets from the start of the file, as MediaPipe expects.
     with zipfile.ZipFile(whole, "a", zipfile.ZIP_STORED) as archive:
         for name, text in ((LABELS, names), (METADATA, json.dumps(record, indent=1, sort_keys=True) + "\n")):
-            # A fixed date, so that the same model gives the same bytes.
+            # A fixed date makes the bytes reproducible.
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text)
     return whole.getvalue()
 
 
 def write(path: Path, data: bytes) -> Path:
-    """Write the bundle in one step: the file is whole or it is not there."""
+    """Writes the bundle atomically and returns its path."""
     return files.write(path, data)

@@ -1,4 +1,4 @@
-"""A trained model in one format or in all of them, each held against it on the photos that formats are chosen by."""
+"""Converts a trained model to one or all formats and compares each conversion with the trained model."""
 
 import tempfile
 import time
@@ -24,10 +24,10 @@ from headstand.serve.bundle import LABELS
 from headstand.serve.classifier import Classifier
 
 BEST = "best"
-"""Asks for the fastest format that passes."""
+"""Value of `kind` that selects the fastest format that passes the acceptance criteria."""
 
 LEVEL = 1.05
-"""Latencies so close are taken for equal."""
+"""Ratio up to which two latencies count as equal."""
 
 Tell = Callable[[str], None]
 Clock = Callable[[Sequence[bytes], int], Sequence[Latency]]
@@ -35,9 +35,9 @@ Clock = Callable[[Sequence[bytes], int], Sequence[Latency]]
 
 @dataclass(frozen=True)
 class Judged:
-    """How a converted model compares with the trained one, and what was asked of it.
+    """Comparison of a converted model with the trained one, and the acceptance criteria applied.
 
-    `outputs`, `float [N, classes]`, are the converted model's probabilities of the photos.
+    `outputs`, `float [N, classes]`, are the converted model's probabilities.
     """
 
     parity: Parity
@@ -49,9 +49,12 @@ class Judged:
 class Candidate:
     """A converted model.
 
-    `kind` is one of `headstand.export.formats.FORMATS`; `remedy` is how it was quantised, None where it was not;
-    `judged` tells how it did on the photos that formats are chosen by, None where there was nothing to choose;
-    `latency` are medians on one thread and on two, None where it was not timed.
+    Attributes:
+        kind: one of `headstand.export.formats.FORMATS`.
+        remedy: quantization variant; None for all formats but int8.
+        flatbuffer: the `.tflite` bytes.
+        judged: comparison on `Evidence.choosing`; None if there was nothing to choose.
+        latency: median latencies on one thread and on two; None if not measured.
     """
 
     kind: str
@@ -62,7 +65,7 @@ class Candidate:
 
     @property
     def made(self) -> str:
-        """How it came about, in words."""
+        """Name of the quantization variant; "converted" for formats without one."""
         return self.remedy.name if self.remedy else "converted"
 
     @property
@@ -71,16 +74,16 @@ class Candidate:
 
 
 class Bench:
-    """Where candidates are made and held against the trained model."""
+    """Converts one trained model and compares the conversions with it."""
 
     def __init__(self, trained: Trained, evidence: Evidence, representative: int, tell: Tell) -> None:
-        """Take what all candidates share.
+        """Compiles the trained model and stores what all conversions share.
 
         Args:
             trained: the model.
-            evidence: the photos that it is judged by.
-            representative: most photos that quantisation takes its ranges from.
-            tell: is given a line for each step.
+            evidence: photos for calibration and comparison.
+            representative: largest number of photos for the quantization ranges.
+            tell: called with one progress line per step.
         """
         self.trained, self.evidence = trained, evidence
         self._representative, self._tell = representative, tell
@@ -90,13 +93,13 @@ class Bench:
         self._pixels: np.ndarray | None = None
 
     def make(self, kind: str) -> list[Candidate]:
-        """Convert to a format, or to all of them for "best".
+        """Returns the conversions to one format, or to all formats for "best".
 
-        Where there is a choice, in formats or in ways to quantise, each is held against the trained model on
-        `evidence.choosing`: quantisation goes on to the next way until one passes.
+        If there is a choice of formats or quantization variants, each conversion is compared with the trained model on
+        `evidence.choosing`. Quantization variants are tried in order until one passes.
 
         Raises:
-            ConversionError: the model cannot be converted, or does not take what the format is for.
+            ConversionError: the model cannot be converted, or the format does not suit the model's input.
         """
         photos = self.trained.input.kind == "photos"
         formats = FORMATS if photos else tuple(one for one in FORMATS if one != "int8")
@@ -120,11 +123,11 @@ class Bench:
         return made
 
     def convert(self, kind: str, remedy: Remedy | None = None) -> Candidate:
-        """Convert to one format.
+        """Returns the conversion to one format.
 
         Args:
             kind: one of `headstand.export.formats.FORMATS`.
-            remedy: how int8 is quantised; None for all others.
+            remedy: quantization variant for int8; None for all other formats.
 
         Raises:
             ConversionError: the model cannot be converted.
@@ -141,7 +144,7 @@ class Bench:
         return made
 
     def answers(self, sample: Sample) -> np.ndarray:
-        """The trained model's probabilities for some photos, `float [N, classes]`, computed once.
+        """Returns the trained model's probabilities for a sample, `float [N, classes]`, computed once and cached.
 
         Raises:
             ParityError: a photo is missing or damaged.
@@ -153,7 +156,7 @@ class Bench:
         return expected
 
     def judged(self, candidate: Candidate, sample: Sample) -> Judged:
-        """How a converted model compares with the trained one on some photos, both asked from the files on.
+        """Returns the comparison of a converted model with the trained one, both run from the encoded photo files.
 
         Raises:
             HeadstandError: a photo is missing or damaged, or the converted model cannot be run.
@@ -164,7 +167,7 @@ class Bench:
         return Judged(parity, judge(candidate.kind, parity), given)
 
     def outputs(self, candidate: Candidate, sample: Sample) -> np.ndarray:
-        """Probabilities `float [N, classes]` of a converted model on some photos, from their files on.
+        """Returns a converted model's probabilities `float [N, classes]` for a sample, computed from the photo files.
 
         Raises:
             HeadstandError: a photo is missing or damaged, or the converted model cannot be run.
@@ -172,9 +175,9 @@ class Bench:
         record = {"name": self.trained.name, "input": {"kind": self.trained.input.kind, "size": self.trained.size}}
         data = bundle.pack(candidate.flatbuffer, self.trained.labels, record)
         with tempfile.TemporaryDirectory() as folder:
-            # What is compared is a real file, read as the services read it.
+            # The comparison reads a real file with the services' own code.
             trial = bundle.write(Path(folder) / "trial.tflite", data)
-            with quiet():  # LiteRT logs which delegate it made
+            with quiet():  # LiteRT logs the delegate it creates
                 served = Classifier(trial)
             return outputs(served, sample, self.trained.labels)
 
@@ -185,14 +188,17 @@ class Bench:
 
 
 def timed(candidates: Sequence[Candidate], clock: Clock = latencies) -> list[Candidate]:
-    """The same with their latencies, which are taken in turns."""
+    """Returns the candidates with their latencies, which are measured in alternation."""
     flatbuffers = [each.flatbuffer for each in candidates]
     pairs = zip(clock(flatbuffers, 1), clock(flatbuffers, 2), strict=True)
     return [replace(each, latency=pair) for each, pair in zip(candidates, pairs, strict=True)]
 
 
 def fastest(candidates: Sequence[Candidate]) -> Candidate | None:
-    """The fastest on one thread that passes; of those that are as fast within `LEVEL`, the smallest."""
+    """Returns the passing candidate that is fastest on one thread; the smallest of those within `LEVEL` of it.
+
+    Returns None if no candidate passes.
+    """
     passing = [(each, each.latency[0].milliseconds) for each in candidates if each.passed and each.latency]
     if not passing:
         return None
@@ -201,7 +207,7 @@ def fastest(candidates: Sequence[Candidate]) -> Candidate | None:
 
 
 def record(candidate: Candidate) -> dict[str, Any]:
-    """A candidate as a line of the table by which the choice was made."""
+    """Returns a candidate's figures as a JSON-compatible record for NAME.parity.json."""
     parity = candidate.judged.parity if candidate.judged else None
     accuracy = parity.accuracy if parity else None
     return {
@@ -218,7 +224,7 @@ def record(candidate: Candidate) -> dict[str, Any]:
 
 
 def table(candidates: Sequence[Candidate]) -> list[str]:
-    """The candidates as lines of text, a head above them."""
+    """Returns the candidates as lines of a text table, with a header."""
     return [f"{'format':10}{'MB':>6}{'1 thread':>11}{'2 threads':>11}{'agree':>9}{'accuracy':>10}{'lost':>6}"] + [
         _line(candidate) for candidate in candidates
     ]

@@ -1,4 +1,4 @@
-"""What an export was measured to do, as a record: inside the bundle, in NAME.parity.json, on the model's card."""
+"""Parity certificate of an export: the record in the bundle, in NAME.parity.json and on the model card."""
 
 import hashlib
 from collections.abc import Sequence
@@ -22,18 +22,18 @@ def certificate(
     warnings: Sequence[str] = (),
     confidence: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The certificate as it goes into the bundle.
+    """Returns the certificate that goes into the bundle.
 
-    It has nothing that belongs to one machine, so that the same model always gives the same bytes.
+    It contains nothing machine-specific, so that the same model always gives the same bytes.
 
     Args:
         trained: the model that was converted.
-        candidate: what became of it.
-        evidence: the photos.
-        judged: how it compares on `evidence.certifying`.
-        unseen: the same of a twin that has not seen those photos.
-        warnings: what the accuracy on those photos gives reason to doubt.
-        confidence: what the confidence threshold of the served file guarantees; None if there is no threshold.
+        candidate: its conversion.
+        evidence: the photos of the comparison.
+        judged: the comparison on `evidence.certifying`.
+        unseen: the same comparison for the model from before a refit, which was not trained on those photos.
+        warnings: warnings about the accuracy on those photos.
+        confidence: the served file's confidence threshold and its guarantee; None without a threshold.
     """
     missing = [*judged.gate.missing, *(f"unseen: {each}" for each in (unseen.gate.missing if unseen else ()))]
     return {
@@ -79,16 +79,16 @@ def whole(
     chosen_on: str,
     versions: dict[str, str],
 ) -> dict[str, Any]:
-    """NAME.parity.json: the certificate, and what belongs to this machine and these files.
+    """Returns the content of NAME.parity.json: the certificate plus machine- and file-specific figures.
 
     Args:
         certified: the certificate in the bundle.
-        bundle: the file's bytes.
-        latency: its medians on one thread and on two.
-        parity: names the photos that are furthest off.
-        tried: the candidates that it was chosen from; empty where there was no choice.
-        chosen_on: name of the photos that it was chosen by.
-        versions: of the packages that made it.
+        bundle: the bundle's bytes.
+        latency: median latencies on one thread and on two.
+        parity: source of the photos with the largest differences.
+        tried: the candidates of the format choice; empty if there was no choice.
+        chosen_on: name of the sample that the format was chosen on.
+        versions: versions of the packages used.
     """
     return {
         **certified,

@@ -1,4 +1,4 @@
-"""From a Keras model to a flatbuffer with built-in TFLite operations only, its activations in floating point."""
+"""Converts a Keras model to a flatbuffer with built-in TFLite operations only and floating-point activations."""
 
 from typing import Any
 
@@ -10,28 +10,28 @@ from headstand.quiet import quiet
 
 
 class ConversionError(HeadstandError):
-    """A model that cannot be converted."""
+    """Raised for a model that cannot be converted."""
 
 
 def float32(model: keras.Model) -> bytes:
-    """Convert without loss of precision.
+    """Converts without loss of precision.
 
     Args:
         model: image classifier, `float32 [N, size, size, 3]` to probabilities.
 
     Returns:
-        A `.tflite` flatbuffer with a batch of one, float32 in and out.
+        A `.tflite` flatbuffer with batch size 1, float32 input and output.
 
     Raises:
-        ConversionError: the model needs an operation that TFLite does not have built in.
+        ConversionError: the model needs an operation that is not built into TFLite.
     """
     return run(tf.lite.TFLiteConverter.from_keras_model(model))
 
 
 def float16(model: keras.Model) -> bytes:
-    """Convert with weights of 16 bits, half of float32's bytes; as `float32` otherwise.
+    """Converts with 16-bit weights, half the size of float32; otherwise as `float32`.
 
-    A processor without arithmetic of 16 bits, as nearly all are, computes in float32 with the rounded weights.
+    Nearly all processors lack 16-bit arithmetic and compute in float32 with the rounded weights.
     """
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -40,9 +40,9 @@ def float16(model: keras.Model) -> bytes:
 
 
 def dynamic(model: keras.Model) -> bytes:
-    """Convert with weights of 8 bits, their activations quantised anew for each photo; as `float32` otherwise.
+    """Converts with 8-bit weights and activations quantized per photo at run time; otherwise as `float32`.
 
-    Needs no calibration, and is slower than float32 where LiteRT has no fast kernels for it: measure before choosing.
+    Needs no calibration. It is slower than float32 where LiteRT has no fast kernels for it, so measure first.
     """
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -50,12 +50,14 @@ def dynamic(model: keras.Model) -> bytes:
 
 
 def run(converter: Any) -> bytes:
-    """Let a `tf.lite.TFLiteConverter` work in silence, with built-in operations alone, of integers where it may.
+    """Runs a `tf.lite.TFLiteConverter` silently with built-in operations only.
+
+    Integer kernels are allowed if the converter has a representative dataset.
 
     Raises:
-        ConversionError: the model needs an operation that TFLite does not have built in.
+        ConversionError: the model needs an operation that is not built into TFLite.
     """
-    # An operation of TensorFlow's own would need the Flex delegate, a hundred times the runtime's size.
+    # TensorFlow's own operations would need the Flex delegate, a hundred times the size of the runtime.
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if converter.representative_dataset:
         converter.target_spec.supported_ops.append(tf.lite.OpsSet.TFLITE_BUILTINS_INT8)

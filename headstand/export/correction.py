@@ -1,12 +1,13 @@
-"""Bias correction: what rounding shifts on average is taken out of a quantised model's biases.
+"""Bias correction for quantized models: subtracts the mean shift that weight rounding causes.
 
-Rounded weights shift the mean of a channel, the shifts add up over the layers, and no range of values undoes that. So,
-layer by layer from the input on, the channel's mean over some photos is compared with that of the exact model, and the
-difference is put into the bias, which is an integer of 32 bits and has room for it. Neither size nor speed change.
+Rounded weights shift the mean of a channel, and the shifts add up over the layers; no choice of quantization ranges
+removes them. Layer by layer from the input on, the channel means over some photos are compared with those of the
+float32 model. The difference is added to the bias, a 32-bit integer with room for it. Size and speed do not change.
 
 Source: Nagel, van Baalen, Blankevoort, Welling: Data-Free Quantization Through Weight Equalization and Bias Correction
-(ICCV 2019), the empirical correction of its appendix. There the means are taken before the activation, which a
-quantised layer does not show; here after it, and divided by the share of values that the activation lets through.
+(ICCV 2019), the empirical correction of its appendix. The paper takes the means before the activation, which a
+quantized layer does not expose. Here they are taken after it and divided by the share of values that the activation
+does not clip.
 """
 
 import copy
@@ -27,14 +28,15 @@ _WITH_BIAS = (
 )
 
 _LEAST_FREE = 0.1
-"""A channel that is seldom free tells little of its shift; it is corrected by ten times what is seen, not by more."""
+"""Lower bound on the share of unclipped values that a shift is divided by: a correction is at most ten times the shift
+measured, since rarely active channels give a poor estimate."""
 
 
 @dataclass(frozen=True)
 class _Observed:
-    """Of each channel of a layer's output, over photos and places in the picture: `float64 [channels]`.
+    """Channel statistics of a layer's output over photos and pixel positions, each `float64 [channels]`.
 
-    `free` is the share of values that are at neither end of their range: a bias moves these alone.
+    `free` is the share of values strictly between -128 and 127: only these respond to a bias. 0 for float outputs.
     """
 
     mean: np.ndarray
@@ -42,16 +44,16 @@ class _Observed:
 
 
 def corrected(quantized: bytes, exact: bytes, photos: np.ndarray) -> bytes:
-    """Correct the biases of a model in integers.
+    """Returns the quantized model with corrected biases.
 
     Args:
-        quantized: made from `exact`, whose tensors have kept their names; takes pixels as uint8.
+        quantized: converted from `exact` with the same tensor names; takes uint8 pixels.
         exact: the same model in float32.
         photos: `uint8 [N, size, size, 3]`, RGB.
 
     Returns:
-        The quantised model with other biases. Layers without a bias of integers, or that `exact` does not have under
-        the same name, stay as they are.
+        The corrected flatbuffer. Layers without an integer bias, and layers that `exact` does not have under the same
+        name, are unchanged.
     """
     model, original = flatbuffer.read(quantized), flatbuffer.read(exact)
     layers = _layers(model)
@@ -59,7 +61,7 @@ def corrected(quantized: bytes, exact: bytes, photos: np.ndarray) -> bytes:
     for name, place in layers.items():
         bias = _bias(model, place)
         if name in wanted and bias is not None:
-            # The layers before this one are corrected already, so only what this one adds is left to be seen.
+            # Earlier layers are corrected already, so the remaining shift is this layer's own.
             found = _observe(model, [place], photos)[name]
             shift = (wanted[name].mean - found.mean) / np.maximum(found.free, _LEAST_FREE)
             _add(model, bias, np.round(shift / bias.quantization.scale))
@@ -67,7 +69,7 @@ def corrected(quantized: bytes, exact: bytes, photos: np.ndarray) -> bytes:
 
 
 def _layers(model: tflite.ModelT) -> dict[str, int]:
-    """The layers that may have a bias, in the order of computing: their output's name, their place."""
+    """Returns the layers that may have a bias, in execution order: operator index by output tensor name."""
     graph = model.subgraphs[0]
     return {
         graph.tensors[operator.outputs[0]].name.decode(): place
@@ -77,7 +79,7 @@ def _layers(model: tflite.ModelT) -> dict[str, int]:
 
 
 def _bias(model: tflite.ModelT, place: int) -> tflite.TensorT | None:
-    """A layer's bias, where it is one of integers that no other layer shares."""
+    """Returns a layer's bias tensor if it is int32 and no other layer shares it, else None."""
     graph = model.subgraphs[0]
     index = graph.operators[place].inputs[2] if len(graph.operators[place].inputs) > 2 else -1
     if index < 0 or graph.tensors[index].type != tflite.TensorType.INT32:
@@ -87,9 +89,10 @@ def _bias(model: tflite.ModelT, place: int) -> tflite.TensorT | None:
 
 
 def _add(model: tflite.ModelT, bias: tflite.TensorT, steps: np.ndarray) -> None:
+    """Adds integer steps to a bias, clipped to int32."""
     values = np.frombuffer(bytes(bytearray(model.buffers[bias.buffer].data)), np.int32) + steps
     limits = np.iinfo(np.int32)
-    # The converter stores equal constants once, such as the zeros of layers without a bias of their own.
+    # The converter shares one buffer among equal constants, such as the zero biases of layers without one.
     if sum(tensor.buffer == bias.buffer for tensor in model.subgraphs[0].tensors) > 1:
         bias.buffer = len(model.buffers)
         model.buffers.append(tflite.BufferT())
@@ -98,12 +101,12 @@ def _add(model: tflite.ModelT, bias: tflite.TensorT, steps: np.ndarray) -> None:
 
 
 def _observe(model: tflite.ModelT, places: Sequence[int], photos: np.ndarray) -> dict[str, _Observed]:
-    """Run a model as far as needed, and look at what some operators give; by their outputs' names."""
+    """Returns output statistics of some operators by output tensor name, running the model only as far as needed."""
     cut, graph = copy.copy(model), copy.copy(model.subgraphs[0])
     graph.operators = graph.operators[: max(places, default=0) + 1]
     graph.outputs = np.array([graph.operators[place].outputs[0] for place in places], np.int32)
     cut.subgraphs, cut.signatureDefs = [graph], None
-    with quiet():  # LiteRT tells which delegate it made
+    with quiet():  # LiteRT logs the delegate it creates
         interpreter = Interpreter(model_content=flatbuffer.write(cut))
         interpreter.allocate_tensors()
     (taken,), given = interpreter.get_input_details(), interpreter.get_output_details()

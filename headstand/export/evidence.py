@@ -1,4 +1,4 @@
-"""The photos that a conversion is judged by: some to calibrate with, others to choose with, others to certify with."""
+"""Photos for judging a conversion, in three disjoint samples: calibration, format choice and certification."""
 
 import hashlib
 from collections.abc import Sequence
@@ -19,16 +19,22 @@ _SUFFIXES = {".jpeg", *EXTENSION.values()}
 
 
 LEAST = 4
-"""Photos that each third of a folder must have."""
+"""Smallest number of photos in each third of a folder."""
 
 
 class EvidenceError(HeadstandError):
-    """Photos that a model cannot be judged by."""
+    """Raised for photos that cannot be used to compare models."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Some photos: `name` in words, their files, their class indices `int [N]` or None where nobody knows them."""
+    """A set of photos.
+
+    Attributes:
+        name: description for messages.
+        paths: the photo files.
+        labels: class indices `int [N]`; None if unknown.
+    """
 
     name: str
     paths: tuple[Path, ...]
@@ -37,11 +43,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Three samples without a photo in common.
+    """Three disjoint samples of photos.
 
-    Quantisation takes its ranges from `calibration`, formats are compared and chosen on `choosing`, and the chosen one
-    is certified on `certifying`. `seen` tells that the model was trained on the photos of the last two as well: its
-    accuracy on them is then no measure of it.
+    Quantization ranges come from `calibration`, formats are compared and chosen on `choosing`, and the chosen one is
+    certified on `certifying`. `seen` is True if the model was trained on the photos of the last two as well: its
+    accuracy on them is then not a valid estimate.
     """
 
     calibration: Sample
@@ -51,11 +57,11 @@ class Evidence:
 
 
 def prepared(about: About) -> Evidence:
-    """The splits of the dataset that a checkpoint was trained on.
+    """Returns the training, validation and test splits of the dataset that a checkpoint was trained on.
 
     Raises:
-        ManifestError: it is not prepared here.
-        EvidenceError: it has changed since.
+        ManifestError: the dataset is not prepared on this machine.
+        EvidenceError: the dataset has changed since training.
     """
     dataset = manifest.read(Path("data") / about.name)
     if dataset.digest != about.data or dataset.classes != about.labels:
@@ -69,21 +75,20 @@ def prepared(about: About) -> Evidence:
         paths = tuple(dataset.folder / photo.path for photo in photos)
         return Sample(split, paths, class_indices(dataset, photos))
 
-    # A model that has learnt from the validation photos too has seen some of these, and not all.
+    # All evaluation fingerprints must be in the training set; training on the validation photos alone is not enough.
     seen = bool(about.examined) and set(about.examined) <= set(about.seen)
     return Evidence(sample("train"), sample("validation"), sample("test"), seen)
 
 
 def folder(path: Path, labels: Sequence[str]) -> Evidence:
-    """A folder of photos, in three parts by the digests of their files, so that copies stay together.
+    """Splits a folder of photos into three samples by the SHA-256 of each file, so that copies stay together.
 
     Args:
-        path: with one folder of photos a class, named like the labels, or with photos alone, whose classes are then
-            unknown.
-        labels: the model's.
+        path: one subfolder per class, named like the labels, or photos only, whose classes are then unknown.
+        labels: the model's class names.
 
     Raises:
-        EvidenceError: no such folder, too few photos in it, or folders that no label names.
+        EvidenceError: the folder does not exist, has too few photos, or has subfolders that match no label.
     """
     if not path.is_dir():
         raise EvidenceError(f"there is no folder {path}; name one with photos to compare the models on")

@@ -1,4 +1,4 @@
-"""Export: a trained model in, a bundle out that was seen to answer the same."""
+"""Converts a trained model to a bundle and writes it if it gives the same predictions."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -28,29 +28,29 @@ from headstand.recipe import Evaluation
 from headstand.serve.bundle import LABELS
 
 REPRESENTATIVE = 300
-"""Photos that quantisation takes its ranges from, unless said otherwise."""
+"""Default number of photos for the quantization ranges."""
 
 _GOOD, _SOME = 0.9, 200
-"""Below this accuracy other values of `--preprocess` are tried, on as many photos at most."""
+"""Accuracy below which other values of `--preprocess` are tried, and the largest number of photos for that."""
 
 
 @dataclass(frozen=True)
 class Export:
-    """The bundle that was written, its certificate beside it, and how it compares to the trained model."""
+    """Result of an export: the files written and the comparison with the trained model."""
 
     bundle: Path
     certificate: Path
     labels: Path
     kind: str
     photos: str
-    """Name of the photos that it was certified on."""
+    """Name of the sample that the bundle was certified on."""
     judged: Judged
     unseen: Judged | None
-    """The same of the twin that has not seen the photos."""
+    """The same comparison for the model from before a refit, which was not trained on the photos; None without one."""
     size: int
-    """The bundle's bytes."""
+    """Size of the bundle in bytes."""
     warnings: tuple[str, ...] = ()
-    """What its accuracy on labelled photos gives reason to doubt."""
+    """Warnings about the accuracy on labelled photos."""
 
     @property
     def parity(self) -> Parity:
@@ -58,12 +58,12 @@ class Export:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What it does not fulfil; nothing: it passed."""
+        """Acceptance criteria that are not met; empty if the export passed."""
         return (*self.judged.gate.missing, *(self.unseen.gate.missing if self.unseen else ()))
 
     @property
     def words(self) -> str:
-        """Lines for the terminal: parity, accuracy where the photos are labelled, warnings, files."""
+        """Summary for the terminal: parity, accuracy if the photos are labelled, warnings, files."""
         parity, score = self.parity, self.parity.accuracy
         lost = f", {score.lost} fewer right" if score and score.lost else ""
         known = (
@@ -80,16 +80,16 @@ class Export:
 
 
 def export(path: Path, kind: str = "float32", **how: Any) -> Export:
-    """Convert a Headstand checkpoint, judged by the data it was trained on; the bundle is written beside it.
+    """Converts a Headstand checkpoint, compares it on its own dataset and writes the bundle next to it.
 
     Args:
         path: the checkpoint.
-        kind: as `convert`.
-        how: as `convert`.
+        kind: see `convert`.
+        how: further arguments of `convert`.
 
     Raises:
-        HeadstandError: the file is no Headstand checkpoint, its data is not prepared here, the conversion fails, or
-            it does not pass; nothing is written then.
+        HeadstandError: the file is not a Headstand checkpoint, its dataset is not prepared here, the conversion fails,
+            or it does not pass; nothing is written then.
     """
     photos = evidence.prepared(checkpoint.about(path))
     model, twin = trained.read(path), trained.twin(path)
@@ -116,28 +116,28 @@ def convert(
     clock: Clock = latencies,
     others: Mapping[str, keras.Model] | None = None,
 ) -> Export:
-    """Write a model as a bundle if it answers alike, with its certificate NAME.parity.json and `labels.txt` beside it.
+    """Writes a model as a bundle if the conversion passes, with NAME.parity.json and `labels.txt` next to it.
 
     Args:
-        model: what is converted.
-        photos: what it is judged by.
-        path: of the bundle; what it held is replaced.
-        kind: one of `headstand.export.formats.FORMATS`, or "best": the fastest that passes.
-        twin: a model that was made in the same way from fewer photos: where there is one, the format is chosen by it,
-            since it has not seen the photos that formats are chosen by, and its conversion must pass too.
-        target: accuracy that confident answers should have.
-        learned: whether the model learned from the photos that formats are chosen by, and there is no twin: a threshold
-            fitted to them would promise too much.
-        representative: most photos that quantisation takes its ranges from.
-        force: write it also where it does not pass, with FAILED inside: the services refuse it unless told.
-        tell: is given a line for each step.
-        clock: times models.
-        others: the model under other values of `--preprocess`, by these values, to find out which one is right; None
-            for a model that has its preprocessing inside.
+        model: the model to convert.
+        photos: photos to compare on.
+        path: of the bundle; an existing file is replaced.
+        kind: one of `headstand.export.formats.FORMATS`, or "best" for the fastest that passes.
+        twin: the model from before a refit, trained in the same way on fewer photos. If given, the format is chosen
+            with it, since it was not trained on the photos of the choice, and its conversion must pass too.
+        target: accuracy that confident predictions should have.
+        learned: whether the model was trained on the photos of the format choice and there is no `twin`: a threshold
+            fitted to them would be too optimistic.
+        representative: largest number of photos for the quantization ranges.
+        force: write the bundle even if it fails, with the verdict FAILED; services refuse it by default.
+        tell: called with one progress line per step.
+        clock: measures latencies.
+        others: the model under other values of `--preprocess`, by that value, to detect a wrong choice; None for a
+            model that contains its preprocessing.
 
     Raises:
         ConversionError: the model cannot be converted.
-        ParityError: it does not pass; nothing is written then, and what was there stays.
+        ParityError: the conversion does not pass; nothing is written and existing files are kept.
     """
     bench = Bench(twin or model, photos, representative, tell)
     tried = bench.make(kind)
@@ -163,7 +163,7 @@ def convert(
     choice = tried if tried[0].judged else []
     told = whole(certified, data, measured.latency, judged.parity, choice, photos.choosing.name, _versions())
     beside = path.with_suffix(".parity.json")
-    # The certificate goes first: a bundle without one would be the worse half of an interrupted export.
+    # The certificate is written first, so that an interrupted export never leaves a bundle without one.
     bundle.write(beside, (json.dumps(told, indent=1) + "\n").encode())
     bundle.write(path, data)
     labels = _write_labels(path, model.labels)
@@ -171,14 +171,14 @@ def convert(
 
 
 def _warnings(bench: Bench, sample: Sample, others: Mapping[str, keras.Model] | None) -> tuple[str, ...]:
-    """What the trained model's accuracy on labelled photos gives reason to doubt."""
+    """Returns warnings about the trained model's accuracy on labelled photos; empty without labels."""
     if sample.labels is None:
         return ()
     expected = bench.answers(sample)
     right = expected.argmax(axis=1) == sample.labels
     if not others or right.mean() >= _GOOD:
         return tuple(accuracy.warnings(expected, sample.labels, bench.trained.labels, others and {}))
-    # Photos are in the order of their classes, so that some of each are taken.
+    # Photos are sorted by class, so evenly spaced ones cover all classes.
     some = np.unique(np.linspace(0, len(right) - 1, _SOME).astype(int))
     few = Sample(f"{len(some)} {sample.name}", tuple(sample.paths[place] for place in some), sample.labels[some])
     given = {name: Bench(replace(bench.trained, model=model), bench.evidence, 0, print).answers(few)
@@ -187,7 +187,7 @@ def _warnings(bench: Bench, sample: Sample, others: Mapping[str, keras.Model] | 
 
 
 def _write_labels(path: Path, labels: tuple[str, ...]) -> Path:
-    """Write `labels.txt` beside a bundle, a label a line; NAME.labels.txt where that holds something else."""
+    """Writes `labels.txt`, one label per line, next to a bundle; NAME.labels.txt if that name holds something else."""
     text = ("\n".join(labels) + "\n").encode()
     beside = path.with_name(LABELS)
     if beside.exists() and (not beside.is_file() or beside.read_bytes() != text):
@@ -196,7 +196,7 @@ def _write_labels(path: Path, labels: tuple[str, ...]) -> Path:
 
 
 def _target(path: Path) -> float:
-    """The accuracy of confident answers that the checkpoint's run was asked for; the default if there is no report."""
+    """Returns the confidence target of the checkpoint's run; the default if there is no report."""
     report = path.parent / REPORT
     if not report.is_file():
         return Evaluation().sure
@@ -204,7 +204,11 @@ def _target(path: Path) -> float:
 
 
 def _learned(path: Path, photos: Evidence, twin: Trained | None) -> bool:
-    """Whether a model learned from the photos that formats are chosen by, and nothing is left that did not."""
+    """Returns whether the model was trained on the photos of the format choice and no model from before a refit exists.
+
+    Without a refit in the report it is True if at least half as many evaluation fingerprints are among the training
+    fingerprints as there are photos for the choice.
+    """
     if twin:
         return False
     about, report = checkpoint.about(path), path.parent / REPORT
@@ -214,10 +218,10 @@ def _learned(path: Path, photos: Evidence, twin: Trained | None) -> bool:
 
 
 def _confidence(bench: Bench, chosen: Candidate, target: float, learned: bool) -> dict[str, Any] | None:
-    """The confidence threshold of the served file and what it guarantees, fitted to that file's own outputs.
+    """Returns the confidence threshold of the served file with its guarantee, fitted to that file's own outputs.
 
-    If there is a model from before a refit, the threshold is fitted to that model's conversion into the same format:
-    the refitted one has learned from the photos. None if the trained model has no threshold, like a foreign one.
+    If there is a model from before a refit, the threshold is fitted to that model's conversion into the same format,
+    since the refitted model was trained on the photos. None if the trained model has no threshold, like a foreign one.
     """
     value, sample = bench.trained.threshold, bench.evidence.choosing
     if value is None:
@@ -231,10 +235,10 @@ def _confidence(bench: Bench, chosen: Candidate, target: float, learned: bool) -
 
 
 def _judged(bench: Bench, chosen: Candidate, force: bool) -> Judged:
-    """How the chosen format does on the photos that it is certified on.
+    """Returns the comparison of the chosen conversion on the certification sample.
 
     Raises:
-        ParityError: it does not pass, and nobody forces it.
+        ParityError: the conversion does not pass and `force` is off.
     """
     sample = bench.evidence.certifying
     judged = bench.judged(chosen, sample)
@@ -244,7 +248,7 @@ def _judged(bench: Bench, chosen: Candidate, force: bool) -> Judged:
 
 
 def _tell_card(path: Path, made: Export) -> None:
-    """Let the card of the run that the checkpoint comes from tell of the conversion too."""
+    """Rewrites the model card of the checkpoint's run with the certificate, if the run has a report."""
     report = path.parent / REPORT
     if report.is_file():
         record = json.loads(report.read_text(encoding="utf-8"))
@@ -254,13 +258,13 @@ def _tell_card(path: Path, made: Export) -> None:
 
 
 def _chosen(tried: list[Candidate], kind: str, sample: Sample, force: bool) -> Candidate:
-    """The one to certify.
+    """Returns the candidate to certify.
 
     Raises:
-        ParityError: none passed on the photos that formats are chosen by.
+        ParityError: no candidate passed on the photos of the format choice.
     """
     if kind == BEST:
-        # Where not even float32 passes, its refusal tells most.
+        # If not even float32 passes, its error message is the most useful one.
         return fastest(tried) or tried[0]
     last = tried[-1]
     if last.judged and not last.judged.gate.passed and not force:
@@ -269,6 +273,7 @@ def _chosen(tried: list[Candidate], kind: str, sample: Sample, force: bool) -> C
 
 
 def _refusal(chosen: Candidate, judged: Judged, sample: Sample) -> str:
+    """Returns the error message for a conversion that does not pass."""
     parity, gate = judged.parity, judged.gate
     apart = [f"{photo} by {difference:.2g}" for photo, difference in parity.worst]
     others = [f"{each.photo} {each.served} for {each.trained}" for each in parity.disagreeing[:5]]
@@ -283,6 +288,7 @@ def _refusal(chosen: Candidate, judged: Judged, sample: Sample) -> str:
 
 
 def _record(model: Trained, chosen: Candidate, confidence: dict[str, Any] | None) -> dict[str, Any]:
+    """Returns the bundle's metadata without the certificate."""
     return {
         "name": model.name,
         "input": _input(model, chosen),
@@ -295,7 +301,7 @@ def _record(model: Trained, chosen: Candidate, confidence: dict[str, Any] | None
 
 
 def _input(model: Trained, chosen: Candidate) -> dict[str, Any]:
-    """What has to be handed to the model, for its metadata."""
+    """Returns the description of the model's input for the bundle's metadata."""
     taken = model.input
     if taken.kind == "heatmaps":
         return {

@@ -1,4 +1,4 @@
-"""A `.tflite` as objects that can be changed, and back to bytes."""
+"""Parses a `.tflite` flatbuffer into mutable objects and serializes them."""
 
 import flatbuffers
 import numpy as np
@@ -6,12 +6,12 @@ from ai_edge_litert import schema_py_generated as tflite
 
 
 def read(flatbuffer: bytes) -> tflite.ModelT:
-    """The model as the schema's objects."""
+    """Parses a flatbuffer into the schema's object API."""
     return tflite.ModelT.InitFromPackedBuf(flatbuffer)
 
 
 def write(model: tflite.ModelT) -> bytes:
-    """The model as a flatbuffer; the same model gives the same bytes. Equal tables of zero points are stored once."""
+    """Serializes a model reproducibly, storing equal quantization vectors once."""
     for buffer in model.buffers:
         buffer.__class__ = _Buffer
     vectors: dict[bytes, int] = {}
@@ -20,21 +20,24 @@ def write(model: tflite.ModelT) -> bytes:
             if tensor.quantization is not None:
                 tensor.quantization.__class__ = _Parameters
                 tensor.quantization.vectors = vectors
-    # The model's own size, so that the builder seldom grows; it doubles each time.
+    # Starting at the model's size avoids most reallocations; the builder doubles each time.
     builder = flatbuffers.Builder(4096 + sum(len(one.data) for one in model.buffers if one.data is not None))
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 
 
 def operation(model: tflite.ModelT, operator: tflite.OperatorT) -> int:
-    """Which of `tflite.BuiltinOperator` an operator is."""
+    """Returns an operator's code, a value of `tflite.BuiltinOperator`."""
     code = model.operatorCodes[operator.opcodeIndex]
-    # Old models name it in a field of one byte.
+    # Old models store it in a one-byte field.
     return int(max(code.builtinCode, code.deprecatedBuiltinCode))
 
 
 class _Buffer(tflite.BufferT):
-    """Packs its data on 16 bytes, as TFLite's schema asks (`force_align: 16`) and the generated Python does not."""
+    """Buffer whose data is aligned to 16 bytes.
+
+    TFLite's schema requires it (`force_align: 16`); the generated Python code does not do it.
+    """
 
     def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802 - the base class names it so
         data = None if self.data is None else bytes(bytearray(self.data))
@@ -52,14 +55,14 @@ class _Buffer(tflite.BufferT):
 
 
 class _Parameters(tflite.QuantizationParametersT):
-    """Packs equal vectors once.
+    """Quantization parameters that store equal vectors once per file.
 
-    Symmetric quantisation has a zero of 8 bytes for each channel of each weight and bias, a tenth of MobileNetV2's
-    file; LiteRT wants as many of them as scales, but not that every tensor has its own.
+    Symmetric quantization has an 8-byte zero point for each channel of each weight and bias, a tenth of MobileNetV2's
+    file. LiteRT requires as many zero points as scales, but tensors may share a vector.
     """
 
     vectors: dict[bytes, int]
-    """Places of the vectors that were written already, by what they hold."""
+    """Offsets of the vectors written so far, by content."""
 
     def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802 - the base class names it so
         min_, max_, scale = (self._once(builder, values, np.float32) for values in (self.min, self.max, self.scale))

@@ -1,4 +1,4 @@
-"""A foreign Keras classifier, one that Headstand did not train, as a model that can be converted."""
+"""Converts an untrusted Keras classifier, one that Headstand did not train, to a model that can be exported."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,34 +15,38 @@ from headstand.keras_files.parts import KerasFileError
 from headstand.learn.backbones import Preprocessing, scaled
 
 Preprocess = Literal["xception", "caffe", "torch", "none"]
-"""What is done to pixels before they go in: scaled to -1..1; BGR less ImageNet's means; 0..1 standardised by ImageNet's
-statistics; nothing, because the model scales them itself."""
+"""Scaling of pixels before the model. "xception": to -1..1. "caffe": BGR minus ImageNet's means. "torch": 0..1,
+standardized by ImageNet's statistics. "none": unchanged, because the model scales them itself."""
 
 MODES: dict[str, Preprocessing] = {"xception": "tf", "caffe": "caffe", "torch": "torch", "none": "none"}
 
 _LARGEST = 1024
-"""Pixels of a side; EfficientNetB7 takes 600."""
+"""Largest input side in pixels; EfficientNetB7 takes 600."""
 
 _TOLERANCE = 1e-3
-"""By how much probabilities may miss a sum of one."""
+"""Largest deviation of the sum of the probabilities from 1."""
 
 _LOGITS = ("BiasAdd", "MatMul", "Conv2D", "LogSoftmax")
-"""Operations of TensorFlow whose results are logits where a model ends in them."""
+"""TensorFlow operations whose results are logits if they come last in a model."""
 
 _PASSING = ("Identity", "Reshape", "Squeeze", "StopGradient")
-"""Operations of TensorFlow that hand their numbers on."""
+"""TensorFlow operations that do not change values."""
 
 
 class ForeignModelError(HeadstandError):
-    """A foreign model, its labels or the options given with it, that cannot be made into a classifier."""
+    """Raised for a foreign model, labels or options that do not form a classifier."""
 
 
 @dataclass(frozen=True)
 class Foreign:
-    """A classifier made of a foreign model.
+    """A classifier built from a foreign model.
 
-    `network` takes what the file's model takes and gives `float32 [N, classes]` probabilities in the order of `labels`;
-    `model` is the same for `float32 [N, size, size, 3]` in 0..255, RGB. `notes` are sentences on what was added.
+    Attributes:
+        model: `float32 [N, size, size, 3]` in 0..255, RGB, to probabilities.
+        network: the input of the file's model to `float32 [N, classes]` probabilities in the order of `labels`.
+        labels: class names in output order.
+        size: input side in pixels.
+        notes: messages about layers that were added.
     """
 
     model: keras.Model
@@ -53,16 +57,16 @@ class Foreign:
 
 
 def load(path: Path, labels: Sequence[str], preprocess: str, size: int | None = None) -> Foreign:
-    """Build a classifier of images from an `.h5` (of Keras 2 or 3) or a `.keras` file.
+    """Builds an image classifier from an `.h5` (Keras 2 or 3) or a `.keras` file.
 
     Args:
-        path: a Sequential or Functional model of Keras's own layers.
-        labels: one for each output, in order; two for a single sigmoid, the second for outputs near 1.
+        path: a Sequential or Functional model of built-in Keras layers.
+        labels: one per output, in order; two for a single sigmoid, the second for outputs near 1.
         preprocess: one of `Preprocess`.
-        size: the input's side in pixels, where the model leaves it open.
+        size: input side in pixels, if the model does not fix it.
 
     Raises:
-        HeadstandError: the file, the labels or the options cannot make a classifier; the sentence says why.
+        HeadstandError: the file, the labels or the options do not form a classifier; the message gives the reason.
     """
     labels = label_files.checked(labels)
     if preprocess not in get_args(Preprocess):
@@ -77,11 +81,11 @@ def load(path: Path, labels: Sequence[str], preprocess: str, size: int | None = 
 
 
 def with_preprocessing(network: keras.Model, size: int, preprocess: str) -> keras.Model:
-    """A network that takes pixels in 0..255, RGB, which are scaled before they go in.
+    """Returns a model that takes RGB pixels in 0..255, scales them and applies the network.
 
     Args:
-        network: takes what the model in the file takes.
-        size: the input's side in pixels.
+        network: takes the same input as the model in the file.
+        size: input side in pixels.
         preprocess: one of `Preprocess`.
     """
     pixels = keras.Input((size, size, 3), name="pixels")
@@ -91,7 +95,7 @@ def with_preprocessing(network: keras.Model, size: int, preprocess: str) -> kera
 def _classifier(loaded: keras.Model, labels: tuple[str, ...], preprocess: str, size: int | None) -> Foreign:
     size = _side(loaded.input_shape, size)
     given = keras.Input((size, size, 3), name="input")
-    # Augmentation and dropout are off, whatever the file says of `training`.
+    # training=False turns off augmentation and dropout whatever the file contains.
     outputs = _flat(loaded(given, training=False))
     probabilities, note = _probabilities(keras.Model(given, outputs), outputs, _ending(loaded, size), labels)
     network = keras.Model(given, probabilities, name="classifier")
@@ -102,7 +106,11 @@ def _classifier(loaded: keras.Model, labels: tuple[str, ...], preprocess: str, s
 
 
 def _side(shape: tuple[int | None, ...], size: int | None) -> int:
-    """The side of the square input."""
+    """Returns the side of the square input in pixels.
+
+    Raises:
+        ForeignModelError: the input is not a square RGB image of a supported size.
+    """
     if len(shape) != 4:
         raise ForeignModelError(f"its input is {list(shape)}, not [photos, height, width, 3]")
     _, height, width, channels = shape
@@ -126,7 +134,7 @@ def _side(shape: tuple[int | None, ...], size: int | None) -> int:
 
 
 def _flat(given: Any) -> Any:
-    """`[N, classes]`, also of a network that ends in a convolution over one position."""
+    """Returns the output as `[N, classes]`, also for a network that ends in a convolution over one position."""
     if not isinstance(given, keras.KerasTensor) or None in given.shape[1:] or len(given.shape) < 2:
         raise ForeignModelError("its output has no fixed shape")
     if len(given.shape) == 2:
@@ -139,7 +147,7 @@ def _flat(given: Any) -> Any:
 
 
 def _ending(model: keras.Model, size: int) -> str:
-    """What a model ends in: "logits", or the last activation's name in lower case."""
+    """Returns the model's last activation: "logits", or the operation's name in lower case."""
     (output,) = loading.graph(model, size).outputs
     while output.op.type in _PASSING:
         output = output.op.inputs[0]
@@ -149,7 +157,7 @@ def _ending(model: keras.Model, size: int) -> str:
 
 
 def _probabilities(model: keras.Model, given: Any, ending: str, labels: tuple[str, ...]) -> tuple[Any, str]:
-    """Probabilities from what the model gives, and what was done for them."""
+    """Returns probabilities computed from the model's output, and a message about layers that were added."""
     outputs = given.shape[-1]
     if outputs == 1:
         return _pair(given, ending, labels)
@@ -187,7 +195,7 @@ def _pair(given: Any, ending: str, labels: tuple[str, ...]) -> tuple[Any, str]:
 
 
 def _normalised(model: keras.Model) -> bool:
-    """Whether the outputs for random pixels are probabilities."""
+    """Returns whether the outputs for random pixels are probabilities."""
     values = _answers(model)
     return bool((values >= -_TOLERANCE).all() and (np.abs(values.sum(axis=1) - 1) < _TOLERANCE).all())
 
@@ -195,7 +203,7 @@ def _normalised(model: keras.Model) -> bool:
 def _answers(model: keras.Model) -> np.ndarray:
     shape = (4, *model.input_shape[1:])
     pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
-    pixels[0] = 128  # one colour, too
+    pixels[0] = 128  # include a uniform image
     try:
         return np.asarray(model(pixels, training=False), np.float64)
     except Exception as error:

@@ -1,29 +1,29 @@
-"""The formats a model is exported in, and what each must keep of the trained model's answers."""
+"""Export formats and the acceptance criteria for their conversions."""
 
 from dataclasses import dataclass
 
 from headstand.export.parity import Parity
 
 FORMATS = ("float32", "float16", "dynamic", "int8")
-"""float32: as trained. float16: weights halved. dynamic: weights in 8 bits, activations as they come. int8: weights
-and activations in 8 bits, pixels taken as `uint8`."""
+"""float32: as trained. float16: 16-bit weights. dynamic: 8-bit weights, activations quantized at run time. int8: 8-bit
+weights and activations, `uint8` pixels as input."""
 
 LIMITS = {"float32": 1e-4, "float16": 1e-2}
-"""Largest difference of any probability. Conversion alone shows about 5e-6, and half precision about 4e-3."""
+"""Largest difference of any probability. Conversion alone causes about 5e-6, half precision about 4e-3."""
 
 AGREEMENT = 0.97
-"""Least share of photos that a quantised model must give the trained one's class."""
+"""Smallest share of photos for which a quantized model must predict the trained model's class."""
 
 LOST = 0.005
-"""Largest share of photos that a quantised model may answer rightly less often; one photo is allowed at any rate."""
+"""Largest accuracy loss of a quantized model, as a share of the photos; one photo is always allowed."""
 
 MANY, REACH = 1000, 0.02
-"""With so many photos or more, the interval of the lost accuracy must stay below this."""
+"""From this number of photos on, the upper end of the interval of the lost accuracy must stay below `REACH`."""
 
 
 @dataclass(frozen=True)
 class Gate:
-    """What was asked of a format, in words, and which of it is not so; nothing missing: it passes."""
+    """Acceptance criteria of a format, and those that a conversion does not meet; it passes if none is missing."""
 
     asked: str
     missing: tuple[str, ...]
@@ -34,13 +34,13 @@ class Gate:
 
 
 def judge(kind: str, parity: Parity) -> Gate:
-    """Let a converted model pass, or say why not.
+    """Returns the acceptance criteria for a format and those that the converted model does not meet.
 
-    Written so that a figure that is no number fails.
+    Comparisons are written so that NaN fails.
 
     Args:
         kind: one of `FORMATS`.
-        parity: how it compares to the trained model.
+        parity: comparison with the trained model.
     """
     return _exact(LIMITS[kind], parity) if kind in LIMITS else _quantised(parity)
 

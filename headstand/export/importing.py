@@ -1,4 +1,4 @@
-"""Import: a foreign classifier in, a bundle out that was measured to answer the same."""
+"""Converts a foreign Keras classifier to a bundle and writes it if it gives the same predictions."""
 
 import hashlib
 import re
@@ -18,7 +18,7 @@ from headstand.export.formats import LIMITS
 from headstand.export.trained import Trained
 
 PICTURES = 48
-"""Pictures that a model is compared on where there are no photos."""
+"""Number of generated pictures for the comparison without photos."""
 
 
 def bring(
@@ -31,21 +31,21 @@ def bring(
     tell: Callable[[str], None] = lambda text: None,
     **how: Any,
 ) -> Export:
-    """Convert a foreign model; the bundle is written beside it.
+    """Converts a foreign model and writes the bundle next to it.
 
     Args:
         path: an `.h5` or `.keras` file.
-        labels: a file with its labels.
-        preprocess: what is done to pixels before they go in, as `headstand.export.foreign.load`.
-        size: side of its input in pixels, where the model leaves it open.
-        photos: a folder as `headstand.export.evidence.folder`; without it the model is compared on drawn pictures,
-            which is enough to see that nothing was lost, and not to see what quantisation costs.
-        kind: as `headstand.export.exporting.convert`.
-        tell: is given a line for each step.
-        how: as `headstand.export.exporting.convert`.
+        labels: a file with its class names.
+        preprocess: scaling of pixels before the model, see `headstand.export.foreign.load`.
+        size: input side in pixels, if the model does not fix it.
+        photos: a folder as for `headstand.export.evidence.folder`. Without it, generated pictures are compared: enough
+            to verify the conversion, but not to measure the effect of quantization.
+        kind: see `headstand.export.exporting.convert`.
+        tell: called with one progress line per step.
+        how: further arguments of `headstand.export.exporting.convert`.
 
     Raises:
-        HeadstandError: the model cannot be taken, the conversion fails, or it does not pass; nothing is written then.
+        HeadstandError: the model is not supported, the conversion fails, or it does not pass; nothing is written then.
     """
     if photos is None and kind not in LIMITS:
         raise EvidenceError(
@@ -69,11 +69,11 @@ def bring(
 
 
 def drawn(folder: Path, size: int) -> Evidence:
-    """Pictures of soft coloured patches, from flat to busy, always the same ones.
+    """Returns generated pictures of soft coloured patches, from coarse to fine, the same ones each time.
 
     Args:
-        folder: where they are written.
-        size: side of the model's input in pixels.
+        folder: where the pictures are written.
+        size: input side of the model in pixels.
     """
     rng = np.random.default_rng(0)
     paths = []

@@ -1,4 +1,4 @@
-"""The class names of a foreign model, from a file."""
+"""Reads the class names of a foreign model from a text or JSON file."""
 
 import json
 import re
@@ -10,25 +10,26 @@ from headstand.errors import HeadstandError
 from headstand.keras_files.parts import shown
 
 _MOST_BYTES = 4 * 2**20
-"""ImageNet's 21,841 names take half of one MiB."""
+"""Largest file size; ImageNet's 21,841 names take 0.5 MiB."""
 
 _LONGEST = 200
+"""Largest length of a label in characters."""
 
 
 class LabelsError(HeadstandError):
-    """Labels that cannot be read, or that are not a list of distinct names."""
+    """Raised for labels that cannot be read or are not distinct names."""
 
 
 def read(path: Path) -> tuple[str, ...]:
-    """Read labels in the order of a model's outputs.
+    """Reads labels in the order of a model's outputs.
 
     Args:
-        path: UTF-8 text with a label a line (`0 Cat`, `1 Dog` of Teachable Machine lose their numbers), or JSON: a list
-            of labels, `{"0": label, ...}` as Hugging Face's id2label, `{label: 0, ...}` as Keras's class_indices, or
-            `{"0": [code, label], ...}` as ImageNet's class index.
+        path: UTF-8 text with one label per line (the numbers of Teachable Machine's `0 Cat`, `1 Dog` are removed), or
+            JSON: a list of labels, `{"0": label, ...}` as Hugging Face's id2label, `{label: 0, ...}` as Keras's
+            class_indices, or `{"0": [code, label], ...}` as ImageNet's class index.
 
     Raises:
-        LabelsError: it cannot be read, or what it holds is not a list of distinct labels.
+        LabelsError: the file cannot be read, or does not hold a list of distinct labels.
     """
     try:
         size = path.stat().st_size
@@ -48,10 +49,10 @@ def read(path: Path) -> tuple[str, ...]:
 
 
 def checked(labels: Sequence[str]) -> tuple[str, ...]:
-    """Returns the labels in Unicode's composed form (NFC), which are distinct and printable.
+    """Returns the labels in Unicode's composed form (NFC), checked to be distinct and printable.
 
     Raises:
-        LabelsError: fewer than two, one that is empty, too long or not fit to be printed, or two alike.
+        LabelsError: fewer than two labels, or one that is empty, too long, not printable or a duplicate.
     """
     if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
         raise LabelsError("labels are words, one for each output")
@@ -73,7 +74,7 @@ def checked(labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def _without_numbers(lines: list[str]) -> list[str]:
-    """`0 Cat`, `1 Dog` without the numbers, if every line begins with its own index."""
+    """Removes the numbers of `0 Cat`, `1 Dog` if every line begins with its own index."""
     matches = [re.fullmatch(rf"{number}\s+(.+)", line) for number, line in enumerate(lines)]
     return [match[1] for match in matches if match] if all(matches) else lines
 
@@ -98,7 +99,7 @@ def _listed(text: str) -> list[str]:
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An object without doubles, which JSON's own reader would drop."""
+    """Builds a JSON object and refuses duplicate keys, which JSON's own reader would drop silently."""
     if len({key for key, _ in pairs}) != len(pairs):
         raise LabelsError("the labels name one number, or one word, twice")
     return dict(pairs)

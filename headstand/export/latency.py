@@ -1,4 +1,4 @@
-"""How long a converted model takes for one photo, on LiteRT."""
+"""Measures the latency of a converted model for one photo on LiteRT."""
 
 import os
 import time
@@ -12,20 +12,21 @@ from ai_edge_litert.interpreter import Interpreter
 from headstand.quiet import quiet
 
 WARM_UP = 3
-"""Runs that do not count: the first ones allocate and fill the caches."""
+"""Runs before the measurement: the first ones allocate memory and fill the caches."""
 
 LEAST, MOST, SECONDS = 50, 200, 1.0
-"""Runs of each model that count: as many as fit into the seconds, within these bounds."""
+"""Bounds on the measured runs per model, and the seconds per model that they may take between these bounds."""
 
 TRIES, QUIET = 3, 0.9
-"""How often it is timed where other processes take more of the processor than the rest to this share."""
+"""Largest number of measurements, and the CPU share at which a measurement counts as undisturbed by other processes."""
 
 
 @dataclass(frozen=True)
 class Latency:
-    """The median of some runs in milliseconds; `share` is the part of its threads' processor time that it got (1: all).
+    """Median run time in milliseconds, and the CPU share during the measurement.
 
-    Threads that wait for each other lower the share as other processes do.
+    `share` is the CPU time received divided by the CPU time available to its threads (1: all). Threads that wait for
+    each other lower it just as other processes do.
     """
 
     milliseconds: float
@@ -36,19 +37,19 @@ Clock = Callable[[bytes], Latency]
 
 
 def latency(flatbuffer: bytes) -> Latency:
-    """Time one model on one thread, as `latencies`."""
+    """Measures one model on one thread, see `latencies`."""
     return latencies([flatbuffer])[0]
 
 
 def latencies(flatbuffers: Sequence[bytes], threads: int = 1) -> list[Latency]:
-    """Time models on random pixels, one photo at a time; what is in the picture makes no difference.
+    """Measures models on random pixels, one photo at a time; run time does not depend on the image content.
 
-    They run in turns, so that whatever slows the machine slows all of them. Where other processes are in the way it is
-    tried again, and the try that they were least in the way of counts.
+    The models run in alternation, so that other load affects all of them equally. A measurement disturbed by other
+    processes is repeated, and the one with the highest CPU share is returned.
 
     Args:
-        flatbuffers: `.tflite` models with a batch of one.
-        threads: that one run may use.
+        flatbuffers: `.tflite` models with batch size 1.
+        threads: threads per run.
     """
     interpreters = [_ready(each, threads) for each in flatbuffers]
     tries: list[list[Latency]] = []
@@ -58,7 +59,7 @@ def latencies(flatbuffers: Sequence[bytes], threads: int = 1) -> list[Latency]:
 
 
 def _ready(flatbuffer: bytes, threads: int) -> Interpreter:
-    with quiet():  # LiteRT tells which delegate it made
+    with quiet():  # LiteRT logs the delegate it creates
         interpreter = Interpreter(model_content=flatbuffer, num_threads=threads)
         interpreter.allocate_tensors()
     taken = interpreter.get_input_details()[0]
@@ -77,7 +78,7 @@ def _timed(interpreters: Sequence[Interpreter], threads: int) -> list[Latency]:
             start = time.perf_counter()
             interpreter.invoke()
             taken.append(time.perf_counter() - start)
-    # The processor time of all threads together: two of them that get half of it each have the time of one.
+    # process_time sums over all threads, so the available CPU time is the wall time times the threads.
     processors = min(threads, os.cpu_count() or 1)
     share = min(1.0, (time.process_time() - work) / (time.perf_counter() - begin) / processors)
     return [Latency(median(taken) * 1000, share) for taken in runs]

@@ -1,7 +1,7 @@
-"""The TFLite metadata table inside a model: tells other programs that it classifies images, and how to feed it.
+"""Writes the TFLite metadata table, by which other programs recognize an image classifier and its input.
 
-Written field by field with flatbuffers, by the public schema of TFLite Model Metadata (file identifier "M001"), since
-the library that used to write it cannot be installed any more. A field's number is its place in the schema's table.
+The table is written field by field with flatbuffers, by the public schema of TFLite Model Metadata (file identifier
+"M001"), since the library for it can no longer be installed. A field's number is its position in the schema's table.
 """
 
 import flatbuffers
@@ -11,7 +11,7 @@ from headstand.export.flatbuffer import read, write
 from headstand.inputs import Input
 
 _NAME = "TFLITE_METADATA"
-"""Under this name readers look for the table among a model's metadata buffers."""
+"""Name of the table among a model's metadata buffers."""
 
 _RGB = 1  # ColorSpaceType.RGB
 _IMAGE_PROPERTIES = 2  # ContentProperties.ImageProperties
@@ -20,16 +20,13 @@ _TENSOR_AXIS_LABELS = 2  # AssociatedFileType.TENSOR_AXIS_LABELS
 
 
 def describe(flatbuffer: bytes, name: str, labels_file: str, taken: Input) -> bytes:
-    """Put a metadata table into a model.
+    """Returns the model with a metadata table, which replaces an existing one.
 
     Args:
         flatbuffer: a classifier with one input, pixels in 0..255 or heatmaps, and one output of probabilities.
-        name: the model's.
-        labels_file: name of the associated file that holds a label a line.
-        taken: what it takes.
-
-    Returns:
-        The model with the table; a table that it had is replaced.
+        name: the model's name.
+        labels_file: name of the associated file with one label per line.
+        taken: description of the model's input.
     """
     model = read(flatbuffer)
     buffer = tflite.BufferT()
@@ -43,7 +40,7 @@ def describe(flatbuffer: bytes, name: str, labels_file: str, taken: Input) -> by
 
 
 def _table(name: str, labels_file: str, taken: Input) -> bytes:
-    """ModelMetadata: one RGB image or one person's heatmaps in, scores with labels out."""
+    """Returns ModelMetadata: one RGB image or one person's heatmaps as input, probabilities with labels as output."""
     b = flatbuffers.Builder(1024)
     labels = _object(b, 5, {0: b.CreateString(labels_file)}, {2: _TENSOR_AXIS_LABELS})
     stats = _object(b, 2, {0: _floats(b, [1.0]), 1: _floats(b, [0.0])})
@@ -56,8 +53,8 @@ def _table(name: str, labels_file: str, taken: Input) -> bytes:
 
 
 def _image(b: flatbuffers.Builder) -> int:
-    """TensorMetadata of an image."""
-    # Pixels are taken as they are: mean 0, deviation 1. The scaling is inside the model.
+    """Writes the TensorMetadata of an image and returns its offset."""
+    # Mean 0 and deviation 1 leave pixels unchanged: the model contains the scaling.
     mean, deviation = _floats(b, [0.0]), _floats(b, [1.0])
     normalization = _object(b, 2, {0: mean, 1: deviation})
     unit = _object(b, 2, {1: normalization}, {0: _NORMALIZATION_OPTIONS})
@@ -68,7 +65,14 @@ def _image(b: flatbuffers.Builder) -> int:
 
 
 def _object(b: flatbuffers.Builder, fields: int, offsets: dict[int, int], small: dict[int, int] | None = None) -> int:
-    """A table of `fields` fields: offsets to other objects, and one-byte values."""
+    """Writes a table of `fields` fields and returns its offset.
+
+    Args:
+        b: the builder.
+        fields: number of fields in the schema.
+        offsets: offsets of other objects by field number.
+        small: one-byte values by field number.
+    """
     b.StartObject(fields)
     for field, offset in offsets.items():
         b.PrependUOffsetTRelativeSlot(field, offset, 0)

@@ -1,4 +1,4 @@
-"""Does the file that is served answer like the model that was trained? Asked photo by photo, from encoded bytes."""
+"""Compares the predictions of the served file with those of the trained model, from encoded photos on."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,16 +16,16 @@ from headstand.inputs import Input
 from headstand.serve.classifier import Classifier
 
 SHOWN = 5
-"""Photos that are named as the furthest off."""
+"""Number of photos with the largest differences that are listed."""
 
 
 class ParityError(HeadstandError):
-    """A converted model that answers differently from the trained one."""
+    """Raised if a converted model's predictions differ from the trained model's."""
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A photo whose top class differs; `margin`: how far apart the two likeliest are for the trained model."""
+    """A photo whose top class differs; `margin` is the trained model's gap between its two highest probabilities."""
 
     photo: str
     trained: str
@@ -35,10 +35,10 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Both models' accuracy on the same photos.
+    """Accuracy of both models on the same photos.
 
-    `lost` counts the photos that the served model has right less often (negative: more often); `interval` is the 95 %
-    interval of the lost share, paired (`headstand.stats.paired`).
+    `lost` is the number of correct predictions of the trained model minus that of the served one (negative: a gain).
+    `interval` is the paired 95 % interval of the lost share (`headstand.stats.paired`).
     """
 
     trained: float
@@ -49,11 +49,16 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Parity:
-    """How two models compare over `count` photos.
+    """Comparison of two models over `count` photos.
 
-    `agreement` is the share of photos with the same top class; the differences are of single probabilities, absolute;
-    `worst` holds the photos that differ most, with their difference; `disagreeing` those with another top class, the
-    clearest first; `accuracy` is None where nobody knows what the photos show.
+    Attributes:
+        count: number of photos.
+        agreement: share of photos with the same top class.
+        largest_difference: largest absolute difference of a probability.
+        mean_difference: mean absolute difference of the probabilities.
+        worst: the photos with the largest differences, with these.
+        disagreeing: the photos with another top class, by decreasing margin.
+        accuracy: of both models; None if the classes are unknown.
     """
 
     count: int
@@ -70,13 +75,13 @@ class Parity:
 
 
 def answers(trained: Callable[[np.ndarray], np.ndarray], sample: Sample, taken: Input, classes: int) -> np.ndarray:
-    """What the trained model says of the photos, `float [N, classes]`.
+    """Returns the trained model's probabilities for a sample, `float [N, classes]`.
 
     Args:
-        trained: the Keras model, from a batch of one, as `taken` decodes it, to probabilities `[1, classes]`.
+        trained: the Keras model, from a batch of one decoded by `taken` to probabilities `[1, classes]`.
         sample: encoded photos.
-        taken: what it takes.
-        classes: how many outputs it has.
+        taken: the model's input, which decodes the photos.
+        classes: number of outputs.
 
     Raises:
         ParityError: a photo is missing or damaged.
@@ -93,29 +98,29 @@ def answers(trained: Callable[[np.ndarray], np.ndarray], sample: Sample, taken: 
 
 
 def compare(expected: np.ndarray, served: Classifier, sample: Sample, labels: Sequence[str]) -> Parity:
-    """Put the same files to the served model.
+    """Runs the served model on the same files and returns the comparison.
 
     Args:
-        expected: the trained model's `answers`.
-        served: the bundle in the classifier that the services use, from the file's bytes on.
+        expected: probabilities of the trained model, from `answers`.
+        served: the bundle in the classifier that the services use.
         sample: encoded photos.
-        labels: in the trained model's output order.
+        labels: class names in the trained model's output order.
     """
     return compared(expected, outputs(served, sample, labels), sample, labels)
 
 
 def outputs(served: Classifier, sample: Sample, labels: Sequence[str]) -> np.ndarray:
-    """Probabilities `float [N, classes]` of the served model, in the order of `labels`, from the encoded photos."""
+    """Returns the served model's probabilities `float [N, classes]` in the order of `labels`, from encoded photos."""
     given = np.empty((len(sample.paths), len(labels)))
     for index, path in enumerate(_shown(sample, "as served")):
-        # As the services decode, but for their limit on size: a user's own photos may be larger.
+        # Same decoding as the services, but without their size limit: a user's own photos may be larger.
         answer = served.answer(inputs.of(served.bundle.input.shape).decode(path)).probabilities
         given[index] = [answer[label] for label in labels]
     return given
 
 
 def compared(expected: np.ndarray, given: np.ndarray, sample: Sample, labels: Sequence[str]) -> Parity:
-    """Compare the trained model's probabilities with the served model's, both `float [N, classes]`."""
+    """Compares the trained model's probabilities with the served model's, both `float [N, classes]`."""
     differences = np.abs(given - expected)
     largest = differences.max(axis=1)
     tops, chosen = expected.argmax(axis=1), given.argmax(axis=1)
@@ -138,7 +143,7 @@ def compared(expected: np.ndarray, given: np.ndarray, sample: Sample, labels: Se
 
 
 def paired(trained: np.ndarray, served: np.ndarray) -> Accuracy:
-    """Compare two models by which photos each got right, `bool [N]`."""
+    """Compares the accuracy of two models, given which photos each classified correctly, `bool [N]`."""
     lost = stats.paired(trained, served)
     count = int(trained.sum()) - int(served.sum())
     return Accuracy(float(trained.mean()), float(served.mean()), count, lost.interval)

@@ -1,4 +1,4 @@
-"""Put a finished run's model where it is shipped from: checkpoint, bundle and card in one folder."""
+"""Copies a finished run's checkpoint, bundle, certificate and model card into a folder for release."""
 
 import json
 import shutil
@@ -11,22 +11,25 @@ from headstand.learn.run import REPORT
 from headstand.serve import bundle
 
 SUFFIXES = (".h5", ".tflite", ".parity.json")
-"""Of what is published."""
+"""Suffixes of the published files."""
 
 
 class PublishError(HeadstandError):
-    """A run that is not ready to be published."""
+    """Raised for a run that is not ready to be published."""
 
 
 def publish(run: Path, folder: Path) -> list[Path]:
-    """Copy a run's model into a folder as NAME.h5, NAME.tflite and NAME.parity.json; write its card as README.md.
+    """Copies a run's model into a folder as NAME.h5, NAME.tflite and NAME.parity.json; writes its card as README.md.
 
     Args:
-        run: a finished run's folder, whose checkpoint has been converted.
-        folder: made when missing; what it held under these names is replaced.
+        run: folder of a finished run whose checkpoint has been converted.
+        folder: created if missing; existing files under these names are replaced.
+
+    Returns:
+        The paths written.
 
     Raises:
-        PublishError: the run has no report, or its checkpoint no `.tflite` made from it.
+        PublishError: the run has no report, its checkpoint is not converted, or the conversion did not pass.
     """
     if not (run / REPORT).is_file():
         raise PublishError(f"{run} holds no finished run; `python train.py` prints the folder of one")

@@ -1,4 +1,4 @@
-"""Integers of 8 bits for weights and activations: a quarter of the size, and twice as fast or better."""
+"""Quantizes weights and activations to 8-bit integers: a quarter of the size, at least twice as fast."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,39 +16,39 @@ from headstand.export.evidence import Sample
 
 
 class CalibrationError(HeadstandError):
-    """Calibration photos that cannot be used."""
+    """Raised for calibration photos that cannot be used."""
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """What is done beyond plain quantisation: `name` in a few words; `corrected` takes the shift out of the biases."""
+    """Quantization variant; `corrected` applies bias correction after plain quantization."""
 
     name: str
     corrected: bool = False
 
 
 REMEDIES = (Remedy("plain"), Remedy("biases corrected", corrected=True))
-"""From the simplest on, in the order in which to try them until one passes."""
+"""The variants, simplest first, in the order in which they are tried until one passes."""
 
 _CORRECTED_WITH = 64
-"""Photos that biases are corrected with: means over them and over all places hardly change with more."""
+"""Photos for bias correction: means over photos and pixel positions hardly change with more."""
 
 
 def int8(model: keras.Model, photos: np.ndarray, remedy: Remedy) -> bytes:
-    """Convert to 8-bit integers, weights channel by channel; what TFLite cannot do in integers stays in float32.
+    """Converts to 8-bit integers with per-channel weights; operations without an integer kernel stay in float32.
 
     Args:
         model: image classifier, `float32 [N, size, size, 3]` in 0..255 to probabilities.
-        photos: `uint8 [N, size, size, 3]`, RGB: what the ranges of the activations are taken from.
+        photos: `uint8 [N, size, size, 3]`, RGB, for the ranges of the activations.
         remedy: one of `REMEDIES`.
 
     Returns:
-        A `.tflite` flatbuffer with a batch of one, uint8 pixels in and float32 probabilities out; the same arguments
-        give the same bytes.
+        A `.tflite` flatbuffer with batch size 1, uint8 pixels as input and float32 probabilities as output; the same
+        arguments give the same bytes.
 
     Raises:
-        ConversionError: the model needs an operation that TFLite does not have built in.
-        CalibrationError: there are no photos, or of another shape or dtype.
+        ConversionError: the model needs an operation that is not built into TFLite.
+        CalibrationError: there are no photos, or their shape or dtype is wrong.
     """
     shape = tuple(model.input.shape[1:])
     if photos.dtype != np.uint8 or photos.shape[1:] != shape or not len(photos):
@@ -61,7 +61,7 @@ def int8(model: keras.Model, photos: np.ndarray, remedy: Remedy) -> bytes:
         for number, photo in enumerate(photos):
             sample = photo[np.newaxis].astype(np.float32)
             if not number:
-                # Black and white in two corners, so that the input's steps are those of the pixels whatever is shown.
+                # A black and a white corner pixel fix the input range to 0..255 whatever the photos contain.
                 sample[0, 0, 0], sample[0, -1, -1] = 0, 255
             yield [sample]
 
@@ -74,7 +74,7 @@ def int8(model: keras.Model, photos: np.ndarray, remedy: Remedy) -> bytes:
 
 
 def _softmax_in_float(quantized: bytes) -> bytes:
-    """Swap a softmax with the step to floating point after it: in 8 bits, all under 1 in 512 would be 0."""
+    """Moves the final softmax behind the dequantization: in 8 bits, all probabilities under 1 in 512 would be 0."""
     model = flatbuffer.read(quantized)
     graph = model.subgraphs[0]
     operations = [flatbuffer.operation(model, operator) for operator in graph.operators]
@@ -90,15 +90,15 @@ def _softmax_in_float(quantized: bytes) -> bytes:
 
 
 def calibration(sample: Sample, size: int, count: int) -> np.ndarray:
-    """Training photos to calibrate with, as many of each class as of the others as far as there are.
+    """Returns training photos for calibration, balanced over the classes as far as possible.
 
     Args:
-        sample: training photos, with their classes or without.
-        size: side of the model's input in pixels.
-        count: how many photos; all, when there are fewer.
+        sample: training photos, with or without classes.
+        size: input side of the model in pixels.
+        count: number of photos; all if there are fewer.
 
     Returns:
-        `uint8 [min(count, N), size, size, 3]`, RGB, always the same ones.
+        `uint8 [min(count, N), size, size, 3]`, RGB, the same ones each time.
 
     Raises:
         CalibrationError: a photo is missing or damaged.
@@ -110,7 +110,7 @@ def calibration(sample: Sample, size: int, count: int) -> np.ndarray:
         label = 0 if sample.labels is None else int(sample.labels[place])
         turns[label] = turns.get(label, 0) + 1
         ranked.append((turns[label], place))
-    # First one photo of each class, then a second one of each, and so on: an even share whatever the count.
+    # Taking one photo of each class per turn balances the classes for any count.
     chosen = [int(place) for _, place in sorted(ranked, key=lambda one: one[0])[:count]]
     result = np.empty((len(chosen), size, size, 3), np.uint8)
     for row, place in enumerate(chosen):

@@ -1,4 +1,4 @@
-"""What is exported: a trained Keras model that takes photos or heatmaps, and what is known of it."""
+"""The trained Keras model to export, read from a checkpoint or built from a foreign file."""
 
 import hashlib
 import json
@@ -18,10 +18,15 @@ from headstand.learn.run import REPORT
 class Trained:
     """A model to export.
 
-    `model` takes pixels 0..255 `[N, size, size, 3]`, or heatmaps `[N, 17, 64, 48]`, and gives probabilities in the
-    order of `labels`; `size` is its input's height. `digest` is the hex SHA-256 of the file it came from, `data` that
-    of the manifest it was trained on, None where nobody knows;
-    `temperature` and `threshold` are as in `headstand.learn.checkpoint.About`.
+    Attributes:
+        model: pixels 0..255 `[N, size, size, 3]`, or heatmaps `[N, 17, 64, 48]`, to probabilities.
+        name: the model's name.
+        labels: class names in output order.
+        size: height of the input.
+        digest: hex SHA-256 of the file it came from.
+        data: hex SHA-256 of the manifest it was trained on; None if unknown.
+        temperature: see `headstand.learn.checkpoint.About`.
+        threshold: see `headstand.learn.checkpoint.About`.
     """
 
     model: keras.Model
@@ -35,15 +40,15 @@ class Trained:
 
     @property
     def input(self) -> Input:
-        """What the model takes."""
+        """Description of the model's input."""
         return inputs.of(self.model.input_shape[1:])
 
 
 def read(path: Path) -> Trained:
-    """A Headstand checkpoint.
+    """Reads a Headstand checkpoint.
 
     Raises:
-        CheckpointError: the file is none, is damaged, or does not hold what it says.
+        CheckpointError: the file is not a checkpoint, is damaged, or its model does not match its metadata.
     """
     about = checkpoint.about(path)
     model = checkpoint.load(path)
@@ -67,7 +72,7 @@ def read(path: Path) -> Trained:
 
 
 def twin(path: Path) -> Trained | None:
-    """The model of the same run that a refitted checkpoint's figures were taken with, where it is still there."""
+    """Returns the model from before a refit, on which a refitted checkpoint's figures were measured; None if absent."""
     report = path.parent / REPORT
     if not report.is_file():
         return None

@@ -1,6 +1,6 @@
-"""Check a model's configuration against an allow-list of built-in layers, and rewrite it for Keras 3 before loading.
+"""Checks a model configuration against an allow-list of built-in layers and rewrites it for Keras 3.
 
-The configuration that Keras gets is written anew from what is known here: classes, plain settings and calls. Nothing in
+The configuration that Keras receives is built anew from the allow-list: classes, plain settings and calls. Nothing in
 the file is looked up, imported or deserialized. Keras 2 writes a call as `[[layer, node, tensor, {keywords}], ...]`,
 Keras 3 as `{"args": [...], "kwargs": {...}}` with tensors as `{"class_name": "__keras_tensor__", ...}`.
 """
@@ -18,7 +18,7 @@ from headstand.keras_files import operations
 from headstand.keras_files.parts import Call, KerasFileError, Part, Tensor, shown
 
 NETWORKS = ("Functional", "Model", "Sequential")
-"""The classes that hold layers; Keras up to 2.3 called a Functional one Model."""
+"""Classes that contain layers; Keras up to 2.3 called a Functional model Model."""
 
 LAYERS = frozenset({
     "Activation", "ActivityRegularization", "Add", "AlphaDropout", "Average", "AveragePooling2D",
@@ -29,7 +29,7 @@ LAYERS = frozenset({
     "Normalization", "PReLU", "Permute", "ReLU", "Rescaling", "Reshape", "Resizing", "SeparableConv2D", "Softmax",
     "SpatialDropout2D", "Subtract", "UnitNormalization", "UpSampling2D", "ZeroPadding2D",
 })  # fmt: skip
-"""Layers of Keras that an image classifier may have."""
+"""Allowed built-in Keras layers for image classifiers."""
 
 AUGMENTATION = frozenset({
     "FixedDropout", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter", "RandomContrast",
@@ -37,13 +37,13 @@ AUGMENTATION = frozenset({
     "RandomPerspective", "RandomPosterization", "RandomRotation", "RandomSaturation", "RandomSharpness",
     "RandomShear", "RandomTranslation", "RandomZoom",
 })  # fmt: skip
-"""Layers that change their input in training only; each becomes an Identity. Not RandomCrop, which resizes as well."""
+"""Layers that change their input in training only; each becomes an Identity. RandomCrop is excluded: it resizes too."""
 
 _APPLICATIONS = {
     "LayerScale": "keras.src.applications.convnext",
     "CustomScaleLayer": "keras.src.applications.inception_resnet_v2",
 }
-"""Layers that keras.applications defines for networks of its own."""
+"""Layers that keras.applications defines for its own networks, with their modules."""
 
 ALLOWED = (
     "allowed are Keras's built-in layers for images (convolution, pooling, Dense, normalization, activation, merging, "
@@ -59,7 +59,7 @@ _ACTIVATIONS = frozenset({
 })  # fmt: skip
 
 _KEYS = {
-    ("LeakyReLU", "alpha"): "negative_slope",  # as Keras 2 called it
+    ("LeakyReLU", "alpha"): "negative_slope",  # the name in Keras 2
     ("BatchNormalization", "gamma_init"): "gamma_initializer",
 }
 
@@ -67,27 +67,27 @@ _IGNORED = frozenset({
     "name", "trainable", "dtype", "autocast", "batch_shape", "batch_input_shape", "input_shape", "input_dtype",
     "activity_regularizer", "synchronized", "fused", "quantization_config", "lora_rank", "lora_alpha",
 })  # fmt: skip
-"""Settings that change nothing in what a trained layer answers."""
+"""Settings that do not affect the output of a trained layer."""
 
 _MOST_CALLS = 20_000
-"""Calls of layers in one model; NASNetLarge has 1,040."""
+"""Largest number of layer calls in a model; NASNetLarge has 1,040."""
 
 _NESTING = 100
-"""Most lists and objects within one another in a configuration."""
+"""Largest nesting depth of lists and objects in a configuration."""
 
 _MOST_SCALES = 2**16
-"""Most channels that LayerScale may scale; ConvNeXtXLarge has 2,048."""
+"""Largest number of channels of a LayerScale; ConvNeXtXLarge has 2,048."""
 
 
 def checked(text: str, size: int | None = None) -> dict[str, Any]:
-    """Return the configuration that is given to Keras: allowed layers, plain settings, Keras 3's notation.
+    """Returns the configuration to give to Keras: allowed layers and plain settings in Keras 3's notation.
 
     Args:
         text: the file's JSON.
-        size: side of the input in pixels, for a Sequential model that does not state its input's shape.
+        size: input side in pixels, for a Sequential model that does not state its input shape.
 
     Raises:
-        KerasFileError: it is not JSON, not a Functional or Sequential model, or holds what is not allowed.
+        KerasFileError: the text is not JSON, not a Functional or Sequential model, or has parts that are not allowed.
     """
     description = _parsed(text)
     name = description.get("class_name")
@@ -106,11 +106,12 @@ def checked(text: str, size: int | None = None) -> dict[str, Any]:
 
 
 def top_level_names(config: dict[str, Any]) -> dict[str, str]:
-    """The names that the file gives to a checked model's outermost layers, and those that they have now."""
+    """Returns the file's names of a checked model's outermost layers, by the names that they have now."""
     return {entry["config"]["name"]: entry["was"] for entry in config["config"]["layers"]}
 
 
 def _parsed(text: str) -> dict[str, Any]:
+    """Parses the JSON and limits its nesting depth."""
     try:
         description = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -128,10 +129,10 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _kind(entry: dict[str, Any], name: object) -> str:
-    """The class's name, without the package under which Keras itself registers it.
+    """Returns the class name without the package under which Keras registers it.
 
     Raises:
-        KerasFileError: it is a class of somebody's own, whatever its name.
+        KerasFileError: it is a custom class, whatever its name.
     """
     kind = entry.get("class_name")
     if not isinstance(kind, str):
@@ -154,6 +155,7 @@ def _kind(entry: dict[str, Any], name: object) -> str:
 
 def _network(kind: str, config: Any, budget: list[int], shape: list[Any] | None = None) -> dict[str, Any]:
     # Keras before 2.2.3 kept a Sequential's layers as a bare list.
+    """Returns the checked configuration of a network; `budget[0]` is the number of layer calls left."""
     config = {"layers": config} if isinstance(config, list) else config
     entries = config.get("layers") if isinstance(config, dict) else None
     if not isinstance(entries, list) or not entries:
@@ -183,7 +185,7 @@ def _network(kind: str, config: Any, budget: list[int], shape: list[Any] | None 
         for part in _ordered(parts, by_name, source)
     ]
     last = _node(by_name, outputs[0])
-    # Keras counts the calls of a Functional network from 1 here, those of all else from 0.
+    # Keras counts node indices of a nested Functional model from 1 here, those of other layers from 0.
     functional = by_name[last.layer].network is not None and by_name[last.layer].kind != "Sequential"
     return {
         "module": "keras.src.models.functional",
@@ -199,10 +201,10 @@ def _network(kind: str, config: Any, budget: list[int], shape: list[Any] | None 
 
 
 def _ordered(parts: list[Part], by_name: dict[str, Part], source: Part) -> list[Part]:
-    """The parts so that each comes after what it is called on, as far as that can be.
+    """Returns the layers in topological order as far as possible: each after the layers that it is called on.
 
     Raises:
-        KerasFileError: a part is not used, or they run in a circle.
+        KerasFileError: a layer is unused or a second input, a network is called twice, or the graph has a cycle.
     """
     waits: dict[tuple[str, int], set[tuple[str, int]]] = {}
     for part in parts:
@@ -243,7 +245,7 @@ def _part(entry: Any, sequential: bool, budget: list[int]) -> Part:
 
 
 def _names(names: list[str]) -> dict[str, str]:
-    """Names that Keras 3 and TensorFlow take: Keras 2 allowed `conv1/bn`."""
+    """Returns names that Keras 3 and TensorFlow accept, by the file's names: Keras 2 allowed `conv1/bn`."""
     if len(names) != len(set(names)):
         raise KerasFileError("its configuration is damaged: two layers of a network have one name")
     made: dict[str, str] = {}
@@ -262,7 +264,7 @@ def _plain_name(name: Any) -> str:
 
 
 def _entry(part: Part, names: dict[str, str], nodes: list[dict[str, Any]]) -> dict[str, Any]:
-    """A part as Keras 3 writes it; `was` is the name in the file, which Keras ignores."""
+    """Returns a layer in Keras 3's notation; `was` is its name in the file, which Keras ignores."""
     name = names[part.name]
     if part.network is not None:
         part.network["config"]["name"] = name
@@ -288,10 +290,10 @@ def _input(name: str, shape: list[Any]) -> dict[str, Any]:
 
 
 def _settings(part: Part) -> tuple[str, str, dict[str, Any]]:
-    """A layer's module, class and arguments; regularizers, constraints and initializers are left out.
+    """Returns a layer's module, class and arguments without regularizers, constraints and initializers.
 
     Raises:
-        KerasFileError: a layer that is not allowed, or a setting that Keras does not know.
+        KerasFileError: the layer is not allowed, or Keras does not have one of its settings.
     """
     _check(part)
     kind = part.kind
@@ -314,20 +316,20 @@ def _settings(part: Part) -> tuple[str, str, dict[str, Any]]:
             arguments[key] = activation(value, part)
         elif key in known:
             arguments[key] = _plain(value, part, key)
-        elif not (value is None or value is False or (key == "groups" and value == 1)):  # so Keras 2 may say
+        elif not (value is None or value is False or (key == "groups" and value == 1)):  # Keras 2 may write these
             raise KerasFileError(
                 f"its layer {shown(part.name)} ({kind}) has {shown(key)} = {shown(value)}, which Keras 3 does not know"
             )
-    # `loading` limits how many zeros there may be.
+    # `loading` limits the number of zeros.
     arguments |= {key: "zeros" for key in known if key.endswith("_initializer")}
     axis = arguments.get("axis")
-    if isinstance(axis, list) and len(axis) == 1:  # as Keras 2 says it of its normalizations
+    if isinstance(axis, list) and len(axis) == 1:  # Keras 2 writes the axis of a normalization as a list
         arguments["axis"] = axis[0]
     return "keras.layers", kind, arguments
 
 
 def _check(part: Part) -> None:
-    """Refuse what is not a layer of an image classifier, and say why.
+    """Checks that a layer is allowed in an image classifier.
 
     Raises:
         KerasFileError: a Lambda, a custom class, or a layer that is not allowed.
@@ -358,10 +360,10 @@ def _check(part: Part) -> None:
 
 
 def activation(value: Any, part: Part) -> str:
-    """An activation's name; Keras 3 may wrap it, old files call `relu6` without Keras knowing it.
+    """Returns the name of an activation, which Keras 3 may wrap; `relu6` of old files is accepted too.
 
     Raises:
-        KerasFileError: a function that is not among Keras's own.
+        KerasFileError: a function that is not built into Keras.
     """
     settings: Any = {}
     if isinstance(value, dict):
@@ -383,7 +385,11 @@ def _hashable(value: Any) -> bool:
 
 
 def _plain(value: Any, part: Part, key: str, depth: int = 3) -> Any:
-    """Numbers, truth values, short words, None, and lists of them."""
+    """Returns a setting made of numbers, booleans, short strings, None and lists of them.
+
+    Raises:
+        KerasFileError: anything else.
+    """
     value = _unwrapped(value)
     if isinstance(value, list) and depth and len(value) <= 10_000:
         return [_plain(item, part, key, depth - 1) for item in value]
@@ -393,6 +399,7 @@ def _plain(value: Any, part: Part, key: str, depth: int = 3) -> Any:
 
 
 def _call(node: Any, name: str) -> Call:
+    """Parses one call of a layer in the notation of Keras 2 or 3."""
     if isinstance(node, dict):
         arguments, keywords = node.get("args", []), node.get("kwargs", {})
         if isinstance(arguments, list) and isinstance(keywords, dict):
@@ -400,7 +407,7 @@ def _call(node: Any, name: str) -> Call:
             keywords = {key: value for key, value in keywords.items() if key != "training"}
             return Call(_unwrapped(arguments), _unwrapped(keywords))
     if isinstance(node, list) and node:
-        # An operation's node is the bare [layer, node, tensor, keywords]; a layer's is a list of such.
+        # An operation's node is a bare [layer, node, tensor, keywords]; a layer's is a list of these.
         entries = node if isinstance(node[0], list) else [node]
         if all(isinstance(entry, list) and len(entry) in (3, 4) for entry in entries):
             sources = [_source(entry, name) for entry in entries]
@@ -413,10 +420,10 @@ def _call(node: Any, name: str) -> Call:
 
 
 def _written(call: Call, part: Part, by_name: dict[str, Part], names: dict[str, str]) -> dict[str, Any]:
-    """A call as Keras 3 writes it.
+    """Returns a call in Keras 3's notation.
 
     Raises:
-        KerasFileError: it is not a call of an image classifier's layer.
+        KerasFileError: the call does not suit a layer of an image classifier.
     """
     if call.keywords.get("training") not in (None, False):
         raise KerasFileError(f"its layer {shown(part.name)} is set to run as in training at all times")
@@ -426,7 +433,7 @@ def _written(call: Call, part: Part, by_name: dict[str, Part], names: dict[str, 
     def write(value: Any) -> Any:
         if isinstance(value, Tensor):
             layer, node, output = _node(by_name, value)
-            # Keras takes the origin from here, and the shape from the layer itself.
+            # Keras uses only the history; it takes the shape from the layer itself.
             config = {"shape": [None], "dtype": "float32", "keras_history": [names[layer], node, output]}
             return {"class_name": "__keras_tensor__", "config": config}
         return [write(item) for item in value] if isinstance(value, list) else value
@@ -445,7 +452,10 @@ def _all_tensors(value: Any) -> bool:
 
 
 def _node(by_name: dict[str, Part], tensor: Tensor) -> Tensor:
-    """Which call gave a tensor. Keras 2 counts those of a network within from 1; each is called once."""
+    """Returns a tensor with its node index counted from 0.
+
+    Keras 2 counts the calls of a nested network from 1; each network is called only once.
+    """
     part = by_name.get(tensor.layer)
     if part is None:
         raise KerasFileError(f"its configuration is damaged: there is no layer {shown(tensor.layer)}")
@@ -467,7 +477,7 @@ def _source(entry: list[Any], name: str) -> Any:
 
 
 def _reference(value: Any) -> Tensor | None:
-    """`[layer, node, tensor]` as a tensor."""
+    """Parses `[layer, node, tensor]`; None for anything else."""
     if isinstance(value, list) and len(value) == 3 and isinstance(value[0], str):
         layer, node, index = value
         if type(node) is int and type(index) is int and 0 <= node < _MOST_CALLS and 0 <= index < 100:
@@ -476,7 +486,7 @@ def _reference(value: Any) -> Tensor | None:
 
 
 def _references(value: Any) -> Iterator[Tensor]:
-    """The tensors among a network's inputs or outputs: one, or a list or an object of them."""
+    """Yields the tensors among a network's inputs or outputs: one, or a list or an object of them."""
     reference = _reference(value)
     if reference:
         yield reference
@@ -486,7 +496,7 @@ def _references(value: Any) -> Iterator[Tensor]:
 
 
 def _legacy(value: Any) -> Any:
-    """A keyword of a Keras 2 call, where tensors are `[layer, node, tensor]`, singly or in lists."""
+    """Parses a keyword of a Keras 2 call, where tensors are `[layer, node, tensor]`, singly or in lists."""
     reference = _reference(value)
     if reference:
         return reference
@@ -496,7 +506,7 @@ def _legacy(value: Any) -> Any:
 
 
 def _unwrapped(value: Any) -> Any:
-    """A value of a call or a setting: tensors become `Tensor`, wrapped constants what is in them."""
+    """Unwraps a value of a call or a setting: tensors become `Tensor`, wrapped constants their content."""
     if isinstance(value, list):
         return [_unwrapped(item) for item in value]
     if not isinstance(value, dict):

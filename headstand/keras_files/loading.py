@@ -1,4 +1,4 @@
-"""Load a Keras model from a file that nobody trusts: checked first, and copied from checked parts."""
+"""Loads a Keras model from an untrusted file, using a copy built from checked parts."""
 
 import json
 import math
@@ -22,30 +22,30 @@ from headstand.keras_files import config
 from headstand.keras_files.parts import KerasFileError, shown
 
 _PATIENCE = 300
-"""Seconds after which reading is given up."""
+"""Timeout of the reader process in seconds."""
 
 _MOST_WORK = 2e11
-"""Multiplications for one photo; EfficientNetB7 at 600 pixels needs 3.7e10."""
+"""Largest number of multiplications for one photo; EfficientNetB7 at 600 pixels needs 3.7e10."""
 
 _MOST_VALUES = 2**27
-"""Numbers that one layer may give for one photo: 512 MiB."""
+"""Largest number of output values of one operation for one photo: 512 MiB."""
 
 _SAME = frozenset({"gamma", "beta", "bias", "moving_mean", "moving_variance"})
-"""Names of weights on which all versions of Keras agree, and that have one shape within a layer."""
+"""Weight names that are the same in all versions of Keras and have one shape within a layer."""
 
 
 def load(path: Path, size: int | None = None) -> keras.Model:
-    """Return the model in an `.h5` (of Keras 2 or 3) or a `.keras` file, uncompiled, in float32.
+    """Returns the model in an `.h5` (Keras 2 or 3) or a `.keras` file, uncompiled, in float32.
 
-    Its configuration is checked against an allow-list of built-in layers before Keras sees it, and its weights are
-    copied as plain arrays; what Keras loads is that copy.
+    Its configuration is checked against an allow-list of built-in layers before Keras reads it, and its weights are
+    copied as plain arrays. Keras loads only that copy.
 
     Args:
-        path: a Sequential or Functional model of Keras's own layers.
-        size: side of the input in pixels, where the file leaves it open.
+        path: a Sequential or Functional model of built-in Keras layers.
+        size: input side in pixels, if the file does not fix it.
 
     Raises:
-        KerasFileError: there is no such file, it is damaged or made to do harm, or holds what is not allowed.
+        KerasFileError: the file does not exist, is damaged or malicious, or has something that is not allowed.
     """
     with tempfile.TemporaryDirectory(prefix="headstand-") as folder:
         index = _read(path, Path(folder))
@@ -62,10 +62,10 @@ def load(path: Path, size: int | None = None) -> keras.Model:
 
 @contextmanager
 def checked_weights(path: Path) -> Iterator[Path]:
-    """A checked copy of a `.weights.h5` file, for `load_weights`; it is gone afterwards.
+    """Yields a checked temporary copy of a `.weights.h5` file for `load_weights`; it is deleted afterwards.
 
     Raises:
-        KerasFileError: there is no such file, it is damaged or made to do harm, or holds no weights of Keras 3.
+        KerasFileError: the file does not exist, is damaged or malicious, or has no weights of Keras 3.
     """
     with tempfile.TemporaryDirectory(prefix="headstand-") as folder:
         if _read(path, Path(folder))["layout"] != "weights":
@@ -78,10 +78,10 @@ def checked_weights(path: Path) -> Iterator[Path]:
 
 
 def graph(model: keras.Model, size: int) -> tf.Graph:
-    """The operations by which a model answers one photo of `size` pixels a side.
+    """Returns the TensorFlow graph of a prediction for one photo of `size` pixels a side.
 
     Raises:
-        KerasFileError: it cannot be run on such photos, or takes more memory or work than networks of photos do.
+        KerasFileError: the model cannot run on such photos, or needs more memory or work than image networks do.
     """
     return _graph(model, (1, size, size, 3))
 
@@ -101,13 +101,13 @@ def _load(folder: Path, index: dict[str, Any], size: int | None) -> keras.Model:
             archive.writestr("metadata.json", "{}")
             archive.writestr("config.json", json.dumps(checked))
             archive.write(folder / "weights.h5", "model.weights.h5")
-    # Layers get zeros before their weights, and no more of them than the file holds; so do those that choose their
-    # initializer themselves, by these names.
+    # Initializers create no more values than the file holds. Layers that choose their own initializer look it up by
+    # these names.
     zeros = _Zeros(index["count"])
     try:
         with keras.saving.custom_object_scope({"zeros": zeros.make, "ones": zeros.make}):
             model = keras.models.load_model(copy, compile=False, safe_mode=True)
-    except Exception as error:  # Keras and TensorFlow raise nearly every kind where values do not fit
+    except Exception as error:  # Keras and TensorFlow raise many types for invalid values
         raise _refusal(error) from error
     if index["layout"] == "legacy":
         _compare_names(model, index["layers"], names)
@@ -121,14 +121,14 @@ def _load(folder: Path, index: dict[str, Any], size: int | None) -> keras.Model:
 
 
 class _Zeros:
-    """Zeros for weights, as many as the file holds."""
+    """Zero initializer that creates at most as many values as the file holds."""
 
     def __init__(self, numbers: int) -> None:
         self._left = numbers
 
     @property
     def make(self) -> Any:
-        """The initializer: a plain function, as which Keras keeps it."""
+        """The initializer as a plain function, which Keras stores unchanged."""
 
         def zeros(shape: Any, dtype: Any = None, **_: Any) -> Any:
             self._left -= math.prod(shape)
@@ -140,6 +140,7 @@ class _Zeros:
 
 
 def _refusal(error: BaseException) -> KerasFileError:
+    """Returns the KerasFileError among an error's causes, or else a short error message."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, KerasFileError):
@@ -147,7 +148,7 @@ def _refusal(error: BaseException) -> KerasFileError:
         cause = cause.__cause__ or cause.__context__
     text = re.sub(r"\x1b\[\d*m", "", str(error)).split("Exception encountered: ")[-1]
     lines = [line for line in text.splitlines() if line.strip()] or [type(error).__name__]
-    # Keras says first which layer it called, and then what was wrong.
+    # Keras gives the layer in the first line and the reason in the second.
     reason = " ".join(lines[: 1 + lines[0].startswith("Exception encountered when calling")])
     return KerasFileError(f"it cannot be built: {_cleaned(reason)}")
 
@@ -157,10 +158,10 @@ def _cleaned(text: str) -> str:
 
 
 def _compare_names(model: keras.Model, stored: list[tuple[str, list[str]]], names: dict[str, str]) -> None:
-    """Compare the names of an `.h5` file's weights with the model's: Keras fills them in order, whatever their names.
+    """Compares the weight names of an `.h5` file with the model's: Keras assigns weights by order and ignores names.
 
     Raises:
-        KerasFileError: the file keeps them in another order.
+        KerasFileError: the file has them in another order.
     """
     layers = [layer for layer in model.layers if layer.weights]
     for layer, (name, weights) in zip(layers, stored, strict=True):
@@ -195,7 +196,7 @@ def _graph(model: keras.Model, shape: tuple[int, ...]) -> tf.Graph:
 
 
 def _window(operation: tf.Operation) -> float:
-    """How many multiplications or comparisons go into one number that an operation gives."""
+    """Returns the multiplications or comparisons per output value of an operation."""
     if operation.type in ("MaxPool", "AvgPool"):
         return math.prod(operation.get_attr("ksize"))
     if operation.type == "DepthwiseConv2dNative":
@@ -210,12 +211,12 @@ def _window(operation: tf.Operation) -> float:
 
 
 def _layers(layer: Any) -> list[Any]:
-    """A network, and all layers in it and in the networks within."""
+    """Returns a network and all layers in it, including nested networks."""
     return [layer, *(each for inner in getattr(layer, "layers", []) for each in _layers(inner))]
 
 
 def _layer(operation: str, model: keras.Model) -> str:
-    """The layer that an operation of the graph belongs to, as far as its name tells."""
+    """Returns the layer that a graph operation belongs to, by its name; the operation's name if there is none."""
     names = {layer.name for layer in _layers(model)}
     for part in reversed(operation.split("/")[:-1]):
         for name in (part, re.sub(r"_\d+$", "", part)):
@@ -225,7 +226,14 @@ def _layer(operation: str, model: keras.Model) -> str:
 
 
 def _read(path: Path, folder: Path) -> dict[str, Any]:
-    """Copy what a file holds into `folder`, in a process of its own that a hostile file may crash or exhaust."""
+    """Copies a file's content into `folder` in a separate process, which a malicious file may crash or exhaust.
+
+    Returns:
+        The index that `headstand.keras_files.reader` writes.
+
+    Raises:
+        KerasFileError: the file does not exist or is refused.
+    """
     if path.is_dir():
         raise KerasFileError(
             f"{path} is a folder (a SavedModel?); load it in the Keras that made it, and save it with "

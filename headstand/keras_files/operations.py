@@ -1,7 +1,7 @@
-"""Bare arithmetic between layers: `TFOpLambda` of Keras 2, the operations of Keras 3.
+"""Rewrites arithmetic between layers (`TFOpLambda` of Keras 2, operations of Keras 3) for Keras 3.
 
-Both name a public function and its arguments. The few that preprocessing and the networks of keras.applications use are
-known here by name, and are rewritten as operations of Keras 3.
+Both name a public function and its arguments. The table lists the few that preprocessing and the networks of
+keras.applications use.
 """
 
 from typing import Any
@@ -47,19 +47,19 @@ _POSITIONS = {
     "x1": 0, "x2": 1, "x": 0, "y": 1, "value": 0, "bias": 1, "slice_spec": 1, "key": 1, "input_tensor": 0,
     "features": 0, "logits": 0, "tensor": 0,
 }  # fmt: skip
-"""Where an argument stands that may be given by name."""
+"""Positions of arguments that may be given by name."""
 
 
 def known(part: Part) -> bool:
-    """Whether a part is an operation of the table, and not a layer."""
+    """Returns whether a part is an operation of the table and not a layer."""
     return _function(part) in _OPERATIONS
 
 
 def written(part: Part, name: str) -> dict[str, Any]:
-    """An operation as Keras 3 writes it, without its calls.
+    """Returns an operation in Keras 3's notation, without its calls.
 
     Raises:
-        KerasFileError: it has settings that an image classifier does not need.
+        KerasFileError: the operation has settings that an image classifier does not need.
     """
     operation = _operation(part)
     if operation == "Identity":
@@ -87,10 +87,10 @@ def written(part: Part, name: str) -> dict[str, Any]:
 
 
 def arguments(part: Part, call: Call) -> list[Any]:
-    """The positional arguments of an operation's call, tensors as `Tensor`, constants as Keras 3 writes them.
+    """Returns the positional arguments of an operation's call: tensors as `Tensor`, constants in Keras 3's notation.
 
     Raises:
-        KerasFileError: it is called otherwise than it can be.
+        KerasFileError: the arguments do not fit the operation.
     """
     positions: dict[int, Any] = dict(enumerate(call.arguments))
     for key, value in call.keywords.items():
@@ -115,13 +115,13 @@ def arguments(part: Part, call: Call) -> list[Any]:
 
 
 def _function(part: Part) -> str | None:
-    """The operation's name; None for a layer."""
+    """Returns the operation's name; None for a layer."""
     if part.kind in _LEGACY:
         name = part.config.get("function")
         return name if isinstance(name, str) else "?"
     if ".ops." in f".{part.module}.":
         return part.kind
-    # An .h5 of Keras 3 keeps no module: a layer takes its tensors as one list, an operation each by itself.
+    # An .h5 of Keras 3 has no module: a layer takes its tensors as one list, an operation as separate arguments.
     merges = part.kind in ("Add", "Subtract", "Multiply", "Maximum", "Minimum")
     apart = any(len(call.arguments) + len(call.keywords.keys() & {"x2", "y"}) > 1 for call in part.calls)
     return part.kind if not hasattr(keras.layers, part.kind) or (merges and apart) else None
@@ -134,12 +134,12 @@ def _operation(part: Part) -> str:
         if dtype not in ("float16", "float32", "float64", "bfloat16"):
             raise KerasFileError(f"its operation {shown(part.name)} casts to {shown(dtype)}; pixels are float32")
     if operation == "numpy.GetItem" and all(_flips(call) for call in part.calls):
-        return "numpy.Flip"  # TFLite has it built in; a strided slice with a negative step it may not
+        return "numpy.Flip"  # built into TFLite; a strided slice with a negative step may not be
     return operation
 
 
 def _settings(part: Part) -> dict[str, Any]:
-    """Axis, keepdims and dtype, from the configuration or from the call."""
+    """Returns axis, keepdims and dtype from the configuration or the call."""
     keys = ("axis", "keepdims", "dtype")
     given = {key: part.config[key] for key in keys if key in part.config}
     for call in part.calls:
@@ -154,7 +154,7 @@ def _keys(spec: Any) -> list[Any]:
 
 
 def _flips(call: Call) -> bool:
-    """Whether a slice is `x[..., ::-1]`."""
+    """Returns whether a slice is `x[..., ::-1]`."""
     spec = [*call.arguments[1:], call.keywords.get("slice_spec"), call.keywords.get("key")]
     keys = _keys(next((one for one in spec if one is not None), None))
     whole = {"start": None, "stop": None, "step": None}
@@ -162,9 +162,9 @@ def _flips(call: Call) -> bool:
 
 
 def _slices(spec: Any) -> list[Any]:
-    """The keys of a slice of `[N, height, width, channels]`, as Keras 3 writes them.
+    """Returns the keys of a slice of `[N, height, width, channels]` in Keras 3's notation.
 
-    An ellipsis becomes whole slices: Keras reads it back from `.keras` files only.
+    An ellipsis becomes full slices, because Keras reads an ellipsis from `.keras` files only.
     """
     whole = {"class_name": "__slice__", "config": {"start": None, "stop": None, "step": None}}
     written: list[Any] = []
@@ -186,7 +186,11 @@ def _slices(spec: Any) -> list[Any]:
 
 
 def _constant(value: Any, part: Part) -> Any:
-    """Numbers as an array of float32, tensors as they are."""
+    """Returns a constant as a float32 array in Keras 3's notation; tensors are returned unchanged.
+
+    Raises:
+        KerasFileError: the constant is not numeric, not finite or too large.
+    """
     if isinstance(value, Tensor):
         return value
     try:

@@ -1,4 +1,4 @@
-"""What a Keras file's configuration is read into: layers, their calls and tensors."""
+"""Parsed parts of a Keras configuration: layers, their calls and tensors."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -7,11 +7,11 @@ from headstand.errors import HeadstandError
 
 
 class KerasFileError(HeadstandError):
-    """A Keras file that is damaged, made to do harm, or outside of what is allowed."""
+    """Raised for a Keras file that is damaged, malicious, or has something that is not allowed."""
 
 
 class Tensor(NamedTuple):
-    """The output number `output` of a layer's call number `node`."""
+    """Output number `output` of call number `node` of a layer."""
 
     layer: str
     node: int
@@ -20,7 +20,7 @@ class Tensor(NamedTuple):
 
 @dataclass(frozen=True)
 class Call:
-    """One use of a layer, with `Tensor` in place of tensors."""
+    """One call of a layer, with `Tensor` in place of tensors."""
 
     arguments: list[Any]
     keywords: dict[str, Any]
@@ -28,7 +28,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Part:
-    """A layer, an operation or a network within a network, as the file has it."""
+    """A layer, an operation or a nested network, as stored in the file."""
 
     kind: str
     name: str
@@ -39,6 +39,6 @@ class Part:
 
 
 def shown(value: object) -> str:
-    """A name or a value from a file, fit for a terminal: quoted, without control characters, cut to 60 characters."""
+    """Returns a value from a file in printable form: quoted, without control characters, cut to 60 characters."""
     text = ascii(value) if not isinstance(value, str) or not value.isprintable() else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

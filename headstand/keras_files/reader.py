@@ -1,12 +1,12 @@
-"""Copy the configuration and the weights out of a Keras file, without Keras.
+"""Copies the configuration and the weights out of a Keras file without Keras.
 
-Runs as a process of its own (see `loading`) with limits on memory and time, because the HDF5 library parses a file that
-nobody has checked. Only named members of a zip are read, and nothing is unpacked under a name from the file.
+Runs in a separate process (see `loading`) with limits on memory and time, because the HDF5 library parses an untrusted
+file. Only named members of a zip are read, and nothing is unpacked under a name from the file.
 
     python -m headstand.keras_files.reader MODEL FOLDER
 
-writes FOLDER/index.json and FOLDER/weights.h5, which holds plain arrays only: no links, filters or other files. For a
-file that is refused the index has the key `refused`.
+writes FOLDER/index.json and FOLDER/weights.h5, which holds plain arrays only: no links, filters or external files. The
+index of a refused file has the key `refused`.
 """
 
 import contextlib
@@ -21,43 +21,43 @@ from typing import Any
 import h5py
 import numpy as np
 
-with contextlib.suppress(ModuleNotFoundError):  # Windows has no such limits
+with contextlib.suppress(ModuleNotFoundError):  # not available on Windows
     import resource
 
 DESCRIPTION = 32 * 2**20
-"""Most bytes of a model's JSON; NASNetLarge, the longest of keras.applications, has under 2 MiB."""
+"""Largest size of a model's JSON in bytes; NASNetLarge, the longest of keras.applications, has under 2 MiB."""
 
 _WEIGHTS = 4 * 2**30
-"""Most bytes of all weights together."""
+"""Largest total size of the weights in bytes."""
 
 _EXPANSION = 100, 64 * 2**20
-"""Data larger than the second number may be stored in this many times fewer bytes."""
+"""Largest compression ratio of data over the size given second, in bytes."""
 
 _ITEMS = 50_000
-"""Most groups and arrays in a file."""
+"""Largest number of names in an attribute; a file may need four times as many lookups of path components."""
 
 _DEPTH = 40
-"""Most groups within one another."""
+"""Largest nesting depth of groups."""
 
 _ROOTS = ("layers", "_layer_checkpoint_dependencies")
-"""The group that holds a network's layers: in Keras 3, in Keras 2."""
+"""Name of the group with a network's layers in Keras 3 and in Keras 2."""
 
 
 class RefusedError(Exception):
-    """The file is not read; the message continues a sentence that begins with its name."""
+    """Raised for a file that is not read; the message continues a sentence that begins with its name."""
 
 
 def main(model: str, folder: str) -> None:
-    """Read MODEL within limits and write what it holds into FOLDER."""
+    """Reads MODEL under resource limits and writes its content into FOLDER."""
     _limit(Path(model).stat().st_size)
     take_apart(Path(model), Path(folder))
 
 
 def take_apart(path: Path, folder: Path) -> None:
-    """Write what a file holds, or why it is refused, into a folder."""
+    """Writes a file's content, or the reason for its refusal, into a folder."""
     index: dict[str, Any]
     try:
-        # The newest format of HDF5 has no limit on the length of attributes.
+        # The latest HDF5 format does not limit the length of attributes.
         with h5py.File(folder / "weights.h5", "w", libver="latest") as copy:
             if zipfile.is_zipfile(path) and not h5py.is_hdf5(path):
                 index = _archive(path, copy)
@@ -68,16 +68,16 @@ def take_apart(path: Path, folder: Path) -> None:
                 raise RefusedError("is neither HDF5 (.h5) nor a Keras archive (.keras)")
     except RefusedError as error:
         index = {"refused": str(error)}
-    except Exception as error:  # h5py and zipfile raise nearly every kind on a damaged file
+    except Exception as error:  # h5py and zipfile raise many types for a damaged file
         index = {"refused": f"is damaged: {type(error).__name__}: {str(error)[:200]}"}
     (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
 
 
 def _limit(size: int) -> None:
-    """Limit this process: a file must not cost more than a few times its bytes, nor minutes."""
+    """Limits this process to 6 GiB of address space plus 4 times `size` bytes, and to 120 seconds of CPU time."""
     with contextlib.suppress(NameError):
         for kind, most in ((resource.RLIMIT_AS, 6 * 2**30 + 4 * size), (resource.RLIMIT_CPU, 120)):
-            with contextlib.suppress(ValueError, OSError):  # macOS has no limit of addresses
+            with contextlib.suppress(ValueError, OSError):  # macOS has no RLIMIT_AS
                 resource.setrlimit(kind, (most, most))
 
 
@@ -102,6 +102,11 @@ def _archive(path: Path, copy: h5py.File) -> dict[str, Any]:
 
 
 def _checked(archive: zipfile.ZipFile, name: str, most: int) -> zipfile.ZipInfo:
+    """Returns a zip member's entry.
+
+    Raises:
+        RefusedError: its uncompressed size or compression ratio is too large.
+    """
     info = archive.getinfo(name)
     times, above = _EXPANSION
     if info.file_size > most or (info.file_size > above and info.file_size > times * info.compress_size):
@@ -126,9 +131,9 @@ def _hdf5(file: h5py.File, copy: h5py.File) -> dict[str, Any]:
 
 
 def _by_path(file: h5py.File, copy: h5py.File) -> int:
-    """Copy each group's `vars/0`, `vars/1`, ... under the group's path; the number of values.
+    """Copies each group's `vars/0`, `vars/1`, ... under the group's path and returns the number of values.
 
-    Keras 2 calls the group of a network's layers otherwise; the copy has Keras 3's name.
+    Keras 2 uses another name for the group of a network's layers; the copy has Keras 3's name.
     """
     roots = [root for root in _ROOTS if root in file]
     if not roots:
@@ -168,7 +173,7 @@ def _legacy(file: h5py.File, copy: h5py.File) -> dict[str, Any]:
         inner = reading.group(group, layer)
         names = _names(inner, "weight_names")
         if names:
-            # Keras takes them in this order and looks at no name, so that the copy numbers them.
+            # Keras assigns weights by this order and ignores names, so the copy uses numbers.
             made = weights.create_group(str(len(layers)))
             made.attrs["weight_names"] = [str(number).encode() for number in range(len(names))]
             for number, name in enumerate(names):
@@ -179,7 +184,7 @@ def _legacy(file: h5py.File, copy: h5py.File) -> dict[str, Any]:
 
 
 def _names(group: h5py.Group, attribute: str) -> list[str]:
-    """Names that Keras keeps in an attribute, or in several where they do not fit into one."""
+    """Returns the names in an attribute, which Keras splits into several if they do not fit into one."""
     if attribute in group.attrs:
         keys = [attribute]
     else:
@@ -195,29 +200,29 @@ def _names(group: h5py.Group, attribute: str) -> list[str]:
 
 
 class _Reading:
-    """Groups and arrays of one file, counted; nothing outside of the file is followed."""
+    """Reads and counts groups and arrays of one file, following no link out of it."""
 
     def __init__(self, file: h5py.File) -> None:
         self.count = 0
-        """The number of values read so far."""
+        """Number of values read so far."""
         self._items = 0
         self._bytes = 0
 
     def group(self, parent: h5py.Group, name: str) -> h5py.Group:
-        """The group under a path, step by step."""
+        """Returns the group at a path, checking each link on the way."""
         found = self._find(parent, name)
         if not isinstance(found, h5py.Group):
             raise RefusedError(f"has no group {name[:60]!a}")
         return found
 
     def array(self, parent: h5py.Group, name: str) -> np.ndarray:
-        """Read one array of finite numbers, floating-point ones as float32."""
+        """Reads one array of finite numbers; floating-point ones are converted to float32."""
         found = self._find(parent, name)
         if not isinstance(found, h5py.Dataset):
             raise RefusedError(f"has no array {name[:60]!a}")
         if found.external or found.is_virtual:
             raise RefusedError(f"keeps the array {name[:60]!a} in another file")
-        # NumPy has no bfloat16, the upper half of a float32: Keras names it in an attribute.
+        # NumPy has no bfloat16, the upper half of a float32: Keras stores the dtype in an attribute.
         half = found.dtype == "V2" and str(found.attrs.get("dtype")) == "bfloat16"
         if not half and (found.dtype.kind not in "fiub" or found.dtype.itemsize > 8):
             raise RefusedError(f"holds the array {name[:60]!a} of {found.dtype}, not of numbers")
@@ -230,7 +235,7 @@ class _Reading:
         if half:
             values = (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
         if values.dtype.kind == "f":
-            with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+            with np.errstate(over="ignore"):  # overflow gives infinity, which is refused
                 values = values.astype(np.float32)
             if not np.isfinite(values).all():
                 raise RefusedError(f"has weights {name[:60]!a} that are not all finite numbers")
@@ -242,7 +247,7 @@ class _Reading:
             self._items += 1
             if self._items > 4 * _ITEMS:
                 raise RefusedError("holds more groups and arrays than any model needs")
-            # "." and ".." are no steps in HDF5, but names like any other.
+            # Absolute paths are not found; ".." has no special meaning in HDF5 and is looked up as a name.
             if not part or not isinstance(parent, h5py.Group) or part not in parent:
                 return None
             link = parent.get(part, getlink=True)

@@ -1,4 +1,4 @@
-"""Folders that lie elsewhere: S3 and every store that fsspec knows. Nothing imports fsspec before one is named."""
+"""Folders in remote stores: S3 and every store that fsspec supports. fsspec is imported only when one is used."""
 
 from headstand.remote.mirror import Mirror, cached
 from headstand.remote.store import RemoteError, is_remote, shown

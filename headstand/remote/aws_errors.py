@@ -1,4 +1,4 @@
-"""Errors of AWS's clients as sentences; their own texts can contain signed headers, so only codes are quoted."""
+"""Converts errors of AWS clients to messages; their texts can contain signed headers, so only codes are quoted."""
 
 from collections.abc import Iterator
 
@@ -65,6 +65,7 @@ def disconnected(error: BaseException) -> bool:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yields an error and its causes or contexts, without cycles."""
     found: list[BaseException] = []
     one: BaseException | None = error
     while one is not None and one not in found:

@@ -1,4 +1,4 @@
-"""A folder here and its like in a store: what is missing on one side is fetched or sent."""
+"""Synchronizes a local folder with a folder in a remote store."""
 
 import os
 import sys
@@ -11,30 +11,30 @@ from headstand import files
 from headstand.remote.store import RemoteError, is_remote, opened, shown, told
 
 _AT_ONCE = 256
-"""Files in one request to fsspec, which transfers them side by side."""
+"""Files per request to fsspec, which transfers them concurrently."""
 
 _OBJECTS = {"s3", "gs", "gcs", "abfs", "az", "oci"}
-"""Schemes of stores without folders."""
+"""Schemes of object stores, which have no folders."""
 
 INTERVAL = 30.0
-"""Seconds between two looks at what has changed here, while a run is kept up: what a lost machine loses at most."""
+"""Seconds between two uploads of changed files during a run: the most work that a lost machine loses."""
 
 
 class Mirror:
-    """A local folder that stands for one in a store. Files are told apart by name and size.
+    """Local copy of a folder in a remote store. Files are compared by name and size.
 
-    Args of all methods named `wanted` say, by the path below the folder, which files are meant.
+    The argument `wanted` of its methods selects files by their path relative to the folder.
     """
 
     def __init__(self, address: str, folder: Path) -> None:
-        """Open the store; nothing is transferred yet.
+        """Opens the store without transferring anything.
 
         Args:
-            address: of the folder there, `s3://BUCKET/KEY` or any that fsspec knows.
-            folder: the local one, made when something comes.
+            address: of the remote folder, `s3://BUCKET/KEY` or any that fsspec supports.
+            folder: the local folder, created when files are fetched.
 
         Raises:
-            RemoteError: no address, or packages that are missing.
+            RemoteError: the address is not valid, or packages are missing.
         """
         self.address, self.folder = address.rstrip("/"), folder
         with told(address):
@@ -42,11 +42,11 @@ class Mirror:
         self._sent: dict[str, tuple[int, int]] = {}
 
     def below(self, name: str) -> "Mirror":
-        """The mirror of a folder in it."""
+        """Returns the mirror of a subfolder."""
         return Mirror(f"{self.address}/{name}", self.folder / name)
 
     def listed(self) -> dict[str, int]:
-        """Size by path of all files there; empty where there is no such folder."""
+        """Returns the sizes of all remote files by relative path; empty if the folder does not exist."""
         with told(self.address):
             self._system.invalidate_cache()
             try:
@@ -54,16 +54,19 @@ class Mirror:
             except FileNotFoundError:
                 return {}
         start = len(self._path) + 1
-        # Some stores keep folders as empty files whose names end in a slash.
+        # Some stores represent folders as empty files whose names end in a slash.
         return {path[start:]: int(info["size"] or 0) for path, info in found.items() if not path.endswith("/")}
 
     def is_folder(self) -> bool:
-        """Whether the address names a folder that is there."""
+        """Returns whether the remote folder exists."""
         with told(self.address):
             return bool(self._system.isdir(self._path))
 
     def pull(self, wanted: Callable[[str], bool] = lambda name: True) -> int:
-        """Fetch what is not here, or of another size; how many files came. Names that lead out are passed over."""
+        """Fetches files that are missing here or differ in size, and returns their number.
+
+        Names that lead out of the folder are skipped.
+        """
         inside = self.folder.resolve()
         missing = []
         for name, size in sorted(self.listed().items()):
@@ -85,18 +88,18 @@ class Mirror:
         return len(missing)
 
     def drop(self) -> None:
-        """Remove here what is not there."""
+        """Deletes local files that do not exist in the remote folder."""
         there = self.listed()
         for path in self.folder.rglob("*"):
             if path.is_file() and path.relative_to(self.folder).as_posix() not in there:
                 path.unlink()
 
     def push(self, wanted: Callable[[str], bool] = lambda name: True, last: str = "") -> int:
-        """Send what has changed here since it was sent or fetched; how many files went.
+        """Uploads files that have changed since the last transfer, and returns their number.
 
         Args:
-            wanted: which. Hidden files (locks, and what is yet being written) stay here.
-            last: the name of the file that says that the others are whole.
+            wanted: selects files. Hidden files (locks and incomplete files) and `.part` files are never uploaded.
+            last: name of the file to upload last, because it marks the others as complete.
         """
         changed = []
         for path in sorted(self.folder.rglob("*")):
@@ -105,7 +108,7 @@ class Mirror:
                 continue
             try:
                 state = _state(path)
-            except FileNotFoundError:  # renamed meanwhile
+            except FileNotFoundError:  # renamed since it was listed
                 continue
             if path.is_file() and self._sent.get(name) != state:
                 changed.append((name, state))
@@ -123,33 +126,33 @@ class Mirror:
         return len(changed)
 
     def write(self, name: str, data: bytes) -> None:
-        """Put a file there, whole or not at all where the store does so, as S3 does."""
+        """Writes a remote file; atomically if the store supports this, as S3 does."""
         with told(self.address):
             self._make_room(name)
             self._system.pipe_file(f"{self._path}/{name}", data)
 
     def _make_room(self, name: str) -> None:
-        """Make the folder of a file, where stores have such: of an object store it would make a new bucket."""
+        """Creates the parent folder of a file, except in object stores, where this would create a bucket."""
         protocols = self._system.protocol
         if not _OBJECTS.intersection((protocols,) if isinstance(protocols, str) else protocols):
             self._system.makedirs(f"{self._path}/{name}".rpartition("/")[0], exist_ok=True)
 
     @contextmanager
     def kept_up(self, last: str) -> Iterator[None]:
-        """Send changed files every `INTERVAL` seconds while the block runs, and once more at its end.
+        """Uploads changed files every `INTERVAL` seconds while the block runs, and once more at its end.
 
         A failed transfer is reported on standard error when it happens, and again whenever its reason changes; it is
         retried after each interval.
 
         Args:
-            last: as for `push`.
+            last: see `push`.
 
         Raises:
-            RemoteError: at the end, if the files cannot be sent then either. It names the local folder that holds them.
-                If the block itself failed, this is a warning.
+            RemoteError: the last upload fails too. The message names the local folder with the files. If the block
+                itself failed, this is a warning instead.
         """
         done = threading.Event()
-        failure = ""  # the reason that was reported last; empty while transfers succeed
+        failure = ""  # the last reported reason; empty while transfers succeed
 
         def repeat() -> None:
             nonlocal failure
@@ -174,10 +177,10 @@ class Mirror:
                 message = f"{reason}. The files are complete in {self.folder}: copy them from there"
                 if succeeded:
                     raise RemoteError(message)
-                _report(f"WARNING: {message}")  # the exception of the block is the one to raise
+                _report(f"WARNING: {message}")  # the block's own exception is raised
 
     def _failure(self, last: str) -> str:
-        """Push once; the reason if that fails, otherwise an empty text."""
+        """Uploads once and returns the error message; empty on success."""
         try:
             self.push(last=last)
         except Exception as error:
@@ -190,10 +193,10 @@ def _report(message: str) -> None:
 
 
 def cached(folder: Path) -> Mirror | None:
-    """A folder of the cache as it lies at the address in `HEADSTAND_CACHE`; None where that is no address.
+    """Returns the mirror of a cache folder below the address in `HEADSTAND_CACHE`; None if that is not an address.
 
     Raises:
-        RemoteError: as `Mirror`.
+        RemoteError: see `Mirror`.
     """
     location = os.environ.get("HEADSTAND_CACHE") or ""
     if not is_remote(location):
@@ -202,5 +205,6 @@ def cached(folder: Path) -> Mirror | None:
 
 
 def _state(path: Path) -> tuple[int, int]:
+    """Returns size in bytes and modification time in nanoseconds."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns

@@ -1,4 +1,4 @@
-"""A store by its address, and its failures in a sentence that holds no secret."""
+"""Opens remote stores by address, and converts their errors to messages without secrets."""
 
 import errno
 import re
@@ -15,11 +15,11 @@ _ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+)://(?P<rest>.*)", re.IGNORE
 
 
 class RemoteError(HeadstandError):
-    """A store that cannot be reached or refuses a request.
+    """Raised for a store that cannot be reached or refuses a request.
 
     Attributes:
-        temporary: whether another attempt may succeed: the network or the server failed.
-        code: AWS's error code, if there is one.
+        temporary: whether a later attempt may succeed, because the network or the server failed.
+        code: AWS's error code; empty if there is none.
     """
 
     def __init__(self, message: str, temporary: bool = False, code: str = "") -> None:
@@ -28,12 +28,12 @@ class RemoteError(HeadstandError):
 
 
 def is_remote(location: str) -> bool:
-    """Whether `location` is an address, `SCHEME://...`, rather than a path."""
+    """Returns whether `location` is an address, `SCHEME://...`, rather than a path."""
     return _ADDRESS.fullmatch(location) is not None
 
 
 def shown(address: str) -> str:
-    """An address as it may be printed: without the user name, password and query, which can be secrets."""
+    """Returns an address in printable form: without user name, password and query, which can be secrets."""
     match = _ADDRESS.fullmatch(address)
     if not match:
         return address
@@ -42,16 +42,16 @@ def shown(address: str) -> str:
 
 
 def opened(address: str) -> tuple[Any, str]:
-    """The file system of an address (fsspec's) and the path in it, without a slash at its end.
+    """Returns fsspec's file system for an address and the path in it, without a trailing slash.
 
     Raises:
-        RemoteError: the packages for it are not installed, or it names no place or a password.
+        RemoteError: the packages for it are not installed, or the address has no path or contains credentials.
     """
     match = _ADDRESS.fullmatch(address)
     if not match or not match["rest"].strip("/"):
         raise RemoteError(f"{shown(address)!r} is not an address of a folder, such as s3://BUCKET/KEY")
     if "@" in match["rest"].partition("/")[0] or re.search(r"[?#]", match["rest"]):
-        # It would be written into the run's recipe, and who knows where.
+        # The address is stored in the run's recipe, which must not contain secrets.
         raise RemoteError(
             f"the address {shown(address)} holds a user, a password or a query: leave them out; AWS_PROFILE, or what "
             "the store's own tools read, says who you are"
@@ -59,7 +59,7 @@ def opened(address: str) -> tuple[Any, str]:
     try:
         import fsspec
 
-        # Not one that somebody opened before: it would remember listings of then, and credentials.
+        # A cached instance would keep old listings and credentials.
         system, path = fsspec.core.url_to_fs(address.rstrip("/"), skip_instance_cache=True, use_listings_cache=False)
     except ImportError as error:
         raise RemoteError(f"{shown(address)} needs packages that are not installed ({error}): {CATEGORY}") from None
@@ -70,10 +70,13 @@ def opened(address: str) -> tuple[Any, str]:
 
 @contextmanager
 def told(address: str) -> Iterator[None]:
-    """Replace what a store's client raises in the block by one sentence without secrets.
+    """Converts exceptions of a store's client in the block to one message without secrets.
+
+    Args:
+        address: for the message.
 
     Raises:
-        RemoteError: in place of the client's errors. Errors of files on this machine pass unchanged.
+        RemoteError: in place of the client's errors. Errors of local files pass unchanged.
     """
     try:
         yield
@@ -87,12 +90,14 @@ def told(address: str) -> Iterator[None]:
 
 
 def _temporary(error: Exception) -> bool:
+    """Returns whether a later attempt may succeed."""
     if aws_errors.credentials(error):
         return False
     return aws_errors.disconnected(error) or (type(error) is OSError and not aws_errors.code(error))
 
 
 def _sentence(error: Exception, address: str) -> str | None:
+    """Returns the error message; None for errors that are not the store's."""
     if isinstance(error, OSError) and (error.filename or error.errno in (errno.ENOSPC, errno.EDQUOT)):
         return None  # a file or disk of this machine
     if reason := aws_errors.credentials(error):
