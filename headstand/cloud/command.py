@@ -71,7 +71,9 @@ def train(options: argparse.Namespace, changes: list[str]) -> None:
             raise CloudError("--resume has to ask where the checkpoints are: leave --dry-run out")
         with told(f"the job {options.resume}"):
             earlier = client.describe_training_job(TrainingJobName=options.resume)
-        checkpoints = earlier["CheckpointConfig"]["S3Uri"]
+        checkpoints = earlier.get("CheckpointConfig", {}).get("S3Uri")
+        if not checkpoints:
+            raise CloudError(f"the job {options.resume} has no checkpoints: start a new one without --resume")
     request = training.request(
         job,
         hyperparameters,

@@ -45,6 +45,13 @@ def test_a_training_job_is_submitted(client: Any, capsys: pytest.CaptureFixture[
     assert [one["ChannelName"] for one in again["InputDataConfig"]] == ["training", "validation"]
 
 
+def test_a_job_without_checkpoints_cannot_be_resumed(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "describe_training_job", lambda **_: {"TrainingJobName": "trial"})
+    monkeypatch.setattr(command.account, "client", lambda: client)
+    with pytest.raises(CloudError, match="the job trial has no checkpoints: start a new one without --resume"):
+        command.run(["train", "yoga107", *JOB, "--resume", "trial"])
+
+
 def test_the_recipes_searches_are_submitted_in_turn_each_warm_started_as_it_says(
     client: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
