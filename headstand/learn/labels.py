@@ -24,7 +24,7 @@ from headstand.prepare.manifest import Photo
 from headstand.recipe import Recipe
 
 FOLDS = 5
-"""Folds of the cross-validation; each fold is predicted by a model that is trained on the others."""
+"""Largest number of folds in the cross-validation; a class with fewer different photos reduces it."""
 
 STRENGTH = 12.8
 """Inverse regularisation strength of the logistic regression times the number of features; standardised features each

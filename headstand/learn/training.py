@@ -46,7 +46,7 @@ class Outcome:
 
 
 def train(recipe: Recipe, profile: bool = False, place: Place = HERE) -> Outcome:
-    """Trains a classifier as the recipe says: features, search, head, optional fine-tuning, evaluation and report.
+    """Trains a classifier by a recipe: features, search, head, optional fine-tuning, evaluation and report.
 
     An interrupted run resumes where it stopped: features after the last batch, the search after the last trial,
     fine-tuning after the last epoch.

@@ -93,7 +93,7 @@ class Pass:
         """Returns rows that must be in the cache, `float32 [N, width]`.
 
         Raises:
-            FeatureError: a row has been damaged or removed since it was written.
+            FeatureError: a row is missing or damaged.
         """
         rows = np.empty((len(names), self.width), np.float32)
         if self._cache.read(names, rows):
