@@ -1,14 +1,14 @@
-"""Learn: from prepared photos to a trained, evaluated checkpoint."""
+"""Training: from a prepared dataset to a trained and evaluated checkpoint."""
 
 import os
 
 from headstand.quiet import quiet
 
-# Read when TensorFlow is first imported.
+# TensorFlow and Keras read these variables when they are first imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 with quiet():
     import tensorflow as tf
 
-    # The first operation looks for GPUs, and tells at length that there are none.
+    # The first operation searches for GPUs and logs warnings if there are none; `quiet` suppresses them.
     tf.zeros(())

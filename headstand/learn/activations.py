@@ -1,4 +1,4 @@
-"""What the frozen part of a network makes of photos and their views: computed once, read from disk in every epoch."""
+"""Activations of a network's frozen part: computed once for photos and views, read from disk in every epoch."""
 
 import hashlib
 import shutil
@@ -17,23 +17,23 @@ from headstand.prepare.manifest import Photo
 from headstand.recipe import Augmentation, Finetune
 
 _LEFT = 0.9
-"""How much of the free disk may be filled."""
+"""Largest share of the free disk space that activations may fill."""
 
 
 class Prefix(Pass):
-    """The frozen part of a network with its cache.
+    """The frozen part of a network, with an on-disk cache of its activations.
 
-    Activations are kept as float32: so the two parts together give what the whole network gives. float16 would take
-    half the room, and moves a probability by some thousandths.
+    Activations are stored as float32, so that the two parts together compute what the whole network computes. float16
+    would take half the space, but changes probabilities by some thousandths.
     """
 
     def __init__(self, model: keras.Model, name: str, depth: int) -> None:
-        """Open the cache.
+        """Opens the cache.
 
         Args:
             model: from pixels to the activations.
-            name: the backbone's.
-            depth: where in the backbone it ends.
+            name: name of the backbone.
+            depth: index of the last frozen layer among the backbone's layers.
         """
         kind = inputs.of(model.input.shape[1:])
         space = f"{name}|{depth}|{kind.decoder}|{backbones.digest(model)}"
@@ -44,20 +44,20 @@ class Prefix(Pass):
     def prepare(
         self, folder: Path, photos: Sequence[Photo], augmentation: Augmentation, seed: int, label: str
     ) -> tuple[np.ndarray, int]:
-        """Compute what is not in the cache of the photos and `augmentation.views` views of each.
+        """Computes the activations of photos and of `augmentation.views` views of each that are not in the cache.
 
         Args:
-            folder: the prepared dataset's folder.
+            folder: folder of the prepared dataset.
             photos: rows of its manifest.
-            augmentation: how many views, and of what kind.
-            seed: of the views.
-            label: names the progress bar.
+            augmentation: number and settings of the views.
+            seed: seed of the views.
+            label: title of the progress bar.
 
         Returns:
-            The keys to read them by, `V32 [1 + K, N]`, the photos themselves first, and how many were computed.
+            The cache keys, `V32 [1 + K, N]` with the unaugmented photos first, and how many rows were computed.
 
         Raises:
-            FeatureError: the disk has no room for them, or a photo is missing, damaged or not the one prepared.
+            FeatureError: too little disk space, or a photo is missing, damaged or has changed since preparation.
         """
         views = (None, *range(augmentation.views))
         names = self.names(folder, photos, augmentation, seed, views)
@@ -75,10 +75,10 @@ class Prefix(Pass):
 
 
 class Activations(keras.utils.PyDataset):
-    """Batches of kept activations, `float32 [B, ...]`, one-hot labels and weights, read as they are needed.
+    """Batches of cached activations `float32 [B, ...]`, one-hot labels and sample weights, read from disk on demand.
 
-    In training each epoch shuffles anew and draws for each photo the photo itself or one of its views, uniformly. Like
-    `Views` a pure function of seed and `epoch`; to be fitted with `shuffle=False`.
+    In training each epoch shuffles the photos and draws for each the photo itself or one of its views, uniformly. Like
+    `Views` a pure function of seed and `epoch`; pass `shuffle=False` to `fit`.
     """
 
     def __init__(
@@ -90,22 +90,22 @@ class Activations(keras.utils.PyDataset):
         settings: Finetune,
         seed: int | None,
     ) -> None:
-        """Wrap.
+        """Sets the rows and their batches.
 
         Args:
-            prefix: what computed them.
-            names: their keys, `V32 [1 + K, N]`.
-            labels: one-hot `float32 [N, classes]`.
-            weights: `float32 [N]`.
-            settings: photos a batch, and whether they are mixed (Verma et al. 2019, "Manifold mixup").
-            seed: of order and views; None to give the photos themselves in their order.
+            prefix: cache that holds the activations.
+            names: cache keys, `V32 [1 + K, N]`.
+            labels: one-hot labels, `float32 [N, classes]`.
+            weights: sample weights, `float32 [N]`.
+            settings: batch size and mixup of activations (Verma et al. 2019, "Manifold mixup").
+            seed: seed of order and views; None for the unaugmented photos in their order.
         """
         super().__init__()
         self._prefix, self._names, self._labels, self._weights = prefix, names, labels, weights
         self._mixup, self._seed = settings.mixup, seed
         self._bounds = batches.bounds(len(labels), settings.batch_size)
         self.epoch = 0
-        # As `Views` has it.
+        # The time at which each batch of the epoch was ready, as in `Views`.
         self.ready: dict[int, float] = {}
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""What a model says of prepared photos, from their files: the way that a service answers, in batches."""
+"""Predictions of a model for prepared photos, read from their files as the services read them, in batches."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -15,16 +15,16 @@ from headstand.prepare.manifest import Dataset, Photo
 
 
 def class_indices(dataset: Dataset, photos: Sequence[Photo]) -> np.ndarray:
-    """The photos' places in `dataset.classes`, `int32 [N]`."""
+    """Returns the index of each photo's class in `dataset.classes`, `int32 [N]`."""
     index = {name: place for place, name in enumerate(dataset.classes)}
     return np.array([index[photo.class_] for photo in photos], np.int32)
 
 
 def decoded(folder: Path, photos: Sequence[Photo], kind: Input) -> np.ndarray:
-    """The decoded photos, `uint8 [N, size, size, 3]`; of heatmaps `float32 [N, 17, 64, 48]`.
+    """Returns decoded photos, `uint8 [N, size, size, 3]`, or heatmaps, `float32 [N, 17, 64, 48]`.
 
     Raises:
-        ImageError: as the decoder, naming the photo.
+        ImageError: a file cannot be decoded; the message names it.
     """
 
     def one(photo: Photo) -> np.ndarray:
@@ -38,18 +38,18 @@ def decoded(folder: Path, photos: Sequence[Photo], kind: Input) -> np.ndarray:
 
 
 def pixels(folder: Path, photos: Sequence[Photo], size: int) -> np.ndarray:
-    """The decoded photos, `uint8 [N, size, size, 3]`, as `decoded`."""
+    """Returns decoded photos, `uint8 [N, size, size, 3]`; raises as `decoded`."""
     return decoded(folder, photos, Photos(size, large=True))
 
 
 def predict(call: Callable[[tf.Tensor], tf.Tensor], dataset: Dataset, split: str, kind: Input) -> np.ndarray:
-    """Probabilities `float32 [N, classes]` of a split's photos.
+    """Returns the class probabilities of a split's photos, `float32 [N, classes]`.
 
     Args:
-        call: a model over decoded photos, as `headstand.learn.features.compiled` makes it.
+        call: a model over decoded photos, as returned by `headstand.learn.features.compiled`.
         dataset: the prepared dataset.
-        split: one of its splits.
-        kind: what the model takes.
+        split: name of the split.
+        kind: input of the model.
     """
     photos = dataset.split(split)
     batches = (photos[start : start + BATCH] for start in range(0, len(photos), BATCH))

@@ -1,4 +1,4 @@
-"""Random views of a training photo: another crop, mirrored, turned, moved, brighter or more colourful."""
+"""Data augmentation: random views of a training photo by crop, flip, rotation, zoom, shift and colour changes."""
 
 import hashlib
 import math
@@ -13,7 +13,7 @@ from headstand.learn import joints
 from headstand.recipe import Augmentation
 
 VERSION = "1"
-"""Of what the settings mean; a new value makes every kept view a miss."""
+"""Version of the augmentation code; a new value invalidates all cached views."""
 
 # Aspect ratios of a crop, as in Szegedy et al. 2015 ("Going deeper with convolutions").
 _RATIO = (3 / 4, 4 / 3)
@@ -23,28 +23,32 @@ _MARGIN = 8 / 7
 
 
 def identity(photo: bytes, settings: Augmentation, seed: int, number: int) -> bytes:
-    """The name of one view, a SHA-256 digest: another photo, setting, seed or number is another view.
+    """Returns the cache key of one view, a SHA-256 digest of photo, settings, seed and index of the view.
 
     Args:
-        photo: the digest of the file's bytes.
-        settings: all but `views` count, so that more views leave those that there are as they are.
-        seed: the recipe's.
-        number: of the view, from 0.
+        photo: digest of the file's bytes.
+        settings: all settings but `views` enter the key, so that a larger number of views keeps the cached ones.
+        seed: seed of the recipe.
+        number: index of the view, from 0.
     """
     words = f"view {VERSION}|{settings.settings}|{seed}|{number}".encode()
     return hashlib.sha256(photo + words).digest()
 
 
 class Source:
-    """A photo that views are made of, decoded once: `pixels`, squashed to a square somewhat larger than a view."""
+    """A decoded photo from which views are drawn.
+
+    `pixels`, `uint8 [S, S, 3]`, is the photo squashed to a square somewhat larger than a view. `aspect` is the photo's
+    width / height before that, or 1 if the settings have no rotation.
+    """
 
     def __init__(self, data: bytes, size: int, settings: Augmentation) -> None:
-        """Decode.
+        """Decodes the photo.
 
         Args:
             data: the encoded image.
             size: side of the views in pixels.
-            settings: of the views.
+            settings: augmentation settings.
 
         Raises:
             ImageError: the image cannot be decoded.
@@ -55,29 +59,29 @@ class Source:
 
 
 def named_view(photo: Source, size: int, settings: Augmentation, name: bytes) -> np.ndarray:
-    """The view with this `identity`: the name is where its chance comes from. `uint8 [size, size, 3]`."""
+    """Returns the view with the key `name` (see `identity`), which seeds it, as `uint8 [size, size, 3]`."""
     return view(photo.pixels, size, settings, chance(name), photo.aspect)
 
 
 def chance(name: bytes) -> np.random.Generator:
-    """Where the chance of the view with this `identity` comes from."""
+    """Returns the random generator of the view with the key `name` (see `identity`), seeded with that key."""
     return np.random.default_rng(np.frombuffer(name, np.uint32))
 
 
 Draw = Callable[[np.random.Generator], np.ndarray]
-"""Makes a view, as the model's input has it."""
+"""Function that draws a view with a random generator, in shape and dtype of the model's input."""
 
 
 def drawing(data: bytes, kind: Input, settings: Augmentation) -> Draw:
-    """What draws views of an encoded file, which is decoded once for all of them.
+    """Returns a function that draws views of an encoded file, which is decoded once for all of them.
 
     Args:
-        data: the file's bytes.
-        kind: what the model takes.
-        settings: of the views.
+        data: bytes of the file.
+        kind: input of the model.
+        settings: augmentation settings.
 
     Raises:
-        ImageError: it cannot be decoded.
+        ImageError: the file cannot be decoded.
     """
     if isinstance(kind, Photos):
         photo, size = Source(data, kind.size, settings), kind.size
@@ -89,18 +93,18 @@ def drawing(data: bytes, kind: Input, settings: Augmentation) -> Draw:
 def view(
     pixels: np.ndarray, size: int, settings: Augmentation, rng: np.random.Generator, aspect: float = 1.0
 ) -> np.ndarray:
-    """One random view.
+    """Returns one random view of a photo.
 
     Args:
         pixels: `uint8 [H, W, 3]`, a decoded photo somewhat larger than `size`.
         size: side of the view in pixels.
-        settings: how far a view may differ from its photo.
-        rng: where the view's chance comes from; the same state gives the same view.
-        aspect: width by height of the photo before it was squashed to `pixels`: a turn is one of the photo, whose
-            right angles stay right angles.
+        settings: largest change of each kind.
+        rng: random generator; the same state gives the same view.
+        aspect: width / height of the photo before it was squashed to `pixels`. The rotation is computed in these
+            proportions, so that right angles in the photo stay right angles.
 
     Returns:
-        `uint8 [size, size, 3]`. Where it reaches over the photo's edge it shows the photo mirrored there.
+        `uint8 [size, size, 3]`. Beyond the photo's edge the view shows the photo mirrored at that edge.
     """
     height, width = pixels.shape[:2]
     share = rng.uniform(settings.smallest_crop, 1.0)
@@ -131,9 +135,9 @@ def view(
 def _corners(
     box: tuple[float, float, float, float], settings: Augmentation, rng: np.random.Generator, stretch: float
 ) -> np.ndarray:
-    """Where the view's upper left, upper right and lower left corner lie in the photo: `float64 [3, 2]`, x and y.
+    """Returns the view's upper left, upper right and lower left corner in `pixels`, `float64 [3, 2]` as (x, y).
 
-    `stretch` is how many times wider than high a pixel is in the photo as it was taken.
+    `stretch` is width / height of a pixel in the photo before it was squashed.
     """
     turn = math.radians(rng.uniform(-settings.rotation, settings.rotation))
     larger = rng.uniform(1 - settings.zoom, 1 + settings.zoom)
@@ -147,10 +151,10 @@ def _corners(
 
 
 def _resampled(pixels: np.ndarray, size: int, corners: np.ndarray) -> Image.Image:
-    """The parallelogram with these corners as a square, in one resampling.
+    """Returns the parallelogram with these corners as a square image of side `size`, in one resampling.
 
-    Pillow's `transform` takes single points, which aliases where the picture shrinks: so several points are taken for
-    each pixel and averaged.
+    Pillow's `transform` samples one point per pixel, which aliases when the image is reduced. Several points per pixel
+    are therefore sampled and averaged.
     """
     across, down = (corners[1] - corners[0]) / size, (corners[2] - corners[0]) / size
     points = max(2, math.ceil(max(np.hypot(*across), np.hypot(*down))))

@@ -1,6 +1,6 @@
-"""Answers averaged over several views of each photo: a second figure beside the plain one, never in its place.
+"""Test-time augmentation: class probabilities averaged over several views of each photo.
 
-Services answer from the photo alone, so the plain figure is what they keep.
+Its accuracy is reported in addition to the plain one, not instead of it: the services classify the photo alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,24 +17,24 @@ from headstand.prepare.manifest import Dataset, Photo
 from headstand.sections import Average
 
 _MARGIN = 8 / 7
-"""How much larger than a crop the photo is: 256 to 224, as Krizhevsky et al. 2012 have it."""
+"""Side of the decoded photo / side of a crop: 256 / 224, as in Krizhevsky et al. 2012."""
 
 WORDS: dict[str, str] = {"mirror": "the photo and its mirror image", "crops": "ten crops of the photo"}
-"""What is averaged over, for people."""
+"""Description of the views by setting, for messages and reports."""
 
 
 def averaged(
     call: Callable[[tf.Tensor], tf.Tensor], dataset: Dataset, split: str, kind: Input, way: Average
 ) -> np.ndarray:
-    """Probabilities `float32 [N, classes]` of a split's photos: the mean over the views of each.
+    """Returns the mean class probabilities over the views of each of a split's photos, `float32 [N, classes]`.
 
     Args:
-        call: a model over decoded photos, as `headstand.learn.features.compiled` makes it.
+        call: a model over decoded photos, as returned by `headstand.learn.features.compiled`.
         dataset: the prepared dataset.
-        split: one of its splits.
-        kind: what the model takes; heatmaps have no crops.
-        way: `mirror`: the photo and its mirror image; `crops`: its corners and its middle, and their mirror images
-            (Krizhevsky et al. 2012, "ImageNet classification with deep convolutional neural networks").
+        split: name of the split.
+        kind: input of the model. Heatmaps are averaged with their mirror images whatever `way` is.
+        way: `mirror` for the photo and its mirror image; `crops` for the four corner crops, the centre crop and their
+            mirror images (Krizhevsky et al. 2012, "ImageNet classification with deep convolutional neural networks").
     """
     photos = dataset.split(split)
     answers = []
@@ -45,7 +45,7 @@ def averaged(
 
 
 def _views(dataset: Dataset, photos: Sequence[Photo], kind: Input, way: Average) -> list[np.ndarray]:
-    """Views of some photos, as the model takes them."""
+    """Returns the views of some photos, each in shape and dtype of the model's input."""
     if not isinstance(kind, inputs.Photos):
         maps = decoded(dataset.folder, photos, kind)
         return [maps, joints.mirror(maps)]

@@ -1,4 +1,4 @@
-"""Backbones: networks of `keras.applications` with their preprocessing inside, and networks that take heatmaps."""
+"""Backbones: networks of `keras.applications` with preprocessing layers, and networks that take pose heatmaps."""
 
 import hashlib
 from pathlib import Path
@@ -18,16 +18,16 @@ from headstand.quiet import quiet
 
 Preprocessing = Literal["tf", "caffe", "torch", "none"]
 
-# What each family was trained with: the `mode` that its `preprocess_input` in keras.applications uses; "none" where
-# the network scales its input itself. A test holds this table against `preprocess_input` of each family.
+# Preprocessing of each family: the `mode` of its `preprocess_input` in keras.applications; "none" if the network
+# scales its input itself. A test compares this table with `preprocess_input` of each family.
 _PREPROCESSING: tuple[tuple[str, Preprocessing], ...] = (
     ("ResNet50V2", "tf"), ("ResNet101V2", "tf"), ("ResNet152V2", "tf"), ("ResNet", "caffe"), ("VGG", "caffe"),
     ("DenseNet", "torch"), ("EfficientNet", "none"), ("ConvNeXt", "none"), ("MobileNetV3", "none"),
     ("Xception", "tf"), ("MobileNet", "tf"), ("Inception", "tf"), ("NASNet", "tf"),
 )  # fmt: skip
 
-# ImageNet statistics as `keras.applications.imagenet_utils.preprocess_input` has them: BGR means in 0..255 for "caffe",
-# RGB mean and standard deviation in 0..1 for "torch".
+# ImageNet statistics from `keras.applications.imagenet_utils.preprocess_input`: BGR means in 0..255 for "caffe", RGB
+# means and standard deviations in 0..1 for "torch".
 _CAFFE_MEAN = (103.939, 116.779, 123.68)
 _TORCH_MEAN = (0.485, 0.456, 0.406)
 _TORCH_STD = (0.229, 0.224, 0.225)
@@ -41,7 +41,7 @@ _POOLING = {
 
 
 class BackboneError(HeadstandError):
-    """A backbone that is not known, or whose weights cannot be had."""
+    """The backbone is unknown, or its weights cannot be downloaded or loaded."""
 
 
 _OF_HEATMAPS = {
@@ -52,26 +52,26 @@ _OF_HEATMAPS = {
 
 
 def names() -> list[str]:
-    """The classifiers of `keras.applications` that can be backbones of photos."""
+    """Returns the names of the `keras.applications` classifiers that can be backbones for photos, sorted."""
     found = (name for name in dir(keras.applications) if preprocessing(name))
     return sorted(name for name in found if isinstance(getattr(keras.applications, name), type(names)))
 
 
 def preprocessing(name: str) -> Preprocessing | None:
-    """How the backbone wants its pixels; None for an unknown name."""
+    """Returns the preprocessing mode of a backbone (see `scaled`); None for an unknown name."""
     return next((mode for prefix, mode in _PREPROCESSING if name.startswith(prefix)), None)
 
 
 def extractor(backbone: recipes.Backbone) -> keras.Model:
-    """Pixels or heatmaps to features.
+    """Returns the feature extractor of a backbone, a model from pixels or heatmaps to feature vectors.
 
     Returns:
-        A model from `float32 [N, size, size, 3]` in 0..255 to `float32 [N, D]`: preprocessing, the network (the layer
-        named `backbone`), pooling (the layer named `pool`; without pooling it flattens, D = height x width x channels).
-        Of heatmaps, from `float32 [N, 17, 64, 48]`, and the layer `backbone` alone.
+        For photos, a model from `float32 [N, size, size, 3]` in 0..255 to `float32 [N, D]`: preprocessing, the network
+        (layer `backbone`), and pooling (layer `pool`; without pooling it flattens, and D = height x width x channels).
+        For heatmaps, a model from `float32 [N, 17, 64, 48]` with the layer `backbone` alone.
 
     Raises:
-        BackboneError: unknown name, a size too small for it, or weights that do not fit or cannot be loaded.
+        BackboneError: unknown name, a size too small for the network, or weights that do not fit or cannot be loaded.
     """
     if backbone.takes == "heatmaps":
         keras.utils.set_random_seed(0)  # as `_network` does
@@ -87,7 +87,7 @@ def extractor(backbone: recipes.Backbone) -> keras.Model:
 
 
 def digest(model: keras.Model) -> str:
-    """Hex SHA-256 over all weights in their order: names what a cached feature was computed with."""
+    """Returns the SHA-256 of all weights in their order, in hexadecimal; part of the feature cache's key."""
     total = hashlib.sha256()
     for weight in model.get_weights():
         total.update(np.ascontiguousarray(weight).tobytes())
@@ -95,12 +95,12 @@ def digest(model: keras.Model) -> str:
 
 
 def scaled(pixels: Any, mode: Preprocessing | None) -> Any:
-    """Pixels in 0..255, RGB, as networks of a family were fed, in layers that are part of the model.
+    """Adds the preprocessing of a backbone as layers of the model and returns the preprocessed pixels.
 
     Args:
-        pixels: symbolic `[N, height, width, 3]`.
-        mode: `tf` for -1..1, `caffe` for BGR less ImageNet's means, `torch` for 0..1 standardised by ImageNet's
-            statistics, `none` for pixels as they are.
+        pixels: symbolic RGB pixels in 0..255, `[N, height, width, 3]`.
+        mode: `tf` scales to -1..1; `caffe` converts to BGR and subtracts ImageNet's means; `torch` scales to 0..1 and
+            standardises with ImageNet's statistics; `none` and None return the pixels unchanged.
     """
     if mode == "tf":
         return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(pixels)
@@ -109,7 +109,7 @@ def scaled(pixels: Any, mode: Preprocessing | None) -> Any:
         offset = [-mean / std for mean, std in zip(_TORCH_MEAN, _TORCH_STD, strict=True)]
         return keras.layers.Rescaling(scale, offset=offset, name="scale")(pixels)
     if mode == "caffe":
-        # RGB to BGR minus the mean, as a 1x1 convolution: a plain layer that every converter knows.
+        # RGB to BGR minus the mean as a 1x1 convolution, a layer that every converter supports.
         layer = keras.layers.Conv2D(3, 1, name="scale", trainable=False)
         scaled = layer(pixels)
         layer.set_weights([np.eye(3, dtype=np.float32)[::-1].reshape(1, 1, 3, 3), -np.array(_CAFFE_MEAN, np.float32)])
@@ -122,7 +122,7 @@ def _network(backbone: recipes.Backbone) -> keras.Model:
         raise BackboneError(f"unknown backbone {backbone.name!r}; there are {', '.join([*names(), *_OF_HEATMAPS])}")
     build = getattr(keras.applications, backbone.name)
     shape = (backbone.size, backbone.size, 3)
-    # A network without weights is drawn from a fixed seed: the cache and a resumed run must find the same one again.
+    # A fixed seed: the cache and a resumed run need the same random weights again.
     keras.utils.set_random_seed(0)
     try:
         if backbone.weights == "imagenet":
@@ -143,13 +143,13 @@ def _network(backbone: recipes.Backbone) -> keras.Model:
         network = plain(network)
     else:
         network = _load(network, recipes.locate(backbone.weights, "HEADSTAND_WEIGHTS"), backbone.name)
-    # Named afterwards: EfficientNetV2 looks its blocks up by the name that it is given.
+    # Named after building: EfficientNetV2 selects its blocks by the name that it is built with.
     network.name = "backbone"
     return network
 
 
 def _load(network: keras.Model, path: Path, name: str) -> keras.Model:
-    """The network in plain layers, filled from a `.weights.h5` file or from the backbone inside a checkpoint."""
+    """Returns the network (see `plain`) with weights from a `.weights.h5` file or from a checkpoint's backbone."""
     try:
         if path.name.endswith(".weights.h5"):
             with loading.checked_weights(path) as copy, quiet():  # Keras warns of each layer before it refuses the file

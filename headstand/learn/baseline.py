@@ -1,4 +1,4 @@
-"""Ridge regression on the features, in closed form: the baseline that every trained head is compared with."""
+"""Ridge regression on the features, in closed form; the baseline for every trained head."""
 
 import time
 from collections.abc import Callable
@@ -13,26 +13,26 @@ from headstand.learn.head import Split
 from headstand.stats import wilson
 
 STRENGTHS = np.logspace(-4, 3, 29)
-"""Regularisation strengths, as a share of the number of photos: from almost none to far too much."""
+"""Regularisation strengths as a share of the number of photos, from almost none to far too strong."""
 
 MOST = 4096
-"""Rows that a decomposition has at most: its time grows with the third power, and this many take half a minute."""
+"""Largest size of the decomposed matrix: the time grows with its third power, and is half a minute at this size."""
 
 _CHUNK = 2048
-"""Rows or features at a time."""
+"""Rows or features that are processed at a time."""
 
 
 class BaselineError(HeadstandError):
-    """Features that are not finite."""
+    """The features are not finite."""
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """Ridge regression onto the classes: accuracy on validation with its 95 % interval (Wilson's).
+    """Result of the ridge regression: validation accuracy with its 95 % interval (Wilson 1927).
 
-    `strength` is the regularisation that did best there, as a share of the number of photos; `photos` is how many
-    training photos were used; `edge`, whether the strength is the first or last that was tried; `correct`, `bool [N]`,
-    which validation photos it classified correctly.
+    `strength` is the regularisation with the best validation accuracy, as a share of the number of photos. `photos` is
+    the number of training photos used. `edge` is true if the strength is the first or last of `STRENGTHS`. `correct`,
+    `bool [N]`, marks the validation photos that were classified correctly.
     """
 
     val_accuracy: float
@@ -45,16 +45,16 @@ class Baseline:
 
 
 def ridge(train: Split, validation: Split, classes: int, seed: int = 0) -> Baseline:
-    """Fit ridge regression (Hoerl & Kennard 1970) onto one-hot classes for all `STRENGTHS` at once.
+    """Fits ridge regression (Hoerl & Kennard 1970) to one-hot labels for all `STRENGTHS` and returns the best one.
 
     The features are standardised. One eigendecomposition, of the smaller of X'X and XX', serves every strength.
 
     Args:
-        train: training features and labels, without views. More than `MOST` rows of more than `MOST` features are
-            sampled.
-        validation: chooses the strength: by accuracy, the greater one among equals.
+        train: training features and labels; augmented views are not used. If both the rows and the features exceed
+            `MOST`, `MOST` rows are sampled.
+        validation: selects the strength by accuracy; among equals the greatest one.
         classes: number of classes.
-        seed: of the sample.
+        seed: seed of the sample.
 
     Raises:
         BaselineError: features are not finite.
@@ -75,7 +75,7 @@ def ridge(train: Split, validation: Split, classes: int, seed: int = 0) -> Basel
     decomposed = _wide if rows.shape[1] > len(rows) else _tall
     count = len(validation.labels)
     right = np.empty((len(STRENGTHS), count), bool)
-    # On one thread: where other work keeps the cores busy, several that wait for each other take thirty times as long.
+    # One thread: when other processes keep the cores busy, BLAS threads that wait for each other are 30 times slower.
     with threadpool_limits(1, "blas"):
         values, project, moment = decomposed(rows, mean, scale, targets - intercept)
         for start in range(0, count, _CHUNK):
@@ -98,7 +98,7 @@ def ridge(train: Split, validation: Split, classes: int, seed: int = 0) -> Basel
 
 
 def _standard(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and inverse deviation of each feature, `float64 [D]`; 0 where it never changes and so says nothing."""
+    """Returns mean and inverse standard deviation of each feature, `float64 [D]`; the latter is 0 for a constant."""
     mean = rows.mean(axis=0, dtype=np.float64)
     total = np.zeros(rows.shape[1])
     for start in range(0, len(rows), _CHUNK):
@@ -111,9 +111,9 @@ Decomposed = tuple[np.ndarray, Callable[[np.ndarray], np.ndarray], np.ndarray]
 """Eigenvalues, the function that projects other rows onto the eigenvectors, and the targets in that basis."""
 
 
-# Chunk by chunk: a float64 copy of all features would be twice as large as they are.
+# In chunks, since a float64 copy of all features would be twice as large as the features.
 def _tall(rows: np.ndarray, mean: np.ndarray, scale: np.ndarray, targets: np.ndarray) -> Decomposed:
-    """With more rows than features, X'X = V S V': S, the projection onto V, and V'X'Y."""
+    """Returns S, the projection onto V, and V'X'Y for X'X = V S V'; for no more features than rows."""
     gram, moment = np.zeros((rows.shape[1],) * 2), np.zeros((rows.shape[1], targets.shape[1]))
     for start in range(0, len(rows), _CHUNK):
         chunk = (rows[start : start + _CHUNK] - mean) * scale
@@ -124,7 +124,7 @@ def _tall(rows: np.ndarray, mean: np.ndarray, scale: np.ndarray, targets: np.nda
 
 
 def _wide(rows: np.ndarray, mean: np.ndarray, scale: np.ndarray, targets: np.ndarray) -> Decomposed:
-    """With more features than rows, XX' = U S U': S, the projection onto U, and U'Y."""
+    """Returns S, the projection onto U, and U'Y for XX' = U S U'; for more features than rows."""
     parts = [slice(start, start + _CHUNK) for start in range(0, rows.shape[1], _CHUNK)]
 
     def standardised(some: np.ndarray, part: slice) -> np.ndarray:

@@ -1,11 +1,11 @@
-"""Rows on disk: one folder for all runs, appended to batch by batch, read by key.
+"""Cache of feature rows on disk, shared by all runs: appended to in batches, read by key.
 
-A folder belongs to one way of computing rows (network, weights, size, pooling, decoder). In it every writer has a
-file of its own, a sequence of fixed-width records: key, row, checksum. A writer that is killed leaves at most one
-half record at the end of its file, and readers pass over what does not check out.
+A folder holds the rows of one configuration (network, weights, size, pooling, decoder). Every writer appends to a file
+of its own, a sequence of fixed-width records: key, row, checksum. A writer that is killed leaves at most one partial
+record at the end of its file, and readers skip records whose checksum does not match.
 
-Memory holds the keys alone, some 40 bytes a row: files are read record by record and not mapped, since what is mapped
-and touched counts as the process's own.
+Only the keys are held in memory, about 40 bytes per row. Files are read record by record instead of memory-mapped,
+since touched pages of a mapping count as memory of the process.
 """
 
 import contextlib
@@ -18,10 +18,11 @@ from typing import BinaryIO
 import numpy as np
 
 KEY_BYTES = 32
-"""A key is a SHA-256 digest."""
+"""Length of a key, a SHA-256 digest."""
 
 _ENTRY = np.dtype([("key", f"S{KEY_BYTES}"), ("file", "<u4"), ("record", "<u4")])
-"""Where a row lies. `S` drops zero bytes at a key's end, and compares as if they were there: all keys are as long."""
+"""Index entry: key, file number, record number. `S` strips trailing zero bytes of a key but compares as if padded with
+them, which is exact since all keys have the same length."""
 
 
 def _record(width: int) -> np.dtype:
@@ -29,7 +30,7 @@ def _record(width: int) -> np.dtype:
 
 
 def packed(keys: Sequence[bytes] | np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Records of N keys and their rows `float32 [N, width]`, as the files hold them."""
+    """Returns the file records (key, row, CRC-32) of N keys and their rows `float32 [N, width]`."""
     records = np.empty(len(keys), _record(rows.shape[1]))
     records["key"], records["row"] = np.array(keys, f"V{KEY_BYTES}"), rows
     records["crc"] = [zlib.crc32(record.tobytes()[:-4]) for record in records]
@@ -37,14 +38,14 @@ def packed(keys: Sequence[bytes] | np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 class FeatureCache:
-    """Rows of `float32 [width]` by key."""
+    """Cache of rows `float32 [width]` by key, in one folder."""
 
     def __init__(self, folder: Path, width: int) -> None:
-        """Open the folder (made when missing) and index what is there.
+        """Opens the folder, creating it if it is missing, and indexes its records.
 
         Args:
-            folder: where the records lie.
-            width: values in a row.
+            folder: folder of the record files.
+            width: number of values in a row.
         """
         self._folder = folder
         self._record = _record(width)
@@ -67,18 +68,18 @@ class FeatureCache:
         self._fresh.append(entries)
 
     def read(self, keys: Sequence[bytes] | np.ndarray, into: np.ndarray) -> list[int]:
-        """Copy the rows that are known.
+        """Copies the cached rows into an array and returns the positions of the missing ones.
 
         Args:
             keys: N keys of `KEY_BYTES` bytes, or an array of them (`V32`).
-            into: `float32 [N, width]`, filled where a key is known.
+            into: `float32 [N, width]`; rows whose key is in the cache are filled.
 
         Returns:
-            The positions of the keys that are not known, or whose record is damaged.
+            The positions of the keys that are not in the cache or whose record is damaged.
         """
         entries = self._entries()
         asked = np.array(keys, f"V{KEY_BYTES}").view(f"S{KEY_BYTES}")
-        # A key stands more than once where a damaged record was computed again, or two writers met.
+        # A key occurs more than once if a damaged record was computed again or two writers computed the same row.
         first, last = (np.searchsorted(entries["key"], asked, side) for side in ("left", "right"))
         missing = []
         with contextlib.ExitStack() as opened:
@@ -97,7 +98,7 @@ class FeatureCache:
         return missing
 
     def _entries(self) -> np.ndarray:
-        """Where all rows lie, sorted by key."""
+        """Returns the index entries of all rows, sorted by key."""
         if self._fresh:
             entries = np.concatenate([self._sorted, *self._fresh])
             self._sorted = entries[np.argsort(entries["key"], kind="stable")]
@@ -105,7 +106,7 @@ class FeatureCache:
         return self._sorted
 
     def _at(self, file: BinaryIO, number: int) -> np.ndarray | None:
-        """A record (a structured scalar); None where it is cut short or damaged."""
+        """Returns a record of a file as a structured scalar; None if it is truncated or damaged."""
         file.seek(number * self._record.itemsize)
         data = file.read(self._record.itemsize)
         if len(data) < self._record.itemsize:
@@ -114,17 +115,17 @@ class FeatureCache:
         return record if zlib.crc32(data[:-4]) == record["crc"] else None
 
     def seal(self) -> None:
-        """Begin a new file with what comes next: those that are there stay as they are."""
+        """Makes the next `append` start a new file; existing files do not change any more."""
         self._own = None
 
     def append(self, keys: Sequence[bytes] | np.ndarray, rows: np.ndarray) -> None:
-        """Add rows (`float32 [N, width]`) and hand them to the operating system before returning."""
+        """Appends rows `float32 [N, width]`; they are handed to the operating system before it returns."""
         records = packed(keys, rows)
         if self._own is None:
             self._own = len(self._paths), 0
             self._paths.append(self._folder / f"{uuid.uuid4().hex}.rows")
         own, written = self._own
-        # Half a record may stand at the end of a file whose disk was full: what comes after needs a file of its own.
+        # After a failed write, as on a full disk, the file may end in a partial record: the next rows need a new file.
         self._own = None
         with self._paths[own].open("ab") as file:
             file.write(records.tobytes())

@@ -1,4 +1,4 @@
-"""A trained model in one `.h5`, which plain Keras loads, with Headstand's record of it in an HDF5 dataset."""
+"""Checkpoints: a trained model in one `.h5` that plain Keras loads, with Headstand's metadata in an HDF5 dataset."""
 
 import contextlib
 import json
@@ -19,26 +19,26 @@ from headstand.keras_files.parts import KerasFileError
 from headstand.quiet import quiet
 
 _RECORD = "headstand"
-"""The HDF5 dataset that holds `About` as JSON; Keras does not read it."""
+"""Name of the HDF5 dataset that holds `About` as JSON; Keras does not read it."""
 
 _OVERHEAD = 8192
-"""Bytes of HDF5 and Keras's configuration for each variable, at most; 3,500 were measured."""
+"""Upper limit of the bytes that HDF5 and the Keras configuration take per variable; 3,500 were measured."""
 
 
 class CheckpointError(HeadstandError):
-    """A file that is not a checkpoint, cannot be read or cannot be written."""
+    """The file is not a checkpoint, or cannot be read or written."""
 
 
 @dataclass(frozen=True)
 class About:
-    """The record in a checkpoint.
+    """Metadata in a checkpoint.
 
-    `name` is the recipe's, `labels` are in output order, `size` is the side of the input in pixels, `backbone` the
-    name of the network in keras.applications, `data` the digest of the prepared dataset, `seen` the fingerprints (see
-    `headstand.prepare.twins`) of all photos that the model or the checkpoint it started from was trained on, `examined`
-    those of the validation and test photos that its metrics were measured on. `temperature` is the number that the
-    logits have been divided by, for information; `threshold` is the lowest top probability of a confident prediction,
-    None if none was chosen.
+    `name` is the name of the recipe, `labels` are the classes in output order, `size` is the side of the input in
+    pixels, `backbone` the name of the network in keras.applications, `data` the digest of the prepared dataset. `seen`
+    are the fingerprints (see `headstand.prepare.twins`) of all photos that the model, or the checkpoint it started
+    from, was trained on; `examined` those of the validation and test photos that its metrics were measured on.
+    `temperature` is the temperature by which the logits have already been divided, for information. `threshold` is the
+    lowest top probability of a confident prediction; None if none was selected.
     """
 
     name: str
@@ -53,10 +53,12 @@ class About:
 
 
 def save(model: keras.Model, path: Path, about: About) -> Path:
-    """Write the model (without optimizer state) and `about` atomically; the backbone is the layer `backbone`.
+    """Writes a model, without optimizer state, and its metadata to `path` atomically, and returns the path.
+
+    The model's backbone is its layer `backbone`.
 
     Raises:
-        CheckpointError: it cannot be written; no partial file is left.
+        CheckpointError: the file cannot be written; no partial file is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -64,7 +66,7 @@ def save(model: keras.Model, path: Path, about: About) -> Path:
         tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder,
     ):
         temporary = Path(folder) / path.name
-        with quiet():  # Keras calls .h5 legacy at every save; the user asked for it
+        with quiet():  # Keras warns at every save that .h5 is a legacy format
             model.save(temporary, include_optimizer=False)
         with h5py.File(temporary, "a") as file:
             file.create_dataset(_RECORD, data=json.dumps(asdict(about)))
@@ -74,9 +76,9 @@ def save(model: keras.Model, path: Path, about: About) -> Path:
 
 @contextlib.contextmanager
 def writing(path: Path, variables: Sequence[keras.Variable], more: int = 0) -> Iterator[None]:
-    """Check for free disk space before the block writes `path`, and report a failure in one line.
+    """Checks for free disk space before the block writes `path`, and raises a one-line error if the block fails.
 
-    HDF5 may crash the process when it closes a file on a full disk, so it does not begin to write on one.
+    HDF5 may crash the process when it closes a file on a full disk, so the space is checked before it is opened.
 
     Args:
         path: the file to be written.
@@ -84,8 +86,8 @@ def writing(path: Path, variables: Sequence[keras.Variable], more: int = 0) -> I
         more: further bytes.
 
     Raises:
-        CheckpointError: there is too little space, or the block failed: with the cause, and without the RuntimeError
-            that h5py raises on top of it when it closes the file.
+        CheckpointError: there is too little space, or the block failed. The message names the first cause, not the
+            RuntimeError that h5py raises in addition when it closes the file.
     """
     needed = sum(4 * math.prod(variable.shape) + _OVERHEAD for variable in variables) + more
     try:
@@ -104,10 +106,10 @@ def writing(path: Path, variables: Sequence[keras.Variable], more: int = 0) -> I
 
 
 def load(path: Path) -> keras.Model:
-    """Return the uncompiled model in an untrusted `.h5` or `.keras` file; see `headstand.keras_files.loading.load`.
+    """Returns the uncompiled model in an untrusted `.h5` or `.keras` file; see `headstand.keras_files.loading.load`.
 
     Raises:
-        CheckpointError: no such file, not a Keras model, or one with layers that are not allowed.
+        CheckpointError: the file does not exist, is not a Keras model, or has layers that are not allowed.
     """
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}; `python train.py` makes one")
@@ -119,14 +121,14 @@ def load(path: Path) -> keras.Model:
 
 
 def about(path: Path) -> About:
-    """The record in a checkpoint.
+    """Returns the metadata in a checkpoint.
 
     Raises:
-        CheckpointError: the file is not a Headstand checkpoint.
+        CheckpointError: the file does not exist or is not a Headstand checkpoint.
     """
     try:
         with h5py.File(path, "r") as file:
-            # A link or an external array would read another file.
+            # A soft or external link, or an external or virtual dataset, could read another file.
             if not isinstance(file.get(_RECORD, getlink=True), h5py.HardLink) or (
                 file[_RECORD].external or file[_RECORD].is_virtual or file[_RECORD].shape
             ):

@@ -1,4 +1,4 @@
-"""Which layers of a network stay as they are, and where it can be cut so that those before the cut run only once."""
+"""Selects the frozen layers of a network and splits it, so that the part before the first trained layer runs once."""
 
 import re
 from collections.abc import Sequence
@@ -16,21 +16,21 @@ _BLOCK = re.compile(
     r"|\w+_stage_\d+_block_\d+(?=_))"  # ConvNeXt
     r"|conv_(pad|dw|pw)_(?P<number>\d+)"  # MobileNet: a depthwise convolution and what follows it
 )
-"""How layers of keras.applications name the block that they belong to. InceptionV3, InceptionResNetV2 and NASNet name
-the ends of their blocks alone, which says nothing of where they begin."""
+"""Block names within the layer names of keras.applications. InceptionV3, InceptionResNetV2 and NASNet are not covered:
+their layer names mark only the end of a block, not its beginning."""
 
 
 class FreezingError(HeadstandError):
-    """More is to be unfrozen than there is, or blocks of a network that does not name them."""
+    """More layers or blocks are to be unfrozen than there are, or blocks of a network whose layers do not name them."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """A model in two: `rest(prefix(pixels))` is `model(pixels)`, and both hold its very layers.
+    """A model split in two: `rest(prefix(pixels))` equals `model(pixels)`, and both parts share the model's layers.
 
-    `prefix` is None where everything has to run. `layer` is the last of the prefix, and `depth` its place among the
-    backbone's layers (Keras numbers unnamed layers through, so its name may differ from run to run). `frozen` are the
-    backbone's layers that stay as they are, on both sides of the cut.
+    `prefix` is None if no part of the backbone can be split off; `layer` is then empty. `layer` is the name of the
+    prefix's last layer, and `depth` its index among the backbone's layers (Keras numbers unnamed layers consecutively,
+    so the name may differ between runs). `frozen` are the backbone's frozen layers in both parts.
     """
 
     prefix: keras.Model | None
@@ -41,9 +41,9 @@ class Parts:
 
 
 def blocks(network: keras.Model) -> dict[str, int]:
-    """The blocks that the network's layers name, in order, and the place of each one's first layer.
+    """Returns the blocks that appear in the network's layer names, in order, with the index of each first layer.
 
-    Layers that name none belong to the block before them.
+    Layers without a block in their name belong to the preceding block.
     """
     found: dict[str, int] = {}
     for place, layer in enumerate(network.layers):
@@ -53,14 +53,14 @@ def blocks(network: keras.Model) -> dict[str, int]:
 
 
 def frozen(network: keras.Model, unfreeze: str) -> tuple[keras.layers.Layer, ...]:
-    """The layers that stay as they are.
+    """Returns the layers of the backbone that stay frozen during fine-tuning.
 
     Args:
         network: the backbone.
-        unfreeze: `all`, `N blocks` or `N layers`: so many at the end are trained.
+        unfreeze: `all`, `N blocks` or `N layers`: the last N are trained.
 
     Raises:
-        FreezingError: there are not so many.
+        FreezingError: the backbone has fewer blocks or layers, or its layers do not name their blocks.
     """
     if unfreeze == "all":
         return ()
@@ -79,10 +79,9 @@ def frozen(network: keras.Model, unfreeze: str) -> tuple[keras.layers.Layer, ...
 
 
 def split(model: keras.Model, unfreeze: str) -> Parts:
-    """Cut a whole model (pixels, scaling, the layer `backbone`, pooling, head) where its frozen part ends.
+    """Splits a whole model (pixels, scaling, the layer `backbone`, pooling, head) at the end of its frozen part.
 
-    Raises:
-        FreezingError: as `frozen`.
+    `unfreeze` and errors are as in `frozen`.
     """
     network = model.get_layer("backbone")
     still = frozen(network, unfreeze)
@@ -90,7 +89,7 @@ def split(model: keras.Model, unfreeze: str) -> Parts:
     if not still or found is None:
         return Parts(None, model, "", 0, still)
     tensor, last = found
-    # Where no layer of the backbone learns, nothing of it is left behind the cut.
+    # If no layer of the backbone is trained, no part of it remains after the cut.
     behind = [] if tensor is network.output else [keras.Model(tensor, network.output)]
     place = model.layers.index(network)
     pixels = x = keras.Input(model.input.shape[1:])
@@ -104,12 +103,12 @@ def split(model: keras.Model, unfreeze: str) -> Parts:
 
 
 def _cut(network: keras.Model, free: Sequence[keras.layers.Layer]) -> tuple[Any, keras.layers.Layer] | None:
-    """The last tensor that all paths go through before any layer that learns, and the layer that it comes from.
+    """Returns the last tensor that all paths pass through before the first trained layer, and the layer it comes from.
 
-    None where that is the network's input.
+    None if there is no such tensor but the network's input. `free` are the layers that are not frozen.
     """
     nodes = [node for depth in sorted(network._nodes_by_depth, reverse=True) for node in network._nodes_by_depth[depth]]
-    # BatchNormalization does not learn, wherever it stands: see finetune.compile_for.
+    # BatchNormalization is never trained: see finetune.compile_for.
     learning = {id(layer) for layer in free if layer.weights and not isinstance(layer, keras.layers.BatchNormalization)}
     last_use = {id(tensor): place for place, node in enumerate(nodes) for tensor in node.input_tensors}
     last_use |= {id(tensor): len(nodes) for tensor in network.outputs}

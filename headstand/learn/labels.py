@@ -1,8 +1,9 @@
-"""Labels that are probably wrong: photos of which a model that has not seen them is confident otherwise.
+"""Finds probable label errors: photos for which an out-of-sample model confidently predicts another class.
 
-The rule is confident learning's (Northcutt, Jiang and Chuang 2021, J. Artificial Intelligence Research 70): a class is
-confident of a photo where it gives it at least the probability that it gives its own photos on average. Of the photos
-that it finds, those are told whose label the model all but rules out.
+The rule is that of confident learning (Northcutt, Jiang and Chuang 2021, J. Artificial Intelligence Research 70): a
+photo counts for a class if its probability of that class is at least the mean probability over the photos with that
+label. Of the photos that count for another class than their label, only those with a large margin (`MARGIN`) are
+reported.
 """
 
 import warnings
@@ -23,25 +24,27 @@ from headstand.prepare.manifest import Photo
 from headstand.recipe import Recipe
 
 FOLDS = 5
-"""Parts of the photos, each judged by a model of the others."""
+"""Largest number of folds in the cross-validation; a class with fewer different photos reduces it."""
 
 STRENGTH = 12.8
-"""Inverse of the weight penalty, times the number of features: standardised, each adds as much variance."""
+"""Inverse regularisation strength of the logistic regression times the number of features; standardised features each
+add the same variance."""
 
 MARGIN = 0.5
-"""Least by which the other class's probability exceeds the label's. With less, what is told of photos of 66 poses are
-mostly hard photos; with it, about half are wrong, ambiguous or turned."""
+"""Smallest difference between the other class's probability and the label's. With a smaller one, most reported photos
+of a dataset of 66 poses are merely hard; with this one, about half are mislabelled, ambiguous or rotated."""
 
 
 class LabelError(HeadstandError):
-    """Too little to judge labels by."""
+    """There are too few classes or photos to check labels."""
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A photo, by its place, whose label is probably wrong.
+    """A photo whose label is probably wrong.
 
-    `given` and `likely` are class indices; `own` and `confidence` the probabilities of these two.
+    `place` is the index of the photo, `given` that of its label's class and `likely` that of the predicted class. `own`
+    and `confidence` are the probabilities of these two classes.
     """
 
     place: int
@@ -52,16 +55,17 @@ class Suspect:
 
 
 def out_of_sample(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
-    """Probabilities, `float64 [N, C]`, by models that saw neither the photo nor a twin of it.
+    """Returns cross-validated class probabilities, `float64 [N, C]`; near duplicates are always in the same fold.
 
     Args:
         features: `float32 [N, D]`.
         labels: `int [N]`, 0 to C - 1.
-        groups: `int [N]`, the number that a photo shares with its twins: a twin with the same wrong label would vouch.
-        seed: of the division into folds.
+        groups: `int [N]`, a number that a photo shares with its near duplicates. A near duplicate with the same wrong
+            label in the training folds would hide the error.
+        seed: seed of the division into folds.
 
     Raises:
-        LabelError: fewer than two classes, or a class with fewer than two different photos.
+        LabelError: there are fewer than two classes, or a class has fewer than two groups.
     """
     classes = int(labels.max()) + 1 if len(labels) else 0
     different = [len(set(groups[labels == label].tolist())) for label in range(classes)]
@@ -72,7 +76,7 @@ def out_of_sample(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, 
     for known, unknown in folds.split(features, labels, groups):
         model = make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH / features.shape[1], max_iter=300))
         with warnings.catch_warnings():
-            # Nearly converged is good enough to rank photos.
+            # Photos can be ranked without full convergence.
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(features[known], labels[known])
         probabilities[np.ix_(unknown, model.classes_)] = model.predict_proba(features[unknown])
@@ -80,10 +84,10 @@ def out_of_sample(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, 
 
 
 def suspects(probabilities: np.ndarray, labels: np.ndarray) -> list[Suspect]:
-    """Photos that count for another class in the confident joint, the most doubtful first.
+    """Returns the off-diagonal photos of the confident joint with a margin of at least `MARGIN`, the largest first.
 
     Args:
-        probabilities: `float [N, C]`, out of sample.
+        probabilities: out-of-sample probabilities, `float [N, C]`.
         labels: `int [N]`; every class has photos.
     """
     thresholds = np.array([probabilities[labels == label, label].mean() for label in range(probabilities.shape[1])])
@@ -98,13 +102,13 @@ def suspects(probabilities: np.ndarray, labels: np.ndarray) -> list[Suspect]:
 
 
 def check(report: Report, recipe: Recipe) -> list[Finding]:
-    """The doctor's finding `label_error` on an examined folder, by features of the recipe's backbone.
+    """Returns the doctor's finding `label_error` for an examined folder, from features of the recipe's backbone.
 
     Features come from the cache that training uses.
 
     Raises:
-        LabelError: too few classes or photos.
-        BackboneError: the backbone cannot be had.
+        LabelError: there are too few classes or photos.
+        BackboneError: the backbone cannot be built or its weights cannot be loaded.
     """
     exams = report.usable
     names = sorted({exam.item.class_ for exam in exams})

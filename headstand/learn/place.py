@@ -1,4 +1,4 @@
-"""Where the two large parts of a run are done: features and search."""
+"""Executors of the two most expensive steps of a run, features and search: this process or a Ray cluster."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,23 +11,26 @@ from headstand.recipe import Backbone
 
 @dataclass(frozen=True)
 class Place:
-    """What computes features, and what searches (as `headstand.learn.search.run`)."""
+    """Executor of features and search.
+
+    `extractor` returns the feature extractor of a backbone; `search` has the signature of `headstand.learn.search.run`.
+    """
 
     extractor: Callable[[Backbone], Extractor]
     search: Callable[..., search.Found]
 
 
 HERE = Place(Extractor, search.run)
-"""This process."""
+"""Executor in this process."""
 
 
 @contextmanager
 def at(ray: str | None) -> Iterator[Place]:
-    """Here, or on the Ray cluster that is named (as `headstand.cluster.connected`)."""
+    """Yields the executor of the Ray cluster at `ray` (see `headstand.cluster.connected`); `HERE` if it is None."""
     if ray is None:
         yield HERE
         return
-    # Ray is optional, and nothing else imports it.
+    # Imported only here, since Ray is an optional dependency.
     from headstand.cluster import connected
 
     with connected(ray) as place:

@@ -1,7 +1,7 @@
-"""Networks from plain layers alone, so that an `.h5` of them loads wherever Keras is.
+"""Replaces custom layers and operations of a network by built-in Keras layers, so that its `.h5` loads in plain Keras.
 
-MobileNetV3, ConvNeXt and InceptionResNetV2 hold layers of their own or bare arithmetic between their layers, which
-Keras 3 writes into an `.h5` and then cannot read back.
+MobileNetV3, ConvNeXt and InceptionResNetV2 contain custom layers or arithmetic operations between layers, which Keras 3
+writes to an `.h5` but cannot read back.
 """
 
 from typing import Any
@@ -9,13 +9,14 @@ from typing import Any
 import keras
 
 _OWN = ("LayerScale", "CustomScaleLayer")
-"""Layers that keras.applications keeps for itself."""
+"""Custom layers that are private to keras.applications."""
 
 
 def plain(network: keras.Model) -> keras.Model:
-    """The same network with the same number of weights in the same order; itself where it is plain already.
+    """Returns an equivalent network of built-in layers; the network itself if it has no others.
 
-    A LayerScale's `[C]` becomes a depthwise 1x1 convolution's `[1, 1, C, 1]`.
+    Number and order of the weights stay the same. The weight `[C]` of a LayerScale becomes the kernel `[1, 1, C, 1]` of
+    a depthwise 1x1 convolution.
     """
     if all(isinstance(part, keras.layers.Layer) and type(part).__name__ not in _OWN for part in network.operations):
         return network
@@ -23,7 +24,7 @@ def plain(network: keras.Model) -> keras.Model:
 
 
 def _call(part: Any, *arguments: Any, **keywords: Any) -> Any:
-    """Call a part of the network, or what stands for it."""
+    """Calls a layer or operation of the network, or the built-in layers that replace it, and returns the output."""
     kind = type(part).__name__
     if kind == "LayerScale":
         scale = keras.layers.DepthwiseConv2D(1, use_bias=False, name=part.name)

@@ -1,4 +1,4 @@
-"""The pictures of a run: training curves, the confusion matrix, calibration."""
+"""Plots of a run: training curves, confusion matrix, reliability diagram, accuracy by coverage."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,11 +18,11 @@ TRAIN, VALIDATION = "#8a8f98", "#d1495b"
 
 
 SIZE = (4.5, 3.2)
-"""Of a plot that stands beside another, in inches: on a phone's screen it can still be read."""
+"""Width and height in inches of plots that are laid out side by side; readable on a phone."""
 
 
 def curve(history: Sequence[dict[str, float]], best_epoch: int, key: str) -> Figure:
-    """`loss` or `accuracy` of training and validation by epoch; a line marks the epoch that was kept."""
+    """Plots training and validation `loss` or `accuracy` (`key`) by epoch; a line marks the selected epoch."""
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.subplots()
     epochs = range(1, len(history) + 1)
@@ -32,7 +32,7 @@ def curve(history: Sequence[dict[str, float]], best_epoch: int, key: str) -> Fig
         axes.plot(epochs, validation, color=VALIDATION, marker=".", label="validation")
         axes.axvline(best_epoch, color="black", linewidth=0.8, linestyle=":", label="kept")
     axes.set(xlabel="epoch", ylabel=key)
-    # A locator would put fractions around a single epoch.
+    # With a single epoch, MaxNLocator would place ticks at fractions.
     if len(history) == 1:
         axes.set_xticks([1])
     else:
@@ -42,7 +42,7 @@ def curve(history: Sequence[dict[str, float]], best_epoch: int, key: str) -> Fig
 
 
 def reliability(found: Reliability, threshold: float) -> Figure:
-    """Stated against real accuracy; a line marks the threshold."""
+    """Plots the reliability diagram: accuracy against predicted probability; a line marks the confidence threshold."""
     figure = Figure(figsize=SIZE, layout="constrained")
     stated = figure.subplots()
     stated.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
@@ -58,7 +58,7 @@ def reliability(found: Reliability, threshold: float) -> Figure:
 
 
 def coverage(found: Reliability) -> Figure:
-    """What is gained by answering only when sure."""
+    """Plots accuracy against coverage, the share of photos that are classified, most confident first."""
     figure = Figure(figsize=SIZE, layout="constrained")
     covered = figure.subplots()
     shares, right = np.array(found.coverage).T
@@ -69,7 +69,7 @@ def coverage(found: Reliability) -> Figure:
 
 
 def confusion(evaluation: Evaluation, classes: Sequence[str]) -> Figure:
-    """Counts of true class (rows) against answer (columns), shaded by the row's share."""
+    """Plots the confusion matrix: counts of true class (rows) by predicted class (columns), shaded by share of row."""
     counts = np.array(evaluation.confusion)
     many = len(classes) > 20
     side = 2.2 + len(classes) * (0.17 if many else 0.55)
@@ -97,7 +97,7 @@ def confusion(evaluation: Evaluation, classes: Sequence[str]) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a PNG in one step."""
+    """Writes the figure as a PNG atomically and returns the path."""
     with files.replacing(path) as part:
         figure.savefig(part, format="png")
     return path

@@ -1,14 +1,14 @@
-"""Training in bfloat16 where it is asked for; everything else stays in float32."""
+"""Mixed precision: training steps in bfloat16 if the recipe asks for it; weights, validation and saving in float32."""
 
 import keras
 
 
 class Precision(keras.callbacks.Callback):
-    """Computes training steps in another precision, and validates in float32, as the model is saved and answers.
+    """Callback that computes training steps with another dtype policy, and validates and saves in float32.
 
-    The weights are float32 throughout. A step's graph is traced with the policy that its layers have at that moment, so
-    the policy is set before each epoch's steps and put back before its validation. To be listed before the callbacks
-    that save the model.
+    The weights are always float32. A step's graph is traced with the policy that its layers have at that moment, so the
+    policy is set before the steps of each epoch and reset before its validation. List it before the callbacks that save
+    the model.
     """
 
     def __init__(self, policy: str) -> None:
@@ -26,7 +26,7 @@ class Precision(keras.callbacks.Callback):
 
 
 def set_policy(model: keras.Model, policy: str) -> None:
-    """Give all layers a dtype policy but the last, whose softmax bfloat16's eight bits would spoil."""
+    """Sets the dtype policy of all layers but the last, whose softmax needs more than the 8 bits of bfloat16."""
     last = model.layers[-1]
     for layer in model._flatten_layers(include_self=False):
         if layer is not last and not isinstance(layer, keras.Model):

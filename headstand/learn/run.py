@@ -1,4 +1,4 @@
-"""The folder of a run, `runs/<recipe>/<time>/`: created for a new run, found again for an interrupted one."""
+"""Run folders `runs/<recipe>/<time>/`: creates one for a new run, finds those of interrupted and finished runs."""
 
 import functools
 import hashlib
@@ -22,34 +22,34 @@ from headstand.recipe import Backbone, Recipe, RecipeError, locate
 from headstand.remote import Mirror, is_remote
 
 REPORT = "report.json"
-"""Written last: a folder without it is that of an interrupted run."""
+"""Name of the report, which is written last; a folder without it belongs to an interrupted run."""
 
 RECIPE = "recipe.json"
-"""The identity of the run: the resolved recipe, the digests of data and weights, the version of the code."""
+"""Name of the file with the run's identity: resolved recipe, digests of data and weights, versions of the code."""
 
 JOURNAL = "search.journal"
-"""Optuna's file: every finished trial."""
+"""Name of Optuna's journal file, which holds every finished trial."""
 
 
 def root() -> Path:
-    """The folder of all runs: `HEADSTAND_RUNS`, else `runs` here, also if that is an address."""
+    """Returns the local folder of all runs: `HEADSTAND_RUNS`, or `runs` if that is unset or a remote address."""
     place = os.environ.get("HEADSTAND_RUNS") or "runs"
     return Path("runs") if is_remote(place) else Path(place).expanduser()
 
 
 def _mirror() -> Mirror | None:
-    """All runs at the address in `HEADSTAND_RUNS`; None if that is not an address."""
+    """Returns the mirror of all runs at the remote address in `HEADSTAND_RUNS`; None if it holds no such address."""
     place = os.environ.get("HEADSTAND_RUNS") or ""
     return Mirror(place, root()) if is_remote(place) else None
 
 
 class RunError(HeadstandError):
-    """There is no such run."""
+    """There is no such run, or its report is damaged."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """The folder of a run, whether it is resumed, and the lock that keeps other processes out.
+    """A run's folder, whether the run is resumed, and the lock that excludes other processes.
 
     `reason` is a sentence for the user on why the newest interrupted run was not resumed; empty if there is none.
     """
@@ -61,12 +61,15 @@ class Run:
 
     @property
     def journal(self) -> Path:
-        """The trials of the search."""
+        """Returns the path of the search's journal."""
         return self.folder / JOURNAL
 
     @contextmanager
     def kept_up(self) -> Iterator[None]:
-        """Send what changes in the folder to the address in `HEADSTAND_RUNS`, if that is one; errors as `Mirror`'s."""
+        """Uploads changed files to the remote address in `HEADSTAND_RUNS`, if any, while the block runs.
+
+        Raises the errors of `Mirror.kept_up`.
+        """
         mirror = _mirror()
         if mirror is None:
             yield
@@ -76,10 +79,10 @@ class Run:
 
 
 def begin(recipe: Recipe, data: str) -> Run:
-    """Resume the newest interrupted run of this recipe on this data, or begin a new one.
+    """Resumes the newest interrupted run of this recipe on this data, or creates a new one.
 
-    A run is resumed only with exactly the same recipe, data, weights file and code: its second half would otherwise
-    not belong to its first.
+    A run is resumed only with exactly the same recipe, data, weights file and code; otherwise its two halves would be
+    trained differently.
 
     Args:
         recipe: the resolved recipe.
@@ -94,7 +97,7 @@ def begin(recipe: Recipe, data: str) -> Run:
 
 
 def finished(recipe: Recipe, data: str) -> Path | None:
-    """The folder of the newest finished run of exactly this recipe, data, weights file and code, if there is one.
+    """Returns the folder of the newest finished run of exactly this recipe, data, weights file and code, or None.
 
     Args:
         recipe: the resolved recipe.
@@ -117,7 +120,10 @@ def _record(recipe: Recipe, data: str) -> str:
 
 
 def identity(*backbones: Backbone) -> dict[str, Any]:
-    """What a result depends on besides recipe and data, as JSON: versions of the code, digests of the weights files."""
+    """Returns what a result depends on besides recipe and data: versions of the code and digests of weights files.
+
+    The dictionary can be written as JSON.
+    """
     packages = ("tensorflow", "keras", "numpy", "pillow")
     code = {"headstand": headstand.__version__, "source": _source(), **{name: version(name) for name in packages}}
     return {"code": code, "weights": {backbone.weights: _weights(backbone) for backbone in backbones}}
@@ -125,7 +131,7 @@ def identity(*backbones: Backbone) -> dict[str, Any]:
 
 @functools.cache
 def _source() -> str:
-    """SHA-256 of all modules of the package: between releases the version number stays the same."""
+    """Returns the SHA-256 of all modules of the package, since the version number changes only with a release."""
     digest, package = hashlib.sha256(), Path(headstand.__file__).parent
     for path in sorted(package.rglob("*.py")):
         text = path.read_bytes()
@@ -134,7 +140,10 @@ def _source() -> str:
 
 
 def _weights(backbone: Backbone) -> str | None:
-    """SHA-256 of the file with the initial weights; None for `imagenet`, which the version of Keras determines."""
+    """Returns the SHA-256 of the initial weights file; None for `none`, an unreadable file, and `imagenet`.
+
+    The weights of `imagenet` are determined by the version of Keras.
+    """
     if backbone.weights in ("imagenet", "none"):
         return None
     try:
@@ -144,7 +153,7 @@ def _weights(backbone: Backbone) -> str | None:
 
 
 def _fetch_interrupted(mirror: Mirror) -> None:
-    """Download the newest run without a report if it is not here: another machine may have begun it."""
+    """Downloads the newest interrupted run if it has no local folder, since another machine may have started it."""
     files = defaultdict(set)
     for name in mirror.listed():
         run, slash, file = name.partition("/")
@@ -155,26 +164,26 @@ def _fetch_interrupted(mirror: Mirror) -> None:
 
 
 def claim(parent: Path, prefix: str, name: str, record: str, last: str) -> Run:
-    """Resume the newest interrupted folder with the same identity that no process works in, or create a new one.
+    """Resumes the newest interrupted folder with the same identity that no process has locked, or creates a new one.
 
     Args:
-        parent: the folder of the folders.
-        prefix: of their names, before the time.
-        name: the file with the identity of the work.
-        record: its content, a JSON object; only work with exactly the same identity is resumed.
-        last: the file that is written when the work is finished.
+        parent: parent of the folders.
+        prefix: prefix of their names, before the time.
+        name: name of the file with the identity of the work.
+        record: content of that file, a JSON object; only work with exactly the same identity is resumed.
+        last: name of the file that is written when the work is finished.
     """
     folders = sorted(parent.glob(f"{prefix}*/"), reverse=True)
     for folder in folders:
         if not _resumable(folder, name, record, last):
             continue
         if lock := _lock(folder):
-            # The process that held the lock may have finished since.
+            # The process that held the lock may have finished the work since the first check.
             if _resumable(folder, name, record, last):
                 return Run(folder, True, lock)
             lock.release()
     reason = _reason(folders, name, record, last)
-    # Names order the runs of all recipes: `newest_checkpoint` compares them.
+    # The name must be later than those of all recipes' runs, since `newest_checkpoint` compares them.
     folder = parent / naming.folder(prefix, (path.name for path in parent.parent.glob(f"*/{prefix}*/")))
     folder.mkdir(parents=True)
     lock = _lock(folder)
@@ -184,20 +193,20 @@ def claim(parent: Path, prefix: str, name: str, record: str, last: str) -> Run:
 
 
 def _resumable(folder: Path, name: str, record: str, last: str) -> bool:
-    """Whether a folder holds unfinished work with this identity; arguments as of `claim`."""
+    """Returns whether a folder holds unfinished work with this identity; arguments as in `claim`."""
     written = folder / name
     return not (folder / last).exists() and written.is_file() and written.read_text(encoding="utf-8") == record
 
 
 def _reason(folders: list[Path], name: str, record: str, last: str) -> str:
-    """Why the newest interrupted folder is not resumed; empty if there is none."""
+    """Returns a sentence on why the newest interrupted folder is not resumed; empty if there is none."""
     for folder in folders:
         written = folder / name
         if (folder / last).exists() or not written.is_file():
             continue
         try:
             changed = _changes(json.loads(written.read_text(encoding="utf-8")), json.loads(record))
-        except ValueError:  # the process was killed while it wrote the file
+        except ValueError:  # the process was killed while writing the file
             continue
         if not changed:
             return f"{folder} is not resumed: another process works in it"
@@ -206,7 +215,7 @@ def _reason(folders: list[Path], name: str, record: str, last: str) -> str:
 
 
 def _changes(before: Any, now: Any, key: str = "") -> list[str]:
-    """The keys at which two JSON values differ, such as `recipe.head.epochs`."""
+    """Returns the dotted keys at which two JSON values differ, such as `recipe.head.epochs`."""
     if isinstance(before, dict) and isinstance(now, dict):
         keys = [*now, *(name for name in before if name not in now)]
         return [
@@ -218,7 +227,7 @@ def _changes(before: Any, now: Any, key: str = "") -> list[str]:
 
 
 def _lock(folder: Path) -> FileLock | None:
-    """The folder's lock, which the operating system releases when the process ends; None if another holds it."""
+    """Acquires the folder's lock, which the operating system releases when the process ends; None if it is taken."""
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
@@ -228,14 +237,14 @@ def _lock(folder: Path) -> FileLock | None:
 
 
 def newest_checkpoint(name: str | None = None, refitted: bool = True) -> Path:
-    """The checkpoint of the newest finished run, of one recipe or of all.
+    """Returns the checkpoint of the newest finished run of one recipe or of all recipes.
 
     Args:
-        name: the recipe's; None for any.
-        refitted: the refitted checkpoint if there is one, and not the one of the test metrics.
+        name: name of the recipe; None for any.
+        refitted: prefer the refitted checkpoint, if there is one, to the one that the test metrics belong to.
 
     Raises:
-        RunError: there is none, or the report of the newest run is damaged.
+        RunError: there is no finished run, or a report is damaged.
     """
     if mirror := _mirror():
         mirror.pull(lambda found: fnmatch(found, f"{name or '*'}/*/{REPORT}") and found.count("/") == 2)
@@ -250,10 +259,12 @@ def newest_checkpoint(name: str | None = None, refitted: bool = True) -> Path:
 
 
 def checkpoint_in(folder: Path) -> Path:
-    """The checkpoint to use of a finished run, by its folder, or of the newest run in a recipe's folder.
+    """Returns the checkpoint of a finished run, given its folder or the folder of its recipe (then the newest run).
+
+    The refitted checkpoint is preferred if there is one.
 
     Raises:
-        RunError: there is no finished run in it, or its report is damaged.
+        RunError: there is no finished run in the folder, or its report is damaged.
     """
     reports = [folder / REPORT] if (folder / REPORT).is_file() else sorted(folder.glob(f"*/{REPORT}"))
     if not reports:

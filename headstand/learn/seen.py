@@ -1,4 +1,4 @@
-"""What a model has seen: a test photo whose near twin the backbone was trained on tells nothing."""
+"""Fingerprints of training images, used to detect leakage into a test split."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,10 +16,10 @@ from headstand.recipe import Backbone
 
 @dataclass(frozen=True)
 class Leak:
-    """Photos, mostly of the test, that have near twins among photos that were trained on.
+    """Evaluation photos, usually of the test split, that have near duplicates among training photos.
 
-    `photos` are their paths; `accuracy_without` is the accuracy over all others, None where there are none; `compared`
-    is the number of training photos that they were compared with, 0 where none are known.
+    `photos` are their paths. `accuracy_without` is the accuracy over all other evaluation photos; None if there are no
+    others. `compared` is the number of training photos that were compared; 0 if none are known.
     """
 
     photos: tuple[str, ...]
@@ -28,41 +28,44 @@ class Leak:
 
 
 def before(backbone: Backbone) -> tuple[str, ...]:
-    """Signatures of the photos that the backbone's weights were trained on; none for ImageNet's or random weights."""
+    """Returns the fingerprints of the photos that the backbone's weights were trained on, as far as they are recorded.
+
+    They are recorded in checkpoints; for ImageNet, random or `.weights.h5` weights the result is empty.
+    """
     if backbone.weights in ("imagenet", "none") or backbone.weights.endswith(".weights.h5"):
         return ()
     return checkpoint.about(recipes.locate(backbone.weights, "HEADSTAND_WEIGHTS")).seen
 
 
 def after(backbone: Backbone, dataset: Dataset, splits: Sequence[str]) -> tuple[str, ...]:
-    """Signatures of all photos that a model has seen once it is trained on these splits, sorted."""
+    """Returns the sorted fingerprints of the backbone's training photos and of the photos of these splits."""
     return tuple(sorted({*before(backbone), *of(dataset, splits)}))
 
 
 def of(dataset: Dataset, splits: Sequence[str]) -> tuple[str, ...]:
-    """Signatures of the photos of these splits, sorted."""
+    """Returns the sorted fingerprints of the photos of these splits."""
     return tuple(sorted({signature.text for signature in _signatures(dataset, splits)}))
 
 
 def leak(backbone: Backbone, dataset: Dataset, right: np.ndarray) -> Leak:
-    """Hold the test photos against what the backbone has seen.
+    """Returns the test photos that have near duplicates among the backbone's training photos.
 
     Args:
-        backbone: the recipe's.
+        backbone: backbone of the recipe.
         dataset: the prepared dataset.
-        right: `bool [N]`, which test photos were answered rightly.
+        right: `bool [N]`, which test photos were classified correctly.
     """
     return among(before(backbone), dataset.folder, dataset.split("test"), right)
 
 
 def among(seen: Sequence[str], folder: Path, photos: Sequence[Photo], right: np.ndarray) -> Leak:
-    """Hold photos against others that something has seen.
+    """Returns the evaluation photos that have near duplicates among photos with the given fingerprints.
 
     Args:
-        seen: the others' signatures.
-        folder: what the photos' paths are relative to.
-        photos: N photos.
-        right: `bool [N]`, which were answered rightly.
+        seen: fingerprints of training photos.
+        folder: folder that the photos' paths are relative to.
+        photos: N evaluation photos.
+        right: `bool [N]`, which of them were classified correctly.
     """
     ours = twins.signatures([folder / photo.path for photo in photos]) if seen else []
     twin = twins.twins_of_any(ours, [Signature(text) for text in seen]) if seen else np.zeros(len(right), bool)
@@ -71,11 +74,13 @@ def among(seen: Sequence[str], folder: Path, photos: Sequence[Photo], right: np.
 
 
 def straddling(dataset: Dataset, right: np.ndarray) -> Leak:
-    """Hold the test photos against the groups of the training photos, where the source's own splits part twins.
+    """Returns the test photos that share a near-duplicate group with a training photo.
+
+    There are such photos if the splits are those of the source, which may separate near duplicates.
 
     Args:
         dataset: the prepared dataset.
-        right: `bool [N]`, which test photos were answered rightly.
+        right: `bool [N]`, which test photos were classified correctly.
     """
     trained = {photo.group for photo in dataset.split("train")}
     known = np.array([photo.group in trained for photo in dataset.split("test")])
@@ -86,7 +91,7 @@ def straddling(dataset: Dataset, right: np.ndarray) -> Leak:
 
 def _signatures(dataset: Dataset, splits: Sequence[str]) -> list[Signature]:
     paths: list[Path] = [
-        # Heatmaps have no likeness: of them only exact copies are twins, and these share a group.
+        # Heatmaps have no fingerprints: only their exact copies count as duplicates, and those share a group.
         dataset.folder / photo.path
         for split in splits
         for photo in dataset.split(split)

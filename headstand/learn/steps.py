@@ -1,4 +1,4 @@
-"""The lines that a run prints: each step with its time and result."""
+"""Timer of a run's steps; prints one line per step with its time and result."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,10 +11,11 @@ from headstand.learn.tracking.sampler import Sampler
 
 
 class Steps:
-    """Times steps, prints a line for each, and keeps for the report what they took.
+    """Times steps, prints a line for each, and collects their time and memory for the report.
 
-    `seconds` by step; `spans`, the steps with processor time and memory; `parts`, for some steps the seconds by part;
-    `photos`, for some steps how many went through the network. While it is entered, memory is looked at every second.
+    `seconds` are the seconds by step; `spans` the steps with processor time and memory; `parts`, for some steps, the
+    seconds by part; `photos`, for some steps, the number of photos that the network processed. Inside its `with` block
+    memory is sampled (see `headstand.learn.tracking.sampler`).
     """
 
     def __init__(self) -> None:
@@ -34,12 +35,12 @@ class Steps:
         self.sampler.__exit__(kind, error, trace)
 
     def resources(self) -> dict[str, Any]:
-        """What the steps took, as report.json has it (`headstand.learn.tracking.resources.figures`)."""
+        """Returns time and memory by step for report.json; see `headstand.learn.tracking.resources.figures`."""
         return figures(self.spans, self.sampler.samples, self.sampler.cores, self.parts, self.photos)
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[Callable[[str], None]]:
-        """Time a step; what it yields is called with the words that tell the result."""
+        """Times the block as a step; yields a function that adds a text to the line printed at the step's end."""
         result: list[str] = []
         begin, start = self.sampler.look(), time.perf_counter()
         yield result.append

@@ -1,4 +1,4 @@
-"""Train: prepared photos in, an evaluated checkpoint out. The corridor that the rooms of this wing open on."""
+"""Trains one run from a prepared dataset to an evaluated checkpoint and its report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -32,9 +32,10 @@ from headstand.stats import Outcomes
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run made: its folder, the best checkpoint, the one refitted on more splits where asked, the report.
+    """Result of a run: its folder, the selected checkpoint, the refitted one if any, the report, the diagnosis.
 
-    `findings` are the diagnosis, the worst first.
+    `refitted` is the checkpoint trained again on more splits; None unless the recipe asks for it. `report` is the
+    content of report.json. `findings` are the diagnosis, the worst first.
     """
 
     folder: Path
@@ -45,18 +46,18 @@ class Outcome:
 
 
 def train(recipe: Recipe, profile: bool = False, place: Place = HERE) -> Outcome:
-    """Features, search, the chosen head, fine-tuning where the recipe asks for it, evaluation, report.
+    """Trains a classifier by a recipe: features, search, head, optional fine-tuning, evaluation and report.
 
-    An interrupted run goes on where it stopped: features by the batch, the search by the trial, fine-tuning by the
-    epoch.
+    An interrupted run resumes where it stopped: features after the last batch, the search after the last trial,
+    fine-tuning after the last epoch.
 
     Args:
-        recipe: all of the run.
-        profile: trace some steps for TensorBoard's profiler; it changes no result.
-        place: where features are computed and heads are tried.
+        recipe: the resolved recipe.
+        profile: trace some steps for TensorBoard's profiler; the results do not depend on it.
+        place: executor that computes the features and runs the search.
 
     Raises:
-        HeadstandError: the data is not prepared or has changed, or the backbone cannot be had.
+        HeadstandError: the data is not prepared or has changed, or the backbone cannot be loaded.
     """
     dataset = manifest.read(recipe.data)
     if empty := [name for name in SPLITS if not dataset.split(name)]:
@@ -65,10 +66,10 @@ def train(recipe: Recipe, profile: bool = False, place: Place = HERE) -> Outcome
     with Steps() as steps:
         with steps("backbone") as tell:
             extractor = place.extractor(recipe.backbone)
-            if recipe.finetune.epochs:  # told now, and not after the search
+            if recipe.finetune.epochs:  # checked here so that an invalid `unfreeze` fails before the search
                 frozen(extractor.model.get_layer("backbone"), recipe.finetune.unfreeze)
             tell(f"{recipe.backbone.name} at {extractor.input.word}, weights {recipe.backbone.weights}")
-        # Begun only now: a backbone that cannot be had leaves no empty run behind.
+        # The run is created after the backbone is loaded, so that a failure to load leaves no empty run folder.
         run = begin(recipe, dataset.digest)
         if run.reason:
             print(run.reason, flush=True)
@@ -81,10 +82,10 @@ def train(recipe: Recipe, profile: bool = False, place: Place = HERE) -> Outcome
 
 
 def _check_kind(dataset: Dataset, recipe: Recipe) -> None:
-    """Photos for a network of photos, heatmaps for one of heatmaps.
+    """Checks that the dataset holds the kind of files that the backbone takes: photos or heatmaps.
 
     Raises:
-        HeadstandError: it is the other way about.
+        HeadstandError: the dataset holds the other kind.
     """
     arrays = dataset.photos[0].path.endswith(".npy")
     if arrays != (recipe.backbone.takes == "heatmaps"):
@@ -150,12 +151,12 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
         path = checkpoint.save(model, run.folder / name, about)
 
     def answers_to(split: str, of: Path = path) -> np.ndarray:
-        if of == path and not recipe.finetune.epochs:  # the photos need not go through the backbone again
+        if of == path and not recipe.finetune.epochs:  # cached features save the pass through the backbone
             return tempered(heads.probabilities(fit.model, rows[split].features), checkpoint.about(path).temperature)
         return predict(compiled(checkpoint.load(of)), dataset, split, extractor.input)
 
     with steps("calibration") as tell:
-        # A run that was interrupted later than here finds the checkpoint settled.
+        # A run that was interrupted after this step has its calibration in the checkpoint already.
         if checkpoint.about(path).threshold is None:
             chosen = calibration.calibrate(answers_to("validation"), validation_rows.labels, recipe.evaluation.sure)
             calibration.settle(path, chosen)
@@ -170,13 +171,13 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
         with steps("refit") as tell:
             epochs = best_epoch if recipe.finetune.epochs else None
             refitted = _refit(recipe, dataset, found.head, fit, epochs, about, run, watch, splits, place)
-            # No photo is left to calibrate it by: it takes over what its twin was given.
+            # No photo is held out to calibrate the refitted model: it takes over the selected model's calibration.
             calibration.settle(refitted, settled)
             tell(f"{refitted.name}: learnt from {', '.join(splits)}")
             scored = path if "test" in splits else refitted
 
     with steps("evaluation") as tell:
-        # The test split is looked at here and nowhere before: everything is chosen.
+        # First use of the test split: everything has been selected by now.
         answers_of = {"validation": answers, "test": answers_to("test", scored)}
         scores = {name: evaluate(answers_of[name], rows[name].labels, classes) for name in answers_of}
         averages = _averages(recipe, dataset, extractor.input, {"validation": path, "test": scored}, rows)
@@ -194,7 +195,7 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
                     + ("" if without is None else f"; without them {without:.4f}")
                 )
 
-    # Saturation shows before the temperature is applied.
+    # The diagnosis looks for saturated probabilities, which temperature scaling would hide.
     untempered = tempered(answers_of["validation"], 1 / settled.temperature)
     tested = Outcomes.of(right)
     findings = diagnose(
@@ -229,7 +230,10 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
 def _averages(
     recipe: Recipe, dataset: Dataset, kind: Input, paths: dict[str, Path], rows: dict[str, heads.Split]
 ) -> dict[str, Evaluation]:
-    """Scores of averaged answers, where the recipe asks for them: of each split by its checkpoint."""
+    """Returns the scores with test-time augmentation by split; empty if the recipe does not ask for it.
+
+    `paths` is the checkpoint that is evaluated on each split.
+    """
     way = recipe.evaluation.average
     if way == "none":
         return {}
@@ -244,7 +248,7 @@ def _learnt(best: dict[str, float], rate: str) -> None:
 
 
 def _features(extractor: Extractor, dataset: Dataset, recipe: Recipe) -> tuple[dict[str, heads.Split], int]:
-    """Features and labels by split, and how many photos and views went through the backbone for it."""
+    """Returns features and labels by split, and the number of photos and views that were not in the cache."""
     rows, computed = {}, extractor.ahead(dataset.folder, dataset.photos)
     for name in SPLITS:
         photos = dataset.split(name)
@@ -279,7 +283,7 @@ def _finetune(
     validation: str | None,
     epochs: int | None = None,
 ) -> finetune.Tuned:
-    """Fine-tune on the photos of `splits`; the epoch is selected on those of `validation`, or it is `epochs`."""
+    """Fine-tunes on the photos of `splits`; selects the epoch on the split `validation`, or stops after `epochs`."""
     photos = [photo for split in splits for photo in dataset.split(split)]
     held_out = finetune.Photos.of(dataset, dataset.split(validation)) if validation else None
     phase = "fine-tuning" if validation else "refit"
@@ -312,9 +316,10 @@ def _refit(
     splits: Sequence[str],
     place: Place,
 ) -> Path:
-    """Train once more from the start, on more splits, with everything that was selected on validation.
+    """Trains again from the start on more splits, with the settings that were selected on validation.
 
-    The head is trained for the epochs of `selected`, the whole network for `epochs`: no photo is left to select by.
+    The head is trained for the epochs of `selected`, the whole network for `epochs`: no photo is held out to select
+    an epoch. Returns the path of the checkpoint.
     """
     photos = [photo for name in splits for photo in dataset.split(name)]
     extractor = place.extractor(recipe.backbone)

@@ -1,4 +1,4 @@
-"""Photos as batches for fine-tuning: random views of the training photos, and the validation photos as they are."""
+"""Batches for fine-tuning: random views of the training photos, and the validation photos without augmentation."""
 
 import os
 import time
@@ -18,13 +18,13 @@ from headstand.recipe import Augmentation, Finetune
 
 
 class Views(keras.utils.PyDataset):
-    """Batches of random views of the training photos, shuffled anew in each epoch.
+    """Batches of random views of the training photos, shuffled in each epoch.
 
-    A pure function of seed and `epoch` (from 0, set before each epoch), so that a resumed run sees what an
-    uninterrupted one would have seen. Fit it with `shuffle=False`: Keras would shuffle the batches again, with a random
-    state of its own. A batch is the model's input (`uint8 [B, size, size, 3]` for photos), one-hot labels
-    `float32 [B, classes]` and the photos' weights `float32 [B]`. With mixup (Zhang et al. 2018, "mixup: beyond
-    empirical risk minimization") the pixels are `float32`, and all three are mixed in the same proportion.
+    A pure function of seed and `epoch` (from 0, set before each epoch), so that a resumed run trains on the same
+    batches as an uninterrupted one. Pass `shuffle=False` to `fit`: Keras would shuffle the batches again, with its own
+    random state. A batch is the model's input (`uint8 [B, size, size, 3]` for photos), one-hot labels
+    `float32 [B, classes]` and sample weights `float32 [B]`. With mixup (Zhang et al. 2018, "mixup: beyond empirical
+    risk minimization") the pixels are `float32`, and all three are mixed in the same proportion.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Views(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         order = np.random.default_rng((self._seed, self.epoch)).permutation(len(self._paths))
         chosen = order[self._bounds[index] : self._bounds[index + 1]]
-        # Threads for this batch only: Keras does not say when it needs no more batches.
+        # One pool per batch, since Keras does not signal when it needs no more batches.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             pixels = np.stack(list(pool.map(self._view, chosen)))
         batch = pixels, self._labels[chosen], self._weights[chosen]
@@ -67,9 +67,9 @@ class Views(keras.utils.PyDataset):
 
 
 class ValidationPhotos(keras.utils.PyDataset):
-    """Batches of photos in their order, as a service sees them, with one-hot labels `float32 [B, classes]`.
+    """Batches of photos in their order, decoded as in serving, with one-hot labels `float32 [B, classes]`.
 
-    They are decoded in every epoch, so that memory holds a few batches however many photos there are.
+    The photos are decoded again in every epoch, so that only a few batches are in memory at a time.
     """
 
     def __init__(self, folder: Path, photos: Sequence[Photo], labels: np.ndarray, kind: Input, batch_size: int) -> None:
@@ -88,9 +88,10 @@ class ValidationPhotos(keras.utils.PyDataset):
 def mixed(
     batch: tuple[np.ndarray, ...], alpha: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each row of pixels (or activations), labels and weights mixed with another row of the batch (Zhang et al. 2018).
+    """Returns the batch after mixup: each row of pixels (or activations), labels and weights mixed with another row.
 
-    The larger share is the row's own. Shares are drawn from the Beta distribution with both parameters `alpha`.
+    As in Zhang et al. 2018, the share is drawn from the Beta distribution with both parameters `alpha`, once per batch;
+    the larger share is that of the row itself.
     """
     drawn = rng.beta(alpha, alpha)
     share = np.float32(max(drawn, 1 - drawn))

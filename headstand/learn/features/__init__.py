@@ -1,4 +1,4 @@
-"""Each image goes through the backbone once: files in, cached feature rows out."""
+"""Feature extraction: each image passes the backbone once, and its feature row is cached on disk."""
 
 from headstand.learn.features.decoding import BATCH
 from headstand.learn.features.extractor import Extraction, Extractor

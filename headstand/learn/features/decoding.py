@@ -1,4 +1,4 @@
-"""Photos and their views, decoded ahead of the network and put into batches."""
+"""Decodes photos and their views on threads, ahead of the network, and groups them into batches."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,17 +14,17 @@ from headstand.learn.features.photo import FeatureError
 from headstand.recipe import Augmentation
 
 BATCH = 32
-"""Images a step: 20 to 32 measured fastest on two cores, and what is lost at most when the work is interrupted."""
+"""Images per step: 20 to 32 measured fastest on two cores. An interruption loses at most one batch."""
 
 _AHEAD = 3
-"""Batches that are decoded while one is computed."""
+"""Batches that are decoded while the network computes one."""
 
 Job = tuple[Path, int, bytes | None]
-"""A photo's file, a position, and the view's name; None for the photo itself."""
+"""A photo's file, a row index, and the view's cache key; None instead of the key for the unaugmented photo."""
 
 
 def grouped(jobs: Iterable[Job]) -> Iterator[list[Job]]:
-    """Jobs of one photo together, at most a batch of them."""
+    """Yields lists of consecutive jobs of the same photo, each of at most `BATCH` jobs."""
     group: list[Job] = []
     for job in jobs:
         if group and (job[0] != group[0][0] or len(group) == BATCH):
@@ -36,7 +36,11 @@ def grouped(jobs: Iterable[Job]) -> Iterator[list[Job]]:
 
 
 def _pictures(group: Sequence[Job], kind: Input, augmentation: Augmentation) -> list[np.ndarray]:
-    """One photo itself and as views, as the network's input has it."""
+    """Returns one photo and its views, as listed in `group`, in shape and dtype of the network's input.
+
+    Raises:
+        FeatureError: the photo cannot be decoded.
+    """
     path = group[0][0]
     try:
         data = kind.read(path)
@@ -49,7 +53,17 @@ def _pictures(group: Sequence[Job], kind: Input, augmentation: Augmentation) -> 
 def decoded(
     groups: Iterator[list[Job]], kind: Input, augmentation: Augmentation, threads: int | None = None
 ) -> Iterator[tuple[list[int], np.ndarray]]:
-    """Batches of positions and of the network's input, decoded ahead on threads (Pillow frees the interpreter)."""
+    """Yields batches of row indices and of the network's input, decoded ahead on threads (Pillow releases the GIL).
+
+    Args:
+        groups: jobs, grouped by photo.
+        kind: input of the network.
+        augmentation: settings of the views.
+        threads: number of threads; None for the default of `ThreadPoolExecutor`.
+
+    Raises:
+        FeatureError: a photo cannot be decoded.
+    """
     with ThreadPoolExecutor(threads) as pool:
         ahead: deque[tuple[list[Job], Future[list[np.ndarray]]]] = deque()
         waiting, batch = 0, list[tuple[int, np.ndarray]]()

@@ -1,4 +1,4 @@
-"""A backbone whose features of photos and views are computed once."""
+"""Feature extractor: a backbone with an on-disk cache of the features of photos and their views."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,9 +17,10 @@ from headstand.recipe import Augmentation, Backbone
 
 @dataclass(frozen=True)
 class Extraction:
-    """Features of some photos: `rows` is `float32 [N, D]`; `computed` of them were not in the cache.
+    """Features of photos or views, and how many of them were computed because they were not in the cache.
 
-    Of views it is `[K, N, D]`. The rows lie in a file without a name and are mapped; what reads them pages them in.
+    `rows` is `float32 [N, D]` for photos and `[K, N, D]` for K views of each. It is a memory map of an unnamed
+    temporary file; pages are loaded when they are read.
     """
 
     rows: np.ndarray
@@ -27,7 +28,7 @@ class Extraction:
 
 
 class Extractor(Pass):
-    """A backbone with its cache. Building it loads the network; `rows` of a warm cache never runs it."""
+    """A backbone with its feature cache; the constructor loads the network, `rows` runs it only on a cache miss."""
 
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone
@@ -40,22 +41,22 @@ class Extractor(Pass):
         super().__init__(model, files.cache() / "features" / name)
 
     def ahead(self, folder: Path, photos: Sequence[Photo]) -> int:
-        """Compute what `rows` will be asked for in parts, where it is quicker at once; how many were computed.
+        """Computes features that later calls of `rows` need, if one large batch is faster; returns how many.
 
-        Here it is not.
+        This implementation computes none.
         """
         return 0
 
     def rows(self, folder: Path, photos: Sequence[Photo], label: str = "features") -> Extraction:
-        """Features of prepared photos, from the cache where they are known.
+        """Returns the features of prepared photos, from the cache if it holds them.
 
         Args:
-            folder: the prepared dataset's folder.
+            folder: folder of the prepared dataset.
             photos: rows of its manifest.
-            label: names the progress bar.
+            label: title of the progress bar.
 
         Raises:
-            FeatureError: a photo is missing, damaged, or its bytes are not those of the manifest.
+            FeatureError: a photo is missing or damaged, or its bytes are not those of the manifest.
         """
         found = self._extract(folder, photos, Augmentation(), 0, (None,), label)
         return Extraction(found.rows[0], found.computed)
@@ -63,9 +64,10 @@ class Extractor(Pass):
     def views(
         self, folder: Path, photos: Sequence[Photo], augmentation: Augmentation, seed: int, label: str = "views"
     ) -> Extraction:
-        """Features `float32 [K, N, D]` of K = `augmentation.views` random views of each photo, as `rows` has them.
+        """Returns the features `float32 [K, N, D]` of K = `augmentation.views` random views of each photo.
 
-        A view is a function of the photo's bytes, the settings, the seed and its number.
+        A view is a function of the photo's bytes, the settings, the seed and its index. Caching and errors are as in
+        `rows`.
         """
         return self._extract(folder, photos, augmentation, seed, range(augmentation.views), label)
 

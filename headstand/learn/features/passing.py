@@ -1,4 +1,4 @@
-"""A network's pass over photos: names, cache, and what is missing computed."""
+"""Cached forward pass of a network over photos: cache keys, cache lookup, and computation of the missing rows."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -22,24 +22,28 @@ from headstand.prepare.manifest import Photo
 from headstand.recipe import Augmentation
 
 _SENT = 8 * 2**20
-"""Bytes of rows that make a file at an address: fewer make listing slow, and more are lost with the machine."""
+"""Bytes of rows per file that is uploaded to a remote address: with smaller files listing is slow, and with larger ones
+more is lost if the machine fails."""
 
 _CHUNK = 1024
-"""Photos that are hashed, and rows that are read, at a time: memory must not grow with the number of photos."""
+"""Photos hashed, and rows read, at a time, so that memory does not grow with the number of photos."""
 
 
 class Pass:
-    """One network's pass over photos and their random views, whose answers are computed once and kept.
+    """Cached forward pass of one network over photos and their random views; each output row is computed once.
 
-    `computed` counts the pictures that went through the network so far, `watch` what the time went for.
+    `computed` counts the photos and views that the network has processed so far; `watch` holds the seconds by part.
     """
 
     def __init__(self, model: keras.Model, folder: Path) -> None:
-        """Open the cache.
+        """Opens the cache.
 
         Args:
             model: from photos, `float32 [N, size, size, 3]` in 0..255, or heatmaps to one tensor.
-            folder: where the cache lies; its name stands for the network, its weights, the size and the decoder.
+            folder: folder of the cache; its name must identify the network, its weights, the size and the decoder.
+
+        Raises:
+            RemoteError: the cache is at a remote address that cannot be reached.
         """
         self.model = model
         self.input = inputs.of(model.input.shape[1:])
@@ -53,7 +57,14 @@ class Pass:
     def names(
         self, folder: Path, photos: Sequence[Photo], augmentation: Augmentation, seed: int, views: Sequence[int | None]
     ) -> np.ndarray:
-        """The keys of photos (None) and of their views by number: `V32 [len(views), N]`.
+        """Returns the cache keys of photos and views, `V32 [len(views), N]`.
+
+        Args:
+            folder: folder of the prepared dataset.
+            photos: N rows of its manifest.
+            augmentation: settings of the views.
+            seed: seed of the views.
+            views: indices of the views; None stands for the unaugmented photo.
 
         Raises:
             FeatureError: a photo is missing, or its bytes are not those of the manifest.
@@ -69,7 +80,7 @@ class Pass:
         return names
 
     def missing(self, names: np.ndarray, into: Rows | None = None) -> list[int]:
-        """Positions in `names`, flattened, of what is not in the cache; what is there is written `into`."""
+        """Returns the positions in flattened `names` that are not in the cache; writes the cached rows to `into`."""
         flat, missing = names.reshape(-1), []
         for start in range(0, len(flat), _CHUNK):
             rows = np.empty((len(flat[start : start + _CHUNK]), self.width), np.float32)
@@ -79,10 +90,10 @@ class Pass:
         return missing
 
     def read(self, names: np.ndarray) -> np.ndarray:
-        """Rows that are known to be in the cache, `float32 [N, width]`.
+        """Returns rows that must be in the cache, `float32 [N, width]`.
 
         Raises:
-            FeatureError: one has been damaged since.
+            FeatureError: a row is missing or damaged.
         """
         rows = np.empty((len(names), self.width), np.float32)
         if self._cache.read(names, rows):
@@ -90,10 +101,10 @@ class Pass:
         return rows
 
     def reopen(self) -> None:
-        """See what others have put into the cache since.
+        """Opens the cache again, to include rows that other processes have added.
 
         Raises:
-            RemoteError: it lies at an address that cannot be reached.
+            RemoteError: the cache is at a remote address that cannot be reached.
         """
         if self._mirror:
             self._mirror.pull(_is_shard)
@@ -108,18 +119,18 @@ class Pass:
         views: Sequence[int | None],
         label: str,
     ) -> Iterator[tuple[list[int], np.ndarray]]:
-        """Compute what is missing and keep it, batch by batch.
+        """Computes the missing rows batch by batch and adds each batch to the cache before yielding it.
 
         Args:
-            missing: positions in `names`, flattened.
-            names: as `names` gives them.
-            paths: the files of the N photos.
-            augmentation: the settings of the views.
-            views: as for `names`.
-            label: names the progress bar.
+            missing: positions in the flattened `names`.
+            names: cache keys from the method `names`.
+            paths: files of the N photos.
+            augmentation: settings of the views.
+            views: indices of the views, as in the method `names`.
+            label: title of the progress bar.
 
         Yields:
-            Positions and their rows `float32 [B, width]`, which are in the cache by then.
+            Positions and their rows, `float32 [B, width]`.
 
         Raises:
             FeatureError: a photo is damaged.
@@ -145,7 +156,7 @@ class Pass:
 
     @contextmanager
     def _sending(self) -> Iterator[None]:
-        """Whatever happens inside, what was kept is sent to where others find it."""
+        """Uploads the new cache files to the remote address, if any, after the block, also if it fails."""
         try:
             yield
         finally:
@@ -161,16 +172,16 @@ def _is_shard(name: str) -> bool:
 def jobs(
     missing: Sequence[int], names: np.ndarray, paths: Sequence[Path], views: Sequence[int | None]
 ) -> Iterator[Job]:
-    """What is to be decoded, all views of a photo one after another; arguments as of `Pass.compute`."""
+    """Yields the decoding jobs of the missing rows, ordered by photo; arguments as in `Pass.compute`."""
     flat, count = names.reshape(-1), len(paths)
     for place in sorted(missing, key=lambda place: (place % count, place)):
         yield paths[place % count], place, None if views[place // count] is None else flat[place].tobytes()
 
 
 def compiled(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The model in inference mode as a graph over decoded files, `uint8 [N, size, size, 3]` where they are photos.
+    """Returns the model in inference mode as a TensorFlow graph over decoded files.
 
-    Faster and leaner than `predict`.
+    Its input is `uint8 [N, size, size, 3]` for photos. It is faster and takes less memory than `model.predict`.
     """
     kind = inputs.of(model.input.shape[1:])
 

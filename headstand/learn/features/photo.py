@@ -1,4 +1,4 @@
-"""The file of a prepared photo."""
+"""Digest of a prepared photo's file, checked against the manifest."""
 
 import hashlib
 from pathlib import Path
@@ -8,14 +8,14 @@ from headstand.prepare.manifest import Photo
 
 
 class FeatureError(HeadstandError):
-    """A prepared photo that is missing, damaged or not the one that was prepared."""
+    """Features cannot be computed, as when a prepared photo is missing, damaged or changed since preparation."""
 
 
 def digest(folder: Path, photo: Photo) -> bytes:
-    """The SHA-256 of a prepared photo's bytes.
+    """Returns the SHA-256 of a prepared photo's bytes.
 
     Raises:
-        FeatureError: it is missing, or not the file that was prepared.
+        FeatureError: the file is missing, or its bytes are not those of the manifest.
     """
     remedy = f"run `python data_preparation.py {folder.name}` again"
     try:

@@ -1,4 +1,4 @@
-"""Features of any number of photos, on the disk while they are gathered."""
+"""Table of feature rows in a temporary file, so that memory does not grow with the number of photos."""
 
 import tempfile
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Rows:
-    """A table `float32 [count, width]` in a file without a name, which goes when nothing refers to it any more."""
+    """A table `float32 [count, width]` in an unnamed temporary file, freed when nothing refers to it any more."""
 
     def __init__(self, folder: Path, count: int, width: int) -> None:
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed by __exit__
@@ -20,16 +20,20 @@ class Rows:
         self._file.close()
 
     def write(self, place: int, rows: np.ndarray) -> None:
-        """Put rows from `place` on. Written and not through the map: its pages would count as the process's own."""
+        """Writes rows `float32 [N, width]` from the row index `place` on.
+
+        They are written to the file and not through the map, whose touched pages would count as memory of the process.
+        """
         self._file.seek(place * self._shape[1] * 4)
         data = memoryview(np.ascontiguousarray(rows, "<f4").tobytes())
         while data:
             data = data[self._file.write(data) :]
 
     def mapped(self) -> np.ndarray:
-        """The table, for reading; it outlives the closing of the file.
+        """Returns the table as a memory map for reading, which stays valid after the file is closed.
 
-        Mapped copy-on-write and not read-only: TensorFlow shares writable memory only, and nothing reaches the file.
+        It is mapped copy-on-write and not read-only, since TensorFlow shares only writable memory; nothing that is
+        written to it reaches the file.
         """
         if not self._shape[0]:
             return np.empty(self._shape, np.float32)

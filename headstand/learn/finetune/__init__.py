@@ -1,4 +1,4 @@
-"""Training the whole network, after its head: a low rate, warm-up, cosine, BatchNormalization left alone."""
+"""Fine-tuning of the backbone after its head: low learning rate, warm-up, cosine decay, frozen BatchNormalization."""
 
 from headstand.learn.finetune.compile import compile_for
 from headstand.learn.finetune.keeper import clean

@@ -1,4 +1,4 @@
-"""What an epoch's time went for, and how far it has come."""
+"""Keras callbacks that set the epoch of the views, show a progress bar and measure the time by part."""
 
 import time
 
@@ -11,7 +11,10 @@ from headstand.learn.views import Views
 
 
 class Epoch(keras.callbacks.Callback):
-    """Tells the views which epoch it is; Keras calls a dataset's own `on_epoch_end` before the first epoch too."""
+    """Callback that sets the dataset's `epoch`, on which its views depend.
+
+    The dataset's own `on_epoch_end` is not used, since Keras calls it before the first epoch too.
+    """
 
     def __init__(self, views: Views | Activations) -> None:
         super().__init__()
@@ -22,7 +25,7 @@ class Epoch(keras.callbacks.Callback):
 
 
 class Bar(keras.callbacks.Callback):
-    """Progress within the epoch, on a terminal."""
+    """Callback that shows a progress bar for the epoch on a terminal."""
 
     def __init__(self, steps: int) -> None:
         super().__init__()
@@ -39,9 +42,10 @@ class Bar(keras.callbacks.Callback):
 
 
 class Clock(keras.callbacks.Callback):
-    """Tells waiting from computing: a batch that was ready only after the step before had ended was waited for.
+    """Callback that measures the seconds of waiting for batches, computing, compiling and validating.
 
-    The first step of all compiles the network, and its batch is asked for only after that.
+    If a batch was ready only after the previous step had ended, the time in between counts as waiting. The very first
+    step counts as compiling, since it compiles the network and requests its batch only after that.
     """
 
     def __init__(self, views: Views | Activations, watch: Stopwatch) -> None:

@@ -1,4 +1,4 @@
-"""What learns, how fast, and against which loss."""
+"""Trainable layers, optimizer, learning rate schedule and loss of fine-tuning."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,12 +10,18 @@ from headstand.recipe import Finetune
 
 
 def compile_for(model: keras.Model, settings: Finetune, steps: int, frozen: Sequence[keras.layers.Layer] = ()) -> None:
-    """Make everything trainable but BatchNormalization and `frozen`, and set optimizer and loss.
+    """Compiles the model for fine-tuning: all layers but BatchNormalization, `scale` and `frozen` become trainable.
 
-    The optimizer is AdamW (Loshchilov & Hutter 2019) with a linear warm-up and a cosine down to zero over `steps`; it
-    keeps a moving average of the weights (Polyak & Juditsky 1992).
-    BatchNormalization stays in inference mode: with batches this small its statistics would drift, and Keras 3 ignores
-    `training=False` on a nested model under `fit`.
+    The optimizer is AdamW (Loshchilov & Hutter 2019) with a linear warm-up and a cosine decay to zero over `steps`. If
+    `settings.ema` is positive it keeps a moving average of the weights (Polyak & Juditsky 1992). BatchNormalization
+    stays in inference mode: with batches this small its statistics would drift, and Keras 3 ignores `training=False` on
+    a nested model under `fit`.
+
+    Args:
+        model: whole model or the part after the frozen prefix.
+        settings: fine-tuning section of the recipe.
+        steps: optimizer steps of all epochs, warm-up included.
+        frozen: layers that stay frozen.
     """
     model.trainable = True
     for layer in model._flatten_layers():
@@ -34,17 +40,17 @@ def compile_for(model: keras.Model, settings: Finetune, steps: int, frozen: Sequ
         AdamW(rate, weight_decay=settings.weight_decay, use_ema=settings.ema > 0, ema_momentum=settings.ema),
         keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
         metrics=["accuracy"],
-        # XLA on a CPU is several times slower for convolutions than the default kernels.
+        # On a CPU, XLA computes convolutions several times more slowly than the default kernels.
         jit_compile=False,
     )
 
 
 class AdamW(keras.optimizers.AdamW):
-    """AdamW that remembers the largest global norm of the gradients, before anything is done to them."""
+    """AdamW that records the largest global norm of the gradients, before any processing, in `largest`."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        # No variable of Keras: it is no part of the state that is saved.
+        # Not a Keras variable, so that it is not saved with the optimizer state.
         self.largest = tf.Variable(0.0, trainable=False)
 
     def apply(self, grads: Sequence[tf.Tensor], trainable_variables: Sequence[keras.Variable] | None = None) -> None:

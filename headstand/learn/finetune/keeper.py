@@ -1,4 +1,4 @@
-"""The files of fine-tuning: the checkpoint of the best epoch, and the state that an interrupted run resumes from."""
+"""Checkpoint callback of fine-tuning: saves the best epoch's checkpoint and the state to resume from."""
 
 import json
 from collections.abc import Callable
@@ -15,11 +15,19 @@ AfterEpoch = Callable[[list[dict[str, float]]], None]
 
 
 class Keeper(keras.callbacks.Callback):
-    """Saves the checkpoint of the best epoch, and after every epoch the state for resuming, in one file.
+    """Callback that saves the checkpoint of the best epoch and, after every epoch, the state to resume from.
 
-    That file holds weights, optimizer state and the metrics of all epochs so far. It is replaced atomically, so a kill
-    at any moment loses the unfinished epoch and nothing else. Without validation the checkpoint is that of the last of
+    The state is one file with weights, optimizer state and the metrics of all epochs so far. It is replaced atomically,
+    so a kill at any moment loses only the unfinished epoch. Without validation the checkpoint is that of the last of
     `epochs`.
+
+    Args:
+        folder: folder of both files.
+        about: metadata of the checkpoint.
+        epochs: number of epochs that will be trained.
+        whole: model that is saved in the checkpoint; the trained model may be a part of it.
+        validated: whether there are validation metrics.
+        after_epoch: called after each epoch with the metrics of all epochs so far.
     """
 
     def __init__(
@@ -33,14 +41,14 @@ class Keeper(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self._folder, self._about, self._epochs, self._validated = folder, about, epochs, validated
-        # The trained model may be a part of it, with the same variables.
+        # The trained model may be a part of this one and shares its variables.
         self._whole = whole
         self._after_epoch, self._rate = after_epoch, 0.0
         self._state = folder / f"{'tuning' if validated else 'refit'}.weights.h5"
         self.history: list[dict[str, float]] = []
 
     def restore(self, model: keras.Model) -> int:
-        """Load the state of the last complete epoch into the model; returns the number of complete epochs."""
+        """Loads the state of the last complete epoch into the model; returns the number of complete epochs."""
         if not self._state.is_file():
             return 0
         model.optimizer.build(model.trainable_variables)
@@ -51,14 +59,14 @@ class Keeper(keras.callbacks.Callback):
 
     @property
     def best_epoch(self) -> int:
-        """The epoch, from 1, with the best validation accuracy (then loss); without validation the last one."""
+        """Returns the epoch, from 1, with the best validation accuracy (then loss); without validation the last one."""
         if not self._validated:
             return len(self.history)
         ranks = [rank(figures) for figures in self.history]
         return ranks.index(max(ranks)) + 1
 
     def checkpoint(self, epoch: int) -> Path:
-        """The path of an epoch's checkpoint, if it was saved."""
+        """Returns the path at which an epoch's checkpoint is saved, if it is."""
         score = f"{self.history[epoch - 1]['val_accuracy']:.3f}" if self._validated else "all"
         return self._folder / f"{self._about.name}_{epoch:02d}_{score}.h5"
 
@@ -70,7 +78,7 @@ class Keeper(keras.callbacks.Callback):
         before = self.checkpoint(self.best_epoch) if self.history and self._validated else None
         figures = {key: float(value) for key, value in (logs or {}).items()}
         optimizer = self.model.optimizer
-        # With warm-up the very first learning rate is 0.
+        # The higher of the rates at both ends of the epoch: with warm-up the first one is 0.
         rate = max(self._rate, float(optimizer.learning_rate))
         figures |= {"learning_rate": rate, "gradient_norm": float(optimizer.largest)}
         self.history.append(figures)
@@ -87,14 +95,14 @@ class Keeper(keras.callbacks.Callback):
             temporary.replace(self._state)
         finally:
             temporary.unlink(missing_ok=True)
-        # Last: until the new state is written, a resumed run still needs the previous best checkpoint.
+        # Deleted last: until the new state is written, a resumed run still needs the previous best checkpoint.
         if best and before:
             before.unlink(missing_ok=True)
         if self._after_epoch:
             self._after_epoch(self.history)
 
     def _save(self, path: Path) -> None:
-        """Save the checkpoint: of the averaged weights if there are any, while training continues with the others."""
+        """Saves the checkpoint with the averaged weights, if there are any; the weights in training stay unchanged."""
         if not self.model.optimizer.use_ema:
             checkpoint.save(self._whole, path, self._about)
             return
@@ -105,6 +113,6 @@ class Keeper(keras.callbacks.Callback):
 
 
 def clean(folder: Path) -> None:
-    """Remove the state for resuming, three times the size of the model, once the run is finished."""
+    """Removes the state to resume from, which is three times the size of the model, once the run is finished."""
     for state in folder.glob("*.weights.h5"):
         state.unlink()

@@ -1,4 +1,4 @@
-"""Fine-tuning, from photos to the selected checkpoint."""
+"""Fine-tunes a model on photos and selects the checkpoint."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -28,11 +28,11 @@ FROZEN = "frozen part"
 
 @dataclass(frozen=True)
 class Tuned:
-    """The result of fine-tuning: the selected checkpoint, metrics by epoch, and the selected epoch (from 1).
+    """Result of fine-tuning: the selected checkpoint, metrics by epoch, and the selected epoch (from 1).
 
-    `history` holds for every epoch `loss` (smoothed and weighted), `accuracy`, `val_loss`, `val_accuracy`,
-    `learning_rate` (the higher one of its ends) and `gradient_norm` (the largest global norm of a step). Without
-    validation photos there are no `val_` metrics, and the selected epoch is the last one.
+    `history` holds for every epoch `loss` (label-smoothed and weighted), `accuracy`, `val_loss`, `val_accuracy`,
+    `learning_rate` (the higher of those at its beginning and end) and `gradient_norm` (the largest global norm of a
+    step). Without validation photos there are no `val_` metrics, and the selected epoch is the last one.
     """
 
     checkpoint: Path
@@ -46,7 +46,10 @@ class Tuned:
 
 @dataclass(frozen=True)
 class Photos:
-    """Photos of a prepared dataset: its folder, one-hot labels `float32 [N, classes]`, weights `float32 [N]`."""
+    """Photos of a prepared dataset with one-hot labels `float32 [N, classes]` and sample weights `float32 [N]`.
+
+    `folder` is the dataset's folder.
+    """
 
     folder: Path
     photos: Sequence[Photo]
@@ -55,7 +58,7 @@ class Photos:
 
     @classmethod
     def of(cls, dataset: Dataset, photos: Sequence[Photo], balanced: bool = False) -> "Photos":
-        """Photos of a dataset with their labels; `balanced`: weighted so that every class counts the same."""
+        """Returns photos of a dataset with their labels; if `balanced`, weighted so that all classes count the same."""
         labels, classes = class_indices(dataset, photos), len(dataset.classes)
         weights = class_weights(labels, classes, balanced)
         return cls(dataset.folder, photos, np.eye(classes, dtype=np.float32)[labels], weights[labels])
@@ -79,29 +82,29 @@ def run(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     epochs: int | None = None,
 ) -> Tuned:
-    """Fine-tune a model; a call after an interruption continues from the last complete epoch.
+    """Fine-tunes a model; a call after an interruption resumes after the last complete epoch.
 
-    If a part of the backbone stays frozen, its activations are computed once: for the photos and for a finite number of
-    views of them, `augmentation.views`. Otherwise each epoch draws new views.
+    If a part of the backbone stays frozen, its activations are computed once, for the photos and for
+    `augmentation.views` views of each. Otherwise each epoch draws new views.
 
     Args:
         model: backbone and trained head.
         photos: training photos.
-        settings: the recipe's.
-        augmentation: how views are drawn.
-        seed: of order and views.
-        folder: of the checkpoint, NAME_{epoch:02d}_{val_accuracy:.3f}.h5, and of the state for resuming.
-        about: the checkpoint's record.
-        validation: selects the epoch; None to keep the last epoch, NAME_{epoch:02d}_all.h5.
-        watch: measures how the time is spent.
+        settings: fine-tuning section of the recipe.
+        augmentation: settings of the views.
+        seed: seed of order and views.
+        folder: folder of the checkpoint, NAME_{epoch:02d}_{val_accuracy:.3f}.h5, and of the state to resume from.
+        about: metadata of the checkpoint.
+        validation: photos that select the epoch; None to keep the last epoch, NAME_{epoch:02d}_all.h5.
+        watch: stopwatch that collects the seconds by part.
         after_epoch: called after each epoch with the metrics of all epochs so far.
         callbacks: further Keras callbacks.
         epochs: stop after this epoch, which an earlier call has selected; the learning rate still follows the schedule
-            of `settings.epochs`. None for all of them.
+            of `settings.epochs`. None for all epochs.
 
     Raises:
-        FreezingError: more is to be unfrozen than there is.
-        FeatureError: a photo is damaged, or there is no room for the activations of the frozen part.
+        FreezingError: more layers or blocks are to be unfrozen than there are.
+        FeatureError: a photo is damaged, or the disk has too little space for the activations of the frozen part.
     """
     epochs = epochs or settings.epochs
     parts = split(model, settings.unfreeze)
@@ -112,7 +115,7 @@ def run(
     keeper = Keeper(folder, about, epochs, model, validated=validation is not None, after_epoch=after_epoch)
     done = keeper.restore(parts.rest)
     if done < epochs:
-        # The averages are validated, since they are saved.
+        # Validate the averaged weights, since these are saved.
         averaged = [keras.callbacks.SwapEMAWeights()] if settings.ema else []
         parts.rest.fit(
             batches,
@@ -132,7 +135,7 @@ def run(
             ],
         )
     elif settings.ema:
-        # As after `fit`.
+        # `fit` leaves the averaged weights in the model; a finished run that is resumed needs the same.
         parts.rest.optimizer.finalize_variable_values(parts.rest.trainable_variables)
     return Tuned(keeper.checkpoint(keeper.best_epoch), keeper.history, keeper.best_epoch)
 
@@ -146,7 +149,7 @@ def _data(
     seed: int,
     about: checkpoint.About,
 ) -> tuple[Views | Activations, ValidationPhotos | Activations | None]:
-    """Training batches and validation batches."""
+    """Returns the training batches, and the validation batches or None."""
     if not parts.prefix:
         kind = inputs.of(parts.rest.input.shape[1:])
         views = Views(photos.paths, photos.labels, photos.weights, kind, augmentation, settings, seed)
