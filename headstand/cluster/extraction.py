@@ -56,7 +56,7 @@ class ClusterExtractor(Extractor):
     def names(
         self, folder: Path, photos: Sequence[Photo], augmentation: Augmentation, seed: int, views: Sequence[int | None]
     ) -> np.ndarray:
-        """As `Pass.names`, but takes the digests from the manifest; workers check the files when they read them."""
+        """Returns cache keys as `Pass.names`, from the manifest's digests; workers check the files that they read."""
         self._digests = [photo.sha256 for photo in photos]
         names = np.empty((len(views), len(photos)), f"V{KEY_BYTES}")
         for place, photo in enumerate(photos):
@@ -74,7 +74,7 @@ class ClusterExtractor(Extractor):
         views: Sequence[int | None],
         label: str,
     ) -> Iterator[tuple[list[int], np.ndarray]]:
-        """As `Pass.compute`, but yields the first rows only after all are computed.
+        """Computes missing features as `Pass.compute`, on the cluster; yields rows only after all are computed.
 
         Raises:
             FeatureError: a photo is missing, damaged or not the one that was prepared.

@@ -50,7 +50,7 @@ def run(
     journal: Path,
     after_trial: AfterTrial | None = None,
 ) -> local.Found:
-    """As `headstand.learn.search.run`, on the Ray cluster that this process is connected to.
+    """Searches for the best head as `headstand.learn.search.run`, on the Ray cluster this process is connected to.
 
     Staged and grid searches train the same heads as on one machine and have the same result. TPE samples as many heads
     at a time as there are processors, each from the trials finished by then, so its trials differ from a sequential

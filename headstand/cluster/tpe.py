@@ -23,10 +23,10 @@ from headstand.space import TRIALS, Job, Search
 
 
 def run(search: Search, start: Head, attempts: Attempts) -> Head:
-    """As `headstand.learn.search.tpe.run`, but the samples depend on the order in which trials finish.
+    """Runs a TPE search as `headstand.learn.search.tpe.run`, with trials in parallel on the cluster.
 
-    A trial is pruned by the same rule as there (Optuna's `MedianPruner`): if its best epoch so far is worse than the
-    median of the completed trials in the current epoch.
+    The samples depend on the order in which trials finish. A trial is pruned by the same rule as there (Optuna's
+    `MedianPruner`): if its best epoch so far is worse than the median of the completed trials in the current epoch.
     """
     return tpe.jobs(search, start, attempts, _job)
 

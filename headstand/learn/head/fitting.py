@@ -40,7 +40,7 @@ class Split:
 class Fit:
     """The result of training a head: metrics by epoch, the selected epoch (from 1), and the head after that epoch.
 
-    `history` holds for every epoch `loss` (the objective: weighted and smoothed as the recipe says), `accuracy`,
+    `history` holds for every epoch `loss` (the objective: weighted and smoothed as the recipe sets), `accuracy`,
     `val_loss` (plain cross-entropy), `val_accuracy`, `learning_rate` (of its first step) and `gradient_norm` (the
     largest global norm of a step). The best epoch has the highest validation accuracy, and among equals the lowest
     validation loss. After `refit` there are no validation metrics, and the best epoch is the last one.

@@ -46,7 +46,7 @@ class Journal:
 
 
 def frozen(trial: Trial, space: spaces.Space, params: dict[str, Any] | None = None) -> FrozenTrial:
-    """Returns a trial as an Optuna `FrozenTrial`, with all fields of `Trial` in its user attributes.
+    """Returns a trial as an Optuna `FrozenTrial`; its user attributes hold the fields that Optuna has no attribute for.
 
     Args:
         trial: the trial.

@@ -18,7 +18,7 @@ STRATEGIES: Mapping[str, Strategy] = {"staged": staged.run, "grid": grid.run, "t
 
 @dataclass(frozen=True)
 class Found:
-    """Result of a search: the trials in the order in which they ran, and the best head."""
+    """Result of a search: the trials in order of stage and number, and the best head."""
 
     trials: tuple[Trial, ...]
     head: Head

@@ -37,7 +37,10 @@ def meant(name: str, value: Any, dimension: Dimension) -> Any:
 
 
 def value(head: Head, name: str) -> Any:
-    """Returns a parameter's value in a head; None if inner layers of different sizes have no `layers` or `units`."""
+    """Returns a parameter's value in a head; None for `units` without inner layers or with layers of several sizes.
+
+    With layers of several sizes `layers` is None too: the two parameters cannot describe such a head.
+    """
     if name not in (LAYERS, UNITS):
         return getattr(head, name)
     if len(set(head.inner)) > 1:
