@@ -1,4 +1,4 @@
-"""The same work on a Ray cluster: features by Ray Data, the search by Ray Tune. Nothing else imports Ray."""
+"""Training on a Ray cluster: features by Ray Data, search by Ray Tune. No other package imports Ray."""
 
 from headstand.cluster.connection import ClusterError, connected
 

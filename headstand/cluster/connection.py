@@ -1,4 +1,4 @@
-"""The way to a Ray cluster, and what its workers are told."""
+"""Connection to a Ray cluster, and the environment of its workers."""
 
 import logging
 import os
@@ -16,10 +16,10 @@ from headstand.quiet import quiet
 CATEGORY = 'pipenv sync --categories "packages ray"'
 
 TIMEOUT = 5.0
-"""Seconds that a cluster has to answer; Ray itself would go on asking for ten minutes."""
+"""Timeout in seconds for reaching a cluster; Ray itself would retry for ten minutes."""
 
 _SETTINGS = {
-    # Each worker stands for one processor. TensorFlow would have one thread for every processor of the machine.
+    # Each worker uses one processor. TensorFlow would start one thread for every processor of the machine.
     "TF_NUM_INTRAOP_THREADS": "1",
     "TF_NUM_INTEROP_THREADS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -28,28 +28,30 @@ _SETTINGS = {
 
 _OWN = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Tune would keep every figure in three files, and take Ctrl-C for the wish to stop in order.
+    # Tune would log every metric to three files, and treat Ctrl-C as a request for a graceful stop.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
-    # Its core tells of each pool of actors, in capitals, what would matter if we forgot the network that we hold.
+    # Ray's core warns about each actor pool in case the driver drops its reference to the model, which it keeps.
     "RAY_BACKEND_LOG_LEVEL": "fatal",
 }
 
 
 class ClusterError(HeadstandError):
-    """A cluster that cannot be reached or used, or work that it gave up."""
+    """Raised when a cluster cannot be reached or used, or when it gives up a computation."""
 
 
 @contextmanager
 def connected(address: str) -> Iterator[Place]:
-    """The cluster as a place to train at; left when the work is done, also where it fails.
+    """Connects to a Ray cluster and yields the feature extractor and the search that run on it.
+
+    It disconnects at the end, also after an error.
 
     Args:
-        address: `auto` for the cluster that this machine is part of, else HOST:PORT of its head.
+        address: `auto` for the cluster that this machine is part of, else HOST:PORT of its head node.
 
     Raises:
-        ClusterError: Ray is not installed, there is no such cluster, or this machine is no part of it.
+        ClusterError: Ray is not installed, there is no such cluster, or this machine is not part of it.
     """
     for name, value in _OWN.items():
         os.environ.setdefault(name, value)
@@ -65,10 +67,10 @@ def connected(address: str) -> Iterator[Place]:
     for name in ("ray.data", "ray.tune"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        with quiet():  # its core tells that it was told to be silent
+        with quiet():  # Ray's core prints a notice about its log level
             ray.init(
                 address,
-                # What computes is the caller's own code, whatever the machines hold; the packages are theirs.
+                # Workers run this checkout's code, whatever version is installed there, with their own dependencies.
                 runtime_env={"py_modules": [str(recipe.HOME / "headstand")], "env_vars": _settings()},
                 log_to_driver=False,
                 logging_level=logging.ERROR,
@@ -82,7 +84,7 @@ def connected(address: str) -> Iterator[Place]:
 
 
 def size() -> tuple[int, int]:
-    """How many processors and GPUs the cluster has at the moment; at least one processor."""
+    """Returns how many processors (at least 1) and GPUs the cluster has at the moment."""
     import ray
 
     there: dict[str, Any] = ray.cluster_resources()
@@ -90,7 +92,7 @@ def size() -> tuple[int, int]:
 
 
 def gave_up(error: BaseException) -> ClusterError:
-    """A sentence for what Ray tells at length."""
+    """Returns a `ClusterError` with the essential line of one of Ray's long error messages."""
     told = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines() or [type(error).__name__]
     line = told[-1] if told[0].startswith("Traceback") else told[0]
     return ClusterError(f"the cluster gave the work up ({line}): run it again to go on")
@@ -101,7 +103,7 @@ def _settings() -> dict[str, str]:
 
 
 def _check(address: str) -> None:
-    """Whether somebody answers at HOST:PORT at all."""
+    """Raises ClusterError if the address is malformed or nothing accepts connections there."""
     if address == "auto":
         return
     match = re.fullmatch(r"(?P<host>[\w.-]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})", address)

@@ -1,4 +1,4 @@
-"""Features of any number of photos, computed by all machines of a cluster into the one cache."""
+"""Feature extraction on all machines of a Ray cluster, into one shared feature cache."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -20,30 +20,32 @@ from headstand.prepare.manifest import Photo
 from headstand.recipe import Augmentation
 
 _LARGEST = 32 * 2**20
-"""Bytes of pixels in a block at most: several must find room in a small object store."""
+"""Largest size of a block in bytes of pixels: several blocks must fit into a small object store."""
 
 _PICTURES = 16, 1024
-"""Pictures in a block: each is a file of the cache, and all of it is lost with its worker."""
+"""Smallest and largest number of images in a block. A block becomes one cache file, and is lost with its worker."""
 
 _SHARE = 0.75
-"""Of a processor, for each actor; the rest is for the tasks that decode, so that a machine of one processor has room
-for both."""
+"""Share of a processor that an actor reserves. The rest is for decoding tasks, so that both fit on one processor."""
 
 _CHUNK = 1024
-"""Rows that are read at a time."""
+"""Rows that are read from the cache at a time."""
 
 
 class ClusterExtractor(Extractor):
-    """As `Extractor`, on the cluster that this process is connected to.
+    """`Extractor` that computes on the Ray cluster that this process is connected to.
 
-    The photos and the cache must lie where all machines see them. What is in the cache is not computed again, so an
-    interrupted extraction goes on, here or on one machine.
+    All machines must be able to read the photos and write the cache. Cached features are not computed again, so an
+    interrupted extraction continues, on a cluster or on one machine.
     """
 
     _digests: Sequence[str] = ()
 
     def ahead(self, folder: Path, photos: Sequence[Photo]) -> int:
-        """All at once: each extraction starts workers of its own."""
+        """Computes the missing features of all photos at once and returns their number.
+
+        Each extraction starts new workers, so one large extraction is faster than several small ones.
+        """
         names = self.names(folder, photos, Augmentation(), 0, (None,))
         missing = self.missing(names)
         paths = [folder / photo.path for photo in photos]
@@ -54,7 +56,7 @@ class ClusterExtractor(Extractor):
     def names(
         self, folder: Path, photos: Sequence[Photo], augmentation: Augmentation, seed: int, views: Sequence[int | None]
     ) -> np.ndarray:
-        """As `Pass.names`, by the manifest: workers compare the files with it when they read them."""
+        """Returns cache keys as `Pass.names`, from the manifest's digests; workers check the files that they read."""
         self._digests = [photo.sha256 for photo in photos]
         names = np.empty((len(views), len(photos)), f"V{KEY_BYTES}")
         for place, photo in enumerate(photos):
@@ -72,11 +74,11 @@ class ClusterExtractor(Extractor):
         views: Sequence[int | None],
         label: str,
     ) -> Iterator[tuple[list[int], np.ndarray]]:
-        """As `Pass.compute`; nothing is given out before all is computed.
+        """Computes missing features as `Pass.compute`, on the cluster; yields rows only after all are computed.
 
         Raises:
             FeatureError: a photo is missing, damaged or not the one that was prepared.
-            ClusterError: the cluster gave up.
+            ClusterError: the cluster gave up, or the rows that workers wrote are not in this process's cache.
         """
         if not missing:
             return
@@ -107,7 +109,7 @@ class ClusterExtractor(Extractor):
             yield places, rows
 
     def _pictures(self, missing: int) -> int:
-        """How many pictures a block has: several blocks for each worker, none too large."""
+        """Returns the number of images per block: about 8 blocks for each processor, within the limits on size."""
         least, most = _PICTURES
         fitting = _LARGEST // math.prod(self.model.input.shape[1:])
         return max(1, min(most, fitting, max(least, -(-missing // (8 * size()[0])))))
@@ -125,12 +127,12 @@ class ClusterExtractor(Extractor):
         else:
             share = {"num_cpus": _SHARE}
         actors = gpus or processors
-        # One must do: of those that a dead machine had, some may find no room again.
+        # At least one, and not all: actors of a machine that died may not fit on the others.
         pool = ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors)
         return (
             ray.data.from_items([{"jobs": block} for block in todo], override_num_blocks=len(todo))
             .map_batches(
-                decode,  # type: ignore[arg-type] # Ray's types know no `fn_kwargs`
+                decode,  # type: ignore[arg-type] # Ray's type hints ignore `fn_kwargs`
                 batch_size=None,
                 fn_kwargs={"kind": self.input, "augmentation": augmentation},
                 num_cpus=1 if gpus else 1 - _SHARE,

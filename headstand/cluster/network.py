@@ -1,4 +1,4 @@
-"""What workers do with photos: read and decode in tasks, compute in actors that keep the network, write shards."""
+"""Ray worker code of feature extraction: tasks decode photos, actors run the network and write cache shards."""
 
 import hashlib
 import pickle
@@ -21,18 +21,21 @@ Block = dict[str, np.ndarray]
 
 
 def packed(model: keras.Model) -> tuple[str, list[np.ndarray]]:
-    """A network as it travels: layers as JSON, and weights, which one machine's workers share in its object store."""
+    """Returns a network in a form for Ray's object store: architecture as JSON, and weights.
+
+    Workers on the same machine share the weights in its object store.
+    """
     return model.to_json(), model.get_weights()
 
 
 def blocks(jobs: Iterator[Job], keys: np.ndarray, digests: Sequence[str], pictures: int) -> Iterator[bytes]:
-    """Jobs in blocks of about so many pictures: the unit of what is lost, and of what is written.
+    """Yields jobs as pickled blocks; a block is computed and written, or lost, as a whole.
 
     Args:
         jobs: photos and views, all of a photo together.
-        keys: what each position's row is called, `V32 [M]`.
+        keys: the cache key of each position, `V32 [M]`.
         digests: hex SHA-256 of the N photos, by position modulo N.
-        pictures: fewest in a block, but for the last.
+        pictures: smallest number of images in a block, except for the last one.
     """
     block: list[Job] = []
 
@@ -54,11 +57,12 @@ def blocks(jobs: Iterator[Job], keys: np.ndarray, digests: Sequence[str], pictur
 
 
 def decode(block: Block, kind: Input, augmentation: Augmentation) -> Block:
-    """Read and decode a block.
+    """Reads and decodes the photos of a block.
 
     Returns:
-        `place` `int64 [N]`, `key` `uint8 [N, 32]`, `pixels` as the network takes them, and `trouble` `str [N]`: empty,
-        or in a single row why a photo cannot be used. (Of an exception only a text with Ray's words around it arrives.)
+        `place` `int64 [N]`, the positions; `key` `uint8 [N, 32]`; `pixels`, the network's input; and `trouble`
+        `str [N]`: empty, or in a single row why a photo cannot be used. The reason is returned because Ray would turn
+        an exception into a longer text of its own.
     """
     try:
         return _decoded(block, kind, augmentation)
@@ -68,13 +72,13 @@ def decode(block: Block, kind: Input, augmentation: Augmentation) -> Block:
 
 
 def _decoded(block: Block, kind: Input, augmentation: Augmentation) -> Block:
-    known = pickle.loads(block["jobs"][0])  # noqa: S301 - our own, from `blocks`
+    known = pickle.loads(block["jobs"][0])  # noqa: S301 - trusted: written by `blocks`
     keys = {place: key for _, place, _, key, _ in known}
     for path, digest in dict.fromkeys((path, digest) for path, _, _, _, digest in known):
         _check(Path(path), digest)
     jobs = ((Path(path), place, name) for path, place, name, _, _ in known)
     places, pixels = [], []
-    # On one thread: the task has been given one processor, and not the machine.
+    # One thread: Ray assigned at most one processor to the task.
     for some, pictures in decoded(grouped(jobs), kind, augmentation, threads=1):
         places += some
         pixels.append(pictures)
@@ -88,14 +92,14 @@ def _decoded(block: Block, kind: Input, augmentation: Augmentation) -> Block:
 
 
 class Network:
-    """An actor: a network that turns blocks of pixels into a shard of the cache."""
+    """Ray actor that keeps the network loaded and computes a cache shard from each block of pixels."""
 
     def __init__(self, network: Any, folder: str) -> None:
-        """Build the network.
+        """Builds the network.
 
         Args:
-            network: the place in the object store of what `packed` made.
-            folder: the cache's, as workers see it: a path or an address.
+            network: Ray object reference to the result of `packed`.
+            folder: the cache folder as workers access it: a path or a remote address.
         """
         import ray
 
@@ -105,7 +109,7 @@ class Network:
         self._call, self._shards = compiled(model), Shards(folder)
 
     def __call__(self, block: Block) -> Block:
-        """Compute, write, and give the positions back."""
+        """Computes the rows of a block, writes them as a shard and returns the block without keys and pixels."""
         told = {name: block[name] for name in ("place", "trouble")}
         if block["trouble"][0]:
             return told

@@ -1,4 +1,4 @@
-"""Search on a cluster: heads are trained by Ray Tune's trials, over features that each machine holds once."""
+"""Search on a Ray cluster: Ray Tune trains the heads, and each machine holds one copy of the features."""
 
 import logging
 import tempfile
@@ -19,17 +19,19 @@ from headstand.learn.search.trial import SearchError
 from headstand.recipe import Head, Search
 
 RETRIES = 3
-"""How often a trial is begun again whose worker died: machines that are lent for a while go at any moment."""
+"""How often a trial is restarted after its worker died: preemptible machines can disappear at any time."""
 
 APART = 30.0
-"""Seconds within which all of a trial's losses count as one. A cluster notices only after a while that a machine is
-dead, and sends it the trial again until then."""
+"""Seconds within which all worker deaths of a trial count as one.
+
+A cluster detects a dead machine only after a while, and sends the trial to it again until then.
+"""
 
 _PAUSE = 0.5
-"""Seconds before it is sent again."""
+"""Seconds to wait before a trial is restarted."""
 
 REFUSED, FINISHED = "refused", "finished"
-"""What a trial reports that cannot be: why; and one that was trained to the end."""
+"""Keys of a trial's report: why its head is invalid, and whether it was trained to the end."""
 
 HISTORY, METRIC, RIGHT = "history", "objective", "right"
 
@@ -48,14 +50,15 @@ def run(
     journal: Path,
     after_trial: AfterTrial | None = None,
 ) -> local.Found:
-    """As `headstand.learn.search.run`, on the cluster that this process is connected to.
+    """Searches for the best head as `headstand.learn.search.run`, on the Ray cluster this process is connected to.
 
-    Stages and grids try the same heads in the same order as on one machine, and end alike. The estimator draws as many
-    heads at once as there are processors, each knowing only what was finished by then: it finds others than one by one.
+    Staged and grid searches train the same heads as on one machine and have the same result. TPE samples as many heads
+    at a time as there are processors, each from the trials finished by then, so its trials differ from a sequential
+    search.
 
     Raises:
-        SearchError: values that make no head, or an earlier run to start from that is not there.
-        ClusterError: a trial was lost more than `RETRIES` times.
+        SearchError: a head cannot have the searched values, or the run to warm-start from does not exist.
+        ClusterError: the workers of a trial died more than `RETRIES` times.
     """
     from headstand.cluster import tpe
 
@@ -66,7 +69,7 @@ def run(
 
 
 class ClusterAttempts(Attempts):
-    """As `Attempts`, side by side all over the cluster."""
+    """Trial runner (`Attempts`) that trains heads in parallel on all machines of the cluster."""
 
     def _fit_many(self, chosen: Sequence[Head], after_fit: AfterFit) -> None:
         left = list(range(len(chosen)))
@@ -83,14 +86,17 @@ class ClusterAttempts(Attempts):
 
 
 class _Finished(tune.Callback):
-    """Tells of each trial that came to its end."""
+    """Tune callback that passes each trial that ended to `after` and counts worker deaths in `losses`.
+
+    `error` is an exception that ends the search.
+    """
 
     def __init__(self, after: After, losses: "Losses") -> None:
         self._after, self._losses = after, losses
         self.error: Exception | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune keeps itself on the disk, to be resumed from there; the run's journal does that.
+        # Tune pickles its state in order to resume; here the run's journal does that.
         return {}
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -101,7 +107,7 @@ class _Finished(tune.Callback):
             return
         try:
             self._after(trial.config, trial.last_result)
-        except Exception as error:  # which Tune would take for the trial's, and begin that again
+        except Exception as error:  # Tune would attribute it to the trial and restart that
             self.error = error
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -115,16 +121,16 @@ class _Finished(tune.Callback):
 
 
 class Losses:
-    """Counts how often a trial's worker died."""
+    """Counter of worker deaths by trial."""
 
     def __init__(self) -> None:
         self._times: dict[str, list[float]] = {}
 
     def add(self, trial: str) -> None:
-        """Count another one, and wait a moment.
+        """Counts a worker death of a trial and waits before the restart.
 
         Raises:
-            ClusterError: it is too many.
+            ClusterError: the trial's workers died more than `RETRIES` times.
         """
         now, times = time.monotonic(), self._times.setdefault(trial, [])
         if not times or now - times[-1] > APART:
@@ -138,7 +144,7 @@ class Losses:
 
 
 def until(attempt: Callable[[Losses], None], left: Callable[[], int]) -> None:
-    """Attempt until nothing is left: Tune lets a trial go whose worker dies just as it is to begin.
+    """Calls `attempt` until `left` returns 0, because Tune drops a trial whose worker dies just before it starts.
 
     Raises:
         ClusterError: as `Losses.add`.
@@ -152,7 +158,7 @@ def until(attempt: Callable[[Losses], None], left: Callable[[], int]) -> None:
 
 
 class _Stop(tune.Stopper):
-    """Ends hopeless trials, and the search when there is nobody who could keep them."""
+    """Tune stopper that ends hopeless trials, and the whole search after an error in `_Finished`."""
 
     def __init__(self, finished: _Finished, hopeless: Hopeless | None) -> None:
         self._finished, self._hopeless = finished, hopeless
@@ -178,22 +184,22 @@ def trials(
     searcher: Any = None,
     hopeless: Hopeless | None = None,
 ) -> None:
-    """Run trials, one a processor, until all have ended, but for some that were lost (see `until`).
+    """Runs trials with Ray Tune, one per processor, until all have ended; Tune may drop some (see `until`).
 
     Args:
-        train: a trial; reports `HISTORY` and `METRIC`, or `REFUSED`. What it raises counts as the worker's death.
-        task: what it learns from; put into the object store once, from where each machine takes it once.
+        train: trains one trial; reports `HISTORY` and `METRIC`, or `REFUSED`. An exception counts as a worker death.
+        task: the training data; put into the object store once, from where each machine fetches it once.
         after: called with the configuration and the last report of each trial that ended.
-        losses: those so far.
-        config: Tune's space, where there is no searcher.
-        given: more arguments of `train`.
-        samples: how many trials, where there is.
-        searcher: draws configurations.
-        hopeless: whether to stop a trial, by the figures of its epochs so far.
+        losses: the worker deaths so far.
+        config: Tune's search space, if there is no searcher.
+        given: further arguments of `train`.
+        samples: number of trials, if there is a searcher.
+        searcher: Tune search algorithm that samples configurations.
+        hopeless: returns whether to stop a trial, given the metrics of its epochs so far.
 
     Raises:
-        SearchError: a head that cannot be.
-        ClusterError: a trial was lost too often.
+        SearchError: a head cannot have the searched values.
+        ClusterError: the workers of a trial died too often, or the cluster gave up.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     finished = _Finished(after, losses)
@@ -207,7 +213,7 @@ def trials(
                 mode="max",
                 search_alg=searcher,
                 max_concurrent_trials=size()[0],
-                # A worker takes seconds to load TensorFlow, and more to trace the graph of a head's epoch.
+                # A new worker takes seconds to load TensorFlow, and longer to trace the graph of an epoch.
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
@@ -228,7 +234,7 @@ def trials(
 
 
 def _plain(task: Task) -> Task:
-    """The same with arrays in memory: mapped files are another machine's."""
+    """Returns the task with plain arrays instead of memory-mapped files, which other machines do not have."""
 
     def split(given: heads.Split) -> heads.Split:
         views = None if given.views is None else np.asarray(given.views).view(np.ndarray)
@@ -238,7 +244,7 @@ def _plain(task: Task) -> Task:
 
 
 def _whole(config: dict[str, Any], task: Task, chosen: Sequence[Head]) -> None:
-    """A head from beginning to end."""
+    """Trains one head to the end and reports its metrics once."""
     fit = heads.fit(chosen[config["place"]], task.train, task.validation, task.classes, task.seed)
     right = correct(fit.model, task.validation)
     tune.report({HISTORY: fit.history, METRIC: heads.objective(fit.best), RIGHT: right})

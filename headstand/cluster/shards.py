@@ -1,4 +1,4 @@
-"""Shards: files of the feature cache that are written once, whole, each by one worker."""
+"""Shards of the feature cache: files that workers write in one step and never change."""
 
 import hashlib
 from pathlib import Path
@@ -11,17 +11,17 @@ from headstand.remote import Mirror, is_remote
 
 
 class Shards:
-    """The cache's folder, as workers see it: a path, or an address."""
+    """Writer of shards into the cache folder, a path or a remote address that workers can access."""
 
     def __init__(self, place: str) -> None:
         self._folder = Path(place)
         self._mirror = Mirror(place, self._folder) if is_remote(place) else None
 
     def write(self, keys: np.ndarray, rows: np.ndarray) -> None:
-        """Write rows as a file of the cache's format, in one step.
+        """Writes rows as one file in the cache's format, in one step.
 
-        It is called by what is in it: where a worker dies and its block is computed again, the same file is written
-        again, and no row stands twice.
+        The file name is a hash of the keys: if a worker dies and its block is computed again, the same file is written
+        again, and no row is duplicated.
 
         Args:
             keys: `uint8 [N, 32]`.

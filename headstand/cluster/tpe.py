@@ -1,4 +1,4 @@
-"""The tree-structured Parzen estimator over a cluster: Optuna draws, Ray Tune runs, many heads at once."""
+"""TPE search on a Ray cluster: Optuna samples heads, and Ray Tune trains many of them in parallel."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -23,10 +23,10 @@ from headstand.space import TRIALS, Job, Search
 
 
 def run(search: Search, start: Head, attempts: Attempts) -> Head:
-    """As `headstand.learn.search.tpe.run`; what is drawn hangs on which trials ended first.
+    """Runs a TPE search as `headstand.learn.search.tpe.run`, with trials in parallel on the cluster.
 
-    By the same rule as there (Optuna's `MedianPruner`) a trial is stopped whose best epoch so far is worse than the
-    median of the others, which were trained to the end, in the same epoch.
+    The samples depend on the order in which trials finish. A trial is pruned by the same rule as there (Optuna's
+    `MedianPruner`): if its best epoch so far is worse than the median of the completed trials in the current epoch.
     """
     return tpe.jobs(search, start, attempts, _job)
 
@@ -63,8 +63,8 @@ def _job(place: int, job: Job, start: Head, attempts: Attempts, learnt: Sequence
         return len(whole) >= startup and bool(there) and best < float(np.median(there))
 
     def attempt(losses: Losses) -> None:
-        # The study is taken up by its name. What is not finished counts as a bad place meanwhile, so that not all
-        # machines try alike.
+        # OptunaSearch finds the study by its name. With `constant_liar`, unfinished trials count as bad ones, so that
+        # parallel samples differ.
         seed = tpe.seed(attempts.task.seed, place, len(attempts.of(place)))
         sampler = optuna.samplers.TPESampler(n_startup_trials=startup, seed=seed, constant_liar=True)
         searcher = OptunaSearch(
@@ -85,7 +85,7 @@ def _job(place: int, job: Job, start: Head, attempts: Attempts, learnt: Sequence
 
 
 def _stepwise(config: dict[str, Any], task: Task, start: dict[str, Any], job: dict[str, Any]) -> None:
-    """A head, its figures reported after each epoch, so that it may be stopped."""
+    """Trains one head and reports its metrics after each epoch, so that Tune can stop it."""
     parameters = Job.model_validate(job).parameters
     try:
         values = {name: spaces.meant(name, value, parameters[name]) for name, value in config.items()}

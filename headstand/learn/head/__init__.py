@@ -1,4 +1,4 @@
-"""The trained part of the model: a few layers on cached features, one compiled call an epoch."""
+"""Classification heads: dense layers trained on cached backbone features, one compiled graph call per epoch."""
 
 from headstand.learn.head.fitting import Fit, Split, class_weights, fit, fit_many, objective, rank, refit
 from headstand.learn.head.network import assemble, build, probabilities

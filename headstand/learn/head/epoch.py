@@ -1,8 +1,8 @@
 """One training epoch of a head as one TensorFlow graph.
 
 `model.fit` on feature vectors spends nearly all its time on overhead. Here a graph is traced once for each kind of head
-and serves all sizes and values: the weights have no fixed shape, and learning rate, dropout, label smoothing and batch
-boundaries are tensors. So all trials of a search share it.
+(`Kind`) and reused for all layer sizes and settings: the weights have no fixed shape, and learning rate, dropout, label
+smoothing and batch boundaries are tensors. All trials of a search with the same `Kind` share one graph.
 """
 
 import functools
@@ -21,11 +21,11 @@ _CLIP = 1e-7
 """Probabilities are clipped to this distance from 0 and 1 before their logarithm is taken, as in Keras."""
 
 ROWS = 2048
-"""Rows that pass a head at once outside training: some 16 MB of features, however large the split is."""
+"""Rows per forward pass outside training: about 16 MB of features, however large the split is."""
 
 
 class Data(NamedTuple):
-    """A split as tensors.
+    """Features, augmented views, labels and class weights of a split as tensors.
 
     `features` is `float32 [N, D]`, `views` `float32 [K * N, D]` (the rows of the first view, then of the second ...;
     `[0, D]` if there are none), `labels` `int32 [N]`, `weights` `float32 [classes]`.
@@ -38,10 +38,11 @@ class Data(NamedTuple):
 
 
 class State(NamedTuple):
-    """The variables of a head, without a fixed shape: `kernels[0]` and `offsets[0]` belong to the first layer.
+    """The variables of a head in training, without a fixed shape: model weights and optimizer slots.
 
-    `offsets` are biases. With batch normalization there are also `scales`, `means` and `variances`, and the offsets of
-    the inner layers are its beta. `slots` holds the optimizer's values for kernels, offsets and scales, in this order.
+    `kernels[0]` and `offsets[0]` belong to the first layer. `offsets` are biases. With batch normalization there are
+    also `scales` (gamma), `means` and `variances`, and the offsets of the inner layers are beta. `slots` holds the
+    optimizer's slot variables for kernels, offsets and scales, in this order.
     """
 
     kernels: list[Any]
@@ -57,12 +58,12 @@ class State(NamedTuple):
 
     @property
     def saved(self) -> list[Any]:
-        """All variables of the model, in the order of `of_model`."""
+        """Returns all variables of the model, in the order of `of_model`."""
         return [*self.trained, *self.means, *self.variances]
 
 
 def of_model(head: keras.Model) -> list[list[Any]]:
-    """The variables of the Keras model: kernels, offsets, scales, means and variances, as in `State`."""
+    """Returns the variables of a Keras head grouped as in `State`: kernels, offsets, scales, means, variances."""
     logits = head.get_layer("logits")
     inner = [layer for layer in head.layers if layer.name.startswith("inner_")]
     norms = [layer for layer in head.layers if layer.name.startswith("norm_")]
@@ -76,7 +77,7 @@ def of_model(head: keras.Model) -> list[list[Any]]:
 
 
 def state(head: keras.Model, slots: int) -> State:
-    """The state before training: the values of the model, and `slots` zeros for each of its trained weights."""
+    """Returns the state before training: the model's values, and `slots` zero tensors per trained variable."""
     kernels, offsets, scales, means, variances = (
         [_variable(value.numpy()) for value in values] for values in of_model(head)
     )
@@ -89,7 +90,7 @@ def _variable(value: np.ndarray) -> tf.Variable:
 
 
 class Values(NamedTuple):
-    """The settings that do not change the graph, and the seed, as scalar tensors."""
+    """Scalar tensors of the seed and of the settings that do not change the training graph."""
 
     dropout: Any
     smoothing: Any
@@ -100,7 +101,7 @@ class Values(NamedTuple):
 
 @dataclass(frozen=True)
 class Kind:
-    """The settings that change the graph."""
+    """The settings of a head that change its training graph."""
 
     activations: tuple[str, ...]
     batch_norm: bool
@@ -113,7 +114,7 @@ class Kind:
 
 
 def kind(head: recipes.Head, views: bool) -> Kind:
-    """The kind of graph that trains a head."""
+    """Returns the `Kind` of training graph that a head needs; `views` is whether there are augmented views."""
     return Kind(
         network.activations(head),
         head.batch_norm,
@@ -128,14 +129,14 @@ def kind(head: recipes.Head, views: bool) -> Kind:
 
 @functools.cache
 def training(kind: Kind) -> Callable[..., tuple[Any, Any, Any]]:
-    """An epoch of gradient steps.
+    """Returns a compiled function that runs one epoch of gradient steps for one kind of head.
 
     Returns:
         A function of `State`, `Data`, `Values`, the order of the rows (`int32 [N]`), the view of each row (`int32 [N]`,
         0 for the original), the batch boundaries (`int32 [steps + 1]`, see `headstand.learn.batches`), the learning
-        rate of each step (`float32 [steps]`) and the number of steps before this epoch. It returns the sum of the
-        losses, the number of correct predictions, and the largest global gradient norm of a step. It leaves the running
-        statistics of batch normalization alone: see `statistics`.
+        rate of each step (`float32 [steps]`) and the number of steps before this epoch. It updates the state and
+        returns the sum of the losses, the number of correct predictions, and the largest global gradient norm of a
+        step. It does not update the moving statistics of batch normalization: see `statistics`.
     """
     update = optimizers.update(kind.optimizer, kind.nesterov)
 
@@ -156,7 +157,7 @@ def training(kind: Kind) -> Callable[..., tuple[Any, Any, Any]]:
         correct = tf.reduce_sum(tf.cast(tf.argmax(logits, 1, tf.int32) == target, tf.float32))
         return loss * tf.cast(tf.size(rows), tf.float32), correct, tf.linalg.global_norm(gradients)
 
-    # AutoGraph would only slow the tracing down; another number of rows is another shape, but no other graph.
+    # Tracing is faster without AutoGraph. With `reduce_retracing`, one graph serves any number of rows.
     @tf.function(autograph=False, reduce_retracing=True)
     def epoch(
         state: State, data: Data, values: Values, order: Any, views: Any, bounds: Any, rates: Any, before: Any
@@ -168,7 +169,7 @@ def training(kind: Kind) -> Callable[..., tuple[Any, Any, Any]]:
 
         steps = tf.size(rates)
         start = (tf.constant(0), tf.constant(0.0), tf.constant(0.0), tf.constant(0.0))
-        # Steps are sequential: each begins with the weights of the one before.
+        # Steps are sequential: each starts from the weights of the previous one.
         _, loss, correct, norm = tf.while_loop(lambda index, *_: index < steps, body, start, parallel_iterations=1)
         return loss, correct, norm
 
@@ -177,12 +178,12 @@ def training(kind: Kind) -> Callable[..., tuple[Any, Any, Any]]:
 
 @functools.cache
 def statistics(activations: tuple[str, ...]) -> Callable[[State, Data], None]:
-    """Set the means and variances of batch normalization to those of all rows of a split, layer by layer.
+    """Returns a compiled function that sets batch normalization to the mean and variance of all rows of a split.
 
-    A moving average over batches is biased: on a small split it still contains its initial values, and the variance of
-    B rows is (B - 1) / B of the true one on average. The exact statistics depend neither on the batch size nor on the
-    number of steps ("precise BN", Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm"). They cost one forward pass an
-    epoch.
+    It proceeds layer by layer. A moving average over batches is biased: on a small split it still contains its initial
+    values, and the variance of B rows is (B - 1) / B of the true one on average. The exact statistics depend neither on
+    the batch size nor on the number of steps ("precise BN", Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm"). They
+    cost one forward pass per epoch.
     """
 
     @tf.function(autograph=False, reduce_retracing=True)
@@ -208,7 +209,7 @@ def statistics(activations: tuple[str, ...]) -> Callable[[State, Data], None]:
 
 @functools.cache
 def validation(activations: tuple[str, ...], batch_norm: bool) -> Callable[[State, Data], tuple[Any, Any]]:
-    """Loss and accuracy of a split.
+    """Returns a compiled function that computes the loss and accuracy of a head on a split.
 
     The loss is the cross-entropy without class weights and label smoothing, so that all trials are comparable.
     """
@@ -230,7 +231,7 @@ def validation(activations: tuple[str, ...], batch_norm: bool) -> Callable[[Stat
 
 
 def _over_rows(data: Data, body: Callable[..., tuple[Any, ...]], start: tuple[Any, ...]) -> list[Any]:
-    """Run `body` for every `ROWS` rows; it takes and returns the first row's index and the values so far."""
+    """Runs `body` for every `ROWS` rows; it takes and returns the first row's index and the accumulated values."""
     _, *values = tf.while_loop(
         lambda row, *_: row < tf.size(data.labels), body, (tf.constant(0), *start), parallel_iterations=1
     )
@@ -238,14 +239,14 @@ def _over_rows(data: Data, body: Callable[..., tuple[Any, ...]], start: tuple[An
 
 
 def _rows(data: Data, rows: Any, views: Any) -> Any:
-    """The features of each row in the view that was drawn for it."""
+    """Returns the features `float32 [B, D]` of each row in the view that was drawn for it."""
     drawn = tf.gather(views, rows)
     index = tf.maximum(drawn - 1, 0) * tf.size(data.labels) + rows
     return tf.where(drawn[:, None] == 0, tf.gather(data.features, rows), tf.gather(data.views, index))
 
 
 def _training_logits(kind: Kind, state: State, x: Any, values: Values, number: Any) -> Any:
-    """Logits with dropout, normalised by the statistics of the batch."""
+    """Returns the logits in training mode: with dropout, and with batch normalization by the batch's statistics."""
     for layer, activation in enumerate(kind.activations):
         x = tf.matmul(x, state.kernels[layer])
         if kind.batch_norm:
@@ -254,14 +255,14 @@ def _training_logits(kind: Kind, state: State, x: Any, values: Values, number: A
             x = tf.nn.bias_add(x, state.offsets[layer])
         x = keras.activations.get(activation)(x)
     if kind.dropout:
-        # A function of seed and step, so that the heads that train beside it do not matter.
+        # Stateless: depends on seed and step only, and not on heads that train in parallel.
         chance = tf.random.stateless_uniform(tf.shape(x), tf.stack([values.seed, number]))
         x = tf.where(chance >= values.dropout, x / (1 - values.dropout), 0.0)
     return _last(state, x)
 
 
 def _inner(activations: tuple[str, ...], batch_norm: bool, state: State, x: Any) -> Any:
-    """The outputs of the first inner layers, one for each of `activations`, as the saved model computes them."""
+    """Returns the output of the inner layers in inference mode; there is one layer for each of `activations`."""
     for layer, activation in enumerate(activations):
         x = tf.matmul(x, state.kernels[layer])
         if batch_norm:
@@ -281,11 +282,11 @@ def _last(state: State, x: Any) -> Any:
 
 
 def _loss(kind: Kind, logits: Any, target: Any, smoothing: Any) -> Any:
-    """Cross-entropy of each row, `float32 [B]`, with smoothed labels (Szegedy et al. 2016)."""
+    """Returns the cross-entropy of each row, `float32 [B]`, with label smoothing (Szegedy et al. 2016)."""
     classes = tf.shape(logits)[1]
     wanted = tf.one_hot(target, classes) * (1 - smoothing) + smoothing / tf.cast(classes, tf.float32)
     if kind.from_logits:
         return tf.nn.softmax_cross_entropy_with_logits(wanted, logits)
-    # As keras.losses computes it from probabilities. Compiled, Keras would look behind the softmax and use the logits.
+    # The formula of keras.losses for probabilities. In a graph, keras.losses would find the softmax and use its logits.
     probabilities = tf.clip_by_value(tf.nn.softmax(logits), _CLIP, 1 - _CLIP)
     return -tf.reduce_sum(wanted * tf.math.log(probabilities), axis=1)

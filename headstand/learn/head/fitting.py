@@ -1,4 +1,4 @@
-"""Training of heads: one, or several in parallel."""
+"""Training of classification heads: one, or several in parallel."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
@@ -17,10 +17,10 @@ from headstand.learn.head import epoch, network, optimizers, schedule
 AfterEpoch = Callable[[int, dict[str, float]], None]
 
 _BUILDING = Lock()
-"""Held while initial weights are drawn: Keras has one random seed for all threads."""
+"""Lock for drawing initial weights: Keras has one random seed for all threads."""
 
 _ALIGNMENT = 64
-"""Bytes by which TensorFlow's kernels expect a tensor to be aligned."""
+"""Memory alignment in bytes that TensorFlow's kernels expect of a tensor."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Split:
 
 @dataclass(frozen=True)
 class Fit:
-    """The result of a training: metrics by epoch, the selected epoch (from 1), and the head after that epoch.
+    """The result of training a head: metrics by epoch, the selected epoch (from 1), and the head after that epoch.
 
-    `history` holds for every epoch `loss` (the objective: weighted and smoothed as the recipe says), `accuracy`,
+    `history` holds for every epoch `loss` (the objective: weighted and smoothed as the recipe sets), `accuracy`,
     `val_loss` (plain cross-entropy), `val_accuracy`, `learning_rate` (of its first step) and `gradient_norm` (the
     largest global norm of a step). The best epoch has the highest validation accuracy, and among equals the lowest
     validation loss. After `refit` there are no validation metrics, and the best epoch is the last one.
@@ -56,7 +56,7 @@ class Fit:
 
 
 def class_weights(labels: np.ndarray, classes: int, balanced: bool = True) -> np.ndarray:
-    """A weight for each class, `float32 [classes]`: N / (classes x count), so that every class counts the same.
+    """Returns a weight for each class, `float32 [classes]`: N / (classes x count), so that all classes weigh the same.
 
     The formula is scikit-learn's `class_weight="balanced"` (King & Zeng 2001). All ones unless `balanced`.
     """
@@ -73,25 +73,25 @@ def fit(
     seed: int,
     after_epoch: AfterEpoch | None = None,
 ) -> Fit:
-    """Train a head on shuffled batches and select the epoch on validation.
+    """Trains a head on shuffled batches and selects the epoch on the validation split.
 
     Args:
         head: layers, optimizer, learning rate and epochs.
         train: training split.
         validation: the split that selects the epoch.
         classes: number of classes.
-        seed: of initial weights, dropout, order and views.
+        seed: of initial weights, dropout, order of the rows and views.
         after_epoch: called with the epoch (from 1) and its metrics; an exception that it raises ends the training.
     """
     return _Training(head, _data(train), classes, seed).run(_data(validation), after_epoch)
 
 
 def refit(head: recipes.Head, train: Split, classes: int, seed: int, selected: Fit) -> Fit:
-    """Train a head once more, on more rows, for exactly the number of epochs that was selected on validation.
+    """Trains a head again, on more rows, for exactly the number of epochs that was selected on validation.
 
-    No split is left that could select anything, so patience is not used, the last epoch is kept, and every epoch has
-    the learning rates that it had in the first training: of `cosine` those of a training of `head.epochs`, of `plateau`
-    those that the validation losses led to.
+    There is no validation split, so patience is not used, the last epoch is kept, and every epoch has the learning
+    rates of the first training: for `cosine` those of a training of `head.epochs`, for `plateau` those that followed
+    from the validation losses.
 
     Args:
         head: as in the first training.
@@ -111,7 +111,7 @@ def fit_many(
     seed: int,
     after_fit: Callable[[int, Fit], None] | None = None,
 ) -> list[Fit]:
-    """Train several heads in parallel, as many at a time as there are processors.
+    """Trains several heads in parallel, as many at a time as there are processors.
 
     A step of a small head is too little work to be divided among processors, so each processor trains its own head.
 
@@ -144,7 +144,7 @@ def fit_many(
                 if after_fit:
                     after_fit(futures[future], result)
         except BaseException:
-            # An interrupt waits for one epoch and not for all heads.
+            # An interrupt then waits for the current epochs only, not for all heads.
             stopped.set()
             pool.shutdown(cancel_futures=True)
             raise
@@ -152,22 +152,23 @@ def fit_many(
 
 
 def rank(metrics: Mapping[str, float]) -> tuple[bool, float, float]:
-    """Sort key of an epoch or trial, higher is better: validation accuracy, then lower loss; a NaN loss ranks last.
+    """Returns the sort key of an epoch or trial: validation accuracy, then lower loss; higher is better.
 
-    With a NaN loss every prediction is the first class, whose share may well look like an accuracy.
+    A loss that is not finite ranks last: with a NaN loss every prediction is the first class, whose share of the photos
+    may look like a good accuracy.
     """
     accuracy, loss = metrics["val_accuracy"], metrics["val_loss"]
     return (True, accuracy, -loss) if np.isfinite(loss) else (False, accuracy, 0.0)
 
 
 def objective(metrics: Mapping[str, float]) -> float:
-    """The value that a search maximises: validation accuracy, 0 where the loss is not finite."""
+    """Returns the value that a search maximises: validation accuracy, or 0 if the loss is not finite."""
     return metrics["val_accuracy"] if np.isfinite(metrics["val_loss"]) else 0.0
 
 
 @dataclass(frozen=True)
 class _Data:
-    """A split, and the same as tensors except for the class weights."""
+    """A split and its tensors, except for the class weights, which depend on the head."""
 
     split: Split
     features: tf.Tensor
@@ -185,9 +186,9 @@ def _data(split: Split) -> _Data:
 
 
 def _tensor(array: np.ndarray) -> tf.Tensor:
-    """The array as a tensor; a memory-mapped one without a copy, so that features stay on the disk.
+    """Returns the array as a tensor; a memory-mapped array is not copied, so that features stay on disk.
 
-    A GPU needs a copy of its own; everything else is copied since the caller may change it.
+    With a GPU every array is copied to it. Other arrays are copied because the caller may change them.
     """
     mapped = isinstance(array, np.memmap) and array.flags.c_contiguous and array.flags.writeable and array.size
     if not mapped or array.ctypes.data % _ALIGNMENT or tf.config.list_logical_devices("GPU"):
@@ -196,7 +197,7 @@ def _tensor(array: np.ndarray) -> tf.Tensor:
 
 
 class _Training:
-    """A head in training: the Keras model, and the variables that the graph works on."""
+    """A head in training: the Keras model, and the variables that the training graph updates."""
 
     def __init__(self, head: recipes.Head, train: _Data, classes: int, seed: int) -> None:
         labels = train.split.labels
@@ -220,7 +221,7 @@ class _Training:
         self._epoch = epoch.training(epoch.kind(head, self._views > 0))
 
     def run(self, validation: _Data, after_epoch: AfterEpoch | None = None) -> Fit:
-        """Train for at most `head.epochs` and keep the best epoch."""
+        """Trains for at most `head.epochs` and returns the best epoch."""
         held_out = validation.tensors(self._weights)
         validate = epoch.validation(network.activations(self._head), self._head.batch_norm)
         history: list[dict[str, float]] = []
@@ -239,13 +240,13 @@ class _Training:
         return Fit(history, best_epoch, self._with(best))
 
     def repeat(self, selected: Fit) -> Fit:
-        """Train for the selected number of epochs, with their learning rates."""
+        """Trains for the number of epochs that `selected` kept, with the same learning rates."""
         numbers = range(1, selected.best_epoch + 1)
         history = [self._one(number, selected.history[: number - 1]) for number in numbers]
         return Fit(history, selected.best_epoch, self._with(self._saved()))
 
     def _saved(self) -> list[np.ndarray]:
-        # Copied: `numpy()` may be a view of the variable itself.
+        # Copied because `numpy()` may return a view of the variable itself.
         return [np.array(variable) for variable in self._state.saved]
 
     def _with(self, values: list[np.ndarray]) -> keras.Model:
@@ -255,14 +256,14 @@ class _Training:
         return self._model
 
     def _one(self, number: int, before: Sequence[dict[str, float]]) -> dict[str, float]:
-        """Train for one epoch and return its training metrics.
+        """Trains for one epoch and returns its training metrics.
 
         Args:
             number: the epoch, from 1.
             before: the metrics of the epochs before it, from which the schedule derives the learning rates.
         """
         rates = schedule.rates(self._head, self._steps, before)
-        # A generator of their own: the order of the rows is the same with and without views.
+        # A separate generator for views: the order of the rows is then the same with and without views.
         views = np.random.default_rng((self._seed, number - 1)).integers(0, self._views + 1, self._count)
         loss, correct, norm = self._epoch(
             self._state,

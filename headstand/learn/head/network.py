@@ -1,4 +1,4 @@
-"""A head as a Keras model, which is saved, converted and fine-tuned."""
+"""Construction of a head as a Keras model, which is saved, converted and fine-tuned."""
 
 import keras
 import numpy as np
@@ -6,29 +6,35 @@ import numpy as np
 from headstand import recipe as recipes
 
 EPSILON = 1e-3
-"""Added to the variance in batch normalization, as in Keras."""
+"""Constant added to the variance in batch normalization, as in Keras."""
 
 _CHUNK = 1024
-"""Rows at a time in `probabilities`, so that memory does not grow with their number."""
+"""Rows per forward pass in `probabilities`, so that memory does not grow with the number of rows."""
 
 
 def activations(head: recipes.Head) -> tuple[str, ...]:
-    """The activation of each inner layer."""
+    """Returns the activation of each inner layer."""
     return head.activation * len(head.inner) if len(head.activation) == 1 else head.activation
 
 
 def build(head: recipes.Head, width: int, classes: int, seed: int) -> keras.Model:
-    """The head: features `float32 [N, width]` to probabilities `float32 [N, classes]`, freshly initialised by seed.
+    """Returns an untrained head from features `float32 [N, width]` to probabilities `float32 [N, classes]`.
 
-    An inner layer is dense, then normalised if the recipe asks for it, then activated; dropout comes once, before the
-    logits. So SELU, which keeps mean and variance from layer to layer (Klambauer et al. 2017), has its authors' normal
-    initialisation here but not their alpha dropout: no SELU layer follows it.
+    An inner layer is a dense layer, batch normalization if the recipe sets it, and an activation; dropout is applied
+    once, before the logits. SELU, which keeps mean and variance from layer to layer (Klambauer et al. 2017), therefore
+    has its authors' LeCun normal initialisation but not their alpha dropout: no SELU layer follows the dropout.
+
+    Args:
+        head: the recipe's section.
+        width: length of a feature vector.
+        classes: number of classes.
+        seed: seed of the initial weights and of dropout.
     """
     keras.utils.set_random_seed(seed)
     features = keras.Input((width,), name="features")
     x = features
     for place, (size, activation) in enumerate(zip(head.inner, activations(head), strict=True), start=1):
-        # Normalization subtracts the mean, and with it any bias before it.
+        # Batch normalization subtracts the mean, so a bias before it has no effect.
         x = keras.layers.Dense(
             size,
             activation=None if head.batch_norm else activation,
@@ -46,7 +52,7 @@ def build(head: recipes.Head, width: int, classes: int, seed: int) -> keras.Mode
 
 
 def assemble(extractor: keras.Model, head: keras.Model, name: str) -> keras.Model:
-    """Backbone and head as one model: `float32 [N, size, size, 3]` in 0..255 to probabilities `[N, classes]`."""
+    """Returns backbone and head as one model: `float32 [N, size, size, 3]`, 0..255, to probabilities `[N, classes]`."""
     x = extractor.output
     for layer in head.layers[1:]:
         x = layer(x)
@@ -54,6 +60,6 @@ def assemble(extractor: keras.Model, head: keras.Model, name: str) -> keras.Mode
 
 
 def probabilities(head: keras.Model, features: np.ndarray) -> np.ndarray:
-    """The head's predictions `float32 [N, classes]` for features `float32 [N, width]`, computed chunk by chunk."""
+    """Returns the head's predictions `float32 [N, classes]` for features `float32 [N, width]`, computed in chunks."""
     chunks = (features[start : start + _CHUNK] for start in range(0, len(features), _CHUNK))
     return np.concatenate([head(np.asarray(chunk)).numpy() for chunk in chunks])

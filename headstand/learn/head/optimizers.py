@@ -1,6 +1,6 @@
-"""The optimizers as TensorFlow's fused kernels: one pass over the weights where Keras's own take ten.
+"""Optimizer updates by TensorFlow's fused kernels: one pass over the weights instead of ten in `keras.optimizers`.
 
-They compute what `keras.optimizers` of the same name compute; a test holds them against those.
+The results equal those of the Keras optimizers of the same name; a test compares them.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,27 +16,31 @@ _BETA_1, _BETA_2 = 0.9, 0.999
 _RHO = {"rmsprop": 0.9, "adadelta": 0.95}
 
 ADAMW_DECAY = 0.004
-"""Weight decay of AdamW where the recipe names none."""
+"""Weight decay of AdamW if the recipe sets none."""
 
 SLOTS = {"adam": 2, "adamw": 2, "sgd": 1, "rmsprop": 2, "adadelta": 2}
-"""How many values an optimizer keeps for each weight."""
+"""Number of slot variables that an optimizer keeps for each weight."""
 
 
 def decay(head: recipes.Head) -> float:
-    """The head's weight decay."""
+    """Returns the head's weight decay; if the recipe sets none, `ADAMW_DECAY` for AdamW and 0 for the others."""
     if head.weight_decay is None:
         return ADAMW_DECAY if head.optimizer == "adamw" else 0.0
     return head.weight_decay
 
 
 def update(name: str, nesterov: bool) -> Callable[..., None]:
-    """How one variable takes a step.
+    """Returns a function that updates one variable by one optimizer step.
 
     Adam: Kingma & Ba 2015; AdamW: Loshchilov & Hutter 2019; RMSprop: Tieleman & Hinton 2012; Adadelta: Zeiler 2012;
-    SGD with Nesterov's momentum as in Sutskever et al. 2013.
+    SGD with Nesterov momentum: Sutskever et al. 2013. Weight decay is applied separately (see `epoch.training`).
+
+    Args:
+        name: the optimizer, a key of `SLOTS`.
+        nesterov: whether SGD uses Nesterov momentum.
 
     Returns:
-        A function of variable, its slots, gradient, rate, momentum and the step's number from 1, as tensors.
+        A function of variable, its slots, gradient, learning rate, momentum and the step's number from 1, as tensors.
     """
 
     def step(variable: Any, slots: Sequence[Any], gradient: Any, rate: Any, momentum: Any, number: Any) -> None:

@@ -1,4 +1,4 @@
-"""The learning rate of each step."""
+"""Learning rate schedules of head training."""
 
 from collections.abc import Sequence
 
@@ -7,21 +7,24 @@ import numpy as np
 from headstand import recipe as recipes
 
 WAIT = 2
-"""Epochs without a lower validation loss after which `plateau` lowers the rate: heads train for 10 to 30 epochs."""
+"""Epochs without a lower validation loss after which `plateau` lowers the learning rate.
+
+It is small because heads train for 10 to 30 epochs.
+"""
 
 FACTOR = 0.5
-"""What `plateau` lowers the rate by."""
+"""Factor by which `plateau` multiplies the learning rate."""
 
 
 def rates(head: recipes.Head, steps: int, history: Sequence[dict[str, float]]) -> np.ndarray:
-    """The rates of the next epoch's steps, `float32 [steps]`.
+    """Returns the learning rates of the next epoch's steps, `float32 [steps]`.
 
-    Cosine goes from the recipe's rate to zero over all epochs (Loshchilov & Hutter 2017, without restarts).
+    Cosine decays from the recipe's rate to zero over all epochs (Loshchilov & Hutter 2017, without restarts).
 
     Args:
         head: `schedule`, `learning_rate` and `epochs` are read.
         steps: steps in an epoch.
-        history: the figures of the epochs so far; `plateau` reads `val_loss`.
+        history: the metrics of the epochs so far; `plateau` reads `val_loss`.
     """
     if head.schedule == "cosine":
         done = np.arange(len(history) * steps, (len(history) + 1) * steps) / (head.epochs * steps)
@@ -33,7 +36,7 @@ def rates(head: recipes.Head, steps: int, history: Sequence[dict[str, float]]) -
 
 
 def _plateaus(losses: Sequence[float]) -> int:
-    """How often `WAIT` epochs went by without a loss lower than all before."""
+    """Returns how many times `WAIT` epochs passed without a loss lower than all before."""
     lowest, waited, count = np.inf, 0, 0
     for loss in losses:
         waited += 1

@@ -1,4 +1,4 @@
-"""The search for a head: by stages, over a grid or with TPE; every trial on disk as soon as it is finished."""
+"""Hyperparameter search over heads: staged, grid or TPE. Each trial is saved as soon as it is finished."""
 
 import optuna
 
@@ -8,5 +8,5 @@ from headstand.learn.search.trial import SearchError, Trial
 
 __all__ = ["STRATEGIES", "Found", "SearchError", "Trial", "indistinguishable", "run"]
 
-# Optuna would tell of every study; the run tells by itself.
+# Optuna would log every study and trial; the run prints its own lines.
 optuna.logging.set_verbosity(optuna.logging.WARNING)

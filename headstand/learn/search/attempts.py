@@ -1,4 +1,4 @@
-"""Trying heads: what the journal holds is taken from there, the rest is trained and written down."""
+"""Trial runner of the search: takes finished trials from the journal, trains and records the others."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,17 +18,20 @@ from headstand.space import changed
 
 AfterTrial = Callable[[Trial, bool], None]
 AfterFit = Callable[[int, Sequence[Mapping[str, float]], str], None]
-"""Called with a head's index, the figures of its epochs, and which validation photos it got right (`packed`)."""
+"""Called with a head's index, the metrics of its epochs, and which validation photos it got right (`packed`)."""
 
 Stop = Callable[[int, float], bool]
 
 CHUNK = 1024
-"""Rows of features that go through a head at once."""
+"""Rows of features per forward pass through a trained head."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What heads are trained on; every trial begins from the same seed, so that settings are compared and not luck."""
+    """Training split, validation split, number of classes and seed, the same for all trials of a search.
+
+    All trials share one seed, so that they differ in their settings only.
+    """
 
     train: heads.Split
     validation: heads.Split
@@ -37,7 +40,7 @@ class Task:
 
 
 class Attempts:
-    """The trials so far, in `trials`, and the way to more."""
+    """Runs the trials of a search and keeps them in `trials`."""
 
     def __init__(self, task: Task, journal: Journal, after_trial: AfterTrial | None) -> None:
         self.task = task
@@ -46,11 +49,11 @@ class Attempts:
         self._outcomes: dict[str, Trial] = {}
 
     def of(self, stage: int) -> list[Trial]:
-        """The trials of a stage."""
+        """Returns the trials of a stage or job so far."""
         return [trial for trial in self.trials if trial.stage == stage]
 
     def remembered(self, stage: int) -> list[Trial]:
-        """The trials of a stage or job that the journal holds, taken up as they are."""
+        """Adds the journal's trials of a stage or job to `trials` and returns them."""
         known = self._journal.of(stage)
         for trial in known:
             self._tell(trial, True)
@@ -58,19 +61,19 @@ class Attempts:
         return known
 
     def ended(self, trial: Trial, space: Space) -> None:
-        """Take up a trial that was trained elsewhere, under the next number of its stage or job."""
+        """Records a trial that another process trained, under the next number of its stage or job."""
         self.trials.append(self._add(replace(trial, number=len(self.of(trial.stage)) + 1), space))
 
     def many(self, stage: int, space: Space, wanted: Sequence[tuple[Mapping[str, Any], Head]]) -> list[Trial]:
-        """Try several heads side by side.
+        """Trains several heads in parallel and returns their trials.
 
         Args:
-            stage: stage or job.
-            space: the parameters.
-            wanted: the values of each trial, and the head that they make.
+            stage: number of the stage or job, from 1.
+            space: the searched parameters.
+            wanted: the values of each trial, and the head with these values.
 
         Returns:
-            Their trials, in the order of `wanted`.
+            The trials, in the order of `wanted`.
         """
         first = len(self.of(stage)) + 1
         found: dict[int, Trial] = {}
@@ -87,7 +90,7 @@ class Attempts:
             nonlocal clock
             now = time.perf_counter()
             seconds, clock = now - clock, now
-            for place in groups[group]:  # twins: two sizes of no layers are the same head
+            for place in groups[group]:  # identical heads: without inner layers, `units` has no effect
                 values, head = wanted[place]
                 trial = Trial(stage, first + place, dict(values), head, 0.0, 0.0, 1, seconds=seconds, right=right)
                 found[place] = self._add(tried(trial, history), space)
@@ -100,7 +103,7 @@ class Attempts:
         return trials
 
     def _fit_many(self, chosen: Sequence[Head], after_fit: AfterFit) -> None:
-        """Train heads side by side; tell of each by its place and the figures of its epochs as soon as it is done."""
+        """Trains heads in parallel and calls `after_fit` for each as soon as it is trained."""
         task = self.task
         heads.fit_many(
             chosen, task.train, task.validation, task.classes, task.seed,
@@ -108,14 +111,14 @@ class Attempts:
         )  # fmt: skip
 
     def one(self, stage: int, space: Space, values: Mapping[str, Any], head: Head, stop: Stop) -> Trial:
-        """Try a head, and give it up early when `stop` says so.
+        """Trains one head, prunes it when `stop` returns True, and returns its trial.
 
         Args:
-            stage: stage or job.
-            space: the parameters.
-            values: the trial's.
-            head: what they make.
-            stop: called with each epoch (from 1) and its validation accuracy.
+            stage: number of the stage or job, from 1.
+            space: the searched parameters.
+            values: the trial's values.
+            head: the head with these values.
+            stop: called after each epoch but the last with its number (from 1) and validation accuracy.
         """
         number = len(self.of(stage)) + 1
         trial = self._known(stage, number, values, head, space)
@@ -130,7 +133,7 @@ class Attempts:
 
         def after_epoch(number: int, figures: dict[str, float]) -> None:
             history.append(figures)
-            # After its last epoch nothing is left to be saved.
+            # Pruning after the last epoch would save no time.
             if number < trial.head.epochs and stop(number, figures["val_accuracy"]):
                 raise optuna.TrialPruned
 
@@ -143,7 +146,10 @@ class Attempts:
         return replace(tried(trial, history), pruned=pruned, right=right, seconds=seconds)
 
     def _known(self, stage: int, number: int, values: Mapping[str, Any], head: Head, space: Space) -> Trial | None:
-        """The trial from the journal, or a twin that was trained in this search: the same head ends the same."""
+        """Returns the trial from the journal or a copy of one with an identical head; None if neither exists.
+
+        Training is deterministic, so identical heads have identical results.
+        """
         if trial := self._journal.find(stage, number, head):
             trial = replace(trial, values=dict(values))
             self._tell(trial, True)
@@ -165,7 +171,7 @@ class Attempts:
 
 
 def correct(model: keras.Model, validation: heads.Split) -> str:
-    """Which validation photos a trained head classifies correctly, as `packed` writes it."""
+    """Returns which validation photos a trained head classifies correctly, encoded by `packed`."""
     labels = validation.labels
     if not len(labels):
         return ""
@@ -174,7 +180,7 @@ def correct(model: keras.Model, validation: heads.Split) -> str:
 
 
 def tried(trial: Trial, history: Sequence[Mapping[str, float]]) -> Trial:
-    """The trial with what its epochs' figures say."""
+    """Returns the trial with the metrics of its best epoch and its validation accuracy curve."""
     ranks = [heads.rank(figures) for figures in history]
     place = ranks.index(max(ranks))
     return replace(
@@ -187,10 +193,10 @@ def tried(trial: Trial, history: Sequence[Mapping[str, float]]) -> Trial:
 
 
 def made(start: Head, values: Mapping[str, Any]) -> Head:
-    """The head that some values make.
+    """Returns the head `start` with the given values changed.
 
     Raises:
-        SearchError: there is none; names values and reason.
+        SearchError: a head cannot have these values; the message has the values and the reason.
     """
     try:
         return changed(start, values)

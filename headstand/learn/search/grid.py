@@ -1,4 +1,4 @@
-"""Search over a grid: every combination of the values."""
+"""Grid search: every combination of the values."""
 
 from headstand.learn.search import space as spaces
 from headstand.learn.search.attempts import Attempts, made
@@ -8,7 +8,7 @@ from headstand.space import Dimension, Search
 
 
 def run(search: Search, start: Head, attempts: Attempts) -> Head:
-    """Grid by grid; the best head of all."""
+    """Trains every head of every grid and returns the best one."""
     for place, job in enumerate(search.plan, start=1):
         space = {
             name: spaces.distribution(name, Dimension.model_construct(values=dimension.listed(name)))

@@ -1,4 +1,4 @@
-"""Which of the searched parameters mattered."""
+"""Importance of the searched parameters for validation accuracy, by fANOVA."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,20 +11,21 @@ from headstand.learn.search import space as spaces
 from headstand.learn.search.trial import Trial
 
 LEAST = 5
-"""Trials below which a share of the variance means nothing."""
+"""Fewest trials for which shares of the variance are computed; with fewer they are meaningless."""
 
 _FACTORS = ("learning_rate", "weight_decay", "units", "batch_size", "epochs")
-"""Parameters of which tenfold is a step: rates and sizes."""
+"""Parameters that are compared by ratio, on a logarithmic scale: rates and sizes."""
 
 
 def importance(trials: Sequence[Trial]) -> dict[str, float]:
-    """Each parameter's share of the variance of the validation accuracy, by fANOVA (Hutter et al. 2014).
+    """Returns each parameter's share of the variance of the validation accuracy, by fANOVA (Hutter et al. 2014).
 
     Args:
-        trials: of all stages or jobs; those that were pruned do not count.
+        trials: trials of all stages or jobs; pruned ones are ignored.
 
     Returns:
-        Shares that add up to 1, the largest first; empty where there are too few trials, or all ended alike.
+        Shares that add up to 1, the largest first; empty if there are fewer than `LEAST` trials, if all have the same
+        accuracy, or if no parameter varies.
     """
     whole = [trial for trial in trials if not trial.pruned]
     columns = {name: [_value(trial, name) for trial in whole] for name in searched(trials)}
@@ -41,12 +42,12 @@ def importance(trials: Sequence[Trial]) -> dict[str, float]:
 
 
 def searched(trials: Sequence[Trial]) -> list[str]:
-    """The parameters that some trial set, in the order in which they came."""
+    """Returns the parameters that any trial set, in order of first use."""
     return list(dict.fromkeys(name for trial in trials for name in trial.values))
 
 
 def in_factors(name: str, values: Sequence[float]) -> bool:
-    """Whether a parameter's values belong on a logarithmic axis."""
+    """Returns whether a parameter's values belong on a logarithmic axis."""
     return name in _FACTORS and min(values) > 0 and max(values) / min(values) > 5
 
 

@@ -1,4 +1,4 @@
-"""The trials on disk, in Optuna's journal: a line for each, written as soon as it is finished."""
+"""Storage of trials on disk, in Optuna's journal format: each is appended as soon as it is finished."""
 
 import os
 from pathlib import Path
@@ -17,36 +17,42 @@ from headstand.recipe import Head
 
 
 class Journal:
-    """One study a stage or job; a trial is found again by its number there and its head."""
+    """Journal file of a search, with one Optuna study per stage or job."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file, made when missing; only one process may."""
+        """Opens the journal and creates it if it is missing; only one process may have it open."""
         _mend(path)
         self._storage = JournalStorage(JournalFileBackend(str(path)))
         self._studies: dict[int, optuna.Study] = {}
         self._trials = {(trial.stage, trial.number): trial for trial in _trials(self._storage)}
 
     def find(self, stage: int, number: int, head: Head) -> Trial | None:
-        """The trial, if it was finished."""
+        """Returns the finished trial with this number and this head; None if there is none."""
         trial = self._trials.get((stage, number))
         return trial if trial and trial.head == head else None
 
     def of(self, stage: int) -> list[Trial]:
-        """The finished trials of a stage or job, by number."""
+        """Returns the finished trials of a stage or job, sorted by number."""
         return [trial for _, trial in sorted(self._trials.items(), key=lambda item: item[0]) if trial.stage == stage]
 
     def add(self, trial: Trial, space: spaces.Space) -> None:
-        """Write a finished trial down."""
+        """Appends a finished trial to the journal."""
         if trial.stage not in self._studies:
             self._studies[trial.stage] = optuna.create_study(
                 study_name=str(trial.stage), direction="maximize", storage=self._storage, load_if_exists=True
             )
-        # Added whole, in one line: a kill leaves no half trial that a resumed run would take up.
+        # One line per trial: a kill cannot leave an incomplete trial that a resumed run would load.
         self._studies[trial.stage].add_trial(frozen(trial, space))
 
 
 def frozen(trial: Trial, space: spaces.Space, params: dict[str, Any] | None = None) -> FrozenTrial:
-    """A trial in Optuna's terms, with all of ours beside it."""
+    """Returns a trial as an Optuna `FrozenTrial`; its user attributes hold the fields that Optuna has no attribute for.
+
+    Args:
+        trial: the trial.
+        space: the searched parameters.
+        params: the parameter values as Optuna stores them; by default those of the trial.
+    """
     return optuna.trial.create_trial(
         state=TrialState.PRUNED if trial.pruned else TrialState.COMPLETE,
         params={name: spaces.stored(trial.values[name]) for name in space} if params is None else params,
@@ -67,10 +73,10 @@ def frozen(trial: Trial, space: spaces.Space, params: dict[str, Any] | None = No
 
 
 def of_run(folder: str) -> list[Trial]:
-    """The trials of a finished run.
+    """Returns the trials of a finished run.
 
     Raises:
-        SearchError: there is no such run, it is not finished, or it searched nothing.
+        SearchError: the run does not exist, is not finished, or has no trials.
     """
     path = Path(folder).expanduser()
     if not (path / REPORT).is_file():
@@ -113,8 +119,11 @@ def _trials(storage: JournalStorage) -> list[Trial]:
 
 
 def _mend(journal: Path) -> None:
-    """Remove what a kill or a full disk left: a lock, and half a line at the end, behind which nothing is read."""
-    # Whose lock it was is dead: the run's own lock keeps living ones out. Optuna would wait half a minute for it.
+    """Removes what a kill or a full disk leaves in a journal: a stale lock file and an incomplete last line.
+
+    Optuna reads nothing behind an incomplete line.
+    """
+    # The lock is stale, because the run's own lock excludes other processes. Optuna would wait half a minute for it.
     journal.with_name(journal.name + ".lock").unlink(missing_ok=True)
     if journal.is_file():
         data = journal.read_bytes()

@@ -1,4 +1,4 @@
-"""The pictures of a search: how it went, what each parameter did, which of them mattered."""
+"""Plots of a search: accuracy by trial, accuracy by parameter value, and parameter importance."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,17 +16,17 @@ from headstand.learn.search.trial import Trial, best, shown
 
 _COLUMNS = 4
 _NUMBERS = 6
-"""Different numbers up to which each gets a place of its own on the axis."""
+"""Largest number of distinct numeric values that are drawn as categories instead of on a numeric axis."""
 
 
 def write(folder: Path, trials: Sequence[Trial], photos: int, baseline: float | None) -> None:
-    """Draw `search_history.png`, `search_slices.png` and, where it can be told, `search_importance.png`.
+    """Writes `search_history.png`, `search_slices.png` and, if importance is defined, `search_importance.png`.
 
     Args:
-        folder: the run's.
-        trials: of all stages or jobs.
-        photos: how many the validation split has.
-        baseline: the validation accuracy that every trial should beat.
+        folder: the run's folder.
+        trials: trials of all stages or jobs.
+        photos: number of validation photos.
+        baseline: the validation accuracy that every trial should exceed.
     """
     save(history(trials, photos, baseline), folder / "search_history.png")
     save(slices(trials, baseline), folder / "search_slices.png")
@@ -35,7 +35,7 @@ def write(folder: Path, trials: Sequence[Trial], photos: int, baseline: float | 
 
 
 def history(trials: Sequence[Trial], photos: int, baseline: float | None) -> Figure:
-    """Validation accuracy by trial, the best so far, and the best one's 95 % interval."""
+    """Returns a plot of validation accuracy by trial, the best so far, and the best trial's 95 % interval."""
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
     numbers = np.arange(1, len(trials) + 1)
@@ -64,7 +64,7 @@ def history(trials: Sequence[Trial], photos: int, baseline: float | None) -> Fig
 
 
 def slices(trials: Sequence[Trial], baseline: float | None) -> Figure:
-    """Each parameter against validation accuracy, one panel a parameter; the winner is ringed."""
+    """Returns a plot of validation accuracy against each parameter, one panel each; a ring marks the best trial."""
     names = searched(trials)
     rows = -(-len(names) // _COLUMNS)
     columns = min(len(names), _COLUMNS)
@@ -87,7 +87,7 @@ def slices(trials: Sequence[Trial], baseline: float | None) -> Figure:
         axes.grid(axis="y", linewidth=0.3)
     for axes in panels[len(names) :]:
         axes.set_visible(False)
-    # The same thing in several panels is one line of the legend.
+    # Each label appears once in the legend, although it occurs in several panels.
     known = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -99,7 +99,7 @@ def slices(trials: Sequence[Trial], baseline: float | None) -> Figure:
 
 
 def shares_of(shares: dict[str, float]) -> Figure:
-    """Bars: each parameter's share of the variance."""
+    """Returns a bar chart of each parameter's share of the variance."""
     figure = Figure(figsize=(6, 0.9 + 0.34 * len(shares)), layout="constrained")
     axes = figure.subplots()
     names = list(shares)[::-1]
@@ -115,7 +115,10 @@ def _baseline(axes: Axes, baseline: float | None) -> None:
 
 
 def _axis(axes: Axes, name: str, values: Sequence[Any]) -> Sequence[float]:
-    """Where values go: numbers on a scale where there are many, everything else side by side."""
+    """Sets up the x axis and returns the positions of the values.
+
+    More than `_NUMBERS` distinct numbers get a numeric axis; other values are categories in a row.
+    """
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     if numbers and len(set(values)) > _NUMBERS:
         if in_factors(name, values):

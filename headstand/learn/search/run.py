@@ -1,4 +1,4 @@
-"""The corridor of the search: strategy, journal, the head that won."""
+"""Entry point of the search: runs the recipe's strategy and returns all trials and the best head."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ STRATEGIES: Mapping[str, Strategy] = {"staged": staged.run, "grid": grid.run, "t
 
 @dataclass(frozen=True)
 class Found:
-    """The trials by stage and number, and the head that won."""
+    """Result of a search: the trials in order of stage and number, and the best head."""
 
     trials: tuple[Trial, ...]
     head: Head
@@ -36,22 +36,24 @@ def run(
     trying: type[Attempts] = Attempts,
     strategies: Mapping[str, Strategy] = STRATEGIES,
 ) -> Found:
-    """Search; trials that the journal already holds are not run again, and the end is the same.
+    """Searches for the best head and returns all trials.
+
+    Trials in the journal are not trained again; a resumed search has the same result as an uninterrupted one.
 
     Args:
-        search: what is tried, and how.
-        start: the head to begin with.
-        train: what is learnt from.
-        validation: what ranks the trials: by accuracy, by lower loss among equals.
+        search: the recipe's section: strategy, parameters and values.
+        start: the head that the search starts from.
+        train: training split.
+        validation: the split that ranks the trials: by accuracy, then by lower loss.
         classes: number of classes.
-        seed: every trial begins from the same one, so that settings are compared and not luck.
-        journal: Optuna's file; the search resumes from it.
-        after_trial: called with each trial and whether it was remembered rather than run.
-        trying: how heads are tried.
-        strategies: by the recipe's word for each.
+        seed: seed of every trial, so that trials differ in their settings only.
+        journal: Optuna's journal file, from which an interrupted search resumes.
+        after_trial: called with each trial and whether it comes from the journal.
+        trying: the trial runner.
+        strategies: strategies by their name in recipes.
 
     Raises:
-        SearchError: values that make no head, or an earlier run to start from that is not there.
+        SearchError: a head cannot have the searched values, or the run to warm-start from does not exist.
     """
     if search.strategy == "none":
         return Found((), start)

@@ -1,4 +1,4 @@
-"""What Optuna has to know of a recipe's ranges and values, and how a head lies in them."""
+"""Conversion between a recipe's search space and Optuna's: distributions, stored values, and heads as points."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ Space = dict[str, BaseDistribution]
 
 
 def distribution(name: str, dimension: Dimension) -> BaseDistribution:
-    """A dimension in Optuna's terms."""
+    """Returns the Optuna distribution of a recipe's dimension."""
     if dimension.low is None or dimension.high is None:
         return CategoricalDistribution([stored(value) for value in dimension.values])
     if whole(name):
@@ -27,17 +27,20 @@ def distribution(name: str, dimension: Dimension) -> BaseDistribution:
 
 
 def stored(value: Any) -> CategoricalChoiceType:
-    """A value in a type that Optuna stores: a list of sizes becomes text."""
+    """Returns a value as a type that Optuna can store: a list or tuple becomes text."""
     return str(list(value)) if isinstance(value, list | tuple) else value
 
 
 def meant(name: str, value: Any, dimension: Dimension) -> Any:
-    """The recipe's value behind one of Optuna's."""
+    """Returns the recipe's value that Optuna stored as `value`, the inverse of `stored`."""
     return next((choice for choice in dimension.values if stored(choice) == value), value)
 
 
 def value(head: Head, name: str) -> Any:
-    """A parameter's value in a head; None where the head cannot be said in these terms."""
+    """Returns a parameter's value in a head; None for `units` without inner layers or with layers of several sizes.
+
+    With layers of several sizes `layers` is None too: the two parameters cannot describe such a head.
+    """
     if name not in (LAYERS, UNITS):
         return getattr(head, name)
     if len(set(head.inner)) > 1:
@@ -46,15 +49,15 @@ def value(head: Head, name: str) -> Any:
 
 
 def place(head: Head, known: Mapping[str, Any], space: Space) -> dict[str, Any] | None:
-    """Where a head lies in a space.
+    """Returns a head's parameter values in a search space, or None if the head lies outside of it.
 
     Args:
         head: the head.
-        known: values by which it was made, which may say more than the head: the size of no layers.
+        known: the values that the search set for it. They may hold more than the head: `units` without inner layers.
         space: parameters with their distributions.
 
     Returns:
-        A value for each parameter, as Optuna stores it; None if the head lies outside.
+        A value for each parameter, as Optuna stores it.
     """
     found = {}
     for name, range_ in space.items():
@@ -72,10 +75,11 @@ def place(head: Head, known: Mapping[str, Any], space: Space) -> dict[str, Any] 
 
 
 def nearest(head: Head, known: Mapping[str, Any], space: Space) -> dict[str, Any]:
-    """The place in a space that is nearest to a head that may lie outside; arguments as for `place`.
+    """Returns the point of a search space that is nearest to a head, which may lie outside; arguments as for `place`.
 
     Returns:
-        A value for each parameter, as Optuna stores it; without those that have nothing near, like another word.
+        A value for each parameter, as Optuna stores it; without parameters that have no order, such as an activation
+        that is not among the choices.
     """
     found: dict[str, Any] = {}
     for name, range_ in space.items():
@@ -95,7 +99,7 @@ def nearest(head: Head, known: Mapping[str, Any], space: Space) -> dict[str, Any
 
 
 def _choice(given: CategoricalChoiceType, range_: CategoricalDistribution) -> CategoricalChoiceType:
-    """The choice that means the same: what a recipe says as `100` or `"relu"` is `(100,)`, `("relu",)` in the head."""
+    """Returns the equivalent choice, or None: a recipe's `100` or `"relu"` is `(100,)` or `("relu",)` in the head."""
     for choice in range_.choices:
         if choice == given or str([choice]) == given:
             return choice

@@ -1,4 +1,4 @@
-"""Search by stages: each tries the values of one parameter while the others stay at their best."""
+"""Staged search: each stage varies one parameter and keeps the others at their best values so far."""
 
 from headstand.learn.search import space as spaces
 from headstand.learn.search.attempts import Attempts, made
@@ -7,15 +7,12 @@ from headstand.space import Dimension, Search
 
 
 def run(search: Search, start: Head, attempts: Attempts) -> Head:
-    """Stage by stage.
+    """Runs the stages in order and returns the head with the best value of each stage.
 
     Args:
-        search: the stages.
-        start: the head to begin with.
-        attempts: tries the heads.
-
-    Returns:
-        The head with the best value of each stage.
+        search: the recipe's stages.
+        start: the head that the first stage starts from.
+        attempts: the trial runner.
     """
     best = start
     for place, stage in enumerate(search.stages, start=1):
@@ -30,7 +27,7 @@ def run(search: Search, start: Head, attempts: Attempts) -> Head:
                 for trial in tried[: stage.finalists]
             ]
             again = attempts.many(place, space, longer)
-            # The finalists' longer run decides which value wins; how long the head trains stays as the recipe says.
+            # The finalists' longer training selects the value; the number of epochs stays that of the recipe.
             again.sort(key=lambda trial: trial.rank, reverse=True)
             best = made(again[0].head, {"epochs": best.epochs})
         else:

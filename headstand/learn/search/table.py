@@ -1,4 +1,4 @@
-"""Trials as rows of a table, their summary, and which heads are indistinguishable from the best one."""
+"""Trials as table rows, a summary of them, and the heads that are indistinguishable from the best one."""
 
 import csv
 import math
@@ -14,12 +14,15 @@ from headstand.stats import difference, wilson
 
 
 def interval(trial: Trial, photos: int) -> tuple[float, float]:
-    """95 % interval (Wilson's) of a trial's accuracy on `photos` validation photos."""
+    """Returns the 95 % Wilson interval of a trial's accuracy on `photos` validation photos."""
     return wilson(round(trial.val_accuracy * photos), photos)
 
 
 def complete(trials: Sequence[Trial]) -> dict[str, Trial]:
-    """The different heads that were trained to the end with a finite loss, each by its best trial."""
+    """Returns the best trial of each distinct head that was trained to the end with a finite loss.
+
+    The keys are the heads as JSON.
+    """
     heads: dict[str, Trial] = {}
     for trial in trials:
         if not trial.pruned and math.isfinite(trial.val_loss):
@@ -30,12 +33,12 @@ def complete(trials: Sequence[Trial]) -> dict[str, Trial]:
 
 
 def indistinguishable(trials: Sequence[Trial], photos: int) -> list[Trial]:
-    """Other heads whose validation accuracy is within noise of the best one's (see `headstand.stats`).
+    """Returns the heads whose validation accuracy is within noise of the best one's (see `headstand.stats`).
 
-    Each head counts once, however often it was tried.
+    The best head is not among them. Each head counts once, however many trials it has.
 
     Args:
-        trials: of all stages or jobs.
+        trials: trials of all stages or jobs.
         photos: number of validation photos.
     """
     heads = complete(trials)
@@ -48,11 +51,11 @@ def indistinguishable(trials: Sequence[Trial], photos: int) -> list[Trial]:
 
 
 def summary(trials: Sequence[Trial], photos: int) -> dict[str, Any] | None:
-    """Summary of the search for the report; None if no trial was completed.
+    """Returns a summary of the search for the report; None if no trial was completed.
 
     Args:
-        trials: all of them.
-        photos: how many the validation split has.
+        trials: trials of all stages or jobs.
+        photos: number of validation photos.
     """
     first = best(trials)
     if first is None:
@@ -69,7 +72,7 @@ def summary(trials: Sequence[Trial], photos: int) -> dict[str, Any] | None:
 
 
 def row(trial: Trial, photos: int) -> dict[str, Any]:
-    """A trial for the report."""
+    """Returns a trial as a table row for the report."""
     low, high = interval(trial, photos)
     return {
         "stage": trial.stage,
@@ -86,7 +89,7 @@ def row(trial: Trial, photos: int) -> dict[str, Any]:
 
 
 def write(path: Path, trials: Sequence[Trial], photos: int) -> None:
-    """Write all trials, also those that were stopped early, as `trials.csv`."""
+    """Writes all trials, including pruned ones, to the CSV file `path`."""
     names = ["stage", "number", "state", *KEYS]
     names += ["val_accuracy", "low", "high", "val_loss", "best_epoch", "epochs_run", "seconds"]
     with files.replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:

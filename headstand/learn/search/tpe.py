@@ -1,4 +1,4 @@
-"""Search with the tree-structured Parzen estimator (Bergstra et al. 2011), hopeless trials stopped early."""
+"""Search with the tree-structured Parzen estimator (TPE, Bergstra et al. 2011) and median pruning."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -16,14 +16,14 @@ from headstand.recipe import Head
 from headstand.space import TRIALS, Job, Search
 
 STARTUP = 10
-"""Heads that are drawn at random before the estimator has anything to say: Optuna's own number."""
+"""Trials that are sampled at random before TPE is used: Optuna's default."""
 
 _GRACE = 4
-"""Every trial gets this part of the epochs, one in four and at least two, before it is compared with the others."""
+"""A trial may be pruned only after 1/4 of the epochs, at least two."""
 
 
 def run(search: Search, start: Head, attempts: Attempts) -> Head:
-    """Job by job; the best head of all that were trained to the end; errors as `jobs`."""
+    """Runs the jobs of a TPE search and returns the best head that was trained to the end; errors as `jobs`."""
     return jobs(search, start, attempts, _job)
 
 
@@ -33,10 +33,16 @@ def jobs(
     attempts: Attempts,
     run_job: Callable[[int, Job, Head, Attempts, Sequence[Trial]], None],
 ) -> Head:
-    """Run jobs, each with what it is to learn from.
+    """Runs jobs in order, each warm-started as its recipe sets, and returns the best head that was not pruned.
+
+    Args:
+        search: the recipe's jobs.
+        start: the recipe's head, returned if no trial was completed.
+        attempts: the trial runner.
+        run_job: called with a job's number (from 1), the job, `start`, `attempts` and the earlier trials to learn from.
 
     Raises:
-        SearchError: a run to start from that is not there, or values that make no head.
+        SearchError: the run to warm-start from does not exist, or a head cannot have the searched values.
     """
     learnt: list[Trial] = []
     for place, job in enumerate(search.plan, start=1):
@@ -59,16 +65,16 @@ def opened(
     storage: optuna.storages.BaseStorage | None = None,
     first: bool = True,
 ) -> tuple[optuna.Study, Space, int]:
-    """A job's study with what is known already, its space, and how many trials that is.
+    """Creates a job's study; returns it with the search space and the number of earlier trials added to the study.
 
     Args:
-        place: of the job, from 1.
-        job: its ranges.
+        place: number of the job, from 1.
+        job: parameters and their ranges.
         start: the recipe's head.
-        learnt: trials to learn from.
-        pruner: ends hopeless trials.
-        storage: where the study is kept.
-        first: whether the job's first trial, which is not drawn, is yet to come.
+        learnt: earlier trials to learn from; those outside the ranges are left out.
+        pruner: Optuna's pruner of the study.
+        storage: Optuna's storage of the study.
+        first: whether to enqueue the job's first trial, which is not sampled.
     """
     space = {name: spaces.distribution(name, dimension) for name, dimension in job.parameters.items()}
     study = optuna.create_study(study_name=f"job {place}", direction="maximize", pruner=pruner, storage=storage)
@@ -81,16 +87,19 @@ def opened(
         return study, space, known
     if model := best(learnt):
         print(f"  job {place}: {known} of {len(learnt)} earlier trials lie in its ranges", flush=True)
-        # The best of them goes first, moved into the ranges where these are narrower.
+        # The first trial is the best earlier one, clipped to the job's ranges.
         study.enqueue_trial(spaces.nearest(model.head, model.values, space))
     elif params := spaces.place(start, {}, space):
-        # The recipe's own head goes first, where it can: what is found is then no worse.
+        # The first trial is the recipe's own head, so that the result is not worse.
         study.enqueue_trial(params)
     return study, space, known
 
 
 def patience(job: Job, start: Head) -> tuple[int, int]:
-    """How many trials are drawn at random and not compared, and after how many epochs one is compared at all."""
+    """Returns the number of trials that are sampled at random, and the number of epochs before a trial may be pruned.
+
+    Pruning also starts only after that number of trials.
+    """
     longest = max(job.parameters["epochs"].ends("epochs")) if "epochs" in job.parameters else start.epochs
     return min(STARTUP, -(-(job.trials or TRIALS) // 3)), max(2, longest // _GRACE)
 
@@ -102,8 +111,8 @@ def _job(place: int, job: Job, start: Head, attempts: Attempts, learnt: Sequence
     study, space, known = opened(place, job, start, learnt, pruner)
 
     def ask(number: int) -> tuple[optuna.Trial, dict[str, Any], Head]:
-        # A sampler for each trial: what it draws hangs on the trials before it and its number, so that a resumed
-        # search draws the same as an uninterrupted one.
+        # A new sampler for each trial: its sample depends only on its number and the trials before it, so that a
+        # resumed search draws the same values as an uninterrupted one.
         study.sampler = optuna.samplers.TPESampler(
             n_startup_trials=startup, seed=seed(attempts.task.seed, place, number)
         )
@@ -116,7 +125,7 @@ def _job(place: int, job: Job, start: Head, attempts: Attempts, learnt: Sequence
             asked.report(accuracy, epoch)
         study.tell(asked, None if trial.pruned else trial.objective, TrialState.PRUNED if trial.pruned else None)
 
-    # Those drawn at random do not wait for each other.
+    # Random trials do not depend on each other, so they are trained in parallel.
     batch = [ask(number) for number in range(1, min(count, max(0, startup - known)) + 1)]
     trials = attempts.many(place, space, [(values, head) for _, values, head in batch])
     for (asked, _, _), trial in zip(batch, trials, strict=True):
@@ -128,7 +137,7 @@ def _job(place: int, job: Job, start: Head, attempts: Attempts, learnt: Sequence
 
 
 class _Watch:
-    """Reports a trial's epochs to the pruner and hears whether to go on."""
+    """Callback that reports each epoch's accuracy to Optuna's pruner and returns whether to prune the trial."""
 
     def __init__(self, asked: optuna.Trial) -> None:
         self.epochs = 0
@@ -141,5 +150,5 @@ class _Watch:
 
 
 def seed(*numbers: int) -> int:
-    """Unlike numbers give unlike seeds; the same ones the same."""
+    """Returns a 32-bit seed that is a SHA-256 hash of the numbers."""
     return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:4], "big")

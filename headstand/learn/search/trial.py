@@ -1,4 +1,4 @@
-"""A head that was tried, and what came of it."""
+"""A trial of the search: one head with its settings and results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,18 +13,25 @@ from headstand.stats import Outcomes
 
 
 class SearchError(HeadstandError):
-    """A search that cannot go on: a head that cannot be, or an earlier run that is not there."""
+    """Raised when a search cannot continue: invalid head settings, or a run to warm-start from is missing."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One head that was tried.
+    """One trained head with the settings and results of its training.
 
-    `stage` is its stage or job and `number` its place there, both from 1; `values` are what the search set, by
-    parameter; `val_accuracy` and `val_loss` are those of the best `epoch` (from 1); `curve` is the validation accuracy
-    of every epoch; `pruned`, whether it was stopped early; `seconds`, what it took (where several trained side by side,
-    the time since the one before was done); `right`, which validation photos the head classified correctly, as `packed`
-    writes it; empty if unknown.
+    Attributes:
+        stage: number of the stage or job, from 1.
+        number: number of the trial in its stage or job, from 1.
+        values: the values that the search set, by parameter.
+        head: the head with these values.
+        val_accuracy: validation accuracy of the best epoch.
+        val_loss: validation loss of the best epoch.
+        epoch: the best epoch, from 1.
+        curve: validation accuracy of every epoch.
+        pruned: whether the trial was stopped early.
+        seconds: training time; for heads trained in parallel, the time since the previous one was finished.
+        right: which validation photos the head classified correctly, encoded by `packed`; empty if unknown.
     """
 
     stage: int
@@ -41,38 +48,38 @@ class Trial:
 
     @property
     def rank(self) -> tuple[bool, float, float]:
-        """Higher is better, as for epochs (`headstand.learn.head.rank`)."""
+        """Sort key, higher is better, as for epochs (`headstand.learn.head.rank`)."""
         return heads.rank({"val_accuracy": self.val_accuracy, "val_loss": self.val_loss})
 
     @property
     def objective(self) -> float:
-        """What a search climbs (`headstand.learn.head.objective`)."""
+        """The value that a search maximises (`headstand.learn.head.objective`)."""
         return heads.objective({"val_accuracy": self.val_accuracy, "val_loss": self.val_loss})
 
     def outcomes(self, photos: int) -> Outcomes:
-        """The head's outcomes on `photos` validation photos, by photo if they are known."""
+        """Returns the head's outcomes on `photos` validation photos, by photo if they are known."""
         if not self.right:
             return Outcomes.counted(self.val_accuracy, photos)
         return Outcomes.of(np.unpackbits(np.frombuffer(bytes.fromhex(self.right), np.uint8), count=photos).astype(bool))
 
     @property
     def words(self) -> str:
-        """What the search set, in a line."""
+        """The values that the search set, in one line."""
         return " ".join(f"{name}={shown(value)}" for name, value in self.values.items())
 
 
 def packed(right: np.ndarray) -> str:
-    """`bool [N]` as hexadecimal digits of a bit for each photo: 6 KB for 24,000 photos."""
+    """Returns `bool [N]` as a hexadecimal bit string with one bit per photo: 6 KB for 24,000 photos."""
     return np.packbits(right).tobytes().hex()
 
 
 def shown(value: Any) -> str:
-    """A searched value as people write it."""
+    """Returns a searched value as text: `100+50` or `none` for a list or tuple, four significant digits for a float."""
     if isinstance(value, tuple | list):
         return "+".join(map(str, value)) or "none"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def best(trials: Sequence[Trial]) -> Trial | None:
-    """The first of the best among those that were trained to the end; None where there is none."""
+    """Returns the best trial that was not pruned, the first among equals; None if there is none."""
     return max((trial for trial in trials if not trial.pruned), key=lambda trial: trial.rank, default=None)

@@ -1,1 +1,1 @@
-"""Tracking: what a run does while it runs, for people and programs to follow."""
+"""Tracking of a run: metrics by epoch, time, CPU and memory by step, profiler traces and search trials."""

@@ -1,4 +1,4 @@
-"""Processors and memory over time, as a picture."""
+"""Plot of CPU utilisation and memory of a run over time."""
 
 from collections.abc import Sequence
 
@@ -15,17 +15,24 @@ _PARTS = {WAITING: "#d1495b", NETWORK: "#30638e", COMPILING: "#edae49", VALIDATI
 _OTHER = "#b8a9c9"
 
 _NARROW = 0.03
-"""Share of the run's time below which a step's parts are not worth a bar."""
+"""Smallest share of the run's time for which the parts of a step are drawn as a bar."""
 
 _LETTER = 0.0085
-"""Share of the chart's width that a letter of a step's name takes."""
+"""Width of a letter of a step's name, as a share of the chart's width."""
 
 _SHORT = 0.2
-"""Seconds between two samples below which processor time, counted in hundredths, says little."""
+"""Shortest distance of two samples in seconds: processor time, counted in 1/100 s, is too coarse below it."""
 
 
 def chart(samples: Sequence[Sample], spans: Sequence[Span], cores: int, parts: dict[str, dict[str, float]]) -> Figure:
-    """Share of the processors and resident memory over time, steps as bands; below, what long steps are made of."""
+    """Returns a plot of CPU utilisation and resident memory over time, with a bar for the parts of each long step.
+
+    Args:
+        samples: samples of the whole run.
+        spans: the steps, drawn as background bands.
+        cores: processors that the process may use.
+        parts: for some steps, seconds by part.
+    """
     end = max((sample.time for sample in samples), default=1.0) or 1.0
     divided = {span.name: parts[span.name] for span in spans if sum(parts.get(span.name, {}).values()) > _NARROW * end}
     figure = Figure(figsize=(9, 4.2 + 0.35 * len(divided)), layout="constrained")
@@ -54,7 +61,7 @@ def chart(samples: Sequence[Sample], spans: Sequence[Span], cores: int, parts: d
 
 
 def _shares(samples: Sequence[Sample], cores: int) -> tuple[list[float], list[float]]:
-    """The share of the processors between samples that are not too near to each other."""
+    """Returns times and CPU utilisation (0..1) between samples that are at least `_SHORT` seconds apart."""
     times, shares = [], []
     before = samples[0] if samples else None
     for after in samples[1:]:
@@ -68,7 +75,7 @@ def _shares(samples: Sequence[Sample], cores: int) -> tuple[list[float], list[fl
 
 
 def _bars(axes: Axes, divided: dict[str, dict[str, float]]) -> None:
-    """A bar for each step that has parts."""
+    """Draws a stacked bar for each step that has parts."""
     present = dict.fromkeys(name for parts in divided.values() for name in parts)
     names = [*(name for name in _PARTS if name in present), *(name for name in present if name not in _PARTS)]
     left = np.zeros(len(divided))

@@ -1,4 +1,4 @@
-"""Figures by epoch as `history.csv` and as TensorBoard's event files, both the same after any interruption."""
+"""Metrics by epoch as `history.csv` and as TensorBoard event files, both unaffected by interruptions of the run."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -10,19 +10,19 @@ from headstand import files
 
 CSV = "history.csv"
 BOARD = "tensorboard"
-"""Folder of event files, one folder a phase: `tensorboard --logdir runs` shows them."""
+"""Folder of event files, with a subfolder for each phase: `tensorboard --logdir runs` shows them."""
 
 FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "gradient_norm")
-"""Columns that every phase has, in this order; others follow by name."""
+"""Metrics that are the first columns of `history.csv`, in this order; others follow sorted by name."""
 
 Epochs = Sequence[Mapping[str, float]]
 
 
 class History:
-    """All epochs of a run, phase by phase.
+    """Writer of the metrics of all epochs of a run, by phase.
 
-    What is told is always a phase from its first epoch on, as the training itself remembers it: a run that was
-    interrupted tells again what it had told, and neither doubles nor loses a line.
+    `tell` always receives a phase from its first epoch on, as the training itself stores it. A resumed run therefore
+    rewrites earlier epochs and neither duplicates nor loses a row.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -31,11 +31,11 @@ class History:
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
 
     def tell(self, phase: str, epochs: Epochs) -> None:
-        """Write what is new of a phase.
+        """Writes the new epochs of a phase to the CSV file and to TensorBoard.
 
         Args:
-            phase: head, fine-tuning, refit.
-            epochs: the figures of all its epochs so far.
+            phase: head, fine-tuning or refit.
+            epochs: the metrics of all epochs of the phase so far.
         """
         known = len(self._phases.get(phase, ()))
         self._phases[phase] = [dict(figures) for figures in epochs]
@@ -48,7 +48,7 @@ class History:
         writer.flush()
 
     def close(self) -> None:
-        """Close the event files."""
+        """Closes the event files."""
         for writer in self._writers.values():
             writer.close()
 
@@ -72,7 +72,7 @@ class History:
 
 
 def scalar(name: str) -> tf.compat.v1.SummaryMetadata:
-    """What tells TensorBoard that a value is a point of a curve; `tf.summary.scalar` wants TensorBoard installed."""
+    """Returns the metadata of a scalar summary, as `tf.summary.scalar`, which requires TensorBoard, would write it."""
     metadata = tf.compat.v1.SummaryMetadata(display_name=name)
     metadata.plugin_data.plugin_name = "scalars"
     metadata.data_class = 1  # DATA_CLASS_SCALAR of tensorboard/compat/proto/summary.proto

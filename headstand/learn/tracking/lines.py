@@ -1,13 +1,16 @@
-"""Figures as plain words on standard output, for people and for the regular expressions of cloud tuners.
+"""Metrics as text for standard output, readable by people and by the regular expressions of cloud tuners.
 
-`val_accuracy=([0-9.]+)` reads the validation accuracy; several lines have it, the last is that of the kept model.
+`val_accuracy=([0-9.]+)` reads the validation accuracy; several lines have it, the last is that of the selected model.
 """
 
 from collections.abc import Mapping
 
 
 def words(figures: Mapping[str, float]) -> str:
-    """`loss=0.4213 val_accuracy=0.8620 ...`: losses and shares with four places, other figures with four digits."""
+    """Returns metrics as `loss=0.4213 val_accuracy=0.8620 ...`.
+
+    Losses and accuracies have four decimals, other metrics four significant digits.
+    """
     return " ".join(
         f"{name}={value:.4f}" if name.endswith(("loss", "accuracy")) else f"{name}={value:.4g}"
         for name, value in figures.items()

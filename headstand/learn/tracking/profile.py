@@ -1,4 +1,4 @@
-"""A trace of some steps for TensorBoard's profiler, where the command line asks for it (`--profile`)."""
+"""Traces of some training steps for TensorBoard's profiler, recorded with the option `--profile`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,16 +8,17 @@ import keras
 import tensorflow as tf
 
 FOLDER = "profile"
-"""In the run's folder: `tensorboard --logdir RUN/profile` shows it, with its profile plugin."""
+"""Folder of traces in the run's folder: `tensorboard --logdir RUN/profile` shows it, with its profile plugin."""
 
 BATCHES = 10
-"""Batches of a trace: enough to see what comes again and again, some megabytes at most."""
+"""Batches in a trace: enough to show what repeats, and a few megabytes at most."""
 
 
 class Trace:
-    """A recording that begins after `skip` steps and ends after `count` more.
+    """Profiler recording that begins after `skip` steps and ends after `count` more.
 
-    The first step is left out since it compiles. Call `step` after each step and `close` at the end.
+    The first step is usually skipped because it includes compilation. Call `step` after each step and `close` at the
+    end.
     """
 
     def __init__(self, folder: Path, skip: int, count: int) -> None:
@@ -27,12 +28,12 @@ class Trace:
         self._go()
 
     def step(self) -> None:
-        """A step is done."""
+        """Counts a finished step; starts or stops the recording when its number is reached."""
         self._done += 1
         self._go()
 
     def close(self) -> None:
-        """End the recording if it runs."""
+        """Stops the recording if it is running."""
         self._end_mark()
         if self._running:
             self._running = False
@@ -46,7 +47,7 @@ class Trace:
         elif self._done == self._skip + self._count:
             self.close()
         if self._running:
-            # Tells the profiler where a step begins; `_r` makes it one of those that step times are taken from.
+            # Marks where a step begins; the profiler computes step times from marks with `_r`.
             self._mark = tf.profiler.experimental.Trace(self._folder.name, step_num=self._done, _r=1)
             self._mark.__enter__()
 
@@ -57,7 +58,7 @@ class Trace:
 
 
 class Profile:
-    """Traces of a run: one of feature extraction, one of the head, one of fine-tuning; none where not `wanted`."""
+    """Recorder of a run's traces of feature extraction, head and fine-tuning; does nothing unless `wanted`."""
 
     def __init__(self, folder: Path, wanted: bool) -> None:
         self._folder = folder / FOLDER
@@ -65,7 +66,7 @@ class Profile:
         self._trace: Trace | None = None
 
     def calls(self, phase: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, of which the second to eleventh call are traced."""
+        """Returns the function wrapped so that its second to eleventh call are traced."""
         if not self._wanted:
             return function
         self._trace = trace = Trace(self._folder / phase, 1, BATCHES)
@@ -78,21 +79,21 @@ class Profile:
         return traced
 
     def epochs(self, phase: str, epochs: int) -> Callable[[], None]:
-        """To be called after each of a head's epochs: one is traced, the second where there are several."""
+        """Returns a callback for the end of each epoch; the second epoch is traced, or the only one."""
         if not self._wanted:
             return lambda: None
         self._trace = Trace(self._folder / phase, min(1, epochs - 1), 1)
         return self._trace.step
 
     def batches(self, phase: str) -> list[keras.callbacks.Callback]:
-        """Callbacks that trace the second to eleventh batch of `fit`."""
+        """Returns Keras callbacks that trace the second to eleventh batch of `fit`."""
         if not self._wanted:
             return []
         self._trace = Trace(self._folder / phase, 1, BATCHES)
         return [_Batches(self._trace)]
 
     def close(self) -> None:
-        """End the trace that was begun last, however the phase ended."""
+        """Stops the current trace, also after a phase that failed."""
         if self._trace:
             self._trace.close()
             self._trace = None

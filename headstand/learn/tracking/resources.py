@@ -1,4 +1,4 @@
-"""What each step of a run took: seconds, processors, memory, and in what parts."""
+"""Resources that each step of a run used: time, CPU, memory, and time by part."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from headstand.learn.tracking.sampler import Sample
 
 @dataclass(frozen=True)
 class Span:
-    """A step: its name, and the samples at its beginning and end."""
+    """A step of a run: its name, and the resource samples at its beginning and end."""
 
     name: str
     begin: Sample
@@ -20,11 +20,11 @@ class Span:
         return self.end.time - self.begin.time
 
     def share(self, cores: int) -> float:
-        """Mean share of the processors that were at work."""
+        """Returns the mean CPU utilisation of the step as a share of `cores` processors."""
         return (self.end.cpu - self.begin.cpu) / (self.seconds * cores) if self.seconds else 0.0
 
     def peak(self, samples: Sequence[Sample]) -> int:
-        """Largest resident memory that was seen, in bytes."""
+        """Returns the largest sampled resident memory of the step, in bytes."""
         within = (sample.memory for sample in samples if self.begin.time <= sample.time <= self.end.time)
         return max([self.begin.memory, self.end.memory, *within])
 
@@ -36,14 +36,14 @@ def figures(
     parts: Mapping[str, Mapping[str, float]],
     photos: Mapping[str, int],
 ) -> dict[str, Any]:
-    """All of it for report.json.
+    """Returns the resources of a run and of each of its steps for report.json.
 
     Args:
         spans: the steps in their order.
-        samples: of the whole run.
+        samples: samples of the whole run.
         cores: processors that the process may use.
         parts: for some steps, seconds by part.
-        photos: for some steps, how many photos went through the network.
+        photos: for some steps, the number of photos that passed the network.
 
     Returns:
         `cores`, `peak_memory` in bytes, and `steps`: by name `seconds`, `cpu` (mean share of the cores),

@@ -1,4 +1,4 @@
-"""Memory and processor time of this process, looked at once a second on a thread."""
+"""Sampler of this process's memory and processor time, once a second on a thread."""
 
 import threading
 import time
@@ -10,15 +10,15 @@ import psutil
 from headstand import cores
 
 INTERVAL = 1.0
-"""Seconds between two looks; each takes some 50 microseconds."""
+"""Seconds between two samples; each takes about 50 microseconds."""
 
 MOST = 2048
-"""Samples that are kept. Beyond, every second one goes and the looks become half as frequent, however long a run."""
+"""Largest number of samples kept. Beyond it, half of them are dropped and the interval between samples doubles."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A look: seconds since the sampler began, seconds of processor time used by then, resident memory in bytes."""
+    """Seconds since the sampler was created, processor seconds used since then, and resident memory in bytes."""
 
     time: float
     cpu: float
@@ -26,7 +26,7 @@ class Sample:
 
 
 class Sampler:
-    """Looks while it is entered; `samples` are in order of time."""
+    """Context manager that samples this process on a thread; `samples` are in order of time."""
 
     def __init__(self, interval: float = INTERVAL, most: int = MOST) -> None:
         self.samples: list[Sample] = []
@@ -51,7 +51,7 @@ class Sampler:
         self.look()
 
     def look(self) -> Sample:
-        """Take a sample now."""
+        """Takes a sample now and returns it."""
         with self._lock:
             sample = Sample(time.monotonic() - self._start, self._cpu() - self._spent, self._process.memory_info().rss)
             self.samples.append(sample)
@@ -60,7 +60,10 @@ class Sampler:
             return sample
 
     def _thin(self) -> None:
-        """Of each two keep the one with more memory: the peak stays, and processor time is a sum and stays right."""
+        """Keeps the sample with more memory of each pair and doubles the interval.
+
+        The memory peak is kept, and processor time stays correct because it is cumulative.
+        """
         first, *rest = self.samples
         pairs = [rest[place : place + 2] for place in range(0, len(rest), 2)]
         self.samples = [first, *(max(pair, key=lambda sample: sample.memory) for pair in pairs)]

@@ -1,4 +1,4 @@
-"""How a step divides into parts that come again and again."""
+"""Time of a step by part, summed over parts that repeat."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -6,23 +6,23 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 WAITING, NETWORK = "waiting for photos", "network"
-"""Parts of the steps that decode photos for a network to work on: the one waits for the other."""
+"""Parts of steps that feed photos to a network: waiting for decoded photos, and computing."""
 
 CACHE, COMPILING, VALIDATION = "cache", "compiling", "validation"
-"""Other parts: keeping features; the first step of fine-tuning, and what is validated after each epoch."""
+"""Other parts: writing features to the cache; the first step of fine-tuning; validation after each epoch."""
 
 T = TypeVar("T")
 
 
 class Stopwatch:
-    """Adds up seconds by part, in `seconds`."""
+    """Sums the time of each part of a step in `seconds`."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
-        """Time what happens inside."""
+        """Adds the time inside the `with` block to the part."""
         start = time.perf_counter()
         try:
             yield
@@ -30,7 +30,7 @@ class Stopwatch:
             self.add(part, time.perf_counter() - start)
 
     def over(self, part: str, items: Iterable[T]) -> Iterator[T]:
-        """The same items; the time that it takes to come by them is the part's."""
+        """Yields the items and adds the time spent waiting for each to the part."""
         iterator = iter(items)
         while True:
             with self(part):
@@ -41,5 +41,5 @@ class Stopwatch:
             yield item
 
     def add(self, part: str, seconds: float) -> None:
-        """Count seconds that were measured elsewhere."""
+        """Adds seconds that were measured by the caller to the part."""
         self.seconds[part] = self.seconds.get(part, 0.0) + seconds

@@ -1,4 +1,4 @@
-"""The trials of a search for TensorBoard's table of hyperparameters."""
+"""Writer of search trials for TensorBoard's HParams dashboard."""
 
 import shutil
 from collections.abc import Sequence
@@ -12,18 +12,20 @@ from headstand.learn.search import Trial
 from headstand.learn.tracking.history import BOARD, scalar
 
 MOST = 200
-"""Trials that are shown, the best ones: each is a folder of its own to TensorBoard. trials.csv has them all."""
+"""Largest number of trials written, the best ones: TensorBoard needs a folder for each. trials.csv has them all."""
 
 _START = "_hparams_/session_start_info"
-"""The tag under which the plugin looks for a session's settings."""
+"""Tag under which the HParams plugin expects a session's settings."""
 
 
 def write(folder: Path, trials: Sequence[Trial]) -> None:
-    """Write `tensorboard/search/STAGE.NUMBER/` for each trial, anew: its head's values, val_accuracy and val_loss.
+    """Writes each trial's head settings, val_accuracy and val_loss to `tensorboard/search/STAGE.NUMBER/`.
+
+    Replaces everything written before.
 
     Args:
-        folder: the run's.
-        trials: of the whole search.
+        folder: the run's folder.
+        trials: trials of the whole search.
     """
     board = folder / BOARD / "search"
     shutil.rmtree(board, ignore_errors=True)
@@ -37,10 +39,10 @@ def write(folder: Path, trials: Sequence[Trial]) -> None:
 
 
 def _settings(trial: Trial) -> tf.compat.v1.SummaryMetadata:
-    """The head's values, as the plugin's `HParamsPluginData` (tensorboard/plugins/hparams/plugin_data.proto).
+    """Returns a head's settings as `HParamsPluginData` (tensorboard/plugins/hparams/plugin_data.proto).
 
-    TensorBoard need not be installed for it: its `SessionStartInfo` has the values in the same place, and so the same
-    bytes, as protobuf's own `Struct`; it is field 3 of the message around it.
+    It works without TensorBoard installed. The plugin's `SessionStartInfo`, field 3 of the message, has its values in
+    the same field as protobuf's own `Struct`, so both serialize to the same bytes.
     """
     start = Struct()
     for key in KEYS:
@@ -55,7 +57,7 @@ def _settings(trial: Trial) -> tf.compat.v1.SummaryMetadata:
 
 
 def _varint(number: int) -> bytes:
-    """A length as protobuf writes it: seven bits a byte, the lowest first, the eighth where more follow."""
+    """Returns a number as a protobuf varint: seven bits per byte, lowest first; the eighth bit means more follow."""
     parts = []
     while number > 0x7F:
         parts.append(number & 0x7F | 0x80)

@@ -1,4 +1,4 @@
-"""All that looks on while a run trains: figures by epoch, time and memory by step, a trace where one is wanted."""
+"""Tracking of a training run: metrics by epoch, time by part of each step, search trials, and profiler traces."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from headstand.learn.tracking.trials import write
 
 
 class Watch:
-    """Looks on. Nothing that is learnt depends on it."""
+    """Context manager that records metrics, times and traces of a run; it does not influence the training."""
 
     def __init__(self, folder: Path, steps: Steps, profile: bool) -> None:
         self.steps, self._folder = steps, folder
@@ -31,7 +31,7 @@ class Watch:
 
     @contextmanager
     def features(self, extractor: Extractor) -> Iterator[None]:
-        """What is extracted inside is timed by part, and traced."""
+        """Records time by part, photo count and a trace of the feature extraction inside the `with` block."""
         call = extractor.call
         extractor.call = self._profile.calls("features", call)
         try:
@@ -43,12 +43,12 @@ class Watch:
             self.steps.photos["features"] = extractor.computed
 
     def searched(self, trials: Sequence[Trial]) -> None:
-        """The trials of the search."""
+        """Writes the trials of the search for TensorBoard."""
         write(self._folder, trials)
 
     @contextmanager
     def head(self, epochs: int) -> Iterator[Callable[..., None]]:
-        """What is to be called after each epoch of the head."""
+        """Yields a callback for the end of each epoch of head training, which traces one epoch."""
         step = self._profile.epochs("head", epochs)
         try:
             yield lambda *_: step()
@@ -57,7 +57,12 @@ class Watch:
 
     @contextmanager
     def tuning(self, phase: str, photos: int) -> Iterator[dict[str, Any]]:
-        """Arguments of `headstand.learn.finetune.run`, by name; `photos` go through the network in an epoch."""
+        """Yields keyword arguments for `headstand.learn.finetune.run` that record its metrics, times and a trace.
+
+        Args:
+            phase: name of the phase.
+            photos: number of photos that pass the network in an epoch.
+        """
         watch = Stopwatch()
 
         def after_epoch(history: list[dict[str, float]]) -> None:
@@ -71,5 +76,5 @@ class Watch:
             self.steps.parts[phase] = watch.seconds
 
     def tell(self, phase: str, history: list[dict[str, float]]) -> None:
-        """The figures of all epochs of a phase so far."""
+        """Writes the metrics of all epochs of a phase so far."""
         self._history.tell(phase, history)
