@@ -39,7 +39,8 @@ SHORT = 0.1
 TIMES = {"x": 1.7, "y": 1.7, "seen": 4.0, "right": 1.8, "down": 1.8, "length": 4.0, "cosine": 2.0, "sine": 2.0}
 """Factor of each kind of feature, in the order of the output.
 
-The factors give each kind a standard deviation of about 1 over people; a head learns fastest from features that vary.
+The factors give each kind a standard deviation of about 1 over people, since a head learns fastest from features
+that vary most.
 """
 
 _FLOOR = 1e-4

@@ -1,6 +1,6 @@
 """Contact constraints of poses: feet and hands on the floor, palms together, a foot against the other leg.
 
-Forward kinematics from joint angles alone leaves gaps of some centimetres at the contacts. The body is tilted by the
+Forward kinematics from joint angles alone leaves gaps of several centimetres at the contacts. The body is tilted by the
 smallest possible angle, and arms and legs are bent by two-bone inverse kinematics, until the contacts are met.
 """
 
