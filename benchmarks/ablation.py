@@ -1,10 +1,10 @@
-"""What each choice of a fine-tuned recipe buys, on validation: the test split is not looked at.
+"""Ablation study of a fine-tuned recipe, measured on the validation split; the test split is not used.
 
     python -m benchmarks.ablation yoga66 --epochs 10 --backbone.size 160
 
-Each row changes one thing of the recipe and trains again, from the same weights and seed. `paired` is the difference to
-the whole recipe over the same photos with its 95 % interval, which is narrower than two separate intervals.
-Interrupted, the same command goes on with the row in which it stopped.
+Each row changes one setting of the recipe and trains again with the same initial weights and seed. `paired` is the
+difference in accuracy to the unchanged recipe on the same photos with its 95 % interval, which is narrower than two
+separate intervals. After an interruption, the same command continues with the unfinished row.
 """
 
 import hashlib
@@ -75,7 +75,10 @@ def main(words: list[str]) -> None:
 
 
 def learn(recipe: Recipe, dataset: manifest.Dataset, clean: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities, `float32 [N, classes]`, of validation and of its mirror images, from the recipe as trained."""
+    """Trains the recipe; returns probabilities `float32 [N, classes]` of validation photos and their mirror images.
+
+    `clean` removes training photos with doubtful labels first.
+    """
     extractor = Extractor(recipe.backbone)
     train, validation = list(dataset.split("train")), list(dataset.split("validation"))
     rows = extractor.rows(dataset.folder, train).rows
@@ -114,7 +117,7 @@ def learn(recipe: Recipe, dataset: manifest.Dataset, clean: bool) -> tuple[np.nd
 
 
 def tell(recipe: Recipe, found: dict[str, tuple[np.ndarray, float]]) -> None:
-    """The table."""
+    """Prints the results as a Markdown table."""
     base, _ = found["the recipe"]
     print(
         f"\n{recipe.name}: {recipe.backbone.name} at {recipe.backbone.size} px, {recipe.finetune.epochs} epochs, seed "

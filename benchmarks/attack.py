@@ -1,20 +1,20 @@
-"""What an honest client sees while a running service is attacked.
+"""Latency and availability for a well-behaved client while a running service is under attack.
 
     gunicorn tests.serve.loopback:app --bind 127.0.0.1:8000          # in another terminal
     python -m benchmarks.attack [PORT] [--only NAME ...] [--seconds 10]
 
 The service listens on 127.0.0.1. `tests.serve.loopback:app` is the service with permission to download from this
-machine, which the attack `downloads` needs; with `predict:app` its URLs are refused. Each attack lasts so many seconds
-and sends a bounded number of requests. Meanwhile one honest client asks for a prediction of a small photo, again and
-again, each time over a new connection.
+machine, which the attack `downloads` needs; `predict:app` refuses its URLs. Each attack lasts the given number of
+seconds and sends a bounded number of requests. Meanwhile one regular client repeatedly requests a prediction of a small
+photo, each time over a new connection.
 
-answers      predictions that the honest client asked for
-median, stall   median and longest time of an answer in ms, failures included
-503, failed  share of answers with 503, and of those with another error or none
-MB           most memory of the workers together during the attack
+answers      predictions requested by the regular client
+median, stall   median and longest response time in ms, failures included
+503, failed  share of responses with status 503; share with another error or no response
+MB           peak memory of all workers together during the attack
 files        most file descriptors of any worker
 workers      "same" if no worker was replaced
-attackers    what the attack's own requests received, most frequent first; "cut" is a connection without an answer
+attackers    responses to the attack's own requests, most frequent first; "cut" is a connection closed without response
 """
 
 import argparse
@@ -44,26 +44,26 @@ from headstand.serve.classifier import SHIPPED
 __all__ = ["ATTACKS", "SHIPPED", "measure", "scans"]
 
 PATIENCE = 60.0
-"""Seconds after which the honest client gives up."""
+"""Timeout of the regular client in seconds."""
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
 LARGE = 26 * 2**20
 
 
 class AttackError(HeadstandError):
-    """Nothing listens on the port, or there is no such attack."""
+    """Raised if nothing listens on the port."""
 
 
 @dataclass
 class Attack:
-    """A running attack: its target, when to stop, and what its requests received."""
+    """Running attack: target port, stop event, and counts of the responses to its requests."""
 
     port: int
     stop: threading.Event
     received: Counter[str] = field(default_factory=Counter)
 
     def connect(self, small: bool = False) -> socket.socket:
-        """A connection; `small` limits what the system receives for a client that does not read."""
+        """Opens a connection; `small` shrinks the receive buffer, for clients that do not read."""
         connection = socket.socket()
         if small:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -72,7 +72,7 @@ class Attack:
         return connection
 
     def send(self, data: bytes) -> None:
-        """Send a request and note the status of the answer."""
+        """Sends a request on a new connection and counts the status of the response."""
         status = "cut"
         with contextlib.suppress(OSError), self.connect() as connection:
             with contextlib.suppress(OSError):
@@ -83,7 +83,7 @@ class Attack:
         self.received[status] += 1
 
     def repeat(self, requests: list[bytes], most: int, clients: int = 8) -> None:
-        """Send these requests in turn from several clients, `most` in all, until the attack ends."""
+        """Sends the requests in turn from several clients until the attack ends, at most `most` in total."""
         numbers = count()
 
         def work(_: int) -> None:
@@ -94,7 +94,10 @@ class Attack:
             list(pool.map(work, range(clients)))
 
     def hold(self, starts: list[bytes], drip: bytes = b"", small: bool = False) -> None:
-        """Open a connection for each of these beginnings and keep it; open it again where the service closes it."""
+        """Keeps one connection open per item of `starts`, after sending it; reopens those that the service closes.
+
+        After that, `drip` is sent every 0.2 seconds.
+        """
 
         def work(start: bytes) -> None:
             while not self.stop.is_set():
@@ -106,7 +109,7 @@ class Attack:
                             if unsent or drip:
                                 sent = connection.send(unsent or drip)
                                 unsent = unsent[sent:]
-                            # Of a client that never reads only the end of the connection is looked for.
+                            # A client that does not read (`small`) only peeks, to detect the end of the connection.
                             if connection.recv(4096, socket.MSG_PEEK if small else 0) == b"":
                                 break
                             self.received["answer"] += not small
@@ -118,7 +121,7 @@ class Attack:
 
 
 def urls(attack: Attack) -> None:
-    """60 bodies, each with a different URL of 27.9 MB."""
+    """Sends 60 JSON bodies, each with a different URL of 27.9 MB."""
     for number in range(60):
         if not attack.stop.is_set():
             body = b'{"url": "http://%d.example/%b"}' % (number, b"a" * 27_900_000)
@@ -126,13 +129,13 @@ def urls(attack: Attack) -> None:
 
 
 def jpeg(attack: Attack) -> None:
-    """JPEGs of 0.92 MB that a decoder needs several hundred MB for: CMYK, one scan for each component."""
+    """Sends JPEGs of 0.92 MB that take several hundred MB to decode: CMYK with one scan per component."""
     body = scans(4)
     attack.repeat([HEAD % (b"image/jpeg", len(body)) + body], 60, clients=4)
 
 
 def lengths(attack: Attack) -> None:
-    """Announced lengths that are no sane numbers."""
+    """Sends invalid or huge values of Content-Length."""
     numbers = [b"9" * 400, b"1" + b"0" * 300, b"9" * 5000]
     paths = [b"/predict", b"/predict/batch", b"/healthz", b"/none"]
     head = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: %b\r\n\r\n"
@@ -140,13 +143,13 @@ def lengths(attack: Attack) -> None:
 
 
 def hosts(attack: Attack) -> None:
-    """HTTP/1.1 without Host, or with one that is none."""
+    """Sends HTTP/1.1 requests with a missing, invalid or repeated Host header."""
     lines = [b"", b"Host: [\r\n", b"Host:\r\n", b"Host: a b\r\n", b"Host: x\r\nHost: y\r\n"]
     attack.repeat([b"GET /healthz HTTP/1.1\r\n%b\r\n" % line for line in lines], 400)
 
 
 def descriptors(attack: Attack) -> None:
-    """More connections than file descriptors: forms that never end, and idle ones."""
+    """Opens more connections than there are file descriptors: unfinished forms and idle keep-alive connections."""
     form = HEAD % (b"multipart/form-data; boundary=x", 9_000_000) + b"--x\r\n" + b"A" * 2000
     idle = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     connections: list[socket.socket] = []
@@ -164,39 +167,39 @@ def descriptors(attack: Attack) -> None:
 
 
 def readers(attack: Attack) -> None:
-    """110 clients that send many requests at once and never read an answer."""
+    """110 clients send many requests at once and never read a response."""
     attack.hold([b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * 300] * 110, small=True)
 
 
 def bytewise(attack: Attack) -> None:
-    """64 clients that send their request byte by byte."""
+    """64 clients send their request byte by byte."""
     attack.hold([HEAD % (b"image/jpeg", 5000)] * 64, drip=b"x")
 
 
 def announced(attack: Attack) -> None:
-    """12 clients that announce large bodies, for each worker 64 MiB together, and send a few bytes."""
+    """12 clients announce large bodies, 64 MiB together for each worker, and send a few bytes."""
     attack.hold([HEAD % (b"image/jpeg", size) + b"x" * 100 for size in (LARGE, 6 * 2**20)] * 6)
 
 
 def stalled(attack: Attack) -> None:
-    """6 clients that send most of a large body and stop."""
+    """6 clients send most of a large body and stop."""
     attack.hold([HEAD % (b"image/jpeg", LARGE) + bytes(20 * 2**20)] * 6)
 
 
 def header(attack: Attack) -> None:
-    """Forms with a part header of 12 MB."""
+    """Sends forms with a part header of 12 MB."""
     body = b'--x\r\nContent-Disposition: form-data; name="' + b"a" * 12_000_000 + b'"\r\n\r\n1\r\n--x--\r\n'
     attack.repeat([HEAD % (b"multipart/form-data; boundary=x", len(body)) + body], 40, clients=4)
 
 
 def chunks(attack: Attack) -> None:
-    """Bodies in chunks of one byte."""
+    """Sends bodies in chunks of one byte."""
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     attack.repeat([head + b"1\r\na\r\n" * 4_000_000], 8, clients=4)
 
 
 def downloads(attack: Attack) -> None:
-    """URLs of a server that sends one-byte chunks, trailers without end, or `100 Continue` without end."""
+    """Sends URLs of a server that returns endless one-byte chunks, endless trailers, or endless `100 Continue`."""
     streams = {
         b"/chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n" * 10_000),
         b"/trailers": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"a: b\r\n" * 10_000),
@@ -226,7 +229,7 @@ def downloads(attack: Attack) -> None:
 
 
 def retries(attack: Attack) -> None:
-    """64 clients that keep their connection and ask again at once, whatever the answer."""
+    """64 clients keep their connection and retry immediately, whatever the response."""
     body = photo()
     request = HEAD % (b"image/jpeg", len(body)) + body
 
@@ -255,7 +258,7 @@ ATTACKS: dict[str, Callable[[Attack], None]] = {
 
 @dataclass
 class Seen:
-    """What the honest client, and an observer of the processes, saw during one attack."""
+    """Measurements during one attack: the regular client's responses, and memory and files of the workers."""
 
     seconds: list[float] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
@@ -265,7 +268,7 @@ class Seen:
     received: Counter[str] = field(default_factory=Counter)
 
     def row(self) -> str:
-        """The figures, as the columns of the table."""
+        """Returns the measurements as a row of the table."""
         total = sum(self.statuses.values())
         refused = self.statuses[503] / total
         failed = 1 - refused - self.statuses[200] / total
@@ -278,7 +281,7 @@ class Seen:
 
 
 def measure(port: int, attack: Callable[[Attack], None] | None, seconds: float) -> Seen:
-    """Attack the service, or let it be, for so many seconds, and ask it honestly meanwhile."""
+    """Runs an attack (or none) for a number of seconds and measures the regular client's requests meanwhile."""
     master = _listener(port)
     before = master.children()
     stop, seen = threading.Event(), Seen()
@@ -303,9 +306,9 @@ def measure(port: int, attack: Callable[[Attack], None] | None, seconds: float) 
 
 
 def scans(components: int, width: int = 65_496, height: int = 895) -> bytes:
-    """A grey baseline JPEG with one scan for each component, whose blocks take two bits each."""
+    """Returns a grey baseline JPEG with one scan per component, in which each block takes two bits."""
     tables = b"\xff\xdb\0\x43\0" + b"\1" * 64
-    # Huffman codes: the single bit 0 means "no difference" for DC, "end of block" for AC.
+    # Huffman codes: the single bit 0 means difference 0 for DC, and end of block for AC.
     tables += b"".join(b"\xff\xc4\0\x14%c\1" % kind + bytes(16) for kind in (0x00, 0x10))
     frame = b"".join(struct.pack("BBB", number, 0x11, 0) for number in range(1, components + 1))
     data = b"\xff\xd8" + tables + struct.pack(">HHBHHB", 0xFFC0, 8 + len(frame), 8, height, width, components) + frame
@@ -316,7 +319,7 @@ def scans(components: int, width: int = 65_496, height: int = 895) -> bytes:
 
 
 def photo() -> bytes:
-    """A small photo, as honest clients send it."""
+    """Returns a small JPEG photo, the request body of the regular client."""
     file = io.BytesIO()
     Image.effect_noise((160, 160), 60).convert("RGB").save(file, "JPEG")
     return file.getvalue()
@@ -339,7 +342,7 @@ def main(words: list[str]) -> None:
 
 
 def _ask(port: int, body: bytes) -> int:
-    """The status of a prediction; 0 where there is no answer."""
+    """Returns the HTTP status of a prediction request, or 0 without a response."""
     connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request("POST", "/predict", body, {"Content-Type": "image/jpeg"})
@@ -353,7 +356,7 @@ def _ask(port: int, body: bytes) -> int:
 
 
 def _listener(port: int) -> psutil.Process:
-    """The master of the service on this port."""
+    """Returns the gunicorn master process that listens on this port."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             listening = any(
@@ -365,7 +368,7 @@ def _listener(port: int) -> psutil.Process:
 
 
 def _watch(master: psutil.Process, stop: threading.Event, seen: Seen) -> None:
-    """Note the most memory and file descriptors until the attack ends."""
+    """Records peak memory and file descriptors of the workers until the attack ends."""
     while not stop.wait(0.1):
         with contextlib.suppress(psutil.Error):
             workers = master.children()

@@ -1,23 +1,23 @@
-"""How soon a Lambda function answers after its process starts, what memory it takes, and what a million requests cost.
+"""Cold start time, memory and cost of an AWS Lambda handler, compared with a minimal, a usual and a Keras handler.
 
 python benchmarks/coldstart.py BUNDLE.tflite CHECKPOINT.h5 [--runs 21] [--only bare ours ...]
     [--gb-second PRICE --request PRICE --priced "WHERE, WHEN"]
 
-Each handler is started in a process of its own, is given one event with a JPEG of 640 x 480 in base64, and writes its
-answer; the handlers take turns. Compared are
+Each handler starts in a new process, receives one event with a JPEG of 640 x 480 in base64, and writes its prediction;
+the handlers take turns. They are
 
-- bare: a script that imports NumPy, Pillow and LiteRT, loads the model, decodes, runs it, and nothing else,
+- bare: a script that only imports NumPy, Pillow and LiteRT, loads the model, decodes the photo and runs the model,
 - ours: `lambda_function.lambda_handler`,
 - original: keras-image-helper, the interpreter at module level and urllib, as such handlers are usually written,
-- keras: the checkpoint itself, loaded and asked by Keras.
+- keras: Keras with the checkpoint itself.
 
-Medians over the runs: seconds from the process' start to its answer, seconds of processor time until then (which other
-work on the machine disturbs less), the ratio of both to the bare script's in the same round, and the most memory.
+Medians over the runs: seconds from process start to the first response, CPU seconds until then (less affected by other
+load on the machine), the ratio of both to the bare script in the same round, and peak memory.
 Targets: ours at most 1.15 of bare, keras at least 10 times ours.
 
-With prices (AWS states them for each region at https://aws.amazon.com/lambda/pricing/) a table tells what a million
-requests cost by memory size: all of them warm, and with one in a hundred cold. Lambda gives a core's share for each
-1,769 MB, so below that both times are stretched by the share that is missing.
+With prices (AWS lists them for each region at https://aws.amazon.com/lambda/pricing/) a second table contains the cost
+of a million requests by memory size: all warm, and with one in a hundred cold. Lambda provides one core per 1,769 MB;
+below that, both times are scaled up in proportion.
 """
 
 import argparse
@@ -37,12 +37,12 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE = 1769
-"""Megabytes for which Lambda gives one core."""
+"""Megabytes of memory for which Lambda provides one core."""
 
 COLD = 0.01
-"""Share of cold starts in the second table of costs."""
+"""Share of cold starts in the table of costs."""
 
-# What each process runs: EVENT is the event's file. They print the answer, and the milliseconds of a later one.
+# Source of the processes. They print the probabilities, then the median milliseconds of later calls.
 LATER = """
 import statistics, time
 def later(call):
@@ -143,7 +143,7 @@ def main() -> None:
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "?"
     print(f"{options.bundle.name}, {size} px, {options.runs} runs, Python {platform.python_version()}, "
           f"{os.cpu_count()} cores, load {load}", flush=True)  # fmt: skip
-    best = {name: once(name, arguments)[-1] for name in options.only}  # files and bytecode come into the caches
+    best = {name: once(name, arguments)[-1] for name in options.only}  # warm-up: fills the caches of files and bytecode
     if abs(best.get("ours", 0) - best.get("bare", best.get("ours", 0))) > 0.02:
         raise SystemExit(f"bare and ours do not answer alike: {best}")
     rounds = [{name: once(name, arguments) for name in options.only} for _ in range(options.runs)]
@@ -153,7 +153,7 @@ def main() -> None:
 
 
 def photo() -> bytes:
-    """A JPEG of 640 x 480 with enough detail to weigh what a photo does."""
+    """Returns a JPEG of 640 x 480 whose level of detail gives it the file size of a photo."""
     noise = np.random.default_rng(1).integers(0, 256, (60, 80, 3), np.uint8)
     stream = io.BytesIO()
     Image.fromarray(noise).resize((640, 480), Image.Resampling.BICUBIC).save(stream, "JPEG", quality=90)
@@ -164,10 +164,15 @@ Run = tuple[float, float, float, float, float]
 
 
 def once(name: str, arguments: list[str]) -> Run:
-    """Wall and processor seconds to the first answer, peak memory then in MB, a later one's ms, its top probability."""
+    """Runs a handler in a new process.
+
+    Returns:
+        Wall and CPU seconds until the first response, peak memory in MB until then, milliseconds of a later call, and
+        the top probability.
+    """
     script = LATER + HANDLERS[name] + END
     environment = {**os.environ, "HEADSTAND_MODEL": arguments[0], "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # the image has bytecode too
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # the container image contains bytecode too
     started = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-c", script, *arguments],
@@ -192,7 +197,7 @@ def once(name: str, arguments: list[str]) -> Run:
 
 
 def spent(pid: int) -> tuple[float, float]:
-    """Processor seconds and peak resident memory in MB of a process."""
+    """Returns CPU seconds and peak resident memory in MB of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     processor = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
@@ -202,7 +207,7 @@ def spent(pid: int) -> tuple[float, float]:
 
 
 def table(rounds: list[dict[str, Run]], names: list[str]) -> dict[str, tuple[float, ...]]:
-    """Print the medians; returns them."""
+    """Prints and returns the medians per handler."""
     print(f"\n{'handler':<10}{'first answer s':>16}{'of bare':>9}{'processor s':>13}{'of bare':>9}"
           f"{'memory MB':>11}{'later ms':>10}")  # fmt: skip
     medians = {}
@@ -221,7 +226,7 @@ def table(rounds: list[dict[str, Run]], names: list[str]) -> dict[str, tuple[flo
 
 
 def costs(medians: dict[str, tuple[float, ...]], options: argparse.Namespace) -> None:
-    """Print what a million requests cost, by memory size; sizes that the handler does not fit into are left out."""
+    """Prints the cost of a million requests by memory size, except for sizes that are too small for the handler."""
     print(f"\nA million requests, at {options.gb_second:g} a GB-second and {options.request:g} a request "
           f"({options.priced}); warm / with {COLD:.0%} cold:")  # fmt: skip
     sizes = (256, 512, 1024, CORE, 3008)

@@ -1,10 +1,10 @@
-"""What does decoding, hashing and caching cost on top of the backbone itself?
+"""Overhead of decoding, hashing and caching in feature extraction, relative to the backbone alone.
 
     python -m benchmarks.features FOLDER [--weights FILE] [--size 224] [--count 512] [--rounds 3]
 
-In one run, in turn: (a) a bare loop of the compiled backbone over arrays that are decoded already, (b) Headstand's
-extraction from files into an empty cache, (c) the same with a warm cache, (d) `keras.Model.predict` over the arrays.
-FOLDER holds one folder of images a class. Prints medians over the rounds.
+Each round measures: (a) a bare loop of the compiled backbone over decoded arrays, (b) Headstand's extraction from files
+into an empty cache, (c) the same with a warm cache, (d) `keras.Model.predict` over the arrays. FOLDER contains one
+folder of images per class. Prints medians over the rounds.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def measure(backbone: Backbone, folder: Path, photos: list[Photo], pixels: np.nd
     with tempfile.TemporaryDirectory() as cache:
         os.environ["HEADSTAND_CACHE"] = cache
         extractor = Extractor(backbone)
-        extractor.call(tf.constant(pixels[:BATCH]))  # traced before the clock starts
+        extractor.call(tf.constant(pixels[:BATCH]))  # traced before the measurement
 
         def bare() -> None:
             for start in range(0, len(pixels), BATCH):
@@ -72,7 +72,7 @@ def main() -> None:
     times: dict[str, list[float]] = {"bare loop": [], "headstand, cold": [], "headstand, warm": [], "predict": []}
     for number in range(arguments.rounds + 1):
         row = measure(backbone, arguments.folder, photos, pixels)
-        if number:  # the first round warms the file cache up
+        if number:  # the first round fills the file system cache
             for name, value in row.items():
                 times[name].append(value)
     print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores; {arguments.backbone} at {arguments.size} px")

@@ -1,16 +1,16 @@
-"""How large, fast and exact is a model in each format, and does another runtime do better?
+"""Size, speed and accuracy of a model in each TFLite format and in other runtimes.
 
     python -m benchmarks.formats [CHECKPOINT ...] [--xception] [--data data] [--rounds 100] [--calibration 128]
 
-For each checkpoint (default: the shipped ones): LiteRT in float32, float16, dynamic and int8, plain and with each
-remedy, ONNX Runtime in float32 and int8, and Keras, as a `tf.function` and with `predict`. The photos are those of the
-checkpoint's prepared data: int8 is calibrated on the train split, accuracy and agreement are taken on the whole
-validation split, and milliseconds with its photos, one at a time, the contestants in turn in an order that is drawn
-anew each round, medians over the rounds; with one thread and with two, each in a process of its own. Throughput is of
-batches of 16 on two threads. `--xception` adds Xception at 150 pixels with random weights and six classes, whose
-accuracy says nothing and is not measured.
+For each checkpoint (default: the shipped ones) it compares LiteRT in float32, float16, dynamic range and int8 (plain
+and each quantization variant), ONNX Runtime in float32 and int8, and Keras, as a `tf.function` and with `predict`. The
+photos are those of the checkpoint's prepared data. int8 is calibrated on the train split. Accuracy and agreement are
+measured on the whole validation split. Latency is measured on its photos one at a time, with the models in turn in a
+random order each round, as the median over the rounds, with one and with two threads, each in a separate process.
+Throughput is measured with batches of 16 on two threads. `--xception` adds Xception at 150 pixels with random weights
+and six classes, whose accuracy is meaningless and not measured.
 
-Needs what the Pipfile has in its category `benchmarks`.
+Needs the packages of the Pipfile category `benchmarks`.
 """
 
 import argparse
@@ -55,12 +55,12 @@ except ImportError as error:
 
 BATCH = 16
 Call = Callable[[np.ndarray], np.ndarray]
-"""`uint8 [N, size, size, 3]` to probabilities `[N, classes]`."""
+"""Function from `uint8 [N, size, size, 3]` to probabilities `[N, classes]`."""
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A model in one format, in one runtime. `size` is its file's in bytes."""
+    """Model file in one format, with the runtime that loads it."""
 
     runtime: str
     format: str
@@ -116,7 +116,7 @@ def predict(path: Path, threads: int) -> Call:
 
 
 def contestants(path: Path, calibration: np.ndarray, folder: Path) -> Iterator[Contestant]:
-    """Every format of a checkpoint, as files in `folder`."""
+    """Writes a checkpoint in every format to files in `folder`, and yields them."""
     model = checkpoint.load(path)
     flatbuffers = {one.__name__: one(model) for one in (convert.float32, convert.float16, convert.dynamic)}
     for remedy in quantize.REMEDIES:
@@ -144,7 +144,7 @@ def contestants(path: Path, calibration: np.ndarray, folder: Path) -> Iterator[C
 
 
 class Reader(quantization.CalibrationDataReader):
-    """Hands ONNX Runtime's quantiser one photo at a time."""
+    """Calibration data for ONNX Runtime's static quantization, one photo at a time."""
 
     def __init__(self, pixels: np.ndarray) -> None:
         self._rows = iter(pixels)
@@ -155,7 +155,12 @@ class Reader(quantization.CalibrationDataReader):
 
 
 def measure(entries: list[Contestant], pixels: np.ndarray, threads: int, rounds: int) -> dict[str, Any]:
-    """Milliseconds of each contestant, and with two threads its photos a second and its answers. Runs in a process."""
+    """Measures all models with a number of threads; runs in a separate process.
+
+    Returns:
+        `milliseconds` per model; with more than one thread also `answers`, the probabilities, and `throughput` in
+        photos per second.
+    """
     calls = {entry.name: entry.load(threads) for entry in entries}
     order = np.random.default_rng(0)
     result = {"milliseconds": in_turn(calls, lambda number: pixels[[number % len(pixels)]], rounds, order)}
@@ -172,9 +177,9 @@ def measure(entries: list[Contestant], pixels: np.ndarray, threads: int, rounds:
 def in_turn(
     calls: dict[str, Call], take: Callable[[int], np.ndarray], rounds: int, order: np.random.Generator
 ) -> dict[str, float]:
-    """Median milliseconds of each call."""
+    """Returns the median milliseconds of each call; the calls run in random order in each round."""
     taken: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(-3, rounds):  # the first ones warm up
+    for number in range(-3, rounds):  # negative rounds are warm-up
         for name in order.permutation(list(calls)):
             batch = take(number)
             start = time.perf_counter()
@@ -185,7 +190,7 @@ def in_turn(
 
 
 def compare(path: Path, data: Path, name: str, labelled: bool, options: argparse.Namespace) -> None:
-    """One checkpoint's table."""
+    """Measures one checkpoint in all formats and prints the table."""
     dataset = manifest.read(data)
     size = checkpoint.load(path).input.shape[1]
     photos = _sample(dataset, "validation")
@@ -196,7 +201,7 @@ def compare(path: Path, data: Path, name: str, labelled: bool, options: argparse
         entries = list(contestants(path, calibration, Path(folder)))
         found = {}
         for threads in (1, 2):
-            # TensorFlow has threads of its own from the import on, so it must be told before.
+            # TensorFlow reads its thread counts at import, so the environment is set before the process starts.
             os.environ |= {"TF_NUM_INTRAOP_THREADS": str(threads), "TF_NUM_INTEROP_THREADS": "1"}
             with multiprocessing.get_context("spawn").Pool(1) as process:
                 found[threads] = process.apply(measure, (entries, pixels, threads, options.rounds))
@@ -236,7 +241,7 @@ def _sample(dataset: manifest.Dataset, split: str) -> Sample:
 
 
 def xception(folder: Path) -> Path:
-    """Xception at 150 pixels with random weights, as a checkpoint."""
+    """Returns a checkpoint of Xception at 150 pixels with random weights."""
     extractor = backbones.extractor(Backbone(name="Xception", size=150, weights="none"))
     model = heads.assemble(extractor, heads.build(Head(inner=(100,)), extractor.output.shape[-1], 6, 0), "xception")
     path = folder / "xception.h5"

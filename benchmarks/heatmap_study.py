@@ -1,11 +1,11 @@
-"""Why did the networks fail that took heatmaps for pictures? The study's three beside the backbone `keypoints`.
+"""Comparison of networks that treat heatmaps as images with the backbone `keypoints`.
 
     python -m benchmarks.heatmap_study [--folder FOLDER --groups PATTERN] [--per-class 120] [--epochs 12]
 
-Trains each on the same files twice: with people apart (`--groups` names the person in a file's name), and with files
-dealt at random, as the study did, where the test holds the neighbours of what was trained on. Without a folder the
-files are those of the source `actions`. Prints the accuracy on the training files, on test files, and the macro F1 of
-these; nothing is chosen by them.
+The three networks are those of the original study. Each is trained on the same files with two splits: grouped by person
+(`--groups` matches the person in a file name), and random as in the study, where the test split contains files of the
+same people as the training split. Without a folder the files are those of the source `actions`. Prints the accuracy on
+the training files, the accuracy on the test files and their macro F1; no setting is chosen by them.
 """
 
 import argparse
@@ -51,7 +51,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def scores(words: list[str], changes: dict[str, Any]) -> tuple[float, float, float, float]:
-    """Accuracy on training and test files, macro F1 on the latter, and seconds."""
+    """Trains a variant; returns accuracy on training and test files, macro F1 on the test files, and seconds."""
     base = recipes.load("heatmaps", words).model_dump()
     for section, values in changes.items():
         own = {} if section == "backbone" else base[section]

@@ -1,17 +1,17 @@
-"""What does kill -9 cost, and does the resumed run end like one that nobody killed?
+"""Cost of SIGKILL during training, and equality of the resumed run with an uninterrupted one.
 
     python -m benchmarks.kill [--moments 20] [--seed 1] [--phases features search fine-tuning]
 
-Runs `train.py` on a small made dataset with a network of random weights, once undisturbed, and then for each of the
-moments: killed at a random time within the phase, and started again until it is finished. A unit is a batch of
-features, a trial of the search or an epoch of fine-tuning; each is noted when it begins and when it is kept, so that
+Runs `train.py` on a small synthetic dataset with a randomly initialised network, once uninterrupted. Then, for each
+moment, a run is killed at a random time within the phase and restarted until it finishes. A unit is a batch of
+features, a trial of the search or an epoch of fine-tuning. It is logged when it begins and when it is saved:
 
-- *in flight* are units that had begun and were not kept when the kill came,
-- *repeated* are units that the two runs together began more often than the undisturbed one.
+- *in flight*: units that had begun but were not saved at the time of the kill,
+- *repeated*: units that the two runs together began in excess of the uninterrupted run.
 
-Compared are the features in the cache, row by row; of the search all trials, the head that was chosen and the trained
-head's weights; of fine-tuning the weights, the epoch that was kept and the test accuracy. Beside it stands what two
-undisturbed runs differ by.
+Compared are the cached features row by row; for the search all trials, the selected head and its trained weights; for
+fine-tuning the weights, the best epoch and the test accuracy. For reference, the difference between two uninterrupted
+runs is printed.
 """
 
 import argparse
@@ -37,10 +37,10 @@ from tests import photos
 
 HOME = Path(__file__).resolve().parents[1]
 COUNTS = {"train": 160, "validation": 32, "test": 32}
-"""Photos of each class in each split."""
+"""Photos per class in each split."""
 
 WIDTH = 1024
-"""Values in a feature of MobileNet."""
+"""Values in one row of MobileNet features."""
 
 RECIPES = {
     "features": """
@@ -121,7 +121,7 @@ train.main(["shapes.toml"])
 
 @dataclass(frozen=True)
 class Log:
-    """Units that began and that were kept, in all starts of a run; seconds from the first to the last of them."""
+    """Number of units begun and saved in all starts of a run, and seconds from the first begin to the last save."""
 
     begun: int
     kept: int
@@ -130,7 +130,7 @@ class Log:
 
 @dataclass(frozen=True)
 class Strike:
-    """A kill: when (share of the phase), what it cost, and how far the end is from the undisturbed run's (0: equal)."""
+    """One kill: its time as a share of the phase, its cost, and the difference of the results (0: equal)."""
 
     moment: float
     kept: int
@@ -140,21 +140,21 @@ class Strike:
 
 
 class Workshop:
-    """A folder with a dataset, the undisturbed run, and one folder for each run that is killed."""
+    """Folder with a dataset, an uninterrupted run, and one subfolder for each killed run."""
 
     def __init__(self, folder: Path, phase: str, counts: dict[str, int] = COUNTS) -> None:
-        """Make the dataset, of so many photos of each class, and the undisturbed run."""
+        """Creates the dataset with `counts` photos per class in each split, and the uninterrupted run."""
         self.phase = phase
         self._folder = folder
         photos.prepare(folder / "data" / "shapes", counts)
         if phase != "features":
-            self._run(self._place("warm"))  # the features are there for all that follow
+            self._run(self._place("warm"))  # fills the feature cache that the later runs share
         self._whole = self._place("whole")
         self._run(self._whole)
         self.undisturbed = read(self._whole)
 
     def strike(self, moment: float, name: str) -> Strike | None:
-        """Kill a run at a share of the phase, finish it, compare; None where the phase was over by then."""
+        """Kills a run at a share of the phase, resumes it and compares; None if the phase was already over."""
         place = self._place(name)
         process = self._start(place)
         while not read(place).begun and process.poll() is None:
@@ -170,7 +170,7 @@ class Workshop:
         return Strike(moment, killed.kept, killed.begun - killed.kept, repeated, self._difference(place))
 
     def strikes(self, seed: int, count: int) -> Iterator[Strike]:
-        """Kills at random moments."""
+        """Yields `count` kills at random moments."""
         rng, number = np.random.default_rng(seed), 0
         while count:
             number += 1
@@ -179,7 +179,7 @@ class Workshop:
                 yield struck
 
     def noise(self) -> float:
-        """What two undisturbed runs differ by."""
+        """Returns the difference between two uninterrupted runs."""
         place = self._place("again")
         self._run(place)
         return self._difference(place)
@@ -204,7 +204,7 @@ class Workshop:
             raise SystemExit(f"training failed in {place}:\n" + (place / "output").read_text())
 
     def _difference(self, place: Path) -> float:
-        """How far a run's end is from the undisturbed one's; infinite where something was chosen differently."""
+        """Returns the largest difference to the uninterrupted run; infinite if selected settings or scores differ."""
         if self.phase == "features":
             one, other = rows(place / "cache"), rows(self._whole / "cache")
             if one.keys() != other.keys():
@@ -217,9 +217,9 @@ class Workshop:
 
 
 def read(place: Path) -> Log:
-    """What a run's log holds so far."""
+    """Returns the contents of a run's log so far."""
     path = place / "log"
-    # A kill cuts no line in two: each is written at once.
+    # Lines are complete even after a kill, because each is written by a single call.
     lines = [line.split() for line in path.read_text().splitlines()] if path.is_file() else []
     times = [float(moment) for _, moment in lines]
     kept = [float(moment) for word, moment in lines if word == "kept"]
@@ -227,7 +227,7 @@ def read(place: Path) -> Log:
 
 
 def rows(cache: Path) -> dict[bytes, np.ndarray]:
-    """Every feature in a cache, by key; what a kill left half is passed over."""
+    """Returns every feature row in a cache by key, without a row that was only partly written."""
     record = np.dtype([("key", f"V{KEY_BYTES}"), ("row", "<f4", (WIDTH,)), ("crc", "<u4")])
     found = {}
     for path in cache.glob("features/*/*.rows"):
@@ -238,7 +238,7 @@ def rows(cache: Path) -> dict[bytes, np.ndarray]:
 
 
 def end(place: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """What a run chose and how it scored, and the weights of its checkpoint."""
+    """Returns the settings and scores of a run from its report, and the weights of its checkpoint."""
     (path,) = place.glob(f"runs/shapes/*/{REPORT}")
     report = json.loads(path.read_text())
     weights: list[np.ndarray] = []

@@ -1,10 +1,10 @@
-"""Does feature extraction take more memory the more images there are?
+"""Peak memory of feature extraction as a function of the number of images.
 
     python -m benchmarks.memory [--counts 6000 60000] [--views 0]
 
-Makes so many small JPEG files (32 pixels, no two with the same bytes), and in a process of its own for each count
-extracts their features with MobileNetV2 at 32 pixels, into an empty cache and then again from the warm one. Prints the
-largest resident set of that process in MB: the kernel's own figure, which counts TensorFlow too.
+For each count, creates that many small JPEG files (32 pixels, all with different bytes) and extracts their features
+with MobileNetV2 at 32 pixels in a new process, first into an empty cache and then from the warm cache. Prints the peak
+resident set size of that process in MB, as reported by the kernel, so that TensorFlow's own memory is included.
 """
 
 import argparse
@@ -42,7 +42,7 @@ for _ in range(2):
 
 
 def make(folder: Path, count: int) -> None:
-    """A prepared dataset of `count` pictures: a few hundred distinct ones, each file with a comment of its own."""
+    """Writes a prepared dataset of `count` images: 300 distinct ones, each file with a different JPEG comment."""
     rng = np.random.default_rng(0)
     pictures = [Image.fromarray(rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8)) for _ in range(300)]
     photos = []

@@ -1,18 +1,20 @@
-"""What does a Ray cluster cost over the one-machine path, on the same processors?
+"""Overhead of a Ray cluster compared with training on one machine, on the same CPU cores.
 
     python -m benchmarks.scale [--photos 600] [--epochs 10] [--rounds 3] [--workers 1 2] [--backbone Xception]
 
-One machine and Ray do the same work, in turns: features of made photos (JPEG, some 500 x 500) with a network of random
-weights, and a grid of heads over them. The one-machine path runs in a process that is pinned to as many processors as
-the cluster has workers (1 and 2, a raylet each, on the loopback); a worker's TensorFlow has one thread. Timed apart:
+One machine and Ray alternate on the same work: features of synthetic photos (JPEG, about 500 x 500) with a randomly
+initialised network, and a grid search of heads on them. The one-machine process is pinned to as many cores as the
+cluster has workers (1 and 2, one raylet each, on the loopback interface); a worker's TensorFlow has one thread. Timed
+separately:
 
-- *join*: becoming part of the cluster and shipping the package to it.
-- *start*: extraction of 32 photos, nearly all of it workers that import TensorFlow, build the network and trace it.
-- *features*: extraction of all others, for which workers begin anew.
-- *search*: 12 heads, with the start of the workers that train them.
+- *join*: connecting to the cluster and uploading the package.
+- *start*: extraction of 32 photos; nearly all of it is spent in workers that import TensorFlow, build the network and
+  trace it.
+- *features*: extraction of all other photos, with new worker processes.
+- *search*: 12 heads, including the start of the workers that train them.
 
-Overhead is in seconds, since nearly all of it is the workers' start and does not grow with the work. Prints medians
-over the rounds, and the largest difference of features.
+The overhead is in seconds, because nearly all of it is the start of workers and does not grow with the work. Prints
+medians over the rounds, and the largest difference of features.
 """
 
 import argparse
@@ -31,7 +33,7 @@ HEADS = {"learning_rate": {"values": [0.0003, 0.001, 0.003, 0.01]}, "inner": {"v
 
 
 def work(folder: Path, backbone: dict[str, Any], trials: int, cache: str, there: Any, rounds: int) -> list[list[float]]:
-    """Seconds of start, features and search, a row a round; the cache of each is its own."""
+    """Returns one row per round with the seconds of start, features and search; each round has an empty cache."""
     import numpy as np
 
     from headstand.learn.head import Split
@@ -67,7 +69,7 @@ def work(folder: Path, backbone: dict[str, Any], trials: int, cache: str, there:
 
 
 def child(arguments: list[str]) -> None:
-    """One process of `work`: here on some processors, or joined to a cluster."""
+    """Entry point of a subprocess that does `work`, either on a number of local cores or connected to a cluster."""
     processors, address, *rest = arguments
     if processors != "all":
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(processors)])
@@ -83,7 +85,7 @@ def child(arguments: list[str]) -> None:
 
 
 def run(*words: object) -> dict[str, Any]:
-    """`child` in a process of its own."""
+    """Runs `child` in a subprocess and returns its JSON result."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.scale", "child", *map(str, words)], capture_output=True, text=True
     )
@@ -128,7 +130,7 @@ def main() -> None:
                 for number in range(given.rounds):
                     for name, address in (("one machine", ""), ("Ray", cluster.address)):
                         cache = f"{place}/{workers}-{number}-{name[0]}"
-                        # Ray's driver only waits: its process may be anywhere.
+                        # Ray's driver process only waits, so it is not pinned.
                         processors = "all" if address else workers
                         told = run(processors, address, folder, backbone, given.epochs, cache, 1)
                         rows[name] += told["rows"]

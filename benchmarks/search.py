@@ -1,21 +1,22 @@
-"""How much faster is a search over cached features than one with the backbone in every epoch?
+"""Speedup of a hyperparameter search on cached features over training with the backbone in every epoch.
 
     taskset -c 0,1 python -m benchmarks.search [--rounds 3] [--sample 400]
 
-The sweep of the original study, 12 settings of 10 epochs on Xception at 150 px with 1,221 training and 407 validation
-photos, on photos that this program draws (JPEG, some 500 x 500) and with random weights, which take as long as any.
+The sweep is that of the original study: 12 settings of 10 epochs on Xception at 150 px with 1,221 training and 407
+validation photos. The photos are synthetic (JPEG, about 500 x 500) and the weights random, which does not change the
+time.
 
-- *cold*: everything that Headstand does after the imports: build the network, decode the photos, compute and store
-  their features, trace the graphs, search.
-- *warm*: the same with the features on disk, as in every later search.
-- *in the loop*: `keras.Model.fit` with the frozen network inside, prefetching, in steps that are compiled and warmed up
-  before the clock starts; from files, as the original reads them, and from decoded photos in memory, which is the best
-  that it can have. It runs on a sample of three parts training to one part validation, and is scaled to the sweep by
-  the number of images. Building and compiling twelve models is not counted.
+- *cold*: all work of Headstand after the imports: build the network, decode the photos, compute and store their
+  features, trace the graphs, search.
+- *warm*: the same with features from the disk cache, as in every later search.
+- *in the loop*: `keras.Model.fit` with the frozen network inside and prefetching; compiled and warmed up before the
+  measurement. It reads files, as the original does, or decoded photos in memory, its best case. It runs on a sample
+  (3/4 training, 1/4 validation) and is scaled to the whole sweep by the number of images. The time to build and
+  compile twelve models is not included.
 
-The ratios are to the faster of the two. Prints medians over the rounds. Settings that a stage shares with an earlier
-one (the best value so far is among those that the next stage begins with) Headstand remembers; the loop, as the
-original ran it, trains all twelve, and the table says how many differ.
+The ratios are relative to the faster of the two. Prints medians over the rounds. Headstand reuses the result of a
+setting that was tried in an earlier stage (each stage starts with the best values so far). The loop trains all twelve
+settings, as the original did; the last line states how many of them differ.
 """
 
 import argparse
@@ -55,11 +56,11 @@ SWEEP = {
 }
 SETTINGS = sum(map(len, SWEEP.values()))
 ENOUGH = 60
-"""Images a second that the loop should reach on two cores to count as a fair opponent."""
+"""Images per second that the loop should reach on two cores for a fair comparison."""
 
 
 def draw(path: Path, kind: int, rng: np.random.Generator) -> None:
-    """A photo of sorts: a soft background, strokes whose number and colour lean on the class, grain."""
+    """Writes a synthetic photo: blurred background, strokes whose number and colour depend on the class, and noise."""
     width, height = (int(side) for side in rng.integers(440, 561, 2))
     coarse = Image.fromarray(rng.integers(0, 256, (9, 9, 3), np.uint8))
     image = coarse.resize((width, height), Image.Resampling.BICUBIC)
@@ -74,7 +75,7 @@ def draw(path: Path, kind: int, rng: np.random.Generator) -> None:
 
 
 def make(folder: Path) -> dict[str, list[Photo]]:
-    """Photos in FOLDER/split/class, as a prepared dataset has them."""
+    """Writes photos as FOLDER/split/class/NUMBER.jpg; returns them by split."""
     rng = np.random.default_rng(0)
     photos: dict[str, list[Photo]] = {}
     for split, count in COUNTS.items():
@@ -90,7 +91,7 @@ def make(folder: Path) -> dict[str, list[Photo]]:
 
 
 class Clock:
-    """Seconds by part."""
+    """Stopwatch of named parts, in seconds."""
 
     def __init__(self) -> None:
         self.parts: dict[str, float] = {}
@@ -103,8 +104,8 @@ class Clock:
 
 
 def headstand(folder: Path, photos: dict[str, list[Photo]]) -> tuple[dict[str, float], search.Found]:
-    """The seconds of each part with the features that the cache holds, and what was found."""
-    # What an earlier round compiled must be compiled again.
+    """Runs feature extraction and search with the current cache; returns the seconds of each part and the result."""
+    # Graphs compiled in an earlier round must be compiled again.
     epoch.training.cache_clear()
     epoch.validation.cache_clear()
     clock = Clock()
@@ -125,11 +126,11 @@ def headstand(folder: Path, photos: dict[str, list[Photo]]) -> tuple[dict[str, f
 
 
 def loop(folder: Path, sample: int, in_memory: bool) -> Callable[[], float]:
-    """A function that trains once on the sample, with the backbone in it; it gives images a second."""
+    """Returns a function that trains one epoch on the sample through the backbone and returns images per second."""
     sizes = {"train": 3 * sample // 4, "validation": sample // 4}
     batches = {}
     for split, size in sizes.items():
-        with contextlib.redirect_stdout(io.StringIO()):  # it tells how many files there are
+        with contextlib.redirect_stdout(io.StringIO()):  # Keras prints the number of files
             files = keras.utils.image_dataset_from_directory(
                 folder / split,
                 label_mode="categorical",
@@ -148,7 +149,7 @@ def loop(folder: Path, sample: int, in_memory: bool) -> Callable[[], float]:
     x = network(keras.applications.xception.preprocess_input(pixels), training=False)
     x = keras.layers.Dense(100, activation="relu")(keras.layers.GlobalAveragePooling2D()(x))
     model = keras.Model(pixels, keras.layers.Dense(len(CLASSES), activation="softmax")(x))
-    # XLA, which Keras may choose by itself, is several times slower here.
+    # XLA, which Keras can choose automatically, is several times slower here.
     model.compile(keras.optimizers.Adam(0.001), "categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
     images = sum(int(labels.shape[0]) for split in batches.values() for _, labels in split)
 
@@ -178,7 +179,7 @@ def main() -> None:
             for name, once in loops.items():
                 rates[name].append(once())
             os.environ["HEADSTAND_CACHE"] = f"{place}/{number}"
-            for name in seconds:  # the second time finds the features of the first
+            for name in seconds:  # the second pass uses the cached features of the first
                 parts, found = headstand(folder, photos)
                 seconds[name].append(parts)
 

@@ -1,28 +1,28 @@
-"""How Headstand serves, beside the ways that people know: answers a second, latency, errors, memory, first answer.
+"""Throughput, latency, errors, memory and start time of Headstand's service and of common alternatives.
 
     python -m benchmarks.serving [CHECKPOINT.h5] [--best BUNDLE.tflite] [--rounds 3] [--seconds 3]
     python -m benchmarks.serving --soak 10
 
-It needs wrk on the PATH and the packages of the category `benchmarks` beside those of `packages`. The same MobileNetV2
-and the same JPEG bodies (drawn poses, 400 x 400) for all, two worker processes each:
+Needs wrk on the PATH and the packages of the Pipfile categories `packages` and `benchmarks`. All services have the same
+MobileNetV2, receive the same JPEG bodies (rendered poses, 400 x 400) and run two worker processes:
 
-    Flask + Keras        the original way: gunicorn as it comes, `keras.Model.predict`
+    Flask + Keras        the original solution: gunicorn with default settings, `keras.Model.predict`
     LitServe + ONNX      two inference workers, and as many HTTP servers, its default
     FastAPI + ONNX       uvicorn with two workers
     Headstand float32    gunicorn predict:app with the same float32 model
-    Headstand best       the same with the bundle that --best names
+    Headstand best       the same with the bundle given by --best
 
-Each round starts every service anew, one after the other, warms it up and loads it with 1, 8 and 64 clients that keep
-their connections; the medians of the rounds are printed. The services have two cores, the clients the others.
+In each round the services start one after another, are warmed up and are loaded with 1, 8 and 64 keep-alive clients;
+the medians over the rounds are printed. The services have two cores, the clients the others.
 
-refused    answers 503; such a client comes again when Retry-After says. Latencies are those of the other answers.
-CPU ms     processor time of the whole service for an answer, which other work on the machine disturbs least
-MB         proportional set size of the service's processes together, at the end of the load
-first s    from the start of the process to the first answer
-overhead   median of what an answer takes one client beyond download, decoding and inference, which Headstand tells in
-           its Server-Timing header
+refused    responses with status 503; the client retries after Retry-After. Latencies are those of the other responses.
+CPU ms     CPU time of the whole service per response, which is least affected by other load on the machine
+MB         proportional set size of all processes of the service, at the end of the load
+first s    from the start of the process to the first response
+overhead   median response time of one client without download, decoding and inference, which Headstand reports in its
+           Server-Timing header
 
---soak loads Headstand alone with 8 clients for so many minutes, and prints its memory over time.
+--soak loads only Headstand with 8 clients for a number of minutes, and prints its memory over time.
 """
 
 import argparse
@@ -56,11 +56,11 @@ GUNICORN = ["gunicorn", "--bind", "127.0.0.1:{port}", "--workers", "2", "--log-l
 
 
 class BenchmarkError(HeadstandError):
-    """A missing package, or a checkpoint that cannot be converted."""
+    """Raised for a missing package or a checkpoint that cannot be converted."""
 
 
 def main(words: list[str]) -> None:
-    """Measure what `words` ask for."""
+    """Runs the benchmark with the command-line arguments `words`."""
     parser = argparse.ArgumentParser(
         "benchmarks.serving", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -71,7 +71,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="only this, with the model that is served")
     options = parser.parse_args(words)
     loads.require()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stop the services, as after Ctrl-C
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops the services on SIGTERM, as after Ctrl-C
     with tempfile.TemporaryDirectory() as name:
         bodies = photos(Path(name))
         size = statistics.mean(path.stat().st_size for path in bodies) / 1000
@@ -91,7 +91,7 @@ def main(words: list[str]) -> None:
 
 
 def photos(folder: Path, count: int = 16) -> list[Path]:
-    """Drawn poses as JPEG files of about 17 kB, as photos on the web have."""
+    """Writes rendered poses as JPEG files of about 17 kB, the size of typical web photos, and returns their paths."""
     paths = [folder / f"{number}.jpg" for number in range(count)]
     for number, path in enumerate(paths):
         drawing = rendered.draw(rendered.POSES[number % len(rendered.POSES)], 1, number, 400)
@@ -100,7 +100,7 @@ def photos(folder: Path, count: int = 16) -> list[Path]:
 
 
 def prepare(checkpoint: Path, best: Path | None, folder: Path) -> list[Service]:
-    """The services, with the checkpoint converted to what each of them loads.
+    """Returns the services, after converting the checkpoint to the format that each of them loads.
 
     Raises:
         BenchmarkError: a package is missing, or the conversion failed.
@@ -112,7 +112,7 @@ def prepare(checkpoint: Path, best: Path | None, folder: Path) -> list[Service]:
             '`pipenv sync --categories "packages benchmarks"` installs them'
         )
     onnx, float32 = folder / "model.onnx", folder / "float32.tflite"
-    # In a process of its own, so that TensorFlow's threads and memory are gone when the measuring begins.
+    # In a subprocess, so that TensorFlow's threads and memory are released before the measurement.
     words = [sys.executable, "-m", "benchmarks.services.conversion", checkpoint, onnx, float32]
     if subprocess.run(words, cwd=ROOT, check=False).returncode:
         raise BenchmarkError(f"{checkpoint} could not be converted for the services")
@@ -120,7 +120,7 @@ def prepare(checkpoint: Path, best: Path | None, folder: Path) -> list[Service]:
         "BENCHMARK_H5": str(checkpoint),
         "BENCHMARK_ONNX": str(onnx),
         "BENCHMARK_LABELS": ",".join(bundles.read(float32).labels),
-        # A thread for each of two workers on two cores.
+        # One thread for each of the two workers on two cores.
         "TF_NUM_INTRAOP_THREADS": "1",
         "TF_NUM_INTEROP_THREADS": "1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -141,7 +141,7 @@ def headstand(name: str, bundle: Path) -> Service:
 
 
 def measure(service: Service, bodies: list[Path], seconds: int) -> None:
-    """One round of a service."""
+    """Measures one round of a service."""
     with running(service, SERVICE, bodies[0].read_bytes()) as server:
         service.first.append(server.first)
         loads.load(server.port, bodies, 2, 1, REST)  # warm-up
@@ -153,7 +153,7 @@ def measure(service: Service, bodies: list[Path], seconds: int) -> None:
 
 
 def report(services: list[Service]) -> None:
-    """Medians of the rounds, and how Headstand compares at 8 clients."""
+    """Prints the medians over the rounds, and the ratios of Headstand to the other services at 8 clients."""
     columns = ("answers/s", "p50 ms", "p99 ms", "refused", "failed", "CPU ms", "MB", "first s", "overhead ms")
     print(f"\n{'service':<18}{'clients':>8}" + "".join(f"{column:>{len(column) + 3}}" for column in columns))
     for service in services:
@@ -186,7 +186,7 @@ def memory(row: Load) -> float:
 
 
 def soak(service: Service, bodies: list[Path], minutes: float) -> None:
-    """Load with 8 clients in spells of 15 seconds, and print the memory after each, and its trend after the first."""
+    """Loads the service with 8 clients in intervals of 15 seconds; prints memory after each, and the trend."""
     print(f"{'minutes':>8}{'answers/s':>11}{'p99 ms':>9}{'refused':>9}{'failed':>8}{'MB':>8}")
     seen: list[tuple[float, float]] = []
     with running(service, SERVICE, bodies[0].read_bytes()) as server:

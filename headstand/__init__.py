@@ -1,3 +1,3 @@
-"""Headstand: a good image classifier from a folder of photos, served safely."""
+"""Headstand: trains image classifiers on a folder of photos and serves them."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""`python -m headstand VERB`: the verbs without a script of their own."""
+"""`python -m headstand VERB`: dispatcher of the commands that have no script of their own."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ VERBS = {
 
 
 def main(words: list[str]) -> None:
-    """Do what the first word says."""
+    """Runs the command named by the first argument with the remaining arguments."""
     verb, *rest = words or ["--help"]
     if verb in ("-h", "--help"):
         print("python -m headstand VERB\n")

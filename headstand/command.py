@@ -1,4 +1,4 @@
-"""What every script shares: how words become a recipe, and how a failure is told to a person."""
+"""Functions shared by all command-line entry points: recipe arguments, options, error messages and exit codes."""
 
 import sys
 from collections.abc import Callable
@@ -9,25 +9,25 @@ DEFAULT_RECIPE = "yoga6"
 
 
 def recipe_and_rest(words: list[str], default: str = DEFAULT_RECIPE) -> tuple[str, list[str]]:
-    """Split `[RECIPE] [--key value ...]`: the recipe's name comes first and may be left out."""
+    """Splits `[RECIPE] [--key value ...]` into the recipe's name, which is optional, and the other arguments."""
     if words and not words[0].startswith("-"):
         return words[0], words[1:]
     return default, words
 
 
 def option(words: list[str], name: str, example: str) -> tuple[list[str], str | None]:
-    """Take an option that is no key of a recipe, `--name VALUE` or `--name=VALUE`, out of the command line.
+    """Removes an option that is not a recipe key, `--name VALUE` or `--name=VALUE`, from the arguments.
 
     Args:
-        words: the command line.
-        name: with its dashes.
-        example: of the value, for who leaves it out.
+        words: command-line arguments.
+        name: the option with its dashes.
+        example: example value for the error message.
 
     Returns:
-        The other words, and the value; None where there is no such option.
+        The other arguments, and the option's value, or None if the option is absent.
 
     Raises:
-        HeadstandError: without a value.
+        HeadstandError: the option has no value.
     """
     for place, word in enumerate(words):
         if word == name or word.startswith(name + "="):
@@ -39,17 +39,17 @@ def option(words: list[str], name: str, example: str) -> tuple[list[str], str | 
 
 
 def run(main: Callable[[list[str]], None]) -> None:
-    """Call a script's `main` with the command line, and exit.
+    """Calls a script's `main` with the command-line arguments and turns exceptions into exit codes.
 
-    0 when it is done, 1 with one line on standard error when something is wrong that the user can mend (a full disk
-    and files that cannot be read or written among it), 130 when interrupted. Anything else is our fault and raises.
+    0 on success, 1 with one line on standard error for errors that the user can fix (also a full disk and unreadable or
+    unwritable files), 130 when interrupted. Any other exception is a bug and is raised.
     """
     try:
         main(sys.argv[1:])
     except HeadstandError as error:
         sys.exit(f"error: {error}")
     except BrokenPipeError:
-        # The reader of our output (`| head`) has gone: nothing to tell it.
+        # The reader of the output (`| head`) has closed the pipe, so there is nowhere to print an error.
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:

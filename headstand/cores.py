@@ -1,14 +1,14 @@
-"""The processor cores of this process."""
+"""Number of CPU cores available to this process."""
 
 import os
 from pathlib import Path
 
 
 def available(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Return how many cores this process may use: its affinity (Linux) or all, or fewer if its container has a quota.
+    """Returns the number of CPU cores: the process affinity (Linux) or all cores, limited by the container's quota.
 
     Args:
-        quota: the file in which Linux states a container's quota and the period it applies to, in microseconds.
+        quota: cgroup file with a container's CPU quota and its period, in microseconds.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:

@@ -1,4 +1,4 @@
-"""The main job from end to end: prepare, train, convert, ask. Prints each step's time and where its files are."""
+"""Demo of the whole workflow: prepare, train, convert, predict. Prints each step's duration and output files."""
 
 import json
 import time
@@ -10,14 +10,14 @@ from headstand import recipe as recipes
 
 
 def run(name: str, arguments: list[str]) -> None:
-    """Do the main job with a recipe.
+    """Runs the whole workflow with a recipe.
 
     Args:
-        name: the recipe's name or file.
-        arguments: changes to it, as `headstand.recipe.load` takes them.
+        name: name or file of the recipe.
+        arguments: overrides of recipe keys, in the format of `headstand.recipe.load`.
 
     Raises:
-        HeadstandError: as the steps do.
+        HeadstandError: raised by the steps.
     """
     started = time.perf_counter()
     recipe = recipes.load(name, arguments)
@@ -64,7 +64,7 @@ def run(name: str, arguments: list[str]) -> None:
 
 @contextmanager
 def _step(name: str, command: str) -> Iterator[Callable[[Path], None]]:
-    """Head a step with the command that does the same, and end it with its time and its files."""
+    """Prints the equivalent command before a step, and its duration and files after it; yields a callback for files."""
     print(f"\n== {name}: {command}", flush=True)
     files: list[Path] = []
     start = time.perf_counter()

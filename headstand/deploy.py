@@ -1,6 +1,7 @@
-"""`make deploy`: a model's container to AWS Lambda. docs/lambda.md tells what it makes, what that costs and its end.
+"""`make deploy`: deploys a model as a container to AWS Lambda.
 
-Everything is done by the tools that AWS and Docker give, and each command is shown before it runs.
+docs/lambda.md describes the created resources, their costs and their removal. All work is done by the AWS CLI, the SAM
+CLI and Docker; each command is printed before it runs.
 """
 
 import argparse
@@ -30,7 +31,7 @@ TOOLS = {
 }
 
 KEPT = 5
-"""Images that the repository keeps; older ones would be paid for month by month."""
+"""Images that the ECR repository retains; storage of older ones would be billed every month."""
 
 _MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "arm64": "arm64", "aarch64": "arm64"}
 _PLATFORMS = {"x86_64": "linux/amd64", "arm64": "linux/arm64"}
@@ -38,7 +39,7 @@ _PLATFORMS = {"x86_64": "linux/amd64", "arm64": "linux/arm64"}
 
 @dataclass(frozen=True)
 class Plan:
-    """What is deployed and where to: `model` within the checkout, `parameters` of the template, `tag` of the image."""
+    """Deployment settings: `model` is a path in the checkout, `parameters` are the template's, `tag` is the image's."""
 
     stack: str
     region: str
@@ -49,10 +50,10 @@ class Plan:
 
 
 def run(words: list[str]) -> None:
-    """Do what the command line says; prints every command, and at the end the URL.
+    """Deploys a model as the command line specifies; prints every command and finally the URL.
 
     Raises:
-        HeadstandError: no region, no tool, no model, or a command that failed.
+        HeadstandError: no region, a missing tool or model, or a command that failed.
     """
     parser = argparse.ArgumentParser(prog="python -m headstand deploy", description="Deploy a model to AWS Lambda.")
     parser.add_argument("model", nargs="?", default=str(SHIPPED), help="a .tflite file under models/ or runs/")
@@ -85,17 +86,17 @@ def run(words: list[str]) -> None:
 
 
 class Shell:
-    """Runs commands one after the other in the checkout, each shown first; `dry` shows them only."""
+    """Runs commands one after another in the checkout and prints each one first; `dry` only prints them."""
 
     def __init__(self, *, dry: bool) -> None:
         self.dry = dry
-        self._environment = {**os.environ, "AWS_PAGER": ""}  # or its second version waits in a pager
+        self._environment = {**os.environ, "AWS_PAGER": ""}  # otherwise AWS CLI version 2 opens a pager
 
     def do(self, *words: str, into: Sequence[str] = ()) -> None:
-        """Run a command whose output people see, or goes into another one, unseen.
+        """Runs a command and shows its output, or pipes the output into the command `into`.
 
         Raises:
-            HeadstandError: the command, or the one behind it, failed.
+            HeadstandError: one of the commands failed.
         """
         shown = shlex.join(words) + (f" | {shlex.join(into)}" if into else "")
         print(f"$ {shown}", flush=True)
@@ -103,12 +104,12 @@ class Shell:
             return
         given = self._captured(words) if into else None
         last = into or words
-        code = subprocess.run(last, cwd=ROOT, env=self._environment, input=given, check=False).returncode  # noqa: S603 - words, not a shell's line
+        code = subprocess.run(last, cwd=ROOT, env=self._environment, input=given, check=False).returncode  # noqa: S603 - argv list, no shell
         if code:
             raise HeadstandError(f"{shlex.join(last)} failed with exit status {code}")
 
     def ask(self, *words: str, otherwise: str = "") -> str:
-        """What a command prints; `otherwise` in a dry run.
+        """Returns what a command prints, without surrounding whitespace, or `otherwise` in a dry run.
 
         Raises:
             HeadstandError: the command failed.
@@ -117,14 +118,18 @@ class Shell:
         return otherwise if self.dry else (self._captured(words) or b"").decode().strip()
 
     def finds(self, *words: str) -> bool:
-        """Whether a command succeeds; a dry run says no, so that what would follow is shown."""
+        """Returns whether a command succeeds; False in a dry run, so that the commands for that case are printed.
+
+        Raises:
+            HeadstandError: the command failed for another reason than `NotFoundException`.
+        """
         print(f"$ {shlex.join(words)}", flush=True)
         if self.dry:
             return False
         return self._captured(words, fine=b"NotFoundException") is not None
 
     def _captured(self, words: Sequence[str], fine: bytes | None = None) -> bytes | None:
-        """The output; None where the command failed in a way that is fine."""
+        """Returns the output, or None if the command failed with the text `fine` on standard error."""
         done = subprocess.run(words, cwd=ROOT, env=self._environment, capture_output=True, check=False)  # noqa: S603 - as above
         if not done.returncode:
             return done.stdout
@@ -135,11 +140,11 @@ class Shell:
 
 
 def deploy(plan: Plan, shell: Shell) -> str:
-    """Build, push and apply; returns the URL to send images to."""
+    """Builds and pushes the image and applies the template; returns the URL of the prediction endpoint."""
     region = ("--region", plan.region)
     query = ("--query", "Account", "--output", "text")
     account = shell.ask("aws", "sts", "get-caller-identity", *query, *region, otherwise="ACCOUNT")
-    # AWS in China has a domain of its own.
+    # AWS in China has its own domain.
     domain = "amazonaws.com.cn" if plan.region.startswith("cn-") else "amazonaws.com"
     registry = f"{account}.dkr.ecr.{plan.region}.{domain}"
     repository, local = ("--repository-name", plan.stack), f"{plan.stack}:{plan.tag}"
@@ -151,7 +156,7 @@ def deploy(plan: Plan, shell: Shell) -> str:
         shell.do("aws", "ecr", "put-lifecycle-policy", *repository, *policy, *region)
     shell.do(
         "docker", "build", "--platform", _PLATFORMS[plan.architecture],
-        # Lambda takes an image, not the index of images that Docker would make for its notes on where it came from.
+        # Lambda needs a plain image; with provenance attestations Docker would create an image index.
         "--provenance=false", "--build-arg", f"MODEL={plan.model}", "--tag", local, ".",
     )  # fmt: skip
     shell.do(
@@ -190,11 +195,11 @@ def _lifecycle() -> dict[str, object]:
 
 
 def _model(word: str) -> tuple[str, str]:
-    """The bundle's name, fit for a tag, and its path as Docker's build takes it.
+    """Returns the bundle's name in characters valid for a tag, and its path relative to the build context.
 
     Raises:
-        BundleError: it is no bundle.
-        HeadstandError: it lies where the build does not look.
+        BundleError: the file is not a bundle.
+        HeadstandError: the file is outside the folders that the build can read.
     """
     path = Path(word).resolve()
     name = bundle.read(path).name

@@ -1,4 +1,4 @@
-"""The verb `diagnose`: what the rules found in an earlier run, with the time that its steps took."""
+"""Command `diagnose`: prints the diagnosis of an earlier run and the duration of its steps."""
 
 import json
 import sys
@@ -8,22 +8,22 @@ from typing import Any
 from headstand.errors import HeadstandError
 
 FOUND_ERRORS = 2
-"""Exit status where errors were found, as the doctor's; warnings and notes leave it 0."""
+"""Exit status if there are errors, as in `doctor`; with warnings and notes only it is 0."""
 
 
 class DiagnosisError(HeadstandError):
-    """A run that has no report, or one without a diagnosis."""
+    """Raised if a run has no report, or a report without a readable diagnosis."""
 
 
 def run(folder: Path) -> None:
-    """Print the findings of a finished run.
+    """Prints the findings of a finished run.
 
     Args:
         folder: `runs/RECIPE/TIME`.
 
     Raises:
-        DiagnosisError: there is no report, or it is damaged or older than the rules.
-        SystemExit: with `FOUND_ERRORS` where there are errors.
+        DiagnosisError: the report is missing, damaged, or older than the diagnosis rules.
+        SystemExit: with status `FOUND_ERRORS` if there are errors.
     """
     report = folder / "report.json"
     try:
@@ -44,7 +44,7 @@ def run(folder: Path) -> None:
 
 
 def _steps(resources: dict[str, Any]) -> list[str]:
-    """A line for each step: seconds, share of the processors, memory, what the time went for."""
+    """Returns a line for each step: seconds, CPU utilisation, peak memory, throughput and duration of its parts."""
     width = max(map(len, resources["steps"]), default=0)
     lines = []
     for name, step in resources["steps"].items():

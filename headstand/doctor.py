@@ -1,4 +1,4 @@
-"""The verb `doctor`: examine a folder, tell what was found, write a page, perhaps a cleaned copy."""
+"""Command `doctor`: checks a folder of photos, prints and writes the findings, optionally writes a cleaned copy."""
 
 import argparse
 import sys
@@ -16,25 +16,25 @@ from headstand.prepare.doctor.folder import source
 from headstand.prepare.doctor.report import write_json
 
 FOUND_ERRORS = 2
-"""Exit status where errors were found; warnings and notes leave it 0, and 1 says that the doctor could not work."""
+"""Exit status if there are errors. It is 0 with warnings and notes only, and 1 if the check could not run."""
 
 
 class UsageError(HeadstandError):
-    """Words on the command line that the doctor does not know."""
+    """Raised for invalid command-line arguments."""
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """As every mistake of this kind: one line and exit status 1, not argparse's 2."""
+        """Raises a `UsageError`, which is printed as one line with exit status 1, instead of argparse's status 2."""
         raise UsageError(f"{message}; `python -m headstand doctor --help` lists the words")
 
 
 def run(words: list[str]) -> None:
-    """Examine the folder that `words` name.
+    """Checks the folder given by the command-line arguments `words`.
 
     Raises:
-        HeadstandError: nothing to examine, or a place that cannot be written to.
-        SystemExit: with `FOUND_ERRORS` where errors were found.
+        HeadstandError: nothing to check, or a path that cannot be written.
+        SystemExit: with status `FOUND_ERRORS` if there are errors.
     """
     options, rest = _parser().parse_known_args(words)
     if rest and options.labels is None:
@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _labels(report: Report, name: str, rest: list[str]) -> list[Finding]:
-    from headstand.learn import labels  # TensorFlow, only where it is needed
+    from headstand.learn import labels  # imports TensorFlow, so only if it is needed
 
     if not name:
         name = report.contents.root.resolve().name

@@ -1,8 +1,8 @@
-"""The one exception that people are meant to read."""
+"""Base class of all errors that are shown to users."""
 
 
 class HeadstandError(Exception):
-    """Something the user can mend: the message names the thing, the value and the way out.
+    """Error that the user can fix: the message states what is wrong, the value and the remedy.
 
-    The scripts print it as one line and exit with 1; it never carries a traceback to a person.
+    The scripts print it as one line without a traceback and exit with status 1.
     """

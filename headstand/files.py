@@ -1,6 +1,6 @@
-"""Files and folders that are complete or absent: atomic writes, digests, locks and the cache directory.
+"""Atomic writes of files and folders, digests, locks, and the cache directory.
 
-Temporary files and locks have hidden names, which listings of photos and copies of folders leave out.
+Names of temporary files and locks start with a dot, so that listings of photos and copies of folders skip them.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 
 _LONGEST = 100
-"""Bytes of a file's name in its temporary file's name, which must stay below 255 bytes."""
+"""Bytes of the file name that are kept in the name of its temporary file, which must stay below 255 bytes."""
 
 _CACHE = ".cache/headstand"
 
@@ -23,15 +23,15 @@ _numbers = itertools.count()
 
 @contextmanager
 def replacing(path: Path, folder: Path | None = None) -> Iterator[Path]:
-    """Write a file in one step: readers see the old content or the new one.
+    """Writes a file atomically: readers see either the old or the new content.
 
     Args:
-        path: of the file. Its folder is made if need be.
-        folder: of the temporary file, on the same file system; that of `path` by default.
+        path: path of the file. Its folder is created if necessary.
+        folder: folder of the temporary file, on the same file system; by default that of `path`.
 
     Yields:
-        The path of a temporary file to write, which no other thread or process uses. It replaces `path` when the block
-        ends without an exception, and is removed otherwise.
+        The path of a temporary file to write, unique to this call. It replaces `path` when the block ends without an
+        exception, and is removed otherwise.
     """
     folder = folder or path.parent
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def replacing(path: Path, folder: Path | None = None) -> Iterator[Path]:
 
 
 def write(path: Path, data: bytes | str) -> Path:
-    """Write bytes, or text as UTF-8 with its line ends unchanged, in one step, and return the path."""
+    """Writes bytes, or text as UTF-8 without newline conversion, atomically, and returns the path."""
     with replacing(path) as part:
         part.write_bytes(data.encode() if isinstance(data, str) else data)
     return path
@@ -53,14 +53,14 @@ def write(path: Path, data: bytes | str) -> Path:
 
 @contextmanager
 def building(target: Path) -> Iterator[Path]:
-    """Fill a new folder in one step. At most one process may do so at a time: see `sole`.
+    """Creates a folder atomically. Only one process at a time may do so for a target: see `sole`.
 
     Yields:
-        The path of an empty temporary folder. It becomes `target` when the block ends without an exception, and is
-        removed otherwise; one that a killed process left is removed first.
+        The path of an empty temporary folder. It is renamed to `target` when the block ends without an exception, and
+        removed otherwise. One left by a killed process is removed first.
 
     Raises:
-        OSError: `target` exists and is not an empty folder, or the disk refuses.
+        OSError: `target` exists and is not an empty folder, or a file cannot be written.
     """
     part = target.with_name(f".{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -68,17 +68,17 @@ def building(target: Path) -> Iterator[Path]:
     try:
         yield part
         if target.exists():
-            target.rmdir()  # an empty one, or this fails; Windows does not rename onto it
+            target.rmdir()  # fails unless it is empty; Windows cannot rename onto an existing folder
         part.rename(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
 def digest(path: Path) -> str:
-    """The SHA-256 of a file's content in hexadecimal digits.
+    """Returns the SHA-256 digest of a file's content in hexadecimal digits.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -86,9 +86,9 @@ def digest(path: Path) -> str:
 
 @contextmanager
 def sole(target: Path) -> Iterator[None]:
-    """Hold the lock of `target`: a second process that wants to make it waits here, and then finds it made.
+    """Holds an exclusive lock for `target`, so that a second process waits and then finds the target finished.
 
-    The lock ends with the process, however that ends; its empty file `.NAME.lock` stays.
+    The lock is released when the process ends in any way; its empty file `.NAME.lock` remains.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_name(f".{target.name}.lock")):
@@ -96,10 +96,10 @@ def sole(target: Path) -> Iterator[None]:
 
 
 def cache() -> Path:
-    """The directory of all caches: `HEADSTAND_CACHE`, by default `.cache/headstand` in the working directory.
+    """Returns the directory of all caches: `HEADSTAND_CACHE`, by default `.cache/headstand` in the working directory.
 
-    If `HEADSTAND_CACHE` is an address, the directory is a local one that stands for it; `headstand.remote.cached`
-    shares some of its folders.
+    If `HEADSTAND_CACHE` is a URL, the directory is a local mirror, named after a hash of the URL;
+    `headstand.remote.cached` synchronises some of its folders.
     """
     location = os.environ.get("HEADSTAND_CACHE") or _CACHE
     if "://" in location:

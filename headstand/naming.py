@@ -1,4 +1,4 @@
-"""Names that contain the time and cannot collide: run folders, cloud jobs, endpoint versions, image tags."""
+"""Unique names that contain the time: run folders, cloud jobs, endpoint versions, image tags."""
 
 import secrets
 import string
@@ -12,25 +12,25 @@ _FOLDER_TIME_LENGTH = len("2026-01-02T030405")
 
 
 def stamp(time_format: str) -> str:
-    """Return the time in UTC and six random characters, such as `260102030405-x7k2p0`.
+    """Returns the current time in UTC and six random characters, such as `260102030405-x7k2p0`.
 
-    Two names of one second differ: there are two billion endings.
+    The random suffix (two billion values) distinguishes names of the same second.
 
     Args:
-        time_format: for `strftime`.
+        time_format: format for `strftime`.
     """
     return f"{datetime.now(UTC):{time_format}}-{_token()}"
 
 
 def folder(prefix: str, existing: Iterable[str]) -> str:
-    """Return a new folder name that sorts after the existing ones, such as `2026-01-02T030405-x7k2p0`.
+    """Returns a new folder name that sorts after the existing ones, such as `2026-01-02T030405-x7k2p0`.
 
     The time is UTC. If the clock was set back, or two folders are created within one second, it is one second after
     the newest existing name, so the order of names is always the order of creation.
 
     Args:
-        prefix: what stands before the time.
-        existing: names of earlier folders; those of another prefix or without a time are ignored.
+        prefix: text before the time.
+        existing: names of earlier folders; those with another prefix or without a time are ignored.
     """
     time = datetime.now(UTC)
     for name in existing:

@@ -1,6 +1,6 @@
-"""`python -m headstand page`: the service's web page for a model that is deployed elsewhere, such as on Lambda.
+"""`python -m headstand page`: the web page of the service for a model that is deployed elsewhere, such as on Lambda.
 
-The page is static: this machine serves it to its own browsers, or it is written into a folder for a bucket.
+The page is static. It is served on this machine only, or written into a folder for upload to a bucket.
 """
 
 import argparse
@@ -19,15 +19,15 @@ from headstand.serve.classifier import default_model
 from headstand.serve.page import markup
 
 LIMIT = 4_500_000
-"""Largest picture in bytes: Lambda takes events of 6 MB, in which it lies as base64
+"""Largest image in bytes: Lambda events are limited to 6 MB, and contain the image in base64
 (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
 
 
 def run(words: list[str]) -> None:
-    """Do what the command line says: serve the page until Ctrl-C, or write it.
+    """Serves the page until Ctrl-C, or writes it, as the command line specifies.
 
     Raises:
-        HeadstandError: the endpoint is no URL, does not answer, or answers with another model.
+        HeadstandError: the endpoint is not a URL, does not respond, or serves another model.
     """
     parser = argparse.ArgumentParser(prog="python -m headstand page", description="The web page of a deployed model.")
     parser.add_argument(
@@ -55,10 +55,10 @@ def run(words: list[str]) -> None:
 
 
 def server(folder: Path, port: int) -> http.server.ThreadingHTTPServer:
-    """A server of the written page, for this machine alone.
+    """Returns an HTTP server of the written page that listens on 127.0.0.1 only.
 
     Raises:
-        HeadstandError: the port is taken.
+        HeadstandError: the port is not available.
     """
     try:
         return http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(_Handler, directory=str(folder)))
@@ -67,7 +67,7 @@ def server(folder: Path, port: int) -> http.server.ThreadingHTTPServer:
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
-    # By their extension: what the system believes of them differs.
+    # Media types by extension, because the system's table differs between machines.
     extensions_map = {  # noqa: RUF012 - as the base class has it
         **http.server.SimpleHTTPRequestHandler.extensions_map,
         **{Path(name).suffix: kind for name, kind in markup.ASSETS.items()},
@@ -75,17 +75,21 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
     }
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: what matters is seen in the browser."""
+        """Suppresses the request log: the result is visible in the browser."""
 
 
 def _check(endpoint: str, model: Bundle) -> None:
-    """See that the endpoint's model has the classes that the page will name."""
+    """Checks that the endpoint serves a model with the same labels as the bundle.
+
+    Raises:
+        HeadstandError: the endpoint is not a URL, does not respond, or has other labels.
+    """
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise HeadstandError(f"--endpoint takes a whole URL, https://.../predict, not {endpoint!r}")
     address = urljoin(endpoint, "model")
     with requests.Session() as session:
-        # A proxy that the environment names does not know this machine's own ports.
+        # A proxy configured in the environment cannot reach this machine's own ports.
         session.trust_env = parts.hostname not in ("localhost", "127.0.0.1", "::1")
         try:
             told = session.get(address, timeout=60).json()

@@ -1,4 +1,4 @@
-"""Silence for libraries that talk straight to the terminal."""
+"""Context managers that suppress output which libraries write directly to the terminal."""
 
 import contextlib
 import io
@@ -16,12 +16,12 @@ _ONE = threading.Lock()
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what TensorFlow and its converter say off the terminal.
+    """Suppresses the output of TensorFlow and its converter.
 
-    It comes from Python's print, from warnings, from absl and straight from C++ before any log level is read, so the
-    file descriptors themselves are turned away, and `sys.stdout`, which in a notebook is none of them. `sys.stderr`
-    stays, since loggers that are made meanwhile keep it; so loggers are silenced up to warnings. Exceptions pass as
-    ever. `TF_CPP_MIN_LOG_LEVEL=0` lets all through.
+    The output comes from Python's print, warnings, absl, and C++ code that ignores log levels, so file descriptors 1
+    and 2 are redirected, and `sys.stdout`, which in a notebook does not use them. `sys.stderr` is not replaced, because
+    loggers created in the block would keep the replacement; instead logging is disabled up to WARNING. Exceptions
+    propagate. `TF_CPP_MIN_LOG_LEVEL=0` shows all output.
     """
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         yield
@@ -48,10 +48,10 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_information() -> Iterator[None]:
-    """Keep lines that begin with INFO off standard error; what else is written there meanwhile follows at the end.
+    """Drops lines that begin with INFO from standard error; other lines are written when the block ends.
 
-    LiteRT tells so which delegate it made, has no setting for it, and says its warnings and errors in the same way.
-    `TF_CPP_MIN_LOG_LEVEL=0` lets all through.
+    LiteRT logs its delegate as INFO without a setting to disable it, and writes warnings and errors to the same stream.
+    `TF_CPP_MIN_LOG_LEVEL=0` shows all output.
     """
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         yield
@@ -73,5 +73,5 @@ def without_information() -> Iterator[None]:
 
 
 def _memory() -> IO[bytes]:
-    """A file in memory where the system has such: a service may run where none can be written."""
+    """Returns a file in memory if the system supports it, because a service may run on a read-only file system."""
     return os.fdopen(os.memfd_create("heard"), "rb") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()

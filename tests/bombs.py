@@ -1,7 +1,7 @@
-"""Images that a hostile client would send: small or legal files that take much memory or time to decode.
+"""Decompression bombs: small or valid images that take much memory or time to decode, as an attacker would send.
 
-`python -m tests.bombs NAME ...` decodes them one after the other and prints a line of JSON for each: the outcome, the
-seconds of processor time, by how many megabytes the process grew, and the estimate of `headstand.encoded.memory`.
+`python -m tests.bombs NAME ...` decodes them one after another and prints a JSON line for each: the outcome, CPU
+seconds, growth of the process in megabytes, and the estimate of `headstand.encoded.memory`.
 """
 
 import ctypes
@@ -25,7 +25,7 @@ from headstand import images
 from headstand.images import MAX_BYTES, ImageError, decode
 
 SIDE = 8000
-"""8,000 squared is the most pixels that an image may have."""
+"""Side in pixels; 8,000 squared is the maximum number of pixels of an image."""
 
 
 def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
@@ -35,7 +35,7 @@ def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def plain(mode: str, kind: str, width: int = SIDE, height: int = SIDE, **options: Any) -> bytes:
-    """A picture of one colour."""
+    """Returns an encoded image of a single colour."""
     return encoded(Image.new(mode, (width, height)), kind, **options)
 
 
@@ -45,28 +45,28 @@ SMALL_WEBP = plain("RGBA", "WEBP", 16, 16, lossless=True)
 
 
 def times(part: bytes, size: int = MAX_BYTES - 4096) -> bytes:
-    """As many copies as fit into so many bytes."""
+    """Returns as many copies of `part` as fit into `size` bytes."""
     return part * (size // len(part))
 
 
 def zeros(count: int) -> bytes:
-    """So many zero bytes, deflated."""
+    """Returns `count` zero bytes, compressed with zlib."""
     packer = zlib.compressobj(9)
     return b"".join(packer.compress(bytes(min(2**20, count - at))) for at in range(0, count, 2**20)) + packer.flush()
 
 
 def jpeg(*segments: bytes) -> bytes:
-    """A small JPEG with these behind its first marker."""
+    """Returns a small JPEG with additional segments after its first marker."""
     return SMALL_JPEG[:2] + b"".join(segments) + SMALL_JPEG[2:]
 
 
 def segment(marker: int, body: bytes) -> bytes:
-    """ITU T.81, B.1.1.4."""
+    """Returns a JPEG marker segment (ITU T.81, B.1.1.4)."""
     return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
 
 
 def chunk(kind: bytes, data: bytes = b"") -> bytes:
-    """PNG specification, 5.3."""
+    """Returns a PNG chunk (PNG specification, 5.3)."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
@@ -80,7 +80,7 @@ def png(
     before: bytes = b"",
     pixels: bytes | None = None,
 ) -> bytes:
-    """A PNG of zeros (PNG specification, 11.2.2); `before` stands before its pixels, `pixels` in their place."""
+    """Returns a PNG of zeros (PNG specification, 11.2.2); `before` precedes the pixel chunk, `pixels` replaces it."""
     header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, interlace)
     if pixels is None:
         bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[color]
@@ -89,24 +89,24 @@ def png(
 
 
 def exif(*entries: tuple[int, int, int, int], size: int = 0) -> bytes:
-    """One directory of tag, type, count and value or offset, and so many bytes behind it (TIFF 6.0, section 2)."""
+    """Returns a TIFF directory of (tag, type, count, value or offset), then `size` bytes (TIFF 6.0, section 2)."""
     table = b"".join(struct.pack(">HHLL", *entry) for entry in entries)
     return b"MM\0*\0\0\0\x08" + struct.pack(">H", len(entries)) + table + bytes(4) + b"\1\2" * (size // 2)
 
 
 def overlapping(count: int, size: int) -> bytes:
-    """Every tag owns the same bytes, nearly all there are."""
+    """Returns an EXIF directory of `count` tags that all refer to the same bytes, almost the whole file."""
     return exif(*((1000 + number, 7, size - 8, 8) for number in range(count)), size=size)
 
 
 def gif(extra: bytes) -> bytes:
-    """A small GIF with this before its picture."""
+    """Returns a small GIF with additional data before its image."""
     start = 13 + (3 << (SMALL_GIF[10] & 7) + 1 if SMALL_GIF[10] & 128 else 0)
     return SMALL_GIF[:start] + extra + SMALL_GIF[start:]
 
 
 def disposed(width: int, height: int) -> bytes:
-    """A GIF whose frame is followed by its background (GIF89a, 23), for which Pillow makes another picture."""
+    """Returns a GIF with disposal to background (GIF89a, 23), for which Pillow allocates another image."""
     data = plain("P", "GIF", width, height)
     start = 13 + (3 << (data[10] & 7) + 1 if data[10] & 128 else 0)
     return data[:start] + b"!\xf9\4\x09\0\0\0\0" + data[start:]
@@ -122,13 +122,13 @@ def part(kind: bytes, data: bytes) -> bytes:
 
 
 def canvas(width: int, height: int, flags: int = 0x10) -> bytes:
-    """WebP container specification, extended file format."""
+    """Returns the header chunk of an extended WebP file (WebP container specification, extended file format)."""
     sides = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
     return part(b"VP8X", bytes([flags, 0, 0, 0]) + sides)
 
 
 def animation(frames: int, width: int = 1, height: int = 1) -> bytes:
-    """Frames of one pixel."""
+    """Returns an animated WebP whose frames have one pixel each."""
     frame = part(b"ANMF", bytes(15) + b"\0" + plain("RGBA", "WEBP", 1, 1, lossless=True)[12:])
     return riff(canvas(width, height, 0x12), part(b"ANIM", bytes(6)), frame * frames)
 
@@ -140,17 +140,17 @@ def bmp(width: int, height: int, bits: int, packing: int, data: bytes) -> bytes:
 
 
 def scans(count: int, side: int = SIDE) -> bytes:
-    """A progressive JPEG whose last scan is repeated."""
+    """Returns a progressive JPEG with `count` scans, its last scan repeated."""
     data = plain("RGB", "JPEG", side, side, progressive=True)
     scan = data[data.rindex(b"\xff\xda") : -2]
     return data[:-2] + scan * (count - data.count(b"\xff\xda")) + data[-2:]
 
 
 FULL = ((1, 1),) * 4
-"""Sampling factors of four components, none of them reduced."""
+"""Sampling factors of four components without subsampling."""
 
 SEPARATE = ((0,), (1,), (2,), (3,))
-"""Each component in a scan of its own."""
+"""Scans with one component each."""
 
 
 def blocks(
@@ -161,14 +161,14 @@ def blocks(
     frame: int = 0xC0,
     end: bytes = b"\xff\xd9",
 ) -> bytes:
-    """A JPEG of one colour with any components and scans: each block is two zero bits, its codes have one bit.
+    """Returns a JPEG of a single colour with any components and scans, in which each block takes two bits.
 
     Args:
-        width, height: in pixels.
-        sampling: for each component its horizontal and vertical factor.
-        scans: for each scan its components; by default one scan of all.
-        frame: the code of its start-of-frame marker: C0 baseline, C2 progressive, C9 and CA the same, arithmetic.
-        end: what follows the last scan.
+        width, height: size in pixels.
+        sampling: horizontal and vertical sampling factor of each component.
+        scans: component indices of each scan; by default one scan of all.
+        frame: code of the start-of-frame marker: C0 baseline, C2 progressive, C9 and CA the same, arithmetic coding.
+        end: data after the last scan.
     """
     count = len(sampling)
     wide, high = map(max, zip(*sampling, strict=True))
@@ -185,7 +185,7 @@ def blocks(
 
 
 def stretched(width: int, height: int) -> bytes:
-    """A progressive JPEG of four inks that states other sides than it has (ITU T.81, B.2.2)."""
+    """Returns a progressive CMYK JPEG of 16 x 16 whose header declares another size (ITU T.81, B.2.2)."""
     data = bytearray(plain("CMYK", "JPEG", 16, 16, progressive=True))
     frame = data.index(b"\xff\xc2")
     data[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
@@ -197,11 +197,11 @@ def trailing(data: bytes) -> bytes:
 
 
 MEGABYTE = zlib.compress(bytes(10**6), 9)
-"""A million zero bytes in a kilobyte."""
+"""One million zero bytes, compressed to one kilobyte."""
 
 WIDE_TEXT = zlib.compress(b"a" * (2**20 - 4) + "\U0001f600".encode(), 9)
 WIDE_TEXTS = b"".join(chunk(b"iTXt", b"%d\0\1\0\0\0" % at + WIDE_TEXT) for at in range(40))
-"""One character outside of Unicode's first plane in each makes a million others take four bytes each."""
+"""PNG text chunks whose single non-BMP character makes Python store four bytes for each of a million others."""
 
 CHEAP: dict[str, tuple[str, Callable[[], bytes]]] = {
     "jpeg of many EXIF segments": ("too_large", lambda: jpeg(times(segment(0xE1, b"Exif\0\0MM\0*\0\0\0\x08")))),
@@ -260,7 +260,7 @@ CHEAP: dict[str, tuple[str, Callable[[], bytes]]] = {
     "bmp, run-length, large": ("too_large", lambda: bmp(SIDE, SIDE, 8, 1, b"\1\0\0\0" * SIDE)),
     "bmp of a huge header": ("corrupt_image", lambda: b"BM" + struct.pack("<IHHII", 100, 0, 0, 54, 2**31) + bytes(99)),
 }
-"""What is decided soon: name to what `decode` should say, and how to make it."""
+"""Images that are decoded or rejected quickly: name to the outcome of `decode`, and a function that builds them."""
 
 COSTLY: dict[str, tuple[str, Callable[[], bytes]]] = {
     "jpeg of empty segments": ("too_large", lambda: jpeg(times(segment(0xEF, b"")))),
@@ -298,7 +298,7 @@ COSTLY: dict[str, tuple[str, Callable[[], bytes]]] = {
     ),
     "bmp of short rows": ("decoded", lambda: bmp(4000, 4000, 8, 1, b"\1\0\0\0" * 4000 + b"\0\1")),
 }
-"""What takes a second or hundreds of megabytes before it is decided."""
+"""Images that take a second or hundreds of megabytes before they are decoded or rejected, in the format of `CHEAP`."""
 
 ORDINARY: dict[str, tuple[str, Callable[[], bytes]]] = {
     "ordinary png": ("decoded", lambda: png(4000, 4000, color=6)),
@@ -307,14 +307,14 @@ ORDINARY: dict[str, tuple[str, Callable[[], bytes]]] = {
     "ordinary webp": ("decoded", lambda: plain("RGBA", "WEBP", 2000, 2000, lossless=True, method=0)),
     "ordinary gif": ("decoded", lambda: plain("P", "GIF", 4000, 4000)),
 }
-"""The most of what a service's threads decode side by side."""
+"""Large images that the threads of a service still decode concurrently, in the format of `CHEAP`."""
 
 TURNED = (0x112, 3, 1, 6 << 16)
-"""The EXIF entry of a picture that lies on its side."""
+"""EXIF entry of an image rotated by 90 degrees."""
 
 
 def grid(side: int) -> dict[str, Callable[[], bytes]]:
-    """Squares of this side in all formats, modes and kinds of scans: name to how to make it."""
+    """Returns square images of all formats, modes and scan types: name to the function that builds one."""
     made: dict[str, Callable[[], bytes]] = {}
     for count, name in ((1, "grey"), (3, "rgb"), (4, "cmyk")):
         for frame, code in (
@@ -358,7 +358,7 @@ def grid(side: int) -> dict[str, Callable[[], bytes]]:
     made["gif, grey"] = partial(plain, "L", "GIF", side, side)
     made["gif, disposed"] = partial(disposed, side, side)
     made["gif, transparent"] = partial(plain, "P", "GIF", side, side, transparency=0)
-    for bits in (1, 4, 8) if side <= 4000 else (1, 4):  # as many bytes as a file may have
+    for bits in (1, 4, 8) if side <= 4000 else (1, 4):  # otherwise the file would exceed the maximum size
         made[f"bmp, {bits}"] = partial(bmp, side, side, bits, 0, bytes(side * -(-side * bits // 32) * 4))
     made["bmp, runs"] = lambda: bmp(
         side, side, 8, 1, (b"\xff\0" * (side // 255) + bytes([side % 255, 0, 0, 0])) * side + b"\0\1"
@@ -372,16 +372,19 @@ SMALL = (
     "png, 8, 6, interlaced", "png, 16, 2, key", "webp, RGBA, lossy", "webp, RGB, lossless",
     "gif, transparent", "bmp, runs",
 )  # fmt: skip
-"""Of the grid those whose estimates differ most."""
+"""Names of the images in `grid` whose memory estimates differ most."""
 
 GRID = {f"{name}, {side}": ("", make) for side in (1500, 4000, 6000) for name, make in grid(side).items()}
-"""No outcome: what is within the limits must be decoded, what is above must be refused."""
+"""Images without an expected outcome: those within the limits must be decoded, larger ones rejected."""
 
 BOMBS = CHEAP | COSTLY | ORDINARY | GRID
 
 
 def side_by_side(count: int) -> dict[str, Any]:
-    """Decode the largest images that are decoded alone and together in so many threads."""
+    """Decodes the largest images with `count` threads and returns outcome and growth in megabytes.
+
+    They are a mix of images that the service decodes exclusively and images that it decodes concurrently.
+    """
     largest = [blocks(8000, 8000, frame=0xC2), png(SIDE, SIDE, color=6), png(4000, 4000)] * 2
     before = _resident()
     Path("/proc/self/clear_refs").write_text("5")
@@ -391,15 +394,15 @@ def side_by_side(count: int) -> dict[str, Any]:
 
 
 def measure(name: str) -> dict[str, Any]:
-    """Decode a bomb for a network of 224 pixels."""
+    """Decodes an image to 224 pixels and returns outcome, CPU seconds, growth in megabytes and estimated bytes."""
     if name.startswith("side by side, "):
         return side_by_side(int(name.rpartition(" ")[2]))
     data = BOMBS[name][1]()
     assert len(data) <= MAX_BYTES, len(data)
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # what the C library kept from the image before
+    ctypes.CDLL(None).malloc_trim(0)  # returns memory of the previous image to the system
     before = _resident()
-    Path("/proc/self/clear_refs").write_text("5")  # forget the highest memory so far (proc(5))
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak resident set size (proc(5))
     start = time.process_time()
     try:
         outcome = "decoded" if decode(data, 224).shape == (224, 224, 3) else "misshapen"
@@ -410,7 +413,7 @@ def measure(name: str) -> dict[str, Any]:
 
 
 def estimate(data: bytes, size: int = 224) -> int | None:
-    """The bytes that decoding should take; None if the image cannot be opened."""
+    """Returns the estimated memory for decoding in bytes, or None if the image cannot be opened."""
     try:
         with opened.open_image(data) as image:
             image.draft(None, (2 * size, 2 * size))
@@ -434,6 +437,6 @@ def _status(key: str) -> str:
 
 
 if __name__ == "__main__":
-    decode(SMALL_JPEG, 224)  # what is loaded once is not counted
+    decode(SMALL_JPEG, 224)  # loads lazily imported modules before the measurement
     for word in sys.argv[1:]:
         print(json.dumps({"name": word, **measure(word)}), flush=True)

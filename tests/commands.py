@@ -1,4 +1,4 @@
-"""Commands called as the shell calls them, in the test's own process."""
+"""Runs command-line scripts in the test process."""
 
 import sys
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from headstand import command
 
 
 def status(monkeypatch: pytest.MonkeyPatch, main: Callable[[list[str]], None], *words: str) -> int:
-    """Run a script's `main` with `words`, the script's name first; the exit status, 1 for a message."""
+    """Runs a script's `main` with `words` as `sys.argv`; returns the exit status, 1 for an error message."""
     monkeypatch.setattr(sys, "argv", list(words))
     try:
         command.run(main)

@@ -1,4 +1,4 @@
-"""Hypothesis strategies that damage valid images: byte by byte, slice by slice, and one spliced into another."""
+"""Hypothesis strategies that corrupt valid images: bytes, slices, and splices of two images."""
 
 import zlib
 
@@ -44,12 +44,12 @@ _TELLING = (
     b"\xff\xda",
     b"\xff\xd8",
 )
-"""Bytes on which parsers stumble: the ends of ranges, and markers."""
+"""Byte sequences that often break parsers: boundary values and markers."""
 
 
 @st.composite
 def mutations(draw: st.DrawFn) -> bytes:
-    """An image damaged in one to eight places; the check sums of a PNG are made right again, half of the time."""
+    """Returns an image with one to eight corruptions; in half of the cases the CRCs of a PNG are recomputed."""
     data = bytearray(draw(st.sampled_from(SEEDS)))
     for _ in range(draw(st.integers(1, 8))):
         start = draw(st.integers(0, max(0, len(data) - 1)))
@@ -76,7 +76,7 @@ def mutations(draw: st.DrawFn) -> bytes:
 
 
 def mended(data: bytes) -> bytes:
-    """A PNG with the check sums that its chunks should have, so that damage reaches more than the first check."""
+    """Recomputes the CRCs of PNG chunks, so that the parser does not stop at the first corrupted chunk."""
     if not data.startswith(b"\x89PNG\r\n\x1a\n"):
         return data
     result, at = data[:8], 8

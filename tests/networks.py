@@ -1,4 +1,4 @@
-"""Networks that build, train and convert in a moment, in place of the large ones of `keras.applications`."""
+"""Small replacements of the networks of `keras.applications` that build, train and convert quickly."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ WIDTH = 12
 
 
 def tiny(include_top: bool = True, weights: Any = "imagenet", input_shape: Any = None) -> keras.Model:
-    """What `keras.applications` functions return: convolutions and BatchNormalization, `WIDTH` channels."""
+    """Returns a small network of `WIDTH` channels; the signature is that of the `keras.applications` functions."""
     assert not include_top and weights is None
     pixels = x = keras.Input(input_shape)
     for channels in (8, WIDTH):
@@ -29,7 +29,7 @@ def tiny(include_top: bool = True, weights: Any = "imagenet", input_shape: Any =
 
 
 def classifier(name: str = "MobileNet", seed: int = 1, size: int = SIZE) -> keras.Model:
-    """A whole model over the stand-in network."""
+    """Returns a complete classifier with the small network as its backbone."""
     extractor = backbones.extractor(Backbone(name=name, size=size, weights="none"))
     return heads.assemble(extractor, heads.build(Head(inner=(6,)), WIDTH, len(CLASSES), seed), "shapes")
 
@@ -39,7 +39,7 @@ def about(data: str = "0" * 64, name: str = "shapes") -> checkpoint.About:
 
 
 def recipe(folder: Path = Path("photos"), **sections: Any) -> Recipe:
-    """A small run over the stand-in network."""
+    """Returns a recipe of a small run with the small network."""
     values = {
         "name": "shapes",
         "source": {"kind": "folder", "folder": folder},

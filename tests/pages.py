@@ -1,10 +1,10 @@
-"""HTML pages, read as a browser does."""
+"""Parser for HTML pages in tests."""
 
 from html.parser import HTMLParser
 
 
 class Tags(HTMLParser):
-    """Checks that tags nest, and collects their addresses."""
+    """HTML parser that checks the nesting of tags and collects the values of `src` and `href`."""
 
     VOID = frozenset({"meta", "img", "br", "line", "circle"})
 

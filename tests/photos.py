@@ -1,4 +1,4 @@
-"""Prepared datasets small enough to train on in a test: coloured shapes on noise."""
+"""Synthetic prepared datasets of coloured shapes on noise, small enough to train on in a test."""
 
 import hashlib
 from pathlib import Path
@@ -12,11 +12,11 @@ from headstand.prepare.manifest import SPLITS, Dataset, Photo
 CLASSES = ("circle", "cross", "square")
 _COLORS = ((220, 40, 40), (40, 200, 60), (50, 60, 230))
 COUNTS = {"train": 8, "validation": 4, "test": 4}
-"""Photos of each class in each split."""
+"""Photos per class in each split."""
 
 
 def picture(class_: int, rng: np.random.Generator, size: int = 40) -> Image.Image:
-    """A shape in its class's colour, somewhere on noise."""
+    """Returns an image of a shape in the colour of its class at a random position on noise."""
     pixels = rng.integers(90, 170, (size, size, 3)).astype(np.uint8)
     center, radius = rng.uniform(0.35, 0.65, 2) * size, rng.uniform(0.2, 0.35) * size
     y, x = np.mgrid[:size, :size]
@@ -31,7 +31,7 @@ def picture(class_: int, rng: np.random.Generator, size: int = 40) -> Image.Imag
 
 
 def prepare(folder: Path, counts: dict[str, int] | None = None, seed: int = 0) -> Dataset:
-    """Write class folders per split, half JPEG and half PNG, and their manifest."""
+    """Writes class folders per split, half JPEG and half PNG, and their manifest."""
     rng = np.random.default_rng(seed)
     photos = []
     for split in SPLITS:

@@ -1,7 +1,10 @@
-"""Prepare, train, convert and predict without what macOS or Windows lack: `python -m tests.portable FOLDER`.
+"""Simulates macOS and Windows on Linux: prepares, trains, converts and predicts without the APIs that they lack.
 
-Modules of Headstand see `os`, `signal` and `socket` without the names that exist on Unix or Linux only, cannot import
-modules such as `fcntl`, cannot rename onto an existing file and cannot create links. Other packages see everything.
+    python -m tests.portable FOLDER
+
+In Headstand's modules, `os`, `signal` and `socket` lack the names that exist only on Unix or Linux, modules such as
+`fcntl` cannot be imported, files cannot be renamed onto existing ones, and links cannot be created. Other packages are
+not affected.
 """
 
 import builtins
@@ -33,7 +36,7 @@ NAMES = {
 }
 
 ELSEWHERE = ("headstand.serve.worker", "headstand.cluster", "headstand.__main__")
-"""gunicorn's worker runs on Unix only; a cluster needs Ray."""
+"""Modules that are not imported: gunicorn's worker class runs on Unix only, and a cluster needs Ray."""
 
 RECIPE = """
 [source]
@@ -51,7 +54,7 @@ batch_size = 8
 
 
 def reduced() -> dict[str, ModuleType]:
-    """Return the modules as another operating system has them."""
+    """Returns copies of the modules without the names that another operating system lacks."""
     found = {}
     for name, lacking in NAMES.items():
         real = importlib.import_module(name)
@@ -63,7 +66,7 @@ def reduced() -> dict[str, ModuleType]:
 
 
 def rename(source: Any, target: Any) -> None:
-    """As on Windows: a file or folder that is there is not replaced."""
+    """Renames as on Windows: an existing target is an error."""
     if os.path.lexists(target):
         raise FileExistsError(17, "File exists", str(target))
     os.rename(source, target)  # noqa: PTH104
@@ -77,7 +80,7 @@ link = symlink
 
 
 def hide() -> None:
-    """Let Headstand's modules, which must not be imported yet, see the reduced ones."""
+    """Patches imports so that Headstand's modules, which must not be imported yet, get the reduced modules."""
     modules, real = reduced(), builtins.__import__
 
     def imported(name: str, *rest: Any, **keywords: Any) -> Any:
@@ -119,7 +122,7 @@ def main(folder: str) -> None:
     photos.prepare(Path("photos"))
     Path("photos/manifest.csv").unlink()
     Path("shapes.toml").write_text(RECIPE)
-    for _ in range(2):  # the second one replaces the first
+    for _ in range(2):  # the second run replaces the files of the first
         data_preparation.main(["shapes.toml", "--seed", "7"])
     train.main(["shapes.toml"])
     for _ in range(2):

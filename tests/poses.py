@@ -1,4 +1,4 @@
-"""Tiny persons as heatmaps: joints at given places, by hand."""
+"""Heatmaps of hand-written poses for tests."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ STANDING = {
     "left_wrist": (31, 31), "right_wrist": (17, 31), "left_hip": (27, 32), "right_hip": (21, 32),
     "left_knee": (27, 43), "right_knee": (21, 43), "left_ankle": (27, 54), "right_ankle": (21, 54),
 }  # fmt: skip
-"""A person who looks at us, x and y in pixels of the map; the own left is on our right."""
+"""Joints of a person who faces the camera, x and y in map pixels; the person's left is on the right of the map."""
 
 RAISED = {**STANDING, "left_elbow": (30, 9), "left_wrist": (30, 3), "right_elbow": (18, 9), "right_wrist": (18, 3)}
 
@@ -22,19 +22,19 @@ POSES = {"lunging": LUNGING, "raised": RAISED, "standing": STANDING}
 
 
 def places(pose: dict[str, tuple[float, float]]) -> np.ndarray:
-    """`float64 [17, 2]`, x and y in COCO's order."""
+    """Returns the joints as `float64 [17, 2]`, x and y in COCO's order."""
     return np.array([pose[name] for name in JOINTS], float)
 
 
 def heatmaps(points: np.ndarray, heights: np.ndarray | float = 0.8) -> np.ndarray:
-    """Peaks of deviation 2 at `points [17, 2]`: `float32 [17, 64, 48]`."""
+    """Returns Gaussian peaks of standard deviation 2 at `points [17, 2]` as `float32 [17, 64, 48]`."""
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
     squares = (columns - points[:, 0, None, None]) ** 2 + (rows - points[:, 1, None, None]) ** 2
     return (np.broadcast_to(heights, len(JOINTS))[:, None, None] * np.exp(-squares / 8)).astype(np.float32)
 
 
 def folder(root: Path, people: int = 12, frames: int = 3, seed: int = 0) -> Path:
-    """`root/standing/girl3_002.npy`: people of different sizes in different places, in three poses."""
+    """Writes files such as `root/standing/girl3_002.npy`: people of different sizes and positions in three poses."""
     rng = np.random.default_rng(seed)
     for person in range(people):
         scale, moved = rng.uniform(0.6, 1), rng.uniform(-4, 4, 2)

@@ -1,10 +1,10 @@
-"""A stand-in for Lambda's Runtime API, with the emulator's address for invocations.
+"""Local implementation of the AWS Lambda Runtime API, with the invocation URL of the Lambda emulator.
 
-`awslambdaric` polls it as it polls AWS; `POST /2015-03-31/functions/function/invocations` hands an event to it and
-answers what it answers. Each kind of request follows
+`awslambdaric` polls it in the same way as AWS. `POST /2015-03-31/functions/function/invocations` passes an event to it
+and returns its response. All requests follow
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html (version 2018-06-01).
 
-python -m tests.runtime_api [BUNDLE.tflite]     the function at port 8080 as the container has it, without a container
+python -m tests.runtime_api [BUNDLE.tflite]     serves the function at port 8080 like the container image
 """
 
 import json
@@ -37,7 +37,7 @@ class RuntimeApi(ThreadingHTTPServer):
         self.init_error: queue.Queue[bytes] = queue.Queue()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Nothing: the function's process is killed while it waits for an event."""
+        """Ignores errors, because the function's process is killed while it waits for an event."""
 
     @property
     def address(self) -> str:
@@ -46,7 +46,7 @@ class RuntimeApi(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    wbufsize = 65536  # header and body leave together: apart, TCP would make the client wait for each
+    wbufsize = 65536  # header and body are sent together: in separate packets, TCP would delay each response
     server: RuntimeApi
 
     def do_GET(self) -> None:
@@ -94,12 +94,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *args: object) -> None:
-        """Nothing: the tests' output stays readable."""
+        """Suppresses the request log in the test output."""
 
 
 @contextmanager
 def serving(port: int = 0) -> Iterator[RuntimeApi]:
-    """The API at a port, by default any free one, with nobody who polls it yet."""
+    """Runs the API server at a port, by default any free one, without a function process."""
     server = RuntimeApi(port)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -115,7 +115,7 @@ def serving(port: int = 0) -> Iterator[RuntimeApi]:
 def function(
     model: Path, handler: str = "lambda_function.lambda_handler", log: IO[bytes] | None = None, port: int = 0
 ) -> Iterator[RuntimeApi]:
-    """Run the handler under awslambdaric, in a process of its own; what it writes goes to `log`."""
+    """Runs the handler under awslambdaric in a subprocess, with the API server; its output goes to `log`."""
     with serving(port) as server:
         environment = {**os.environ, "AWS_LAMBDA_RUNTIME_API": server.address, "HEADSTAND_MODEL": str(model)}
         process = subprocess.Popen(
@@ -132,7 +132,7 @@ def function(
 
 
 def invoke(server: RuntimeApi, event: object) -> object:
-    """Post an event as a client does; keys of the answer stay in order."""
+    """Posts an event as a client does; returns the response with the order of its keys preserved."""
     import http.client
 
     connection = http.client.HTTPConnection(server.address, timeout=60)

@@ -1,8 +1,8 @@
-"""A skipped test is a failure where the environment variable `CI` is set.
+"""Pytest plugin that turns skipped tests into failures if the environment variable `CI` is set.
 
-There, browsers, containers and the network must be available: a test that is always skipped checks nothing. Only what
-the operating system itself lacks may be skipped, with a reason that starts with `PLATFORM`. Elsewhere the summary
-lists the skipped tests and their reasons.
+In CI, browsers, containers and the network must be available, because a test that is always skipped checks nothing.
+Only tests that the operating system cannot run may be skipped, with a reason that starts with `PLATFORM`. Elsewhere the
+summary lists the skipped tests and their reasons.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A bundle small enough to build in a test, without TensorFlow: it tells blue, green and red by the mean colour."""
+"""Tiny model bundles built without TensorFlow, which classify images as blue, green or red by their mean colour."""
 
 import io
 from pathlib import Path
@@ -15,11 +15,11 @@ from headstand.export.bundle import pack, write
 LABELS = ("blue", "green", "red")
 SIZE = 32
 GAIN = 0.02
-"""Logit a unit of the mean colour: a purely red image has the logits 0, 0 and 5.1."""
+"""Logits per unit of the mean colour: a purely red image has the logits 0, 0 and 5.1."""
 
 
 def expected(rgb: tuple[float, float, float]) -> dict[str, float]:
-    """The probabilities of an image of one colour."""
+    """Returns the probabilities of an image of a single colour."""
     logits = np.array(rgb[::-1], np.float64) * GAIN
     values = np.exp(logits) / np.exp(logits).sum()
     return dict(zip(LABELS, values.tolist(), strict=True))
@@ -28,9 +28,9 @@ def expected(rgb: tuple[float, float, float]) -> dict[str, float]:
 def flatbuffer(
     *, size: int = SIZE, quantized: bool = False, labels: int = 3, shape: tuple[int, ...] | None = None
 ) -> bytes:
-    """Mean over the picture, a fully connected layer, softmax; `quantized` has uint8 input and output.
+    """Returns a TFLite model: mean over the image, a dense layer and softmax; `quantized` makes input and output uint8.
 
-    Of heatmaps, where `shape` is theirs, each label's logit is the mean of one joint's map, a hundred times.
+    With the `shape` of heatmaps, the logit of each label is 100 times the mean of one joint's map.
     """
     shown = [1, *(shape or (size, size, 3))]
     model = schema.ModelT()
@@ -63,7 +63,7 @@ def flatbuffer(
     ops, kinds = schema.BuiltinOperator, schema.BuiltinOptions
     weights = np.resize(np.fliplr(np.eye(3, dtype=np.float32)) * GAIN, (labels, 3))
     image = tensor("pixels", shown, kind=float32)
-    # Of heatmaps the mean over rows and columns is left, one for each joint.
+    # For heatmaps, averaging over rows and columns leaves one value per joint.
     over = [1, 2] if shape is None else [2, 3]
     axes = tensor("axes", [2], np.array(over, np.int32), int32)
     left = 3 if shape is None else shape[0]
@@ -81,7 +81,7 @@ def flatbuffer(
         operator(ops.SOFTMAX, [logits], result, kinds.SoftmaxOptions, softmax),
     ]  # fmt: skip
     if quantized:
-        # Two units a step, so that pixels that are passed on as they are would come out twice as bright.
+        # Scale 2, so that a test fails if the input scale is ignored: the image would be twice as bright.
         raw = tensor("raw", shown, kind=uint8, scale=2.0)
         coded = tensor("coded", [1, labels], kind=uint8, scale=1 / 256)
         steps.insert(0, operator(ops.DEQUANTIZE, [raw], image, kinds.DequantizeOptions, schema.DequantizeOptionsT()))
@@ -96,20 +96,20 @@ def flatbuffer(
 
 
 def bundle(path: Path, *, model: bytes | None = None, labels: tuple[str, ...] = LABELS, **metadata: Any) -> Path:
-    """Write a bundle of the tiny model, or of another one."""
+    """Writes a bundle of the tiny model, or of another model, and returns its path."""
     record = {"name": "tiny", "input": {"size": SIZE, "dtype": "float32"}, "temperature": 1.0, "threshold": 0.5}
     return write(path, pack(flatbuffer() if model is None else model, labels, {**record, **metadata}))
 
 
 def heatmaps_bundle(path: Path, **metadata: Any) -> Path:
-    """Write a bundle that tells nose, left eye and right eye by whose map is highest."""
+    """Writes a bundle that predicts which map has the highest mean, of the joints nose, left eye and right eye."""
     model = flatbuffer(shape=heatmaps.SHAPE)
     taken = {"kind": "heatmaps", "size": 64, "shape": list(heatmaps.SHAPE), "dtype": "float32"}
     return bundle(path, model=model, labels=heatmaps.JOINTS[:3], input=taken, **metadata)
 
 
 def photo(rgb: tuple[int, int, int] = (200, 100, 0), kind: str = "PNG") -> bytes:
-    """An encoded picture of one colour."""
+    """Returns an encoded image of a single colour."""
     stream = io.BytesIO()
     Image.new("RGB", (40, 30), rgb).save(stream, kind)
     return stream.getvalue()

@@ -1,7 +1,7 @@
-"""Networks that take heatmaps for pictures, as the study before did: to be compared with the backbone `keypoints`.
+"""Baseline networks that treat heatmaps as images, for comparison with the backbone `keypoints`.
 
-Followed by a head with inner layers they are its models: `heatmaps_flat` with `inner = 64`, with one more layer, and
-`heatmaps_cnn` fine-tuned, since nobody has trained it before.
+With a head that has inner layers they reproduce the models of an earlier study: `heatmaps_flat` with `inner = 64`
+(plus one more layer), and `heatmaps_cnn`, which is fine-tuned because it has no pretrained weights.
 """
 
 import keras
@@ -9,17 +9,17 @@ import keras
 from headstand.heatmaps import SHAPE
 
 FILTERS = (32, 64, 128)
-"""Of the convolutions, as in the usual first network for pictures."""
+"""Filters of the convolutions, as in a typical small CNN."""
 
 
 def flat() -> keras.Model:
-    """All numbers of the heatmaps in a row: `float32 [N, 17, 64, 48]` to `[N, 52224]`."""
+    """Returns a model that flattens the heatmaps, `float32 [N, 17, 64, 48]` to `[N, 52224]`."""
     maps = keras.Input(SHAPE, name="heatmaps")
     return keras.Model(maps, keras.layers.Flatten(name="features")(maps))
 
 
 def convolutional() -> keras.Model:
-    """Convolutions over a picture of 17 channels, freshly initialised: `float32 [N, 17, 64, 48]` to `[N, 128]`."""
+    """Returns an untrained CNN over the heatmaps as a 17-channel image, `float32 [N, 17, 64, 48]` to `[N, 128]`."""
     layers = keras.layers
     maps = keras.Input(SHAPE, name="heatmaps")
     x = layers.Permute((2, 3, 1), name="picture")(maps)

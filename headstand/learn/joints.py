@@ -1,4 +1,4 @@
-"""Random views of a person's heatmaps: mirrored, turned, scaled, moved, with joints that are off or lost."""
+"""Random augmentation of heatmaps: flip, rotation, zoom, shift, and jitter, dropout and scaling of single joints."""
 
 import math
 
@@ -15,34 +15,34 @@ MIRRORED = np.array(
         for side, _, rest in [joint.partition("_")]
     ]
 )
-"""Which joint each becomes in a mirror: the left wrist is the mirror image's right one."""
+"""Index of the joint that each joint becomes in a mirror image: the left wrist becomes the right one."""
 
 _MIDDLE = np.array([WIDTH - 1, HEIGHT - 1]) / 2
 
 
 def mirror(maps: np.ndarray) -> np.ndarray:
-    """Heatmaps of the person in a mirror, `float32 [..., 17, 64, 48]`."""
+    """Returns the heatmaps of the person's mirror image, `float32 [..., 17, 64, 48]`."""
     return maps[..., MIRRORED, :, ::-1]
 
 
 def view(maps: np.ndarray, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """One random view.
+    """Returns a random augmentation of one person's heatmaps.
 
-    `flip`, `rotation`, `zoom` and `shift` are of all maps together, `jitter` and `joint_dropout` of each alone; by
-    `brightness` each joint is seen better or worse. What a view says of colours and crops is for photos.
+    `flip`, `rotation`, `zoom` and `shift` apply to all maps together, `jitter` and `joint_dropout` to each map;
+    `brightness` scales the peak height of each joint. Settings of colours and crops apply to photos only.
 
     Args:
         maps: `float32 [17, 64, 48]`.
-        settings: how far a view may differ from its origin.
-        rng: where the view's chance comes from; the same state gives the same view.
+        settings: ranges of the augmentation.
+        rng: random generator; the same state gives the same result.
 
     Returns:
-        `float32 [17, 64, 48]`, 0 where it reaches over the edge.
+        `float32 [17, 64, 48]`, 0 where the result extends beyond the edge of the input.
     """
     if settings.flip in ("horizontal", "both") and rng.random() < 0.5:
         maps = mirror(maps)
     if settings.flip in ("vertical", "both") and rng.random() < 0.5:
-        # Upside down alone would be another person's mirror image; turned around it is the same one.
+        # A vertical flip alone would swap the person's left and right; combined with a mirror it is a rotation by 180°.
         maps = mirror(maps)[..., ::-1, :]
     turn = math.radians(rng.uniform(-settings.rotation, settings.rotation))
     larger = rng.uniform(1 - settings.zoom, 1 + settings.zoom)
@@ -50,7 +50,7 @@ def view(maps: np.ndarray, settings: Augmentation, rng: np.random.Generator) -> 
     own = rng.normal(0, 1, (len(JOINTS), 2)) * settings.jitter
     height = rng.uniform(1 - settings.brightness, 1 + settings.brightness, len(JOINTS))
     height *= rng.random(len(JOINTS)) >= settings.joint_dropout
-    # From the view's pixels to those of its origin, as Pillow wants it.
+    # The affine map from output to input pixels, as `Image.transform` expects it.
     inverse = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]]) / larger
     return np.stack(
         [_sampled(one, inverse, moved + off) * np.float32(h) for one, off, h in zip(maps, own, height, strict=True)]
@@ -58,8 +58,8 @@ def view(maps: np.ndarray, settings: Augmentation, rng: np.random.Generator) -> 
 
 
 def _sampled(one: np.ndarray, inverse: np.ndarray, moved: np.ndarray) -> np.ndarray:
-    """A map, `float32 [64, 48]`, turned and scaled about its middle, then moved by x and y in pixels."""
-    # Pillow's pixels have their middles at halves.
+    """Returns a map `float32 [64, 48]` rotated and scaled about its centre, then moved by x and y in pixels."""
+    # Pillow's pixel centres are at half-integer coordinates.
     begin = _MIDDLE + 0.5 - inverse @ (_MIDDLE + 0.5 + moved)
     numbers = (*inverse[0], begin[0], *inverse[1], begin[1])
     image = Image.fromarray(np.ascontiguousarray(one))

@@ -1,9 +1,8 @@
-"""The backbone `keypoints`: what 17 heatmaps tell of a posture, and nothing of where in the picture it is taken.
+"""Backbone `keypoints`: posture features from 17 heatmaps, invariant to the position and size of the person.
 
-Heatmaps are no pictures: each says where one joint is, and how sure the network that made it was. So the joints are
-read off, moved to the hips and scaled by the torso, which makes people comparable; to them come the limbs' directions
-and lengths, and the angles between them. Everything is a layer that Keras and TFLite have built in, with fixed weights:
-an `.h5` of it loads wherever Keras is, and whoever serves it hands in the heatmaps as they are.
+The joints are located in the heatmaps, centred on the hips and scaled by the torso, which makes people comparable.
+Further features are the limbs' directions and lengths and the angles between limbs. All layers are built into Keras and
+TFLite and have fixed weights, so an `.h5` model loads wherever Keras is installed, and a client sends raw heatmaps.
 """
 
 from collections.abc import Sequence
@@ -15,32 +14,40 @@ import numpy as np
 from headstand.heatmaps import HEIGHT, JOINTS, SHAPE, WIDTH
 
 VERSION = "4"
-"""Of the features; a new value makes every cached one a miss."""
+"""Version of the features; a new value invalidates all cached features."""
 
 SHARPNESS = 17.0
-"""Height that the largest peak has before the softmax over the pixels. ViTPose's peaks have a deviation of 2 pixels;
-the softmax makes one of 2 / sqrt(17) = 0.5 of it: narrow enough to pass over everything but the peak, the 3,072 pixels
-of the background having 1/10,000 of its weight, and wide enough to tell where between two pixels it lies."""
+"""Height of a typical peak before the softmax over the pixels.
+
+A ViTPose peak has a standard deviation of 2 pixels. The softmax reduces it to 2 / sqrt(17) = 0.5 pixels. That is narrow
+enough to ignore everything but the peak (the 3,072 background pixels have 1/10,000 of its weight), and wide enough for
+subpixel positions.
+"""
 
 UNSEEN, SEEN = 0.05, 0.25
-"""Heights of a peak: up to the first a joint does not count, from the second on it counts in full."""
+"""Peak heights: a joint has visibility 0 up to the first and 1 from the second on, with a linear ramp between."""
 
 SPREAD = 0.25
-"""Weight of all joints' mean square distance from the hips beside the torso's square in the body's scale: a torso seen
-from its end has no length."""
+"""Weight of the joints' mean squared distance from the hips in the squared body scale.
+
+It is added to the squared torso length, because a torso seen end-on has almost no length.
+"""
 
 SHORT = 0.1
-"""Length of a limb, in units of the scale, under which its direction fades: that of a point is chance."""
+"""Limb length in body scales below which the direction fades to 0: the direction of a point is noise."""
 
 TIMES = {"x": 1.7, "y": 1.7, "seen": 4.0, "right": 1.8, "down": 1.8, "length": 4.0, "cosine": 2.0, "sine": 2.0}
-"""What the kinds of features, in their order, are multiplied with: each varies by about 1 over people then, and a head
-learns soonest from what varies most."""
+"""Factor of each kind of feature, in the order of the output.
+
+The factors give each kind a standard deviation of about 1 over people, since a head learns fastest from features
+that vary most.
+"""
 
 _FLOOR = 1e-4
-"""Added to all pixels; the noise of a network's maps is larger."""
+"""Added to all pixels; smaller than the noise of a network's heatmaps."""
 
 _LEAST = 0.02
-"""Smallest scale, as a share of the map's height."""
+"""Smallest body scale, as a fraction of the map height."""
 
 _MIDDLES = {"hips": ("left_hip", "right_hip"), "shoulders": ("left_shoulder", "right_shoulder")}
 
@@ -56,7 +63,7 @@ LIMBS = (
     *((f"left_{joint}", f"right_{joint}") for joint in ("wrist", "elbow", "knee", "ankle")),
     ("nose", "left_wrist"), ("nose", "right_wrist"), ("left_knee", "right_ankle"), ("right_knee", "left_ankle"),
 )  # fmt: skip
-"""Pairs of points whose difference counts: bones, and what else tells postures apart."""
+"""Pairs of points whose difference vector is a feature: bones and other pairs that distinguish postures."""
 
 _TORSO = LIMBS[0]
 
@@ -75,15 +82,15 @@ ANGLES = (
     *(((f"left_{a}", f"left_{b}"), (f"right_{a}", f"right_{b}"))
       for a, b in (("hip", "knee"), ("shoulder", "elbow"), ("hip", "ankle"))),
 )  # fmt: skip
-"""Pairs of limbs whose angle counts."""
+"""Pairs of limbs whose angle is a feature."""
 
 
 def network() -> keras.Model:
-    """Heatmaps to features: `float32 [N, 17, 64, 48]` to `float32 [N, D]`.
+    """Returns the model from heatmaps to features, `float32 [N, 17, 64, 48]` to `float32 [N, D]`.
 
-    In their order: x and y of the joints, how far each is seen (0..1), x (right) and y (down) of the limbs' directions,
-    their lengths, cosine and sine of the angles; all of them `TIMES` as large. What is not seen is 0. Lengths are in
-    units of the body's scale, x to the right, y down.
+    Features in order: x and y of the joints, their visibility (0..1), x and y of the limbs' directions, the limbs'
+    lengths, cosine and sine of the angles; each kind multiplied by its factor in `TIMES`. Features of invisible joints
+    are 0. Lengths are in units of the body scale, x to the right, y down.
     """
     maps = keras.Input(SHAPE, name="heatmaps")
     x, y, seen = _joints(maps)
@@ -99,24 +106,25 @@ def network() -> keras.Model:
 
 
 def _joints(maps: Any) -> tuple[Any, Any, Any]:
-    """Where the peaks are from the map's middle, x and y as shares of its height, and how far they are seen: `[N, 17]`.
+    """Returns x, y and visibility of the peaks, `[N, 17]` each.
 
-    The mean place under a softmax over all pixels (Sun et al. 2018, "Integral human pose regression"), which is taken
-    of the map at length 1, so that a low peak is read like a high one.
+    x and y are relative to the map's centre, in units of its height. They are the soft-argmax of the map: the mean
+    position under a softmax over all pixels (Sun et al. 2018, "Integral human pose regression"). The map is first
+    normalised to L2 norm 1, so that the result does not depend on the height of the peak.
     """
     layers = keras.layers
     flat = layers.Reshape((len(JOINTS), HEIGHT * WIDTH), name="pixels")(maps)
     peaks = layers.GlobalMaxPooling1D(data_format="channels_first", name="peaks")(flat)
     ramp = layers.Rescaling(1 / (SEEN - UNSEEN), -UNSEEN / (SEEN - UNSEEN), name="ramp")(peaks)
     seen = layers.ReLU(max_value=1.0, name="seen")(ramp)
-    # Above 0 everywhere: of a map without length LiteRT makes numbers that are none.
+    # Positive everywhere: LiteRT returns NaN when it normalises a map of zeros.
     above = layers.Rescaling(1.0, _FLOOR, name="above")(layers.ReLU(name="no_less")(flat))
     even = layers.UnitNormalization(axis=-1, name="even")(above)
-    # At length 1 a Gaussian of deviation 2 has the height 1 / (2 sqrt(pi)).
+    # At L2 norm 1, a Gaussian of standard deviation 2 has the height 1 / (2 sqrt(pi)).
     sharp = layers.Rescaling(SHARPNESS * 2 * np.pi**0.5, name="sharp")(even)
     where = layers.Softmax(axis=-1, name="where")(sharp)
-    # First over each row, then over the rows: a sum of 3,072 numbers at once is off by 1e-5, in each runtime otherwise.
-    # From the map's middle, for the same reason.
+    # Sums first within rows, then over rows, and relative to the centre: a single sum of 3,072 numbers has an error of
+    # 1e-5 that differs between runtimes.
     across, down = ((np.arange(side) - (side - 1) / 2) / HEIGHT for side in (WIDTH, HEIGHT))
     shaped = layers.Reshape((len(JOINTS), HEIGHT, WIDTH), name="map")(where)
     in_rows = _fixed(np.stack([across, np.ones(WIDTH)], axis=1), "in_rows")(shaped)
@@ -130,9 +138,9 @@ def _joints(maps: Any) -> tuple[Any, Any, Any]:
 
 
 def _centred(x: Any, y: Any, seen: Any) -> tuple[Any, Any]:
-    """The joints from the hips, in units of the body's scale; 0 where a joint is not seen.
+    """Returns the joints relative to the hips, in units of the body scale; 0 for invisible joints.
 
-    Where the hips are not seen the shoulders stand for them, where these are not either the mean of what is seen.
+    If the hips are invisible, the shoulders are the origin; if both are, the mean of the visible joints.
     """
     layers = keras.layers
     strength = np.full(len(JOINTS), 12.0)
@@ -144,7 +152,7 @@ def _centred(x: Any, y: Any, seen: Any) -> tuple[Any, Any]:
         middle = layers.Dot(1, name=f"middle_{axis}")([weights, values])
         away = layers.Subtract(name=f"away_{axis}")([values, middle])
         moved.append(layers.Multiply(name=f"seen_{axis}")([away, seen]))
-    # 1 / sqrt(torso^2 + SPREAD mean(distance^2) + least^2): the last component of a vector of length 1.
+    # 1 / sqrt(torso^2 + SPREAD mean(distance^2) + least^2): the normalised vector's last component / least.
     torso = _point("shoulders") - _point("hips")
     parts = np.concatenate([torso[:, None], np.eye(len(JOINTS)) * (SPREAD / len(JOINTS)) ** 0.5], axis=1)
     least = _constant(1, _LEAST, "least")(seen)
@@ -158,10 +166,10 @@ def _centred(x: Any, y: Any, seen: Any) -> tuple[Any, Any]:
 
 
 def _limbs(x: Any, y: Any, seen: Any) -> tuple[Any, Any, Any]:
-    """The limbs' directions, x and y of a vector of length 1 that fades where a limb is `SHORT`, and their lengths."""
+    """Returns the limbs' directions, x and y of unit vectors that fade for lengths below `SHORT`, and their lengths."""
     layers, count = keras.layers, len(LIMBS)
     differences = np.stack([_point(end) - _point(begin) for begin, end in LIMBS], axis=1)
-    # Both ends must be seen: the sum of both less 1, and no less than 0. A middle is seen as far as its two joints are.
+    # Visibility of a limb: relu(sum of both ends - 1). The visibility of a midpoint is the mean of its two joints.
     ends = np.stack([_point(begin) + _point(end) for begin, end in LIMBS], axis=1)
     both = _fixed(ends, "both_ends", -1.0, "relu")(seen)
     along, across = _fixed(differences, "limb_x")(x), _fixed(differences, "limb_y")(y)
@@ -171,7 +179,7 @@ def _limbs(x: Any, y: Any, seen: Any) -> tuple[Any, Any, Any]:
     masked = layers.Multiply(name="limbs_seen")([unit, layers.Reshape((count, 1), name="both")(both)])
     taken = [_fixed(np.eye(3)[:, [place]], f"component_{place}")(masked) for place in range(2)]
     right, down = (layers.Reshape((count,), name=f"limbs_{place}")(one) for place, one in enumerate(taken))
-    # A vector times its direction is its length.
+    # The scalar product of a vector with its direction is its length.
     products = [
         layers.Multiply(name=f"length_{axis}")(pair) for axis, pair in (("x", [along, right]), ("y", [across, down]))
     ]
@@ -179,7 +187,7 @@ def _limbs(x: Any, y: Any, seen: Any) -> tuple[Any, Any, Any]:
 
 
 def _angles(right: Any, down: Any) -> tuple[Any, Any]:
-    """Cosine and sine of the angles between limbs, from the second to the first."""
+    """Returns cosine and sine of the angles between limbs, measured from the second limb to the first."""
     layers = keras.layers
     firsts, seconds = np.zeros((len(LIMBS), len(ANGLES))), np.zeros((len(LIMBS), len(ANGLES)))
     for place, (one, other) in enumerate(ANGLES):
@@ -195,7 +203,7 @@ def _angles(right: Any, down: Any) -> tuple[Any, Any]:
 
 
 def _point(name: str) -> np.ndarray:
-    """What a named point is a mean of: weights of the joints, `[17]`."""
+    """Returns the weights of the joints, `[17]`, whose sum is the named point: a joint, or the midpoint of two."""
     weights = np.zeros(len(JOINTS))
     for joint in _MIDDLES.get(name, (name,)):
         weights[JOINTS.index(joint)] = 1 / len(_MIDDLES.get(name, (name,)))
@@ -203,7 +211,7 @@ def _point(name: str) -> np.ndarray:
 
 
 def _fixed(kernel: np.ndarray, name: str, bias: float | None = None, activation: str | None = None) -> Any:
-    """A dense layer that never learns."""
+    """Returns a built, non-trainable dense layer with the given kernel and bias."""
     values: Sequence[np.ndarray] = [np.asarray(kernel, np.float32)]
     if bias is not None:
         values = [*values, np.full(kernel.shape[1], bias, np.float32)]
@@ -214,5 +222,5 @@ def _fixed(kernel: np.ndarray, name: str, bias: float | None = None, activation:
 
 
 def _constant(count: int, value: float, name: str) -> Any:
-    """The same numbers whatever comes in, `[N, count]`, from what has 17 columns."""
+    """Returns a layer that outputs a constant `[N, count]` for any input `[N, 17]`."""
     return _fixed(np.zeros((len(JOINTS), count)), name, value)

@@ -1,4 +1,4 @@
-"""Heatmaps as a picture: the joints where their peaks are, and the bones between them."""
+"""Visualisation of heatmaps: joints at the peaks, connected by bones."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -7,7 +7,7 @@ from headstand.heatmaps import HEIGHT, JOINTS, WIDTH
 from headstand.learn.keypoints import UNSEEN
 
 SIDE = 4 * HEIGHT
-"""Side of the picture in pixels."""
+"""Side of the image in pixels."""
 
 _BONES = tuple(
     (JOINTS.index(one), JOINTS.index(other), colour)
@@ -22,11 +22,11 @@ _BONES = tuple(
         ("left_eye", "nose", "#555555"), ("right_eye", "nose", "#555555"),
     )
 )  # fmt: skip
-"""The person's own left is blue, the right is orange."""
+"""Pairs of joint indices with their line colours: the person's left is blue, the right orange, the middle grey."""
 
 
 def drawn(maps: np.ndarray) -> np.ndarray:
-    """A picture `uint8 [SIDE, SIDE, 3]` of heatmaps `float32 [17, 64, 48]`: the maps in grey, the skeleton on them."""
+    """Returns an image `uint8 [SIDE, SIDE, 3]` of heatmaps `float32 [17, 64, 48]`: maps in grey, skeleton on top."""
     heat = np.clip(maps.max(axis=0), 0, 1)
     grey = np.round(255 - 90 * heat).astype(np.uint8)
     scale = SIDE // HEIGHT

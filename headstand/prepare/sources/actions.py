@@ -1,8 +1,8 @@
-"""The source `actions`: heatmaps of seventeen actions, made here, so that their demo needs no download.
+"""Data source `actions`: synthetic heatmaps of seventeen actions, so that their demo needs no download.
 
-The people of the demo's photos are known joint by joint, so that the heatmaps which a network would make of them can be
-written without one. Each person has a build and habits; each file its own view, box, sureness and lost joints. Files
-are named after the person, and no person is in two splits.
+The joint positions of a generated person are known, so the heatmaps that a pose network would output are computed
+directly. Each person has their own proportions and angle offsets; each file has its own camera, detection box, peak
+heights and missing joints. File names start with the person, and no person is in two splits.
 """
 
 import hashlib
@@ -27,38 +27,38 @@ from headstand.prepare.sources.figure.proportions import Proportions, proportion
 from headstand.recipe import Source
 
 VERSION = "1"
-"""Of the heatmaps; a new value makes every file anew."""
+"""Version of the generated heatmaps; a new value generates every file again."""
 
 PER_CLASS, FILES = 100, 5
-"""Files of an action, where a recipe does not say, and how many of them one person has."""
+"""Default files per action, and how many of them belong to one person."""
 
 PERSON = r"^(person\d+)_"
-"""What in a file's name tells the person: the recipe's `source.groups`."""
+"""Regular expression whose group is the person in a file name: the default of the recipe's `source.groups`."""
 
 SIGMA = 2.0
-"""Deviation of a peak in pixels, as ViTPose has it."""
+"""Standard deviation of a peak in pixels, as in ViTPose."""
 
 MARGIN = 1.25
-"""Width of the person's box beside the joints', as ViTPose has it."""
+"""Width of the person's box relative to that of the joints, as in ViTPose."""
 
 HABIT, LOST = 4.0, 0.03
-"""Deviation in degrees of a person's own way from the common one; share of the joints that are not found."""
+"""Standard deviation in degrees of a person's angle offsets; probability that a joint is not detected."""
 
 examine = arrays.examine
 
 
 class ActionError(HeadstandError):
-    """Heatmaps that cannot be made."""
+    """Raised if the heatmaps cannot be written."""
 
 
 def draw(action: str, person: int, seed: int, index: int) -> npt.NDArray[np.float32]:
-    """Make one file's heatmaps; the same arguments give the same numbers, whatever was made before.
+    """Generates the heatmaps of one file; the result depends only on the arguments.
 
     Args:
         action: one of `ACTIONS`.
-        person: who does it; 0 or more.
-        seed: names a set of files; 0 or more.
-        index: which of the person's files of that action; 0 or more.
+        person: number of the person; 0 or more.
+        seed: identifies a set of files; 0 or more.
+        index: number of the file among those of this person and action; 0 or more.
 
     Returns:
         `float32 [17, 64, 48]`.
@@ -80,21 +80,22 @@ def draw(action: str, person: int, seed: int, index: int) -> npt.NDArray[np.floa
 
 
 def listing(source: Source, seed: int) -> Listing:
-    """The recipe's files by action, made if need be, each with its person as its group; errors as `fetch`."""
+    """Returns a recipe's files by action, generated if necessary, grouped by person. Raises the errors of `fetch`."""
     named = source.model_copy(update={"folder": str(fetch(source, seed)), "groups": source.groups or PERSON})
     return arrays.listing(named, seed)
 
 
 def fetch(source: Source, seed: int) -> Path:
-    """Write a recipe's heatmaps into the cache folder, unless they are there already.
+    """Writes the heatmaps of a recipe into the cache folder, except those that exist already.
+
+    An interrupted call can be resumed.
 
     Args:
-        source: how many files an action (`per_class`, else `PER_CLASS`).
-        seed: the recipe's.
+        source: files per action (`per_class`, by default `PER_CLASS`).
+        seed: seed of the recipe.
 
     Returns:
-        A folder with one folder of `.npy` files, `float32 [1, 17, 64, 48]`, for each action. An interrupted call goes
-        on where it stopped.
+        A folder with one subfolder of `.npy` files, `float32 [1, 17, 64, 48]`, for each action.
 
     Raises:
         ActionError: a folder that cannot be written.
@@ -111,15 +112,15 @@ def fetch(source: Source, seed: int) -> Path:
 
 
 def write(folder: Path, counts: dict[str, int], seed: int) -> None:
-    """Write heatmaps as `ACTION/personNNN_NN.npy`, those that are not there yet.
+    """Writes heatmaps as `ACTION/personNNN_NN.npy`, except those that exist already.
 
     Args:
-        folder: made if need be.
-        counts: how many files of each action.
-        seed: names the set.
+        folder: output folder, created if necessary.
+        counts: files per action.
+        seed: identifies the set of files.
 
     Raises:
-        OSError: the disk refuses.
+        OSError: a file or folder cannot be written.
     """
     todo = []
     for action, count in counts.items():
@@ -138,7 +139,7 @@ def write(folder: Path, counts: dict[str, int], seed: int) -> None:
 
 @lru_cache(maxsize=64)
 def _person(person: int, seed: int) -> tuple[Proportions, dict[str, float]]:
-    """A person's build, and by how many degrees each joint is held otherwise than by most."""
+    """Returns the proportions of a person, and the person's offset of each joint angle in degrees."""
     rng = _chance(f"{person}/{seed}")
     names = [*poses.TRUNK, *(f"{side}_{name}" for name in poses.LIMB for side in ("left", "right"))]
     return proportions(rng), {name: float(rng.normal(0, HABIT)) for name in names}
@@ -149,10 +150,10 @@ def _chance(name: str) -> np.random.Generator:
 
 
 def _seen(joints: npt.NDArray[np.float64], rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Joints `[17, 3]` as places on the map, x and y in pixels `[17, 2]`: a camera around the person, then a box.
+    """Projects joints `[17, 3]` to heatmap coordinates, x and y in pixels `[17, 2]`, through a random camera and box.
 
-    As ViTPose's, the box has the map's shape; it is a detector's, and so neither quite as large as it should be nor
-    quite where.
+    The box has the aspect ratio of the heatmap, as in ViTPose. Its size and position have random errors, as those of a
+    person detector.
     """
     azimuth = rng.uniform(-50, 50) + (180 if rng.random() < 0.15 else 0)
     elevation = float(np.clip(rng.normal(8, 7), -5, 30))
@@ -167,7 +168,7 @@ def _seen(joints: npt.NDArray[np.float64], rng: np.random.Generator) -> npt.NDAr
 
 
 def _peaks(places: npt.NDArray[np.float64], heights: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """A Gaussian of deviation `SIGMA` for each joint, `float32 [17, 64, 48]`."""
+    """Returns one Gaussian of standard deviation `SIGMA` for each joint, `float32 [17, 64, 48]`."""
     across = np.exp(-((np.arange(WIDTH) - places[:, :1]) ** 2) / (2 * SIGMA**2))
     down = np.exp(-((np.arange(HEIGHT) - places[:, 1:]) ** 2) / (2 * SIGMA**2)) * heights[:, None]
     return (down[:, :, None] * across[:, None, :]).astype(np.float32)

@@ -1,7 +1,7 @@
-"""The source `rendered`: photos of six yoga poses, drawn here, so that the demo needs no download.
+"""Data source `rendered`: synthetic photos of six yoga poses, so that the demo needs no download.
 
-A person is an articulated body with clothes (`figure/`); where the camera stands, what is worn and what lies around
-is drawn independently of the pose, so that nothing but the body tells the class.
+A person is an articulated body with clothes (`figure/`). Camera, clothes and surroundings are drawn independently of
+the pose, so that only the body predicts the class.
 """
 
 import hashlib
@@ -28,34 +28,36 @@ from headstand.prepare.sources.folder import class_folders
 from headstand.recipe import Source
 
 RENDERER = "1"
-"""Version of the drawings; a new value draws every photo anew."""
+"""Version of the renderer; a new value renders every photo again."""
 
 POSES: tuple[str, ...] = tuple(sorted(poses.VARIANTS, key=natural))
-"""The poses that can be drawn, in natural order."""
+"""Available poses in natural sort order."""
 
 KEYPOINTS = JOINTS
-"""COCO's 17 keypoints in COCO's order; left and right are the person's own."""
+"""The 17 COCO keypoints in COCO's order; left and right are those of the person."""
 
 SMALLEST, LARGEST = 16, 2048
-"""Sides of a drawing in pixels that make sense."""
+"""Range of the image side in pixels."""
 
 PER_CLASS, SIZE = 100, 256
-"""Photos a pose and their sides in pixels, where a recipe does not say."""
+"""Default photos per pose and default image side in pixels."""
 
-_FINER = 2  # the body is drawn this much finer than the photo and then averaged
+_FINER = 2  # supersampling factor of the body: it is rendered at this multiple of the resolution, then averaged
 
 
 class RenderError(HeadstandError):
-    """A drawing that cannot be made: an unknown pose, or a number out of range."""
+    """Raised for an unknown pose, an argument out of range, or a cache folder that cannot be written."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """One drawn photo.
+    """One rendered photo with its annotations.
 
-    `image` is `uint8 [size, size, 3]`; `mask`, `bool [size, size]`, is where the body is seen; `keypoints`,
-    `float32 [17, 3]` in the order of `KEYPOINTS`, holds x and y in pixels and 1 if that joint is in the frame and
-    nothing but its own flesh hides it, else 0. Without a body the mask is empty and all keypoints are 0.
+    Attributes:
+        image: `uint8 [size, size, 3]`.
+        mask: visible pixels of the body, `bool [size, size]`; empty without a body.
+        keypoints: `float32 [17, 3]` in the order of `KEYPOINTS`: x and y in pixels, and 1 if the joint is inside the
+            frame and not occluded (except by the tissue around it), else 0. All 0 without a body.
     """
 
     image: npt.NDArray[np.uint8]
@@ -64,20 +66,20 @@ class Drawing:
 
 
 def draw(pose: str, seed: int, index: int, size: int = 256, body: bool = True) -> Drawing:
-    """Draw one photo; the same arguments give the same pixels, whatever was drawn before.
+    """Renders one photo; the result depends only on the arguments.
 
     Args:
         pose: one of `POSES`.
-        seed: names a set of photos; 0 or more.
-        index: which photo of the pose in that set; 0 or more.
+        seed: identifies a set of photos; 0 or more.
+        index: number of the photo of that pose in the set; 0 or more.
         size: side in pixels.
-        body: False leaves the person and the shadow out and changes nothing else.
+        body: False leaves out the person and the shadow and changes nothing else.
 
     Raises:
-        RenderError: an unknown pose, or a number out of range.
+        RenderError: an unknown pose, or an argument out of range.
     """
     _check(pose, seed, index, size)
-    # A stream each, so that what one draws never shifts another.
+    # One random stream per aspect, so that additional draws in one do not change the others.
     entropy = int.from_bytes(hashlib.sha256(f"{pose}/{seed}/{index}".encode()).digest()[:16], "big")
     for_pose, for_body, for_looks, for_camera, for_scene = (
         np.random.default_rng(child) for child in np.random.SeedSequence(entropy).spawn(5)
@@ -101,22 +103,24 @@ def draw(pose: str, seed: int, index: int, size: int = 256, body: bool = True) -
 
 
 def listing(source: Source, seed: int) -> Listing:
-    """The recipe's photos by pose, drawn if need be; errors as `fetch`."""
+    """Returns the photos of a recipe by pose, rendered if necessary. Raises the errors of `fetch`."""
     return class_folders(fetch(source, seed))
 
 
 def fetch(source: Source, seed: int) -> Path:
-    """Draw a recipe's photos into the cache folder, unless they are there already.
+    """Renders the photos of a recipe into the cache folder, except those that exist already.
+
+    An interrupted call can be resumed.
 
     Args:
-        source: how many photos a pose (`per_class`, else `PER_CLASS`) and how large (`size`, else `SIZE`).
-        seed: the recipe's.
+        source: photos per pose (`per_class`, by default `PER_CLASS`) and image side (`size`, by default `SIZE`).
+        seed: seed of the recipe.
 
     Returns:
-        A folder with one folder of JPEG files for each pose. An interrupted call goes on where it stopped.
+        A folder with one subfolder of JPEG files for each pose.
 
     Raises:
-        RenderError: a number out of range, or a folder that cannot be written.
+        RenderError: an argument out of range, or a folder that cannot be written.
     """
     per_class, size = source.per_class or PER_CLASS, source.size or SIZE
     _check(POSES[0], seed, 0, size)
@@ -129,7 +133,7 @@ def fetch(source: Source, seed: int) -> Path:
             (folder / pose).mkdir(parents=True, exist_ok=True)
         for pose, index in tqdm(todo, desc="drawing", unit="photo", disable=not sys.stderr.isatty(), leave=False):
             path = paths[pose, index]
-            # Temporary files lie outside of the class folders: a killed run leaves only photos there.
+            # Temporary files are outside the class folders, so that a killed process leaves only photos there.
             with files.replacing(path, folder.parent) as part:
                 image = Image.fromarray(draw(pose, seed, index, size).image)
                 image.save(part, "JPEG", quality=92, subsampling=0)
@@ -159,14 +163,14 @@ def _person(
     place: scene.Scene,
     size: int,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
-    """The background with the person and the shadow on it, the person's mask, and the keypoints."""
+    """Returns the background with person and shadow, the mask of the person, and the keypoints."""
     mesh = bodies.sculpt(bones, build, outfit)
     view = cameras.frame(camera, mesh.vertices, size)
     x, y, depth = view(mesh.vertices)
     fine = size * _FINER
     seen = raster.rasterise(mesh, x * _FINER, y * _FINER, depth, fine)
     colour = light.shade(seen, outfit, camera, place, fine)
-    # Each photo pixel is the mean of its finer ones.
+    # Box filter: each photo pixel is the mean of its `_FINER`^2 subpixels.
     row, column = np.divmod(seen.pixel, fine)
     coarse = row // _FINER * size + column // _FINER
     count = np.bincount(coarse, minlength=size * size)
@@ -189,7 +193,7 @@ def _keypoints(
     surface = np.zeros(fine * fine, np.float32)
     surface[seen.pixel] = seen.depth
     column, row = (np.clip((v * _FINER).astype(np.int64), 0, fine - 1) for v in (x, y))
-    # Flesh over a joint is at most this thick, in metres: nothing on the face, most on the hips.
+    # Tolerance in metres for the tissue between a joint and the skin: smallest on the face, largest on the hips.
     flesh = np.array([0.04] * 3 + [0.06] * 2 + [0.10] * 2 + [0.09] * 4 + [0.16] * 2 + [0.11] * 2 + [0.09] * 2)
     shown = (x >= 0) & (x < size) & (y >= 0) & (y < size)
     shown &= depth - surface[row * fine + column] < np.where(surface[row * fine + column] > 0, flesh, np.inf)
@@ -197,7 +201,7 @@ def _keypoints(
 
 
 def _develop(pixels: npt.NDArray[np.float32], place: scene.Scene) -> npt.NDArray[np.uint8]:
-    """White balance, contrast, grain, and sometimes a soft lens."""
+    """Applies white balance, contrast, grain and sometimes blur; returns `uint8 [size, size, 3]`."""
     pixels *= place.cast * np.float32(place.contrast * 255)
     pixels += (place.grain + np.float32(0.5 - 0.5 * place.contrast)) * np.float32(255) + np.float32(0.5)
     image = np.clip(pixels, 0, 255, out=pixels).astype(np.uint8)

@@ -1,1 +1,1 @@
-"""The drawn person: poses as joint angles, a skeleton, a body around it, a camera, and a scene behind it."""
+"""3D renderer for the demo data: poses as joint angles, a skeleton, a body mesh, a camera and a background scene."""

@@ -1,4 +1,4 @@
-"""Seventeen actions as joint angles, for heatmaps: nothing of them needs to touch a floor."""
+"""Joint angles of seventeen actions for synthetic heatmaps; floor contact is not modelled."""
 
 from headstand.prepare.sources.figure.poses import Variant
 
@@ -67,4 +67,4 @@ ACTIONS: dict[str, tuple[Variant, ...]] = {
                  "left_shoulder_rotate": (86, 8), "left_elbow_flex": (72, 12)}),
     ),
 }  # fmt: skip
-"""The ways to do each action, drawn by weight. Each is also mirrored half of the time."""
+"""Variants of each action, sampled in proportion to `Variant.weight`. Half of the samples are mirrored."""

@@ -1,4 +1,4 @@
-"""The body's surface around a skeleton, bent smoothly at the joints."""
+"""Surface mesh of the clothed body around a skeleton, with rounded joints."""
 
 import numpy as np
 
@@ -8,9 +8,9 @@ from headstand.prepare.sources.figure.proportions import Proportions
 from headstand.prepare.sources.figure.skeleton import SIDES, Skeleton
 from headstand.prepare.sources.figure.wardrobe import Outfit
 
-# Ring tables in metres of an average adult: place along the part, half-width, half-depth in front and at the back.
-# A limb's place is 0 at its root, 1 at the elbow or knee, 2 at the wrist or ankle; the trunk's is 0 at the hips and 1
-# at the neck; the head's is in head heights above the skull's joint.
+# Ring tables: position along the part, half-width, half-depth at the front and at the back, in metres for an average
+# adult (head: in head heights). Positions: 0 at a limb's root, 1 at the elbow or knee, 2 at the wrist or ankle; in the
+# trunk 0 at the hips and 1 at the neck; in the head, head heights above the skull joint.
 _LEG = np.array([
     (-0.16, 0.001, 0.001, 0.001), (-0.13, 0.055, 0.055, 0.065), (-0.05, 0.084, 0.082, 0.098), (0.08, 0.093, 0.09, 0.1),
     (0.25, 0.088, 0.085, 0.092), (0.5, 0.074, 0.074, 0.074), (0.75, 0.060, 0.060, 0.056), (0.92, 0.052, 0.055, 0.047),
@@ -39,7 +39,7 @@ _HEAD = np.array([
 
 
 def sculpt(skeleton: Skeleton, body: Proportions, outfit: Outfit) -> Mesh:
-    """Build the surface of a clothed body in its pose."""
+    """Returns the surface mesh of a clothed body in its pose."""
     sculptor = Sculptor()
     _trunk(sculptor, skeleton, body, outfit)
     _head(sculptor, skeleton, body, outfit)
@@ -59,7 +59,7 @@ def sculpt(skeleton: Skeleton, body: Proportions, outfit: Outfit) -> Mesh:
         table[:, 1:] *= outfit.ease("arm", np.linspace(0, 1, len(table)))[:, None]
         _limb(sculptor, outfit.parts.index(f"{side}_arm"), joints, frames, table, 14, 0.05)
         _hand(sculptor, outfit.parts.index(f"{side}_hand"), skeleton, side, sign, body, outfit.spread_fingers)
-        # From the collar bone to the shoulder, so that a raised arm grows out of the chest.
+        # From the collar bone to the shoulder, so that there is no gap between a raised arm and the chest.
         chest = skeleton.frames["chest"]
         start = skeleton.joints["neck"] + chest @ np.array([sign * 0.045, -0.035, 0.0])
         path = start + np.linspace(0, 1, 8)[:, None] * (skeleton.joints[f"{side}_shoulder"] - start)
@@ -69,7 +69,7 @@ def sculpt(skeleton: Skeleton, body: Proportions, outfit: Outfit) -> Mesh:
 
 
 def _fine(table: Array, count: int) -> Array:
-    """More rings than the table has, at a smooth curve through it."""
+    """Returns the ring table resampled to `count` rings: linear interpolation, then [1, 2, 1] / 4 smoothing."""
     place = np.interp(np.linspace(0, len(table) - 1, count), np.arange(len(table)), table[:, 0])
     order = np.argsort(table[:, 0])
     columns = [np.interp(place, table[order, 0], table[order, column]) for column in range(1, table.shape[1])]
@@ -81,12 +81,15 @@ def _fine(table: Array, count: int) -> Array:
 def _limb(
     sculptor: Sculptor, part: int, joints: list[Array], frames: list[Array], table: Array, around: int, bend: float
 ) -> None:
-    """A tube from root over the middle joint to the end; `bend` metres on each side of the middle are rounded."""
+    """Adds the tube of a limb, from its root to its end, bent at the middle joint.
+
+    The bend is rounded over `bend` metres on each side of the middle joint.
+    """
     root, middle, end = joints
     upper, lower = float(np.linalg.norm(middle - root)), float(np.linalg.norm(end - middle))
     place = table[:, 0]
     along = np.where(place < 1, (place - 1) * upper, (place - 1) * lower)
-    # A smooth max(0, s): a quadratic between -bend and bend.
+    # A smooth max(0, along), the distance past the middle joint: quadratic between -bend and bend.
     past = np.where(along >= bend, along, np.where(along <= -bend, 0, (along + bend) ** 2 / (4 * bend)))
     share = np.clip((along + bend) / (2 * bend), 0, 1)[:, None]
     first, second = unit(middle - root), unit(end - middle)
@@ -109,7 +112,7 @@ def _trunk(sculptor: Sculptor, skeleton: Skeleton, body: Proportions, outfit: Ou
     rings[:, 1] += body.bust * np.exp(-(((place - 0.70) / 0.09) ** 2))
     rings *= outfit.ease("trunk", np.linspace(0, 1, len(place)))[:, None]
     nodes = np.linspace(0, 1, len(skeleton.spine))
-    # Beyond both ends the trunk goes straight on.
+    # The trunk is extrapolated in a straight line beyond both ends of the spine.
     ends = np.clip(place, 0, 1)
     centres = np.stack([np.interp(ends, nodes, skeleton.spine[:, axis]) for axis in range(3)], 1)
     frames = np.stack(
@@ -131,7 +134,7 @@ def _head(sculptor: Sculptor, skeleton: Skeleton, body: Proportions, outfit: Out
     for _, sign in SIDES:
         ear = base + frame @ np.array([sign * 0.325, 0.45, -0.03]) * height
         sculptor.blob(outfit.parts.index("nose"), ear, frame, (0.035 * height, 0.12 * height, 0.075 * height), 7)
-    # The neck leans forward from between the shoulders into the skull.
+    # The neck tube runs from inside the skull down to a point between the shoulders.
     neck, up = skeleton.frames["neck"], skeleton.joints["skull"] + frame[:, 1] * 0.05
     down = skeleton.joints["neck"] - skeleton.frames["chest"][:, 1] * 0.05
     path = up + np.linspace(0, 1, 10)[:, None] * (down - up)
@@ -157,7 +160,7 @@ def _hair(sculptor: Sculptor, skeleton: Skeleton, body: Proportions, outfit: Out
     lift = (volume - 1) * 0.45 * np.clip((place - 0.4) / 0.6, 0, 1)
     centres = base + frame[:, 1] * ((place + lift) * height)[:, None]
     centres = centres - frame[:, 2] * (0.02 * height)
-    # The hairline: high over the forehead, in front of the ears, down the neck.
+    # Lower edge of the hair by angle around the head: high at the forehead, in front of the ears, low at the neck.
     angle = (np.arange(around) + 0.5) / around * 2 * np.pi
     front = np.cos(angle - np.pi / 2)
     line = np.interp(front, [-1.0, -0.25, 0.25, 0.62, 0.75, 1.0], [0.02, 0.05, 0.36, 0.62, 0.78, outfit.hairline])
@@ -168,7 +171,7 @@ def _hair(sculptor: Sculptor, skeleton: Skeleton, body: Proportions, outfit: Out
     if style == "bun":
         sculptor.blob(part, base + frame @ np.array([0, *outfit.knot]) * height, frame, (0.2 * height,) * 3, 9)
     if style in ("ponytail", "long"):
-        # Falls from the back of the head, first away from it and then downwards, whatever way the head is turned.
+        # The hair first leads away from the back of the head and then hangs down, whatever the rotation of the head.
         root = (
             base + frame @ (np.array([0, 0.72, -0.40]) if style == "ponytail" else np.array([0, 0.45, -0.25])) * height
         )
@@ -184,7 +187,7 @@ def _hair(sculptor: Sculptor, skeleton: Skeleton, body: Proportions, outfit: Out
 def _foot(sculptor: Sculptor, part: int, skeleton: Skeleton, side: str, body: Proportions) -> None:
     frame, ankle = skeleton.frames[f"{side}_foot"], skeleton.joints[f"{side}_ankle"]
     scale = body.foot / 0.25
-    # Metres along the foot from under the ankle, half-width, height over and under the middle line.
+    # Columns: metres along the foot from below the ankle, half-width, height above and below the centre line.
     table = _fine(np.array([
         (-0.062, 0.001, 0.001, 0.001), (-0.055, 0.022, 0.030, 0.025), (-0.03, 0.033, 0.060, 0.035),
         (0.02, 0.034, 0.062, 0.035), (0.07, 0.038, 0.036, 0.034), (0.12, 0.045, 0.018, 0.032),

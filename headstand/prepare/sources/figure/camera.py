@@ -1,4 +1,4 @@
-"""Where the picture is taken from, and where in the frame the body stands. Neither knows of the pose."""
+"""Camera position and framing of the body, drawn independently of the pose."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,14 @@ from headstand.prepare.sources.figure.geometry import Array, rotation
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera aimed at the body's middle.
+    """Pinhole camera aimed at the centre of the body's bounding box.
 
-    `axes [3, 3]` has the rows right, up and towards the camera, `distance` metres from the body's middle. The focal
-    length follows from the framing: the longer side of the body's bounding box takes `share` of the frame, its
-    lowest point is at `bottom`, its middle at `middle` (fractions of the side).
+    Attributes:
+        axes: camera axes `[3, 3]` with the rows right, up and towards the camera.
+        distance: metres from the centre of the body.
+        share: part of the frame that the longer side of the body's bounding box takes; it determines the focal length.
+        bottom: vertical position of the body's lowest point, as a fraction of the frame.
+        middle: horizontal position of the body's centre, as a fraction of the frame.
     """
 
     axes: Array
@@ -25,13 +28,16 @@ class Camera:
 
 
 def aim(rng: np.random.Generator) -> Camera:
-    """Draw a camera: before the body four times in five, never quite beside it, from knee height to overhead."""
+    """Draws a random camera, in 80% of cases in front of the body, otherwise behind it.
+
+    The azimuth is within 72 degrees of the front or the back, the elevation between -3 and 32 degrees.
+    """
     azimuth = rng.uniform(-72, 72) + (0 if rng.random() < 0.8 else 180)
     elevation = float(np.clip(rng.normal(9, 7), -3, 32))
-    # Turning the body by -azimuth is walking around it by azimuth.
+    # Rotating the body by -azimuth is equivalent to moving the camera around it by azimuth.
     axes = rotation("z", rng.normal(0, 1.5)) @ rotation("x", elevation) @ rotation("y", -azimuth)
     share = rng.uniform(0.64, 0.92)
-    if rng.random() < 0.1:  # too near: something is cut off
+    if rng.random() < 0.1:  # close-up: part of the body can be cut off
         share = rng.uniform(0.95, 1.15)
     slack = max(0.97 - share, 0.02)
     return Camera(
@@ -45,7 +51,7 @@ def aim(rng: np.random.Generator) -> Camera:
 
 @dataclass(frozen=True)
 class Projection:
-    """A camera framed on one body: maps metres to pixels."""
+    """Perspective projection of a camera framed on one body, from metres to pixels."""
 
     axes: Array
     origin: Array
@@ -54,7 +60,7 @@ class Projection:
     shift: Array
 
     def __call__(self, points: Array) -> tuple[Array, Array, Array]:
-        """Points `[N, 3]` to pixels from the left, pixels from the top, and metres from the camera, `[N]` each."""
+        """Projects points `[N, 3]`: pixels from the left, pixels from the top, and depth in metres, `[N]` each."""
         seen = (points - self.origin) @ self.axes.T
         depth = np.maximum(self.distance - seen[:, 2], 0.3)
         return (
@@ -65,7 +71,7 @@ class Projection:
 
 
 def frame(camera: Camera, vertices: npt.NDArray[np.float64], size: float) -> Projection:
-    """Fit a body into a frame of `size` pixels as the camera wants it."""
+    """Returns the projection that fits a body into a square frame of `size` pixels with the camera's framing."""
     origin = (vertices.min(0) + vertices.max(0)) / 2
     bare = Projection(camera.axes, origin, camera.distance, 1.0, np.zeros(2))
     x, y, _ = bare(vertices)

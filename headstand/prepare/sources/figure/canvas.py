@@ -1,4 +1,4 @@
-"""A picture under way: layers of shapes, smooth noise, gradients, and a floor in perspective."""
+"""Drawing canvas for backgrounds: layers of shapes, smooth noise, gradients and a floor in perspective."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ Point = tuple[float, float]
 
 
 class Brush:
-    """Draws on a transparent layer; places are fractions of its side, colours 0..1."""
+    """Draws shapes on a transparent square layer; coordinates are fractions of its side, colours are in 0..1."""
 
     def __init__(self, size: int) -> None:
         self.layer = Image.new("RGBA", (size, size), (0, 0, 0, 0))
@@ -30,7 +30,7 @@ class Brush:
         self._draw.polygon(self._scaled(corners), _rgba(colour))
 
     def finished(self, soft: float = 0.0) -> Image.Image:
-        """The layer with its colours multiplied by their opacity; `soft` blurs it, by a fraction of the side."""
+        """Returns the layer with premultiplied alpha, blurred by `soft`, a fraction of the side."""
         layer = self.layer.convert("RGBa")
         return layer.filter(ImageFilter.BoxBlur(soft * self._size * 1.5)) if soft else layer
 
@@ -39,7 +39,11 @@ class Brush:
 
 
 class Canvas:
-    """`pixels [size, size, 3]` in 0..1 with the row where the floor begins; places are fractions of the side."""
+    """Square image under construction, with a floor that starts at a random row.
+
+    Coordinates are fractions of the side. `pixels` is `float32 [size, size, 3]` in 0..1; `floor` is the row where the
+    floor begins and `vanishing` the row of its vanishing line.
+    """
 
     def __init__(self, size: int, rng: np.random.Generator) -> None:
         self.size, self.rng = size, rng
@@ -50,31 +54,34 @@ class Canvas:
 
     @contextmanager
     def brush(self, soft: float = 0.0) -> Iterator[Brush]:
-        """A brush whose layer is laid over the picture at the end."""
+        """Yields a brush whose layer is composited onto the image when the block ends."""
         brush = Brush(self.size)
         yield brush
         overlay(self.pixels, brush.finished(soft))
 
     def noise(self, cells: int, channels: int = 1) -> Pixels:
-        """Smooth noise of mean 0 and deviation about 1, `[size, size, channels]`, with about `cells` bumps a side."""
+        """Returns smooth noise of mean 0 and standard deviation about 1, `[size, size, channels]`.
+
+        It is normal noise on a grid of `cells + 1` points a side, enlarged by bicubic interpolation.
+        """
         coarse = self.rng.standard_normal((channels, cells + 1, cells + 1)).astype(np.float32)
         shape = (self.size, self.size)
         return np.stack([np.asarray(Image.fromarray(c).resize(shape, Image.Resampling.BICUBIC)) for c in coarse], -1)
 
     def colour(self, low: float = 0.15, high: float = 0.95, strength: float = 0.35) -> Pixels:
-        """A colour of a room: mostly pale and warm, sometimes not."""
+        """Returns a random interior colour `[3]`, mostly pale and warm; `strength` scales the deviation from grey."""
         warm = self.rng.normal(0.03, 0.07) * np.array([1.0, 0.0, -1.2])
         tint = warm + self.rng.uniform(-1, 1, 3) * strength * self.rng.random() ** 2
         return np.clip(self.rng.uniform(low, high) * (1 + tint), 0.02, 0.98).astype(np.float32)
 
     def gradient(self, top: Colour, bottom: Colour, start: float, end: float) -> None:
-        """Fill the rows from `start` to `end`."""
+        """Fills the rows from `start` to `end` with a vertical gradient of two colours."""
         first, last = (int(np.clip(round(place * self.size), 0, self.size)) for place in (start, end))
         share = np.clip((self.rows[first:last] - start) / (end - start), 0, 1)
         self.pixels[first:last] = top + (bottom - top) * share
 
     def pave(self, texture: npt.NDArray[np.floating], strength: float) -> None:
-        """Lay a texture `[n, n]` of mean 0 on the floor, in perspective; `strength` is its share of the brightness."""
+        """Multiplies the floor by a texture `[n, n]` of mean 0 in perspective; `strength` is its relative contrast."""
         start = int(self.floor * self.size)
         rows = self.rows[start:, 0]
         near = 1 / np.maximum(rows - self.vanishing, 0.02)
@@ -82,13 +89,13 @@ class Canvas:
         turn, n = float(self.rng.uniform(-0.6, 0.6)), len(texture)
         i = ((near + turn * side) * n / 3).astype(np.int64) % n
         j = ((side - turn * near) * n / 3).astype(np.int64) % n
-        # Far away the texture is finer than a pixel and fades.
+        # At a distance the texture is finer than a pixel and would alias, so it fades.
         fade = np.clip((rows - self.vanishing) * 3, 0.1, 1)
         self.pixels[start:] *= (1 + texture[i, j] * strength * fade)[..., None].astype(np.float32)
 
 
 def overlay(pixels: Pixels, layer: Image.Image) -> None:
-    """Lay a finished layer over `[size, size, 3]` pixels in 0..1, in place."""
+    """Composites a layer with premultiplied alpha onto pixels `[size, size, 3]` in 0..1, in place."""
     box = layer.getbbox()
     if box is None:
         return

@@ -1,7 +1,7 @@
-"""What touches what: feet and hands on the floor, palms together, a sole against a leg.
+"""Contact constraints of poses: feet and hands on the floor, palms together, a foot against the other leg.
 
-Joint angles alone leave a hand's breadth of air here and there. The body is tipped as little as it takes, and arms and
-legs are bent by two-bone inverse kinematics, so that it rests as the pose says.
+Forward kinematics from joint angles alone leaves gaps of several centimetres at the contacts. The body is tilted by the
+smallest possible angle, and arms and legs are bent by two-bone inverse kinematics, until the contacts are met.
 """
 
 import numpy as np
@@ -12,11 +12,11 @@ from headstand.prepare.sources.figure.proportions import Proportions
 from headstand.prepare.sources.figure.skeleton import SIDES, Skeleton
 
 SOLE = 0.075
-"""Height of the ankle over the floor in metres when the foot is flat."""
+"""Height of the ankle joint above the floor in metres when the foot is flat."""
 
 
 def rest(skeleton: Skeleton, variant: Variant, mirrored: bool, body: Proportions) -> None:
-    """Put a skeleton on the floor, in place, as the variant of the pose says."""
+    """Places a skeleton on the floor, in place, and meets the contact constraints of the pose variant."""
     if variant.propped:
         _prop(skeleton, body, *(("right", "left") if mirrored else ("left", "right")))
     else:
@@ -29,11 +29,11 @@ def rest(skeleton: Skeleton, variant: Variant, mirrored: bool, body: Proportions
 
 
 def _resting(skeleton: Skeleton, variant: Variant) -> Array:
-    """The joints that rest on the floor, `[N, 3]`, with their height above it taken off."""
-    # Heights of the joints' centres over the floor when the part rests on it, in metres.
+    """Returns the joints that rest on the floor, `[N, 3]`, lowered by their height above it in that position."""
+    # Heights of the joint centres above the floor when the part rests on it, in metres.
     parts = {"feet": ("ankle", SOLE), "hands": ("wrist", 0.03), "hips": ("hip", 0.10)}
     if "hips" in variant.grounded:
-        parts["feet"] = ("ankle", 0.05)  # lying: the instep rests
+        parts["feet"] = ("ankle", 0.05)  # lying: the instep is on the floor
     points = []
     for part in variant.grounded:
         name, height = parts[part]
@@ -42,12 +42,12 @@ def _resting(skeleton: Skeleton, variant: Variant) -> Array:
 
 
 def _settle(skeleton: Skeleton, variant: Variant) -> None:
-    """Tip the body so that what rests on the floor is level: the least turn that does it (least squares)."""
+    """Tilts the body by the smallest rotation that levels its floor contacts (least squares)."""
     points = _resting(skeleton, variant)
     middle = points.mean(0)
     tip = 5.0 if variant.grounded == ("feet",) else 40.0
     slope = np.linalg.lstsq(points[:, [0, 2]] - middle[[0, 2]], points[:, 1] - middle[1], rcond=1e-3)[0]
-    # Feet close together would tip a body far over for a small difference; the legs make that up (`_stand`).
+    # With feet close together, a small height difference would tilt the body far; `_stand` bends the legs instead.
     slope = slope * min(1.0, np.tan(np.deg2rad(tip)) / max(float(np.hypot(*slope)), 1e-6))
     normal = unit(np.array([-slope[0], 1.0, -slope[1]]))
     skeleton.move(between(normal, np.array([0.0, 1.0, 0.0])), np.zeros(3))
@@ -55,7 +55,7 @@ def _settle(skeleton: Skeleton, variant: Variant) -> None:
 
 
 def _reach(skeleton: Skeleton, names: tuple[str, str, str], parts: tuple[str, str], target: Array) -> None:
-    """Bend a limb of two segments so that its end is at `target`; its elbow or knee keeps its direction."""
+    """Bends a two-segment limb so that its end is at `target`; the elbow or knee keeps its bending direction."""
     root, middle, end = (skeleton.joints[name] for name in names)
     upper, lower = float(np.linalg.norm(middle - root)), float(np.linalg.norm(end - middle))
     gap = target - root
@@ -88,7 +88,7 @@ def _leg(skeleton: Skeleton, side: str, target: Array) -> None:
 
 
 def _plant(skeleton: Skeleton) -> None:
-    """Hands flat on the floor, fingers forward."""
+    """Places the hands flat on the floor at their current positions, fingers forward."""
     ahead = skeleton.frames["chest"][:, 1] + skeleton.frames["chest"][:, 2]
     ahead = unit(np.array([ahead[0], 0.0, ahead[2]]))
     for side, sign in SIDES:
@@ -100,11 +100,11 @@ def _plant(skeleton: Skeleton) -> None:
 
 
 def _join(skeleton: Skeleton, body: Proportions) -> None:
-    """Palms together in front of the breastbone or over the head."""
+    """Brings the palms together in front of the breastbone or above the head."""
     chest = skeleton.frames["chest"]
     middle = (skeleton.joints["left_wrist"] + skeleton.joints["right_wrist"]) / 2
     away = middle - skeleton.joints["neck"]
-    # The middle plane of the chest, not pressed into it.
+    # Move the hands to the sagittal plane of the chest, and forward if they would be inside the chest.
     middle = middle - chest[:, 0] * float(away @ chest[:, 0])
     depth = float((middle - skeleton.joints["neck"]) @ chest[:, 2])
     low = float((middle - skeleton.joints["neck"]) @ chest[:, 1]) < 0
@@ -117,7 +117,7 @@ def _join(skeleton: Skeleton, body: Proportions) -> None:
 
 
 def _prop(skeleton: Skeleton, body: Proportions, lifted: str, standing: str) -> None:
-    """The sole of the lifted foot against the inside of the standing leg, never on its knee."""
+    """Places the sole of the lifted foot against the inside of the standing leg, above or below the knee."""
     joints, sign = skeleton.joints, 1.0 if lifted == "left" else -1.0
     hip, knee, ankle = (joints[f"{standing}_{name}"] for name in ("hip", "knee", "ankle"))
     share = float((joints[f"{lifted}_ankle"] - hip) @ unit(knee - hip)) / body.thigh
@@ -130,12 +130,12 @@ def _prop(skeleton: Skeleton, body: Proportions, lifted: str, standing: str) -> 
 
 
 def _stand(skeleton: Skeleton, variant: Variant) -> None:
-    """Feet flat on the floor where they carry."""
+    """Places the weight-bearing feet flat on the floor."""
     if variant.propped:
         lowest = min(skeleton.joints[f"{side}_ankle"][1] for side, _ in SIDES)
         skeleton.move(np.eye(3), np.array([0.0, SOLE - lowest, 0.0]))
     elif variant.grounded == ("feet",):
-        # The leg that falls short stands on the floor; the other bends a little.
+        # The leg that reaches less far down stands on the floor; the other one is bent to match.
         shorter = max(skeleton.joints[f"{side}_ankle"][1] for side, _ in SIDES)
         skeleton.move(np.eye(3), np.array([0.0, SOLE - shorter, 0.0]))
     for side, _ in SIDES:

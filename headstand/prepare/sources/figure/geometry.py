@@ -1,7 +1,7 @@
-"""Rotations, directions and frames, in metres and degrees.
+"""Rotations, unit vectors and coordinate frames, in metres and degrees.
 
-Space is x to the person's left, y up and z forward; the floor is y = 0. A frame is `[3, 3]` with the columns left, up
-and front.
+Coordinates: x to the person's left, y up, z forward; the floor is y = 0. A frame is a rotation matrix `[3, 3]` with the
+columns left, up and front.
 """
 
 from typing import TypeVar
@@ -14,7 +14,7 @@ Float = TypeVar("Float", bound=np.floating)
 
 
 def rotation(axis: str, degrees: float) -> Array:
-    """Right-handed rotation about one axis, as a `[3, 3]` matrix."""
+    """Returns the right-handed rotation about one axis as a `[3, 3]` matrix."""
     angle = np.deg2rad(degrees)
     c, s = float(np.cos(angle)), float(np.sin(angle))
     if axis == "x":
@@ -25,19 +25,19 @@ def rotation(axis: str, degrees: float) -> Array:
 
 
 def unit(vector: npt.NDArray[Float]) -> npt.NDArray[Float]:
-    """The vectors `[..., 3]` at length 1."""
-    x, y, z = vector[..., 0], vector[..., 1], vector[..., 2]  # a sum along so short an axis would take NumPy longer
+    """Returns the vectors `[..., 3]` scaled to length 1."""
+    x, y, z = vector[..., 0], vector[..., 1], vector[..., 2]  # np.sum over an axis of length 3 is slower
     return vector / np.maximum(np.sqrt(x * x + y * y + z * z), 1e-9)[..., None]
 
 
 def between(start: Array, end: Array) -> Array:
-    """The least rotation that takes one unit vector to another (Rodrigues' formula)."""
+    """Returns the smallest rotation `[3, 3]` that takes one unit vector to another (Rodrigues' formula)."""
     cross, dot = np.cross(start, end), float(start @ end)
     skew = np.array([[0, -cross[2], cross[1]], [cross[2], 0, -cross[0]], [-cross[1], cross[0], 0]])
     return np.eye(3) + skew + skew @ skew / max(1 + dot, 1e-6)
 
 
 def frame(up: Array, front: Array) -> Array:
-    """A frame with the given up axis and the front as near as possible to the one asked for."""
+    """Returns the frame `[3, 3]` with the given up axis whose front is as close as possible to the given one."""
     front = unit(front - up * float(front @ up))
     return np.stack([np.cross(up, front), up, front], axis=1)

@@ -1,4 +1,4 @@
-"""How light falls on the body, and the shadow that the body throws."""
+"""Shading of the body surface and its shadow on the floor."""
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -11,11 +11,15 @@ from headstand.prepare.sources.figure.scene import Scene
 from headstand.prepare.sources.figure.wardrobe import HEIGHT, WIDTH, Outfit
 
 _COARSER = 4
-"""Creases are looked for on a grid this much coarser than the fragments'."""
+"""Ratio of the fragments' resolution to that of the grid on which creases are detected."""
 
 
 def shade(seen: Fragments, outfit: Outfit, camera: Camera, place: Scene, fine: int) -> Pixels:
-    """Colour of each fragment, `[3, N]`: wrapped diffuse light, sky from above, a highlight, dark creases."""
+    """Returns the colour of each fragment, `float32 [3, N]`.
+
+    The sum of wrapped diffuse light, hemispherical light from the sky and a Blinn-Phong highlight, darkened in creases.
+    `fine` is the side of the fragments' grid in pixels.
+    """
     normal = seen.normal @ camera.axes.T.astype(np.float32)
     rows = np.minimum((seen.uv[:, 0] * HEIGHT).astype(np.int64), HEIGHT - 1)
     columns = np.minimum((seen.uv[:, 1] * WIDTH).astype(np.int64), WIDTH - 1)
@@ -25,7 +29,7 @@ def shade(seen: Fragments, outfit: Outfit, camera: Camera, place: Scene, fine: i
     half = place.light + np.array([0, 0, 1], np.float32)
     shine = np.clip(normal @ (half / np.linalg.norm(half)), 0, 1) ** 24 * outfit.gloss[seen.part]
     up = 0.72 + 0.28 * (normal @ camera.axes[:, 1].astype(np.float32))
-    # A crease lies deeper than what is around it: the depth against its own blur, both inside the body only.
+    # A crease is deeper than its surroundings: compare the depth with its blurred copy, inside the body only.
     near, far = float(seen.depth.min(initial=9)), float(seen.depth.max(initial=0)) + 1e-3
     cells = fine // _COARSER + 1
     row, column = np.divmod(seen.pixel, fine)
@@ -45,7 +49,11 @@ def shade(seen: Fragments, outfit: Outfit, camera: Camera, place: Scene, fine: i
 
 
 def shadow(vertices: Array, view: Projection, camera: Camera, place: Scene, size: int) -> Pixels:
-    """How much of the light the body takes from each pixel of the floor, `[size, size, 1]`: cast and contact shadow."""
+    """Returns the share of light that the body blocks at each pixel, `float32 [size, size, 1]`.
+
+    The cast shadow is projected onto the floor along the light direction. The contact shadow lies below the parts that
+    are less than 0.12 m above the floor.
+    """
     light = camera.axes.T @ place.light
     light = light / max(light[1], 0.35)
     cells = 96

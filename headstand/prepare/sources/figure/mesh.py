@@ -1,4 +1,4 @@
-"""Closed tubes of quads with elliptical rings: what the body's surface is made of."""
+"""Quad mesh of the body, assembled from closed tubes with elliptical cross-sections."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,10 +13,14 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Mesh:
-    """Quads.
+    """Quad mesh.
 
-    `vertices` and outward unit `normals` `[V, 3]`, places in the texture `uv [V, 2]` in 0..1, corner indices
-    `quads [Q, 4]`, and each quad's part `[Q]`, an index into `Outfit.parts`.
+    Attributes:
+        vertices: `[V, 3]` in metres.
+        normals: outward unit normals `[V, 3]`.
+        uv: texture coordinates `[V, 2]` in 0..1.
+        quads: vertex indices of the corners `[Q, 4]`.
+        parts: body part of each quad `[Q]`, an index into `Outfit.parts`.
     """
 
     vertices: Array
@@ -27,7 +31,7 @@ class Mesh:
 
 
 class Sculptor:
-    """Gathers tubes and makes one mesh of them."""
+    """Mesh builder: collects tubes and merges them into one mesh."""
 
     def __init__(self) -> None:
         self.meshes: list[tuple[Array, Array, Array, Indices, Indices]] = []
@@ -43,9 +47,16 @@ class Sculptor:
         around: int,
         keep: npt.NDArray[np.bool_] | None = None,
     ) -> None:
-        """Add a tube: ring centres and axes `[n, 3]`, half-width, front and back half-depth `[n, 3]`.
+        """Adds a tube of `n` elliptical rings.
 
-        The rings run along side x front. `keep [n - 1, around]` leaves quads out.
+        Args:
+            part: index into `Outfit.parts`.
+            centres: ring centres `[n, 3]`.
+            sides: width axis of each ring `[n, 3]`, unit vectors.
+            fronts: depth axis of each ring `[n, 3]`, unit vectors. The rings run along side x front.
+            rings: half-width, half-depth at the front and half-depth at the back, `[n, 3]`.
+            around: quads in each ring.
+            keep: `[n - 1, around]`; quads where it is False are left out.
         """
         n = len(centres)
         cos, sin, corner, uv = _grid(n, around)
@@ -53,12 +64,12 @@ class Sculptor:
         points = (
             centres[:, None] + sides[:, None] * (rings[:, 0:1] * cos)[..., None] + fronts[:, None] * depth[..., None]
         )
-        along = np.zeros_like(points)  # at both ends too, which are multiplied before they are replaced
+        along = np.zeros_like(points)  # zeros: the end rows are multiplied below, before they are overwritten
         along[1:-1] = points[2:] - points[:-2]
         across = np.empty_like(points)
         across[:, 1:-1] = points[:, 2:] - points[:, :-2]
         across[:, 0] = across[:, -1] = points[:, 1] - points[:, -2]
-        # np.cross is slow on small arrays; written out.
+        # Cross product written out: np.cross is slow on small arrays.
         normal = np.empty_like(points)
         for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
             normal[..., i] = across[..., j] * along[..., k] - across[..., k] * along[..., j]
@@ -70,7 +81,7 @@ class Sculptor:
         self.count += points.shape[0] * points.shape[1]
 
     def blob(self, part: int, centre: Array, frame: Array, radii: tuple[float, float, float], n: int = 8) -> None:
-        """An ellipsoid with half-axes along the frame's columns."""
+        """Adds an ellipsoid with its half-axes along the columns of `frame`."""
         angle = np.linspace(0.02, np.pi - 0.02, n)
         centres = centre + frame[:, 1] * (radii[1] * np.cos(angle))[:, None]
         rings = np.sin(angle)[:, None] * np.array([[radii[0], radii[2], radii[2]]])
@@ -78,7 +89,7 @@ class Sculptor:
         self.tube(part, centres, ones * frame[:, 0], ones * frame[:, 2], rings, 12)
 
     def rod(self, part: int, path: Array, side: Array, rings: Array, around: int = 8) -> None:
-        """A tube along a path `[n, 3]` whose width axis stays as near to `side` as it can."""
+        """Adds a tube along a path `[n, 3]` whose width axis stays as close as possible to `side`."""
         direction = np.empty_like(path)
         direction[1:-1] = path[2:] - path[:-2]
         direction[0], direction[-1] = path[1] - path[0], path[-1] - path[-2]
@@ -93,7 +104,7 @@ class Sculptor:
 
 @lru_cache(maxsize=64)
 def _grid(n: int, around: int) -> tuple[Array, Array, Indices, Array]:
-    """What tubes of the same size share: cosine and sine around, the quads' corners `[Q, 4]`, and `uv`."""
+    """Returns the arrays shared by all tubes of one size: cosine and sine around, quad corners `[Q, 4]`, and `uv`."""
     angle = np.linspace(0, 2 * np.pi, around + 1)
     u, v = np.broadcast_arrays(np.linspace(0, 1, n)[:, None], np.linspace(0, 1, around + 1)[None])
     corner = (np.arange(n - 1)[:, None] * (around + 1) + np.arange(around)[None]).ravel()

@@ -1,4 +1,4 @@
-"""Where the body stands: a studio, a room, a landscape, or clutter without sense."""
+"""Backgrounds behind the body: studio, interior, landscape, or random clutter."""
 
 import itertools
 from collections.abc import Callable
@@ -10,16 +10,16 @@ from headstand.prepare.sources.figure.canvas import Canvas
 from headstand.prepare.sources.figure.props import furnish, stand
 
 _GROUNDS = np.array([(0.30, 0.45, 0.18), (0.80, 0.72, 0.55), (0.5, 0.48, 0.45), (0.45, 0.35, 0.25)])
-"""Grass, sand, stone, earth."""
+"""Colours of grass, sand, stone and earth."""
 
 
 def paint(canvas: Canvas) -> None:
-    """Fill the canvas with one of the places."""
+    """Fills the canvas with a random background."""
     _PLACES[int(canvas.rng.choice(len(_PLACES), p=_SHARES))](canvas)
 
 
 def _studio(canvas: Canvas) -> None:
-    """A plain wall that runs into the floor, or one even colour."""
+    """Paints a plain wall that blends into the floor, or a single colour."""
     wall = canvas.colour(0.35, 1.0, 0.3)
     floor = wall if canvas.rng.random() < 0.5 else canvas.colour(0.3, 1.0, 0.25)
     share = np.clip((canvas.rows - canvas.floor) / canvas.rng.uniform(0.01, 0.25) + 0.5, 0, 1)
@@ -73,7 +73,7 @@ def _outdoors(canvas: Canvas) -> None:
 
 
 def _skyline(canvas: Canvas, haze: npt.NDArray[np.floating]) -> None:
-    """Hills, woods or houses behind the floor's far edge."""
+    """Paints hills, trees or houses behind the horizon."""
     rng, floor = canvas.rng, canvas.floor
     steps = int(rng.integers(4, 40))
     heights = (rng.random(steps + 1) * rng.uniform(0.03, 0.28)).tolist()
@@ -86,7 +86,7 @@ def _skyline(canvas: Canvas, haze: npt.NDArray[np.floating]) -> None:
 
 
 def _clutter(canvas: Canvas) -> None:
-    """Shapes and noise, so that no classifier can lean on neat rooms."""
+    """Paints random shapes and noise, so that a classifier cannot rely on regular backgrounds."""
     rng = canvas.rng
     canvas.pixels[:] = canvas.colour() + 0.09 * canvas.noise(3) + 0.03 * canvas.noise(3, 3) + 0.04 * canvas.noise(12)
     with canvas.brush(soft=float(rng.uniform(0, 0.02))) as brush:
@@ -104,7 +104,7 @@ def _clutter(canvas: Canvas) -> None:
 
 
 def _flooring(rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Planks, tiles, or something rough, `[96, 96]`."""
+    """Returns a random floor texture `[96, 96]`: planks, tiles or unstructured roughness."""
     kind, n = rng.choice(["planks", "tiles", "rough"]), 96
     rough = rng.standard_normal((n, n)) * 0.35
     if kind == "planks":

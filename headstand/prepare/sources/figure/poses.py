@@ -1,6 +1,6 @@
-"""The poses as data: joint angles with spreads, the joints' limits, and what touches what.
+"""Yoga poses as data: distributions of joint angles, joint limits and contacts.
 
-Angles are degrees from standing upright with hanging arms, in the directions of clinical goniometry:
+Angles are degrees from standing upright with hanging arms, with the sign conventions of clinical goniometry:
 
 - `pelvis_pitch` (leaning forward), `pelvis_roll` (to the left), `spine_flex`, `spine_side`, `spine_turn` and the same
   of the neck (flex forward, side and turn to the person's left);
@@ -9,7 +9,7 @@ Angles are degrees from standing upright with hanging arms, in the directions of
 - of each arm `shoulder_flex` (forward and up), `shoulder_abduct` (outwards), `shoulder_rotate` (outwards),
   `elbow_flex`.
 
-An angle of a limb named without a side holds for both sides.
+A limb angle without `left_` or `right_` applies to both sides.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Angles = dict[str, float]
-"""Joint angles in degrees; limb angles carry `left_` or `right_`."""
+"""Joint angles in degrees; names of limb angles start with `left_` or `right_`."""
 
 LIMITS: dict[str, tuple[float, float]] = {
     "pelvis_pitch": (-60, 180),
@@ -39,22 +39,25 @@ LIMITS: dict[str, tuple[float, float]] = {
     "shoulder_rotate": (-90, 100),
     "elbow_flex": (0, 150),
 }
-"""Least and greatest angle of each joint: a limber person's range, a little beyond clinical norms."""
+"""Minimum and maximum of each joint angle: the range of a flexible person, slightly beyond clinical norms."""
 
 TRUNK = ("pelvis_pitch", "pelvis_roll", "spine_flex", "spine_side", "spine_turn", "neck_flex", "neck_side", "neck_turn")
 LIMB = tuple(name for name in LIMITS if name not in TRUNK)
 SPREAD = 4.0
-"""Standard deviation in degrees of an angle that a pose does not mention: nobody stands like a statue."""
+"""Standard deviation in degrees of an angle that a pose does not specify."""
 
 
 @dataclass(frozen=True)
 class Variant:
     """One way to hold a pose.
 
-    `angles` maps a joint to (mean, spread): the angle is normal with that mean and standard deviation, cut at the
-    joint's limits. `grounded` names the parts that rest on the floor (`feet`, `hands`, `hips`); `planted` hands lie
-    flat on it. `prayer` brings the palms together, `propped` puts the left sole against the right leg (mirrored: the
-    right against the left). `weight` is the variant's share among its pose's.
+    Attributes:
+        angles: (mean, standard deviation) of each joint angle in degrees; samples are clipped to `LIMITS`.
+        grounded: parts that rest on the floor (`feet`, `hands`, `hips`).
+        planted: whether the hands lie flat on the floor.
+        prayer: whether the palms touch each other.
+        propped: whether the left sole is against the right leg (mirrored: the right against the left).
+        weight: relative frequency among the variants of the pose.
     """
 
     angles: Mapping[str, tuple[float, float]]
@@ -142,19 +145,19 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         Variant(_LUNGE | _OVERHEAD),
     ),
 }  # fmt: skip
-"""The ways to hold each pose, drawn by weight. Each is also mirrored half of the time."""
+"""Variants of each pose, sampled in proportion to `Variant.weight`. Half of the samples are mirrored."""
 
 
 def sample(pose: str, rng: np.random.Generator) -> tuple[Variant, Angles, bool]:
-    """Draw a variant, its angles within the limits, and whether it is mirrored (the angles already are).
+    """Samples a variant of a pose, its joint angles within `LIMITS`, and whether the pose is mirrored.
 
-    When it is mirrored, `propped` means the right sole against the left leg.
+    The returned angles are already mirrored. In a mirrored pose `propped` means the right sole against the left leg.
     """
     return drawn(VARIANTS[pose], rng)
 
 
 def drawn(variants: Sequence[Variant], rng: np.random.Generator) -> tuple[Variant, Angles, bool]:
-    """One of some variants; returns as `sample`."""
+    """Samples one of the variants; returns the same values as `sample`."""
     weights = np.array([variant.weight for variant in variants])
     variant = variants[int(rng.choice(len(variants), p=weights / weights.sum()))]
     mirrored = bool(rng.random() < 0.5)
@@ -163,7 +166,7 @@ def drawn(variants: Sequence[Variant], rng: np.random.Generator) -> tuple[Varian
         centre, spread = variant.angles.get(name, (0.0, SPREAD))
         angles[name] = _within(name, rng.normal(centre, spread))
     for name in LIMB:
-        # Both sides of a limb angle mostly move together; what is left is each side's own.
+        # The two sides are correlated: a common deviation plus a smaller one of each side (0.92^2 + 0.39^2 = 1).
         common, both = rng.normal(), variant.angles.get(name, (0.0, SPREAD))
         for side in ("left", "right"):
             centre, spread = variant.angles.get(f"{side}_{name}", both)
@@ -172,7 +175,7 @@ def drawn(variants: Sequence[Variant], rng: np.random.Generator) -> tuple[Varian
 
 
 def mirror(angles: Angles) -> Angles:
-    """The same pose seen in a mirror: sides change places, and left-turning angles turn right."""
+    """Returns the mirror image of a pose: left and right are swapped, and roll, side and turn angles change sign."""
     swap = {"left": "right", "right": "left"}
     result = {}
     for name, value in angles.items():

@@ -1,4 +1,4 @@
-"""How a body is built: the lengths of its segments and its girths."""
+"""Random body proportions: segment lengths and girths."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Proportions:
-    """Lengths in metres between joints, and girths as factors of an average adult's."""
+    """Segment lengths and extra bust depth in metres; `limbs`, `waist`, `seat`, `chest`: girths (average adult 1)."""
 
     trunk: float
     neck: float
@@ -28,7 +28,7 @@ class Proportions:
 
 
 def proportions(rng: np.random.Generator) -> Proportions:
-    """Draw a body: one in six is a child; slim to stout, broad shoulders or broad hips.
+    """Draws random body proportions, of a child with probability 1/6.
 
     The adult means are those of D. A. Winter's segment table (Biomechanics and Motor Control of Human Movement) for a
     stature of 1.70 m.

@@ -1,4 +1,4 @@
-"""Things that stand or hang behind the body, or in front of it."""
+"""Furniture and objects behind or in front of the body."""
 
 import numpy as np
 from PIL import Image
@@ -7,7 +7,7 @@ from headstand.prepare.sources.figure.canvas import Brush, Canvas
 
 
 def furnish(canvas: Canvas) -> None:
-    """A window, a picture, a door, a curtain or a shelf on the wall."""
+    """Draws a window, picture, door, curtain or shelf on the wall."""
     rng, floor = canvas.rng, canvas.floor
     kind = rng.choice(["window", "picture", "door", "curtain", "shelf"])
     left, width = float(rng.uniform(-0.1, 1.0)), float(rng.uniform(0.10, 0.34))
@@ -41,7 +41,7 @@ def furnish(canvas: Canvas) -> None:
 
 
 def stand(canvas: Canvas) -> None:
-    """A box, a ball, a potted plant or a lamp on the floor, behind the body."""
+    """Draws a box, ball, potted plant or lamp on the floor behind the body."""
     rng = canvas.rng
     kind = rng.choice(["box", "ball", "plant", "lamp"])
     x, low = float(rng.uniform(0, 1)), canvas.floor + float(rng.uniform(0.0, 0.08))
@@ -66,7 +66,7 @@ def stand(canvas: Canvas) -> None:
 
 
 def hide(canvas: Canvas) -> Image.Image:
-    """A pole, a plant or a box between the camera and the body, as a finished layer."""
+    """Returns a layer with a pole, plant or box that partly occludes the body."""
     rng, brush = canvas.rng, Brush(canvas.size)
     kind = rng.choice(["pole", "plant", "box"])
     x, width, high = (float(rng.uniform(*span)) for span in ((0.02, 0.98), (0.025, 0.07), (0.25, 0.55)))

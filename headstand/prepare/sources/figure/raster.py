@@ -1,4 +1,4 @@
-"""From quads to pixels: each visible quad is cut into rows and the nearest surface kept for each pixel."""
+"""Software rasteriser: scanline conversion of quads with back-face culling and a depth buffer."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ Points = npt.NDArray[np.float32]
 
 _NOTHING = np.iinfo(np.int64).max
 _SEAM = 0.01
-"""Pixels by which a row is longer than it is, so that rounding leaves no gap between neighbours."""
+"""Pixels by which each end of a scanline is extended, so that rounding leaves no gap between adjacent quads."""
 
 
 @dataclass(frozen=True)
 class Fragments:
-    """The visible surface: flat pixel index `[N]`, and for each its depth, unit normal, `uv` and part."""
+    """Visible surface samples: flat pixel index `[N]`, and the depth, unit normal, `uv` and part of each."""
 
     pixel: Indices
     depth: Points
@@ -27,37 +27,37 @@ class Fragments:
 
 
 def rasterise(mesh: Mesh, x: Array, y: Array, depth: Array, size: int) -> Fragments:
-    """Find the visible surface of a mesh on a `size` x `size` grid.
+    """Returns the visible surface of a mesh on a `size` x `size` grid.
 
     Args:
-        mesh: the body.
+        mesh: mesh with `V` vertices.
         x: pixels from the left, `[V]`.
         y: pixels from the top, `[V]`.
         depth: metres from the camera, `[V]`, less than 64.
-        size: side of the grid.
+        size: side of the grid in pixels.
     """
     place = np.stack([x, y, depth], 1)
     corners = np.stack([place[mesh.quads[:, i]] for i in range(4)])  # [4, Q, 3]
     a, b, c, d = corners
-    # Quads seen from behind are left out.
+    # Back-face culling.
     facing = (c[:, 0] - a[:, 0]) * (d[:, 1] - b[:, 1]) - (c[:, 1] - a[:, 1]) * (d[:, 0] - b[:, 0]) < 0
     chosen = np.flatnonzero(facing)
     corners = corners[:, chosen]
     plane = _planes(corners)
     quad, row, start, end = _rows(corners, size)
 
-    # Depth along each row, never beyond the quad's own.
+    # Depth along each row, clipped to the quad's range.
     low, high = corners[:, :, 2].min(0)[quad], corners[:, :, 2].max(0)[quad]
     first, last = (np.clip(_at(plane[2], quad, column + 0.5, row + 0.5), low, high) for column in (start, end))
     count = end - start + 1
     slope = ((last - first) / np.maximum(count - 1, 1)).astype(np.float32)
 
-    # From here on over pixels, some 100,000 of them: flat arrays, as few as can be.
+    # From here on the arrays have one element per covered pixel, about 100,000: few and flat arrays for speed.
     line = np.repeat(np.arange(len(count)), count)
     step = np.arange(len(line)) - (np.cumsum(count) - count).take(line)
     pixel = (row * size + start).take(line) + step
     deep = first.astype(np.float32).take(line) + slope.take(line) * step.astype(np.float32)
-    # One number holds depth, then the row: the least one of a pixel wins. Steps of 30 nm, up to 64 m.
+    # Depth in the upper bits, row index in the lower 32: one minimum finds the nearest row. Steps of 30 nm, up to 64 m.
     key = (deep * np.float32(2**25)).astype(np.int64) << 32 | line
     nearest = np.full(size * size, _NOTHING)
     np.minimum.at(nearest, pixel, key)
@@ -67,7 +67,7 @@ def rasterise(mesh: Mesh, x: Array, y: Array, depth: Array, size: int) -> Fragme
     quad = quad[found & 0xFFFFFFFF]
     row, column = np.divmod(filled, size)
     s, t = (np.clip(_at(p, quad, column + 0.5, row + 0.5), 0, 1).astype(np.float32) for p in plane[:2])
-    # Normals and texture places between the four corners, one channel at a time: rows of five are slow to gather.
+    # Bilinear interpolation of normals and uv, one channel at a time: gathering rows of five values is slower.
     attributes = np.concatenate([mesh.normals, mesh.uv], 1).astype(np.float32)
     at_a, at_b, at_c, at_d = (attributes[mesh.quads[chosen, i]].T for i in range(4))
     mixed = np.empty((5, len(filled)), np.float32)
@@ -80,9 +80,10 @@ def rasterise(mesh: Mesh, x: Array, y: Array, depth: Array, size: int) -> Fragme
 
 
 def _planes(corners: Array) -> Array:
-    """Each quad taken for a parallelogram: the places s, t in 0..1 within it and its depth, as planes over pixels.
+    """Returns linear functions of the pixel coordinates for each quad, approximated by a parallelogram.
 
-    Returns `[3, 3, Q]`: for s, t and depth the value at the origin and its steps by x and y.
+    The result is `[3, 3, Q]`: for the coordinates s and t within the quad (0..1) and for the depth, the value at the
+    origin and the derivatives by x and y.
     """
     a, b, c, d = corners
     right, down, middle = (b - a + c - d) / 2, (d - a + c - b) / 2, (a + b + c + d) / 4
@@ -98,12 +99,12 @@ def _planes(corners: Array) -> Array:
 
 
 def _at(plane: Array, quad: Indices, x: npt.NDArray[np.floating], y: npt.NDArray[np.floating]) -> Array:
-    """The value at pixel places x, y of each one's quad's plane."""
+    """Returns the linear functions of the given quads at pixel coordinates x, y."""
     return plane[0].take(quad) + plane[1].take(quad) * x + plane[2].take(quad) * y
 
 
 def _rows(corners: Array, size: int) -> tuple[Indices, Indices, Indices, Indices]:
-    """Cut quads into rows of pixels whose centres they cover: quad, row, first and last column, `[R]` each."""
+    """Splits quads into rows of covered pixel centres: quad, row, first and last column, `[R]` each."""
     heights = corners[:, :, 1]
     top = np.clip(np.ceil(heights.min(0) - 0.5), 0, size).astype(np.int64)
     count = np.maximum(np.clip(np.floor(heights.max(0) - 0.5), -1, size - 1).astype(np.int64) - top + 1, 0)

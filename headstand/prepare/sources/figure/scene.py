@@ -1,4 +1,4 @@
-"""What is around the body: a place, a mat, something in front, light and lens. It knows the camera, not the pose."""
+"""Random scene around the body: background, mat, occluder, light and lens, drawn independently of the pose."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,19 @@ from headstand.prepare.sources.figure.props import hide
 
 @dataclass(frozen=True)
 class Scene:
-    """A place to stand in, and how it is lit and photographed.
+    """Background, lighting and photographic settings of one image.
 
-    `background [size, size, 3]` in 0..1; `front` what hides the body (a finished layer) or None; `light [3]` the unit
-    vector to the light in camera axes (right, up, towards the camera); `sun [3]` and `sky [3]` the strength of direct
-    and of diffuse light by channel; `shade` the darkness of a cast shadow in 0..1; `grain [size, size, 1]` noise to
-    add; `cast [3]` white balance and exposure; `contrast` about mid-grey; `blur` in pixels of a 256-pixel photo.
+    Attributes:
+        background: `[size, size, 3]` in 0..1.
+        front: layer with premultiplied alpha that occludes the body, or None.
+        light: unit vector towards the light `[3]` in camera axes (right, up, towards the camera).
+        sun: strength of direct light per channel `[3]`.
+        sky: strength of diffuse light per channel `[3]`.
+        shade: darkness of the cast shadow in 0..1.
+        grain: noise to add, `[size, size, 1]`.
+        cast: white balance and exposure `[3]`.
+        contrast: factor about mid-grey.
+        blur: radius in pixels of a 256-pixel photo.
     """
 
     background: Pixels
@@ -34,7 +41,7 @@ class Scene:
 
 
 def build(camera: Camera, rng: np.random.Generator, size: int) -> Scene:
-    """Draw a scene for a camera's framing."""
+    """Draws a random scene for a camera's framing."""
     canvas = Canvas(size, rng)
     places.paint(canvas)
     if rng.random() < 0.45:
@@ -60,7 +67,7 @@ def build(camera: Camera, rng: np.random.Generator, size: int) -> Scene:
 
 
 def _mat(canvas: Canvas, camera: Camera) -> None:
-    """A yoga mat around the place where a body's lowest point will be."""
+    """Draws a yoga mat around the projected lowest point of the body."""
     rng, x = canvas.rng, camera.middle
     low = min(camera.bottom + float(rng.uniform(0.0, 0.04)), 0.99)
     top = max(low - float(rng.uniform(0.06, 0.2)), canvas.floor + 0.01)

@@ -1,4 +1,4 @@
-"""From joint angles to joints in space."""
+"""Forward kinematics: joint positions from joint angles."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ from headstand.prepare.sources.figure.proportions import Proportions
 
 SIDES = (("left", 1.0), ("right", -1.0))
 SPINE = 6
-"""Segments between hips and neck; the bend is shared among them."""
+"""Segments between hips and neck; the spine angles are divided among them."""
 
 
 @dataclass
 class Skeleton:
-    """Joint positions `[3]` and segment frames `[3, 3]` (columns: left, up along the segment, front)."""
+    """Joint positions `[3]` in metres and segment frames `[3, 3]` (columns: left, up along the segment, front)."""
 
     joints: dict[str, Array]
     frames: dict[str, Array]
@@ -23,7 +23,7 @@ class Skeleton:
     spine_frames: Array  # [SPINE + 1, 3, 3]
 
     def move(self, turn: Array, shift: Array) -> None:
-        """Turn about the origin by a rotation `[3, 3]`, then shift by `[3]` metres."""
+        """Rotates the skeleton about the origin by a matrix `[3, 3]`, then translates it by `[3]` metres, in place."""
         for name, point in self.joints.items():
             self.joints[name] = turn @ point + shift
         for name, frame in self.frames.items():
@@ -33,11 +33,11 @@ class Skeleton:
 
 
 def forward(angles: Angles, body: Proportions) -> Skeleton:
-    """Forward kinematics from the hips at the origin; nothing touches a floor yet."""
+    """Returns the skeleton for the joint angles, with the hips at the origin and without floor contact."""
     pelvis = rotation("z", -angles["pelvis_roll"]) @ rotation("x", angles["pelvis_pitch"])
     joints: dict[str, Array] = {"pelvis": np.zeros(3)}
     frames: dict[str, Array] = {"pelvis": pelvis}
-    # The share of each segment's bend: none in the pelvis, most in the loins, little between the ribs.
+    # Share of the spine angles per segment: none in the pelvis, most in the lumbar, little in the thoracic spine.
     shares = (0.0, 0.24, 0.28, 0.22, 0.16, 0.10)
     spine, turned, frame = [joints["pelvis"]], [pelvis], pelvis
     for share in shares:
@@ -50,7 +50,7 @@ def forward(angles: Angles, body: Proportions) -> Skeleton:
     joints["skull"] = joints["neck"] + frames["neck"][:, 1] * body.neck
     frames["head"] = frames["neck"] @ rotation("x", -14) @ _trunk(angles, "neck", 0.55)
     for side, sign in SIDES:
-        # Arm: the shoulder blade follows a raised arm up and in.
+        # The shoulder joint moves up and inwards with a raised arm (scapulohumeral rhythm).
         arm = chest @ _limb(angles, side, "shoulder", sign)
         raised = np.clip((np.degrees(np.arccos(np.clip(arm[:, 1] @ chest[:, 1], -1, 1))) - 50) / 120, 0, 1)
         offset = np.array([sign * body.shoulders * (1 - 0.10 * raised), -0.045 + 0.065 * raised, -0.005])
@@ -59,7 +59,7 @@ def forward(angles: Angles, body: Proportions) -> Skeleton:
         frames[f"{side}_forearm"] = arm @ rotation("x", -angles[f"{side}_elbow_flex"])
         joints[f"{side}_elbow"] = joints[f"{side}_shoulder"] - arm[:, 1] * body.upper_arm
         joints[f"{side}_wrist"] = joints[f"{side}_elbow"] - frames[f"{side}_forearm"][:, 1] * body.forearm
-        # The palm faces the body when the arm hangs: the hand's front is the palm.
+        # The front of the hand frame is the palm, which faces the body when the arm hangs.
         frames[f"{side}_hand"] = frames[f"{side}_forearm"] @ rotation("y", -sign * 70)
         thigh = pelvis @ _limb(angles, side, "hip", sign)
         shin = thigh @ rotation("x", angles[f"{side}_knee_flex"])
@@ -83,7 +83,7 @@ def _limb(angles: Angles, side: str, joint: str, sign: float) -> Array:
 
 
 def _face(joints: dict[str, Array], head: Array, body: Proportions) -> None:
-    """Nose, eyes and ears, from the head's frame and height."""
+    """Adds the positions of nose, eyes and ears to `joints`, in place."""
     for name, place in {
         "nose": (0.0, 0.36, 0.47), "left_eye": (0.14, 0.50, 0.37), "right_eye": (-0.14, 0.50, 0.37),
         "left_ear": (0.33, 0.44, -0.02), "right_ear": (-0.33, 0.44, -0.02),

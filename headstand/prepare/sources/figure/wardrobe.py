@@ -1,4 +1,4 @@
-"""Skin, hair and clothes: a texture for each part of the body, and how loosely the cloth falls."""
+"""Skin, hair and clothing: a texture for each body part, and the looseness of the clothes."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ PARTS = (
     "right_arm", "left_hand", "right_hand",
 )  # fmt: skip
 HEIGHT, WIDTH = 48, 64
-"""Texels along a part and around it; a part's front is a quarter of the way around."""
+"""Texels along a part and around it; the front of a part is at a quarter of the circumference."""
 
 SKINS = np.array([
     (255, 224, 205), (246, 208, 180), (234, 188, 152), (217, 165, 125), (190, 138, 98), (156, 107, 74), (118, 78, 54),
@@ -27,7 +27,7 @@ HAIRS = np.array([
 
 @dataclass(frozen=True)
 class Outfit:
-    """One person's look. `textures [parts, HEIGHT, WIDTH, 3]` hold reflectance in 0..1, `gloss [parts]` its shine."""
+    """Appearance of one person: reflectance `textures [parts, HEIGHT, WIDTH, 3]` and specular `gloss [parts]`, 0..1."""
 
     parts: tuple[str, ...]
     textures: Texture
@@ -41,14 +41,14 @@ class Outfit:
     loose: dict[str, tuple[float, float, float]]
 
     def ease(self, part: str, place: Array) -> Array:
-        """The factor of girth along a part (`place` in 0..1) that the cloth adds."""
+        """Returns the girth factors by which clothing widens a part at the positions `place` in 0..1 along it."""
         start, end, amount = self.loose[part]
         inside = np.clip((place - start) / 0.06, 0, 1) * np.clip((end - place) / 0.03, 0, 1)
         return 1 + inside * (0.03 + amount * np.clip((place - start) / max(end - start, 0.05), 0, 1))
 
 
 def dress(rng: np.random.Generator) -> Outfit:
-    """Draw skin, hair and clothes."""
+    """Draws a random appearance: skin, hair and clothes."""
     skin = SKINS[rng.integers(len(SKINS))] * rng.uniform(0.93, 1.05) * rng.uniform(0.97, 1.03, 3)
     hair = HAIRS[rng.integers(len(HAIRS))] * rng.uniform(0.85, 1.15)
     u, v = (np.arange(HEIGHT) + 0.5)[:, None] / HEIGHT, (np.arange(WIDTH) + 0.5)[None] / WIDTH
@@ -84,7 +84,7 @@ def dress(rng: np.random.Generator) -> Outfit:
     textures[index["nose"]] = skin * 0.97
     strands = 1 + 0.22 * rng.standard_normal((1, WIDTH, 1)) * rng.uniform(0.4, 1)
     textures[index["hair"]] = np.clip(hair * strands, 0.02, 1)
-    # Skin is never quite even, cloth never quite clean.
+    # Pixel noise: skin and cloth are never uniform.
     textures *= 1 + np.float32(0.025) * rng.standard_normal((HEIGHT, WIDTH, 1), np.float32)
     gloss = np.array([0.06 if name in ("trunk", "yoke") or "leg" in name else 0.14 for name in PARTS])
     gloss[index["hair"]] = 0.22
@@ -112,7 +112,7 @@ def dress(rng: np.random.Generator) -> Outfit:
 
 
 def cloth(rng: np.random.Generator) -> Array:
-    """A piece of cloth, `[HEIGHT, WIDTH, 3]`: plain, striped, checked, blotched, blocked or shaded."""
+    """Returns a random fabric texture `[HEIGHT, WIDTH, 3]`: plain, striped, checked, blotched, blocked or graded."""
     base, other = _colour(rng), _colour(rng)
     u, v = (np.arange(HEIGHT) + 0.5)[:, None] / HEIGHT, (np.arange(WIDTH) + 0.5)[None] / WIDTH
     kind = rng.choice(["plain", "rings", "stripes", "checks", "blotches", "blocks", "shaded"], p=[0.5] + [0.5 / 6] * 6)
@@ -136,14 +136,14 @@ def cloth(rng: np.random.Generator) -> Array:
 
 
 def _colour(rng: np.random.Generator) -> Array:
-    if rng.random() < 0.4:  # black, grey, white: what most people wear
+    if rng.random() < 0.4:  # achromatic clothes are the most common
         return np.full(3, rng.choice([0.06, 0.1, 0.2, 0.45, 0.85, 0.93])) * rng.uniform(0.93, 1.07, 3)
     hue, strength, value = rng.random(), rng.uniform(0.35, 0.95), rng.uniform(0.3, 0.95)
     return value * (1 - strength * np.clip(np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1))
 
 
 def _face(skin: Array, hair: Array, u: Array, v: Array, rng: np.random.Generator) -> Array:
-    """Crown at the top, chin at the bottom; eyes, brows, mouth and a shade of stubble or blush."""
+    """Returns the texture of the head, top to chin: eyes, brows, mouth, cheeks and, in one of five, a beard."""
     face = np.broadcast_to(skin, (HEIGHT, WIDTH, 3)).copy()
 
     def spot(row: float, column: float, high: float, wide: float) -> Array:
