@@ -33,7 +33,7 @@ class Comparison:
     Attributes:
         folder: folder with the written files.
         results: measurements of all entries, in leaderboard order.
-        choice: the selected entry; None if no measured entry is within the limits.
+        choice: the selected entry; None if no entry within the limits has a measured accuracy.
         verdict: explanation of the selection, as text.
     """
 

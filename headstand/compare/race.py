@@ -209,7 +209,7 @@ def _attempt(work: Callable[[], T]) -> tuple[T | None, str]:
         return work(), ""
     except HeadstandError as error:
         return None, str(error)
-    except Exception as error:  # out of memory, whatever TensorFlow or its converter raise
+    except Exception as error:  # TensorFlow and its converter raise many types, also when memory is exhausted
         reason = next((line for line in str(error).splitlines() if line.strip()), "no reason given")
         return None, f"{type(error).__name__}: {reason}"
 

@@ -98,7 +98,7 @@ def _checkpoint(path: Path) -> Model:
 
 
 def _bundle(path: Path) -> Model:
-    with quiet():  # LiteRT tells which delegate it made
+    with quiet():  # LiteRT logs which delegate it created
         classifier = Classifier(path)
     bundle = classifier.bundle
     origin = next((file for file in sorted(path.parent.glob("*.h5")) if _made(file, bundle.metadata)), None)
