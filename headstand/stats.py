@@ -1,8 +1,8 @@
 """Confidence intervals of accuracies and of their differences, and the one definition of "within noise".
 
-Two accuracies are within noise of each other if the 95 % interval of their difference contains zero. The interval is a
-paired one if both models classified the same photos and it is known which photos each got right; else it is that of two
-independent samples. Reports, the search, the diagnosis, comparisons and exports all use this definition.
+Two accuracies are within noise of each other if the 95 % interval of their difference contains zero. The interval is
+paired if both models classified the same photos and the correct predictions of each are known; otherwise it is that of
+two independent samples. Reports, the search, the diagnosis, comparisons and exports all use this definition.
 """
 
 import math
@@ -22,27 +22,33 @@ RESAMPLES = 1000
 """Bootstrap resamples: the ends of an interval then vary by about a twentieth of its length between seeds."""
 
 BLOCK = 1_000_000
-"""Values that a simulation over photos holds at once (8 MB of float64): its memory does not grow with the photos."""
+"""Maximum number of values in one block of a simulation (8 MB of float64), which bounds its memory for any N."""
 
 Interval = tuple[float, float]
+"""Lower and upper end of a confidence interval."""
 
 
 def wilson(right: int, count: int) -> Interval:
-    """95 % interval of a proportion by Wilson's score method (Wilson 1927), also for small counts and shares near 1.
+    """Returns the 95 % Wilson score interval of a proportion (Wilson 1927), also for small counts and shares near 1.
 
     Args:
-        right: successes.
-        count: trials, at least 1.
+        right: number of successes.
+        count: number of trials, at least 1.
     """
     interval = binomtest(int(right), int(count)).proportion_ci(LEVEL, method="wilson")
-    # Rounding would leave the ends a little inside 0 and 1.
+    # Rounding errors would otherwise move the ends slightly inside 0 and 1.
     return float(interval.low) if right else 0.0, float(interval.high) if right < count else 1.0
 
 
 def lower_bound(right: int, count: int, level: float = LEVEL) -> float:
-    """One-sided lower confidence bound of a proportion (Clopper & Pearson 1934); 0 without trials.
+    """Returns the one-sided lower confidence bound of a proportion (Clopper & Pearson 1934).
 
     The true proportion is below the bound in at most `1 - level` of all samples, whatever the sample size.
+
+    Args:
+        right: number of successes.
+        count: number of trials; the bound is 0 without trials.
+        level: confidence level.
     """
     if not count:
         return 0.0
@@ -51,16 +57,17 @@ def lower_bound(right: int, count: int, level: float = LEVEL) -> float:
 
 
 def bootstrap(count: int, figures: Callable[[np.ndarray], np.ndarray], seed: int = 0) -> np.ndarray:
-    """95 % percentile bootstrap intervals (Efron 1979) of figures that are computed from weighted photos.
+    """Returns 95 % percentile bootstrap intervals (Efron 1979) of metrics that are computed from weighted photos.
 
     Args:
-        count: photos, N.
-        figures: maps weights `float64 [R, N]`, how often each of R resamples drew each photo, to `float [R, F]`.
-            With weights instead of indices a sum over photos is one matrix product for all resamples.
+        count: number of photos, N.
+        figures: function that maps weights `float64 [R, N]` (how often each of R resamples contains each photo) to
+            metrics `float [R, F]`. With weights instead of indices, a sum over photos is one matrix product for all
+            resamples.
         seed: seed of the resampling.
 
     Returns:
-        `float64 [F, 2]`: lower and upper end of each figure.
+        `float64 [F, 2]`: lower and upper end of the interval of each metric.
     """
     rng, shares = np.random.default_rng(seed), np.full(count, 1 / count)
     rows = [figures(rng.multinomial(count, shares, size=size).astype(np.float64)) for size in blocks(RESAMPLES, count)]
@@ -69,7 +76,7 @@ def bootstrap(count: int, figures: Callable[[np.ndarray], np.ndarray], seed: int
 
 
 def blocks(draws: int, count: int) -> Iterator[int]:
-    """Divide simulated draws over `count` photos into blocks of at most `BLOCK` values; yields each block's draws."""
+    """Yields block sizes that divide `draws` simulations over `count` photos into blocks of at most `BLOCK` values."""
     most = max(1, BLOCK // max(1, count))
     for start in range(0, draws, most):
         yield min(most, draws - start)
@@ -77,7 +84,13 @@ def blocks(draws: int, count: int) -> Iterator[int]:
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """How many of `count` photos were classified correctly, and which: `correct`, `bool [N]`, None if unknown."""
+    """Number of correct predictions of a model on `count` photos, and which photos they are.
+
+    Attributes:
+        right: number of correct predictions.
+        count: number of photos.
+        correct: whether each prediction is correct, `bool [N]`; None if unknown.
+    """
 
     right: int
     count: int
@@ -85,26 +98,26 @@ class Outcomes:
 
     @classmethod
     def of(cls, correct: np.ndarray) -> "Outcomes":
-        """Outcomes of known photos.
-
-        Args:
-            correct: `bool [N]`.
-        """
+        """Returns the outcomes for a mask of correct predictions, `bool [N]`."""
         return cls(int(correct.sum()), len(correct), correct)
 
     @classmethod
     def counted(cls, accuracy: float, count: int) -> "Outcomes":
-        """Outcomes of which only the accuracy over `count` photos is known."""
+        """Returns the outcomes for an accuracy over `count` photos, without the mask of correct predictions."""
         return cls(round(accuracy * count), count)
 
     @property
     def accuracy(self) -> float:
+        """Share of correct predictions; NaN without photos."""
         return self.right / self.count if self.count else math.nan
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Difference of two accuracies with its 95 % interval; positive if the first is higher."""
+    """Difference of two accuracies with its 95 % interval; positive if the first is higher.
+
+    `paired` is true if the interval is that of a paired comparison on the same photos.
+    """
 
     value: float
     interval: Interval
@@ -112,15 +125,15 @@ class Difference:
 
     @property
     def within_noise(self) -> bool:
-        """Whether chance alone explains the difference: the interval contains zero."""
+        """Whether the interval contains zero, so that chance alone can explain the difference."""
         low, high = self.interval
         return low <= 0 <= high
 
 
 def difference(first: Outcomes, second: Outcomes) -> Difference:
-    """First minus second accuracy, paired if the correct photos of both are known.
+    """Returns first minus second accuracy with its interval, paired if `correct` is known for both.
 
-    Outcomes of different photos must be passed without `correct` (see `Outcomes.counted`).
+    Outcomes on different photos must be passed without `correct` (see `Outcomes.counted`).
     """
     if first.correct is not None and second.correct is not None:
         return paired(first.correct, second.correct)
@@ -128,20 +141,23 @@ def difference(first: Outcomes, second: Outcomes) -> Difference:
 
 
 def paired(first: np.ndarray, second: np.ndarray) -> Difference:
-    """Difference of two models' accuracies on the same photos (Bonett & Price 2012, adjusted Wald interval).
+    """Returns the difference of two accuracies on the same photos (Bonett & Price 2012, adjusted Wald interval).
 
-    Only photos that exactly one model got right contribute, so that smaller differences show than in two separate
-    intervals.
+    Only photos that exactly one model classifies correctly contribute, so that the paired interval detects smaller
+    differences than two separate intervals do.
 
     Args:
-        first: whether the first model was right, `bool [N]`.
-        second: the same of the second model.
+        first: correct predictions of the first model, `bool [N]`.
+        second: correct predictions of the second model, `bool [N]`.
+
+    Raises:
+        ValueError: the two masks have different lengths.
     """
     if len(first) != len(second):
         raise ValueError(f"{len(first)} and {len(second)} outcomes are not those of the same photos")
     count = len(first)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    # One photo more of each kind keeps few photos without a difference from an interval of width zero.
+    # One added photo of each kind prevents an interval of width zero for few photos without a difference.
     one, two = (only_first + 1) / (count + 2), (only_second + 1) / (count + 2)
     spread = Z * math.sqrt((one + two - (one - two) ** 2) / (count + 2))
     value = (only_first - only_second) / count if count else 0.0
@@ -149,7 +165,7 @@ def paired(first: np.ndarray, second: np.ndarray) -> Difference:
 
 
 def unpaired(first: Outcomes, second: Outcomes) -> Difference:
-    """Difference of accuracies on independent samples of photos (Agresti & Caffo 2000, adjusted Wald interval)."""
+    """Returns the difference of two accuracies on independent photos (Agresti & Caffo 2000, adjusted Wald interval)."""
     one, two = ((each.right + 1) / (each.count + 2) for each in (first, second))
     variance = one * (1 - one) / (first.count + 2) + two * (1 - two) / (second.count + 2)
     spread = Z * math.sqrt(variance)
@@ -157,6 +173,6 @@ def unpaired(first: Outcomes, second: Outcomes) -> Difference:
 
 
 def photos_needed(first: float, second: float) -> int:
-    """Photos, as many in either sample, from which on a difference of these accuracies is beyond noise."""
+    """Returns the photos that each of two independent samples needs for these accuracies to differ beyond noise."""
     mean = (first + second) / 2
     return math.ceil(2 * mean * (1 - mean) * (Z / (first - second)) ** 2)

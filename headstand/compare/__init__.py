@@ -1,4 +1,4 @@
-"""Race backbones and head variants over cached features: which to train, within which size and latency."""
+"""Compares backbones and head variants by validation accuracy, model size and latency, using cached features."""
 
 from headstand.compare.command import run
 

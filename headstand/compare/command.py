@@ -1,4 +1,4 @@
-"""The verb `compare`."""
+"""Command line of `python -m headstand compare`."""
 
 import json
 import shlex
@@ -16,19 +16,19 @@ _SHORT = {
 
 
 def run(name: str, words: list[str]) -> None:
-    """Race the recipe's variants and backbones, print the leaderboard and the command that trains the pick.
+    """Compares a recipe's variants and backbones, and prints the leaderboard and the command to train the best choice.
 
     Args:
         name: the recipe's name or file.
-        words: changes to it, as `headstand.recipe.load` takes them; `--backbones`, `--under-ms` and `--under-mb` are
-            short for the keys of its section `compare`.
+        words: command-line overrides as for `headstand.recipe.load`; `--backbones`, `--under-ms` and `--under-mb` are
+            short for the keys of the recipe's section `compare`.
 
     Raises:
-        HeadstandError: the recipe is not as it must be, an unknown backbone, damaged data.
+        HeadstandError: the recipe is invalid, a backbone is unknown, or the prepared data are damaged.
     """
     words = _spelled(words)
     recipe = recipes.load(name, words)
-    # TensorFlow takes seconds to import; a mistyped recipe is told before. The first of these imports it quietly.
+    # Importing TensorFlow takes seconds, so the recipe is checked before. The first import suppresses its messages.
     import headstand.learn  # noqa: F401
 
     # isort: split
@@ -48,20 +48,20 @@ def run(name: str, words: list[str]) -> None:
 
 
 def training(name: str, words: Sequence[str], recipe: Recipe, entry: Any) -> str:
-    """The command that trains an entry: the recipe, what was said on the line, and what the entry changes.
+    """Returns the command line that trains an entry: the recipe, the user's overrides and the entry's own settings.
 
     Args:
         name: the recipe's name or file.
-        words: what was said on the line.
-        recipe: what both gave.
-        entry: an `Entry` of it.
+        words: the user's command-line overrides.
+        recipe: the recipe with these overrides.
+        entry: an `Entry` of the recipe.
     """
     changes: dict[str, Any] = {}
     for section in ("backbone", "augmentation", "head"):
         own, other = getattr(recipe, section), getattr(entry, section)
         changes |= {f"--{section}.{key}": value for key, value in other if getattr(own, key) != value}
     if changes and recipe.variants:
-        # The recipe's variants need not go with what is changed, and training has no use for them.
+        # Variants may be invalid together with the changed settings, and training does not use them.
         changes["--variants"] = ()
     kept = []
     rest = iter(words)

@@ -1,4 +1,4 @@
-"""A comparison from the recipe to its files: `runs/RECIPE/compare-TIME/`."""
+"""Runs a comparison of backbones and heads and writes the results to `runs/RECIPE/compare-TIME/`."""
 
 import json
 from dataclasses import dataclass
@@ -20,15 +20,22 @@ from headstand.recipe import Recipe
 from headstand.variants import Compare
 
 NOISE = "the 95 % interval of the difference of their accuracies on the same validation photos contains 0"
-"""When two entries are within noise of each other, see `headstand.stats`."""
+"""Definition of "within noise" for messages and compare.json, see `headstand.stats`."""
 
 LAST = "compare.json"
-"""Written last: a folder without it holds an interrupted comparison."""
+"""File that is written last, so that a folder without it contains an interrupted comparison."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The folder, the results in the order of the leaderboard, the pick, and what is said of it."""
+    """Result of a comparison.
+
+    Attributes:
+        folder: folder with the written files.
+        results: measurements of all entries, in leaderboard order.
+        choice: the selected entry; None if no entry within the limits has a measured accuracy.
+        verdict: explanation of the selection, as text.
+    """
 
     folder: Path
     results: tuple[Result, ...]
@@ -37,16 +44,16 @@ class Comparison:
 
 
 def compare(recipe: Recipe, clock: Clock = latency) -> Comparison:
-    """Race the recipe's entries; a comparison that was interrupted goes on with the first entry that it has not kept.
+    """Measures all entries of a recipe, selects one and writes the results; resumes an interrupted comparison.
 
-    The heads are trained as the recipe and its variants say, without search and without fine-tuning.
+    The heads are trained with the settings of the recipe and its variants, without search and without fine-tuning.
 
     Args:
-        recipe: with its variants, its backbones and its limits.
-        clock: times a flatbuffer.
+        recipe: recipe with variants, backbones and limits.
+        clock: function that measures the latency of a flatbuffer.
 
     Raises:
-        HeadstandError: an unknown backbone, or prepared data that is damaged. Data that is not there is no error.
+        HeadstandError: a backbone is unknown or the prepared data are damaged. Missing data are not an error.
     """
     raced = entries(recipe)
     race.check(raced)
@@ -54,7 +61,7 @@ def compare(recipe: Recipe, clock: Clock = latency) -> Comparison:
     digest = dataset.digest if dataset else None
     record = {"entries": [plain(entry) for entry in raced], "seed": recipe.seed, "data": digest}
     record |= identity(*(entry.backbone for entry in raced))
-    # In a folder and with names of its own: what looks for runs must not take it for one.
+    # Folder prefix and file names differ from those of a training run, so that it is not found as one.
     run = claim(root() / recipe.name, "compare-", "entries.json", json.dumps(record, indent=1), LAST)
     try:
         if run.reason:
@@ -87,10 +94,10 @@ def compare(recipe: Recipe, clock: Clock = latency) -> Comparison:
 
 
 def _dataset(recipe: Recipe) -> Dataset | None:
-    """The prepared photos; None, said so, where there are none.
+    """Returns the prepared dataset of a recipe; prints a message and returns None if there is none.
 
     Raises:
-        ManifestError: they are there and damaged, or lack a split.
+        ManifestError: the dataset is damaged, or its training or validation split is empty.
     """
     if not (recipe.data / "manifest.csv").is_file():
         print(
@@ -141,5 +148,5 @@ def _verdict(results: list[Result], choice: Choice | None, limits: Compare) -> s
 
 
 def _write(path: Path, record: dict[str, Any]) -> Path:
-    """Write JSON in one step."""
+    """Writes a JSON file atomically."""
     return files.write(path, json.dumps(record, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""What is raced: the recipe's variants, the recipe itself, and other backbones under the recipe's head."""
+"""Candidates of a comparison: the recipe's variants, the recipe itself, and its head on other backbones."""
 
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -7,12 +7,12 @@ from headstand.recipe import Augmentation, Backbone, Head, Recipe
 from headstand.variants import rival
 
 ITSELF = "as the recipe"
-"""What the variant is called that changes nothing."""
+"""Variant name of an entry with the recipe's own head."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A backbone with a head, and what the head's variant is called."""
+    """Candidate of a comparison: a backbone with augmentation and head, and the name of the variant."""
 
     variant: str
     backbone: Backbone
@@ -21,23 +21,23 @@ class Entry:
 
     @property
     def title(self) -> str:
-        """Names it in the table and the plot."""
+        """Display name in messages and plots: backbone, input size, weights other than ImageNet's, variant."""
         weights = self.backbone.weights
         told = "" if weights == "imagenet" else f" ({weights if weights == 'none' else PurePath(weights).name})"
         return f"{self.backbone.name}@{self.backbone.size}{told} {self.variant}"
 
     @property
     def architecture(self) -> tuple[object, ...]:
-        """What size and latency depend on: entries that differ in their training alone convert to equal models."""
+        """Settings that determine size and latency; entries that differ only in training settings share them."""
         head = self.head
         return self.backbone, head.inner, head.activation, head.batch_norm
 
 
 def entries(recipe: Recipe) -> tuple[Entry, ...]:
-    """The variants on the recipe's backbone, the recipe itself, and each other backbone with the recipe's own head.
+    """Returns the entries of a recipe: its variants, the recipe itself, and its head on each other backbone.
 
-    Not every variant on every backbone: that is a table that nobody reads; a variant may name a backbone of its own.
-    Entries that come to the same are raced once, under the first one's name.
+    Variants are not combined with all backbones, which would make the table too long; a variant may set its own
+    backbone. Entries with equal settings are included once, under the name of the first.
     """
     raced = []
     for variant in recipe.variants:

@@ -1,4 +1,4 @@
-"""The picture of a comparison: accuracy with its interval against latency, a bubble as large as the model."""
+"""Bubble chart of a comparison: validation accuracy with its interval against latency, bubble area by model size."""
 
 import math
 from collections import Counter
@@ -14,23 +14,24 @@ from headstand.compare.winner import Choice
 from headstand.variants import Compare
 
 _LINE = 0.26
-"""Inches of a line of text."""
+"""Height of a line of text in inches."""
 
 _TOP, _BOTTOM, _GAP = 0.6, 0.75, 0.45
-"""Inches above, below and between."""
+"""Margins above and below the axes, and the gap between them, in inches."""
 
 _COLORS = [f"C{place}" for place in range(10)]
 
 
 def scatter(results: Sequence[Result], limits: Compare, choice: Choice | None = None) -> Figure:
-    """Draw what has a latency. Names stand in a column of their own, so that none lies on another.
+    """Returns a bubble chart of all results with a measured latency.
 
-    Entries whose accuracy is not measured have a row each below, so that their latency can be seen.
+    Labels are in a separate column, so that they do not overlap. Results without accuracy are shown below, one in each
+    row.
 
     Args:
-        results: in the order of the leaderboard.
-        limits: drawn as a line where a latency is asked for.
-        choice: its pick is marked.
+        results: results in leaderboard order.
+        limits: limits of the comparison; a latency limit is drawn as a line.
+        choice: selection whose entry is marked.
     """
     drawn = [result for result in results if result.weight]
     scored, others = [r for r in drawn if r.score], [r for r in drawn if not r.score]
@@ -79,7 +80,7 @@ def _measured(axes: Axes, results: Sequence[Result], colors: dict[str, str], cho
     met: Counter[float] = Counter()
     for place, (result, score, weight) in enumerate(known):
         latency = weight.milliseconds
-        # Equal latencies stand side by side, else their intervals would lie on each other.
+        # Equal latencies are drawn side by side, because their intervals would overlap.
         x = latency * 1.012 ** (met[latency] - (ties[latency] - 1) / 2)
         met[latency] += 1
         color = colors[result.entry.backbone.name]
@@ -123,7 +124,7 @@ def _unmeasured(axes: Axes, results: Sequence[Result], colors: dict[str, str]) -
 
 
 def _latencies(every: Sequence[Axes], latencies: Sequence[float], limits: Compare) -> None:
-    """The same logarithmic scale for all, with ticks that people read; the lowest one has the words."""
+    """Sets the same logarithmic latency scale, with ticks at 1, 2 and 5, on all axes; the lowest axes have labels."""
     shown = [*latencies, *([limits.under_ms] if limits.under_ms else [])]
     low, high = min(shown) / 1.25, max(shown) * 1.25
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -141,7 +142,7 @@ def _latencies(every: Sequence[Axes], latencies: Sequence[float], limits: Compar
 
 
 def _sizes(figure: Figure, weights: Sequence[Weight]) -> None:
-    """What area stands for how many megabytes: the smallest and the largest."""
+    """Adds a legend of bubble areas for the smallest and the largest model."""
     ends = sorted({min(weights, key=lambda weight: weight.size), max(weights, key=lambda weight: weight.size)},
                   key=lambda weight: weight.size)  # fmt: skip
     handles = [
@@ -153,5 +154,5 @@ def _sizes(figure: Figure, weights: Sequence[Weight]) -> None:
 
 
 def _area(weight: Weight) -> float:
-    """Square points: 4 for a megabyte."""
+    """Returns the bubble area of a model in square points, 4 for each megabyte."""
     return 4 * weight.megabytes

@@ -1,4 +1,7 @@
-"""The corridor: each backbone once over the photos, each head trained, each architecture converted and timed."""
+"""Measures the entries of a comparison: extracts features, trains each head, converts and times each architecture.
+
+Features are extracted once for each pair of backbone and augmentation. Each architecture is converted and timed once.
+"""
 
 import socket
 import time
@@ -25,19 +28,19 @@ from headstand.recipe import Backbone
 from headstand.stats import wilson
 
 STALLED = 20.0
-"""Seconds without a byte after which a download of weights has failed: without a network the race must not wait."""
+"""Socket timeout in seconds for downloads of weights, so that a comparison without network does not hang."""
 
 CLASSES = 10
-"""Outputs of a head whose classes are not known, because no data is prepared."""
+"""Number of classes of a head if no data are prepared, so that the classes are not known."""
 
 T = TypeVar("T")
 
 
 def check(entries: tuple[Entry, ...]) -> None:
-    """Refuse unknown backbones before anything is begun.
+    """Checks that all backbones exist, before the comparison starts.
 
     Raises:
-        BackboneError: names the first one.
+        BackboneError: a backbone is unknown; the message has the first such name.
     """
     known = backbones.names()
     for entry in entries:
@@ -53,17 +56,17 @@ def race(
     clock: Clock,
     tell: Callable[[Result, bool], None],
 ) -> list[Result]:
-    """Measure every entry; what one lacks or breaks is told in its result, and the others go on.
+    """Returns measurements of every entry; a failed measurement is recorded in the result and does not stop the others.
 
-    Only training and validation photos are looked at, never the test split.
+    Only the training and validation splits are used, never the test split.
 
     Args:
-        entries: what is raced.
-        dataset: the prepared photos; None where there are none: accuracy is not measured then.
-        seed: of heads and views.
-        journal: what was measured before a kill, and where it is kept.
-        clock: times a flatbuffer.
-        tell: called with each result, and whether it was known before.
+        entries: the candidates.
+        dataset: the prepared dataset; None if there is none, so that accuracy is not measured.
+        seed: seed of head training and augmentation.
+        journal: measurements of an interrupted comparison; new ones are added to it.
+        clock: function that measures the latency of a flatbuffer.
+        tell: callback for each result; its second argument is whether the result is from an earlier start.
 
     Returns:
         Results in the order of `entries`.
@@ -86,7 +89,7 @@ def race(
 
 
 class _Rows:
-    """The features of one backbone, which the entries of a group share: made when first asked for, tried once."""
+    """Features of one backbone and augmentation, shared by several entries; computed on first use, attempted once."""
 
     def __init__(self, dataset: Dataset | None, seed: int, journal: Journal) -> None:
         self.dataset, self.seed = dataset, seed
@@ -97,7 +100,7 @@ class _Rows:
         self.reason, self.seconds, self.cached, self.photos = "", 0.0, 0, 0
 
     def make(self, entry: Entry) -> None:
-        """Load the backbone and extract, unless it was done; `reason` says why there are no features."""
+        """Loads the backbone and extracts features on the first call; on failure, `reason` has the cause."""
         if self._made:
             return
         self._made = True
@@ -127,7 +130,7 @@ class _Rows:
             splits[0] = replace(splits[0], views=shown.rows)
         self.seconds, self.cached = time.perf_counter() - start, self.photos - computed
         for entry_, result in self._known.items():
-            # Before the kill it was computed and timed; now it only came from the cache.
+            # If an interrupted comparison computed more of the features, its time is used instead of the cache's.
             same = entry_.backbone == entry.backbone and entry_.augmentation == entry.augmentation
             if same and result.score and result.score.cached < self.cached:
                 self.seconds, self.cached = result.score.features, result.score.cached
@@ -181,7 +184,10 @@ def _known_weight(entry: Entry, journal: Journal) -> Weight | None:
 
 
 def _weighed(entry: Entry, rows: _Rows, head: keras.Model | None, clock: Clock) -> Weight:
-    """Convert and time, with random weights where there are no others: they change neither size nor operations."""
+    """Returns size and latency of the converted model.
+
+    Random weights replace those that are not available, which changes neither size nor operations.
+    """
     if rows.extractor:
         extractor = rows.extractor.model
     else:
@@ -195,19 +201,22 @@ def _weighed(entry: Entry, rows: _Rows, head: keras.Model | None, clock: Clock) 
 
 
 def _attempt(work: Callable[[], T]) -> tuple[T | None, str]:
-    """The result, or why there is none: an error in one entry is not to end the comparison."""
+    """Returns the result of a function and an empty reason, or None and the reason for the failure.
+
+    All exceptions are caught, because an error in one entry must not end the comparison.
+    """
     try:
         return work(), ""
     except HeadstandError as error:
         return None, str(error)
-    except Exception as error:  # out of memory, whatever TensorFlow or its converter raise
+    except Exception as error:  # TensorFlow and its converter raise many types, also when memory is exhausted
         reason = next((line for line in str(error).splitlines() if line.strip()), "no reason given")
         return None, f"{type(error).__name__}: {reason}"
 
 
 @contextmanager
 def _impatient() -> Iterator[None]:
-    """Let no download of Keras's wait for ever: it has no limit of its own."""
+    """Sets the default socket timeout to `STALLED` for a block, because downloads in Keras have no timeout."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(STALLED)
     try:

@@ -1,4 +1,4 @@
-"""The measurements of an entry, and the journal that keeps them across a kill."""
+"""Measurements of an entry, and the journal file that preserves them if a comparison is interrupted."""
 
 import json
 import os
@@ -14,10 +14,18 @@ from headstand.stats import Outcomes
 
 @dataclass(frozen=True)
 class Score:
-    """How a trained head did on the validation photos.
+    """Validation accuracy and training time of a head.
 
-    `interval` is Wilson's of 95 %; `right` holds a 1 or a 0 for each photo; `features` are the seconds that the
-    backbone took for training and validation photos, all of them only where `cached` of the `photos` is 0.
+    Attributes:
+        val_accuracy: accuracy of the best epoch on the validation split.
+        interval: 95 % Wilson interval of the accuracy.
+        val_loss: loss of the best epoch on the validation split.
+        epoch: the best epoch, from 1.
+        right: `1` (correct) or `0` for each validation photo.
+        features: seconds of feature extraction, without those photos whose features were cached.
+        cached: number of photos whose features were cached.
+        photos: number of training and validation photos, counting augmented views.
+        head: seconds of head training.
     """
 
     val_accuracy: float
@@ -32,20 +40,24 @@ class Score:
 
     @property
     def outcomes(self) -> Outcomes:
-        """Which validation photos the head classified correctly."""
+        """Correct predictions on the validation photos."""
         return Outcomes.of(np.frombuffer(self.right.encode(), np.uint8) == ord("1"))
 
     @property
     def seconds(self) -> float:
-        """Training time: features and head."""
+        """Seconds of feature extraction and head training."""
         return self.features + self.head
 
 
 @dataclass(frozen=True)
 class Weight:
-    """The converted model: `size` in bytes, `milliseconds` a photo (median, one thread), and with which weights.
+    """Size and latency of a converted model.
 
-    `share` is how much of one processor the measuring got; below 1 others were in its way.
+    Attributes:
+        size: size of the flatbuffer in bytes.
+        milliseconds: median latency for one photo on one thread.
+        share: share of one processor's time that the measurement received; below 1 if other processes competed.
+        trained: whether the head was trained; else it has random weights.
     """
 
     size: int
@@ -55,12 +67,13 @@ class Weight:
 
     @property
     def megabytes(self) -> float:
+        """Size in units of 10^6 bytes."""
         return self.size / 1e6
 
 
 @dataclass(frozen=True)
 class Result:
-    """An entry with what could be measured of it, and the reasons where something could not."""
+    """Measurements of an entry; a failed measurement is None, with its reason in `reasons`."""
 
     entry: Entry
     score: Score | None
@@ -69,10 +82,10 @@ class Result:
 
 
 class Journal:
-    """A line for each entry that was measured whole; the others are tried again when the comparison goes on."""
+    """JSON Lines file with the completely measured entries; a resumed comparison repeats only the others."""
 
     def __init__(self, path: Path, entries: tuple[Entry, ...]) -> None:
-        """Read what is there; a line that a kill cut short is passed over."""
+        """Reads an existing journal and skips invalid lines, such as one truncated by an interruption."""
         self._path = path
         self.results: dict[Entry, Result] = {}
         known = {_key(entry): entry for entry in entries}
@@ -89,7 +102,7 @@ class Journal:
             path.write_text(text + "\n", encoding="utf-8")
 
     def add(self, result: Result) -> None:
-        """Keep a result."""
+        """Adds a result in memory and, if accuracy and latency are both measured, appends it to the file."""
         self.results[result.entry] = result
         if not (result.score and result.weight):
             return
@@ -101,7 +114,7 @@ class Journal:
 
 
 def plain(entry: Entry) -> dict[str, Any]:
-    """An entry as JSON has it."""
+    """Returns an entry as a dictionary that can be written as JSON."""
     sections = {name: getattr(entry, name).model_dump(mode="json") for name in ("backbone", "augmentation", "head")}
     return {"variant": entry.variant, **sections}
 

@@ -1,4 +1,4 @@
-"""The leaderboard as text, CSV and JSON."""
+"""Leaderboard of a comparison as text, CSV and JSON."""
 
 import csv
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ UNKNOWN = "not measured"
 
 
 def lines(results: Sequence[Result]) -> list[str]:
-    """The table for the terminal, aligned.
+    """Returns the lines of the leaderboard as an aligned table for the terminal.
 
     Args:
-        results: in the order of the leaderboard.
+        results: results in leaderboard order.
     """
     rows = [("", "backbone", "px", "variant", "val accuracy", "95 % interval", "MB", "ms", "training")]
     for place, result in enumerate(results, 1):
@@ -50,7 +50,7 @@ def lines(results: Sequence[Result]) -> list[str]:
 
 
 def notes(results: Sequence[Result]) -> list[str]:
-    """What has to be said of the figures, and why some are missing."""
+    """Returns explanations of columns and marks in the leaderboard, and the reasons for missing measurements."""
     said = [
         "Accuracy is that of the best epoch on the validation photos (Wilson's interval): it chose the epoch, so it is "
         "a little too good. The test split was not looked at.",
@@ -75,7 +75,7 @@ def notes(results: Sequence[Result]) -> list[str]:
 
 
 def row(result: Result) -> dict[str, Any]:
-    """A result as a flat row; None where something was not measured."""
+    """Returns a result as a flat dictionary, with None for what was not measured."""
     entry, score, weight = result.entry, result.score, result.weight
     return {
         "backbone": entry.backbone.name,
@@ -103,12 +103,12 @@ def row(result: Result) -> dict[str, Any]:
 
 
 def record(result: Result) -> dict[str, Any]:
-    """A result for compare.json: the row, and the whole of the entry."""
+    """Returns a result for compare.json: title, row and all settings of the entry."""
     return {"title": result.entry.title, **row(result), "entry": plain(result.entry)}
 
 
 def write(path: Path, results: Sequence[Result]) -> Path:
-    """Write `compare.csv` in one step; what was not measured reads so."""
+    """Writes `compare.csv` atomically, with `UNKNOWN` for what was not measured, and returns its path."""
     with files.replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, list(row(results[0])), lineterminator="\n")
         table.writeheader()

@@ -1,4 +1,4 @@
-"""Which entry to train: the most accurate within the limits, or a smaller and faster one within noise of it."""
+"""Selects the entry to train: the most accurate within the limits, or a smaller and faster one within noise of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,13 @@ from headstand.variants import Compare
 
 @dataclass(frozen=True)
 class Choice:
-    """The pick, the most accurate entry within the limits, and all entries within noise of it (`headstand.stats`)."""
+    """Result of the selection.
+
+    Attributes:
+        picked: the selected entry.
+        best: the most accurate entry within the limits.
+        alike: all entries within noise of the best (see `headstand.stats`), the best included.
+    """
 
     picked: Result
     best: Result
@@ -18,7 +24,7 @@ class Choice:
 
 
 def fits(result: Result, limits: Compare) -> bool:
-    """Whether size and latency are known to be within the limits."""
+    """Returns whether size and latency are measured and within the limits; always true without limits."""
     if limits.under_ms is None and limits.under_mb is None:
         return True
     weight = result.weight
@@ -29,12 +35,12 @@ def fits(result: Result, limits: Compare) -> bool:
 
 
 def choose(results: Sequence[Result], limits: Compare) -> Choice | None:
-    """The entry to train; None where nothing measured is within the limits.
+    """Returns the entry to train; None if no entry within the limits has a measured accuracy.
 
-    Of those within the limits the most accurate one (the lower validation loss among equals) is compared with each
-    other on the same validation photos. Of those within noise of it, itself among them, the one with the lowest size
-    times latency is picked; if that is equal too, the most accurate. An entry without size and latency is only picked
-    as the most accurate one.
+    The most accurate entry within the limits (among equals the one with the lower validation loss) is compared with
+    each other one on the same validation photos. Of the entries within noise of it, including itself, the one with the
+    lowest product of size and latency is selected; among equals the most accurate one. An entry without size and
+    latency can only be selected if it is the most accurate one.
     """
     ranked = sorted((result for result in results if result.score and fits(result, limits)), key=order)
     if not ranked:
@@ -51,7 +57,7 @@ def choose(results: Sequence[Result], limits: Compare) -> Choice | None:
 
 
 def order(result: Result) -> tuple[float, ...]:
-    """Sorts: measured ones first, the most accurate first, the lower loss among equals, the rest by latency."""
+    """Returns the leaderboard's sort key: descending accuracy, then loss, then latency; unmeasured entries last."""
     latency = result.weight.milliseconds if result.weight else float("inf")
     if result.score is None:
         return 1, latency
@@ -59,5 +65,5 @@ def order(result: Result) -> tuple[float, ...]:
 
 
 def _cost(result: Result) -> float:
-    # `min` keeps the first among equals, which is the most accurate.
+    # `min` returns the first of equal entries, which is the most accurate one.
     return result.weight.megabytes * result.weight.milliseconds if result.weight else float("inf")

@@ -1,4 +1,4 @@
-"""Score a model that is there already, on a split of its dataset or on a folder of other photos."""
+"""Evaluates an existing model on a split of its dataset or on a folder of other labelled photos."""
 
 from headstand.evaluate.command import run
 

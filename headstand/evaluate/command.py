@@ -1,4 +1,4 @@
-"""The verb `evaluate`."""
+"""Command line of `python -m headstand evaluate`."""
 
 import argparse
 from collections.abc import Sequence
@@ -10,25 +10,28 @@ from headstand.errors import HeadstandError
 
 
 class UsageError(HeadstandError):
-    """Words on the command line that the verb does not know, or that do not go together."""
+    """Invalid or contradictory command-line arguments."""
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """As every mistake of this kind: one line and exit status 1, not argparse's 2."""
+        """Raises a `UsageError`, so that the program exits with status 1 and one line, not with argparse's status 2."""
         raise UsageError(f"{message}; `python -m headstand evaluate --help` lists the words")
 
 
 def run(words: Sequence[str]) -> None:
-    """Score the model that `words` name, print its figures and write them into a folder.
+    """Evaluates a model, prints its metrics and writes a report into a folder.
+
+    Args:
+        words: command-line arguments after `evaluate`.
 
     Raises:
-        HeadstandError: no such model or photos, photos that do not fit the model, or a place that is taken.
+        HeadstandError: model or photos do not exist or do not fit each other, or `--output` is a file.
     """
     options = _parser().parse_args(words)
     if options.output and options.output.exists() and not options.output.is_dir():
         raise UsageError(f"--output {options.output} is a file: name a folder")
-    # TensorFlow takes seconds to import; a mistyped word is told before. The first of these imports it quietly.
+    # Importing TensorFlow takes seconds, so arguments are checked before. The first import suppresses its messages.
     import headstand.learn  # noqa: F401
 
     # isort: split
@@ -37,7 +40,7 @@ def run(words: Sequence[str]) -> None:
     from headstand.evaluate.examination import examine
     from headstand.learn import report
 
-    # A model that learnt from all splits has none left to be scored on; on other photos it is the one to know of.
+    # A model refitted on all splits cannot be evaluated on any of them, but it is the one to evaluate on other photos.
     model = models.load(models.find(options.model, refitted=options.folder is not None))
     about = model.about
     if options.folder:
@@ -78,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _new_folder(name: str) -> Path:
-    """Return the path of a folder that no other evaluation uses."""
+    """Returns the path of a new folder for an evaluation."""
     from headstand.learn.run import root
 
     parent, prefix = root() / name, "evaluate-"

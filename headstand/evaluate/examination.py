@@ -1,4 +1,4 @@
-"""Evaluates a model on a sample of photos, with the same figures as a training run."""
+"""Evaluates a model on a sample of photos, with the same metrics as a training run."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,10 +21,19 @@ from headstand.learn.seen import Leak
 
 @dataclass(frozen=True)
 class Examination:
-    """A model's figures on a sample.
+    """Results of evaluating a model on a sample of photos.
 
-    `trained` and `examined` are the photos that have near duplicates among those that the model or its starting weights
-    were trained on, and among those that its own figures were measured with; None if that is not known.
+    Attributes:
+        model: the model.
+        sample: the photos with their labels.
+        scores: metrics with 95 % intervals.
+        sure: share and accuracy of the confident predictions.
+        slices: accuracy by properties of the photos.
+        mistakes: the most confident wrong predictions.
+        trained: photos with near duplicates among those that the model or its pretrained weights were trained on; None
+            if these are not known.
+        examined: photos with near duplicates among the validation and test photos of the model's training run; None if
+            these are not known, or if the sample is a split of the same dataset.
     """
 
     model: Model
@@ -38,7 +47,7 @@ class Examination:
 
     @property
     def record(self) -> dict[str, Any]:
-        """All of it as JSON: model, photos, scores with 95 % intervals, calibration, slices, mistakes, notes."""
+        """The results for `evaluation.json`: model, photos, metrics, calibration, slices, mistakes, notes."""
         about, sample = self.model.about, self.sample
         return {
             "model": {
@@ -68,7 +77,7 @@ class Examination:
 
     @property
     def remarks(self) -> list[str]:
-        """Calibration, confident answers, slices unlike the others and notes: a line each, for the terminal."""
+        """Lines for the terminal: calibration, confident predictions, slices that differ beyond noise, and notes."""
         lines = [error_described(asdict(self.scores.reliability), self.scores.count)]
         if self.model.about.threshold and self.sure.interval:
             low, high = self.sure.interval
@@ -87,7 +96,7 @@ class Examination:
 
     @property
     def notes(self) -> list[str]:
-        """Reservations about the figures."""
+        """Sentences that limit how far the metrics can be relied on, such as leakage and missing classes."""
         notes, count = [], len(self.sample.photos)
         if self.trained is None:
             notes.append(
@@ -120,7 +129,7 @@ class Examination:
 
 
 def examine(model: Model, sample: Sample) -> Examination:
-    """Evaluate a model on each photo of a sample.
+    """Returns the results of a model on a sample of photos.
 
     Raises:
         ImageError: a photo is damaged.
@@ -141,13 +150,13 @@ def examine(model: Model, sample: Sample) -> Examination:
         tuple(slices(sample.photos, right)),
         tuple(mistakes(sample.photos, probabilities, labels, about.labels)),
         twins(about.seen),
-        # Of the model's own dataset that is known without looking.
+        # For the model's own dataset, `Examination.notes` states the reuse of a split without a comparison.
         None if sample.own else twins(about.examined),
     )
 
 
 def _answers(model: Model, sample: Sample) -> np.ndarray:
-    """Probabilities `float32 [N, classes]`."""
+    """Returns the probabilities of a model for the photos of a sample, `float32 [N, classes]`."""
     answers = []
     with tqdm(total=len(sample.photos), desc="asking", unit="photo", disable=None, leave=False) as bar:
         for start in range(0, len(sample.photos), BATCH):

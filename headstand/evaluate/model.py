@@ -1,4 +1,4 @@
-"""The model that is scored: a checkpoint or a bundle, behind one face."""
+"""Loads a Keras checkpoint or a TFLite bundle for evaluation, with a common interface for both."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,16 +23,22 @@ SUFFIXES = (".h5", ".tflite")
 
 
 class ModelError(HeadstandError):
-    """What is named is no model, or one that does not fit what it says of itself."""
+    """Path that is not a model, or model that contradicts its metadata or returns invalid probabilities."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model and what it says of itself.
+    """Model for evaluation, with its metadata.
 
-    `about` is the checkpoint's record, or what a bundle has of it; `history` tells whether its `seen` and `examined`
-    are known: a bundle has them in the checkpoint beside it only. `input` is what it takes, and `answer` makes
-    probabilities `float32 [B, classes]` of a batch of that; `network` is what tells where a checkpoint looked.
+    Attributes:
+        path: the model's file.
+        sha256: digest of the file.
+        about: metadata of the checkpoint, or the part of it that a bundle has.
+        history: whether the fingerprints of training and evaluation photos in `about` are known. A bundle does not
+            contain them; they are read from the checkpoint in the same folder.
+        input: kind, size and shape of the inputs.
+        answer: function that maps a batch of inputs to probabilities, `float32 [B, classes]`.
+        network: the Keras model of a checkpoint, for Grad-CAM; None for a bundle.
     """
 
     path: Path
@@ -45,14 +51,14 @@ class Model:
 
 
 def find(word: str, refitted: bool) -> Path:
-    """The file that a word on the command line means: itself, or the newest finished run's of a recipe.
+    """Returns the model file for a command-line argument: the file itself, or that of a recipe's newest finished run.
 
     Args:
         word: a `.h5` or `.tflite` file, or a recipe's name or file.
-        refitted: of a run that was refitted on all splits take the last model, and not the one of its figures.
+        refitted: whether to prefer the model refitted on all splits to the one that the run's metrics belong to.
 
     Raises:
-        ModelError: a folder.
+        ModelError: the argument is a folder.
         HeadstandError: there is no such recipe, or no finished run of it.
     """
     path = Path(word)
@@ -67,10 +73,10 @@ def find(word: str, refitted: bool) -> Path:
 
 
 def load(path: Path) -> Model:
-    """Open a checkpoint or a bundle.
+    """Returns the model of a checkpoint or bundle.
 
     Raises:
-        HeadstandError: it is not there, damaged, or does not fit its labels and size.
+        HeadstandError: the file does not exist, is damaged, or contradicts its labels or input size.
     """
     return _bundle(path) if path.suffix.lower() == ".tflite" else _checkpoint(path)
 
@@ -92,11 +98,11 @@ def _checkpoint(path: Path) -> Model:
 
 
 def _bundle(path: Path) -> Model:
-    with quiet():  # LiteRT tells which delegate it made
+    with quiet():  # LiteRT logs which delegate it created
         classifier = Classifier(path)
     bundle = classifier.bundle
     origin = next((file for file in sorted(path.parent.glob("*.h5")) if _made(file, bundle.metadata)), None)
-    # What the bundle says of itself goes first: it is what is served.
+    # The bundle's own metadata take precedence over the checkpoint's, because the services use them.
     about = About(
         name=bundle.name,
         labels=bundle.labels,
@@ -115,5 +121,5 @@ def _bundle(path: Path) -> Model:
 
 
 def _made(file: Path, metadata: dict[str, object]) -> bool:
-    """Whether a checkpoint is the one that a bundle was converted from."""
+    """Returns whether a bundle was converted from a checkpoint, by its digest in the bundle's metadata."""
     return files.digest(file) == metadata.get("checkpoint")

@@ -1,4 +1,4 @@
-"""Writes an evaluation: `evaluation.json` for programs, `evaluation.html` and its plots for people."""
+"""Writes the results of an evaluation: `evaluation.json`, the page `evaluation.html` and its plots."""
 
 import json
 from html import escape
@@ -21,10 +21,10 @@ RECORD, PAGE = "evaluation.json", "evaluation.html"
 
 
 def write(folder: Path, made: Examination) -> None:
-    """Write plots, page and, last of all, the record into a folder; it is made where it is missing.
+    """Writes plots, `evaluation.html` and, as the last file, `evaluation.json` into a folder, which is created.
 
     Raises:
-        OSError: it cannot be written to.
+        OSError: the folder cannot be created or written to.
     """
     folder.mkdir(parents=True, exist_ok=True)
     threshold = made.model.about.threshold or 0.0
@@ -68,7 +68,7 @@ def _lead(made: Examination) -> str:
 
 
 def _mistakes(made: Examination, record: dict[str, Any]) -> str:
-    """The mistakes, with Grad-CAM if the model is a checkpoint."""
+    """Returns the section with the most confident mistakes, with Grad-CAM if the model is a checkpoint for photos."""
     if not made.mistakes:
         return ""
     about, network = made.model.about, made.model.network

@@ -1,4 +1,4 @@
-"""The labelled photos that a model is scored on."""
+"""Loads the labelled photos that a model is evaluated on: a split of a prepared dataset, or a folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +20,20 @@ from headstand.sections import OF_HEATMAPS
 
 
 class SampleError(HeadstandError):
-    """Photos that a model cannot be scored on."""
+    """Photos that a model cannot be evaluated on."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Photos with their labels.
+    """Labelled photos for an evaluation.
 
-    `folder` is what their paths are relative to; `split` is empty for a folder that is not divided; `own` tells
-    that they are of the very dataset that the model was made with; `labels` are class indices `int32 [N]` in the
-    model's order; `left_out` are files that cannot be used, each with the reason.
+    Attributes:
+        folder: folder that the paths of the photos are relative to.
+        split: name of the split; empty for a folder without splits.
+        own: whether the photos are a split of the dataset that the model was trained on.
+        photos: the N photos.
+        labels: class indices in the model's order, `int32 [N]`.
+        left_out: name of each unusable file, with the reason.
     """
 
     folder: Path
@@ -44,11 +48,11 @@ class Sample:
 
 
 def of_dataset(folder: Path, split: str, about: About) -> Sample:
-    """A split of a prepared dataset.
+    """Returns a split of a prepared dataset.
 
     Raises:
-        HeadstandError: it is not prepared or has changed, has no photos in that split, or classes that the model
-            does not know.
+        HeadstandError: the dataset is not prepared or has changed, has no photos in the split or photos of the wrong
+            kind, or has classes that the model does not have.
     """
     dataset = manifest.read(folder)
     photos = dataset.split(split)
@@ -61,16 +65,16 @@ def of_dataset(folder: Path, split: str, about: About) -> Sample:
 
 
 def of_folder(folder: Path, split: str | None, about: About) -> Sample:
-    """A folder of class folders, or of split folders of them, or a prepared dataset elsewhere.
+    """Returns the photos of a folder: class folders, split folders with class folders, or a prepared dataset.
 
     Args:
-        folder: what is scored on; it is only read.
-        split: which part of a divided one, `test` where None; of one that is not divided, an error.
-        about: of the model.
+        folder: the folder; it is only read.
+        split: split to evaluate on; None means `test` if the folder has splits. An error if it has none.
+        about: metadata of the model.
 
     Raises:
-        HeadstandError: there is no such folder, nothing in it that can be used, no such split, or a class that the
-            model does not know.
+        HeadstandError: the folder does not exist, has no usable photos or no such split, or has a class that the model
+            does not have.
     """
     if (folder / "manifest.csv").is_file():
         return of_dataset(folder, split or "test", about)
@@ -97,7 +101,7 @@ def of_folder(folder: Path, split: str | None, about: About) -> Sample:
 
 
 def _check_kind(photos: tuple[Photo, ...], folder: Path, about: About) -> None:
-    """Photos for a model of photos, heatmaps for one of heatmaps."""
+    """Raises a `SampleError` if a model for photos is given heatmaps, or the reverse."""
     arrays, heatmaps = photos[0].path.endswith(".npy"), about.backbone in OF_HEATMAPS
     if arrays != heatmaps:
         raise SampleError(

@@ -1,4 +1,4 @@
-"""Diagnosis of a finished run: rules that report a problem with its figures and with recipe changes against it."""
+"""Diagnosis of a finished training run: rules that report problems, the evidence, and recipe changes to try."""
 
 from headstand.learn.diagnose.evidence import Dead, Evidence, Phase, Searched, Tried, Wait
 from headstand.learn.diagnose.finding import Finding, Suggestion

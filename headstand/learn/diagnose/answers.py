@@ -1,4 +1,4 @@
-"""Rules on the predictions for the validation photos."""
+"""Diagnosis rules about the predictions on the validation split and about class imbalance."""
 
 import math
 from collections.abc import Iterator
@@ -12,27 +12,27 @@ from headstand.learn.diagnose.suggestions import LABELS, rate
 from headstand.learn.evaluation.calibration import LIMITS, at_limit, temperature
 
 SURE = 0.999
-"""A probability with which at most one of a thousand predictions should be wrong."""
+"""Probability from which on a prediction counts as saturated: at most 1 of 1000 of them should be wrong."""
 
 CHANCE = 0.001
-"""Significance level: probability of so many wrong predictions if the probabilities were right."""
+"""Significance level: probability of that many wrong predictions if the probabilities were calibrated."""
 
 NAMED = 5
-"""Fewest photos of a class whose absence from the predictions is reported: a class that is predicted as often as it
-occurs is missing among n expected predictions with probability e^-n, 0.7 % here."""
+"""Minimum number of photos of a class for a report that the class is never predicted. A class that is predicted as
+often as it occurs is missing among n expected predictions with probability e^-n, 0.7 % here."""
 
 UNEVEN = 4.0
-"""Ratio of the largest to the smallest class from which on the small ones hardly contribute to the loss."""
+"""Ratio of the largest to the smallest class from which on small classes hardly contribute to the loss."""
 
 LEARNT = 0.8
-"""Accuracy on training photos from which on a model has learned them."""
+"""Training accuracy from which on a model has fitted its training photos."""
 
 LISTED = 5
-"""Most classes that are named one by one."""
+"""Maximum number of classes that a finding lists by name."""
 
 
 def no_better_than_majority(evidence: Evidence) -> Iterator[Finding]:
-    """A model that is no better than always predicting the most frequent class."""
+    """Reports a model that is no better than always predicting the most frequent class."""
     if not len(evidence.truth):
         return
     counts = np.bincount(evidence.truth, minlength=len(evidence.classes))
@@ -42,7 +42,7 @@ def no_better_than_majority(evidence: Evidence) -> Iterator[Finding]:
     figures = f"val_accuracy={accuracy:.4f}; always {evidence.classes[int(counts.argmax())]!r} has {share:.4f}"
     learnt = max([accuracy for phase in evidence.phases[-1:] for accuracy in phase.series("accuracy")], default=0.0)
     if learnt > max(LEARNT, share):
-        # More than overfitting, which leaves something that carries over.
+        # Overfitting alone would leave a validation accuracy above that of the most frequent class.
         yield Finding(
             "validation-at-chance",
             "error",
@@ -64,7 +64,7 @@ def no_better_than_majority(evidence: Evidence) -> Iterator[Finding]:
 
 
 def never_predicted(evidence: Evidence) -> Iterator[Finding]:
-    """Classes that have photos and are never predicted."""
+    """Reports classes that have at least `NAMED` validation photos and are never predicted."""
     if not len(evidence.truth):
         return
     counts = np.bincount(evidence.truth, minlength=len(evidence.classes))
@@ -85,7 +85,7 @@ def never_predicted(evidence: Evidence) -> Iterator[Finding]:
 
 
 def imbalance_ignored(evidence: Evidence) -> Iterator[Finding]:
-    """Classes of very different size whose photos all have the same weight in the loss."""
+    """Reports classes of very different size if the loss has no class weights."""
     counts = [count for count in evidence.counts if count]
     if evidence.head.class_weights or len(counts) < 2 or max(counts) < UNEVEN * min(counts):
         return
@@ -107,13 +107,13 @@ def imbalance_ignored(evidence: Evidence) -> Iterator[Finding]:
 
 
 def saturated(evidence: Evidence) -> Iterator[Finding]:
-    """Predictions with a probability near 1 that are wrong more often than the probability allows."""
+    """Reports predictions with a probability of at least `SURE` that are wrong more often than it implies."""
     if not len(evidence.truth):
         return
     top = evidence.probabilities.max(axis=1).astype(np.float64)
     sure = top >= SURE
     wrong = int((evidence.probabilities.argmax(axis=1) != evidence.truth)[sure].sum())
-    # The number of wrong ones among many rare cases is Poisson; float32 sums may pass 1 by a hair.
+    # The count of many rare events is Poisson distributed; float32 probabilities may slightly exceed 1.
     expected = float(np.clip(1 - top[sure], 0, 1).sum())
     if not wrong or poisson.sf(wrong - 1, max(expected, 1e-9)) >= CHANCE or wrong < 3:
         return
@@ -131,7 +131,10 @@ def saturated(evidence: Evidence) -> Iterator[Finding]:
 
 
 def temperature_at_limit(evidence: Evidence) -> Iterator[Finding]:
-    """Probabilities that no temperature calibrates: the fit ends at an end of its range, so that none is applied."""
+    """Reports probabilities that temperature scaling cannot calibrate, because the fit ends at a limit of its range.
+
+    No temperature is applied in this case.
+    """
     if not len(evidence.truth) or len(evidence.classes) < 2:
         return
     fitted = temperature(evidence.probabilities, evidence.truth)

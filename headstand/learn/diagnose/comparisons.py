@@ -1,4 +1,4 @@
-"""Rules that compare accuracies: validation and test, trials, baseline, head and fine-tuning."""
+"""Diagnosis rules that compare accuracies: validation and test, search trials, baseline, head and fine-tuning."""
 
 import math
 from collections.abc import Iterator
@@ -9,30 +9,30 @@ from headstand.learn.diagnose.suggestions import longer, rate, smaller_head
 from headstand.stats import difference, photos_needed, unpaired, wilson
 
 GAP = "validation-test-gap"
-"""Code of the finding that is reported before all others: with it, no validation figure can be relied on."""
+"""Code of the finding that is listed before all others, because it makes every validation metric unreliable."""
 
 WIDE = 0.05
-"""Half width of a 95 % interval above which validation is too small for most purposes: 5 points, about 400 photos at an
-accuracy of 0.5, 140 at 0.9."""
+"""Half width of the 95 % interval of an accuracy above which the validation split is too small for most purposes: 5
+points, which takes about 400 photos at an accuracy of 0.5 and 140 at 0.9."""
 
 NEAR = 0.05
-"""Share of a continuous range, at either end, that counts as its edge."""
+"""Share of a continuous search range that counts as its edge, at either end."""
 
 SHARE = 0.3
-"""Share of the photos that validation may take."""
+"""Largest share of the photos that a suggestion assigns to the validation split."""
 
 LEAST = {"dropout": 0.0, "layers": 0.0, "inner": 0.0, "weight_decay": 0.0, "label_smoothing": 0.0, "momentum": 0.0}
-"""Smallest possible value of a parameter: there is nothing to search below."""
+"""Smallest valid value of a parameter; a search range cannot be extended below it."""
 
 BELOW_ONE = ("dropout", "label_smoothing", "momentum")
-"""Parameters that stay below 1."""
+"""Parameters that must be less than 1."""
 
 WHOLE = ("inner", "units", "layers", "epochs", "batch_size", "patience")
-"""Parameters that are whole numbers."""
+"""Parameters that are integers."""
 
 
 def validation_test_gap(evidence: Evidence) -> Iterator[Finding]:
-    """Validation and test accuracies that differ beyond noise (see `headstand.stats.unpaired`)."""
+    """Reports validation and test accuracies that differ beyond noise (see `headstand.stats.unpaired`)."""
     validation, test = evidence.validation, evidence.test
     if test is None or not test.count or not validation.count:
         return
@@ -75,7 +75,7 @@ def validation_test_gap(evidence: Evidence) -> Iterator[Finding]:
 
 
 def baseline_not_beaten(evidence: Evidence) -> Iterator[Finding]:
-    """A tuned model that is no more accurate than the closed-form baseline."""
+    """Reports a trained model that is no more accurate on validation than the closed-form baseline."""
     baseline = evidence.baseline_outcomes
     if baseline is None or not evidence.phases:
         return
@@ -104,7 +104,7 @@ def baseline_not_beaten(evidence: Evidence) -> Iterator[Finding]:
 
 
 def edge_of_range(evidence: Evidence) -> Iterator[Finding]:
-    """A chosen value at the end of what was searched: better ones may lie beyond."""
+    """Reports a selected hyperparameter value at the edge of its search range, since better values may lie outside."""
     for searched in evidence.searched:
         edge = _edge(evidence, searched)
         if edge is None:
@@ -127,7 +127,10 @@ def edge_of_range(evidence: Evidence) -> Iterator[Finding]:
 
 
 def search_on(searched: Searched, value: float) -> Suggestion:
-    """Extend the searched values or range of a parameter to a value; keyed by what the value would set."""
+    """Returns a suggestion to extend the searched values or range of a parameter to a value.
+
+    Its change is keyed by the recipe key that the value would set, for example `head.inner` for `units`.
+    """
     key = searched.parameter
     if searched.values:
         text = f"search on: add {value:g} to the values of {key}"
@@ -138,7 +141,7 @@ def search_on(searched: Searched, value: float) -> Suggestion:
 
 
 def indistinguishable(evidence: Evidence) -> Iterator[Finding]:
-    """Settings that the validation photos cannot separate from the best."""
+    """Reports head settings whose validation accuracy is statistically indistinguishable from the best."""
     if not evidence.indistinguishable or not len(evidence.truth):
         return
     count, accuracies = len(evidence.truth), sorted({trial.val_accuracy for trial in evidence.trials}, reverse=True)
@@ -166,7 +169,7 @@ def indistinguishable(evidence: Evidence) -> Iterator[Finding]:
 
 
 def finetuning_worse(evidence: Evidence) -> Iterator[Finding]:
-    """Fine-tuning that ends below the head that it began from."""
+    """Reports fine-tuning that ends with a lower validation accuracy than the head on the frozen backbone."""
     if len(evidence.phases) < 2:
         return
     head, tuned = evidence.phases[:2]
@@ -193,7 +196,7 @@ def finetuning_worse(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _edge(evidence: Evidence, searched: Searched) -> tuple[float, bool] | None:
-    """The chosen value if it lies at an end of its range, and whether that is the upper one."""
+    """Returns the selected value and whether it lies at the upper end of its range; None if it lies at no end."""
     chosen = number(getattr(evidence.head, searched.parameter, None))
     if searched.parameter == "units":
         chosen = number(evidence.head.inner[:1])
@@ -214,7 +217,7 @@ def _edge(evidence: Evidence, searched: Searched) -> tuple[float, bool] | None:
 
 
 def _scaled(value: float, searched: Searched) -> float:
-    """Position of a value in a continuous range, from 0 to 1."""
+    """Returns the position of a value in a continuous range, from 0 to 1; logarithmic for a log range."""
     low, high = searched.low, searched.high
     if searched.log:
         value, low, high = math.log(value), math.log(low), math.log(high)
@@ -222,7 +225,7 @@ def _scaled(value: float, searched: Searched) -> float:
 
 
 def _best(evidence: Evidence, searched: Searched, chosen: float) -> tuple[Tried | None, Tried | None]:
-    """The best trial at that edge, and the best elsewhere in the range."""
+    """Returns the most accurate trial near the selected value and the most accurate one elsewhere; None without any."""
     at_edge: list[Tried] = []
     elsewhere: list[Tried] = []
     for trial in evidence.trials:
@@ -240,7 +243,11 @@ def _best(evidence: Evidence, searched: Searched, chosen: float) -> tuple[Tried 
 
 
 def _beyond(searched: Searched, high: bool) -> float:
-    """A value past the edge, as far from it as the step before it."""
+    """Returns a value outside a search range, beyond its upper end if `high`, else beyond its lower end.
+
+    For listed values the last step is repeated as a factor (halved if a factor is undefined). A log range is extended
+    10-fold, a linear one 2-fold. Parameters in `BELOW_ONE` move halfway to 1 instead.
+    """
     if searched.values:
         ordered = sorted(searched.values, reverse=high)
         edge, inner = ordered[0], ordered[1]

@@ -1,4 +1,4 @@
-"""Rules on the learning curves."""
+"""Diagnosis rules about the learning curves: training and validation loss and accuracy by epoch."""
 
 import math
 from collections.abc import Iterator
@@ -9,27 +9,28 @@ from headstand.learn.diagnose.suggestions import longer, rate, regularise
 from headstand.stats import Outcomes, difference, unpaired
 
 SETTLED = 0.1
-"""Share of ln(classes) below which a rising training loss is the normal variation of a model that fits its photos."""
+"""Share of ln(classes) below which a rising training loss is normal variation of a model that fits its photos."""
 
 OVERFITTED = 1.2
-"""How far above its minimum the validation loss must end. The mean of N losses that vary twice as much as they are
-large has a relative standard error of 2 / sqrt(N): a tenth for 400 photos; this is two of them."""
+"""Minimum ratio of the last validation loss to the lowest one. The mean of N losses whose standard deviation is twice
+their mean has a relative standard error of 2 / sqrt(N): 0.1 for 400 photos; this is two standard errors."""
 
 BADLY = 1.5
-"""A validation loss half as high again as its minimum: training was too long or too free, whichever epoch was kept."""
+"""Ratio of the last validation loss to the lowest one from which on training was too long or too weakly regularised,
+whichever epoch was kept."""
 
 GAP = 0.1
-"""Difference of training and validation accuracy from which on it is reported."""
+"""Smallest difference of training and validation accuracy that is reported."""
 
 EPOCHS = 3
-"""Fewest epochs that make a curve."""
+"""Minimum number of epochs for the rules about the course of a curve."""
 
 TAIL = 0.75
-"""The last quarter of the epochs shows whether validation accuracy was still rising."""
+"""Share of the epochs after which a higher validation accuracy counts as still rising: the last quarter."""
 
 
 def not_a_number(evidence: Evidence) -> Iterator[Finding]:
-    """Losses that are NaN or infinite: some step overflowed."""
+    """Reports losses that are NaN or infinite, because a training step overflowed."""
     for phase in evidence.phases:
         bad = [
             (number, name)
@@ -51,7 +52,7 @@ def not_a_number(evidence: Evidence) -> Iterator[Finding]:
 
 
 def loss_not_falling(evidence: Evidence) -> Iterator[Finding]:
-    """A training loss that stays at that of guessing, or rises."""
+    """Reports a training loss that rises or stays near ln(classes), the loss of uniform predictions."""
     for phase in evidence.phases:
         losses = [loss for loss in phase.series("loss") if math.isfinite(loss)]
         if len(losses) < EPOCHS or len(evidence.classes) < 2:
@@ -71,7 +72,7 @@ def loss_not_falling(evidence: Evidence) -> Iterator[Finding]:
 
 
 def above_guessing(evidence: Evidence) -> Iterator[Finding]:
-    """A validation loss above that of equal probabilities for all classes: confident and wrong predictions."""
+    """Reports a validation loss above ln(classes), that of uniform predictions: confident and wrong predictions."""
     for phase in evidence.phases:
         if len(evidence.classes) < 2 or "val_loss" not in phase.best:
             continue
@@ -88,7 +89,7 @@ def above_guessing(evidence: Evidence) -> Iterator[Finding]:
 
 
 def overfitting(evidence: Evidence) -> Iterator[Finding]:
-    """A validation loss that rises while the training loss goes on falling."""
+    """Reports a validation loss that rises while the training loss continues to fall."""
     for phase in evidence.phases:
         losses, held_out = phase.series("loss"), phase.series("val_loss")
         if len(held_out) < EPOCHS or not all(map(math.isfinite, [*losses, *held_out])):
@@ -109,7 +110,7 @@ def overfitting(evidence: Evidence) -> Iterator[Finding]:
 
 
 def generalisation_gap(evidence: Evidence) -> Iterator[Finding]:
-    """A training accuracy that is higher than the validation accuracy, beyond noise and by more than `GAP`."""
+    """Reports a training accuracy that exceeds the validation accuracy beyond noise and by at least `GAP`."""
     for phase in evidence.phases[-1:]:
         if not phase.history or not {"accuracy", "val_accuracy"} <= set(phase.best):
             continue
@@ -127,7 +128,7 @@ def generalisation_gap(evidence: Evidence) -> Iterator[Finding]:
 
 
 def best_is_last(evidence: Evidence) -> Iterator[Finding]:
-    """A validation accuracy that was still rising at the last epoch."""
+    """Reports a validation accuracy that was highest in the last epoch, so that it may rise further."""
     for phase in evidence.phases:
         accuracies, epochs = phase.series("val_accuracy"), len(phase.history)
         if len(accuracies) < EPOCHS or phase.best_epoch != epochs:

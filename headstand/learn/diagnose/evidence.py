@@ -1,4 +1,4 @@
-"""The figures of a run that the diagnosis looks at, so that each rule is a pure function."""
+"""Inputs of the diagnosis: the metrics of a run as immutable dataclasses, so that each rule is a pure function."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,36 +11,39 @@ from headstand.recipe import Finetune, Head
 from headstand.stats import Outcomes
 
 GUESSING = 0.9
-"""Share of ln(classes) above which nothing was learned. ln(classes) is the loss of equal probabilities for all classes,
-and of class frequencies if rare classes have higher weights; it varies by some percent."""
+"""Share of ln(classes) above which a loss shows that nothing was learned. ln(classes) is the loss of uniform
+predictions, and of predicted class frequencies if rare classes have higher weights; it varies by some percent."""
 
 RISEN = 1.1
-"""Factor between the last and the first training loss above which it has risen; it varies by some percent."""
+"""Ratio of the last to the first training loss above which the loss has risen; it varies by some percent."""
 
 EXPLODED = 10.0
-"""Factor by which a gradient norm exceeds that of the first epoch. Gradients are largest in the beginning and shrink
-with the loss; if they grow tenfold, training diverges."""
+"""Ratio of a gradient norm to that of the first epoch from which on gradients count as exploding. Gradients are largest
+in the beginning and shrink with the loss; if they grow tenfold, training diverges."""
 
 VANISHED = 1e-3
 """Smallest plausible value of the largest gradient norm of an epoch while the loss is high. For cross-entropy the
-gradient of the logits' biases alone is the mean of (probability - truth) over a batch, some tenths while predictions
-are wrong; a hundredth of that comes from a saturated softmax or from dead units."""
+gradient of the logits' biases alone is the mean of (probability - truth) over a batch, a few tenths while predictions
+are wrong; a hundredth of that indicates a saturated softmax or dead units."""
 
 UNLEARNT = 0.5
-"""Share of ln(classes) above which a loss is high: a small gradient then does not mean that all is learned."""
+"""Share of ln(classes) above which a loss is high, so that a small gradient does not mean convergence."""
 
 DEAD = 0.5
-"""Share of a layer's units; SageMaker Debugger's rule of the same name uses it too. Some units die in healthy heads."""
+"""Share of dead ReLU units from which on a layer is reported, as in SageMaker Debugger's rule of that name. Some units
+die in healthy heads."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One training: of the chosen head, or fine-tuning.
+    """One training phase of a run: training of the selected head, or fine-tuning.
 
-    `section` is the recipe's section that its keys are in. `history` has figures by epoch (`loss`, `accuracy`,
-    `val_loss`, `val_accuracy`, if measured `learning_rate` and `gradient_norm`, the largest global norm of a step).
-    `best_epoch` counts from 1. `correct`, `bool [N]`, are the validation photos that the kept epoch classified
-    correctly; None if unknown.
+    Attributes:
+        section: section of the recipe that has the settings of the phase.
+        history: metrics by epoch: `loss`, `accuracy`, `val_loss`, `val_accuracy` and, if measured, `learning_rate` and
+            `gradient_norm`, the largest global gradient norm of a step.
+        best_epoch: the epoch that was kept, from 1.
+        correct: whether the kept epoch classifies each validation photo correctly, `bool [N]`; None if unknown.
     """
 
     section: Literal["head", "finetune"]
@@ -50,29 +53,31 @@ class Phase:
 
     @property
     def name(self) -> str:
+        """Name of the phase in messages."""
         return {"head": "the head", "finetune": "fine-tuning"}[self.section]
 
     @property
     def best(self) -> Mapping[str, float]:
+        """Metrics of the kept epoch."""
         return self.history[self.best_epoch - 1]
 
     def series(self, figure: str) -> list[float]:
-        """A figure by epoch; empty if it was not measured."""
+        """Returns a metric by epoch; empty if it was not measured."""
         return [epoch[figure] for epoch in self.history if figure in epoch]
 
     @property
     def norms(self) -> list[float]:
-        """Gradient norm by epoch; NaN counts as infinite."""
+        """Gradient norm by epoch, with NaN replaced by infinity."""
         return [norm if math.isfinite(norm) else math.inf for norm in self.series("gradient_norm")]
 
     @property
     def exploded(self) -> bool:
-        """Whether gradients became infinite or `EXPLODED` times as large as in the first epoch."""
+        """Whether gradient norms became infinite or at least `EXPLODED` times as large as in the first epoch."""
         norms = self.norms
         return len(norms) > 1 and (max(norms) == math.inf or max(norms) >= EXPLODED * norms[0])
 
     def vanished(self, classes: int) -> list[tuple[int, Mapping[str, float]]]:
-        """Epochs (from 1) with nearly no gradient although the loss is high."""
+        """Returns number (from 1) and metrics of each epoch with vanishing gradients although the loss is high."""
         if classes < 2:
             return []
         return [
@@ -84,7 +89,10 @@ class Phase:
 
 @dataclass(frozen=True)
 class Tried:
-    """A head of the search: the values that the search set, its validation accuracy, and the photos it got right."""
+    """Completed trial of the hyperparameter search: the values that the search set, and the validation accuracy.
+
+    `correct` has whether each validation photo was classified correctly, `bool [N]`; None if unknown.
+    """
 
     values: Mapping[str, Any]
     val_accuracy: float
@@ -93,7 +101,7 @@ class Tried:
 
 @dataclass(frozen=True)
 class Searched:
-    """What the search could choose from for a numeric parameter: `values`, or a range from `low` to `high`."""
+    """Search space of a numeric parameter: `values`, or a range from `low` to `high`, logarithmic if `log`."""
 
     parameter: str
     values: tuple[float, ...] = ()
@@ -104,7 +112,7 @@ class Searched:
 
 @dataclass(frozen=True)
 class Dead:
-    """A layer of ReLU units, and how many of them are zero for every training photo."""
+    """Number of dead units of a ReLU layer: those that are zero for every training photo."""
 
     layer: str
     units: int
@@ -113,7 +121,7 @@ class Dead:
 
 @dataclass(frozen=True)
 class Wait:
-    """A step that decodes photos: its duration, and how long the network waited for photos, both in seconds."""
+    """Time measurement of a step that decodes photos: its duration and the time that the network waited, in seconds."""
 
     step: str
     seconds: float
@@ -122,7 +130,10 @@ class Wait:
 
 
 def number(value: object) -> float | None:
-    """A searched value as a number: the size of the one inner layer, 0 for no layer; None if it is not numeric."""
+    """Returns a hyperparameter value as a float; None if it is not numeric.
+
+    The inner layers of a head are represented by the size of the only layer, or by 0 without layers.
+    """
     if isinstance(value, tuple | list):
         return 0.0 if not value else number(value[0]) if len(value) == 1 else None
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
@@ -134,25 +145,26 @@ def _nothing() -> np.ndarray:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All figures that the rules look at; a rule without its figures reports nothing.
+    """Input of all diagnosis rules; a rule whose inputs are missing reports nothing.
 
     Attributes:
-        head: settings of the chosen head.
+        head: settings of the selected head.
         finetune: settings of fine-tuning.
         classes: labels in output order.
         counts: training photos of each class.
-        phases: the trainings, in order.
+        phases: the training phases, in order.
         truth: class indices of the validation photos, `int [N]`.
-        probabilities: the final model's, before any temperature, `float [N, classes]`.
-        test: outcomes on the test photos; None if unknown.
-        trials: the trials of the search.
-        searched: the ranges of the search.
-        settings: different heads that the search trained to the end.
+        probabilities: outputs of the final model for the validation photos, before temperature scaling,
+            `float [N, classes]`.
+        test: outcomes of the final model on the test photos; None if unknown.
+        trials: completed trials of the search.
+        searched: search space of each numeric parameter.
+        settings: number of different heads that the search trained to completion.
         indistinguishable: how many of them, besides the best, are within noise of the best.
-        dead: ReLU layers of the chosen head.
-        waits: steps that decode photos.
+        dead: dead units of each ReLU layer of the selected head.
+        waits: time measurements of the steps that decode photos.
         baseline: name of the closed-form baseline.
-        baseline_outcomes: its outcomes on the validation photos.
+        baseline_outcomes: outcomes of the baseline on the validation photos.
     """
 
     head: Head = field(default_factory=Head)
@@ -174,22 +186,23 @@ class Evidence:
 
     @property
     def validation(self) -> Outcomes:
-        """The final model's outcomes on the validation photos."""
+        """Outcomes of the final model on the validation photos."""
         return Outcomes.of(self.probabilities.argmax(axis=1) == self.truth) if len(self.truth) else Outcomes(0, 0)
 
     def outcomes(self, accuracy: float, correct: np.ndarray | None = None) -> Outcomes:
-        """Outcomes on the validation photos: by photo if `correct` is known, else from an accuracy alone."""
+        """Returns outcomes on the validation photos: by photo if `correct` is known, else from the accuracy alone."""
         return Outcomes.counted(accuracy, len(self.truth)) if correct is None else Outcomes.of(correct)
 
     @property
     def dead_layers(self) -> list[Dead]:
-        """Layers of which at least the share `DEAD` of the units is dead."""
+        """Layers in which at least the share `DEAD` of the units is dead."""
         return [layer for layer in self.dead if layer.units and layer.dead >= DEAD * layer.units]
 
     def unstable(self, phase: Phase) -> bool:
-        """Whether a training shows signs of too large steps: then a lower learning rate is advised, else a higher one.
+        """Returns whether a phase shows signs of too large training steps.
 
-        All rules ask this one question, so that they do not advise both.
+        If so, a lower learning rate is suggested, else a higher one. All rules use this method, so that their
+        suggestions do not contradict each other.
         """
         losses = [loss for figure in ("loss", "val_loss") for loss in phase.series(figure)]
         guess = math.log(max(2, len(self.classes)))

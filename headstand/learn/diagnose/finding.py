@@ -1,22 +1,27 @@
-"""Findings of the diagnosis, and the suggestions that go with them."""
+"""Findings of the diagnosis, and the suggestions attached to them."""
 
 import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
 Severity = Literal["error", "warning", "note"]
-"""error: the model is of no use; warning: it would probably be better otherwise; note: good to know."""
+"""Severity of a finding.
+
+error: the model is not usable; warning: a change would probably improve it; note: for information.
+"""
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-"""The most severe first."""
+"""All severities, the most severe first."""
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """One way to act on a finding.
+    """Action that may resolve a finding.
 
-    `text` says what to do; `changes` are the recipe keys (`head.dropout`) and the values to set them to. The text is
-    followed by them as command-line options, unless it is `whole` already.
+    Attributes:
+        text: description of the action.
+        changes: recipe keys (such as `head.dropout`) and their suggested values.
+        whole: whether `text` is complete; else the changes are appended to it as command-line options.
     """
 
     text: str
@@ -25,7 +30,7 @@ class Suggestion:
 
     @classmethod
     def searched(cls, text: str, key: str, value: Any) -> "Suggestion":
-        """A change of what the search tries, so that it may set a key to a value; the text is all that is shown."""
+        """Returns a suggestion to extend the search so that it can set `key` to `value`; only `text` is displayed."""
         return cls(text, ((key, value),), whole=True)
 
     def __str__(self) -> str:
@@ -35,7 +40,15 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding: `code` names the rule, `evidence` has the figures, `suggestions` what to change."""
+    """Problem that a diagnosis rule reports.
+
+    Attributes:
+        code: stable identifier of the kind of problem.
+        severity: one of `SEVERITIES`.
+        title: description in one phrase.
+        evidence: the measured values.
+        suggestions: actions that may resolve it.
+    """
 
     code: str
     severity: Severity
@@ -45,12 +58,12 @@ class Finding:
 
     @property
     def advice(self) -> str:
-        """The suggestions as a sentence."""
+        """The suggestions, joined into one sentence."""
         return "; or ".join(map(str, self.suggestions))
 
     @property
     def record(self) -> dict[str, str]:
-        """All of it as texts, for `report.json`."""
+        """The finding as a dictionary of strings, for `report.json`."""
         return {key: getattr(self, key) for key in ("code", "severity", "title", "evidence", "advice")}
 
     def __str__(self) -> str:
@@ -58,7 +71,7 @@ class Finding:
 
 
 def _shown(value: Any) -> str:
-    """A value as the command line takes it."""
+    """Returns a value in command-line syntax."""
     if isinstance(value, bool | tuple):
         return json.dumps(value)
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""Collects the figures that the diagnosis looks at from the objects of a run."""
+"""Collects the input of the diagnosis from the objects of a training run."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from headstand.space import Dimension
 from headstand.stats import Outcomes
 
 ROWS = 1024
-"""Training photos that go through the head at once: some megabytes with the widest layers."""
+"""Batch size of forward passes through the head; activations of the widest layers take a few megabytes."""
 
 
 def evidence(
@@ -34,19 +34,19 @@ def evidence(
     steps: Steps,
     test: Outcomes,
 ) -> Evidence:
-    """The evidence of a run.
+    """Returns the input of the diagnosis rules for a run.
 
     Args:
         recipe: the run's recipe.
         classes: labels in output order.
         baseline: ridge regression on the same features.
-        found: the search and the head that it chose.
-        model: that head, trained: features to probabilities.
+        found: trials of the search and the head that it selected.
+        model: the selected head, trained; maps features to probabilities.
         rows: features and labels of `train` and `validation`.
-        validation: the final model's probabilities, `float32 [N, classes]`.
-        phases: the trainings, in order.
-        steps: durations.
-        test: the final model's outcomes on the test photos.
+        validation: probabilities of the final model for the validation photos, `float32 [N, classes]`.
+        phases: the training phases, in order.
+        steps: durations of the run's steps.
+        test: outcomes of the final model on the test photos.
     """
     train, labels = rows["train"], rows["validation"].labels
     right = [_correct(model, rows["validation"]), validation.argmax(axis=1) == labels]
@@ -76,7 +76,7 @@ def evidence(
 
 
 def waits(steps: Steps) -> tuple[Wait, ...]:
-    """The steps in which a network may have waited for photos."""
+    """Returns duration and waiting time of each step in which the network waited for decoded photos."""
     return tuple(
         Wait(step, parts[WAITING] + parts.get(NETWORK, 0.0), parts[WAITING], steps.photos.get(step, 0))
         for step, parts in steps.parts.items()
@@ -85,11 +85,11 @@ def waits(steps: Steps) -> tuple[Wait, ...]:
 
 
 def dead(head: keras.Model, features: np.ndarray) -> tuple[Dead, ...]:
-    """The ReLU layers of a head, and how many of their units are zero for every row.
+    """Returns, for each ReLU layer of a head, how many of its units are zero for every training photo.
 
     Args:
-        head: features `float32 [N, D]` to probabilities.
-        features: the training photos', `float32 [N, D]`.
+        head: model that maps features `float32 [N, D]` to probabilities.
+        features: features of the training photos, `float32 [N, D]`.
     """
     layers = [layer for layer in head.layers if _is_relu(layer)]
     if not layers or not len(features):
@@ -110,7 +110,7 @@ def _is_relu(layer: keras.layers.Layer) -> bool:
 
 
 def searched(search: Search) -> tuple[Searched, ...]:
-    """The numeric ranges that a search could choose from, by parameter, over all its stages or jobs."""
+    """Returns the search space of each numeric parameter, merged over all stages or jobs of a search."""
     dimensions: dict[str, list[Dimension]] = {}
     if search.strategy == "staged":
         for stage in search.stages:
@@ -124,7 +124,10 @@ def searched(search: Search) -> tuple[Searched, ...]:
 
 
 def _range(parameter: str, several: Sequence[Dimension]) -> Searched | None:
-    """The union of several ranges; None if it is not numeric."""
+    """Returns the smallest range that contains several dimensions of a parameter; None if one is not numeric.
+
+    Dimensions that all list values give the sorted union of their values instead.
+    """
     values = [number(value) for dimension in several for value in dimension.values]
     ends = [end for dimension in several for end in (dimension.low, dimension.high) if end is not None]
     numbers = [value for value in values if value is not None]
@@ -137,7 +140,7 @@ def _range(parameter: str, several: Sequence[Dimension]) -> Searched | None:
 
 
 def tried(trials: Sequence[Trial], photos: int) -> tuple[Tried, ...]:
-    """Values and outcomes on `photos` validation photos of the trials that were completed with a finite loss."""
+    """Returns values and outcomes, on `photos` validation photos, of the trials completed with a finite loss."""
     return tuple(
         Tried(trial.values, trial.val_accuracy, trial.outcomes(photos).correct)
         for trial in trials
@@ -146,6 +149,6 @@ def tried(trials: Sequence[Trial], photos: int) -> tuple[Tried, ...]:
 
 
 def _correct(model: keras.Model, split: Split) -> np.ndarray:
-    """Whether a head classifies each row correctly, `bool [N]`."""
+    """Returns whether a head classifies each row of a split correctly, `bool [N]`."""
     parts = np.array_split(split.features, -(-max(1, len(split.labels)) // ROWS))
     return np.concatenate([np.asarray(model(part)).argmax(axis=1) for part in parts]) == split.labels

@@ -1,4 +1,4 @@
-"""Rules on gradients and units."""
+"""Diagnosis rules about gradient norms and dead ReLU units."""
 
 import math
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from headstand.learn.diagnose.suggestions import rate
 
 
 def exploding(evidence: Evidence) -> Iterator[Finding]:
-    """Gradients that grow instead of shrinking, or are not finite."""
+    """Reports exploding gradients: norms that grow at least `EXPLODED`-fold or are not finite."""
     for phase in evidence.phases:
         if not phase.exploded:
             continue
@@ -26,7 +26,7 @@ def exploding(evidence: Evidence) -> Iterator[Finding]:
 
 
 def vanishing(evidence: Evidence) -> Iterator[Finding]:
-    """Gradients near zero although the loss is high."""
+    """Reports vanishing gradients: norms near zero although the loss is high."""
     for phase in evidence.phases:
         if not (stuck := phase.vanished(len(evidence.classes))):
             continue
@@ -43,7 +43,7 @@ def vanishing(evidence: Evidence) -> Iterator[Finding]:
 
 
 def dead_relus(evidence: Evidence) -> Iterator[Finding]:
-    """ReLU units that are zero for every training photo, so that they no longer learn."""
+    """Reports layers with many dead ReLU units: they are zero for every training photo and no longer learn."""
     for layer in evidence.dead_layers:
         phase = next((phase for phase in evidence.phases if phase.section == "head"), None)
         yield Finding(

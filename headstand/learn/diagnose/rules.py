@@ -1,4 +1,4 @@
-"""All rules, and how their findings become one consistent report."""
+"""Applies all diagnosis rules and resolves contradictions between their suggestions."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -34,18 +34,18 @@ RULES: tuple[Rule, ...] = (
 )
 
 FIRST = Suggestion("act on the findings above first, which change the same keys")
-"""Suggestion of a finding whose own suggestions contradict those of more important ones."""
+"""Replaces the suggestions of a finding if they contradict those of earlier findings."""
 
 TRIED = Suggestion("what is usually advised is set already or was tried by the search")
-"""Suggestion of a finding whose own suggestions the search has tried, or that are set already."""
+"""Replaces the suggestions of a finding if the recipe has set them already or the search has tried them."""
 
 
 def diagnose(evidence: Evidence) -> tuple[Finding, ...]:
-    """Apply every rule.
+    """Applies every rule and returns the findings.
 
     Returns:
         The findings: a gap between validation and test first, then by severity, then in the order of `RULES`. No two of
-        them suggest different values for one key: the first finding's value is kept.
+        them suggest different values for the same key: the value of the first finding is kept.
     """
     found = [finding for rule in RULES for finding in rule(evidence)]
     found.sort(key=lambda finding: (finding.code != comparisons.GAP, SEVERITIES.index(finding.severity)))
@@ -53,10 +53,10 @@ def diagnose(evidence: Evidence) -> tuple[Finding, ...]:
 
 
 def consistent(evidence: Evidence, findings: Sequence[Finding]) -> list[Finding]:
-    """Remove suggestions without effect and those that contradict an earlier finding, or an earlier suggestion.
+    """Returns the findings without suggestions that have no effect or contradict an earlier suggestion.
 
-    A key that the search sets is not overridden: the suggestion becomes one to search on, unless the value was among
-    those searched.
+    If the search sets a key, the suggestion is replaced by one to extend the search, unless the value was in the search
+    space.
     """
     chosen: dict[str, Any] = {}
     result = []
@@ -77,7 +77,7 @@ def consistent(evidence: Evidence, findings: Sequence[Finding]) -> list[Finding]
 
 
 def _effective(evidence: Evidence, suggestion: Suggestion) -> Suggestion | None:
-    """The suggestion without what is set already, or as one to search on; None if it would change nothing."""
+    """Returns a suggestion without values that are set already, or one to extend the search; None if without effect."""
     if not suggestion.changes or suggestion.whole:
         return suggestion
     by_key = {
@@ -91,7 +91,7 @@ def _effective(evidence: Evidence, suggestion: Suggestion) -> Suggestion | None:
 
 
 def _search_on(searched: Searched, value: Any) -> Suggestion | None:
-    """Let the search try a value; None if it could have chosen it."""
+    """Returns a suggestion to extend the search to a value; None if the search space contains it or is not numeric."""
     size = number(value)
     if size is None or searched.parameter in ("units", "layers"):
         return None

@@ -1,4 +1,4 @@
-"""Rules on time."""
+"""Diagnosis rule about time that the network spends waiting for decoded photos."""
 
 from collections.abc import Iterator
 
@@ -6,15 +6,15 @@ from headstand.learn.diagnose.evidence import Evidence
 from headstand.learn.diagnose.finding import Finding, Suggestion
 
 BOUND = 0.5
-"""Share of a step that the network spends waiting for photos. From a half on, faster decoding gains more than a faster
-network could."""
+"""Share of a step's duration spent waiting for photos from which on the step is input-bound. From one half on, faster
+decoding gains more than a faster network could."""
 
 SHORT = 10.0
-"""Seconds of waiting below which nothing is reported."""
+"""Waiting time in seconds below which nothing is reported."""
 
 
 def input_bound(evidence: Evidence) -> Iterator[Finding]:
-    """Steps in which the network waits for photos to be decoded."""
+    """Reports steps in which the network spends much of the time waiting for photos to be decoded."""
     for wait in evidence.waits:
         if wait.waiting < max(SHORT, BOUND * wait.seconds):
             continue

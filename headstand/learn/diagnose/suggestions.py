@@ -1,4 +1,4 @@
-"""Suggestions that several rules share, so that they advise the same."""
+"""Suggestions that several diagnosis rules share, so that they are consistent."""
 
 import math
 
@@ -9,7 +9,7 @@ LABELS = Suggestion("check photos and labels: `python -m headstand doctor FOLDER
 
 
 def rate(evidence: Evidence, phase: Phase) -> Suggestion:
-    """Lower the learning rate of an unstable training, raise that of any other."""
+    """Returns a suggestion to lower the learning rate if training is unstable, else to raise it."""
     section = evidence.head if phase.section == "head" else evidence.finetune
     key, current = f"{phase.section}.learning_rate", section.learning_rate
     if evidence.unstable(phase):
@@ -18,12 +18,12 @@ def rate(evidence: Evidence, phase: Phase) -> Suggestion:
 
 
 def regularise(evidence: Evidence, phase: Phase, epochs: int | None) -> Suggestion:
-    """Reduce overfitting.
+    """Returns a suggestion against overfitting.
 
     Args:
-        evidence: figures of the run.
-        phase: the training that overfits.
-        epochs: number of epochs after which it overfits; None for half of them.
+        evidence: input of the diagnosis.
+        phase: the training phase that overfits.
+        epochs: number of epochs after which it overfits; None suggests half of the phase's epochs.
     """
     epochs = epochs or max(1, len(phase.history) // 2)
     if phase.section == "finetune":
@@ -36,7 +36,7 @@ def regularise(evidence: Evidence, phase: Phase, epochs: int | None) -> Suggesti
 
 
 def smaller_head(evidence: Evidence, text: str) -> Suggestion:
-    """A head without inner layers, with the settings that only inner layers have set back."""
+    """Returns a suggestion to remove the head's inner layers, and resets the settings that require inner layers."""
     changes: list[tuple[str, object]] = [("head.inner", ())]
     if evidence.head.batch_norm:
         changes.append(("head.batch_norm", False))
@@ -46,7 +46,7 @@ def smaller_head(evidence: Evidence, text: str) -> Suggestion:
 
 
 def longer(phase: Phase) -> Suggestion:
-    """More epochs."""
+    """Returns a suggestion to train for more epochs."""
     epochs = len(phase.history)
     more = 2 * epochs if phase.section == "head" else math.ceil(1.5 * epochs)
     return Suggestion("train longer", ((f"{phase.section}.epochs", more),))

@@ -1,1 +1,1 @@
-"""How good a classifier is, how sure it is of that itself, and how sure one can be of it."""
+"""Evaluation of a classifier: metrics with confidence intervals, calibration, slices, mistakes and Grad-CAM."""

@@ -1,4 +1,4 @@
-"""Where a network looked for an answer."""
+"""Grad-CAM heatmaps: the image areas that contribute to a predicted class."""
 
 import keras
 import numpy as np
@@ -7,15 +7,16 @@ from PIL import Image
 
 
 def attention(model: keras.Model, pixels: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Grad-CAM (Selvaraju et al. 2017): which parts of a picture raise a class's logit.
+    """Returns Grad-CAM heatmaps (Selvaraju et al. 2017): the image areas that increase the logit of a class.
 
     Args:
-        model: a checkpoint: the layer `backbone`, what makes probabilities of its feature maps, among it `logits`.
-        pixels: `uint8 [N, size, size, 3]`.
-        classes: `int [N]`, the class that each picture is asked about.
+        model: model of a checkpoint, with a layer `backbone` followed by layers up to one named `logits`.
+        pixels: images, `uint8 [N, size, size, 3]`.
+        classes: class index for each image, `int [N]`.
 
     Returns:
-        `float32 [N, size, size]`, 0..1, the highest of each picture being 1; zeros where nothing speaks for the class.
+        `float32 [N, size, size]` in 0..1, scaled to a maximum of 1 for each image; all zeros if no area increases the
+        logit.
     """
     names = [layer.name for layer in model.layers]
     before = model.layers[1 : names.index("backbone") + 1]

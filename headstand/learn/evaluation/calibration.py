@@ -1,4 +1,4 @@
-"""Calibration of probabilities: temperature scaling, the confidence threshold, and how well both work."""
+"""Calibration of probabilities: temperature scaling, confidence threshold, expected calibration error."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -13,31 +13,31 @@ from headstand.learn import checkpoint
 from headstand.stats import LEVEL, Interval, blocks, lower_bound, wilson
 
 BINS = 15
-"""Bins of equal width of the expected calibration error, as in Guo et al. 2017."""
+"""Number of bins of equal width in the expected calibration error, as in Guo et al. 2017."""
 
 DRAWS = 2000
-"""Simulated test splits for the range of errors of a perfectly calibrated model."""
+"""Number of simulated test splits for the range of calibration errors of a perfectly calibrated model."""
 
 LIMITS = (0.05, 20.0)
-"""Range in which the temperature is fitted."""
+"""Range of the fitted temperature."""
 
 CLOSE = 1.05
-"""Factor within which a fitted temperature counts as an end of `LIMITS`."""
+"""Factor within which a fitted temperature counts as equal to an end of `LIMITS`."""
 
 FEWEST = 20
-"""Fewest accepted photos that a confidence threshold is fitted to."""
+"""Minimum number of photos above a confidence threshold for a bound of their accuracy."""
 
 CANDIDATES = 10
-"""Candidate thresholds: those that accept 10 %, 20 %, ... and all of the photos. Their lower bounds hold together at
-`LEVEL` (Bonferroni), so that choosing among them on the same photos does not spoil the guarantee."""
+"""Number of candidate thresholds: those that accept 10 %, 20 %, ... and all of the photos. Their lower bounds hold
+simultaneously at `LEVEL` (Bonferroni), so that selecting one on the same photos keeps the guarantee valid."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is applied to a model after training, fitted on validation.
+    """Temperature and confidence threshold of a model, fitted on the validation split.
 
-    `temperature` divides the logits. An answer whose highest probability is below `threshold` is not confident; with 0
-    every answer is confident.
+    `temperature` divides the logits. A prediction whose highest probability is below `threshold` is not confident; with
+    0 every prediction is confident.
     """
 
     temperature: float
@@ -45,15 +45,15 @@ class Calibration:
 
 
 def calibrate(probabilities: np.ndarray, labels: np.ndarray, target: float) -> Calibration:
-    """Fit temperature and confidence threshold.
+    """Returns temperature and confidence threshold, fitted to predictions on the validation split.
 
-    A temperature at an end of its range is not applied: no temperature calibrates such a model, and the diagnosis
+    A temperature at an end of its range is replaced by 1: no temperature calibrates such a model, and the diagnosis
     reports it.
 
     Args:
-        probabilities: `float [N, classes]` of the validation photos.
-        labels: class indices `int [N]`.
-        target: accuracy that the confident answers should have, see `threshold`.
+        probabilities: outputs for the validation photos, `float [N, classes]`.
+        labels: class indices, `int [N]`.
+        target: required accuracy of the confident predictions, see `threshold`.
     """
     fitted = temperature(probabilities, labels)
     if at_limit(fitted):
@@ -62,16 +62,20 @@ def calibrate(probabilities: np.ndarray, labels: np.ndarray, target: float) -> C
 
 
 def at_limit(temperature: float) -> bool:
-    """Whether a fitted temperature lies at an end of `LIMITS`, so that the true optimum lies outside."""
+    """Returns whether a fitted temperature lies at an end of `LIMITS`, so that the true optimum lies outside."""
     low, high = LIMITS
     return temperature <= low * CLOSE or temperature >= high / CLOSE
 
 
 def temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature within `LIMITS` with the lowest log loss (Guo et al. 2017, "On calibration").
+    """Returns the temperature within `LIMITS` with the lowest log loss (Guo et al. 2017, "On calibration").
 
-    Targets are smoothed by 1 / (N + 2) (after Platt 1999): on a validation split without mistakes the lowest loss would
-    otherwise make every answer certain, and 12 photos are no evidence of that.
+    Targets are smoothed by 1 / (N + 2) (after Platt 1999). Without smoothing, the fit on a validation split without
+    mistakes would make every probability 1, for which 12 photos are no evidence.
+
+    Args:
+        probabilities: `float [N, classes]`.
+        labels: class indices, `int [N]`.
     """
     logs = _logs(probabilities)
     count, classes = probabilities.shape
@@ -90,7 +94,7 @@ def temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities `float32 [N, classes]` after dividing the logits by the temperature."""
+    """Returns probabilities `float32 [N, classes]` after division of the logits by the temperature."""
     scaled = _logs(probabilities) / temperature
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -98,11 +102,17 @@ def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Threshold:
-    """A confidence threshold and what it guarantees.
+    """Confidence threshold with a lower bound of the accuracy of predictions that reach it.
 
-    At confidence `level`, at least the share `at_least` of the answers whose highest probability reaches `value` is
-    right, on photos of the same kind as the `photos` that it was fitted to, `accepted` of which reach it. `at_least` is
-    None if there were too few photos for a bound. `target` is the accuracy that was asked for.
+    The bound holds for photos of the same kind as those that the threshold was fitted to.
+
+    Attributes:
+        value: lowest top probability of a confident prediction.
+        target: required accuracy of the confident predictions.
+        at_least: lower bound of their accuracy; None if there were too few photos for a bound.
+        accepted: number of fitting photos that reach the threshold.
+        photos: number of fitting photos.
+        level: confidence level of the bound.
     """
 
     value: float
@@ -114,33 +124,32 @@ class Threshold:
 
     @property
     def reached(self) -> bool:
-        """Whether the guarantee is as high as the target."""
+        """Whether the lower bound reaches the target."""
         return self.at_least is not None and self.at_least >= self.target
 
     @property
     def record(self) -> dict[str, Any]:
-        """All of it for reports and metadata."""
+        """All fields and `reached` as a dictionary, for reports and metadata."""
         return {**asdict(self), "reached": self.reached}
 
 
 def threshold(probabilities: np.ndarray, labels: np.ndarray, target: float) -> Threshold:
-    """Fit the confidence threshold to the outputs of the model that is used or served.
+    """Returns the confidence threshold, fitted to the outputs of the model that is used or served.
 
-    The lowest of `CANDIDATES` thresholds is taken whose accepted photos have an accuracy of at least `target` by a
-    one-sided lower confidence bound (Clopper & Pearson 1934). If no threshold reaches the target, the one with the
-    highest bound is taken; the result states what it guarantees.
+    Selects the lowest of `CANDIDATES` thresholds for which a one-sided lower confidence bound (Clopper & Pearson 1934)
+    of the accuracy reaches `target`. If none does, selects the one with the highest bound; the result contains it.
 
     Args:
-        probabilities: `float [N, classes]` on photos that the model did not learn from.
-        labels: class indices `int [N]`.
-        target: accuracy that the confident answers should have.
+        probabilities: outputs for photos that the model was not trained on, `float [N, classes]`.
+        labels: class indices, `int [N]`.
+        target: required accuracy of the confident predictions.
     """
     ordered = np.sort(probabilities.max(axis=1).astype(np.float64))[::-1]
     count = len(ordered)
     found: list[Threshold] = []
     for share in range(CANDIDATES, 0, -1):
         place = -(-count * share // CANDIDATES) - 1
-        # No threshold can separate equal confidences, and the last candidate accepts every photo, whatever it shows.
+        # A threshold cannot separate equal confidences. The last candidate is 0, which accepts every input.
         value = 0.0 if share == CANDIDATES else _below(ordered, place)
         one = guarantee(probabilities, labels, value, target)
         if one.at_least is not None:
@@ -151,13 +160,13 @@ def threshold(probabilities: np.ndarray, labels: np.ndarray, target: float) -> T
 
 
 def guarantee(probabilities: np.ndarray, labels: np.ndarray, value: float, target: float) -> Threshold:
-    """What a threshold guarantees that was chosen on these photos.
+    """Returns a threshold with the lower bound of its accuracy, valid for a threshold selected on these photos.
 
     Args:
         probabilities: `float [N, classes]`.
-        labels: class indices `int [N]`.
+        labels: class indices, `int [N]`.
         value: the threshold.
-        target: accuracy that was asked for.
+        target: required accuracy of the confident predictions.
     """
     right = probabilities.argmax(axis=1) == labels
     accepted = right[probabilities.max(axis=1) >= value]
@@ -168,11 +177,11 @@ def guarantee(probabilities: np.ndarray, labels: np.ndarray, value: float, targe
 
 
 def described(guarantee: Mapping[str, Any], photos: str = "validation") -> str:
-    """What a threshold guarantees, in sentences.
+    """Returns sentences that state the guaranteed accuracy of a confidence threshold.
 
     Args:
-        guarantee: `Threshold.record`.
-        photos: name of the photos that it was fitted to.
+        guarantee: a `Threshold.record`.
+        photos: name of the split that the threshold was fitted to.
     """
     value, at_least, count = guarantee["value"], guarantee["at_least"], guarantee["photos"]
     if at_least is None:
@@ -192,7 +201,14 @@ def described(guarantee: Mapping[str, Any], photos: str = "validation") -> str:
 
 
 def _below(ordered: np.ndarray, place: int) -> float:
-    """A value a little below a confidence, above the next lower one: rounding does not move photos across it."""
+    """Returns a threshold slightly below the confidence at an index and above the next lower confidence.
+
+    The margin prevents rounding from moving photos across the threshold.
+
+    Args:
+        ordered: confidences in descending order, `float64 [N]`.
+        place: index of the confidence.
+    """
     here = float(ordered[place])
     lower = ordered[ordered < here]
     return here - min(1e-4, (here - float(lower[0])) / 2 if len(lower) else 1e-4)
@@ -200,9 +216,9 @@ def _below(ordered: np.ndarray, place: int) -> float:
 
 @dataclass(frozen=True)
 class Sure:
-    """The confident answers of a split: their share, their accuracy with its 95 % interval, and the others' accuracy.
+    """Share and accuracy of the confident predictions of a split, and the accuracy of the other predictions.
 
-    An accuracy is None if there are no such answers.
+    `interval` is the 95 % Wilson interval of `accuracy`. Accuracy and interval are None without such predictions.
     """
 
     coverage: float
@@ -212,7 +228,13 @@ class Sure:
 
 
 def sure(probabilities: np.ndarray, labels: np.ndarray, threshold: float) -> Sure:
-    """Measure the answers whose highest probability reaches the threshold."""
+    """Returns share and accuracy of the predictions whose highest probability reaches the threshold.
+
+    Args:
+        probabilities: `float [N, classes]`.
+        labels: class indices, `int [N]`.
+        threshold: lowest top probability of a confident prediction.
+    """
     right = probabilities.argmax(axis=1) == labels
     chosen = probabilities.max(axis=1) >= threshold
     some, others = right[chosen], right[~chosen]
@@ -225,16 +247,16 @@ def sure(probabilities: np.ndarray, labels: np.ndarray, threshold: float) -> Sur
 
 
 def fold(model: keras.Model, temperature: float) -> None:
-    """Divide the weights of the layer `logits` by the temperature, so that clients need not know of it."""
+    """Divides the weights of the layer `logits` by the temperature, so that the model's outputs are calibrated."""
     layer = model.get_layer("logits")
     layer.set_weights([values / np.float32(temperature) for values in layer.get_weights()])
 
 
 def settle(path: Path, calibration: Calibration) -> None:
-    """Save a calibration in a checkpoint, in one step; a checkpoint that has one stays as it is.
+    """Saves a calibration in a checkpoint atomically; a checkpoint that has one is not changed.
 
     Raises:
-        CheckpointError: it cannot be read or written.
+        CheckpointError: the file cannot be read or written.
     """
     about = checkpoint.about(path)
     if about.threshold is None:
@@ -244,19 +266,22 @@ def settle(path: Path, calibration: Calibration) -> None:
 
 
 def of(path: Path) -> Calibration:
-    """The calibration that a checkpoint was saved with."""
+    """Returns the calibration saved in a checkpoint."""
     about = checkpoint.about(path)
     return Calibration(about.temperature, about.threshold or 0.0)
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """How far stated probabilities and measured accuracy lie apart.
+    """Calibration metrics: how far predicted probabilities differ from the measured accuracy.
 
-    `ece`: expected calibration error over `BINS` bins; `band`: range of that error for a perfectly calibrated model
-    with the same confidences in 95 % of test splits of this size; `bins`: mean confidence, accuracy and count of each
-    bin that is not empty; `brier`: mean squared distance of the probabilities from the truth, 0..2; `coverage`: shares
-    of the photos, the most confident first, and the accuracy over each.
+    Attributes:
+        ece: expected calibration error over `BINS` bins.
+        band: range of that error for a perfectly calibrated model with the same confidences, in 95 % of test splits of
+            this size.
+        bins: mean confidence, accuracy and count of each bin that is not empty.
+        brier: Brier score, the mean squared distance of the probabilities from the one-hot labels, 0..2.
+        coverage: shares of the photos, the most confident first, each with the accuracy over that share.
     """
 
     ece: float
@@ -267,12 +292,18 @@ class Reliability:
 
     @property
     def calibrated(self) -> bool:
-        """Whether chance alone explains the error."""
+        """Whether chance alone can explain the error: it does not exceed the upper end of `band`."""
         return self.ece <= self.band[1]
 
 
 def reliability(probabilities: np.ndarray, labels: np.ndarray, seed: int = 0) -> Reliability:
-    """Compare probabilities `float [N, classes]` with class indices `int [N]`; `seed` is that of the simulation."""
+    """Returns calibration metrics of probabilities.
+
+    Args:
+        probabilities: `float [N, classes]`.
+        labels: class indices, `int [N]`.
+        seed: seed of the simulated test splits.
+    """
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
@@ -299,11 +330,11 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, seed: int = 0) ->
 
 
 def error_described(reliability: Mapping[str, Any], count: int) -> str:
-    """The calibration error and whether chance alone explains it, in sentences.
+    """Returns sentences that state the calibration error and whether chance alone can explain it.
 
     Args:
         reliability: a `Reliability` as a dictionary.
-        count: photos that it was measured on.
+        count: number of photos that it was measured on.
     """
     error, most = reliability["ece"], reliability["band"][1]
     verdict = "no sign of miscalibration" if error <= most else "a sign of miscalibration: do not rely on them"
@@ -314,11 +345,17 @@ def error_described(reliability: Mapping[str, Any], count: int) -> str:
 
 
 def _error(right: np.ndarray, confidence: np.ndarray, bins: np.ndarray) -> np.ndarray:
-    """The calibration error of each row of `right`, `bool [R, N]`: gaps of the bins, weighted by their counts."""
+    """Returns the expected calibration error of R sets of outcomes, `[R]`: gaps of the bins, weighted by their counts.
+
+    Args:
+        right: correct predictions, measured or simulated, `bool [R, N]`.
+        confidence: highest probability of each photo, `float64 [N]`.
+        bins: bin index of each photo, `int [N]`.
+    """
     members = np.eye(BINS)[bins]
     return np.abs((right - confidence) @ members).sum(axis=1) / len(confidence)
 
 
 def _logs(probabilities: np.ndarray) -> np.ndarray:
-    # A softmax that rounds to 0 has no logarithm; this is the smallest positive float32.
+    # A softmax output may round to 0, whose logarithm is infinite; `tiny` is the smallest normal float32.
     return np.log(np.maximum(probabilities.astype(np.float64), np.finfo(np.float32).tiny))

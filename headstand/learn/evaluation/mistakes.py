@@ -1,4 +1,4 @@
-"""The answers that were wrong and sure of themselves: where labels are doubtful, and what the network looked at."""
+"""Selection of the most confident wrong predictions, which often show wrong labels or misleading image content."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +8,20 @@ import numpy as np
 from headstand.prepare.manifest import Photo
 
 MOST = 12
-"""Mistakes that are shown."""
+"""Maximum number of mistakes in a report."""
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A photo, its label, the answer, and the probabilities of both."""
+    """Wrong prediction for a photo.
+
+    Attributes:
+        photo: the photo.
+        truth: its label.
+        answer: the predicted class.
+        confidence: probability of the predicted class.
+        own: probability of the label.
+    """
 
     photo: Photo
     truth: str
@@ -25,13 +33,13 @@ class Mistake:
 def mistakes(
     photos: Sequence[Photo], probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]
 ) -> list[Mistake]:
-    """The most confident wrong answers, at most `MOST`, the surest first.
+    """Returns the wrong predictions with the highest probability, at most `MOST`, in descending order.
 
     Args:
         photos: N photos.
         probabilities: `float [N, classes]`.
-        labels: class indices `int [N]`.
-        classes: their names.
+        labels: class indices, `int [N]`.
+        classes: class names in output order.
     """
     answers = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(answers != labels)

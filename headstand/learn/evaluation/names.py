@@ -1,4 +1,4 @@
-"""What the figures of an `Evaluation` are called for people."""
+"""Display names of the metrics of an `Evaluation`."""
 
 FIGURES = {
     "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "top_k": "right among first {k}",
@@ -6,4 +6,4 @@ FIGURES = {
     "macro_recall": "recall, mean of classes", "weighted_f1": "F1, weighted by counts",
     "weighted_precision": "precision, weighted", "weighted_recall": "recall, weighted", "loss": "log loss (nats)",
 }  # fmt: skip
-"""Each figure that has an interval, in the order of telling; `{k}` is the evaluation's own."""
+"""Display name of each metric that has an interval, in display order; `{k}` is replaced by `Evaluation.k`."""

@@ -9,18 +9,29 @@ from headstand.learn.evaluation.calibration import Reliability, reliability
 from headstand.stats import Interval, bootstrap, wilson
 
 TOP = 5
-"""k of the top-k accuracy; 2 with fewer than ten classes."""
+"""k of the top-k accuracy; with fewer than ten classes k is 2."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of one split, each with its 95 % interval in `intervals` under the same name.
+    """Metrics of a classifier on one split, with 95 % intervals.
 
-    `accuracy` (its interval also as `interval`, Wilson), `balanced_accuracy` (mean recall of the classes that have
-    photos), `top_k` (share of photos whose class is among the `k` likeliest), precision, recall and F1 as plain mean
-    over classes (`macro_`) and weighted by their counts (`weighted_`), `loss`, the mean negative log-likelihood in
-    nats; `confusion[true][predicted]` in counts; `per_class`: precision, recall, f1, count of each label and `low` and
-    `high` of its recall (Wilson). The plain means are taken over the classes that have photos.
+    Precision, recall and F1 are averaged over the classes that have photos, unweighted (`macro_`) or weighted by the
+    number of photos (`weighted_`).
+
+    Attributes:
+        count: number of photos.
+        accuracy: share of correct predictions.
+        interval: Wilson interval of the accuracy.
+        balanced_accuracy: mean recall of the classes that have photos.
+        k: k of the top-k accuracy.
+        top_k: share of photos whose class is among the `k` most probable ones.
+        loss: mean negative log-likelihood in nats.
+        intervals: interval of each of these metrics by name.
+        confusion: number of photos as `confusion[true][predicted]`.
+        per_class: precision, recall, f1 and count of each label, and `low` and `high`, the Wilson interval of its
+            recall.
+        reliability: calibration metrics.
     """
 
     count: int
@@ -43,14 +54,21 @@ class Evaluation:
 
 
 def evaluate(probabilities: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], seed: int = 0) -> Evaluation:
-    """Score probabilities `float [N, classes]` against class indices `int [N]`; `seed` is the bootstrap's."""
+    """Returns the metrics of predicted probabilities.
+
+    Args:
+        probabilities: `float [N, classes]`.
+        labels: class indices, `int [N]`.
+        classes: class names in output order.
+        seed: seed of the bootstrap and of the calibration simulation.
+    """
     predicted = probabilities.argmax(axis=1)
     right = predicted == labels
     k = TOP if len(classes) >= 2 * TOP else 2
     own = probabilities[np.arange(len(labels)), labels]
-    # Ties count against the model: equal probabilities for all classes carry no information.
+    # Ties count as wrong: equal probabilities for all classes carry no information.
     among = (probabilities >= own[:, None]).sum(axis=1) <= k
-    # float32 rows sum to 1 within 1e-6 only.
+    # Rows of float32 sum to 1 only within 1e-6.
     losses = -np.log(np.maximum(own / probabilities.sum(axis=1), np.finfo(np.float32).tiny))
     hits, answered, present = (
         np.eye(len(classes))[labels] * right[:, None],
@@ -86,12 +104,19 @@ _NAMES = (
 
 
 def _averages(hits: np.ndarray, answered: np.ndarray, present: np.ndarray, losses: np.ndarray) -> np.ndarray:
-    """The figures of `_NAMES`, `[R, 8]`, from sums over photos, `[R, classes]`, and summed losses `[R]`."""
+    """Returns the metrics of `_NAMES`, `[R, 8]`, for R resamples.
+
+    Args:
+        hits: correct predictions of each class, `[R, classes]`.
+        answered: predictions of each class, `[R, classes]`.
+        present: photos of each class, `[R, classes]`.
+        losses: sum of the losses over photos, `[R]`.
+    """
     precision = hits / np.maximum(answered, 1)
     recall = hits / np.maximum(present, 1)
     f1 = 2 * hits / np.maximum(answered + present, 1)
     there = present > 0
-    # A class without photos has no recall; wrong answers for it already lower the recall of the others.
+    # Recall is undefined without photos; wrong predictions of such a class already lower the recall of the others.
     macro_precision, macro_recall, macro_f1 = (
         (figure * there).sum(axis=1) / there.sum(axis=1) for figure in (precision, recall, f1)
     )

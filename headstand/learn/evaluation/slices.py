@@ -1,4 +1,4 @@
-"""Accuracy over parts of a split: by file format, size and shape of the photos."""
+"""Accuracy on slices of a split: by file format, size and aspect ratio of the photos."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,18 +10,24 @@ from headstand.prepare.manifest import Photo
 from headstand.stats import Interval, Outcomes, unpaired, wilson
 
 FEW = 30
-"""Photos below which a slice's accuracy is hardly known: its interval is then some 30 points wide."""
+"""Number of photos below which a slice is marked as small: the interval of its accuracy is then some 30 points wide."""
 
 SQUARE = 1.15
-"""Longer side to shorter one, up to which a photo counts as square."""
+"""Largest ratio of the longer to the shorter side of a photo that counts as square."""
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Part of a split: `by` which property, its `value`, how many photos, their accuracy with its 95 % interval.
+    """Accuracy on the photos of a split that share a property.
 
-    `few`: fewer than `FEW` photos. `apart`: the accuracy differs from that of all other photos beyond noise (see
-    `headstand.stats`).
+    Attributes:
+        by: the property: format, size or shape.
+        value: its value.
+        count: number of photos.
+        accuracy: share of correct predictions.
+        interval: 95 % Wilson interval of the accuracy.
+        few: whether there are fewer than `FEW` photos.
+        apart: whether the accuracy differs from that of all other photos beyond noise (see `headstand.stats`).
     """
 
     by: str
@@ -34,14 +40,14 @@ class Slice:
 
 
 def slices(photos: Sequence[Photo], right: np.ndarray) -> list[Slice]:
-    """Accuracy by file format, size and shape.
+    """Returns the accuracy by file format, size and shape of the photos.
 
     Args:
         photos: N photos of a manifest.
-        right: `bool [N]`, whether each was classified correctly.
+        right: whether each photo was classified correctly, `bool [N]`.
 
     Returns:
-        Slices by each property that differs between the photos.
+        Slices for each property that differs between the photos.
     """
     sides = np.sqrt([photo.width * photo.height for photo in photos])
     small, large = np.percentile(sides, [100 / 3, 200 / 3], method="lower")

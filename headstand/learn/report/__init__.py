@@ -1,4 +1,4 @@
-"""What a run found out: for programs (`report.json`), for people (`report.html`) and for whoever gets the model."""
+"""Writes the results of a training run: `report.json`, the page `report.html`, plots and a model card."""
 
 from headstand.learn.report.record import write
 from headstand.learn.report.story import Story

@@ -1,6 +1,6 @@
-"""The model card: what the model is, what it was trained on, its figures and its limits.
+"""Generates the model card in Markdown: architecture, training data, metrics, conversion check and limitations.
 
-Every sentence is measured by the run, stated in the recipe (and marked so), or left out.
+Every statement is measured by the run or taken from the recipe (and marked so). Unknown facts are left out.
 """
 
 from pathlib import PurePosixPath
@@ -10,16 +10,16 @@ from headstand.learn.evaluation.calibration import described, error_described
 from headstand.sections import OF_HEATMAPS
 
 NOT_STATED = "not stated"
-"""What `card.weights` and `card.photos` of a recipe hold that says nothing."""
+"""Default of `card.weights` and `card.photos` in a recipe, which the model card omits."""
 
 
 def card(report: dict[str, Any], certificate: dict[str, Any] | None = None, stem: str | None = None) -> str:
-    """A model card in Markdown.
+    """Returns the model card of a run in Markdown.
 
     Args:
-        report: a run's `report.json`.
-        certificate: the bundle's NAME.parity.json, once there is one.
-        stem: name of the model's files without their endings; by default that of the run's checkpoint.
+        report: content of the run's `report.json`.
+        certificate: content of the bundle's NAME.parity.json; None before conversion.
+        stem: name of the model's files without extension; by default that of the run's checkpoint.
     """
     recipe, counts, test = report["recipe"], report["data"]["photos"], report["test"]
     versions, kind = report["versions"], _kind(recipe)
@@ -61,7 +61,7 @@ The figures hold for {kind} like those of the test split: measure it on your own
 
 
 def _kind(recipe: dict[str, Any]) -> str:
-    """What the model takes."""
+    """Returns the plural noun for the model's inputs: photos or heatmaps."""
     return "heatmaps" if recipe["backbone"]["name"] in OF_HEATMAPS else "photos"
 
 
@@ -71,7 +71,7 @@ def _network(recipe: dict[str, Any]) -> str:
 
 
 def _weights(recipe: dict[str, Any]) -> str:
-    """The starting weights as the run used them, and what the recipe says of them."""
+    """Returns the origin of the pretrained weights, with the recipe's statement about them if there is one."""
     weights = recipe["backbone"]["weights"]
     if weights == "none":
         return "none, initialised at random."
@@ -99,7 +99,7 @@ def _trained(report: dict[str, Any]) -> str:
 
 
 def _selected(report: dict[str, Any]) -> int:
-    """The number of epochs that the weights were trained for, as the file's name states it."""
+    """Returns the number of epochs that the weights were trained for, parsed from the checkpoint's file name."""
     return int((report["refitted"] or report["checkpoint"]).split("_")[-2])
 
 
@@ -115,7 +115,7 @@ def _row(split: str, scores: dict[str, Any]) -> str:
 
 
 def _leakage(report: dict[str, Any], kind: str) -> str:
-    """What is known of test photos that the model or its starting weights may have learned from."""
+    """Returns sentences about leakage: test photos that the model or its pretrained weights may be trained on."""
     straddling, leak = report["straddling"], report["leak"]
     similar = "exact copies" if kind == "heatmaps" else "near duplicates"
     within = (
@@ -160,7 +160,7 @@ def _temperature(temperature: float) -> str:
 
 
 def _confident(calibration: dict[str, Any]) -> str:
-    """What the confidence threshold guarantees, and what the test split measured of it."""
+    """Returns sentences about the guaranteed accuracy above the confidence threshold and that on the test split."""
     text, test = "", calibration["test"]
     if guarantee := calibration.get("guarantee"):
         text = described(guarantee)
@@ -180,7 +180,7 @@ def _files(stem: str, kind: str, certificate: dict[str, Any] | None) -> str:
     confidence = certificate.get("confidence")
     served = ""
     if confidence:
-        # A threshold belongs to the outputs that it was fitted to.
+        # A threshold is valid only for the outputs that it was fitted to.
         fitted = confidence["fitted_to"]
         source = " before the refit" if certificate["unseen"] else ""
         served = described(confidence, fitted or "validation")

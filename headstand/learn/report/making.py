@@ -1,4 +1,4 @@
-"""Sections of a run's page on its data, search, training, diagnosis and time."""
+"""HTML sections of a training report on data, search, training, diagnosis, resources and reproduction."""
 
 import shlex
 from html import escape
@@ -10,7 +10,7 @@ from headstand.recipe import Augmentation
 
 
 def data(record: dict[str, Any]) -> str:
-    """How many photos each split has, and how many views of them were made."""
+    """Returns the section on the dataset: number of photos in each split, and of augmented views."""
     photos, classes = record["data"]["photos"], record["data"]["classes"]
     duplicates = "" if record["straddling"]["photos"] else "; no near duplicate of a test photo was found in training"
     settings = Augmentation.model_validate(record["recipe"]["augmentation"])
@@ -27,7 +27,12 @@ def data(record: dict[str, Any]) -> str:
 
 
 def choice(folder: Path, record: dict[str, Any]) -> str:
-    """The baseline, the best heads of the search, and its plots."""
+    """Returns the section on model selection: baseline, best heads of the search, and plots of the search.
+
+    Args:
+        folder: folder of the run, which has the plots.
+        record: content of `report.json`.
+    """
     trials = record["trials"]
     text = ""
     if baseline := record.get("baseline"):
@@ -56,7 +61,7 @@ def choice(folder: Path, record: dict[str, Any]) -> str:
 
 
 def _equal(record: dict[str, Any]) -> str:
-    """How many settings the validation photos cannot separate from the best; the diagnosis names the same number."""
+    """Returns a sentence with the number of settings within noise of the best, the same number as in the diagnosis."""
     search, photos = record.get("search") or {}, record["data"]["photos"]["validation"]
     others = search.get("within_noise", 0)
     if not others:
@@ -68,7 +73,7 @@ def _equal(record: dict[str, Any]) -> str:
 
 
 def training(folder: Path, record: dict[str, Any]) -> str:
-    """Which epoch was kept, with loss and accuracy by epoch."""
+    """Returns the section on training: the epoch that was kept, and plots of loss and accuracy by epoch."""
     what = "Fine-tuning" if record["recipe"]["finetune"]["epochs"] else "The head"
     kept = (
         f"<p>{what}: epoch {record['best_epoch']} of {len(record['history'])} was best on validation and is kept.</p>"
@@ -83,7 +88,7 @@ def training(folder: Path, record: dict[str, Any]) -> str:
 
 
 def diagnosis(record: dict[str, Any]) -> str:
-    """The findings of the diagnosis, with what to change."""
+    """Returns the section with the findings of the diagnosis and their suggestions."""
     if not record["diagnosis"]:
         return "<p>No findings.</p>"
     return "".join(
@@ -94,13 +99,13 @@ def diagnosis(record: dict[str, Any]) -> str:
 
 
 def resources(folder: Path, record: dict[str, Any]) -> str:
-    """Time and memory of each step."""
+    """Returns the section on resources: duration of each step, and a plot of processor and memory over time."""
     steps = ", ".join(f"{escape(name)} {value:.1f} s" for name, value in record["seconds"].items())
     return f"<p>{steps}.</p>" + plot(folder / "resources.png", "processor and memory over time")
 
 
 def again(folder: Path, record: dict[str, Any]) -> str:
-    """The commands that repeat the run: its resolved recipe is a recipe too."""
+    """Returns the section with the commands that reproduce the run from its resolved recipe."""
     versions = ", ".join(f"{escape(name)} {escape(value)}" for name, value in record["versions"].items())
     recipe = escape(shlex.quote(str(folder / "recipe.json")))
     return (

@@ -1,4 +1,4 @@
-"""A training run's report as one HTML page."""
+"""Renders the report of a training run as a self-contained HTML page."""
 
 from collections.abc import Callable
 from html import escape
@@ -20,12 +20,12 @@ from headstand.recipe import Backbone
 
 
 def page(folder: Path, story: Story, record: dict[str, Any]) -> str:
-    """The page.
+    """Returns the HTML page of a training report.
 
     Args:
-        folder: the run's, where the plots lie that are embedded.
-        story: for the photos of the mistakes.
-        record: the report as `report.json` has it; all figures are taken from there.
+        folder: folder of the run, which has the plots to embed.
+        story: results of the run, used for the photos of the mistakes.
+        record: content of `report.json`, the source of all metrics on the page.
     """
     test, calibration = record["test"], record["calibration"]
     sections: dict[str, Callable[[], str]] = {
@@ -107,7 +107,7 @@ def _facts(record: dict[str, Any]) -> str:
 
 
 def _averaged(record: dict[str, Any]) -> dict[str, Any]:
-    """Accuracies of averaged answers, where the recipe asked for them, under what they are averaged over."""
+    """Returns the row of accuracies with test-time augmentation by row name; empty if the recipe does not use it."""
     if "test_averaged" not in record:
         return {}
     way = WORDS[record["recipe"]["evaluation"]["average"]]
@@ -115,7 +115,7 @@ def _averaged(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mistakes(story: Story, record: dict[str, Any]) -> str:
-    """The mistakes with their Grad-CAM."""
+    """Returns the section with the most confident mistakes, with Grad-CAM for photos."""
     if not record["mistakes"]:
         return ""
     paths = [story.dataset.folder / one["photo"] for one in record["mistakes"]]

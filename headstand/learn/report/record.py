@@ -1,4 +1,4 @@
-"""A run's report, as files in its folder."""
+"""Writes the report of a training run as files into its folder."""
 
 import json
 import platform
@@ -24,11 +24,11 @@ PAGE, CARD = "report.html", "MODEL_CARD.md"
 
 
 def write(folder: Path, story: Story) -> dict[str, Any]:
-    """Write trials.csv, the plots, report.html, MODEL_CARD.md and, last of all, report.json into the run's folder.
+    """Writes trials.csv, the plots, report.html, MODEL_CARD.md and, as the last file, report.json into a run's folder.
 
     Returns:
-        The report as written: recipe, data, head, trials, baseline, history, scores of validation and test with 95 %
-        intervals, calibration, slices and mistakes of the test, what had been seen of the test photos, file names,
+        The content of report.json: recipe, data, head, trials, baseline, history, metrics of validation and test with
+        95 % intervals, calibration, slices and mistakes of the test split, leakage into the test split, file names,
         seconds, resources, diagnosis, versions.
     """
     photos = story.scores["validation"].count
@@ -106,5 +106,5 @@ def _record(story: Story) -> dict[str, Any]:
 
 
 def put(path: Path, text: str) -> None:
-    """Write a text in one step."""
+    """Writes a text file atomically."""
     files.write(path, text)

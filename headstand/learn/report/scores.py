@@ -1,4 +1,4 @@
-"""Sections of a page on the figures of one split."""
+"""HTML sections on the metrics of a split: figures, classes, calibration, slices and mistakes."""
 
 from collections.abc import Sequence
 from html import escape
@@ -13,13 +13,13 @@ from headstand.learn.report.document import pair, photo, plot, spread
 
 
 def facts(name: str, split: dict[str, Any], threshold: float, confident: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """The figures to see first, for `document.tiles`.
+    """Returns the key figures of a split for `document.tiles`: accuracy, top-k, calibration, confident predictions.
 
     Args:
-        name: of the accuracy.
-        split: the evaluation, with `calibrated`.
-        threshold: lowest probability of a confident answer; 0 if all answers are confident.
-        confident: a `Sure` of the split.
+        name: display name of the accuracy.
+        split: an `Evaluation` as a dictionary, with `calibrated`.
+        threshold: lowest probability of a confident prediction; 0 if all predictions are confident.
+        confident: a `Sure` of the split as a dictionary.
     """
     ece, (_, most) = split["reliability"]["ece"], split["reliability"]["band"]
     found = [
@@ -35,11 +35,11 @@ def facts(name: str, split: dict[str, Any], threshold: float, confident: dict[st
 
 
 def figures(splits: dict[str, dict[str, Any]], more: dict[str, list[dict[str, Any]]] | None = None) -> str:
-    """All figures of some splits with their 95 % intervals.
+    """Returns a table of all metrics of one or more splits with their 95 % intervals.
 
     Args:
-        splits: an `Evaluation` as `dataclasses.asdict` has it, by the split's name.
-        more: further rows of accuracies, each with an evaluation a split.
+        splits: an `Evaluation` as a dictionary (`dataclasses.asdict`), by name of the split.
+        more: evaluations of further accuracy rows, one for each split, by row name.
     """
     rows = []
     k = next(iter(splits.values()))["k"]
@@ -61,7 +61,7 @@ def figures(splits: dict[str, dict[str, Any]], more: dict[str, list[dict[str, An
 
 
 def classes(split: dict[str, Any], folder: Path) -> str:
-    """Figures by class, the lowest recall first, and the plot `confusion.png` of a folder."""
+    """Returns a table of metrics by class, the lowest recall first, and the plot `confusion.png` of a folder."""
     rows = []
     for name, row in sorted(split["per_class"].items(), key=lambda item: (not item[1]["count"], item[1]["recall"])):
         if not row["count"]:
@@ -86,13 +86,13 @@ def classes(split: dict[str, Any], folder: Path) -> str:
 
 
 def sure(split: dict[str, Any], calibration: dict[str, Any], confident: dict[str, Any], folder: Path) -> str:
-    """Calibration and confidence, with the plots `calibration.png` and `coverage.png` of a folder.
+    """Returns the section on calibration and confident predictions.
 
     Args:
-        split: the evaluation, with `calibrated`.
-        calibration: `temperature`, `threshold` and, of a run, `guarantee` (a `Threshold.record`).
-        confident: a `Sure` of the split.
-        folder: where the plots lie.
+        split: an `Evaluation` as a dictionary, with `calibrated`.
+        calibration: `temperature`, `threshold` and, for a training run, `guarantee` (a `Threshold.record`).
+        confident: a `Sure` of the split as a dictionary.
+        folder: folder with the plots `calibration.png` and `coverage.png`.
     """
     threshold, accuracy = calibration["threshold"], confident["accuracy"]
     temperature = calibration["temperature"]
@@ -118,7 +118,7 @@ def sure(split: dict[str, Any], calibration: dict[str, Any], confident: dict[str
 
 
 def slices(found: Sequence[dict[str, Any]]) -> str:
-    """Accuracy over parts of a split; nothing where there are none."""
+    """Returns a table of the accuracy on slices of a split; empty without slices."""
     if not found:
         return ""
     rows = (
@@ -135,12 +135,12 @@ def slices(found: Sequence[dict[str, Any]]) -> str:
 
 
 def mistakes(found: Sequence[dict[str, Any]], pixels: np.ndarray, heat: np.ndarray | None) -> str:
-    """The most confident wrong answers as pictures; nothing if there are none.
+    """Returns the most confident wrong predictions with their images; empty without mistakes.
 
     Args:
-        found: N mistakes, `photo` being the path.
-        pixels: `uint8 [N, size, size, 3]`.
-        heat: Grad-CAM, `float32 [N, size, size]` in 0..1; None if it is not available.
+        found: N mistakes as dictionaries, with the path of the photo as `photo`.
+        pixels: images, `uint8 [N, size, size, 3]`.
+        heat: Grad-CAM heatmaps, `float32 [N, size, size]` in 0..1; None if not available.
     """
     if not found:
         return ""

@@ -1,4 +1,4 @@
-"""Everything that a run's report is made from."""
+"""Input of the training report: all results of a run that it contains."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,13 +19,28 @@ from headstand.recipe import Recipe
 
 @dataclass(frozen=True)
 class Story:
-    """What training passes to the report.
+    """Results of a training run, passed from training to the report.
 
-    `history` is that of the last phase, `best_epoch` (from 1) the one that was kept; `answers` are probabilities
-    `float32 [N, classes]` and `labels` class indices `int [N]` of validation and test; `averaged` are the scores of
-    answers averaged over several views, none where the recipe does not ask for them; `leak` is about what the
-    backbone had been trained on before, `straddling` about near duplicates within the dataset; `guarantee` is what the
-    confidence threshold guarantees on validation.
+    Attributes:
+        recipe: the resolved recipe.
+        dataset: the prepared dataset.
+        baseline: closed-form baseline on the same features.
+        found: trials of the search and the head that it selected.
+        history: metrics by epoch of the last training phase.
+        best_epoch: the epoch that was kept, from 1.
+        calibration: temperature and confidence threshold.
+        guarantee: the confidence threshold with the lower bound of its accuracy on validation.
+        scores: metrics by split, validation and test.
+        averaged: the same with test-time augmentation; empty if the recipe does not use it.
+        answers: probabilities by split, `float32 [N, classes]`.
+        labels: class indices by split, `int [N]`.
+        leak: test photos with near duplicates among the photos that the backbone was trained on before the run.
+        straddling: test photos with near duplicates in the training split of the dataset.
+        checkpoint: file of the model before any refit.
+        refitted: file of the model refitted on more splits; None without refit.
+        scored: file of the model that was scored on the test split.
+        steps: duration and resource use of each step.
+        findings: findings of the diagnosis.
     """
 
     recipe: Recipe

@@ -1,4 +1,4 @@
-"""Figures as tables for the terminal."""
+"""Plain-text tables of metrics for the terminal."""
 
 from typing import Any
 
@@ -6,7 +6,11 @@ from headstand.learn.evaluation.names import FIGURES
 
 
 def figures(scores: dict[str, Any]) -> str:
-    """The figures of a split (as `dataclasses.asdict` has an `Evaluation`) with their 95 % intervals."""
+    """Returns a table of the metrics of a split with 95 % intervals.
+
+    Args:
+        scores: an `Evaluation` as a dictionary (`dataclasses.asdict`).
+    """
     names = {key: name.format(k=scores["k"]) for key, name in FIGURES.items()}
     width = max(map(len, names.values()))
     lines = [f"{'':<{width}}  figure  95 % interval"]
@@ -17,7 +21,11 @@ def figures(scores: dict[str, Any]) -> str:
 
 
 def per_class(figures: dict[str, dict[str, float]]) -> str:
-    """Precision, recall and F1 of each class (as `Evaluation.per_class` has them); `-` for one without photos."""
+    """Returns a table of precision, recall and F1 of each class; a class without photos has `-`.
+
+    Args:
+        figures: metrics by class, see `Evaluation.per_class`.
+    """
     width = max(map(len, figures))
     lines = [f"{'':<{width}}  precision  recall     f1  photos"]
     for name, row in figures.items():
