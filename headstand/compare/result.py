@@ -99,7 +99,8 @@ class Journal:
             except (ValueError, KeyError, TypeError):
                 continue
         if text and not text.endswith("\n"):
-            path.write_text(text + "\n", encoding="utf-8")
+            with path.open("a", encoding="utf-8") as file:
+                file.write("\n")
 
     def add(self, result: Result) -> None:
         """Adds a result in memory and, if accuracy and latency are both measured, appends it to the file."""

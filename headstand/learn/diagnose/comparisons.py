@@ -220,8 +220,13 @@ def _scaled(value: float, searched: Searched) -> float:
     """Returns the position of a value in a continuous range, from 0 to 1; logarithmic for a log range."""
     low, high = searched.low, searched.high
     if searched.log:
-        value, low, high = math.log(value), math.log(low), math.log(high)
+        # 0 lies below every log range: another job of the search may have left the parameter at 0.
+        value, low, high = math.log(value) if value > 0 else -math.inf, math.log(low), math.log(high)
     return (value - low) / (high - low)
+
+
+def _distance(one: float, other: float) -> float:
+    return 0.0 if one == other else abs(one - other)  # not inf - inf
 
 
 def _best(evidence: Evidence, searched: Searched, chosen: float) -> tuple[Tried | None, Tried | None]:
@@ -232,7 +237,9 @@ def _best(evidence: Evidence, searched: Searched, chosen: float) -> tuple[Tried 
         value = number(trial.values[searched.parameter]) if searched.parameter in trial.values else None
         if value is None:
             continue
-        distance = abs(value - chosen) if searched.values else abs(_scaled(value, searched) - _scaled(chosen, searched))
+        distance = (
+            abs(value - chosen) if searched.values else _distance(_scaled(value, searched), _scaled(chosen, searched))
+        )
         near = distance <= (0 if searched.values else NEAR)
         (at_edge if near else elsewhere).append(trial)
 

@@ -80,6 +80,12 @@ def test_the_end_of_the_possible_is_no_edge() -> None:
     assert one(comparisons.edge_of_range(run)).advice == "search on: add 0.75 to the values of dropout"
 
 
+def test_zero_lies_below_every_log_range() -> None:
+    searched = (Searched("dropout", low=0.1, high=0.8, log=True),)
+    trials = (Tried({"dropout": 0.0}, 0.9), Tried({"dropout": 0.5}, 0.5))
+    assert not list(comparisons.edge_of_range(evidence(head=Head(dropout=0.0), searched=searched, trials=trials)))
+
+
 def test_the_edge_of_a_continuous_range_is_its_outer_twentieth() -> None:
     searched = (Searched("learning_rate", low=0.001, high=0.1, log=True),)
     trials = tuple(Tried({"learning_rate": rate}, value) for rate, value in ((0.001, 0.3), (0.02, 0.5), (0.09, 0.9)))
