@@ -216,7 +216,7 @@ def _matches(whole: np.ndarray, part: np.ndarray, i: np.ndarray, j: np.ndarray, 
 
 
 def _demand(vectors: np.ndarray) -> np.ndarray:
-    """Returns the minimum correlation with near duplicates, `[P]`, which is higher for pictures with little structure.
+    """Returns the minimum correlation of near duplicates, `[P]`, which is higher for pictures with little structure.
 
     Args:
         vectors: unit vectors `[P, 100]`.

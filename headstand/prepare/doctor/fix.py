@@ -144,7 +144,8 @@ def _copies(group: Sequence[Exam]) -> dict[str, str]:
             elif exam.item.class_ != winner:
                 out[exam.name] = f"most twins of it have the class {winner}"
     kept = [exam for exam in group if exam.name not in out]
-    # Validation and test photos are kept, so that metrics before and after the cleaning use the same photos.
+    # Test copies take precedence over validation and training copies, so that metrics before and after the cleaning
+    # use the same photos.
     rank = {"test": 0, "validation": 1, "train": 2, "": 3}
     if kept:
         home = min((exam.item.split for exam in kept), key=rank.__getitem__)
