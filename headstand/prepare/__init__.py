@@ -1,1 +1,1 @@
-"""Prepare: from a source of images to class folders, split and listed."""
+"""Dataset preparation: from a source of images to class folders, divided into splits and listed in a manifest."""

@@ -1,6 +1,6 @@
-"""How well two pictures agree once one is turned, cropped or stretched a little to fit the other.
+"""Affine image registration: aligns pairs of thumbnails and measures how well they correlate after the alignment.
 
-The fit is Gauss-Newton over the six numbers of an affine map, from coarse to fine (Lucas and Kanade 1981, in the
+The fit is Gauss-Newton over the six parameters of an affine map, from coarse to fine (Lucas and Kanade 1981, in the
 inverse compositional form of Baker and Matthews 2004, Int. J. Computer Vision 56), for many pairs at once.
 """
 
@@ -12,45 +12,52 @@ import numpy as np
 from scipy.ndimage import binary_dilation, label, uniform_filter
 
 SIDE = 64
-"""Side of the grey thumbnails that are compared, in pixels."""
+"""Side of the grayscale thumbnails that are compared, in pixels."""
 
 LEVELS = ((16, 8, 3, 0.65), (32, 6, 5, 0.8), (64, 5, 9, 0.0))
-"""Of each level the side in pixels, the Gauss-Newton steps, the window and the least correlation to go on. At 16 pixels
-10 % of a side are within reach of the first step. The window is the side of the square whose mean is taken away before
-pictures are correlated, so that shapes count and not areas. Of the same photos turned or cropped 97 of 100 pass both
-bounds, of others 1 in 50."""
+"""Side in pixels, Gauss-Newton steps, window and minimum correlation to continue, for each level of the image pyramid.
+
+At 16 pixels the first step can correct a shift of 10 % of a side. The window is the side in pixels of the square whose
+mean is subtracted before the correlation, so that shapes count and not areas. Of rotated or cropped copies 97 of 100
+pass both bounds, of unrelated photos 1 in 50."""
 
 OVERLAP = 0.5
-"""Least share of the first thumbnail that must fall inside the second."""
+"""Minimum fraction of the first thumbnail that must fall inside the second."""
 
 BLOCKS = 4
-"""The final comparison is also made in each of 4 x 4 blocks: another pose in the same studio differs in some."""
+"""Number of blocks along each side; thumbnails are also compared in each of 4 x 4 blocks.
+
+Photos of two poses in the same studio differ in some of the blocks."""
 
 BLACK, WHITE = 12, 250
-"""Brightness of what rotation fills the corners with, up to JPEG's noise."""
+"""Brightness bounds, 0..255, of the corners that a rotation fills with black or white, with a margin for JPEG noise."""
 
 FILLED = 0.15
-"""Most of a thumbnail, as a share, that such corners take: 5 degrees make 0.05. A larger area is background."""
+"""Maximum fraction of a thumbnail that filled corners cover: 5 degrees make 0.05. A larger area is background."""
 
 MARGIN = 4
-"""Pixels beside filled corners, and along the sides, that are left out too: half of the largest window."""
+"""Width in pixels of the margin around filled corners, and along the sides, that is also masked out.
+
+It is half of the largest window."""
 
 CHUNK = 256
-"""Pairs fitted at once: their gradients take 25 MB."""
+"""Number of pairs fitted at once; their gradients take 25 MB."""
 
 
 _CROSS = np.zeros((3, 3, 3), dtype=bool)
 _CROSS[1, 1, :] = _CROSS[1, :, 1] = True
-"""A pixel's neighbours in its own picture."""
+"""Structuring element for `[N, height, width]` arrays: the 4-neighbourhood of a pixel within its own picture."""
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """How pairs fit: each array has one value a pair.
+    """Results of the alignment, arrays with one value per pair.
 
-    `whole` is the correlation over the overlap, `worst` that of the worst block with structure, both after the fit and
-    in -1..1, and 0 where a coarse level has ruled the pair out; `angle` is the turn in degrees, `scale` the square root
-    of the change of area.
+    Attributes:
+        whole: correlation over the overlap after the fit, -1..1; 0 where a coarse level has rejected the pair.
+        worst: correlation of the worst block with structure, likewise.
+        angle: rotation in degrees.
+        scale: square root of the change of area.
     """
 
     whole: np.ndarray
@@ -61,14 +68,19 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Stack:
-    """Thumbnails at each level: `images` are `float32 [N, side, side]`, `seen` says where there is picture."""
+    """Image pyramid of N thumbnails.
+
+    Attributes:
+        images: `[N, side, side]` for each level, `float32`, the finest `uint8`.
+        seen: masks of the same shapes, `bool`: False in corners that a rotation has filled.
+    """
 
     images: tuple[np.ndarray, ...]
     seen: tuple[np.ndarray, ...]
 
     @classmethod
     def of(cls, thumbnails: np.ndarray) -> "Stack":
-        """Of `uint8 [N, 64, 64]`."""
+        """Builds the pyramid of thumbnails `uint8 [N, 64, 64]`."""
         sides = [level[0] for level in LEVELS]
         chunks = [thumbnails[start : start + CHUNK] for start in range(0, len(thumbnails), CHUNK)]
         seen = np.concatenate([_shown(chunk) for chunk in chunks])
@@ -79,12 +91,19 @@ class Stack:
 
     @property
     def mirrored(self) -> "Stack":
-        """The mirror images."""
+        """The pyramid of the horizontally mirrored thumbnails."""
         return Stack(*(tuple(level[:, :, ::-1] for level in levels) for levels in (self.images, self.seen)))
 
 
 def align(first: Stack, second: Stack, i: np.ndarray, j: np.ndarray) -> Alignment:
-    """Fit each `second[j]` to its `first[i]`, for `int [P]` places; as many threads as cores."""
+    """Aligns each `second[j]` with its `first[i]`, with as many threads as cores.
+
+    Args:
+        first: pyramid of the reference thumbnails.
+        second: pyramid of the thumbnails that are warped.
+        i: `int [P]`, indices into `first`.
+        j: `int [P]`, indices into `second`.
+    """
     chunks = [(i[start : start + CHUNK], j[start : start + CHUNK]) for start in range(0, len(i), CHUNK)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         parts = list(pool.map(lambda places: _align(first, second, *places), chunks))
@@ -114,13 +133,13 @@ def _align(first: Stack, second: Stack, i: np.ndarray, j: np.ndarray) -> Alignme
 
 
 def _shrunk(images: np.ndarray, side: int) -> np.ndarray:
-    """Mean over squares, `float32 [P, side, side]`."""
+    """Returns thumbnails reduced to `side` pixels by averaging squares, `float32 [P, side, side]`."""
     step = SIDE // side
     return images.reshape(len(images), side, step, side, step).mean((2, 4), dtype=np.float32)
 
 
 def _shown(images: np.ndarray) -> np.ndarray:
-    """Where there is picture and not what a rotation fills the corners with, `bool [P, 64, 64]`."""
+    """Returns a mask that is False in the corners that a rotation has filled, `bool [P, 64, 64]`."""
     blank = np.zeros(images.shape, dtype=bool)
     for fill in (images <= BLACK, images >= WHITE):
         corners = fill[:, [0, 0, -1, -1], [0, -1, 0, -1]]
@@ -130,7 +149,7 @@ def _shown(images: np.ndarray) -> np.ndarray:
             blank |= np.isin(parts, at_corners[at_corners > 0])
     blank &= blank.mean((1, 2), keepdims=True) <= FILLED
     if blank.any():
-        # Between the corners wedges run along the sides, too thin to be black in a thumbnail.
+        # Between the corners the filled wedges along the sides are too thin to be pure black or white in a thumbnail.
         turned = blank.any((1, 2))
         frame = np.ones((SIDE, SIDE), dtype=bool)
         frame[MARGIN:-MARGIN, MARGIN:-MARGIN] = False
@@ -143,14 +162,18 @@ def _detail(images: np.ndarray, window: int) -> np.ndarray:
 
 
 def _grid(side: int) -> np.ndarray:
-    """Pixel centres from -1 to 1, homogeneous, `float32 [3, side * side]`: x, y, 1."""
+    """Returns pixel centres from -1 to 1 in homogeneous coordinates, `float32 [3, side * side]`: x, y, 1."""
     line = (np.arange(side, dtype=np.float32) + 0.5) * 2 / side - 1
     y, x = np.meshgrid(line, line, indexing="ij")
     return np.stack([x.ravel(), y.ravel(), np.ones(side * side, np.float32)])
 
 
 def _sample(images: np.ndarray, seen: list[np.ndarray], warp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The images read at the warped pixel centres, bilinear, `float32 [P, n]`, and where both pictures are seen."""
+    """Resamples images at the warped pixel centres with bilinear interpolation.
+
+    Returns:
+        The values, `float32 [P, side * side]`, and where both pictures are valid, `bool [P, side * side]`.
+    """
     side = images.shape[1]
     places = (warp[:, :2] @ _grid(side) + 1) * (side / 2) - 0.5
     inside = ((places >= -0.5) & (places <= side - 0.5)).all(1)
@@ -166,14 +189,14 @@ def _sample(images: np.ndarray, seen: list[np.ndarray], warp: np.ndarray) -> tup
 
 
 def _standard(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Mean 0 and standard deviation 1 over the places inside, 0 elsewhere."""
+    """Returns values standardized to mean 0 and standard deviation 1 over the pixels in the mask, 0 elsewhere."""
     count = np.maximum(inside.sum(1, keepdims=True), 1)
     centred = np.where(inside, values - (values * inside).sum(1, keepdims=True) / count, 0)
     return centred / np.sqrt(np.maximum((centred**2).sum(1, keepdims=True) / count, 1e-3))
 
 
 def _fit(first: np.ndarray, second: np.ndarray, seen: list[np.ndarray], warp: np.ndarray, steps: int) -> np.ndarray:
-    """The warps after some Gauss-Newton steps."""
+    """Returns the affine warps after `steps` Gauss-Newton steps, `float32 [P, 3, 3]`."""
     side = first.shape[1]
     flat = first.reshape(len(first), -1)
     everywhere = np.ones_like(flat, dtype=bool)
@@ -186,28 +209,28 @@ def _fit(first: np.ndarray, second: np.ndarray, seen: list[np.ndarray], warp: np
         moved, inside = _sample(second, seen, warp)
         weighted = slopes * inside[:, None]
         normal = weighted @ slopes.transpose(0, 2, 1)
-        # A little damping keeps pictures without structure in one direction where they are.
+        # Without damping the system is singular for pictures that have no structure in one direction.
         damping = 1e-2 * np.trace(normal, axis1=1, axis2=2)[:, None, None] / 6 + 1e-3
         error = _standard(moved, inside) - _standard(flat, inside)
         change = np.linalg.solve(normal + damping * np.eye(6, dtype=np.float32), weighted @ error[:, :, None])[:, :, 0]
         step = np.tile(np.eye(3, dtype=np.float32), (len(first), 1, 1))
         step[:, :2] += np.clip(change, -0.25, 0.25).reshape(-1, 2, 3)
         warp = warp @ np.linalg.inv(step)
-        # What has run away is not a fit: it starts again from nothing and will not correlate.
+        # A diverged warp is reset to the identity; such a pair fails the correlation thresholds afterwards.
         away = ~np.isfinite(warp).all((1, 2)) | (np.abs(warp - np.eye(3)) > 0.6).any((1, 2))
         warp[away] = np.eye(3)
     return warp.astype(np.float32)
 
 
 def _likeness(first: np.ndarray, moved: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Correlation over the overlap, and in the worst block."""
+    """Returns the correlation over the overlap and that of the worst block, each `[P]`."""
     flat = first.reshape(len(first), -1)
     a, b = _standard(flat, inside), _standard(moved, inside)
     count = np.maximum(inside.sum(1), 1)
     whole = np.where(inside.mean(1) >= OVERLAP, (a * b).sum(1) / count, 0)
     product, one, other, filled = (_blocked(values, first.shape[1]) for values in (a * b, a * a, b * b, inside))
     energy = np.sqrt(one * other)
-    # Energy from either side counts: where one has a limb and the other has none, the block has structure.
+    # The larger energy decides: a block has structure also where only one of the two pictures shows a limb.
     full = np.maximum(one, other)
     usable = (filled >= 0.5 * (first.shape[1] // BLOCKS) ** 2) & (full >= 0.25 * full.mean(1, keepdims=True))
     worst = np.where(usable, product / np.maximum(np.maximum(energy, 0.5 * full), 1e-6), 1).min(1)
@@ -215,7 +238,7 @@ def _likeness(first: np.ndarray, moved: np.ndarray, inside: np.ndarray) -> tuple
 
 
 def _blocked(values: np.ndarray, side: int) -> np.ndarray:
-    """Sums over blocks, `float32 [P, 16]`."""
+    """Returns sums over `BLOCKS` x `BLOCKS` blocks, `float32 [P, 16]`."""
     step = side // BLOCKS
     return (
         values.reshape(len(values), BLOCKS, step, BLOCKS, step).astype(np.float32).sum((2, 4)).reshape(len(values), -1)

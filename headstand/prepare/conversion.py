@@ -1,7 +1,7 @@
-"""What the decoder has to convert: photos that are not plain, upright, 8-bit RGB, and how each is read.
+"""Detection of photos that the decoder has to convert because they are not upright 8-bit RGB.
 
 Prepared files are byte-exact copies; nothing is converted on disk. `headstand.images.decode` converts at every reading,
-in training as in serving, so this is a report of what it does and why, and `_flat` there is what does it.
+in training and in serving (function `_flat`). This module only reports which conversions a photo needs.
 """
 
 import struct
@@ -20,15 +20,15 @@ CONVERSIONS = {
     "several frames": "the first one is taken",
     "EXIF turn": "it is turned upright",
 }
-"""What a photo can have that plain RGB has not, and how it is read."""
+"""Names of the conversions, each with a description of what the decoder does."""
 
 _TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
 
 
 def conversions(image: Image.Image) -> tuple[str, ...]:
-    """Which of `CONVERSIONS` an opened image needs, in their order; none for plain RGB.
+    """Returns the keys of `CONVERSIONS` that apply to an opened image, in their order; empty for upright 8-bit RGB.
 
-    Nothing is decoded but the head of an animation's second frame.
+    No pixels are decoded; only the header of an animation's second frame is read.
     """
     depth = _depth(image)
     needed = {
@@ -45,7 +45,10 @@ def conversions(image: Image.Image) -> tuple[str, ...]:
 
 
 def _depth(image: Image.Image) -> int:
-    """Bits a channel as stored: Pillow's mode says it for grey only, its raw mode for PNG's colours too."""
+    """Returns the stored bits per channel, 8 or 16.
+
+    Pillow's mode gives the depth of grayscale images only; the raw mode in `tile` also gives that of colour PNGs.
+    """
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return 16
     return 16 if any(";16" in str(tile[3]) for tile in getattr(image, "tile", [])) else 8
@@ -55,4 +58,4 @@ def _animated(image: Image.Image) -> bool:
     try:
         return bool(getattr(image, "is_animated", False))
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error):
-        return True  # there is a second frame, and it is damaged; nobody reads it
+        return True  # there is a second frame, but it is damaged; only the first one is used

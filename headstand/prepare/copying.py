@@ -1,4 +1,4 @@
-"""Copies of files that end up whole, and take up where an interrupted run stopped."""
+"""Copying of dataset files with checksum verification; an interrupted copy is resumed by the next call."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from headstand.prepare.manifest import Photo
 
 
 class ChangedError(HeadstandError):
-    """A file that is not what it was when it was read first; `path` is that file."""
+    """Raised if a source file has changed since it was first read; `path` is that file."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} changed while it was being prepared: let it come to rest and run it again")
@@ -22,14 +22,18 @@ class ChangedError(HeadstandError):
 
 
 def copy(files: Sequence[Path], rows: Sequence[Photo], folder: Path) -> None:
-    """Copy each file to its row's path below `folder`, and remove all else from there.
+    """Copies each file to the path of its row below `folder` and removes all other files from `folder`.
 
-    What is there with the right bytes stays, so an interrupted call is taken up again by the next one. Where the disk
-    refuses, `folder` goes: it may be what the disk is full of.
+    Files that are already there with the right SHA-256 are kept, so the next call resumes an interrupted one.
+
+    Args:
+        files: source files.
+        rows: manifest rows, one per source file in the same order.
+        folder: target folder; created if missing.
 
     Raises:
-        ChangedError: a file's bytes are not the row's any more.
-        OSError: a file cannot be read or written.
+        ChangedError: the SHA-256 of a source file differs from its row's.
+        OSError: a file cannot be read or written. `folder` is then removed, since it may be what fills the disk.
     """
     try:
         _remove_others(folder, {row.path for row in rows})

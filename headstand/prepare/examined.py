@@ -1,4 +1,4 @@
-"""What preparation needs to know of a file, whatever it holds."""
+"""Metadata of one source file, a photo or another kind of file, that dataset preparation uses."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,14 @@ from headstand.prepare.twins import Signature
 
 @dataclass(frozen=True)
 class Examined:
-    """A file that can be used.
+    """Metadata of a usable source file.
 
-    `extension` is its real format's, with the dot; `sha256` the hex digest of its bytes; `width` and `height` are as
-    stored; `signature` is what it looks like, None for what is no picture: then only exact copies are twins;
-    `conversions` are what the decoder does to it besides, as `headstand.prepare.conversion` names it.
+    Attributes:
+        extension: file name extension of the actual format, with the dot.
+        sha256: hex digest of the bytes.
+        width, height: size in pixels as stored.
+        signature: for finding near duplicates; None for files that are not pictures, which only match exact copies.
+        conversions: conversions that the decoder applies, keys of `headstand.prepare.conversion.CONVERSIONS`.
     """
 
     extension: str

@@ -1,4 +1,4 @@
-"""Which photos belong together, so that they never lie in two splits: twins, probable twins, what the source ties."""
+"""Grouping of near duplicates and geometric matches, so that a group never lies in two splits."""
 
 import os
 import sys
@@ -17,21 +17,21 @@ from headstand.prepare.manifest import Dataset
 from headstand.prepare.scan import Candidate
 
 LUMA = np.array([0.299, 0.587, 0.114])
-"""ITU-R BT.601."""
+"""Weights of R, G and B in the luma (ITU-R BT.601)."""
 
 
 def alike(photos: Sequence[Candidate]) -> tuple[np.ndarray, list[likely.Pair] | None]:
-    """Find out which photos show the same picture.
+    """Groups photos that show the same picture.
 
-    Probable twins, the same picture turned or cropped, are searched among at most `likely.MOST` photos. A pair that is
-    no pair costs a photo its free place; one that is missed costs the test its honesty.
+    Geometric matches, the same picture rotated or cropped, are searched among at most `likely.MOST` photos. A false
+    match only constrains the split; a missed match leaks a training image into the test split.
 
     Returns:
-        Group numbers, `int64 [N]`, from 0 by first appearance: twins share one, and so do probable twins. And the pairs
-        of probable twins by their places; None where they were not searched.
+        Group numbers, `int64 [N]`, from 0 by first appearance: near duplicates and geometric matches share one. And the
+        pairs of geometric matches, as indices into `photos`; None if they were not searched.
 
     Raises:
-        ImageError: a file that has been damaged since it was read.
+        ImageError: a file has been damaged since it was read.
     """
     sure = twins.groups([_signature(photo) for photo in photos], [photo.file.sha256 for photo in photos])
     pairs = _likely([photo.item.path for photo in photos], photos, sure)
@@ -39,17 +39,17 @@ def alike(photos: Sequence[Candidate]) -> tuple[np.ndarray, list[likely.Pair] | 
 
 
 def apart(photos: list[Candidate], others: dict[str, Dataset]) -> tuple[list[Candidate], list[tuple[Candidate, str]]]:
-    """Leave out the photos that have a twin, or a probable one, among the validation and test photos of `others`.
+    """Excludes photos with a near duplicate or geometric match among the validation and test photos of other datasets.
 
     Args:
-        photos: of this dataset.
+        photos: photos of this dataset.
         others: prepared datasets by name.
 
     Returns:
-        The photos that stay, and those that do not with the reason.
+        The remaining photos, and the excluded ones each with the reason.
 
     Raises:
-        ImageError: a file that has been damaged since it was read.
+        ImageError: a file has been damaged since it was read.
     """
     near: list[tuple[Candidate, str]] = []
     for name, dataset in others.items():
@@ -58,7 +58,7 @@ def apart(photos: list[Candidate], others: dict[str, Dataset]) -> tuple[list[Can
         digests = {photo.sha256 for photo in examined}
         close = twins.twins_of_any([_signature(photo) for photo in photos], twins.signatures(paths))
         close |= np.array([photo.file.sha256 in digests for photo in photos], dtype=bool)
-        # Only pairs across count: all photos of one side are taken for one group.
+        # Only pairs between the two datasets count: pairs within one group are not searched.
         sides = np.repeat([0, 1], [len(photos), len(paths)])
         for pair in _likely([*(photo.item.path for photo in photos), *paths], photos, sides) or []:
             close[min(pair.first, pair.second)] = True
@@ -69,7 +69,7 @@ def apart(photos: list[Candidate], others: dict[str, Dataset]) -> tuple[list[Can
 
 
 def _joined(groups: np.ndarray, pairs: Sequence[likely.Pair]) -> np.ndarray:
-    """The groups with those of each pair made one, numbered as before by first appearance."""
+    """Returns group numbers after merging the two groups of each pair, numbered from 0 by first appearance."""
     links = coo_array(
         (np.ones(len(pairs)), (groups[[p.first for p in pairs]], groups[[p.second for p in pairs]])),
         shape=(int(groups.max(initial=-1)) + 1,) * 2,
@@ -80,7 +80,7 @@ def _joined(groups: np.ndarray, pairs: Sequence[likely.Pair]) -> np.ndarray:
 
 
 def _likely(paths: Sequence[Path], photos: Sequence[Candidate], groups: np.ndarray) -> list[likely.Pair] | None:
-    """Probable twins among files; None where some are no pictures or there are too many to search."""
+    """Returns the geometric matches among files; None if some `photos` are not pictures or there are too many files."""
     if len(paths) > likely.MOST or any(photo.file.signature is None for photo in photos):
         return None
     with ThreadPoolExecutor(os.cpu_count()) as pool:

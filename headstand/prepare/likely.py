@@ -1,8 +1,9 @@
-"""Twins that `headstand.prepare.twins` misses: turned by some degrees, or with a tenth of a side cropped off.
+"""Search for geometric matches: photos that show the same picture rotated by some degrees or cropped by up to a tenth.
 
-Each photo is held against the few that are nearest by the coarse parts of their spectrum, also after trial crops, and
-those pairs are fitted onto each other. A photo has a bounded number of candidates, so the fits grow with the number of
-photos; the search for the nearest is one matrix product a crop.
+These are the copies that `headstand.prepare.twins` misses. For each photo, the search takes a few nearest neighbours by
+the low frequencies of their cosine spectra, also after trial crops, and aligns each pair
+(`headstand.prepare.alignment`). The number of candidates per photo is bounded, so the number of alignments is linear in
+the number of photos; the nearest-neighbour search is one matrix product per crop.
 """
 
 from collections.abc import Sequence
@@ -15,37 +16,47 @@ from threadpoolctl import threadpool_limits
 from headstand.prepare import alignment
 
 FREQUENCIES = 7
-"""Waves of less than this frequency describe a thumbnail for the search; turns and crops blur the finer ones first."""
+"""Upper bound of the frequencies in a descriptor; rotations and crops change higher frequencies more."""
 
 CROPS = (
     (0.0, 0.0, 0.0, 0.0), (0.1, 0.1, 0.1, 0.1), (0.1, 0.0, 0.1, 0.0), (0.1, 0.0, 0.0, 0.1), (0.0, 0.1, 0.1, 0.0),
     (0.0, 0.1, 0.0, 0.1),
 )  # fmt: skip
-"""Shares cut off a photo's left, right, top and bottom before its nearest are searched."""
+"""Trial crops: fractions cut off the left, right, top and bottom of a photo before the nearest-neighbour search."""
 
 NEAREST = 4
-"""Candidates of a photo, by its best crop."""
+"""Number of nearest neighbours of a photo that are aligned with it, ranked by the best trial crop."""
 
 CANDIDATE = 0.6
-"""Least correlation of the descriptions of two candidates."""
+"""Minimum correlation of the descriptors of a candidate pair."""
 
 WHOLE, WORST = 0.9, 0.7
-"""Least correlation after the fit, over all and in the worst block. Of 4,300 photos of yoga poses some 70 pairs
-pass, all of one picture or of neighbouring frames; different people in one pose on white reach 0.92 and 0.69."""
+"""Minimum correlation after the alignment, over the overlap and in the worst block.
+
+Of 4,300 photos of yoga poses some 70 pairs pass, all of one picture or of neighbouring frames; different people in one
+pose on white reach 0.92 and 0.69."""
 
 ANGLE, SCALE = 8.0, 1.4
-"""Largest turn in degrees, and largest change of scale, that count as the same picture."""
+"""Maximum rotation in degrees, and maximum scale factor, of a geometric match."""
 
 ROWS = 256
-"""Photos searched at once: 256 by 20,000 correlations take 20 MB."""
+"""Number of photos searched at once: 256 by 20,000 correlations take 20 MB."""
 
 MOST = 25_000
-"""Photos among which probable twins are searched; with more the search, which grows with the square, takes minutes."""
+"""Maximum number of photos among which geometric matches are searched.
+
+With more photos the search, which is quadratic, takes minutes."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two photos, by their places, that are probably the same picture, and how they agree."""
+    """Two photos that probably show the same picture.
+
+    Attributes:
+        first, second: indices of the photos.
+        likeness: correlation after the alignment, -1..1.
+        detail: description of the transformation, such as "mirrored, turned by 3°".
+    """
 
     first: int
     second: int
@@ -54,14 +65,11 @@ class Pair:
 
 
 def pairs(thumbnails: np.ndarray, groups: np.ndarray) -> list[Pair]:
-    """Find probable twins that are not in one group yet.
+    """Returns the geometric matches among thumbnails that are not in the same group yet, the highest correlation first.
 
     Args:
-        thumbnails: `uint8 [N, 64, 64]`.
-        groups: `int [N]`, the number that a photo shares with its known twins.
-
-    Returns:
-        The surest first.
+        thumbnails: grayscale, `uint8 [N, 64, 64]`.
+        groups: `int [N]`, group numbers; known near duplicates share one.
     """
     if len(thumbnails) < 2:
         return []
@@ -80,7 +88,12 @@ def pairs(thumbnails: np.ndarray, groups: np.ndarray) -> list[Pair]:
 
 
 def surest(pairs: Sequence[Pair], groups: np.ndarray) -> list[Pair]:
-    """Of the pairs between the same two groups of twins (`int [N]`) only the surest; in their order."""
+    """Returns the pair with the highest correlation for each two groups, in descending order of correlation.
+
+    Args:
+        pairs: geometric matches, as indices of photos.
+        groups: `int [N]`, group numbers; near duplicates share one.
+    """
     between: dict[tuple[int, int], Pair] = {}
     for pair in sorted(pairs, key=lambda pair: -pair.likeness):
         low, high = sorted((int(groups[pair.first]), int(groups[pair.second])))
@@ -98,7 +111,7 @@ def _detail(angle: float, scale: float, mirrored: bool) -> str:
 
 
 def _candidates(thumbnails: np.ndarray, groups: np.ndarray, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Places of pairs for a closer look, each unordered pair once."""
+    """Returns the indices of candidate pairs, two `int64 [P]` with first < second, each unordered pair once."""
     whole = _described(thumbnails[:, :, ::-1] if mirrored else thumbnails, CROPS[0])
     cuts = [_described(thumbnails, crop) for crop in CROPS]
     count = len(thumbnails)
@@ -119,7 +132,10 @@ def _candidates(thumbnails: np.ndarray, groups: np.ndarray, mirrored: bool) -> t
 
 
 def _described(thumbnails: np.ndarray, crop: tuple[float, float, float, float]) -> np.ndarray:
-    """Unit vectors `float32 [N, D]`: the coarse spectrum, each coefficient times the root of its frequency."""
+    """Returns descriptors of cropped thumbnails, unit vectors `float32 [N, D]`.
+
+    A descriptor is the low end of the DCT-II spectrum, each coefficient times the square root of its frequency.
+    """
     left, right, top, bottom = (round(share * alignment.SIDE) for share in crop)
     k = np.arange(FREQUENCIES)
     frequency = np.hypot(k[:, None], k[None, :])

@@ -1,4 +1,4 @@
-"""What a source holds, before anything is opened: items with their class, group and split."""
+"""Listing of a data source before any file is opened: items with their class, group and split."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,16 +9,19 @@ SPLIT_NAMES = {
     "dev": "validation",
     "test": "test", "testing": "test", "tst": "test", "eval": "test", "evaluation": "test", "holdout": "test",
 }  # fmt: skip
-"""What the splits are called in sources that are divided already, in lower case."""
+"""Recognised names of splits in sources, in lower case, each with the split that it stands for."""
 
 
 @dataclass(frozen=True)
 class Item:
     """One file of a source.
 
-    `group` names what belongs together according to the source (crops of one photo, frames of one sequence): such items
-    never lie in two splits; empty where the source states nothing. `split` is `train`, `validation` or `test` where the
-    source has divided its items itself; empty where Headstand is to choose.
+    Attributes:
+        class_: label.
+        path: the file.
+        group: name of the group that the source defines (crops of one photo, frames of one sequence). Items of a group
+            never lie in two splits. Empty if the source defines no group.
+        split: `train`, `validation` or `test` if the source has predefined splits; empty if Headstand is to choose.
     """
 
     class_: str
@@ -32,13 +35,14 @@ class Listing:
     """All items of a source.
 
     Attributes:
-        root: a folder that all items lie below.
-        classes: in natural order.
+        root: a folder that contains all items.
+        classes: labels in natural order.
         items: in natural order of class and path.
-        ignored: how many visible files below `root` are no items by their name.
-        links: how many symbolic links were not followed.
-        left_out: what cannot be an item, each with the reason: an object whose box lies outside of its photo.
-        lines: what was recognised, and what was left out by the folder that it lies in, as lines to print.
+        ignored: number of visible files below `root` that are not items by their name.
+        links: number of symbolic links that were not followed.
+        left_out: name and reason of each entry that cannot be an item, such as an object whose bounding box lies
+            outside of its photo.
+        lines: lines to print about the recognised layout and the folders that were left out.
     """
 
     root: Path

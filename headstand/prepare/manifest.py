@@ -1,4 +1,4 @@
-"""The prepared dataset's table: one row a photo, enough to rebuild the split byte for byte."""
+"""Manifest of a prepared dataset: a CSV table with one row per photo, from which the splits can be rebuilt exactly."""
 
 import csv
 import hashlib
@@ -15,16 +15,20 @@ SPLITS = ("train", "validation", "test")
 
 
 class ManifestError(HeadstandError):
-    """A prepared dataset that is missing, or a manifest that does not fit its folder."""
+    """Raised if a prepared dataset is missing, or if its manifest is damaged or does not match its folder."""
 
 
 @dataclass(frozen=True)
 class Photo:
-    """One prepared file.
+    """One row of the manifest: a prepared file.
 
-    `path` is relative to the dataset's folder (`train/tree/tree0001.jpg`), `class_` the label, `sha256` the hex digest
-    of the file's bytes, `width` and `height` the stored pixels' before any EXIF turn, `group` the number that this
-    photo shares with its near duplicates.
+    Attributes:
+        path: relative to the dataset's folder, such as `train/tree/tree0001.jpg`.
+        class_: label.
+        split: `train`, `validation` or `test`.
+        sha256: hex digest of the file's bytes.
+        width, height: size in pixels as stored, before any EXIF rotation.
+        group: number that this photo shares with its near duplicates.
     """
 
     path: str
@@ -45,38 +49,41 @@ class Dataset:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The labels in natural order; a label's place is its index in every model."""
+        """The labels in natural order; the position of a label is its class index in every model."""
         return tuple(sorted({photo.class_ for photo in self.photos}, key=lambda name: (natural(name), name)))
 
     def split(self, name: str) -> tuple[Photo, ...]:
-        """The photos of `train`, `validation` or `test`, in the manifest's order."""
+        """Returns the photos of the split `train`, `validation` or `test`, in the manifest's order."""
         return tuple(photo for photo in self.photos if photo.split == name)
 
     @property
     def digest(self) -> str:
-        """Hex SHA-256 of the manifest: names the data that a model was made from."""
+        """Hex SHA-256 of the manifest, which identifies the data that a model was trained on."""
         return hashlib.sha256(_text(self.photos).encode()).hexdigest()
 
 
 def natural(name: str) -> tuple[tuple[int, int | str], ...]:
-    """Sort key that puts `pose2` before `pose10`, and upper case beside lower case."""
+    """Returns a sort key for natural order: `pose2` before `pose10`, ignoring case."""
     parts = re.split(r"(\d+)", name.casefold())
     return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part)
 
 
 def nfc(name: str) -> str:
-    """A name in Unicode's composed form, in which class names are compared.
+    """Returns a name in Unicode normalization form C, in which class names are compared.
 
-    macOS and its archives write `é` as `e` and an accent, other programs as one character.
+    macOS and its archives write `é` as `e` and a combining accent, other programs as one character.
     """
     return unicodedata.normalize("NFC", name)
 
 
 def write(dataset: Dataset) -> Path:
-    """Write `manifest.csv` in one step: a reader sees the old file or the new one, never half of it.
+    """Writes `manifest.csv` into the dataset's folder atomically: readers get the old file or the complete new one.
+
+    Returns:
+        The path of the file.
 
     Raises:
-        ManifestError: a photo that does not lie in the folder of its split and class.
+        ManifestError: the path of a photo does not match its split and class.
     """
     path = dataset.folder / "manifest.csv"
     _check_labels(path, dataset.photos, "the preparation has mixed them up")
@@ -84,11 +91,11 @@ def write(dataset: Dataset) -> Path:
 
 
 def read(folder: Path) -> Dataset:
-    """Read a prepared dataset.
+    """Reads the manifest of a prepared dataset.
 
     Raises:
-        ManifestError: there is none, its table is damaged, a path in it leads out of the folder or lies in another
-            split's or class's; the message names the command that makes one.
+        ManifestError: there is no manifest, it is damaged, or a path in it leads out of the folder or does not match
+            the photo's split and class. The message contains the command that prepares the dataset.
     """
     path = folder / "manifest.csv"
     remedy = f"run `python data_preparation.py {folder.name}`"
@@ -123,9 +130,12 @@ def read(folder: Path) -> Dataset:
 
 
 def _check_labels(path: Path, photos: tuple[Photo, ...], remedy: str) -> None:
-    """Every photo lies in the folder of its split and class.
+    """Checks that the path of every photo starts with its split and class.
 
-    Labels that went another way than their files, as when the one is shuffled without the other, are seen here.
+    This detects labels that were permuted independently of their files.
+
+    Raises:
+        ManifestError: a path does not match.
     """
     for photo in photos:
         if PurePath(photo.path).parts[:2] != (photo.split, photo.class_):

@@ -1,7 +1,7 @@
-"""Manifest files for each split, for programs that take a list of files instead of folders.
+"""Export of one file list per split, for programs that read a list of files instead of folders.
 
-CSV for everyone; JSON lines in the form of SageMaker's augmented manifests, as its labelling jobs write them for image
-classification (https://docs.aws.amazon.com/sagemaker/latest/dg/sms-data-output.html).
+The formats are CSV, and JSON Lines in the form of SageMaker's augmented manifests, as its labelling jobs write them for
+image classification (https://docs.aws.amazon.com/sagemaker/latest/dg/sms-data-output.html).
 """
 
 import argparse
@@ -21,15 +21,15 @@ FOLDER = "manifests"
 
 
 def run(name: str, words: Sequence[str]) -> None:
-    """Write the manifests of the recipe `name`, and upload the dataset where `words` say so.
+    """Writes the file lists of a recipe's dataset, prints their paths, and optionally uploads the dataset to S3.
 
     Args:
-        name: the recipe.
-        words: `--prefix s3://BUCKET/KEY` says where the dataset is to lie, `--upload s3://BUCKET/KEY` takes it there;
-            the others are the recipe's.
+        name: name of the recipe.
+        words: command line arguments. `--prefix s3://BUCKET/KEY` is the address of the dataset in S3,
+            `--upload s3://BUCKET/KEY` uploads it there as well; the others override keys of the recipe.
 
     Raises:
-        HeadstandError: no such recipe or dataset, no address, an upload that does not succeed.
+        HeadstandError: there is no such recipe or dataset, the address is invalid, or the upload fails.
     """
     parser = argparse.ArgumentParser(prog=f"manifests {name}", allow_abbrev=False, add_help=False, exit_on_error=False)
     parser.add_argument("--prefix")
@@ -52,20 +52,22 @@ def run(name: str, words: Sequence[str]) -> None:
 
 
 def write(dataset: Dataset, place: upload.Place | None = None) -> list[Path]:
-    """Write `manifests/SPLIT.csv` into the dataset's folder, and with a place `manifests/SPLIT.jsonl`.
+    """Writes `manifests/SPLIT.csv` into the dataset's folder and, if `place` is given, `manifests/SPLIT.jsonl`.
+
+    The columns of the CSV are `path`, `label` and `index`. `path` is the S3 address if `place` is given, otherwise
+    relative to the CSV's folder, so that the source `table` can read it. `index` is the class index in
+    `dataset.classes`. Each JSON line has the keys `source-ref`, `class` (the class index) and `class-metadata`.
 
     Args:
-        dataset: prepared.
-        place: where in S3 the dataset lies, or will lie.
+        dataset: the prepared dataset.
+        place: current or future location of the dataset in S3.
 
     Returns:
-        The files. The CSV's columns are `path` (from the CSV's own folder, so that the source `table` reads it too;
-        with a place the address), `label` and `index`, the class's place in `dataset.classes`. The JSON lines hold
-        `source-ref`, `class` (that index) and `class-metadata`.
+        The paths of the files.
     """
     folder = dataset.folder / FOLDER
     folder.mkdir(exist_ok=True)
-    # The labels' own date, not today's: the same dataset gives the same bytes, which an upload then need not repeat.
+    # The date of the labels instead of today's gives identical files for the same dataset, so an upload can skip them.
     made = datetime.fromtimestamp((dataset.folder / "manifest.csv").stat().st_mtime, UTC)
     paths = []
     for split in SPLITS:
@@ -73,7 +75,7 @@ def write(dataset: Dataset, place: upload.Place | None = None) -> list[Path]:
         if place:
             texts[".jsonl"] = _lines(dataset, split, place, made)
         else:
-            (folder / f"{split}.jsonl").unlink(missing_ok=True)  # of an earlier place, and perhaps of other photos
+            (folder / f"{split}.jsonl").unlink(missing_ok=True)  # from an earlier run with another address or photos
         for suffix, text in texts.items():
             path = folder / f"{split}{suffix}"
             paths.append(files.write(path, text))

@@ -1,4 +1,4 @@
-"""What was found in a source's files, kept so that a second preparation need not decode them again."""
+"""On-disk cache of metadata extracted from source files, so that a second preparation need not decode them again."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from headstand import files
 from headstand.images import DECODER
 
 VERSION = f"2-{DECODER}"
-"""Version of the notes; a new value forgets all."""
+"""Version of the cache entries; a new value invalidates all of them."""
 
 Note = tuple[str | int, ...]
 
@@ -18,17 +18,17 @@ State = tuple[int, int]
 
 
 class Memory:
-    """Notes on the files below a folder, each good as long as its file has the same size and time of change.
+    """Cache with one entry per file below a folder, valid while the file has the same size and modification time.
 
-    One JSON line a file, some 300 bytes, in `scan/` of the cache folder; a damaged line counts for nothing.
+    An entry is one JSON line of some 300 bytes in `scan/` of the cache folder. Damaged lines are ignored.
     """
 
     def __init__(self, root: Path, subject: str) -> None:
-        """Open the notes on a folder's files.
+        """Loads the cached entries of a folder's files.
 
         Args:
             root: the folder.
-            subject: what the notes are about; those about others are kept apart.
+            subject: name of the kind of metadata; each kind has its own cache file.
         """
         self._root = root.absolute()
         self._notes: dict[str, tuple[State, Note]] = {}
@@ -41,29 +41,29 @@ class Memory:
                     self._notes[name] = (size, changed), tuple(note)
 
     def state(self, path: Path) -> State:
-        """Size and time of change (ns) of a file.
+        """Returns the size in bytes and the modification time in nanoseconds of a file.
 
         Raises:
-            OSError: it cannot be looked at.
+            OSError: `stat` fails.
         """
         status = path.stat()
         return status.st_size, status.st_mtime_ns
 
     def recall(self, path: Path, state: State) -> Note | None:
-        """What was noted of a file; None if nothing, or of another state."""
+        """Returns the cached entry of a file; None if there is none or the file's state differs."""
         noted, note = self._notes.get(self._key(path), (None, None))
         return note if noted == state else None
 
     def keep(self, path: Path, state: State, note: Note) -> None:
-        """Note something of a file as it was in that state."""
+        """Stores an entry for a file with the state that it was extracted from."""
         self._notes[self._key(path)] = state, note
 
     def forget(self, path: Path) -> None:
-        """Drop the note of a file."""
+        """Removes the entry of a file."""
         self._notes.pop(self._key(path), None)
 
     def save(self) -> None:
-        """Write all notes in one step. A cache folder that cannot be written costs time later, and nothing else."""
+        """Writes all entries to disk atomically; errors are ignored, since they only cost time in the next run."""
         with suppress(OSError), files.replacing(self._path) as part, part.open("w", encoding="ascii") as file:
             file.writelines(f"{json.dumps((name, *entry))}\n" for name, entry in self._notes.items())
 

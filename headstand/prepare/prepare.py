@@ -1,4 +1,4 @@
-"""From a source to a prepared dataset: `data/<recipe>/{train,validation,test}/<class>/` and its manifest."""
+"""Preparation of a dataset from a source: `data/<recipe>/{train,validation,test}/<class>/` and its manifest."""
 
 import hashlib
 import importlib
@@ -26,27 +26,31 @@ from headstand.prepare.summary import Summary, counts
 from headstand.recipe import Recipe
 
 DIGITS = 4
-"""Fewest digits of a photo's number."""
+"""Minimum number of digits in the number of a photo."""
 
 
 LONGEST = 200
-"""Bytes of a class name. A photo's name is the class, a number and an extension; file systems take 255 bytes."""
+"""Maximum length of a class name in bytes.
+
+The file name of a photo consists of the class, a number and an extension; file systems allow 255 bytes."""
 
 
 class PrepareError(HeadstandError):
-    """A dataset's folder that cannot be replaced, or class names that cannot be folders."""
+    """Raised if a dataset's folder cannot be replaced, a class name cannot be a folder, or a class has no photo."""
 
 
 def prepare(recipe: Recipe) -> Summary:
-    """Make the recipe's dataset, unless it is there and neither source nor settings have changed.
+    """Prepares the dataset of a recipe, unless it exists and neither source nor settings have changed.
 
-    Files are copied byte for byte and the source is only read. The dataset is built beside its place and moved there
-    when whole, so an interrupted run leaves the old one, or none, and what it has read and copied for the next to use.
+    Files are copied byte for byte and the source is only read. The dataset is built in a temporary folder beside its
+    target and renamed when complete. An interrupted run leaves the old dataset, or none; the next run reuses the files
+    that it has read and copied.
 
     Raises:
-        HeadstandError: a source that cannot be fetched or has no classes, too few photos, a folder in the way.
+        HeadstandError: the source cannot be fetched or has no classes, there are too few photos, or the target folder
+            cannot be replaced.
     """
-    # A second preparation of the same dataset waits for the first, and then finds it made.
+    # A concurrent preparation of the same dataset waits for the first one and then reuses its result.
     key = hashlib.sha256(os.fsencode(recipe.data.absolute())).hexdigest()[:16]
     with files.sole(files.cache() / "prepared" / key):
         return _prepare(recipe)
@@ -67,7 +71,7 @@ def _prepare(recipe: Recipe) -> Summary:
     split.check_train(
         [item.class_ for item in listing.items], split.kept([item.split for item in listing.items], recipe.split)
     )
-    # Photos, unless the source's module tells of another kind of file itself.
+    # A source module for files other than photos defines its own `examine`.
     read: Examine = getattr(source, "examine", examine_large if recipe.source.large else examine)
     with _timed(seconds, "reading"):
         photos, left_out = scan(listing, read)
@@ -121,25 +125,29 @@ def _prepare(recipe: Recipe) -> Summary:
 
 
 def _module(kind: str) -> ModuleType:
-    """The source's module, loaded only when it is asked for: some need packages that others do without.
+    """Imports the module `headstand.prepare.sources.<kind>`, which lists the items of a source.
 
-    It is called as the kind. Its `listing(source, seed)` fetches and lists the items; its `examine(path)`, if it has
-    one, reads a file that is no photo.
+    It is imported on demand because some sources need additional packages. Its `listing(source, seed)` fetches and
+    lists the items; its optional `examine(path)` reads the metadata of files that are not photos.
     """
     return importlib.import_module(f"headstand.prepare.sources.{kind}")
 
 
 def _apart(recipe: Recipe) -> dict[str, Dataset]:
-    """The datasets whose validation and test photos must have no twin here.
+    """Returns the datasets in `split.keep_apart`, whose validation and test photos must have no near duplicate here.
 
     Raises:
-        ManifestError: one is not prepared; the message names the command.
+        ManifestError: one is not prepared; the message contains the command.
     """
     return {name: manifest.read(recipe.data.with_name(name)) for name in recipe.split.keep_apart}
 
 
 def _check_replaceable(target: Path, listing: Listing) -> None:
-    """Refuse to replace what this program did not make, and what it is to read."""
+    """Checks that the target folder may be replaced.
+
+    Raises:
+        PrepareError: part of the source lies in it, or this program did not write it.
+    """
     place = target.resolve()
     places = {listing.root, *{item.path.parent for item in listing.items}}
     if inside := next((path for path in sorted(places) if path.resolve().is_relative_to(place)), None):
@@ -151,10 +159,10 @@ def _check_replaceable(target: Path, listing: Listing) -> None:
 
 
 def _folder_names(classes: tuple[str, ...]) -> dict[str, str]:
-    """A safe folder name for each class: the class's own wherever it is one on every system.
+    """Returns a folder name for each class that is valid on every operating system: unchanged if it already is.
 
     Raises:
-        PrepareError: two classes would share a folder, or a name is too long for a file's.
+        PrepareError: two classes would share a folder, or a name is longer than `LONGEST` bytes.
     """
     names: dict[str, str] = {}
     for name in classes:
@@ -172,10 +180,10 @@ def _folder_names(classes: tuple[str, ...]) -> dict[str, str]:
 
 
 def _check_filled(listing: Listing, photos: list[Candidate], left_out: list[tuple[Item, str]]) -> None:
-    """Every class still has photos.
+    """Checks that every class has a usable photo.
 
     Raises:
-        PrepareError: one has none; the message gives the reason why its first photo was left out.
+        PrepareError: a class has none; the message contains the reason why its first photo was left out.
     """
     full = {photo.item.class_ for photo in photos}
     for name in listing.classes:
@@ -187,7 +195,7 @@ def _check_filled(listing: Listing, photos: list[Candidate], left_out: list[tupl
 
 
 def _rows(photos: list[Candidate], classes: list[str], splits: list[str], groups: np.ndarray) -> list[Photo]:
-    """The manifest's rows: the photos under their new names, numbered over the class from 1."""
+    """Returns the manifest's rows, the photos under their new names, numbered from 1 within each class."""
     digits = {name: max(DIGITS, len(str(count))) for name, count in Counter(classes).items()}
     number: Counter[str] = Counter()
     rows: list[Photo] = []
@@ -199,18 +207,18 @@ def _rows(photos: list[Candidate], classes: list[str], splits: list[str], groups
 
 
 def _shown(path: Path, listing: Listing) -> str:
-    """A file's name below the source as it can be printed and stored, also where it is not UTF-8."""
+    """Returns a file's path relative to the source as valid Unicode; undecodable bytes are escaped with backslashes."""
     return os.path.relpath(path, listing.root).encode("utf-8", "backslashreplace").decode()
 
 
 def _converted(photos: list[Candidate], listing: Listing) -> dict[str, list[str]]:
-    """By conversion, in their order, the files that need it."""
+    """Returns the files that need each conversion, in the order of `CONVERSIONS`."""
     paths = {name: [_shown(p.item.path, listing) for p in photos if name in p.file.conversions] for name in CONVERSIONS}
     return {name: some for name, some in paths.items() if some}
 
 
 def _conflicts(rows: list[Photo], alike: np.ndarray) -> list[list[str]]:
-    """The groups of twins whose photos have more than one label."""
+    """Returns the groups of near duplicates whose photos have more than one label, as paths in the dataset."""
     groups: dict[int, list[Photo]] = defaultdict(list)
     for photo, group in zip(rows, alike.tolist(), strict=True):
         groups[group].append(photo)
@@ -218,7 +226,7 @@ def _conflicts(rows: list[Photo], alike: np.ndarray) -> list[list[str]]:
 
 
 def _swap(part: Path, target: Path) -> None:
-    """Put the new dataset in the old one's place; two renames, so no reader meets a mixture."""
+    """Replaces the old dataset by the new one with two renames, so that readers never get files of both."""
     old = target.with_name(f".{target.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():

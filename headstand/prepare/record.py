@@ -1,4 +1,4 @@
-"""`prepared.json`: what a dataset was made from, what its preparation told, and what need not be searched again."""
+"""Preparation record `prepared.json`: inputs and summary of a preparation, and the geometric matches that it found."""
 
 import hashlib
 import json
@@ -19,19 +19,23 @@ from headstand.prepare.summary import Summary
 from headstand.recipe import Recipe
 
 VERSION = 2
-"""Version of what preparation makes of a source; a new value makes all datasets anew."""
+"""Version of the preparation; a new value causes all datasets to be prepared again."""
 
 RECORD = "prepared.json"
 
 
 def state(recipe: Recipe, listing: Listing, apart: dict[str, Dataset]) -> dict[str, Any]:
-    """All that a preparation depends on; the source by its files' names, sizes and times, which are quick to read."""
+    """Returns everything that a preparation depends on, for detecting changes.
+
+    The source is represented by a digest of the names, sizes and modification times of its files, which are quick to
+    read.
+    """
     source = hashlib.sha256()
     for item in listing.items:
         try:
             status = item.path.stat()
             version = f"{status.st_size}\0{status.st_mtime_ns}"
-        except OSError:  # it will be left out
+        except OSError:  # the scan leaves this file out
             version = "missing"
         path = os.path.relpath(item.path, listing.root)
         source.update(os.fsencode(f"{item.class_}\0{path}\0{item.group}\0{item.split}\0{version}\n"))
@@ -46,13 +50,13 @@ def state(recipe: Recipe, listing: Listing, apart: dict[str, Dataset]) -> dict[s
 
 
 def write(dataset: Dataset, made_from: dict[str, Any], told: Summary, pairs: Sequence[Pair] | None) -> None:
-    """Write the record into the dataset's folder.
+    """Writes the record into the dataset's folder.
 
     Args:
-        dataset: as its manifest will list it.
-        made_from: its `state`.
-        told: its summary.
-        pairs: the probable twins that were found, by places in the manifest; None where they were not searched.
+        dataset: the dataset as its manifest will list it.
+        made_from: result of `state`.
+        told: summary of the preparation.
+        pairs: geometric matches, as indices of the manifest's rows; None if they were not searched.
     """
     record = {
         "state": made_from,
@@ -64,7 +68,12 @@ def write(dataset: Dataset, made_from: dict[str, Any], told: Summary, pairs: Seq
 
 
 def kept(folder: Path, made_from: dict[str, Any]) -> Summary | None:
-    """The summary of the dataset that is there, if it is the one of this `state`, every photo as it was made."""
+    """Returns the summary of an existing dataset if its inputs and files are unchanged, otherwise None.
+
+    Args:
+        folder: the dataset's folder.
+        made_from: result of `state`.
+    """
     try:
         record = _read(folder)
         dataset = manifest.read(folder)
@@ -81,7 +90,7 @@ def kept(folder: Path, made_from: dict[str, Any]) -> Summary | None:
 
 
 def summary(folder: Path) -> dict[str, Any]:
-    """What the summary tells, by `Summary`'s names; empty for a dataset that was put together by hand."""
+    """Returns the recorded summary as a dictionary with the attributes of `Summary`; empty if there is no record."""
     try:
         return dict(_read(folder)["summary"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -89,7 +98,10 @@ def summary(folder: Path) -> dict[str, Any]:
 
 
 def pairs(dataset: Dataset) -> list[Pair] | None:
-    """The probable twins, by places in the manifest; None where they were not searched or are another manifest's."""
+    """Returns the recorded geometric matches, as indices of the manifest's rows.
+
+    Returns None if they were not searched or the record belongs to another manifest.
+    """
     try:
         record = _read(dataset.folder)
         if record["manifest"] != dataset.digest:

@@ -1,4 +1,4 @@
-"""A handful of test photos with their labels, as files: to try a deployed classifier with."""
+"""Random sample of test photos, written as PNG files with a table of labels, for trying a deployed classifier."""
 
 import csv
 from pathlib import Path
@@ -16,11 +16,14 @@ TABLE = "labels.csv"
 
 
 class SampleError(HeadstandError):
-    """More photos than there are, a folder in the way, or a dataset that holds no photos."""
+    """Raised for invalid arguments, an existing target folder, or a dataset whose files are not decodable photos."""
 
 
 def run(words: list[str]) -> None:
-    """`RECIPE N FOLDER [--key value ...]`: draw, and print what was written; `--seed` draws others."""
+    """Draws a sample as the command line `RECIPE N FOLDER [--key value ...]` requests and prints the paths written.
+
+    `--seed` selects another sample.
+    """
     name, rest = command.recipe_and_rest(words)
     if len(rest) < 2 or not rest[0].isdecimal() or rest[1].startswith("-"):
         raise SampleError("say how many photos, and where to: python -m headstand sample RECIPE N FOLDER")
@@ -29,19 +32,22 @@ def run(words: list[str]) -> None:
 
 
 def sample(recipe: Recipe, count: int, folder: Path) -> list[Path]:
-    """Draw photos from the recipe's test split.
+    """Draws photos from the recipe's test split and writes them to a new folder.
+
+    The folder contains `LABEL_001.png` and so on, upright RGB in the original sizes, and `labels.csv` with the columns
+    `file`, `label` and `photo`, the path in the dataset.
 
     Args:
-        recipe: names the prepared dataset; its seed decides the draw.
-        count: how many; each photo once at most, every one equally likely.
-        folder: made by this; holds `LABEL_001.png` and so on, upright RGB in the photos' own sizes, and `labels.csv`
-            with the columns `file`, `label` and `photo`, the path in the dataset.
+        recipe: configuration with the prepared dataset and the random seed.
+        count: number of photos, drawn uniformly without replacement.
+        folder: target folder; it must be missing or empty.
 
     Returns:
-        The files in the order of the table, which comes last.
+        The paths of the photos in the order of the table, then that of the table.
 
     Raises:
-        SampleError: `count` is 0 or more than there are photos; `folder` is there and not empty; a photo that is none.
+        SampleError: `count` is 0 or exceeds the number of test photos, `folder` is not empty, or a file cannot be
+            decoded as a photo.
         ManifestError: the dataset is not prepared.
     """
     photos = manifest.read(recipe.data).split("test")

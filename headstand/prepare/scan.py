@@ -1,4 +1,4 @@
-"""One pass over the source's files: which can be used, and what each is like."""
+"""Scan of a source's files: reads each one, extracts its metadata, and leaves out unusable files."""
 
 import hashlib
 import os
@@ -19,28 +19,28 @@ from headstand.prepare.memory import Memory, Note, State
 from headstand.prepare.twins import Signature
 
 EXTENSION = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp"}
-"""The file name's end for each format that Pillow finds in a file, whatever the file was called."""
+"""File name extension for each Pillow format; the format is detected from the content, not from the file name."""
 
 BLOCK = 4096
-"""Files between two savings of what was found: what a killed run loses at most."""
+"""Number of files after which the cache is saved: the most that a killed run has to read again."""
 
 Examine = Callable[[Path], Examined]
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An item whose file can be used, and what it is like."""
+    """An item whose file is usable, with the metadata of the file."""
 
     item: Item
     file: Examined
 
 
 def examine(path: Path) -> Examined:
-    """What preparation needs to know of a photo; all of it is decoded. It must be within the services' limits.
+    """Returns the metadata of a photo, which is decoded completely and must be within the limits of the services.
 
     Raises:
-        ImageError: as `headstand.images.decode`.
-        OSError: it cannot be read.
+        ImageError: the photo cannot be decoded or exceeds the limits, as in `headstand.images.decode`.
+        OSError: the file cannot be read.
     """
     try:
         return _examine(path, large=False)
@@ -51,7 +51,7 @@ def examine(path: Path) -> Examined:
 
 
 def examine_large(path: Path) -> Examined:
-    """The same for a photo that may be larger than what the services accept."""
+    """Returns the metadata of a photo like `examine`, with the higher size limits for a user's own files."""
     return _examine(path, large=True)
 
 
@@ -60,20 +60,20 @@ def _examine(path: Path, large: bool) -> Examined:
         data = load(file, large)
     with open_image(data, large) as image:
         format_, (width, height) = image.format or "", image.size
-        signature = Signature.of(data)  # first, as it tells whether the rest of the file is sound
+        signature = Signature.of(data)  # first, because it decodes the file and so detects damage
         digest = hashlib.sha256(data).hexdigest()
         return Examined(EXTENSION[format_], digest, width, height, signature, conversions(image))
 
 
 def scan(listing: Listing, read: Examine = examine) -> tuple[list[Candidate], list[tuple[Item, str]]]:
-    """Read every file, with as many threads as cores; those that an earlier run has read are not opened again.
+    """Reads every file with as many threads as cores; unchanged files that an earlier run has read come from the cache.
 
     Args:
         listing: the items.
-        read: what tells of a file, or raises a `HeadstandError` or `OSError` where it cannot be used.
+        read: returns the metadata of a file, or raises a `HeadstandError` or `OSError` if it is unusable.
 
     Returns:
-        The items that can be used, in the listing's order, and the others with the reason why not.
+        The usable items in the listing's order, and the others each with the reason.
     """
     memory = Memory(listing.root, f"{read.__module__}.{read.__qualname__}")
     found: list[Candidate] = []
@@ -96,14 +96,14 @@ def scan(listing: Listing, read: Examine = examine) -> tuple[list[Candidate], li
 
 
 def forget(listing: Listing, item: Item, read: Examine = examine) -> None:
-    """Have an item's file read again by the next `scan`."""
+    """Removes an item's file from the cache, so that the next `scan` reads it again."""
     memory = Memory(listing.root, f"{read.__module__}.{read.__qualname__}")
     memory.forget(item.path)
     memory.save()
 
 
 def _notes(block: tuple[Item, ...], memory: Memory, read: Examine, pool: ThreadPoolExecutor) -> Iterable[Note]:
-    """The note on each item, from memory or from its file; what is new is saved, whatever happens."""
+    """Yields the cache entry of each item, from the cache or from its file; saves new entries even after an error."""
     new = False
     try:
         for item, (note, state) in zip(block, pool.map(lambda item: _note(item, memory, read), block), strict=True):
@@ -117,7 +117,10 @@ def _notes(block: tuple[Item, ...], memory: Memory, read: Examine, pool: ThreadP
 
 
 def _note(item: Item, memory: Memory, read: Examine) -> tuple[Note, State | None]:
-    """What is to be said of a file, and its state where that is new and worth keeping."""
+    """Returns the cache entry of a file, and the file's state if the entry is new and can be cached, otherwise None.
+
+    The entry of an unusable file is a tuple with only the reason. Operating system errors are not cached.
+    """
     try:
         state = memory.state(item.path)
         known = memory.recall(item.path, state)

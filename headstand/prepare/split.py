@@ -1,4 +1,4 @@
-"""Divide photos into train, validation and test."""
+"""Splitting of photos into train, validation and test, stratified by class and with near duplicates kept together."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -17,7 +17,7 @@ _NUMBER = {1: "one", 2: "two", 3: "three"}
 
 
 class SplitError(HeadstandError):
-    """Too few photos, or too few different ones, to divide."""
+    """Raised if a class has too few photos, or too few distinct ones, for the splits."""
 
 
 def divide(
@@ -28,30 +28,30 @@ def divide(
     seed: int,
     given: Sequence[str] = (),
 ) -> list[str]:
-    """Choose a split for each photo.
+    """Assigns each photo to a split.
+
+    Predefined splits are kept. The other photos are assigned to train and to the splits that are not predefined, with
+    the fractions rescaled; with the strategy `grouped`, photos in the group of a photo with a predefined split follow
+    it. If every photo has a predefined split but validation or test is empty, it is taken from train.
 
     Args:
-        classes: the class of each photo; the photos in the order that `ordered` is to follow.
-        digests: the SHA-256 of each photo's bytes. With the seed they decide the draw, so that neither the order
-            of the files nor their names do.
-        groups: `int [N]`, the number that a photo shares with its twins and with what belongs to it.
+        classes: class of each photo; `ordered` follows the order of this list.
+        digests: SHA-256 of each photo's bytes. The random draw depends on them and the seed, and so not on the order
+            or the names of the files.
+        groups: `int [N]`, group numbers; near duplicates and photos that the source groups share one.
         settings: fractions and strategy.
-        seed: another seed, another draw.
-        given: the split of each photo according to the source (see `kept`), empty where it states none; all empty if
-            left out.
+        seed: random seed.
+        given: predefined split of each photo (see `kept`), empty if it has none. Default: none for all photos.
 
     Returns:
-        `train`, `validation` or `test` for each photo. `grouped`: groups stay whole, and the fractions hold for each
-        class to within its largest group. `ordered`: the first photos of each class train, the next validate, the rest
-        test; near duplicates may lie in several splits.
-
-        Given splits are kept. The other photos go to train and to the splits that no photo is given, by the fractions,
-        rescaled; under `grouped` those that belong to given photos go where these are. If all photos are given and a
-        split goes without, it is cut from train.
+        `train`, `validation` or `test` for each photo. `grouped`: groups stay whole, and the fractions of each class
+        are met to within its largest group. `ordered`: the first photos of each class go to train, the next to
+        validation, the rest to test; near duplicates may lie in several splits.
 
     Raises:
-        SplitError: a class with too few photos or (`grouped`) groups, three where nothing is given; a class without
-            photos in train. A given validation or test may lack a class: its figures are taken over the others.
+        SplitError: a class has too few photos or (`grouped`) groups, where three are needed without predefined splits,
+            or a class has no photo in train. A predefined validation or test split may lack a class; metrics are then
+            averaged over the other classes.
     """
     chosen = list(given) or [""] * len(classes)
     named = set(chosen) - {""}
@@ -60,7 +60,8 @@ def divide(
     else:
         places = tuple(split for split in SPLITS if split == "train" or split not in named)
     if "" not in chosen and len(places) > 1:
-        # Cut from train; what the source trains on never goes to its test, whatever it resembles there.
+        # The missing splits are taken from train. Photos do not follow their group here: a predefined training photo
+        # never moves to the predefined test split, even if it has a near duplicate there.
         chosen = ["" if split == "train" else split for split in chosen]
     elif settings.strategy == "grouped":
         chosen = _follow(chosen, groups)
@@ -83,17 +84,20 @@ def divide(
 
 
 def kept(given: Sequence[str], settings: recipe.Split) -> list[str]:
-    """The source's splits, without those that `split.recut` gives up."""
+    """Returns the predefined splits of the source that `split.recut` keeps.
+
+    `all` discards every predefined split, `validation` merges the predefined validation split into train.
+    """
     if settings.recut == "all":
         return [""] * len(given)
     return ["train" if split == settings.recut else split for split in given]
 
 
 def check_train(classes: Sequence[str], given: Sequence[str]) -> None:
-    """Check that the source gives each class photos that can be trained on.
+    """Checks that each class has photos that can be assigned to train.
 
     Raises:
-        SplitError: a class whose photos are all given to validation or test.
+        SplitError: all photos of a class are in validation or test.
     """
     trained = {name for name, split in zip(classes, given, strict=True) if split in ("", "train")}
     if lacking := sorted(set(classes) - trained, key=natural):
@@ -104,11 +108,13 @@ def check_train(classes: Sequence[str], given: Sequence[str]) -> None:
 
 
 def join(groups: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Groups joined wherever two photos share a name: `int64 [N]`, numbered from 0 by first appearance.
+    """Merges groups that contain photos with the same name and returns the new group numbers, `int64 [N]`.
+
+    Groups are numbered from 0 by first appearance.
 
     Args:
         groups: `int [N]`, group numbers below N.
-        names: of each photo, what it belongs to; empty for nothing.
+        names: name of the source's group of each photo; empty if it has none.
     """
     numbers: dict[str, int] = {}
     belonging = np.array([numbers.setdefault(name, len(numbers)) if name else -1 for name in names], dtype=np.int64)
@@ -123,7 +129,7 @@ def join(groups: np.ndarray, names: Sequence[str]) -> np.ndarray:
 
 
 def straddling(groups: np.ndarray, splits: Sequence[str]) -> int:
-    """How many groups have photos in more than one split."""
+    """Returns the number of groups with photos in more than one split."""
     places = defaultdict(set)
     for group, split in zip(groups.tolist(), splits, strict=True):
         places[group].add(split)
@@ -131,7 +137,7 @@ def straddling(groups: np.ndarray, splits: Sequence[str]) -> int:
 
 
 def _follow(chosen: list[str], groups: np.ndarray) -> list[str]:
-    """The splits with free photos put where the first given one of their group is."""
+    """Returns the splits with each unassigned photo assigned to the split of the first assigned photo of its group."""
     homes: dict[int, str] = {}
     for group, split in zip(groups.tolist(), chosen, strict=True):
         if split:
@@ -155,7 +161,7 @@ def _one_for(places: tuple[str, ...]) -> str:
 
 
 def _targets(count: int, settings: recipe.Split, places: tuple[str, ...]) -> dict[str, int]:
-    """How many photos of a class of `count` each of `places` is to have; none goes without."""
+    """Returns the target number of photos per split in `places` for a class of `count` photos, at least one each."""
     whole = 1 if places == SPLITS else sum(getattr(settings, place) for place in places)
     targets = {place: max(1, round(count * getattr(settings, place) / whole)) for place in places if place != "train"}
     while count - sum(targets.values()) < 1:
@@ -182,10 +188,10 @@ def _grouped(
     seed: int,
     places: tuple[str, ...],
 ) -> list[str]:
-    """Largest groups first, each to a split drawn by the room that is left there: as if photos were drawn one by one.
+    """Assigns groups to splits at random, the largest first, with probabilities proportional to the remaining capacity.
 
-    Giving the large groups to the emptiest split instead would put all series into train, and the test photos would be
-    of another kind.
+    This matches the distribution of drawing photos one by one. Assigning large groups to the split with the most
+    capacity instead would put all series into train, and the test photos would be of another kind.
     """
     members: dict[int, list[int]] = defaultdict(list)
     for photo, group in enumerate(groups.tolist()):
@@ -203,7 +209,7 @@ def _grouped(
     def mixed(group: int) -> bool:
         return len({classes[photo] for photo in members[group]}) > 1
 
-    # Groups of more than one class go first: the classes they touch can still make up for them.
+    # Groups with several classes go first, so that the other groups of these classes can compensate for them.
     for group in sorted(members, key=lambda group: (not mixed(group), -len(members[group]), draws[group])):
         name = home[group]
         empty = [split for split in places if split not in filled[name]]
@@ -226,7 +232,15 @@ def _grouped(
 
 
 def _choose(draw: float, size: int, room: dict[str, int]) -> str:
-    """A split with a chance in proportion to its room, among those where the group fits; else the roomiest."""
+    """Returns a split with probability proportional to its remaining capacity, among those where the group fits.
+
+    If the group fits nowhere, returns the split with the largest remaining capacity.
+
+    Args:
+        draw: random number in 0..1.
+        size: number of photos in the group.
+        room: remaining capacity by split.
+    """
     fitting = {split: space for split, space in room.items() if space >= size}
     if not fitting:
         return max(room, key=lambda split: room[split])
@@ -235,11 +249,11 @@ def _choose(draw: float, size: int, room: dict[str, int]) -> str:
 
 
 def _home(names: list[str]) -> str:
-    """The class that a group counts for: that of most of its photos, the first in natural order among equals."""
+    """Returns the majority class of a group; ties are broken by natural order."""
     counts = Counter(names)
     return min(counts, key=lambda name: (-counts[name], natural(name), name))
 
 
 def _draw(text: str) -> float:
-    """A number in 0..1 that depends on the text alone."""
+    """Returns a pseudorandom number in 0..1 that depends only on the text."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7]) / 2**56

@@ -1,4 +1,4 @@
-"""What a preparation did, to be printed and kept."""
+"""Summary of a dataset preparation, to be printed and recorded."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,33 +8,37 @@ from headstand.prepare.conversion import CONVERSIONS
 from headstand.prepare.manifest import SPLITS, Dataset
 
 NAMED = 5
-"""Files named in a line."""
+"""Maximum number of file names in a line."""
 
 MOST = 10
-"""Lines of one kind."""
+"""Maximum number of label conflicts that are printed, one line each."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a preparation did; `str` is what people read.
+    """Results of a dataset preparation; `str` returns the text that is printed.
 
     Attributes:
         folder: the prepared dataset.
-        counts: photos by class, then by split.
-        groups: how many groups of twins there are; `twins` the photos in them, `largest` those in the largest.
-        related: how many groups of two or more photos belong together by the source's own word.
-        given: the splits that the source has divided itself; `followers` are the photos to which it gives no split and
-            that went into its validation or test, where their near duplicates are.
-        layout: what was recognised in the source and what was left out by its folder, as lines.
-        straddling: groups of twins, or of photos that belong together, in more than one split: where splits are given,
-            and under the strategy `ordered`.
-        conflicts: for each group of twins with more than one class, its photos' paths in the dataset.
-        left_out: source file and reason, for each photo that is not used.
-        converted: by conversion (`headstand.prepare.conversion`), the source files that the decoder applies it to at
-            every reading; the prepared files are copies.
-        ignored: files in the source that are no photos by their name; `links`: symbolic links that were not followed.
-        seconds: what each step took.
-        made: False where everything was there already.
+        counts: number of photos by class, then by split.
+        groups: number of groups of near duplicates, geometric matches included.
+        twins: number of photos in these groups.
+        largest: number of photos in the largest group.
+        related: number of groups of two or more photos that the source defines.
+        given: predefined splits of the source that were kept.
+        followers: number of photos without a predefined split that were assigned to a predefined validation or test
+            split because their near duplicates are there.
+        straddling: number of groups of near duplicates, or of groups of the source, in more than one split. This
+            happens with predefined splits and with the strategy `ordered`.
+        conflicts: paths in the dataset of the photos of each group of near duplicates with more than one class.
+        left_out: source file and reason for each photo that is not used.
+        converted: source files by conversion (`headstand.prepare.conversion`). The decoder converts them at every
+            reading; the prepared files are copies.
+        ignored: number of files in the source that are not photos by their name.
+        links: number of symbolic links that were not followed.
+        layout: lines about the recognised layout of the source and the folders that were left out.
+        seconds: duration of each step.
+        made: False if the dataset existed already and was unchanged.
     """
 
     folder: Path
@@ -71,7 +75,7 @@ class Summary:
         return lines
 
     def remarks(self) -> list[str]:
-        """What was grouped, left out and ignored, a line each."""
+        """Returns lines about the photos that were grouped, left out, converted and ignored."""
         lines = [*self.layout, f"twins: {self.twins} photos in {self.groups} groups, {self.largest} in the largest"]
         if self.related:
             lines.append(f"groups: {self.related} of photos that belong together, as the source says")
@@ -121,7 +125,7 @@ class Summary:
 
 
 def counts(dataset: Dataset) -> dict[str, dict[str, int]]:
-    """Photos by class and split, with zeros."""
+    """Returns the number of photos by class and split, zeros included."""
     table = {name: dict.fromkeys(SPLITS, 0) for name in dataset.classes}
     for photo in dataset.photos:
         table[photo.class_][photo.split] += 1

@@ -1,9 +1,9 @@
-"""Twins: photos that show the same picture, re-encoded, scaled, mirrored, slightly cropped or brightened.
+"""Near-duplicate detection: photos of the same picture, re-encoded, scaled, mirrored, slightly cropped or brightened.
 
 A `Signature` is the low end of the picture's cosine spectrum (DCT-II), each coefficient times its frequency so that
 fine structure counts as much as the large light and dark areas (the spectrum of photos falls off as 1/frequency:
-Field 1987, J. Opt. Soc. Am. A 4). It was chosen because a mirror image only flips the sign of the odd columns and a
-crop is a small matrix product, so both are compared from the stored text alone, without the photo.
+Field 1987, J. Opt. Soc. Am. A 4). With this transform a mirror image only flips the sign of the odd columns and a crop
+is a small matrix product, so both can be compared with the stored signatures alone, without the photo.
 """
 
 import os
@@ -25,46 +25,51 @@ from headstand.errors import HeadstandError
 from headstand.images import decode
 
 FREQUENCIES = 10
-"""Frequencies kept along each side; 10 x 10 without the constant one makes 99 coefficients."""
+"""Number of frequencies kept along each side: 10 x 10 without the constant one makes 99 coefficients."""
 
 LEVELS = 7
-"""Coefficients are rounded to -7..7, one hexadecimal digit each."""
+"""Largest quantized coefficient: coefficients are rounded to -7..7, one hexadecimal digit each."""
 
 SIDE = 32
-"""Side of the grey thumbnail, in pixels, that the spectrum is taken from."""
+"""Side in pixels of the grayscale thumbnail from which the spectrum is computed."""
 
 CANDIDATE = 0.65
-"""Least correlation of two signatures (or one and the other's mirror image) for a closer look."""
+"""Minimum correlation of two signatures (or one and the other's mirror image) of a candidate pair."""
 
 TWIN = 0.92
-"""Least correlation, best over the fine crops, that makes twins of two pictures with plenty of structure."""
+"""Minimum correlation, the best over the fine crops, of near duplicates with plenty of structure."""
 
 PLENTY = 22
-"""Structure that is plenty, as the effective number of coefficients (`_structure`); the median photo has 28. With less,
-say one upright figure on white, unrelated pictures correlate more, and the demand rises towards 1."""
+"""Effective number of coefficients (`_structure`) above which the threshold is `TWIN`; the median photo has 28.
+
+With less structure, such as one upright figure on white, unrelated pictures correlate more, so the threshold rises
+towards 1."""
 
 COARSE, FINE = (0.0, 0.05, 0.1), (0.0, 0.025, 0.05, 0.075, 0.1)
-"""Shares of a side that a crop may have cut off at one end; at most 0.1 at both ends together."""
+"""Fractions of a side that a trial crop cuts off at one end; at most 0.1 at both ends together."""
 
 HOPEFUL = 0.08
-"""How far under the demand the best coarse crop may lie for the fine ones to be tried."""
+"""How far below the threshold the best coarse crop may correlate for the fine crops to be tried."""
 
 ROWS, COLUMNS = 512, 1024
-"""Photos compared at once; the tile's correlations (2 MB) stay in the processor's cache. `ROWS` divides `COLUMNS`."""
+"""Size of a tile of photos compared at once: its correlations (2 MB) fit in the CPU cache. `ROWS` divides `COLUMNS`."""
 
 CHUNK = 8192
-"""Pairs looked at closely at once, so that they stay in the processor's cache."""
+"""Number of candidate pairs compared over the trial crops at once, so that they fit in the CPU cache."""
 
 
 class SignatureError(HeadstandError):
-    """A stored signature that is none."""
+    """Raised if a stored text is not a valid signature."""
 
 
 @dataclass(frozen=True)
 class Signature:
-    """What a photo looks like, in 99 hexadecimal digits; a plain surface has the digits of zero only.
+    """Perceptual hash of a photo: 99 quantized DCT coefficients, one hexadecimal digit each.
 
-    `text` is the stored form: `Signature(text)` reads it back.
+    All coefficients of a uniform picture are zero, which is the digit 8.
+
+    Attributes:
+        text: the digits; `Signature(text)` restores a stored signature.
 
     Raises:
         SignatureError: the text is not 99 hexadecimal digits of 1..f.
@@ -78,29 +83,31 @@ class Signature:
 
     @classmethod
     def of(cls, source: bytes | str | Path) -> "Signature":
-        """The signature of an encoded image or of the file that holds it.
+        """Computes the signature of an encoded image, given as bytes or as a file.
 
         Raises:
-            ImageError: as `headstand.images.decode`.
+            ImageError: the image cannot be decoded, as in `headstand.images.decode`.
         """
         grey = decode(source, SIDE, large=True) @ np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
         spectrum = dctn(grey, norm="ortho")[:FREQUENCIES, :FREQUENCIES]
         weighted = (spectrum * _frequency()).ravel()[1:]
-        # The root mean square becomes two levels, so that the 7 levels reach 3.5 standard deviations.
+        # The root mean square is scaled to 2, so that the largest level, 7, is 3.5 standard deviations.
         scale = 2 / max(float(np.sqrt(np.mean(weighted**2))), 1.0)
         digits = np.clip(np.round(weighted * scale), -LEVELS, LEVELS).astype(int) + LEVELS + 1
         return cls("".join(f"{digit:x}" for digit in digits))
 
 
 PLAIN = Signature(f"{LEVELS + 1:x}" * (FREQUENCIES**2 - 1))
-"""The signature of a plain surface: nothing but an exact copy is its twin."""
+"""Signature of a uniform picture, also used for files that are not pictures; only exact copies match it."""
 
 
 def signatures(paths: Sequence[Path]) -> list[Signature]:
-    """The signatures of files, in their order; as many threads as cores, progress on standard error.
+    """Returns the signatures of files in their order, computed with as many threads as cores.
+
+    Progress is shown on standard error.
 
     Raises:
-        ImageError: a file that cannot be decoded.
+        ImageError: a file cannot be decoded.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(
@@ -116,11 +123,14 @@ def signatures(paths: Sequence[Path]) -> list[Signature]:
 
 
 def groups(photos: Sequence[Signature], digests: Sequence[str] = ()) -> np.ndarray:
-    """Group numbers, `int64 [N]`: twins, and twins of twins, share one; numbered from 0 by first appearance.
+    """Returns the near-duplicate group of each photo, `int64 [N]`, numbered from 0 by first appearance.
+
+    Groups are the connected components of the near-duplicate relation.
 
     Args:
-        photos: the signatures.
-        digests: of each photo's bytes; equal ones are twins even where the pictures have no structure to compare.
+        photos: signatures of the photos.
+        digests: digest of each photo's bytes. Photos with equal digests share a group even if the pictures have no
+            structure to compare.
     """
     first, second = _pairs(photos, photos)
     copies: dict[str, int] = {}
@@ -133,22 +143,25 @@ def groups(photos: Sequence[Signature], digests: Sequence[str] = ()) -> np.ndarr
 
 
 def twins_of_any(photos: Sequence[Signature], others: Sequence[Signature]) -> np.ndarray:
-    """Which of `photos` have a twin among `others`: `bool [N]`."""
+    """Returns for each of `photos` whether it has a near duplicate among `others`, `bool [N]`."""
     found = np.zeros(len(photos), dtype=bool)
     found[_pairs(photos, others)[0]] = True
     return found
 
 
 def _pairs(photos: Sequence[Signature], others: Sequence[Signature]) -> tuple[np.ndarray, np.ndarray]:
-    """The places of all twins, `(in photos, in others)`; where both lists are one, each two once or more."""
+    """Returns the near-duplicate pairs as indices into `photos` and into `others`, two `int64 [P]`.
+
+    If both arguments are the same list, each unordered pair occurs once or more.
+    """
     first, second = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
     ours, theirs = _vectors(photos), _vectors(others)
-    # The products are small: handing them out to threads costs up to ten times what it gains on a busy machine.
+    # The matrix products are small: on a busy machine threads cost up to ten times what they gain.
     with threadpool_limits(1):
         for i, j, mirrored in _candidates(ours, theirs, photos is others):
             for flipped in (False, True):
                 a, b = i[mirrored == flipped], j[mirrored == flipped]
-                # A crop of the one may be the other, whichever that is.
+                # Either of the two may be a crop of the other.
                 twins = _matches(ours, theirs, a, b, flipped) | _matches(theirs, ours, b, a, flipped)
                 first.append(a[twins])
                 second.append(b[twins])
@@ -158,12 +171,12 @@ def _pairs(photos: Sequence[Signature], others: Sequence[Signature]) -> tuple[np
 def _candidates(
     ours: np.ndarray, theirs: np.ndarray, same: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Batches of places `(in ours, in theirs, whether mirrored)` whose correlation is worth a closer look.
+    """Yields batches of candidate pairs: indices into `ours`, indices into `theirs`, and whether `theirs` is mirrored.
 
     A mirror image has the odd columns' signs flipped, so one product of the even and one of the odd columns give the
-    correlation with a picture (their sum) and with its mirror image (their difference). They are taken in tiles that
-    stay in the processor's cache; where both lists are one, only above the diagonal. For 60,000 photos this is 20 times
-    as fast as whole rows of products.
+    correlation with a picture (their sum) and with its mirror image (their difference). They are computed in tiles that
+    fit in the CPU cache and, if both lists are the same, only above the diagonal. For 60,000 photos this is 20 times as
+    fast as computing whole rows of products.
     """
     columns = _mirror() > 0
     even, odd = ours[:, columns], ours[:, ~columns]
@@ -191,7 +204,7 @@ def _candidates(
 
 
 def _matches(whole: np.ndarray, part: np.ndarray, i: np.ndarray, j: np.ndarray, mirrored: bool) -> np.ndarray:
-    """Whether a crop of each `whole[i]` is `part[j]`, or its mirror image: `bool [P]`."""
+    """Returns for each pair whether a crop of `whole[i]` matches `part[j]`, or its mirror image, `bool [P]`."""
     found = np.zeros(len(i), dtype=bool)
     places = np.arange(len(i))
     demand = np.maximum(_demand(whole[i]), _demand(part[j]))
@@ -203,17 +216,21 @@ def _matches(whole: np.ndarray, part: np.ndarray, i: np.ndarray, j: np.ndarray, 
 
 
 def _demand(vectors: np.ndarray) -> np.ndarray:
-    """The correlation that twins of unit vectors `[P, 100]` must reach: more for pictures with little in them."""
+    """Returns the minimum correlation of near duplicates, `[P]`, which is higher for pictures with little structure.
+
+    Args:
+        vectors: unit vectors `[P, 100]`.
+    """
     return 1 - (1 - TWIN) * np.minimum(1, _structure(vectors) / PLENTY) ** 2
 
 
 def _structure(vectors: np.ndarray) -> np.ndarray:
-    """The effective number of coefficients of unit vectors, their participation ratio: 1 for a single wave."""
+    """Returns the participation ratio of unit vectors, their effective number of coefficients: 1 for a single wave."""
     return 1 / np.maximum((vectors**4).sum(1), 1e-9)
 
 
 def _vectors(photos: Sequence[Signature]) -> np.ndarray:
-    """Unit vectors `float32 [N, 100]` of the weighted spectrum; zeros for a plain surface."""
+    """Returns the weighted spectra as unit vectors, `float32 [N, 100]`; zeros for a uniform picture."""
     digits = [[int(digit, 16) for digit in f"{LEVELS + 1:x}{photo.text}"] for photo in photos]
     return _unit(np.array(digits, dtype=np.float32).reshape(-1, FREQUENCIES**2) - (LEVELS + 1))
 
@@ -226,7 +243,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 def _aligned(
     whole: np.ndarray, part: np.ndarray, i: np.ndarray, j: np.ndarray, margins: tuple[float, ...], mirrored: bool
 ) -> np.ndarray:
-    """The best correlation, `float32 [P]`, of any crop of each `whole[i]` with `part[j]` or its mirror image."""
+    """Returns the best correlation of a trial crop of `whole[i]` with `part[j]` or its mirror image, `float32 [P]`."""
     best = np.full(len(i), -1, dtype=np.float32)
     rows, place = np.unique(i, return_inverse=True)
     sign = _mirror() if mirrored else np.float32(1)
@@ -241,7 +258,7 @@ def _aligned(
 
 @cache
 def _crops(margins: tuple[float, ...]) -> tuple[np.ndarray, ...]:
-    """What each crop does to a vector, `float32 [100, 100]`, to be multiplied from the right."""
+    """Returns the linear map of each trial crop, `float32 [100, 100]`, by which row vectors are multiplied."""
     lines = [_line(low, high) for low in margins for high in margins if low + high <= max(margins)]
     weight = _frequency().ravel()
     weight[0] = 1
@@ -255,7 +272,12 @@ def _crops(margins: tuple[float, ...]) -> tuple[np.ndarray, ...]:
 
 
 def _line(low: float, high: float) -> np.ndarray:
-    """What cutting the shares `low` and `high` off the ends of a line does to its cosine spectrum, `[K, K]`."""
+    """Returns the matrix `[K, K]` that maps a line's cosine spectrum to that of the line cropped at both ends.
+
+    Args:
+        low: fraction cut off at the start.
+        high: fraction cut off at the end.
+    """
     t = (np.arange(256) + 0.5) / 256
     k = np.arange(FREQUENCIES)
     norm = np.where(k > 0, np.sqrt(2), 1)
@@ -265,11 +287,11 @@ def _line(low: float, high: float) -> np.ndarray:
 
 
 def _frequency() -> np.ndarray:
-    """The weight of each coefficient, `[K, K]`: its distance from the constant one."""
+    """Returns the weight of each coefficient, `[K, K]`: its radial frequency."""
     k = np.arange(FREQUENCIES)
     return np.hypot(k[:, None], k[None, :])
 
 
 def _mirror() -> np.ndarray:
-    """The signs `[K * K]` that mirror a picture left to right."""
+    """Returns the signs by which the coefficients are multiplied to mirror a picture left to right, `[K * K]`."""
     return np.tile((-1.0) ** np.arange(FREQUENCIES), FREQUENCIES).astype(np.float32)

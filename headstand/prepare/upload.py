@@ -1,4 +1,4 @@
-"""A prepared dataset's way into S3: many files at once, those that are there already left alone."""
+"""Upload of a prepared dataset to S3, with parallel transfers; files that are already there are skipped."""
 
 import base64
 import hashlib
@@ -19,26 +19,26 @@ from headstand.remote import RemoteError
 from headstand.remote.store import opened, told
 
 THREADS = 16
-"""Files on their way at once: photos are small, so that most of the time is spent waiting for answers."""
+"""Number of concurrent uploads; photos are small, so most of the time is spent waiting for responses."""
 
 
 class UploadError(HeadstandError):
-    """An upload that cannot be done: no s3fs, no credentials, no bucket, no network, or files that have changed."""
+    """Raised if an upload fails: no s3fs, no credentials, no bucket, no network, or changed files."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A bucket and the start of all keys in it, without slashes at either end; empty for the whole bucket."""
+    """S3 location: a bucket and a key prefix without leading or trailing slash; an empty prefix is the whole bucket."""
 
     bucket: str
     prefix: str
 
     @classmethod
     def of(cls, address: str) -> "Place":
-        """Read `s3://BUCKET[/KEY]`.
+        """Parses an address `s3://BUCKET[/KEY]`.
 
         Raises:
-            UploadError: it is something else.
+            UploadError: the address has another form.
         """
         match = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/[^\x00-\x1f\x7f]*)?", address)
         prefix = (match[2] or "").strip("/") if match else ""
@@ -47,17 +47,24 @@ class Place:
         return cls(match[1], prefix)
 
     def key(self, path: str) -> str:
-        """The key of a file of the dataset."""
+        """Returns the S3 key of a file of the dataset."""
         return f"{self.prefix}/{path}" if self.prefix else path
 
     def address(self, path: str = "") -> str:
-        """The address of a file of the dataset, or of the dataset."""
+        """Returns the `s3://` address of a file of the dataset, or of the dataset itself without `path`."""
         return f"s3://{self.bucket}/{self.key(path)}".rstrip("/")
 
 
 @dataclass(frozen=True)
 class Uploaded:
-    """What an upload did: files and bytes sent, and files that were there already."""
+    """Result of an upload.
+
+    Attributes:
+        place: the target.
+        sent: number of files sent.
+        size: number of bytes sent.
+        kept: number of files that were already there.
+    """
 
     place: Place
     sent: int
@@ -69,18 +76,23 @@ class Uploaded:
 
 
 def upload(dataset: Dataset, place: Place, lists: Sequence[Path] = ()) -> Uploaded:
-    """Send a dataset's photos, then other files of its folder and its manifest.
+    """Uploads a dataset's photos, then other files of its folder and its manifest.
 
-    Whoever finds `manifest.csv` there finds all that it names.
+    The manifest is sent last, so if `manifest.csv` is in the bucket, all files that it lists are there too.
 
-    A file is left alone where the bucket has it: the same key, size and MD5 (the ETag of plain uploads), or the same
-    SHA-256 where the ETag is not the MD5 (encryption with KMS). An interrupted upload is therefore taken up by the same
-    call. S3 checks what arrives against the SHA-256 that goes with it. Endpoint, region, profile and credentials are
-    those of the AWS tools (`AWS_PROFILE`, `AWS_ENDPOINT_URL` and so on).
+    A file is skipped if the bucket has it: the same key, size and MD5 (the ETag of plain uploads), or the same SHA-256
+    if the ETag is not the MD5 (encryption with KMS). Calling this again therefore resumes an interrupted upload. S3
+    verifies the SHA-256 that is sent with each file. Endpoint, region, profile and credentials are those of the AWS
+    tools (`AWS_PROFILE`, `AWS_ENDPOINT_URL` and so on).
+
+    Args:
+        dataset: the prepared dataset.
+        place: the target.
+        lists: other files in the dataset's folder.
 
     Raises:
-        UploadError: s3fs is not installed, no or wrong credentials, no such bucket, no network, or a photo that is not
-            the one in the manifest.
+        UploadError: s3fs is not installed, credentials are missing or wrong, there is no such bucket or no network, or
+            a photo differs from its row in the manifest.
     """
     try:
         with told(place.address()):
@@ -97,7 +109,13 @@ def upload(dataset: Dataset, place: Place, lists: Sequence[Path] = ()) -> Upload
 
 @dataclass(frozen=True)
 class _Bucket:
-    """fsspec's file system, and size and ETag by key of what lay under the prefix before the upload."""
+    """Connection to an S3 location.
+
+    Attributes:
+        system: file system of fsspec.
+        place: the location.
+        there: size in bytes and ETag by key of the objects under the prefix before the upload.
+    """
 
     system: Any
     place: Place
@@ -105,11 +123,11 @@ class _Bucket:
 
     @classmethod
     def of(cls, place: Place) -> "_Bucket":
-        """Connect, and list what is there."""
+        """Connects to the bucket and lists the objects under the prefix."""
         system, path = opened(place.address())
         try:
             found = system.find(path, detail=True)
-        except FileNotFoundError:  # nothing is there; whether the bucket is shows when the first file is sent
+        except FileNotFoundError:  # empty prefix, or no such bucket: then sending the first file fails
             found = {}
         start = len(place.bucket) + 1
         return cls(
@@ -117,13 +135,20 @@ class _Bucket:
         )
 
     def send(self, files: dict[Path, tuple[str, str | None]]) -> list[int | None]:
-        """Send files to their `(path in the dataset, SHA-256 or None)`; the bytes of each, None where it was there."""
+        """Uploads files in parallel.
+
+        Args:
+            files: path in the dataset and expected SHA-256 (None: not checked) by local path.
+
+        Returns:
+            Size in bytes of each file; None if it was already there.
+        """
         pool = ThreadPoolExecutor(THREADS)
         try:
             done = pool.map(lambda path: self._put(path, *files[path]), files)
             return list(tqdm(done, "uploading", len(files), unit="file", leave=False, disable=not sys.stderr.isatty()))
         finally:
-            pool.shutdown(cancel_futures=True)  # after a failure or Ctrl-C the others are not begun
+            pool.shutdown(cancel_futures=True)  # after a failure or Ctrl-C, pending uploads are not started
 
     def _put(self, path: Path, name: str, expected: str | None) -> int | None:
         data = path.read_bytes()

@@ -1,4 +1,4 @@
-"""The doctor: what a folder of labelled photos suffers from, told before anything is trained on it."""
+"""Data quality checks for a folder of labelled photos: damaged files, duplicates, leakage, label conflicts and more."""
 
 from headstand.prepare.doctor.checkup import checkup, errors
 from headstand.prepare.doctor.fix import fix

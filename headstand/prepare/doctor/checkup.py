@@ -1,4 +1,4 @@
-"""The doctor's part in every preparation: the prepared dataset examined, its page beside the other looks."""
+"""Data quality check of a prepared dataset, which runs at the end of every preparation."""
 
 import json
 from collections.abc import Sequence
@@ -11,21 +11,22 @@ from headstand.prepare.doctor.findings import Severity
 from headstand.prepare.doctor.report import examine, write_json
 
 PAGE, FINDINGS = "doctor.html", "doctor.json"
-"""Files in the dataset's `look/`."""
+"""Names of the HTML and JSON reports in the dataset's `look/`."""
 
 
 def checkup(folder: Path, done: Sequence[str] = ()) -> list[str]:
-    """Examine a prepared dataset, unless `doctor.json` is about this manifest already.
+    """Checks a prepared dataset and writes the reports, unless `doctor.json` already covers this manifest.
 
-    The probable twins are taken from its preparation, which has searched them already.
+    The geometric matches are read from the preparation record. Datasets of arrays are not checked, nor are those with
+    more than `likely.MOST` photos.
 
     Args:
         folder: the dataset's folder.
-        done: what the preparation did, a line each, for the page.
+        done: lines about what the preparation did, for the HTML report.
 
     Returns:
-        Lines to print: errors and warnings, how many notes there are, and where the page is; where nothing was examined
-        because it was examined before, the page alone. Arrays are not examined.
+        Lines to print: errors and warnings, the number of notes, and the path of the HTML report; only the path if the
+        existing report is up to date.
 
     Raises:
         ManifestError: there is no prepared dataset.
@@ -47,7 +48,7 @@ def checkup(folder: Path, done: Sequence[str] = ()) -> list[str]:
 
 
 def _examined(findings: Path) -> str | None:
-    """Return the digest of the manifest that a `doctor.json` is about; None if it is missing or damaged."""
+    """Returns the digest of the manifest that a `doctor.json` belongs to; None if the file is missing or damaged."""
     try:
         return str(json.loads(findings.read_text(encoding="utf-8"))["manifest"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -55,7 +56,7 @@ def _examined(findings: Path) -> str | None:
 
 
 def errors(folder: Path) -> int:
-    """How many errors the last examination of a prepared dataset found; 0 where it was not examined."""
+    """Returns the number of errors that the last check of a prepared dataset found; 0 if it was not checked."""
     try:
         return int(json.loads((folder / "look" / FINDINGS).read_text(encoding="utf-8"))["errors"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""Findings about classes: too few, too small, or too unlike in number."""
+"""Findings about classes: too few classes, too few photos in a class, class imbalance."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,19 +11,19 @@ from headstand.prepare.doctor.folder import Contents
 from headstand.prepare.manifest import SPLITS
 
 IMBALANCE = 10
-"""Times the smallest class that the largest may have."""
+"""Maximum ratio of the largest to the smallest class."""
 
 EXAMINED = 5
-"""Photos of a class in a split under which its figures say little: one photo is 20 points of accuracy."""
+"""Minimum number of photos of a class in a split for meaningful metrics: one of 5 is 20 points of accuracy."""
 
 
 def classes(contents: Contents, exams: Sequence[Exam], groups: np.ndarray) -> list[Finding]:
-    """Judge the classes.
+    """Returns the findings about the classes of a folder.
 
     Args:
-        contents: the folder's.
-        exams: of all usable photos.
-        groups: `int [N]`, the number that each shares with its twins.
+        contents: the folder's contents.
+        exams: N usable photos.
+        groups: `int [N]`, group numbers; near duplicates share one.
     """
     counts = dict.fromkeys(contents.classes, 0) | Counter(exam.item.class_ for exam in exams)
     different = Counter(

@@ -1,4 +1,4 @@
-"""One pass over the files: what each one is, and what its pixels measure."""
+"""Reading of the files to check: format, metadata, decoding errors and image quality measures of each one."""
 
 import hashlib
 import os
@@ -21,22 +21,22 @@ from headstand.prepare.listing import Item
 from headstand.prepare.twins import Signature
 
 SIDE = 256
-"""Longer side in pixels at which a picture is measured: about what a backbone sees; smaller ones are not enlarged."""
+"""Longer side in pixels to which pictures are reduced before measuring, about the input size of a backbone."""
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-"""ITU-R BT.601."""
+"""Weights of R, G and B in the luma (ITU-R BT.601)."""
 
 
 @dataclass(frozen=True)
 class Measures:
-    """What a picture's brightness measures, at `SIDE` pixels.
+    """Quality measures of a picture's luma at `SIDE` pixels.
 
     Attributes:
-        darkest, brightest: 1st and 99th percentile of the brightness, 0..255.
-        contrast: its standard deviation.
-        entropy: of its histogram, in bits, 0..8.
-        blur: 0 (sharp) to 1, after Crete et al. 2007 (Proc. SPIE 6492): how little of the difference between
-            neighbours is lost when the picture is blurred once more, in the worse direction.
+        darkest, brightest: 1st and 99th percentile, 0..255.
+        contrast: standard deviation.
+        entropy: entropy of the histogram in bits, 0..8.
+        blur: 0 (sharp) to 1 after Crete et al. 2007 (Proc. SPIE 6492): the fraction of the differences between
+            neighbouring pixels that remains when the picture is blurred again, in the direction where it is larger.
     """
 
     darkest: float
@@ -48,20 +48,20 @@ class Measures:
 
 @dataclass(frozen=True)
 class Exam:
-    """What one file is.
+    """Result of reading one file.
 
     Attributes:
         item: the file and its class.
-        name: its path relative to the examined folder.
-        problem: code and sentence where it cannot be used; then the rest is empty.
-        sha256: hex digest of its bytes.
+        name: path relative to the checked folder.
+        problem: code and message if the file is unusable; at most `sha256` of the attributes below is then set.
+        sha256: hex digest of the bytes.
         format: Pillow's name of the format.
-        width, height: of the stored pixels, before any EXIF turn.
-        conversions: what the decoder has to convert, as `headstand.prepare.conversion` names it.
+        width, height: size in pixels as stored, before any EXIF rotation.
+        conversions: conversions that the decoder applies, keys of `headstand.prepare.conversion.CONVERSIONS`.
         turn: EXIF orientation, 1 for upright.
-        signature: for finding twins.
-        measures: None together with `signature` and `thumbnail`.
-        thumbnail: grey, squashed to a square, `uint8 [64, 64]`.
+        signature: for finding near duplicates.
+        measures: quality measures.
+        thumbnail: grayscale, squashed to a square, `uint8 [64, 64]`.
     """
 
     item: Item
@@ -79,12 +79,20 @@ class Exam:
 
     @property
     def upright(self) -> tuple[int, int]:
-        """Width and height after the EXIF turn."""
+        """Width and height in pixels after the EXIF rotation."""
         return (self.height, self.width) if self.turn in (5, 6, 7, 8) else (self.width, self.height)
 
 
 def examine(items: Sequence[Item], names: Sequence[str], large: bool = False) -> list[Exam]:
-    """Examine files, with as many threads as cores and progress on standard error; in the order given."""
+    """Reads files with as many threads as cores and returns one result per file in input order.
+
+    Progress is shown on standard error.
+
+    Args:
+        items: the files.
+        names: path of each file relative to the checked folder.
+        large: apply the larger size limits for a user's own files.
+    """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         work = pool.map(partial(_examine, large=large), items, names)
         return list(tqdm(work, "examining", len(items), unit="file", leave=False, disable=not sys.stderr.isatty()))
@@ -105,7 +113,7 @@ def _examine(item: Item, name: str, large: bool) -> Exam:
     digest = hashlib.sha256(data).hexdigest()
     try:
         with open_image(data, large) as image:
-            # First, because it decodes everything: damage is reported here, in the decoder's words.
+            # First, because it decodes the whole file, so that damage raises the decoder's error here.
             signature = Signature.of(data)
             exam = Exam(
                 item, name, None, digest, image.format or "", *image.size, conversions(image), orientation(image)
@@ -123,7 +131,7 @@ def _examine(item: Item, name: str, large: bool) -> Exam:
 
 
 def _code(error: ImageError, data: bytes) -> str:
-    """The finding's code; only Pillow's message distinguishes a truncated file from a damaged one."""
+    """Returns the code of the finding; only Pillow's message distinguishes a truncated file from a damaged one."""
     if error.code == "not_an_image" and (kind := formats.identify(data)) and kind.image:
         return "unsupported_format"
     if error.code == "corrupt_image":
@@ -132,7 +140,10 @@ def _code(error: ImageError, data: bytes) -> str:
 
 
 def _grey_bottom(pixels: np.ndarray) -> float:
-    """The share of rows at the bottom that are what libjpeg fills in for missing data: 128 in all channels."""
+    """Returns the fraction of rows at the bottom that libjpeg filled in for missing data: 128 in all channels.
+
+    Returns 0 for less than 3 % of the rows or all of them.
+    """
     grey: np.ndarray = np.abs(pixels.astype(np.int16) - 128).max((1, 2)) <= 1
     rows = len(grey) if grey.all() else int(np.argmin(grey[::-1]))
     return rows / len(grey) if rows >= 0.03 * len(grey) and rows < len(grey) else 0.0

@@ -1,4 +1,4 @@
-"""Findings about single files: what cannot be used, and what is used otherwise than it is stored."""
+"""Findings about single files: unusable files, wrong extensions, and files that are converted when decoded."""
 
 from collections.abc import Sequence
 
@@ -10,20 +10,23 @@ SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "MPO": (".jpg", ".jpeg", ".jpe", ".jfif"), "PNG": (".png",),
     "WEBP": (".webp",), "GIF": (".gif",), "BMP": (".bmp",),
 }  # fmt: skip
-"""What a file of each format may be called."""
+"""Valid file name extensions by Pillow format."""
 
 ANIMATED, TURNED = "several frames", "EXIF turn"
-"""The conversions that have findings of their own."""
+"""Conversions with their own kind of finding."""
 
 TURNS = {
     2: "mirrored", 3: "upside down", 4: "mirrored upside down", 5: "mirrored and on its side", 6: "on its left side",
     7: "mirrored and on its side", 8: "on its right side",
 }  # fmt: skip
-"""How the stored pixels lie for each EXIF orientation (Exif 2.3, tag 0x0112)."""
+"""Descriptions of how the pixels are stored by EXIF orientation (Exif 2.3, tag 0x0112)."""
 
 
 def unusable(exams: Sequence[Exam]) -> list[Finding]:
-    """Files that cannot be decoded, by reason; those that do not even claim to be images are but a note."""
+    """Returns the findings about files that cannot be decoded, by reason.
+
+    Files without an image extension whose content is not an image, damaged or empty are notes (`other_file`).
+    """
     cases: dict[str, list[Case]] = {}
     for exam in exams:
         if exam.problem:
@@ -35,7 +38,7 @@ def unusable(exams: Sequence[Exam]) -> list[Finding]:
 
 
 def oddities(exams: Sequence[Exam]) -> list[Finding]:
-    """Usable files whose name, mode, orientation or frames want a word."""
+    """Returns the findings about usable files: wrong extension, several frames, conversions, EXIF orientation."""
     usable = [exam for exam in exams if not exam.problem]
     wrong = [
         Case((exam.name,), f"it is a {exam.format} file")
@@ -51,7 +54,7 @@ def oddities(exams: Sequence[Exam]) -> list[Finding]:
 
 
 def _mode(exam: Exam) -> str:
-    """What its pixels are where they are not 8-bit RGB."""
+    """Returns the conversions of a file without those for frames and orientation; empty for 8-bit RGB."""
     return ", ".join(name for name in exam.conversions if name not in (ANIMATED, TURNED))
 
 

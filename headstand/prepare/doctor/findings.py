@@ -1,4 +1,4 @@
-"""What the doctor can find, how bad it is, and what to do about it."""
+"""Kinds of findings of the data quality check, each with a severity and advice."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +7,10 @@ from headstand.encoded import OWN_BYTES, OWN_PIXELS
 
 
 class Severity(StrEnum):
-    """An error makes figures wrong or files unusable; a warning wants a look; a note is for information."""
+    """Severity of a finding.
+
+    An error makes metrics wrong or files unusable, a warning should be reviewed, a note is for information.
+    """
 
     ERROR = "error"
     WARNING = "warning"
@@ -16,7 +19,14 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of finding: `code` is stable and for programs, `title` and `advice` are for people."""
+    """A kind of finding.
+
+    Attributes:
+        code: stable identifier for programs.
+        severity: severity of all findings of this kind.
+        title: heading for readers.
+        advice: recommended action for readers.
+    """
 
     code: str
     severity: Severity
@@ -26,7 +36,12 @@ class Kind:
 
 @dataclass(frozen=True)
 class Case:
-    """One instance: the files that it is about, relative to the examined folder, and what is particular to it."""
+    """One instance of a finding.
+
+    Attributes:
+        files: paths of the affected files relative to the checked folder.
+        detail: description of this instance.
+    """
 
     files: tuple[str, ...]
     detail: str = ""
@@ -34,14 +49,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Finding:
-    """All cases of one kind, the worst first."""
+    """A kind of finding with all its cases, the worst first."""
 
     kind: Kind
     cases: tuple[Case, ...]
 
     @property
     def files(self) -> int:
-        """How many different files the cases name."""
+        """Number of distinct files in the cases."""
         return len({file for case in self.cases for file in case.files})
 
 
@@ -110,9 +125,9 @@ KINDS = {
              "They are broken, or lead to files of another user or to a folder that is listed already."),
     )
 }  # fmt: skip
-"""Every kind by its code, the gravest first; a report keeps this order."""
+"""All kinds by code, the most severe first; a report keeps this order."""
 
 
 def finding(code: str, cases: list[Case]) -> list[Finding]:
-    """The finding of a kind as a list, which is empty where there is no case."""
+    """Returns a list with the finding of the kind `code`; empty if there are no cases."""
     return [Finding(KINDS[code], tuple(cases))] if cases else []

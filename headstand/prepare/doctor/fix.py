@@ -1,4 +1,4 @@
-"""A cleaned copy of an examined folder; the folder itself is only read."""
+"""Export of a cleaned copy of a checked folder; the folder itself is only read."""
 
 import csv
 import shutil
@@ -17,19 +17,28 @@ from headstand.prepare.doctor.files import SUFFIXES
 from headstand.prepare.doctor.report import Report
 
 RECORD = "doctor.csv"
-"""What was done with each file: columns `file`, `action` (copied, renamed, converted, left out), `target`, `reason`."""
+"""Name of the log: columns `file`, `action` (copied, renamed, converted, left out), `target`, `reason`."""
 
 MAJORITY = 2 / 3
-"""Share of a group of twins that must agree on a class for the others to be mistakes; else all are left out."""
+"""Fraction of a group of near duplicates that must share a class for the other labels to count as errors.
+
+Below it, the whole group is left out."""
 
 
 class FixError(HeadstandError):
-    """A target that cannot take the cleaned copy."""
+    """Raised if the cleaned copy cannot be written to the target or would be empty."""
 
 
 @dataclass(frozen=True)
 class Action:
-    """What was done with one file; `target` is relative to the copy, and empty where the file is left out."""
+    """Log entry about one file.
+
+    Attributes:
+        file: path relative to the checked folder.
+        action: `copied`, `renamed`, `converted` or `left out`.
+        target: path relative to the copy; empty if the file is left out.
+        reason: why the file was left out, or its conversions.
+    """
 
     file: str
     action: str
@@ -38,19 +47,22 @@ class Action:
 
 
 def fix(report: Report, target: Path) -> list[Action]:
-    """Write a cleaned copy, with a record of what was done in `doctor.csv`.
+    """Writes a cleaned copy of the checked folder, with a log of all actions in `doctor.csv`.
 
-    Left out is what is wrong beyond doubt: files that do not decode or lie outside of all classes, identical files in a
-    class and split, the copies in training of photos in validation and test, twins under conflicting labels. Files
-    whose name does not fit are renamed; those that are not upright 8-bit RGB are decoded and stored as PNG. What needs
-    a judgement (blurry, dark, probable twins, probable label errors) is kept.
+    Only clear errors are left out: files that do not decode or lie outside of all classes, identical files in a class
+    and split, training copies of validation and test photos, near duplicates under conflicting labels. Files with a
+    wrong extension are renamed; those that are not upright 8-bit RGB are decoded and stored as PNG. Findings that need
+    a human decision (blurry, dark, geometric matches, probable label errors) are kept.
 
     Args:
-        report: of the folder.
-        target: a folder that is not there yet, outside of the examined one.
+        report: report of the checked folder.
+        target: a folder that does not exist yet, outside of the checked one.
+
+    Returns:
+        One log entry per file.
 
     Raises:
-        FixError: the target is there, or one folder lies in the other.
+        FixError: the target exists, it lies in the checked folder, or no file would be kept.
     """
     root = report.contents.root.resolve()
     if target.exists():
@@ -69,7 +81,7 @@ def fix(report: Report, target: Path) -> list[Action]:
 
 
 def told(actions: Sequence[Action], target: Path) -> list[str]:
-    """What was done, in a line for each action and reason."""
+    """Returns a summary of the log: one line with the number of files for each action and reason."""
     counted = Counter((action.action, action.reason) for action in actions)
     order = ("copied", "renamed", "converted", "left out")
     lines = [
@@ -110,7 +122,7 @@ def _write(report: Report, part: Path) -> list[Action]:
 
 
 def _left_out(report: Report) -> dict[str, str]:
-    """The reason for each file that is left out."""
+    """Returns the reason for each file that is left out, by file name."""
     out = {exam.name: exam.problem[1] for exam in report.exams if exam.problem}
     members: dict[int, list[Exam]] = defaultdict(list)
     for exam, group in zip(report.usable, report.groups.tolist(), strict=True):
@@ -121,7 +133,7 @@ def _left_out(report: Report) -> dict[str, str]:
 
 
 def _copies(group: Sequence[Exam]) -> dict[str, str]:
-    """What is left out of a group of twins."""
+    """Returns the reason for each file of a group of near duplicates that is left out, by file name."""
     out: dict[str, str] = {}
     votes = Counter(exam.item.class_ for exam in group)
     winner, most = votes.most_common(1)[0]
@@ -132,7 +144,8 @@ def _copies(group: Sequence[Exam]) -> dict[str, str]:
             elif exam.item.class_ != winner:
                 out[exam.name] = f"most twins of it have the class {winner}"
     kept = [exam for exam in group if exam.name not in out]
-    # The examined photos stay, so that figures taken before and after are of the same ones.
+    # Test copies take precedence over validation and training copies, so that metrics before and after the cleaning
+    # use the same photos.
     rank = {"test": 0, "validation": 1, "train": 2, "": 3}
     if kept:
         home = min((exam.item.split for exam in kept), key=rank.__getitem__)

@@ -1,4 +1,4 @@
-"""What lies in the examined folder: class folders, split folders of them, or a prepared dataset."""
+"""Listing of the folder to check: class folders, split folders with class folders, or a prepared dataset."""
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,25 +15,25 @@ from headstand.prepare.sources.layout import FolderError, Layout, recognise
 from headstand.prepare.sources.walk import walk
 
 CLUTTER = frozenset({"thumbs.db", "desktop.ini"})
-"""Files that Windows leaves in folders; they are not reported."""
+"""Names of files that Windows creates in folders; they are not reported."""
 
 
 class ExaminationError(HeadstandError):
-    """A folder that the doctor cannot examine."""
+    """Raised if a folder cannot be checked."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """A folder's files, before any is opened.
+    """Listing of a folder's files before any is opened.
 
     Attributes:
-        root: what all names are relative to.
+        root: the folder that all names are relative to.
         layout: `classes`, `splits` or `prepared`.
-        classes: every class folder's name, also of empty ones, in natural order.
-        items: every visible file in a class folder, whatever its name; for a prepared dataset the manifest's.
-        loose: files that look like photos and lie in no class folder.
+        classes: names of all class folders, empty ones included, in natural order.
+        items: all visible files in class folders, whatever their names; for a prepared dataset those of the manifest.
+        loose: files that are photos by their name but lie in no class folder.
         links: symbolic links that are not followed.
-        digests: `prepared` only: the SHA-256 that the manifest gives each file, by name.
+        digests: SHA-256 of each file in the manifest, by name; None unless the layout is `prepared`.
     """
 
     root: Path
@@ -45,15 +45,15 @@ class Contents:
     digests: dict[str, str] | None = None
 
     def name(self, path: Path) -> str:
-        """A file's path relative to the root, with slashes, printable also where it is not UTF-8."""
+        """Returns a file's path relative to the root, with slashes; bytes that are not UTF-8 are backslash-escaped."""
         return path.relative_to(self.root).as_posix().encode("utf-8", "backslashreplace").decode()
 
 
 def contents(folder: Path) -> Contents:
-    """List a folder.
+    """Lists the files of a folder.
 
     Raises:
-        ExaminationError: it is not there, or holds no folders.
+        ExaminationError: the folder does not exist, contains no folders, or is a prepared dataset of arrays.
         ManifestError: its manifest is damaged.
     """
     if not folder.is_dir():
@@ -82,7 +82,13 @@ def contents(folder: Path) -> Contents:
 
 
 def _recognised(photos: list[str], folders: list[str], folder: Path) -> Layout:
-    """The layout as a preparation recognises it; where that refuses it, each outer folder is a class."""
+    """Returns the layout that a preparation recognises; if it recognises none, an empty layout.
+
+    With the empty layout each top-level folder is a class.
+
+    Raises:
+        ExaminationError: there are no folders.
+    """
     for layout in ("auto", "classes"):
         with suppress(FolderError):
             return recognise(photos, layout=layout, where=str(folder), least=1)
@@ -92,7 +98,7 @@ def _recognised(photos: list[str], folders: list[str], folder: Path) -> Layout:
 
 
 def _homes(layout: Layout, photos: list[str], folders: list[str]) -> dict[str, tuple[str, str]]:
-    """Class and split by folder: of the folders that hold photos of a class, and of class folders without photos."""
+    """Returns class and split by folder, for folders with photos of a class and for class folders without photos."""
     homes = {_parents(path)[0]: (class_, split) for path, class_, split in layout.photos}
     filled = {parent for path in photos for parent in _parents(path)}
     outer = {layout.root: ""} if not homes else {}
@@ -107,19 +113,19 @@ def _homes(layout: Layout, photos: list[str], folders: list[str]) -> dict[str, t
 
 
 def _parents(path: str) -> list[str]:
-    """The folders that a path lies in, the innermost first; the source itself is empty."""
+    """Returns the parent folders of a path, the innermost first; the last one, the source itself, is `""`."""
     parts = path.split("/")[:-1]
     return ["/".join(parts[:count]) for count in range(len(parts), -1, -1)]
 
 
 def source(location: str) -> Contents:
-    """The contents of what a preparation accepts as its source.
+    """Lists the files of a source as accepted by the preparation.
 
     Args:
-        location: a folder, an archive of one, an address of either, or a CSV table.
+        location: a folder, an archive of one, a URL of either, or a CSV table.
 
     Raises:
-        HeadstandError: as `archive.unpacked`, `table.listing` or `contents`.
+        HeadstandError: see `archive.unpacked`, `table.listing` and `contents`.
     """
     if not location.lower().endswith(".csv"):
         return contents(archive.unpacked(location))
@@ -139,5 +145,5 @@ def _prepared(folder: Path) -> Contents:
 
 
 def _names(made: Contents, paths: list[Path]) -> tuple[str, ...]:
-    """Names below the root; what lies elsewhere was passed over with its folder."""
+    """Returns the names of the paths below the root in natural order; other paths are omitted."""
     return tuple(sorted((made.name(path) for path in paths if path.is_relative_to(made.root)), key=natural))

@@ -1,4 +1,4 @@
-"""`doctor.html`: the doctor's report as one file, with a gallery for every finding."""
+"""HTML report of the data quality check, `doctor.html`: one file with a gallery of thumbnails for every finding."""
 
 import io
 from functools import cache
@@ -22,18 +22,18 @@ QUALITY = 72
 """JPEG quality of a thumbnail; one takes about 4 kB."""
 
 SHOWN, ABREAST = 48, 8
-"""Cases in a gallery, and pictures in a case; the others are named in doctor.json."""
+"""Maximum number of cases in a gallery and of pictures in a case; the others are listed in `doctor.json`."""
 
 
 class PageError(HeadstandError):
-    """The page cannot be written."""
+    """Raised if the report cannot be written."""
 
 
 def write(report: Report, path: Path) -> None:
-    """Write the page in one step.
+    """Writes the report as an HTML file atomically.
 
     Raises:
-        PageError: the path cannot be written to.
+        PageError: the file cannot be written.
     """
     try:
         files.write(path, _page(report).encode("utf-8", "backslashreplace"))
@@ -63,7 +63,7 @@ _LAYOUTS = {
 
 
 def _tallies(report: Report) -> list[tuple[str, int, str]]:
-    """Style, count and name of the figures at the top."""
+    """Returns CSS class, count and name of the key figures at the top of the page."""
     cells = [("", len(report.usable), "usable photos"), ("", len(report.counts()), "classes")]
     for severity in Severity:
         count = sum(len(found.cases) for found in report.of(severity))
@@ -72,14 +72,14 @@ def _tallies(report: Report) -> list[tuple[str, int, str]]:
 
 
 def _picture(exam: Exam | None) -> Markup:
-    """A thumbnail of the decoded photo."""
+    """Returns an `img` element with a thumbnail of the photo, or a placeholder if it cannot be decoded."""
     if exam is None or exam.problem:
         return Markup('<div class="none" title="cannot be shown">&#8709;</div>')
     scale = min(1.0, SIDE / max(exam.upright))
     width, height = (max(1, round(side * scale)) for side in exam.upright)
     try:
         pixels = decode(exam.item.path, (width, height), large=True)
-    except HeadstandError:  # it was removed meanwhile
+    except HeadstandError:  # it was removed or changed since the check
         return Markup('<div class="none">&#8709;</div>')
     data = io.BytesIO()
     Image.fromarray(pixels).save(data, "JPEG", quality=QUALITY)

@@ -1,4 +1,4 @@
-"""Findings about photos that show the same picture: copies in a class, leaks across splits, labels in conflict."""
+"""Findings about photos of the same picture: duplicates in a class, leakage across splits, label conflicts."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,20 +10,20 @@ from headstand.prepare.doctor.findings import Case, Finding, finding
 from headstand.prepare.likely import Pair
 
 LIKE, MORE = 0.8, 0.05
-"""Least correlation of a photo with another's mirror image, and how much more that must be than with the other itself:
-what is symmetric correlates both ways."""
+"""Minimum correlation of a photo with the mirror image of another, and minimum excess over the unmirrored correlation.
+
+The excess is required because symmetric pictures correlate both ways."""
 
 
 def copies(exams: Sequence[Exam], groups: np.ndarray) -> list[Finding]:
-    """Judge groups of twins.
+    """Returns the findings about groups of near duplicates, the largest groups first.
+
+    A group in several splits is a `leak`, one with several classes a `label_conflict`; both are possible. Other groups
+    are `exact_duplicates`, `near_duplicates` or `mirror_copies`.
 
     Args:
-        exams: usable photos.
-        groups: `int [N]`, the number that each shares with its twins (`headstand.prepare.twins.groups`).
-
-    Returns:
-        A group across splits or classes as `leak` or `label_conflict`, or both; a group within as what it is made of:
-        `exact_duplicates`, `near_duplicates`, `mirror_copies`. The largest groups first.
+        exams: N usable photos.
+        groups: `int [N]`, group numbers; near duplicates share one (`headstand.prepare.twins.groups`).
     """
     members: dict[int, list[Exam]] = defaultdict(list)
     for exam, group in zip(exams, groups.tolist(), strict=True):
@@ -38,7 +38,12 @@ def copies(exams: Sequence[Exam], groups: np.ndarray) -> list[Finding]:
 
 
 def likely(exams: Sequence[Exam], pairs: Sequence[Pair]) -> list[Finding]:
-    """Judge the pairs that agree once one is turned or cropped, the surest first."""
+    """Returns the findings about geometric matches, in the order of the pairs.
+
+    Args:
+        exams: usable photos.
+        pairs: geometric matches, as indices into `exams`, the highest correlation first.
+    """
     cases: dict[str, list[Case]] = defaultdict(list)
     for pair in pairs:
         both = [exams[pair.first], exams[pair.second]]
@@ -52,7 +57,7 @@ _CODES = {"identical": "exact_duplicates", "alike": "near_duplicates", "mirrored
 
 
 def _across(group: list[Exam]) -> list[str]:
-    """The grave findings that a group of twins makes."""
+    """Returns the codes of a group's errors: `leak` for several splits, `label_conflict` for several classes."""
     codes = []
     if len({exam.item.split for exam in group}) > 1:
         codes.append("leak")

@@ -1,4 +1,4 @@
-"""Findings about single pictures: those that show little, and those unlike the others in size or shape."""
+"""Findings about image quality and size: dark, bright, blurry or empty pictures, outliers in size or aspect ratio."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,39 +7,44 @@ import numpy as np
 from headstand.prepare.doctor.examination import Exam, Measures
 from headstand.prepare.doctor.findings import Case, Finding, finding
 
-# Each bound lies well outside of 4,300 photos of yoga poses from the web, studio shots on white or black, silhouettes
-# and line drawings among them: darkest 0..192, brightest 94..255, contrast 11..116, entropy 0.8..7.9, blur 0.11..0.58.
+# Each bound lies well outside the range of 4,300 photos of yoga poses from the web, including studio shots on white or
+# black, silhouettes and line drawings: darkest 0..192, brightest 94..255, contrast 11..116, entropy 0.8..7.9,
+# blur 0.11..0.58.
 DARK = 80
-"""Brightness, 0..255, that 99 % of a dark picture's pixels stay under."""
+"""Brightness, 0..255, below which 99 % of the pixels of a dark picture are."""
 
 BRIGHT = 205
-"""Brightness that 99 % of a bright picture's pixels stay over."""
+"""Brightness, 0..255, above which 99 % of the pixels of a bright picture are."""
 
 CONTRAST = 4
-"""Least standard deviation of the brightness."""
+"""Minimum standard deviation of the brightness."""
 
 ENTROPY = 0.5
-"""Least entropy in bits; a small silhouette on white has 0.8."""
+"""Minimum entropy of the brightness histogram in bits; a small silhouette on white has 0.8."""
 
 BLUR = 0.63
-"""Most blur; a Gaussian of 3 pixels' deviation at 256 pixels gives 0.67 to 0.9."""
+"""Maximum blur; a Gaussian with a standard deviation of 3 pixels at 256 pixels gives 0.67 to 0.9."""
 
 SMALLEST = 64
-"""Longer side in pixels under which blur says nothing."""
+"""Longer side in pixels below which the blur measure is meaningless."""
 
 FEW = 10
-"""Photos that must be there before one of them can be unlike the others."""
+"""Minimum number of photos for outlier detection."""
 
 SMALLER, LARGER, SHAPE = 2.0, 3.0, 1.0
-"""Least distance from the median, in doublings, of a small side, a large side and an unusual aspect ratio. Large photos
-are scaled down without loss; small ones have nothing to show."""
+"""Minimum distance from the median in octaves (log2) of outliers: small size, large size, aspect ratio.
+
+The bound for large photos is wider because they are scaled down without loss, while small ones lack detail."""
 
 DEVIATIONS = 5.0
-"""Least distance from the median in robust standard deviations, 1.4826 times the median absolute deviation."""
+"""Minimum distance of an outlier from the median in robust standard deviations (1.4826 median absolute deviations)."""
 
 
 def faint(exams: Sequence[Exam]) -> list[Finding]:
-    """Dark, bright, empty and blurry pictures, the worst first; each is told once, in this order."""
+    """Returns the findings `low_information`, `dark`, `bright` and `blurry`, each with the worst pictures first.
+
+    A picture is in the first of these findings that applies.
+    """
     pictures = [(exam, exam.measures) for exam in exams if exam.measures]
     told: set[str] = set()
     found: list[Finding] = []
@@ -68,7 +73,7 @@ def faint(exams: Sequence[Exam]) -> list[Finding]:
 
 
 def outliers(exams: Sequence[Exam]) -> list[Finding]:
-    """Photos far from the median side or aspect ratio."""
+    """Returns the findings about photos whose size or aspect ratio is far from the median."""
     usable = [exam for exam in exams if not exam.problem]
     if len(usable) < FEW:
         return []

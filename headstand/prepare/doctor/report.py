@@ -1,4 +1,4 @@
-"""The whole examination of a folder, and its result for people and for programs."""
+"""Complete data quality check of a folder, with a report as text and as JSON."""
 
 import json
 import time
@@ -20,21 +20,21 @@ from headstand.prepare.doctor.folder import Contents, contents
 from headstand.prepare.manifest import SPLITS, natural
 
 VERSION = 1
-"""Version of `doctor.json`; codes and keys of a version keep their meaning."""
+"""Version of the format of `doctor.json`; codes and keys keep their meaning within a version."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was found in a folder.
+    """Result of the check of a folder.
 
     Attributes:
         contents: the folder's files.
-        exams: one a file, in the order of `contents.items`.
-        groups: `int64 [P]`, the twins' numbers of the P usable exams.
-        findings: the gravest first.
-        remarks: what was not looked for, and why.
-        done: what was done about it, a line each.
-        seconds: what each step took.
+        exams: one per file, in the order of `contents.items`.
+        groups: `int64 [P]`, near-duplicate group numbers of the P usable files.
+        findings: the most severe first.
+        remarks: lines about checks that were skipped, with the reason.
+        done: lines about actions that were taken.
+        seconds: duration of each step.
     """
 
     contents: Contents
@@ -47,19 +47,19 @@ class Report:
 
     @property
     def usable(self) -> tuple[Exam, ...]:
-        """The exams of files that decode."""
+        """The results for usable files."""
         return tuple(exam for exam in self.exams if not exam.problem)
 
     def of(self, severity: Severity) -> tuple[Finding, ...]:
-        """The findings of one severity."""
+        """Returns the findings of one severity."""
         return tuple(found for found in self.findings if found.kind.severity == severity)
 
     def plus(self, more: Sequence[Finding]) -> "Report":
-        """The same with further findings, in their places."""
+        """Returns a copy of the report with additional findings, sorted in."""
         return replace(self, findings=_ordered([*self.findings, *more]))
 
     def lines(self) -> list[str]:
-        """One line a finding, for a terminal."""
+        """Returns the report for a terminal: one line per finding, a line of totals, then the remarks."""
         lines = []
         for found in self.findings:
             count, kind = len(found.cases), found.kind
@@ -74,14 +74,14 @@ class Report:
         return [*lines, *self.remarks]
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Usable photos by class, then by split (`""` where there is none), in natural order."""
+        """Returns the number of usable photos by class in natural order, then by split (`""` for none)."""
         counted = Counter((exam.item.class_, exam.item.split) for exam in self.usable)
         splits = [split for split in ("", *SPLITS) if any(place == split for _, place in counted)]
         names = sorted({*self.contents.classes, *(name for name, _ in counted)}, key=lambda n: (natural(n), n))
         return {name: {split: counted[name, split] for split in splits} for name in names}
 
     def as_json(self) -> dict[str, Any]:
-        """What `doctor.json` holds."""
+        """Returns the contents of `doctor.json`."""
         return {
             "version": VERSION,
             "folder": str(self.contents.root),
@@ -106,15 +106,15 @@ class Report:
 
 
 def examine(folder: Path | Contents, probable: Sequence[likely.Pair] | None = None) -> Report:
-    """Examine a folder of class folders, of split folders, or a prepared dataset.
+    """Checks a folder of class folders or split folders, or a prepared dataset; it is only read.
 
     Args:
-        folder: is only read; or its contents.
-        probable: of a prepared dataset, the probable twins by their places in its manifest, where they are known. They
-            are searched again if a file has changed since.
+        folder: the folder, or its listing.
+        probable: known geometric matches of a prepared dataset, as indices of its manifest's rows. They are searched
+            again if a file has changed since the preparation.
 
     Raises:
-        ExaminationError: there is no such folder, or nothing to examine in it.
+        ExaminationError: there is no such folder, or nothing to check in it.
         ManifestError: its manifest is damaged.
     """
     listed = folder if isinstance(folder, Contents) else contents(folder)
@@ -157,7 +157,7 @@ def examine(folder: Path | Contents, probable: Sequence[likely.Pair] | None = No
 
 
 def write_json(report: Report, path: Path, **more: str) -> None:
-    """Write `doctor.json`, with `more` keys after its own; a reader sees the old one or the new one."""
+    """Writes the report as JSON atomically, with the additional keys `more` at the end."""
     write(path, json.dumps(report.as_json() | more, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -171,7 +171,7 @@ def _changed(listed: Contents, exams: Sequence[Exam]) -> list[Finding]:
 
 
 def _among(pairs: Sequence[likely.Pair], exams: Sequence[Exam]) -> list[likely.Pair]:
-    """The pairs of usable files, by their places among these instead of among all."""
+    """Returns the pairs of usable files, with indices among all files converted to indices among usable files."""
     place = {number: place for place, number in enumerate(n for n, exam in enumerate(exams) if not exam.problem)}
     return [
         replace(pair, first=place[pair.first], second=place[pair.second])
@@ -181,7 +181,7 @@ def _among(pairs: Sequence[likely.Pair], exams: Sequence[Exam]) -> list[likely.P
 
 
 def _ordered(found: Sequence[Finding]) -> tuple[Finding, ...]:
-    """In the order of `KINDS`; findings of one kind become one."""
+    """Returns findings in the order of `KINDS`, those of the same kind merged."""
     cases: dict[str, list[Case]] = {}
     for one in found:
         cases.setdefault(one.kind.code, []).extend(one.cases)

@@ -1,1 +1,1 @@
-"""The look: what the prepared photos are like, as plots, a sheet of each class, and one page."""
+"""Exploratory data analysis of a prepared dataset: plots, sample photos of each class, and an HTML report."""

@@ -1,7 +1,8 @@
-"""A look at a prepared dataset: how many photos, how large, how divided, and what they show.
+"""Exploratory data analysis (EDA) of a prepared dataset: plots of class counts, splits, photo sizes and contents.
 
-Each plot is a function that returns a Matplotlib figure, for notebooks; `look` draws them all, as PNG files and in one
-page. `gallery` and `mean_images` decode photos: give both the same `Thumbnails` and each is decoded once.
+Each plot is a function that returns a Matplotlib figure, for use in notebooks; `look` writes all of them as PNG files
+and an HTML report. `gallery` and `mean_images` decode photos: pass the same `Thumbnails` to both, so that each photo is
+decoded once.
 """
 
 import math
@@ -26,28 +27,30 @@ from headstand.prepare.manifest import SPLITS, Dataset
 from headstand.prepare.summary import counts
 
 COLORS = {"train": "#33658a", "validation": "#f6ae2d", "test": "#c1453b"}
-"""Colours of the splits, told apart by colour-blind eyes too: any two lie 41 or more apart in CIE Lab, also as the
-three kinds of dichromats see them (simulated after Machado, Oliveira and Fernandes 2009, IEEE TVCG 15)."""
+"""Colours of the splits, which are distinguishable with colour blindness.
+
+Any two are at least 41 apart in CIE Lab, also for the three kinds of dichromacy (simulated after Machado, Oliveira and
+Fernandes 2009, IEEE TVCG 15)."""
 
 DOTS = 300
-"""Most dots of a class in a scatter; its median is always of all photos."""
+"""Maximum number of dots of a class in a scatter plot; the median is always that of all photos."""
 
 TALL = 25
-"""Classes above which a plot has its scale on top, too."""
+"""Number of classes above which a plot has its scale on top, too."""
 
 HIGHEST = 600.0
-"""Height of a plot in inches that is not exceeded: Matplotlib draws at most 65,535 pixels."""
+"""Maximum height of a plot in inches at 100 dpi: Matplotlib draws at most 65,535 pixels."""
 
 
 def look(folder: Path) -> list[Path]:
-    """Write the plots of a prepared dataset and its page into its `look/`, unless they show this manifest already.
+    """Writes the plots and the HTML report of a prepared dataset into its `look/`, unless they are up to date.
 
     Returns:
-        The page and the plots.
+        The paths of the report and of the plots.
 
     Raises:
         ManifestError: there is no prepared dataset.
-        ThumbnailError: a file of it that is gone or damaged.
+        ThumbnailError: a file of the dataset is missing or damaged.
     """
     dataset = manifest.read(folder)
     place = folder / "look"
@@ -66,14 +69,14 @@ def look(folder: Path) -> list[Path]:
     }
     text = page.page(dataset, findings, thumbnails, plots["sizes"])
     place.mkdir(exist_ok=True)
-    # The page is last: it names the manifest that the plots beside it show.
+    # The report is written last: its manifest digest marks all files as up to date.
     for path, data in reversed(list(zip(paths, [text.encode(), *(plots[name] for name in names)], strict=True))):
         files.write(path, data)
     return paths
 
 
 def class_counts(dataset: Dataset) -> Figure:
-    """Photos per class, one bar a class, stacked by split."""
+    """Returns a bar chart of the number of photos per class, stacked by split."""
     figure, (axes,) = _rows(dataset)
     totals = _stack(figure, axes, _table(dataset))
     for row, count in enumerate(totals):
@@ -85,7 +88,7 @@ def class_counts(dataset: Dataset) -> Figure:
 
 
 def split_balance(dataset: Dataset) -> Figure:
-    """What share of each class lies in each split; dashed lines are the shares of the whole dataset."""
+    """Returns a bar chart of the fraction of each class in each split; dashed lines are those of the whole dataset."""
     figure, (axes,) = _rows(dataset)
     table = _table(dataset)
     _stack(figure, axes, table / table.sum(axis=1, keepdims=True))
@@ -104,7 +107,10 @@ def split_balance(dataset: Dataset) -> Figure:
 
 
 def image_sizes(dataset: Dataset) -> Figure:
-    """Photo sizes per class, a dot a photo: square root of the pixels, and width over height; a line at the median."""
+    """Returns scatter plots of photo size and aspect ratio per class, with a line at the median.
+
+    The size is the square root of the number of pixels, the aspect ratio is width over height.
+    """
     figure, (sides, aspects) = _rows(dataset, 2)
     values: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for photo in dataset.photos:
@@ -118,7 +124,7 @@ def image_sizes(dataset: Dataset) -> Figure:
         for axes, dots, median in zip((sides, aspects), some.T, np.median(points, axis=0), strict=True):
             size, alpha = (5, 0.4) if len(some) > 20 else (12, 0.7)
             axes.scatter(dots, spread, s=size, color=COLORS["train"], alpha=alpha, linewidths=0, zorder=3)
-            above = 4 if len(some) > 20 else 1  # it must neither vanish under many dots nor hide the only ones
+            above = 4 if len(some) > 20 else 1  # drawn above many dots to be visible, below few dots not to hide them
             axes.vlines(median, row - 0.4, row + 0.4, color=COLORS["test"], linewidth=2, zorder=above)
     _logarithmic(sides, {2.0**power: str(2**power) for power in range(14)})
     _logarithmic(aspects, {0.125: "1:8", 0.25: "1:4", 0.5: "1:2", 1: "1:1", 2: "2:1", 4: "4:1", 8: "8:1"})
@@ -129,10 +135,16 @@ def image_sizes(dataset: Dataset) -> Figure:
 
 
 def gallery(dataset: Dataset, thumbnails: Thumbnails | None = None) -> Figure:
-    """Eight photos of each class, drawn evenly from its list; many classes stand two in a line.
+    """Returns a contact sheet with eight photos of each class, at even intervals of its list.
+
+    More than `FEW` classes are arranged in two columns.
+
+    Args:
+        dataset: the prepared dataset.
+        thumbnails: decoded photos of this dataset; decoded here if None.
 
     Raises:
-        ThumbnailError: a photo that is gone or damaged.
+        ThumbnailError: a photo is missing or damaged.
     """
     thumbnails = thumbnails or Thumbnails.of(dataset)
     side, slot, label = thumbnails.side, thumbnails.side + 4, 22
@@ -148,10 +160,16 @@ def gallery(dataset: Dataset, thumbnails: Thumbnails | None = None) -> Figure:
 
 
 def mean_images(dataset: Dataset, thumbnails: Thumbnails | None = None) -> Figure:
-    """The mean of each class's photos, contrast stretched: what they share is sharp.
+    """Returns a contact sheet of the mean image of each class, with contrast stretching.
+
+    Details that the photos of a class have in common remain sharp.
+
+    Args:
+        dataset: the prepared dataset.
+        thumbnails: decoded photos of this dataset; decoded here if None.
 
     Raises:
-        ThumbnailError: a photo that is gone or damaged.
+        ThumbnailError: a photo is missing or damaged.
     """
     thumbnails = thumbnails or Thumbnails.of(dataset)
     cells = []
@@ -164,17 +182,20 @@ def mean_images(dataset: Dataset, thumbnails: Thumbnails | None = None) -> Figur
 
 
 def _png(figure: Figure) -> bytes:
-    """The figure in 256 colours, dithered: photos take a third of the bytes, and look the same from a little afar."""
+    """Returns a figure as PNG with a palette of 256 colours and dithering.
+
+    Figures with photos take a third of the bytes, with little visible difference.
+    """
     data = BytesIO()
     with warnings.catch_warnings():
-        # Class names in scripts that Matplotlib's font lacks are boxes in a plot; the page writes them all.
+        # Matplotlib's font lacks some scripts and draws boxes for them; the HTML report shows all class names.
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
         figure.savefig(data, format="png", dpi=100, pil_kwargs={"compress_level": 1})
     image = Image.open(data).convert("RGB")
     colours = Image.new("P", (1, 1))
     colours.putpalette([255, 255, 255, *(image.quantize(255, Image.Quantize.MEDIANCUT).getpalette() or [])])
     places = np.array(image.quantize(palette=colours, dither=Image.Dither.FLOYDSTEINBERG))
-    places[(np.asarray(image) == 255).all(axis=2)] = 0  # Pillow takes colours for the same that are almost
+    places[(np.asarray(image) == 255).all(axis=2)] = 0  # Pillow may map pure white to a similar colour
     reduced = Image.fromarray(places)
     reduced.putpalette(colours.getpalette() or [])
     small = BytesIO()
@@ -183,12 +204,12 @@ def _png(figure: Figure) -> bytes:
 
 
 def _table(dataset: Dataset) -> np.ndarray:
-    """Photos `[classes, splits]`."""
+    """Returns the number of photos, `[classes, splits]`."""
     return np.array([[line[split] for split in SPLITS] for line in counts(dataset).values()])
 
 
 def _stack(figure: Figure, axes: Axes, table: np.ndarray) -> np.ndarray:
-    """Stacked bars of `[classes, splits]`, and their ends `[classes]`."""
+    """Draws stacked bars for a table `[classes, splits]` and returns their lengths, `[classes]`."""
     left = np.zeros(len(table))
     for split, values in zip(SPLITS, table.T, strict=True):
         axes.barh(range(len(table)), values, left=left, color=COLORS[split], label=split)
@@ -198,7 +219,7 @@ def _stack(figure: Figure, axes: Axes, table: np.ndarray) -> np.ndarray:
 
 
 def _rows(dataset: Dataset, panels: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure with a line for each class, the first on top."""
+    """Returns a figure and its axes with one row per class, the first on top."""
     classes = dataset.classes
     height = min(1.4 + max(1.2, 0.2 * len(classes)), HIGHEST)
     figure = Figure(figsize=(7.5, height), dpi=100, layout="constrained")
@@ -214,7 +235,7 @@ def _rows(dataset: Dataset, panels: int = 1) -> tuple[Figure, list[Axes]]:
 
 
 def _logarithmic(axes: Axes, ticks: dict[float, str]) -> None:
-    """A logarithmic scale over a factor of four or more, so that there are ticks where all values are alike."""
+    """Sets a logarithmic x scale over a factor of at least four, so that there are ticks even for equal values."""
     low, high = axes.dataLim.intervalx
     middle, reach = math.sqrt(low * high), 1.1 * math.sqrt(max(4, high / low))
     low, high = middle / reach, middle * reach
@@ -230,7 +251,7 @@ def _title(figure: Figure, text: str) -> None:
 
 
 def _short(name: str, most: int = 36) -> str:
-    """A name of at most so many characters; the middle goes, since names often differ at the end."""
+    """Returns a name shortened to `most` characters in the middle, since names often differ at the end."""
     return name if len(name) <= most else f"{name[: most - 13]}…{name[-12:]}"
 
 

@@ -1,4 +1,4 @@
-"""What a look at a prepared dataset tells beyond counts: groups, label conflicts, and what was left out."""
+"""Contents of the EDA report beyond counts: groups of near duplicates, label conflicts, and left-out files."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -7,22 +7,22 @@ from headstand.prepare import record
 from headstand.prepare.manifest import Dataset, Photo
 
 GROUPS = 24
-"""Most groups that are shown of a kind, the largest first."""
+"""Maximum number of groups of a kind that are shown, the largest first."""
 
 MEMBERS = 12
-"""Most photos of a group that are shown."""
+"""Maximum number of photos of a group that are shown."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What to show of a dataset.
+    """Groups, label conflicts and left-out files of a dataset.
 
     Attributes:
-        groups: twins and photos that belong together by the source's own word, two or more, the largest group first.
-        related: whether there are any of the second kind.
-        straddling: how many groups lie in more than one split.
-        conflicts: twins with more than one label, the largest group first.
-        left_out: by reason, the most frequent first, the source's files that were not used.
+        groups: groups of two or more photos that are near duplicates or that the source groups, the largest first.
+        related: whether the source defines groups.
+        straddling: number of groups in more than one split.
+        conflicts: groups of near duplicates with more than one label, the largest first.
+        left_out: source files that were not used, by reason, the most frequent reason first.
     """
 
     groups: list[list[Photo]]
@@ -33,13 +33,13 @@ class Findings:
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Findings":
-        """The manifest's groups, and what preparation noted down in `prepared.json`, if it did."""
+        """Collects the findings from the manifest and, if it exists, the preparation record `prepared.json`."""
         told = record.summary(dataset.folder)
         members: dict[int, list[Photo]] = defaultdict(list)
         for photo in dataset.photos:
             members[photo.group].append(photo)
         groups = _largest_first(list(members.values()))
-        if "conflicts" in told:  # a group that the source names may rightly have several labels: no conflict
+        if "conflicts" in told:  # groups of the source may have several labels: no conflict
             photos = {photo.path: photo for photo in dataset.photos}
             conflicts = [[photos[path] for path in paths if path in photos] for paths in told["conflicts"]]
         else:
@@ -57,13 +57,13 @@ class Findings:
 
     @property
     def photos(self) -> list[Photo]:
-        """The photos that are shown."""
+        """The photos of groups and conflicts that are shown."""
         groups = [*self.groups[:GROUPS], *self.conflicts[:GROUPS]]
         return [photo for group in groups for photo in some(group)]
 
 
 def some(group: list[Photo]) -> list[Photo]:
-    """The members of a group that are shown, in its order: of each label as many, while there is room."""
+    """Returns the photos of a group that are shown: at most `MEMBERS`, balanced over the labels, in their order."""
     by_label: dict[str, list[Photo]] = defaultdict(list)
     for photo in group:
         by_label[photo.class_].append(photo)

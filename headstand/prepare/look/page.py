@@ -1,4 +1,4 @@
-"""`explore.html` of a prepared dataset: one HTML page that contains its pictures."""
+"""HTML report of the exploratory data analysis of a prepared dataset: one page with embedded images."""
 
 import math
 from collections import Counter
@@ -18,17 +18,17 @@ from headstand.prepare.manifest import SPLITS, Dataset, Photo
 from headstand.prepare.summary import counts
 
 FILES = 500
-"""Most files that are named for one reason to leave them out."""
+"""Maximum number of left-out files that are listed per reason."""
 
 
 def page(dataset: Dataset, findings: Findings, thumbnails: Thumbnails, sizes: bytes) -> str:
-    """The page.
+    """Returns the report as HTML.
 
     Args:
-        dataset: the prepared dataset; links lead to its files while the page is in its `look/`.
-        findings: of this dataset.
-        thumbnails: of this dataset and `findings.photos`.
-        sizes: the plot of photo sizes, PNG.
+        dataset: the prepared dataset; relative links to its files work if the page is in its `look/`.
+        findings: findings of this dataset.
+        thumbnails: thumbnails of this dataset and of `findings.photos`.
+        sizes: plot of photo sizes, PNG.
     """
     name = dataset.folder.resolve().name
     table = counts(dataset)
@@ -61,7 +61,7 @@ def page(dataset: Dataset, findings: Findings, thumbnails: Thumbnails, sizes: by
 
 
 def _facts(dataset: Dataset, findings: Findings) -> list[tuple[str, str, bool]]:
-    """Name and value of the key figures, and whether each is a warning."""
+    """Returns name and value of each key figure, and whether it is a warning."""
     sizes = Counter(photo.class_ for photo in dataset.photos)
     side = median(math.sqrt(photo.width * photo.height) for photo in dataset.photos)
     return [

@@ -1,4 +1,4 @@
-"""Small pictures of a prepared dataset: every file that any plot shows is decoded once."""
+"""Thumbnails and mean images of a prepared dataset, for which every file is decoded once."""
 
 import os
 from collections import defaultdict
@@ -16,34 +16,36 @@ from headstand.images import ImageError, decode, open_image, orientation
 from headstand.prepare.manifest import Dataset, Photo
 
 SIDE = 112
-"""Side of a mean image, and of a photo where there are few classes, in pixels."""
+"""Side in pixels of a mean image, and longest side of a photo if there are at most `FEW` classes."""
 
 SMALL = 72
-"""Side of a photo where there are many classes, in pixels."""
+"""Longest side in pixels of a photo if there are more than `FEW` classes."""
 
 FEW = 16
-"""Classes up to which photos are shown large."""
+"""Maximum number of classes for which photos are shown large."""
 
 SHOWN = 8
-"""Photos of each class that are shown."""
+"""Number of photos of each class that are shown."""
 
 AVERAGED = 100
-"""Most photos of a class in its mean image: so the time depends on the classes, not on the photos."""
+"""Maximum number of photos in the mean image of a class.
+
+It bounds the time by the number of classes instead of the number of photos."""
 
 
 class ThumbnailError(HeadstandError):
-    """A prepared file that is gone, or has been damaged since."""
+    """Raised if a prepared file is missing or damaged."""
 
 
 @dataclass(frozen=True)
 class Thumbnails:
-    """What the plots show of the files.
+    """Thumbnails and mean images for the plots and the report.
 
     Attributes:
-        side: longest side of a picture, in pixels.
-        shown: by class, the photos that stand for it, at most `SHOWN`.
-        pictures: by a photo's path, `uint8 [height, width, 3]`, whole, the longest side `side`.
-        means: by class, the mean of at most `AVERAGED` photos squashed to a square, `uint8 [SIDE, SIDE, 3]`.
+        side: longest side of a thumbnail in pixels.
+        shown: sample photos by class, at most `SHOWN` each.
+        pictures: thumbnails by a photo's path, `uint8 [height, width, 3]`, uncropped, the longest side `side`.
+        means: mean images by class of at most `AVERAGED` photos squashed to a square, `uint8 [SIDE, SIDE, 3]`.
     """
 
     side: int
@@ -53,14 +55,15 @@ class Thumbnails:
 
     @classmethod
     def of(cls, dataset: Dataset, others: Iterable[Photo] = ()) -> "Thumbnails":
-        """Decode what the plots need, a class at a time, with as many threads as cores.
+        """Decodes the photos that are shown or averaged, class by class, with as many threads as cores.
 
         Args:
-            dataset: photos, or arrays whose last two axes are a picture's: they are summed over the others.
-            others: photos to show besides those that stand for the classes.
+            dataset: prepared dataset of photos, or of arrays `[..., height, width]`, which are summed over the leading
+                axes.
+            others: photos that need a thumbnail in addition to the sample photos of the classes.
 
         Raises:
-            ThumbnailError: a file that is gone or damaged.
+            ThumbnailError: a file is missing or damaged.
         """
         members: dict[str, list[Photo]] = defaultdict(list)
         for photo in dataset.photos:
@@ -86,7 +89,11 @@ class Thumbnails:
 
 
 def stretched(picture: np.ndarray) -> np.ndarray:
-    """`uint8 [height, width, 3]` with its contrast raised to the full range, for means are pale; a plain one stays."""
+    """Returns a picture with its contrast stretched to the full range, `uint8 [height, width, 3]`.
+
+    The stretching maps the 1st and 99th percentiles to 0 and 255; pictures where they differ by less than 8 are
+    returned unchanged. Mean images need it because their contrast is low.
+    """
     low, high = np.percentile(picture, (1, 99))
     if high - low < 8:
         return picture
@@ -94,10 +101,10 @@ def stretched(picture: np.ndarray) -> np.ndarray:
 
 
 def _read(folder: Path, wanted: set[str], side: int, path: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """A file as a square, and whole if it is wanted.
+    """Reads a file as a square of `SIDE` pixels and, if its path is in `wanted`, also as a thumbnail, otherwise None.
 
     Raises:
-        ThumbnailError: it is gone or damaged.
+        ThumbnailError: the file is missing or damaged.
     """
     try:
         if path.endswith(".npy"):
@@ -121,14 +128,18 @@ def _read(folder: Path, wanted: set[str], side: int, path: str) -> tuple[np.ndar
 def _upright_size(data: bytes) -> tuple[int, int]:
     with open_image(data, large=True) as image:
         width, height = image.size
-        return (height, width) if orientation(image) >= 5 else (width, height)  # 5 to 8 lie on their side
+        return (height, width) if orientation(image) >= 5 else (width, height)  # 5 to 8 include a quarter turn
 
 
 def _heat(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
-    """An array of heatmaps `[..., height, width]` as a grey square, its sum from black to white, and its size.
+    """Reads an array of heatmaps `[..., height, width]` as a grayscale picture.
+
+    Returns:
+        The sum over the leading axes, scaled from black to white, `uint8 [SIDE, SIDE, 3]`; and width and height of the
+        heatmaps.
 
     Raises:
-        ValueError: it is no array of numbers with two axes or more.
+        ValueError: the file is not a numeric array with at least two axes.
     """
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     if array.ndim < 2 or not array.size:
@@ -141,6 +152,6 @@ def _heat(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
 
 
 def _evenly(photos: list[Photo], count: int) -> list[Photo]:
-    """`count` photos at even distances; they are in file order, so neighbours are often alike."""
+    """Returns at most `count` photos at even intervals; in file order, neighbours are often similar."""
     places = np.linspace(0, len(photos) - 1, min(count, len(photos))).round().astype(int)
     return [photos[place] for place in places]
