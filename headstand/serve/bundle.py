@@ -69,7 +69,7 @@ class Bundle:
 
     @property
     def input(self) -> Input:
-        """The kind of input that the model takes: heatmaps if the metadata says so, else photos."""
+        """The kind of input that the model takes: heatmaps if the metadata specifies them, else photos."""
         return inputs.named(self.metadata["input"].get("kind", inputs.Photos.kind), self.size)
 
     @property
