@@ -1,6 +1,6 @@
-"""Settings of `gunicorn predict:app`; docs/service.md explains each number.
+"""gunicorn settings for `gunicorn predict:app`; docs/service.md explains each number.
 
-The command line and GUNICORN_CMD_ARGS take precedence; HEADSTAND_... and WEB_CONCURRENCY change what is chosen here.
+The command line and GUNICORN_CMD_ARGS take precedence; HEADSTAND_... and WEB_CONCURRENCY override the defaults here.
 """
 
 import contextlib
@@ -14,16 +14,16 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))  # where `headstand` is, if it is not installed
 
-# Nothing here multiplies matrices in NumPy, whose library would keep a thread for each core. Read when it is loaded.
+# OpenBLAS starts a thread per core when NumPy is imported; the service does no matrix products with NumPy.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from headstand.errors import HeadstandError
 from headstand.serve import capacity, classifier, metrics
 
-# glibc gives each thread a heap of its own to save waiting for one another; with dozens of threads the heaps' leftovers
-# double a worker's memory. After a few large blocks it keeps such for good, where each should go back to the system;
-# but what one small image takes, given back after each answer and fetched again, costs a fifth of the answers a second.
-# M_ARENA_MAX is -8, M_MMAP_THRESHOLD -3 and M_TRIM_THRESHOLD -1 in its malloc.h; other C libraries have no such call.
+# glibc's malloc has one arena per thread, and with dozens of threads their free memory doubles a worker's memory: use
+# two. It also keeps large blocks after a few of them: return blocks over 1 MiB to the system at once. But returning the
+# memory of one small image after each answer costs a fifth of the throughput: keep 4 MiB. M_ARENA_MAX is -8,
+# M_MMAP_THRESHOLD -3 and M_TRIM_THRESHOLD -1 in glibc's malloc.h; other C libraries do not have `mallopt`.
 with contextlib.suppress(AttributeError, OSError, TypeError):
     allocator = ctypes.CDLL(None)
     allocator.mallopt(-8, 2)
@@ -33,31 +33,31 @@ with contextlib.suppress(AttributeError, OSError, TypeError):
 limits = capacity.chosen()
 workers = limits.workers
 worker_class = "headstand.serve.worker.Worker"
-# More than predictions are admitted: the others refuse the rest, and answer for /metrics, /docs and the page. No thread
-# waits for a client.
+# More threads than admitted predictions: the others refuse further predictions and answer /metrics, /docs and the page.
+# No thread waits for a client.
 threads = limits.in_flight + 8
 descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
 unlimited = descriptors == resource.RLIM_INFINITY
 worker_connections = capacity.MAX_CONNECTIONS if unlimited else capacity.connections(limits, descriptors)
-# The model is loaded and warmed once, and the workers share its memory. An interpreter with threads of its own cannot
-# be taken through a fork: then the workers share the checked bytes of the file only.
+# The model is loaded and run once before the fork, and the workers share its memory. An interpreter with several
+# threads does not survive a fork: then the workers share only the checked bytes of the file.
 preload_app = limits.threads == 1
 if not preload_app:
     with contextlib.suppress(HeadstandError):  # each worker reports it
         classifier.keep()
-# Counters that all workers share; this file is executed again on SIGHUP.
+# Metrics that all workers share; kept on SIGHUP, when this file is executed again.
 metrics.SHARED = metrics.SHARED or metrics.Table()
-# The workers' heartbeats are times of files: a full disk or a cleaned folder must not end the service.
+# The workers' heartbeats are modification times of files: a full disk or a cleaned folder must not stop the service.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 
-# Longer than what proxies in front keep connections open (60 s): the one who closes first should be the proxy.
+# Longer than the keep-alive time of common reverse proxies (60 s), so that the proxy closes connections first.
 keepalive = 65
-# A batch begins no image after 10 seconds, and a download takes 10 at most; orchestrators kill after 30.
+# A batch starts no image after 10 seconds, and a download takes at most 10; orchestrators kill after 30.
 graceful_timeout = 25
 limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 8190
-# No socket through which other programs of this user could steer the service.
+# No control socket, which other programs of the same user could use.
 control_socket_disable = True
 
 # Lines of JSON: requests on standard output, the server's own events on standard error.
@@ -76,13 +76,13 @@ logconfig_dict = {
 
 
 def on_starting(server: Any) -> None:
-    """Refuse to start with a certificate."""
+    """Exits with an error if a TLS certificate is configured."""
     if server.cfg.is_ssl:
         sys.exit("error: this service does not speak TLS; put a reverse proxy in front of it (docs/service.md)")
 
 
 def when_ready(server: Any) -> None:
-    """Make the system keep connections until their first byte has arrived: idle ones need no descriptor here."""
+    """Sets TCP_DEFER_ACCEPT, so that connections use no file descriptor here before their first byte arrives."""
     if hasattr(socket, "TCP_DEFER_ACCEPT"):
         for listener in server.LISTENERS:
             if listener.sock.family in (socket.AF_INET, socket.AF_INET6):
@@ -90,12 +90,12 @@ def when_ready(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Log that a worker accepts connections from now on; gunicorn's own line precedes loading."""
+    """Logs that a worker accepts connections; gunicorn's own message precedes the loading of the model."""
     worker.log.info("Worker is ready: %s", worker.pid)
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Note that a worker has ended: it has no requests in flight; what it counted stays."""
+    """Removes an ended worker's load and in-flight count; its other metrics stay."""
     from headstand.serve.worker import WORKER_LOAD
 
     WORKER_LOAD.remove(worker.age)

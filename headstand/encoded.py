@@ -1,7 +1,7 @@
-"""Opens encoded images and refuses those that would take too much memory or time, before any pixel is decoded.
+"""Opening of encoded images, with limits that refuse costly ones before any pixel is decoded.
 
-Files come from untrusted clients. This module limits what Pillow does before the pixels and what its decoders do for
-each pixel; docs/threat-model.md lists the reason for each limit.
+Files come from untrusted clients. The limits bound the memory and time of Pillow's parsers and decoders;
+docs/threat-model.md lists the reason for each limit.
 """
 
 import os
@@ -24,77 +24,98 @@ from headstand import formats
 from headstand.errors import HeadstandError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-"""Formats that are decoded. MPO, which some phones and cameras write into a `.jpg`, opens as JPEG. TIFF, PSD, EPS and
-others are refused: their parsers are large and users of a classifier do not send them."""
+"""Formats that are decoded, by Pillow's names.
+
+MPO, which some phones and cameras write into a `.jpg`, opens as JPEG. TIFF, PSD, EPS and others are refused, because
+their parsers are large and users of a classifier do not send them.
+"""
 
 MAX_BYTES = 20 * 2**20
-"""Largest encoded image, in bytes."""
+"""Maximum size of an encoded image in bytes."""
 
 MAX_PIXELS = 64_000_000
-"""Largest image, in pixels as its header states them: four bytes a pixel make 256 MB. The largest everyday photos of
-phones have 50 million. Some kinds may have fewer: see `max_pixels`."""
+"""Maximum size of an image in pixels, according to its header; at four bytes per pixel this is 256 MB.
+
+The largest usual photos of phones have 50 million. Some kinds of image have a lower limit, see `max_pixels`.
+"""
 
 MAX_MEMORY = 400_000_000
-"""Most bytes that decoding one image to a given size may take, as `memory` estimates them."""
+"""Maximum memory for decoding one image to a given size, in bytes as estimated by `memory`."""
 
 OWN_BYTES, OWN_PIXELS, OWN_MEMORY = 256 * 2**20, 256_000_000, 1_600_000_000
-"""The same limits for a user's own files where `source.large` allows them: phones take photos of 200 million pixels.
-The services never use them."""
+"""The same limits for a user's own files if `source.large` is set; the services never use them.
+
+Phones take photos of up to 200 million pixels.
+"""
 
 MAX_SIDE = 65_535
-"""Longest side in pixels: the most that a JPEG or a GIF can have. A PNG of 64 million by one has one row of 256 MB, and
-decoders hold several rows."""
+"""Maximum width and height in pixels, which is also the maximum of the formats JPEG and GIF.
+
+One row of a PNG of 64 million by one pixel has 256 MB, and decoders hold several rows.
+"""
 
 MAX_EXIF = 2**20
-"""Longest EXIF in bytes; its values become Python objects of many times their size. A JPEG segment has 64 KB."""
+"""Maximum size of EXIF in bytes, because its values become Python objects of many times their size.
+
+A JPEG segment has 64 KB.
+"""
 
 _MAX_SCANS = 100
-"""Most scans in a JPEG. A progressive photo has about 10. Each is a pass over the whole picture and needs 100 bytes, so
-that a file of 20 MB could take hours."""
+"""Maximum number of scans in a JPEG; a progressive photo has about 10.
+
+Each scan is a pass over the whole image and needs only 100 bytes, so that a file of 20 MB could take hours.
+"""
 
 _MAX_MARKERS = 10_000
-"""Most markers in a JPEG up to the end of its first image, restart markers not counted. A photo has some dozens."""
+"""Maximum number of markers in a JPEG's first image, without restart markers. A photo has some dozens."""
 
 _MAX_SCANNED = 1_600_000_000
-"""Most pixels in all scans of a JPEG together: 25 scans of the largest picture."""
+"""Maximum number of pixels in all scans of a JPEG together: 25 scans of the largest image."""
 
 _MAX_READS = 1_000_000
-"""Most reads from one file. Pillow reads segments, chunks, blocks and runs in Python, with some reads for each: a photo
-takes a few thousand; 20 MB of empty segments take 20 million, ten seconds and most of a gigabyte."""
+"""Maximum number of reads from one file; a photo needs a few thousand.
+
+Pillow reads segments, chunks, blocks and runs in Python, with several reads for each: 20 MB of empty segments take 20
+million reads, ten seconds and most of a gigabyte.
+"""
 
 _MAX_PACKED = 256
-"""Most compressed chunks in a PNG beside its pixels. Each kilobyte of them may inflate to a megabyte."""
+"""Maximum number of compressed chunks in a PNG besides its pixels. Each kilobyte of them may inflate to a megabyte."""
 
 _MAX_EXIF_PARTS = 32
-"""Most EXIF segments in a JPEG. There is one, and one more for each embedded picture. Pillow appends each to the ones
-before by copying them, so that many take hours."""
+"""Maximum number of EXIF segments in a JPEG, which has one, and one more for each embedded image.
+
+Pillow concatenates them and copies all previous ones each time, so that many segments take hours.
+"""
 
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp")
 """Extensions of image files; the format of a file is determined by its content."""
 
 _MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
-"""A JPEG marker that is no restart marker, fill byte or stuffed zero (ITU T.81, B.1.1): what libjpeg looks for after
-compressed data and between segments."""
+"""Matches a JPEG marker other than restart markers, fill bytes and stuffed zeros (ITU T.81, B.1.1).
+
+libjpeg searches for these markers after compressed data and between segments.
+"""
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
 _SCAN, _END = 0xDA, 0xD9
-"""Codes of JPEG markers: start of frame, of a progressive frame, of a scan, and end of image (ITU T.81, table B.1)."""
+"""Codes of JPEG markers: start of frame, of progressive frame, of scan, and end of image (ITU T.81, table B.1)."""
 
 _STORAGE = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}
-"""Bytes for a pixel in Pillow's memory, by mode; 4 for all other modes, RGB included."""
+"""Bytes per pixel in Pillow's memory, by mode; 4 for all other modes, including RGB."""
 
-# Pillow warns of large images and odd EXIF; the limits here decide, and a service's log should not hold such warnings.
-# Once and for Pillow's modules only: `warnings.catch_warnings` around a call changes the filters of all threads, and
-# two threads that leave it in another order than they entered it restore each other's.
+# Pillow warns of large images and odd EXIF. The limits here replace these warnings, which do not belong in a service's
+# log. Not with `warnings.catch_warnings` around each call, which changes the filters of all threads: two threads that
+# leave it in another order than they entered it restore each other's filters.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-# `open_image` checks the size itself, and names it.
+# `open_image` checks the size itself and reports it.
 Image.MAX_IMAGE_PIXELS = None
 
 
 class ImageError(HeadstandError):
-    """Raised for an unusable image. `code` is stable: `not_an_image`, `too_large`, `corrupt_image`."""
+    """Error for an unusable image. `code` is stable: `not_an_image`, `too_large`, `corrupt_image`."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -102,7 +123,7 @@ class ImageError(HeadstandError):
 
 
 class _Source(BytesIO):
-    """Bytes with a limited number of reads."""
+    """In-memory file that allows a limited number of reads."""
 
     _reads = 0
 
@@ -114,7 +135,7 @@ class _Source(BytesIO):
 
 
 def open_image(data: bytes, large: bool = False) -> Image.Image:
-    """Open encoded bytes and make all checks that need no decoding: length, format, pixels, scans, costly parts.
+    """Opens an encoded image after all checks that need no decoding: length, format, pixels, scans, costly parts.
 
     Args:
         data: the encoded image.
@@ -160,9 +181,10 @@ def _check_size(size: int, large: bool) -> None:
 
 
 def _check_parts(data: bytes) -> None:
-    """Refuse many parts of a kind that costs a parser much more than its bytes, found by name anywhere in the file.
+    """Raises ImageError if the file has too many EXIF segments or compressed chunks, which are costly to parse.
 
-    A name of four bytes occurs by chance in one of two hundred files of 20 MB, hence limits above one.
+    They are counted by their names anywhere in the file. A name of four bytes occurs by chance in one of two hundred
+    files of 20 MB, hence limits above one.
     """
     if data.startswith(b"\xff\xd8") and data.count(b"Exif\0\0") > _MAX_EXIF_PARTS:
         raise ImageError("too_large", f"the JPEG has more than {_MAX_EXIF_PARTS} EXIF segments")
@@ -171,17 +193,21 @@ def _check_parts(data: bytes) -> None:
 
 
 def max_pixels(image: Image.Image, large: bool = False) -> int:
-    """Return how many pixels an opened image may have: fewer if its decoder takes several times the memory or time."""
+    """Returns the maximum number of pixels of an opened image, lower if its decoder takes more memory or time."""
     pixels = OWN_PIXELS if large else MAX_PIXELS
     if image.format == "WEBP" or has_deep_key(image):
-        return pixels // 4  # several copies of the picture
+        return pixels // 4  # the decoder holds several copies of the image
     if _is_run_length(image):
-        return pixels // 4  # decoded run by run, in Python
+        return pixels // 4  # Pillow decodes run by run in Python
     return pixels
 
 
 def check_memory(size: int, large: bool = False) -> None:
-    """Refuse an image that takes so many bytes to decode.
+    """Checks the memory that decoding an image takes against the limit.
+
+    Args:
+        size: bytes.
+        large: apply `OWN_MEMORY` in place of `MAX_MEMORY`.
 
     Raises:
         ImageError: `too_large`.
@@ -196,15 +222,15 @@ def check_memory(size: int, large: bool = False) -> None:
 
 
 def memory(image: Image.Image, data: bytes) -> tuple[int, int]:
-    """Estimate the bytes that decoding takes, without the file itself and the final conversion.
+    """Returns an estimate of the bytes that decoding takes, without the file itself and the final conversion.
 
     Args:
         image: the opened image, after `draft` if it is to be decoded at a smaller scale.
         data: its encoded bytes.
 
     Returns:
-        The bytes that are held until the image is closed, among them the pixels; and those that the decoder takes
-        beside them and frees.
+        The bytes that are held until the image is closed, including the pixels; and the additional bytes that the
+        decoder takes and frees.
     """
     pixels = image.width * image.height
     held = pixels * _STORAGE.get(image.mode, 4)
@@ -212,33 +238,33 @@ def memory(image: Image.Image, data: bytes) -> tuple[int, int]:
         coefficients, others = _jpeg(data)
         return held + others, coefficients
     if image.format == "WEBP":
-        # libwebp's canvas and the one of the frame before, both RGBA, and the bytes that Pillow copies from them; the
-        # file is copied for the decoder and for each chunk that Pillow asks for.
+        # libwebp's canvas and that of the previous frame, both RGBA, and the bytes that Pillow copies from them; the
+        # file is copied for the decoder and for each chunk that Pillow reads.
         return held + 8 * pixels + 3 * len(data), 4 * pixels
     if image.format == "PNG":
-        # With a transparent colour of 16 bits: the picture's low bytes, its bands and masks; see `images`.
+        # With a transparent 16-bit colour: the image's low bytes, its bands and masks; see `images`.
         return held + _texts(data), 10 * pixels if has_deep_key(image) else 0
     if image.format == "GIF":
-        return held + pixels + 3 * len(data), 0  # what the first frame is disposed to; comments
-    # A BMP of runs: the array that they are written to, and its copy.
+        return held + pixels + 3 * len(data), 0  # the image that replaces the first frame; comments
+    # A run-length-encoded BMP: the array of decoded pixels, and its copy.
     return held + (2 * pixels if _is_run_length(image) else 0), 0
 
 
 def _jpeg(data: bytes) -> tuple[int, int]:
-    """Return the bytes that libjpeg and Pillow hold for a JPEG beside its pixels.
+    """Returns the bytes that libjpeg and Pillow hold for a JPEG in addition to its pixels.
 
-    A file of several scans, progressive or with each component in a scan of its own, is decoded after its last scan:
+    A file of several scans, progressive or with a separate scan for each component, is decoded after its last scan:
     until then libjpeg keeps two bytes for each coefficient of all blocks (jdcoefct.c, jinit_d_coef_controller). The
-    first scan decides (jdinput.c, initial_setup).
+    first scan determines this (jdinput.c, initial_setup).
 
     Returns:
-        The bytes of the coefficients, 0 for a file of one scan; those of rows of pixels and of segments.
+        The bytes of the coefficients, 0 for a file of one scan; and the bytes of pixel rows and segments.
     """
     whole = rows = 0
     progressive, components = False, 0
     for code, at in _markers(data):
         if code in _FRAMES and len(data) > at + 8:
-            # Length, precision, height, width, number of components; for each its id, its sampling factors, a table.
+            # Length, precision, height, width, number of components; per component id, sampling factors and table.
             height, width, components = struct.unpack_from(">HHB", data, at + 3)
             factors = [(byte >> 4 or 1, byte & 15 or 1) for byte in data[at + 9 : at + 8 + 3 * components : 3]]
             across, down = (max(column, default=1) for column in zip(*factors, strict=True)) if factors else (1, 1)
@@ -254,10 +280,10 @@ def _jpeg(data: bytes) -> tuple[int, int]:
 
 
 def _scans(data: bytes) -> int:
-    """Return the number of a JPEG's scans up to the end of its first image; 1 if libjpeg reads no more than the first.
+    """Returns the number of scans in a JPEG's first image, or 1 if libjpeg reads only the first scan.
 
-    Behind the first image there may be a video (motion photos) or more images (MPO), and inside segments previews;
-    libjpeg reads none of them.
+    A video (motion photos) or more images (MPO) may follow the first image, and segments may contain previews; libjpeg
+    reads none of them.
     """
     if not _jpeg(data)[0]:
         return 1
@@ -265,10 +291,10 @@ def _scans(data: bytes) -> int:
 
 
 def _markers(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the code of each marker of a JPEG's first image and the position behind it, as libjpeg finds them.
+    """Yields the code of each marker of a JPEG's first image and the position after it, as libjpeg finds them.
 
     Raises:
-        ImageError: `too_large`, there are too many.
+        ImageError: `too_large`, there are too many markers.
     """
     at = 2
     for _ in range(_MAX_MARKERS):
@@ -282,14 +308,14 @@ def _markers(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _texts(data: bytes) -> int:
-    """Return the most bytes that a PNG's texts and other chunks take in Pillow's memory.
+    """Returns the maximum number of bytes that a PNG's texts and other chunks take in Pillow's memory.
 
-    Pillow decompresses a megabyte of a chunk at most, and keeps 64 million characters of text; one character outside
-    of Unicode's first plane makes every character of an `iTXt` take four bytes.
+    Pillow decompresses at most one megabyte of a chunk and keeps 64 million characters of text. One character outside
+    Unicode's Basic Multilingual Plane makes every character of an `iTXt` take four bytes.
     """
     texts = others = 0
     at = 8
-    for _ in range(_MAX_READS // 3):  # of a chunk Pillow reads length and kind, content, and checksum
+    for _ in range(_MAX_READS // 3):  # Pillow reads a chunk in three parts: length and type, content, checksum
         if at + 8 > len(data):
             break
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -303,28 +329,28 @@ def _texts(data: bytes) -> int:
 
 
 def has_deep_key(image: Image.Image) -> bool:
-    """Return whether an opened image is a PNG of 16-bit colours, one of which is transparent."""
+    """Returns whether an opened image is a PNG of 16-bit RGB with a transparent colour (chunk `tRNS`)."""
     return "transparency" in image.info and raw_mode(image) == "RGB;16B"
 
 
 def raw_mode(image: Image.Image) -> str:
-    """Return Pillow's raw mode of a PNG; empty for other formats, and after the pixels have been decoded."""
+    """Returns Pillow's raw mode of a PNG; empty for other formats, and after the pixels have been decoded."""
     tiles = _tiles(image) if image.format == "PNG" else []
     return str(tiles[0].args) if tiles else ""
 
 
 def _is_run_length(image: Image.Image) -> bool:
-    """Return whether an opened image is a BMP of runs."""
+    """Returns whether an opened image is a run-length-encoded BMP."""
     return image.format == "BMP" and any(tile.codec_name == "bmp_rle" for tile in _tiles(image))
 
 
 def _tiles(image: Image.Image) -> list[Any]:
-    """Return the parts of the picture that Pillow has not decoded yet."""
+    """Returns the tiles of the image that Pillow has not decoded yet."""
     return getattr(image, "tile", [])
 
 
 def dimensions(data: bytes, large: bool = False) -> tuple[int, int]:
-    """Return width and height of the upright picture in pixels, as its header states them.
+    """Returns width and height in pixels of the upright image, according to its header.
 
     Raises:
         ImageError: as `open_image`.
@@ -335,14 +361,14 @@ def dimensions(data: bytes, large: bool = False) -> tuple[int, int]:
 
 
 def orientation(image: Image.Image) -> int:
-    """Return an opened image's EXIF orientation, 1 (upright) to 8; 1 if there is none or the EXIF is damaged.
+    """Returns an opened image's EXIF orientation, 1 (upright) to 8; 1 if there is none or the EXIF is damaged.
 
-    Pillow also finds EXIF behind the pixels, where a PNG may have it.
+    Pillow also finds EXIF after the pixels, where a PNG may have it.
 
     Raises:
         ImageError: `too_large`, the EXIF is too long.
     """
-    # The second is a PNG's, as ImageMagick writes it: two hexadecimal digits per byte.
+    # The second key is EXIF in a PNG written by ImageMagick: two hexadecimal digits per byte.
     for exif, most in ((image.info.get("exif"), MAX_EXIF), (image.info.get("Raw profile type exif"), 3 * MAX_EXIF)):
         if exif is not None and len(exif) > most:
             raise ImageError("too_large", f"the image's EXIF has more than {MAX_EXIF:,} bytes")
@@ -354,9 +380,9 @@ def orientation(image: Image.Image) -> int:
 
 
 def may_be_turned(image: Image.Image, data: bytes) -> bool:
-    """Return whether an opened image may have to be transposed to be upright.
+    """Returns whether an opened image may have to be transposed to be upright.
 
-    A PNG may have its orientation behind the pixels, where Pillow finds it only after it has decoded them.
+    A PNG may have its orientation after the pixels, where Pillow finds it only after decoding them.
     """
     if image.format == "PNG":
         return any(name in data for name in (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp"))
@@ -364,20 +390,20 @@ def may_be_turned(image: Image.Image, data: bytes) -> bool:
 
 
 def load(file: BinaryIO, large: bool = False) -> bytes:
-    """Return the bytes of an open image file.
+    """Returns the bytes of an open image file.
 
     Raises:
-        ImageError: `too_large`, with the size of the whole file.
+        ImageError: `too_large`; the message has the size of the whole file.
     """
     _check_size(os.fstat(file.fileno()).st_size, large)
     return file.read((OWN_BYTES if large else MAX_BYTES) + 1)
 
 
 def read(path: Path, large: bool = False) -> bytes:
-    """Return an image file's bytes.
+    """Returns an image file's bytes.
 
     Raises:
-        ImageError: `not_an_image`, the file cannot be read; `too_large`.
+        ImageError: `not_an_image` if the file cannot be read; `too_large`.
     """
     try:
         with path.open("rb") as file:
@@ -387,5 +413,5 @@ def read(path: Path, large: bool = False) -> bytes:
 
 
 def reason(error: Exception) -> str:
-    """Return Pillow's message in one short line."""
+    """Returns the first line of an exception's message, at most 120 characters, or the name of its type."""
     return str(error).splitlines()[0][:120] if str(error) else type(error).__name__

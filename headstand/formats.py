@@ -1,6 +1,7 @@
-"""Image file formats, recognised by the first bytes of a file whatever its name, and what to do about unsupported ones.
+"""Detection of file formats by the first bytes of a file, and remedies for unsupported formats.
 
-Sources: the formats' specifications; https://mimesniff.spec.whatwg.org; `file`'s magic database.
+File names and extensions are ignored. Sources: the formats' specifications; https://mimesniff.spec.whatwg.org; `file`'s
+magic database.
 """
 
 import re
@@ -9,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HEAD = 512
-"""Bytes at the start of a file that identify its format."""
+"""Number of bytes at the start of a file that identify its format."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """What a file is.
+    """File format.
 
     Attributes:
-        name: for messages; for decoded formats it is Pillow's name.
-        image: whether it is a picture. Pictures in a class folder are listed whatever they are called; other files
-            only where their name ends like a photo's.
+        name: name for messages; for decoded formats Pillow's name.
+        image: whether it is an image format. Images in a class folder are listed regardless of their name, other files
+            only if they have a photo's extension.
         decoded: whether `headstand.images` decodes it.
     """
 
@@ -28,7 +29,7 @@ class Format:
     decoded: bool = False
 
 
-# Regular expressions of the first bytes; the first that matches counts.
+# Regular expressions for the first bytes of a file, in order of precedence.
 _SIGNATURES: tuple[tuple[bytes, Format], ...] = (
     (rb"\xff\xd8\xff", Format("JPEG", decoded=True)),
     (rb"\x89PNG\r\n\x1a\n", Format("PNG", decoded=True)),
@@ -75,13 +76,16 @@ _REMEDIES = {
 
 
 def identify(head: bytes) -> Format | None:
-    """The format of a file by its first `HEAD` bytes; None where they match none."""
+    """Returns the format of a file from its first `HEAD` bytes, or None if it is unknown."""
     head = head[:HEAD]
     return next((kind for pattern, kind in _PATTERNS if pattern.match(head)), None)
 
 
 def refusal(data: bytes) -> str:
-    """Why data is not decoded, for an error message: its format, if known, and the remedy."""
+    """Returns a text for an error message with the format of data that is not decoded, and the remedy.
+
+    The text is empty if the format is unknown or is decoded.
+    """
     kind = identify(data)
     if kind is None or kind.decoded:
         return ""
@@ -89,17 +93,18 @@ def refusal(data: bytes) -> str:
 
 
 def is_listed(path: Path, extensions: Collection[str]) -> bool:
-    """Whether a file counts as one of a source's items: by its extension, or, for photos, by its content.
+    """Returns whether a file is one of a source's items, by its extension or, for photos, by its content.
 
     Args:
-        path: of the file.
-        extensions: of the items, in lower case with the dot. Content counts where they include `.jpg`.
+        path: the file.
+        extensions: extensions of the items, in lower case with the dot. The content is checked only if they include
+            `.jpg`.
     """
     return path.is_file() and (path.suffix.lower() in extensions or (".jpg" in extensions and is_image_file(path)))
 
 
 def is_image_file(path: Path) -> bool:
-    """Whether a file's content is a picture of a known format, decoded or not, whatever the file is called."""
+    """Returns whether a file's content is an image of a known format, decoded or not, regardless of its name."""
     try:
         if not path.is_file():
             return False

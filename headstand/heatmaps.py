@@ -1,7 +1,7 @@
-"""From the bytes of a `.npy` file to heatmaps: what `headstand.images` is for photos.
+"""Decoder of pose heatmaps in `.npy` files, the same for preparation, training, export and both services.
 
-Preparation, training, export and both services read heatmaps here. Files come from strangers: Python objects in them
-are never loaded, and what is not exactly one person's heatmaps is refused.
+It corresponds to `headstand.images` for photos. Files come from untrusted clients: Python objects in them are never
+loaded, and any array other than one person's heatmaps is refused.
 """
 
 import math
@@ -17,22 +17,22 @@ import numpy.typing as npt
 from headstand.encoded import ImageError
 
 DECODER = "1"
-"""Version of the decoder; a new value makes every cached feature of heatmaps a miss."""
+"""Version of the decoder; a new value invalidates all cached features of heatmaps."""
 
 JOINTS = (
     "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
     "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
     "right_ankle",
 )  # fmt: skip
-"""COCO's 17 keypoints in COCO's order, a heatmap each; left and right are the person's own."""
+"""COCO's 17 keypoints in COCO's order, one heatmap each; left and right are from the person's view."""
 
 SHAPE = (17, 64, 48)
-"""Keypoints, height and width: what ViTPose gives of a person (Xu et al. 2022, arXiv:2204.12484)."""
+"""Keypoints, height and width of one person's heatmaps from ViTPose (Xu et al. 2022, arXiv:2204.12484)."""
 
 HEIGHT, WIDTH = SHAPE[1:]
 
 MAX_BYTES = 2**20
-"""Largest file that is opened; a person's heatmaps have 208,896 bytes and a header of 128."""
+"""Maximum size of a file in bytes; one person's heatmaps have 208,896 bytes and a header of 128."""
 
 _MAGIC = b"\x93NUMPY"
 
@@ -40,27 +40,28 @@ _HEADER = re.compile(
     rb"\{'descr': '(?P<type>[<>|=]?[A-Za-z]\d{0,4})', 'fortran_order': (?P<order>True|False), "
     rb"'shape': \((?P<shape>(?:\d{1,9}L?(?:, ?|(?=\))))*)\),? ?\} *\n"
 )
-"""What NumPy writes of an array, as Python does with an L behind whole numbers if it was Python 2."""
+"""Matches the header that NumPy writes into a `.npy` file; Python 2 wrote an L after integers."""
 
 _LEAST = 12
-"""Bytes before the header in the longer of both versions."""
+"""Minimum file size in bytes: the bytes before the header in version 2.0 of the format."""
 
 
 class HeatmapError(ImageError):
-    """Bytes that are not one person's heatmaps. `code` is stable: `not_heatmaps`, `corrupt_heatmaps`, `too_large`."""
+    """Error for invalid heatmaps. `code` is stable: `not_heatmaps`, `corrupt_heatmaps`, `too_large`."""
 
 
 def decode(source: bytes | str | Path) -> npt.NDArray[np.float32]:
-    """Decode one person's heatmaps.
+    """Decodes one person's heatmaps from a `.npy` file.
 
     Args:
-        source: the bytes of a `.npy` file of `float32 [17, 64, 48]` or `[1, 17, 64, 48]`, or the path of one.
+        source: the bytes of a `.npy` file of `float32 [17, 64, 48]` or `[1, 17, 64, 48]`, or its path.
 
     Returns:
-        `float32 [17, 64, 48]`, read only.
+        `float32 [17, 64, 48]`, read-only.
 
     Raises:
-        HeatmapError: no array file, of another shape or type, cut short, or with numbers that are infinite or none.
+        HeatmapError: the file is not a `.npy` file, has another shape or dtype, is truncated, or has values that are
+            not finite.
     """
     data = source if isinstance(source, bytes) else read(Path(source))
     if len(data) > MAX_BYTES:
@@ -79,16 +80,16 @@ def decode(source: bytes | str | Path) -> npt.NDArray[np.float32]:
 
 
 def encode(maps: Any) -> bytes:
-    """The `.npy` file of one person's heatmaps.
+    """Returns the bytes of a `.npy` file, `float32 [1, 17, 64, 48]`, of one person's heatmaps.
 
     Args:
-        maps: an array, or lists in lists of finite numbers, as JSON has them: `[17, 64, 48]` or `[1, 17, 64, 48]`.
+        maps: an array or nested lists of finite numbers, as from JSON: `[17, 64, 48]` or `[1, 17, 64, 48]`.
 
     Raises:
-        HeatmapError: `not_heatmaps`, they are anything else.
+        HeatmapError: `not_heatmaps` for another shape or type; `corrupt_heatmaps` for values that are not finite.
     """
     try:
-        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is refused
+        with np.errstate(over="ignore"):  # values too large for float32 become infinite, which `checked` refuses
             array = np.asarray(maps)
             if array.dtype.kind not in "iuf":
                 raise ValueError(array.dtype)
@@ -103,10 +104,13 @@ def encode(maps: Any) -> bytes:
 
 
 def checked(maps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Heatmaps, `float32 [17, 64, 48]`, whose numbers are all finite.
+    """Returns heatmaps unchanged if all values are finite.
+
+    Args:
+        maps: `float32`, of any shape.
 
     Raises:
-        HeatmapError: some are not.
+        HeatmapError: `corrupt_heatmaps`, some values are NaN or infinite.
     """
     if strange := int(np.count_nonzero(~np.isfinite(maps))):
         raise HeatmapError("corrupt_heatmaps", f"{strange:,} of its numbers are infinite or not a number")
@@ -114,10 +118,10 @@ def checked(maps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def read(path: Path) -> bytes:
-    """The bytes of a file, as long as it may be.
+    """Returns the bytes of a file, at most `MAX_BYTES` + 1, so that `decode` refuses larger files.
 
     Raises:
-        HeatmapError: it cannot be read.
+        HeatmapError: `not_heatmaps`, the file cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -127,15 +131,15 @@ def read(path: Path) -> bytes:
 
 
 def is_array(data: bytes) -> bool:
-    """Whether bytes begin as a `.npy` file does."""
+    """Returns whether bytes start with the magic number of a `.npy` file."""
     return data.startswith(_MAGIC)
 
 
 def _header(data: bytes) -> tuple[tuple[int, ...], bool, str, int]:
-    """Shape, whether it is in Fortran's order, type as NumPy writes it, and where the numbers begin.
+    """Returns the shape, whether it is in Fortran order, NumPy's dtype string, and the offset of the values.
 
-    The format is NumPy's (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html). Its own reader
-    parses the header as Python, which fails now and then where threads do so side by side (CPython 3.11).
+    The format is NumPy's (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html). NumPy's own reader
+    parses the header as Python, which sometimes fails if several threads do so at the same time (CPython 3.11).
     """
     found = None
     if data.startswith(_MAGIC) and data[6:8] in (b"\x01\x00", b"\x02\x00") and len(data) >= _LEAST:

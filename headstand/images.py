@@ -1,7 +1,7 @@
-"""The only image decoder: encoded bytes to RGB pixels.
+"""Image decoder: encoded bytes to RGB pixels, the same for training, export and both services.
 
-Training, export and both services decode through `decode`, so that a photo gives the same array everywhere. Any change
-of what it returns must raise `DECODER`, which is part of every feature-cache key.
+They all use `decode`, so that a photo gives the same array everywhere. A change of its results must raise `DECODER`,
+which is part of every feature-cache key.
 """
 
 import contextlib
@@ -52,22 +52,22 @@ __all__ = [
 ]
 
 DECODER = "1"
-"""Version of the decoder; a new value makes every cached feature a miss."""
+"""Version of the decoder; a new value invalidates all cached features."""
 
 _LARGE = 16_000_000
-"""Pixels above which a picture is reduced by whole factors, a strip at a time, before it is resized."""
+"""Number of pixels above which an image is reduced by integer factors, in strips, before it is resized."""
 
 _ORDINARY = 160_000_000
-"""Bytes above which an image is decoded alone; below, as many at a time as there are threads."""
+"""Estimated bytes above which an image is decoded alone; smaller images are decoded in parallel by all threads."""
 
 _STEPS = {"L;2": 85, "L;4": 17}
-"""Factors that turn a PNG's grey levels of 2 and 4 bits into 8 bits."""
+"""Factors that scale a PNG's grey levels of 2 and 4 bits to 8 bits, by Pillow's raw mode."""
 
 _ONE_AT_A_TIME = threading.Lock()
-"""Held while an image is decoded that takes more than `_ORDINARY` bytes: threads must not decode several at once."""
+"""Lock for decoding an image of more than `_ORDINARY` bytes: threads must not decode several of them at once."""
 
 _STRIP = 1_000_000
-"""Pixels that are converted at a time."""
+"""Number of pixels in a strip, the part of an image that is converted at a time."""
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -78,28 +78,28 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF orientation to the transposition that makes it upright (Exif 2.3, tag 0x0112)."""
+"""Transposition that makes an image upright, by EXIF orientation (Exif 2.3, tag 0x0112)."""
 
-# Pillow stores pictures in blocks of 16 MB, which the C library keeps for the thread when they are freed: after one
-# large picture in each, a service's four threads would hold a gigabyte. Blocks over 32 MB are always returned.
+# Pillow stores images in blocks of 16 MB, which the C library keeps for the thread after they are freed: after one
+# large image in each, a service's four threads would hold a gigabyte. Blocks over 32 MB are always returned.
 Image.core.set_block_size(64 * 2**20)
 
 
 class Preprocessor(BasePreprocessor):
-    """keras-image-helper's preprocessor with Headstand's resize in place of its nearest-neighbour one.
+    """keras-image-helper preprocessor with bilinear, antialiased resizing in place of nearest-neighbour resizing.
 
-    `convert_to_tensor(img)` returns `float32 [1, height, width, 3]` in 0..255: scaling lives inside the model.
+    `convert_to_tensor(img)` returns `float32 [1, height, width, 3]` in 0..255: scaling is part of the model.
     """
 
     def __init__(self, size: tuple[int, int]) -> None:
         super().__init__(target_size=size)
 
     def resize_image(self, img: Image.Image) -> Image.Image:
-        """Return upright RGB at the target size by Pillow's bilinear filter, which antialiases when it shrinks."""
+        """Returns an upright RGB image at the target size, resized with Pillow's antialiasing bilinear filter."""
         return _rgb(img, self.target_size).resize(self.target_size, Image.Resampling.BILINEAR)
 
     def preprocess(self, X: np.ndarray) -> np.ndarray:  # noqa: N803 - the base class names it so
-        """Return the pixels unchanged: scaling is part of the model."""
+        """Returns the pixels unchanged, because scaling is part of the model."""
         return X
 
 
@@ -109,12 +109,13 @@ def _preprocessor(size: tuple[int, int]) -> Preprocessor:
 
 
 def decode(source: bytes | str | Path, size: int | tuple[int, int] | None = None, large: bool = False) -> np.ndarray:
-    """Decode one image.
+    """Decodes an image to RGB pixels.
 
     Args:
-        source: the encoded image, or the path of a file that holds it.
-        size: side of the square to scale to, or `(width, height)`, in pixels; the picture is squashed, never cropped,
-            so that no part of it is lost. None keeps the size, and does not limit the memory: for one's own files.
+        source: the encoded image, or the path of a file that contains it.
+        size: side of the square to resize to, or `(width, height)`, in pixels. The aspect ratio is not kept: the image
+            is squashed, never cropped, so that no part of it is lost. None keeps the size and does not limit the
+            memory; use it only for trusted files.
         large: apply the larger limits for a user's own files; see `open_image`.
 
     Returns:
@@ -122,14 +123,14 @@ def decode(source: bytes | str | Path, size: int | tuple[int, int] | None = None
         frame of an animation.
 
     Raises:
-        ImageError: not an image of `FORMATS`, larger than the limits, or damaged.
+        ImageError: the data is not an image of `FORMATS`, exceeds the limits, or is damaged.
     """
     data = source if isinstance(source, bytes) else read(Path(source), large)
     target = (size, size) if isinstance(size, int) else size
     try:
         with open_image(data, large) as image:
             if target:
-                # A JPEG is decoded at 1/2, 1/4 or 1/8 at little cost; twice the target leaves room to antialias.
+                # libjpeg decodes at 1/2, 1/4 or 1/8 at little cost; twice the target size is enough for antialiasing.
                 image.draft(None, (2 * max(target), 2 * max(target)))
             held, temporary = memory(image, data)
             needed = held + max(temporary, _converted(image, target, may_be_turned(image, data)))
@@ -148,24 +149,24 @@ def decode(source: bytes | str | Path, size: int | tuple[int, int] | None = None
 
 
 def _factors(image: Image.Image, target: tuple[int, int] | None) -> tuple[int, int]:
-    """Return the whole factors by which a picture's width and height are reduced before it is resized."""
+    """Returns the integer factors by which an image's width and height are reduced before it is resized."""
     if target and image.width * image.height > _LARGE:
         return max(1, image.width // (2 * max(target))), max(1, image.height // (2 * max(target)))
     return 1, 1
 
 
 def _direct(image: Image.Image, factors: tuple[int, int]) -> bool:
-    """Return whether an opened image needs no conversion."""
+    """Returns whether an opened image needs no conversion to RGB and no reduction."""
     return image.mode == "RGB" and factors == (1, 1) and "transparency" not in image.info
 
 
 def _rows(image: Image.Image, factors: tuple[int, int]) -> int:
-    """Return the height of a strip."""
+    """Returns the number of rows in a strip, a multiple of the vertical reduction factor."""
     return max(1, _STRIP // (image.width * factors[1])) * factors[1]
 
 
 def _converted(image: Image.Image, target: tuple[int, int] | None, turned: bool) -> int:
-    """Estimate the bytes that `_rgb` and the resize take beside the decoded picture."""
+    """Returns an estimate of the bytes that `_rgb` and the resize take in addition to the decoded image."""
     factors = _factors(image, target)
     width, height = (-(-side // factor) for side, factor in zip(image.size, factors, strict=True))
     canvas = strip = 0
@@ -174,20 +175,23 @@ def _converted(image: Image.Image, target: tuple[int, int] | None, turned: bool)
         # Five copies of float64 for 16-bit grey; five layers of RGBA for other modes.
         strip = (40 if image.mode[0] in "IF" else 20) * image.width * min(_rows(image, factors), image.height)
     copy = 4 * width * height if turned else 0
-    # Pillow resizes the width first: as many rows as before, of the new width.
+    # Pillow resizes the width first, so the intermediate image has the old number of rows and the new width.
     resized = 4 * target[0] * (max(width, height) + target[1]) if target else 9 * width * height
-    # What strips took stays with the C library for the next ones.
+    # The C library keeps the memory of the strips, so it counts until the end.
     return strip + max(canvas + copy, (copy or canvas) + resized)
 
 
 def _rgb(image: Image.Image, target: tuple[int, int] | None = None) -> Image.Image:
-    """Return 8-bit RGB, upright, transparency over white; a large picture reduced to no less than twice the target."""
+    """Returns an upright 8-bit RGB image with transparency over white.
+
+    A large image is reduced by integer factors, to at least twice the target size.
+    """
     factors = _factors(image, target)
     direct = _direct(image, factors)
-    image.load()  # before there is a canvas: the decoder takes memory too
+    image.load()  # before the canvas is allocated, because the decoder takes memory too
     if direct:
         return _upright(image, image)
-    # Strip by strip, because each conversion copies: a whole picture of 64 million pixels would take over a gigabyte.
+    # In strips, because each conversion copies: converting 64 million pixels at once would take over a gigabyte.
     canvas = Image.new("RGB", (-(-image.width // factors[0]), -(-image.height // factors[1])))
     rows = _rows(image, factors)
     for top in range(0, image.height, rows):
@@ -197,10 +201,10 @@ def _rgb(image: Image.Image, target: tuple[int, int] | None = None) -> Image.Ima
 
 
 def _key_out(image: Image.Image, data: bytes, large: bool) -> None:
-    """Correct the transparent colour of a PNG where Pillow compares it with pixels of another depth.
+    """Corrects the transparent colour of a PNG if Pillow compares it with pixels of another bit depth.
 
-    A pixel must match it before its depth changes (PNG specification, 11.3.1.1). Pillow scales 2 and 4 bits of grey to
-    8, and of 16 bits of colour it returns the high ones: the low ones are decoded from the same data, read with the
+    The colour must be compared at the original depth (PNG specification, 11.3.1.1). Pillow scales grey levels of 2 and
+    4 bits to 8, and returns only the high byte of 16-bit colours. The low byte is decoded from the same data with the
     other byte order.
     """
     if steps := _STEPS.get(raw_mode(image)):
@@ -221,11 +225,11 @@ def _key_out(image: Image.Image, data: bytes, large: bool) -> None:
 
 
 def _flat(strip: Image.Image) -> Image.Image:
-    """Return 8-bit RGB over white."""
+    """Returns a strip as 8-bit RGB, with transparency over white."""
     if strip.mode.startswith("I") or strip.mode == "F":
         strip = _eight_bits(strip)
     if strip.mode == "CMYK" and "adobe" not in strip.info:
-        # Adobe stores ink inverted and marks its files; Pillow treats every CMYK JPEG as Adobe's.
+        # Adobe stores inverted CMYK values and marks its files; Pillow inverts every CMYK JPEG as if it were Adobe's.
         strip = ImageChops.invert(strip)
     if strip.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in strip.info:
         layer = strip.convert("RGBA")
@@ -234,16 +238,16 @@ def _flat(strip: Image.Image) -> Image.Image:
 
 
 def _upright(picture: Image.Image, source: Image.Image) -> Image.Image:
-    """Return the picture transposed by the source's EXIF orientation."""
+    """Returns the image transposed by the source's EXIF orientation."""
     turn = _TURNS.get(orientation(source))
     return picture if turn is None else picture.transpose(turn)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Return 16-bit grey scaled to 8 bits by the full range, with the transparent level white.
+    """Returns a 16-bit grey image scaled to 8 bits over the full range, with the transparent level white.
 
-    Pillow's own conversion clips everything over 255 to white; and with 8 bits the level could not be distinguished
-    from its 256 neighbours.
+    Pillow's own conversion clips every value over 255 to white. The transparent level is replaced before the
+    conversion, because with 8 bits it cannot be distinguished from its 256 neighbours.
     """
     values: Any = np.asarray(image, dtype=np.float64)
     grey = np.clip(np.round(values / 257), 0, 255).astype(np.uint8)

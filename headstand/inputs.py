@@ -1,4 +1,4 @@
-"""What a model takes: photos, or heatmaps. Whoever decodes for a model asks here, and need not know which."""
+"""Kinds of model input, photos and pose heatmaps, behind one interface for reading and decoding files."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,10 +13,15 @@ from headstand import heatmaps, images
 
 
 class Input(Protocol):
-    """One kind of input.
+    """Interface of a kind of model input.
 
-    `kind` is its name in a bundle; `shape` and `dtype` are those of one decoded file, without the batch; `size` is its
-    height; `decoder` is the decoder's version; `word` names the input for people.
+    Attributes:
+        kind: its name in a bundle's metadata.
+        size: height of the decoded array.
+        shape: shape of one decoded file, without the batch axis.
+        dtype: dtype of one decoded file.
+        decoder: version of the decoder.
+        word: description of the input for messages.
     """
 
     @property
@@ -38,18 +43,31 @@ class Input(Protocol):
     def word(self) -> str: ...
 
     def read(self, path: Path) -> bytes:
-        """The bytes of a file; ImageError where it cannot be read."""
+        """Returns the bytes of a file.
+
+        Raises:
+            ImageError: the file cannot be read.
+        """
 
     def decode(self, source: bytes | Path) -> np.ndarray:
-        """An encoded file as an array of `shape` and `dtype`; ImageError where it cannot be used."""
+        """Decodes an encoded file to an array of `shape` and `dtype`.
+
+        Raises:
+            ImageError: the file cannot be decoded.
+        """
 
     def examples(self, formats: Sequence[str] = images.FORMATS) -> Iterator[bytes]:
-        """Small encoded files, one for each decoder; of photos those of some formats."""
+        """Yields small encoded files for warming up the decoders: for photos one per format, for heatmaps one."""
 
 
 @dataclass(frozen=True)
 class Photos:
-    """Photos, squashed to a square: `uint8 [size, size, 3]`; `large` ones too where they are the user's own."""
+    """Input of photos, resized to a square without keeping the aspect ratio: `uint8 [size, size, 3]`.
+
+    Attributes:
+        size: side of the square in pixels.
+        large: apply the larger limits for a user's own files; see `images.open_image`.
+    """
 
     size: int
     large: bool = False
@@ -84,7 +102,7 @@ class Photos:
 
 @dataclass(frozen=True)
 class Heatmaps:
-    """A person's heatmaps: `float32 [17, 64, 48]`."""
+    """Input of one person's pose heatmaps: `float32 [17, 64, 48]`."""
 
     kind = "heatmaps"
     shape = heatmaps.SHAPE
@@ -104,10 +122,14 @@ class Heatmaps:
 
 
 def named(kind: str, size: int) -> Input:
-    """The input that a bundle calls by its kind, for a model with an input of this height.
+    """Returns the input of a kind, as named in a bundle's metadata.
+
+    Args:
+        kind: "photos" or "heatmaps".
+        size: height of the model's input; ignored for heatmaps.
 
     Raises:
-        ValueError: there is no such kind.
+        ValueError: the kind is unknown.
     """
     if kind not in (Photos.kind, Heatmaps.kind):
         raise ValueError(f"unknown kind of input: {kind!r:.40}")
@@ -115,5 +137,5 @@ def named(kind: str, size: int) -> Input:
 
 
 def of(shape: Sequence[int | None]) -> Input:
-    """The input of a model, by the shape that it takes without the batch, for prepared files, which may be large."""
+    """Returns the input for a model's input shape without the batch axis, with the limits for a user's own files."""
     return Heatmaps() if tuple(shape) == heatmaps.SHAPE else Photos(int(shape[0] or 0), large=True)

@@ -1,1 +1,1 @@
-"""Serve: answers from a bundle, without TensorFlow."""
+"""Inference and HTTP or AWS Lambda serving of an exported `.tflite` model, without TensorFlow."""

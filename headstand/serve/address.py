@@ -1,4 +1,4 @@
-"""Which network addresses a server may fetch from on a stranger's word: public unicast ones, and nothing else."""
+"""Filter of network addresses for downloads that clients request: only public unicast addresses are allowed."""
 
 import ipaddress
 import socket
@@ -6,8 +6,8 @@ import socket
 _FORBIDDEN = tuple(
     ipaddress.ip_network(block)
     for block in (
-        # IANA's special-purpose registries for IPv4 and IPv6, written out: what Python's `is_global` knows of them
-        # depends on its patch release.
+        # IANA's special-purpose registries for IPv4 and IPv6. They are written out because the blocks that Python's
+        # `is_global` covers depend on its patch release.
         "0.0.0.0/8",
         "10.0.0.0/8",
         "100.64.0.0/10",  # carrier-grade NAT; some clouds keep their metadata service here
@@ -26,22 +26,25 @@ _FORBIDDEN = tuple(
         "203.0.113.0/24",
         "224.0.0.0/4",
         "240.0.0.0/4",
-        "168.63.129.16/32",  # a public address that answers as Azure's own agent inside Azure
+        "168.63.129.16/32",  # a public address that reaches Azure's own agent from inside Azure
         "2001::/23",  # Teredo, ORCHID, benchmarking and other protocol assignments
         "2001:db8::/32",
-        "2002::/16",  # 6to4: an IPv4 address, perhaps a private one, in disguise
+        "2002::/16",  # 6to4: embeds an IPv4 address, which may be private
         "2620:4f:8000::/48",
         "3fff::/20",
     )
 )
 
 _UNICAST = ipaddress.ip_network("2000::/3")
-"""The only part of IPv6 that IANA hands out as global unicast. Loopback, mapped and translated IPv4 (::ffff:0:0/96,
-64:ff9b::/96), unique local, link-local and multicast addresses lie outside."""
+"""The only IPv6 block from which IANA assigns global unicast addresses.
+
+Loopback, mapped and translated IPv4 (::ffff:0:0/96, 64:ff9b::/96), unique local, link-local and multicast addresses lie
+outside it.
+"""
 
 
 def is_public(address: str) -> bool:
-    """Whether an address, as `getaddrinfo` spells it, is public unicast."""
+    """Returns whether an IP address, in the spelling of `getaddrinfo`, is public unicast."""
     ip = ipaddress.ip_address(address)
     if ip.version == 6 and ip not in _UNICAST:
         return False
@@ -49,16 +52,18 @@ def is_public(address: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address is this machine's own."""
+    """Returns whether an IP address is a loopback address of this machine."""
     return ipaddress.ip_address(address).is_loopback
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """All addresses of a host, in the resolver's order; a literal address, however spelt, gives its plain form.
+    """Returns all IP addresses of a host, without duplicates, in the resolver's order.
+
+    A literal address in any spelling is returned in its canonical form.
 
     Raises:
-        OSError: the host has none.
-        UnicodeError: no host can be named so.
+        OSError: the host has no address.
+        UnicodeError: the text is not a valid host name.
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))

@@ -1,7 +1,7 @@
-"""A served model is one `.tflite` file: flatbuffer first, then a zip with its labels and metadata.
+"""Reader of the model bundle: one `.tflite` file, the flatbuffer followed by a zip with labels and metadata.
 
-That is the TFLite metadata convention (associated files in a zip appended to the flatbuffer), so any zip tool and
-MediaPipe Tasks can read it. `headstand/export/bundle.py` writes what this file reads.
+This is the TFLite metadata convention (associated files in a zip appended to the flatbuffer), so any zip tool and
+MediaPipe Tasks can read it. `headstand/export/bundle.py` writes the file.
 """
 
 import hashlib
@@ -17,40 +17,44 @@ from headstand.errors import HeadstandError
 from headstand.inputs import Input
 
 LABELS = "labels.txt"
-"""Associated file: one label a line, in the order of the model's outputs."""
+"""Associated file: one label per line, in the order of the model's outputs."""
 
 METADATA = "headstand.json"
-"""Associated file: what else is known of the model (see `Bundle`)."""
+"""Associated file: the model's metadata as JSON (see `Bundle`)."""
 
 VERSION = 2
-"""Of the bundle's form: 1 had no digest over labels and metadata."""
+"""Version of the bundle format. Version 1 had no digest over labels and metadata."""
 
 PASSED, FAILED = "passed", "FAILED"
-"""Verdicts of a certificate."""
+"""Verdicts of a certificate, the record of how the exported model compared to the trained model."""
 
 ALLOW_FAILED = "HEADSTAND_ALLOW_FAILED"
-"""Set to 1 in the environment, it lets a bundle be served whose certificate says FAILED."""
+"""Environment variable: the value 1 allows serving a bundle whose certificate has the verdict FAILED."""
 
 _MEMBER_LIMIT = 1_000_000
-"""Largest member of the zip that is read, in bytes: a model file may come from a stranger."""
+"""Size limit of a zip member that is read, in bytes, because a model file may be untrusted."""
 
 
 class BundleError(HeadstandError):
-    """A file that is not a Headstand bundle, or a damaged one."""
+    """Error for a file that is not a Headstand bundle, or is a damaged one."""
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle.
+    """Contents of a bundle file: model, labels and metadata.
 
-    `labels` are in output order; `size` is the input's side in pixels; `metadata` is `headstand.json` whole:
-    `format` (2), `name`, `input` (of photos `size`, `dtype`, `range`, `resize`, `decoder`; of heatmaps `kind`,
-    "heatmaps", `size`, `shape`, `dtype`, `decoder`), `temperature` (already folded in),
-    `threshold` (below it an answer is "not sure"; null for never), `digest` (hex, see `digest`), `checkpoint` (hex
-    SHA-256 of the trained model's file), `data` (hex SHA-256 of the manifest), `certificate` (how it compared to the
-    trained model: `verdict`, `format`, `agreement`...), `versions`.
-    `flatbuffer` is the model itself, the very bytes that were checked: the file may change afterwards. Only where
-    it was `mapped` it is a view of the file.
+    Attributes:
+        path: the file.
+        labels: in the order of the model's outputs.
+        size: side of the model's input in pixels; for heatmaps their height.
+        metadata: the whole `headstand.json`: `format` (2), `name`, `input` (for photos `size`, `dtype`, `range`,
+            `resize`, `decoder`; for heatmaps `kind` ("heatmaps"), `size`, `shape`, `dtype`, `decoder`), `temperature`
+            (already part of the model), `threshold` (a lower top probability is reported as "not sure"; null for no
+            threshold), `digest` (hex, see `digest`), `checkpoint` (hex SHA-256 of the trained model's file), `data`
+            (hex SHA-256 of the manifest), `certificate` (comparison with the trained model: `verdict`, `format`,
+            `agreement`...), `versions`.
+        flatbuffer: the model, exactly the bytes that were checked, because the file may change afterwards. It is a
+            view of the file only if the bundle was read with `mapped`.
     """
 
     path: Path
@@ -65,27 +69,27 @@ class Bundle:
 
     @property
     def input(self) -> Input:
-        """What the model takes: photos, unless its metadata says heatmaps."""
+        """The kind of input that the model takes: heatmaps if the metadata specifies them, else photos."""
         return inputs.named(self.metadata["input"].get("kind", inputs.Photos.kind), self.size)
 
     @property
     def threshold(self) -> float:
-        """The least top probability of a confident answer; 0 where none was set."""
+        """The lowest top probability of a confident prediction; 0 if the metadata has no threshold."""
         return float(self.metadata.get("threshold") or 0.0)
 
     @property
     def failed(self) -> bool:
-        """Whether it was written although it did not answer like the trained model."""
+        """Whether the exported model failed its comparison with the trained model."""
         return bool((self.metadata.get("certificate") or {}).get("verdict") == FAILED)
 
 
 def digest(flatbuffer: bytes | memoryview, labels: str, metadata: dict[str, Any]) -> str:
-    """Hex SHA-256 over all that a bundle holds: nothing in it can be swapped unnoticed.
+    """Returns the hex SHA-256 over a bundle's model, labels and metadata, which detects a change of any of them.
 
     Args:
         flatbuffer: the model.
         labels: the text of `labels.txt`.
-        metadata: all of `headstand.json` but `digest`.
+        metadata: the contents of `headstand.json`; its key `digest` is ignored.
     """
     record = json.dumps({key: metadata[key] for key in metadata if key != "digest"}, sort_keys=True)
     parts = (hashlib.sha256(part).digest() for part in (flatbuffer, labels.encode(), record.encode()))
@@ -93,15 +97,16 @@ def digest(flatbuffer: bytes | memoryview, labels: str, metadata: dict[str, Any]
 
 
 def read(path: str | Path, *, mapped: bool = False) -> Bundle:
-    """Open a bundle and check it, without loading the model.
+    """Reads a bundle file and checks its format and digest, without loading the model into an interpreter.
 
     Args:
         path: the file.
-        mapped: leave the model in the file, and its memory to the system, instead of copying it. For a file that nobody
-            writes to, as in a container: what is mapped may change after it was checked.
+        mapped: map the model into memory instead of copying it. Only for a file that nobody writes to, as in a
+            container: a mapped file may change after it was checked.
 
     Raises:
-        BundleError: no such file, not a `.tflite`, without labels, or its bytes are not those that were signed off.
+        BundleError: the file is missing, is not a `.tflite`, has no valid labels or metadata, or does not match its
+            digest.
     """
     path = Path(path)
     try:
@@ -112,7 +117,7 @@ def read(path: str | Path, *, mapped: bool = False) -> Bundle:
 
 
 def _read(path: Path, file: BinaryIO, mapped: bool) -> Bundle:
-    # A flatbuffer names its schema in bytes 4 to 7.
+    # Bytes 4 to 7 of a flatbuffer identify its schema.
     if file.read(8)[4:] != b"TFL3":
         raise BundleError(f"{path} is not a .tflite file; `python convert_to_tflite.py` makes one from an .h5")
     remedy = "convert the checkpoint again with `python convert_to_tflite.py`"
@@ -128,7 +133,7 @@ def _read(path: Path, file: BinaryIO, mapped: bool) -> Bundle:
             signed = str(metadata["digest"]) if version == VERSION else None
             bundle = Bundle(path, labels, size, metadata, flatbuffer)
             whole = bool(bundle.name and bundle.input) and 0 <= bundle.threshold <= 1 and bundle.failed in (True, False)
-    except Exception as error:  # a hostile zip or JSON raises nearly anything, zlib.error to RecursionError
+    except Exception as error:  # a malicious zip or JSON can raise many types, from zlib.error to RecursionError
         raise BundleError(f"{path} carries no labels or damaged ones: {remedy}") from error
     if version != VERSION:
         raise BundleError(f"{path} has bundle format {version!r}; this version reads {VERSION}: {remedy}")

@@ -1,6 +1,6 @@
-"""How much a worker takes on: numbers chosen from the cores, and a gate that refuses what is beyond them.
+"""Capacity limits of the server, chosen from the number of cores, and admission control that enforces them.
 
-A server that takes everything on runs out of memory under load, or answers when nobody waits any more.
+Without limits, a server under load runs out of memory, or answers after its clients have given up.
 """
 
 import os
@@ -14,21 +14,26 @@ from headstand.cores import available
 from headstand.errors import HeadstandError
 
 RETRY_AFTER = 1
-"""Seconds after which a client that was refused may come again: a full queue is worked off in less."""
+"""Seconds after which a refused client may retry (header `Retry-After`). A full queue is processed in less."""
 
 
 MAX_CONNECTIONS = 1000
-"""Most clients that a worker is connected to, however many files it may have open."""
+"""Maximum number of client connections of a worker, even if it may open more files."""
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """What one machine does side by side.
+    """Concurrency and memory limits of the server on one machine.
 
-    `workers` are processes; each has `interpreters` that decode and classify one image at a time on `threads` cores.
-    A worker admits `in_flight` predictions, those that wait among them, `downloads` of which may be fetching a URL. It
-    keeps `body_bytes` of requests and responses in memory, apart from a little of each connection
-    (`headstand/serve/worker.py`); `batch` is the most images in one batch.
+    Attributes:
+        workers: number of processes.
+        interpreters: LiteRT interpreters per worker; each decodes and classifies one image at a time.
+        threads: cores that one interpreter uses.
+        in_flight: predictions that a worker admits at a time, including those that wait for an interpreter.
+        downloads: how many of the admitted predictions may be downloading a URL.
+        body_bytes: bytes of requests and responses that a worker keeps in memory, apart from a free allowance per
+            connection (`headstand/serve/worker.py`).
+        batch: maximum number of images in one batch request.
     """
 
     workers: int
@@ -41,15 +46,15 @@ class Capacity:
 
 
 def chosen(environment: Mapping[str, str] = os.environ, cores: int | None = None) -> Capacity:
-    """The capacity for this machine, or what the environment says instead.
+    """Returns the capacity for this machine's cores, with the values that environment variables override.
 
     Args:
         environment: may hold `WEB_CONCURRENCY` (workers), `HEADSTAND_INTERPRETERS`, `HEADSTAND_THREADS`,
             `HEADSTAND_IN_FLIGHT`, `HEADSTAND_BODY_MB` and `HEADSTAND_BATCH`.
-        cores: by default `available()`.
+        cores: number of cores; by default `available()`.
 
     Raises:
-        HeadstandError: a value that is no whole number of at least 1.
+        HeadstandError: a value is not a whole number of at least 1.
     """
     cores = cores or available()
 
@@ -59,20 +64,20 @@ def chosen(environment: Mapping[str, str] = os.environ, cores: int | None = None
             raise HeadstandError(f"{name} must be a whole number of at least 1, not {text!r}")
         return int(text) if text else default
 
-    # Two workers, so that one answers while the other is replaced; more from 8 cores on, where the lock of one Python
-    # would hold its interpreters up. One core an interpreter: two images on a core each are done sooner than the same
-    # two one after the other on both.
+    # At least two workers, so that one answers while the other is restarted; more from 12 cores on, where the GIL of
+    # one process would delay its interpreters. One core per interpreter: two images in parallel on one core each finish
+    # sooner than the same two in sequence on both cores.
     workers = number("WEB_CONCURRENCY", max(2, cores // 4))
     threads = number("HEADSTAND_THREADS", 1)
     interpreters = number("HEADSTAND_INTERPRETERS", max(1, -(-cores // (workers * threads))))
-    # With 16 for each interpreter the last one waits 16 times as long as an image takes: some 0.1 s.
+    # With 16 per interpreter, the last prediction waits 16 times the time of one image: about 0.1 s.
     in_flight = number("HEADSTAND_IN_FLIGHT", 16 * interpreters)
     return Capacity(
         workers=workers,
         interpreters=interpreters,
         threads=threads,
         in_flight=in_flight,
-        # A URL waits for strangers: it must not keep those out who bring their image with them.
+        # A download waits for a foreign server, so downloads must not block requests that contain their image.
         downloads=max(1, in_flight // 2),
         body_bytes=number("HEADSTAND_BODY_MB", 64) * 2**20,
         batch=number("HEADSTAND_BATCH", 16),
@@ -80,16 +85,16 @@ def chosen(environment: Mapping[str, str] = os.environ, cores: int | None = None
 
 
 def connections(limits: Capacity, descriptors: int) -> int:
-    """How many clients a worker may be connected to.
+    """Returns how many client connections a worker may have open, given its limit of file descriptors.
 
     Args:
-        limits: what the worker does side by side.
+        limits: capacity of the worker.
         descriptors: file descriptors that a process may have open.
 
     Raises:
-        HeadstandError: too few descriptors.
+        HeadstandError: the limit leaves no descriptor for clients.
     """
-    # A download needs a socket, and the resolver more; listeners, pipes, logs, libraries and shared memory need others.
+    # A download needs a socket and more for the resolver; listeners, pipes, logs, libraries and shared memory need 64.
     reserved = 64 + 4 * limits.downloads
     found = min(MAX_CONNECTIONS, descriptors - reserved)
     if found < 1:
@@ -101,16 +106,16 @@ def connections(limits: Capacity, descriptors: int) -> int:
 
 
 class OverloadedError(HeadstandError):
-    """More than a worker takes on; the client may come again in `RETRY_AFTER` seconds."""
+    """Error for a request beyond the worker's capacity; the client may retry after `RETRY_AFTER` seconds."""
 
     code = "overloaded"
 
 
 class Turns:
-    """A semaphore that serves in the order of arrival.
+    """FIFO semaphore: threads acquire it in their order of arrival.
 
-    With `threading.Semaphore` whoever comes while a waiter wakes up goes first, and the waiter back to the end: under
-    load the slowest answers took half as long again.
+    With `threading.Semaphore`, a thread that arrives while a waiter wakes up overtakes it, and the waiter queues again
+    at the end: under load the slowest answers took 1.5 times as long.
     """
 
     def __init__(self, count: int) -> None:
@@ -119,7 +124,7 @@ class Turns:
         self._waiting: deque[threading.Lock] = deque()
 
     def acquire(self) -> None:
-        """Wait for a turn."""
+        """Waits until the semaphore is acquired."""
         with self._lock:
             if self._free:
                 self._free -= 1
@@ -127,10 +132,10 @@ class Turns:
             called = threading.Lock()
             called.acquire()
             self._waiting.append(called)
-        called.acquire()  # until whoever hands the turn on releases it
+        called.acquire()  # blocks until `release` releases this lock
 
     def release(self) -> None:
-        """Hand the turn to whoever has waited longest."""
+        """Releases the semaphore to the thread that has waited longest."""
         with self._lock:
             if self._waiting:
                 self._waiting.popleft().release()
@@ -139,7 +144,7 @@ class Turns:
 
 
 class Gate:
-    """Lets as many predictions in as the capacity says, and refuses the next one at once instead of queueing it."""
+    """Admission control: admits predictions up to the capacity and rejects others at once instead of queueing them."""
 
     def __init__(self, capacity: Capacity) -> None:
         self._capacity = capacity
@@ -149,10 +154,10 @@ class Gate:
 
     @contextmanager
     def admit(self) -> Iterator[None]:
-        """Hold a place for a prediction whose request has arrived completely.
+        """Admits a prediction whose request has arrived completely, and counts it until the context ends.
 
         Raises:
-            OverloadedError: all places are taken.
+            OverloadedError: the limit of predictions in flight is reached.
         """
         with self._lock:
             if self._requests >= self._capacity.in_flight:
@@ -166,10 +171,10 @@ class Gate:
 
     @contextmanager
     def download(self) -> Iterator[None]:
-        """Hold a place for a download.
+        """Admits a download and counts it until the context ends.
 
         Raises:
-            OverloadedError: there is none.
+            OverloadedError: the limit of concurrent downloads is reached.
         """
         with self._lock:
             if self._downloads >= self._capacity.downloads:
@@ -183,10 +188,12 @@ class Gate:
 
     @contextmanager
     def turn(self, waiting: AbstractContextManager[None]) -> Iterator[None]:
-        """Wait for an interpreter, and keep it while an image is decoded and classified: pixels take memory too.
+        """Waits for a free interpreter slot and holds it while an image is decoded and classified.
+
+        Decoding is included because decoded pixels take memory too.
 
         Args:
-            waiting: entered while waiting.
+            waiting: context manager that is active while waiting.
         """
         with waiting:
             self._turns.acquire()

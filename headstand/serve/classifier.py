@@ -1,4 +1,4 @@
-"""Photos or heatmaps in, probabilities out: a bundle on LiteRT, without TensorFlow."""
+"""Classifier that runs a bundle with LiteRT, without TensorFlow: photos or heatmaps to class probabilities."""
 
 import os
 import threading
@@ -17,44 +17,44 @@ from headstand.serve import bundle as bundles
 from headstand.serve.bundle import ALLOW_FAILED, BundleError
 
 KEPT: bundles.Bundle | None = None
-"""The bundle that `keep` has read."""
+"""The bundle that `keep` has read; None before."""
 
 SHIPPED = Path(__file__).resolve().parents[2] / "models" / "yoga6" / "yoga6.tflite"
-"""The model that the repository ships, served unless `HEADSTAND_MODEL` names another."""
+"""The bundle in the repository, served unless `HEADSTAND_MODEL` names another."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says of one image.
+    """Prediction for one image.
 
-    `probabilities` maps each label to its probability, highest first, equal ones in label order; `confident` tells
-    whether the first one reaches the bundle's threshold.
+    Attributes:
+        probabilities: probability by label, highest first, ties in label order.
+        confident: whether the highest probability reaches the bundle's threshold.
     """
 
     probabilities: dict[str, float]
     confident: bool
 
     def leading(self, top: int | None) -> dict[str, float]:
-        """The `top` highest probabilities; all for None."""
+        """Returns the `top` highest probabilities by label, or all if `top` is None."""
         return dict(islice(self.probabilities.items(), top))
 
 
 class Classifier:
-    """A loaded bundle.
+    """Thread-safe classifier with a pool of LiteRT interpreters for one bundle.
 
-    One may be shared by any number of threads: images decode side by side, and the model runs for as many at a time as
-    there are interpreters; the others wait.
+    Any number of threads may share it: they decode in parallel, and wait for a free interpreter to run the model.
 
     Args:
-        path: the bundle's file, or one that has been read already.
-        interpreters: how many run side by side; each has the weights, packed for this processor, in memory once more.
-        threads: cores that one of them uses. With more than one the process must not fork afterwards: threads stay
-            behind.
-        mapped: leave the model in its file, which nobody may write to; see `bundle.read`.
+        path: the bundle's file, or a bundle that has been read already.
+        interpreters: size of the pool; each interpreter holds its own copy of the weights, packed for this processor.
+        threads: cores that one interpreter uses. With more than one, the process must not fork afterwards, because a
+            fork does not copy threads.
+        mapped: map the model's file, which nobody may write to, instead of copying it; see `bundle.read`.
 
     Raises:
-        BundleError: the file is no bundle, is damaged, or its model does not fit its labels or its input size; or its
-            certificate says FAILED and `HEADSTAND_ALLOW_FAILED` is not 1.
+        BundleError: the file is not a bundle, is damaged, or its model does not fit its labels or its input size; or
+            its certificate has the verdict FAILED and `HEADSTAND_ALLOW_FAILED` is not 1.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Classifier:
         try:
             with without_information():
                 self._pool = [self._interpreter(threads) for _ in range(interpreters)]
-        except (ValueError, RuntimeError) as error:  # LiteRT's words for a broken flatbuffer or unknown operations
+        except (ValueError, RuntimeError) as error:  # LiteRT raises these for a broken flatbuffer or unknown operations
             reason = str(error).splitlines()[0] if str(error) else "no reason given"
             raise BundleError(f"{path} holds a model that cannot be run: {reason}") from error
         self._input = self._pool[0].get_input_details()[0]
@@ -79,7 +79,7 @@ class Classifier:
 
     def _interpreter(self, threads: int) -> Interpreter:
         model = self.bundle.flatbuffer
-        # LiteRT takes bytes, or maps a file by itself.
+        # LiteRT takes bytes, or the path of a file that it maps itself.
         given = {"model_content": model} if isinstance(model, bytes) else {"model_path": str(self.bundle.path)}
         made = Interpreter(**given, num_threads=threads)
         self._check(made.get_input_details(), made.get_output_details())
@@ -103,15 +103,21 @@ class Classifier:
             raise BundleError(f"{self.bundle.path}: the model's uint8 output has no scale to make probabilities with")
 
     def predict(self, image: bytes | Path) -> Answer:
-        """Classify one encoded image, or the one in a file; a person's heatmaps where the model takes these.
+        """Decodes and classifies one encoded image, or one person's heatmaps if the model takes heatmaps.
+
+        Args:
+            image: the encoded bytes, or the path of a file.
 
         Raises:
-            ImageError: it cannot be decoded, as `headstand.inputs.Input.decode`.
+            ImageError: the input cannot be decoded, as `headstand.inputs.Input.decode`.
         """
         return self.answer(self.bundle.input.decode(image))
 
     def answer(self, decoded: np.ndarray) -> Answer:
-        """Classify what `bundle.input` decoded: `uint8 [size, size, 3]`, or heatmaps `float32 [17, 64, 48]`.
+        """Classifies one decoded image.
+
+        Args:
+            decoded: as returned by `bundle.input.decode`: `uint8 [size, size, 3]`, or heatmaps `float32 [17, 64, 48]`.
 
         Raises:
             ValueError, BundleError: as `probabilities`.
@@ -122,7 +128,7 @@ class Classifier:
         return Answer(ranked, bool(values[order[0]] >= self.bundle.threshold))
 
     def probabilities(self, decoded: np.ndarray) -> np.ndarray:
-        """Run the model on decoded images, one after the other.
+        """Runs the model on decoded images, one at a time, and returns the class probabilities.
 
         Args:
             decoded: `uint8 [N, size, size, 3]`, RGB; heatmaps `float32 [N, 17, 64, 48]`.
@@ -131,8 +137,8 @@ class Classifier:
             `float32 [N, classes]`, in label order.
 
         Raises:
-            ValueError: an array of another shape or dtype.
-            BundleError: the model answers something that is no number.
+            ValueError: `decoded` has another shape or dtype.
+            BundleError: an output of the model is not finite.
         """
         taken = self.bundle.input
         if decoded.dtype != taken.dtype or decoded.shape[1:] != taken.shape:
@@ -150,7 +156,7 @@ class Classifier:
         return result
 
     def warm(self, formats: Sequence[str] = images.FORMATS) -> None:
-        """Use every interpreter and the decoders of these formats once: the first time they load what they reuse.
+        """Runs every interpreter and the decoders of these formats once, because the first use is slow.
 
         Raises:
             BundleError: as `probabilities`.
@@ -159,12 +165,12 @@ class Classifier:
         *_, decoded = map(taken.decode, taken.examples(formats))
         for _ in self._pool:
             self.probabilities(decoded[np.newaxis])
-            # The next one is taken from the other end.
+            # `_run` takes the last interpreter of the list: rotate, so that each one runs.
             self._pool.append(self._pool.pop(0))
 
     def _run(self, values: np.ndarray) -> np.ndarray:
         with self._free:
-            interpreter = self._pool.pop()  # the one that ran last: its memory is still in the processor's caches
+            interpreter = self._pool.pop()  # the last one used, whose memory is still in the processor's caches
             try:
                 interpreter.set_tensor(self._input["index"], values)
                 interpreter.invoke()
@@ -174,7 +180,9 @@ class Classifier:
 
 
 def keep() -> None:
-    """Read and check the bundle to serve, for processes forked later: its file may change or be damaged meanwhile.
+    """Reads and checks the bundle to serve and stores it in `KEPT`, for processes that are forked later.
+
+    The file may change or be damaged before they start.
 
     Raises:
         BundleError: as `default_model` and `bundle.read`.
@@ -184,10 +192,12 @@ def keep() -> None:
 
 
 def default_model() -> Path:
-    """The bundle to serve: `HEADSTAND_MODEL`, a file or a folder with one `.tflite` in it, else the shipped one.
+    """Returns the path of the bundle to serve: `HEADSTAND_MODEL`, or else the bundle in the repository.
+
+    `HEADSTAND_MODEL` is a file, or a folder that contains exactly one `.tflite`.
 
     Raises:
-        BundleError: there is none; the message names the commands that make one.
+        BundleError: there is no bundle; the message names the commands that create one.
     """
     named = os.environ.get("HEADSTAND_MODEL")
     path = Path(named).expanduser() if named else SHIPPED
@@ -206,7 +216,10 @@ def default_model() -> Path:
 
 
 def _quantized(pixels: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
-    """Pixels, or heatmaps, as the input wants them; `q = x / scale + zero point`, where a uint8 input has a scale."""
+    """Returns pixels or heatmaps in the dtype of the model's input tensor.
+
+    A uint8 input with a scale is quantized: `q = x / scale + zero point`.
+    """
     scale, zero = tensor["quantization"]
     if tensor["dtype"] == np.float32:
         return pixels.astype(np.float32)

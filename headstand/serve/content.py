@@ -1,4 +1,4 @@
-"""Request bodies to images: the same for HTTP and Lambda."""
+"""Parser of request bodies into encoded images, shared by the HTTP and Lambda services."""
 
 import json
 import re
@@ -11,45 +11,52 @@ from headstand.images import MAX_BYTES
 from headstand.serve.payload import Fetch, PayloadError, image_bytes
 
 MAX_BODY = (MAX_BYTES + 2) // 3 * 4 + 64 * 1024
-"""Largest request body, in bytes: the largest image in base64, and room for what surrounds it."""
+"""Maximum size of a request body in bytes: the largest image in base64, and 64 KiB for the surrounding form or JSON."""
 
 FORM = "multipart/form-data"
 
 URLENCODED = "application/x-www-form-urlencoded"
 
 RAW = ("application/octet-stream", URLENCODED, "application/x-image", "")
-"""Besides `image/...`: types that clients state when they do not know the type (the second is curl's default, the third
-SageMaker's)."""
+"""Media types, besides `image/...`, that clients send when they do not know the type of an image.
+
+The second is curl's default, the third SageMaker's.
+"""
 
 _MAX_PARTS = 100_000
-"""Most commas, brackets and braces in a body of JSON: a body of nothing else becomes objects of thirty times its size,
-and Python does nothing else while it creates them."""
+"""Maximum number of commas, brackets and braces in a JSON body.
+
+A body of only these is parsed into objects of thirty times its size, while other Python threads wait.
+"""
 
 _MAX_FIELDS = 1000
-"""Most fields of a urlencoded form."""
+"""Maximum number of fields of a urlencoded form."""
 
 _TEXT = re.compile(rb"[\x20-\x7e\t\r\n]*=[\x20-\x7e\t\r\n]*")
-"""A urlencoded form, as opposed to the bytes of an image."""
+"""Matches a urlencoded form, and not the bytes of an image."""
 
 Source = Callable[[Fetch], bytes]
-"""One image of a batch; it is fetched or decoded from base64 only when its turn comes, so that memory holds one."""
+"""Function that returns one encoded image of a batch, given a function that downloads URLs.
+
+It downloads or decodes base64 only when called, so that one image at a time is in memory.
+"""
 
 
 def media_type(content_type: str) -> str:
-    """The type in a Content-Type header, in lower case and without parameters."""
+    """Returns the media type in a Content-Type header, in lower case and without parameters."""
     return content_type.partition(";")[0].strip().lower()
 
 
 def one(content_type: str, body: bytes, fetch: Fetch) -> bytes:
-    """Return the encoded image that a body contains or names.
+    """Returns the encoded image that a request body contains, or refers to by URL.
 
     Args:
-        content_type: the header, empty where there is none.
+        content_type: the header; empty if there is none.
         body: the whole body.
         fetch: downloads a URL for a client.
 
     Raises:
-        PayloadError: there is none.
+        PayloadError: the body contains no image.
         DownloadError: as `fetch`.
         ImageError: `too_large`.
     """
@@ -77,16 +84,18 @@ def one(content_type: str, body: bytes, fetch: Fetch) -> bytes:
 
 
 def several(content_type: str, body: bytes, limit: int) -> list[Source]:
-    """Return the images of a batch, in their order: a JSON list of `{"url": ...}` and `{"image": base64}`, or a form.
+    """Returns the images of a batch request in their order.
+
+    The body is a JSON list of `{"url": ...}` and `{"image": base64}`, or a form.
 
     Args:
-        content_type: the header, empty where there is none.
+        content_type: the header; empty if there is none.
         body: the whole body.
-        limit: most images.
+        limit: maximum number of images.
 
     Raises:
-        PayloadError: no such list, an empty one, or one over the limit. What is wrong with one image only shows when
-            it is asked for.
+        PayloadError: the body is not such a list or form, is empty, or has more images than the limit. Errors of single
+            images are raised when their `Source` is called.
     """
     kind = media_type(content_type)
     if kind == FORM:
@@ -108,14 +117,14 @@ def several(content_type: str, body: bytes, limit: int) -> list[Source]:
 
 
 def listed(items: Any, limit: int) -> list[Source]:
-    """The images of a list of mappings; raises as `several`."""
+    """Returns the images of a parsed JSON list of mappings; raises as `several`."""
     if not isinstance(items, list):
         raise PayloadError("bad_request", 'send a list: [{"url": "https://..."}, {"image": "<base64>"}]')
     return limited([partial(image_bytes, item) for item in items], limit)
 
 
 def limited(sources: list[Source], limit: int) -> list[Source]:
-    """The same, where there are not too few or too many; raises as `several`."""
+    """Returns `sources` unchanged if there is at least one and at most `limit`; raises as `several`."""
     if not sources:
         raise PayloadError("no_image", "the batch is empty")
     if len(sources) > limit:
@@ -124,10 +133,13 @@ def limited(sources: list[Source], limit: int) -> list[Source]:
 
 
 def top(values: Sequence[str]) -> int | None:
-    """How many classes a query asks for by its values of `top`; None for all.
+    """Returns the number of classes to report, parsed from the query parameter `top`; None for all.
+
+    Args:
+        values: all values of the parameter.
 
     Raises:
-        PayloadError: `bad_query`.
+        PayloadError: `bad_query`, there are several values or the value is not a whole number of at least 1.
     """
     if not values:
         return None
@@ -138,25 +150,29 @@ def top(values: Sequence[str]) -> int | None:
 
 
 def is_json(kind: str) -> bool:
-    """Whether a media type is a kind of JSON."""
+    """Returns whether a media type is JSON or a type based on it (`+json`)."""
     return kind == "application/json" or kind.endswith("+json")
 
 
 def _fields(body: bytes) -> list[tuple[str, str]]:
-    """Names and values of a urlencoded form."""
+    """Returns names and values of a urlencoded form."""
     try:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
     except ValueError:
         raise PayloadError("request_entity_too_large", f"the form has more than {_MAX_FIELDS:,} fields") from None
-    # Base64 that was not percent-encoded: its plus signs were decoded to spaces, which base64 does not have.
+    # If base64 was not percent-encoded, its plus signs were decoded to spaces, which base64 does not contain.
     return [(name, value.replace(" ", "+") if name == "image" else value) for name, value in pairs]
 
 
 def _named(fields: dict[str, str], files: Sequence[tuple[str, str, bytes]] = ()) -> dict[str, str]:
-    """The fields of a form, in which base64 may also be named `file`; refused where no image is among them.
+    """Returns the fields of a form, with the field `file` copied to `image` if there is no `image`.
+
+    Args:
+        fields: values by name.
+        files: files of the form, whose names an error message lists.
 
     Raises:
-        PayloadError: `no_image`.
+        PayloadError: `no_image`, none of the fields is an image or a URL.
     """
     if fields.get("file") and "image" not in fields:
         fields = {**fields, "image": fields["file"]}
@@ -170,7 +186,7 @@ def _named(fields: dict[str, str], files: Sequence[tuple[str, str, bytes]] = ())
 
 
 def _json(body: bytes) -> Any:
-    # Counted wherever they stand: base64 has none of them, and a URL few.
+    # Counted in strings, too: base64 contains none of these characters, and a URL few.
     if sum(map(body.count, (b",", b"[", b"{"))) > _MAX_PARTS:
         raise PayloadError("bad_json", f"the body is JSON of more than {_MAX_PARTS:,} parts")
     try:
@@ -180,5 +196,5 @@ def _json(body: bytes) -> Any:
 
 
 def _no_number(text: str) -> NoReturn:
-    """Python would take NaN and Infinity, which JSON (RFC 8259, 6) does not have."""
+    """Raises ValueError for NaN and Infinity, which Python accepts but JSON (RFC 8259, 6) does not have."""
     raise ValueError(text)

@@ -1,7 +1,7 @@
-"""Downloads an image from a URL that an untrusted client sent, from public addresses only.
+"""Download of images from URLs that untrusted clients send, from public addresses only (protection against SSRF).
 
-Every address of the host must be public, the connection goes to an address that was checked, each redirect is checked
-again, and bytes, lines, reads and time are limited, those of headers and trailers included.
+Every address of the host must be public, the connection goes to a checked address, and each redirect is checked again.
+Bytes, lines, reads and time are limited, including those of headers and trailers.
 """
 
 import queue
@@ -19,34 +19,36 @@ if TYPE_CHECKING:
     from headstand.serve.transport import Guard
 
 TIMEOUT = 10.0
-"""Seconds for a whole download: names, connections, redirects, headers and body."""
+"""Time limit of a whole download in seconds: name resolution, connections, redirects, headers and body."""
 
 MAX_REDIRECTS = 3
 
 MAX_URL = 4096
-"""Longest URL, in characters."""
+"""Maximum length of a URL in characters."""
 
 _PORTS = {"http": 80, "https": 443}
-"""The only ports below 1024 that are allowed: the others belong to mail, shells and name servers, which a client must
-not make the service talk to."""
+"""Default port by scheme; also the only allowed ports below 1024.
+
+The others belong to mail, remote shells and name servers, which clients must not be able to reach through the service.
+"""
 
 _PIECE = 64 * 1024
 
 
 def fetch(url: str, *, timeout: float = TIMEOUT, allow_loopback: bool = False) -> bytes:
-    """Return the body of the response to a URL.
+    """Downloads a URL and returns the body of the response.
 
     Args:
         url: `http://` or `https://`, without a user name or password.
         timeout: seconds for the whole download.
-        allow_loopback: accept this machine's own addresses, for tests with a server of their own. No input of a client
-            reaches this argument.
+        allow_loopback: accept this machine's own addresses, for tests that run a local server. It is never set from a
+            client's input.
 
     Returns:
         The body, `MAX_BYTES` at most, not decoded.
 
     Raises:
-        DownloadError: see its codes.
+        DownloadError: the URL is not allowed or the download failed; see its codes.
     """
     url = _checked(url)
     from headstand.serve.transport import Guard
@@ -61,13 +63,13 @@ def fetch(url: str, *, timeout: float = TIMEOUT, allow_loopback: bool = False) -
         except BaseException as error:
             result = error
         guard.release()
-        # requests and urllib split URLs by functions that cache them: no URL of a client stays in memory.
+        # requests and urllib parse URLs with cached functions; a client's URL must not stay in memory.
         urllib.parse.clear_cache()  # type: ignore[attr-defined]
         outcome.put(result)
-        del result  # as below
+        del result  # no reference cycle, as below
 
-    # In a thread of its own, because waiting for a resolver cannot be interrupted: at the deadline the connections are
-    # shut down and the thread ends by itself.
+    # In a separate thread, because name resolution cannot be interrupted: at the deadline the connections are shut down
+    # and the thread ends by itself.
     threading.Thread(target=work, name="download", daemon=True).start()
     try:
         result = outcome.get(timeout=timeout)
@@ -78,8 +80,8 @@ def fetch(url: str, *, timeout: float = TIMEOUT, allow_loopback: bool = False) -
         try:
             raise result
         finally:
-            # The error refers to this frame by its traceback, and to the frame that holds the body so far. If this
-            # frame referred to the error, up to 20 MB would stay until the garbage collector finds the cycle.
+            # The error's traceback refers to this frame and to the frame that holds the partial body. If this frame
+            # referred to the error, up to 20 MB would stay in memory until the garbage collector finds the cycle.
             del result
     return result
 
@@ -94,7 +96,7 @@ def _follow(url: str, guard: "Guard", deadline: float, allow_loopback: bool) -> 
 
 
 def _request(url: str, guard: "Guard", deadline: float, allow_loopback: bool) -> tuple[bytes, str | None]:
-    """Make one request and return its body, or the URL of a redirect."""
+    """Makes one request and returns `(body, None)`, or `(b"", target)` if the response is a redirect."""
     import http.client
 
     import requests
@@ -109,7 +111,7 @@ def _request(url: str, guard: "Guard", deadline: float, allow_loopback: bool) ->
             try:
                 prepared = session.prepare_request(requests.Request("GET", url))
                 parts = urllib3.util.parse_url(prepared.url or "")
-            except ValueError:  # requests' errors for a bad URL are subclasses of it
+            except ValueError:  # base class of requests' errors for a bad URL
                 raise DownloadError("bad_url", "the URL is not a valid http:// or https:// address") from None
             if parts.scheme not in _PORTS or not parts.host or parts.auth is not None:
                 raise DownloadError("bad_url", "the URL must be http:// or https://, without a user name or password")
@@ -126,7 +128,7 @@ def _request(url: str, guard: "Guard", deadline: float, allow_loopback: bool) ->
             with session.send(prepared, stream=True) as response:
                 location = session.get_redirect_target(response)
                 if location is not None:
-                    # Before it is parsed, like a client's URL; joining only adds the scheme and host.
+                    # The target is checked before it is parsed, like a client's URL; joining adds only scheme and host.
                     return b"", _checked(urllib.parse.urljoin(prepared.url or "", _checked(location)))
                 return _body(response), None
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema):
@@ -144,7 +146,7 @@ def _request(url: str, guard: "Guard", deadline: float, allow_loopback: bool) ->
 
 
 def _checked(url: str) -> str:
-    """Return a URL without white space around it, if its length and characters are allowed."""
+    """Returns a URL without surrounding white space; raises `bad_url` for a wrong length or wrong characters."""
     if len(url) > MAX_URL:
         raise DownloadError("bad_url", f"the URL has {len(url):,} characters; the longest allowed is {MAX_URL:,}")
     text = url.strip()

@@ -1,6 +1,6 @@
-"""The HTTP service as SageMaker asks for it: `GET /ping` and `POST /invocations`, on port 8080.
+"""HTTP service with the routes that Amazon SageMaker requires: `GET /ping` and `POST /invocations`, on port 8080.
 
-`python -m headstand.serve.endpoint serve` is what the image `endpoint` runs
+The container image `endpoint` runs `python -m headstand.serve.endpoint serve`
 (https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html).
 """
 
@@ -17,20 +17,20 @@ from headstand.serve import web
 from headstand.serve.classifier import Classifier
 
 MODEL = Path("/opt/ml/model")
-"""Where SageMaker unpacks `model.tar.gz`."""
+"""Folder into which SageMaker unpacks `model.tar.gz`."""
 
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
-"""The one header of an answer that reaches a client: `CustomAttributes` of InvokeEndpoint."""
+"""The only response header that SageMaker passes to the client, as `CustomAttributes` of InvokeEndpoint."""
 
 
 def create_app(classifier: Classifier | None = None) -> Flask:
-    """The service with SageMaker's two paths beside its own, which SageMaker lets nobody reach.
+    """Returns the Flask application with SageMaker's two routes added; SageMaker exposes only these to clients.
 
-    `/invocations` is `/predict`; what that says of its confidence travels as `confident=true` or `confident=false` in
-    the custom attributes.
+    `/ping` is `/readyz` and `/invocations` is `/predict`. The custom attributes of the response contain
+    `confident=true` or `confident=false`.
 
     Args:
-        classifier: as `web.create_app`.
+        classifier: as in `web.create_app`.
 
     Raises:
         HeadstandError: as `web.create_app`.
@@ -49,19 +49,19 @@ def create_app(classifier: Classifier | None = None) -> Flask:
 
 
 def served() -> Flask:
-    """The application for gunicorn; without a usable model the server stops, with one line."""
+    """Returns the application for gunicorn; without a usable model it prints one line and exits with status 4."""
     try:
         return create_app()
     except HeadstandError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(4)  # as in predict.py: gunicorn's own code for an application that cannot be loaded
+        sys.exit(4)  # gunicorn's exit status for an application that cannot be loaded, as in predict.py
 
 
 def bundle(folder: Path) -> Path:
-    """The model among what `model.tar.gz` held.
+    """Returns the path of the only `.tflite` file below the folder of the unpacked `model.tar.gz`.
 
     Raises:
-        HeadstandError: none, or more than one.
+        HeadstandError: there is none, or more than one.
     """
     found = sorted(folder.rglob("*.tflite"))
     if len(found) != 1:
@@ -74,22 +74,22 @@ def bundle(folder: Path) -> Path:
 
 
 def main(words: list[str]) -> NoReturn:
-    """Become gunicorn.
+    """Replaces this process by gunicorn with the SageMaker application.
 
     Args:
-        words: `serve`, which SageMaker says to every image that is to serve, or nothing.
+        words: command-line arguments: `["serve"]`, which SageMaker passes to every inference container, or none.
 
     Raises:
-        HeadstandError: other words, or no model.
+        HeadstandError: there are other arguments, or there is no model.
     """
     if words not in ([], ["serve"]):
         raise HeadstandError(f"this image serves, and was asked to {' '.join(words)}")
     if not os.environ.get("HEADSTAND_MODEL"):
         os.environ["HEADSTAND_MODEL"] = str(bundle(MODEL))
-    # SageMaker names another port where several containers share an endpoint.
+    # SageMaker sets another port if several containers share an endpoint.
     port = os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")
     os.environ.setdefault("GUNICORN_CMD_ARGS", f"--bind 0.0.0.0:{port}")
-    # Not a child: the signal to end reaches the server itself.
+    # Not a child process, so that SIGTERM reaches gunicorn itself.
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "headstand.serve.endpoint:served()"])  # noqa: S606
 
 

@@ -1,4 +1,4 @@
-"""AWS Lambda: one event in, one answer out. docs/lambda.md describes both."""
+"""AWS Lambda handler: returns the answer to one event. docs/lambda.md describes the events and the answers."""
 
 import json
 import logging
@@ -22,48 +22,48 @@ from headstand.serve.proxy import Request
 from headstand.serve.refusal import DownloadError
 
 CONFIDENT = "Headstand-Confident"
-"""Header of an answer: `false` where the highest probability is below the bundle's threshold."""
+"""Response header: `false` if the highest probability is below the bundle's threshold, else `true`."""
 
 _SHARE = 0.8
-"""Of the time that an invocation has left, what a download or a batch may take; the rest is for the answer."""
+"""Fraction of an invocation's remaining time that a download or a batch may take; the rest is for the answer."""
 
 _CORE = 1769
 """Megabytes of memory for which Lambda gives one whole core
 (https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html)."""
 
 _MISTAKES = (PayloadError, DownloadError, ImageError, OverloadedError)
-"""What a client is told of."""
+"""Errors of the client, which are reported to it; all others are faults of the service."""
 
 _requests = logging.getLogger(REQUESTS)
 
 
 class Function:
-    """The function: a model and what is done with an event.
+    """Lambda function for one model.
 
     Args:
-        classifier: what answers.
-        limits: by default `chosen()`.
-        fetch: downloads a URL for a client, as `headstand.serve.download.fetch`.
+        classifier: the loaded model.
+        limits: capacity of the instance; by default `chosen()`.
+        fetch: downloads a URL for a client, with the signature of `headstand.serve.download.fetch`.
     """
 
     def __init__(
         self, classifier: Classifier, limits: Capacity | None = None, *, fetch: Callable[..., bytes] = fetch
     ) -> None:
         self.classifier, self.limits, self.fetch = classifier, limits or chosen(), fetch
-        # Lambda gives an instance one event at a time: nobody waits, and nobody is refused.
+        # Lambda gives an instance one event at a time, so no request waits or is refused.
         self.gate = Gate(self.limits)
 
     def answer(self, event: Any, context: Any = None) -> dict[str, Any]:
-        """Answer an invocation.
+        """Returns the answer to an invocation.
 
         Args:
-            event: `{"url": ...}`, `{"image": base64}`, a list of them, an HTTP event or a ping.
-            context: Lambda's; for the id and the time that is left. None outside of Lambda.
+            event: `{"url": ...}`, `{"image": base64}`, a list of them, an HTTP event, or a warm-up event.
+            context: Lambda's context object, for the request's id and the remaining time. None outside of Lambda.
 
         Returns:
-            `{class: probability}`, highest first; for a list `{"results": [...]}` as the HTTP service's
-            `/predict/batch`; `{"error": problem}` for a client's mistake. For an HTTP event all of that as the body of
-            a response. Our own faults raise, so that Lambda counts them as such, but for HTTP they are status 500.
+            `{class: probability}`, highest first; for a list `{"results": [...]}` as from the HTTP service's
+            `/predict/batch`; `{"error": problem}` for an error of the client. For an HTTP event, a response with this
+            as its body. A fault of the service is raised, so that Lambda counts it, or is status 500 for HTTP.
         """
         request = proxy.request(event)
         invocation = _Invocation(self, request, context)
@@ -71,7 +71,7 @@ class Function:
 
 
 class _Invocation:
-    """One event on its way to an answer, and what its line in the log tells."""
+    """State of one invocation: the request, and the values for its log line."""
 
     def __init__(self, function: Function, request: Request | None, context: Any) -> None:
         self._bundle, self._limits, self._fetch = function.classifier.bundle, function.limits, function.fetch
@@ -85,16 +85,16 @@ class _Invocation:
         self._images, self._unsure, self._codes = 0, 0, list[str]()
 
     def answer(self, confident: bool) -> None:
-        """Count an image that was classified."""
+        """Counts an image that was classified."""
         self._images += 1
         self._unsure += not confident
 
     def error(self, code: str) -> None:
-        """Count an image of a batch that was not."""
+        """Records the error code of a batch image that could not be classified."""
         self._codes.append(code)
 
     def direct(self, event: Any) -> dict[str, Any]:
-        """Answer whoever called the function itself."""
+        """Returns the answer to a direct invocation, without HTTP."""
         status, line = 200, {"form": "direct"}
         try:
             if _is_ping(event):
@@ -114,7 +114,7 @@ class _Invocation:
         return value
 
     def http(self, request: Request) -> dict[str, Any]:
-        """Answer a client behind a gateway."""
+        """Returns the HTTP response to a request that came through a gateway, function URL or load balancer."""
         if request.method == "OPTIONS":
             return proxy.preflight(request)
         fault, headers = None, {"Content-Type": "application/json"}
@@ -140,7 +140,7 @@ class _Invocation:
         return proxy.response(request, status, headers, "" if request.method == "HEAD" else body)
 
     def _route(self, request: Request) -> tuple[int, Any, dict[str, str]]:
-        """Status, value and further headers; whatever stage or prefix the gateway puts before the path."""
+        """Returns status, JSON value and further headers; a gateway's stage or prefix before the path is ignored."""
         last = request.path.rstrip("/").rpartition("/")[2]
         if request.method == "POST":
             top = content.top(request.query.get("top", []))
@@ -157,7 +157,7 @@ class _Invocation:
             from headstand.serve import openapi
 
             return 200, openapi.model(self._bundle), {}
-        # A load balancer asks for / to see whether the function lives.
+        # A load balancer requests / as its health check.
         if last in ("", "healthz", "readyz"):
             return 200, self._ready(), {}
         return 404, self._problem("not_found", "POST an image to /predict, or GET /model"), {}
@@ -182,12 +182,12 @@ class _Invocation:
         return self._fetch(url, timeout=self._left(TIMEOUT))
 
     def _left(self, most: float) -> float:
-        """So many seconds, or what the invocation has left: past its end Lambda would stop us without an answer."""
+        """Returns `most` seconds, or less if the invocation ends earlier: Lambda would stop it without an answer."""
         left = getattr(self._context, "get_remaining_time_in_millis", None)
         return min(most, _SHARE * left() / 1000) if left else most
 
     def _log(self, status: int, fields: dict[str, Any], fault: Exception | None = None) -> None:
-        """Write the line of this invocation: no query, no body, and of URLs only the host."""
+        """Logs the line of this invocation, without query and body, and with only the host of a URL."""
         level = logging.ERROR if fault else logging.INFO
         if not _requests.isEnabledFor(level):
             return
@@ -209,7 +209,7 @@ class _Invocation:
 
 
 def chosen(environment: Mapping[str, str] = os.environ) -> Capacity:
-    """The capacity of an instance: one image at a time, on as many cores as its memory buys.
+    """Returns the capacity of a Lambda instance: one image at a time, on the cores that its memory size includes.
 
     Raises:
         HeadstandError: as `capacity.chosen`.
@@ -220,14 +220,14 @@ def chosen(environment: Mapping[str, str] = os.environ) -> Capacity:
 
 
 def _is_list(request: Request) -> bool:
-    """Whether the body is a list, which no picture looks like: clients of one path may send both."""
+    """Returns whether the body is a JSON list, which no image starts like; one path accepts both."""
     if content.is_json(request.kind) or request.kind in content.RAW:
         return request.body.lstrip()[:1] == b"["
     return False
 
 
 def _is_ping(event: Any) -> bool:
-    """Whether an event only keeps the function warm, as schedules and the usual plug-ins send them."""
+    """Returns whether an event only keeps the function warm, as schedules and common plug-ins send it."""
     if not isinstance(event, Mapping):
         return False
     if event.get("source") in ("aws.events", "aws.scheduler", "serverless-plugin-warmup"):

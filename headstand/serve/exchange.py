@@ -1,4 +1,4 @@
-"""Context of one request: what the log and the metrics report about it."""
+"""Context of one request: the values that the log and the metrics report about it."""
 
 import re
 import secrets
@@ -10,11 +10,14 @@ _SANE = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
 class Exchange:
-    """Facts about one request, collected while it is processed.
+    """Request context: values collected while one request is processed.
 
-    `id` is the client's own (header `X-Request-ID`) where it is well formed, else a new one; `seconds` holds the time
-    by stage; `code` the error that the client receives; `hosts` those that it made us download from; `received` the
-    bytes of its body that were read.
+    Attributes:
+        id: the client's `X-Request-ID` if it is well formed, else a new random one.
+        seconds: time by stage.
+        code: code of the error that the client receives; None for a success.
+        hosts: hosts of the URLs that the request referred to.
+        received: bytes of the body that were read.
     """
 
     __slots__ = ("_inner", "_started", "code", "hosts", "id", "received", "seconds")
@@ -30,7 +33,7 @@ class Exchange:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Measure the time spent inside, without that of stages nested in it; repeated stages add up."""
+        """Measures the time spent in this context, without stages nested in it; repeated stages add up."""
         started, outer, self._inner = time.perf_counter(), self._inner, 0.0
         try:
             yield
@@ -41,5 +44,5 @@ class Exchange:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the request was received."""
+        """Seconds since this object was created, at the start of the request."""
         return time.perf_counter() - self._started

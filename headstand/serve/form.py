@@ -1,4 +1,4 @@
-"""Parser of multipart forms for HTTP and Lambda; imported with the first form, because the library loads slowly."""
+"""Parser of multipart forms for HTTP and Lambda, imported with the first form because its library loads slowly."""
 
 import logging
 import re
@@ -12,31 +12,38 @@ from headstand.serve.content import FORM, MAX_BODY
 from headstand.serve.payload import PayloadError
 
 _MAX_PARTS = 200
-"""Most parts of a form; each becomes several objects."""
+"""Maximum number of parts of a form; each becomes several Python objects."""
 
 _MAX_HEADER = 1536
-"""Longest line of a part's header, in bytes: a file name of 255 characters, percent-encoded, and its field's name. A
-part has at most 8 such lines (the library's limit). Parsing one of nothing but semicolons takes 2 ms."""
+"""Maximum length of a header line of a part in bytes: a percent-encoded file name of 255 characters and a field name.
+
+A part has at most 8 such lines (the library's limit). Parsing a line of only semicolons takes 2 ms.
+"""
 
 _MAX_CONTENT_TYPE = 512
-"""Longest `Content-Type` of a form, in characters. A boundary has 70 at most (RFC 2046, 5.1.1)."""
+"""Maximum length of a form's `Content-Type` in characters. A boundary has at most 70 (RFC 2046, 5.1.1)."""
 
-# The library logs what it refuses, with bytes of the client in it.
+# The library's log messages about refused input contain bytes of the client.
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1f]")
-"""Bytes that no text contains."""
+"""Matches control characters that do not occur in text."""
 
 
 @dataclass
 class Form:
-    """`fields`: texts by name, the first of each; `files`: name in the form, file name of the sender, bytes."""
+    """Parsed multipart form.
+
+    Attributes:
+        fields: text by field name; the first value of each name.
+        files: for each file its field name, the client's file name and its bytes.
+    """
 
     fields: dict[str, str] = field(default_factory=dict)
     files: list[tuple[str, str, bytes]] = field(default_factory=list)
 
     def image(self) -> bytes | None:
-        """Bytes of the file `image`, or else `file`; None where no file was chosen."""
+        """Returns the bytes of the file in field `image`, or else in `file`; None if no file was chosen."""
         for wanted in ("image", "file"):
             for name, filename, data in self.files:
                 if name == wanted:
@@ -47,14 +54,14 @@ class Form:
 
 
 def parse(content_type: str, body: bytes) -> Form:
-    """Parse a form.
+    """Parses a multipart form.
 
     Args:
         content_type: the whole header, with its boundary.
         body: the whole body.
 
     Raises:
-        PayloadError: `bad_request` if it is damaged, has no boundary, or a part's header is too long;
+        PayloadError: `bad_request` if the form is damaged, has no boundary, or has a too long header;
             `request_entity_too_large` if it has too many parts.
     """
     if len(content_type) > _MAX_CONTENT_TYPE:
@@ -72,7 +79,7 @@ def parse(content_type: str, body: bytes) -> Form:
     def on_field(found: Any) -> None:
         count()
         name, value = _text(found.field_name), found.value or b""
-        if _BINARY.search(value):  # a file that was sent without its name
+        if _BINARY.search(value):  # a file that was sent without a file name
             form.files.append((name, name, value))
         else:
             form.fields.setdefault(name, _text(value))
@@ -93,11 +100,11 @@ def parse(content_type: str, body: bytes) -> Form:
                 'the header Content-Type has no boundary; it must be "multipart/form-data; boundary=...", as clients '
                 "write it unless the header is set by hand",
             )
-        # The body is in memory already: no temporary file is needed.
+        # The body is in memory already, so the library must not write a temporary file.
         limits = {"MAX_MEMORY_FILE_SIZE": 2 * MAX_BODY, "MAX_HEADER_SIZE": _MAX_HEADER}
         parser = FormParser(FORM, on_field, on_file, on_end, boundary, config=limits)
         parser.write(body)
-    except ValueError:  # the library's errors are subclasses of it
+    except ValueError:  # base class of the library's errors
         raise PayloadError("bad_request", "the form is damaged, or a part's header is too long") from None
     if not ended:
         raise PayloadError("bad_request", "the form is cut short")

@@ -1,7 +1,7 @@
-"""HTTP/1.1 requests cut out of the bytes of a connection, as they arrive.
+"""Incremental parser that extracts HTTP/1.1 requests from the bytes of a connection as they arrive.
 
-gunicorn's parser reads from a socket that blocks, so that a client which sends slowly occupies a thread. Here the bytes
-are collected first; gunicorn's parser gets the head once all of it has arrived.
+gunicorn's parser reads from a blocking socket, so a client that sends slowly occupies a thread. Here the bytes are
+collected first, and gunicorn's parser gets the head once it is complete.
 """
 
 import io
@@ -23,13 +23,13 @@ from gunicorn.http.unreader import IterUnreader
 from headstand.serve.content import MAX_BODY
 
 MAX_HEAD = 64 * 1024
-"""Most bytes of a request's first line and headers together."""
+"""Maximum size of a request's first line and headers together, in bytes."""
 
 MAX_CHUNK_LINE = 256
-"""Most bytes of a line that states a chunk's size, extensions included."""
+"""Maximum length of a line with a chunk's size, including extensions, in bytes."""
 
 MAX_CHUNKS = 10_000
-"""Most chunks of one body: each costs processor time, and may hold one byte."""
+"""Maximum number of chunks in one body: each costs processor time and may hold only one byte."""
 
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
@@ -37,14 +37,14 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|(?:[\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]
 
 
 class BodyTooLargeError(ParseException):
-    """A body that is, or announces to be, larger than `MAX_BODY`."""
+    """Error for a body that is, or is announced to be, larger than `MAX_BODY`."""
 
 
 class Framing:
-    """The request that is arriving on one connection, and what follows it.
+    """Buffer and parser for the request that is arriving on one connection, and for the bytes after it.
 
     Args:
-        cfg: gunicorn's settings: its limits for the first line and the headers.
+        cfg: gunicorn's settings, for the limits of the first line and the headers.
         client: the peer's address, as `socket.accept` returns it.
     """
 
@@ -69,7 +69,7 @@ class Framing:
 
     @property
     def has_head(self) -> bool:
-        """Whether the head has arrived and the body has not."""
+        """Whether the head of a request has arrived, but not its whole body."""
         return self._request is not None
 
     @property
@@ -80,16 +80,16 @@ class Framing:
         return ("EXPECT", "100-continue") in [(name, value.lower()) for name, value in self._request.headers]
 
     def feed(self, piece: bytes) -> None:
-        """Append bytes that arrived."""
+        """Appends bytes that arrived."""
         self._data += piece
 
     def take(self) -> Any | None:
-        """Return the next request with its whole body, a gunicorn `Request`; None while parts of it are missing.
+        """Returns the next complete request, a gunicorn `Request`; None while parts of it are missing.
 
-        Its `body` is a `BytesIO`, with chunks already joined.
+        Its `body` is a `BytesIO` of the whole body, with chunks already joined.
 
         Raises:
-            ParseException: the bytes are no HTTP/1.1, or exceed a limit. The connection cannot be used any more.
+            ParseException: the bytes are not HTTP/1.1, or exceed a limit. The connection must be closed.
         """
         if self._request is None and not self._parse_head():
             return None
@@ -126,10 +126,10 @@ class Framing:
         self._number += 1
         try:
             request = Request(self._cfg, IterUnreader(iter([head])), self._client, self._number)
-        except NoMoreData as error:  # the PROXY protocol, if switched on, may ask for more
+        except NoMoreData as error:  # possible if the PROXY protocol is switched on
             raise InvalidHeader("incomplete head") from error
         _check_host(request)
-        # The parser refuses a request with both, with several lengths, or whose last coding is not `chunked`.
+        # gunicorn refuses a request with both headers, with several lengths, or whose last coding is not `chunked`.
         headers = dict(request.headers)
         self._chunked = "TRANSFER-ENCODING" in headers
         self._length = int(headers.get("CONTENT-LENGTH", 0))
@@ -139,7 +139,7 @@ class Framing:
         return True
 
     def _join_chunks(self) -> bool:
-        """Move complete parts of chunks from `_data` to `_body`; whether the last one has arrived (RFC 9112, 7.1)."""
+        """Moves chunk data from `_data` to `_body` and returns whether the body is complete (RFC 9112, 7.1)."""
         data, position = self._data, 0
         complete = False
         while not complete:
@@ -172,7 +172,7 @@ class Framing:
                     raise BodyTooLargeError
                 position = end + 2
                 self._phase = "data" if self._left else "trailers"
-            else:  # trailers are dropped, as RFC 9110, 6.5.1 allows
+            else:  # trailers are discarded, as RFC 9110, 6.5.1 allows
                 if data[position : position + 2] == b"\r\n":
                     position += 2
                     complete = True
@@ -189,7 +189,7 @@ class Framing:
 
 
 def _check_host(request: Any) -> None:
-    """Refuse what RFC 9112, 3.2 asks servers to refuse: no `Host` in HTTP/1.1, or one that is no host."""
+    """Raises InvalidHeader if `Host` is missing in HTTP/1.1, invalid or repeated (RFC 9112, 3.2)."""
     hosts = [value for name, value in request.headers if name == "HOST"]
     if not hosts and request.version < (1, 1):
         return

@@ -1,4 +1,4 @@
-"""Logs as lines of JSON: one for each request, one for each event of the server."""
+"""Log formatters that write JSON lines: one line per request, one per event of the server."""
 
 import json
 import logging
@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 REQUESTS = "headstand.requests"
-"""Logger with one record a request; its fields travel in `record.fields`."""
+"""Name of the logger with one record per request; its values are in `record.fields`."""
 
 
 class Line(logging.Formatter):
-    """A record as one line of JSON: `time` (UTC), `level`, `logger`, then its fields or its message."""
+    """Formatter that writes a record as one line of JSON: `time` (UTC), `level`, `logger`, then fields or message."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -26,7 +26,7 @@ class Line(logging.Formatter):
 
 
 class EndedLine(Line):
-    """The same with its line's end, for handlers that write what they are given and no more, as Lambda's does."""
+    """Formatter like `Line` that adds a newline, for handlers that do not add one, such as Lambda's."""
 
     def format(self, record: logging.LogRecord) -> str:
         return super().format(record) + "\n"

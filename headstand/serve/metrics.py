@@ -1,7 +1,7 @@
-"""Counters in Prometheus' text format, summed over all workers, in memory that the workers share.
+"""Prometheus metrics, summed over all worker processes in shared memory.
 
-prometheus_client's own mode for several processes maps files into memory: a full disk then kills the process (SIGBUS),
-and a deleted folder makes requests fail. Anonymous memory has neither problem.
+prometheus_client's multiprocess mode maps files into memory: a full disk then kills the process (SIGBUS), and a deleted
+folder makes requests fail. Anonymous memory has neither problem.
 """
 
 import mmap
@@ -23,27 +23,27 @@ from headstand.serve.problem import KINDS
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 STAGES = ("receive", "download", "queue", "decode", "inference")
-"""Stages of a prediction: `receive` takes the image out of the body, `queue` waits for a free interpreter."""
+"""Stages of a prediction: `receive` extracts the image from the body, `queue` waits for a free interpreter."""
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other")
-"""HTTP methods that are counted separately; a client may send any other."""
+"""HTTP methods that are counted separately; any other method is counted as `other`."""
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Upper bounds of the histograms' buckets: a small model takes milliseconds, a download up to ten seconds."""
+"""Upper bounds of the histogram buckets in seconds: a small model takes milliseconds, a download up to ten seconds."""
 
 _STATUSES = tuple(int(status) for status in HTTPStatus)
 _CODES = (*KINDS, "other")
 _ROUTES = 32
-"""Most routes of an application, `other` included."""
+"""Maximum number of routes of an application, including `other`."""
 
 _ROWS = 128
-"""Workers that can be told apart; gunicorn numbers them as it starts them, and the numbers are taken modulo this."""
+"""Number of rows, one per worker; a worker's row is the number that gunicorn gave it, modulo this."""
 
-# Columns: where each group of values starts in a row.
+# Indexes of columns: the start of each group of values in a row.
 _USED, _IN_FLIGHT, _RECEIVED, _SENT, _UNSURE, _CONFIDENT = range(6)
 _ERROR = _CONFIDENT + 1
 _HISTOGRAM = len(_SECONDS) + 2
-"""Values of a histogram: one for each bucket, one for what is above all of them, and the sum."""
+"""Number of values of a histogram: one for each bucket, one for larger values, and the sum."""
 _STAGE = _ERROR + len(_CODES)
 _ROUTE_SECONDS = _STAGE + len(STAGES) * _HISTOGRAM
 _REQUEST = _ROUTE_SECONDS + _ROUTES * _HISTOGRAM
@@ -51,7 +51,7 @@ _COLUMNS = _REQUEST + _ROUTES * len(METHODS) * len(_STATUSES)
 
 
 class Table:
-    """Float64 values, one row for each process; create it before the processes are forked."""
+    """Shared-memory table of float64 values, one row per process; create it before the processes are forked."""
 
     def __init__(self) -> None:
         memory = mmap.mmap(-1, 8 * _ROWS * _COLUMNS)
@@ -60,36 +60,44 @@ class Table:
         self.use_row(0)
 
     def use_row(self, process: int) -> None:
-        """Make `add` count into the row of this process from now on."""
+        """Makes `add` change the row of this process from now on.
+
+        Args:
+            process: number of the worker.
+        """
         self._row = self._values[process % _ROWS].data
         self._row[_USED] = 1.0
 
     def end_row(self, process: int) -> None:
-        """Note that a process has ended: its counts stay, but nothing is in flight there."""
+        """Sets the predictions in flight of an ended process to 0; its counts stay."""
         self._values[process % _ROWS, _IN_FLIGHT] = 0.0
 
     def add(self, *columns: tuple[int, float]) -> None:
-        """Add to values of this process."""
+        """Adds amounts to columns of this process's row.
+
+        Args:
+            columns: pairs of a column index and an amount.
+        """
         with self._lock:
             for column, amount in columns:
                 self._row[column] += amount
 
     def totals(self) -> np.ndarray:
-        """Sums over all processes: `float64 [columns]`."""
+        """Returns the sums over all processes, `float64 [columns]`."""
         return self._values[self._values[:, _USED] > 0].sum(axis=0)
 
 
 SHARED: Table | None = None
-"""The table of a server with several processes; gunicorn.conf.py sets it. Other applications count by themselves."""
+"""Table shared by all processes of a server, set by gunicorn.conf.py; if None, an application has its own table."""
 
 
 class Metrics(Collector):
-    """The counters of one application.
+    """Prometheus collector with the counters and histograms of one application.
 
     Args:
         bundle: the served model.
         version: of this package.
-        routes: returns the application's routes, the same in each process; asked once, at the first request.
+        routes: returns the application's routes, the same in each process; called once, at the first request.
     """
 
     def __init__(self, bundle: Bundle, version: str, routes: Callable[[], Iterable[str]] = tuple) -> None:
@@ -103,13 +111,13 @@ class Metrics(Collector):
         return {name: index for index, name in enumerate(names)}
 
     def request(self, method: str, route: str, status: int, seconds: float, received: int, sent: int) -> None:
-        """Count a request that was answered.
+        """Counts a request that was answered.
 
         Args:
             method: one of `METHODS`.
-            route: one of the application's, or `other`.
-            status: of the response.
-            seconds: from the complete request to its response.
+            route: one of the application's routes, or `other`.
+            status: HTTP status of the response.
+            seconds: time from the complete request to its response.
             received: bytes of the body that were read.
             sent: bytes of the response's body.
         """
@@ -123,21 +131,21 @@ class Metrics(Collector):
         )
 
     def error(self, code: str) -> None:
-        """Count an error that a client received."""
+        """Counts an error that a client received."""
         self._table.add((_ERROR + _CODES.index(code if code in KINDS else "other"), 1.0))
 
     def answer(self, confident: bool) -> None:
-        """Count an image that was classified."""
+        """Counts an image that was classified."""
         self._table.add((_CONFIDENT if confident else _UNSURE, 1.0))
 
     def stages(self, seconds: Mapping[str, float]) -> None:
-        """Count the time that one prediction spent on each stage."""
+        """Adds the seconds that one prediction spent in each stage to the histograms."""
         for stage, value in seconds.items():
             self._table.add(*_observed(_STAGE + STAGES.index(stage) * _HISTOGRAM, value))
 
     @contextmanager
     def in_flight(self) -> Iterator[None]:
-        """Count a prediction while it is being worked on."""
+        """Counts a prediction as in flight until the context ends."""
         self._table.add((_IN_FLIGHT, 1.0))
         try:
             yield
@@ -145,13 +153,13 @@ class Metrics(Collector):
             self._table.add((_IN_FLIGHT, -1.0))
 
     def render(self) -> bytes:
-        """All values in Prometheus' text format."""
+        """Returns all metrics in Prometheus' text format."""
         registry = CollectorRegistry()
         registry.register(self)
         return generate_latest(registry)
 
     def collect(self) -> Iterator[Metric]:
-        """The values for prometheus_client."""
+        """Yields the metrics as objects of prometheus_client."""
         totals = self._table.totals()
         requests = CounterMetricFamily("headstand_requests", "Requests answered.", labels=["method", "route", "status"])
         shape = (_ROUTES, len(METHODS), len(_STATUSES))
@@ -194,13 +202,13 @@ class Metrics(Collector):
 
 
 def _observed(start: int, seconds: float) -> tuple[tuple[int, float], tuple[int, float]]:
-    """What one observation adds to the histogram that starts at this column."""
+    """Returns the pairs of column and amount that add one observation to the histogram that starts at a column."""
     bucket = next((index for index, bound in enumerate(_SECONDS) if seconds <= bound), len(_SECONDS))
     return (start + bucket, 1.0), (start + _HISTOGRAM - 1, seconds)
 
 
 def _buckets(totals: np.ndarray, start: int) -> tuple[list[tuple[str, float]], float]:
-    """Cumulative counts by upper bound, and the sum, of the histogram that starts at this column."""
+    """Returns cumulative counts by upper bound, and the sum, of the histogram that starts at a column."""
     counts = totals[start : start + len(_SECONDS) + 1].cumsum()
     return list(zip((*map(str, _SECONDS), "+Inf"), map(float, counts), strict=True)), float(
         totals[start + _HISTOGRAM - 1]

@@ -1,4 +1,4 @@
-"""The service described as OpenAPI 3.1, which programs and `/docs` read."""
+"""OpenAPI 3.1 description of the HTTP service, served at `/openapi.json` and rendered at `/docs`."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from headstand.serve.problem import KINDS, MEDIA_TYPE
 
 _IMAGES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "application/octet-stream")
 _FETCHED = ("download_failed", "download_timeout", "http_error", "too_many_redirects")
-"""What only a single URL gets an answer's status for; in a batch it is the image's own."""
+"""Error codes of a failed download; in a batch they are in the image's result, not in the response's status."""
 
 _ANYWHERE = ("bad_http", "method_not_allowed", "uri_too_long", "headers_too_large", "internal_error")
 _BODY = ("bad_request", "bad_query", "bad_json", "no_image", "request_entity_too_large",
@@ -22,19 +22,19 @@ _IMAGE = ("bad_base64", "bad_url", "forbidden_address", "too_large", "download_t
           "corrupt_image", *_FETCHED)  # fmt: skip
 
 _HEATMAPS = ("not_heatmaps", "corrupt_heatmaps")
-"""What only a model of heatmaps answers, in the place of `not_an_image` and `corrupt_image`."""
+"""Error codes of a model of heatmaps, in place of `not_an_image` and `corrupt_image`."""
 
 _PICTURE = "R0lGODdhAQABAIEAAP///wAAAAAAAAAAACwAAAAAAQABAAAIBAABBAQAOw=="
-"""An example that works as it stands: a GIF of one white pixel."""
+"""Example image in base64: a GIF of one white pixel."""
 
 Schema = dict[str, Any]
 
 
 def model(bundle: Bundle) -> dict[str, Any]:
-    """What `GET /model` answers.
+    """Returns the JSON object that `GET /model` answers.
 
-    `digest` is the SHA-256 over all that the bundle holds; `certificate` what the export measured,
-    null for a bundle without.
+    `digest` is the SHA-256 over the bundle's contents; `certificate` is the export's comparison with the trained model,
+    or null if the bundle has none.
     """
     record = bundle.metadata
     return {
@@ -51,7 +51,7 @@ def model(bundle: Bundle) -> dict[str, Any]:
 
 
 def document(bundle: Bundle, limits: Capacity) -> dict[str, Any]:
-    """The whole description, for the model and the limits that are served."""
+    """Returns the whole OpenAPI document for the served model and the capacity limits."""
     top = {
         "name": "top",
         "in": "query",
@@ -142,7 +142,7 @@ def _images(limits: Capacity) -> Schema:
     size = {"minItems": 1, "maxItems": limits.batch}
     form = {"type": "object", "properties": {"image": files | size}, "required": ["image"]}
     return {
-        # An item that is wrong fails alone, so anything may stand in an item's place.
+        # An invalid item fails alone and not the whole batch, so the schema allows any item.
         "application/json": {"schema": {"type": "array", "items": {"anyOf": [_ref("Image"), {}]}, **size}},
         "multipart/form-data": {"schema": form},
     }
@@ -232,7 +232,7 @@ def _answer(description: str, schema: str, headers: Schema | None = None) -> Sch
 
 
 def _problems(*codes: str) -> Schema:
-    """The answers for these codes and those that any path may give, by status."""
+    """Returns the responses, by status, for these error codes and those that every path may return."""
     statuses: dict[int, list[str]] = {}
     for code in (*codes, *_ANYWHERE):
         statuses.setdefault(KINDS[code].status, []).append(code)

@@ -1,4 +1,4 @@
-"""The fields of a JSON body, a form or a Lambda event become the bytes of one image."""
+"""Conversion of the fields of a JSON body, a form or a Lambda event to the bytes of one encoded image."""
 
 import base64
 import binascii
@@ -12,11 +12,11 @@ from headstand.serve.download import MAX_URL
 from headstand.serve.refusal import DownloadError
 
 Fetch = Callable[[str], bytes]
-"""Downloads a URL; raises `DownloadError`."""
+"""Function that downloads a URL and returns the bytes; raises `DownloadError`."""
 
 
 class PayloadError(HeadstandError):
-    """A request that holds no image.
+    """Error for a request that is malformed or contains no image.
 
     `code` is stable: `bad_request`, `bad_query`, `bad_json`, `bad_base64`, `no_image`, `too_many_images`,
     `batch_timeout`, `unsupported_media_type`.
@@ -28,18 +28,18 @@ class PayloadError(HeadstandError):
 
 
 ClientError = PayloadError | DownloadError | ImageError
-"""Errors of the client, reported by code and message. Any other exception is a fault of the service."""
+"""Errors of the client, reported with code and message. Any other exception is a fault of the service."""
 
 
 def image_bytes(fields: Any, fetch: Fetch) -> bytes:
-    """Return the image of `{"url": ...}` or `{"image": base64}`, or the heatmaps of `{"heatmaps": [...]}` as `.npy`.
+    """Returns the image of `{"url": ...}` or `{"image": base64}`, or the heatmaps of `{"heatmaps": [...]}` as `.npy`.
 
     Args:
         fields: the parsed value; anything but such a mapping is refused.
         fetch: called with the URL, which has at most `MAX_URL` characters.
 
     Raises:
-        PayloadError: none of the fields or several, or no base64.
+        PayloadError: the mapping has none of the fields or several, or the image is not base64.
         DownloadError: `bad_url`, or as `fetch`.
         ImageError: `too_large`, `not_heatmaps` or `corrupt_heatmaps`.
     """
@@ -54,7 +54,7 @@ def image_bytes(fields: Any, fetch: Fetch) -> bytes:
     if url is not None:
         if not isinstance(url, str) or not url.strip():
             raise DownloadError("bad_url", '"url" must be a text that starts with http:// or https://')
-        if len(url) > MAX_URL:  # before anything parses it: Python caches the URLs that it parsed
+        if len(url) > MAX_URL:  # checked before it is parsed, because Python caches parsed URLs
             raise DownloadError("bad_url", f"the URL has {len(url):,} characters; the longest allowed is {MAX_URL:,}")
         return fetch(url)
     if not isinstance(image, str):
@@ -63,7 +63,7 @@ def image_bytes(fields: Any, fetch: Fetch) -> bytes:
 
 
 def told(error: ClientError) -> dict[str, dict[str, str]]:
-    """A client's error as one object: Lambda's answer, and a line of `predict.py`."""
+    """Returns a client's error as a JSON object with code and message, for the output of `predict.py`."""
     return {"error": {"code": error.code, "message": str(error)}}
 
 
@@ -73,8 +73,8 @@ def _decoded(text: str) -> bytes:
         if not comma or not head.endswith(";base64"):
             raise PayloadError("bad_base64", "a data: address must be data:image/...;base64,...")
     try:
-        # Most encoders of base64 may insert line breaks; the `base64` command does. Not `split`: it would turn groups
-        # of two characters into objects of thirty times their size.
+        # Many base64 encoders insert line breaks, as the `base64` command does. Not `split`, which would turn groups of
+        # two characters into objects of thirty times their size.
         coded = text.encode("ascii").translate(None, b" \t\n\v\f\r")
         if len(coded) > (MAX_BYTES + 2) // 3 * 4:
             raise ImageError("too_large", f"the image has more than {MAX_BYTES:,} bytes")

@@ -1,4 +1,4 @@
-"""From encoded images to answers for one request: in turn with the others, timed and counted."""
+"""Prediction for one request: admission to an interpreter, decoding, inference, timing and counting."""
 
 import re
 import time
@@ -14,31 +14,40 @@ from headstand.serve.problem import problem
 from headstand.serve.refusal import DownloadError
 
 BATCH_SECONDS = 10.0
-"""Seconds after which a batch starts no further image: a slow one ends before its client gives up, and a hostile
-one does not hold an interpreter for a minute."""
+"""Seconds after which a batch starts no further image.
+
+A slow batch then ends before its client gives up, and a malicious one does not occupy an interpreter for a minute.
+"""
 
 _HOST = re.compile(r"\s*https?://(?:[^/?#\\]*@)?(\[[^]/?#\\]*\]|[^:/?#\\]*)", re.IGNORECASE)
-"""The scheme, the user name and password, and the host of a URL (RFC 3986, 3.2); a backslash ends the host."""
+"""Matches scheme, user name, password and host of a URL (RFC 3986, 3.2); group 1 is the host.
+
+A backslash ends the host.
+"""
 
 
 class Counts(Protocol):
-    """What is told of each image: the service's metrics, or a function's line in the log."""
+    """Interface for counting images: the metrics of the HTTP service, or the log line of a Lambda function."""
 
     def answer(self, confident: bool) -> None:
-        """An image was classified."""
+        """Counts an image that was classified."""
 
     def error(self, code: str) -> None:
-        """An image of a batch was not."""
+        """Counts an image of a batch that could not be classified."""
 
 
 class Predictor:
-    """What both kinds of prediction share."""
+    """Prediction of single images and batches, shared by the HTTP service and the Lambda function."""
 
     def __init__(self, classifier: Classifier, gate: Gate, counts: Counts, fetch: Fetch) -> None:
         self._classifier, self._gate, self._counts, self._fetch = classifier, gate, counts, fetch
 
     def downloader(self, exchange: Exchange) -> Fetch:
-        """What fetches for a request: counted against the capacity, timed, its host noted, never the rest of a URL."""
+        """Returns a download function for one request.
+
+        Each download counts against the capacity and is timed. Only the URL's host is recorded for the log, never the
+        rest of the URL.
+        """
 
         def fetch(url: str) -> bytes:
             exchange.hosts.append(_host(url))
@@ -48,10 +57,10 @@ class Predictor:
         return fetch
 
     def answer(self, image: bytes, exchange: Exchange) -> Answer:
-        """Classify one image.
+        """Waits for an interpreter, then decodes and classifies one image.
 
         Raises:
-            ImageError: it cannot be decoded, as `headstand.inputs.Input.decode`.
+            ImageError: the image cannot be decoded, as `headstand.inputs.Input.decode`.
         """
         with self._gate.turn(exchange.stage("queue")):
             with exchange.stage("decode"):
@@ -64,13 +73,13 @@ class Predictor:
     def batch(
         self, sources: list[Source], exchange: Exchange, top: int | None, seconds: float | None = None
     ) -> list[dict[str, Any]]:
-        """Classify several images one after the other; what is wrong with one of them is its own result.
+        """Classifies several images one after the other; an error of one image is reported as its result.
 
         Args:
             sources: the images.
-            exchange: the request that they came with.
-            top: how many classes to tell; None for all.
-            seconds: after which no further image is started; by default `BATCH_SECONDS`.
+            exchange: context of the request.
+            top: how many classes to report; None for all.
+            seconds: time after which no further image is started; by default `BATCH_SECONDS`.
 
         Returns:
             For each image `{"probabilities": {class: probability}, "confident": bool}`, or `{"error": problem}`.
@@ -94,6 +103,6 @@ class Predictor:
 
 
 def _host(url: str) -> str:
-    """Return a URL's host for the log; not by `urlsplit`, which caches the URLs that it parsed."""
+    """Returns a URL's host for the log, without `urlsplit`, which caches the URLs that it parses."""
     found = _HOST.match(url)
     return found[1].strip("[]").lower()[:255] if found and found[1] else "?"

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 defines them: `application/problem+json` with a stable code."""
+"""Error responses in the format of RFC 9457 (`application/problem+json`), with stable codes."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -8,7 +8,7 @@ MEDIA_TYPE = "application/problem+json"
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of problem: its HTTP status, and a fixed title."""
+    """HTTP status and fixed title of one error code."""
 
     status: int
     title: str
@@ -44,21 +44,21 @@ KINDS = {
     "internal_error": Kind(500, "The server failed"),
     "overloaded": Kind(503, "The service has as much to do as it takes on"),
 }
-"""All codes that clients may receive."""
+"""All error codes that clients may receive."""
 
 
 def kind(code: str, status: int = 400) -> Kind:
-    """The kind of a code; the title of one that is not listed is the phrase of its status."""
+    """Returns status and title of an error code; for an unlisted code, `status` and its HTTP phrase."""
     return KINDS.get(code) or Kind(status, HTTPStatus(status).phrase)
 
 
 def problem(code: str, detail: str, status: int = 400) -> dict[str, str | int]:
-    """Return the members `type`, `title`, `status`, `detail` and `code`; responses add `request_id`.
+    """Returns a problem object: `type`, `title`, `status`, `detail` and `code`; responses add `request_id`.
 
     Args:
-        code: a key of `KINDS`.
+        code: a key of `KINDS`, or another code with a `status`.
         detail: a sentence about this occurrence.
-        status: the HTTP status, where the code is not listed.
+        status: the HTTP status of a code that is not in `KINDS`.
     """
     of = kind(code, status)
     return {"type": f"/docs#{code}", "title": of.title, "status": of.status, "detail": detail, "code": code}

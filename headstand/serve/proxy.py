@@ -1,8 +1,8 @@
-"""HTTP as Lambda gets it: the events of API Gateway, function URLs and load balancers, and answers in their form.
+"""Conversion between HTTP and Lambda events of API Gateway, function URLs and Application Load Balancers.
 
-The shapes are AWS's: API Gateway's REST APIs send payload format 1.0, HTTP APIs and function URLs format 2.0
+The event formats are AWS's: API Gateway's REST APIs send payload format 1.0, HTTP APIs and function URLs format 2.0
 (https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html), Application
-Load Balancers one of their own
+Load Balancers their own format
 (https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html).
 """
 
@@ -21,15 +21,21 @@ from headstand.serve.content import MAX_BODY, is_json, media_type
 from headstand.serve.payload import PayloadError
 
 EXPOSED = "Headstand-Confident, Retry-After, Server-Timing, X-Request-ID"
-"""Headers that a page of another origin may read."""
+"""Response headers that a page of another origin may read (CORS)."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request.
+    """HTTP request of a Lambda event.
 
-    `headers` have names in small letters, the last value of each; `query` has all values of each name. `form` tells
-    how the caller wants its answer.
+    Attributes:
+        form: format of the response: "gateway", "balancer", or "balancer, several" for multi-value headers.
+        method: in upper case.
+        path: without API Gateway's stage in format 2.0.
+        query: all values of each parameter.
+        headers: last value of each header, by name in lower case.
+        text: the body as in the event.
+        encoded: whether `text` is base64.
     """
 
     form: str
@@ -51,15 +57,15 @@ class Request:
 
     @property
     def length(self) -> int:
-        """Bytes of the body, as near as its text tells."""
+        """Approximate size of the body in bytes, from the length of its text."""
         return len(self.text) * 3 // 4 if self.encoded else len(self.text)
 
     @cached_property
     def body(self) -> bytes:
-        """The body, decoded when it is first asked for.
+        """The body as bytes, decoded at the first access.
 
         Raises:
-            PayloadError: it is too large, no base64, or was spoilt on its way.
+            PayloadError: the body is too large, is not base64, or was damaged because the gateway passed it as text.
         """
         if self.length > MAX_BODY:
             raise PayloadError("request_entity_too_large", f"the body has more than {MAX_BODY:,} bytes")
@@ -78,21 +84,21 @@ class Request:
 
 
 def request(event: Any) -> Request | None:
-    """The HTTP request that an event describes; None where it describes none.
+    """Returns the HTTP request of a Lambda event, or None if the event is not an HTTP event.
 
-    Events written by hand, as in Lambda's console, may lack the context, the method and the path: one with a body is
-    a POST to `/predict`.
+    Hand-written events, as in Lambda's console, may lack the context, the method and the path: one with a body is a
+    POST to `/predict`.
     """
     if not isinstance(event, Mapping):
         return None
     context = _mapping(event.get("requestContext"))
     body, encoded = event.get("body"), event.get("isBase64Encoded") is True
-    if isinstance(body, Mapping | list):  # an object where gateways send its text
+    if isinstance(body, Mapping | list):  # hand-written event; gateways send JSON as text
         body = json.dumps(body)
     text = body if isinstance(body, str) else ""
     if isinstance(http := context.get("http"), Mapping):
         query = parse_qs(_string(event.get("rawQueryString")), keep_blank_values=True)
-        # A stage that is not the default one stands before the path.
+        # The path starts with the stage unless it is the default one.
         path, stage = _string(event.get("rawPath")), f"/{context.get('stage')}"
         path = path.removeprefix(stage) if f"{path}/".startswith(f"{stage}/") else path
         verb = _string(http.get("method")).upper()
@@ -103,7 +109,7 @@ def request(event: Any) -> Request | None:
         event = {"path": event.get("rawPath") or "/predict", **event, "httpMethod": "POST"}
     balancer = "elb" in context
     query = _query(event)
-    if balancer:  # it alone passes the query on as it came
+    if balancer:  # load balancers do not decode the query
         query = {unquote_plus(name): list(map(unquote_plus, values)) for name, values in query.items()}
     several = balancer and isinstance(event.get("multiValueHeaders"), Mapping)
     form = "balancer, several" if several else "balancer" if balancer else "gateway"
@@ -112,7 +118,7 @@ def request(event: Any) -> Request | None:
 
 
 def response(request: Request, status: int, headers: Mapping[str, str], body: str) -> dict[str, Any]:
-    """The answer as the caller of this request wants it, with what browsers need to pass it on to other pages."""
+    """Returns a response in the format of the request's gateway or load balancer, with CORS headers for browsers."""
     whole = {
         **headers,
         "Access-Control-Allow-Origin": os.environ.get("HEADSTAND_ORIGIN") or "*",
@@ -128,7 +134,7 @@ def response(request: Request, status: int, headers: Mapping[str, str], body: st
 
 
 def preflight(request: Request) -> dict[str, Any]:
-    """What a browser wants to know before it sends a page's request."""
+    """Returns the response to a CORS preflight request (OPTIONS)."""
     allowed = {
         "Access-Control-Allow-Methods": "GET, POST",
         "Access-Control-Allow-Headers": "Content-Type, X-Request-ID",
@@ -153,7 +159,7 @@ def _query(event: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
-    """The value, or nothing where there is none: the gateway sends null for what is empty."""
+    """Returns the value if it is a mapping, else an empty one: gateways send null for an empty mapping."""
     return value if isinstance(value, Mapping) else {}
 
 

@@ -1,4 +1,4 @@
-"""`/docs`: the OpenAPI description as one page for people, without scripts and without anything from elsewhere."""
+"""HTML page `/docs`: the OpenAPI description for people, without scripts and external resources."""
 
 import base64
 import hashlib
@@ -22,7 +22,10 @@ section { margin-top: 2.5rem; }
 
 
 def page(document: dict[str, Any]) -> tuple[str, str, dict[str, str]]:
-    """The page of a description: its HTML, its content type, and headers that let nothing but its style in."""
+    """Returns the HTML page of an OpenAPI document, its content type and its headers.
+
+    The Content-Security-Policy in the headers allows only the page's own style sheet.
+    """
     info = document["info"]
     parts = [
         f"<h1>{escape(info['title'])}</h1><p>{_prose(info['description'])}</p>",
@@ -96,6 +99,6 @@ def _code(value: Any) -> str:
 
 
 def _prose(text: str) -> str:
-    """Escaped, with `code` between backticks."""
+    """Returns escaped HTML in which text between backticks becomes a `code` element."""
     pieces = escape(text).split("`")
     return "".join(f"<code>{piece}</code>" if place % 2 else piece for place, piece in enumerate(pieces))

@@ -1,4 +1,4 @@
-"""Error for a URL from which no image can be had, without details of the network."""
+"""Error for a failed or forbidden download, without details of the network."""
 
 from headstand.errors import HeadstandError
 
@@ -6,7 +6,7 @@ FORBIDDEN = "the URL's host does not have public addresses only"
 
 
 class DownloadError(HeadstandError):
-    """A URL from which no image can be had.
+    """Error for a URL from which no image can be downloaded.
 
     `code` is stable: `bad_url`, `forbidden_address`, `download_failed`, `download_timeout`, `download_too_large`,
     `http_error`, `too_many_redirects`. The message never contains an address or details of the network.

@@ -1,6 +1,6 @@
-"""The HTTP side of a download: requests-hardened's session, with checked addresses and limits for each response.
+"""HTTP client for downloads: requests-hardened's session with checked addresses and limits for each response.
 
-Imported with the first URL, because requests and its dependencies slow the start.
+It is imported with the first URL, because requests and its dependencies load slowly.
 """
 
 import contextlib
@@ -21,23 +21,27 @@ from headstand.serve import address
 from headstand.serve.refusal import FORBIDDEN, DownloadError
 
 MIN_PIECE = 128
-"""Fewest bytes that a response must bring on average with each read from its connection and with each line of HTTP.
-Each costs microseconds of Python, whatever it brings; a naive server that sends a photo line by line (a byte in 256 is
-a line feed) stays above it."""
+"""Minimum average number of bytes of a response per read from the connection, and per line of HTTP.
+
+Each read and line costs microseconds of Python, independent of its size. A naive server that sends a photo line by line
+(one byte in 256 is a line feed) stays above the limit.
+"""
 
 FREE_PIECES = 500
-"""Reads, and lines, of a response that may be smaller: status line, headers, trailers, the chunks of a small image."""
+"""Number of reads, and of lines, per response that may be smaller: status line, headers, trailers, small chunks."""
 
 MAX_LINES = 40_000
-"""Most lines of a response; chunks of 512 bytes make 20 MiB."""
+"""Maximum number of lines of a response; enough for 20 MiB in chunks of 512 bytes."""
 
 MAX_LINE_BYTES = 2**18
-"""Most bytes in all lines of a response: interim responses, headers, chunk sizes with their extensions, trailers.
-Browsers take headers of 256 KiB; the lines of 20,000 chunks have 120 kB."""
+"""Maximum size of all lines of a response in bytes: interim responses, headers, chunk sizes, extensions, trailers.
+
+Browsers accept headers of 256 KiB; the lines of 20,000 chunks have 120 kB.
+"""
 
 
 class Guard:
-    """Decides which addresses one download may connect to, and ends its connections at the deadline."""
+    """Address filter and connection registry of one download, which can end its connections at the deadline."""
 
     def __init__(self, *, allow_loopback: bool = False) -> None:
         self._allow_loopback = allow_loopback
@@ -46,10 +50,10 @@ class Guard:
         self._cut = False
 
     def admit(self, *addresses: str) -> None:
-        """Accept public addresses.
+        """Checks that all addresses are public; allowed loopback addresses pass, too.
 
         Raises:
-            DownloadError: `forbidden_address` if any is not public, `download_timeout` after the deadline.
+            DownloadError: `forbidden_address` if an address is not public, `download_timeout` after the deadline.
         """
         if self._cut:
             raise DownloadError("download_timeout", "the download took too long")
@@ -58,7 +62,7 @@ class Guard:
                 raise DownloadError("forbidden_address", FORBIDDEN)
 
     def watch(self, connection: socket.socket) -> None:
-        """Keep a duplicate of a connection's descriptor, because TLS takes over the first one."""
+        """Registers a connection for `cut`, as a duplicate descriptor, because TLS detaches the original one."""
         handle = connection.dup()
         with self._lock:
             self._sockets.append(handle)
@@ -66,7 +70,7 @@ class Guard:
             self.cut()
 
     def cut(self) -> None:
-        """Shut all connections down; a thread that reads from one of them wakes up at once."""
+        """Shuts all connections down; a thread that reads from one of them wakes up at once."""
         self._cut = True
         with self._lock:
             for handle in self._sockets:
@@ -74,7 +78,7 @@ class Guard:
                     handle.shutdown(socket.SHUT_RDWR)
 
     def release(self) -> None:
-        """Close the duplicated descriptors."""
+        """Closes the duplicated descriptors."""
         with self._lock:
             for handle in self._sockets:
                 handle.close()
@@ -82,7 +86,7 @@ class Guard:
 
 
 class _Reads(io.RawIOBase):
-    """The bytes of a connection, as long as each read brings enough of them."""
+    """Byte stream of a connection that fails if too many reads return too few bytes."""
 
     def __init__(self, raw: io.RawIOBase) -> None:
         self._raw = raw
@@ -105,7 +109,10 @@ class _Reads(io.RawIOBase):
 
 
 class _Lines(io.BufferedReader):
-    """A response's stream; http.client reads by line what is not body: headers, interim responses, chunks, trailers."""
+    """Buffered stream of a response with limits on the number and size of its lines.
+
+    http.client reads headers, interim responses, chunk sizes and trailers line by line.
+    """
 
     raw: _Reads
 
@@ -128,7 +135,7 @@ def _too_many_pieces() -> DownloadError:
 
 
 class _Response(http.client.HTTPResponse):
-    """http.client's response with limits for what it reads; the base limits single lines only."""
+    """http.client's response with limits on all reads and lines; the base class limits only single lines."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -136,15 +143,15 @@ class _Response(http.client.HTTPResponse):
 
 
 class _Connection:
-    """What `_Adapter` adds to urllib3's connection classes."""
+    """Mixin that `_Adapter` adds to urllib3's connection classes: address check and response limits."""
 
     guard: Guard
     response_class = _Response
     _dns_host: str
 
     def _new_conn(self) -> socket.socket:
-        # requests-hardened resolves the host a second time and connects to the address it got, which is here. It knows
-        # fewer special networks than `address`, and DNS may give another answer: so this check is the one that counts.
+        # requests-hardened resolves the host again and connects to that address, `_dns_host`. DNS may return another
+        # address than before, and its filter has fewer networks than `address`: so this check is the decisive one.
         self.guard.admit(self._dns_host.strip("[]"))
         connection: socket.socket = super()._new_conn()  # type: ignore[misc]
         self.guard.watch(connection)
@@ -152,7 +159,7 @@ class _Connection:
 
 
 class _Adapter(IPFilterAdapter):
-    """Connects to the address that was checked, with the host's name in the Host header and in TLS."""
+    """HTTP adapter that connects to the checked address, with the host's name in the Host header and in TLS."""
 
     def __init__(self, guard: Guard, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -164,8 +171,7 @@ class _Adapter(IPFilterAdapter):
         return pool
 
     def build_response(self, req: requests.PreparedRequest, resp: urllib3.BaseHTTPResponse) -> requests.Response:
-        # Cookies are not used, and Python's parser of `Set-Cookie2` can take seconds for one response while it holds
-        # the interpreter's lock.
+        # Cookies are not used, and Python's parser of `Set-Cookie2` can hold the GIL for seconds.
         for name in ("Set-Cookie", "Set-Cookie2"):
             del resp._original_response.msg[name]  # type: ignore[attr-defined]
         return super().build_response(req, resp)
@@ -173,12 +179,12 @@ class _Adapter(IPFilterAdapter):
 
 class _Session(HTTPSession):
     def resolve_redirects(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        """Yield nothing; requests would read the body of a redirect, even one that it does not follow."""
+        """Yields nothing, because requests would read the body of a redirect even if it does not follow it."""
         return iter(())
 
 
 def session(guard: Guard, *, timeout: float, allow_loopback: bool = False) -> HTTPSession:
-    """Return a session for one request: no proxies, netrc or certificates of the environment, no redirects."""
+    """Returns a session for one request, which ignores redirects and the environment's proxies, netrc and CA files."""
     session = _Session(
         Config(
             ip_filter_enable=True,

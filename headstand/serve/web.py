@@ -1,4 +1,4 @@
-"""The HTTP service. docs/service.md tells its contract, `/openapi.json` and `/docs` the same to programs and people."""
+"""Flask application of the HTTP service. docs/service.md, `/openapi.json` and `/docs` describe its interface."""
 
 import json
 import logging
@@ -26,26 +26,28 @@ from headstand.serve.problem import MEDIA_TYPE, problem
 from headstand.serve.refusal import DownloadError
 
 CONFIDENT = "Headstand-Confident"
-"""Header of an answer: `false` where the highest probability is below the bundle's threshold."""
+"""Response header: `false` if the highest probability is below the bundle's threshold, else `true`."""
 
 REQUEST_ID = "X-Request-ID"
-"""Header of every answer; a request may bring its own."""
+"""Header with the request's id in every response; a request may set it."""
 
 _requests = logging.getLogger(REQUESTS)
 
 
 def create_app(classifier: Classifier | None = None, *, fetch: Fetch = fetch, limits: Capacity | None = None) -> Flask:
-    """Make the WSGI application, its model loaded and warm; `app.extensions["headstand"]` is the classifier.
+    """Returns the WSGI application with its model loaded and run once.
+
+    `app.extensions["headstand"]` is the classifier, `app.extensions["headstand.metrics"]` the metrics.
 
     Args:
-        classifier: what answers; by default the bundle that `default_model` finds is loaded now, so that a server
+        classifier: the model; by default the bundle that `default_model` returns is loaded now, so that a server
             without a model does not start.
         fetch: downloads a URL for a client.
-        limits: what a worker takes on; by default what fits this machine.
+        limits: capacity of a worker; by default the one for this machine.
 
     Raises:
         BundleError: there is no model, or it is not usable.
-        HeadstandError: the environment asks for an impossible capacity.
+        HeadstandError: an environment variable for the capacity has an invalid value.
     """
     limits = limits or capacity.chosen()
     model = classifier or Classifier(
@@ -96,7 +98,7 @@ def _predict(app: Flask, model: Classifier, limits: Capacity, counts: Metrics, f
 
 
 def _describe(app: Flask, bundle: Bundle, limits: Capacity, counts: Metrics) -> None:
-    """What is known of the service; all of it written once."""
+    """Adds the routes that describe the service; all but `/metrics` return responses that are rendered once."""
     document = openapi.document(bundle, limits)
     fixed = {
         "/healthz": {"status": "ok", "model": bundle.name},
@@ -131,7 +133,7 @@ def _note_requests(app: Flask, counts: Metrics) -> None:
         exchange: Exchange = g.exchange
         response.headers[REQUEST_ID] = exchange.id
         response.headers["X-Content-Type-Options"] = "nosniff"
-        # The URL parser caches what it parses.
+        # Python's URL parser caches what it parses; a client's URL must not stay in memory.
         urllib.parse.clear_cache()  # type: ignore[attr-defined]
         seconds, sent, received = exchange.elapsed, response.content_length or 0, exchange.received
         method = request.method if request.method in metrics.METHODS else "other"
@@ -149,7 +151,7 @@ def _note_requests(app: Flask, counts: Metrics) -> None:
 
 
 def _line(exchange: Exchange, response: Response, seconds: float, received: int, sent: int) -> dict[str, Any]:
-    """A request's line in the log: no query, no body, and of URLs only the host."""
+    """Returns the log fields of a request, without query and body, and with only the hosts of URLs."""
     line = {
         "request_id": exchange.id,
         "method": request.method[:16],
@@ -186,7 +188,7 @@ def _tell_errors(app: Flask, counts: Metrics) -> None:
         code = error.name.lower().replace(" ", "_")
         response = _problem(code, error.description or error.name, error.code or 500)
         for name, value in error.get_headers():
-            if name != "Content-Type":  # Allow and the like stay
+            if name != "Content-Type":  # keep others, such as Allow
                 response.headers[name] = value
         return response
 
@@ -211,10 +213,11 @@ def _dumps(value: Any) -> str:
 
 
 def _body(exchange: Exchange) -> bytes:
-    """Read the body of the request.
+    """Reads and returns the body of the request.
 
     Raises:
-        RequestEntityTooLarge, PayloadError: it is larger than `MAX_BODY`, or shorter than announced.
+        RequestEntityTooLarge: the body is larger than `MAX_BODY`.
+        PayloadError: the body is shorter than announced.
     """
     with exchange.stage("receive"):
         data = request.get_data(cache=False)

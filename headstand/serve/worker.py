@@ -1,8 +1,8 @@
-"""gunicorn worker in which no client, however slow, occupies a thread.
+"""gunicorn worker with an event loop for network I/O and a thread pool for requests, so slow clients occupy no thread.
 
-One thread, the event loop, receives requests and sends responses of all connections without blocking. A request is
-given to a thread of the pool once it has arrived completely; the thread returns a complete response. Only gunicorn's
-documented base class is extended; its parser and its WSGI response are reused.
+The event loop receives requests and sends responses of all connections without blocking. A request is given to a thread
+of the pool once it has arrived completely; the thread returns a complete response. The worker extends only gunicorn's
+documented base class and reuses its parser and its WSGI response.
 """
 
 import contextlib
@@ -32,33 +32,38 @@ from headstand.serve.problem import MEDIA_TYPE, problem
 from headstand.serve.worker_load import WorkerLoad
 
 RECEIVE_SECONDS = 30.0
-"""Seconds within which a request must arrive, headers and body, counted from its first byte."""
+"""Time limit for receiving a request's headers and body, in seconds from its first byte."""
 
 SEND_SECONDS = 30.0
-"""Seconds within which a client must have read a response."""
+"""Time limit for a client to read a response, in seconds."""
 
 LINGER_SECONDS = 2.0
-"""Seconds for which bytes of a client are discarded after a last response; closing at once would reset the connection
-and could destroy the response (RFC 9112, 9.6). Also what idle connections are given when the worker stops."""
+"""Seconds for which a client's bytes are discarded after the last response of a connection.
+
+Closing at once would reset the connection and could destroy the response (RFC 9112, 9.6). When the worker stops, idle
+connections stay open for the same time.
+"""
 
 PAUSE = 0.1
-"""Seconds after which the next request of a client is read that got 503. Clients that retry at once would otherwise
-take the processor time of the others."""
+"""Seconds after a 503 response before the next request of the same connection is read.
+
+Otherwise clients that retry at once would use the processor time of the others.
+"""
 
 COURTESY = 0.005
 """Seconds for which a worker leaves a new connection to another one that has fewer busy connections."""
 
 FREE_BYTES = 64 * 1024
-"""Bytes of each connection that do not count towards the limit on all of them: small requests always find room."""
+"""Bytes of each connection that do not count towards the worker's memory limit: small requests are never refused."""
 
 SEND_BUFFER = 128 * 1024
-"""Bytes that the system may keep for a client that does not read; its own limit is several megabytes."""
+"""Size of a socket's send buffer in bytes; the system's default limit is several megabytes per connection."""
 
 PIECE = 64 * 1024
-"""Most bytes that are received from a connection at a time."""
+"""Maximum number of bytes that are received from a connection at a time."""
 
 WORKER_LOAD = WorkerLoad()
-"""Busy connections of each worker; gunicorn.conf.py removes workers that have ended."""
+"""Shared number of busy connections of each worker; gunicorn.conf.py removes workers that have ended."""
 
 _MALFORMED = ("bad_http", "the request cannot be read as HTTP/1.1")
 _CUT_SHORT = ("bad_request", "the body is cut short, arrives too slowly or is not in the chunks that it announces")
@@ -74,7 +79,7 @@ _requests = logging.getLogger(REQUESTS)
 
 
 class State(enum.Enum):
-    """What a connection is doing."""
+    """State of a connection."""
 
     IDLE = "waits for the first byte of the next request"
     RECEIVING = "a request arrives"
@@ -85,11 +90,11 @@ class State(enum.Enum):
 
 
 _QUIET = (State.IDLE, State.PAUSED, State.CLOSING)
-"""States of connections that have nothing in progress."""
+"""States of connections without a request or response in progress."""
 
 
 class Connection:
-    """One client's connection; only the event loop changes it, except that a thread sends while it is WORKING."""
+    """Connection of one client, used only by the event loop, except that a thread sends in the state WORKING."""
 
     __slots__ = ("client", "deadline", "framing", "held", "keep", "server", "since", "sock", "state", "unsent")
 
@@ -103,12 +108,12 @@ class Connection:
         self.held = 0
 
     def fileno(self) -> int:
-        """The socket's file descriptor, for the selector."""
+        """Returns the socket's file descriptor, for the selector."""
         return self.sock.fileno()
 
 
 class _Output(list[bytes]):
-    """Collects what gunicorn's `Response` writes to its socket."""
+    """Substitute for a socket that collects the bytes that gunicorn's `Response` sends."""
 
     def sendall(self, data: bytes) -> None:
         self.append(bytes(data))
@@ -117,14 +122,14 @@ class _Output(list[bytes]):
 
 
 class Worker(base.Worker):
-    """Event loop, thread pool and the limits on connections, bytes and time."""
+    """gunicorn worker: event loop, thread pool, and limits on connections, bytes and time."""
 
     wsgi: Any
     cfg: Any
     alive: bool
 
     def init_process(self) -> None:
-        """Create the selector and the thread pool, then run; called in the worker's process."""
+        """Creates the selector and the thread pool, then runs; gunicorn calls it in the worker's process."""
         self._selector = selectors.DefaultSelector()
         self._pool = ThreadPoolExecutor(self.cfg.threads)
         self._finished: deque[tuple[Connection, memoryview, bool, bool]] = deque()
@@ -138,7 +143,7 @@ class Worker(base.Worker):
         super().init_process()
 
     def load_wsgi(self) -> None:
-        """Load the application and run its model once."""
+        """Loads the application and runs its model once."""
         if metrics.SHARED:
             metrics.SHARED.use_row(self.age)
         super().load_wsgi()
@@ -147,12 +152,12 @@ class Worker(base.Worker):
         WORKER_LOAD.set(self.age, 0)
 
     def handle_quit(self, sig: Any, frame: Any) -> None:
-        """SIGQUIT and SIGINT: stop at once."""
+        """Stops the worker at once; gunicorn's handler of SIGQUIT and SIGINT."""
         self._pool.shutdown(wait=False)
         super().handle_quit(sig, frame)
 
     def run(self) -> None:
-        """Serve until the master stops the worker, then finish what has been accepted."""
+        """Serves until the master stops the worker, then finishes the accepted connections."""
         self._selector.register(self.PIPE[0], selectors.EVENT_READ)
         stop = None
         while self.ppid == os.getppid():
@@ -170,7 +175,7 @@ class Worker(base.Worker):
         self._pool.shutdown(wait=False)
 
     def _turn(self, now: float) -> None:
-        """Wait for events and handle them."""
+        """Waits for events and handles them; one iteration of the event loop."""
         timeout = 1.0
         if self._paused:
             timeout = min(timeout, max(self._paused[0][0] - now, 0.0))
@@ -178,7 +183,7 @@ class Worker(base.Worker):
             timeout = min(timeout, COURTESY / 5)
         for key, _ in self._selector.select(timeout):
             if isinstance(key.fileobj, Connection):
-                # An event before this one in the list may have closed it.
+                # An earlier event of this iteration may have closed the connection.
                 if key.fileobj in self._connections:
                     self._guarded(self._progress, key.fileobj)
             elif isinstance(key.fileobj, int):
@@ -195,7 +200,7 @@ class Worker(base.Worker):
                 self._guarded(self._await_request, connection)
 
     def _guarded(self, action: Any, connection: Connection, *arguments: Any) -> None:
-        """Do something with a connection; what fails costs this connection and no other."""
+        """Calls an action for a connection and drops the connection if the action fails."""
         try:
             action(connection, *arguments)
         except OSError:
@@ -207,7 +212,7 @@ class Worker(base.Worker):
     # New connections
 
     def _listen(self, now: float) -> None:
-        """Watch the listening sockets, or not: where there is no room, or another worker has less to do."""
+        """Registers the listening sockets, or unregisters them if the worker is full or another one is less busy."""
         wanted = self.alive and now >= self._full_until
         wanted = wanted and not (now < self._left_until and self._busy > WORKER_LOAD.least())
         if wanted != self._listening:
@@ -220,10 +225,10 @@ class Worker(base.Worker):
             self._listening = wanted
 
     def _accept(self, listener: Any) -> bool:
-        """Accept a connection, unless another worker should; False where none waits."""
+        """Accepts a connection unless another worker should; returns whether one was accepted."""
         now = time.monotonic()
         if self.alive:
-            # A connection that is still there after that time is accepted: the other worker may be stuck.
+            # A connection that still waits after that time is accepted: the other worker may be stuck.
             waited = self._left_until <= now <= self._left_until + COURTESY
             if not waited and self._busy > WORKER_LOAD.least():
                 if now > self._left_until:
@@ -249,7 +254,7 @@ class Worker(base.Worker):
         return True
 
     def _evict(self) -> bool:
-        """Close the connection that has been idle longest, else the one that has kept others waiting longest."""
+        """Drops the longest idle connection, else the one longest in transfer; returns whether there was one."""
         for states in (_QUIET, (State.RECEIVING, State.SENDING)):
             found = [connection for connection in self._connections if connection.state in states]
             if found:
@@ -258,7 +263,7 @@ class Worker(base.Worker):
         return False
 
     def _stop_listening(self, now: float) -> None:
-        """Accept what the system has accepted already, then refuse new connections; close idle ones soon."""
+        """Accepts the connections in the system's queue, closes the listening sockets, and soon idle connections."""
         for listener in self.sockets:
             if self._listening:
                 self._selector.unregister(listener)
@@ -275,7 +280,7 @@ class Worker(base.Worker):
     # Requests and responses
 
     def _progress(self, connection: Connection) -> None:
-        """Receive or send as much as is possible now."""
+        """Receives or sends as many bytes as possible without blocking."""
         if connection.state is State.SENDING:
             sent = connection.sock.send(connection.unsent)
             connection.unsent = connection.unsent[sent:]
@@ -298,7 +303,7 @@ class Worker(base.Worker):
             self._take_request(connection)
 
     def _take_request(self, connection: Connection) -> None:
-        """Give the next request to a thread, if it has arrived completely."""
+        """Gives the next request to a thread if it has arrived completely."""
         continued = connection.framing.has_head
         try:
             request = connection.framing.take()
@@ -317,7 +322,7 @@ class Worker(base.Worker):
         self._make_room()
 
     def _work(self, connection: Connection, request: Any) -> None:
-        """Run the application on a request and send what the client takes at once; runs in a thread of the pool."""
+        """Runs the application on a request and sends what the socket accepts at once; called in a pool thread."""
         output, keep, refused = _Output(), False, False
         try:
             keep, refused = self._respond(connection, request, output)
@@ -336,10 +341,10 @@ class Worker(base.Worker):
             os.write(self.PIPE[1], b"\0")
 
     def _respond(self, connection: Connection, request: Any, output: _Output) -> tuple[bool, bool]:
-        """Whether the connection may be reused, and whether the response is 503; the response goes to `output`."""
+        """Writes the response to `output`; returns whether the connection may be reused and whether it is a 503."""
         started = datetime.now()
         response, environ = wsgi.create(request, output, connection.client, connection.server, self.cfg)
-        output.clear()  # `100 Continue`, which the event loop has sent
+        output.clear()  # remove `100 Continue`, which the event loop has already sent
         environ["wsgi.multithread"] = True
         self.nr += 1
         if self.nr >= self.max_requests and self.alive:
@@ -358,7 +363,7 @@ class Worker(base.Worker):
         return not response.should_close(), response.status_code == 503
 
     def _finish(self, connection: Connection, unsent: memoryview, keep: bool, refused: bool) -> None:
-        """Continue with a connection whose request has been answered."""
+        """Sends the rest of a response, or concludes if nothing is left to send."""
         connection.keep, connection.unsent = keep, unsent
         if not unsent:
             self._conclude(connection, refused)
@@ -369,7 +374,7 @@ class Worker(base.Worker):
         self._make_room()
 
     def _conclude(self, connection: Connection, refused: bool) -> None:
-        """Close a connection whose response has been sent, or wait for its next request."""
+        """Closes a connection whose response has been sent, or waits for its next request."""
         if connection.state is State.SENDING:
             self._selector.unregister(connection)
         self._hold(connection, connection.framing.size)
@@ -391,14 +396,14 @@ class Worker(base.Worker):
             self._enter(connection, State.IDLE, now, self.cfg.keepalive if self.alive else LINGER_SECONDS)
 
     def _cut_short(self, connection: Connection) -> None:
-        """End a request of which no more arrives, or not in time."""
+        """Ends a connection that the client has closed or that has exceeded its time limit."""
         if connection.state is State.RECEIVING and connection.framing.has_head:
             self._refuse(connection, *_CUT_SHORT)
         else:
-            self._drop(connection)  # nobody has asked anything yet
+            self._drop(connection)  # no request to answer
 
     def _refuse(self, connection: Connection, code: str, detail: str) -> None:
-        """Answer a request that does not reach the application, as the application would, and close."""
+        """Answers a request that does not reach the application with a problem, and closes the connection."""
         data, fields = _response(code, detail)
         _requests.info("", extra={"fields": fields})
         count = self.wsgi.extensions.get("headstand.metrics")
@@ -411,14 +416,14 @@ class Worker(base.Worker):
         self._close(connection)
 
     def _close(self, connection: Connection) -> None:
-        """Close the sending side and discard what still arrives until the client closes, too."""
+        """Closes the sending side and discards what still arrives until the client closes, too."""
         connection.sock.shutdown(socket.SHUT_WR)
         connection.framing = Framing(self.cfg, connection.client)
         self._enter(connection, State.CLOSING, time.monotonic(), LINGER_SECONDS)
         self._selector.register(connection, selectors.EVENT_READ)
 
     def _drop(self, connection: Connection) -> None:
-        """Close a connection at once."""
+        """Closes a connection at once."""
         if connection in self._connections:
             self._hold(connection, 0)
             self._enter(connection, State.IDLE, 0.0, 0.0)
@@ -434,17 +439,17 @@ class Worker(base.Worker):
         connection.state, connection.since, connection.deadline = state, now, now + seconds
 
     def _hold(self, connection: Connection, size: int) -> None:
-        """Count the bytes that a connection keeps in memory."""
+        """Updates the count of bytes that a connection keeps in memory, beyond `FREE_BYTES`."""
         held = max(0, size - FREE_BYTES)
         self._held += held - connection.held
         connection.held = held
 
     def _make_room(self) -> None:
-        """While memory is short, refuse the request that has been arriving longest, or drop the response."""
+        """Ends the oldest request or response in transfer, repeatedly, while the memory limit is exceeded."""
         while self._held > self._held_limit:
             holders = [connection for connection in self._connections if connection.held]
             victims = [each for each in holders if each.state in (State.RECEIVING, State.SENDING)]
-            # A body that alone exceeds the limit may arrive while there is no other.
+            # A single body may exceed the limit if no other connection holds memory.
             if len(holders) < 2 or not victims:
                 return
             victim = min(victims, key=lambda connection: connection.since)
@@ -454,7 +459,7 @@ class Worker(base.Worker):
                 self._drop(victim)
 
     def _sweep(self, now: float) -> None:
-        """End, about once a second, what has exceeded its time."""
+        """Ends connections that have exceeded their time limit, about once per second."""
         if now < self._next_sweep:
             return
         self._next_sweep = now + min(1.0, RECEIVE_SECONDS, SEND_SECONDS)
@@ -463,7 +468,7 @@ class Worker(base.Worker):
 
 
 def _response(code: str, detail: str) -> tuple[bytes, dict[str, Any]]:
-    """A problem as a complete HTTP response that closes the connection, and its fields for the log."""
+    """Returns a problem as a complete HTTP response that closes the connection, and its fields for the log."""
     context = Exchange(None)
     members = problem(code, detail)
     status = HTTPStatus(int(members["status"]))

@@ -1,4 +1,4 @@
-"""The page at `/`, where people try the model: drop, paste, choose or take a picture, or give its address."""
+"""Web page at `/` for trying the model with a picture that is dropped, pasted, chosen, taken or given by URL."""
 
 import hashlib
 
@@ -14,7 +14,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Permissions-Policy": "camera=(self), geolocation=(), microphone=()",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # A new version is seen at once; an unchanged one costs an answer without a body.
+    # Browsers revalidate each time: a new version shows at once, an unchanged one is a 304 response without a body.
     "Cache-Control": "no-cache",
 }
 
@@ -22,9 +22,9 @@ _USAGE = 'POST /predict with {"url": "https://..."}, {"image": "<base64>"}, a fo
 
 
 def page(bundle: Bundle) -> Blueprint:
-    """Routes for the page, its files and the samples beside the bundle, all read once.
+    """Returns the Flask blueprint of the page, its assets and the samples beside the bundle, all read once.
 
-    `/` answers programs, which do not ask for HTML, in JSON.
+    `/` returns JSON to clients that do not prefer HTML.
     """
     pictures, usage = markup.samples(bundle), _USAGE
     if bundle.input.kind == "heatmaps":

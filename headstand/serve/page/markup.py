@@ -1,4 +1,4 @@
-"""The page as text and files, for whoever serves it."""
+"""HTML, assets, samples and Content-Security-Policy of the web page, for the service and for static hosting."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +15,10 @@ FOLDER = Path(__file__).parent
 SCRIPTS = ("page.js", "ask.js", "show.js", "problem.js", "camera.js", "skeleton.js")
 
 ASSETS = {"page.css": "text/css", "page.svg": "image/svg+xml", **dict.fromkeys(SCRIPTS, "text/javascript")}
-"""Files beside the HTML, and their types."""
+"""Media type by name of the files beside the HTML."""
 
 SAMPLES = "samples"
-"""Folder beside a bundle with pictures, or heatmaps, to try it with, each named by its class."""
+"""Name of the folder beside a bundle with sample pictures or heatmaps; each file is named after its class."""
 
 _PICTURES = {".webp": "image/webp", ".jpg": "image/jpeg", ".png": "image/png"}
 _ARRAYS = {".npy": "application/octet-stream"}
@@ -27,7 +27,7 @@ SAMPLE_TYPES = _PICTURES | _ARRAYS
 
 
 def samples(bundle: Bundle) -> dict[str, Path]:
-    """The samples beside a bundle by class, in the order of its labels; empty where there are none."""
+    """Returns the sample files beside a bundle by class, in the order of its labels; empty if there are none."""
     folder = bundle.path.parent / SAMPLES
     suffixes = _PICTURES if bundle.input.kind == "photos" else _ARRAYS
     files = {path.stem: path for path in folder.glob("*") if path.suffix in suffixes and path.is_file()}
@@ -35,13 +35,13 @@ def samples(bundle: Bundle) -> dict[str, Path]:
 
 
 def html(bundle: Bundle, pictures: Mapping[str, Path], *, endpoint: str = "predict", limit: int = MAX_BYTES) -> str:
-    """The page for one model.
+    """Returns the HTML of the page for one model.
 
     Args:
-        bundle: the model that answers.
-        pictures: as `samples`.
-        endpoint: where pictures are sent, relative to the page or with a host of its own.
-        limit: largest picture in bytes that the endpoint takes.
+        bundle: the served model.
+        pictures: samples by class, as returned by `samples`.
+        endpoint: URL that pictures are sent to, relative to the page or absolute.
+        limit: size in bytes of the largest picture that the endpoint accepts.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     template = environment.from_string((FOLDER / "page.html").read_text(encoding="utf-8"))
@@ -56,16 +56,19 @@ def html(bundle: Bundle, pictures: Mapping[str, Path], *, endpoint: str = "predi
         megabytes=limit // 10**6,
         kind=bundle.input.kind,
         say=WORDS[bundle.input.kind],
-        # A page that lies in a bucket cannot count on anyone to send the header.
+        # Static hosting, such as a bucket, may not send the policy as a header, so it is in the HTML.
         policy=policy(endpoint, framed=True) if elsewhere else "",
     )
 
 
 def policy(endpoint: str = "predict", *, framed: bool = False) -> str:
-    """The Content-Security-Policy: nothing but the page's own files, and requests to itself and the endpoint.
+    """Returns the Content-Security-Policy, which allows the page's own files, and requests to itself and the endpoint.
 
-    Pictures may come from anywhere: one that is named by its address is shown beside its answer. `framed` leaves out
-    `frame-ancestors`, which browsers take from a header only.
+    Images may come from any host, because the page shows a picture given by URL beside its answer.
+
+    Args:
+        endpoint: as in `html`.
+        framed: leave out `frame-ancestors`, which browsers accept only in a header.
     """
     parts = urlsplit(endpoint)
     own = f"'self' {parts.scheme}://{parts.netloc}" if parts.netloc else "'self'"
@@ -83,17 +86,17 @@ def policy(endpoint: str = "predict", *, framed: bool = False) -> str:
 
 
 def write(folder: Path, bundle: Bundle, endpoint: str, *, limit: int = MAX_BYTES) -> list[Path]:
-    """Write the page as static files that ask an endpoint elsewhere, as for a bucket beside an API Gateway.
+    """Writes the page as static files that call an endpoint on another host, such as a bucket with an API Gateway.
 
     Args:
-        folder: made if need be; files of these names in it are replaced.
-        bundle: the model that the endpoint answers with.
-        endpoint: the whole URL that pictures are sent to; it must allow the page's origin (CORS) and expose the header
-            `Headstand-Confident`.
-        limit: largest picture in bytes that the endpoint takes.
+        folder: created if needed; files of the same names in it are replaced.
+        bundle: the model that the endpoint serves.
+        endpoint: the absolute URL that pictures are sent to; it must allow the page's origin (CORS) and expose the
+            header `Headstand-Confident`.
+        limit: size in bytes of the largest picture that the endpoint accepts.
 
     Returns:
-        What was written, `index.html` first.
+        Paths of the written files, `index.html` first.
     """
     pictures = samples(bundle)
     files = {"index.html": html(bundle, pictures, endpoint=endpoint, limit=limit).encode()}

@@ -1,4 +1,4 @@
-"""What the page says, by the kind of input that its model takes."""
+"""Texts of the web page, by the model's kind of input."""
 
 WORDS = {
     "photos": {
@@ -24,4 +24,7 @@ WORDS = {
         "accept": ".npy",
     },
 }
-"""`accept` is what the file chooser offers. An iPhone turns its HEIC photos into JPEG where HEIC is not among it."""
+"""Texts by kind of input and name.
+
+`accept` is the filter of the file chooser. An iPhone converts its HEIC photos to JPEG if HEIC is not in it.
+"""
