@@ -21,7 +21,7 @@ export PIPENV_NOSPIN := 1
 PIPENV := .pipenv/bin/pipenv
 RUN := .venv/bin/python
 
-.PHONY: demo demo-heatmaps test unit test-all test-container lint setup setup-dev lock clean deploy serve-lambda
+.PHONY: demo demo-heatmaps test test-browser unit test-all test-container lint setup setup-dev lock clean deploy serve-lambda
 
 demo: setup
 	$(RUN) -m headstand demo $(RECIPE)
@@ -36,10 +36,14 @@ test: setup-dev
 unit: setup-dev
 	$(RUN) -m pytest -m "not slow"
 
-# The slow tests of one file share a browser, a service or a cluster; notebooks build on each other.
+# Notebooks build on each other, and are executed in order.
 test-all: setup-dev
-	$(RUN) -m pytest -m slow --dist loadfile
+	$(RUN) -m pytest -m slow
 	$(RUN) -m pytest -n0 -p no:randomly --nbmake notebooks
+
+# The web page in Chromium.
+test-browser: setup-dev
+	$(RUN) -m pytest -m slow --dist loadfile tests/serve/test_browser.py tests/serve/test_browser_heatmaps.py
 
 # Builds the Lambda container, runs it and asks it: with Docker, else as root with Debian's buildah and debootstrap.
 test-container: setup-dev

@@ -11,7 +11,7 @@ from tests import skips
 
 SCRIPT = Path(__file__).parents[1] / ".ci" / "run"
 TOOLS = ("chromium", "nginx", "buildah", "debootstrap")
-TARGETS = ["make test", "make test-all", "make test-container"]
+TARGETS = ["make test", "make test-browser", "make test-container"]
 
 pytestmark = skips.unix
 
@@ -70,7 +70,7 @@ def test_a_user_without_the_rights_to_install_is_told_what_is_missing(commands: 
     )
 
 
-@pytest.mark.parametrize("failing", ["test", "test-all", "test-container"])
+@pytest.mark.parametrize("failing", ["test", "test-browser", "test-container"])
 def test_any_failure_is_one(commands: Path, failing: str) -> None:
     install(commands, *TOOLS)
     status, _, calls = run(commands, FAILING=failing)

@@ -184,7 +184,7 @@ def test_memory_is_estimated_for_each_format_mode_and_kind_of_scans() -> None:
 @pytest.mark.parametrize("side", [1500, 4000, 6000])
 def test_memory_stays_within_the_estimates_and_the_limit_over_the_whole_grid(side: int) -> None:
     rows = measured(name for name in bombs.GRID if name.endswith(f", {side}"))
-    assert len(rows) > 80
+    assert len(rows) >= 80
     check_estimates(rows)
     refused = {name for name, row in rows.items() if row["outcome"] != "decoded"}
     assert (len(refused) > 5) == (side == 6000)

@@ -112,6 +112,8 @@ def _load(folder: Path, index: dict[str, Any], size: int | None) -> keras.Model:
     if index["layout"] == "legacy":
         _compare_names(model, index["layers"], names)
     for layer in _layers(model):
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # it computed its mean and variance from the zeros before its weights
         for key in [key for key in vars(layer) if key.endswith("_initializer")]:
             setattr(layer, key, keras.initializers.Zeros())  # a function could not be saved or cloned
     shape: list[Any] = [size if side is None else side for side in model.input_shape[1:]]

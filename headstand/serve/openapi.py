@@ -138,9 +138,10 @@ def _one_image(bundle: Bundle) -> Schema:
 
 
 def _images(limits: Capacity) -> Schema:
-    files = {"type": "array", "items": {"type": "string", "format": "binary"}}
+    file: Schema = {"type": "string", "format": "binary"}
     size = {"minItems": 1, "maxItems": limits.batch}
-    form = {"type": "object", "properties": {"image": files | size}, "required": ["image"]}
+    files = {"type": "array", "items": file, **size}
+    form = {"type": "object", "properties": {"image": {"anyOf": [files, file]}}, "required": ["image"]}
     return {
         # An invalid item fails alone and not the whole batch, so the schema allows any item.
         "application/json": {"schema": {"type": "array", "items": {"anyOf": [_ref("Image"), {}]}, **size}},
