@@ -1,6 +1,6 @@
 # make demo            the main job, offline: draws photos, trains, converts, asks   (about 4 minutes after installation)
 # make demo-heatmaps   the same with heatmaps of people's joints                     (about 2 minutes after installation)
-# make test            style, types and tests, in parallel                           (under 4 minutes after installation)
+# make test            style, types and tests, in parallel                           (4 to 12 minutes after installation, on two cores)
 # All set everything up by themselves; they need Python 3.11, 3.12 or 3.13 with pip, and nothing else.
 
 RECIPE ?= demo
