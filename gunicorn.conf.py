@@ -95,8 +95,5 @@ def post_worker_init(worker: Any) -> None:
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Removes an ended worker's load and in-flight count; its other metrics stay."""
-    from headstand.serve.worker import WORKER_LOAD
-
-    WORKER_LOAD.remove(worker.age)
+    """Removes the predictions in flight of an ended worker from the metrics; its counts stay."""
     metrics.SHARED.end_row(worker.age)

@@ -29,7 +29,6 @@ from headstand.serve.exchange import Exchange
 from headstand.serve.framing import BodyTooLargeError, Framing
 from headstand.serve.logs import REQUESTS
 from headstand.serve.problem import MEDIA_TYPE, problem
-from headstand.serve.worker_load import WorkerLoad
 
 RECEIVE_SECONDS = 30.0
 """Time limit for receiving a request's headers and body, in seconds from its first byte."""
@@ -50,9 +49,6 @@ PAUSE = 0.1
 Otherwise clients that retry at once would use the processor time of the others.
 """
 
-COURTESY = 0.005
-"""Seconds for which a worker leaves a new connection to another one that has fewer busy connections."""
-
 FREE_BYTES = 64 * 1024
 """Bytes of each connection that do not count towards the worker's memory limit: small requests are never refused."""
 
@@ -61,9 +57,6 @@ SEND_BUFFER = 128 * 1024
 
 PIECE = 64 * 1024
 """Maximum number of bytes that are received from a connection at a time."""
-
-WORKER_LOAD = WorkerLoad()
-"""Shared number of busy connections of each worker; gunicorn.conf.py removes workers that have ended."""
 
 _MALFORMED = ("bad_http", "the request cannot be read as HTTP/1.1")
 _CUT_SHORT = ("bad_request", "the body is cut short, arrives too slowly or is not in the chunks that it announces")
@@ -134,12 +127,11 @@ class Worker(base.Worker):
         self._pool = ThreadPoolExecutor(self.cfg.threads)
         self._finished: deque[tuple[Connection, memoryview, bool, bool]] = deque()
         self._connections: dict[Connection, None] = {}
-        self._busy = 0
         self._paused: deque[tuple[float, Connection]] = deque()
         self._held_limit = capacity.chosen().body_bytes
         self._held = 0
         self._listening = False
-        self._left_until = self._full_until = self._next_sweep = 0.0
+        self._full_until = self._next_sweep = 0.0
         super().init_process()
 
     def load_wsgi(self) -> None:
@@ -149,7 +141,6 @@ class Worker(base.Worker):
         super().load_wsgi()
         # After a fork the first run copies the memory pages that it writes to; no client should wait for that.
         self.wsgi.extensions["headstand"].warm()
-        WORKER_LOAD.set(self.age, 0)
 
     def handle_quit(self, sig: Any, frame: Any) -> None:
         """Stops the worker at once; gunicorn's handler of SIGQUIT and SIGINT."""
@@ -170,7 +161,6 @@ class Worker(base.Worker):
                 break
             self._sweep(now)
             self._listen(now)
-            WORKER_LOAD.set(self.age, self._busy)
             self._turn(now)
         self._pool.shutdown(wait=False)
 
@@ -180,7 +170,7 @@ class Worker(base.Worker):
         if self._paused:
             timeout = min(timeout, max(self._paused[0][0] - now, 0.0))
         if self.alive and not self._listening:
-            timeout = min(timeout, COURTESY / 5)
+            timeout = min(timeout, max(self._full_until - now, 0.0))
         for key, _ in self._selector.select(timeout):
             if isinstance(key.fileobj, Connection):
                 # An earlier event of this iteration may have closed the connection.
@@ -212,9 +202,8 @@ class Worker(base.Worker):
     # New connections
 
     def _listen(self, now: float) -> None:
-        """Registers the listening sockets, or unregisters them if the worker is full or another one is less busy."""
+        """Registers the listening sockets, or unregisters them for a moment if the worker is full."""
         wanted = self.alive and now >= self._full_until
-        wanted = wanted and not (now < self._left_until and self._busy > WORKER_LOAD.least())
         if wanted != self._listening:
             for listener in self.sockets:
                 if wanted:
@@ -225,16 +214,8 @@ class Worker(base.Worker):
             self._listening = wanted
 
     def _accept(self, listener: Any) -> bool:
-        """Accepts a connection unless another worker should; returns whether one was accepted."""
+        """Accepts a connection that waits, if any; returns whether one was accepted."""
         now = time.monotonic()
-        if self.alive:
-            # A connection that still waits after that time is accepted: the other worker may be stuck.
-            waited = self._left_until <= now <= self._left_until + COURTESY
-            if not waited and self._busy > WORKER_LOAD.least():
-                if now > self._left_until:
-                    self._left_until = now + COURTESY
-                return False
-            self._left_until = 0.0
         if len(self._connections) >= self.cfg.worker_connections and not self._evict():
             self._full_until = now + PAUSE
             return False
@@ -249,7 +230,6 @@ class Worker(base.Worker):
         connection = Connection(sock, client, listener.getsockname(), Framing(self.cfg, client))
         self._connections[connection] = None
         self._enter(connection, State.RECEIVING, now, RECEIVE_SECONDS)
-        WORKER_LOAD.set(self.age, self._busy)
         self._selector.register(connection, selectors.EVENT_READ)
         return True
 
@@ -426,7 +406,6 @@ class Worker(base.Worker):
         """Closes a connection at once."""
         if connection in self._connections:
             self._hold(connection, 0)
-            self._enter(connection, State.IDLE, 0.0, 0.0)
             del self._connections[connection]
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(connection)
@@ -435,7 +414,6 @@ class Worker(base.Worker):
     # Limits
 
     def _enter(self, connection: Connection, state: State, now: float, seconds: float) -> None:
-        self._busy += (state not in _QUIET) - (connection.state not in _QUIET)
         connection.state, connection.since, connection.deadline = state, now, now + seconds
 
     def _hold(self, connection: Connection, size: int) -> None:

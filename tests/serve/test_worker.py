@@ -179,18 +179,6 @@ def test_slow_clients_keep_no_place_from_others(small: Service) -> None:
         connection.close()
 
 
-def test_connections_go_to_the_worker_that_has_least_to_do(model: Path, tmp_path: Path) -> None:
-    config = _configuration(tmp_path / "courteous.py", "COURTESY = 60")
-    with running(model, tmp_path / "run", "-c", config, WEB_CONCURRENCY="2") as service:
-        halves = []
-        for number in range(1, 7):
-            halves.append(service.connect(post(PHOTO[:50], length=len(PHOTO))))
-            until(lambda number=number: sum(service.held(*halves)) == number)
-        assert service.held(*halves) == [3, 3]
-        for connection in halves:
-            connection.close()
-
-
 def test_a_stuck_worker_keeps_no_connection_from_the_others(model: Path, tmp_path: Path) -> None:
     with running(model, tmp_path / "run", WEB_CONCURRENCY="2") as service:
         half = service.connect(post(PHOTO[:50], length=len(PHOTO)))
