@@ -216,17 +216,21 @@ class Worker(base.Worker):
     def _accept(self, listener: Any) -> bool:
         """Accepts a connection that waits, if any; returns whether one was accepted."""
         now = time.monotonic()
-        if len(self._connections) >= self.cfg.worker_connections and not self._evict():
+        full = len(self._connections) >= self.cfg.worker_connections
+        if full and all(connection.state is State.WORKING for connection in self._connections):
             self._full_until = now + PAUSE
             return False
         try:
             sock, client = listener.accept()
+            # Some systems refuse this for a connection that the client has reset already.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 self._evict()
                 self._full_until = now + PAUSE
             return False
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        if full:
+            self._evict()  # only now: another worker may have been faster to accept
         connection = Connection(sock, client, listener.getsockname(), Framing(self.cfg, client))
         self._connections[connection] = None
         self._enter(connection, State.RECEIVING, now, RECEIVE_SECONDS)
