@@ -89,7 +89,9 @@ _QUIET = (State.IDLE, State.PAUSED, State.CLOSING)
 class Connection:
     """Connection of one client, used only by the event loop, except that a thread sends in the state WORKING."""
 
-    __slots__ = ("client", "deadline", "framing", "held", "keep", "server", "since", "sock", "state", "unsent")
+    __slots__ = (
+        "client", "deadline", "framing", "held", "keep", "refused", "server", "since", "sock", "state", "unsent",
+    )  # fmt: skip
 
     def __init__(self, sock: socket.socket, client: Any, server: Any, framing: Framing) -> None:
         sock.setblocking(False)
@@ -97,7 +99,7 @@ class Connection:
         self.state = State.IDLE
         self.since = self.deadline = 0.0
         self.unsent = memoryview(b"")
-        self.keep = False
+        self.keep = self.refused = False
         self.held = 0
 
     def fileno(self) -> int:
@@ -269,7 +271,7 @@ class Worker(base.Worker):
             sent = connection.sock.send(connection.unsent)
             connection.unsent = connection.unsent[sent:]
             if not connection.unsent:
-                self._conclude(connection, refused=False)
+                self._conclude(connection)
             return
         try:
             piece = connection.sock.recv(PIECE)
@@ -348,23 +350,23 @@ class Worker(base.Worker):
 
     def _finish(self, connection: Connection, unsent: memoryview, keep: bool, refused: bool) -> None:
         """Sends the rest of a response, or concludes if nothing is left to send."""
-        connection.keep, connection.unsent = keep, unsent
+        connection.keep, connection.refused, connection.unsent = keep, refused, unsent
         if not unsent:
-            self._conclude(connection, refused)
+            self._conclude(connection)
             return
         self._enter(connection, State.SENDING, time.monotonic(), SEND_SECONDS)
         self._selector.register(connection, selectors.EVENT_WRITE)
         self._hold(connection, len(unsent))
         self._make_room()
 
-    def _conclude(self, connection: Connection, refused: bool) -> None:
-        """Closes a connection whose response has been sent, or waits for its next request."""
+    def _conclude(self, connection: Connection) -> None:
+        """Closes a connection whose response has been sent, or waits for its next request, after a 503 for longer."""
         if connection.state is State.SENDING:
             self._selector.unregister(connection)
         self._hold(connection, connection.framing.size)
         if not connection.keep:
             self._close(connection)
-        elif refused:
+        elif connection.refused:
             self._enter(connection, State.PAUSED, time.monotonic(), float("inf"))
             self._paused.append((time.monotonic() + PAUSE, connection))
         else:

@@ -11,15 +11,20 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from selectors import DefaultSelector
 
 import psutil
 import pytest
+from gunicorn.config import Config
 
 from headstand.images import MAX_BYTES
 from headstand.serve.content import MAX_BODY
+from headstand.serve.framing import Framing
+from headstand.serve.worker import PAUSE, Connection, State, Worker
 from tests import skips, tiny
 from tests.serve.hostile import HostileServer
 from tests.serve.service import PATIENCE, ROOT, Service, post, receive, running, until
@@ -53,8 +58,12 @@ def small(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 def impatient(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One worker whose deadlines are short."""
     folder = tmp_path_factory.mktemp("impatient")
-    config = _configuration(folder / "impatient.py", "RECEIVE_SECONDS = worker.SEND_SECONDS = 0.5")
-    with running(model, folder / "run", "-c", config, WEB_CONCURRENCY="1") as started:
+    settings, config = str(ROOT / "gunicorn.conf.py"), folder / "impatient.py"
+    config.write_text(
+        f"exec(compile(open({settings!r}).read(), {settings!r}, 'exec'))\n"
+        "from headstand.serve import worker\nworker.RECEIVE_SECONDS = worker.SEND_SECONDS = 0.5\n"
+    )
+    with running(model, folder / "run", "-c", str(config), WEB_CONCURRENCY="1") as started:
         yield started
 
 
@@ -158,14 +167,45 @@ def test_a_full_worker_refuses_at_once_and_finishes_what_it_took(
         refused = service.ask("POST", "/predict", PHOTO)
         assert (refused.status, refused.json["code"], refused.headers["Retry-After"]) == (503, "overloaded", "1")
         with service.connect() as again:  # on one connection; a refused client's next request is read a moment later
+            started = time.monotonic()
             for _ in range(3):
                 again.sendall(post(PHOTO))
                 assert b"503 SERVICE UNAVAILABLE" in receive(again)
+            assert time.monotonic() - started >= 2 * PAUSE
         server.release.set()
         assert b"200 OK" in receive(waiting)
         waiting.close()
         assert service.ask("POST", "/predict", PHOTO).status == 200
         assert service.metric('headstand_errors_total{code="overloaded"}') == 4
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_the_pause_after_a_refusal_also_follows_one_that_is_sent_in_parts(refused: bool) -> None:
+    worker = _worker()
+    ours, theirs = socket.socketpair()
+    with worker._selector, ours, theirs:
+        connection = Connection(ours, "client", "server", Framing(worker.cfg, "client"))
+        worker._finish(connection, memoryview(b"the rest"), True, refused)
+        assert connection.state is State.SENDING
+        worker._progress(connection)
+        assert theirs.recv(100) == b"the rest"
+        assert connection.state is (State.PAUSED if refused else State.IDLE)
+        assert [found for _, found in worker._paused] == [connection] * refused
+
+
+def test_a_full_worker_hangs_up_on_nobody_for_a_connection_that_another_one_took() -> None:
+    worker = _worker()
+    worker.cfg.set("worker_connections", 1)
+    with worker._selector, socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        clients = [socket.create_connection(listener.getsockname())]
+        assert worker._accept(listener)
+        (idle,) = worker._connections
+        assert not worker._accept(listener) and list(worker._connections) == [idle]
+        clients.append(socket.create_connection(listener.getsockname()))
+        assert worker._accept(listener) and idle not in worker._connections and len(worker._connections) == 1
+        for client in (*clients, *(each.sock for each in worker._connections)):
+            client.close()
 
 
 def test_slow_clients_keep_no_place_from_others(small: Service) -> None:
@@ -228,15 +268,7 @@ def test_with_all_descriptors_taken_the_longest_idle_connection_yields(small: Se
 
 def test_clients_that_never_read_hold_nobody_up(small: Service) -> None:
     """Each sends many requests at once for a long page; they are more than there are threads."""
-    clients = []
-    for _ in range(20):
-        client = socket.socket()
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.connect(("127.0.0.1", small.port))
-        client.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
-            client.send(b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * 400)
-        clients.append(client)
+    clients = [_mute(small, 400) for _ in range(20)]
     for _ in range(5):
         assert small.ask("POST", "/predict", PHOTO).status == 200
     # What was sent is complete and in order for a client that reads late.
@@ -251,12 +283,7 @@ def test_clients_that_never_read_hold_nobody_up(small: Service) -> None:
 
 
 def test_a_client_that_does_not_read_in_time_is_cut_off(impatient: Service) -> None:
-    client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    client.connect(("127.0.0.1", impatient.port))
-    client.setblocking(False)
-    with contextlib.suppress(BlockingIOError):
-        client.send(b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * 1500)
+    client = _mute(impatient, 1500)
     until(lambda: impatient.held(client) == [0])
     client.close()
 
@@ -430,11 +457,20 @@ def test_a_flood_of_the_largest_bodies_stays_below_the_ceiling(model: Path, tmp_
         assert service.ask("POST", "/predict", PHOTO).status == 200
 
 
-def _configuration(path: Path, constant: str) -> str:
-    """gunicorn's settings as they are, but for a constant of the worker."""
-    settings = str(ROOT / "gunicorn.conf.py")
-    path.write_text(
-        f"exec(compile(open({settings!r}).read(), {settings!r}, 'exec'))\n"
-        f"from headstand.serve import worker\nworker.{constant}\n"
-    )
-    return str(path)
+def _worker() -> Worker:
+    """A worker without a process."""
+    worker = Worker.__new__(Worker)
+    worker.alive, worker.cfg, worker._held_limit, worker._held = True, Config(), 10**6, 0
+    worker._selector, worker._connections, worker._paused = DefaultSelector(), {}, deque()
+    return worker
+
+
+def _mute(service: Service, requests: int) -> socket.socket:
+    """A client with a small receive buffer that asks for a long page many times and reads nothing."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect(("127.0.0.1", service.port))
+    client.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        client.send(b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * requests)
+    return client
