@@ -9,6 +9,7 @@ import ipaddress
 import re
 from typing import Any
 
+from gunicorn.http.body import CHUNK_EXT_RE
 from gunicorn.http.errors import (
     InvalidChunkSize,
     InvalidHeader,
@@ -16,6 +17,7 @@ from gunicorn.http.errors import (
     LimitRequestLine,
     NoMoreData,
     ParseException,
+    UnsupportedTransferCoding,
 )
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import IterUnreader
@@ -32,7 +34,7 @@ MAX_CHUNKS = 10_000
 """Maximum number of chunks in one body: each costs processor time and may hold only one byte."""
 
 _BARE_LF = re.compile(rb"(?<!\r)\n")
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})" + CHUNK_EXT_RE.pattern)
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|(?:[\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2}){1,255})(?::(\d{0,5}))?", re.ASCII)
 
 
@@ -129,9 +131,13 @@ class Framing:
         except NoMoreData as error:  # possible if the PROXY protocol is switched on
             raise InvalidHeader("incomplete head") from error
         _check_host(request)
-        # gunicorn refuses a request with both headers, with several lengths, or whose last coding is not `chunked`.
+        # gunicorn refuses a request with both headers, with several lengths, or whose last coding is not `chunked`. It
+        # takes other codings before that one, but does not decode them.
+        codings = [value.lower() for name, value in request.headers if name == "TRANSFER-ENCODING"]
+        if codings not in ([], ["chunked"]):
+            raise UnsupportedTransferCoding(", ".join(codings))
         headers = dict(request.headers)
-        self._chunked = "TRANSFER-ENCODING" in headers
+        self._chunked = bool(codings)
         self._length = int(headers.get("CONTENT-LENGTH", 0))
         if self._length > MAX_BODY:
             raise BodyTooLargeError
@@ -172,7 +178,7 @@ class Framing:
                     raise BodyTooLargeError
                 position = end + 2
                 self._phase = "data" if self._left else "trailers"
-            else:  # trailers are discarded, as RFC 9110, 6.5.1 allows
+            else:  # trailers are checked, so that a proxy sees their end here, too, and discarded (RFC 9110, 6.5.1)
                 if data[position : position + 2] == b"\r\n":
                     position += 2
                     complete = True
@@ -182,6 +188,7 @@ class Framing:
                     raise LimitRequestHeaders("size of the trailers")
                 if end < 0:
                     break
+                self._request.parse_headers(bytes(data[position:end]), from_trailer=True)
                 position = end + 4
                 complete = True
         del data[:position]
