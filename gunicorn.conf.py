@@ -57,6 +57,10 @@ graceful_timeout = 25
 limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 8190
+# The parser that is tested with headstand/serve/framing.py, even if a faster one is installed.
+http_parser = "python"
+# By default a local client or proxy may set SCRIPT_NAME, and a wrong value is an internal error.
+forwarder_headers = ""
 # No control socket, which other programs of the same user could use.
 control_socket_disable = True
 

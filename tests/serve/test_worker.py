@@ -118,6 +118,11 @@ def test_what_is_no_http_is_a_problem_too(service: Service, sent: bytes, status:
     assert service.ask("GET", "/healthz").status == 200
 
 
+def test_a_client_on_this_machine_cannot_move_the_paths(service: Service) -> None:
+    answer = service.ask("GET", "/healthz", SCRIPT_NAME="/elsewhere", PATH_INFO="/elsewhere")
+    assert (answer.status, answer.json["status"]) == (200, "ok")
+
+
 def test_a_body_that_stops_early_is_the_clients_mistake(service: Service) -> None:
     with service.connect(post(PHOTO[:50], length=len(PHOTO))) as connection:
         connection.shutdown(socket.SHUT_WR)  # nothing more will come
