@@ -7,8 +7,8 @@ The model is models/yoga6/yoga6.tflite, or the file that HEADSTAND_MODEL names.
 """
 
 import json
-import sys
 from pathlib import Path
+from typing import Any
 
 from headstand import command
 from headstand.errors import HeadstandError
@@ -37,15 +37,15 @@ def main(words: list[str]) -> None:
         raise HeadstandError(f"{failed} of {len(words)} images cannot be used")
 
 
+def __getattr__(name: str) -> Any:
+    """Creates `app` when gunicorn asks for it: importing this module for `main` loads no model."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from headstand.serve.web import served
+
+    globals()[name] = app = served()
+    return app
+
+
 if __name__ == "__main__":
     command.run(main)
-else:
-    from headstand.serve.web import create_app
-
-    try:
-        app = create_app()
-    except HeadstandError as error:
-        print(f"error: {error}", file=sys.stderr)
-        # gunicorn's own code for "app failed to load": it stops. Of an exception it would print the traceback, and
-        # after any other code it would start the worker again for ever.
-        sys.exit(4)

@@ -132,6 +132,12 @@ def test_the_serving_process_loads_no_tensorflow_and_no_client_until_a_url_comes
     assert "requests" not in before and "requests" in after
 
 
+def test_an_import_loads_no_model(tmp_path: Path) -> None:
+    code = "import predict, sys; predict.main; assert not hasattr(predict, 'none') and 'flask' not in sys.modules"
+    found = run(model=tmp_path / "none.tflite", code=code)
+    assert found.returncode == 0, found.stderr
+
+
 def test_files_are_answered_line_by_line(model: Path, tmp_path: Path) -> None:
     red, blue = tmp_path / "red.png", tmp_path / "blue.jpg"
     red.write_bytes(tiny.photo((200, 100, 0)))

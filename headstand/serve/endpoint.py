@@ -15,6 +15,7 @@ from headstand import command
 from headstand.errors import HeadstandError
 from headstand.serve import web
 from headstand.serve.classifier import Classifier
+from headstand.serve.predictor import CONFIDENT
 
 MODEL = Path("/opt/ml/model")
 """Folder into which SageMaker unpacks `model.tar.gz`."""
@@ -41,7 +42,7 @@ def create_app(classifier: Classifier | None = None) -> Flask:
 
     @app.after_request
     def tell(response: Response) -> Response:
-        if confident := response.headers.get(web.CONFIDENT):
+        if confident := response.headers.get(CONFIDENT):
             response.headers[ATTRIBUTES] = f"confident={confident}"
         return response
 
@@ -49,12 +50,8 @@ def create_app(classifier: Classifier | None = None) -> Flask:
 
 
 def served() -> Flask:
-    """Returns the application for gunicorn; without a usable model it prints one line and exits with status 4."""
-    try:
-        return create_app()
-    except HeadstandError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(4)  # gunicorn's exit status for an application that cannot be loaded, as in predict.py
+    """Returns the application for gunicorn, as `web.served`."""
+    return web.served(create_app)
 
 
 def bundle(folder: Path) -> Path:

@@ -16,13 +16,10 @@ from headstand.serve.download import TIMEOUT, fetch
 from headstand.serve.exchange import Exchange
 from headstand.serve.logs import REQUESTS
 from headstand.serve.payload import PayloadError, image_bytes
-from headstand.serve.predictor import BATCH_SECONDS, Predictor
+from headstand.serve.predictor import BATCH_SECONDS, CONFIDENT, Predictor
 from headstand.serve.problem import MEDIA_TYPE, problem
 from headstand.serve.proxy import Request
 from headstand.serve.refusal import DownloadError
-
-CONFIDENT = "Headstand-Confident"
-"""Response header: `false` if the highest probability is below the bundle's threshold, else `true`."""
 
 _SHARE = 0.8
 """Fraction of an invocation's remaining time that a download or a batch may take; the rest is for the answer."""
@@ -132,8 +129,8 @@ class _Invocation:
             status = value["status"]
             headers["Content-Type"] = MEDIA_TYPE
         headers["X-Request-ID"] = self._exchange.id
-        if spent := self._exchange.seconds.items():
-            headers["Server-Timing"] = ", ".join(f"{name};dur={taken * 1000:.2f}" for name, taken in spent)
+        if self._exchange.seconds:
+            headers["Server-Timing"] = self._exchange.timing
         body = json.dumps(value, allow_nan=False) + "\n"
         line = {"form": "http", "method": request.method[:16], "path": request.path[:200]}
         self._log(status, line | {"received": request.length, "sent": len(body)}, fault)

@@ -43,6 +43,11 @@ class Exchange:
             self._inner = outer + whole
 
     @property
+    def timing(self) -> str:
+        """Milliseconds by stage, as the value of the header `Server-Timing`."""
+        return ", ".join(f"{name};dur={value * 1000:.2f}" for name, value in self.seconds.items())
+
+    @property
     def elapsed(self) -> float:
         """Seconds since this object was created, at the start of the request."""
         return time.perf_counter() - self._started

@@ -13,6 +13,9 @@ from headstand.serve.payload import Fetch, PayloadError
 from headstand.serve.problem import problem
 from headstand.serve.refusal import DownloadError
 
+CONFIDENT = "Headstand-Confident"
+"""Response header: `false` if the highest probability is below the bundle's threshold, else `true`."""
+
 BATCH_SECONDS = 10.0
 """Seconds after which a batch starts no further image.
 

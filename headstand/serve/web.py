@@ -2,13 +2,16 @@
 
 import json
 import logging
+import sys
 import urllib.parse
+from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from headstand import __version__
+from headstand.errors import HeadstandError
 from headstand.images import ImageError
 from headstand.serve import capacity, content, metrics, openapi, reference
 from headstand.serve import classifier as classifiers
@@ -21,12 +24,9 @@ from headstand.serve.logs import REQUESTS
 from headstand.serve.metrics import Metrics
 from headstand.serve.page import page
 from headstand.serve.payload import ClientError, Fetch, PayloadError
-from headstand.serve.predictor import Predictor
+from headstand.serve.predictor import CONFIDENT, Predictor
 from headstand.serve.problem import MEDIA_TYPE, problem
 from headstand.serve.refusal import DownloadError
-
-CONFIDENT = "Headstand-Confident"
-"""Response header: `false` if the highest probability is below the bundle's threshold, else `true`."""
 
 REQUEST_ID = "X-Request-ID"
 """Header with the request's id in every response; a request may set it."""
@@ -65,6 +65,17 @@ def create_app(classifier: Classifier | None = None, *, fetch: Fetch = fetch, li
     _predict(app, model, limits, counts, fetch)
     _describe(app, model.bundle, limits, counts)
     return app
+
+
+def served(create: Callable[[], Flask] = create_app) -> Flask:
+    """Returns the application for gunicorn; without a usable model it prints one line and exits."""
+    try:
+        return create()
+    except HeadstandError as error:
+        print(f"error: {error}", file=sys.stderr)
+        # gunicorn's own status for an application that cannot be loaded, after which it stops. It would print the
+        # traceback of an exception, and after another status start the worker again and again.
+        sys.exit(4)
 
 
 def _predict(app: Flask, model: Classifier, limits: Capacity, counts: Metrics, fetch: Fetch) -> None:
@@ -141,8 +152,7 @@ def _note_requests(app: Flask, counts: Metrics) -> None:
         counts.request(method, route, response.status_code, seconds, received, sent)
         if exchange.seconds:
             counts.stages(exchange.seconds)
-            spent = exchange.seconds.items()
-            response.headers["Server-Timing"] = ", ".join(f"{name};dur={value * 1000:.2f}" for name, value in spent)
+            response.headers["Server-Timing"] = exchange.timing
         if exchange.code:
             counts.error(exchange.code)
         if _requests.isEnabledFor(logging.INFO):
