@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # where `headstand` is, if it is
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from headstand.errors import HeadstandError
-from headstand.serve import capacity, classifier, metrics
+from headstand.serve import capacity, classifier, content, metrics
 
 # glibc's malloc has one arena per thread, and with dozens of threads their free memory doubles a worker's memory: use
 # two. It also keeps large blocks after a few of them: return blocks over 1 MiB to the system at once. But returning the
@@ -54,7 +54,7 @@ worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa:
 keepalive = 65
 # A batch starts no image after 10 seconds, and a download takes at most 10; orchestrators kill after 30.
 graceful_timeout = 25
-limit_request_line = 4094
+limit_request_line = content.MAX_LINE
 limit_request_fields = 64
 limit_request_field_size = 8190
 # The parser that is tested with headstand/serve/framing.py, even if a faster one is installed.

@@ -13,6 +13,9 @@ from headstand.serve.payload import Fetch, PayloadError, image_bytes
 MAX_BODY = (MAX_BYTES + 2) // 3 * 4 + 64 * 1024
 """Maximum size of a request body in bytes: the largest image in base64, and 64 KiB for the surrounding form or JSON."""
 
+MAX_LINE = 4094
+"""Maximum length of a request's first line, with its path and query, in bytes."""
+
 FORM = "multipart/form-data"
 
 URLENCODED = "application/x-www-form-urlencoded"

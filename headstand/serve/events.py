@@ -138,6 +138,8 @@ class _Invocation:
 
     def _route(self, request: Request) -> tuple[int, Any, dict[str, str]]:
         """Returns status, JSON value and further headers; a gateway's stage or prefix before the path is ignored."""
+        if request.line > content.MAX_LINE:
+            raise PayloadError("uri_too_long", "the path and query of the request are too long")
         last = request.path.rstrip("/").rpartition("/")[2]
         if request.method == "POST":
             top = content.top(request.query.get("top", []))

@@ -19,7 +19,7 @@ class PayloadError(HeadstandError):
     """Error for a request that is malformed or contains no image.
 
     `code` is stable: `bad_request`, `bad_query`, `bad_json`, `bad_base64`, `no_image`, `too_many_images`,
-    `batch_timeout`, `unsupported_media_type`.
+    `batch_timeout`, `uri_too_long`, `request_entity_too_large`, `unsupported_media_type`.
     """
 
     def __init__(self, code: str, message: str) -> None:

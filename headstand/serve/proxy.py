@@ -17,7 +17,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, unquote_plus
 
-from headstand.serve.content import MAX_BODY, is_json, media_type
+from headstand.serve.content import MAX_BODY, MAX_LINE, is_json, media_type
 from headstand.serve.payload import PayloadError
 
 EXPOSED = "Headstand-Confident, Retry-After, Server-Timing, X-Request-ID"
@@ -32,7 +32,8 @@ class Request:
         form: format of the response: "gateway", "balancer", or "balancer, several" for multi-value headers.
         method: in upper case.
         path: without API Gateway's stage in format 2.0.
-        query: all values of each parameter.
+        line: approximate length of method, path and query, which are the first line of an HTTP request.
+        query: all values of each parameter; empty if `line` exceeds `MAX_LINE`.
         headers: last value of each header, by name in lower case.
         text: the body as in the event.
         encoded: whether `text` is base64.
@@ -41,6 +42,7 @@ class Request:
     form: str
     method: str
     path: str
+    line: int
     query: Mapping[str, list[str]]
     headers: Mapping[str, str]
     text: str = field(repr=False)
@@ -97,24 +99,29 @@ def request(event: Any) -> Request | None:
         body = json.dumps(body)
     text = body if isinstance(body, str) else ""
     if isinstance(http := context.get("http"), Mapping):
-        query = parse_qs(_string(event.get("rawQueryString")), keep_blank_values=True)
         # The path starts with the stage unless it is the default one.
         path, stage = _string(event.get("rawPath")), f"/{context.get('stage')}"
         path = path.removeprefix(stage) if f"{path}/".startswith(f"{stage}/") else path
-        verb = _string(http.get("method")).upper()
-        return Request("gateway", verb, path, query, _headers(event), text, encoded)
+        verb, raw = _string(http.get("method")).upper(), _string(event.get("rawQueryString"))
+        line = len(verb) + len(path) + len(raw)
+        query = parse_qs(raw, keep_blank_values=True) if line <= MAX_LINE else {}
+        return Request("gateway", verb, path, line, query, _headers(event), text, encoded)
     if not isinstance(event.get("httpMethod"), str):
         if not text or any(event.get(name) is not None for name in ("url", "image", "heatmaps")):
             return None
         event = {"path": event.get("rawPath") or "/predict", **event, "httpMethod": "POST"}
     balancer = "elb" in context
-    query = _query(event)
+    method, path, query = _string(event["httpMethod"]).upper(), _string(event.get("path")), _query(event)
+    line = (
+        len(method) + len(path) + sum(len(name) + len(value) + 2 for name, values in query.items() for value in values)
+    )
+    if line > MAX_LINE:
+        query = {}
     if balancer:  # load balancers do not decode the query
         query = {unquote_plus(name): list(map(unquote_plus, values)) for name, values in query.items()}
     several = balancer and isinstance(event.get("multiValueHeaders"), Mapping)
     form = "balancer, several" if several else "balancer" if balancer else "gateway"
-    method = _string(event["httpMethod"]).upper()
-    return Request(form, method, _string(event.get("path")), query, _headers(event), text, encoded)
+    return Request(form, method, path, line, query, _headers(event), text, encoded)
 
 
 def response(request: Request, status: int, headers: Mapping[str, str], body: str) -> dict[str, Any]:

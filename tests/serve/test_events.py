@@ -1,6 +1,7 @@
 import base64
 import json
 import logging
+import tracemalloc
 import uuid
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from headstand.images import MAX_BYTES
 from headstand.serve import events
 from headstand.serve.classifier import Classifier
+from headstand.serve.content import MAX_LINE
 from headstand.serve.download import fetch
 from headstand.serve.events import Function
 from headstand.serve.logs import REQUESTS, EndedLine
@@ -217,6 +219,34 @@ def test_problems_have_the_services_codes_and_shape(
 def test_a_body_over_the_limit_is_not_even_decoded(function: Function) -> None:
     event = posted("http_api_2", "") | {"body": "?" * (MAX_BYTES * 2), "isBase64Encoded": True}
     assert function.answer(event)["statusCode"] == 413
+
+
+@pytest.mark.parametrize("name", HTTP)
+def test_a_path_and_query_are_as_long_as_over_http(function: Function, name: str) -> None:
+    def asked(length: int, place: str) -> int:
+        event = posted(name, PHOTO, "image/png")
+        if place == "path":
+            event["rawPath" if "rawPath" in event else "path"] = "/" + "a" * length
+        elif "rawQueryString" in event and "http" in event["requestContext"]:
+            event["rawQueryString"] = "a=" + "b" * length
+        else:
+            event["queryStringParameters"], event["multiValueQueryStringParameters"] = {"a": "b" * length}, None
+        answer = function.answer(event)
+        assert answer["statusCode"] == 200 or json.loads(answer["body"])["code"] == "uri_too_long"
+        return answer["statusCode"]
+
+    for place in ("path", "query"):
+        assert [asked(length, place) for length in (3900, MAX_LINE, 10**6)] == [200, 414, 414]
+
+
+def test_a_long_query_is_not_even_parsed(function: Function) -> None:
+    event = posted("http_api_2", PHOTO, "image/png") | {"rawQueryString": "a&" * 500_000}
+    tracemalloc.start()
+    try:
+        assert function.answer(event)["statusCode"] == 414
+        assert tracemalloc.get_traced_memory()[1] < 500_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_preflight_allows_what_the_page_sends(function: Function, monkeypatch: pytest.MonkeyPatch) -> None:
