@@ -111,17 +111,15 @@ def request(event: Any) -> Request | None:
             return None
         event = {"path": event.get("rawPath") or "/predict", **event, "httpMethod": "POST"}
     balancer = "elb" in context
-    method, path, query = _string(event["httpMethod"]).upper(), _string(event.get("path")), _query(event)
-    line = (
-        len(method) + len(path) + sum(len(name) + len(value) + 2 for name, values in query.items() for value in values)
-    )
+    verb, path, query = _string(event["httpMethod"]).upper(), _string(event.get("path")), _query(event)
+    line = len(verb) + len(path) + sum(len(name) + len(value) + 2 for name, found in query.items() for value in found)
     if line > MAX_LINE:
         query = {}
     if balancer:  # load balancers do not decode the query
         query = {unquote_plus(name): list(map(unquote_plus, values)) for name, values in query.items()}
     several = balancer and isinstance(event.get("multiValueHeaders"), Mapping)
     form = "balancer, several" if several else "balancer" if balancer else "gateway"
-    return Request(form, method, path, line, query, _headers(event), text, encoded)
+    return Request(form, verb, path, line, query, _headers(event), text, encoded)
 
 
 def response(request: Request, status: int, headers: Mapping[str, str], body: str) -> dict[str, Any]:

@@ -19,6 +19,52 @@ PHOTO = tiny.photo()
 LARGE = random.Random(0).randbytes(2**20)
 """As many bytes as a small photo, and as random."""
 
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+TRAILERS = CHUNKED + b"1\r\nx\r\n0\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n"
+
+WHOLE = {
+    "/huge-promised": OK + b"Content-Length: 99999999999\r\n\r\n",
+    "/cut-short": OK + b"Content-Length: 5000\r\n\r\n" + PHOTO,
+    "/no-length": OK + b"Content-Length: many\r\n\r\n" + PHOTO,
+    "/two-lengths": OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nxxxxx",
+    "/no-http": b"220 mail.example.org ESMTP\r\n",
+    # Set-Cookie2 (RFC 2965) is split by a pattern that takes a second for each of these lines.
+    "/cookies": OK + b"Set-Cookie: a=1\r\n" + (b"Set-Cookie2: " + b"a=1," * 16_000 + b"\r\n") * 4
+    + b"Content-Length: %d\r\n\r\n" % len(PHOTO) + PHOTO,
+    "/many-headers": OK + b"a: b\r\n" * 1000 + b"\r\n" + PHOTO,
+    "/long-header": OK + b"a: " + b"b" * 70_000 + b"\r\n\r\n" + PHOTO,
+    "/long-headers": OK + (b"a: " + b"b" * 60_000 + b"\r\n") * 90 + b"\r\n" + PHOTO,
+    "/long-status": b"HTTP/1.1 200 " + b"b" * 70_000 + b"\r\n\r\n" + PHOTO,
+    # A photo as a naive server sends it: a chunk for each line of the file.
+    "/lines": CHUNKED + b"".join(b"%x\r\n%b\r\n" % (len(line), line) for line in BytesIO(LARGE)) + b"0\r\n\r\n",
+    "/long-chunk-line": CHUNKED + b"1;" + b"a" * 70_000 + b"\r\nx\r\n0\r\n\r\n",
+    "/negative-chunk": CHUNKED + b"-5\r\nx\r\n0\r\n\r\n",
+    "/strange-location": b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: http://\xff\xfe[::1/\r\n\r\n",
+}  # fmt: skip
+"""Answers that are always the same, by path."""
+
+ENDLESS = {
+    "/huge": (OK + b"\r\n", bytes(65536), 0),
+    "/fat-redirect": (b"HTTP/1.1 302 Found\r\nLocation: /photo\r\n\r\n", bytes(65536), 0),
+    "/huge-chunked": (CHUNKED, b"10000\r\n" + bytes(65536) + b"\r\n", 0),
+    "/endless-headers": (OK, b"a: b\r\n" * 1000, 0),
+    "/continues": (b"", CONTINUE + b"\r\n", 0.02),
+    "/fast-continues": (b"", (CONTINUE + b"\r\n") * 1000, 0),
+    "/long-continues": (b"", CONTINUE + b"a: " + b"b" * 60_000 + b"\r\n\r\n", 0),
+    "/endless-trailers": (TRAILERS, b"a: b\r\n", 0.02),
+    "/fast-trailers": (TRAILERS, b"a: b\r\n" * 1000, 0),
+    "/long-trailers": (TRAILERS, b"a: " + b"b" * 60_000 + b"\r\n", 0),
+    "/byte-chunks": (CHUNKED, b"1\r\nx\r\n" * 1000, 0),
+    # Each as large as it must be on average; there are too many of them.
+    "/small-chunks": (CHUNKED, (b"80\r\n" + b"x" * 128 + b"\r\n") * 1000, 0),
+    "/extended-chunks": (CHUNKED, (b"400;" + b"a" * 4000 + b"\r\n" + b"x" * 1024 + b"\r\n") * 10, 0),
+    "/slow-body": (OK + b"Content-Length: 5000\r\n\r\n", b"x", 0.02),
+    "/slow-headers": (OK + b"X: ", b"x", 0.02),
+}
+"""Answers that do not end, by path: what they start with, what follows again and again, and seconds between."""
+
 
 class HostileServer(ThreadingHTTPServer):
     daemon_threads = True
@@ -55,17 +101,20 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.requests.append((self.path, dict(self.headers)))
         parts = urlsplit(self.path)
-        getattr(self, "_" + parts.path[1:].replace("-", "_"))(parse_qs(parts.query))
+        if parts.path in WHOLE:
+            self._raw(WHOLE[parts.path])
+        elif parts.path in ENDLESS:
+            start, piece, pause = ENDLESS[parts.path]
+            self._raw(start)
+            self._endless(piece, pause)
+        else:
+            getattr(self, "_" + parts.path[1:].replace("-", "_"))(parse_qs(parts.query))
 
     def _photo(self, _: object) -> None:
         self._answer(PHOTO)
 
     def _redirect(self, query: dict[str, list[str]]) -> None:
         self._raw(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + query["to"][0].encode() + b"\r\n\r\n")
-
-    def _fat_redirect(self, query: dict[str, list[str]]) -> None:
-        self._raw(b"HTTP/1.1 302 Found\r\nLocation: /photo\r\n\r\n")
-        self._endless(b"\0" * 65536)
 
     def _hops(self, query: dict[str, list[str]]) -> None:
         left = int(query["n"][0])
@@ -80,26 +129,6 @@ class _Handler(BaseHTTPRequestHandler):
     def _missing(self, _: object) -> None:
         self._answer(b"secret inside", status="404 Not Found")
 
-    def _huge(self, _: object) -> None:
-        self._raw(b"HTTP/1.1 200 OK\r\n\r\n")
-        self._endless(b"\0" * 65536)
-
-    def _huge_chunked(self, _: object) -> None:
-        self._raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        self._endless(b"10000\r\n" + b"\0" * 65536 + b"\r\n")
-
-    def _huge_promised(self, _: object) -> None:
-        self._raw(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n")
-
-    def _cut_short(self, _: object) -> None:
-        self._raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + PHOTO)
-
-    def _no_length(self, _: object) -> None:
-        self._raw(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n" + PHOTO)
-
-    def _no_http(self, _: object) -> None:
-        self._raw(b"220 mail.example.org ESMTP\r\n")
-
     def _loop(self, _: object) -> None:
         self._redirect({"to": ["/loop"]})
 
@@ -107,77 +136,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.stop.wait(0.2)
         self._redirect({"to": ["/slow-redirect"]})
 
-    def _cookies(self, _: object) -> None:
-        """Those of RFC 2965 are split by a pattern that takes a second for each of these lines."""
-        lines = b"Set-Cookie: a=1\r\n" + (b"Set-Cookie2: " + b"a=1," * 16_000 + b"\r\n") * 4
-        self._raw(b"HTTP/1.1 200 OK\r\n" + lines + f"Content-Length: {len(PHOTO)}\r\n\r\n".encode() + PHOTO)
-
-    def _many_headers(self, _: object) -> None:
-        self._raw(b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 1000 + b"\r\n" + PHOTO)
-
-    def _long_header(self, _: object) -> None:
-        self._raw(b"HTTP/1.1 200 OK\r\na: " + b"b" * 70_000 + b"\r\n\r\n" + PHOTO)
-
-    def _endless_headers(self, _: object) -> None:
-        self._raw(b"HTTP/1.1 200 OK\r\n")
-        self._endless(b"a: b\r\n" * 1000)
-
-    def _long_status(self, _: object) -> None:
-        self._raw(b"HTTP/1.1 200 " + b"b" * 70_000 + b"\r\n\r\n" + PHOTO)
-
-    def _fast_continues(self, _: object) -> None:
-        self._endless(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
-
-    def _fast_trailers(self, _: object) -> None:
-        self._raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
-        self._endless(b"a: b\r\n" * 1000)
-
-    def _long_trailers(self, _: object) -> None:
-        self._raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
-        self._endless(b"a: " + b"b" * 60_000 + b"\r\n")
-
-    def _long_continues(self, _: object) -> None:
-        self._endless(b"HTTP/1.1 100 Continue\r\na: " + b"b" * 60_000 + b"\r\n\r\n")
-
-    def _long_headers(self, _: object) -> None:
-        self._raw(b"HTTP/1.1 200 OK\r\n" + (b"a: " + b"b" * 60_000 + b"\r\n") * 90 + b"\r\n" + PHOTO)
-
-    def _byte_chunks(self, _: object) -> None:
-        self._raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        self._endless(b"1\r\nx\r\n" * 1000)
-
-    def _small_chunks(self, _: object) -> None:
-        """Each as large as it must be on average; there are too many of them."""
-        self._raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        self._endless((b"80\r\n" + b"x" * 128 + b"\r\n") * 1000)
-
-    def _extended_chunks(self, _: object) -> None:
-        self._raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        self._endless((b"400;" + b"a" * 4000 + b"\r\n" + b"x" * 1024 + b"\r\n") * 10)
-
     def _bytes(self, _: object) -> None:
         """A body in segments of one byte, each sent when the one before it was read."""
         self._raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n")
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._endless(b"x", pause=0.0002)
-
-    def _lines(self, _: object) -> None:
-        """A photo as a naive server sends it: a chunk for each line of the file."""
-        self._raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        self._raw(b"".join(b"%x\r\n%b\r\n" % (len(line), line) for line in BytesIO(LARGE)) + b"0\r\n\r\n")
-
-    def _endless_trailers(self, _: object) -> None:
-        self._raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
-        self._endless(b"a: b\r\n", pause=0.02)
-
-    def _long_chunk_line(self, _: object) -> None:
-        self._raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"a" * 70_000 + b"\r\nx\r\n0\r\n\r\n")
-
-    def _negative_chunk(self, _: object) -> None:
-        self._raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nx\r\n0\r\n\r\n")
-
-    def _two_lengths(self, _: object) -> None:
-        self._raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nxxxxx")
+        self._endless(b"x", 0.0002)
 
     def _gzip_bomb(self, _: object) -> None:
         self._answer(gzip.compress(bytes(50_000_000)), "Content-Encoding: identity, GZIP\r\n")
@@ -190,22 +153,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
 
-    def _strange_location(self, _: object) -> None:
-        self._raw(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: http://\xff\xfe[::1/\r\n\r\n")
-
     def _says(self, _: object) -> None:
         self._raw(self.server.words)
-
-    def _slow_body(self, _: object) -> None:
-        self._raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n")
-        self._endless(b"x", pause=0.02)
-
-    def _slow_headers(self, _: object) -> None:
-        self._raw(b"HTTP/1.1 200 OK\r\nX: ")
-        self._endless(b"x", pause=0.02)
-
-    def _continues(self, _: object) -> None:
-        self._endless(b"HTTP/1.1 100 Continue\r\n\r\n", pause=0.02)
 
     def _held(self, _: object) -> None:
         self.server.release.wait(60)
