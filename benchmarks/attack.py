@@ -39,9 +39,6 @@ from PIL import Image
 
 from headstand import command
 from headstand.errors import HeadstandError
-from headstand.serve.classifier import SHIPPED
-
-__all__ = ["ATTACKS", "SHIPPED", "measure", "scans"]
 
 PATIENCE = 60.0
 """Timeout of the regular client in seconds."""
@@ -198,6 +195,13 @@ def chunks(attack: Attack) -> None:
     attack.repeat([head + b"1\r\na\r\n" * 4_000_000], 8, clients=4)
 
 
+def signs(attack: Attack) -> None:
+    """Sends urlencoded forms of equals signs only, and of percent-encoded characters only."""
+    kind = b"application/x-www-form-urlencoded"
+    bodies = [b"=" * 9_000_000 + b"\0", b"image=" + b"%41" * 3_000_000]
+    attack.repeat([HEAD % (kind, len(body)) + body for body in bodies], 40, clients=4)
+
+
 def downloads(attack: Attack) -> None:
     """Sends URLs of a server that returns endless one-byte chunks, endless trailers, or endless `100 Continue`."""
     streams = {
@@ -250,8 +254,8 @@ def retries(attack: Attack) -> None:
 ATTACKS: dict[str, Callable[[Attack], None]] = {
     attack.__name__: attack
     for attack in (
-        urls, jpeg, lengths, hosts, descriptors, readers, bytewise, announced, stalled, header, chunks, downloads,
-        retries,
+        urls, jpeg, lengths, hosts, descriptors, readers, bytewise, announced, stalled, header, chunks, signs,
+        downloads, retries,
     )
 }  # fmt: skip
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import attack
+from headstand.serve.classifier import SHIPPED
 from tests.serve.service import Service, running
 
 pytestmark = pytest.mark.slow
@@ -20,7 +21,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     words = ("tests.serve.limited", "1024", "gunicorn", "tests.serve.loopback:app", "--bind", "127.0.0.1:0")
     folder = tmp_path_factory.mktemp("attack") / "run"
     settings = {"WEB_CONCURRENCY": "2", "HEADSTAND_INTERPRETERS": "1"}
-    with running(attack.SHIPPED, folder, words=words, **settings) as started:
+    with running(SHIPPED, folder, words=words, **settings) as started:
         yield started
 
 

@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NoReturn
-from urllib.parse import parse_qsl
 
 from headstand.images import MAX_BYTES
 from headstand.serve.payload import Fetch, PayloadError, image_bytes
@@ -35,8 +34,19 @@ A body of only these is parsed into objects of thirty times its size, while othe
 _MAX_FIELDS = 1000
 """Maximum number of fields of a urlencoded form."""
 
-_TEXT = re.compile(rb"[\x20-\x7e\t\r\n]*=[\x20-\x7e\t\r\n]*")
-"""Matches a urlencoded form, and not the bytes of an image."""
+_TEXT = re.compile(rb"[\x20-<>-\x7e\t\r\n]*=[\x20-\x7e\t\r\n]*")
+"""Matches a urlencoded form, and not the bytes of an image.
+
+Its first part matches no equals sign, so that it takes linear time.
+"""
+
+_MAX_ESCAPES = 2_000_000
+"""Maximum number of percent signs in a urlencoded form: twice as many as the largest image in base64 has.
+
+Each costs about half a microsecond.
+"""
+
+_ESCAPE = re.compile("%([0-9a-fA-F]{2})")
 
 Source = Callable[[Fetch], bytes]
 """Function that returns one encoded image of a batch, given a function that downloads URLs.
@@ -159,12 +169,19 @@ def is_json(kind: str) -> bool:
 
 def _fields(body: bytes) -> list[tuple[str, str]]:
     """Returns names and values of a urlencoded form."""
-    try:
-        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
-    except ValueError:
-        raise PayloadError("request_entity_too_large", f"the form has more than {_MAX_FIELDS:,} fields") from None
+    for character, limit, name in ((b"&", _MAX_FIELDS, "fields"), (b"%", _MAX_ESCAPES, "percent signs")):
+        if body.count(character) > limit:
+            raise PayloadError("request_entity_too_large", f"the form has more than {limit:,} {name}")
+    parts = [part.partition(b"=") for part in body.split(b"&") if part]
+    pairs = [(_unquote(name), _unquote(value)) for name, _, value in parts]
     # If base64 was not percent-encoded, its plus signs were decoded to spaces, which base64 does not contain.
     return [(name, value.replace(" ", "+") if name == "image" else value) for name, value in pairs]
+
+
+def _unquote(text: bytes) -> str:
+    """Returns what `urllib.parse.unquote_plus` returns, which takes 200 bytes of memory and 2 us for each escape."""
+    encoded = text.replace(b"+", b" ").decode("latin-1")
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), encoded).encode("latin-1").decode("utf-8", "replace")
 
 
 def _named(fields: dict[str, str], files: Sequence[tuple[str, str, bytes]] = ()) -> dict[str, str]:

@@ -2,15 +2,18 @@
 
 import base64
 import json
+import tracemalloc
 from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from headstand.serve import web
+from headstand.serve import content, web
 from headstand.serve.classifier import Classifier
 from headstand.serve.download import fetch
 from headstand.serve.events import Function
@@ -100,12 +103,13 @@ def test_a_urlencoded_url_is_downloaded(classifier: Classifier, server: HostileS
         (b"url=", URLENCODED, "bad_url", "must be a text that starts with http"),
         (b"url=x&image=y", URLENCODED, "no_image", "has both"),
         (b"image=?", URLENCODED, "bad_base64", "is not base64"),
+        (b"a=" + b"%41" * 2_000_001, URLENCODED, "request_entity_too_large", "more than 2,000,000 percent signs"),
         (b"a=b&" * 1001 + b"url=x", URLENCODED, "request_entity_too_large", "more than 1,000 fields"),
         (form(part(b"1", "a" * 12_000_000)), FORM, "bad_request", "damaged"),
         (b"", URLENCODED, "no_image", "no body"),
         (b"", FORM, "bad_request", "cut short"),
     ],
-    ids=range(19),
+    ids=range(20),
 )
 def test_what_is_missing_is_named(classifier: Classifier, body: bytes, kind: str, code: str, named: str) -> None:
     _, problem = asked(classifier, body, kind)
@@ -156,3 +160,21 @@ def test_an_event_without_any_image_names_what_it_needs(classifier: Classifier) 
     for event in ({}, {"body": None}, {"body": ""}, {"bodies": "x"}, {"requestContext": {}}):
         error = Function(classifier).answer(event)["error"]
         assert error["code"] == "no_image" and 'send either "url" or "image"' in error["detail"]
+
+
+@given(st.text("aA4%+&=\xe9 ", max_size=40).map(lambda text: text.replace("\xe9", "%C3%A9").encode()))
+def test_forms_are_decoded_as_the_standard_library_decodes_them(body: bytes) -> None:
+    assert content._fields(body) == parse_qsl(body.decode(), keep_blank_values=True)
+
+
+def test_the_costliest_forms_take_little_time_and_memory() -> None:
+    """Each took minutes or gigabytes."""
+    signs = b"=" * 2_000_000 + b"\0"
+    assert content.one(URLENCODED, signs, pytest.fail) == signs  # no form: what it is not, the decoder says
+    escapes = b"image=" + b"%41" * 2_000_000
+    tracemalloc.start()
+    try:
+        assert len(content.one(URLENCODED, escapes, pytest.fail)) == 1_500_000
+        assert tracemalloc.get_traced_memory()[1] < 5 * len(escapes)
+    finally:
+        tracemalloc.stop()
