@@ -16,9 +16,6 @@ from headstand.prepare import alignment, likely, twins
 from headstand.prepare.manifest import Dataset
 from headstand.prepare.scan import Candidate
 
-LUMA = np.array([0.299, 0.587, 0.114])
-"""Weights of R, G and B in the luma (ITU-R BT.601)."""
-
 
 def alike(photos: Sequence[Candidate]) -> tuple[np.ndarray, list[likely.Pair] | None]:
     """Groups photos that show the same picture.
@@ -91,7 +88,7 @@ def _likely(paths: Sequence[Path], photos: Sequence[Candidate], groups: np.ndarr
 
 
 def _thumbnail(path: Path) -> np.ndarray:
-    return (decode(path, alignment.SIDE, large=True) @ LUMA).astype(np.uint8)
+    return (decode(path, alignment.SIDE, large=True) @ twins.LUMA).astype(np.uint8)
 
 
 def _signature(photo: Candidate) -> twins.Signature:

@@ -18,13 +18,10 @@ from headstand.images import ImageError, decode, load, open_image, orientation
 from headstand.prepare import alignment
 from headstand.prepare.conversion import conversions
 from headstand.prepare.listing import Item
-from headstand.prepare.twins import Signature
+from headstand.prepare.twins import LUMA, Signature
 
 SIDE = 256
 """Longer side in pixels to which pictures are reduced before measuring, about the input size of a backbone."""
-
-LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-"""Weights of R, G and B in the luma (ITU-R BT.601)."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,7 @@ def _examine(item: Item, name: str, large: bool) -> Exam:
         pixels = decode(data, (width, height), large)
         if exam.format == "JPEG" and (grey := _grey_bottom(pixels)):
             return Exam(item, name, ("truncated", f"the lower {grey:.0%} of the picture are plain grey"), digest)
-        luma = pixels @ LUMA
+        luma = pixels @ LUMA.astype(np.float32)
         shrunk = Image.fromarray(luma.astype(np.uint8)).resize((alignment.SIDE,) * 2, Image.Resampling.BILINEAR)
         return replace(exam, signature=signature, measures=_measures(luma), thumbnail=np.asarray(shrunk))
     except ImageError as error:
