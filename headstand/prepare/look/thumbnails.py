@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from headstand.errors import HeadstandError
-from headstand.images import ImageError, decode, open_image, orientation
+from headstand.images import ImageError, decode, dimensions
 from headstand.prepare.manifest import Dataset, Photo
 
 SIDE = 112
@@ -111,7 +111,7 @@ def _read(folder: Path, wanted: set[str], side: int, path: str) -> tuple[np.ndar
             square, size = _heat(folder / path)
         else:
             data = (folder / path).read_bytes()
-            square, size = decode(data, SIDE, large=True), _upright_size(data) if path in wanted else (1, 1)
+            square, size = decode(data, SIDE, large=True), dimensions(data, large=True) if path in wanted else (1, 1)
     except (ImageError, OSError, EOFError, ValueError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ThumbnailError(
@@ -123,12 +123,6 @@ def _read(folder: Path, wanted: set[str], side: int, path: str) -> tuple[np.ndar
     scale = side / max(size)
     fitted = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
     return square, np.asarray(Image.fromarray(square).resize(fitted, Image.Resampling.BILINEAR))
-
-
-def _upright_size(data: bytes) -> tuple[int, int]:
-    with open_image(data, large=True) as image:
-        width, height = image.size
-        return (height, width) if orientation(image) >= 5 else (width, height)  # 5 to 8 include a quarter turn
 
 
 def _heat(path: Path) -> tuple[np.ndarray, tuple[int, int]]:

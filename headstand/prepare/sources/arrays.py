@@ -14,6 +14,7 @@ from headstand.prepare.listing import Item, Listing
 from headstand.prepare.manifest import SPLITS, natural, nfc
 from headstand.prepare.sources import archive, cifar, pictures
 from headstand.prepare.sources.layout import split_of
+from headstand.prepare.sources.walk import is_system
 from headstand.recipe import Source
 
 CLASSES = 100_000
@@ -91,7 +92,7 @@ def listing(source: Source, seed: int) -> Listing:
 def _home(folder: Path) -> Path:
     """Returns the folder with the arrays, skipping wrapper folders: single entries that are not named as a split."""
     while True:
-        inner = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
+        inner = [path for path in folder.iterdir() if not is_system(path.name)]
         if len(inner) != 1 or not inner[0].is_dir() or split_of(inner[0].name):
             return folder
         folder = inner[0]

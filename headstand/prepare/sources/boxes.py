@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from headstand import files
 from headstand.errors import HeadstandError
-from headstand.images import DECODER, MAX_BYTES, ImageError
+from headstand.images import DECODER, ImageError, read
 from headstand.prepare.listing import Item, Listing
 from headstand.prepare.manifest import natural
 from headstand.prepare.sources import crop
@@ -178,12 +178,7 @@ def _cut_photo(root: Path, photo: Marked, folder: Path, targets: list[PurePath],
     if not todo:
         return []
     try:
-        with (root / photo.photo).open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        return [(str(photo.photo), f"cannot be read ({error.strerror or error})")]
-    try:
-        crops = crop.crops(data, [thing.box for thing, _ in todo], size, photo.declared)
+        crops = crop.crops(read(root / photo.photo), [thing.box for thing, _ in todo], size, photo.declared)
     except ImageError as error:
         return [(str(photo.photo), str(error))]
     left_out = []
