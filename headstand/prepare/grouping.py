@@ -1,6 +1,5 @@
 """Grouping of near duplicates and geometric matches, so that a group never lies in two splits."""
 
-import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
+from headstand import cores
 from headstand.images import decode
 from headstand.prepare import alignment, likely, twins
 from headstand.prepare.manifest import Dataset
@@ -80,7 +80,7 @@ def _likely(paths: Sequence[Path], photos: Sequence[Candidate], groups: np.ndarr
     """Returns the geometric matches among files; None if some `photos` are not pictures or there are too many files."""
     if len(paths) > likely.MOST or any(photo.file.signature is None for photo in photos):
         return None
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores.available()) as pool:
         work = pool.map(_thumbnail, paths)
         shown = tqdm(work, "comparing", len(paths), unit="photo", leave=False, disable=not sys.stderr.isatty())
         thumbnails = np.array(list(shown), dtype=np.uint8).reshape(-1, alignment.SIDE, alignment.SIDE)

@@ -6,7 +6,6 @@ Field 1987, J. Opt. Soc. Am. A 4). With this transform a mirror image only flips
 is a small matrix product, so both can be compared with the stored signatures alone, without the photo.
 """
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from headstand import cores
 from headstand.errors import HeadstandError
 from headstand.images import decode
 
@@ -112,7 +112,7 @@ def signatures(paths: Sequence[Path]) -> list[Signature]:
     Raises:
         ImageError: a file cannot be decoded.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores.available()) as pool:
         return list(
             tqdm(
                 pool.map(Signature.of, paths),

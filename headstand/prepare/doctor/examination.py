@@ -1,7 +1,6 @@
 """Reading of the files to check: format, metadata, decoding errors and image quality measures of each one."""
 
 import hashlib
-import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ from PIL import Image
 from scipy.ndimage import uniform_filter1d
 from tqdm import tqdm
 
-from headstand import formats
+from headstand import cores, formats
 from headstand.images import ImageError, decode, load, open_image, orientation
 from headstand.prepare import alignment
 from headstand.prepare.conversion import conversions
@@ -90,7 +89,7 @@ def examine(items: Sequence[Item], names: Sequence[str], large: bool = False) ->
         names: path of each file relative to the checked folder.
         large: apply the larger size limits for a user's own files.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores.available()) as pool:
         work = pool.map(partial(_examine, large=large), items, names)
         return list(tqdm(work, "examining", len(items), unit="file", leave=False, disable=not sys.stderr.isatty()))
 

@@ -1,6 +1,5 @@
 """Thumbnails and mean images of a prepared dataset, for which every file is decoded once."""
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from headstand import cores
 from headstand.errors import HeadstandError
 from headstand.images import ImageError, decode, dimensions
 from headstand.prepare.manifest import Dataset, Photo
@@ -73,7 +73,7 @@ class Thumbnails:
         wanted = {photo.path for photos in shown.values() for photo in photos} | {photo.path for photo in others}
         pictures: dict[str, np.ndarray] = {}
         means: dict[str, np.ndarray] = {}
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(cores.available()) as pool:
             for name in dataset.classes:
                 averaged = {photo.path for photo in _evenly(members[name], AVERAGED)}
                 paths = [photo.path for photo in members[name] if photo.path in averaged | wanted]
