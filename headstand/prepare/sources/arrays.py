@@ -13,7 +13,7 @@ from headstand.errors import HeadstandError
 from headstand.prepare.listing import Item, Listing
 from headstand.prepare.manifest import SPLITS, natural, nfc
 from headstand.prepare.sources import archive, cifar, pictures
-from headstand.prepare.sources.layout import split_of
+from headstand.prepare.sources.split_names import split_of
 from headstand.prepare.sources.walk import is_system
 from headstand.recipe import Source
 
@@ -50,8 +50,8 @@ def listing(source: Source, seed: int) -> Listing:
     `data.npy` has the shape `[N, height, width, 3]`, `[N, height, width, 1]` or `[N, height, width]`, and holds `uint8`
     0..255, or floats 0..1, which are rounded to 8 bits. `labels.npy` holds class numbers `[N]` or `[N, 1]`, or one-hot
     labels `[N, classes]`. Both files lie in the folder, or in one folder per split (`train`, `val`, `test`; see
-    `layout.split_of`); then the splits are kept. Class names are the lines of `labels.txt` beside them, or those of
-    CIFAR-100's `meta` (`source.labels` selects fine or coarse), or the class numbers.
+    `split_names.split_of`); then the splits are kept. Class names are the lines of `labels.txt` beside them, or those
+    of CIFAR-100's `meta` (`source.labels` selects fine or coarse), or the class numbers.
 
     Args:
         source: `folder`, the folder with the arrays or an archive of it.
