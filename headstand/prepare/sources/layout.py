@@ -14,7 +14,7 @@ from typing import NoReturn
 from headstand.errors import HeadstandError
 from headstand.prepare.listing import SPLIT_NAMES
 from headstand.prepare.manifest import SPLITS, natural, nfc
-from headstand.prepare.sources.split_names import parse, roles, split_of, words_of
+from headstand.prepare.sources.split_names import beside_train, parse, roles, split_of, words_of
 
 Labelled = tuple[str, str, str]
 """A photo's path, its class and its split; the split is empty if Headstand assigns it."""
@@ -272,7 +272,7 @@ class _Recognition:
                 for one split.
         """
         tops = self.root.filled
-        role = roles([one.name for one in tops])
+        role = self._beside_train(tops) or roles([one.name for one in tops])
         named = [one for one in tops if role[one.name]]
         rest = [one for one in tops if not role[one.name]]
         found: dict[str, list[_Folder]] = defaultdict(list)
@@ -303,6 +303,14 @@ class _Recognition:
         if not forced:
             self._check_single(found)
         return found, rest
+
+    def _beside_train(self, tops: list[_Folder]) -> dict[str, str]:
+        """Returns the splits of `split_names.beside_train` if one has two class folders or more, all also in train."""
+        role = beside_train([one.name for one in tops])
+        classes = {one.name: {nfc(c.name) for c in _descend(one).filled} for one in tops if one.name in role}
+        train = {name for one, names in classes.items() if role[one] == "train" for name in names}
+        evaluated = [names for one, names in classes.items() if role[one] != "train"]
+        return role if any(len(names) > 1 and names <= train for names in evaluated) else {}
 
     def _divided_beside(self, found: dict[str, list[_Folder]]) -> bool:
         """Returns whether train and another split have class folders of the same name, so that they must be splits."""

@@ -48,6 +48,19 @@ def roles(names: Collection[str]) -> dict[str, str]:
     return found
 
 
+def beside_train(names: Collection[str]) -> dict[str, str]:
+    """Returns the split of each sibling folder if all but train add a split to its name: `rps`, `rps-test-set`.
+
+    Returns an empty dictionary otherwise. By their names alone such folders can also be classes.
+    """
+    found = {name: parse(name) for name in names}
+    stems = {tuple(word for word in template if word not in _FILLERS) for template, _ in found.values()}
+    splits = [split for _, split in found.values()]
+    if len(splits) < 2 or len(stems) != 1 or () in stems or splits.count("") != 1 or "train" in splits:
+        return {}
+    return {name: split or "train" for name, (_, split) in found.items()}
+
+
 def words_of(name: str) -> list[str]:
     """Returns the words of a name in lower case, without digits: asl, alphabet, train for `asl_alphabetTrain1`."""
     text = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", nfc(name))

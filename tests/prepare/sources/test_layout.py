@@ -156,6 +156,17 @@ LAYOUTS = {
     "fruits in deep folders": divided(
         "Apple Banana", train="fruits-360_dataset/fruits-360/Training", test="fruits-360_dataset/fruits-360/Test"
     ),
+    "rps beside rps-test-set": divided("paper rock scissors", train="rps/rps", test="rps-test-set/rps-test-set"),
+    "and photos without labels": divided("paper rock", "rps-val", "rps_validation/x", train="rps", test="rps test"),
+    "a class and another with the word test": (
+        photos("rps", "rps-test-set"), plain("rps rps-test-set"), "layout: one folder per class",
+    ),
+    "these with folders of their own": (
+        photos(*under("car", "left right"), *under("car test", "left wet")),
+        {"car": {"": ["car/left", "car/right"]}, "car test": {"": ["car test/left", "car test/wet"]}},
+        "layout: one folder per class; car, car test hold further folders (left, right, wet), whose photos count for "
+        "the outer class: --source.layout inner makes each innermost folder a class",
+    ),
 }  # fmt: skip
 
 
@@ -214,6 +225,14 @@ REFUSED = {
     ),
     "no train": (photos(*under("val", "a b"), *under("test", "a b")), [], "holds test, val only: .*needs train"),
     "train and test that may be classes": (photos("train", "test"), [], "--source.layout classes"),
+    "two folders for test beside train": (
+        photos(*under("rps", "a b"), *under("rps-test", "a b"), *under("rps-test-2", "a b")), [],
+        "two folders for test, rps-test, rps-test-2: .*--source.layout splits",
+    ),
+    "another folder beside rps and its test": (
+        photos(*under("rps", "a b"), *under("rps-test", "a b"), *under("old", "a b")), [],
+        "holds old, rps, rps-test, and each of them the folders a, b",
+    ),
     "splits in some classes only": (
         photos(*under("cat", "train val"), "dog"), [],
         "holds cat, each with .*and dog without: .*layout splits.*classes",

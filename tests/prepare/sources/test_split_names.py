@@ -1,6 +1,6 @@
 import pytest
 
-from headstand.prepare.sources.split_names import roles, split_of
+from headstand.prepare.sources.split_names import beside_train, roles, split_of
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
@@ -23,3 +23,22 @@ def test_one_pattern_of_names_means_splits():
     assert roles(names) == {
         "asl_alphabet_train": "train", "asl_alphabet_test": "test", "steam train": "", "pred": "unlabelled",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        ("rps rps-test-set", "train test"),
+        ("Cells CellsTest cells_val cells_images_dev", "train test validation validation"),
+        ("rps", ""),
+        ("rps rps-train", ""),
+        ("rps rps-train rps-test", ""),
+        ("rps other-test", ""),
+        ("rps old rps-test", ""),
+        ("rps-test rps-val", ""),
+        ("images test_images", ""),
+        ("1 1test", ""),
+    ],
+)
+def test_a_name_alone_and_with_the_word_of_a_split(names, splits):
+    assert list(beside_train(names.split()).values()) == splits.split()
