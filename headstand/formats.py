@@ -29,6 +29,9 @@ class Format:
     decoded: bool = False
 
 
+_COMMENT = rb"<!--((?!-->).)*-->\s*"
+"""A comment, which ends at its first `-->`: with `.*?` a client's 70 comments would match in 2**70 ways."""
+
 # Regular expressions for the first bytes of a file, in order of precedence.
 _SIGNATURES: tuple[tuple[bytes, Format], ...] = (
     (rb"\xff\xd8\xff", Format("JPEG", decoded=True)),
@@ -54,10 +57,10 @@ _SIGNATURES: tuple[tuple[bytes, Format], ...] = (
     (rb"qoif", Format("QOI")),
     (rb"P[1-6]\s+(#|\d+\s+\d+\s)|P7\n|P[Ff]\n", Format("PNM")),
     (rb".{128}DICM", Format("DICOM")),
-    (rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>)?\s*(<!--.*?-->\s*|<!DOCTYPE svg[^>]*>\s*)*<svg[\s>]", Format("SVG")),
+    (rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>)?\s*(" + _COMMENT + rb"|<!DOCTYPE svg[^>]*>\s*)*<svg[\s>]", Format("SVG")),
     (rb"%!PS", Format("PostScript (EPS)")),
     (rb"%PDF-", Format("PDF", image=False)),
-    (rb"(?i)(\xef\xbb\xbf)?\s*(<!--.*?-->\s*)*<(!doctype html|html|head|body)", Format("a web page", image=False)),
+    (rb"(?i)(\xef\xbb\xbf)?\s*(" + _COMMENT + rb")*<(!doctype html|html|head|body)", Format("a web page", image=False)),
     (rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI |\0\0\x01\xba", Format("a video", image=False)),
     (rb"PK(\x03\x04|\x05\x06)", Format("a zip archive", image=False)),
     (rb"\x1f\x8b|BZh[1-9]|\xfd7zXZ\0|7z\xbc\xaf\x27\x1c|Rar!", Format("an archive", image=False)),

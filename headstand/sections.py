@@ -223,8 +223,6 @@ class Head(_Section):
             raise ValueError("batch_size = 1 does not go with batch_norm = true; allowed: 2 or more")
         if self.batch_norm and not self.inner:
             raise ValueError("batch_norm = true needs an inner layer to normalise, and inner = []; allowed: false")
-        if self.batch_norm and self.batch_size == 1:
-            raise ValueError("batch_norm = true normalises over a batch, and batch_size = 1; allowed: 2 or more")
         if self.momentum and self.optimizer not in ("sgd", "rmsprop"):
             raise ValueError(
                 f"momentum = {self.momentum:g} does not go with optimizer = {self.optimizer!r}; "

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from io import BytesIO
 
 import pytest
@@ -62,6 +64,13 @@ def test_a_refusal_names_the_unsupported_format_and_the_remedy(name, data):
 )
 def test_what_is_no_picture_is_named_too(data, text):
     assert refusal(data) == text
+
+
+def test_a_client_s_many_comments_cost_no_time():
+    """A pattern that can divide them in many ways would try all 2**73; in a process, so that it can be stopped."""
+    code = "from headstand.formats import refusal; assert [refusal(b'<!---->' * 73 + end) for end in (b'', b'<a>')]"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    assert refusal(b"<!--a--><!-- > - --><!----><svg>").startswith("it is SVG")
 
 
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])

@@ -4,12 +4,13 @@ The fit is Gauss-Newton over the six parameters of an affine map, from coarse to
 inverse compositional form of Baker and Matthews 2004, Int. J. Computer Vision 56), for many pairs at once.
 """
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import binary_dilation, label, uniform_filter
+
+from headstand import cores
 
 SIDE = 64
 """Side of the grayscale thumbnails that are compared, in pixels."""
@@ -105,7 +106,7 @@ def align(first: Stack, second: Stack, i: np.ndarray, j: np.ndarray) -> Alignmen
         j: `int [P]`, indices into `second`.
     """
     chunks = [(i[start : start + CHUNK], j[start : start + CHUNK]) for start in range(0, len(i), CHUNK)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores.available()) as pool:
         parts = list(pool.map(lambda places: _align(first, second, *places), chunks))
     parts = parts or [Alignment(*np.empty((4, 0), np.float32))]
     return Alignment(*(np.concatenate([getattr(part, name) for part in parts]) for name in Alignment.__annotations__))

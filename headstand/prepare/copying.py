@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from headstand.errors import HeadstandError
+from headstand.files import digest
 from headstand.prepare.manifest import Photo
 
 
@@ -49,7 +50,7 @@ def copy(files: Sequence[Path], rows: Sequence[Photo], folder: Path) -> None:
         )
         for path, row in work:
             copy_ = folder / row.path
-            if copy_.is_file() and hashlib.sha256(copy_.read_bytes()).hexdigest() == row.sha256:
+            if copy_.is_file() and digest(copy_) == row.sha256:
                 continue
             data = path.read_bytes()
             if hashlib.sha256(data).hexdigest() != row.sha256:

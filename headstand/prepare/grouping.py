@@ -1,6 +1,5 @@
 """Grouping of near duplicates and geometric matches, so that a group never lies in two splits."""
 
-import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,13 +10,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
+from headstand import cores
 from headstand.images import decode
 from headstand.prepare import alignment, likely, twins
 from headstand.prepare.manifest import Dataset
 from headstand.prepare.scan import Candidate
-
-LUMA = np.array([0.299, 0.587, 0.114])
-"""Weights of R, G and B in the luma (ITU-R BT.601)."""
 
 
 def alike(photos: Sequence[Candidate]) -> tuple[np.ndarray, list[likely.Pair] | None]:
@@ -83,7 +80,7 @@ def _likely(paths: Sequence[Path], photos: Sequence[Candidate], groups: np.ndarr
     """Returns the geometric matches among files; None if some `photos` are not pictures or there are too many files."""
     if len(paths) > likely.MOST or any(photo.file.signature is None for photo in photos):
         return None
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores.available()) as pool:
         work = pool.map(_thumbnail, paths)
         shown = tqdm(work, "comparing", len(paths), unit="photo", leave=False, disable=not sys.stderr.isatty())
         thumbnails = np.array(list(shown), dtype=np.uint8).reshape(-1, alignment.SIDE, alignment.SIDE)
@@ -91,7 +88,7 @@ def _likely(paths: Sequence[Path], photos: Sequence[Candidate], groups: np.ndarr
 
 
 def _thumbnail(path: Path) -> np.ndarray:
-    return (decode(path, alignment.SIDE, large=True) @ LUMA).astype(np.uint8)
+    return (decode(path, alignment.SIDE, large=True) @ twins.LUMA).astype(np.uint8)
 
 
 def _signature(photo: Candidate) -> twins.Signature:

@@ -29,6 +29,7 @@ class Photo:
         sha256: hex digest of the file's bytes.
         width, height: size in pixels as stored, before any EXIF rotation.
         group: number that this photo shares with its near duplicates.
+        original_name: path of the source's file in the source, with control characters escaped; empty if unknown.
     """
 
     path: str
@@ -38,6 +39,14 @@ class Photo:
     width: int
     height: int
     group: int
+    original_name: str = ""
+
+
+_COLUMNS = {field.name: field.name.rstrip("_").replace("_", " ") for field in fields(Photo)}
+"""Column of each attribute."""
+
+_OLD_COLUMNS = {name: column for name, column in _COLUMNS.items() if name != "original_name"}
+"""The columns of manifests that earlier versions wrote, which are still read."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +67,8 @@ class Dataset:
 
     @property
     def digest(self) -> str:
-        """Hex SHA-256 of the manifest, which identifies the data that a model was trained on."""
-        return hashlib.sha256(_text(self.photos).encode()).hexdigest()
+        """Hex SHA-256 of the manifest without the original names: identifies the data that a model was trained on."""
+        return hashlib.sha256(_text(self.photos, _OLD_COLUMNS).encode()).hexdigest()
 
 
 def natural(name: str) -> tuple[tuple[int, int | str], ...]:
@@ -87,7 +96,7 @@ def write(dataset: Dataset) -> Path:
     """
     path = dataset.folder / "manifest.csv"
     _check_labels(path, dataset.photos, "the preparation has mixed them up")
-    return files.write(path, _text(dataset.photos))
+    return files.write(path, _text(dataset.photos, _COLUMNS))
 
 
 def read(folder: Path) -> Dataset:
@@ -101,19 +110,21 @@ def read(folder: Path) -> Dataset:
     remedy = f"run `python data_preparation.py {folder.name}`"
     if not path.is_file():
         raise ManifestError(f"there is no prepared data at {folder}: {remedy}, or see `make demo`")
-    names = [field.name.rstrip("_") for field in fields(Photo)]
+    names = list(_COLUMNS.values())
     try:
         with path.open(encoding="utf-8", newline="") as file:
             table = csv.DictReader(file)
-            if table.fieldnames != names:
+            if table.fieldnames not in (names, list(_OLD_COLUMNS.values())):
                 raise ManifestError(f"{path} has the columns {table.fieldnames}, not {names}: {remedy}")
             rows = list(table)
             if any(None in row for row in rows):
                 raise ValueError("a row has more fields than the table has columns")
+            if any(None in row.values() for row in rows):
+                raise ValueError("a row has fewer fields than the table has columns")
             photos = tuple(
                 Photo(
                     row["path"], row["class"], row["split"], row["sha256"],
-                    int(row["width"]), int(row["height"]), int(row["group"]),
+                    int(row["width"]), int(row["height"]), int(row["group"]), row.get("original name", ""),
                 )
                 for row in rows
             )  # fmt: skip
@@ -145,10 +156,9 @@ def _check_labels(path: Path, photos: tuple[Photo, ...], remedy: str) -> None:
             )
 
 
-def _text(photos: tuple[Photo, ...]) -> str:
+def _text(photos: tuple[Photo, ...], columns: dict[str, str]) -> str:
     out = io.StringIO()
-    names = [field.name for field in fields(Photo)]
     table = csv.writer(out, lineterminator="\n")
-    table.writerow([name.rstrip("_") for name in names])
-    table.writerows([[getattr(photo, name) for name in names] for photo in photos])
+    table.writerow(columns.values())
+    table.writerows([[getattr(photo, name) for name in columns] for photo in photos])
     return out.getvalue()

@@ -86,7 +86,7 @@ def _prepare(recipe: Recipe) -> Summary:
         given = split.kept([photo.item.split for photo in photos], recipe.split)
         digests = [photo.file.sha256 for photo in photos]
         splits = split.divide(classes, digests, groups, recipe.split, recipe.seed, given)
-    rows = _rows(photos, classes, splits, groups)
+    rows = _rows(photos, classes, splits, groups, listing)
     part = target.with_name(f".{target.name}.part")
     with _timed(seconds, "copying"):
         try:
@@ -194,7 +194,9 @@ def _check_filled(listing: Listing, photos: list[Candidate], left_out: list[tupl
             raise PrepareError(f"class {name!r} has no usable photo ({why or 'none'}): add photos or remove the class")
 
 
-def _rows(photos: list[Candidate], classes: list[str], splits: list[str], groups: np.ndarray) -> list[Photo]:
+def _rows(
+    photos: list[Candidate], classes: list[str], splits: list[str], groups: np.ndarray, listing: Listing
+) -> list[Photo]:
     """Returns the manifest's rows, the photos under their new names, numbered from 1 within each class."""
     digits = {name: max(DIGITS, len(str(count))) for name, count in Counter(classes).items()}
     number: Counter[str] = Counter()
@@ -202,13 +204,15 @@ def _rows(photos: list[Candidate], classes: list[str], splits: list[str], groups
     for photo, name, place, group in zip(photos, classes, splits, groups.tolist(), strict=True):
         number[name] += 1
         path = f"{place}/{name}/{name}{number[name]:0{digits[name]}d}{photo.file.extension}"
-        rows.append(Photo(path, name, place, photo.file.sha256, photo.file.width, photo.file.height, group))
+        file, original = photo.file, _shown(photo.item.path, listing)
+        rows.append(Photo(path, name, place, file.sha256, file.width, file.height, group, original))
     return rows
 
 
 def _shown(path: Path, listing: Listing) -> str:
-    """Returns a file's path relative to the source as valid Unicode; undecodable bytes are escaped with backslashes."""
-    return os.path.relpath(path, listing.root).encode("utf-8", "backslashreplace").decode()
+    """Returns a file's path relative to the source; undecodable bytes and control characters are backslash-escaped."""
+    text = os.path.relpath(path, listing.root).encode("utf-8", "backslashreplace").decode()
+    return re.sub(r"[\x00-\x1f\x7f]", lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def _converted(photos: list[Candidate], listing: Listing) -> dict[str, list[str]]:

@@ -1,7 +1,6 @@
 """Scan of a source's files: reads each one, extracts its metadata, and leaves out unusable files."""
 
 import hashlib
-import os
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from headstand import cores
 from headstand.errors import HeadstandError
 from headstand.images import ImageError, load, open_image
 from headstand.prepare.conversion import conversions
@@ -79,7 +79,7 @@ def scan(listing: Listing, read: Examine = examine) -> tuple[list[Candidate], li
     found: list[Candidate] = []
     left_out: list[tuple[Item, str]] = []
     bar = tqdm(desc="reading", total=len(listing.items), unit="file", leave=False, disable=not sys.stderr.isatty())
-    pool = ThreadPoolExecutor(os.cpu_count())
+    pool = ThreadPoolExecutor(cores.available())
     try:
         for start in range(0, len(listing.items), BLOCK):
             block = listing.items[start : start + BLOCK]

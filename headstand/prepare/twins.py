@@ -6,7 +6,6 @@ Field 1987, J. Opt. Soc. Am. A 4). With this transform a mirror image only flips
 is a small matrix product, so both can be compared with the stored signatures alone, without the photo.
 """
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,8 +20,12 @@ from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from headstand import cores
 from headstand.errors import HeadstandError
 from headstand.images import decode
+
+LUMA = np.array([0.299, 0.587, 0.114])
+"""Weights of R, G and B in the luma (ITU-R BT.601)."""
 
 FREQUENCIES = 10
 """Number of frequencies kept along each side: 10 x 10 without the constant one makes 99 coefficients."""
@@ -88,7 +91,7 @@ class Signature:
         Raises:
             ImageError: the image cannot be decoded, as in `headstand.images.decode`.
         """
-        grey = decode(source, SIDE, large=True) @ np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
+        grey = decode(source, SIDE, large=True) @ LUMA
         spectrum = dctn(grey, norm="ortho")[:FREQUENCIES, :FREQUENCIES]
         weighted = (spectrum * _frequency()).ravel()[1:]
         # The root mean square is scaled to 2, so that the largest level, 7, is 3.5 standard deviations.
@@ -109,7 +112,7 @@ def signatures(paths: Sequence[Path]) -> list[Signature]:
     Raises:
         ImageError: a file cannot be decoded.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores.available()) as pool:
         return list(
             tqdm(
                 pool.map(Signature.of, paths),

@@ -1,4 +1,5 @@
 import csv
+import hashlib
 from dataclasses import replace
 
 import pytest
@@ -8,13 +9,13 @@ from hypothesis import strategies as st
 from headstand.prepare import manifest
 from headstand.prepare.manifest import Dataset, ManifestError, Photo, natural
 
-ROW = Photo("train/tree/tree0001.jpg", "tree", "train", "ab" * 32, 640, 480, 3)
+ROW = Photo("train/tree/tree0001.jpg", "tree", "train", "ab" * 32, 640, 480, 3, "Trees/IMG, 1.jpg")
 
 names = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/"), min_size=1, max_size=20)
 names = names.filter(lambda name: name not in (".", ".."))
 photos = st.builds(
-    lambda name, class_, split, width, height, group: Photo(
-        f"{split}/{class_}/{name}.jpg", class_, split, "0" * 64, width, height, group
+    lambda name, class_, split, width, height, group, original: Photo(
+        f"{split}/{class_}/{name}.jpg", class_, split, "0" * 64, width, height, group, original
     ),
     names,
     names,
@@ -22,6 +23,7 @@ photos = st.builds(
     st.integers(1),
     st.integers(1),
     st.integers(0),
+    names,
 )
 
 
@@ -39,8 +41,8 @@ def test_the_columns_are_the_contract(tmp_path):
     path = manifest.write(Dataset(tmp_path, (ROW,)))
     with path.open(newline="") as file:
         assert list(csv.reader(file)) == [
-            ["path", "class", "split", "sha256", "width", "height", "group"],
-            ["train/tree/tree0001.jpg", "tree", "train", "ab" * 32, "640", "480", "3"],
+            ["path", "class", "split", "sha256", "width", "height", "group", "original name"],
+            ["train/tree/tree0001.jpg", "tree", "train", "ab" * 32, "640", "480", "3", "Trees/IMG, 1.jpg"],
         ]
 
 
@@ -75,6 +77,15 @@ def test_the_digest_names_the_rows_and_not_the_folder(tmp_path):
     assert one.digest != Dataset(tmp_path, (ROW, ROW)).digest
 
 
+def test_a_manifest_without_original_names_is_read_and_has_the_same_digest(tmp_path):
+    dataset = Dataset(tmp_path, (ROW,))
+    digest = hashlib.sha256(f"{GOOD}{ROW.path},tree,train,{ROW.sha256},640,480,3\n".encode()).hexdigest()
+    assert dataset.digest == digest
+    (tmp_path / "manifest.csv").write_text(f"{GOOD}{ROW.path},tree,train,{ROW.sha256},640,480,3\n")
+    old = manifest.read(tmp_path)
+    assert old.photos == (replace(ROW, original_name=""),) and old.digest == digest
+
+
 def test_a_missing_dataset_names_the_command(tmp_path):
     with pytest.raises(ManifestError, match=r"no prepared data at .*poses: run `python data_preparation.py poses`"):
         manifest.read(tmp_path / "poses")
@@ -94,6 +105,7 @@ GOOD = "path,class,split,sha256,width,height,group\n"
         (GOOD + "a,b,exam,0,1,1,1\n", r"unknown splits \['exam'\]"),
         (GOOD + "a,b,train,0,1,1,1,more\n", "is damaged"),
         (GOOD + "a,b,train,0,1,1,1\0\n", "is damaged"),
+        (GOOD.replace("group", "group,original name") + "train/b/a,b,train,0,1,1,1\n", "is damaged"),
         ("\xff\xfe", "is damaged"),
     ],
 )
@@ -118,7 +130,7 @@ def test_a_label_that_is_not_the_files_folder_is_refused(tmp_path, changes):
     assert not list(tmp_path.iterdir())
     path = manifest.write(Dataset(tmp_path, (ROW,)))
     text = path.read_text()
-    line = f"{mixed.path},{mixed.class_},{mixed.split},{ROW.sha256},640,480,3\n"
+    line = f"{mixed.path},{mixed.class_},{mixed.split},{ROW.sha256},640,480,3,\n"
     path.write_text(text + line)
     with pytest.raises(ManifestError, match=r"against the folder it lies in: run `python data_preparation.py"):
         manifest.read(tmp_path)

@@ -471,8 +471,18 @@ def test_the_manifest_is_plain_csv_with_the_contracts_columns(source):
     prepare(recipe(source))
     with Path("data/poses/manifest.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["path", "class", "split", "sha256", "width", "height", "group"]
+    assert list(rows[0]) == ["path", "class", "split", "sha256", "width", "height", "group", "original name"]
     assert len(rows) == 25
+
+
+def test_the_manifest_leads_from_each_copy_to_its_file_in_the_source(source):
+    (source / "tree" / "9.jpg").rename(source / "tree" / "a,\r\x1b.jpg")
+    prepare(recipe(source))
+    photos = manifest.read(Path("data/poses")).photos
+    named = {photo.original_name: photo for photo in photos}
+    odd = named.pop(r"tree/a,\x0d\x1b.jpg")
+    assert digest(source / "tree" / "a,\r\x1b.jpg") == odd.sha256
+    assert len(named) == 24 and all(digest(source / name) == photo.sha256 for name, photo in named.items())
 
 
 def test_a_validation_that_lacks_a_class_is_a_warning_and_can_be_cut_from_train(tmp_path):

@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from headstand import cores
 from headstand.prepare import scan as module
 from headstand.prepare.examined import Examined
 from headstand.prepare.listing import Item, Listing
@@ -91,7 +92,7 @@ def test_notes_of_one_reader_or_decoder_are_not_anothers(listing, monkeypatch):
 
 def test_an_interrupted_scan_is_taken_up(listing, monkeypatch):
     monkeypatch.setattr(module, "BLOCK", 2)
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(cores, "available", lambda: 1)
     reader = Reader()
 
     def fail(path):

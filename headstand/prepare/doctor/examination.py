@@ -1,7 +1,6 @@
 """Reading of the files to check: format, metadata, decoding errors and image quality measures of each one."""
 
 import hashlib
-import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,18 +12,15 @@ from PIL import Image
 from scipy.ndimage import uniform_filter1d
 from tqdm import tqdm
 
-from headstand import formats
+from headstand import cores, formats
 from headstand.images import ImageError, decode, load, open_image, orientation
 from headstand.prepare import alignment
 from headstand.prepare.conversion import conversions
 from headstand.prepare.listing import Item
-from headstand.prepare.twins import Signature
+from headstand.prepare.twins import LUMA, Signature
 
 SIDE = 256
 """Longer side in pixels to which pictures are reduced before measuring, about the input size of a backbone."""
-
-LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-"""Weights of R, G and B in the luma (ITU-R BT.601)."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +89,7 @@ def examine(items: Sequence[Item], names: Sequence[str], large: bool = False) ->
         names: path of each file relative to the checked folder.
         large: apply the larger size limits for a user's own files.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores.available()) as pool:
         work = pool.map(partial(_examine, large=large), items, names)
         return list(tqdm(work, "examining", len(items), unit="file", leave=False, disable=not sys.stderr.isatty()))
 
@@ -123,7 +119,7 @@ def _examine(item: Item, name: str, large: bool) -> Exam:
         pixels = decode(data, (width, height), large)
         if exam.format == "JPEG" and (grey := _grey_bottom(pixels)):
             return Exam(item, name, ("truncated", f"the lower {grey:.0%} of the picture are plain grey"), digest)
-        luma = pixels @ LUMA
+        luma = pixels @ LUMA.astype(np.float32)
         shrunk = Image.fromarray(luma.astype(np.uint8)).resize((alignment.SIDE,) * 2, Image.Resampling.BILINEAR)
         return replace(exam, signature=signature, measures=_measures(luma), thumbnail=np.asarray(shrunk))
     except ImageError as error:

@@ -1,6 +1,5 @@
 """Thumbnails and mean images of a prepared dataset, for which every file is decoded once."""
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from headstand import cores
 from headstand.errors import HeadstandError
-from headstand.images import ImageError, decode, open_image, orientation
+from headstand.images import ImageError, decode, dimensions
 from headstand.prepare.manifest import Dataset, Photo
 
 SIDE = 112
@@ -73,7 +73,7 @@ class Thumbnails:
         wanted = {photo.path for photos in shown.values() for photo in photos} | {photo.path for photo in others}
         pictures: dict[str, np.ndarray] = {}
         means: dict[str, np.ndarray] = {}
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(cores.available()) as pool:
             for name in dataset.classes:
                 averaged = {photo.path for photo in _evenly(members[name], AVERAGED)}
                 paths = [photo.path for photo in members[name] if photo.path in averaged | wanted]
@@ -111,7 +111,7 @@ def _read(folder: Path, wanted: set[str], side: int, path: str) -> tuple[np.ndar
             square, size = _heat(folder / path)
         else:
             data = (folder / path).read_bytes()
-            square, size = decode(data, SIDE, large=True), _upright_size(data) if path in wanted else (1, 1)
+            square, size = decode(data, SIDE, large=True), dimensions(data, large=True) if path in wanted else (1, 1)
     except (ImageError, OSError, EOFError, ValueError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ThumbnailError(
@@ -123,12 +123,6 @@ def _read(folder: Path, wanted: set[str], side: int, path: str) -> tuple[np.ndar
     scale = side / max(size)
     fitted = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
     return square, np.asarray(Image.fromarray(square).resize(fitted, Image.Resampling.BILINEAR))
-
-
-def _upright_size(data: bytes) -> tuple[int, int]:
-    with open_image(data, large=True) as image:
-        width, height = image.size
-        return (height, width) if orientation(image) >= 5 else (width, height)  # 5 to 8 include a quarter turn
 
 
 def _heat(path: Path) -> tuple[np.ndarray, tuple[int, int]]:

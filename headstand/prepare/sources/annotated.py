@@ -13,7 +13,7 @@ from headstand import formats
 from headstand.images import EXTENSIONS
 from headstand.prepare.manifest import natural, nfc
 from headstand.prepare.sources import voc
-from headstand.prepare.sources.layout import split_of
+from headstand.prepare.sources.split_names import split_of
 from headstand.prepare.sources.walk import Walk, walk
 
 _WORDNET = re.compile(r"n\d{8}(-|$)")

@@ -13,7 +13,8 @@ from headstand.errors import HeadstandError
 from headstand.prepare.listing import Item, Listing
 from headstand.prepare.manifest import SPLITS, natural, nfc
 from headstand.prepare.sources import archive, cifar, pictures
-from headstand.prepare.sources.layout import split_of
+from headstand.prepare.sources.split_names import split_of
+from headstand.prepare.sources.walk import is_system
 from headstand.recipe import Source
 
 CLASSES = 100_000
@@ -49,8 +50,8 @@ def listing(source: Source, seed: int) -> Listing:
     `data.npy` has the shape `[N, height, width, 3]`, `[N, height, width, 1]` or `[N, height, width]`, and holds `uint8`
     0..255, or floats 0..1, which are rounded to 8 bits. `labels.npy` holds class numbers `[N]` or `[N, 1]`, or one-hot
     labels `[N, classes]`. Both files lie in the folder, or in one folder per split (`train`, `val`, `test`; see
-    `layout.split_of`); then the splits are kept. Class names are the lines of `labels.txt` beside them, or those of
-    CIFAR-100's `meta` (`source.labels` selects fine or coarse), or the class numbers.
+    `split_names.split_of`); then the splits are kept. Class names are the lines of `labels.txt` beside them, or those
+    of CIFAR-100's `meta` (`source.labels` selects fine or coarse), or the class numbers.
 
     Args:
         source: `folder`, the folder with the arrays or an archive of it.
@@ -91,7 +92,7 @@ def listing(source: Source, seed: int) -> Listing:
 def _home(folder: Path) -> Path:
     """Returns the folder with the arrays, skipping wrapper folders: single entries that are not named as a split."""
     while True:
-        inner = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
+        inner = [path for path in folder.iterdir() if not is_system(path.name)]
         if len(inner) != 1 or not inner[0].is_dir() or split_of(inner[0].name):
             return folder
         folder = inner[0]

@@ -18,9 +18,9 @@ from typing import Literal
 from PIL import Image
 from tqdm import tqdm
 
-from headstand import files
+from headstand import cores, files
 from headstand.errors import HeadstandError
-from headstand.images import DECODER, MAX_BYTES, ImageError
+from headstand.images import DECODER, ImageError, read
 from headstand.prepare.listing import Item, Listing
 from headstand.prepare.manifest import natural
 from headstand.prepare.sources import crop
@@ -126,7 +126,7 @@ def _only(marked: list[Marked], classes: tuple[str, ...]) -> list[Marked]:
 
 def _key(root: Path, chosen: list[Marked], size: int) -> str:
     """Returns the cache key: a hash of all inputs of the crops (photo bytes, boxes, size, software versions)."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores.available()) as pool:
         digests = pool.map(lambda photo: _digest(root / photo.photo), chosen)
         bar = tqdm(digests, "checking", len(chosen), unit="photo", leave=False, disable=not sys.stderr.isatty())
         state = [
@@ -159,7 +159,7 @@ def _targets(chosen: list[Marked]) -> dict[PurePath, list[PurePath]]:
 def _cut(root: Path, chosen: list[Marked], folder: Path, targets: dict[PurePath, list[PurePath]], size: int) -> LeftOut:
     """Writes the missing crops, and returns those that cannot be made, each with the reason."""
     left_out: LeftOut = []
-    pool = ThreadPoolExecutor(os.cpu_count())
+    pool = ThreadPoolExecutor(cores.available())
     try:
         work = pool.map(lambda photo: _cut_photo(root, photo, folder, targets[photo.photo], size), chosen)
         for faults in tqdm(work, "cropping", len(chosen), unit="photo", leave=False, disable=not sys.stderr.isatty()):
@@ -178,12 +178,7 @@ def _cut_photo(root: Path, photo: Marked, folder: Path, targets: list[PurePath],
     if not todo:
         return []
     try:
-        with (root / photo.photo).open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        return [(str(photo.photo), f"cannot be read ({error.strerror or error})")]
-    try:
-        crops = crop.crops(data, [thing.box for thing, _ in todo], size, photo.declared)
+        crops = crop.crops(read(root / photo.photo), [thing.box for thing, _ in todo], size, photo.declared)
     except ImageError as error:
         return [(str(photo.photo), str(error))]
     left_out = []

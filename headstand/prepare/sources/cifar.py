@@ -15,7 +15,7 @@ import numpy as np
 from headstand import files
 from headstand.errors import HeadstandError
 from headstand.prepare.listing import Item, Listing
-from headstand.prepare.manifest import natural, nfc
+from headstand.prepare.manifest import SPLITS, natural, nfc
 from headstand.prepare.sources import archive, pictures, unpickle
 from headstand.recipe import Source
 
@@ -58,10 +58,15 @@ def listing(source: Source, seed: int) -> Listing:
         seed: seed of the sample for `per_class`; a larger sample contains nearly all images of a smaller one.
 
     Raises:
-        CifarError: another layout, or labels that do not fit; or the disk cannot be written.
+        CifarError: another layout, labels that do not fit, or a sample too small for the splits; or the disk cannot be
+            written.
         UnpickleError: a pickle is damaged, or holds more than plain data.
         RecipeError, DownloadError, ArchiveError: as `archive.unpacked`.
     """
+    if source.per_class is not None and source.per_class < len(SPLITS):
+        raise CifarError(
+            f"source.per_class is {source.per_class}: a class needs {len(SPLITS)} pictures or more, one for each split"
+        )
     folder = _home(archive.unpacked(source.folder) if source.folder else archive.unpacked(ADDRESS, digest=DIGEST))
     fine, coarse = label_names(folder / "meta")
     parts = {part: _part(folder / part, len(fine), len(coarse)) for part in PARTS}

@@ -56,8 +56,13 @@ def fetch(source: Source) -> Path:
     """
     dataset = source.dataset or ""
     target = (files.cache() / "kaggle" / dataset).absolute()
-    if target.is_dir():
-        return target
+    with files.sole(target):
+        if not target.is_dir():
+            _fetch(dataset, target)
+    return target
+
+
+def _fetch(dataset: str, target: Path) -> None:
     part = target.with_name(f".{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -69,7 +74,6 @@ def fetch(source: Source) -> Path:
         made.rename(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return target
 
 
 def credentials() -> Credentials | None:

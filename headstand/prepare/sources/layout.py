@@ -7,29 +7,17 @@ options to resolve it.
 import re
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
 from headstand.errors import HeadstandError
 from headstand.prepare.listing import SPLIT_NAMES
 from headstand.prepare.manifest import SPLITS, natural, nfc
+from headstand.prepare.sources.split_names import beside_train, parse, roles, split_of, words_of
 
 Labelled = tuple[str, str, str]
 """A photo's path, its class and its split; the split is empty if Headstand assigns it."""
-
-_FILLERS = frozenset({
-    "set", "sets", "image", "images", "imgs", "img", "data", "dataset", "datasets", "photo", "photos",
-    "picture", "pictures", "pics", "split", "splits", "sample", "samples", "folder", "folders", "file", "files",
-    "jpg", "jpeg", "png", "seg", "the",
-})  # fmt: skip
-"""Words that may accompany a split's name in a folder's name, as in `training_set` and `Test images`."""
-
-_UNLABELLED = frozenset({
-    "pred", "predict", "prediction", "predictions", "unlabeled", "unlabelled", "unlabel", "unknown",
-    "submission", "inference",
-})  # fmt: skip
-"""Words in the names of folders with photos that have no labels."""
 
 _PARTS = frozenset({
     "fold", "part", "batch", "subset", "chunk", "shard", "set", "split", "session", "volume", "vol", "data",
@@ -105,54 +93,6 @@ def recognise(
     if len(classes := {class_ for _, class_, _ in labelled}) < least:
         recognition.refuse(classes)
     return Layout(root.path, tuple(sorted(labelled)), (*lines, *left), tuple(sorted(copies)))
-
-
-def split_of(name: str) -> str:
-    """Returns the split that a folder's name alone denotes, ignoring case: `train` for `Training_set`; else empty."""
-    template, split = _parsed(name)
-    return split if set(template) <= _FILLERS else ""
-
-
-def roles(names: Collection[str]) -> dict[str, str]:
-    """Returns the split of each sibling folder by name, `unlabelled` for photos without labels, or empty.
-
-    A name denotes a split by itself, or if names of one pattern differ only in the split: `asl_alphabet_train`,
-    `asl_alphabet_test`.
-    """
-    found = {name: split_of(name) for name in names}
-    patterns: dict[tuple[str, ...], set[str]] = defaultdict(set)
-    for name in names:
-        template, split = _parsed(name)
-        if split:
-            patterns[template].add(split)
-    for name in names:
-        template, split = _parsed(name)
-        if split and patterns[template] > {"train"}:
-            found[name] = split
-        elif not found[name] and set(_words(name)) & _UNLABELLED and set(_words(name)) <= _UNLABELLED | _FILLERS:
-            found[name] = "unlabelled"
-    return found
-
-
-def _words(name: str) -> list[str]:
-    """Returns the words of a name in lower case, without digits: asl, alphabet, train for `asl_alphabetTrain1`."""
-    text = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", nfc(name))
-    words: list[str] = []
-    for word in re.findall(r"[^\W\d_]+", text.casefold()):
-        end = next((filler for filler in ("set", "images", "imgs", "data") if word.endswith(filler)), "")
-        joined = bool(end) and word.removesuffix(end) in SPLIT_NAMES  # as in `trainset`
-        words += [word.removesuffix(end), end] if joined else [word]
-    return words
-
-
-def _parsed(name: str) -> tuple[tuple[str, ...], str]:
-    """Returns the words of a folder's name except the split's, and the split; empty if there is not exactly one."""
-    words = _words(name)
-    splits = [word for word in words if word in SPLIT_NAMES]
-    if len(splits) != 1:
-        return tuple(words), ""
-    place = words.index(splits[0])
-    return (*words[:place], *words[place + 1 :]), SPLIT_NAMES[splits[0]]
 
 
 class _Folder:
@@ -237,8 +177,10 @@ def _copy(root: _Folder, where: str) -> tuple[list[tuple[str, str]], str, _Folde
     tops = root.filled
     for one in tops:
         inner = _descend(one)
+        if len(tops) < 3 or len(inner.filled) != len(tops) - 1:
+            continue
         names = {folder.name for folder in tops if folder is not one}
-        if len(names) < 2 or {folder.name for folder in inner.filled} != names:
+        if {folder.name for folder in inner.filled} != names:
             continue
         inside = {_relative(path, inner): path for path in inner.below()}
         outside = {_relative(path, root): path for folder in tops if folder is not one for path in folder.below()}
@@ -310,11 +252,11 @@ class _Recognition:
         Returns None if the folders are not named so.
         """
         tops = self.root.filled
-        parsed = {one.path: _parsed(one.name) for one in tops}
+        parsed = {one.path: parse(one.name) for one in tops}
         classes: dict[tuple[str, ...], set[str]] = defaultdict(set)
         for template, split in parsed.values():
             classes[template].add(split)
-        plain = any(not split or set(template) <= _FILLERS for template, split in parsed.values())
+        plain = any(not parsed[one.path][1] or split_of(one.name) for one in tops)
         nested = any(one.filled for one in tops)
         if plain or nested or len(classes) < 2 or not all(splits > {"train"} for splits in classes.values()):
             return None
@@ -330,7 +272,7 @@ class _Recognition:
                 for one split.
         """
         tops = self.root.filled
-        role = roles([one.name for one in tops])
+        role = self._beside_train(tops) or roles([one.name for one in tops])
         named = [one for one in tops if role[one.name]]
         rest = [one for one in tops if not role[one.name]]
         found: dict[str, list[_Folder]] = defaultdict(list)
@@ -362,6 +304,14 @@ class _Recognition:
             self._check_single(found)
         return found, rest
 
+    def _beside_train(self, tops: list[_Folder]) -> dict[str, str]:
+        """Returns the splits of `split_names.beside_train` if one has two class folders or more, all also in train."""
+        role = beside_train([one.name for one in tops])
+        classes = {one.name: {nfc(c.name) for c in _descend(one).filled} for one in tops if one.name in role}
+        train = {name for one, names in classes.items() if role[one] == "train" for name in names}
+        evaluated = [names for one, names in classes.items() if role[one] != "train"]
+        return role if any(len(names) > 1 and names <= train for names in evaluated) else {}
+
     def _divided_beside(self, found: dict[str, list[_Folder]]) -> bool:
         """Returns whether train and another split have class folders of the same name, so that they must be splits."""
         classes = {split: {c.name for one in folders for c in _descend(one).filled} for split, folders in found.items()}
@@ -385,7 +335,7 @@ class _Recognition:
         unlabelled = list(found.get("unlabelled", []))
         known = {nfc(one.name) for split, folder in pairs if split == "train" for one in folder.filled}
         if not known or self.layout == "names":
-            left += [_without_labels(one) for one in unlabelled]
+            left += [_unlabelled(one) for one in unlabelled]
             return self._named(pairs, left)
         labelled: list[Labelled] = []
         kept: list[tuple[str, _Folder]] = []
@@ -399,7 +349,7 @@ class _Recognition:
             if folder.photos:
                 left.append(f"left out: {_photos(len(folder.photos))} beside the class folders in {folder.path}")
             labelled += [(path, class_, split) for one in folder.filled for path, class_ in self._of_class(one)]
-        left += [_without_labels(one) for one in unlabelled]
+        left += [_unlabelled(one) for one in unlabelled]
         if {split for split, _ in kept} == {"train"}:  # no other split has labels: Headstand splits the photos
             labelled = [(path, class_, "") for path, class_, _ in labelled]
         line = "layout: splits " + ", ".join(f"{split} ({folder.path})" for split, folder in kept)
@@ -462,7 +412,7 @@ class _Recognition:
         shared, every = set.intersection(*sets), set.union(*sets)
         if len(shared) < 2 or 2 * len(shared) < len(every):
             return None
-        words = {tuple(_words(one.name)) for one in tops}
+        words = {tuple(words_of(one.name)) for one in tops}
         if len(words) == 1 and words != {()} and set(*words) <= _PARTS:
             labelled = [(path, nfc(one.name), "") for folder in inner for one in folder.filled for path in one.below()]
             return [f"layout: {len(tops)} parts ({_names(tops)}), joined; one folder per class in each"], labelled
@@ -485,8 +435,6 @@ class _Recognition:
         """Labels photos by their outermost folder."""
         tops = self.root.filled
         self._check_filled(self.root.empty)
-        if not tops:
-            raise FolderError(self._without_classes())
         labelled = [(path, nfc(one.name), "") for one in tops for path in one.below()]
         nested = tops if self.layout == "auto" and not self.sequences else []
         return [f"layout: one folder per class{_nested(nested)}", *self._loose()], labelled
@@ -509,7 +457,7 @@ class _Recognition:
                     raise FolderError(self._without_labels(folder))
                 known |= {word for word in words.values() if word}
             elif not set(words.values()) <= known:
-                left.append(_without_labels(folder))
+                left.append(_unlabelled(folder))
                 continue
             if without := sum(not word for word in words.values()):
                 left.append(f"left out: {_photos(without)} in {folder.path or self.where} whose names have no number")
@@ -589,7 +537,7 @@ def _nested(tops: Sequence[_Folder]) -> str:
     )
 
 
-def _without_labels(folder: _Folder) -> str:
+def _unlabelled(folder: _Folder) -> str:
     return f"left out: {_photos(folder.total)} in {folder.path} without labels"
 
 

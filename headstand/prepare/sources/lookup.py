@@ -58,7 +58,7 @@ class Files:
 
     def _exact(self, name: str) -> Path | None:
         candidates = (self._stated(text) for text in dict.fromkeys((name, name.replace("\\", "/"))))
-        return next((path for path in candidates if path.is_file()), None)
+        return next((path for path in candidates if os.path.isfile(path)), None)  # noqa: PTH113 - any text, also too long
 
     def _rules(self, names: Sequence[str]) -> Iterable[Callable[[str], list[Path]]]:
         columns = zip(*(PurePosixPath(name).parent.parts for name in names), strict=False)

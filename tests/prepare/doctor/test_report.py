@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
+from headstand.files import digest
+from headstand.prepare import manifest
 from headstand.prepare.doctor import examine
 from headstand.prepare.doctor.findings import KINDS, Severity
 from headstand.prepare.doctor.folder import ExaminationError, contents
 from headstand.prepare.doctor.report import Report, write_json
+from headstand.prepare.prepare import prepare
+from headstand.recipe import Recipe, Source
 from tests.prepare.doctor.faults import bomb, cropped, encoded, half_grey, healthy, photo, rotated
 
 
@@ -141,6 +145,21 @@ def test_finds_changed_copies(folder, change):
     known = {"near_duplicates", "mirror_copies", "likely_twins"}
     assert {tuple(sorted(files)) for name in known & set(found) for files in found[name]} == expected
     assert found[code]  # some may be alike enough for the plainer kind
+
+
+@pytest.mark.parametrize("change", ["re-encoded", "mirrored", "turned by 5 degrees", "cropped"])
+def test_what_the_doctor_says_of_copies_is_what_a_preparation_does(folder, tmp_path, monkeypatch, change):
+    alter, code = TWINS[change]
+    for number in range(3):
+        (folder / "tree" / f"copy{number}.jpg").write_bytes(encoded(alter(photo("tree", number)), quality=60))
+    found = examine(folder).findings
+    assert code in {one.kind.code for one in found}
+    assert all(one.kind.advice.endswith(" preparation keeps them in one split.") for one in found)
+    monkeypatch.chdir(tmp_path)
+    prepare(Recipe(name="poses", source=Source(folder=str(folder))))
+    places = {one.sha256: (one.split, one.group) for one in manifest.read(Path("data/poses")).photos}
+    cases = [case.files for one in found for case in one.cases]
+    assert [len({places[digest(folder / file)] for file in files}) for files in cases] == [1] * 3
 
 
 def test_identical_files_in_a_class_are_a_note(folder):

@@ -146,6 +146,15 @@ def test_per_class_draws_by_seed_and_keeps_the_proportions(folder):
     assert len(list(found.root.rglob("*.png"))) == 72
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_sample_too_small_for_the_splits_is_refused_before_anything_is_written(folder, cache, count):
+    with pytest.raises(CifarError, match=f"per_class is {count}: a class needs 3 pictures or more, one for each split"):
+        listing(source(folder, per_class=count), 1)
+    assert not cache.exists()
+    splits = {(item.class_, item.split) for item in listing(source(folder, per_class=3), 1).items}
+    assert splits == {(name, split) for name in COARSE for split in ("train", "test")}
+
+
 def test_only_the_drawn_pictures_are_written(folder):
     found = listing(source(folder, per_class=3, labels="fine"), 1)
     assert sorted(found.root.rglob("*.png")) == sorted(item.path for item in found.items)

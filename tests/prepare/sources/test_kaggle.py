@@ -5,6 +5,7 @@ import io
 import json
 import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -119,8 +120,15 @@ def test_without_credentials_kagglehub_fetches_once(server, tmp_path):
     assert {"ownerSlug": "somebody", "datasetSlug": "yoga"}.items() <= server.asked[1][1].items()
     assert fetch(source()) == folder
     assert len(server.asked) == 2
-    assert [path.name for path in folder.parent.iterdir()] == ["yoga"]
+    assert sorted(path.name for path in folder.parent.iterdir()) == [".yoga.lock", "yoga"]
     assert litter(tmp_path) == []
+
+
+def test_two_at_once_download_once(server):
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(fetch, [source()] * 2)
+    assert one == other and one.is_dir()
+    assert [method for method, _, _ in server.asked] == ["GetDataset", "DownloadDataset"]
 
 
 def test_with_credentials_opendatasets_fetches_and_leaves_no_trace_of_them(server, tmp_path, monkeypatch, capfd):
@@ -164,7 +172,7 @@ def test_refusals_are_one_sentence_with_a_way_out(server, tmp_path, monkeypatch,
         fetch(source())
     text = str(raised.value)
     assert "--source FOLDER" in text and "make demo" in text and "\n" not in text and KEY not in text
-    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()] == [".yoga.lock"]
     assert litter(tmp_path) == []
 
 
@@ -172,7 +180,7 @@ def test_a_broken_archive_leaves_nothing_and_the_next_call_succeeds(server, tmp_
     whole, server.archive = server.archive, server.archive[:200]
     with pytest.raises(KaggleError, match="broke"):
         fetch(source())
-    assert list((tmp_path / "cache" / "kaggle" / "somebody").iterdir()) == []
+    assert [path.name for path in (tmp_path / "cache" / "kaggle" / "somebody").iterdir()] == [".yoga.lock"]
     server.archive = whole
     assert listing(source(), 1).classes == ("cobra", "tree")
 

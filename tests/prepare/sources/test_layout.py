@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstand.prepare.sources.layout import FolderError, recognise, roles, split_of
+from headstand.prepare.sources.layout import FolderError, recognise
 
 
 def photos(*folders, count=2):
@@ -38,13 +38,21 @@ def under(folder, classes):
     return [f"{folder}/{class_}" for class_ in classes.split()]
 
 
+def divided(classes, *others, **folders):
+    """A case of `LAYOUTS`: class folders in the split folders given by name, and `others` beside them."""
+    splits = ", ".join(f"{split} ({folder})" for split, folder in folders.items())
+    return (
+        photos(*(path for folder in folders.values() for path in under(folder, classes)), *others),
+        in_splits(classes, **folders),
+        f"layout: splits {splits}; one folder per class in each",
+    )
+
+
 PNEUMONIA = [f"{split}/{class_}" for split in ("train", "val", "test") for class_ in ("NORMAL", "PNEUMONIA")]
 
 LAYOUTS = {
-    "cats and dogs, nested splits": (
-        photos(*under("training_set/training_set", "cats dogs"), *under("test_set/test_set", "cats dogs")),
-        in_splits("cats dogs", train="training_set/training_set", test="test_set/test_set"),
-        "layout: splits train (training_set/training_set), test (test_set/test_set); one folder per class in each",
+    "cats and dogs, nested splits": divided(
+        "cats dogs", train="training_set/training_set", test="test_set/test_set"
     ),
     "dogs vs cats, classes in the names": (
         photos("train:cat.", "train:dog.", "test1"),
@@ -56,32 +64,15 @@ LAYOUTS = {
         {name: {"train": ["train"], "test": ["test"]} for name in ("cat", "dog")},
         "layout: the photos' names are their classes (cat, dog); splits train (train), test (test)",
     ),
-    "intel image classification": (
-        photos(*under("seg_train/seg_train", "sea street"), *under("seg_test/seg_test", "sea street"), "seg_pred/x"),
-        in_splits("sea street", train="seg_train/seg_train", test="seg_test/seg_test"),
-        "layout: splits train (seg_train/seg_train), test (seg_test/seg_test); one folder per class in each",
+    "intel image classification": divided(
+        "sea street", "seg_pred/x", train="seg_train/seg_train", test="seg_test/seg_test"
     ),
-    "a test with labels and one without": (
-        photos(*under("training_set", "a b"), *under("test_set", "a b"), "test1"),
-        in_splits("a b", train="training_set", test="test_set"),
-        "layout: splits train (training_set), test (test_set); one folder per class in each",
-    ),
-    "wrapped": (
-        photos(*under("Dataset/train", "a b"), *under("Dataset/valid", "a b"), *under("Dataset/test", "a b")),
-        in_splits("a b", train="Dataset/train", validation="Dataset/valid", test="Dataset/test"),
-        "layout: splits train (Dataset/train), validation (Dataset/valid), test (Dataset/test); "
-        "one folder per class in each",
-    ),
-    "images in Training and Testing": (
-        photos(*under("images/Training", "glioma notumor"), *under("images/Testing", "glioma notumor")),
-        in_splits("glioma notumor", train="images/Training", test="images/Testing"),
-        "layout: splits train (images/Training), test (images/Testing); one folder per class in each",
-    ),
-    "chest x-ray with its copy": (
-        photos(*(f"chest_xray/{one}" for one in PNEUMONIA), *(f"chest_xray/chest_xray/{one}" for one in PNEUMONIA)),
-        in_splits("NORMAL PNEUMONIA", train="chest_xray/train", validation="chest_xray/val", test="chest_xray/test"),
-        "layout: splits train (chest_xray/train), validation (chest_xray/val), test (chest_xray/test); "
-        "one folder per class in each",
+    "a test with labels and one without": divided("a b", "test1", train="training_set", test="test_set"),
+    "wrapped": divided("a b", train="Dataset/train", validation="Dataset/valid", test="Dataset/test"),
+    "images in Training and Testing": divided("glioma notumor", train="images/Training", test="images/Testing"),
+    "chest x-ray with its copy": divided(
+        "NORMAL PNEUMONIA", *(f"chest_xray/chest_xray/{one}" for one in PNEUMONIA),
+        train="chest_xray/train", validation="chest_xray/val", test="chest_xray/test",
     ),
     "flowers with a copy in them": (
         photos(*under("flowers", "daisy rose tulip"), *under("flowers/flowers", "daisy rose tulip")),
@@ -98,11 +89,7 @@ LAYOUTS = {
         plain("A B nothing", "asl_alphabet_train/asl_alphabet_train/"),
         "layout: splits train (asl_alphabet_train/asl_alphabet_train); one folder per class in each",
     ),
-    "test photos in a folder for Keras": (
-        photos(*under("train", "a b"), *under("validation", "a b"), "test/unknown"),
-        in_splits("a b", train="train", validation="validation"),
-        "layout: splits train (train), validation (validation); one folder per class in each",
-    ),
+    "test photos in a folder for Keras": divided("a b", "test/unknown", train="train", validation="validation"),
     "data/raw": (photos(*under("data/raw", "a b")), plain("a b", "data/raw/"), "layout: one folder per class"),
     "folds": (
         photos(*(f"fold{number}/{name}" for number in range(1, 6) for name in ("a", "b"))),
@@ -157,33 +144,28 @@ LAYOUTS = {
     ),
     "a class named unknown": (photos("unknown", "yes", "no"), plain("unknown yes no"), "layout: one folder per class"),
     "train alone": (photos(*under("train", "a b")), plain("a b", "train/"), "layout: one folder per class"),
-    "train and dev": (
-        photos(*under("TRAIN", "a b"), *under("Dev", "a b")), in_splits("a b", train="TRAIN", validation="Dev"),
-        "layout: splits train (TRAIN), validation (Dev); one folder per class in each",
-    ),
+    "train and dev": divided("a b", train="TRAIN", validation="Dev"),
     "digits as classes": (photos(*map(str, range(10))), plain("0 1 2 3 4 5 6 7 8 9"), "layout: one folder per class"),
     "validation without a class": (
         photos(*under("train", "a b c"), *under("val", "a b")),
         {**in_splits("a b", train="train", validation="val"), **in_splits("c", train="train")},
         "layout: splits train (train), validation (val); one folder per class in each",
     ),
-    "train_images with class folders": (
-        photos(*under("train_images", "a b"), *under("test_images", "a b")),
-        in_splits("a b", train="train_images", test="test_images"),
-        "layout: splits train (train_images), test (test_images); one folder per class in each",
+    "train_images with class folders": divided("a b", train="train_images", test="test_images"),
+    "trainset and testset": divided("a b", train="trainset", test="testset"),
+    "fruits in deep folders": divided(
+        "Apple Banana", train="fruits-360_dataset/fruits-360/Training", test="fruits-360_dataset/fruits-360/Test"
     ),
-    "trainset and testset": (
-        photos(*under("trainset", "a b"), *under("testset", "a b")),
-        in_splits("a b", train="trainset", test="testset"),
-        "layout: splits train (trainset), test (testset); one folder per class in each",
+    "rps beside rps-test-set": divided("paper rock scissors", train="rps/rps", test="rps-test-set/rps-test-set"),
+    "and photos without labels": divided("paper rock", "rps-val", "rps_validation/x", train="rps", test="rps test"),
+    "a class and another with the word test": (
+        photos("rps", "rps-test-set"), plain("rps rps-test-set"), "layout: one folder per class",
     ),
-    "fruits in deep folders": (
-        photos(*under("fruits-360_dataset/fruits-360/Training", "Apple Banana"),
-               *under("fruits-360_dataset/fruits-360/Test", "Apple Banana")),
-        in_splits("Apple Banana", train="fruits-360_dataset/fruits-360/Training",
-                  test="fruits-360_dataset/fruits-360/Test"),
-        "layout: splits train (fruits-360_dataset/fruits-360/Training), test (fruits-360_dataset/fruits-360/Test); "
-        "one folder per class in each",
+    "these with folders of their own": (
+        photos(*under("car", "left right"), *under("car test", "left wet")),
+        {"car": {"": ["car/left", "car/right"]}, "car test": {"": ["car test/left", "car test/wet"]}},
+        "layout: one folder per class; car, car test hold further folders (left, right, wet), whose photos count for "
+        "the outer class: --source.layout inner makes each innermost folder a class",
     ),
 }  # fmt: skip
 
@@ -238,8 +220,19 @@ REFUSED = {
         photos(*under("train1", "a b"), *under("train2", "a b"), *under("test", "a b")), [],
         "two folders for train, train1, train2: .*--source.layout splits",
     ),
+    "two folders for train and nothing else": (
+        photos(*under("train1", "a b"), *under("train2", "a b")), [], "two folders for train, train1, train2: ",
+    ),
     "no train": (photos(*under("val", "a b"), *under("test", "a b")), [], "holds test, val only: .*needs train"),
     "train and test that may be classes": (photos("train", "test"), [], "--source.layout classes"),
+    "two folders for test beside train": (
+        photos(*under("rps", "a b"), *under("rps-test", "a b"), *under("rps-test-2", "a b")), [],
+        "two folders for test, rps-test, rps-test-2: .*--source.layout splits",
+    ),
+    "another folder beside rps and its test": (
+        photos(*under("rps", "a b"), *under("rps-test", "a b"), *under("old", "a b")), [],
+        "holds old, rps, rps-test, and each of them the folders a, b",
+    ),
     "splits in some classes only": (
         photos(*under("cat", "train val"), "dog"), [],
         "holds cat, each with .*and dog without: .*layout splits.*classes",
@@ -282,6 +275,7 @@ def test_an_ambiguous_layout_is_refused_with_the_option(name):
         (REFUSED["two folders for train"][0], "splits", {
             name: {"train": [f"train1/{name}", f"train2/{name}"], "test": [f"test/{name}"]} for name in ("a", "b")
         }),
+        (photos(*under("train", "a b"), "more/x"), "splits", plain("a b", "train/")),
         (REFUSED["splits in some classes only"][0], "splits", {
             "cat": {"train": ["cat/train"], "validation": ["cat/val"]}, "dog": {"": ["dog"]},
         }),
@@ -304,7 +298,7 @@ def test_the_option_decides(paths, layout, wanted):
 
 
 def test_what_is_left_out_is_reported():
-    found = recognise([*LAYOUTS["dogs vs cats, classes in the names"][0], "readme.jpg"][:-1])
+    found = recognise(LAYOUTS["dogs vs cats, classes in the names"][0])
     assert found.lines[1:] == ("left out: 2 photos in test1 without labels",)
     found = recognise(LAYOUTS["intel image classification"][0])
     assert found.lines[1:] == ("left out: 2 photos in seg_pred without labels",)
@@ -318,28 +312,8 @@ def test_what_is_left_out_is_reported():
     assert found.lines[1:] == ("left out: 1 photo beside the class folders in train",)
     found = recognise(REFUSED["another test beside the splits"][0], layout="splits")
     assert found.lines[1:] == ("left out: 2 photos in test-multiple_fruits",)
-
-
-@pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_splits_are_known_by_many_names(split):
-    words = {
-        "train": ["train", "Training", "TRAIN", "training_set", "trainset", "TrainSet", "train1", "seg_train"],
-        "validation": ["val", "valid", "Validation", "dev", "VAL", "valid_set", "val_images", "validation set"],
-        "test": ["test", "Testing", "test1", "test_set", "eval", "Test Images", "testset", "evaluation", "test2017"],
-    }  # fmt: skip
-    assert {word: split_of(word) for word in words[split]} == dict.fromkeys(words[split], split)
-
-
-@pytest.mark.parametrize("name", ["", "tests", "contest", "train_test", "test tube", "steam train", "valley", "trains"])
-def test_other_names_mean_no_split(name):
-    assert split_of(name) == ""
-
-
-def test_one_pattern_of_names_means_splits():
-    names = ["asl_alphabet_train", "asl_alphabet_test", "steam train", "pred"]
-    assert roles(names) == {
-        "asl_alphabet_train": "train", "asl_alphabet_test": "test", "steam train": "", "pred": "unlabelled",
-    }  # fmt: skip
+    found = recognise([*photos("train:cat.", "train:dog."), "train/cover.jpg"], layout="names", where="data")
+    assert found.lines[1:] == ("left out: 1 photo in data whose names have no number",)
 
 
 def test_an_explicit_splits_layout_needs_split_folders():
@@ -362,7 +336,23 @@ def test_a_very_deep_folder_is_no_problem():
 
 
 names = st.one_of(
-    st.sampled_from(["train", "Training", "test", "test1", "val", "dev", "eval", "seg_train", "unknown", "a", "b"]),
+    st.sampled_from(
+        [
+            "train",
+            "Training",
+            "test",
+            "test1",
+            "val",
+            "dev",
+            "eval",
+            "seg_train",
+            "unknown",
+            "a",
+            "b",
+            "car test",
+            "plane_val",
+        ]
+    ),
     st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=6),
 )
 

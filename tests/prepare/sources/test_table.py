@@ -169,6 +169,11 @@ def test_a_name_that_fits_several_files_is_refused(folder, text, message):
         listed(folder, text)
 
 
+def test_a_path_that_is_too_long_for_the_file_system_is_a_missing_file(folder):
+    found = listed(folder, f"path,label\na/2.jpg,x\n{'long' * 99}.jpg,y\n")
+    assert [item.class_ for item in found.items] == ["x", "y"]
+
+
 def test_labels_are_compared_in_one_form_of_unicode(folder):
     found = listed(folder, "path,label\na/2.jpg,Cafe\u0301\na/10.jpg,Caf\u00e9\nb 1/ü.png,Tea\n")
     assert found.classes == ("Caf\u00e9", "Tea")
