@@ -127,6 +127,30 @@ def kind(head: recipes.Head, views: bool) -> Kind:
     )
 
 
+def _of_any_size(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function compiled to one graph for tensors of any size.
+
+    A graph for known sizes rounds differently, and `tf.function` alone would choose between the two by what was called
+    before: a resumed search would then end differently from an uninterrupted one.
+    """
+    graph = tf.function(function, autograph=False)  # tracing is faster without AutoGraph
+    traced = False
+
+    @functools.wraps(graph, updated=())
+    def call(*arguments: Any) -> Any:
+        nonlocal traced
+        if not traced:
+            graph.get_concrete_function(*tf.nest.map_structure(_unsized, arguments))
+            traced = True
+        return graph(*arguments)
+
+    return call
+
+
+def _unsized(value: Any) -> Any:
+    return value if isinstance(value, tf.Variable) else tf.TensorSpec([None] * value.shape.rank, value.dtype)
+
+
 @functools.cache
 def training(kind: Kind) -> Callable[..., tuple[Any, Any, Any]]:
     """Returns a compiled function that runs one epoch of gradient steps for one kind of head.
@@ -157,8 +181,7 @@ def training(kind: Kind) -> Callable[..., tuple[Any, Any, Any]]:
         correct = tf.reduce_sum(tf.cast(tf.argmax(logits, 1, tf.int32) == target, tf.float32))
         return loss * tf.cast(tf.size(rows), tf.float32), correct, tf.linalg.global_norm(gradients)
 
-    # Tracing is faster without AutoGraph. With `reduce_retracing`, one graph serves any number of rows.
-    @tf.function(autograph=False, reduce_retracing=True)
+    @_of_any_size
     def epoch(
         state: State, data: Data, values: Values, order: Any, views: Any, bounds: Any, rates: Any, before: Any
     ) -> tuple[Any, Any, Any]:
@@ -186,7 +209,7 @@ def statistics(activations: tuple[str, ...]) -> Callable[[State, Data], None]:
     cost one forward pass per epoch.
     """
 
-    @tf.function(autograph=False, reduce_retracing=True)
+    @_of_any_size
     def measure(state: State, data: Data) -> None:
         for layer in range(len(activations)):
             zeros = tf.zeros_like(state.means[layer])
@@ -214,7 +237,7 @@ def validation(activations: tuple[str, ...], batch_norm: bool) -> Callable[[Stat
     The loss is the cross-entropy without class weights and label smoothing, so that all trials are comparable.
     """
 
-    @tf.function(autograph=False, reduce_retracing=True)
+    @_of_any_size
     def validate(state: State, data: Data) -> tuple[Any, Any]:
         def body(start: Any, loss: Any, correct: Any) -> tuple[Any, ...]:
             labels = data.labels[start : start + ROWS]
