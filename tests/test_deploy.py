@@ -137,7 +137,7 @@ def cloud() -> Iterator[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not AWS, reason="the AWS CLI is not installed")
+@pytest.mark.skipif(not AWS, reason=f"no AWS CLI is installed: {deploy.TOOLS['aws']}")
 def test_aws_takes_the_commands(
     cloud: str, calls: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
