@@ -41,9 +41,9 @@ test-all: setup-dev
 	$(RUN) -m pytest -m slow
 	$(RUN) -m pytest -n0 -p no:randomly --nbmake notebooks
 
-# The web page in Chromium.
+# The web page in Chromium, from the service and for a function of another origin.
 test-browser: setup-dev
-	$(RUN) -m pytest -m slow --dist loadfile tests/serve/test_browser.py tests/serve/test_browser_heatmaps.py
+	$(RUN) -m pytest -m slow --dist loadfile tests/serve/test_browser.py tests/serve/test_browser_heatmaps.py tests/test_page_verb.py
 
 # Builds the Lambda container, runs it and asks it: with Docker, else as root with Debian's buildah and debootstrap.
 test-container: setup-dev

@@ -22,9 +22,10 @@ settings.load_profile("headstand")
 if sys.platform == "win32":
     # The service under gunicorn, containers and what stands in for them, clusters, and what calls a Unix shell.
     collect_ignore_glob = [
-        "serve/test_worker*.py", "serve/test_ceiling.py", "serve/test_fuzz.py", "serve/test_endpoint.py", "cloud/*",
-        "cluster/*", "container/*", "test_predict.py", "test_test_script.py", "test_quiet.py", "test_kill.py",
-        "test_encoded.py", "test_page_verb.py", "test_deploy.py", "test_dockerfile.py", "test_demo.py",
+        "serve/test_worker*.py", "serve/test_ceiling.py", "serve/test_fuzz.py", "serve/test_endpoint.py",
+        "serve/test_framing.py", "serve/test_nginx.py", "cloud/*", "cluster/*", "container/*", "test_attack.py",
+        "test_predict.py", "test_test_script.py", "test_quiet.py", "test_kill.py", "test_encoded.py",
+        "test_threat_model.py", "test_page_verb.py", "test_deploy.py", "test_dockerfile.py", "test_demo.py",
     ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ summary lists the skipped tests and their reasons.
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Generator
 from typing import TypeVar
@@ -15,6 +16,9 @@ import pytest
 PLATFORM = "not on this operating system: "
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason=f"{PLATFORM}it reads /proc")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed; on Debian: apt install chromium")
 unix = pytest.mark.skipif(sys.platform == "win32", reason=f"{PLATFORM}it needs Unix")
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)

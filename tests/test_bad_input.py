@@ -1,8 +1,5 @@
 """What a new user's mistakes and a poor machine must not do: crash, leave half a file, or send people in circles."""
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,17 +18,6 @@ from headstand.prepare.sources import folder
 from headstand.recipe import Recipe, RecipeError, Source, load
 from test import ask
 from tests.prepare.photos import class_folders
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """No file may grow beyond `size` bytes here: the one way to a full disk that needs no rights."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_link_to_itself_is_counted_and_left_aside(tmp_path: Path) -> None:

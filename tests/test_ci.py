@@ -10,7 +10,7 @@ import pytest
 from tests import skips
 
 SCRIPT = Path(__file__).parents[1] / ".ci" / "run"
-TOOLS = ("chromium", "nginx", "buildah", "debootstrap")
+TOOLS = ("chromium", "nginx", "openssl", "buildah", "debootstrap")
 TARGETS = ["make test", "make test-browser", "make test-container"]
 
 pytestmark = skips.unix
@@ -51,7 +51,7 @@ def test_what_is_missing_is_installed_and_everything_is_tested(commands: Path) -
     status, _, calls = run(commands)
     assert status == 0
     assert calls[0].startswith("apt-get update") and calls[1].startswith("apt-get install")
-    assert calls[1].endswith(" chromium nginx-light buildah debootstrap")
+    assert calls[1].endswith(" chromium nginx-light openssl buildah debootstrap")
     assert calls[2:] == TARGETS
     assert (commands.parent / "ci").read_text() == "true\n"
 
@@ -66,7 +66,7 @@ def test_a_user_without_the_rights_to_install_is_told_what_is_missing(commands: 
     status, error, calls = run(commands, USER_ID="1000")
     assert (status, calls) == (1, [])
     assert error == (
-        "error: these Debian packages are missing: nginx-light debootstrap; install them, or run this as root\n"
+        "error: these Debian packages are missing: nginx-light openssl debootstrap; install them, or run this as root\n"
     )
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from headstand import encoded, images
 from headstand.encoded import ImageError, open_image
 from headstand.images import decode
-from tests import bombs
+from tests import bombs, skips
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,7 +37,7 @@ SECONDS = 20
 def measured(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Decode bombs in a process of their own, which is killed if it takes much more than any of them may."""
     if not Path("/proc/self/clear_refs").exists():
-        pytest.skip("memory is read from /proc")
+        pytest.skip(f"{skips.PLATFORM}memory is read from /proc")
     command = [sys.executable, "-m", "tests.bombs", *names]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         watched, killed = psutil.Process(process.pid), threading.Event()

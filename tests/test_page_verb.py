@@ -18,7 +18,7 @@ from headstand.errors import HeadstandError
 from headstand.serve.classifier import Classifier
 from headstand.serve.events import Function
 from headstand.serve.page import markup
-from tests import tiny
+from tests import skips, tiny
 from tests.serve import test_browser
 from tests.serve.gateway import gateway
 
@@ -103,7 +103,7 @@ def served(model: Path, endpoint: str, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not test_browser.CHROMIUM, reason="no Chromium is installed; on Debian: apt install chromium")
+@skips.chromium
 def test_a_browser_asks_the_function_from_another_origin(
     browser: Any,
     served: str,

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import sys
 from collections.abc import Sequence
 
 from headstand.cloud import account, following, hosting, training, tuning
@@ -108,9 +109,17 @@ def tune(options: argparse.Namespace, changes: list[str]) -> None:
         job = jobs[step - 1]
         if options.step is None and not job.warm_start and step > 1:
             parents = []
+        # Jobs that the user named are never left out: `request` refuses too many of them.
+        if step > steps[0] and (left_out := parents[: -tuning.MOST_PARENTS]):
+            parents = parents[-tuning.MOST_PARENTS :]
+            print(
+                f"tuning job {step} does not learn from {', '.join(left_out)}: SageMaker takes the results of "
+                f"{tuning.MOST_PARENTS} earlier jobs at most, and these are the oldest",
+                file=sys.stderr,
+            )
         name = training.name(options.recipe, str(step), longest=tuning.LONGEST)
         request = tuning.request(
-            name, recipe, job, hyperparameters, _setup(options), parallel=options.parallel, parents=parents[-5:]
+            name, recipe, job, hyperparameters, _setup(options), parallel=options.parallel, parents=parents
         )
         account.check("CreateHyperParameterTuningJob", request)
         parents.append(name)

@@ -84,7 +84,7 @@ def deploy(client: Any, requests: Mapping[str, Request]) -> str:
     """Creates the endpoint, or updates the existing one of this name to serve the new model.
 
     An update has no downtime: SageMaker starts the new instances before it stops the old ones. If AWS refuses a call,
-    the resources created by the earlier calls are deleted.
+    the resources created by the earlier calls are deleted; what cannot be deleted is named in the error.
 
     Args:
         client: SageMaker client.
@@ -112,11 +112,14 @@ def deploy(client: Any, requests: Mapping[str, Request]) -> str:
                 return "updated"
             client.create_endpoint(**requests["CreateEndpoint"])
             return "created"
-    except CloudError:
+    except CloudError as error:
         for delete, which in reversed(made):
-            with told("its removal"):
-                delete(**which)
-        raise
+            try:
+                with told("its removal"):
+                    delete(**which)
+            except CloudError as kept:
+                error = CloudError(f"{error}; {next(iter(which))} {version} is left behind: {kept}")
+        raise error from None
 
 
 def remove(client: Any, endpoint: str) -> list[str]:

@@ -88,7 +88,7 @@ class ClusterAttempts(Attempts):
 class _Finished(tune.Callback):
     """Tune callback that passes each trial that ended to `after` and counts worker deaths in `losses`.
 
-    `error` is an exception that ends the search.
+    `error` is the first exception, which ends the search.
     """
 
     def __init__(self, after: After, losses: "Losses") -> None:
@@ -114,6 +114,8 @@ class _Finished(tune.Callback):
         self.on_trial_error(iteration, trials, trial, **info)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if self.error:
+            return
         try:
             self._losses.add(str(trial.config))
         except ClusterError as error:

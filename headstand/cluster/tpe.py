@@ -26,7 +26,8 @@ def run(search: Search, start: Head, attempts: Attempts) -> Head:
     """Runs a TPE search as `headstand.learn.search.tpe.run`, with trials in parallel on the cluster.
 
     The samples depend on the order in which trials finish. A trial is pruned by the same rule as there (Optuna's
-    `MedianPruner`): if its best epoch so far is worse than the median of the completed trials in the current epoch.
+    `MedianPruner`): if its best epoch so far is worse than the median of the completed trials in the current epoch,
+    earlier ones inside the job's ranges among them.
     """
     return tpe.jobs(search, start, attempts, _job)
 
@@ -36,6 +37,7 @@ def _job(place: int, job: Job, start: Head, attempts: Attempts, learnt: Sequence
     known = attempts.remembered(place)
     study, space, _ = tpe.opened(place, job, start, learnt, storage=storage, first=not known)
     count, (startup, grace) = job.trials or TRIALS, tpe.patience(job, start)
+    near = [trial for trial in learnt if spaces.place(trial.head, trial.values, space)]
     for trial in known:
         study.add_trial(frozen(trial, space))
 
@@ -57,7 +59,7 @@ def _job(place: int, job: Job, start: Head, attempts: Attempts, learnt: Sequence
     def hopeless(history: Sequence[Mapping[str, float]]) -> bool:
         if not job.pruning or len(history) <= grace:
             return False
-        whole = [trial.curve for trial in (*learnt, *attempts.of(place)) if not trial.pruned]
+        whole = [trial.curve for trial in (*near, *attempts.of(place)) if not trial.pruned]
         there = [curve[len(history) - 1] for curve in whole if len(curve) >= len(history)]
         best = max(figures["val_accuracy"] for figures in history)
         return len(whole) >= startup and bool(there) and best < float(np.median(there))

@@ -70,6 +70,20 @@ def test_the_recipes_searches_are_submitted_in_turn_each_warm_started_as_it_says
     assert capsys.readouterr().out.count("tuning job ") == 5
 
 
+def test_jobs_that_a_tuning_job_cannot_learn_from_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    given = [f"earlier-{number}" for number in range(1, 6)]
+    command.run(["tune", "yoga107", *JOB, "--dry-run", "--warm-start", *given])
+    printed = capsys.readouterr()
+    made = requests(printed.out)
+    parents = [
+        [each["HyperParameterTuningJobName"] for each in one["WarmStartConfig"]["ParentHyperParameterTuningJobs"]]
+        for one in made[:2]
+    ]
+    assert parents == [given, [*given[1:], made[0]["HyperParameterTuningJobName"]]]
+    assert printed.err.startswith("tuning job 2 does not learn from earlier-1: SageMaker takes")
+    assert printed.err.count("\n") == 1
+
+
 def test_one_search_alone_is_submitted_and_not_waited_for(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(following, "tuning")
     cache = ("--cache", "s3://jobs/cache/")
@@ -122,6 +136,7 @@ def test_a_dry_run_prints_the_requests_and_asks_nobody(
         (["train", "yoga107", *JOB[:-1], "photos"], "argument --data: 'photos' should read s3://BUCKET/KEY"),
         (["tune", "yoga107", *JOB, "--step", "6"], "--step 6: the recipe's search has 5 jobs"),
         (["tune", "yoga107", *JOB, "--step", "2"], "--warm-start TUNINGJOB"),
+        (["tune", "yoga107", *JOB, "--step", "2", "--warm-start", *"abcdef"], "6 parents; a tuning job learns from 5"),
         (["deploy", "a", *ENDPOINT, "--job", "b", "--dry-run"], "give --model with --dry-run"),
         (["deploy", "a", *ENDPOINT, "--model", "s3://a/b", "--head.epochs", "3"], "deploy does not take --head.epochs"),
         (["train", "yoga107", *JOB, "--resume", "a", "--dry-run"], "leave --dry-run out"),

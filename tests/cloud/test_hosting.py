@@ -108,6 +108,23 @@ def test_what_was_made_before_a_refusal_is_removed(client: Any) -> None:
         stub.assert_no_pending_responses()
 
 
+def test_what_cannot_be_removed_after_a_refusal_is_named_beside_the_refusal(client: Any) -> None:
+    requests = endpoint().requests()
+    name = requests["CreateModel"]["ModelName"]
+    arn = "arn:aws:sagemaker:us-east-1:123456789012:model/poses"
+    with Stubber(client) as stub:
+        stub.add_response("create_model", {"ModelArn": arn}, requests["CreateModel"])
+        stub.add_response("create_endpoint_config", {"EndpointConfigArn": arn}, requests["CreateEndpointConfig"])
+        stub.add_client_error("describe_endpoint", **missing())
+        stub.add_client_error("create_endpoint", "ResourceLimitExceeded", "0 Instances")
+        stub.add_client_error("delete_endpoint_config", "AccessDeniedException", "not authorized")
+        stub.add_response("delete_model", {}, {"ModelName": name})
+        kept = f"EndpointConfigName {name} is left behind: AWS refuses its removal"
+        with pytest.raises(CloudError, match=f"quota is too small for the endpoint.*; {kept}"):
+            hosting.deploy(client, requests)
+        stub.assert_no_pending_responses()
+
+
 def test_on_the_stand_in_it_comes_and_goes_and_leaves_others_alone(client: Any) -> None:
     for name in ("poses", "poses-prod", "other"):
         assert hosting.deploy(client, endpoint(name=name, instance="ml.c5.large").requests()) == "created"

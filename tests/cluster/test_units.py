@@ -5,6 +5,8 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +20,10 @@ from headstand.learn import place
 from headstand.learn.augment import identity
 from headstand.learn.cache import FeatureCache
 from headstand.learn.features.passing import jobs
+from headstand.learn.search.trial import SearchError, Trial
 from headstand.prepare.manifest import Dataset
-from headstand.recipe import Augmentation
+from headstand.recipe import Augmentation, Head
+from headstand.space import Job
 
 
 @pytest.mark.slow
@@ -108,3 +112,36 @@ def test_a_shard_that_is_written_twice_is_one_file(tmp_path: Path) -> None:
     found = np.empty((5, 6), np.float32)
     assert FeatureCache(tmp_path / "features", 6).read([key.tobytes() for key in keys], found) == []
     assert np.array_equal(found, rows)
+
+
+@pytest.mark.slow  # Ray takes seconds to import
+def test_a_trial_is_pruned_by_the_earlier_trials_inside_the_ranges_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    from headstand.cluster import tpe
+
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(tpe, "until", lambda attempt, left: attempt(None))
+    monkeypatch.setattr(tpe, "trials", lambda *_, **options: given.update(options))
+    job = Job.model_validate({"parameters": {"learning_rate": {"low": 0.001, "high": 0.01}}, "trials": 3})
+    attempts: Any = SimpleNamespace(remembered=lambda place: [], of=lambda place: [], task=SimpleNamespace(seed=1))
+
+    def hopeless(rate: float) -> bool:
+        head = Head(learning_rate=rate, epochs=6)
+        earlier = Trial(1, 1, {"learning_rate": rate}, head, 0.9, 0.3, 1, curve=(0.9,) * 6)
+        tpe._job(2, job, Head(epochs=6), attempts, [earlier])
+        return bool(given["hopeless"]([{"val_accuracy": 0.1}] * 5))
+
+    assert hopeless(0.005)
+    assert not hopeless(0.5)
+
+
+@pytest.mark.slow  # Ray takes seconds to import
+def test_a_worker_that_dies_later_does_not_replace_the_error_that_ends_a_search() -> None:
+    from headstand.cluster import search
+
+    losses = search.Losses()
+    finished = search._Finished(lambda config, result: None, losses)
+    trial = SimpleNamespace(last_result={search.REFUSED: "too many units"}, config={"place": 1})
+    finished.on_trial_complete(1, [], trial)
+    losses._times[str(trial.config)] = [0.0] * search.RETRIES
+    finished.on_trial_error(1, [], trial)
+    assert isinstance(finished.error, SearchError) and str(finished.error) == "too many units"

@@ -3,7 +3,6 @@
 import base64
 import io
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,15 +18,10 @@ from headstand.serve import bundle as bundles
 from headstand.serve import download, web
 from headstand.serve.classifier import Classifier
 from headstand.serve.page import markup
-from tests import tiny
+from tests import skips, tiny
 from tests.serve.hostile import HostileServer
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed; on Debian: apt install chromium"),
-]
+pytestmark = [pytest.mark.slow, skips.chromium]
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 
 RED = tiny.photo((255, 0, 0))
@@ -68,7 +62,7 @@ def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as running:
         # A made-up camera, and no window that asks whether it may be used.
         fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-        started = running.chromium.launch(executable_path=CHROMIUM, args=fake)
+        started = running.chromium.launch(executable_path=skips.CHROMIUM, args=fake)
         yield started
         started.close()
 

@@ -11,12 +11,12 @@ from werkzeug.serving import make_server
 from headstand import heatmaps
 from headstand.serve import web
 from headstand.serve.classifier import Classifier
-from tests import tiny
+from tests import skips, tiny
 from tests.poses import STANDING, places
 from tests.poses import heatmaps as drawn
-from tests.serve.test_browser import CHROMIUM, answer, browser, file, opened, playwright, problem
+from tests.serve.test_browser import answer, browser, file, opened, playwright, problem
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")]
+pytestmark = [pytest.mark.slow, skips.chromium]
 
 __all__ = ["browser"]
 
