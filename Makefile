@@ -43,7 +43,7 @@ test-all: setup-dev
 
 # The web page in Chromium, from the service and for a function of another origin.
 test-browser: setup-dev
-	$(RUN) -m pytest -m slow --dist loadfile tests/serve/test_browser.py tests/serve/test_browser_heatmaps.py tests/test_page_verb.py
+	$(RUN) -m pytest -m slow --dist loadfile tests/serve/test_browser.py tests/serve/test_browser_heatmaps.py tests/cli/test_page.py
 
 # Builds the Lambda container, runs it and asks it: with Docker, else as root with Debian's buildah and debootstrap.
 test-container: setup-dev

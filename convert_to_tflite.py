@@ -14,7 +14,7 @@ import os
 import shlex
 from pathlib import Path
 
-from headstand import command
+from headstand.cli import command
 
 FORMATS = ("float32", "float16", "dynamic", "int8", "best")
 
@@ -56,9 +56,9 @@ def main(words: list[str]) -> None:
     if arguments.verbose:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
     # TensorFlow takes seconds to import; a mistyped option is told before.
-    import headstand.learn  # noqa: F401 - silences TensorFlow, which the next line would import aloud
+    import headstand.tensorflow_setup  # noqa: F401 - silences TensorFlow, which the next line would import aloud
     from headstand.export import exporting, importing
-    from headstand.learn.run import checkpoint_in, newest_checkpoint
+    from headstand.runs import checkpoint_in, newest_checkpoint
 
     path = arguments.model or newest_checkpoint()
     if path.is_dir() and not arguments.labels:

@@ -11,9 +11,9 @@ data/RECIPE/look/, all on one page in index.html, and what the doctor found in d
 split. Run again, it changes nothing unless photos or settings have.
 """
 
-from headstand import command
+from headstand.cli import command
 from headstand.prepare.doctor import checkup, errors
-from headstand.prepare.look.explore import look
+from headstand.prepare.explore.explore import look
 from headstand.prepare.prepare import prepare
 from headstand.recipe import load
 

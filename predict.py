@@ -10,13 +10,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from headstand import command
+from headstand.cli import command
 from headstand.errors import HeadstandError
 from headstand.images import ImageError
 from headstand.serve.classifier import Classifier, default_model
 from headstand.serve.download import fetch
+from headstand.serve.download.refusal import DownloadError
 from headstand.serve.payload import told
-from headstand.serve.refusal import DownloadError
 
 
 def main(words: list[str]) -> None:
@@ -41,7 +41,7 @@ def __getattr__(name: str) -> Any:
     """Creates `app` when gunicorn asks for it: importing this module for `main` loads no model."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from headstand.serve.web import served
+    from headstand.serve.flask_app import served
 
     globals()[name] = app = served()
     return app

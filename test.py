@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from headstand import command
+from headstand.cli import command
 from headstand.errors import HeadstandError
 
 ENDPOINT = "http://localhost:8080/2015-03-31/functions/function/invocations"

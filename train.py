@@ -15,8 +15,9 @@ as `val_accuracy=([0-9.]+)`: the last match is the kept model's. As it stands, t
 SageMaker training job (docs/sagemaker.md).
 """
 
-from headstand import command, recipe
-from headstand.cloud import job
+from headstand import recipe
+from headstand.cli import command
+from headstand.scale.sagemaker import job
 
 PROFILE = "--profile"
 
@@ -29,10 +30,10 @@ def main(words: list[str]) -> None:
     name, rest = command.recipe_and_rest(words)
     settings = recipe.load(name, rest)
     # TensorFlow takes seconds to import; a mistyped recipe is told before.
-    from headstand.learn import place, report, training
+    from headstand import report, scale, training
 
-    with place.at(ray) as where:
-        outcome = training.train(settings, profile, where)
+    with scale.backend(ray) as backend:
+        outcome = training.train(settings, profile, backend)
     print()
     print(report.per_class(outcome.report["test"]["per_class"]))
     print()

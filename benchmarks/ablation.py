@@ -17,13 +17,15 @@ from typing import Any
 
 import numpy as np
 
+from headstand import finetune
+from headstand import heads as heads
 from headstand import recipe as recipes
+from headstand.evaluation import label_errors
+from headstand.evaluation.predictions import class_indices, predict
+from headstand.features import Extractor, compiled
 from headstand.files import cache
+from headstand.heads import checkpoint
 from headstand.inputs import Photos
-from headstand.learn import checkpoint, finetune, labels
-from headstand.learn import head as heads
-from headstand.learn.answers import class_indices, predict
-from headstand.learn.features import Extractor, compiled
 from headstand.prepare import manifest
 from headstand.recipe import Recipe
 from headstand.stats import paired, wilson
@@ -85,8 +87,8 @@ def learn(recipe: Recipe, dataset: manifest.Dataset, clean: bool) -> tuple[np.nd
     target = class_indices(dataset, train)
     if clean:
         groups = np.array([photo.group for photo in train])
-        answers = labels.out_of_sample(rows, target, groups, recipe.seed)
-        doubtful = {suspect.place for suspect in labels.suspects(answers, target)}
+        answers = label_errors.out_of_sample(rows, target, groups, recipe.seed)
+        doubtful = {suspect.place for suspect in label_errors.suspects(answers, target)}
         print(f"  {len(doubtful)} doubtful labels", flush=True)
         stay = [place for place in range(len(train)) if place not in doubtful]
         train, rows, target = [train[place] for place in stay], rows[stay], target[stay]

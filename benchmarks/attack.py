@@ -37,7 +37,7 @@ from itertools import count
 import psutil
 from PIL import Image
 
-from headstand import command
+from headstand.cli import command
 from headstand.errors import HeadstandError
 
 PATIENCE = 60.0

@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from headstand import images
-from headstand.learn.features import BATCH, Extractor
+from headstand.features import BATCH, Extractor
 from headstand.prepare.manifest import Photo
 from headstand.recipe import Backbone
 
-import tensorflow as tf  # isort: skip - after headstand.learn, which silences it
+import tensorflow as tf  # isort: skip - after headstand.tensorflow_setup, which silences it
 
 
 def seconds(work: Callable[[], object]) -> float:

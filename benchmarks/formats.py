@@ -28,19 +28,20 @@ from typing import Any
 
 import numpy as np
 
-import headstand.learn  # noqa: F401 - imports TensorFlow quietly
-from headstand import images
+import headstand.tensorflow_setup  # noqa: F401 - imports TensorFlow quietly
+from headstand import features, images
+from headstand import heads as heads
 from headstand.errors import HeadstandError
+from headstand.evaluation.predictions import class_indices
 from headstand.export import convert, quantize
 from headstand.export.evidence import Sample
-from headstand.learn import backbones, checkpoint, features
-from headstand.learn import head as heads
-from headstand.learn.answers import class_indices
+from headstand.features import backbones
+from headstand.heads import checkpoint
 from headstand.prepare import manifest
 from headstand.quiet import quiet
 from headstand.recipe import Backbone, Head
 
-import keras  # isort: skip - after headstand.learn
+import keras  # isort: skip - after headstand.tensorflow_setup
 import tensorflow as tf  # isort: skip
 from ai_edge_litert.interpreter import Interpreter  # isort: skip
 

@@ -15,20 +15,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-import headstand.learn  # noqa: F401 - silences TensorFlow
+import headstand.tensorflow_setup  # noqa: F401 - silences TensorFlow
 
 # isort: split
 import numpy as np
 
 from headstand import recipe as recipes
+from headstand.evaluation.predictions import class_indices, predict
+from headstand.features import compiled
+from headstand.heads import checkpoint
 from headstand.inputs import Heatmaps
-from headstand.learn import checkpoint
-from headstand.learn.answers import class_indices, predict
-from headstand.learn.features import compiled
-from headstand.learn.training import train
+from headstand.poses import action_source
 from headstand.prepare import manifest
 from headstand.prepare.prepare import prepare
-from headstand.prepare.sources import actions
+from headstand.training import train
 
 _PICTURES: dict[str, Any] = {"augmentation": {"views": 0}}
 
@@ -71,7 +71,7 @@ def scores(words: list[str], changes: dict[str, Any]) -> tuple[float, float, flo
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--groups", default=actions.PERSON)
+    parser.add_argument("--groups", default=action_source.PERSON)
     parser.add_argument("--per-class", type=int, default=120)
     parser.add_argument("--epochs", type=int, default=12)
     arguments = parser.parse_args()

@@ -22,10 +22,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from headstand import heatmaps
+from headstand.poses import action_source, heatmap_file
+from headstand.poses.figure.actions import ACTIONS
 from headstand.prepare import manifest
-from headstand.prepare.sources import actions
-from headstand.prepare.sources.figure.actions import ACTIONS
 
 HOME = Path(__file__).parents[1]
 NEAREST = 4000
@@ -34,7 +33,7 @@ NEAREST = 4000
 def source(folder: Path, count: int) -> None:
     """Generates `count` files, evenly distributed over the actions."""
     each, rest = divmod(count, len(ACTIONS))
-    actions.write(folder, {name: each + (place < rest) for place, name in enumerate(ACTIONS)}, seed=1)
+    action_source.write(folder, {name: each + (place < rest) for place, name in enumerate(ACTIONS)}, seed=1)
 
 
 def measured(words: list[str], folder: Path) -> tuple[float, float, str]:
@@ -73,7 +72,9 @@ def nearest(folder: Path) -> float:
         [photos[place] for place in rng.permutation(len(photos))[:NEAREST]]
         for photos in (dataset.split("train"), dataset.split("test"))
     )
-    rows = [np.stack([heatmaps.decode(folder / each.path).ravel() for each in part]) for part in (known, asked[:1000])]
+    rows = [
+        np.stack([heatmap_file.decode(folder / each.path).ravel() for each in part]) for part in (known, asked[:1000])
+    ]
     distances = (rows[0] ** 2).sum(axis=1) - 2 * rows[1] @ rows[0].T
     found = [known[place].class_ for place in distances.argmin(axis=1)]
     return float(np.mean([name == each.class_ for name, each in zip(found, asked, strict=False)]))
@@ -89,7 +90,14 @@ def main() -> None:
     for name in ("data", "runs", "cache"):
         shutil.rmtree(folder / name, ignore_errors=True)
     commands = {
-        "prepare": ["data_preparation.py", "heatmaps", "--source.folder", "source", "--source.groups", actions.PERSON],
+        "prepare": [
+            "data_preparation.py",
+            "heatmaps",
+            "--source.folder",
+            "source",
+            "--source.groups",
+            action_source.PERSON,
+        ],
         "train": ["train.py", "heatmaps"],
     }
     total = 0.0

@@ -31,8 +31,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from headstand.learn.cache import KEY_BYTES
-from headstand.learn.run import REPORT
+from headstand.features.cache import KEY_BYTES
+from headstand.runs import REPORT
 from tests import photos
 
 HOME = Path(__file__).resolve().parents[1]
@@ -85,10 +85,10 @@ weights = "none"
 TRAIN = """
 import os, sys, time
 import train
-from headstand.learn.features import passing
-from headstand.learn.finetune import clock, keeper
-from headstand.learn.head import fitting
-from headstand.learn.search import journal
+from headstand.features import passing
+from headstand.finetune import clock, keeper
+from headstand.heads import fitting
+from headstand.heads.search import journal
 log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 def tell(word):
     if word:

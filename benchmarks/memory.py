@@ -26,7 +26,7 @@ SIDE = 32
 MEASURED = """
 import resource, sys, time
 from pathlib import Path
-from headstand.learn.features import Extractor
+from headstand.features import Extractor
 from headstand.prepare import manifest
 from headstand.recipe import Augmentation, Backbone
 dataset = manifest.read(Path(sys.argv[1]))

@@ -36,7 +36,7 @@ def work(folder: Path, backbone: dict[str, Any], trials: int, cache: str, there:
     """Returns one row per round with the seconds of start, features and search; each round has an empty cache."""
     import numpy as np
 
-    from headstand.learn.head import Split
+    from headstand.heads import Split
     from headstand.prepare import manifest
     from headstand.recipe import Backbone, Head, Search
 
@@ -74,11 +74,11 @@ def child(arguments: list[str]) -> None:
     if processors != "all":
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(processors)])
         os.environ.update(TF_NUM_INTRAOP_THREADS=processors, TF_NUM_INTEROP_THREADS=processors)
-    from headstand.learn import place
+    from headstand import scale
 
     folder, backbone, trials, cache, rounds = rest
     start = time.perf_counter()
-    with place.at(address or None) as there:
+    with scale.backend(address or None) as there:
         joined = time.perf_counter() - start
         rows = work(Path(folder), json.loads(backbone), int(trials), cache, there, int(rounds))
     print(json.dumps({"joined": joined, "rows": rows}))
@@ -108,7 +108,7 @@ def main() -> None:
     from benchmarks import search as made
     from headstand.prepare import manifest
     from headstand.prepare.manifest import Dataset
-    from tests.cluster.machines import machines
+    from tests.scale.ray.machines import machines
 
     backbone = json.dumps({"name": given.backbone, "size": given.size, "weights": "none"})
     load = os.getloadavg()[0]

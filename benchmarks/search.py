@@ -34,14 +34,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from headstand.learn import head as heads
-from headstand.learn import search
-from headstand.learn.features import Extractor
-from headstand.learn.head import epoch
+from headstand import heads as heads
+from headstand.features import Extractor
+from headstand.heads import epoch, search
 from headstand.prepare.manifest import Photo
 from headstand.recipe import Backbone, Head, Search
 
-import keras  # isort: skip - after headstand.learn, which silences TensorFlow
+import keras  # isort: skip - after headstand.tensorflow_setup, which silences TensorFlow
 import tensorflow as tf  # isort: skip
 
 CLASSES = ("chair", "cobra", "downdog", "goddess", "tree", "warrior")

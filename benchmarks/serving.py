@@ -43,9 +43,9 @@ from PIL import Image
 from benchmarks.services import load as loads
 from benchmarks.services.load import Load
 from benchmarks.services.service import ROOT, Service, running
-from headstand import command
+from headstand.cli import command
 from headstand.errors import HeadstandError
-from headstand.prepare.sources import rendered
+from headstand.poses import rendered
 from headstand.serve import bundle as bundles
 from headstand.serve.classifier import default_model
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from headstand import command
+from headstand.cli import command
 from headstand.errors import HeadstandError
 
 VERBS = {
@@ -30,19 +30,19 @@ def main(words: list[str]) -> None:
 
         compare.run(*command.recipe_and_rest(rest))
     elif verb == "demo":
-        from headstand import demo
+        from headstand.cli import demo
 
         demo.run(*command.recipe_and_rest(rest, default="demo"))
     elif verb == "deploy":
-        from headstand import deploy
+        from headstand.cli import deploy
 
         deploy.run(rest)
     elif verb == "diagnose" and len(rest) == 1:
-        from headstand import diagnose
+        from headstand.cli import diagnose
 
         diagnose.run(Path(rest[0]))
     elif verb == "doctor":
-        from headstand import doctor
+        from headstand.cli import doctor
 
         doctor.run(rest)
     elif verb == "evaluate":
@@ -54,7 +54,7 @@ def main(words: list[str]) -> None:
 
         manifests.run(*command.recipe_and_rest(rest))
     elif verb == "page":
-        from headstand import page
+        from headstand.cli import page
 
         page.run(rest)
     elif verb == "publish" and len(rest) == 2:

@@ -99,7 +99,7 @@ def cache() -> Path:
     """Returns the directory of all caches: `HEADSTAND_CACHE`, by default `.cache/headstand` in the working directory.
 
     If `HEADSTAND_CACHE` is a URL, the directory is a local mirror, named after a hash of the URL;
-    `headstand.remote.cached` synchronises some of its folders.
+    `headstand.storage.cached` synchronises some of its folders.
     """
     location = os.environ.get("HEADSTAND_CACHE") or _CACHE
     if "://" in location:

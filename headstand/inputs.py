@@ -9,7 +9,8 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from headstand import heatmaps, images
+from headstand import images
+from headstand.poses import heatmap_file
 
 
 class Input(Protocol):
@@ -105,20 +106,20 @@ class Heatmaps:
     """Input of one person's pose heatmaps: `float32 [17, 64, 48]`."""
 
     kind = "heatmaps"
-    shape = heatmaps.SHAPE
-    size = heatmaps.HEIGHT
+    shape = heatmap_file.SHAPE
+    size = heatmap_file.HEIGHT
     dtype = np.float32
-    decoder = f"heatmaps {heatmaps.DECODER}"
+    decoder = f"heatmaps {heatmap_file.DECODER}"
     word = "17 heatmaps of 64 x 48"
 
     def read(self, path: Path) -> bytes:
-        return heatmaps.read(path)
+        return heatmap_file.read(path)
 
     def decode(self, source: bytes | Path) -> np.ndarray:
-        return heatmaps.decode(source)
+        return heatmap_file.decode(source)
 
     def examples(self, formats: Sequence[str] = images.FORMATS) -> Iterator[bytes]:
-        yield heatmaps.encode(np.zeros(heatmaps.SHAPE, np.float32))
+        yield heatmap_file.encode(np.zeros(heatmap_file.SHAPE, np.float32))
 
 
 def named(kind: str, size: int) -> Input:
@@ -138,4 +139,4 @@ def named(kind: str, size: int) -> Input:
 
 def of(shape: Sequence[int | None]) -> Input:
     """Returns the input for a model's input shape without the batch axis, with the limits for a user's own files."""
-    return Heatmaps() if tuple(shape) == heatmaps.SHAPE else Photos(int(shape[0] or 0), large=True)
+    return Heatmaps() if tuple(shape) == heatmap_file.SHAPE else Photos(int(shape[0] or 0), large=True)

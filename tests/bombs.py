@@ -1,7 +1,7 @@
 """Decompression bombs: small or valid images that take much memory or time to decode, as an attacker would send.
 
 `python -m tests.bombs NAME ...` decodes them one after another and prints a JSON line for each: the outcome, CPU
-seconds, growth of the process in megabytes, and the estimate of `headstand.encoded.memory`.
+seconds, growth of the process in megabytes, and the estimate of `headstand.images.encoded.memory`.
 """
 
 import ctypes
@@ -20,9 +20,9 @@ from typing import Any
 
 from PIL import Image
 
-from headstand import encoded as opened
 from headstand import images
 from headstand.images import MAX_BYTES, ImageError, decode
+from headstand.images import encoded as opened
 
 SIDE = 8000
 """Side in pixels; 8,000 squared is the maximum number of pixels of an image."""

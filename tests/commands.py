@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from headstand import command
+from headstand.cli import command
 
 
 def status(monkeypatch: pytest.MonkeyPatch, main: Callable[[list[str]], None], *words: str) -> int:

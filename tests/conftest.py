@@ -102,7 +102,7 @@ def eager(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Training draws no plots, which takes two thirds of a small run's time; tests/learn/report looks at them."""
-    from headstand.learn.report import record
+    """Training draws no plots, which takes two thirds of a small run's time; tests/report looks at them."""
+    from headstand.report import record
 
     monkeypatch.setattr(record, "_draw", lambda folder, story: None)

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-import headstand.learn  # noqa: F401 - imports TensorFlow quietly
+import headstand.tensorflow_setup  # noqa: F401 - imports TensorFlow quietly
 
 import keras  # isort: skip
 from keras import layers
 
-from headstand.learn import backbones, checkpoint
-from headstand.learn import head as heads
+from headstand import heads as heads
+from headstand.features import backbones
+from headstand.heads import checkpoint
 from headstand.recipe import Backbone, Head, Recipe
 from tests.photos import CLASSES
 

@@ -35,7 +35,7 @@ NAMES = {
     "select": re.compile("e?poll.*|EPOLL.*|kqueue"),
 }
 
-ELSEWHERE = ("headstand.serve.worker", "headstand.cluster", "headstand.__main__")
+ELSEWHERE = ("headstand.serve.worker", "headstand.scale.ray", "headstand.__main__")
 """Modules that are not imported: gunicorn's worker class runs on Unix only, and a cluster needs Ray."""
 
 RECIPE = """

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headstand.heatmaps import HEIGHT, JOINTS, WIDTH
+from headstand.poses.heatmap_file import HEIGHT, JOINTS, WIDTH
 
 STANDING = {
     "nose": (24, 10), "left_eye": (25, 9), "right_eye": (23, 9), "left_ear": (26, 10), "right_ear": (22, 10),

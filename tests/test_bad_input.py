@@ -7,15 +7,15 @@ import pytest
 import requests
 
 import data_preparation
-import headstand.learn  # noqa: F401 - imports TensorFlow quietly
+import headstand.tensorflow_setup  # noqa: F401 - imports TensorFlow quietly
 from headstand.errors import HeadstandError
-from headstand.learn import plots
-from headstand.learn.evaluation.score import evaluate
-from headstand.learn.run import RunError, newest_checkpoint
+from headstand.evaluation.score import evaluate
 from headstand.prepare import manifest
 from headstand.prepare.prepare import prepare
 from headstand.prepare.sources import folder
 from headstand.recipe import Recipe, RecipeError, Source, load
+from headstand.report import plots
+from headstand.runs import RunError, newest_checkpoint
 from test import ask
 from tests.prepare.photos import class_folders
 

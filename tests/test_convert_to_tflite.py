@@ -9,8 +9,8 @@ import pytest
 
 import convert_to_tflite
 from headstand.export import convert
-from headstand.learn import checkpoint
-from headstand.learn.run import RunError
+from headstand.heads import checkpoint
+from headstand.runs import RunError
 from headstand.serve import bundle
 from tests import networks
 from tests.commands import status

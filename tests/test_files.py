@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from headstand import files, remote
+from headstand import files
+from headstand.scale import storage
 
 
 def names(folder: Path) -> list[str]:
@@ -112,8 +113,8 @@ def test_the_cache_directory(tmp_path, monkeypatch):
     assert files.cache() == Path(".cache/headstand")
     monkeypatch.setenv("HEADSTAND_CACHE", str(tmp_path))
     assert files.cache() == tmp_path
-    assert remote.cached(tmp_path / "features") is None
+    assert storage.cached(tmp_path / "features") is None
     monkeypatch.setenv("HEADSTAND_CACHE", "memory://bucket/cache/")
     assert files.cache().parent == Path(".cache/headstand")
-    mirror = remote.cached(files.cache() / "features")
+    mirror = storage.cached(files.cache() / "features")
     assert mirror is not None and mirror.address == "memory://bucket/cache/features"

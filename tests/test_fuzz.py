@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from headstand.images import ImageError, decode
+from tests.images.test_encoded import SECONDS
 from tests.mutations import SEEDS, mended, mutations
-from tests.test_encoded import SECONDS
 
 CODES = ("corrupt_image", "not_an_image", "too_large")
 

@@ -11,7 +11,7 @@ import pytest
 from werkzeug.serving import make_server
 
 from headstand.serve.classifier import Classifier
-from headstand.serve.web import create_app
+from headstand.serve.flask_app import create_app
 from tests import runtime_api, tiny
 
 ROOT = Path(__file__).parents[1]

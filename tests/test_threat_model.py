@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from headstand import encoded
-from headstand.serve import download, form, predictor, transport, worker
+from headstand.images import encoded
+from headstand.serve import download, form, predictor, worker
 from headstand.serve.content import MAX_BODY
-from tests import test_encoded
+from headstand.serve.download import transport
+from tests.images import test_encoded
 from tests.serve import test_ceiling
 
 ROOT = Path(__file__).parents[1]

@@ -9,8 +9,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from PIL import Image
 
-from headstand import heatmaps
 from headstand.export.bundle import pack, write
+from headstand.poses import heatmap_file
 
 LABELS = ("blue", "green", "red")
 SIZE = 32
@@ -103,9 +103,9 @@ def bundle(path: Path, *, model: bytes | None = None, labels: tuple[str, ...] = 
 
 def heatmaps_bundle(path: Path, **metadata: Any) -> Path:
     """Writes a bundle that predicts which map has the highest mean, of the joints nose, left eye and right eye."""
-    model = flatbuffer(shape=heatmaps.SHAPE)
-    taken = {"kind": "heatmaps", "size": 64, "shape": list(heatmaps.SHAPE), "dtype": "float32"}
-    return bundle(path, model=model, labels=heatmaps.JOINTS[:3], input=taken, **metadata)
+    model = flatbuffer(shape=heatmap_file.SHAPE)
+    taken = {"kind": "heatmaps", "size": 64, "shape": list(heatmap_file.SHAPE), "dtype": "float32"}
+    return bundle(path, model=model, labels=heatmap_file.JOINTS[:3], input=taken, **metadata)
 
 
 def photo(rgb: tuple[int, int, int] = (200, 100, 0), kind: str = "PNG") -> bytes:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-import headstand.learn  # noqa: F401 - silences TensorFlow
-from headstand import command, images
+import headstand.tensorflow_setup  # noqa: F401 - silences TensorFlow
+from headstand import images
+from headstand.cli import command
 from headstand.export import bundle, convert
-from headstand.learn import checkpoint
+from headstand.heads import checkpoint
 from headstand.quiet import quiet
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # the checkout
 
-from headstand import command
-from headstand.cloud.command import run
+from headstand.cli import command
+from headstand.scale.sagemaker.command import run
 
 
 def main(words: list[str]) -> None:

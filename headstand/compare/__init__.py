@@ -1,5 +1,5 @@
 """Compares backbones and head variants by validation accuracy, model size and latency, using cached features."""
 
-from headstand.compare.command import run
+from headstand.cli.compare import run
 
 __all__ = ["run"]

@@ -12,12 +12,12 @@ from headstand.compare.entry import entries
 from headstand.compare.result import Journal, Result, plain
 from headstand.compare.winner import Choice, choose, fits, order
 from headstand.export.latency import Clock, latency
-from headstand.learn import plots
-from headstand.learn.run import claim, identity, root
 from headstand.prepare import manifest
 from headstand.prepare.manifest import Dataset, ManifestError
 from headstand.recipe import Recipe
-from headstand.variants import Compare
+from headstand.recipe.variants import Compare
+from headstand.report import plots
+from headstand.runs import claim, identity, root
 
 NOISE = "the 95 % interval of the difference of their accuracies on the same validation photos contains 0"
 """Definition of "within noise" for messages and compare.json, see `headstand.stats`."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from headstand.recipe import Augmentation, Backbone, Head, Recipe
-from headstand.variants import rival
+from headstand.recipe.variants import rival
 
 ITSELF = "as the recipe"
 """Variant name of an entry with the recipe's own head."""

@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
 from headstand.compare.result import Result, Weight
 from headstand.compare.winner import Choice
-from headstand.variants import Compare
+from headstand.recipe.variants import Compare
 
 _LINE = 0.26
 """Height of a line of text in inches."""

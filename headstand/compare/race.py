@@ -14,15 +14,14 @@ from typing import TypeVar
 import keras
 import numpy as np
 
+from headstand import heads as heads
 from headstand.compare.entry import Entry
 from headstand.compare.result import Journal, Result, Score, Weight
 from headstand.errors import HeadstandError
 from headstand.export.convert import float32 as converted
 from headstand.export.latency import Clock
-from headstand.learn import backbones
-from headstand.learn import head as heads
-from headstand.learn.backbones import BackboneError
-from headstand.learn.features import Extractor
+from headstand.features import Extractor, backbones
+from headstand.features.backbones import BackboneError
 from headstand.prepare.manifest import Dataset
 from headstand.recipe import Backbone
 from headstand.stats import wilson

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from headstand import files
+from headstand import heads as heads
 from headstand.compare.result import Result, plain
 from headstand.export.latency import QUIET
-from headstand.learn import head as heads
 
 UNKNOWN = "not measured"
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headstand.compare.result import Result
+from headstand.recipe.variants import Compare
 from headstand.stats import difference
-from headstand.variants import Compare
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from tqdm import tqdm
 from headstand import __version__
 from headstand.evaluate.model import Model, ModelError
 from headstand.evaluate.photos import Sample
-from headstand.learn import seen
-from headstand.learn.answers import decoded
-from headstand.learn.evaluation.calibration import Sure, error_described, sure
-from headstand.learn.evaluation.mistakes import Mistake, mistakes
-from headstand.learn.evaluation.score import Evaluation, evaluate
-from headstand.learn.evaluation.slices import Slice, slices
-from headstand.learn.features import BATCH
-from headstand.learn.seen import Leak
+from headstand.evaluation import leakage
+from headstand.evaluation.calibration import Sure, error_described, sure
+from headstand.evaluation.leakage import Leak
+from headstand.evaluation.mistakes import Mistake, mistakes
+from headstand.evaluation.predictions import decoded
+from headstand.evaluation.score import Evaluation, evaluate
+from headstand.evaluation.slices import Slice, slices
+from headstand.features import BATCH
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def examine(model: Model, sample: Sample) -> Examination:
     right = probabilities.argmax(axis=1) == labels
 
     def twins(photos: tuple[str, ...]) -> Leak | None:
-        return seen.among(photos, sample.folder, sample.photos, right) if model.history else None
+        return leakage.among(photos, sample.folder, sample.photos, right) if model.history else None
 
     return Examination(
         model,

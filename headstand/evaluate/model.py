@@ -11,12 +11,12 @@ import tensorflow as tf
 from headstand import files, inputs
 from headstand import recipe as recipes
 from headstand.errors import HeadstandError
+from headstand.features import compiled
+from headstand.heads import checkpoint
+from headstand.heads.checkpoint import About
 from headstand.inputs import Input
-from headstand.learn import checkpoint
-from headstand.learn.checkpoint import About
-from headstand.learn.features import compiled
-from headstand.learn.run import newest_checkpoint
 from headstand.quiet import quiet
+from headstand.runs import newest_checkpoint
 from headstand.serve.classifier import Classifier
 
 SUFFIXES = (".h5", ".tflite")

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from headstand.evaluate.examination import Examination
+from headstand.evaluation.attention import attention
+from headstand.evaluation.predictions import decoded
 from headstand.inputs import Heatmaps
-from headstand.learn import plots
-from headstand.learn.answers import decoded
-from headstand.learn.evaluation.attention import attention
-from headstand.learn.report import scores
-from headstand.learn.report.document import document, tiles
-from headstand.learn.report.record import put
-from headstand.learn.skeleton import drawn
+from headstand.poses.skeleton_plot import drawn
+from headstand.report import plots, scores
+from headstand.report.document import document, tiles
+from headstand.report.record import put
 
 RECORD, PAGE = "evaluation.json", "evaluation.html"
 

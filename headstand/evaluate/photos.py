@@ -5,18 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
-from headstand import formats
 from headstand.errors import HeadstandError
-from headstand.images import EXTENSIONS
-from headstand.learn.checkpoint import About
-from headstand.learn.features import digest
+from headstand.features import digest
+from headstand.heads.checkpoint import About
+from headstand.images import EXTENSIONS, formats
+from headstand.poses import heatmap_source
 from headstand.prepare import manifest
 from headstand.prepare.doctor.folder import contents
 from headstand.prepare.listing import Listing
 from headstand.prepare.manifest import Photo, nfc
 from headstand.prepare.scan import examine, scan
-from headstand.prepare.sources import heatmaps
-from headstand.sections import OF_HEATMAPS
+from headstand.recipe.sections import OF_HEATMAPS
 
 
 class SampleError(HeadstandError):
@@ -85,7 +84,9 @@ def of_folder(folder: Path, split: str | None, about: About) -> Sample:
     arrays = about.backbone in OF_HEATMAPS
     extensions = (".npy",) if arrays else EXTENSIONS
     items = tuple(item for item in found.items if item.split == split and formats.is_listed(item.path, extensions))
-    candidates, unusable = scan(Listing(found.root, found.classes, items), heatmaps.examine if arrays else examine)
+    candidates, unusable = scan(
+        Listing(found.root, found.classes, items), heatmap_source.examine if arrays else examine
+    )
     left_out = tuple((found.name(item.path), reason) for item, reason in unusable)
     if not candidates:
         first = f"; {left_out[0][0]}: {left_out[0][1]}" if left_out else f" ({', '.join(extensions)})"

@@ -18,7 +18,7 @@ from headstand.export.latency import Latency, latencies
 from headstand.export.parity import Parity, answers, compared, outputs
 from headstand.export.quantize import REMEDIES, Remedy, calibration, int8
 from headstand.export.trained import Trained
-from headstand.learn.features import compiled
+from headstand.features import compiled
 from headstand.quiet import quiet
 from headstand.serve.bundle import LABELS
 from headstand.serve.classifier import Classifier

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from headstand import formats
 from headstand.errors import HeadstandError
-from headstand.learn.answers import class_indices
-from headstand.learn.checkpoint import About
+from headstand.evaluation.predictions import class_indices
+from headstand.heads.checkpoint import About
+from headstand.images import formats
 from headstand.prepare import manifest
 from headstand.prepare.manifest import nfc
 from headstand.prepare.scan import EXTENSION

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from headstand import __version__, images
+from headstand.evaluation.calibration import Threshold, threshold
 from headstand.export import accuracy, bundle, evidence, trained
 from headstand.export.candidates import BEST, Bench, Candidate, Clock, Judged, fastest, table, timed
 from headstand.export.certificate import certificate, whole
@@ -18,13 +19,12 @@ from headstand.export.evidence import Evidence, Sample
 from headstand.export.latency import latencies
 from headstand.export.parity import Parity, ParityError
 from headstand.export.trained import Trained
-from headstand.heatmaps import JOINTS
-from headstand.learn import checkpoint
-from headstand.learn.evaluation.calibration import Threshold, threshold
-from headstand.learn.report.card import card
-from headstand.learn.report.record import CARD
-from headstand.learn.run import REPORT
+from headstand.heads import checkpoint
+from headstand.poses.heatmap_file import JOINTS
 from headstand.recipe import Evaluation
+from headstand.report.card import card
+from headstand.report.record import CARD
+from headstand.runs import REPORT
 from headstand.serve.bundle import LABELS
 
 REPRESENTATIVE = 300

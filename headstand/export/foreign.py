@@ -10,9 +10,9 @@ import numpy as np
 
 from headstand.errors import HeadstandError
 from headstand.export import labels as label_files
+from headstand.features.backbones import Preprocessing, scaled
 from headstand.keras_files import loading
 from headstand.keras_files.parts import KerasFileError
-from headstand.learn.backbones import Preprocessing, scaled
 
 Preprocess = Literal["xception", "caffe", "torch", "none"]
 """Scaling of pixels before the model. "xception": to -1..1. "caffe": BGR minus ImageNet's means. "torch": 0..1,

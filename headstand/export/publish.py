@@ -6,8 +6,8 @@ from pathlib import Path
 
 from headstand import files
 from headstand.errors import HeadstandError
-from headstand.learn.report.card import card
-from headstand.learn.run import REPORT
+from headstand.report.card import card
+from headstand.runs import REPORT
 from headstand.serve import bundle
 
 SUFFIXES = (".h5", ".tflite", ".parity.json")

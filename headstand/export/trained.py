@@ -8,10 +8,10 @@ from pathlib import Path
 import keras
 
 from headstand import inputs
+from headstand.heads import checkpoint
+from headstand.heads.checkpoint import CheckpointError
 from headstand.inputs import Input
-from headstand.learn import checkpoint
-from headstand.learn.checkpoint import CheckpointError
-from headstand.learn.run import REPORT
+from headstand.runs import REPORT
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Trained:
         size: height of the input.
         digest: hex SHA-256 of the file it came from.
         data: hex SHA-256 of the manifest it was trained on; None if unknown.
-        temperature: see `headstand.learn.checkpoint.About`.
-        threshold: see `headstand.learn.checkpoint.About`.
+        temperature: see `headstand.heads.checkpoint.About`.
+        threshold: see `headstand.heads.checkpoint.About`.
     """
 
     model: keras.Model

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from headstand.prepare.twins import Signature
+from headstand.prepare.near_duplicates import Signature
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from tqdm import tqdm
 
 from headstand import cores
 from headstand.images import decode
-from headstand.prepare import alignment, likely, twins
+from headstand.prepare import alignment, geometric_matches, near_duplicates
 from headstand.prepare.manifest import Dataset
 from headstand.prepare.scan import Candidate
 
 
-def alike(photos: Sequence[Candidate]) -> tuple[np.ndarray, list[likely.Pair] | None]:
+def alike(photos: Sequence[Candidate]) -> tuple[np.ndarray, list[geometric_matches.Pair] | None]:
     """Groups photos that show the same picture.
 
     Geometric matches, the same picture rotated or cropped, are searched among at most `likely.MOST` photos. A false
@@ -30,7 +30,7 @@ def alike(photos: Sequence[Candidate]) -> tuple[np.ndarray, list[likely.Pair] | 
     Raises:
         ImageError: a file has been damaged since it was read.
     """
-    sure = twins.groups([_signature(photo) for photo in photos], [photo.file.sha256 for photo in photos])
+    sure = near_duplicates.groups([_signature(photo) for photo in photos], [photo.file.sha256 for photo in photos])
     pairs = _likely([photo.item.path for photo in photos], photos, sure)
     return _joined(sure, pairs or []), pairs
 
@@ -53,7 +53,7 @@ def apart(photos: list[Candidate], others: dict[str, Dataset]) -> tuple[list[Can
         examined = [*dataset.split("validation"), *dataset.split("test")]
         paths = [dataset.folder / photo.path for photo in examined]
         digests = {photo.sha256 for photo in examined}
-        close = twins.twins_of_any([_signature(photo) for photo in photos], twins.signatures(paths))
+        close = near_duplicates.twins_of_any([_signature(photo) for photo in photos], near_duplicates.signatures(paths))
         close |= np.array([photo.file.sha256 in digests for photo in photos], dtype=bool)
         # Only pairs between the two datasets count: pairs within one group are not searched.
         sides = np.repeat([0, 1], [len(photos), len(paths)])
@@ -65,7 +65,7 @@ def apart(photos: list[Candidate], others: dict[str, Dataset]) -> tuple[list[Can
     return photos, near
 
 
-def _joined(groups: np.ndarray, pairs: Sequence[likely.Pair]) -> np.ndarray:
+def _joined(groups: np.ndarray, pairs: Sequence[geometric_matches.Pair]) -> np.ndarray:
     """Returns group numbers after merging the two groups of each pair, numbered from 0 by first appearance."""
     links = coo_array(
         (np.ones(len(pairs)), (groups[[p.first for p in pairs]], groups[[p.second for p in pairs]])),
@@ -76,20 +76,22 @@ def _joined(groups: np.ndarray, pairs: Sequence[likely.Pair]) -> np.ndarray:
     return np.argsort(np.argsort(where))[numbers].astype(np.int64)
 
 
-def _likely(paths: Sequence[Path], photos: Sequence[Candidate], groups: np.ndarray) -> list[likely.Pair] | None:
+def _likely(
+    paths: Sequence[Path], photos: Sequence[Candidate], groups: np.ndarray
+) -> list[geometric_matches.Pair] | None:
     """Returns the geometric matches among files; None if some `photos` are not pictures or there are too many files."""
-    if len(paths) > likely.MOST or any(photo.file.signature is None for photo in photos):
+    if len(paths) > geometric_matches.MOST or any(photo.file.signature is None for photo in photos):
         return None
     with ThreadPoolExecutor(cores.available()) as pool:
         work = pool.map(_thumbnail, paths)
         shown = tqdm(work, "comparing", len(paths), unit="photo", leave=False, disable=not sys.stderr.isatty())
         thumbnails = np.array(list(shown), dtype=np.uint8).reshape(-1, alignment.SIDE, alignment.SIDE)
-    return likely.pairs(thumbnails, groups)
+    return geometric_matches.pairs(thumbnails, groups)
 
 
 def _thumbnail(path: Path) -> np.ndarray:
-    return (decode(path, alignment.SIDE, large=True) @ twins.LUMA).astype(np.uint8)
+    return (decode(path, alignment.SIDE, large=True) @ near_duplicates.LUMA).astype(np.uint8)
 
 
-def _signature(photo: Candidate) -> twins.Signature:
-    return photo.file.signature or twins.PLAIN
+def _signature(photo: Candidate) -> near_duplicates.Signature:
+    return photo.file.signature or near_duplicates.PLAIN

@@ -40,21 +40,21 @@ def run(name: str, words: Sequence[str]) -> None:
         raise HeadstandError(f"{error}: an address such as s3://BUCKET/KEY belongs there") from None
     if chosen.prefix and chosen.upload:
         raise HeadstandError("--prefix and --upload exclude each other: --upload is the prefix too")
-    place = upload.Place.of(chosen.upload or chosen.prefix) if chosen.upload or chosen.prefix else None
+    location = upload.S3Location.of(chosen.upload or chosen.prefix) if chosen.upload or chosen.prefix else None
     dataset = manifest.read(recipe.load(name, rest).data)
-    lists = write(dataset, place)
+    lists = write(dataset, location)
     for path in lists:
         print(path)
-    if place is None:
+    if location is None:
         print("SageMaker's augmented manifests need the dataset's place: --prefix s3://BUCKET/KEY")
     elif chosen.upload:
-        print(upload.upload(dataset, place, lists))
+        print(upload.upload(dataset, location, lists))
 
 
-def write(dataset: Dataset, place: upload.Place | None = None) -> list[Path]:
-    """Writes `manifests/SPLIT.csv` into the dataset's folder and, if `place` is given, `manifests/SPLIT.jsonl`.
+def write(dataset: Dataset, location: upload.S3Location | None = None) -> list[Path]:
+    """Writes `manifests/SPLIT.csv` into the dataset's folder and, if `location` is given, `manifests/SPLIT.jsonl`.
 
-    The columns of the CSV are `path`, `label` and `index`. `path` is the S3 address if `place` is given, otherwise
+    The columns of the CSV are `path`, `label` and `index`. `path` is the S3 address if `location` is given, otherwise
     relative to the CSV's folder, so that the source `table` can read it. `index` is the class index in
     `dataset.classes`. Each JSON line has the keys `source-ref`, `class` (the class index) and `class-metadata`.
 
@@ -71,9 +71,9 @@ def write(dataset: Dataset, place: upload.Place | None = None) -> list[Path]:
     made = datetime.fromtimestamp((dataset.folder / "manifest.csv").stat().st_mtime, UTC)
     paths = []
     for split in SPLITS:
-        texts = {".csv": _table(dataset, split, place)}
-        if place:
-            texts[".jsonl"] = _lines(dataset, split, place, made)
+        texts = {".csv": _table(dataset, split, location)}
+        if location:
+            texts[".jsonl"] = _lines(dataset, split, location, made)
         else:
             (folder / f"{split}.jsonl").unlink(missing_ok=True)  # from an earlier run with another address or photos
         for suffix, text in texts.items():
@@ -82,17 +82,19 @@ def write(dataset: Dataset, place: upload.Place | None = None) -> list[Path]:
     return paths
 
 
-def _table(dataset: Dataset, split: str, place: upload.Place | None) -> str:
+def _table(dataset: Dataset, split: str, location: upload.S3Location | None) -> str:
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     table.writerow(["path", "label", "index"])
     index = {name: number for number, name in enumerate(dataset.classes)}
     for photo in dataset.split(split):
-        table.writerow([place.address(photo.path) if place else f"../{photo.path}", photo.class_, index[photo.class_]])
+        table.writerow(
+            [location.address(photo.path) if location else f"../{photo.path}", photo.class_, index[photo.class_]]
+        )
     return out.getvalue()
 
 
-def _lines(dataset: Dataset, split: str, place: upload.Place, made: datetime) -> str:
+def _lines(dataset: Dataset, split: str, location: upload.S3Location, made: datetime) -> str:
     lines = []
     index = {name: number for number, name in enumerate(dataset.classes)}
     for photo in dataset.split(split):
@@ -104,6 +106,6 @@ def _lines(dataset: Dataset, split: str, place: upload.Place, made: datetime) ->
             "human-annotated": "yes",
             "creation-date": made.strftime("%Y-%m-%dT%H:%M:%S.%f"),
         }
-        line = {"source-ref": place.address(photo.path), "class": index[photo.class_], "class-metadata": metadata}
+        line = {"source-ref": location.address(photo.path), "class": index[photo.class_], "class-metadata": metadata}
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")
     return "".join(lines)

@@ -12,7 +12,7 @@ from typing import Any
 from headstand import files
 from headstand.errors import HeadstandError
 from headstand.prepare import manifest
-from headstand.prepare.likely import Pair
+from headstand.prepare.geometric_matches import Pair
 from headstand.prepare.listing import Listing
 from headstand.prepare.manifest import Dataset
 from headstand.prepare.summary import Summary

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from headstand import command, files
+from headstand import files
+from headstand.cli import command
 from headstand.errors import HeadstandError
 from headstand.images import ImageError, decode
 from headstand.prepare import manifest

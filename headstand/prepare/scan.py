@@ -16,7 +16,7 @@ from headstand.prepare.conversion import conversions
 from headstand.prepare.examined import Examined
 from headstand.prepare.listing import Item, Listing
 from headstand.prepare.memory import Memory, Note, State
-from headstand.prepare.twins import Signature
+from headstand.prepare.near_duplicates import Signature
 
 EXTENSION = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp"}
 """File name extension for each Pillow format; the format is detected from the content, not from the file name."""

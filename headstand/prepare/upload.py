@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from headstand.errors import HeadstandError
 from headstand.prepare.manifest import Dataset
-from headstand.remote import RemoteError
-from headstand.remote.store import opened, told
+from headstand.storage import RemoteError
+from headstand.storage.store import opened, told
 
 THREADS = 16
 """Number of concurrent uploads; photos are small, so most of the time is spent waiting for responses."""
@@ -27,14 +27,14 @@ class UploadError(HeadstandError):
 
 
 @dataclass(frozen=True)
-class Place:
+class S3Location:
     """S3 location: a bucket and a key prefix without leading or trailing slash; an empty prefix is the whole bucket."""
 
     bucket: str
     prefix: str
 
     @classmethod
-    def of(cls, address: str) -> "Place":
+    def of(cls, address: str) -> "S3Location":
         """Parses an address `s3://BUCKET[/KEY]`.
 
         Raises:
@@ -66,7 +66,7 @@ class Uploaded:
         kept: number of files that were already there.
     """
 
-    place: Place
+    location: S3Location
     sent: int
     size: int
     kept: int
@@ -75,7 +75,7 @@ class Uploaded:
         return f"{self.place.address()}: {self.sent} files sent ({self.size:,} bytes), {self.kept} were there already"
 
 
-def upload(dataset: Dataset, place: Place, lists: Sequence[Path] = ()) -> Uploaded:
+def upload(dataset: Dataset, location: S3Location, lists: Sequence[Path] = ()) -> Uploaded:
     """Uploads a dataset's photos, then other files of its folder and its manifest.
 
     The manifest is sent last, so if `manifest.csv` is in the bucket, all files that it lists are there too.
@@ -95,8 +95,8 @@ def upload(dataset: Dataset, place: Place, lists: Sequence[Path] = ()) -> Upload
             a photo differs from its row in the manifest.
     """
     try:
-        with told(place.address()):
-            bucket = _Bucket.of(place)
+        with told(location.address()):
+            bucket = _Bucket.of(location)
             photos = {photo.path: photo.sha256 for photo in dataset.photos}
             others = [*lists, dataset.folder / "manifest.csv"]
             sizes = bucket.send({dataset.folder / path: (path, digest) for path, digest in photos.items()})
@@ -104,7 +104,7 @@ def upload(dataset: Dataset, place: Place, lists: Sequence[Path] = ()) -> Upload
     except RemoteError as error:
         raise UploadError(str(error)) from None
     sent = [size for size in sizes if size is not None]
-    return Uploaded(place, len(sent), sum(sent), len(sizes) - len(sent))
+    return Uploaded(location, len(sent), sum(sent), len(sizes) - len(sent))
 
 
 @dataclass(frozen=True)
@@ -118,20 +118,20 @@ class _Bucket:
     """
 
     system: Any
-    place: Place
+    location: S3Location
     there: dict[str, tuple[int, str]]
 
     @classmethod
-    def of(cls, place: Place) -> "_Bucket":
+    def of(cls, location: S3Location) -> "_Bucket":
         """Connects to the bucket and lists the objects under the prefix."""
-        system, path = opened(place.address())
+        system, path = opened(location.address())
         try:
             found = system.find(path, detail=True)
         except FileNotFoundError:  # empty prefix, or no such bucket: then sending the first file fails
             found = {}
-        start = len(place.bucket) + 1
+        start = len(location.bucket) + 1
         return cls(
-            system, place, {k[start:]: (int(v["size"] or 0), str(v["ETag"]).strip('"')) for k, v in found.items()}
+            system, location, {k[start:]: (int(v["size"] or 0), str(v["ETag"]).strip('"')) for k, v in found.items()}
         )
 
     def send(self, files: dict[Path, tuple[str, str | None]]) -> list[int | None]:
@@ -158,7 +158,7 @@ class _Bucket:
                 f"{path} is not the file that manifest.csv lists: delete it and run `python data_preparation.py` again"
             )
         checksum = base64.b64encode(digest.digest()).decode()
-        if self._has(self.place.key(name), data, checksum):
+        if self._has(self.location.key(name), data, checksum):
             return None
         self.system.pipe_file(
             f"{self.place.bucket}/{self.place.key(name)}",
@@ -175,5 +175,5 @@ class _Bucket:
             return False
         if tag == hashlib.md5(data, usedforsecurity=False).hexdigest():
             return True
-        head = self.system.call_s3("head_object", Bucket=self.place.bucket, Key=key, ChecksumMode="ENABLED")
+        head = self.system.call_s3("head_object", Bucket=self.location.bucket, Key=key, ChecksumMode="ENABLED")
         return bool(head.get("ChecksumSHA256") == checksum)

@@ -11,9 +11,9 @@ from typing import NoReturn
 
 from flask import Flask, Response
 
-from headstand import command
+from headstand.cli import command
 from headstand.errors import HeadstandError
-from headstand.serve import web
+from headstand.serve import flask_app
 from headstand.serve.classifier import Classifier
 from headstand.serve.predictor import CONFIDENT
 
@@ -36,7 +36,7 @@ def create_app(classifier: Classifier | None = None) -> Flask:
     Raises:
         HeadstandError: as `web.create_app`.
     """
-    app = web.create_app(classifier)
+    app = flask_app.create_app(classifier)
     app.add_url_rule("/ping", view_func=app.view_functions["/readyz"], methods=["GET"])
     app.add_url_rule("/invocations", view_func=app.view_functions["predict"], methods=["POST"])
 
@@ -51,7 +51,7 @@ def create_app(classifier: Classifier | None = None) -> Flask:
 
 def served() -> Flask:
     """Returns the application for gunicorn, as `web.served`."""
-    return web.served(create_app)
+    return flask_app.served(create_app)
 
 
 def bundle(folder: Path) -> Path:

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from headstand import __version__, heatmaps
+from headstand import __version__
 from headstand.images import MAX_BYTES
 from headstand.inputs import Heatmaps, Photos
+from headstand.poses import heatmap_file
 from headstand.serve.bundle import Bundle
 from headstand.serve.capacity import Capacity
 from headstand.serve.content import MAX_BODY
@@ -112,8 +113,8 @@ def document(bundle: Bundle, limits: Capacity) -> dict[str, Any]:
 def _words(bundle: Bundle) -> str:
     if bundle.input.kind == "photos":
         return "photos"
-    joints = ", ".join(heatmaps.JOINTS)
-    return f"a person's heatmaps (float32 {[1, *heatmaps.SHAPE]}, of {joints}) as `.npy` or JSON"
+    joints = ", ".join(heatmap_file.JOINTS)
+    return f"a person's heatmaps (float32 {[1, *heatmap_file.SHAPE]}, of {joints}) as `.npy` or JSON"
 
 
 def _limits(limits: Capacity) -> str:
@@ -177,7 +178,7 @@ def _schemas(bundle: Bundle) -> Schema:
     if bundle.input.kind == "heatmaps":
         coded["description"] = "The `.npy` file in base64; a data: address will do."
         maps: Schema = {"type": "number"}
-        for length in reversed(heatmaps.SHAPE):
+        for length in reversed(heatmap_file.SHAPE):
             maps = {"type": "array", "items": maps, "minItems": length, "maxItems": length}
         ways.append({"type": "object", "properties": {"heatmaps": maps}, "required": ["heatmaps"]})
         examples = [{"url": "https://example.com/person.npy"}]

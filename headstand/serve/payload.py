@@ -5,11 +5,11 @@ import binascii
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from headstand import heatmaps
 from headstand.errors import HeadstandError
 from headstand.images import MAX_BYTES, ImageError
+from headstand.poses import heatmap_file
 from headstand.serve.download import MAX_URL
-from headstand.serve.refusal import DownloadError
+from headstand.serve.download.refusal import DownloadError
 
 Fetch = Callable[[str], bytes]
 """Function that downloads a URL and returns the bytes; raises `DownloadError`."""
@@ -47,7 +47,7 @@ def image_bytes(fields: Any, fetch: Fetch) -> bytes:
         raise PayloadError("bad_request", 'send an object: {"url": "https://..."} or {"image": "<base64>"}')
     url, image, maps = fields.get("url"), fields.get("image"), fields.get("heatmaps")
     if maps is not None and url is None and image is None:
-        return heatmaps.encode(maps)
+        return heatmap_file.encode(maps)
     if (url is None) == (image is None) or maps is not None:
         found = "neither" if url is image is None else "both" if maps is None else "several"
         raise PayloadError("no_image", f'send either "url" or "image" (base64); the request has {found}')

@@ -8,10 +8,10 @@ from headstand.images import ImageError
 from headstand.serve.capacity import Gate, OverloadedError
 from headstand.serve.classifier import Answer, Classifier
 from headstand.serve.content import Source
-from headstand.serve.exchange import Exchange
+from headstand.serve.download.refusal import DownloadError
 from headstand.serve.payload import Fetch, PayloadError
 from headstand.serve.problem import problem
-from headstand.serve.refusal import DownloadError
+from headstand.serve.request_context import Exchange
 
 CONFIDENT = "Headstand-Confident"
 """Response header: `false` if the highest probability is below the bundle's threshold, else `true`."""

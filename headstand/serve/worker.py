@@ -25,10 +25,10 @@ from gunicorn.http.errors import InvalidChunkSize, LimitRequestHeaders, LimitReq
 from gunicorn.workers import base
 
 from headstand.serve import capacity, metrics
-from headstand.serve.exchange import Exchange
 from headstand.serve.framing import BodyTooLargeError, Framing
 from headstand.serve.logs import REQUESTS
 from headstand.serve.problem import MEDIA_TYPE, problem
+from headstand.serve.request_context import Exchange
 
 RECEIVE_SECONDS = 30.0
 """Time limit for receiving a request's headers and body, in seconds from its first byte."""

@@ -10,21 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstand import command
+from headstand import heads as heads
+from headstand.cli import command
 from headstand.compare import comparison as comparisons
 from headstand.compare import race as races
 from headstand.compare.comparison import Comparison, compare
 from headstand.compare.result import Weight
 from headstand.export import convert
 from headstand.export.latency import Latency
-from headstand.learn import backbones
-from headstand.learn import head as heads
-from headstand.learn.backbones import BackboneError
-from headstand.learn.features import Extractor, passing
-from headstand.learn.head import fitting
-from headstand.learn.run import RunError, begin, newest_checkpoint
+from headstand.features import Extractor, backbones, passing
+from headstand.features.backbones import BackboneError
+from headstand.heads import fitting
 from headstand.prepare.manifest import Dataset, ManifestError
 from headstand.recipe import Head, Recipe
+from headstand.runs import RunError, begin, newest_checkpoint
 from tests import networks
 
 pytestmark = pytest.mark.usefixtures("workplace", "small_networks")

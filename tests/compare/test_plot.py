@@ -9,7 +9,7 @@ from matplotlib.text import Text
 from headstand.compare.plot import scatter
 from headstand.compare.result import Result
 from headstand.compare.winner import choose
-from headstand.variants import Compare
+from headstand.recipe.variants import Compare
 from tests.compare.results import result
 
 

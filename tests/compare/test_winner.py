@@ -1,5 +1,5 @@
 from headstand.compare.winner import choose, fits, order
-from headstand.variants import Compare
+from headstand.recipe.variants import Compare
 from tests.compare.results import result
 
 FREE = Compare()

@@ -100,7 +100,7 @@ def test_our_layers_are_small(saved: list[layers.Layer]) -> None:
     assert (packages.unpacked, packages.compressed) < (115e6, 40e6)
     assert code.unpacked < 1e6 and list(model.files) == ["var/task/model.tflite"]
     assert model.unpacked == SHIPPED.stat().st_size
-    assert "var/task/headstand/images.py" in code.files
+    assert "var/task/headstand/images/__init__.py" in code.files
     assert not [name for name in packages.files if "/numpy/_core/tests/" in name or "WebGpu" in name]
 
 

@@ -9,13 +9,14 @@ from headstand.prepare.manifest import Dataset
 @pytest.fixture
 def checkpoint(dataset: Dataset, small_networks: None) -> Path:
     """An untrained network over the shapes that has seen their training photos."""
-    from headstand.learn import checkpoint, seen
+    from headstand.evaluation import leakage
+    from headstand.heads import checkpoint
     from tests import networks
 
     about = replace(
         networks.about(dataset.digest),
-        seen=seen.of(dataset, ["train"]),
-        examined=seen.of(dataset, ["validation", "test"]),
+        seen=leakage.of(dataset, ["train"]),
+        examined=leakage.of(dataset, ["validation", "test"]),
         temperature=1.5,
         threshold=0.34,
     )

@@ -9,14 +9,14 @@ from headstand.evaluate import model as models
 from headstand.evaluate import photos
 from headstand.evaluate.examination import examine
 from headstand.evaluate.model import Model, ModelError
+from headstand.evaluation import leakage
+from headstand.evaluation.predictions import predict
+from headstand.evaluation.score import evaluate
+from headstand.features import compiled
+from headstand.heads import checkpoint as checkpoints
+from headstand.heads.checkpoint import About
 from headstand.images import ImageError
 from headstand.inputs import Photos
-from headstand.learn import checkpoint as checkpoints
-from headstand.learn import seen
-from headstand.learn.answers import predict
-from headstand.learn.checkpoint import About
-from headstand.learn.evaluation.score import evaluate
-from headstand.learn.features import compiled
 from headstand.prepare.manifest import Dataset
 from tests import networks
 from tests.evaluate import colours
@@ -88,7 +88,7 @@ def test_the_test_split_is_told_to_be_scored_again(checkpoint: Path, dataset: Da
 
 def test_photos_that_the_model_learnt_from_are_told(checkpoint: Path, dataset: Dataset) -> None:
     model = models.load(checkpoint)
-    model = replace(model, about=replace(model.about, seen=seen.of(dataset, ["train", "test"])))
+    model = replace(model, about=replace(model.about, seen=leakage.of(dataset, ["train", "test"])))
     made = examine(model, photos.of_dataset(dataset.folder, "test", model.about))
     assert made.notes[0] == "WARNING: all 12 photos have near duplicates among those that the model was trained on"
     assert made.record["trained"]["accuracy_without"] is None
@@ -97,7 +97,7 @@ def test_photos_that_the_model_learnt_from_are_told(checkpoint: Path, dataset: D
 def test_photos_elsewhere_are_held_against_the_models_own(checkpoint: Path, dataset: Dataset) -> None:
     model = models.load(checkpoint)
     learnt, looked_at, fresh = (dataset.split(split)[0] for split in ("train", "test", "validation"))
-    about = replace(model.about, examined=seen.of(dataset, ["test"]))
+    about = replace(model.about, examined=leakage.of(dataset, ["test"]))
     for photo in (learnt, looked_at, fresh):
         path = Path("other") / photo.class_ / Path(photo.path).with_stem(photo.split).name
         path.parent.mkdir(parents=True, exist_ok=True)

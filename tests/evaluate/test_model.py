@@ -8,8 +8,8 @@ import pytest
 
 from headstand.errors import HeadstandError
 from headstand.evaluate.model import ModelError, find, load
-from headstand.learn import checkpoint as checkpoints
-from headstand.learn.features import compiled
+from headstand.features import compiled
+from headstand.heads import checkpoint as checkpoints
 from headstand.serve.classifier import Classifier
 from tests import networks, tiny
 

@@ -7,7 +7,7 @@ import pytest
 
 from headstand.errors import HeadstandError
 from headstand.evaluate.photos import SampleError, of_dataset, of_folder
-from headstand.learn.checkpoint import About
+from headstand.heads.checkpoint import About
 from headstand.prepare import manifest
 from headstand.prepare.manifest import Dataset
 from tests import networks

@@ -45,8 +45,8 @@ def anew() -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with prepared photos, a run over them and its bundle, made once; tests work on a copy of it."""
     from headstand.export.exporting import export
-    from headstand.learn.report import record
-    from headstand.learn.training import train
+    from headstand.report import record
+    from headstand.training import train
     from tests import networks
 
     folder = tmp_path_factory.mktemp("trained")

@@ -6,7 +6,7 @@ import pytest
 
 from headstand.export import evidence
 from headstand.export.evidence import EvidenceError, Sample
-from headstand.learn import checkpoint
+from headstand.heads import checkpoint
 from headstand.prepare.manifest import Dataset
 from tests import photos
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from headstand import images
 from headstand.errors import HeadstandError
+from headstand.evaluation import calibration
 from headstand.export import convert, exporting
 from headstand.export.candidates import Bench, Candidate, Judged
 from headstand.export.evidence import Evidence, EvidenceError, Sample
@@ -21,9 +22,8 @@ from headstand.export.formats import FORMATS, LIMITS, Gate
 from headstand.export.latency import Latency
 from headstand.export.parity import Parity, ParityError
 from headstand.export.trained import Trained
-from headstand.learn import checkpoint
-from headstand.learn.checkpoint import CheckpointError
-from headstand.learn.evaluation import calibration
+from headstand.heads import checkpoint
+from headstand.heads.checkpoint import CheckpointError
 from headstand.prepare import manifest
 from headstand.prepare.manifest import Dataset, ManifestError
 from headstand.serve import bundle as serve
@@ -377,7 +377,7 @@ def test_photos_that_a_model_learned_from_guarantee_nothing(small_networks: None
 def test_the_guarantee_is_in_metadata_certificate_and_card(
     run: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headstand.learn.evaluation.calibration.FEWEST", 6)
+    monkeypatch.setattr("headstand.evaluation.calibration.FEWEST", 6)
     made = export(model)
     metadata = serve.read(made.bundle).metadata
     confidence = metadata["certificate"]["confidence"]

@@ -7,7 +7,7 @@ import pytest
 from headstand.errors import HeadstandError
 from headstand.export.convert import float32
 from headstand.export.foreign import Foreign, load
-from headstand.learn import backbones
+from headstand.features import backbones
 from tests.keras_files import files
 from tests.keras_files.files import LABELS, SIZE
 from tests.networks import keras, layers

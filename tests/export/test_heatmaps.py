@@ -6,19 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstand import heatmaps
 from headstand.evaluate import model as models
 from headstand.export.convert import ConversionError
 from headstand.export.exporting import export
-from headstand.learn import checkpoint
-from headstand.learn.report import record
-from headstand.learn.training import train
+from headstand.heads import checkpoint
+from headstand.poses import heatmap_file
 from headstand.prepare import manifest
 from headstand.prepare.prepare import prepare
+from headstand.report import record
 from headstand.serve import bundle as bundles
 from headstand.serve.classifier import Classifier
+from headstand.training import train
 from tests import poses
-from tests.learn.test_heatmaps import recipe
+from tests.poses.test_training_heatmaps import recipe
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_the_bundle_answers_as_the_checkpoint_and_says_what_it_takes(trained: Pa
     assert bundle.input.kind == "heatmaps"
     taken = bundle.metadata["input"]
     assert (taken["kind"], taken["shape"], taken["dtype"]) == ("heatmaps", [17, 64, 48], "float32")
-    assert taken["joints"] == list(heatmaps.JOINTS)
+    assert taken["joints"] == list(heatmap_file.JOINTS)
     assert bundle.metadata["certificate"]["verdict"] == "passed"
     assert bundle.metadata["certificate"]["largest_difference"] <= 1e-4
     assert json.loads(made.certificate.read_text())["format"] == "float32"
@@ -65,7 +65,7 @@ def test_the_bundle_answers_as_the_checkpoint_and_says_what_it_takes(trained: Pa
         given = classifier.predict(path.read_bytes()).probabilities
         assert [given[label] for label in dataset.classes] == pytest.approx(wanted.tolist(), abs=1e-4)
     # Both can be scored on the data.
-    shown = np.stack([heatmaps.decode(dataset.folder / photo.path) for photo in dataset.split("test")])
+    shown = np.stack([heatmap_file.decode(dataset.folder / photo.path) for photo in dataset.split("test")])
     asked = [models.load(path).answer(shown) for path in (trained, made.bundle)]
     np.testing.assert_allclose(*asked, atol=1e-4)
 
@@ -73,7 +73,7 @@ def test_the_bundle_answers_as_the_checkpoint_and_says_what_it_takes(trained: Pa
 @pytest.mark.parametrize("value", [0.0, -0.0, -1e-4, 1e-20, 1.0, -1.0, 1e6, -1e38, 3e38])
 def test_heatmaps_that_show_nobody_get_numbers_too(trained: Path, bundle: Path, value: float) -> None:
     classifier, model = Classifier(bundle), checkpoint.load(trained)
-    maps = np.full(heatmaps.SHAPE, value, np.float32)
+    maps = np.full(heatmap_file.SHAPE, value, np.float32)
     for shown in (maps, np.where(np.arange(17)[:, None, None] % 2 == 0, maps, 0.0).astype(np.float32)):
         given = classifier.probabilities(shown[None])
         assert np.isfinite(given).all()

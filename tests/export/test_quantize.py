@@ -5,11 +5,11 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
+from headstand.evaluation.predictions import class_indices
 from headstand.export import flatbuffer, quantize
 from headstand.export.convert import ConversionError
 from headstand.export.evidence import Sample
 from headstand.export.quantize import REMEDIES, CalibrationError, Remedy, calibration, int8
-from headstand.learn.answers import class_indices
 from headstand.prepare.manifest import Dataset
 from tests import networks, photos
 from tests.networks import keras

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from headstand.export import foreign
+from headstand.features import backbones
+from headstand.features.backbones import BackboneError
+from headstand.heads import checkpoint
+from headstand.heads.checkpoint import CheckpointError
 from headstand.keras_files import config, loading
 from headstand.keras_files.parts import KerasFileError
-from headstand.learn import backbones, checkpoint
-from headstand.learn.backbones import BackboneError
-from headstand.learn.checkpoint import CheckpointError
 from headstand.recipe import Backbone
 from tests import networks
 from tests.keras_files import files

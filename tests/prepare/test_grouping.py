@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstand.prepare import grouping, likely, manifest, record
+from headstand.prepare import geometric_matches, grouping, manifest, record
 from headstand.prepare.listing import Item
 from headstand.prepare.manifest import Dataset, Photo
 from headstand.prepare.prepare import prepare
@@ -46,7 +46,7 @@ def test_turned_and_cropped_copies_share_a_group_with_what_they_are_copies_of(tm
 def test_too_many_photos_are_grouped_by_their_sure_twins_alone(tmp_path, monkeypatch):
     folder = healthy(tmp_path, ("tree",))
     (folder / "tree/turned.jpg").write_bytes(encoded(rotated(photo("tree", 2), 5)))
-    monkeypatch.setattr(likely, "MOST", 5)
+    monkeypatch.setattr(geometric_matches, "MOST", 5)
     groups, pairs = grouping.alike(candidates(folder))
     assert groups.tolist() == list(range(8))
     assert pairs is None

@@ -9,7 +9,7 @@ from headstand.__main__ import main
 from headstand.errors import HeadstandError
 from headstand.prepare import manifest, manifests
 from headstand.prepare.sources import table
-from headstand.prepare.upload import Place
+from headstand.prepare.upload import S3Location
 from headstand.recipe import Source
 from tests.prepare.datasets import prepared
 
@@ -53,7 +53,7 @@ def test_the_source_table_reads_them(dataset):
 
 
 def test_a_place_makes_addresses_and_augmented_manifests(dataset):
-    paths = manifests.write(dataset, Place.of("s3://bucket/some/key/"))
+    paths = manifests.write(dataset, S3Location.of("s3://bucket/some/key/"))
     assert [path.name for path in paths] == [
         "train.csv", "train.jsonl", "validation.csv", "validation.jsonl", "test.csv", "test.jsonl",
     ]  # fmt: skip
@@ -76,13 +76,13 @@ def test_a_place_makes_addresses_and_augmented_manifests(dataset):
 
 
 def test_the_same_dataset_gives_the_same_bytes(dataset):
-    place = Place.of("s3://bucket")
-    first = [path.read_bytes() for path in manifests.write(dataset, place)]
-    assert [path.read_bytes() for path in manifests.write(dataset, place)] == first
+    location = S3Location.of("s3://bucket")
+    first = [path.read_bytes() for path in manifests.write(dataset, location)]
+    assert [path.read_bytes() for path in manifests.write(dataset, location)] == first
 
 
 def test_without_a_place_no_addresses_of_an_earlier_one_stay(dataset):
-    manifests.write(dataset, Place.of("s3://bucket"))
+    manifests.write(dataset, S3Location.of("s3://bucket"))
     manifests.write(dataset)
     assert sorted(p.name for p in Path("data/poses/manifests").iterdir()) == ["test.csv", "train.csv", "validation.csv"]
 

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 import data_preparation
-from headstand import encoded as opening
 from headstand import inputs
 from headstand.images import ImageError, decode
+from headstand.images import encoded as opening
 from headstand.prepare import manifest
 from headstand.prepare.doctor import examine
 from headstand.prepare.prepare import PrepareError, prepare

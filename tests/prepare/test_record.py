@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from headstand.prepare import manifest, record
-from headstand.prepare.likely import Pair
+from headstand.prepare.geometric_matches import Pair
 from headstand.prepare.manifest import Dataset
 from headstand.prepare.summary import Summary, counts
 from tests.prepare.datasets import prepared

@@ -6,8 +6,8 @@ from headstand import cores
 from headstand.prepare import scan as module
 from headstand.prepare.examined import Examined
 from headstand.prepare.listing import Item, Listing
+from headstand.prepare.near_duplicates import Signature
 from headstand.prepare.scan import examine, forget, scan
-from headstand.prepare.twins import Signature
 from tests.prepare.photos import encoded, picture
 
 

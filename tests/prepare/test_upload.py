@@ -14,10 +14,10 @@ from aiobotocore.client import AioBaseClient
 from headstand.__main__ import main
 from headstand.prepare import upload as module
 from headstand.prepare.manifest import Dataset
-from headstand.prepare.upload import Place, UploadError, upload
+from headstand.prepare.upload import S3Location, UploadError, upload
 from tests.prepare.datasets import prepared
 
-PLACE = Place("photos", "poses/v1")
+PLACE = S3Location("photos", "poses/v1")
 SECRET = "wJalrXUtnFEMIsecret"
 
 
@@ -102,8 +102,8 @@ def test_an_etag_that_is_no_md5_is_settled_by_the_checksum(bucket, dataset, puts
     puts.clear()
     connect = module._Bucket.of
 
-    def with_kms(place):  # where the ETag is not the MD5
-        bucket = connect(place)
+    def with_kms(location):  # where the ETag is not the MD5
+        bucket = connect(location)
         return replace(bucket, there={key: (size, "0" * 32) for key, (size, _) in bucket.there.items()})
 
     monkeypatch.setattr(module._Bucket, "of", with_kms)
@@ -234,10 +234,10 @@ def test_refusals_are_reported_without_what_was_signed(bucket, dataset, monkeypa
 
 
 def test_reads_places():
-    assert Place.of("s3://photos") == Place("photos", "")
-    assert Place.of("s3://my.photos-1/a b/c/") == Place("my.photos-1", "a b/c")
-    assert Place.of("s3://photos").address("train/x.jpg") == "s3://photos/train/x.jpg"
-    assert Place.of("s3://photos/a/").address() == "s3://photos/a"
+    assert S3Location.of("s3://photos") == S3Location("photos", "")
+    assert S3Location.of("s3://my.photos-1/a b/c/") == S3Location("my.photos-1", "a b/c")
+    assert S3Location.of("s3://photos").address("train/x.jpg") == "s3://photos/train/x.jpg"
+    assert S3Location.of("s3://photos/a/").address() == "s3://photos/a"
 
 
 @pytest.mark.parametrize(
@@ -256,4 +256,4 @@ def test_reads_places():
 )
 def test_refuses_what_is_no_place(address):
     with pytest.raises(UploadError, match="is not a place in S3"):
-        Place.of(address)
+        S3Location.of(address)

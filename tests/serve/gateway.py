@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from headstand.serve.events import Function
+from headstand.serve.lambda_handler import Function
 
 EVENT = json.loads((Path(__file__).parents[1] / "events" / "http_api_2.json").read_text())
 

@@ -3,6 +3,6 @@
 from functools import partial
 
 from headstand.serve.download import fetch
-from headstand.serve.web import create_app
+from headstand.serve.flask_app import create_app
 
 app = create_app(fetch=partial(fetch, allow_loopback=True, timeout=60.0))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstand.serve import address
+from headstand.serve.download import address
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from werkzeug.serving import make_server
 
 from headstand.images import MAX_BYTES
 from headstand.serve import bundle as bundles
-from headstand.serve import download, web
+from headstand.serve import download, flask_app
 from headstand.serve.classifier import Classifier
 from headstand.serve.page import markup
 from tests import skips, tiny
@@ -46,7 +46,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, received: list[bytes]) -> Ite
     (folder / "samples" / "red.png").write_bytes(RED)
     (folder / "samples" / "green.png").write_bytes(tiny.photo((0, 255, 0)))
     classifier = Classifier(tiny.bundle(folder / "tiny.tflite"))
-    app = web.create_app(classifier, fetch=lambda url: download.fetch(url, allow_loopback="127.0.0.1" in url))
+    app = flask_app.create_app(classifier, fetch=lambda url: download.fetch(url, allow_loopback="127.0.0.1" in url))
     app.before_request(lambda: received.append(request.get_data()) if request.method == "POST" else None)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)

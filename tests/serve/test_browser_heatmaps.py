@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from werkzeug.serving import make_server
 
-from headstand import heatmaps
-from headstand.serve import web
+from headstand.poses import heatmap_file
+from headstand.serve import flask_app
 from headstand.serve.classifier import Classifier
 from tests import skips, tiny
 from tests.poses import STANDING, places
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, skips.chromium]
 
 __all__ = ["browser"]
 
-PERSON = heatmaps.encode(drawn(places(STANDING), np.linspace(0.5, 0.9, 17)[::-1]))
+PERSON = heatmap_file.encode(drawn(places(STANDING), np.linspace(0.5, 0.9, 17)[::-1]))
 
 PIXEL = """(image, [x, y]) => {
   const canvas = document.createElement("canvas");
@@ -36,7 +36,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("site")
     (folder / "samples").mkdir()
     (folder / "samples" / "nose.npy").write_bytes(PERSON)
-    app = web.create_app(Classifier(tiny.heatmaps_bundle(folder / "poses.tflite", threshold=0.0)))
+    app = flask_app.create_app(Classifier(tiny.heatmaps_bundle(folder / "poses.tflite", threshold=0.0)))
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

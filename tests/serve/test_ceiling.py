@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from headstand.images import MAX_BYTES
-from headstand.serve import web
+from headstand.serve import flask_app
 from headstand.serve.classifier import Classifier
 from headstand.serve.content import MAX_BODY
 from headstand.serve.payload import image_bytes
@@ -108,7 +108,7 @@ def test_broken_http_is_refused_and_hurts_nobody(service: Service, data: bytes, 
 
 
 def test_json_of_countless_parts_is_refused_unread(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = web.create_app(classifier).test_client()
+    client = flask_app.create_app(classifier).test_client()
     picture = {"image": base64.b64encode(PHOTO).decode()}
     assert client.post("/predict", json={**picture, "more": [0] * 90_000}).status_code == 200
     monkeypatch.setattr(json, "loads", lambda *_, **__: pytest.fail("parsed"))

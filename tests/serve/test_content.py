@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstand.serve import content, web
+from headstand.serve import content, flask_app
 from headstand.serve.classifier import Classifier
 from headstand.serve.download import fetch
-from headstand.serve.events import Function
+from headstand.serve.lambda_handler import Function
 from tests import tiny
 from tests.serve.hostile import HostileServer
 
@@ -38,7 +38,7 @@ def form(*parts: bytes) -> bytes:
 def asked(classifier: Classifier, body: bytes, kind: str, path: str = "/predict") -> tuple[int, Any]:
     """Status and body of the answer, without its id; it must be the same over HTTP and through Lambda."""
     loopback = partial(fetch, allow_loopback=True)
-    client = web.create_app(classifier, fetch=loopback).test_client()
+    client = flask_app.create_app(classifier, fetch=loopback).test_client()
     length = {"Content-Length": str(len(body))}
     response = client.post(path, input_stream=BytesIO(body), content_type=kind, headers=length)
     event = EVENT | {

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from headstand.images import MAX_BYTES
-from headstand.serve import events
+from headstand.serve import lambda_handler
 from headstand.serve.classifier import Classifier
 from headstand.serve.content import MAX_LINE
 from headstand.serve.download import fetch
-from headstand.serve.events import Function
+from headstand.serve.lambda_handler import Function
 from headstand.serve.logs import REQUESTS, EndedLine
 from tests import tiny
 from tests.serve.hostile import HostileServer
@@ -337,6 +337,6 @@ def test_the_log_has_one_line_an_invocation_and_nothing_private(
 
 def test_the_cores_follow_the_memory() -> None:
     for memory, threads in (("128", 1), ("1769", 1), ("3538", 2), ("10240", 5), ("", 1), ("much", 1)):
-        found = events.chosen({"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": memory})
+        found = lambda_handler.chosen({"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": memory})
         assert (found.threads, found.interpreters) == (threads, 1)
-    assert events.chosen({"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "8000", "HEADSTAND_THREADS": "1"}).threads == 1
+    assert lambda_handler.chosen({"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "8000", "HEADSTAND_THREADS": "1"}).threads == 1

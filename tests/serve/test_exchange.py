@@ -1,7 +1,7 @@
 import pytest
 
-from headstand.serve import exchange as module
-from headstand.serve.exchange import Exchange
+from headstand.serve import request_context as module
+from headstand.serve.request_context import Exchange
 
 
 @pytest.fixture

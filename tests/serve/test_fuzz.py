@@ -15,10 +15,10 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from headstand.serve import web
+from headstand.serve import flask_app
 from headstand.serve.classifier import Classifier
+from headstand.serve.download.refusal import DownloadError
 from headstand.serve.problem import KINDS, MEDIA_TYPE
-from headstand.serve.refusal import DownloadError
 from tests.mutations import SEEDS, mutations
 from tests.serve.service import running
 
@@ -41,7 +41,7 @@ def fetch(url: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def app(classifier: Classifier) -> Flask:
-    return web.create_app(classifier, fetch=fetch)
+    return flask_app.create_app(classifier, fetch=fetch)
 
 
 TEXTS = st.one_of(

@@ -12,20 +12,20 @@ from flask.testing import FlaskClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstand import heatmaps
-from headstand.heatmaps import HeatmapError
+from headstand.poses import heatmap_file
+from headstand.poses.heatmap_file import HeatmapError
 from headstand.serve import bundle as bundles
-from headstand.serve import web
+from headstand.serve import flask_app
 from headstand.serve.bundle import BundleError
 from headstand.serve.classifier import Classifier
-from headstand.serve.events import Function
+from headstand.serve.lambda_handler import Function
 from headstand.serve.page import markup
 from tests import tiny
 from tests.serve.test_events import HTTP, posted
 
-LEFT_EYE = np.zeros(heatmaps.SHAPE, np.float32)
+LEFT_EYE = np.zeros(heatmap_file.SHAPE, np.float32)
 LEFT_EYE[1] = 0.5
-FILE = heatmaps.encode(LEFT_EYE)
+FILE = heatmap_file.encode(LEFT_EYE)
 WAYS = {
     "npy": {"data": FILE, "content_type": "application/octet-stream"},
     "curl": {"data": FILE, "content_type": "application/x-www-form-urlencoded"},
@@ -44,7 +44,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
 
 @pytest.fixture(scope="module")
 def client(classifier: Classifier) -> FlaskClient:
-    return web.create_app(classifier, fetch=lambda url: FILE).test_client()
+    return flask_app.create_app(classifier, fetch=lambda url: FILE).test_client()
 
 
 def array(values: Any, **how: Any) -> bytes:
@@ -80,9 +80,9 @@ BAD = {
     "too long": (FILE + b"\0", "corrupt_heatmaps", 422),
     "another shape": (array(np.zeros((16, 64, 48), np.float32)), "not_heatmaps", 415),
     "a batch of two": (array(np.zeros((2, 17, 64, 48), np.float32)), "not_heatmaps", 415),
-    "doubles": (array(np.zeros(heatmaps.SHAPE)), "not_heatmaps", 415),
-    "no number": (array(np.full(heatmaps.SHAPE, np.nan, np.float32)), "corrupt_heatmaps", 422),
-    "infinite": (array(np.full(heatmaps.SHAPE, np.inf, np.float32)), "corrupt_heatmaps", 422),
+    "doubles": (array(np.zeros(heatmap_file.SHAPE)), "not_heatmaps", 415),
+    "no number": (array(np.full(heatmap_file.SHAPE, np.nan, np.float32)), "corrupt_heatmaps", 422),
+    "infinite": (array(np.full(heatmap_file.SHAPE, np.inf, np.float32)), "corrupt_heatmaps", 422),
     "huge": (array(np.zeros(2**18 + 1, np.float32)), "too_large", 413),
     "objects": (array(np.array([print]), allow_pickle=True), "not_heatmaps", 415),
 }
@@ -123,7 +123,7 @@ _NUMBERS = (
 @given(st.recursive(_NUMBERS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=2), inner)))
 def test_any_other_json_is_no_heatmaps(value: Any) -> None:
     with pytest.raises(HeatmapError) as caught:
-        heatmaps.encode(value)
+        heatmap_file.encode(value)
     assert caught.value.code == "not_heatmaps"
 
 
@@ -132,9 +132,9 @@ def test_any_other_json_is_no_heatmaps(value: Any) -> None:
     [(1e300, "corrupt_heatmaps"), (10**400, "not_heatmaps"), (True, "not_heatmaps"), ("1", "not_heatmaps")],
 )
 def test_numbers_that_float32_cannot_hold_are_refused(value: Any, code: str) -> None:
-    maps = np.full(heatmaps.SHAPE, value, object if not isinstance(value, float) else float).tolist()
+    maps = np.full(heatmap_file.SHAPE, value, object if not isinstance(value, float) else float).tolist()
     with pytest.raises(HeatmapError) as caught:
-        heatmaps.encode(maps)
+        heatmap_file.encode(maps)
     assert caught.value.code == code
 
 
@@ -145,7 +145,7 @@ def test_one_way_at_a_time(client: FlaskClient) -> None:
 
 
 def test_heatmaps_are_no_photo_to_a_model_of_photos(tmp_path: Path) -> None:
-    client = web.create_app(Classifier(tiny.bundle(tmp_path / "tiny.tflite"))).test_client()
+    client = flask_app.create_app(Classifier(tiny.bundle(tmp_path / "tiny.tflite"))).test_client()
     for body in (WAYS["npy"], WAYS["numbers"]):
         response = client.post("/predict", **body)
         assert (response.status_code, response.json["code"]) == (415, "not_an_image")
@@ -199,7 +199,7 @@ def test_the_service_says_what_it_takes(client: FlaskClient) -> None:
         assert schema["minItems"] == schema["maxItems"]
         lengths.append(schema["maxItems"])
         schema = schema["items"]
-    assert tuple(lengths) == heatmaps.SHAPE
+    assert tuple(lengths) == heatmap_file.SHAPE
     assert "not_heatmaps" in json.dumps(document["paths"]["/predict"]["post"]["responses"]["415"])
     assert "heatmaps" in client.get("/docs").text
 
@@ -214,7 +214,7 @@ def test_the_page_asks_for_files_and_draws_the_samples(tmp_path: Path) -> None:
     text = markup.html(bundle, pictures)
     assert 'data-takes="heatmaps"' in text and 'accept=".npy"' in text and "JPEG" not in text
     assert '<img data-heatmaps="samples/left_eye.npy" alt=""' in text
-    client = web.create_app(Classifier(bundle.path)).test_client()
+    client = flask_app.create_app(Classifier(bundle.path)).test_client()
     sample = client.get("/samples/left_eye.npy")
     assert (sample.data, sample.mimetype) == (FILE, "application/octet-stream")
     usage = client.get("/", headers={"Accept": "application/json"}).json["usage"]

@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 
 from headstand.images import MAX_BYTES, dimensions
 from headstand.serve import bundle as bundles
-from headstand.serve import web
+from headstand.serve import flask_app
 from headstand.serve.classifier import Classifier
 from headstand.serve.page import markup
 from tests import tiny
@@ -51,7 +51,7 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def client(model: Path) -> FlaskClient:
-    return web.create_app(Classifier(model)).test_client()
+    return flask_app.create_app(Classifier(model)).test_client()
 
 
 def test_a_browser_gets_the_page_and_a_program_gets_json(client: FlaskClient) -> None:
@@ -117,7 +117,7 @@ def test_samples_are_the_pictures_beside_the_bundle_that_bear_a_label(client: Fl
 
 def test_without_samples_none_are_offered(tmp_path: Path) -> None:
     bundle = tiny.bundle(tmp_path / "tiny.tflite")
-    page = web.create_app(Classifier(bundle)).test_client().get("/", headers=HTML).text
+    page = flask_app.create_app(Classifier(bundle)).test_client().get("/", headers=HTML).text
     assert "samples" not in page
 
 

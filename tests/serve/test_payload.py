@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headstand.images import MAX_BYTES, ImageError
+from headstand.serve.download.refusal import DownloadError
 from headstand.serve.payload import PayloadError, image_bytes, told
-from headstand.serve.refusal import DownloadError
 
 
 def fetch(url: str) -> bytes:

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from headstand.serve import web
+from headstand.serve import flask_app
 from headstand.serve.classifier import Classifier
 from headstand.serve.download import fetch
-from headstand.serve.events import Function
-from headstand.serve.refusal import DownloadError
+from headstand.serve.download.refusal import DownloadError
+from headstand.serve.lambda_handler import Function
 from tests.serve.hostile import HostileServer
 
 MARK = "canary"
@@ -74,7 +74,7 @@ def requests(server: HostileServer, mark: str) -> Iterator[tuple[str, dict[str, 
 
 
 def over_http(classifier: Classifier) -> Callable[[str, dict[str, Any]], int]:
-    client = web.create_app(classifier, fetch=partial(fetch, allow_loopback=True)).test_client()
+    client = flask_app.create_app(classifier, fetch=partial(fetch, allow_loopback=True)).test_client()
     return lambda path, arguments: client.post(path, **arguments).status_code
 
 

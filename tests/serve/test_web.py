@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 
 from headstand import __version__
 from headstand.images import MAX_BYTES
-from headstand.serve import predictor, web
+from headstand.serve import flask_app, predictor
 from headstand.serve.bundle import BundleError
 from headstand.serve.capacity import chosen
 from headstand.serve.classifier import Classifier
@@ -32,7 +32,7 @@ TEXT = base64.b64encode(PHOTO).decode()
 
 @pytest.fixture
 def client(classifier: Classifier) -> FlaskClient:
-    return web.create_app(classifier, fetch=partial(fetch, allow_loopback=True, timeout=20.0)).test_client()
+    return flask_app.create_app(classifier, fetch=partial(fetch, allow_loopback=True, timeout=20.0)).test_client()
 
 
 def upload(name: str = "image", data: bytes = PHOTO) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def test_each_bad_download_has_its_status_and_code(
 
 
 def test_a_client_cannot_allow_loopback(classifier: Classifier, server: HostileServer) -> None:
-    client = web.create_app(classifier).test_client()
+    client = flask_app.create_app(classifier).test_client()
     fields = {"url": server.url(), "allow_loopback": True}
     response = client.post("/predict?allow_loopback=1", json=fields, headers={"allow-loopback": "1"})
     assert response.json["code"] == "forbidden_address" and server.requests == []
@@ -161,7 +161,7 @@ def test_our_fault_is_told_without_its_inside(classifier: Classifier, caplog: py
     def broken(url: str) -> bytes:
         raise RuntimeError("password is 1234")
 
-    response = web.create_app(classifier, fetch=broken).test_client().post("/predict", json={"url": "http://x/"})
+    response = flask_app.create_app(classifier, fetch=broken).test_client().post("/predict", json={"url": "http://x/"})
     assert response.status_code == 500 and response.json["code"] == "internal_error"
     assert "1234" not in response.text and "Traceback" not in response.text
     assert "password is 1234" in caplog.text  # the log is where it belongs
@@ -179,7 +179,7 @@ def test_health_and_usage_name_the_model(client: FlaskClient) -> None:
 def test_an_app_without_a_model_is_not_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HEADSTAND_MODEL", str(tmp_path / "none.tflite"))
     with pytest.raises(BundleError, match="there is no model"):
-        web.create_app()
+        flask_app.create_app()
 
 
 @pytest.mark.parametrize(("top", "labels"), [("1", ["red"]), ("2", ["red", "green"]), ("3", 3), ("999999", 3)])
@@ -207,7 +207,7 @@ def test_the_model_is_described(classifier: Classifier, client: FlaskClient) -> 
 
 def test_the_certificate_is_what_the_export_measured(tmp_path: Path) -> None:
     made = Classifier(tiny.bundle(tmp_path / "a.tflite", certificate={"images": 7}))
-    assert web.create_app(made).test_client().get("/model").json["certificate"] == {"images": 7}
+    assert flask_app.create_app(made).test_client().get("/model").json["certificate"] == {"images": 7}
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,9 @@ def test_a_batch_starts_no_image_when_its_time_is_over(classifier: Classifier, m
         return PHOTO
 
     items = [{"url": "http://a/"}, {"url": "http://b/"}, {"image": TEXT}]
-    found = web.create_app(classifier, fetch=slow).test_client().post("/predict/batch", json=items).json["results"]
+    found = (
+        flask_app.create_app(classifier, fetch=slow).test_client().post("/predict/batch", json=items).json["results"]
+    )
     assert "probabilities" in found[0] and fetched == ["http://a/"]
     assert [item["error"]["code"] for item in found[1:]] == ["batch_timeout"] * 2
 
@@ -303,7 +305,7 @@ def test_a_full_service_refuses_at_once_and_says_when_to_come_again(classifier: 
         assert leave.wait(60)
         return PHOTO
 
-    app = web.create_app(classifier, fetch=slow, limits=limits)
+    app = flask_app.create_app(classifier, fetch=slow, limits=limits)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(lambda: app.test_client().post("/predict", json={"url": "http://a/"}))
         try:
@@ -321,7 +323,7 @@ def test_a_full_service_refuses_at_once_and_says_when_to_come_again(classifier: 
 
 
 def test_metrics_count_what_was_done(classifier: Classifier) -> None:
-    client = web.create_app(classifier).test_client()
+    client = flask_app.create_app(classifier).test_client()
     client.post("/predict", data=PHOTO)
     client.post("/predict", data=tiny.photo((90, 90, 90)))
     client.post("/predict", data=b"words")
@@ -350,7 +352,7 @@ def test_metrics_count_what_was_done(classifier: Classifier) -> None:
 def test_a_request_is_one_line_of_the_log_without_images_queries_and_addresses(
     classifier: Classifier, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = web.create_app(classifier, fetch=lambda url: PHOTO).test_client()
+    client = flask_app.create_app(classifier, fetch=lambda url: PHOTO).test_client()
     caplog.set_level("INFO", REQUESTS)
     client.post(
         "/predict?top=1&key=hush",
@@ -383,7 +385,7 @@ def test_the_docs_stand_alone_and_link_to_what_they_have(client: FlaskClient) ->
 
 def test_the_description_names_every_path_and_every_code(client: FlaskClient, classifier: Classifier) -> None:
     document = client.get("/openapi.json").json
-    rules = {rule.rule for rule in web.create_app(classifier).url_map.iter_rules()}
+    rules = {rule.rule for rule in flask_app.create_app(classifier).url_map.iter_rules()}
     assert set(document["paths"]) <= rules
     told = json.dumps(document["paths"]["/predict"])
     unheard = {"not_found", "too_many_images", "batch_timeout"}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from headstand.prepare import likely, manifest, record
+from headstand.prepare import geometric_matches, manifest, record
 from headstand.prepare.doctor import page
 from headstand.prepare.doctor.findings import Severity
 from headstand.prepare.doctor.report import examine, write_json
@@ -35,8 +35,8 @@ def checkup(folder: Path, done: Sequence[str] = ()) -> list[str]:
     place = folder / "look" / PAGE
     if all(photo.path.endswith(".npy") for photo in dataset.photos):
         return []
-    if len(dataset.photos) > likely.MOST:
-        return [f"doctor: more than {likely.MOST:,} photos; python -m headstand doctor {folder}"]
+    if len(dataset.photos) > geometric_matches.MOST:
+        return [f"doctor: more than {geometric_matches.MOST:,} photos; python -m headstand doctor {folder}"]
     if place.is_file() and _examined(place.with_name(FINDINGS)) == dataset.digest:
         return [str(place)]
     report = replace(examine(folder, record.pairs(dataset)), done=tuple(done))

@@ -12,12 +12,12 @@ from PIL import Image
 from scipy.ndimage import uniform_filter1d
 from tqdm import tqdm
 
-from headstand import cores, formats
-from headstand.images import ImageError, decode, load, open_image, orientation
+from headstand import cores
+from headstand.images import ImageError, decode, formats, load, open_image, orientation
 from headstand.prepare import alignment
 from headstand.prepare.conversion import conversions
 from headstand.prepare.listing import Item
-from headstand.prepare.twins import LUMA, Signature
+from headstand.prepare.near_duplicates import LUMA, Signature
 
 SIDE = 256
 """Longer side in pixels to which pictures are reduced before measuring, about the input size of a backbone."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from headstand.encoded import OWN_BYTES, OWN_PIXELS
+from headstand.images.encoded import OWN_BYTES, OWN_PIXELS
 
 
 class Severity(StrEnum):

@@ -4,9 +4,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from headstand import formats, recipe
+from headstand import recipe
 from headstand.errors import HeadstandError
-from headstand.images import EXTENSIONS
+from headstand.images import EXTENSIONS, formats
 from headstand.prepare import manifest
 from headstand.prepare.listing import Item
 from headstand.prepare.manifest import natural, nfc

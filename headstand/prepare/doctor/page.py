@@ -9,8 +9,8 @@ from PIL import Image
 
 from headstand import files
 from headstand.errors import HeadstandError
+from headstand.html_layout import image, render
 from headstand.images import decode
-from headstand.layout import image, render
 from headstand.prepare.doctor.examination import Exam
 from headstand.prepare.doctor.findings import Severity
 from headstand.prepare.doctor.report import Report

@@ -7,7 +7,7 @@ import numpy as np
 
 from headstand.prepare.doctor.examination import Exam
 from headstand.prepare.doctor.findings import Case, Finding, finding
-from headstand.prepare.likely import Pair
+from headstand.prepare.geometric_matches import Pair
 
 LIKE, MORE = 0.8, 0.05
 """Minimum correlation of a photo with the mirror image of another, and minimum excess over the unmirrored correlation.
@@ -23,7 +23,7 @@ def copies(exams: Sequence[Exam], groups: np.ndarray) -> list[Finding]:
 
     Args:
         exams: N usable photos.
-        groups: `int [N]`, group numbers; near duplicates share one (`headstand.prepare.twins.groups`).
+        groups: `int [N]`, group numbers; near duplicates share one (`headstand.prepare.near_duplicates.groups`).
     """
     members: dict[int, list[Exam]] = defaultdict(list)
     for exam, group in zip(exams, groups.tolist(), strict=True):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from headstand.files import write
-from headstand.prepare import likely, twins
+from headstand.prepare import geometric_matches, near_duplicates
 from headstand.prepare.doctor import classes as class_findings
 from headstand.prepare.doctor import examination, files, pairs, pixels
 from headstand.prepare.doctor.examination import Exam
@@ -105,7 +105,7 @@ class Report:
         }
 
 
-def examine(folder: Path | Contents, probable: Sequence[likely.Pair] | None = None) -> Report:
+def examine(folder: Path | Contents, probable: Sequence[geometric_matches.Pair] | None = None) -> Report:
     """Checks a folder of class folders or split folders, or a prepared dataset; it is only read.
 
     Args:
@@ -132,22 +132,24 @@ def examine(folder: Path | Contents, probable: Sequence[likely.Pair] | None = No
     changed = _changed(listed, exams)
     lap("files")
     known = [exam.signature for exam in usable if exam.signature]
-    groups = twins.groups(known, [exam.sha256 for exam in usable])
+    groups = near_duplicates.groups(known, [exam.sha256 for exam in usable])
     lap("twins")
     remarks = []
-    likenesses: list[likely.Pair] = []
+    likenesses: list[geometric_matches.Pair] = []
     if probable is not None and not changed:
         likenesses = _among(probable, exams)
-    elif len(usable) <= likely.MOST:
+    elif len(usable) <= geometric_matches.MOST:
         thumbnails = [exam.thumbnail for exam in usable if exam.thumbnail is not None]
-        likenesses = likely.pairs(np.stack(thumbnails), groups) if thumbnails else []
+        likenesses = geometric_matches.pairs(np.stack(thumbnails), groups) if thumbnails else []
     else:
-        remarks.append(f"probable twins (turned, cropped) were not searched among more than {likely.MOST:,} photos")
+        remarks.append(
+            f"probable twins (turned, cropped) were not searched among more than {geometric_matches.MOST:,} photos"
+        )
     lap("probable twins")
     found = [
         *files.unusable(exams), *files.oddities(exams), *changed,
         *pixels.faint(exams), *pixels.outliers(exams),
-        *pairs.copies(usable, groups), *pairs.likely(usable, likely.surest(likenesses, groups)),
+        *pairs.copies(usable, groups), *pairs.likely(usable, geometric_matches.surest(likenesses, groups)),
         *class_findings.classes(listed, usable, groups),
         *finding("loose_file", [Case((name,)) for name in listed.loose]),
         *finding("outside_link", [Case((), name) for name in listed.links]),
@@ -170,7 +172,7 @@ def _changed(listed: Contents, exams: Sequence[Exam]) -> list[Finding]:
     )
 
 
-def _among(pairs: Sequence[likely.Pair], exams: Sequence[Exam]) -> list[likely.Pair]:
+def _among(pairs: Sequence[geometric_matches.Pair], exams: Sequence[Exam]) -> list[geometric_matches.Pair]:
     """Returns the pairs of usable files, with indices among all files converted to indices among usable files."""
     place = {number: place for place, number in enumerate(n for n, exam in enumerate(exams) if not exam.problem)}
     return [

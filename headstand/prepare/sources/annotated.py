@@ -9,8 +9,7 @@ from pathlib import Path, PurePath
 
 from tqdm import tqdm
 
-from headstand import formats
-from headstand.images import EXTENSIONS
+from headstand.images import EXTENSIONS, formats
 from headstand.prepare.manifest import natural, nfc
 from headstand.prepare.sources import voc
 from headstand.prepare.sources.split_names import split_of

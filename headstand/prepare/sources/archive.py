@@ -23,7 +23,7 @@ from tqdm import tqdm
 from headstand import files, recipe
 from headstand.errors import HeadstandError
 from headstand.prepare.sources import download
-from headstand.remote import Mirror, shown
+from headstand.storage import Mirror, shown
 
 MAX_MEMBERS = 2_000_000
 """Maximum number of files and folders in an archive; ImageNet has 1.3 million."""

@@ -5,8 +5,8 @@ The folder may be an archive, and either may be at a URL. `layout` recognises th
 
 from pathlib import Path
 
-from headstand import formats, recipe
-from headstand.images import EXTENSIONS
+from headstand import recipe
+from headstand.images import EXTENSIONS, formats
 from headstand.prepare.listing import Item, Listing
 from headstand.prepare.manifest import SPLITS, natural
 from headstand.prepare.sources import archive

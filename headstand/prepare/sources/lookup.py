@@ -7,9 +7,8 @@ from functools import cached_property, partial
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
-from headstand import formats
 from headstand.errors import HeadstandError
-from headstand.images import EXTENSIONS
+from headstand.images import EXTENSIONS, formats
 from headstand.prepare.manifest import nfc
 
 

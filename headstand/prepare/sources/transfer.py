@@ -9,8 +9,8 @@ import requests
 import urllib3
 
 from headstand.errors import HeadstandError
-from headstand.remote import RemoteError, is_remote, shown
-from headstand.remote.store import opened, told
+from headstand.storage import RemoteError, is_remote, shown
+from headstand.storage.store import opened, told
 
 TIMEOUT = (10.0, 60.0)
 """Timeouts in seconds for connecting and for reading the next bytes."""

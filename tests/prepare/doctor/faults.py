@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from headstand.prepare.sources import rendered
+from headstand.poses import rendered
 
 SIZE = 144
 

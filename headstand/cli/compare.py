@@ -1,0 +1,88 @@
+"""Command line of `python -m headstand compare`."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from headstand import recipe as recipes
+from headstand.recipe import Recipe
+
+_SHORT = {
+    "--backbones": "--compare.backbones",
+    "--under-ms": "--compare.under_ms",
+    "--under-mb": "--compare.under_mb",
+}
+
+
+def run(name: str, words: list[str]) -> None:
+    """Compares a recipe's variants and backbones, and prints the leaderboard and the command to train the best choice.
+
+    Args:
+        name: the recipe's name or file.
+        words: command-line overrides as for `headstand.recipe.load`; `--backbones`, `--under-ms` and `--under-mb` are
+            short for the keys of the recipe's section `compare`.
+
+    Raises:
+        HeadstandError: the recipe is invalid, a backbone is unknown, or the prepared data are damaged.
+    """
+    words = _spelled(words)
+    recipe = recipes.load(name, words)
+    # Importing TensorFlow takes seconds, so the recipe is checked before. The first import suppresses its messages.
+    import headstand.tensorflow_setup  # noqa: F401
+
+    # isort: split
+    from headstand.compare.comparison import compare
+    from headstand.compare.table import lines, notes
+
+    made = compare(recipe)
+    print()
+    print("\n".join(lines(made.results)))
+    print()
+    print("\n".join(notes(made.results)))
+    print()
+    print(made.verdict)
+    if made.choice:
+        print(f"train it          {training(name, words, recipe, made.choice.picked.entry)}")
+    print(f"table and plot    {made.folder}")
+
+
+def training(name: str, words: Sequence[str], recipe: Recipe, entry: Any) -> str:
+    """Returns the command line that trains an entry: the recipe, the user's overrides and the entry's own settings.
+
+    Args:
+        name: the recipe's name or file.
+        words: the user's command-line overrides.
+        recipe: the recipe with these overrides.
+        entry: an `Entry` of the recipe.
+    """
+    changes: dict[str, Any] = {}
+    for section in ("backbone", "augmentation", "head"):
+        own, other = getattr(recipe, section), getattr(entry, section)
+        changes |= {f"--{section}.{key}": value for key, value in other if getattr(own, key) != value}
+    if changes and recipe.variants:
+        # Variants may be invalid together with the changed settings, and training does not use them.
+        changes["--variants"] = ()
+    kept = []
+    rest = iter(words)
+    for word in rest:
+        key, equals, value = word.partition("=")
+        pair = [key, value if equals else next(rest, "")]
+        if key not in changes and not key.startswith("--compare."):
+            kept += pair
+    said = [*kept, *(part for key, value in changes.items() for part in (key, _shown(value)))]
+    return shlex.join(["python", "train.py", name, *said])
+
+
+def _spelled(words: Sequence[str]) -> list[str]:
+    spelled = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        spelled.append(_SHORT.get(key, key) + equals + value)
+    return spelled
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "[]"
+    return json.dumps(value) if isinstance(value, bool | float) else str(value)

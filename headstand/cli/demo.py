@@ -1,0 +1,79 @@
+"""Demo of the whole workflow: prepare, train, convert, predict. Prints each step's duration and output files."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from headstand import recipe as recipes
+
+
+def run(name: str, arguments: list[str]) -> None:
+    """Runs the whole workflow with a recipe.
+
+    Args:
+        name: name or file of the recipe.
+        arguments: overrides of recipe keys, in the format of `headstand.recipe.load`.
+
+    Raises:
+        HeadstandError: raised by the steps.
+    """
+    started = time.perf_counter()
+    recipe = recipes.load(name, arguments)
+    with _step("prepare", f"python data_preparation.py {name}") as where:
+        from headstand.prepare.doctor import checkup
+        from headstand.prepare.explore.explore import look
+        from headstand.prepare.prepare import prepare
+
+        summary = prepare(recipe)
+        print(summary)
+        for line in checkup(recipe.data, summary.remarks()):
+            print(line)
+        where(recipe.data / "manifest.csv")
+        for picture in look(recipe.data):
+            where(picture)
+    with _step("train", f"python train.py {name}") as where:
+        from headstand.training import train
+
+        outcome = train(recipe)
+        where(outcome.checkpoint)
+        where(outcome.folder / "report.json")
+    with _step("convert", f"python convert_to_tflite.py {outcome.checkpoint}") as where:
+        from headstand.export.exporting import export
+
+        made = export(outcome.checkpoint)
+        print(
+            f"{made.parity.count} test photos: same top class on {made.parity.agreement:.0%}, "
+            f"largest difference {made.parity.largest_difference:.1e}"
+        )
+        where(made.bundle)
+    photo = _test_photo(recipe.data)
+    with _step("ask", f"HEADSTAND_MODEL={made.bundle} python predict.py {photo}") as where:
+        from headstand.serve.classifier import Classifier
+
+        answer = Classifier(made.bundle).predict(photo.read_bytes())
+        print(json.dumps({label: round(value, 4) for label, value in answer.probabilities.items()}))
+        where(photo)
+    test = outcome.report["test"]
+    low, high = test["interval"]
+    print(f"\ntest accuracy {test['accuracy']:.3f} on {test['count']} photos (95 % interval {low:.3f} to {high:.3f})")
+    print(f"all of it     {time.perf_counter() - started:.0f} s")
+    print(f"serve it      HEADSTAND_MODEL={made.bundle} .venv/bin/gunicorn predict:app")
+
+
+@contextmanager
+def _step(name: str, command: str) -> Iterator[Callable[[Path], None]]:
+    """Prints the equivalent command before a step, and its duration and files after it; yields a callback for files."""
+    print(f"\n== {name}: {command}", flush=True)
+    files: list[Path] = []
+    start = time.perf_counter()
+    yield files.append
+    print(f"-- {name} took {time.perf_counter() - start:.1f} s: {', '.join(map(str, files))}", flush=True)
+
+
+def _test_photo(folder: Path) -> Path:
+    from headstand.prepare import manifest
+
+    dataset = manifest.read(folder)
+    return folder / dataset.split("test")[0].path

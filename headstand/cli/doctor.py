@@ -1,0 +1,96 @@
+"""Command `doctor`: checks a folder of photos, prints and writes the findings, optionally writes a cleaned copy."""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+from headstand import recipe as recipes
+from headstand.cli.command import DEFAULT_RECIPE
+from headstand.errors import HeadstandError
+from headstand.prepare.doctor import Report, examine, fix, page
+from headstand.prepare.doctor.findings import Finding, Severity
+from headstand.prepare.doctor.fix import told
+from headstand.prepare.doctor.folder import source
+from headstand.prepare.doctor.report import write_json
+
+FOUND_ERRORS = 2
+"""Exit status if there are errors. It is 0 with warnings and notes only, and 1 if the check could not run."""
+
+
+class UsageError(HeadstandError):
+    """Raised for invalid command-line arguments."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Raises a `UsageError`, which is printed as one line with exit status 1, instead of argparse's status 2."""
+        raise UsageError(f"{message}; `python -m headstand doctor --help` lists the words")
+
+
+def run(words: list[str]) -> None:
+    """Checks the folder given by the command-line arguments `words`.
+
+    Raises:
+        HeadstandError: nothing to check, or a path that cannot be written.
+        SystemExit: with status `FOUND_ERRORS` if there are errors.
+    """
+    options, rest = _parser().parse_known_args(words)
+    if rest and options.labels is None:
+        raise UsageError(f"unknown {' '.join(rest)}; a recipe's keys go with --labels")
+    if options.fix and options.fix.exists():
+        raise UsageError(f"{options.fix} is there already: name a folder that is not")
+    if options.fix and options.folder.lower().endswith(".csv"):
+        raise UsageError("--fix copies class folders, and a table has none: leave it out")
+    report = examine(source(options.folder))
+    if options.labels is not None:
+        report = report.plus(_labels(report, options.labels, rest))
+    if options.fix:
+        report = replace(report, done=tuple(told(fix(report, options.fix), options.fix)))
+    print("\n".join([*report.lines(), *report.done]))
+    page.write(report, options.html)
+    print(options.html)
+    if options.json:
+        write_json(report, options.json)
+        print(options.json)
+    if report.of(Severity.ERROR):
+        sys.exit(FOUND_ERRORS)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m headstand doctor",
+        description="Examine a folder of class folders, of split folders, or a prepared dataset. It is only read. "
+        "Exit status: 0 without errors, 2 with errors, 1 where the doctor could not work.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "folder",
+        metavar="FOLDER",
+        help="or an archive of one, an address of either, or a CSV table of photos and labels",
+    )
+    parser.add_argument("--html", type=Path, default=Path("doctor.html"), metavar="PATH", help="the page; doctor.html")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write everything that was found for programs")
+    parser.add_argument("--fix", type=Path, metavar="TARGET", help="write a cleaned copy into this new folder")
+    parser.add_argument(
+        "--labels",
+        nargs="?",
+        const="",
+        metavar="RECIPE",
+        help="look for wrong labels too, in features of the recipe's backbone: that of the folder's name, else "
+        f"{DEFAULT_RECIPE}; its keys can be changed, as in --backbone.weights PATH",
+    )
+    return parser
+
+
+def _labels(report: Report, name: str, rest: list[str]) -> list[Finding]:
+    from headstand.evaluation import label_errors  # imports TensorFlow, so only if it is needed
+
+    if not name:
+        name = report.contents.root.resolve().name
+        try:
+            recipes.find(name)
+        except recipes.RecipeError:
+            name = DEFAULT_RECIPE
+    return label_errors.check(report, recipes.load(name, rest))

@@ -1,5 +1,0 @@
-"""Training on a Ray cluster: features by Ray Data, search by Ray Tune. No other package imports Ray."""
-
-from headstand.cluster.connection import ClusterError, connected
-
-__all__ = ["ClusterError", "connected"]

@@ -1,0 +1,102 @@
+"""Fingerprints of training images, used to detect leakage into a test split."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from headstand import recipe as recipes
+from headstand.heads import checkpoint
+from headstand.prepare import near_duplicates
+from headstand.prepare.manifest import Dataset, Photo
+from headstand.prepare.near_duplicates import Signature
+from headstand.recipe import Backbone
+
+
+@dataclass(frozen=True)
+class Leak:
+    """Evaluation photos, usually of the test split, that have near duplicates among training photos.
+
+    `photos` are their paths. `accuracy_without` is the accuracy over all other evaluation photos; None if there are no
+    others. `compared` is the number of training photos that were compared; 0 if none are known.
+    """
+
+    photos: tuple[str, ...]
+    accuracy_without: float | None
+    compared: int = field(default=0, compare=False)
+
+
+def before(backbone: Backbone) -> tuple[str, ...]:
+    """Returns the fingerprints of the photos that the backbone's weights were trained on, as far as they are recorded.
+
+    They are recorded in checkpoints; for ImageNet, random or `.weights.h5` weights the result is empty.
+    """
+    if backbone.weights in ("imagenet", "none") or backbone.weights.endswith(".weights.h5"):
+        return ()
+    return checkpoint.about(recipes.locate(backbone.weights, "HEADSTAND_WEIGHTS")).seen
+
+
+def after(backbone: Backbone, dataset: Dataset, splits: Sequence[str]) -> tuple[str, ...]:
+    """Returns the sorted fingerprints of the backbone's training photos and of the photos of these splits."""
+    return tuple(sorted({*before(backbone), *of(dataset, splits)}))
+
+
+def of(dataset: Dataset, splits: Sequence[str]) -> tuple[str, ...]:
+    """Returns the sorted fingerprints of the photos of these splits."""
+    return tuple(sorted({signature.text for signature in _signatures(dataset, splits)}))
+
+
+def leak(backbone: Backbone, dataset: Dataset, right: np.ndarray) -> Leak:
+    """Returns the test photos that have near duplicates among the backbone's training photos.
+
+    Args:
+        backbone: backbone of the recipe.
+        dataset: the prepared dataset.
+        right: `bool [N]`, which test photos were classified correctly.
+    """
+    return among(before(backbone), dataset.folder, dataset.split("test"), right)
+
+
+def among(seen: Sequence[str], folder: Path, photos: Sequence[Photo], right: np.ndarray) -> Leak:
+    """Returns the evaluation photos that have near duplicates among photos with the given fingerprints.
+
+    Args:
+        seen: fingerprints of training photos.
+        folder: folder that the photos' paths are relative to.
+        photos: N evaluation photos.
+        right: `bool [N]`, which of them were classified correctly.
+    """
+    ours = near_duplicates.signatures([folder / photo.path for photo in photos]) if seen else []
+    twin = (
+        near_duplicates.twins_of_any(ours, [Signature(text) for text in seen]) if seen else np.zeros(len(right), bool)
+    )
+    known = [photo.path for photo, one in zip(photos, twin, strict=True) if one]
+    return Leak(tuple(known), None if twin.all() else float(right[~twin].mean()), len(seen))
+
+
+def straddling(dataset: Dataset, right: np.ndarray) -> Leak:
+    """Returns the test photos that share a near-duplicate group with a training photo.
+
+    There are such photos if the splits are those of the source, which may separate near duplicates.
+
+    Args:
+        dataset: the prepared dataset.
+        right: `bool [N]`, which test photos were classified correctly.
+    """
+    trained = {photo.group for photo in dataset.split("train")}
+    known = np.array([photo.group in trained for photo in dataset.split("test")])
+    photos = [photo.path for photo, twin in zip(dataset.split("test"), known, strict=True) if twin]
+    compared = len(dataset.split("train"))
+    return Leak(tuple(photos), None if known.all() else float(right[~known].mean()), compared)
+
+
+def _signatures(dataset: Dataset, splits: Sequence[str]) -> list[Signature]:
+    paths: list[Path] = [
+        # Heatmaps have no fingerprints: only their exact copies count as duplicates, and those share a group.
+        dataset.folder / photo.path
+        for split in splits
+        for photo in dataset.split(split)
+        if not photo.path.endswith(".npy")
+    ]
+    return near_duplicates.signatures(paths)

@@ -1,0 +1,165 @@
+"""Backbones: networks of `keras.applications` with preprocessing layers, and networks that take pose heatmaps."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from headstand import recipe as recipes
+from headstand.errors import HeadstandError
+from headstand.features.plain_layers import plain
+from headstand.heads import checkpoint
+from headstand.keras_files import loading
+from headstand.keras_files.parts import KerasFileError
+from headstand.poses import heatmap_file, keypoints, networks
+from headstand.quiet import quiet
+
+Preprocessing = Literal["tf", "caffe", "torch", "none"]
+
+# Preprocessing of each family: the `mode` of its `preprocess_input` in keras.applications; "none" if the network
+# scales its input itself. A test compares this table with `preprocess_input` of each family.
+_PREPROCESSING: tuple[tuple[str, Preprocessing], ...] = (
+    ("ResNet50V2", "tf"), ("ResNet101V2", "tf"), ("ResNet152V2", "tf"), ("ResNet", "caffe"), ("VGG", "caffe"),
+    ("DenseNet", "torch"), ("EfficientNet", "none"), ("ConvNeXt", "none"), ("MobileNetV3", "none"),
+    ("Xception", "tf"), ("MobileNet", "tf"), ("Inception", "tf"), ("NASNet", "tf"),
+)  # fmt: skip
+
+# ImageNet statistics from `keras.applications.imagenet_utils.preprocess_input`: BGR means in 0..255 for "caffe", RGB
+# means and standard deviations in 0..1 for "torch".
+_CAFFE_MEAN = (103.939, 116.779, 123.68)
+_TORCH_MEAN = (0.485, 0.456, 0.406)
+_TORCH_STD = (0.229, 0.224, 0.225)
+
+
+_POOLING = {
+    "avg": keras.layers.GlobalAveragePooling2D,
+    "max": keras.layers.GlobalMaxPooling2D,
+    "none": keras.layers.Flatten,
+}
+
+
+class BackboneError(HeadstandError):
+    """The backbone is unknown, or its weights cannot be downloaded or loaded."""
+
+
+_OF_HEATMAPS = {
+    "keypoints": keypoints.network,
+    "heatmaps_flat": networks.flat,
+    "heatmaps_cnn": networks.convolutional,
+}
+
+
+def names() -> list[str]:
+    """Returns the names of the `keras.applications` classifiers that can be backbones for photos, sorted."""
+    found = (name for name in dir(keras.applications) if preprocessing(name))
+    return sorted(name for name in found if isinstance(getattr(keras.applications, name), type(names)))
+
+
+def preprocessing(name: str) -> Preprocessing | None:
+    """Returns the preprocessing mode of a backbone (see `scaled`); None for an unknown name."""
+    return next((mode for prefix, mode in _PREPROCESSING if name.startswith(prefix)), None)
+
+
+def extractor(backbone: recipes.Backbone) -> keras.Model:
+    """Returns the feature extractor of a backbone, a model from pixels or heatmaps to feature vectors.
+
+    Returns:
+        For photos, a model from `float32 [N, size, size, 3]` in 0..255 to `float32 [N, D]`: preprocessing, the network
+        (layer `backbone`), and pooling (layer `pool`; without pooling it flattens, and D = height x width x channels).
+        For heatmaps, a model from `float32 [N, 17, 64, 48]` with the layer `backbone` alone.
+
+    Raises:
+        BackboneError: unknown name, a size too small for the network, or weights that do not fit or cannot be loaded.
+    """
+    if backbone.takes == "heatmaps":
+        keras.utils.set_random_seed(0)  # as `_network` does
+        network = _OF_HEATMAPS[backbone.name]()
+        network.name = "backbone"
+        maps = keras.Input(heatmap_file.SHAPE, name="heatmaps")
+        return keras.Model(maps, network(maps), name="extractor")
+    network = _network(backbone)
+    pixels = keras.Input((backbone.size, backbone.size, 3), name="pixels")
+    features = network(scaled(pixels, preprocessing(backbone.name)))
+    pool = _POOLING[backbone.pooling](name="pool")
+    return keras.Model(pixels, pool(features), name="extractor")
+
+
+def digest(model: keras.Model) -> str:
+    """Returns the SHA-256 of all weights in their order, in hexadecimal; part of the feature cache's key."""
+    total = hashlib.sha256()
+    for weight in model.get_weights():
+        total.update(np.ascontiguousarray(weight).tobytes())
+    return total.hexdigest()
+
+
+def scaled(pixels: Any, mode: Preprocessing | None) -> Any:
+    """Adds the preprocessing of a backbone as layers of the model and returns the preprocessed pixels.
+
+    Args:
+        pixels: symbolic RGB pixels in 0..255, `[N, height, width, 3]`.
+        mode: `tf` scales to -1..1; `caffe` converts to BGR and subtracts ImageNet's means; `torch` scales to 0..1 and
+            standardises with ImageNet's statistics; `none` and None return the pixels unchanged.
+    """
+    if mode == "tf":
+        return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(pixels)
+    if mode == "torch":
+        scale = [1 / (255 * std) for std in _TORCH_STD]
+        offset = [-mean / std for mean, std in zip(_TORCH_MEAN, _TORCH_STD, strict=True)]
+        return keras.layers.Rescaling(scale, offset=offset, name="scale")(pixels)
+    if mode == "caffe":
+        # RGB to BGR minus the mean as a 1x1 convolution, a layer that every converter supports.
+        layer = keras.layers.Conv2D(3, 1, name="scale", trainable=False)
+        scaled = layer(pixels)
+        layer.set_weights([np.eye(3, dtype=np.float32)[::-1].reshape(1, 1, 3, 3), -np.array(_CAFFE_MEAN, np.float32)])
+        return scaled
+    return pixels
+
+
+def _network(backbone: recipes.Backbone) -> keras.Model:
+    if backbone.name not in names():
+        raise BackboneError(f"unknown backbone {backbone.name!r}; there are {', '.join([*names(), *_OF_HEATMAPS])}")
+    build = getattr(keras.applications, backbone.name)
+    shape = (backbone.size, backbone.size, 3)
+    # A fixed seed: the cache and a resumed run need the same random weights again.
+    keras.utils.set_random_seed(0)
+    try:
+        if backbone.weights == "imagenet":
+            try:
+                network = build(include_top=False, weights="imagenet", input_shape=shape)
+            except Exception as error:  # keras raises a bare Exception when the download fails
+                if isinstance(error, ValueError):
+                    raise
+                raise BackboneError(
+                    f"cannot download the ImageNet weights of {backbone.name} ({error}); connect to the network, "
+                    "name a file with --backbone.weights PATH, or use --backbone.weights none to train without"
+                ) from error
+        else:
+            network = build(include_top=False, weights=None, input_shape=shape)
+    except ValueError as error:
+        raise BackboneError(f"{backbone.name} at {backbone.size} pixels: {str(error).splitlines()[0]}") from error
+    if backbone.weights in ("imagenet", "none"):
+        network = plain(network)
+    else:
+        network = _load(network, recipes.locate(backbone.weights, "HEADSTAND_WEIGHTS"), backbone.name)
+    # Named after building: EfficientNetV2 selects its blocks by the name that it is built with.
+    network.name = "backbone"
+    return network
+
+
+def _load(network: keras.Model, path: Path, name: str) -> keras.Model:
+    """Returns the network (see `plain`) with weights from a `.weights.h5` file or from a checkpoint's backbone."""
+    try:
+        if path.name.endswith(".weights.h5"):
+            with loading.checked_weights(path) as copy, quiet():  # Keras warns of each layer before it refuses the file
+                network.load_weights(copy)
+            return plain(network)
+        network = plain(network)
+        network.set_weights(checkpoint.load(path).get_layer("backbone").get_weights())
+        return network
+    except KerasFileError as error:
+        raise BackboneError(f"the weights {path} cannot be loaded: {error}") from error
+    except (ValueError, OSError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise BackboneError(f"the weights {path} do not fit {name}: {reason}") from error

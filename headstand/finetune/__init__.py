@@ -1,0 +1,9 @@
+"""Fine-tuning of the backbone after its head: low learning rate, warm-up, cosine decay, frozen BatchNormalization."""
+
+from headstand import tensorflow_setup  # noqa: F401, I001 - before the first import of Keras
+
+from headstand.finetune.compile import compile_for
+from headstand.finetune.keeper import clean
+from headstand.finetune.tuning import Photos, Tuned, run
+
+__all__ = ["Photos", "Tuned", "clean", "compile_for", "run"]

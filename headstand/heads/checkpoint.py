@@ -1,0 +1,142 @@
+"""Checkpoints: a trained model in one `.h5` that plain Keras loads, with Headstand's metadata in an HDF5 dataset."""
+
+import contextlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import h5py
+import keras
+
+from headstand.errors import HeadstandError
+from headstand.keras_files import loading
+from headstand.keras_files.parts import KerasFileError
+from headstand.quiet import quiet
+
+_RECORD = "headstand"
+"""Name of the HDF5 dataset that holds `About` as JSON; Keras does not read it."""
+
+_OVERHEAD = 8192
+"""Upper limit of the bytes that HDF5 and the Keras configuration take per variable; 3,500 were measured."""
+
+
+class CheckpointError(HeadstandError):
+    """The file is not a checkpoint, or cannot be read or written."""
+
+
+@dataclass(frozen=True)
+class About:
+    """Metadata in a checkpoint.
+
+    `name` is the name of the recipe, `labels` are the classes in output order, `size` is the side of the input in
+    pixels, `backbone` the name of the network in keras.applications, `data` the digest of the prepared dataset. `seen`
+    are the fingerprints (see `headstand.prepare.near_duplicates`) of all photos that the model, or the checkpoint it
+    started from, was trained on; `examined` those of the validation and test photos that its metrics were measured on.
+    `temperature` is the temperature by which the logits have already been divided, for information. `threshold` is the
+    lowest top probability of a confident prediction; None if none was selected.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    size: int
+    backbone: str
+    data: str
+    seen: tuple[str, ...] = ()
+    examined: tuple[str, ...] = ()
+    temperature: float = 1.0
+    threshold: float | None = None
+
+
+def save(model: keras.Model, path: Path, about: About) -> Path:
+    """Writes a model, without optimizer state, and its metadata to `path` atomically, and returns the path.
+
+    The model's backbone is its layer `backbone`.
+
+    Raises:
+        CheckpointError: the file cannot be written; no partial file is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        writing(path, model.weights, len(json.dumps(asdict(about)))),
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder,
+    ):
+        temporary = Path(folder) / path.name
+        with quiet():  # Keras warns at every save that .h5 is a legacy format
+            model.save(temporary, include_optimizer=False)
+        with h5py.File(temporary, "a") as file:
+            file.create_dataset(_RECORD, data=json.dumps(asdict(about)))
+        temporary.replace(path)
+    return path
+
+
+@contextlib.contextmanager
+def writing(path: Path, variables: Sequence[keras.Variable], more: int = 0) -> Iterator[None]:
+    """Checks for free disk space before the block writes `path`, and raises a one-line error if the block fails.
+
+    HDF5 may crash the process when it closes a file on a full disk, so the space is checked before it is opened.
+
+    Args:
+        path: the file to be written.
+        variables: its content.
+        more: further bytes.
+
+    Raises:
+        CheckpointError: there is too little space, or the block failed. The message names the first cause, not the
+            RuntimeError that h5py raises in addition when it closes the file.
+    """
+    needed = sum(4 * math.prod(variable.shape) + _OVERHEAD for variable in variables) + more
+    try:
+        free = shutil.disk_usage(path.parent).free
+        if needed > free:
+            raise CheckpointError(
+                f"cannot write {path}: it takes {needed / 1e6:.1f} MB and {free / 1e6:.1f} MB are free; make room"
+            )
+        yield
+    except (OSError, RuntimeError) as error:
+        cause: BaseException | None = error
+        while cause and not (isinstance(cause, OSError) and cause.errno):
+            cause = cause.__context__
+        reason = os.strerror(cause.errno or 0) if isinstance(cause, OSError) else str(error).splitlines()[0]
+        raise CheckpointError(f"cannot write {path}: {reason}") from error
+
+
+def load(path: Path) -> keras.Model:
+    """Returns the uncompiled model in an untrusted `.h5` or `.keras` file; see `headstand.keras_files.loading.load`.
+
+    Raises:
+        CheckpointError: the file does not exist, is not a Keras model, or has layers that are not allowed.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}; `python train.py` makes one")
+    try:
+        return loading.load(path)
+    except KerasFileError as error:
+        reason = str(error).removeprefix(f"{path} ")
+        raise CheckpointError(f"{path} is not a Keras model that can be loaded: {reason}") from error
+
+
+def about(path: Path) -> About:
+    """Returns the metadata in a checkpoint.
+
+    Raises:
+        CheckpointError: the file does not exist or is not a Headstand checkpoint.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            # A soft or external link, or an external or virtual dataset, could read another file.
+            if not isinstance(file.get(_RECORD, getlink=True), h5py.HardLink) or (
+                file[_RECORD].external or file[_RECORD].is_virtual or file[_RECORD].shape
+            ):
+                raise KeyError(f"no dataset {_RECORD!r}")
+            record = json.loads(file[_RECORD][()])
+        lists = {key: tuple(record.get(key, ())) for key in ("labels", "seen", "examined")}
+        return About(**{**record, **lists})
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no checkpoint {path}; `python train.py` makes one") from None
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path} is not a checkpoint that Headstand wrote ({error})") from error

@@ -1,0 +1,12 @@
+"""Hyperparameter search over heads: staged, grid or TPE. Each trial is saved as soon as it is finished."""
+
+import optuna
+
+from headstand.heads.search.run import STRATEGIES, Found, run
+from headstand.heads.search.table import indistinguishable
+from headstand.heads.search.trial import SearchError, Trial
+
+__all__ = ["STRATEGIES", "Found", "SearchError", "Trial", "indistinguishable", "run"]
+
+# Optuna would log every study and trial; the run prints its own lines.
+optuna.logging.set_verbosity(optuna.logging.WARNING)

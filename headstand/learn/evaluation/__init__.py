@@ -1,1 +1,0 @@
-"""Evaluation of a classifier: metrics with confidence intervals, calibration, slices, mistakes and Grad-CAM."""

@@ -1,7 +1,0 @@
-"""Writes the results of a training run: `report.json`, the page `report.html`, plots and a model card."""
-
-from headstand.learn.report.record import write
-from headstand.learn.report.story import Story
-from headstand.learn.report.terminal import figures, per_class
-
-__all__ = ["Story", "figures", "per_class", "write"]

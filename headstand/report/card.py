@@ -1,0 +1,255 @@
+"""Generates the model card in Markdown: architecture, training data, metrics, conversion check and limitations.
+
+Every statement is measured by the run or taken from the recipe (and marked so). Unknown facts are left out.
+"""
+
+from pathlib import PurePosixPath
+from typing import Any
+
+from headstand.evaluation.calibration import described, error_described
+from headstand.recipe.sections import OF_HEATMAPS
+
+NOT_STATED = "not stated"
+"""Default of `card.weights` and `card.photos` in a recipe, which the model card omits."""
+
+
+def card(report: dict[str, Any], certificate: dict[str, Any] | None = None, stem: str | None = None) -> str:
+    """Returns the model card of a run in Markdown.
+
+    Args:
+        report: content of the run's `report.json`.
+        certificate: content of the bundle's NAME.parity.json; None before conversion.
+        stem: name of the model's files without extension; by default that of the run's checkpoint.
+    """
+    recipe, counts, test = report["recipe"], report["data"]["photos"], report["test"]
+    versions, kind = report["versions"], _kind(recipe)
+    low, high = test["interval"]
+    stem = stem or PurePosixPath(report["refitted"] or report["checkpoint"]).stem
+    return f"""# {report["name"]}: a classifier of {len(report["data"]["classes"])} classes
+
+Classes: {", ".join(report["data"]["classes"])}.
+
+- Network: {_network(recipe)}; {_trained(report)}
+- Starting weights: {_weights(recipe)}
+- Trained on: {counts["train"]} {kind} for training, {counts["validation"]} for validation, {counts["test"]} for
+  test.{_stated(recipe["card"]["photos"])} Manifest SHA-256 `{report["data"]["digest"]}`.
+- Seed {recipe["seed"]}; TensorFlow {versions["tensorflow"]}, Keras {versions["keras"]}.
+
+## Figures
+
+| split | {kind} | accuracy | 95 % interval | top {test["k"]} | macro F1 | log loss |
+|---|---|---|---|---|---|---|
+{_row("validation", report["validation"])}
+{_row("test", test)}
+
+Test accuracy is {test["accuracy"]:.3f} ({low:.3f} to {high:.3f}, Wilson). The run scored the test split once, after
+everything was chosen. Validation accuracy was maximised by choosing by it.
+
+{_leakage(report, kind)}
+
+{error_described(test["reliability"], test["count"])}
+{_temperature(report["calibration"]["temperature"])}
+{_confident(report["calibration"])}
+
+{_refit(report)}
+
+{_files(stem, kind, certificate)}## Limits
+
+It assigns one of its classes to every input, also to inputs that show none of them, possibly with a high probability.
+The figures hold for {kind} like those of the test split: measure it on your own before you rely on it.
+"""
+
+
+def _kind(recipe: dict[str, Any]) -> str:
+    """Returns the plural noun for the model's inputs: photos or heatmaps."""
+    return "heatmaps" if recipe["backbone"]["name"] in OF_HEATMAPS else "photos"
+
+
+def _network(recipe: dict[str, Any]) -> str:
+    name, size = recipe["backbone"]["name"], recipe["backbone"]["size"]
+    return f"{name} of 17 heatmaps" if name in OF_HEATMAPS else f"{name} at {size} x {size} pixels"
+
+
+def _weights(recipe: dict[str, Any]) -> str:
+    """Returns the origin of the pretrained weights, with the recipe's statement about them if there is one."""
+    weights = recipe["backbone"]["weights"]
+    if weights == "none":
+        return "none, initialised at random."
+    used = (
+        "ImageNet weights of keras.applications."
+        if weights == "imagenet"
+        else f"the file `{PurePosixPath(weights).name}`."
+    )
+    return used + _stated(recipe["card"]["weights"])
+
+
+def _stated(text: str) -> str:
+    return "" if text in ("", NOT_STATED) else f" The recipe states: {text.rstrip('.')}."
+
+
+def _trained(report: dict[str, Any]) -> str:
+    recipe = report["recipe"]
+    if not recipe["finetune"]["epochs"]:
+        return "the backbone is frozen, only the head was trained."
+    part = recipe["finetune"].get("unfreeze", "all")
+    which = "all of it" if part == "all" else f"its last {part}"
+    epochs = recipe["finetune"]["epochs"]
+    trained = _epochs(epochs) if _selected(report) == epochs else f"{_selected(report)} of {_epochs(epochs)}"
+    return f"{which} fine-tuned for {trained} (BatchNormalization kept as it was)."
+
+
+def _selected(report: dict[str, Any]) -> int:
+    """Returns the number of epochs that the weights were trained for, parsed from the checkpoint's file name."""
+    return int((report["refitted"] or report["checkpoint"]).split("_")[-2])
+
+
+def _epochs(number: int) -> str:
+    return "1 epoch" if number == 1 else f"{number} epochs"
+
+
+def _row(split: str, scores: dict[str, Any]) -> str:
+    low, high = scores["interval"]
+    figures = " | ".join(f"{scores[key]:.3f}" for key in ("top_k", "macro_f1", "loss"))
+    figures = f"{scores['accuracy']:.3f} | {low:.3f} to {high:.3f} | {figures}"
+    return f"| {split} | {scores['count']} | {figures} |"
+
+
+def _leakage(report: dict[str, Any], kind: str) -> str:
+    """Returns sentences about leakage: test photos that the model or its pretrained weights may be trained on."""
+    straddling, leak = report["straddling"], report["leak"]
+    similar = "exact copies" if kind == "heatmaps" else "near duplicates"
+    within = (
+        f"{_have(len(straddling['photos']), kind)} {similar} among the training {kind}, as the source divides them"
+        f"{_without(straddling)}"
+        if straddling["photos"]
+        else f"No test {_one(kind)} has {similar} among the training {kind}, as far as preparation found any."
+    )
+    return f"{within}\n{_starting(report['recipe']['backbone']['weights'], leak, kind)}".rstrip()
+
+
+def _starting(weights: str, leak: dict[str, Any], kind: str) -> str:
+    if leak["photos"]:
+        found = f"{_have(len(leak['photos']), kind)} near duplicates among those that the starting weights"
+        return f"{found}\nwere fine-tuned on{_without(leak)}"
+    if weights == "none":
+        return ""
+    if leak.get("compared"):
+        return f"None has one among the {leak['compared']} photos that the starting weights were fine-tuned on."
+    if weights == "imagenet":
+        return f"Whether test {kind} are among the pictures of ImageNet was not checked."
+    return f"What the starting weights were trained on is not known: test {kind} may be among it."
+
+
+def _have(count: int, kind: str) -> str:
+    return f"1 test {_one(kind)} has" if count == 1 else f"{count} test {kind} have"
+
+
+def _one(kind: str) -> str:
+    return kind.removesuffix("s")
+
+
+def _without(leak: dict[str, Any]) -> str:
+    without = leak["accuracy_without"]
+    return "." if without is None else f"; without them the accuracy is {without:.3f}."
+
+
+def _temperature(temperature: float) -> str:
+    if temperature == 1:
+        return "No temperature was applied to the logits."
+    return f"The logits were divided by {temperature:.3f}, fitted on validation; the model contains this."
+
+
+def _confident(calibration: dict[str, Any]) -> str:
+    """Returns sentences about the guaranteed accuracy above the confidence threshold and that on the test split."""
+    text, test = "", calibration["test"]
+    if guarantee := calibration.get("guarantee"):
+        text = described(guarantee)
+    if calibration["threshold"] and test["accuracy"] is not None:
+        low, high = test["interval"]
+        text += (
+            f"\nOn test, {test['coverage']:.0%} of the answers reach {calibration['threshold']:.2f}, and "
+            f"{test['accuracy']:.3f} ({low:.3f} to {high:.3f}) of those are right."
+        )
+    return text.strip()
+
+
+def _files(stem: str, kind: str, certificate: dict[str, Any] | None) -> str:
+    if certificate is None:
+        return ""
+    takes = "heatmaps in" if kind == "heatmaps" else "pixels 0..255 in"
+    confidence = certificate.get("confidence")
+    served = ""
+    if confidence:
+        # A threshold is valid only for the outputs that it was fitted to.
+        fitted = confidence["fitted_to"]
+        source = " before the refit" if certificate["unseen"] else ""
+        served = described(confidence, fitted or "validation")
+        if fitted:
+            served += f" Fitted to the outputs of the `.tflite`{source}."
+        served = f"\n\n{served}"
+    return f"""## Files
+
+- `{stem}.h5`: Keras, {takes}, probabilities out; `keras.models.load_model` opens it.
+- `{stem}.tflite`: the same in {certificate["format"]} ({certificate["bytes"] / 1e6:.1f} MB), with its labels inside.
+- `{stem}.parity.json`: what follows, photo by photo.
+
+## Does the `.tflite` answer like the `.h5`?
+
+{_verdict(certificate)}
+
+{_compared(certificate)}{served}
+
+"""
+
+
+def _compared(certificate: dict[str, Any]) -> str:
+    learned = ", which were trained on these photos" if certificate["seen_in_training"] else ""
+    columns = [(f"these weights{learned}", certificate)]
+    if certificate["unseen"]:
+        columns.append(("the weights before the refit", certificate["unseen"]))
+    head = f"{certificate['count']} {certificate['photos']} photos, from their files on"
+    rows = [
+        [head, *(title for title, _ in columns)],
+        ["---" for _ in range(1 + len(columns))],
+        ["same class", *(f"{each['agreement']:.2%}" for _, each in columns)],
+        ["largest difference of a probability", *(f"{each['largest_difference']:.1e}" for _, each in columns)],
+        ["mean difference", *(f"{each['mean_difference']:.1e}" for _, each in columns)],
+    ]
+    if certificate["accuracy"]:
+        accuracies = [each["accuracy"] for _, each in columns]
+        pairs = (f"{each['trained']:.4f}, {each['served']:.4f}" for each in accuracies)
+        rows.append(["accuracy of the `.h5`, of the `.tflite`", *pairs])
+        rows.append(["lost, in points, with its 95 % interval", *(_lost(each) for each in accuracies)])
+    times = ", ".join(f"{time:.1f} ms on {threads}" for threads, time in certificate["milliseconds"].items())
+    rows.append(["one photo takes", times, *("" for _ in columns[1:])])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _lost(accuracy: dict[str, Any]) -> str:
+    low, high = (100 * end for end in accuracy["interval"])
+    return f"{100 * accuracy['lost']:.2f} ({low:.2f} to {high:.2f})"
+
+
+def _verdict(certificate: dict[str, Any]) -> str:
+    required = f"Required: {certificate['asked']}."
+    if certificate["missing"]:
+        return f"**No** ({certificate['verdict']}): {'; '.join(certificate['missing'])}. {required}"
+    text = f"Yes ({certificate['verdict']}). {required}"
+    return "\n\n".join([text, *(f"**Warning:** {each}." for each in certificate.get("warnings", []))])
+
+
+def _refit(report: dict[str, Any]) -> str:
+    if not report["refitted"]:
+        return "The weights in this folder are those that these figures were measured with."
+    if report["refitted"] == report.get("scored"):
+        return (
+            "The weights in this folder were trained once more when everything was chosen, on the training and\n"
+            "validation splits. The test figures are theirs; validation figures, temperature and threshold are those\n"
+            "of the weights before, which learned from the training split alone."
+        )
+    fine_tuned = report["recipe"]["finetune"]["epochs"]
+    return (
+        "**The weights in this folder are not those that these figures were measured with.** They were trained "
+        f"once more{f', {_epochs(_selected(report))}' if fine_tuned else ''},\n"
+        "when everything was chosen, on all three splits. No photo is left to measure them on."
+    )

@@ -1,0 +1,128 @@
+"""Renders the report of a training run as a self-contained HTML page."""
+
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstand import images
+from headstand.evaluation.attention import attention
+from headstand.evaluation.view_averaging import WORDS
+from headstand.heads import checkpoint
+from headstand.html_layout import anchor
+from headstand.poses import heatmap_file
+from headstand.poses.skeleton_plot import drawn
+from headstand.recipe import Backbone
+from headstand.report import making, scores
+from headstand.report.document import document, spread, tiles
+from headstand.report.story import Story
+
+
+def page(folder: Path, story: Story, record: dict[str, Any]) -> str:
+    """Returns the HTML page of a training report.
+
+    Args:
+        folder: folder of the run, which has the plots to embed.
+        story: results of the run, used for the photos of the mistakes.
+        record: content of `report.json`, the source of all metrics on the page.
+    """
+    test, calibration = record["test"], record["calibration"]
+    sections: dict[str, Callable[[], str]] = {
+        "Data": lambda: making.data(record),
+        "How the head was chosen": lambda: making.choice(folder, record),
+        "Training": lambda: making.training(folder, record),
+        "Test": lambda: scores.figures({split: record[split] for split in ("validation", "test")}, _averaged(record)),
+        "Classes": lambda: scores.classes(test, folder),
+        "Confidence": lambda: scores.sure(test, calibration, calibration["test"], folder),
+        "Parts of the test": lambda: scores.slices(record["slices"]),
+        "Most confident mistakes": lambda: _mistakes(story, record),
+        "Diagnosis": lambda: making.diagnosis(record),
+        "Time and memory": lambda: making.resources(folder, record),
+        "Make it again": lambda: making.again(folder, record),
+    }
+    return document(
+        f"{record['name']}: report of a training run",
+        f"<h1>{escape(record['name'])}</h1>{_lead(record)}{_facts(record)}",
+        {title: write() for title, write in sections.items()},
+        f"Run <code>{escape(folder.name)}</code>; checkpoint <code>{escape(record['checkpoint'])}</code>; "
+        f"manifest <code>{record['data']['digest']}</code>",
+    )
+
+
+def _lead(record: dict[str, Any]) -> str:
+    test, backbone = record["test"], record["recipe"]["backbone"]
+    (low, high), count = test["interval"], test["count"]
+    right = round(test["accuracy"] * count)
+    warnings = [f for f in record["diagnosis"] if f["severity"] != "note"]
+    text = (
+        f'<p class="lead"><b>{right} of {count} test photos</b> are classified correctly: an accuracy of '
+        f"<b>{test['accuracy']:.3f}</b>. On other photos of the same kind expect between {low:.3f} and {high:.3f} "
+        f"(95 % interval).</p><p>{escape(_taken(backbone))}, "
+        f"{_trained(record)}. The test photos were used once, after everything was chosen."
+    )
+    if warnings:
+        text += f' <a href="#{anchor("Diagnosis")}">{len(warnings)} warning{"s" * (len(warnings) != 1)}</a> below.'
+    return text + "</p>" + _leaks(record)
+
+
+def _taken(backbone: dict[str, Any]) -> str:
+    if Backbone.model_validate(backbone).takes == "heatmaps":
+        return f"{backbone['name']} of 17 heatmaps"
+    return f"{backbone['name']} at {backbone['size']} pixels"
+
+
+def _trained(record: dict[str, Any]) -> str:
+    epochs = record["recipe"]["finetune"]["epochs"]
+    return f"fine-tuned for {epochs} epoch{'s' * (epochs != 1)}" if epochs else "its backbone frozen"
+
+
+def _leaks(record: dict[str, Any]) -> str:
+    lines = []
+    for key, where in (
+        ("leak", "the photos that the starting weights were trained on"),
+        ("straddling", "the training photos"),
+    ):
+        count, without = len(record[key]["photos"]), record[key]["accuracy_without"]
+        if count:
+            rest = "" if without is None else f" Without them the accuracy is {without:.3f}."
+            lines.append(
+                f'<div class="finding warning"><p><b>{count} test photo{"s have" if count > 1 else " has"} near '
+                f"duplicates among {where}.</b>{rest}</p></div>"
+            )
+    return "".join(lines)
+
+
+def _facts(record: dict[str, Any]) -> str:
+    test, validation, calibration = record["test"], record["validation"], record["calibration"]
+    first, among, *others = scores.facts("test accuracy", test, calibration["threshold"], calibration["test"])
+    return tiles(
+        [
+            first,
+            among,
+            ("validation accuracy", f"{validation['accuracy']:.3f}", spread(validation["interval"])),
+            *others,
+        ]
+    )
+
+
+def _averaged(record: dict[str, Any]) -> dict[str, Any]:
+    """Returns the row of accuracies with test-time augmentation by row name; empty if the recipe does not use it."""
+    if "test_averaged" not in record:
+        return {}
+    way = WORDS[record["recipe"]["evaluation"]["average"]]
+    return {f"accuracy, averaged over {way}": [record[f"{split}_averaged"] for split in ("validation", "test")]}
+
+
+def _mistakes(story: Story, record: dict[str, Any]) -> str:
+    """Returns the section with the most confident mistakes, with Grad-CAM for photos."""
+    if not record["mistakes"]:
+        return ""
+    paths = [story.dataset.folder / one["photo"] for one in record["mistakes"]]
+    if story.recipe.backbone.takes == "heatmaps":
+        return scores.mistakes(record["mistakes"], np.stack([drawn(heatmap_file.decode(path)) for path in paths]), None)
+    pixels = np.stack([images.decode(path, story.recipe.backbone.size, large=True) for path in paths])
+    places = {name: place for place, name in enumerate(story.dataset.classes)}
+    asked = np.array([places[one["answer"]] for one in record["mistakes"]])
+    return scores.mistakes(record["mistakes"], pixels, attention(checkpoint.load(story.scored), pixels, asked))

@@ -1,0 +1,285 @@
+"""Run folders `runs/<recipe>/<time>/`: creates one for a new run, finds those of interrupted and finished runs."""
+
+import functools
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+import headstand
+from headstand import files, naming
+from headstand.errors import HeadstandError
+from headstand.recipe import Backbone, Recipe, RecipeError, locate
+from headstand.storage import Mirror, is_remote
+
+REPORT = "report.json"
+"""Name of the report, which is written last; a folder without it belongs to an interrupted run."""
+
+RECIPE = "recipe.json"
+"""Name of the file with the run's identity: resolved recipe, digests of data and weights, versions of the code."""
+
+JOURNAL = "search.journal"
+"""Name of Optuna's journal file, which holds every finished trial."""
+
+
+def root() -> Path:
+    """Returns the local folder of all runs: `HEADSTAND_RUNS`, or `runs` if that is unset or a remote address."""
+    place = os.environ.get("HEADSTAND_RUNS") or "runs"
+    return Path("runs") if is_remote(place) else Path(place).expanduser()
+
+
+def _mirror() -> Mirror | None:
+    """Returns the mirror of all runs at the remote address in `HEADSTAND_RUNS`; None if it holds no such address."""
+    place = os.environ.get("HEADSTAND_RUNS") or ""
+    return Mirror(place, root()) if is_remote(place) else None
+
+
+class RunError(HeadstandError):
+    """There is no such run, or its report is damaged."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, whether the run is resumed, and the lock that excludes other processes.
+
+    `reason` is a sentence for the user on why the newest interrupted run was not resumed; empty if there is none.
+    """
+
+    folder: Path
+    resumed: bool
+    lock: FileLock
+    reason: str = ""
+
+    @property
+    def journal(self) -> Path:
+        """Returns the path of the search's journal."""
+        return self.folder / JOURNAL
+
+    @contextmanager
+    def kept_up(self) -> Iterator[None]:
+        """Uploads changed files to the remote address in `HEADSTAND_RUNS`, if any, while the block runs.
+
+        Raises the errors of `Mirror.kept_up`.
+        """
+        mirror = _mirror()
+        if mirror is None:
+            yield
+            return
+        with mirror.below(self.folder.relative_to(root()).as_posix()).kept_up(REPORT):
+            yield
+
+
+def begin(recipe: Recipe, data: str) -> Run:
+    """Resumes the newest interrupted run of this recipe on this data, or creates a new one.
+
+    A run is resumed only with exactly the same recipe, data, weights file and code; otherwise its two halves would be
+    trained differently.
+
+    Args:
+        recipe: the resolved recipe.
+        data: the digest of the prepared dataset.
+
+    Raises:
+        RemoteError: the address in `HEADSTAND_RUNS` cannot be reached.
+    """
+    if mirror := _mirror():
+        _fetch_interrupted(mirror.below(recipe.name))
+    return claim(_runs(recipe), "", RECIPE, _record(recipe, data), REPORT)
+
+
+def finished(recipe: Recipe, data: str) -> Path | None:
+    """Returns the folder of the newest finished run of exactly this recipe, data, weights file and code, or None.
+
+    Args:
+        recipe: the resolved recipe.
+        data: the digest of the prepared dataset.
+    """
+    record = _record(recipe, data)
+    for report in sorted(_runs(recipe).glob(f"*/{REPORT}"), reverse=True):
+        written = report.with_name(RECIPE)
+        if written.is_file() and written.read_text(encoding="utf-8") == record:
+            return report.parent
+    return None
+
+
+def _runs(recipe: Recipe) -> Path:
+    return root() / recipe.name
+
+
+def _record(recipe: Recipe, data: str) -> str:
+    return json.dumps({"recipe": recipe.model_dump(mode="json"), "data": data, **identity(recipe.backbone)}, indent=1)
+
+
+def identity(*backbones: Backbone) -> dict[str, Any]:
+    """Returns what a result depends on besides recipe and data: versions of the code and digests of weights files.
+
+    The dictionary can be written as JSON.
+    """
+    packages = ("tensorflow", "keras", "numpy", "pillow")
+    code = {"headstand": headstand.__version__, "source": _source(), **{name: version(name) for name in packages}}
+    return {"code": code, "weights": {backbone.weights: _weights(backbone) for backbone in backbones}}
+
+
+@functools.cache
+def _source() -> str:
+    """Returns the SHA-256 of all modules of the package, since the version number changes only with a release."""
+    digest, package = hashlib.sha256(), Path(headstand.__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        text = path.read_bytes()
+        digest.update(f"{path.relative_to(package).as_posix()} {len(text)}\n".encode() + text)
+    return digest.hexdigest()
+
+
+def _weights(backbone: Backbone) -> str | None:
+    """Returns the SHA-256 of the initial weights file; None for `none`, an unreadable file, and `imagenet`.
+
+    The weights of `imagenet` are determined by the version of Keras.
+    """
+    if backbone.weights in ("imagenet", "none"):
+        return None
+    try:
+        return files.digest(locate(backbone.weights, "HEADSTAND_WEIGHTS"))
+    except (RecipeError, OSError):  # reported when the network is built
+        return None
+
+
+def _fetch_interrupted(mirror: Mirror) -> None:
+    """Downloads the newest interrupted run if it has no local folder, since another machine may have started it."""
+    files = defaultdict(set)
+    for name in mirror.listed():
+        run, slash, file = name.partition("/")
+        files[run if slash else ""].add(file)
+    unfinished = [run for run, names in files.items() if RECIPE in names and REPORT not in names]
+    if unfinished and not (mirror.folder / max(unfinished)).exists():
+        mirror.below(max(unfinished)).pull()
+
+
+def claim(parent: Path, prefix: str, name: str, record: str, last: str) -> Run:
+    """Resumes the newest interrupted folder with the same identity that no process has locked, or creates a new one.
+
+    Args:
+        parent: parent of the folders.
+        prefix: prefix of their names, before the time.
+        name: name of the file with the identity of the work.
+        record: content of that file, a JSON object; only work with exactly the same identity is resumed.
+        last: name of the file that is written when the work is finished.
+    """
+    folders = sorted(parent.glob(f"{prefix}*/"), reverse=True)
+    for folder in folders:
+        if not _resumable(folder, name, record, last):
+            continue
+        if lock := _lock(folder):
+            # The process that held the lock may have finished the work since the first check.
+            if _resumable(folder, name, record, last):
+                return Run(folder, True, lock)
+            lock.release()
+    reason = _reason(folders, name, record, last)
+    # The name must be later than those of all recipes' runs, since `newest_checkpoint` compares them.
+    folder = parent / naming.folder(prefix, (path.name for path in parent.parent.glob(f"*/{prefix}*/")))
+    folder.mkdir(parents=True)
+    lock = _lock(folder)
+    assert lock is not None
+    (folder / name).write_text(record, encoding="utf-8")
+    return Run(folder, False, lock, reason)
+
+
+def _resumable(folder: Path, name: str, record: str, last: str) -> bool:
+    """Returns whether a folder holds unfinished work with this identity; arguments as in `claim`."""
+    written = folder / name
+    return not (folder / last).exists() and written.is_file() and written.read_text(encoding="utf-8") == record
+
+
+def _reason(folders: list[Path], name: str, record: str, last: str) -> str:
+    """Returns a sentence on why the newest interrupted folder is not resumed; empty if there is none."""
+    for folder in folders:
+        written = folder / name
+        if (folder / last).exists() or not written.is_file():
+            continue
+        try:
+            changed = _changes(json.loads(written.read_text(encoding="utf-8")), json.loads(record))
+        except ValueError:  # the process was killed while writing the file
+            continue
+        if not changed:
+            return f"{folder} is not resumed: another process works in it"
+        return f"{folder} was interrupted and is not resumed, since these have changed: {', '.join(changed)}"
+    return ""
+
+
+def _changes(before: Any, now: Any, key: str = "") -> list[str]:
+    """Returns the dotted keys at which two JSON values differ, such as `recipe.head.epochs`."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = [*now, *(name for name in before if name not in now)]
+        return [
+            change
+            for name in keys
+            for change in _changes(before.get(name), now.get(name), f"{key}.{name}" if key else name)
+        ]
+    return [] if before == now else [key]
+
+
+def _lock(folder: Path) -> FileLock | None:
+    """Acquires the folder's lock, which the operating system releases when the process ends; None if it is taken."""
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None
+    return lock
+
+
+def newest_checkpoint(name: str | None = None, refitted: bool = True) -> Path:
+    """Returns the checkpoint of the newest finished run of one recipe or of all recipes.
+
+    Args:
+        name: name of the recipe; None for any.
+        refitted: prefer the refitted checkpoint, if there is one, to the one that the test metrics belong to.
+
+    Raises:
+        RunError: there is no finished run, or a report is damaged.
+    """
+    if mirror := _mirror():
+        mirror.pull(lambda found: fnmatch(found, f"{name or '*'}/*/{REPORT}") and found.count("/") == 2)
+    reports = sorted(root().glob(f"{name or '*'}/*/{REPORT}"), key=lambda path: path.parent.name, reverse=True)
+    for report in reports:
+        checkpoint = _checkpoint(report, refitted)
+        if mirror and not checkpoint.is_file():
+            mirror.below(checkpoint.parent.relative_to(root()).as_posix()).pull(checkpoint.name.__eq__)
+        if checkpoint.is_file():
+            return checkpoint
+    raise RunError("there is no finished run under runs/; `python train.py` makes one, and `make demo` the whole way")
+
+
+def checkpoint_in(folder: Path) -> Path:
+    """Returns the checkpoint of a finished run, given its folder or the folder of its recipe (then the newest run).
+
+    The refitted checkpoint is preferred if there is one.
+
+    Raises:
+        RunError: there is no finished run in the folder, or its report is damaged.
+    """
+    reports = [folder / REPORT] if (folder / REPORT).is_file() else sorted(folder.glob(f"*/{REPORT}"))
+    if not reports:
+        held = ", ".join(sorted(str(path) for path in folder.glob("*.h5"))[:5])
+        raise RunError(
+            f"{folder} is a folder without a finished run ({REPORT}); name "
+            + (f"a checkpoint: {held}" if held else "a checkpoint, or train one with `python train.py`")
+        )
+    return _checkpoint(reports[-1], refitted=True)
+
+
+def _checkpoint(report: Path, refitted: bool) -> Path:
+    try:
+        record = json.loads(report.read_text(encoding="utf-8"))
+        scored = record.get("scored", record["checkpoint"])
+        return report.parent / ((refitted and record["refitted"]) or scored)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{report} is damaged ({error}): name the checkpoint, or remove the run's folder") from error

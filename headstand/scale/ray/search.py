@@ -1,0 +1,252 @@
+"""Search on a Ray cluster: Ray Tune trains the heads, and each machine holds one copy of the features."""
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+from ray import tune
+
+from headstand import heads as heads
+from headstand.heads import search as local
+from headstand.heads.search.attempts import AfterFit, AfterTrial, Attempts, Task, correct
+from headstand.heads.search.trial import SearchError
+from headstand.recipe import Head, Search
+from headstand.scale.ray.connection import ClusterError, gave_up, size
+
+RETRIES = 3
+"""How often a trial is restarted after its worker died: preemptible machines can disappear at any time."""
+
+APART = 30.0
+"""Seconds within which all worker deaths of a trial count as one.
+
+A cluster detects a dead machine only after a while, and sends the trial to it again until then.
+"""
+
+_PAUSE = 0.5
+"""Seconds to wait before a trial is restarted."""
+
+REFUSED, FINISHED = "refused", "finished"
+"""Keys of a trial's report: why its head is invalid, and whether it was trained to the end."""
+
+HISTORY, METRIC, RIGHT = "history", "objective", "right"
+
+Train = Callable[..., None]
+Hopeless = Callable[[Sequence[Mapping[str, float]]], bool]
+After = Callable[[dict[str, Any], dict[str, Any]], None]
+
+
+def run(
+    search: Search,
+    start: Head,
+    train: heads.Split,
+    validation: heads.Split,
+    classes: int,
+    seed: int,
+    journal: Path,
+    after_trial: AfterTrial | None = None,
+) -> local.Found:
+    """Searches for the best head as `headstand.heads.search.run`, on the Ray cluster this process is connected to.
+
+    Staged and grid searches train the same heads as on one machine and have the same result. TPE samples as many heads
+    at a time as there are processors, each from the trials finished by then, so its trials differ from a sequential
+    search.
+
+    Raises:
+        SearchError: a head cannot have the searched values, or the run to warm-start from does not exist.
+        ClusterError: the workers of a trial died more than `RETRIES` times.
+    """
+    from headstand.scale.ray import tpe
+
+    return local.run(
+        search, start, train, validation, classes, seed, journal, after_trial,
+        ClusterAttempts, {**local.STRATEGIES, "tpe": tpe.run},
+    )  # fmt: skip
+
+
+class ClusterAttempts(Attempts):
+    """Trial runner (`Attempts`) that trains heads in parallel on all machines of the cluster."""
+
+    def _fit_many(self, chosen: Sequence[Head], after_fit: AfterFit) -> None:
+        left = list(range(len(chosen)))
+
+        def after(config: dict[str, Any], result: dict[str, Any]) -> None:
+            left.remove(config["place"])
+            after_fit(config["place"], result[HISTORY], result[RIGHT])
+
+        def attempt(losses: Losses) -> None:
+            space = {"place": tune.grid_search(list(left))}
+            trials(_whole, self.task, after, losses, config=space, given={"chosen": list(chosen)})
+
+        until(attempt, lambda: len(left))
+
+
+class _Finished(tune.Callback):
+    """Tune callback that passes each trial that ended to `after` and counts worker deaths in `losses`.
+
+    `error` is the first exception, which ends the search.
+    """
+
+    def __init__(self, after: After, losses: "Losses") -> None:
+        self._after, self._losses = after, losses
+        self.error: Exception | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its state in order to resume; here the run's journal does that.
+        return {}
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if self.error:
+            return
+        if REFUSED in trial.last_result:
+            self.error = SearchError(trial.last_result[REFUSED])
+            return
+        try:
+            self._after(trial.config, trial.last_result)
+        except Exception as error:  # Tune would attribute it to the trial and restart that
+            self.error = error
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.on_trial_error(iteration, trials, trial, **info)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if self.error:
+            return
+        try:
+            self._losses.add(str(trial.config))
+        except ClusterError as error:
+            self.error = error
+
+
+class Losses:
+    """Counter of worker deaths by trial."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, list[float]] = {}
+
+    def add(self, trial: str) -> None:
+        """Counts a worker death of a trial and waits before the restart.
+
+        Raises:
+            ClusterError: the trial's workers died more than `RETRIES` times.
+        """
+        now, times = time.monotonic(), self._times.setdefault(trial, [])
+        if not times or now - times[-1] > APART:
+            times.append(now)
+        if len(times) > RETRIES:
+            raise ClusterError(
+                f"the workers of a trial died {len(times)} times: look for the reason in Ray's logs (often "
+                "memory), and run it again to go on"
+            )
+        time.sleep(_PAUSE)
+
+
+def until(attempt: Callable[[Losses], None], left: Callable[[], int]) -> None:
+    """Calls `attempt` until `left` returns 0, because Tune drops a trial whose worker dies just before it starts.
+
+    Raises:
+        ClusterError: as `Losses.add`.
+    """
+    losses = Losses()
+    while left():
+        before = left()
+        attempt(losses)
+        if left() == before:
+            losses.add("all of them")
+
+
+class _Stop(tune.Stopper):
+    """Tune stopper that ends hopeless trials, and the whole search after an error in `_Finished`."""
+
+    def __init__(self, finished: _Finished, hopeless: Hopeless | None) -> None:
+        self._finished, self._hopeless = finished, hopeless
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return bool(self._hopeless and not result.get(FINISHED) and self._hopeless(result[HISTORY]))
+
+    def stop_all(self) -> bool:
+        return self._finished.error is not None
+
+
+def trials(
+    train: Train,
+    task: Task,
+    after: After,
+    losses: Losses,
+    config: Mapping[str, Any] | None = None,
+    given: Mapping[str, Any] | None = None,
+    samples: int = 1,
+    searcher: Any = None,
+    hopeless: Hopeless | None = None,
+) -> None:
+    """Runs trials with Ray Tune, one per processor, until all have ended; Tune may drop some (see `until`).
+
+    Args:
+        train: trains one trial; reports `HISTORY` and `METRIC`, or `REFUSED`. An exception counts as a worker death.
+        task: the training data; put into the object store once, from where each machine fetches it once.
+        after: called with the configuration and the last report of each trial that ended.
+        losses: the worker deaths so far.
+        config: Tune's search space, if there is no searcher.
+        given: further arguments of `train`.
+        samples: number of trials, if there is a searcher.
+        searcher: Tune search algorithm that samples configurations.
+        hopeless: returns whether to stop a trial, given the metrics of its epochs so far.
+
+    Raises:
+        SearchError: a head cannot have the searched values.
+        ClusterError: the workers of a trial died too often, or the cluster gave up.
+    """
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    finished = _Finished(after, losses)
+    with tempfile.TemporaryDirectory(prefix="headstand-tune-") as folder:
+        tuner = tune.Tuner(
+            tune.with_resources(tune.with_parameters(train, task=_plain(task), **(given or {})), {"cpu": 1}),
+            param_space=dict(config or {}),
+            tune_config=tune.TuneConfig(
+                num_samples=samples,
+                metric=METRIC,
+                mode="max",
+                search_alg=searcher,
+                max_concurrent_trials=size()[0],
+                # A new worker takes seconds to load TensorFlow, and longer to trace the graph of an epoch.
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                storage_path=folder,
+                name="search",
+                verbose=0,
+                callbacks=[finished],
+                stop=_Stop(finished, hopeless),
+                failure_config=tune.FailureConfig(max_failures=-1),
+            ),
+        )
+        try:
+            tuner.fit()
+        except (ray.exceptions.RayError, tune.TuneError) as error:
+            raise gave_up(error) from None
+    if finished.error:
+        raise finished.error
+
+
+def _plain(task: Task) -> Task:
+    """Returns the task with plain arrays instead of memory-mapped files, which other machines do not have."""
+
+    def split(given: heads.Split) -> heads.Split:
+        views = None if given.views is None else np.asarray(given.views).view(np.ndarray)
+        return heads.Split(np.asarray(given.features).view(np.ndarray), given.labels, views)
+
+    return Task(split(task.train), split(task.validation), task.classes, task.seed)
+
+
+def _whole(config: dict[str, Any], task: Task, chosen: Sequence[Head]) -> None:
+    """Trains one head to the end and reports its metrics once."""
+    fit = heads.fit(chosen[config["place"]], task.train, task.validation, task.classes, task.seed)
+    right = correct(fit.model, task.validation)
+    tune.report({HISTORY: fit.history, METRIC: heads.objective(fit.best), RIGHT: right})

@@ -1,0 +1,122 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from headstand import __main__ as verbs
+from headstand.cli import command, demo
+from headstand.errors import HeadstandError
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], ("yoga6", [])),
+        (["demo"], ("demo", [])),
+        (["demo", "--head.dropout", "0.5"], ("demo", ["--head.dropout", "0.5"])),
+        (["--head.dropout", "0.5"], ("yoga6", ["--head.dropout", "0.5"])),
+        (["a/b.toml", "--help"], ("a/b.toml", ["--help"])),
+    ],
+)
+def test_the_recipe_comes_first_and_may_be_left_out(words: list[str], expected: tuple[str, list[str]]) -> None:
+    assert command.recipe_and_rest(words) == expected
+
+
+def raising(error: BaseException) -> Callable[[list[str]], None]:
+    def main(words: list[str]) -> None:
+        raise error
+
+    return main
+
+
+def test_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[list[str]] = []
+    monkeypatch.setattr(sys, "argv", ["script.py", "a", "--b"])
+    command.run(given.append)
+    assert given == [["a", "--b"]]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (HeadstandError("there is no recipe 'x'"), "error: there is no recipe 'x'"),
+        (OSError(28, "No space left on device", "runs/a"), "error: No space left on device: runs/a"),
+        (OSError(28, "No space left on device"), "error: No space left on device"),
+        (PermissionError(13, "Permission denied", "data"), "error: Permission denied: data"),
+    ],
+)
+def test_what_people_can_mend_is_one_line_and_one(error: Exception, line: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        command.run(raising(error))
+    assert caught.value.code == line
+
+
+def test_an_interruption_is_130(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        command.run(raising(KeyboardInterrupt()))
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "\ninterrupted; the same command goes on from here\n"
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), OSError("without a reason")])
+def test_our_own_faults_are_not_hidden(error: Exception) -> None:
+    with pytest.raises(type(error), match=str(error)):
+        command.run(raising(error))
+
+
+def shell(code: str, *rest: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code, *rest], capture_output=True, text=True)
+
+
+def test_the_shell_sees_status_and_stream() -> None:
+    failed = shell(
+        "from headstand import command, errors\n"
+        "def main(words): raise errors.HeadstandError('no ' + words[0])\n"
+        "command.run(main)",
+        "way",
+    )
+    assert (failed.returncode, failed.stdout, failed.stderr) == (1, "", "error: no way\n")
+    assert shell("from headstand import command; command.run(print)", "a").returncode == 0
+
+
+def test_a_reader_that_has_gone_is_told_nothing() -> None:
+    code = (
+        "from headstand import command\ncommand.run(lambda words: [print('x' * 999, flush=True) for _ in range(999)])"
+    )
+    result = subprocess.run(
+        ["/bin/bash", "-c", 'set -o pipefail; "$0" -c "$1" | head -c 5', sys.executable, code],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (result.stdout, result.stderr) == ("xxxxx", "")
+    assert result.returncode == 1
+
+
+def test_verbs_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["--help"], ["-h"]):
+        verbs.main(words)
+        out = capsys.readouterr().out
+        assert all(f"  {verb} " in out for verb in verbs.VERBS)
+
+
+def test_an_unknown_verb_is_told_with_the_known_ones() -> None:
+    with pytest.raises(HeadstandError, match=r"there is no verb 'fly'; there are compare, demo"):
+        verbs.main(["fly"])
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["demo"], ("demo", [])),
+        (["demo", "yoga6"], ("yoga6", [])),
+        (["demo", "--head.epochs", "3"], ("demo", ["--head.epochs", "3"])),
+    ],
+)
+def test_the_demo_takes_a_recipe_and_changes(
+    words: list[str], expected: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(demo, "run", lambda *arguments: given.append(arguments))
+    verbs.main(words)
+    assert given == [expected]

@@ -1,0 +1,184 @@
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from cfnlint.api import lint_file
+from moto.server import ThreadedMotoServer
+
+from headstand.cli import deploy
+from headstand.errors import HeadstandError
+
+ROOT = Path(__file__).parents[2]
+TEMPLATE = ROOT / "deploy" / "template.yaml"
+URL = "https://a1b2c3.execute-api.eu-west-1.amazonaws.com/predict"
+
+# Notes what it is called with, and answers as the tool would.
+STAND_IN = f"""#!{sys.executable}
+import json, os, pathlib, sys
+name, words = pathlib.Path(sys.argv[0]).name, sys.argv[1:]
+given = sys.stdin.read() if "--password-stdin" in words else ""
+with open(os.environ["CALLS"], "a") as calls:
+    print(json.dumps([name, *words, given]), file=calls)
+if words[0] == os.environ.get("FAILS"):
+    sys.exit("first line\\nno space left on device")
+answers = {{"get-caller-identity": "123456789012", "get-login-password": "secret", "describe-stacks": "{URL}"}}
+if len(words) > 1 and words[1] == "describe-repositories" and os.environ.get("NEW"):
+    sys.exit("An error occurred (RepositoryNotFoundException) when calling ...")
+print(answers.get(words[1] if len(words) > 1 else "", ""))
+"""
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand-ins for the three tools on the path; the file they note their calls in."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in deploy.TOOLS:
+        (folder / name).write_text(STAND_IN)
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    return tmp_path / "calls"
+
+
+def noted(calls: Path) -> list[list[str]]:
+    return [json.loads(line) for line in calls.read_text().splitlines()]
+
+
+def test_a_dry_run_shows_every_command_and_runs_none(
+    calls: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    deploy.run(["--dry-run", "--architecture", "arm64", "--set", "Memory=3008"])
+    shown = [line[2:] for line in capsys.readouterr().out.splitlines() if line.startswith("$ ")]
+    assert [" ".join(line.split()[:3]) for line in shown] == [
+        "aws sts get-caller-identity",
+        "aws ecr describe-repositories",
+        "aws ecr create-repository",
+        "aws ecr put-lifecycle-policy",
+        "docker build --platform",
+        "aws ecr get-login-password",
+        f"docker tag {shown[6].split()[2]}",
+        f"docker push {shown[7].split()[2]}",
+        "sam deploy --template-file",
+        "aws cloudformation describe-stacks",
+    ]
+    image = shown[7].split()[2]
+    assert re.fullmatch(r"ACCOUNT\.dkr\.ecr\.eu-west-1\.amazonaws\.com/headstand:yoga6-\d{8}-\d{6}-[a-z0-9]{6}", image)
+    assert "--platform linux/arm64" in shown[4] and "MODEL=models/yoga6/yoga6.tflite" in shown[4]
+    assert shown[5].endswith("| docker login --username AWS --password-stdin ACCOUNT.dkr.ecr.eu-west-1.amazonaws.com")
+    assert shown[8].endswith(f"--parameter-overrides ImageUri={image} Architecture=arm64 Memory=3008")
+    assert not calls.exists()
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_it_does_what_it_shows(
+    calls: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, new: bool
+) -> None:
+    if new:
+        monkeypatch.setenv("NEW", "1")
+    deploy.run(["--stack", "poses"])
+    done = noted(calls)
+    verbs = [words[2] if words[0] == "aws" else words[1] for words in done]
+    made = ["create-repository", "put-lifecycle-policy"] if new else []
+    assert verbs == ["get-caller-identity", "describe-repositories", *made, "build", "get-login-password", "login",
+                     "tag", "push", "deploy", "describe-stacks"]  # fmt: skip
+    by_verb = dict(zip(verbs, done, strict=True))
+    image = by_verb["push"][2]
+    assert image.startswith("123456789012.dkr.ecr.eu-west-1.amazonaws.com/poses:yoga6-")
+    assert f"ImageUri={image}" in by_verb["deploy"] and by_verb["login"][-1].strip() == "secret"
+    told = capsys.readouterr().out
+    assert f"It answers at {URL}" in told and f"--endpoint {URL}" in told and "delete-repository" in told
+    assert "secret" not in told
+
+
+@pytest.mark.parametrize("fails", ["build", "sts", "login"])
+def test_a_command_that_fails_ends_it(calls: Path, monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
+    monkeypatch.setenv("FAILS", fails)
+    with pytest.raises(HeadstandError, match=f"{fails}.* failed with exit status 1"):
+        deploy.run([])
+    last = noted(calls)[-1]
+    assert fails in last[:3]
+
+
+def test_what_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    for words, told in (
+        ([], "there is no aws; https://docs.aws"),
+        (["--dry-run", "none.tflite"], "cannot read the model"),
+        (["--dry-run", "--stack", "My_Stack"], "--stack takes small letters"),
+        (["--dry-run", "--set", "Memory"], "--set takes Name=value"),
+    ):
+        with pytest.raises(HeadstandError, match=told):
+            deploy.run(words)
+    outside = tmp_path / "copy.tflite"
+    shutil.copy(deploy.SHIPPED, outside)
+    with pytest.raises(HeadstandError, match="lies outside"):
+        deploy.run(["--dry-run", str(outside)])
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[str]:
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.mark.slow
+def test_aws_takes_the_commands(
+    cloud: str, calls: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The AWS CLI itself against moto; Docker, SAM and the stack that SAM would make are stand-ins."""
+    folder = Path(os.environ["PATH"])
+    stack = f'[ "$1" = cloudformation ] && echo {URL} && exit'
+    (folder / "aws").write_text(f'#!/bin/sh\n{stack}\nexec {sys.executable} -m awscli "$@"\n')
+    for name, value in (("AWS_ENDPOINT_URL", cloud), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PATH", f"{folder}:/bin")
+    for new in (True, False):
+        deploy.run([])
+        assert ("create-repository" in capsys.readouterr().out) == new
+
+
+def test_the_template_is_sound() -> None:
+    assert lint_file(TEMPLATE) == []
+
+
+class _Loader(yaml.SafeLoader):
+    """Takes CloudFormation's short forms for the values in them."""
+
+
+_Loader.add_multi_constructor("!", lambda loader, tag, node: (
+    {tag: loader.construct_scalar(node)} if isinstance(node, yaml.ScalarNode)
+    else {tag: loader.construct_sequence(node, deep=True)}
+))  # fmt: skip
+
+
+def test_the_function_may_write_its_log_and_nothing_else() -> None:
+    resources = yaml.load(TEMPLATE.read_text(), _Loader)["Resources"]
+    role = resources["Role"]["Properties"]
+    assert role.keys() == {"AssumeRolePolicyDocument", "Policies"}
+    [policy] = role["Policies"]
+    [statement] = policy["PolicyDocument"]["Statement"]
+    assert statement["Action"] == ["logs:CreateLogStream", "logs:PutLogEvents"]
+    assert statement["Resource"] == {"GetAtt": "Log.Arn"}
+    function = resources["Function"]["Properties"]
+    assert "Policies" not in function and function["Role"] == {"GetAtt": "Role.Arn"}
+    assert "Cors" not in resources["Url"]["Properties"]
+
+
+def test_what_deploy_sets_is_a_parameter() -> None:
+    parameters = yaml.load(TEMPLATE.read_text(), _Loader)["Parameters"]
+    assert {"ImageUri", "Architecture"} <= parameters.keys()
+    assert all("Default" in parameter for name, parameter in parameters.items() if name != "ImageUri")

@@ -1,0 +1,252 @@
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headstand import images
+from headstand.features import Extractor, FeatureError, augmentation, decoding
+from headstand.prepare.manifest import Dataset, Photo
+from headstand.recipe import Augmentation, Backbone
+from tests import networks
+
+SETTINGS = Backbone(name="MobileNet", size=32, weights="none")
+
+pytestmark = pytest.mark.usefixtures("small_networks")
+
+
+def forbid(*_: Any) -> None:
+    raise AssertionError("the network ran")
+
+
+def counted(extractor: Extractor) -> list[int]:
+    """The sizes of the batches that the network is given from now on."""
+    sizes: list[int] = []
+    call = extractor.call
+    extractor.call = lambda pixels: (sizes.append(len(pixels)), call(pixels))[1]
+    return sizes
+
+
+def test_rows_are_the_model_on_decoded_pixels(dataset: Dataset) -> None:
+    extractor = Extractor(SETTINGS)
+    got = extractor.rows(dataset.folder, dataset.photos)
+    assert got.computed == len(dataset.photos) == 48
+    assert got.rows.dtype == np.float32
+    pixels = np.stack([images.decode(dataset.folder / photo.path, 32) for photo in dataset.photos])
+    np.testing.assert_allclose(got.rows, extractor.model(pixels.astype(np.float32), training=False), atol=1e-5)
+    # They differ from photo to photo, or the comparison would be worth little.
+    assert np.unique(got.rows.round(4), axis=0).shape[0] == 48
+
+
+def test_the_network_sees_each_photo_once(dataset: Dataset) -> None:
+    first = Extractor(SETTINGS).rows(dataset.folder, dataset.photos)
+    again = Extractor(SETTINGS)
+    again.call = forbid
+    warm = again.rows(dataset.folder, dataset.photos)
+    assert warm.computed == 0
+    assert np.array_equal(warm.rows, first.rows)
+    # The order of the question is the order of the answer.
+    turned = again.rows(dataset.folder, dataset.photos[::-1])
+    assert np.array_equal(turned.rows, first.rows[::-1])
+
+
+def test_only_what_is_new_is_computed(dataset: Dataset) -> None:
+    extractor = Extractor(SETTINGS)
+    extractor.rows(dataset.folder, dataset.split("train"))
+    sizes = counted(extractor)
+    assert extractor.rows(dataset.folder, dataset.photos).computed == 24
+    assert sum(sizes) == 24
+
+
+def test_an_interruption_keeps_the_batches_that_were_done(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "BATCH", 10)
+    whole = Extractor(SETTINGS).model(
+        np.stack([images.decode(dataset.folder / photo.path, 32) for photo in dataset.photos]).astype(np.float32)
+    )
+    extractor = Extractor(SETTINGS)
+    call, calls = extractor.call, []
+
+    def interrupted(pixels: Any) -> Any:
+        calls.append(len(pixels))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return call(pixels)
+
+    extractor.call = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        extractor.rows(dataset.folder, dataset.photos)
+    assert calls == [10, 10, 10]
+    resumed = Extractor(SETTINGS)
+    sizes = counted(resumed)
+    got = resumed.rows(dataset.folder, dataset.photos)
+    assert got.computed == 28
+    assert sizes == [10, 10, 8]
+    np.testing.assert_allclose(got.rows, whole, atol=1e-5)
+
+
+def test_a_half_written_cache_is_mended(dataset: Dataset, workplace: Path) -> None:
+    first = Extractor(SETTINGS).rows(dataset.folder, dataset.photos)
+    (file,) = workplace.glob(".cache/headstand/features/*/*.rows")
+    file.write_bytes(file.read_bytes()[:-5])
+    again = Extractor(SETTINGS).rows(dataset.folder, dataset.photos)
+    assert again.computed == 1
+    np.testing.assert_allclose(again.rows, first.rows, atol=1e-5)
+    assert Extractor(SETTINGS).rows(dataset.folder, dataset.photos).computed == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"size": 33}, {"pooling": "max"}, {"pooling": "none"}, {"name": "Xception"}],
+    ids=["size", "pooling", "no pooling", "network"],
+)
+def test_another_way_of_computing_is_a_miss(dataset: Dataset, change: dict[str, Any]) -> None:
+    Extractor(SETTINGS).rows(dataset.folder, dataset.photos)
+    other = Extractor(SETTINGS.model_copy(update=change))
+    assert other.rows(dataset.folder, dataset.photos).computed == 48
+
+
+def test_other_weights_are_a_miss(dataset: Dataset, workplace: Path) -> None:
+    extractor = Extractor(SETTINGS)
+    extractor.rows(dataset.folder, dataset.photos)
+    network = extractor.model.get_layer("backbone")
+    network.set_weights([values * 1.01 for values in network.get_weights()])
+    network.save_weights("other.weights.h5")
+    other = Extractor(SETTINGS.model_copy(update={"weights": "other.weights.h5"}))
+    assert other.rows(dataset.folder, dataset.photos).computed == 48
+
+
+def test_another_decoder_is_a_miss(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    Extractor(SETTINGS).rows(dataset.folder, dataset.photos)
+    monkeypatch.setattr(images, "DECODER", images.DECODER + "x")
+    assert Extractor(SETTINGS).rows(dataset.folder, dataset.photos).computed == 48
+
+
+def test_a_cache_serves_datasets_of_any_name(dataset: Dataset) -> None:
+    Extractor(SETTINGS).rows(dataset.folder, dataset.photos)
+    moved = dataset.folder.rename("data/others")
+    assert Extractor(SETTINGS).rows(moved, dataset.photos).computed == 0
+
+
+def refusal(dataset: Dataset, photos: tuple[Photo, ...]) -> str:
+    extractor = Extractor(SETTINGS)
+    with pytest.raises(FeatureError) as caught:
+        extractor.rows(dataset.folder, photos)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_changed_photo_is_refused_by_name(dataset: Dataset, warm: bool) -> None:
+    if warm:
+        Extractor(SETTINGS).rows(dataset.folder, dataset.photos)
+    path = dataset.folder / dataset.photos[7].path
+    path.write_bytes(path.read_bytes() + b"\0")
+    message = refusal(dataset, dataset.photos)
+    assert message == f"{path} is not the file that was prepared: run `python data_preparation.py shapes` again"
+
+
+def test_a_missing_photo_is_refused_by_name(dataset: Dataset) -> None:
+    path = dataset.folder / dataset.photos[7].path
+    path.unlink()
+    message = refusal(dataset, dataset.photos)
+    assert str(path) in message
+    assert "python data_preparation.py shapes" in message
+
+
+def test_a_damaged_photo_is_refused_by_name(dataset: Dataset) -> None:
+    import hashlib
+
+    place = 7
+    path = dataset.folder / dataset.photos[place].path
+    path.write_bytes(path.read_bytes()[:300])
+    changed = dataclasses.replace(dataset.photos[place], sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    message = refusal(dataset, (*dataset.photos[:place], changed))
+    assert str(path) in message
+    assert "damaged" in message
+
+
+def test_no_photos_give_no_rows(dataset: Dataset) -> None:
+    got = Extractor(SETTINGS).rows(dataset.folder, [])
+    assert (got.rows.shape, got.computed) == ((0, networks.WIDTH), 0)
+
+
+VIEWS = Augmentation(views=3, rotation=10)
+
+
+def test_views_are_the_model_on_random_views(dataset: Dataset) -> None:
+    extractor = Extractor(SETTINGS)
+    photos = dataset.split("train")
+    got = extractor.views(dataset.folder, photos, VIEWS, 1)
+    assert (got.rows.shape, got.rows.dtype, got.computed) == ((3, 24, networks.WIDTH), np.float32, 72)
+    for number in range(3):
+        for place in (0, 5, 23):
+            data = (dataset.folder / photos[place].path).read_bytes()
+            name = augmentation.identity(bytes.fromhex(photos[place].sha256), VIEWS, 1, number)
+            shown = augmentation.named_view(augmentation.Source(data, 32, VIEWS), 32, VIEWS, name)
+            wanted = extractor.model(shown[None].astype(np.float32), training=False).numpy()[0]
+            np.testing.assert_allclose(got.rows[number, place], wanted, atol=1e-5)
+    # They are neither the photos themselves nor one another.
+    whole = extractor.rows(dataset.folder, photos).rows
+    assert len(np.unique(np.concatenate([whole[None], got.rows]).reshape(-1, networks.WIDTH), axis=0)) == 4 * 24
+
+
+def test_each_view_is_computed_once_whatever_else_is_asked(dataset: Dataset) -> None:
+    first = Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 1)
+    again = Extractor(SETTINGS)
+    again.call = forbid
+    # Another order of photos, fewer views: all known.
+    turned = again.views(dataset.folder, dataset.photos[::-1], VIEWS.model_copy(update={"views": 2}), 1)
+    assert turned.computed == 0
+    assert np.array_equal(turned.rows, first.rows[:2, ::-1])
+    more = Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS.model_copy(update={"views": 5}), 1)
+    assert more.computed == 96
+    assert np.array_equal(more.rows[:3], first.rows)
+
+
+@pytest.mark.parametrize("change", [{"seed": 2}, {"rotation": 11.0}, {"flip": "none"}], ids=str)
+def test_another_seed_or_setting_is_a_miss(dataset: Dataset, change: dict[str, Any]) -> None:
+    Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 1)
+    seed = change.pop("seed", 1)
+    other = Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS.model_copy(update=change), seed)
+    assert other.computed == 3 * 48
+
+
+def test_another_decoder_is_a_miss_for_views_too(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 1)
+    monkeypatch.setattr(images, "DECODER", images.DECODER + "x")
+    assert Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 1).computed == 3 * 48
+
+
+def test_interrupted_views_go_on(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 7).rows
+    monkeypatch.setenv("HEADSTAND_CACHE", "other")
+    monkeypatch.setattr(decoding, "BATCH", 10)
+    extractor = Extractor(SETTINGS)
+    call, calls = extractor.call, []
+
+    def interrupted(pixels: Any) -> Any:
+        calls.append(len(pixels))
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return call(pixels)
+
+    extractor.call = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        extractor.views(dataset.folder, dataset.photos, VIEWS, 7)
+    got = Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 7)
+    assert got.computed == 3 * 48 - 40
+    np.testing.assert_allclose(got.rows, whole, atol=1e-5)
+
+
+def test_a_photo_is_read_once_for_all_its_views(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, paths = images.read, []
+    monkeypatch.setattr(images, "read", lambda path, *rest: (paths.append(path), read(path, *rest))[1])
+    Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 1)
+    assert len(paths) == len(set(paths)) == 48
+
+
+def test_what_is_given_out_leaves_no_file_behind(dataset: Dataset, workplace: Path) -> None:
+    got = Extractor(SETTINGS).rows(dataset.folder, dataset.photos)
+    assert [path.suffix for path in workplace.glob(".cache/headstand/features/*/*")] == [".rows"]
+    assert np.isfinite(got.rows).all()  # and stays readable

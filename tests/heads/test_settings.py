@@ -1,0 +1,34 @@
+import pytest
+
+from headstand.heads import KEYS, shown, words
+from headstand.recipe import Head
+
+
+def test_every_value_of_a_head_tells_trials_apart() -> None:
+    assert set(KEYS) == set(Head.model_fields)
+    assert len(KEYS) == len(set(KEYS))
+    assert KEYS[:2] == ("learning_rate", "inner")
+
+
+def test_what_is_not_as_ever_is_said() -> None:
+    head = Head(inner=(9, 8), activation=("relu", "selu"), batch_norm=True, optimizer="sgd", momentum=0.9)
+    assert words(head) == (
+        "learning_rate=0.001 inner=9+8 dropout=0 activation=relu+selu epochs=10 batch_size=20"
+        " batch_norm=yes momentum=0.9 optimizer=sgd"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("inner", (), "none"),
+        ("inner", (5,), "5"),
+        ("learning_rate", 1e-5, "1e-05"),
+        ("class_weights", False, "no"),
+        ("weight_decay", None, "None"),
+        ("schedule", "cosine", "cosine"),
+        ("patience", 3, "3"),
+    ],
+)
+def test_a_value_in_words(key: str, value: object, text: str) -> None:
+    assert shown(Head(**{key: value}), key) == text

@@ -1,0 +1,146 @@
+"""The way of heatmaps through the rooms that photos go through."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from headstand.errors import HeadstandError
+from headstand.evaluation import leakage
+from headstand.evaluation.predictions import decoded
+from headstand.heads import checkpoint
+from headstand.prepare import manifest
+from headstand.prepare.prepare import prepare
+from headstand.recipe import Recipe
+from headstand.training import train
+from tests import poses
+
+
+def recipe(**sections: object) -> Recipe:
+    return Recipe.model_validate(
+        {
+            "name": "poses",
+            "source": {"kind": "heatmaps", "folder": "source", "groups": r"^(girl\d+)_"},
+            "backbone": {"name": "keypoints"},
+            "augmentation": {"views": 1, "jitter": 0.5, "joint_dropout": 0.05, "rotation": 10},
+            "head": {"inner": [], "epochs": 12, "learning_rate": 0.02},
+            **sections,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """A folder with the dataset prepared in it."""
+    place = tmp_path_factory.mktemp("heatmaps")
+    poses.folder(place / "source")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.setenv("HEADSTAND_CACHE", str(place / "cache"))
+        prepare(recipe())
+    return place
+
+
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+
+@pytest.fixture(autouse=True)
+def inside(home, monkeypatch):
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("HEADSTAND_CACHE", str(home / "cache"))
+
+
+def test_a_run_ends_in_a_report_and_a_checkpoint_that_takes_heatmaps():
+    outcome = train(recipe())
+    assert outcome.report["test"]["accuracy"] > 0.9
+    assert outcome.report["straddling"]["photos"] == ()
+    about = checkpoint.about(outcome.checkpoint)
+    assert (about.backbone, about.size, about.labels) == ("keypoints", 64, ("lunging", "raised", "standing"))
+    assert about.seen == about.examined == ()
+    page = (outcome.folder / "report.html").read_text()
+    assert "keypoints of 17 heatmaps" in page
+    # Plain Keras opens it, and it answers from the files as the report says.
+    model = keras.models.load_model(outcome.checkpoint, compile=False)
+    dataset = manifest.read(Path("data/poses"))
+    shown = np.stack([np.load(dataset.folder / photo.path)[0] for photo in dataset.split("test")])
+    truth = np.array([dataset.classes.index(photo.class_) for photo in dataset.split("test")])
+    accuracy = (np.asarray(model(shown)).argmax(axis=1) == truth).mean()
+    assert accuracy == outcome.report["test"]["accuracy"]
+
+
+def test_a_second_run_takes_all_features_from_the_cache(capsys):
+    train(recipe(seed=1))
+    capsys.readouterr()
+    train(recipe(seed=1, head={"inner": [], "epochs": 2}))
+    assert ", 0 computed" in capsys.readouterr().out
+
+
+def test_mistakes_are_shown_as_skeletons():
+    outcome = train(recipe(head={"inner": [], "epochs": 1, "learning_rate": 1e-6}))
+    assert outcome.report["mistakes"]
+    assert outcome.report["mistakes"][0]["photo"].endswith(".npy")
+    page = (outcome.folder / "report.html").read_text()
+    assert page.count("<figure>") == len(outcome.report["mistakes"])
+    assert "where it looked" not in page
+
+
+@pytest.mark.parametrize("name", ["heatmaps_flat", "heatmaps_cnn"])
+def test_the_networks_of_the_study_before_go_the_same_way(name):
+    outcome = train(recipe(backbone={"name": name}, head={"inner": [8], "epochs": 2}, augmentation={}))
+    assert outcome.report["test"]["count"] > 0
+
+
+@pytest.mark.slow
+def test_what_learns_is_fine_tuned_on_fresh_views(eager):
+    tuned = {"epochs": 1, "batch_size": 16, "ema": 0.0, "learning_rate": 0.001}
+    outcome = train(recipe(backbone={"name": "heatmaps_cnn"}, head={"inner": [], "epochs": 1}, finetune=tuned))
+    before = train(recipe(backbone={"name": "heatmaps_cnn"}, head={"inner": [], "epochs": 1}))
+    name = "convolution_1"
+    weights = [
+        checkpoint.load(run.checkpoint).get_layer("backbone").get_layer(name).get_weights()[0]
+        for run in (outcome, before)
+    ]
+    assert not np.array_equal(*weights)
+
+
+def test_a_network_of_photos_is_not_given_heatmaps_nor_the_other_way_about():
+    with pytest.raises(HeadstandError, match=r"data/poses holds heatmaps, and MobileNetV2 takes photos: .*keypoints"):
+        train(recipe(backbone={"name": "MobileNetV2", "weights": "none", "size": 32}))
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"finetune": {"epochs": 1}}, "finetune.epochs: nothing in the backbone keypoints learns"),
+        ({"evaluation": {"average": "crops"}}, "heatmaps have no crops"),
+        ({"backbone": {"name": "keypoints", "size": 96}}, "size = 96"),
+        ({"backbone": {"name": "keypoints", "weights": "imagenet"}}, "weights = 'imagenet'"),
+    ],
+)
+def test_what_does_not_go_with_heatmaps_is_refused_with_the_recipe(sections, message):
+    with pytest.raises(ValueError, match=message):
+        recipe(**sections)
+
+
+def test_answers_are_averaged_over_the_person_and_the_mirror_image():
+    outcome = train(recipe(evaluation={"average": "mirror"}))
+    assert outcome.report["test_averaged"]["accuracy"] > 0.9
+
+
+def test_a_damaged_file_is_named():
+    from headstand.images import ImageError
+    from headstand.inputs import Heatmaps
+
+    dataset = manifest.read(Path("data/poses"))
+    photo = dataset.photos[0]
+    other = Path("other") / photo.path
+    other.parent.mkdir(parents=True)
+    other.write_bytes((dataset.folder / photo.path).read_bytes()[:-4])
+    with pytest.raises(ImageError, match=rf"{photo.class_}0001\.npy: .* cut short"):
+        decoded(Path("other"), [photo], Heatmaps())
+
+
+def test_heatmaps_have_no_likeness_to_compare():
+    dataset = manifest.read(Path("data/poses"))
+    assert leakage.of(dataset, ("train", "test")) == ()

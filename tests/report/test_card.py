@@ -1,0 +1,230 @@
+import copy
+from typing import Any
+
+import pytest
+
+from headstand.evaluation import calibration
+from headstand.report.card import card
+from headstand.training import Outcome
+
+ACCURACY = {"trained": 0.9, "served": 0.8, "lost": 0.1, "interval": [-0.05, 0.25]}
+FIGURES = {
+    "count": 12, "agreement": 0.9753, "largest_difference": 3.2e-2, "mean_difference": 1e-3, "accuracy": ACCURACY,
+}  # fmt: skip
+CERTIFICATE: dict[str, Any] = {
+    **FIGURES, "format": "int8", "bytes": 2_480_000, "verdict": "passed", "missing": [], "asked": "so much",
+    "photos": "test", "seen_in_training": False, "unseen": None, "confidence": None,
+    "milliseconds": {"1 thread": 1.88, "2 threads": 1.2},
+}  # fmt: skip
+
+
+@pytest.fixture
+def record(outcome: Outcome) -> dict[str, Any]:
+    """The run's report, to be changed at will."""
+    return copy.deepcopy(outcome.report)
+
+
+def one_line(record: dict[str, Any]) -> str:
+    return " ".join(card(record).split())
+
+
+def test_the_card_has_the_figures_of_the_report(outcome: Outcome) -> None:
+    record = outcome.report
+    text = (outcome.folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert text == card(record)
+    low, high = record["test"]["interval"]
+    assert f"Test accuracy is {record['test']['accuracy']:.3f} ({low:.3f} to {high:.3f}, Wilson)" in text
+    for split in ("validation", "test"):
+        scores = record[split]
+        low, high = scores["interval"]
+        assert (
+            f"| {split} | 12 | {scores['accuracy']:.3f} | {low:.3f} to {high:.3f} | {scores['top_k']:.3f} | "
+            f"{scores['macro_f1']:.3f} | {scores['loss']:.3f} |" in text
+        )
+    assert "| split | photos | accuracy | 95 % interval | top 2 | macro F1 | log loss |" in text
+    assert f"divided by {record['calibration']['temperature']:.3f}" in text
+    assert calibration.described(record["calibration"]["guarantee"]) in text
+    assert calibration.error_described(record["test"]["reliability"], 12) in text
+    assert record["data"]["digest"] in text
+    assert text.startswith("# shapes: a classifier of 3 classes\n\nClasses: circle, cross, square.\n")
+    assert "24 photos for training, 12 for validation, 12 for\n  test." in text
+    assert "MobileNet at 32 x 32 pixels; the backbone is frozen, only the head was trained." in text
+
+
+@pytest.mark.parametrize(
+    ("epochs", "unfreeze", "told"),
+    [
+        (1, "all", "all of it fine-tuned for 1 epoch (BatchNormalization kept as it was)."),
+        (12, "all", "all of it fine-tuned for 12 epochs (BatchNormalization kept as it was)."),
+        (5, "4 blocks", "its last 4 blocks fine-tuned for 5 epochs (BatchNormalization kept as it was)."),
+    ],
+)
+def test_what_was_trained(record: dict[str, Any], epochs: int, unfreeze: str, told: str) -> None:
+    record["recipe"]["finetune"] |= {"epochs": epochs, "unfreeze": unfreeze}
+    record["checkpoint"] = f"shapes_{epochs:02d}_0.900.h5"
+    assert told in card(record)
+
+
+def test_the_card_states_the_selected_number_of_epochs(record: dict[str, Any]) -> None:
+    record["recipe"]["finetune"] |= {"epochs": 12, "unfreeze": "all"}
+    record["checkpoint"], record["best_epoch"] = "shapes_07_0.900.h5", 7
+    assert "all of it fine-tuned for 7 of 12 epochs (" in card(record)
+    record["refitted"] = "shapes_07_all.h5"
+    assert "all of it fine-tuned for 7 of 12 epochs (" in card(record)
+    assert "trained once more, 7 epochs, when everything was chosen, on all three splits" in one_line(record)
+
+
+def test_where_it_comes_from_is_the_recipes_word(record: dict[str, Any]) -> None:
+    record["recipe"]["card"] = {"weights": "from somewhere.", "photos": "Twelve of each."}
+    record["recipe"]["backbone"]["weights"] = "imagenet"
+    text = one_line(record)
+    assert "Starting weights: ImageNet weights of keras.applications. The recipe states: from somewhere." in text
+    assert "12 for test. The recipe states: Twelve of each. Manifest" in text
+
+
+def test_a_refitted_model_is_not_the_one_that_was_measured(record: dict[str, Any]) -> None:
+    assert "are those that these figures were measured with" in one_line(record)
+    record["refitted"] = "shapes_12_all.h5"
+    text = one_line(record)
+    assert "**The weights in this folder are not those that these figures were measured with.**" in text
+    assert "trained once more, when everything was chosen, on all three splits" in text
+    record["recipe"]["finetune"]["epochs"] = 12
+    assert "trained once more, 12 epochs, when everything was chosen, on all three splits" in one_line(record)
+
+
+def test_near_duplicates_are_reported(record: dict[str, Any]) -> None:
+    assert "No test photo has near duplicates among the training photos, as far as preparation found any." in one_line(
+        record
+    )
+    record["leak"] = {"photos": ["a", "b"], "accuracy_without": 0.5, "compared": 9}
+    record["straddling"] = {"photos": ["c"], "accuracy_without": None, "compared": 24}
+    text = one_line(record)
+    assert (
+        "2 test photos have near duplicates among those that the starting weights were fine-tuned on; without them the "
+        "accuracy is 0.500." in text
+    )
+    assert "1 test photo has near duplicates among the training photos, as the source divides them." in text
+    assert "No test photo" not in text
+
+
+@pytest.mark.parametrize(
+    ("weights", "compared", "said"),
+    [
+        ("imagenet", 0, "Whether test photos are among the pictures of ImageNet was not checked."),
+        ("none", 0, None),
+        ("mine.weights.h5", 0, "What the starting weights were trained on is not known"),
+        # A checkpoint without fingerprints, or a report of an older version.
+        ("earlier.h5", 0, "What the starting weights were trained on is not known"),
+        ("earlier.h5", None, "What the starting weights were trained on is not known"),
+        ("earlier.h5", 2582, "None has one among the 2582 photos that the starting weights were fine-tuned on."),
+    ],
+)
+def test_of_starting_weights_only_what_is_known_is_said(
+    record: dict[str, Any], weights: str, compared: int | None, said: str | None
+) -> None:
+    record["recipe"]["backbone"]["weights"] = weights
+    record["leak"] = {"photos": [], "accuracy_without": 0.9}
+    if compared is not None:
+        record["leak"]["compared"] = compared
+    text = one_line(record)
+    sentences = ("was not checked", "is not known", "None has one among")
+    assert [one for one in sentences if one in text] == [one for one in sentences if said and one in said]
+    assert said is None or said in text
+    assert ("none, initialised at random." in text) == (weights == "none")
+    if weights.endswith(".h5"):
+        assert f"Starting weights: the file `{weights}`." in text
+
+
+def test_nothing_is_said_of_where_photos_come_from(record: dict[str, Any]) -> None:
+    """Private photos with a recipe that states nothing."""
+    record["recipe"]["card"] = {"weights": "not stated", "photos": "not stated"}
+    text = one_line(record)
+    for unverified in ("web", "states", "not stated", "stand for everybody", "cleaning"):
+        assert unverified not in text
+
+
+def test_a_model_of_heatmaps_is_not_called_one_of_photos(record: dict[str, Any]) -> None:
+    record["recipe"]["backbone"] |= {"name": "keypoints", "size": 64, "weights": "none"}
+    text = one_line(record)
+    assert "Network: keypoints of 17 heatmaps;" in text
+    assert "24 heatmaps for training" in text
+    assert "No test heatmap has exact copies among the training heatmaps, as far as preparation found any." in text
+    assert "| split | heatmaps |" in text
+    assert "The figures hold for heatmaps like those of the test split" in text
+    assert "pixels" not in text
+    assert "Keras, heatmaps in, probabilities out" in card(record, CERTIFICATE)
+
+
+def test_a_temperature_that_was_not_applied_is_not_claimed(record: dict[str, Any]) -> None:
+    record["calibration"]["temperature"] = 1.0
+    text = one_line(record)
+    assert "No temperature was applied to the logits." in text
+    assert "divided by" not in text
+
+
+def test_confident_answers_are_reported_where_there_is_a_threshold(record: dict[str, Any]) -> None:
+    record["calibration"] |= {"threshold": 0.0}
+    assert "On test" not in card(record)
+    record["calibration"] |= {
+        "threshold": 0.71,
+        "test": {"coverage": 0.9, "accuracy": 0.98, "interval": [0.9, 0.99], "accuracy_of_others": 0.5},
+    }
+    assert "On test, 90% of the answers reach 0.71, and 0.980 (0.900 to 0.990) of those are right." in one_line(record)
+    record["calibration"]["test"]["accuracy"] = None
+    assert "On test" not in card(record)
+    # A report of an older version has no guarantee.
+    del record["calibration"]["guarantee"]
+    assert "confident:" not in card(record)
+
+
+def test_the_served_files_own_threshold_is_described(record: dict[str, Any]) -> None:
+    confidence = {
+        "value": 0.8, "target": 0.9, "at_least": 0.91, "accepted": 200, "photos": 250, "level": 0.95, "reached": True,
+        "fitted_to": "validation",
+    }  # fmt: skip
+    text = card(record, {**CERTIFICATE, "confidence": confidence})
+    assert f"{calibration.described(confidence)} Fitted to the outputs of the `.tflite`.\n" in text
+    refitted = card(record, {**CERTIFICATE, "confidence": confidence, "unseen": FIGURES})
+    assert "Fitted to the outputs of the `.tflite` before the refit." in refitted
+    kept = card(record, {**CERTIFICATE, "confidence": {**confidence, "at_least": None, "fitted_to": None}})
+    assert "Answers below a probability of 0.80 are not confident; nothing is guaranteed for the others." in kept
+    assert "Fitted to the outputs" not in kept
+
+
+def test_files_are_named_once_there_is_a_bundle(record: dict[str, Any]) -> None:
+    assert "## Files" not in card(record)
+    text = card(record, CERTIFICATE)
+    stem = record["checkpoint"].removesuffix(".h5")
+    assert f"`{stem}.tflite`: the same in int8 (2.5 MB), with its labels inside." in text
+    assert "`shapes.tflite`: the same in int8" in card(record, CERTIFICATE, "shapes")
+    assert "Yes (passed). Required: so much." in text
+    table = text[text.index("| 12 test photos") :].splitlines()
+    assert table[:8] == [
+        "| 12 test photos, from their files on | these weights |",
+        "| --- | --- |",
+        "| same class | 97.53% |",
+        "| largest difference of a probability | 3.2e-02 |",
+        "| mean difference | 1.0e-03 |",
+        "| accuracy of the `.h5`, of the `.tflite` | 0.9000, 0.8000 |",
+        "| lost, in points, with its 95 % interval | 10.00 (-5.00 to 25.00) |",
+        "| one photo takes | 1.9 ms on 1 thread, 1.2 ms on 2 threads |",
+    ]
+
+
+def test_what_failed_and_what_was_seen_is_told(record: dict[str, Any]) -> None:
+    unseen = {**FIGURES, "agreement": 0.5, "accuracy": None}
+    bad = {
+        "verdict": "FAILED",
+        "missing": ["this", "that"],
+        "seen_in_training": True,
+        "accuracy": None,
+        "unseen": unseen,
+    }
+    text = card(record, {**CERTIFICATE, **bad})
+    assert "**No** (FAILED): this; that. Required: so much." in text
+    assert (
+        "| these weights, which were trained on these photos | the weights before the refit |\n| --- | --- | --- |"
+        in text
+    )
+    assert "| same class | 97.53% | 50.00% |" in text
+    assert "accuracy of the" not in text

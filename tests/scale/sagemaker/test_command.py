@@ -1,0 +1,164 @@
+"""`deploy/sagemaker/launch.py` at its command line, with a stand-in for AWS behind it."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from headstand.scale.sagemaker import command, following
+from headstand.scale.sagemaker.account import CloudError
+from tests.scale.sagemaker import jobs
+from tests.scale.sagemaker.opt import ROOT
+
+JOB = ("--role", jobs.ROLE, "--image", jobs.IMAGE, "--output", "s3://jobs/out", "--data", "s3://photos/yoga107")
+ENDPOINT = ("--role", jobs.ROLE, "--image", jobs.IMAGE)
+
+
+def requests(text: str) -> list[dict[str, Any]]:
+    """The JSON objects that were printed one after the other."""
+    found, decoder = [], json.JSONDecoder()
+    while text := text.strip():
+        value, end = decoder.raw_decode(text)
+        found.append(value)
+        text = text[end:]
+    return found
+
+
+def test_a_training_job_is_submitted(client: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    command.run(["train", "yoga107", *JOB, "--spot", "--profiler", "--head.epochs", "40", "--wait"])
+    told = capsys.readouterr().out
+    (name,) = [one["TrainingJobName"] for one in client.list_training_jobs()["TrainingJobSummaries"]]
+    assert f"training job  {name}\n" in told and f"--job {name} " in told
+    assert f"model         s3://jobs/out/{name}/output/model.tar.gz" in told
+    made = client.describe_training_job(TrainingJobName=name)
+    assert made["HyperParameters"] == {"recipe": "yoga107", "head.epochs": "40"}
+    assert made["EnableManagedSpotTraining"]
+    capsys.readouterr()
+    command.run(["train", "yoga107", *JOB, "--resume", name, "--validation", "s3://photos/v/"])
+    (other,) = {one["TrainingJobName"] for one in client.list_training_jobs()["TrainingJobSummaries"]} - {name}
+    again = client.describe_training_job(TrainingJobName=other)
+    assert again["CheckpointConfig"] == made["CheckpointConfig"]
+    assert [one["ChannelName"] for one in again["InputDataConfig"]] == ["training", "validation"]
+
+
+def test_a_job_without_checkpoints_cannot_be_resumed(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "describe_training_job", lambda **_: {"TrainingJobName": "trial"})
+    monkeypatch.setattr(command.account, "client", lambda: client)
+    with pytest.raises(CloudError, match="the job trial has no checkpoints: start a new one without --resume"):
+        command.run(["train", "yoga107", *JOB, "--resume", "trial"])
+
+
+def test_the_recipes_searches_are_submitted_in_turn_each_warm_started_as_it_says(
+    client: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    followed: list[str] = []
+    monkeypatch.setattr(following, "tuning", lambda client, name, tell: followed.append(name))
+    command.run(["tune", "yoga107", *JOB, "--parallel", "3"])
+    found = [client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name) for name in followed]
+    assert [name.rsplit("-", 2)[0] for name in followed] == [f"yoga107-{step}" for step in range(1, 6)]
+    parents = [
+        [each["HyperParameterTuningJobName"] for each in one["WarmStartConfig"]["ParentHyperParameterTuningJobs"]]
+        if "WarmStartConfig" in one
+        else []
+        for one in found
+    ]
+    assert parents == [[], [followed[0]], [], [followed[2]], []]
+    assert capsys.readouterr().out.count("tuning job ") == 5
+
+
+def test_jobs_that_a_tuning_job_cannot_learn_from_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    given = [f"earlier-{number}" for number in range(1, 6)]
+    command.run(["tune", "yoga107", *JOB, "--dry-run", "--warm-start", *given])
+    printed = capsys.readouterr()
+    made = requests(printed.out)
+    parents = [
+        [each["HyperParameterTuningJobName"] for each in one["WarmStartConfig"]["ParentHyperParameterTuningJobs"]]
+        for one in made[:2]
+    ]
+    assert parents == [given, [*given[1:], made[0]["HyperParameterTuningJobName"]]]
+    assert printed.err.startswith("tuning job 2 does not learn from earlier-1: SageMaker takes")
+    assert printed.err.count("\n") == 1
+
+
+def test_one_search_alone_is_submitted_and_not_waited_for(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(following, "tuning")
+    cache = ("--cache", "s3://jobs/cache/")
+    command.run(["tune", "yoga107", *JOB, *cache, "--step", "2", "--warm-start", "first", "other"])
+    (made,) = client.list_hyper_parameter_tuning_jobs()["HyperParameterTuningJobSummaries"]
+    found = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=made["HyperParameterTuningJobName"])
+    assert found["TrainingJobDefinition"]["Environment"] == {"HEADSTAND_CACHE": "s3://jobs/cache"}
+    parents = found["WarmStartConfig"]["ParentHyperParameterTuningJobs"]
+    assert [each["HyperParameterTuningJobName"] for each in parents] == ["first", "other"]
+
+
+def test_an_endpoint_is_made_from_a_job_and_removed(client: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    command.run(["train", "yoga107", *JOB])
+    (name,) = [one["TrainingJobName"] for one in client.list_training_jobs()["TrainingJobSummaries"]]
+    command.run(["deploy", "poses", *ENDPOINT, "--job", name, "--serverless", "2048"])
+    assert f"being created with s3://jobs/out/{name}/output/model.tar.gz" in capsys.readouterr().out
+    config = client.describe_endpoint(EndpointName="poses")["EndpointConfigName"]
+    (variant,) = client.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
+    assert variant["ServerlessConfig"]["MemorySizeInMB"] == 2048
+    command.run(["remove", "poses"])
+    assert capsys.readouterr().out.splitlines() == [
+        "removed endpoint poses",
+        f"removed configuration {config}",
+        f"removed model {config}",
+    ]
+    assert client.list_endpoints()["Endpoints"] == []
+
+
+def test_a_dry_run_prints_the_requests_and_asks_nobody(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command.account, "client", lambda: pytest.fail("it asked"))
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    command.run(["train", "yoga107", *JOB, "--dry-run", "--profiler"])
+    (made,) = requests(capsys.readouterr().out)
+    assert made["ProfilerRuleConfigurations"][0]["RuleEvaluatorImage"].startswith("929884845733.dkr.ecr.eu-west-1.")
+    command.run(["tune", "yoga107", *JOB, "--dry-run"])
+    assert len(requests(capsys.readouterr().out)) == 5
+    command.run(["deploy", "poses", *ENDPOINT, "--model", "s3://a/model.tar.gz", "--dry-run"])
+    assert [next(iter(one)) for one in requests(capsys.readouterr().out)] == [
+        "ModelName",
+        "EndpointConfigName",
+        "EndpointName",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["train", "yoga107", *JOB[:-1], "photos"], "argument --data: 'photos' should read s3://BUCKET/KEY"),
+        (["tune", "yoga107", *JOB, "--step", "6"], "--step 6: the recipe's search has 5 jobs"),
+        (["tune", "yoga107", *JOB, "--step", "2"], "--warm-start TUNINGJOB"),
+        (["tune", "yoga107", *JOB, "--step", "2", "--warm-start", *"abcdef"], "6 parents; a tuning job learns from 5"),
+        (["deploy", "a", *ENDPOINT, "--job", "b", "--dry-run"], "give --model with --dry-run"),
+        (["deploy", "a", *ENDPOINT, "--model", "s3://a/b", "--head.epochs", "3"], "deploy does not take --head.epochs"),
+        (["train", "yoga107", *JOB, "--resume", "a", "--dry-run"], "leave --dry-run out"),
+    ],
+)
+def test_bad_words_are_told(client: Any, words: list[str], told: str) -> None:
+    with pytest.raises(CloudError) as raised:
+        command.run(words)
+    assert told in str(raised.value)
+
+
+@pytest.mark.parametrize("words", [(), ("train",), ("deploy", "a", *ENDPOINT)])
+def test_what_is_missing_is_told_with_the_usage(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with contextlib.suppress(SystemExit):
+        command.run(words)
+    assert "required" in capsys.readouterr().err
+
+
+def test_the_script_fails_in_one_line_and_has_help() -> None:
+    script = [sys.executable, str(ROOT / "deploy" / "sagemaker" / "launch.py")]
+    failed = subprocess.run([*script, "train", "nothing", *JOB], capture_output=True, text=True, env=os.environ)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: there is no recipe 'nothing'") and failed.stderr.count("\n") == 1
+    shown = subprocess.run([*script, "--help"], capture_output=True, text=True)
+    assert shown.returncode == 0 and "launch.py tune yoga107" in shown.stdout

@@ -1,0 +1,512 @@
+import csv
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headstand import finetune, images, training
+from headstand import heads as heads
+from headstand.errors import HeadstandError
+from headstand.evaluation.predictions import class_indices, pixels
+from headstand.features import FeatureError, decoding
+from headstand.finetune.keeper import Keeper
+from headstand.heads import checkpoint, search
+from headstand.heads.search import journal
+from headstand.prepare import manifest
+from headstand.prepare.manifest import Dataset, ManifestError
+from headstand.runs import newest_checkpoint
+from headstand.stats import wilson
+from tests import networks
+from tests.networks import keras, recipe
+
+pytestmark = pytest.mark.usefixtures("small_networks", "undrawn", "eager")
+
+SEARCH = {
+    "stages": [
+        {"parameter": "learning_rate", "values": [0.0001, 0.02]},
+        {"parameter": "inner", "values": [4, 8], "finalists": 1, "finalist_epochs": 14},
+    ]
+}
+FINETUNE = {"epochs": 2, "batch_size": 8, "learning_rate": 0.002}
+
+
+def answers(path: Path, dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """What the checkpoint itself says of a split's files, and the truth."""
+    photos = dataset.split(split)
+    pixels = np.stack([images.decode(dataset.folder / photo.path, networks.SIZE) for photo in photos])
+    truth = np.array([dataset.classes.index(photo.class_) for photo in photos])
+    return checkpoint.load(path)(pixels.astype(np.float32)).numpy(), truth
+
+
+def check_scores(report: dict[str, Any], path: Path, dataset: Dataset) -> None:
+    """The report's figures are those that the checkpoint reaches."""
+    for split in ("validation", "test"):
+        given, truth = answers(path, dataset, split)
+        scores, right = report[split], int((given.argmax(1) == truth).sum())
+        assert scores["count"] == len(truth) == 12
+        assert scores["accuracy"] == right / 12
+        assert tuple(scores["interval"]) == wilson(right, 12)
+        assert scores["loss"] == pytest.approx(-np.log(given[np.arange(12), truth]).mean(), rel=1e-3)
+        confusion = np.zeros((3, 3), int)
+        np.add.at(confusion, (truth, given.argmax(1)), 1)
+        assert scores["confusion"] == confusion.tolist()
+        assert list(scores["per_class"]) == list(dataset.classes)
+
+
+def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = training.train(recipe(search=SEARCH))
+    report = outcome.report
+    assert re.fullmatch(r"shapes_\d\d_\d\.\d{3}\.h5", outcome.checkpoint.name)
+    best = report["history"][report["best_epoch"] - 1]
+    assert outcome.checkpoint.name == f"shapes_{report['best_epoch']:02d}_{best['val_accuracy']:.3f}.h5"
+    assert outcome.checkpoint.parent == outcome.folder
+    assert outcome.refitted is None
+    assert newest_checkpoint() == outcome.checkpoint
+    assert report["test"]["accuracy"] > 0.6  # colours are easy, and chance is a third
+    check_scores(report, outcome.checkpoint, dataset)
+    assert report["validation"]["accuracy"] == pytest.approx(best["val_accuracy"])
+    # Dividing the logits leaves the answers as they are, and costs no loss.
+    assert report["validation"]["loss"] < best["val_loss"]
+    assert report["calibration"]["temperature"] == checkpoint.about(outcome.checkpoint).temperature != 1
+    assert report["calibration"]["threshold"] == checkpoint.about(outcome.checkpoint).threshold
+    assert report["calibration"]["test"]["coverage"] == 1.0  # no mistakes on validation, so every answer is sure
+
+    about = checkpoint.about(outcome.checkpoint)
+    assert (about.name, about.labels, about.size) == ("shapes", dataset.classes, networks.SIZE)
+    assert (about.backbone, about.data) == ("MobileNet", dataset.digest)
+
+    written = json.loads((outcome.folder / "report.json").read_text())
+    assert written == json.loads(json.dumps(report))
+    assert written["data"]["photos"] == {"train": 24, "validation": 12, "test": 12}
+    assert written["data"]["digest"] == dataset.digest
+    assert written["checkpoint"] == outcome.checkpoint.name
+    assert written["refitted"] is None
+    assert set(written["seconds"]) == {
+        "backbone",
+        "features",
+        "baseline",
+        "search",
+        "head",
+        "calibration",
+        "evaluation",
+    }
+    assert {"tensorflow", "keras", "python", "headstand"} <= set(written["versions"])
+    assert written["head"]["learning_rate"] == 0.02
+    assert written["head"]["epochs"] == 12
+
+    with (outcome.folder / "trials.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["stage"], row["learning_rate"], row["inner"], row["epochs"]) for row in rows[:4]] == [
+        ("1", "0.0001", "8", "12"), ("1", "0.02", "8", "12"), ("2", "0.02", "4", "12"), ("2", "0.02", "8", "12"),
+    ]  # fmt: skip
+    assert rows[4]["epochs"] == "14"
+    assert [float(row["val_accuracy"]) for row in rows] == [trial["val_accuracy"] for trial in written["trials"]]
+
+    resources = written["resources"]
+    assert set(resources["steps"]) == set(written["seconds"])
+    assert resources["steps"]["features"]["photos"] == 48
+    assert set(resources["steps"]["features"]["parts"]) == {"waiting for photos", "network", "cache"}
+    assert all(0 <= step["cpu"] <= 1 and step["peak_memory"] > 2**20 for step in resources["steps"].values())
+    assert written["diagnosis"] == [finding.record for finding in outcome.findings]
+
+    with (outcome.folder / "history.csv").open(newline="") as file:
+        epochs = list(csv.DictReader(file))
+    assert [(row["phase"], int(row["epoch"])) for row in epochs] == [("head", epoch) for epoch in range(1, 13)]
+    assert [float(row["val_loss"]) for row in epochs] == [figures["val_loss"] for figures in written["history"]]
+    assert len(list((outcome.folder / "tensorboard" / "head").glob("events.out.tfevents.*"))) == 1
+    assert not (outcome.folder / "profile").exists()
+
+    assert not list(outcome.folder.glob("*.part"))
+    out = capsys.readouterr().out
+    assert f"run {outcome.folder}" in out
+    assert "48 photos, 48 computed" in out
+    assert f"test_accuracy={report['test']['accuracy']:.4f} (95 % interval" in out
+    floor = report["baseline"]
+    assert floor["val_accuracy"] in [right / 12 for right in range(6, 13)]  # better than chance, which is a third
+    assert re.search(rf"^baseline .* val_accuracy={floor['val_accuracy']:.4f} \(95 % interval", out, re.M)
+    search_ = report["search"]
+    best_trial = max(report["trials"], key=lambda trial: (trial["val_accuracy"], -trial["val_loss"]))
+    assert search_["trials"] == 5
+    assert (search_["best"]["stage"], search_["best"]["number"]) == (best_trial["stage"], best_trial["number"])
+    others = search_["within_noise"]
+    said = f"{others} other setting{'s' * (others > 1)} did equally well: 12 validation photos cannot separate them"
+    assert (said in out) == (others > 0)
+    # The search, the page and the diagnosis count alike.
+    found = [finding for finding in report["diagnosis"] if finding["code"] == "validation-too-small"]
+    assert bool(found) == (others > 0)
+    assert all(one["evidence"].startswith(f"{others} of {search_['settings'] - 1} other settings") for one in found)
+    page = (outcome.folder / "report.html").read_text(encoding="utf-8")
+    assert (f"{others} other setting" in page) == (others > 0)
+
+
+def test_a_second_run_computes_no_features_and_ends_the_same(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = training.train(recipe())
+    second = training.train(recipe())
+    assert "48 photos, 0 computed" in capsys.readouterr().out
+    assert second.folder != first.folder
+    for key in ("history", "best_epoch", "test", "validation", "checkpoint"):
+        assert second.report[key] == first.report[key]
+    assert not list(second.folder.glob("search_*.png"))
+    assert second.report["search"] is None
+    assert (second.folder / "trials.csv").read_text().startswith("stage,number,state,learning_rate")
+    # Another head of another run reuses them too.
+    training.train(recipe(name="shapes", head={"inner": 4, "epochs": 1}))
+    assert "48 photos, 0 computed" in capsys.readouterr().out
+
+
+def test_fine_tuning_and_refit(dataset: Dataset) -> None:
+    outcome = training.train(recipe(finetune={**FINETUNE, "epochs": 1, "refit": "all"}))
+    assert re.fullmatch(r"shapes_01_\d\.\d{3}\.h5", outcome.checkpoint.name)
+    assert outcome.refitted == outcome.folder / "shapes_01_all.h5"
+    assert outcome.report["refitted"] == "shapes_01_all.h5"
+    assert newest_checkpoint() == outcome.refitted
+    assert len(outcome.report["history"]) == 1
+    check_scores(outcome.report, outcome.checkpoint, dataset)  # the figures are not the refitted model's
+    assert set(outcome.report["seconds"]) >= {"fine-tuning", "refit"}
+    seen, all_seen = (checkpoint.about(path).seen for path in (outcome.checkpoint, outcome.refitted))
+    assert len(seen) == 24
+    assert set(seen) < set(all_seen)
+    assert len(all_seen) == 48
+    tuned, refitted = (checkpoint.load(path).get_weights() for path in (outcome.checkpoint, outcome.refitted))
+    assert any(not np.allclose(one, other) for one, other in zip(tuned, refitted, strict=True))
+
+
+def test_refit_without_fine_tuning_is_the_head_on_all_splits(dataset: Dataset) -> None:
+    outcome = training.train(recipe(finetune={"refit": "all"}))
+    assert outcome.refitted is not None
+    # The epoch is the one that was selected on validation.
+    assert outcome.refitted.name == f"shapes_{outcome.report['best_epoch']:02d}_all.h5"
+    assert newest_checkpoint() == outcome.refitted
+    one, other = (checkpoint.load(path) for path in (outcome.checkpoint, outcome.refitted))
+    pairs = zip(*(model.get_layer("backbone").get_weights() for model in (one, other)), strict=True)
+    assert all(np.array_equal(a, b) for a, b in pairs)
+    assert not np.allclose(one.get_layer("logits").get_weights()[0], other.get_layer("logits").get_weights()[0])
+    assert len(checkpoint.about(outcome.refitted).seen) == 48
+
+
+def test_a_fine_tuned_refit_is_trained_for_the_selected_epochs(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of three epochs is selected, so the second training ends with it."""
+    real = Keeper.on_epoch_end
+
+    def end(self: Any, number: int, logs: Any = None) -> None:
+        real(self, number, {**logs, "val_accuracy": 1 - number / 10} if "val_accuracy" in logs else logs)
+
+    monkeypatch.setattr(Keeper, "on_epoch_end", end)
+    outcome = training.train(recipe(finetune={**FINETUNE, "epochs": 3, "refit": "all"}))
+    assert outcome.checkpoint.name == "shapes_01_1.000.h5"
+    assert outcome.report["best_epoch"] == 1
+    assert outcome.refitted == outcome.folder / "shapes_01_all.h5"
+    with (outcome.folder / "history.csv").open(newline="") as file:
+        assert [row["phase"] for row in csv.DictReader(file)].count("refit") == 1
+    card = " ".join((outcome.folder / "MODEL_CARD.md").read_text().split())
+    assert "all of it fine-tuned for 1 of 3 epochs" in card
+    assert "trained once more, 1 epoch, when everything was chosen, on all three splits" in card
+
+
+def test_test_labels_change_the_test_scores_and_nothing_else(dataset: Dataset) -> None:
+    settings = recipe(search={"stages": SEARCH["stages"][:1]}, finetune={**FINETUNE, "epochs": 1})
+    first = training.train(settings)
+    turned = {"circle": "cross", "cross": "square", "square": "circle"}
+    photos = []
+    for photo in dataset.photos:
+        if photo.split == "test":  # under another label, so in another folder; the order stays
+            path = f"test/{turned[photo.class_]}/{Path(photo.path).name}"
+            (dataset.folder / photo.path).rename(dataset.folder / path)
+            photo = dataclasses.replace(photo, path=path, class_=turned[photo.class_])
+        photos.append(photo)
+    manifest.write(Dataset(dataset.folder, tuple(photos)))
+    second = training.train(settings)
+    for key in ("head", "trials", "history", "best_epoch", "validation", "checkpoint"):
+        assert second.report[key] == first.report[key], key
+    for one, other in zip(*(checkpoint.load(run.checkpoint).get_weights() for run in (first, second)), strict=True):
+        assert np.array_equal(one, other)
+    assert second.report["test"]["accuracy"] != first.report["test"]["accuracy"]
+    assert np.array(second.report["test"]["confusion"]).sum(axis=0).tolist() == (
+        np.array(first.report["test"]["confusion"]).sum(axis=0).tolist()
+    )
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_a_refit_with_validation_is_what_test_scores(dataset: Dataset, epochs: int) -> None:
+    outcome = training.train(recipe(finetune={**FINETUNE, "epochs": epochs, "refit": "validation"}))
+    assert outcome.refitted is not None
+    report = outcome.report
+    assert report["scored"] == report["refitted"] == outcome.refitted.name != outcome.checkpoint.name
+    assert newest_checkpoint() == newest_checkpoint(refitted=False) == outcome.refitted
+    # 24 photos of training, 12 of validation; what was chosen on validation was taken over.
+    assert len(checkpoint.about(outcome.refitted).seen) == 36
+    assert len(checkpoint.about(outcome.checkpoint).seen) == 24
+    chosen, final = (checkpoint.about(path) for path in (outcome.checkpoint, outcome.refitted))
+    assert (final.temperature, final.threshold) == (chosen.temperature, chosen.threshold)
+    for split, path in (("validation", outcome.checkpoint), ("test", outcome.refitted)):
+        photos = dataset.split(split)
+        answers = checkpoint.load(path)(pixels(dataset.folder, photos, networks.SIZE).astype(np.float32)).numpy()
+        truth = class_indices(dataset, photos)
+        assert report[split]["accuracy"] == pytest.approx((answers.argmax(axis=1) == truth).mean())
+        own = answers[np.arange(len(truth)), truth]
+        assert report[split]["loss"] == pytest.approx(-np.log(own).mean(), abs=1e-4)
+    assert "The test figures are theirs" in (outcome.folder / "MODEL_CARD.md").read_text()
+
+
+@pytest.mark.parametrize("refit", ["none", "all"])
+def test_views_are_of_the_training_photos_alone(
+    dataset: Dataset, refit: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, real_refit, given = heads.fit, heads.refit, []
+
+    def fit(head: Any, train: heads.Split, validation: heads.Split, *rest: Any) -> heads.Fit:
+        given.append((train, validation.views))
+        return real(head, train, validation, *rest)
+
+    def fit_again(head: Any, train: heads.Split, *rest: Any) -> heads.Fit:
+        given.append((train, None))
+        return real_refit(head, train, *rest)
+
+    monkeypatch.setattr(heads, "fit", fit)
+    monkeypatch.setattr(heads, "refit", fit_again)
+    settings = {"views": 3, "rotation": 10.0}
+    outcome = training.train(recipe(augmentation=settings, finetune={"refit": refit}))
+    assert [(len(train.labels), train.views.shape[:2], views) for train, views in given] == [
+        (24, (3, 24), None), (48, (3, 48), None)
+    ][: 1 + (refit == "all")]  # fmt: skip
+    out = capsys.readouterr().out
+    assert "48 photos, 120 computed" in out
+    assert "with 3 views of each training photo: flip=horizontal smallest_crop=0.5 rotation=10.0 zoom=0.0" in out
+    assert outcome.report["recipe"]["augmentation"]["views"] == 3
+    check_scores(outcome.report, outcome.checkpoint, dataset)
+    # All is known the next time; the figures are those of the run before.
+    again = training.train(recipe(augmentation=settings))
+    assert "48 photos, 0 computed" in capsys.readouterr().out
+    assert again.report["history"] == outcome.report["history"]
+    # And another setting is another run with views of its own.
+    training.train(recipe(augmentation={**settings, "rotation": 11.0}))
+    assert "48 photos, 72 computed" in capsys.readouterr().out
+
+
+class Cut(Exception):
+    """Stands for a kill."""
+
+
+def cut(*_: Any) -> None:
+    raise Cut
+
+
+def test_an_interrupted_search_goes_on_in_the_same_run(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = training.train(recipe(search=SEARCH))
+    real, added = journal.Journal.add, []
+
+    def add(self: Any, trial: search.Trial, *rest: Any) -> None:
+        added.append(trial)
+        if len(added) == 4:
+            raise Cut
+        real(self, trial, *rest)
+
+    with monkeypatch.context() as patch, pytest.raises(Cut):
+        patch.setattr(journal.Journal, "add", add)
+        training.train(recipe(search=SEARCH))
+    (cut,) = [folder for folder in Path("runs/shapes").iterdir() if folder != whole.folder]
+    assert newest_checkpoint() == whole.checkpoint  # a run without a report is none
+    capsys.readouterr()
+    added.clear()
+    monkeypatch.setattr(journal.Journal, "add", lambda *arguments: (added.append(arguments[1]), real(*arguments))[1])
+    resumed = training.train(recipe(search=SEARCH))
+    assert resumed.folder == cut
+    assert len(added) == 2
+    out = capsys.readouterr().out
+    assert f"resuming {cut}" in out
+    assert out.count("(remembered)") == 3
+    for key in ("trials", "head", "history", "test", "validation", "checkpoint"):
+        assert resumed.report[key] == whole.report[key]
+
+
+@pytest.mark.slow
+def test_an_interrupted_fine_tuning_goes_on_in_the_same_run(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = recipe(finetune={**FINETUNE, "refit": "all"})
+    whole = training.train(settings)
+    real, calls = Keeper.on_epoch_end, []
+
+    def end(self: Any, number: int, logs: Any = None) -> None:
+        real(self, number, logs)
+        calls.append(number)
+        if len(calls) in (1, 3):
+            raise Cut
+
+    monkeypatch.setattr(Keeper, "on_epoch_end", end)
+    for _ in range(2):  # once while tuning, once while refitting
+        with pytest.raises(Cut):
+            training.train(settings)
+    resumed = training.train(settings)
+    assert calls == [0, 1, 0, 1]
+    assert resumed.folder != whole.folder
+    assert [path.name for path in (resumed.checkpoint, resumed.refitted)] == [
+        path.name for path in (whole.checkpoint, whole.refitted)
+    ]
+    for path, other in ((resumed.checkpoint, whole.checkpoint), (resumed.refitted, whole.refitted)):
+        pairs = zip(checkpoint.load(path).get_weights(), checkpoint.load(other).get_weights(), strict=True)
+        for one, wanted in pairs:
+            np.testing.assert_allclose(one, wanted, atol=1e-4)
+    assert resumed.report["test"]["accuracy"] == whole.report["test"]["accuracy"]
+    epochs = []
+    for run in (resumed, whole):
+        with (run.folder / "history.csv").open(newline="") as file:
+            epochs.append([(row["phase"], row["epoch"]) for row in csv.DictReader(file)])
+    assert epochs[0] == epochs[1]
+    assert epochs[0][-4:] == [("fine-tuning", "1"), ("fine-tuning", "2"), ("refit", "1"), ("refit", "2")]
+
+
+@pytest.mark.slow
+def test_a_profiled_run_ends_the_same_and_leaves_traces(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(decoding, "BATCH", 4)
+    settings = recipe(finetune={**FINETUNE, "epochs": 1})
+    with monkeypatch.context() as patch, pytest.raises(Cut):
+        patch.setattr(training, "evaluate", cut)
+        training.train(settings, profile=True)
+    profiled = training.train(settings)  # the same run goes on without
+    assert f"resuming {profiled.folder}" in capsys.readouterr().out
+    traces = sorted(path.relative_to(profiled.folder).parts[:2] for path in profiled.folder.rglob("*.xplane.pb"))
+    assert traces == [("profile", "features"), ("profile", "fine-tuning"), ("profile", "head")]
+    plain = training.train(settings)
+    assert not (plain.folder / "profile").exists()
+    for key in ("history", "best_epoch", "test", "validation", "checkpoint"):
+        assert plain.report[key] == profiled.report[key]
+
+
+@pytest.mark.slow
+def test_fine_tuning_a_part(dataset: Dataset, graphs: None, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = {**FINETUNE, "unfreeze": "3 layers", "precision": "mixed_bfloat16", "refit": "all"}
+    outcome = training.train(recipe(finetune=settings, augmentation={"views": 2}))
+    check_scores(outcome.report, outcome.checkpoint, dataset)
+    out = capsys.readouterr().out
+    assert out.count("every epoch draws from each photo and its 2 views") == 2
+    # The refit finds what the first tuning had computed.
+    assert ["84 photos and views computed" in out, "60 photos and views computed" in out] == [True, True]
+    pairs = [checkpoint.load(path).get_layer("backbone") for path in (outcome.checkpoint, outcome.refitted)]
+    same = [np.array_equal(a, b) for a, b in zip(*(network.get_weights() for network in pairs), strict=True)]
+    assert same[:5] == [True] * 5  # kernel and BatchNormalization of the frozen part
+    assert not same[5]
+
+
+def test_more_to_unfreeze_than_there_is_is_told_before_the_run(dataset: Dataset) -> None:
+    with pytest.raises(HeadstandError, match=r"finetune\.unfreeze = '99 layers': the backbone has 7 layers"):
+        training.train(recipe(finetune={**FINETUNE, "unfreeze": "99 layers"}))
+    assert not Path("runs").exists()
+
+
+def test_without_data_the_command_is_told(workplace: Path) -> None:
+    with pytest.raises(
+        ManifestError, match=r"no prepared data at data/shapes: run `python data_preparation.py shapes`"
+    ):
+        training.train(recipe())
+    assert not Path("runs").exists()
+
+
+def test_a_changed_photo_stops_the_run(dataset: Dataset) -> None:
+    path = dataset.folder / dataset.split("test")[0].path
+    Image.new("RGB", (40, 40)).save(path)
+    with pytest.raises(FeatureError, match=re.escape(str(path))):
+        training.train(recipe())
+    assert not list(Path("runs").glob("*/*/report.json"))
+
+
+def test_a_head_that_the_baseline_beats_is_told(dataset: Dataset) -> None:
+    outcome = training.train(recipe(head={"epochs": 1, "learning_rate": 1e-7, "inner": 4}))
+    floor = outcome.report["baseline"]["val_accuracy"]
+    (finding,) = [finding for finding in outcome.findings if finding.code == "baseline-not-beaten"]
+    assert f"ridge regression on the same features has {floor:.4f}" in finding.evidence
+
+
+def test_a_training_that_diverges_is_told(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = heads.fit
+
+    def diverging(*arguments: Any) -> heads.Fit:
+        fit = real(*arguments)
+        return dataclasses.replace(fit, history=[{**figures, "val_loss": float("nan")} for figures in fit.history])
+
+    monkeypatch.setattr(heads, "fit", diverging)
+    with pytest.raises(HeadstandError, match=r"try a lower --head\.learning_rate"):
+        training.train(recipe())
+    assert not list(Path("runs").glob("*/*/*.h5"))
+
+
+def test_rare_classes_are_weighed_up_unless_the_recipe_says_no(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[np.ndarray] = []
+
+    def run(model: keras.Model, photos: finetune.Photos, *rest: Any, **more: Any) -> None:
+        given.append(photos.weights)
+        raise Cut
+
+    monkeypatch.setattr(finetune, "run", run)
+    photos = [photo for photo in dataset.photos if photo.split != "train" or photo.class_ != "circle"]
+    photos += [photo for photo in dataset.split("train") if photo.class_ == "circle"][:2]
+    manifest.write(Dataset(dataset.folder, tuple(photos)))
+    for weighed in (True, False):
+        with pytest.raises(Cut):
+            training.train(recipe(head={"epochs": 1, "class_weights": weighed}, finetune=FINETUNE))
+    assert sorted(given[0].round(4).tolist()) == [0.75] * 16 + [3.0] * 2
+    assert given[1].tolist() == [1] * 18
+
+
+KILLED = """
+import os, signal, sys
+from tests import networks
+for name in networks.backbones.names():
+    setattr(networks.keras.applications, name, networks.tiny)
+from headstand.tensorflow_setup import training
+from headstand.features import decoding, passing
+from headstand.finetune import clock
+from headstand.heads.search import journal
+calls = 0
+def killing(function):
+    def counted(*arguments, **keys):
+        global calls
+        calls += 1
+        if calls == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **keys)
+    return counted
+place, name = {"features": (passing.FeatureCache, "append"), "search": (journal.Journal, "add"),
+               "finetune": (clock.Bar, "on_train_batch_end")}[sys.argv[1]]
+decoding.BATCH = 8
+setattr(place, name, killing(getattr(place, name)))
+from tests.test_training import FINETUNE, SEARCH
+training.train(networks.recipe(search=SEARCH, finetune=FINETUNE))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("at", "call"), [("features", 3), ("search", 3), ("finetune", 5)])
+def test_a_killed_run_goes_on(dataset: Dataset, at: str, call: int, capsys: pytest.CaptureFixture[str]) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    killed = subprocess.run([sys.executable, "-c", KILLED, at, str(call)], env=environment, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    settings = recipe(search=SEARCH, finetune=FINETUNE)
+    resumed = training.train(settings)
+    out = capsys.readouterr().out
+    assert f"resuming {resumed.folder}" in out
+    assert "48 photos, 32 computed" in out if at == "features" else "48 photos, 0 computed" in out
+    assert out.count("(remembered)") == {"features": 0, "search": 2, "finetune": 5}[at]
+    assert ("epoch 1/2" in out) == (at != "finetune")
+    whole = training.train(settings)
+    assert whole.folder != resumed.folder
+    assert resumed.report["trials"] == whole.report["trials"]
+    assert resumed.report["test"]["accuracy"] == whole.report["test"]["accuracy"]
+    assert resumed.checkpoint.name == whole.checkpoint.name

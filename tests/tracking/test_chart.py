@@ -1,0 +1,26 @@
+import pytest
+
+from headstand.tracking.chart import chart
+from headstand.tracking.resources import Span
+from headstand.tracking.sampler import Sample
+
+SAMPLES = [
+    Sample(0, 0, 2**30), Sample(1, 2, 2**31), Sample(1.01, 2, 2**30), Sample(2, 6, 2**30), Sample(100, 6, 2**30),
+]  # fmt: skip
+SPANS = [Span("features", SAMPLES[0], SAMPLES[3]), Span("head", SAMPLES[3], SAMPLES[4])]
+PARTS = {"features": {"network": 0.5}, "head": {"own": 0.5, "network": 3.0, "waiting for photos": 1.5}}
+
+
+def test_processors_memory_and_parts_are_drawn() -> None:
+    figure = chart(SAMPLES, SPANS, 4, PARTS)
+    cpu, memory, parts = figure.axes
+    assert cpu.lines[0].get_ydata() == pytest.approx([0.5, 1.0, 0.0])  # what is too near to its neighbour is left out
+    assert memory.lines[0].get_ydata() == pytest.approx([1, 2, 1, 1, 1])
+    assert [text.get_text() for text in cpu.texts] == ["head"]  # there is no room for the other
+    assert [label.get_text() for label in parts.get_yticklabels()] == ["head"]
+    assert [(bar.get_x(), bar.get_width()) for bar in parts.patches] == [(0, 1.5), (1.5, 3.0), (4.5, 0.5)]
+    assert [text.get_text() for text in parts.get_legend().get_texts()] == ["waiting for photos", "network", "own"]
+
+
+def test_without_parts_and_samples_there_is_a_picture_too() -> None:
+    assert len(chart([], [], 4, {}).axes) == 2
