@@ -60,7 +60,7 @@ def write(dataset: Dataset, location: upload.S3Location | None = None) -> list[P
 
     Args:
         dataset: the prepared dataset.
-        place: current or future location of the dataset in S3.
+        location: current or future location of the dataset in S3.
 
     Returns:
         The paths of the files.

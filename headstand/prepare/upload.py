@@ -43,7 +43,7 @@ class S3Location:
         match = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/[^\x00-\x1f\x7f]*)?", address)
         prefix = (match[2] or "").strip("/") if match else ""
         if not match or any(part in ("", ".", "..") for part in prefix.split("/") if prefix):
-            raise UploadError(f"{address!r} is not a place in S3: it should read s3://BUCKET/KEY")
+            raise UploadError(f"{address!r} is not an address in S3: it should read s3://BUCKET/KEY")
         return cls(match[1], prefix)
 
     def key(self, path: str) -> str:
@@ -60,7 +60,7 @@ class Uploaded:
     """Result of an upload.
 
     Attributes:
-        place: the target.
+        location: the target.
         sent: number of files sent.
         size: number of bytes sent.
         kept: number of files that were already there.
@@ -72,7 +72,9 @@ class Uploaded:
     kept: int
 
     def __str__(self) -> str:
-        return f"{self.place.address()}: {self.sent} files sent ({self.size:,} bytes), {self.kept} were there already"
+        return (
+            f"{self.location.address()}: {self.sent} files sent ({self.size:,} bytes), {self.kept} were there already"
+        )
 
 
 def upload(dataset: Dataset, location: S3Location, lists: Sequence[Path] = ()) -> Uploaded:
@@ -87,7 +89,7 @@ def upload(dataset: Dataset, location: S3Location, lists: Sequence[Path] = ()) -
 
     Args:
         dataset: the prepared dataset.
-        place: the target.
+        location: the target.
         lists: other files in the dataset's folder.
 
     Raises:
@@ -113,7 +115,7 @@ class _Bucket:
 
     Attributes:
         system: file system of fsspec.
-        place: the location.
+        location: the location.
         there: size in bytes and ETag by key of the objects under the prefix before the upload.
     """
 
@@ -161,7 +163,7 @@ class _Bucket:
         if self._has(self.location.key(name), data, checksum):
             return None
         self.system.pipe_file(
-            f"{self.place.bucket}/{self.place.key(name)}",
+            f"{self.location.bucket}/{self.location.key(name)}",
             data,
             ChecksumAlgorithm="SHA256",
             ChecksumSHA256=checksum,

@@ -100,7 +100,7 @@ def test_the_verb_prints_what_it_wrote(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--prefix", "https://bucket"], "'https://bucket' is not a place in S3: it should read s3://BUCKET/KEY"),
+        (["--prefix", "https://bucket"], "'https://bucket' is not an address in S3: it should read s3://BUCKET/KEY"),
         (["--prefix"], "expected one argument: an address"),
         (["--prefix", "s3://bucket", "--upload", "s3://bucket"], "exclude each other"),
         (["--name", "other"], "no prepared data at data/other"),

@@ -255,5 +255,5 @@ def test_reads_places():
     ],
 )
 def test_refuses_what_is_no_place(address):
-    with pytest.raises(UploadError, match="is not a place in S3"):
+    with pytest.raises(UploadError, match="is not an address in S3"):
         S3Location.of(address)

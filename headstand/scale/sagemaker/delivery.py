@@ -22,7 +22,7 @@ def deliver(run: Path, folders: JobFolders) -> None:
 
     Args:
         run: folder of a finished run.
-        place: target folders.
+        folders: target folders.
 
     Raises:
         HeadstandError: the model cannot be converted, or the conversion does not pass.
