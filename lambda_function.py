@@ -22,19 +22,20 @@ if "urllib.request" not in sys.modules and (spec := util.find_spec("urllib.reque
     # Where `from urllib import request` finds it; an import by its name would look into it.
     urllib.request = module
 
-from headstand.serve import lambda_handler, logs
+from headstand.serve import logs
 from headstand.serve.classifier import Classifier, default_model
+from headstand.serve.lambda_handler import Function, chosen
 
 if "AWS_LAMBDA_RUNTIME_API" in os.environ:  # elsewhere the log is not ours to arrange
     for handler in logging.getLogger().handlers:
         handler.setFormatter(logs.EndedLine())
     logging.getLogger(logs.REQUESTS).setLevel(logging.INFO)
 
-limits = lambda_handler.chosen()
+limits = chosen()
 # Nobody can write to the image's files; and who waits for the first answer need not wait for all formats' decoders.
 classifier = Classifier(default_model(), threads=limits.threads, mapped=True)
 classifier.warm(["JPEG"])
-function = lambda_handler.Function(classifier, limits)
+function = Function(classifier, limits)
 
 
 def lambda_handler(event: Any, context: Any) -> dict[str, Any]:

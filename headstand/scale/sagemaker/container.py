@@ -31,13 +31,13 @@ def main(words: list[str]) -> NoReturn:
         JobError: other arguments, or a damaged configuration; also written to the failure file.
     """
     base = Path(os.environ.get(BASE, "/opt/ml"))
-    folders = {MODEL: str(base / "model"), OUTPUT: str(base / "output" / "data")}
-    folders = JobFolders.of(folders)
+    environment = {MODEL: str(base / "model"), OUTPUT: str(base / "output" / "data")}
+    folders = JobFolders.of(environment)
     try:
         if words not in ([], ["train"]):
             raise JobError(f"this image trains, and was asked to {' '.join(words)}: an endpoint takes another image")
         found = {name: _configuration(base, name) for name in ("hyperparameters", "inputdataconfig", "resourceconfig")}
-        os.environ.update(folders | variables(base, found["inputdataconfig"], found["resourceconfig"]))
+        os.environ.update(environment | variables(base, found["inputdataconfig"], found["resourceconfig"]))
         arguments = hyperparameters(found["hyperparameters"])
         sys.stdout.flush()
         # exec instead of a child process, so that signals reach the training.

@@ -58,12 +58,12 @@ def _run(train: Train, words: list[str], folders: JobFolders) -> None:
     path = str(recipe.find(name).absolute())
     _check_instance(os.environ)
     folders.enter()
-    folders = channels.splits(os.environ)
+    splits = channels.splits(os.environ)
     if weights := os.environ.get(f"SM_CHANNEL_{channels.WEIGHTS}"):
         os.environ.setdefault("HEADSTAND_WEIGHTS", weights)
-    ready = channels.prepared(folders)
+    ready = channels.prepared(splits)
     if ready is None:
-        os.environ.update(channels.source(folders, folders.work / "channels.csv"))
+        os.environ.update(channels.source(splits, folders.work / "channels.csv"))
     settings = recipe.load(path, rest)
     # TensorFlow is loaded from here on.
     from headstand.prepare import manifest

@@ -83,7 +83,7 @@ class Setup:
             **({"Environment": dict(self.environment)} if self.environment else {}),
         }
 
-    def output(self, job: str) -> str:
+    def location(self, job: str) -> str:
         """Returns the S3 address of a job; `model.tar.gz` and `output.tar.gz` are in its folder `output`."""
         return f"{self.output.rstrip('/')}/{job}"
 
@@ -109,16 +109,16 @@ def request(
         profiler: collect system metrics and write a report.
         debugger: collect tensors and evaluate rules on them.
     """
-    output = setup.output(job)
+    location = setup.location(job)
     watched = (
-        rules.profiler(region, f"{output}/profiler") if profiler else {"ProfilerConfig": {"DisableProfiler": True}}
+        rules.profiler(region, f"{location}/profiler") if profiler else {"ProfilerConfig": {"DisableProfiler": True}}
     )
     return {
         "TrainingJobName": job,
         "HyperParameters": dict(hyperparameters),
-        **setup.definition(checkpoints or f"{output}/checkpoints"),
+        **setup.definition(checkpoints or f"{location}/checkpoints"),
         **watched,
-        **(rules.debugger(region, f"{output}/debugger") if debugger else {}),
+        **(rules.debugger(region, f"{location}/debugger") if debugger else {}),
         "Tags": TAGS,
     }
 
