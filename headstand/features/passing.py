@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from headstand import inputs
+from headstand import inputs, storage
 from headstand.features.augmentation import identity
 from headstand.features.cache import KEY_BYTES, FeatureCache
 from headstand.features.decoding import Job, decoded, grouped
@@ -19,7 +19,6 @@ from headstand.features.photo import FeatureError, digest
 from headstand.features.rows import Rows
 from headstand.prepare.manifest import Photo
 from headstand.recipe import Augmentation
-from headstand.scale import storage
 from headstand.tracking.stopwatch import CACHE, NETWORK, WAITING, Stopwatch
 
 _SENT = 8 * 2**20

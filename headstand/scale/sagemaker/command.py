@@ -201,7 +201,7 @@ def _setup(options: argparse.Namespace) -> Setup:
         role=options.role,
         image=options.image,
         output=options.output,
-        channels={channel: folders for channel, folders in named.items() if folders},
+        channels={channel: address for channel, address in named.items() if address},
         instance=options.instance,
         volume=options.volume,
         hours=options.hours,

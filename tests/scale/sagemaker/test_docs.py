@@ -39,8 +39,8 @@ def test_every_command_makes_a_request_that_fits(line: str, capsys: pytest.Captu
     if words[0] == "remove":
         return
     if "--job" in words:  # which would have to be asked for
-        folders = words.index("--job")
-        words[folders : folders + 2] = ["--model", "s3://my-bucket/model.tar.gz"]
+        index = words.index("--job")
+        words[index : index + 2] = ["--model", "s3://my-bucket/model.tar.gz"]
     command.run([*words, "--dry-run"])
     assert "arn:aws:iam::123456789012:role/headstand-" in capsys.readouterr().out
 

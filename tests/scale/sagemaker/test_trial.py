@@ -22,8 +22,8 @@ TUNED = RECIPE + '\n[finetune]\nepochs = 5\nbatch_size = 8\nunfreeze = "1 block"
 def test_a_spot_job_is_interrupted_resumed_and_served(workplace: Path) -> None:
     container = Container.make(workplace / "opt", TUNED)
     listing = rendered.listing(Source(kind="rendered", per_class=10, size=64), 1)
-    for folders, item in enumerate(listing.items):
-        channel = container.channel("validation" if folders % 5 == 0 else "training")
+    for index, item in enumerate(listing.items):
+        channel = container.channel("validation" if index % 5 == 0 else "training")
         (channel / item.class_).mkdir(exist_ok=True)
         shutil.copy(item.path, channel / item.class_)
     container.configure({"recipe": container.recipe, "head.epochs": "5", "_tuning_objective_metric": "val_accuracy"})
