@@ -70,7 +70,7 @@ def main(words: list[str]) -> None:
         "force": arguments.force,
         "tell": lambda line: print(line, flush=True),
     }
-    made = importing.bring(path, **strange, **how) if arguments.labels else exporting.export(path, **how)
+    made = importing.import_model(path, **strange, **how) if arguments.labels else exporting.export(path, **how)
     print(made.words)
     print(f"serve it   HEADSTAND_MODEL={shlex.quote(str(made.bundle))} gunicorn predict:app")
 

@@ -13,7 +13,7 @@ split. Run again, it changes nothing unless photos or settings have.
 
 from headstand.cli import command
 from headstand.prepare.doctor import checkup, errors
-from headstand.prepare.explore.explore import look
+from headstand.prepare.explore.explore import explore
 from headstand.prepare.prepare import prepare
 from headstand.recipe import load
 
@@ -24,7 +24,7 @@ def main(words: list[str]) -> None:
     recipe = load(name, rest)
     summary = prepare(recipe)
     print(summary)
-    for line in [*checkup(recipe.data, summary.remarks()), *look(recipe.data)]:
+    for line in [*checkup(recipe.data, summary.remarks()), *explore(recipe.data)]:
         print(line)
     renamed = any(word.partition("=")[0] == "--name" for word in rest)
     train = f"python train.py {name}{f' --name {recipe.name}' if renamed else ''}"

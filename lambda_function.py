@@ -24,7 +24,7 @@ if "urllib.request" not in sys.modules and (spec := util.find_spec("urllib.reque
 
 from headstand.serve import logs
 from headstand.serve.classifier import Classifier, default_model
-from headstand.serve.lambda_handler import Function, chosen
+from headstand.serve.lambda_handler import LambdaFunction, chosen
 
 if "AWS_LAMBDA_RUNTIME_API" in os.environ:  # elsewhere the log is not ours to arrange
     for handler in logging.getLogger().handlers:
@@ -35,7 +35,7 @@ limits = chosen()
 # Nobody can write to the image's files; and who waits for the first answer need not wait for all formats' decoders.
 classifier = Classifier(default_model(), threads=limits.threads, mapped=True)
 classifier.warm(["JPEG"])
-function = Function(classifier, limits)
+function = LambdaFunction(classifier, limits)
 
 
 def lambda_handler(event: Any, context: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from headstand.images import ImageError
 from headstand.serve.classifier import Classifier, default_model
 from headstand.serve.download import fetch
 from headstand.serve.download.refusal import DownloadError
-from headstand.serve.payload import told
+from headstand.serve.payload import described
 
 
 def main(words: list[str]) -> None:
@@ -31,7 +31,7 @@ def main(words: list[str]) -> None:
             image = fetch(word) if word.startswith(("http://", "https://")) else Path(word)
             print(json.dumps(classifier.predict(image).probabilities), flush=True)
         except (ImageError, DownloadError) as error:
-            print(json.dumps(told(error)), flush=True)
+            print(json.dumps(described(error)), flush=True)
             failed += 1
     if failed:
         raise HeadstandError(f"{failed} of {len(words)} images cannot be used")

@@ -25,7 +25,7 @@ from headstand.evaluation.predictions import class_indices, predict
 from headstand.features import Extractor, compiled
 from headstand.files import cache
 from headstand.heads import checkpoint
-from headstand.inputs import Photos
+from headstand.inputs import PhotoInput
 from headstand.prepare import manifest
 from headstand.recipe import Recipe
 from headstand.stats import paired, wilson
@@ -88,34 +88,36 @@ def learn(recipe: Recipe, dataset: manifest.Dataset, clean: bool) -> tuple[np.nd
     if clean:
         groups = np.array([photo.group for photo in train])
         answers = label_errors.out_of_sample(rows, target, groups, recipe.seed)
-        doubtful = {suspect.place for suspect in label_errors.suspects(answers, target)}
+        doubtful = {suspect.place for suspect in label_errors.suspect_labels(answers, target)}
         print(f"  {len(doubtful)} doubtful labels", flush=True)
         stay = [place for place in range(len(train)) if place not in doubtful]
         train, rows, target = [train[place] for place in stay], rows[stay], target[stay]
     held_rows = extractor.rows(dataset.folder, validation).rows
     held_target = class_indices(dataset, validation)
     classes = len(dataset.classes)
-    fit = heads.fit(recipe.head, heads.Split(rows, target), heads.Split(held_rows, held_target), classes, recipe.seed)
+    fit = heads.fit(
+        recipe.head, heads.FeatureSplit(rows, target), heads.FeatureSplit(held_rows, held_target), classes, recipe.seed
+    )
     if not recipe.finetune.epochs:
         answers = np.asarray(fit.model(held_rows))
         return answers, answers
     model = heads.assemble(extractor.model, fit.model, recipe.name)
     size = recipe.backbone.size
-    about = checkpoint.About(recipe.name, dataset.classes, size, recipe.backbone.name, dataset.digest)
+    about = checkpoint.ModelMetadata(recipe.name, dataset.classes, size, recipe.backbone.name, dataset.digest)
     with tempfile.TemporaryDirectory() as folder:
         tuned = finetune.run(
             model,
-            finetune.Photos.of(dataset, train, recipe.head.class_weights),
+            finetune.LabelledPhotos.of(dataset, train, recipe.head.class_weights),
             recipe.finetune,
             recipe.augmentation,
             recipe.seed,
             Path(folder),
             about,
-            finetune.Photos.of(dataset, validation),
+            finetune.LabelledPhotos.of(dataset, validation),
         )
         call = compiled(checkpoint.load(tuned.checkpoint))
-        plain = predict(call, dataset, "validation", Photos(size))
-        return plain, predict(lambda shown: call(shown[:, :, ::-1]), dataset, "validation", Photos(size))
+        plain = predict(call, dataset, "validation", PhotoInput(size))
+        return plain, predict(lambda shown: call(shown[:, :, ::-1]), dataset, "validation", PhotoInput(size))
 
 
 def tell(recipe: Recipe, found: dict[str, tuple[np.ndarray, float]]) -> None:

@@ -34,7 +34,7 @@ from headstand import heads as heads
 from headstand.errors import HeadstandError
 from headstand.evaluation.predictions import class_indices
 from headstand.export import convert, quantize
-from headstand.export.evidence import Sample
+from headstand.export.photo_samples import PhotoSample
 from headstand.features import backbones
 from headstand.heads import checkpoint
 from headstand.prepare import manifest
@@ -236,9 +236,9 @@ def compare(path: Path, data: Path, name: str, labelled: bool, options: argparse
             print(f"{precision}, {threads} thread(s): LiteRT takes {ours / times[rival]:.2f} of {rival.name}'s time")
 
 
-def _sample(dataset: manifest.Dataset, split: str) -> Sample:
+def _sample(dataset: manifest.Dataset, split: str) -> PhotoSample:
     photos = dataset.split(split)
-    return Sample(split, tuple(dataset.folder / photo.path for photo in photos), class_indices(dataset, photos))
+    return PhotoSample(split, tuple(dataset.folder / photo.path for photo in photos), class_indices(dataset, photos))
 
 
 def xception(folder: Path) -> Path:
@@ -263,7 +263,7 @@ def main() -> None:
     versions = f"LiteRT, ONNX Runtime {onnxruntime.__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}"
     print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}; {versions}")
     try:
-        abouts = [checkpoint.about(path) for path in options.checkpoints]
+        abouts = [checkpoint.metadata(path) for path in options.checkpoints]
         for path, about in zip(options.checkpoints, abouts, strict=True):
             compare(path, options.data / about.name, f"{about.backbone} {about.size}, {about.name}", True, options)
         if options.xception:

@@ -24,7 +24,7 @@ from headstand import recipe as recipes
 from headstand.evaluation.predictions import class_indices, predict
 from headstand.features import compiled
 from headstand.heads import checkpoint
-from headstand.inputs import Heatmaps
+from headstand.inputs import HeatmapInput
 from headstand.poses import action_source
 from headstand.prepare import manifest
 from headstand.prepare.prepare import prepare
@@ -61,7 +61,7 @@ def scores(words: list[str], changes: dict[str, Any]) -> tuple[float, float, flo
     outcome = train(recipe)
     seconds = time.perf_counter() - start
     dataset = manifest.read(recipe.data)
-    known = predict(compiled(checkpoint.load(outcome.checkpoint)), dataset, "train", Heatmaps())
+    known = predict(compiled(checkpoint.load(outcome.checkpoint)), dataset, "train", HeatmapInput())
     fitted = float((known.argmax(axis=1) == class_indices(dataset, dataset.split("train"))).mean())
     test = outcome.report["test"]
     present = [each["f1"] for each in test["per_class"].values() if each["count"]]

@@ -36,7 +36,7 @@ def work(folder: Path, backbone: dict[str, Any], trials: int, cache: str, there:
     """Returns one row per round with the seconds of start, features and search; each round has an empty cache."""
     import numpy as np
 
-    from headstand.heads import Split
+    from headstand.heads import FeatureSplit
     from headstand.prepare import manifest
     from headstand.recipe import Backbone, Head, Search
 
@@ -59,7 +59,7 @@ def work(folder: Path, backbone: dict[str, Any], trials: int, cache: str, there:
         start = time.perf_counter()
         there.search(
             search, Head(epochs=trials, batch_size=20),
-            Split(rows[:cut], labels[:cut]), Split(rows[cut:], labels[cut:]),
+            FeatureSplit(rows[:cut], labels[:cut]), FeatureSplit(rows[cut:], labels[cut:]),
             len(dataset.classes), 1, Path(f"{cache}-{number}.journal"),
         )  # fmt: skip
         row.append(time.perf_counter() - start)

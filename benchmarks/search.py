@@ -102,7 +102,7 @@ class Clock:
         self.parts[part] = time.perf_counter() - start
 
 
-def headstand(folder: Path, photos: dict[str, list[Photo]]) -> tuple[dict[str, float], search.Found]:
+def headstand(folder: Path, photos: dict[str, list[Photo]]) -> tuple[dict[str, float], search.SearchResult]:
     """Runs feature extraction and search with the current cache; returns the seconds of each part and the result."""
     # Graphs compiled in an earlier round must be compiled again.
     epoch.training.cache_clear()
@@ -114,7 +114,7 @@ def headstand(folder: Path, photos: dict[str, list[Photo]]) -> tuple[dict[str, f
     with clock("features"):
         for name, chosen in photos.items():
             labels = np.array([CLASSES.index(photo.class_) for photo in chosen], np.int32)
-            splits[name] = heads.Split(extractor.rows(folder, chosen).rows, labels)
+            splits[name] = heads.FeatureSplit(extractor.rows(folder, chosen).rows, labels)
     stages = Search.model_validate({"stages": [{"parameter": key, "values": tried} for key, tried in SWEEP.items()]})
     with clock("search"), tempfile.TemporaryDirectory() as place:
         found = search.run(

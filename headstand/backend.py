@@ -16,7 +16,7 @@ class Backend:
     """
 
     extractor: Callable[[Backbone], Extractor]
-    search: Callable[..., search.Found]
+    search: Callable[..., search.SearchResult]
 
 
 LOCAL = Backend(Extractor, search.run)

@@ -13,7 +13,7 @@ from headstand import images
 from headstand.poses import heatmap_file
 
 
-class Input(Protocol):
+class InputKind(Protocol):
     """Interface of a kind of model input.
 
     Attributes:
@@ -62,7 +62,7 @@ class Input(Protocol):
 
 
 @dataclass(frozen=True)
-class Photos:
+class PhotoInput:
     """Input of photos, resized to a square without keeping the aspect ratio: `uint8 [size, size, 3]`.
 
     Attributes:
@@ -102,7 +102,7 @@ class Photos:
 
 
 @dataclass(frozen=True)
-class Heatmaps:
+class HeatmapInput:
     """Input of one person's pose heatmaps: `float32 [17, 64, 48]`."""
 
     kind = "heatmaps"
@@ -122,7 +122,7 @@ class Heatmaps:
         yield heatmap_file.encode(np.zeros(heatmap_file.SHAPE, np.float32))
 
 
-def named(kind: str, size: int) -> Input:
+def named(kind: str, size: int) -> InputKind:
     """Returns the input of a kind, as named in a bundle's metadata.
 
     Args:
@@ -132,11 +132,11 @@ def named(kind: str, size: int) -> Input:
     Raises:
         ValueError: the kind is unknown.
     """
-    if kind not in (Photos.kind, Heatmaps.kind):
+    if kind not in (PhotoInput.kind, HeatmapInput.kind):
         raise ValueError(f"unknown kind of input: {kind!r:.40}")
-    return Photos(size) if kind == Photos.kind else Heatmaps()
+    return PhotoInput(size) if kind == PhotoInput.kind else HeatmapInput()
 
 
-def of(shape: Sequence[int | None]) -> Input:
+def of(shape: Sequence[int | None]) -> InputKind:
     """Returns the input for a model's input shape without the batch axis, with the limits for a user's own files."""
-    return Heatmaps() if tuple(shape) == heatmap_file.SHAPE else Photos(int(shape[0] or 0), large=True)
+    return HeatmapInput() if tuple(shape) == heatmap_file.SHAPE else PhotoInput(int(shape[0] or 0), large=True)

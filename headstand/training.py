@@ -11,24 +11,24 @@ import numpy as np
 from headstand import finetune, report
 from headstand import heads as heads
 from headstand.backend import LOCAL, Backend
-from headstand.diagnosis import Finding, Phase, diagnose, gather
+from headstand.diagnosis import Finding, TrainingPhase, diagnose, gather
 from headstand.errors import HeadstandError
 from headstand.evaluation import calibration, leakage
 from headstand.evaluation.calibration import tempered
 from headstand.evaluation.predictions import class_indices, predict
-from headstand.evaluation.score import Evaluation, evaluate
+from headstand.evaluation.score import SplitMetrics, evaluate
 from headstand.evaluation.view_averaging import WORDS, averaged
 from headstand.features import Extractor, compiled
 from headstand.finetune.freezing import frozen
 from headstand.heads import baseline, checkpoint, search
-from headstand.inputs import Input
+from headstand.inputs import InputKind
 from headstand.prepare import manifest
 from headstand.prepare.manifest import SPLITS, Dataset, ManifestError
 from headstand.recipe import Head, Recipe
 from headstand.runs import Run, begin
 from headstand.stats import Outcomes
+from headstand.tracking.run_monitor import RunMonitor
 from headstand.tracking.steps import Steps
-from headstand.tracking.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
             print(run.reason, flush=True)
         print(f"{'resuming' if run.resumed else 'run'} {run.folder}", flush=True)
         try:
-            with run.kept_up(), Watch(run.folder, steps, profile) as watch:
+            with run.kept_up(), RunMonitor(run.folder, steps, profile) as watch:
                 return _train(recipe, dataset, extractor, run, watch, backend)
         finally:
             run.lock.release()
@@ -96,7 +96,9 @@ def _check_kind(dataset: Dataset, recipe: Recipe) -> None:
         )
 
 
-def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, watch: Watch, backend: Backend) -> Outcome:
+def _train(
+    recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, watch: RunMonitor, backend: Backend
+) -> Outcome:
     classes, steps = dataset.classes, watch.steps
     with steps("features") as tell:
         with watch.features(extractor):
@@ -128,7 +130,7 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
         _learnt(fit.best, "head.learning_rate")
         tell(f"kept epoch {fit.best_epoch}: val_accuracy={fit.best['val_accuracy']:.4f}")
 
-    about = checkpoint.About(
+    about = checkpoint.ModelMetadata(
         name=recipe.name,
         labels=classes,
         size=recipe.backbone.size,
@@ -139,13 +141,13 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
     )
     model = heads.assemble(extractor.model, fit.model, recipe.name)
     history, best_epoch = fit.history, fit.best_epoch
-    phases = [Phase("head", history, best_epoch)]
+    phases = [TrainingPhase("head", history, best_epoch)]
     if recipe.finetune.epochs:
         with steps("fine-tuning") as tell:
             tuned = _finetune(recipe, dataset, model, about, run, watch, ("train",), "validation")
             _learnt(tuned.best, "finetune.learning_rate")
             history, best_epoch, path = tuned.history, tuned.best_epoch, tuned.checkpoint
-            phases.append(Phase("finetune", history, best_epoch))
+            phases.append(TrainingPhase("finetune", history, best_epoch))
             tell(f"kept epoch {best_epoch}: val_accuracy={tuned.best['val_accuracy']:.4f}")
     else:
         name = f"{recipe.name}_{best_epoch:02d}_{fit.best['val_accuracy']:.3f}.h5"
@@ -153,14 +155,14 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
 
     def answers_to(split: str, of: Path = path) -> np.ndarray:
         if of == path and not recipe.finetune.epochs:  # cached features save the pass through the backbone
-            return tempered(heads.probabilities(fit.model, rows[split].features), checkpoint.about(path).temperature)
+            return tempered(heads.probabilities(fit.model, rows[split].features), checkpoint.metadata(path).temperature)
         return predict(compiled(checkpoint.load(of)), dataset, split, extractor.input)
 
     with steps("calibration") as tell:
         # A run that was interrupted after this step has its calibration in the checkpoint already.
-        if checkpoint.about(path).threshold is None:
+        if checkpoint.metadata(path).threshold is None:
             chosen = calibration.calibrate(answers_to("validation"), validation_rows.labels, recipe.evaluation.sure)
-            calibration.settle(path, chosen)
+            calibration.save_calibration(path, chosen)
         settled = calibration.of(path)
         answers = answers_to("validation")
         promise = calibration.guarantee(answers, validation_rows.labels, settled.threshold, recipe.evaluation.sure)
@@ -173,7 +175,7 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
             epochs = best_epoch if recipe.finetune.epochs else None
             refitted = _refit(recipe, dataset, found.head, fit, epochs, about, run, watch, splits, backend)
             # No photo is held out to calibrate the refitted model: it takes over the selected model's calibration.
-            calibration.settle(refitted, settled)
+            calibration.save_calibration(refitted, settled)
             tell(f"{refitted.name}: learnt from {', '.join(splits)}")
             scored = path if "test" in splits else refitted
 
@@ -183,7 +185,7 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
         scores = {name: evaluate(answers_of[name], rows[name].labels, classes) for name in answers_of}
         averages = _averages(recipe, dataset, extractor.input, {"validation": path, "test": scored}, rows)
         right = answers_of["test"].argmax(axis=1) == rows["test"].labels
-        leak, straddling = leakage.leak(recipe.backbone, dataset, right), leakage.straddling(dataset, right)
+        leak, straddling = leakage.leak(recipe.backbone, dataset, right), leakage.across_splits(dataset, right)
         low, high = scores["test"].interval
         tell(f"test_accuracy={scores['test'].accuracy:.4f} (95 % interval {low:.3f} to {high:.3f})")
         if averages:
@@ -202,7 +204,7 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
     findings = diagnose(
         gather.evidence(recipe, classes, floor, found, fit.model, rows, untempered, phases, steps, tested)
     )
-    story = report.Story(
+    story = report.ReportContext(
         recipe=recipe,
         dataset=dataset,
         baseline=floor,
@@ -229,8 +231,8 @@ def _train(recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, wat
 
 
 def _averages(
-    recipe: Recipe, dataset: Dataset, kind: Input, paths: dict[str, Path], rows: dict[str, heads.Split]
-) -> dict[str, Evaluation]:
+    recipe: Recipe, dataset: Dataset, kind: InputKind, paths: dict[str, Path], rows: dict[str, heads.FeatureSplit]
+) -> dict[str, SplitMetrics]:
     """Returns the scores with test-time augmentation by split; empty if the recipe does not ask for it.
 
     `paths` is the checkpoint that is evaluated on each split.
@@ -248,13 +250,13 @@ def _learnt(best: dict[str, float], rate: str) -> None:
         raise HeadstandError(f"no epoch's validation loss is a number: training diverges; try a lower --{rate}")
 
 
-def _features(extractor: Extractor, dataset: Dataset, recipe: Recipe) -> tuple[dict[str, heads.Split], int]:
+def _features(extractor: Extractor, dataset: Dataset, recipe: Recipe) -> tuple[dict[str, heads.FeatureSplit], int]:
     """Returns features and labels by split, and the number of photos and views that were not in the cache."""
     rows, computed = {}, extractor.ahead(dataset.folder, dataset.photos)
     for name in SPLITS:
         photos = dataset.split(name)
         extraction = extractor.rows(dataset.folder, photos, f"features of {name}")
-        rows[name] = heads.Split(extraction.rows, class_indices(dataset, photos))
+        rows[name] = heads.FeatureSplit(extraction.rows, class_indices(dataset, photos))
         computed += extraction.computed
     if recipe.augmentation.views:
         shown = extractor.views(dataset.folder, dataset.split("train"), recipe.augmentation, recipe.seed)
@@ -277,21 +279,21 @@ def _finetune(
     recipe: Recipe,
     dataset: Dataset,
     model: keras.Model,
-    about: checkpoint.About,
+    about: checkpoint.ModelMetadata,
     run: Run,
-    watch: Watch,
+    watch: RunMonitor,
     splits: Sequence[str],
     validation: str | None,
     epochs: int | None = None,
-) -> finetune.Tuned:
+) -> finetune.FinetuneResult:
     """Fine-tunes on the photos of `splits`; selects the epoch on the split `validation`, or stops after `epochs`."""
     photos = [photo for split in splits for photo in dataset.split(split)]
-    held_out = finetune.Photos.of(dataset, dataset.split(validation)) if validation else None
+    held_out = finetune.LabelledPhotos.of(dataset, dataset.split(validation)) if validation else None
     phase = "fine-tuning" if validation else "refit"
     with watch.tuning(phase, len(photos)) as looking_on:
         tuned = finetune.run(
             model,
-            finetune.Photos.of(dataset, photos, recipe.head.class_weights),
+            finetune.LabelledPhotos.of(dataset, photos, recipe.head.class_weights),
             recipe.finetune,
             recipe.augmentation,
             recipe.seed,
@@ -311,9 +313,9 @@ def _refit(
     head: Head,
     selected: heads.Fit,
     epochs: int | None,
-    about: checkpoint.About,
+    about: checkpoint.ModelMetadata,
     run: Run,
-    watch: Watch,
+    watch: RunMonitor,
     splits: Sequence[str],
     backend: Backend,
 ) -> Path:
@@ -324,7 +326,7 @@ def _refit(
     """
     photos = [photo for name in splits for photo in dataset.split(name)]
     extractor = backend.extractor(recipe.backbone)
-    rows = heads.Split(extractor.rows(dataset.folder, photos).rows, class_indices(dataset, photos))
+    rows = heads.FeatureSplit(extractor.rows(dataset.folder, photos).rows, class_indices(dataset, photos))
     if recipe.augmentation.views:
         views = extractor.views(dataset.folder, photos, recipe.augmentation, recipe.seed)
         rows = replace(rows, views=views.rows)

@@ -68,7 +68,7 @@ def read_in_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     if loading and "reader_process" not in request.fixturenames:
         from headstand.keras_files import reader
 
-        monkeypatch.setattr(loading, "_run", lambda path, folder: reader.take_apart(path, folder))
+        monkeypatch.setattr(loading, "_run", lambda path, folder: reader.extract(path, folder))
 
 
 @pytest.fixture

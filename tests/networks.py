@@ -35,8 +35,8 @@ def classifier(name: str = "MobileNet", seed: int = 1, size: int = SIZE) -> kera
     return heads.assemble(extractor, heads.build(Head(inner=(6,)), WIDTH, len(CLASSES), seed), "shapes")
 
 
-def about(data: str = "0" * 64, name: str = "shapes") -> checkpoint.About:
-    return checkpoint.About(name, CLASSES, SIZE, "MobileNet", data)
+def about(data: str = "0" * 64, name: str = "shapes") -> checkpoint.ModelMetadata:
+    return checkpoint.ModelMetadata(name, CLASSES, SIZE, "MobileNet", data)
 
 
 def recipe(folder: Path = Path("photos"), **sections: Any) -> Recipe:

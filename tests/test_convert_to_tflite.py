@@ -44,7 +44,7 @@ def test_a_model_may_be_named(model: Path) -> None:  # noqa: F811
     moved = Path("elsewhere.h5")
     shutil.copy(model, moved)
     convert_to_tflite.main([str(moved)])
-    assert bundle.read("elsewhere.tflite").labels == checkpoint.about(moved).labels
+    assert bundle.read("elsewhere.tflite").labels == checkpoint.metadata(moved).labels
     assert not model.with_suffix(".tflite").exists()
 
 

@@ -18,7 +18,7 @@ from headstand import heads as heads
 from headstand.errors import HeadstandError
 from headstand.evaluation.predictions import class_indices, pixels
 from headstand.features import FeatureError, decoding
-from headstand.finetune.keeper import Keeper
+from headstand.finetune.checkpoint_callback import CheckpointCallback
 from headstand.heads import checkpoint, search
 from headstand.heads.search import journal
 from headstand.prepare import manifest
@@ -76,11 +76,11 @@ def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> No
     assert report["validation"]["accuracy"] == pytest.approx(best["val_accuracy"])
     # Dividing the logits leaves the answers as they are, and costs no loss.
     assert report["validation"]["loss"] < best["val_loss"]
-    assert report["calibration"]["temperature"] == checkpoint.about(outcome.checkpoint).temperature != 1
-    assert report["calibration"]["threshold"] == checkpoint.about(outcome.checkpoint).threshold
+    assert report["calibration"]["temperature"] == checkpoint.metadata(outcome.checkpoint).temperature != 1
+    assert report["calibration"]["threshold"] == checkpoint.metadata(outcome.checkpoint).threshold
     assert report["calibration"]["test"]["coverage"] == 1.0  # no mistakes on validation, so every answer is sure
 
-    about = checkpoint.about(outcome.checkpoint)
+    about = checkpoint.metadata(outcome.checkpoint)
     assert (about.name, about.labels, about.size) == ("shapes", dataset.classes, networks.SIZE)
     assert (about.backbone, about.data) == ("MobileNet", dataset.digest)
 
@@ -174,7 +174,7 @@ def test_fine_tuning_and_refit(dataset: Dataset) -> None:
     assert len(outcome.report["history"]) == 1
     check_scores(outcome.report, outcome.checkpoint, dataset)  # the figures are not the refitted model's
     assert set(outcome.report["seconds"]) >= {"fine-tuning", "refit"}
-    seen, all_seen = (checkpoint.about(path).seen for path in (outcome.checkpoint, outcome.refitted))
+    seen, all_seen = (checkpoint.metadata(path).seen for path in (outcome.checkpoint, outcome.refitted))
     assert len(seen) == 24
     assert set(seen) < set(all_seen)
     assert len(all_seen) == 48
@@ -192,19 +192,19 @@ def test_refit_without_fine_tuning_is_the_head_on_all_splits(dataset: Dataset) -
     pairs = zip(*(model.get_layer("backbone").get_weights() for model in (one, other)), strict=True)
     assert all(np.array_equal(a, b) for a, b in pairs)
     assert not np.allclose(one.get_layer("logits").get_weights()[0], other.get_layer("logits").get_weights()[0])
-    assert len(checkpoint.about(outcome.refitted).seen) == 48
+    assert len(checkpoint.metadata(outcome.refitted).seen) == 48
 
 
 def test_a_fine_tuned_refit_is_trained_for_the_selected_epochs(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first of three epochs is selected, so the second training ends with it."""
-    real = Keeper.on_epoch_end
+    real = CheckpointCallback.on_epoch_end
 
     def end(self: Any, number: int, logs: Any = None) -> None:
         real(self, number, {**logs, "val_accuracy": 1 - number / 10} if "val_accuracy" in logs else logs)
 
-    monkeypatch.setattr(Keeper, "on_epoch_end", end)
+    monkeypatch.setattr(CheckpointCallback, "on_epoch_end", end)
     outcome = training.train(recipe(finetune={**FINETUNE, "epochs": 3, "refit": "all"}))
     assert outcome.checkpoint.name == "shapes_01_1.000.h5"
     assert outcome.report["best_epoch"] == 1
@@ -247,9 +247,9 @@ def test_a_refit_with_validation_is_what_test_scores(dataset: Dataset, epochs: i
     assert report["scored"] == report["refitted"] == outcome.refitted.name != outcome.checkpoint.name
     assert newest_checkpoint() == newest_checkpoint(refitted=False) == outcome.refitted
     # 24 photos of training, 12 of validation; what was chosen on validation was taken over.
-    assert len(checkpoint.about(outcome.refitted).seen) == 36
-    assert len(checkpoint.about(outcome.checkpoint).seen) == 24
-    chosen, final = (checkpoint.about(path) for path in (outcome.checkpoint, outcome.refitted))
+    assert len(checkpoint.metadata(outcome.refitted).seen) == 36
+    assert len(checkpoint.metadata(outcome.checkpoint).seen) == 24
+    chosen, final = (checkpoint.metadata(path) for path in (outcome.checkpoint, outcome.refitted))
     assert (final.temperature, final.threshold) == (chosen.temperature, chosen.threshold)
     for split, path in (("validation", outcome.checkpoint), ("test", outcome.refitted)):
         photos = dataset.split(split)
@@ -267,11 +267,11 @@ def test_views_are_of_the_training_photos_alone(
 ) -> None:
     real, real_refit, given = heads.fit, heads.refit, []
 
-    def fit(head: Any, train: heads.Split, validation: heads.Split, *rest: Any) -> heads.Fit:
+    def fit(head: Any, train: heads.FeatureSplit, validation: heads.FeatureSplit, *rest: Any) -> heads.Fit:
         given.append((train, validation.views))
         return real(head, train, validation, *rest)
 
-    def fit_again(head: Any, train: heads.Split, *rest: Any) -> heads.Fit:
+    def fit_again(head: Any, train: heads.FeatureSplit, *rest: Any) -> heads.Fit:
         given.append((train, None))
         return real_refit(head, train, *rest)
 
@@ -308,7 +308,7 @@ def test_an_interrupted_search_goes_on_in_the_same_run(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = training.train(recipe(search=SEARCH))
-    real, added = journal.Journal.add, []
+    real, added = journal.TrialJournal.add, []
 
     def add(self: Any, trial: search.Trial, *rest: Any) -> None:
         added.append(trial)
@@ -317,13 +317,15 @@ def test_an_interrupted_search_goes_on_in_the_same_run(
         real(self, trial, *rest)
 
     with monkeypatch.context() as patch, pytest.raises(Cut):
-        patch.setattr(journal.Journal, "add", add)
+        patch.setattr(journal.TrialJournal, "add", add)
         training.train(recipe(search=SEARCH))
     (cut,) = [folder for folder in Path("runs/shapes").iterdir() if folder != whole.folder]
     assert newest_checkpoint() == whole.checkpoint  # a run without a report is none
     capsys.readouterr()
     added.clear()
-    monkeypatch.setattr(journal.Journal, "add", lambda *arguments: (added.append(arguments[1]), real(*arguments))[1])
+    monkeypatch.setattr(
+        journal.TrialJournal, "add", lambda *arguments: (added.append(arguments[1]), real(*arguments))[1]
+    )
     resumed = training.train(recipe(search=SEARCH))
     assert resumed.folder == cut
     assert len(added) == 2
@@ -338,7 +340,7 @@ def test_an_interrupted_search_goes_on_in_the_same_run(
 def test_an_interrupted_fine_tuning_goes_on_in_the_same_run(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = recipe(finetune={**FINETUNE, "refit": "all"})
     whole = training.train(settings)
-    real, calls = Keeper.on_epoch_end, []
+    real, calls = CheckpointCallback.on_epoch_end, []
 
     def end(self: Any, number: int, logs: Any = None) -> None:
         real(self, number, logs)
@@ -346,7 +348,7 @@ def test_an_interrupted_fine_tuning_goes_on_in_the_same_run(dataset: Dataset, mo
         if len(calls) in (1, 3):
             raise Cut
 
-    monkeypatch.setattr(Keeper, "on_epoch_end", end)
+    monkeypatch.setattr(CheckpointCallback, "on_epoch_end", end)
     for _ in range(2):  # once while tuning, once while refitting
         with pytest.raises(Cut):
             training.train(settings)
@@ -450,7 +452,7 @@ def test_rare_classes_are_weighed_up_unless_the_recipe_says_no(
 ) -> None:
     given: list[np.ndarray] = []
 
-    def run(model: keras.Model, photos: finetune.Photos, *rest: Any, **more: Any) -> None:
+    def run(model: keras.Model, photos: finetune.LabelledPhotos, *rest: Any, **more: Any) -> None:
         given.append(photos.weights)
         raise Cut
 
@@ -483,7 +485,7 @@ def killing(function):
             os.kill(os.getpid(), signal.SIGKILL)
         return function(*arguments, **keys)
     return counted
-place, name = {"features": (passing.FeatureCache, "append"), "search": (journal.Journal, "add"),
+place, name = {"features": (passing.FeatureCache, "append"), "search": (journal.TrialJournal, "add"),
                "finetune": (clock.Bar, "on_train_batch_end")}[sys.argv[1]]
 decoding.BATCH = 8
 setattr(place, name, killing(getattr(place, name)))

@@ -18,7 +18,7 @@ from headstand.quiet import quiet
 def main(words: list[str]) -> None:
     """Convert what `words` name."""
     source, onnx, tflite = map(Path, words)
-    about, model = checkpoint.about(source), checkpoint.load(source)
+    about, model = checkpoint.metadata(source), checkpoint.load(source)
     model(np.zeros((1, about.size, about.size, 3), np.float32))  # Keras exports only what was called
     with quiet():
         model.export(onnx, format="onnx", verbose=False)  # through tf2onnx

@@ -23,7 +23,7 @@ def run(name: str, arguments: list[str]) -> None:
     recipe = recipes.load(name, arguments)
     with _step("prepare", f"python data_preparation.py {name}") as where:
         from headstand.prepare.doctor import checkup
-        from headstand.prepare.explore.explore import look
+        from headstand.prepare.explore.explore import explore
         from headstand.prepare.prepare import prepare
 
         summary = prepare(recipe)
@@ -31,7 +31,7 @@ def run(name: str, arguments: list[str]) -> None:
         for line in checkup(recipe.data, summary.remarks()):
             print(line)
         where(recipe.data / "manifest.csv")
-        for picture in look(recipe.data):
+        for picture in explore(recipe.data):
             where(picture)
     with _step("train", f"python train.py {name}") as where:
         from headstand.training import train

@@ -38,7 +38,7 @@ _PLATFORMS = {"x86_64": "linux/amd64", "arm64": "linux/arm64"}
 
 
 @dataclass(frozen=True)
-class Plan:
+class Deployment:
     """Deployment settings: `model` is a path in the checkout, `parameters` are the template's, `tag` is the image's."""
 
     stack: str
@@ -73,7 +73,7 @@ def run(words: list[str]) -> None:
                 raise HeadstandError(f"there is no {tool}; {address} tells how to install it, --dry-run does without")
     name, path = _model(options.model)
     deploy(
-        Plan(
+        Deployment(
             options.stack,
             options.region or _region(options.dry_run),
             path,
@@ -81,11 +81,11 @@ def run(words: list[str]) -> None:
             tuple(options.set),
             f"{name}-{naming.stamp('%Y%m%d-%H%M%S')}",
         ),
-        Shell(dry=options.dry_run),
+        CommandRunner(dry=options.dry_run),
     )
 
 
-class Shell:
+class CommandRunner:
     """Runs commands one after another in the checkout and prints each one first; `dry` only prints them."""
 
     def __init__(self, *, dry: bool) -> None:
@@ -139,7 +139,7 @@ class Shell:
         raise HeadstandError(f"{shlex.join(words)} failed with exit status {done.returncode}: {lines[-1].strip()}")
 
 
-def deploy(plan: Plan, shell: Shell) -> str:
+def deploy(plan: Deployment, shell: CommandRunner) -> str:
     """Builds and pushes the image and applies the template; returns the URL of the prediction endpoint."""
     region = ("--region", plan.region)
     query = ("--query", "Account", "--output", "text")

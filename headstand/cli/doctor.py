@@ -9,10 +9,10 @@ from typing import NoReturn
 from headstand import recipe as recipes
 from headstand.cli.command import DEFAULT_RECIPE
 from headstand.errors import HeadstandError
-from headstand.prepare.doctor import Report, examine, fix, page
-from headstand.prepare.doctor.findings import Finding, Severity
-from headstand.prepare.doctor.fix import told
+from headstand.prepare.doctor import DoctorReport, examine, fix, page
+from headstand.prepare.doctor.fix import described
 from headstand.prepare.doctor.folder import source
+from headstand.prepare.doctor.issues import Issue, Severity
 from headstand.prepare.doctor.report import write_json
 
 FOUND_ERRORS = 2
@@ -47,7 +47,7 @@ def run(words: list[str]) -> None:
     if options.labels is not None:
         report = report.plus(_labels(report, options.labels, rest))
     if options.fix:
-        report = replace(report, done=tuple(told(fix(report, options.fix), options.fix)))
+        report = replace(report, done=tuple(described(fix(report, options.fix), options.fix)))
     print("\n".join([*report.lines(), *report.done]))
     page.write(report, options.html)
     print(options.html)
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _labels(report: Report, name: str, rest: list[str]) -> list[Finding]:
+def _labels(report: DoctorReport, name: str, rest: list[str]) -> list[Issue]:
     from headstand.evaluation import label_errors  # imports TensorFlow, so only if it is needed
 
     if not name:

@@ -38,7 +38,7 @@ def run(words: Sequence[str]) -> None:
     from headstand import report
     from headstand.evaluate import model as models
     from headstand.evaluate import page, photos
-    from headstand.evaluate.examination import examine
+    from headstand.evaluate.evaluate_model import evaluate_model
 
     # A model refitted on all splits cannot be evaluated on any of them, but it is the one to evaluate on other photos.
     model = models.load(models.find(options.model, refitted=options.folder is not None))
@@ -49,7 +49,7 @@ def run(words: Sequence[str]) -> None:
         sample = photos.of_dataset(Path("data") / about.name, options.split or "test", about)
     print(f"model             {model.path} ({len(about.labels)} classes, {model.input.word})")
     print(f"photos            {len(sample.photos)}, {sample}", flush=True)
-    made = examine(model, sample)
+    made = evaluate_model(model, sample)
     folder = options.output or _new_folder(about.name)
     page.write(folder, made)
 

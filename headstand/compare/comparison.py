@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from headstand import files
-from headstand.compare import plot, race, table
+from headstand.compare import measuring, plot, table
 from headstand.compare.entry import entries
-from headstand.compare.result import Journal, Result, plain
+from headstand.compare.result import Result, ResultLog, plain
 from headstand.compare.winner import Choice, choose, fits, order
 from headstand.export.latency import Clock, latency
 from headstand.prepare import manifest
@@ -56,7 +56,7 @@ def compare(recipe: Recipe, clock: Clock = latency) -> Comparison:
         HeadstandError: a backbone is unknown or the prepared data are damaged. Missing data are not an error.
     """
     raced = entries(recipe)
-    race.check(raced)
+    measuring.check(raced)
     dataset = _dataset(recipe)
     digest = dataset.digest if dataset else None
     record = {"entries": [plain(entry) for entry in raced], "seed": recipe.seed, "data": digest}
@@ -67,8 +67,8 @@ def compare(recipe: Recipe, clock: Clock = latency) -> Comparison:
         if run.reason:
             print(run.reason, flush=True)
         print(f"{'resuming' if run.resumed else 'comparing in'} {run.folder}: {len(raced)} entries", flush=True)
-        journal = Journal(run.folder / "entries.jsonl", raced)
-        results = sorted(race.race(raced, dataset, recipe.seed, journal, clock, _tell), key=order)
+        journal = ResultLog(run.folder / "entries.jsonl", raced)
+        results = sorted(measuring.measure(raced, dataset, recipe.seed, journal, clock, _tell), key=order)
         choice = choose(results, recipe.compare)
         verdict = _verdict(results, choice, recipe.compare)
         table.write(run.folder / "compare.csv", results)
@@ -102,7 +102,7 @@ def _dataset(recipe: Recipe) -> Dataset | None:
     if not (recipe.data / "manifest.csv").is_file():
         print(
             f"there is no prepared data at {recipe.data} (`python data_preparation.py {recipe.name}` makes it): "
-            f"accuracy is not measured, and size and latency are those of heads with {race.CLASSES} classes",
+            f"accuracy is not measured, and size and latency are those of heads with {measuring.CLASSES} classes",
             flush=True,
         )
         return None

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from headstand.recipe import Augmentation, Backbone, Head, Recipe
-from headstand.recipe.variants import rival
+from headstand.recipe.variants import with_backbone
 
 ITSELF = "as the recipe"
 """Variant name of an entry with the recipe's own head."""
 
 
 @dataclass(frozen=True)
-class Entry:
+class ComparisonEntry:
     """Candidate of a comparison: a backbone with augmentation and head, and the name of the variant."""
 
     variant: str
@@ -33,7 +33,7 @@ class Entry:
         return self.backbone, head.inner, head.activation, head.batch_norm
 
 
-def entries(recipe: Recipe) -> tuple[Entry, ...]:
+def entries(recipe: Recipe) -> tuple[ComparisonEntry, ...]:
     """Returns the entries of a recipe: its variants, the recipe itself, and its head on each other backbone.
 
     Variants are not combined with all backbones, which would make the table too long; a variant may set its own
@@ -42,10 +42,10 @@ def entries(recipe: Recipe) -> tuple[Entry, ...]:
     raced = []
     for variant in recipe.variants:
         varied = recipe.varied(variant)
-        raced.append(Entry(variant.name, varied.backbone, varied.augmentation, varied.head))
-    backbones = [recipe.backbone, *(rival(text, recipe.backbone) for text in recipe.compare.backbones)]
-    raced += [Entry(ITSELF, backbone, recipe.augmentation, recipe.head) for backbone in backbones]
-    unique: dict[tuple[object, ...], Entry] = {}
+        raced.append(ComparisonEntry(variant.name, varied.backbone, varied.augmentation, varied.head))
+    backbones = [recipe.backbone, *(with_backbone(text, recipe.backbone) for text in recipe.compare.backbones)]
+    raced += [ComparisonEntry(ITSELF, backbone, recipe.augmentation, recipe.head) for backbone in backbones]
+    unique: dict[tuple[object, ...], ComparisonEntry] = {}
     for entry in raced:
         unique.setdefault((entry.backbone, entry.augmentation, entry.head), entry)
     return tuple(unique.values())

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
-from headstand.compare.result import Result, Weight
+from headstand.compare.result import ModelSize, Result
 from headstand.compare.winner import Choice
 from headstand.recipe.variants import Compare
 
@@ -141,7 +141,7 @@ def _latencies(every: Sequence[Axes], latencies: Sequence[float], limits: Compar
     every[0].set_xlabel("ms a photo, LiteRT, one thread (equal ones side by side); the bubble's area is the size")
 
 
-def _sizes(figure: Figure, weights: Sequence[Weight]) -> None:
+def _sizes(figure: Figure, weights: Sequence[ModelSize]) -> None:
     """Adds a legend of bubble areas for the smallest and the largest model."""
     ends = sorted({min(weights, key=lambda weight: weight.size), max(weights, key=lambda weight: weight.size)},
                   key=lambda weight: weight.size)  # fmt: skip
@@ -153,6 +153,6 @@ def _sizes(figure: Figure, weights: Sequence[Weight]) -> None:
     figure.legend(handles=handles, loc="upper right", ncols=2, frameon=False, fontsize=8, handletextpad=1.2)
 
 
-def _area(weight: Weight) -> float:
+def _area(weight: ModelSize) -> float:
     """Returns the bubble area of a model in square points, 4 for each megabyte."""
     return 4 * weight.megabytes

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from headstand.compare.entry import Entry
+from headstand.compare.entry import ComparisonEntry
 from headstand.stats import Outcomes
 
 
 @dataclass(frozen=True)
-class Score:
+class HeadScore:
     """Validation accuracy and training time of a head.
 
     Attributes:
@@ -50,7 +50,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Weight:
+class ModelSize:
     """Size and latency of a converted model.
 
     Attributes:
@@ -75,19 +75,19 @@ class Weight:
 class Result:
     """Measurements of an entry; a failed measurement is None, with its reason in `reasons`."""
 
-    entry: Entry
-    score: Score | None
-    weight: Weight | None
+    entry: ComparisonEntry
+    score: HeadScore | None
+    weight: ModelSize | None
     reasons: tuple[str, ...] = ()
 
 
-class Journal:
+class ResultLog:
     """JSON Lines file with the completely measured entries; a resumed comparison repeats only the others."""
 
-    def __init__(self, path: Path, entries: tuple[Entry, ...]) -> None:
+    def __init__(self, path: Path, entries: tuple[ComparisonEntry, ...]) -> None:
         """Reads an existing journal and skips invalid lines, such as one truncated by an interruption."""
         self._path = path
-        self.results: dict[Entry, Result] = {}
+        self.results: dict[ComparisonEntry, Result] = {}
         known = {_key(entry): entry for entry in entries}
         text = path.read_text(encoding="utf-8") if path.exists() else ""
         for line in text.splitlines():
@@ -95,7 +95,7 @@ class Journal:
                 record = json.loads(line)
                 entry = known[record["entry"]]
                 score = {**record["score"], "interval": tuple(record["score"]["interval"])}
-                self.results[entry] = Result(entry, Score(**score), Weight(**record["weight"]))
+                self.results[entry] = Result(entry, HeadScore(**score), ModelSize(**record["weight"]))
             except (ValueError, KeyError, TypeError):
                 continue
         if text and not text.endswith("\n"):
@@ -114,11 +114,11 @@ class Journal:
             os.fsync(file.fileno())
 
 
-def plain(entry: Entry) -> dict[str, Any]:
+def plain(entry: ComparisonEntry) -> dict[str, Any]:
     """Returns an entry as a dictionary that can be written as JSON."""
     sections = {name: getattr(entry, name).model_dump(mode="json") for name in ("backbone", "augmentation", "head")}
     return {"variant": entry.variant, **sections}
 
 
-def _key(entry: Entry) -> str:
+def _key(entry: ComparisonEntry) -> str:
     return json.dumps(plain(entry), sort_keys=True)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from headstand.diagnosis.evidence import Evidence, Searched, Tried, number
+from headstand.diagnosis.diagnosis_input import DiagnosisInput, SearchedRange, TrialResult, number
 from headstand.diagnosis.finding import Finding, Suggestion
 from headstand.diagnosis.suggestions import longer, rate, smaller_head
 from headstand.stats import difference, photos_needed, unpaired, wilson
@@ -31,7 +31,7 @@ WHOLE = ("inner", "units", "layers", "epochs", "batch_size", "patience")
 """Parameters that are integers."""
 
 
-def validation_test_gap(evidence: Evidence) -> Iterator[Finding]:
+def validation_test_gap(evidence: DiagnosisInput) -> Iterator[Finding]:
     """Reports validation and test accuracies that differ beyond noise (see `headstand.stats.unpaired`)."""
     validation, test = evidence.validation, evidence.test
     if test is None or not test.count or not validation.count:
@@ -74,7 +74,7 @@ def validation_test_gap(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def baseline_not_beaten(evidence: Evidence) -> Iterator[Finding]:
+def baseline_not_beaten(evidence: DiagnosisInput) -> Iterator[Finding]:
     """Reports a trained model that is no more accurate on validation than the closed-form baseline."""
     baseline = evidence.baseline_outcomes
     if baseline is None or not evidence.phases:
@@ -103,7 +103,7 @@ def baseline_not_beaten(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def edge_of_range(evidence: Evidence) -> Iterator[Finding]:
+def edge_of_range(evidence: DiagnosisInput) -> Iterator[Finding]:
     """Reports a selected hyperparameter value at the edge of its search range, since better values may lie outside."""
     for searched in evidence.searched:
         edge = _edge(evidence, searched)
@@ -126,7 +126,7 @@ def edge_of_range(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def search_on(searched: Searched, value: float) -> Suggestion:
+def search_on(searched: SearchedRange, value: float) -> Suggestion:
     """Returns a suggestion to extend the searched values or range of a parameter to a value.
 
     Its change is keyed by the recipe key that the value would set, for example `head.inner` for `units`.
@@ -140,7 +140,7 @@ def search_on(searched: Searched, value: float) -> Suggestion:
     return Suggestion.searched(text, f"head.{'inner' if key in ('units', 'layers') else key}", value)
 
 
-def indistinguishable(evidence: Evidence) -> Iterator[Finding]:
+def indistinguishable(evidence: DiagnosisInput) -> Iterator[Finding]:
     """Reports head settings whose validation accuracy is statistically indistinguishable from the best."""
     if not evidence.indistinguishable or not len(evidence.truth):
         return
@@ -168,7 +168,7 @@ def indistinguishable(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def finetuning_worse(evidence: Evidence) -> Iterator[Finding]:
+def finetuning_worse(evidence: DiagnosisInput) -> Iterator[Finding]:
     """Reports fine-tuning that ends with a lower validation accuracy than the head on the frozen backbone."""
     if len(evidence.phases) < 2:
         return
@@ -195,7 +195,7 @@ def finetuning_worse(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def _edge(evidence: Evidence, searched: Searched) -> tuple[float, bool] | None:
+def _edge(evidence: DiagnosisInput, searched: SearchedRange) -> tuple[float, bool] | None:
     """Returns the selected value and whether it lies at the upper end of its range; None if it lies at no end."""
     chosen = number(getattr(evidence.head, searched.parameter, None))
     if searched.parameter == "units":
@@ -216,7 +216,7 @@ def _edge(evidence: Evidence, searched: Searched) -> tuple[float, bool] | None:
     return (chosen, at_high) if at_low or at_high else None
 
 
-def _scaled(value: float, searched: Searched) -> float:
+def _scaled(value: float, searched: SearchedRange) -> float:
     """Returns the position of a value in a continuous range, from 0 to 1; logarithmic for a log range."""
     low, high = searched.low, searched.high
     if searched.log:
@@ -229,10 +229,12 @@ def _distance(one: float, other: float) -> float:
     return 0.0 if one == other else abs(one - other)  # not inf - inf
 
 
-def _best(evidence: Evidence, searched: Searched, chosen: float) -> tuple[Tried | None, Tried | None]:
+def _best(
+    evidence: DiagnosisInput, searched: SearchedRange, chosen: float
+) -> tuple[TrialResult | None, TrialResult | None]:
     """Returns the most accurate trial near the selected value and the most accurate one elsewhere; None without any."""
-    at_edge: list[Tried] = []
-    elsewhere: list[Tried] = []
+    at_edge: list[TrialResult] = []
+    elsewhere: list[TrialResult] = []
     for trial in evidence.trials:
         value = number(trial.values[searched.parameter]) if searched.parameter in trial.values else None
         if value is None:
@@ -243,13 +245,13 @@ def _best(evidence: Evidence, searched: Searched, chosen: float) -> tuple[Tried 
         near = distance <= (0 if searched.values else NEAR)
         (at_edge if near else elsewhere).append(trial)
 
-    def best(trials: list[Tried]) -> Tried | None:
+    def best(trials: list[TrialResult]) -> TrialResult | None:
         return max(trials, key=lambda trial: trial.val_accuracy, default=None)
 
     return best(at_edge), best(elsewhere)
 
 
-def _beyond(searched: Searched, high: bool) -> float:
+def _beyond(searched: SearchedRange, high: bool) -> float:
     """Returns a value outside a search range, beyond its upper end if `high`, else beyond its lower end.
 
     For listed values the last step is repeated as a factor (halved if a factor is undefined). A log range is extended

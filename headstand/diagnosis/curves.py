@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from headstand.diagnosis.evidence import GUESSING, RISEN, Evidence
+from headstand.diagnosis.diagnosis_input import GUESSING, RISEN, DiagnosisInput
 from headstand.diagnosis.finding import Finding, Suggestion
 from headstand.diagnosis.suggestions import longer, rate, regularise
 from headstand.stats import Outcomes, difference, unpaired
@@ -29,7 +29,7 @@ TAIL = 0.75
 """Share of the epochs after which a higher validation accuracy counts as still rising: the last quarter."""
 
 
-def not_a_number(evidence: Evidence) -> Iterator[Finding]:
+def not_finite(evidence: DiagnosisInput) -> Iterator[Finding]:
     """Reports losses that are NaN or infinite, because a training step overflowed."""
     for phase in evidence.phases:
         bad = [
@@ -51,7 +51,7 @@ def not_a_number(evidence: Evidence) -> Iterator[Finding]:
             )
 
 
-def loss_not_falling(evidence: Evidence) -> Iterator[Finding]:
+def loss_not_falling(evidence: DiagnosisInput) -> Iterator[Finding]:
     """Reports a training loss that rises or stays near ln(classes), the loss of uniform predictions."""
     for phase in evidence.phases:
         losses = [loss for loss in phase.series("loss") if math.isfinite(loss)]
@@ -71,7 +71,7 @@ def loss_not_falling(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def above_guessing(evidence: Evidence) -> Iterator[Finding]:
+def above_guessing(evidence: DiagnosisInput) -> Iterator[Finding]:
     """Reports a validation loss above ln(classes), that of uniform predictions: confident and wrong predictions."""
     for phase in evidence.phases:
         if len(evidence.classes) < 2 or "val_loss" not in phase.best:
@@ -88,7 +88,7 @@ def above_guessing(evidence: Evidence) -> Iterator[Finding]:
             )
 
 
-def overfitting(evidence: Evidence) -> Iterator[Finding]:
+def overfitting(evidence: DiagnosisInput) -> Iterator[Finding]:
     """Reports a validation loss that rises while the training loss continues to fall."""
     for phase in evidence.phases:
         losses, held_out = phase.series("loss"), phase.series("val_loss")
@@ -109,7 +109,7 @@ def overfitting(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def generalisation_gap(evidence: Evidence) -> Iterator[Finding]:
+def generalisation_gap(evidence: DiagnosisInput) -> Iterator[Finding]:
     """Reports a training accuracy that exceeds the validation accuracy beyond noise and by at least `GAP`."""
     for phase in evidence.phases[-1:]:
         if not phase.history or not {"accuracy", "val_accuracy"} <= set(phase.best):
@@ -127,7 +127,7 @@ def generalisation_gap(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def best_is_last(evidence: Evidence) -> Iterator[Finding]:
+def best_is_last(evidence: DiagnosisInput) -> Iterator[Finding]:
     """Reports a validation accuracy that was highest in the last epoch, so that it may rise further."""
     for phase in evidence.phases:
         accuracies, epochs = phase.series("val_accuracy"), len(phase.history)

@@ -7,10 +7,18 @@ from dataclasses import replace
 import keras
 import numpy as np
 
-from headstand.diagnosis.evidence import Dead, Evidence, Phase, Searched, Tried, Wait, number
-from headstand.heads import Split
+from headstand.diagnosis.diagnosis_input import (
+    DeadUnits,
+    DiagnosisInput,
+    InputWait,
+    SearchedRange,
+    TrainingPhase,
+    TrialResult,
+    number,
+)
+from headstand.heads import FeatureSplit
 from headstand.heads.baseline import Baseline
-from headstand.heads.search import Found, Trial
+from headstand.heads.search import SearchResult, Trial
 from headstand.heads.search.table import complete, indistinguishable
 from headstand.recipe import Recipe, Search
 from headstand.recipe.search_space import Dimension
@@ -26,14 +34,14 @@ def evidence(
     recipe: Recipe,
     classes: tuple[str, ...],
     baseline: Baseline,
-    found: Found,
+    found: SearchResult,
     model: keras.Model,
-    rows: Mapping[str, Split],
+    rows: Mapping[str, FeatureSplit],
     validation: np.ndarray,
-    phases: Sequence[Phase],
+    phases: Sequence[TrainingPhase],
     steps: Steps,
     test: Outcomes,
-) -> Evidence:
+) -> DiagnosisInput:
     """Returns the input of the diagnosis rules for a run.
 
     Args:
@@ -51,7 +59,7 @@ def evidence(
     train, labels = rows["train"], rows["validation"].labels
     right = [_correct(model, rows["validation"]), validation.argmax(axis=1) == labels]
     count = len(labels)
-    return Evidence(
+    return DiagnosisInput(
         head=found.head,
         finetune=recipe.finetune,
         classes=classes,
@@ -75,16 +83,16 @@ def evidence(
     )
 
 
-def waits(steps: Steps) -> tuple[Wait, ...]:
+def waits(steps: Steps) -> tuple[InputWait, ...]:
     """Returns duration and waiting time of each step in which the network waited for decoded photos."""
     return tuple(
-        Wait(step, parts[WAITING] + parts.get(NETWORK, 0.0), parts[WAITING], steps.photos.get(step, 0))
+        InputWait(step, parts[WAITING] + parts.get(NETWORK, 0.0), parts[WAITING], steps.photos.get(step, 0))
         for step, parts in steps.parts.items()
         if parts.get(WAITING)
     )
 
 
-def dead(head: keras.Model, features: np.ndarray) -> tuple[Dead, ...]:
+def dead(head: keras.Model, features: np.ndarray) -> tuple[DeadUnits, ...]:
     """Returns, for each ReLU layer of a head, how many of its units are zero for every training photo.
 
     Args:
@@ -101,7 +109,7 @@ def dead(head: keras.Model, features: np.ndarray) -> tuple[Dead, ...]:
         for place, output in enumerate(outputs if isinstance(outputs, list) else [outputs]):
             largest[place] = np.maximum(largest[place], np.asarray(output).max(axis=0))
     return tuple(
-        Dead(layer.name, len(most), int((most <= 0).sum())) for layer, most in zip(layers, largest, strict=True)
+        DeadUnits(layer.name, len(most), int((most <= 0).sum())) for layer, most in zip(layers, largest, strict=True)
     )
 
 
@@ -109,7 +117,7 @@ def _is_relu(layer: keras.layers.Layer) -> bool:
     return isinstance(layer, keras.layers.ReLU) or getattr(layer, "activation", None) is keras.activations.relu
 
 
-def searched(search: Search) -> tuple[Searched, ...]:
+def searched(search: Search) -> tuple[SearchedRange, ...]:
     """Returns the search space of each numeric parameter, merged over all stages or jobs of a search."""
     dimensions: dict[str, list[Dimension]] = {}
     if search.strategy == "staged":
@@ -123,7 +131,7 @@ def searched(search: Search) -> tuple[Searched, ...]:
     return tuple(found for found in ranges if found)
 
 
-def _range(parameter: str, several: Sequence[Dimension]) -> Searched | None:
+def _range(parameter: str, several: Sequence[Dimension]) -> SearchedRange | None:
     """Returns the smallest range that contains several dimensions of a parameter; None if one is not numeric.
 
     Dimensions that all list values give the sorted union of their values instead.
@@ -134,21 +142,21 @@ def _range(parameter: str, several: Sequence[Dimension]) -> Searched | None:
     if len(numbers) < len(values):
         return None
     if not ends:
-        return Searched(parameter, tuple(sorted(set(numbers))))
+        return SearchedRange(parameter, tuple(sorted(set(numbers))))
     low, high = min([*numbers, *ends]), max([*numbers, *ends])
-    return Searched(parameter, low=low, high=high, log=any(dimension.log for dimension in several) and low > 0)
+    return SearchedRange(parameter, low=low, high=high, log=any(dimension.log for dimension in several) and low > 0)
 
 
-def tried(trials: Sequence[Trial], photos: int) -> tuple[Tried, ...]:
+def tried(trials: Sequence[Trial], photos: int) -> tuple[TrialResult, ...]:
     """Returns values and outcomes, on `photos` validation photos, of the trials completed with a finite loss."""
     return tuple(
-        Tried(trial.values, trial.val_accuracy, trial.outcomes(photos).correct)
+        TrialResult(trial.values, trial.val_accuracy, trial.outcomes(photos).correct)
         for trial in trials
         if not trial.pruned and math.isfinite(trial.val_loss)
     )
 
 
-def _correct(model: keras.Model, split: Split) -> np.ndarray:
+def _correct(model: keras.Model, split: FeatureSplit) -> np.ndarray:
     """Returns whether a head classifies each row of a split correctly, `bool [N]`."""
     parts = np.array_split(split.features, -(-max(1, len(split.labels)) // ROWS))
     return np.concatenate([np.asarray(model(part)).argmax(axis=1) for part in parts]) == split.labels

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Iterator
 
-from headstand.diagnosis.evidence import Evidence
+from headstand.diagnosis.diagnosis_input import DiagnosisInput
 from headstand.diagnosis.finding import Finding, Suggestion
 from headstand.diagnosis.suggestions import rate
 
 
-def exploding(evidence: Evidence) -> Iterator[Finding]:
+def exploding(evidence: DiagnosisInput) -> Iterator[Finding]:
     """Reports exploding gradients: norms that grow at least `EXPLODED`-fold or are not finite."""
     for phase in evidence.phases:
         if not phase.exploded:
@@ -25,7 +25,7 @@ def exploding(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def vanishing(evidence: Evidence) -> Iterator[Finding]:
+def vanishing(evidence: DiagnosisInput) -> Iterator[Finding]:
     """Reports vanishing gradients: norms near zero although the loss is high."""
     for phase in evidence.phases:
         if not (stuck := phase.vanished(len(evidence.classes))):
@@ -42,7 +42,7 @@ def vanishing(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def dead_relus(evidence: Evidence) -> Iterator[Finding]:
+def dead_relus(evidence: DiagnosisInput) -> Iterator[Finding]:
     """Reports layers with many dead ReLU units: they are zero for every training photo and no longer learn."""
     for layer in evidence.dead_layers:
         phase = next((phase for phase in evidence.phases if phase.section == "head"), None)

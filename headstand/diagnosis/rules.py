@@ -4,16 +4,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from headstand.diagnosis import answers, comparisons, curves, gradients, speed
-from headstand.diagnosis.evidence import Evidence, Searched, number
+from headstand.diagnosis import comparisons, curves, gradients, predictions_rules, speed
+from headstand.diagnosis.diagnosis_input import DiagnosisInput, SearchedRange, number
 from headstand.diagnosis.finding import SEVERITIES, Finding, Suggestion
 
-Rule = Callable[[Evidence], Iterable[Finding]]
+Rule = Callable[[DiagnosisInput], Iterable[Finding]]
 
 RULES: tuple[Rule, ...] = (
     comparisons.validation_test_gap,
     speed.input_bound,
-    curves.not_a_number,
+    curves.not_finite,
     curves.loss_not_falling,
     curves.above_guessing,
     gradients.exploding,
@@ -22,11 +22,11 @@ RULES: tuple[Rule, ...] = (
     curves.overfitting,
     curves.generalisation_gap,
     curves.best_is_last,
-    answers.no_better_than_majority,
-    answers.never_predicted,
-    answers.imbalance_ignored,
-    answers.saturated,
-    answers.temperature_at_limit,
+    predictions_rules.no_better_than_majority,
+    predictions_rules.never_predicted,
+    predictions_rules.imbalance_ignored,
+    predictions_rules.saturated,
+    predictions_rules.temperature_at_limit,
     comparisons.baseline_not_beaten,
     comparisons.edge_of_range,
     comparisons.indistinguishable,
@@ -40,7 +40,7 @@ TRIED = Suggestion("what is usually advised is set already or was tried by the s
 """Replaces the suggestions of a finding if the recipe has set them already or the search has tried them."""
 
 
-def diagnose(evidence: Evidence) -> tuple[Finding, ...]:
+def diagnose(evidence: DiagnosisInput) -> tuple[Finding, ...]:
     """Applies every rule and returns the findings.
 
     Returns:
@@ -52,7 +52,7 @@ def diagnose(evidence: Evidence) -> tuple[Finding, ...]:
     return tuple(consistent(evidence, found))
 
 
-def consistent(evidence: Evidence, findings: Sequence[Finding]) -> list[Finding]:
+def consistent(evidence: DiagnosisInput, findings: Sequence[Finding]) -> list[Finding]:
     """Returns the findings without suggestions that have no effect or contradict an earlier suggestion.
 
     If the search sets a key, the suggestion is replaced by one to extend the search, unless the value was in the search
@@ -76,7 +76,7 @@ def consistent(evidence: Evidence, findings: Sequence[Finding]) -> list[Finding]
     return result
 
 
-def _effective(evidence: Evidence, suggestion: Suggestion) -> Suggestion | None:
+def _effective(evidence: DiagnosisInput, suggestion: Suggestion) -> Suggestion | None:
     """Returns a suggestion without values that are set already, or one to extend the search; None if without effect."""
     if not suggestion.changes or suggestion.whole:
         return suggestion
@@ -90,7 +90,7 @@ def _effective(evidence: Evidence, suggestion: Suggestion) -> Suggestion | None:
     return replace(suggestion, changes=changes) if changes else None
 
 
-def _search_on(searched: Searched, value: Any) -> Suggestion | None:
+def _search_on(searched: SearchedRange, value: Any) -> Suggestion | None:
     """Returns a suggestion to extend the search to a value; None if the search space contains it or is not numeric."""
     size = number(value)
     if size is None or searched.parameter in ("units", "layers"):
@@ -99,7 +99,7 @@ def _search_on(searched: Searched, value: Any) -> Suggestion | None:
     return None if known else comparisons.search_on(searched, size)
 
 
-def _current(evidence: Evidence, key: str) -> Any:
+def _current(evidence: DiagnosisInput, key: str) -> Any:
     section, _, name = key.partition(".")
     value = getattr({"head": evidence.head, "finetune": evidence.finetune}.get(section), name, None)
     return value[0] if name == "activation" and value is not None and len(set(value)) == 1 else value

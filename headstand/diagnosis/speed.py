@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from headstand.diagnosis.evidence import Evidence
+from headstand.diagnosis.diagnosis_input import DiagnosisInput
 from headstand.diagnosis.finding import Finding, Suggestion
 
 BOUND = 0.5
@@ -13,7 +13,7 @@ SHORT = 10.0
 """Waiting time in seconds below which nothing is reported."""
 
 
-def input_bound(evidence: Evidence) -> Iterator[Finding]:
+def input_bound(evidence: DiagnosisInput) -> Iterator[Finding]:
     """Reports steps in which the network spends much of the time waiting for photos to be decoded."""
     for wait in evidence.waits:
         if wait.waiting < max(SHORT, BOUND * wait.seconds):

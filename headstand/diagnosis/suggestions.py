@@ -2,13 +2,13 @@
 
 import math
 
-from headstand.diagnosis.evidence import Evidence, Phase
+from headstand.diagnosis.diagnosis_input import DiagnosisInput, TrainingPhase
 from headstand.diagnosis.finding import Suggestion
 
 LABELS = Suggestion("check photos and labels: `python -m headstand doctor FOLDER --labels`")
 
 
-def rate(evidence: Evidence, phase: Phase) -> Suggestion:
+def rate(evidence: DiagnosisInput, phase: TrainingPhase) -> Suggestion:
     """Returns a suggestion to lower the learning rate if training is unstable, else to raise it."""
     section = evidence.head if phase.section == "head" else evidence.finetune
     key, current = f"{phase.section}.learning_rate", section.learning_rate
@@ -17,7 +17,7 @@ def rate(evidence: Evidence, phase: Phase) -> Suggestion:
     return Suggestion("try a higher rate", ((key, _rounded(min(1.0, current * 10))),))
 
 
-def regularise(evidence: Evidence, phase: Phase, epochs: int | None) -> Suggestion:
+def regularise(evidence: DiagnosisInput, phase: TrainingPhase, epochs: int | None) -> Suggestion:
     """Returns a suggestion against overfitting.
 
     Args:
@@ -35,7 +35,7 @@ def regularise(evidence: Evidence, phase: Phase, epochs: int | None) -> Suggesti
     return Suggestion("train less", (("head.epochs", epochs),))
 
 
-def smaller_head(evidence: Evidence, text: str) -> Suggestion:
+def smaller_head(evidence: DiagnosisInput, text: str) -> Suggestion:
     """Returns a suggestion to remove the head's inner layers, and resets the settings that require inner layers."""
     changes: list[tuple[str, object]] = [("head.inner", ())]
     if evidence.head.batch_norm:
@@ -45,7 +45,7 @@ def smaller_head(evidence: Evidence, text: str) -> Suggestion:
     return Suggestion(text, tuple(changes))
 
 
-def longer(phase: Phase) -> Suggestion:
+def longer(phase: TrainingPhase) -> Suggestion:
     """Returns a suggestion to train for more epochs."""
     epochs = len(phase.history)
     more = 2 * epochs if phase.section == "head" else math.ceil(1.5 * epochs)

@@ -13,8 +13,8 @@ from headstand import recipe as recipes
 from headstand.errors import HeadstandError
 from headstand.features import compiled
 from headstand.heads import checkpoint
-from headstand.heads.checkpoint import About
-from headstand.inputs import Input
+from headstand.heads.checkpoint import ModelMetadata
+from headstand.inputs import InputKind
 from headstand.quiet import quiet
 from headstand.runs import newest_checkpoint
 from headstand.serve.classifier import Classifier
@@ -27,7 +27,7 @@ class ModelError(HeadstandError):
 
 
 @dataclass(frozen=True)
-class Model:
+class EvaluatedModel:
     """Model for evaluation, with its metadata.
 
     Attributes:
@@ -43,9 +43,9 @@ class Model:
 
     path: Path
     sha256: str
-    about: About
+    about: ModelMetadata
     history: bool
-    input: Input
+    input: InputKind
     answer: Callable[[np.ndarray], np.ndarray]
     network: keras.Model | None = None
 
@@ -72,7 +72,7 @@ def find(word: str, refitted: bool) -> Path:
     return newest_checkpoint(recipes.load(word).name, refitted=refitted)
 
 
-def load(path: Path) -> Model:
+def load(path: Path) -> EvaluatedModel:
     """Returns the model of a checkpoint or bundle.
 
     Raises:
@@ -81,8 +81,8 @@ def load(path: Path) -> Model:
     return _bundle(path) if path.suffix.lower() == ".tflite" else _checkpoint(path)
 
 
-def _checkpoint(path: Path) -> Model:
-    about = checkpoint.about(path)
+def _checkpoint(path: Path) -> EvaluatedModel:
+    about = checkpoint.metadata(path)
     network = checkpoint.load(path)
     kind = inputs.of(network.input_shape[1:])
     wanted = (about.size, kind.shape, (len(about.labels),))
@@ -92,18 +92,18 @@ def _checkpoint(path: Path) -> Model:
             f"from {network.input_shape[1:]} to {network.output_shape[1:]}; train it again"
         )
     call = compiled(network)
-    return Model(
+    return EvaluatedModel(
         path, files.digest(path), about, True, kind, lambda shown: np.asarray(call(tf.constant(shown))), network
     )
 
 
-def _bundle(path: Path) -> Model:
+def _bundle(path: Path) -> EvaluatedModel:
     with quiet():  # LiteRT logs which delegate it created
         classifier = Classifier(path)
     bundle = classifier.bundle
     origin = next((file for file in sorted(path.parent.glob("*.h5")) if _made(file, bundle.metadata)), None)
     # The bundle's own metadata take precedence over the checkpoint's, because the services use them.
-    about = About(
+    about = ModelMetadata(
         name=bundle.name,
         labels=bundle.labels,
         size=bundle.size,
@@ -113,9 +113,11 @@ def _bundle(path: Path) -> Model:
         threshold=bundle.threshold,
     )
     if origin:
-        known = checkpoint.about(origin)
-        about = About(**{**vars(about), "backbone": known.backbone, "seen": known.seen, "examined": known.examined})
-    return Model(
+        known = checkpoint.metadata(origin)
+        about = ModelMetadata(
+            **{**vars(about), "backbone": known.backbone, "seen": known.seen, "examined": known.examined}
+        )
+    return EvaluatedModel(
         path, files.digest(path), about, origin is not None, inputs.of(bundle.input.shape), classifier.probabilities
     )
 

@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from headstand.evaluate.examination import Examination
+from headstand.evaluate.evaluate_model import EvaluationResult
 from headstand.evaluation.attention import attention
 from headstand.evaluation.predictions import decoded
-from headstand.inputs import Heatmaps
+from headstand.inputs import HeatmapInput
 from headstand.poses.skeleton_plot import drawn
-from headstand.report import plots, scores
+from headstand.report import metric_sections, plots
 from headstand.report.document import document, tiles
 from headstand.report.record import put
 
 RECORD, PAGE = "evaluation.json", "evaluation.html"
 
 
-def write(folder: Path, made: Examination) -> None:
+def write(folder: Path, made: EvaluationResult) -> None:
     """Writes plots, `evaluation.html` and, as the last file, `evaluation.json` into a folder, which is created.
 
     Raises:
@@ -35,24 +35,24 @@ def write(folder: Path, made: Examination) -> None:
     put(folder / RECORD, json.dumps(record, indent=1))
 
 
-def _page(folder: Path, made: Examination, record: dict[str, Any]) -> str:
+def _page(folder: Path, made: EvaluationResult, record: dict[str, Any]) -> str:
     split, calibration = record["scores"], record["calibration"]
     sections = {
-        "Figures": scores.figures({made.sample.split or "photos": split}),
-        "Classes": scores.classes(split, folder),
-        "Confidence": scores.sure(split, calibration, calibration["sure"], folder),
-        "Parts of the photos": scores.slices(record["slices"]),
+        "Figures": metric_sections.figures({made.sample.split or "photos": split}),
+        "Classes": metric_sections.classes(split, folder),
+        "Confidence": metric_sections.sure(split, calibration, calibration["sure"], folder),
+        "Parts of the photos": metric_sections.slices(record["slices"]),
         "Most confident mistakes": _mistakes(made, record),
     }
     return document(
         f"{made.model.about.name}: evaluation",
-        _lead(made) + tiles(scores.facts("accuracy", split, calibration["threshold"], calibration["sure"])),
+        _lead(made) + tiles(metric_sections.facts("accuracy", split, calibration["threshold"], calibration["sure"])),
         sections,
         f"Model <code>{escape(str(made.model.path))}</code>, SHA-256 <code>{made.model.sha256}</code>",
     )
 
 
-def _lead(made: Examination) -> str:
+def _lead(made: EvaluationResult) -> str:
     figures = made.scores
     right, (low, high) = round(figures.accuracy * figures.count), figures.interval
     findings = (
@@ -66,13 +66,15 @@ def _lead(made: Examination) -> str:
     )
 
 
-def _mistakes(made: Examination, record: dict[str, Any]) -> str:
+def _mistakes(made: EvaluationResult, record: dict[str, Any]) -> str:
     """Returns the section with the most confident mistakes, with Grad-CAM if the model is a checkpoint for photos."""
     if not made.mistakes:
         return ""
     about, network = made.model.about, made.model.network
     shown = decoded(made.sample.folder, [one.photo for one in made.mistakes], made.model.input)
-    if isinstance(made.model.input, Heatmaps):
-        return scores.mistakes(record["mistakes"], np.stack([drawn(maps) for maps in shown]), None)
+    if isinstance(made.model.input, HeatmapInput):
+        return metric_sections.mistakes(record["mistakes"], np.stack([drawn(maps) for maps in shown]), None)
     asked = np.array([about.labels.index(one.answer) for one in made.mistakes])
-    return scores.mistakes(record["mistakes"], shown, None if network is None else attention(network, shown, asked))
+    return metric_sections.mistakes(
+        record["mistakes"], shown, None if network is None else attention(network, shown, asked)
+    )

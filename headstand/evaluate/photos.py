@@ -7,7 +7,7 @@ import numpy as np
 
 from headstand.errors import HeadstandError
 from headstand.features import digest
-from headstand.heads.checkpoint import About
+from headstand.heads.checkpoint import ModelMetadata
 from headstand.images import EXTENSIONS, formats
 from headstand.poses import heatmap_source
 from headstand.prepare import manifest
@@ -18,12 +18,12 @@ from headstand.prepare.scan import examine, scan
 from headstand.recipe.sections import OF_HEATMAPS
 
 
-class SampleError(HeadstandError):
+class EvaluationSetError(HeadstandError):
     """Photos that a model cannot be evaluated on."""
 
 
 @dataclass(frozen=True)
-class Sample:
+class EvaluationSet:
     """Labelled photos for an evaluation.
 
     Attributes:
@@ -46,7 +46,7 @@ class Sample:
         return f"the {self.split} split of {self.folder}" if self.split else str(self.folder)
 
 
-def of_dataset(folder: Path, split: str, about: About) -> Sample:
+def of_dataset(folder: Path, split: str, about: ModelMetadata) -> EvaluationSet:
     """Returns a split of a prepared dataset.
 
     Raises:
@@ -56,14 +56,14 @@ def of_dataset(folder: Path, split: str, about: About) -> Sample:
     dataset = manifest.read(folder)
     photos = dataset.split(split)
     if not photos:
-        raise SampleError(f"{folder} has no photos for {split}: prepare it again")
+        raise EvaluationSetError(f"{folder} has no photos for {split}: prepare it again")
     _check_kind(photos, folder, about)
     for photo in photos:
         digest(folder, photo)
-    return Sample(folder, split, dataset.digest == about.data, photos, _labels(photos, folder, about))
+    return EvaluationSet(folder, split, dataset.digest == about.data, photos, _labels(photos, folder, about))
 
 
-def of_folder(folder: Path, split: str | None, about: About) -> Sample:
+def of_folder(folder: Path, split: str | None, about: ModelMetadata) -> EvaluationSet:
     """Returns the photos of a folder: class folders, split folders with class folders, or a prepared dataset.
 
     Args:
@@ -80,7 +80,7 @@ def of_folder(folder: Path, split: str | None, about: About) -> Sample:
     found = contents(folder)
     split = split or ("test" if found.layout == "splits" else "")
     if split and found.layout != "splits":
-        raise SampleError(f"{folder} is not divided into splits: leave --split out")
+        raise EvaluationSetError(f"{folder} is not divided into splits: leave --split out")
     arrays = about.backbone in OF_HEATMAPS
     extensions = (".npy",) if arrays else EXTENSIONS
     items = tuple(item for item in found.items if item.split == split and formats.is_listed(item.path, extensions))
@@ -90,7 +90,9 @@ def of_folder(folder: Path, split: str | None, about: About) -> Sample:
     left_out = tuple((found.name(item.path), reason) for item, reason in unusable)
     if not candidates:
         first = f"; {left_out[0][0]}: {left_out[0][1]}" if left_out else f" ({', '.join(extensions)})"
-        raise SampleError(f"{found.root} has no photos{f' for {split}' if split else ''} that can be used{first}")
+        raise EvaluationSetError(
+            f"{found.root} has no photos{f' for {split}' if split else ''} that can be used{first}"
+        )
     photos = tuple(
         Photo(
             item.path.relative_to(found.root).as_posix(), item.class_, item.split, file.sha256,
@@ -98,24 +100,24 @@ def of_folder(folder: Path, split: str | None, about: About) -> Sample:
         )
         for place, (item, file) in enumerate((candidate.item, candidate.file) for candidate in candidates)
     )  # fmt: skip
-    return Sample(found.root, split, False, photos, _labels(photos, found.root, about), left_out)
+    return EvaluationSet(found.root, split, False, photos, _labels(photos, found.root, about), left_out)
 
 
-def _check_kind(photos: tuple[Photo, ...], folder: Path, about: About) -> None:
-    """Raises a `SampleError` if a model for photos is given heatmaps, or the reverse."""
+def _check_kind(photos: tuple[Photo, ...], folder: Path, about: ModelMetadata) -> None:
+    """Raises a `EvaluationSetError` if a model for photos is given heatmaps, or the reverse."""
     arrays, heatmaps = photos[0].path.endswith(".npy"), about.backbone in OF_HEATMAPS
     if arrays != heatmaps:
-        raise SampleError(
+        raise EvaluationSetError(
             f"{folder} holds {'heatmaps' if arrays else 'photos'}, and {about.name} takes "
             f"{'heatmaps' if heatmaps else 'photos'}"
         )
 
 
-def _labels(photos: tuple[Photo, ...], folder: Path, about: About) -> np.ndarray:
+def _labels(photos: tuple[Photo, ...], folder: Path, about: ModelMetadata) -> np.ndarray:
     place = {nfc(name): number for number, name in enumerate(about.labels)}
     strange = sorted({nfc(photo.class_) for photo in photos} - set(place))
     if strange:
-        raise SampleError(
+        raise EvaluationSetError(
             f"{folder} has photos of {', '.join(map(repr, strange[:5]))}{' ...' * (len(strange) > 5)}, and the model "
             f"knows {', '.join(map(repr, about.labels[:10]))}{' ...' * (len(about.labels) > 10)}: rename the class "
             "folders as the model has them, or take the others out"

@@ -215,7 +215,7 @@ def _below(ordered: np.ndarray, place: int) -> float:
 
 
 @dataclass(frozen=True)
-class Sure:
+class ConfidentShare:
     """Share and accuracy of the confident predictions of a split, and the accuracy of the other predictions.
 
     `interval` is the 95 % Wilson interval of `accuracy`. Accuracy and interval are None without such predictions.
@@ -227,7 +227,7 @@ class Sure:
     accuracy_of_others: float | None
 
 
-def sure(probabilities: np.ndarray, labels: np.ndarray, threshold: float) -> Sure:
+def confident_share(probabilities: np.ndarray, labels: np.ndarray, threshold: float) -> ConfidentShare:
     """Returns share and accuracy of the predictions whose highest probability reaches the threshold.
 
     Args:
@@ -238,7 +238,7 @@ def sure(probabilities: np.ndarray, labels: np.ndarray, threshold: float) -> Sur
     right = probabilities.argmax(axis=1) == labels
     chosen = probabilities.max(axis=1) >= threshold
     some, others = right[chosen], right[~chosen]
-    return Sure(
+    return ConfidentShare(
         coverage=float(chosen.mean()),
         accuracy=float(some.mean()) if len(some) else None,
         interval=wilson(int(some.sum()), len(some)) if len(some) else None,
@@ -252,13 +252,13 @@ def fold(model: keras.Model, temperature: float) -> None:
     layer.set_weights([values / np.float32(temperature) for values in layer.get_weights()])
 
 
-def settle(path: Path, calibration: Calibration) -> None:
+def save_calibration(path: Path, calibration: Calibration) -> None:
     """Saves a calibration in a checkpoint atomically; a checkpoint that has one is not changed.
 
     Raises:
         CheckpointError: the file cannot be read or written.
     """
-    about = checkpoint.about(path)
+    about = checkpoint.metadata(path)
     if about.threshold is None:
         model = checkpoint.load(path)
         fold(model, calibration.temperature)
@@ -267,7 +267,7 @@ def settle(path: Path, calibration: Calibration) -> None:
 
 def of(path: Path) -> Calibration:
     """Returns the calibration saved in a checkpoint."""
-    about = checkpoint.about(path)
+    about = checkpoint.metadata(path)
     return Calibration(about.temperature, about.threshold or 0.0)
 
 

@@ -18,8 +18,8 @@ from sklearn.preprocessing import StandardScaler
 
 from headstand.errors import HeadstandError
 from headstand.features import Extractor
-from headstand.prepare.doctor.findings import Case, Finding, finding
-from headstand.prepare.doctor.report import Report
+from headstand.prepare.doctor.issues import Issue, IssueCase, issue
+from headstand.prepare.doctor.report import DoctorReport
 from headstand.prepare.manifest import Photo
 from headstand.recipe import Recipe
 
@@ -40,7 +40,7 @@ class LabelError(HeadstandError):
 
 
 @dataclass(frozen=True)
-class Suspect:
+class SuspectLabel:
     """A photo whose label is probably wrong.
 
     `place` is the index of the photo, `given` that of its label's class and `likely` that of the predicted class. `own`
@@ -83,7 +83,7 @@ def out_of_sample(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, 
     return probabilities
 
 
-def suspects(probabilities: np.ndarray, labels: np.ndarray) -> list[Suspect]:
+def suspect_labels(probabilities: np.ndarray, labels: np.ndarray) -> list[SuspectLabel]:
     """Returns the off-diagonal photos of the confident joint with a margin of at least `MARGIN`, the largest first.
 
     Args:
@@ -98,10 +98,10 @@ def suspects(probabilities: np.ndarray, labels: np.ndarray) -> list[Suspect]:
     confidence = probabilities[rows, likely]
     doubtful = np.flatnonzero((confident.max(1) >= 0) & (likely != labels) & (confidence - own >= MARGIN))
     ranked = doubtful[np.argsort((own - confidence)[doubtful], kind="stable")]
-    return [Suspect(int(k), int(labels[k]), int(likely[k]), float(own[k]), float(confidence[k])) for k in ranked]
+    return [SuspectLabel(int(k), int(labels[k]), int(likely[k]), float(own[k]), float(confidence[k])) for k in ranked]
 
 
-def check(report: Report, recipe: Recipe) -> list[Finding]:
+def check(report: DoctorReport, recipe: Recipe) -> list[Issue]:
     """Returns the doctor's finding `label_error` for an examined folder, from features of the recipe's backbone.
 
     Features come from the cache that training uses.
@@ -124,11 +124,11 @@ def check(report: Report, recipe: Recipe) -> list[Finding]:
     features = Extractor(recipe.backbone).rows(root, photos).rows
     probabilities = out_of_sample(features, labels, report.groups, recipe.seed)
     cases = [
-        Case(
+        IssueCase(
             (exams[suspect.place].name,),
             f"labelled {names[suspect.given]} ({suspect.own:.0%}), looks like {names[suspect.likely]} "
             f"({suspect.confidence:.0%})",
         )
-        for suspect in suspects(probabilities, labels)
+        for suspect in suspect_labels(probabilities, labels)
     ]
-    return finding("label_error", cases)
+    return issue("label_error", cases)

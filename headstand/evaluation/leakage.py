@@ -34,7 +34,7 @@ def before(backbone: Backbone) -> tuple[str, ...]:
     """
     if backbone.weights in ("imagenet", "none") or backbone.weights.endswith(".weights.h5"):
         return ()
-    return checkpoint.about(recipes.locate(backbone.weights, "HEADSTAND_WEIGHTS")).seen
+    return checkpoint.metadata(recipes.locate(backbone.weights, "HEADSTAND_WEIGHTS")).seen
 
 
 def after(backbone: Backbone, dataset: Dataset, splits: Sequence[str]) -> tuple[str, ...]:
@@ -69,13 +69,15 @@ def among(seen: Sequence[str], folder: Path, photos: Sequence[Photo], right: np.
     """
     ours = near_duplicates.signatures([folder / photo.path for photo in photos]) if seen else []
     twin = (
-        near_duplicates.twins_of_any(ours, [Signature(text) for text in seen]) if seen else np.zeros(len(right), bool)
+        near_duplicates.near_duplicates_of_any(ours, [Signature(text) for text in seen])
+        if seen
+        else np.zeros(len(right), bool)
     )
     known = [photo.path for photo, one in zip(photos, twin, strict=True) if one]
     return Leak(tuple(known), None if twin.all() else float(right[~twin].mean()), len(seen))
 
 
-def straddling(dataset: Dataset, right: np.ndarray) -> Leak:
+def across_splits(dataset: Dataset, right: np.ndarray) -> Leak:
     """Returns the test photos that share a near-duplicate group with a training photo.
 
     There are such photos if the splits are those of the source, which may separate near duplicates.

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from headstand.features import BATCH
 from headstand.images import ImageError
-from headstand.inputs import Input, Photos
+from headstand.inputs import InputKind, PhotoInput
 from headstand.prepare.manifest import Dataset, Photo
 
 
@@ -20,7 +20,7 @@ def class_indices(dataset: Dataset, photos: Sequence[Photo]) -> np.ndarray:
     return np.array([index[photo.class_] for photo in photos], np.int32)
 
 
-def decoded(folder: Path, photos: Sequence[Photo], kind: Input) -> np.ndarray:
+def decoded(folder: Path, photos: Sequence[Photo], kind: InputKind) -> np.ndarray:
     """Returns decoded photos, `uint8 [N, size, size, 3]`, or heatmaps, `float32 [N, 17, 64, 48]`.
 
     Raises:
@@ -39,10 +39,10 @@ def decoded(folder: Path, photos: Sequence[Photo], kind: Input) -> np.ndarray:
 
 def pixels(folder: Path, photos: Sequence[Photo], size: int) -> np.ndarray:
     """Returns decoded photos, `uint8 [N, size, size, 3]`; raises as `decoded`."""
-    return decoded(folder, photos, Photos(size, large=True))
+    return decoded(folder, photos, PhotoInput(size, large=True))
 
 
-def predict(call: Callable[[tf.Tensor], tf.Tensor], dataset: Dataset, split: str, kind: Input) -> np.ndarray:
+def predict(call: Callable[[tf.Tensor], tf.Tensor], dataset: Dataset, split: str, kind: InputKind) -> np.ndarray:
     """Returns the class probabilities of a split's photos, `float32 [N, classes]`.
 
     Args:

@@ -13,7 +13,7 @@ TOP = 5
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class SplitMetrics:
     """Metrics of a classifier on one split, with 95 % intervals.
 
     Precision, recall and F1 are averaged over the classes that have photos, unweighted (`macro_`) or weighted by the
@@ -53,7 +53,7 @@ class Evaluation:
     reliability: Reliability
 
 
-def evaluate(probabilities: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], seed: int = 0) -> Evaluation:
+def evaluate(probabilities: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], seed: int = 0) -> SplitMetrics:
     """Returns the metrics of predicted probabilities.
 
     Args:
@@ -83,7 +83,7 @@ def evaluate(probabilities: np.ndarray, labels: np.ndarray, classes: tuple[str, 
     values = dict(zip(_NAMES, figures(ones)[0].tolist(), strict=True))
     ranges = dict(zip(_NAMES, map(tuple, bootstrap(len(labels), figures, seed).tolist()), strict=True))
     interval = wilson(int(right.sum()), len(labels))
-    return Evaluation(
+    return SplitMetrics(
         count=len(labels),
         accuracy=float(right.mean()),
         interval=interval,

@@ -11,7 +11,7 @@ import tensorflow as tf
 from headstand import inputs
 from headstand.evaluation.predictions import decoded, pixels
 from headstand.features import BATCH
-from headstand.inputs import Input
+from headstand.inputs import InputKind
 from headstand.poses import augmentation
 from headstand.prepare.manifest import Dataset, Photo
 from headstand.recipe.sections import Average
@@ -24,7 +24,7 @@ WORDS: dict[str, str] = {"mirror": "the photo and its mirror image", "crops": "t
 
 
 def averaged(
-    call: Callable[[tf.Tensor], tf.Tensor], dataset: Dataset, split: str, kind: Input, way: Average
+    call: Callable[[tf.Tensor], tf.Tensor], dataset: Dataset, split: str, kind: InputKind, way: Average
 ) -> np.ndarray:
     """Returns the mean class probabilities over the views of each of a split's photos, `float32 [N, classes]`.
 
@@ -44,9 +44,9 @@ def averaged(
     return np.concatenate(answers)
 
 
-def _views(dataset: Dataset, photos: Sequence[Photo], kind: Input, way: Average) -> list[np.ndarray]:
+def _views(dataset: Dataset, photos: Sequence[Photo], kind: InputKind, way: Average) -> list[np.ndarray]:
     """Returns the views of some photos, each in shape and dtype of the model's input."""
-    if not isinstance(kind, inputs.Photos):
+    if not isinstance(kind, inputs.PhotoInput):
         maps = decoded(dataset.folder, photos, kind)
         return [maps, augmentation.mirror(maps)]
     size = kind.size

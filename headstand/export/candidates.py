@@ -11,13 +11,13 @@ import numpy as np
 import tensorflow as tf
 
 from headstand.export import bundle, convert, metadata
+from headstand.export.acceptance import FORMATS, AcceptanceCriteria, judge
 from headstand.export.convert import ConversionError
-from headstand.export.evidence import Evidence, Sample
-from headstand.export.formats import FORMATS, Gate, judge
 from headstand.export.latency import Latency, latencies
 from headstand.export.parity import Parity, answers, compared, outputs
-from headstand.export.quantize import REMEDIES, Remedy, calibration, int8
-from headstand.export.trained import Trained
+from headstand.export.photo_samples import ParitySamples, PhotoSample
+from headstand.export.quantize import REMEDIES, QuantizationVariant, calibration, int8
+from headstand.export.trained import TrainedModel
 from headstand.features import compiled
 from headstand.quiet import quiet
 from headstand.serve.bundle import LABELS
@@ -34,33 +34,33 @@ Clock = Callable[[Sequence[bytes], int], Sequence[Latency]]
 
 
 @dataclass(frozen=True)
-class Judged:
+class ParityResult:
     """Comparison of a converted model with the trained one, and the acceptance criteria applied.
 
     `outputs`, `float [N, classes]`, are the converted model's probabilities.
     """
 
     parity: Parity
-    gate: Gate
+    gate: AcceptanceCriteria
     outputs: np.ndarray = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ConvertedModel:
     """A converted model.
 
     Attributes:
-        kind: one of `headstand.export.formats.FORMATS`.
+        kind: one of `headstand.export.acceptance.FORMATS`.
         remedy: quantization variant; None for all formats but int8.
         flatbuffer: the `.tflite` bytes.
-        judged: comparison on `Evidence.choosing`; None if there was nothing to choose.
+        judged: comparison on `ParitySamples.choosing`; None if there was nothing to choose.
         latency: median latencies on one thread and on two; None if not measured.
     """
 
     kind: str
-    remedy: Remedy | None
+    remedy: QuantizationVariant | None
     flatbuffer: bytes
-    judged: Judged | None = None
+    judged: ParityResult | None = None
     latency: tuple[Latency, Latency] | None = None
 
     @property
@@ -73,10 +73,10 @@ class Candidate:
         return self.judged is None or self.judged.gate.passed
 
 
-class Bench:
+class ConversionTrials:
     """Converts one trained model and compares the conversions with it."""
 
-    def __init__(self, trained: Trained, evidence: Evidence, representative: int, tell: Tell) -> None:
+    def __init__(self, trained: TrainedModel, evidence: ParitySamples, representative: int, tell: Tell) -> None:
         """Compiles the trained model and stores what all conversions share.
 
         Args:
@@ -92,7 +92,7 @@ class Bench:
         self._known: dict[str, np.ndarray] = {}
         self._pixels: np.ndarray | None = None
 
-    def make(self, kind: str) -> list[Candidate]:
+    def make(self, kind: str) -> list[ConvertedModel]:
         """Returns the conversions to one format, or to all formats for "best".
 
         If there is a choice of formats or quantization variants, each conversion is compared with the trained model on
@@ -122,11 +122,11 @@ class Bench:
                     break
         return made
 
-    def convert(self, kind: str, remedy: Remedy | None = None) -> Candidate:
+    def convert(self, kind: str, remedy: QuantizationVariant | None = None) -> ConvertedModel:
         """Returns the conversion to one format.
 
         Args:
-            kind: one of `headstand.export.formats.FORMATS`.
+            kind: one of `headstand.export.acceptance.FORMATS`.
             remedy: quantization variant for int8; None for all other formats.
 
         Raises:
@@ -139,11 +139,13 @@ class Bench:
             flatbuffer = {"float32": convert.float32, "float16": convert.float16, "dynamic": convert.dynamic}[kind](
                 model
             )
-        made = Candidate(kind, remedy, metadata.describe(flatbuffer, self.trained.name, LABELS, self.trained.input))
+        made = ConvertedModel(
+            kind, remedy, metadata.describe(flatbuffer, self.trained.name, LABELS, self.trained.input)
+        )
         self._tell(f"{kind:10} {made.made}, {len(made.flatbuffer) / 1e6:.1f} MB in {time.perf_counter() - start:.0f} s")
         return made
 
-    def answers(self, sample: Sample) -> np.ndarray:
+    def answers(self, sample: PhotoSample) -> np.ndarray:
         """Returns the trained model's probabilities for a sample, `float [N, classes]`, computed once and cached.
 
         Raises:
@@ -155,7 +157,7 @@ class Bench:
             self._known[sample.name] = expected
         return expected
 
-    def judged(self, candidate: Candidate, sample: Sample) -> Judged:
+    def judged(self, candidate: ConvertedModel, sample: PhotoSample) -> ParityResult:
         """Returns the comparison of a converted model with the trained one, both run from the encoded photo files.
 
         Raises:
@@ -164,9 +166,9 @@ class Bench:
         expected = self.answers(sample)
         given = self.outputs(candidate, sample)
         parity = compared(expected, given, sample, self.trained.labels)
-        return Judged(parity, judge(candidate.kind, parity), given)
+        return ParityResult(parity, judge(candidate.kind, parity), given)
 
-    def outputs(self, candidate: Candidate, sample: Sample) -> np.ndarray:
+    def outputs(self, candidate: ConvertedModel, sample: PhotoSample) -> np.ndarray:
         """Returns a converted model's probabilities `float [N, classes]` for a sample, computed from the photo files.
 
         Raises:
@@ -187,14 +189,14 @@ class Bench:
         return self._pixels
 
 
-def timed(candidates: Sequence[Candidate], clock: Clock = latencies) -> list[Candidate]:
+def timed(candidates: Sequence[ConvertedModel], clock: Clock = latencies) -> list[ConvertedModel]:
     """Returns the candidates with their latencies, which are measured in alternation."""
     flatbuffers = [each.flatbuffer for each in candidates]
     pairs = zip(clock(flatbuffers, 1), clock(flatbuffers, 2), strict=True)
     return [replace(each, latency=pair) for each, pair in zip(candidates, pairs, strict=True)]
 
 
-def fastest(candidates: Sequence[Candidate]) -> Candidate | None:
+def fastest(candidates: Sequence[ConvertedModel]) -> ConvertedModel | None:
     """Returns the passing candidate that is fastest on one thread; the smallest of those within `LEVEL` of it.
 
     Returns None if no candidate passes.
@@ -206,7 +208,7 @@ def fastest(candidates: Sequence[Candidate]) -> Candidate | None:
     return min((each for each, time in passing if time <= limit), key=lambda each: len(each.flatbuffer))
 
 
-def record(candidate: Candidate) -> dict[str, Any]:
+def record(candidate: ConvertedModel) -> dict[str, Any]:
     """Returns a candidate's figures as a JSON-compatible record for NAME.parity.json."""
     parity = candidate.judged.parity if candidate.judged else None
     accuracy = parity.accuracy if parity else None
@@ -223,14 +225,14 @@ def record(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def table(candidates: Sequence[Candidate]) -> list[str]:
+def table(candidates: Sequence[ConvertedModel]) -> list[str]:
     """Returns the candidates as lines of a text table, with a header."""
     return [f"{'format':10}{'MB':>6}{'1 thread':>11}{'2 threads':>11}{'agree':>9}{'accuracy':>10}{'lost':>6}"] + [
         _line(candidate) for candidate in candidates
     ]
 
 
-def _line(candidate: Candidate) -> str:
+def _line(candidate: ConvertedModel) -> str:
     shown = record(candidate)
     times = [f"{each:.2f} ms" for each in shown["milliseconds"] or ()] or ["", ""]
     cells = [

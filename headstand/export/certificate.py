@@ -5,20 +5,20 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from headstand.export.candidates import Candidate, Judged, record
-from headstand.export.evidence import Evidence
+from headstand.export.candidates import ConvertedModel, ParityResult, record
 from headstand.export.latency import Latency
 from headstand.export.parity import Parity
-from headstand.export.trained import Trained
+from headstand.export.photo_samples import ParitySamples
+from headstand.export.trained import TrainedModel
 from headstand.serve.bundle import FAILED, PASSED
 
 
 def certificate(
-    trained: Trained,
-    candidate: Candidate,
-    evidence: Evidence,
-    judged: Judged,
-    unseen: Judged | None = None,
+    trained: TrainedModel,
+    candidate: ConvertedModel,
+    evidence: ParitySamples,
+    judged: ParityResult,
+    unseen: ParityResult | None = None,
     warnings: Sequence[str] = (),
     confidence: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def whole(
     bundle: bytes,
     latency: tuple[Latency, Latency],
     parity: Parity,
-    tried: Sequence[Candidate],
+    tried: Sequence[ConvertedModel],
     chosen_on: str,
     versions: dict[str, str],
 ) -> dict[str, Any]:

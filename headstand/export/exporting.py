@@ -12,13 +12,22 @@ import numpy as np
 
 from headstand import __version__, images
 from headstand.evaluation.calibration import Threshold, threshold
-from headstand.export import accuracy, bundle, evidence, trained
-from headstand.export.candidates import BEST, Bench, Candidate, Clock, Judged, fastest, table, timed
+from headstand.export import accuracy, bundle, photo_samples, trained
+from headstand.export.candidates import (
+    BEST,
+    Clock,
+    ConversionTrials,
+    ConvertedModel,
+    ParityResult,
+    fastest,
+    table,
+    timed,
+)
 from headstand.export.certificate import certificate, whole
-from headstand.export.evidence import Evidence, Sample
 from headstand.export.latency import latencies
 from headstand.export.parity import Parity, ParityError
-from headstand.export.trained import Trained
+from headstand.export.photo_samples import ParitySamples, PhotoSample
+from headstand.export.trained import TrainedModel
 from headstand.heads import checkpoint
 from headstand.poses.heatmap_file import JOINTS
 from headstand.recipe import Evaluation
@@ -44,8 +53,8 @@ class Export:
     kind: str
     photos: str
     """Name of the sample that the bundle was certified on."""
-    judged: Judged
-    unseen: Judged | None
+    judged: ParityResult
+    unseen: ParityResult | None
     """The same comparison for the model from before a refit, which was not trained on the photos; None without one."""
     size: int
     """Size of the bundle in bytes."""
@@ -91,7 +100,7 @@ def export(path: Path, kind: str = "float32", **how: Any) -> Export:
         HeadstandError: the file is not a Headstand checkpoint, its dataset is not prepared here, the conversion fails,
             or it does not pass; nothing is written then.
     """
-    photos = evidence.prepared(checkpoint.about(path))
+    photos = photo_samples.prepared(checkpoint.metadata(path))
     model, twin = trained.read(path), trained.twin(path)
     how.setdefault("target", _target(path))
     made = convert(
@@ -102,12 +111,12 @@ def export(path: Path, kind: str = "float32", **how: Any) -> Export:
 
 
 def convert(
-    model: Trained,
-    photos: Evidence,
+    model: TrainedModel,
+    photos: ParitySamples,
     path: Path,
     kind: str = "float32",
     *,
-    twin: Trained | None = None,
+    twin: TrainedModel | None = None,
     target: float = Evaluation().sure,
     learned: bool = False,
     representative: int = REPRESENTATIVE,
@@ -122,7 +131,7 @@ def convert(
         model: the model to convert.
         photos: photos to compare on.
         path: of the bundle; an existing file is replaced.
-        kind: one of `headstand.export.formats.FORMATS`, or "best" for the fastest that passes.
+        kind: one of `headstand.export.acceptance.FORMATS`, or "best" for the fastest that passes.
         twin: the model from before a refit, trained in the same way on fewer photos. If given, the format is chosen
             with it, since it was not trained on the photos of the choice, and its conversion must pass too.
         target: accuracy that confident predictions should have.
@@ -139,7 +148,7 @@ def convert(
         ConversionError: the model cannot be converted.
         ParityError: the conversion does not pass; nothing is written and existing files are kept.
     """
-    bench = Bench(twin or model, photos, representative, tell)
+    bench = ConversionTrials(twin or model, photos, representative, tell)
     tried = bench.make(kind)
     if kind == BEST:
         tried = timed(tried, clock)
@@ -150,7 +159,7 @@ def convert(
     unseen = None
     if twin:
         unseen = _judged(bench, chosen, force)
-        bench = Bench(model, photos, representative, tell)
+        bench = ConversionTrials(model, photos, representative, tell)
         chosen = bench.convert(chosen.kind, chosen.remedy)
     judged = _judged(bench, chosen, force)
     warnings = _warnings(bench, photos.certifying, others)
@@ -170,7 +179,9 @@ def convert(
     return Export(path, beside, labels, chosen.kind, photos.certifying.name, judged, unseen, len(data), warnings)
 
 
-def _warnings(bench: Bench, sample: Sample, others: Mapping[str, keras.Model] | None) -> tuple[str, ...]:
+def _warnings(
+    bench: ConversionTrials, sample: PhotoSample, others: Mapping[str, keras.Model] | None
+) -> tuple[str, ...]:
     """Returns warnings about the trained model's accuracy on labelled photos; empty without labels."""
     if sample.labels is None:
         return ()
@@ -180,8 +191,8 @@ def _warnings(bench: Bench, sample: Sample, others: Mapping[str, keras.Model] | 
         return tuple(accuracy.warnings(expected, sample.labels, bench.trained.labels, others and {}))
     # Photos are sorted by class, so evenly spaced ones cover all classes.
     some = np.unique(np.linspace(0, len(right) - 1, _SOME).astype(int))
-    few = Sample(f"{len(some)} {sample.name}", tuple(sample.paths[place] for place in some), sample.labels[some])
-    given = {name: Bench(replace(bench.trained, model=model), bench.evidence, 0, print).answers(few)
+    few = PhotoSample(f"{len(some)} {sample.name}", tuple(sample.paths[place] for place in some), sample.labels[some])
+    given = {name: ConversionTrials(replace(bench.trained, model=model), bench.evidence, 0, print).answers(few)
              for name, model in others.items()}  # fmt: skip
     return tuple(accuracy.warnings(expected[some], sample.labels[some], bench.trained.labels, given))
 
@@ -203,7 +214,7 @@ def _target(path: Path) -> float:
     return float(json.loads(report.read_text(encoding="utf-8"))["recipe"]["evaluation"]["sure"])
 
 
-def _learned(path: Path, photos: Evidence, twin: Trained | None) -> bool:
+def _learned(path: Path, photos: ParitySamples, twin: TrainedModel | None) -> bool:
     """Returns whether the model was trained on the photos of the format choice and no model from before a refit exists.
 
     Without a refit in the report it is True if at least half as many evaluation fingerprints are among the training
@@ -211,13 +222,13 @@ def _learned(path: Path, photos: Evidence, twin: Trained | None) -> bool:
     """
     if twin:
         return False
-    about, report = checkpoint.about(path), path.parent / REPORT
+    about, report = checkpoint.metadata(path), path.parent / REPORT
     if report.is_file() and json.loads(report.read_text(encoding="utf-8"))["refitted"] == path.name:
         return True
     return 2 * len(set(about.examined) & set(about.seen)) >= len(photos.choosing.paths)
 
 
-def _confidence(bench: Bench, chosen: Candidate, target: float, learned: bool) -> dict[str, Any] | None:
+def _confidence(bench: ConversionTrials, chosen: ConvertedModel, target: float, learned: bool) -> dict[str, Any] | None:
     """Returns the confidence threshold of the served file with its guarantee, fitted to that file's own outputs.
 
     If there is a model from before a refit, the threshold is fitted to that model's conversion into the same format,
@@ -234,7 +245,7 @@ def _confidence(bench: Bench, chosen: Candidate, target: float, learned: bool) -
     return {**fitted.record, "fitted_to": None if learned or sample.labels is None else sample.name}
 
 
-def _judged(bench: Bench, chosen: Candidate, force: bool) -> Judged:
+def _judged(bench: ConversionTrials, chosen: ConvertedModel, force: bool) -> ParityResult:
     """Returns the comparison of the chosen conversion on the certification sample.
 
     Raises:
@@ -257,7 +268,7 @@ def _tell_card(path: Path, made: Export) -> None:
             bundle.write(path.parent / CARD, card(record, told, path.stem).encode())
 
 
-def _chosen(tried: list[Candidate], kind: str, sample: Sample, force: bool) -> Candidate:
+def _chosen(tried: list[ConvertedModel], kind: str, sample: PhotoSample, force: bool) -> ConvertedModel:
     """Returns the candidate to certify.
 
     Raises:
@@ -272,7 +283,7 @@ def _chosen(tried: list[Candidate], kind: str, sample: Sample, force: bool) -> C
     return last
 
 
-def _refusal(chosen: Candidate, judged: Judged, sample: Sample) -> str:
+def _refusal(chosen: ConvertedModel, judged: ParityResult, sample: PhotoSample) -> str:
     """Returns the error message for a conversion that does not pass."""
     parity, gate = judged.parity, judged.gate
     apart = [f"{photo} by {difference:.2g}" for photo, difference in parity.worst]
@@ -287,7 +298,7 @@ def _refusal(chosen: Candidate, judged: Judged, sample: Sample) -> str:
     )
 
 
-def _record(model: Trained, chosen: Candidate, confidence: dict[str, Any] | None) -> dict[str, Any]:
+def _record(model: TrainedModel, chosen: ConvertedModel, confidence: dict[str, Any] | None) -> dict[str, Any]:
     """Returns the bundle's metadata without the certificate."""
     return {
         "name": model.name,
@@ -300,7 +311,7 @@ def _record(model: Trained, chosen: Candidate, confidence: dict[str, Any] | None
     }
 
 
-def _input(model: Trained, chosen: Candidate) -> dict[str, Any]:
+def _input(model: TrainedModel, chosen: ConvertedModel) -> dict[str, Any]:
     """Returns the description of the model's input for the bundle's metadata."""
     taken = model.input
     if taken.kind == "heatmaps":

@@ -38,7 +38,7 @@ class ForeignModelError(HeadstandError):
 
 
 @dataclass(frozen=True)
-class Foreign:
+class ForeignModel:
     """A classifier built from a foreign model.
 
     Attributes:
@@ -56,7 +56,7 @@ class Foreign:
     notes: tuple[str, ...]
 
 
-def load(path: Path, labels: Sequence[str], preprocess: str, size: int | None = None) -> Foreign:
+def load(path: Path, labels: Sequence[str], preprocess: str, size: int | None = None) -> ForeignModel:
     """Builds an image classifier from an `.h5` (Keras 2 or 3) or a `.keras` file.
 
     Args:
@@ -92,7 +92,7 @@ def with_preprocessing(network: keras.Model, size: int, preprocess: str) -> kera
     return keras.Model(pixels, network(scaled(pixels, MODES[preprocess]), training=False), name="foreign")
 
 
-def _classifier(loaded: keras.Model, labels: tuple[str, ...], preprocess: str, size: int | None) -> Foreign:
+def _classifier(loaded: keras.Model, labels: tuple[str, ...], preprocess: str, size: int | None) -> ForeignModel:
     size = _side(loaded.input_shape, size)
     given = keras.Input((size, size, 3), name="input")
     # training=False turns off augmentation and dropout whatever the file contains.
@@ -102,7 +102,7 @@ def _classifier(loaded: keras.Model, labels: tuple[str, ...], preprocess: str, s
     model = with_preprocessing(network, size, preprocess)
     if not _normalised(model):
         raise ForeignModelError("its outputs are no probabilities: on noise they are negative or do not sum to one")
-    return Foreign(model, network, labels, size, (note,) if note else ())
+    return ForeignModel(model, network, labels, size, (note,) if note else ())
 
 
 def _side(shape: tuple[int | None, ...], size: int | None) -> int:

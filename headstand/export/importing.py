@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from headstand.export import evidence, foreign
+from headstand.export import foreign, photo_samples
 from headstand.export import labels as label_files
-from headstand.export.evidence import Evidence, EvidenceError, Sample
+from headstand.export.acceptance import LIMITS
 from headstand.export.exporting import Export, convert
-from headstand.export.formats import LIMITS
-from headstand.export.trained import Trained
+from headstand.export.photo_samples import EvidenceError, ParitySamples, PhotoSample
+from headstand.export.trained import TrainedModel
 
 PICTURES = 48
 """Number of generated pictures for the comparison without photos."""
 
 
-def bring(
+def import_model(
     path: Path,
     labels: Path,
     preprocess: str,
@@ -38,8 +38,8 @@ def bring(
         labels: a file with its class names.
         preprocess: scaling of pixels before the model, see `headstand.export.foreign.load`.
         size: input side in pixels, if the model does not fix it.
-        photos: a folder as for `headstand.export.evidence.folder`. Without it, generated pictures are compared: enough
-            to verify the conversion, but not to measure the effect of quantization.
+        photos: a folder as for `headstand.export.photo_samples.folder`. Without it, generated pictures are compared:
+            enough to verify the conversion, but not to measure the effect of quantization.
         kind: see `headstand.export.exporting.convert`.
         tell: called with one progress line per step.
         how: further arguments of `headstand.export.exporting.convert`.
@@ -57,9 +57,9 @@ def bring(
         tell(note)
     name = re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).strip("-") or "model"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    model = Trained(found.model, name, found.labels, found.size, digest)
+    model = TrainedModel(found.model, name, found.labels, found.size, digest)
     with tempfile.TemporaryDirectory() as folder:
-        judged = evidence.folder(photos, found.labels) if photos else drawn(Path(folder), found.size)
+        judged = photo_samples.folder(photos, found.labels) if photos else drawn(Path(folder), found.size)
         others = {
             mode: foreign.with_preprocessing(found.network, found.size, mode)
             for mode in foreign.MODES
@@ -68,7 +68,7 @@ def bring(
         return convert(model, judged, path.with_suffix(".tflite"), kind, tell=tell, others=others, **how)
 
 
-def drawn(folder: Path, size: int) -> Evidence:
+def drawn(folder: Path, size: int) -> ParitySamples:
     """Returns generated pictures of soft coloured patches, from coarse to fine, the same ones each time.
 
     Args:
@@ -81,5 +81,5 @@ def drawn(folder: Path, size: int) -> Evidence:
         coarse = rng.integers(0, 256, (2 + number % 24, 2 + number % 24, 3), np.uint8)
         paths.append(folder / f"picture{number:02d}.png")
         Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC).save(paths[-1])
-    sample = Sample("drawn", tuple(paths), None)
-    return Evidence(sample, sample, sample)
+    sample = PhotoSample("drawn", tuple(paths), None)
+    return ParitySamples(sample, sample, sample)

@@ -8,7 +8,7 @@ import flatbuffers
 from ai_edge_litert import schema_py_generated as tflite
 
 from headstand.export.flatbuffer import read, write
-from headstand.inputs import Input
+from headstand.inputs import InputKind
 
 _NAME = "TFLITE_METADATA"
 """Name of the table among a model's metadata buffers."""
@@ -19,7 +19,7 @@ _NORMALIZATION_OPTIONS = 1  # ProcessUnitOptions.NormalizationOptions
 _TENSOR_AXIS_LABELS = 2  # AssociatedFileType.TENSOR_AXIS_LABELS
 
 
-def describe(flatbuffer: bytes, name: str, labels_file: str, taken: Input) -> bytes:
+def describe(flatbuffer: bytes, name: str, labels_file: str, taken: InputKind) -> bytes:
     """Returns the model with a metadata table, which replaces an existing one.
 
     Args:
@@ -39,7 +39,7 @@ def describe(flatbuffer: bytes, name: str, labels_file: str, taken: Input) -> by
     return write(model)
 
 
-def _table(name: str, labels_file: str, taken: Input) -> bytes:
+def _table(name: str, labels_file: str, taken: InputKind) -> bytes:
     """Returns ModelMetadata: one RGB image or one person's heatmaps as input, probabilities with labels as output."""
     b = flatbuffers.Builder(1024)
     labels = _object(b, 5, {0: b.CreateString(labels_file)}, {2: _TENSOR_AXIS_LABELS})

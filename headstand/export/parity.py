@@ -10,9 +10,9 @@ from tqdm import tqdm
 
 from headstand import inputs, stats
 from headstand.errors import HeadstandError
-from headstand.export.evidence import Sample
+from headstand.export.photo_samples import PhotoSample
 from headstand.images import ImageError
-from headstand.inputs import Input
+from headstand.inputs import InputKind
 from headstand.serve.classifier import Classifier
 
 SHOWN = 5
@@ -74,7 +74,9 @@ class Parity:
         return math.isfinite(self.largest_difference)
 
 
-def answers(trained: Callable[[np.ndarray], np.ndarray], sample: Sample, taken: Input, classes: int) -> np.ndarray:
+def answers(
+    trained: Callable[[np.ndarray], np.ndarray], sample: PhotoSample, taken: InputKind, classes: int
+) -> np.ndarray:
     """Returns the trained model's probabilities for a sample, `float [N, classes]`.
 
     Args:
@@ -97,7 +99,7 @@ def answers(trained: Callable[[np.ndarray], np.ndarray], sample: Sample, taken: 
     return result
 
 
-def compare(expected: np.ndarray, served: Classifier, sample: Sample, labels: Sequence[str]) -> Parity:
+def compare(expected: np.ndarray, served: Classifier, sample: PhotoSample, labels: Sequence[str]) -> Parity:
     """Runs the served model on the same files and returns the comparison.
 
     Args:
@@ -109,7 +111,7 @@ def compare(expected: np.ndarray, served: Classifier, sample: Sample, labels: Se
     return compared(expected, outputs(served, sample, labels), sample, labels)
 
 
-def outputs(served: Classifier, sample: Sample, labels: Sequence[str]) -> np.ndarray:
+def outputs(served: Classifier, sample: PhotoSample, labels: Sequence[str]) -> np.ndarray:
     """Returns the served model's probabilities `float [N, classes]` in the order of `labels`, from encoded photos."""
     given = np.empty((len(sample.paths), len(labels)))
     for index, path in enumerate(_shown(sample, "as served")):
@@ -119,7 +121,7 @@ def outputs(served: Classifier, sample: Sample, labels: Sequence[str]) -> np.nda
     return given
 
 
-def compared(expected: np.ndarray, given: np.ndarray, sample: Sample, labels: Sequence[str]) -> Parity:
+def compared(expected: np.ndarray, given: np.ndarray, sample: PhotoSample, labels: Sequence[str]) -> Parity:
     """Compares the trained model's probabilities with the served model's, both `float [N, classes]`."""
     differences = np.abs(given - expected)
     largest = differences.max(axis=1)
@@ -149,6 +151,6 @@ def paired(trained: np.ndarray, served: np.ndarray) -> Accuracy:
     return Accuracy(float(trained.mean()), float(served.mean()), count, lost.interval)
 
 
-def _shown(sample: Sample, how: str) -> Sequence[Path]:
+def _shown(sample: PhotoSample, how: str) -> Sequence[Path]:
     bar: Sequence[Path] = tqdm(sample.paths, desc=f"{sample.name} {how}", unit="photo", disable=None, leave=False)
     return bar

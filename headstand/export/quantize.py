@@ -12,7 +12,7 @@ from headstand import images
 from headstand.errors import HeadstandError
 from headstand.export import convert, flatbuffer
 from headstand.export.correction import corrected
-from headstand.export.evidence import Sample
+from headstand.export.photo_samples import PhotoSample
 
 
 class CalibrationError(HeadstandError):
@@ -20,21 +20,21 @@ class CalibrationError(HeadstandError):
 
 
 @dataclass(frozen=True)
-class Remedy:
+class QuantizationVariant:
     """Quantization variant; `corrected` applies bias correction after plain quantization."""
 
     name: str
     corrected: bool = False
 
 
-REMEDIES = (Remedy("plain"), Remedy("biases corrected", corrected=True))
+REMEDIES = (QuantizationVariant("plain"), QuantizationVariant("biases corrected", corrected=True))
 """The variants, simplest first, in the order in which they are tried until one passes."""
 
 _CORRECTED_WITH = 64
 """Photos for bias correction: means over photos and pixel positions hardly change with more."""
 
 
-def int8(model: keras.Model, photos: np.ndarray, remedy: Remedy) -> bytes:
+def int8(model: keras.Model, photos: np.ndarray, remedy: QuantizationVariant) -> bytes:
     """Converts to 8-bit integers with per-channel weights; operations without an integer kernel stay in float32.
 
     Args:
@@ -89,7 +89,7 @@ def _softmax_in_float(quantized: bytes) -> bytes:
     return flatbuffer.write(model)
 
 
-def calibration(sample: Sample, size: int, count: int) -> np.ndarray:
+def calibration(sample: PhotoSample, size: int, count: int) -> np.ndarray:
     """Returns training photos for calibration, balanced over the classes as far as possible.
 
     Args:

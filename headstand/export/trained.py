@@ -10,12 +10,12 @@ import keras
 from headstand import inputs
 from headstand.heads import checkpoint
 from headstand.heads.checkpoint import CheckpointError
-from headstand.inputs import Input
+from headstand.inputs import InputKind
 from headstand.runs import REPORT
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """A model to export.
 
     Attributes:
@@ -25,8 +25,8 @@ class Trained:
         size: height of the input.
         digest: hex SHA-256 of the file it came from.
         data: hex SHA-256 of the manifest it was trained on; None if unknown.
-        temperature: see `headstand.heads.checkpoint.About`.
-        threshold: see `headstand.heads.checkpoint.About`.
+        temperature: see `headstand.heads.checkpoint.ModelMetadata`.
+        threshold: see `headstand.heads.checkpoint.ModelMetadata`.
     """
 
     model: keras.Model
@@ -39,18 +39,18 @@ class Trained:
     threshold: float | None = None
 
     @property
-    def input(self) -> Input:
+    def input(self) -> InputKind:
         """Description of the model's input."""
         return inputs.of(self.model.input_shape[1:])
 
 
-def read(path: Path) -> Trained:
+def read(path: Path) -> TrainedModel:
     """Reads a Headstand checkpoint.
 
     Raises:
         CheckpointError: the file is not a checkpoint, is damaged, or its model does not match its metadata.
     """
-    about = checkpoint.about(path)
+    about = checkpoint.metadata(path)
     model = checkpoint.load(path)
     taken = inputs.of(model.input_shape[1:])
     said = (about.size, (None, *taken.shape), (None, len(about.labels)))
@@ -59,7 +59,7 @@ def read(path: Path) -> Trained:
             f"{path} says that it takes {about.size} pixels a side and gives {len(about.labels)} probabilities; its "
             f"model takes {model.input_shape} and gives {model.output_shape}: it is damaged, so train again"
         )
-    return Trained(
+    return TrainedModel(
         model,
         about.name,
         about.labels,
@@ -71,7 +71,7 @@ def read(path: Path) -> Trained:
     )
 
 
-def twin(path: Path) -> Trained | None:
+def twin(path: Path) -> TrainedModel | None:
     """Returns the model from before a refit, on which a refitted checkpoint's figures were measured; None if absent."""
     report = path.parent / REPORT
     if not report.is_file():

@@ -4,7 +4,7 @@ from headstand import tensorflow_setup  # noqa: F401, I001 - before the first im
 
 from headstand.features.decoding import BATCH
 from headstand.features.extractor import Extraction, Extractor
-from headstand.features.passing import Pass, compiled
+from headstand.features.forward_pass import CachedForwardPass, compiled
 from headstand.features.photo import FeatureError, digest
 
-__all__ = ["BATCH", "Extraction", "Extractor", "FeatureError", "Pass", "compiled", "digest"]
+__all__ = ["BATCH", "CachedForwardPass", "Extraction", "Extractor", "FeatureError", "compiled", "digest"]

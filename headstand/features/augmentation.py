@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from headstand import images
-from headstand.inputs import Input, Photos
+from headstand.inputs import InputKind, PhotoInput
 from headstand.poses import augmentation
 from headstand.recipe import Augmentation
 
@@ -35,7 +35,7 @@ def identity(photo: bytes, settings: Augmentation, seed: int, number: int) -> by
     return hashlib.sha256(photo + words).digest()
 
 
-class Source:
+class DecodedPhoto:
     """A decoded photo from which views are drawn.
 
     `pixels`, `uint8 [S, S, 3]`, is the photo squashed to a square somewhat larger than a view. `aspect` is the photo's
@@ -58,7 +58,7 @@ class Source:
         self.aspect = width / height
 
 
-def named_view(photo: Source, size: int, settings: Augmentation, name: bytes) -> np.ndarray:
+def named_view(photo: DecodedPhoto, size: int, settings: Augmentation, name: bytes) -> np.ndarray:
     """Returns the view with the key `name` (see `identity`), which seeds it, as `uint8 [size, size, 3]`."""
     return view(photo.pixels, size, settings, chance(name), photo.aspect)
 
@@ -72,7 +72,7 @@ Draw = Callable[[np.random.Generator], np.ndarray]
 """Function that draws a view with a random generator, in shape and dtype of the model's input."""
 
 
-def drawing(data: bytes, kind: Input, settings: Augmentation) -> Draw:
+def drawing(data: bytes, kind: InputKind, settings: Augmentation) -> Draw:
     """Returns a function that draws views of an encoded file, which is decoded once for all of them.
 
     Args:
@@ -83,8 +83,8 @@ def drawing(data: bytes, kind: Input, settings: Augmentation) -> Draw:
     Raises:
         ImageError: the file cannot be decoded.
     """
-    if isinstance(kind, Photos):
-        photo, size = Source(data, kind.size, settings), kind.size
+    if isinstance(kind, PhotoInput):
+        photo, size = DecodedPhoto(data, kind.size, settings), kind.size
         return lambda rng: view(photo.pixels, size, settings, rng, photo.aspect)
     maps = kind.decode(data)
     return lambda rng: augmentation.view(maps, settings, rng)

@@ -10,7 +10,7 @@ import numpy as np
 from headstand.features.augmentation import chance, drawing
 from headstand.features.photo import FeatureError
 from headstand.images import ImageError
-from headstand.inputs import Input
+from headstand.inputs import InputKind
 from headstand.recipe import Augmentation
 
 BATCH = 32
@@ -35,7 +35,7 @@ def grouped(jobs: Iterable[Job]) -> Iterator[list[Job]]:
         yield group
 
 
-def _pictures(group: Sequence[Job], kind: Input, augmentation: Augmentation) -> list[np.ndarray]:
+def _pictures(group: Sequence[Job], kind: InputKind, augmentation: Augmentation) -> list[np.ndarray]:
     """Returns one photo and its views, as listed in `group`, in shape and dtype of the network's input.
 
     Raises:
@@ -51,7 +51,7 @@ def _pictures(group: Sequence[Job], kind: Input, augmentation: Augmentation) -> 
 
 
 def decoded(
-    groups: Iterator[list[Job]], kind: Input, augmentation: Augmentation, threads: int | None = None
+    groups: Iterator[list[Job]], kind: InputKind, augmentation: Augmentation, threads: int | None = None
 ) -> Iterator[tuple[list[int], np.ndarray]]:
     """Yields batches of row indices and of the network's input, decoded ahead on threads (Pillow releases the GIL).
 

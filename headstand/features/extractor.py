@@ -9,8 +9,8 @@ import numpy as np
 
 from headstand import files, inputs
 from headstand.features import backbones
-from headstand.features.passing import Pass
-from headstand.features.rows import Rows
+from headstand.features.feature_table import FeatureTable
+from headstand.features.forward_pass import CachedForwardPass
 from headstand.poses import keypoints
 from headstand.prepare.manifest import Photo
 from headstand.recipe import Augmentation, Backbone
@@ -28,7 +28,7 @@ class Extraction:
     computed: int
 
 
-class Extractor(Pass):
+class Extractor(CachedForwardPass):
     """A backbone with its feature cache; the constructor loads the network, `rows` runs it only on a cache miss."""
 
     def __init__(self, backbone: Backbone) -> None:
@@ -82,7 +82,7 @@ class Extractor(Pass):
         label: str,
     ) -> Extraction:
         names = self.names(folder, photos, augmentation, seed, views)
-        with Rows(self.folder, names.size, self.width) as rows:
+        with FeatureTable(self.folder, names.size, self.width) as rows:
             missing = self.missing(names, rows)
             paths = [folder / photo.path for photo in photos]
             for places, computed in self.compute(missing, names, paths, augmentation, views, label):

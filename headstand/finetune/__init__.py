@@ -3,7 +3,7 @@
 from headstand import tensorflow_setup  # noqa: F401, I001 - before the first import of Keras
 
 from headstand.finetune.compile import compile_for
-from headstand.finetune.keeper import clean
-from headstand.finetune.tuning import Photos, Tuned, run
+from headstand.finetune.checkpoint_callback import clean
+from headstand.finetune.tuning import LabelledPhotos, FinetuneResult, run
 
-__all__ = ["Photos", "Tuned", "clean", "compile_for", "run"]
+__all__ = ["FinetuneResult", "LabelledPhotos", "clean", "compile_for", "run"]

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from headstand import files, inputs
-from headstand.features import FeatureError, Pass, backbones
+from headstand.features import CachedForwardPass, FeatureError, backbones
 from headstand.finetune.views import mixed
 from headstand.heads import batches
 from headstand.prepare.manifest import Photo
@@ -20,7 +20,7 @@ _LEFT = 0.9
 """Largest share of the free disk space that activations may fill."""
 
 
-class Prefix(Pass):
+class FrozenPrefix(CachedForwardPass):
     """The frozen part of a network, with an on-disk cache of its activations.
 
     Activations are stored as float32, so that the two parts together compute what the whole network computes. float16
@@ -74,7 +74,7 @@ class Prefix(Pass):
         return names, len(missing)
 
 
-class Activations(keras.utils.PyDataset):
+class ActivationBatches(keras.utils.PyDataset):
     """Batches of cached activations `float32 [B, ...]`, one-hot labels and sample weights, read from disk on demand.
 
     In training each epoch shuffles the photos and draws for each the photo itself or one of its views, uniformly. Like
@@ -83,7 +83,7 @@ class Activations(keras.utils.PyDataset):
 
     def __init__(
         self,
-        prefix: Prefix,
+        prefix: FrozenPrefix,
         names: np.ndarray,
         labels: np.ndarray,
         weights: np.ndarray,

@@ -25,7 +25,7 @@ class FreezingError(HeadstandError):
 
 
 @dataclass(frozen=True)
-class Parts:
+class SplitModel:
     """A model split in two: `rest(prefix(pixels))` equals `model(pixels)`, and both parts share the model's layers.
 
     `prefix` is None if no part of the backbone can be split off; `layer` is then empty. `layer` is the name of the
@@ -78,7 +78,7 @@ def frozen(network: keras.Model, unfreeze: str) -> tuple[keras.layers.Layer, ...
     return tuple(network.layers[: starts[-count]])
 
 
-def split(model: keras.Model, unfreeze: str) -> Parts:
+def split(model: keras.Model, unfreeze: str) -> SplitModel:
     """Splits a whole model (pixels, scaling, the layer `backbone`, pooling, head) at the end of its frozen part.
 
     `unfreeze` and errors are as in `frozen`.
@@ -87,7 +87,7 @@ def split(model: keras.Model, unfreeze: str) -> Parts:
     still = frozen(network, unfreeze)
     found = _cut(network, [layer for layer in network.layers if layer not in still])
     if not still or found is None:
-        return Parts(None, model, "", 0, still)
+        return SplitModel(None, model, "", 0, still)
     tensor, last = found
     # If no layer of the backbone is trained, no part of it remains after the cut.
     behind = [] if tensor is network.output else [keras.Model(tensor, network.output)]
@@ -99,7 +99,7 @@ def split(model: keras.Model, unfreeze: str) -> Parts:
     activations = y = keras.Input(tensor.shape[1:])
     for layer in (*behind, *model.layers[place + 1 :]):
         y = layer(y)
-    return Parts(prefix, keras.Model(activations, y), last.name, network.layers.index(last), still)
+    return SplitModel(prefix, keras.Model(activations, y), last.name, network.layers.index(last), still)
 
 
 def _cut(network: keras.Model, free: Sequence[keras.layers.Layer]) -> tuple[Any, keras.layers.Layer] | None:

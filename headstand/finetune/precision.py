@@ -3,7 +3,7 @@
 import keras
 
 
-class Precision(keras.callbacks.Callback):
+class MixedPrecisionCallback(keras.callbacks.Callback):
     """Callback that computes training steps with another dtype policy, and validates and saves in float32.
 
     The weights are always float32. A step's graph is traced with the policy that its layers have at that moment, so the

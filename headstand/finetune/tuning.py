@@ -10,13 +10,13 @@ import numpy as np
 
 from headstand import inputs
 from headstand.evaluation.predictions import class_indices
-from headstand.finetune.activations import Activations, Prefix
-from headstand.finetune.clock import Bar, Clock, Epoch
+from headstand.finetune.activations import ActivationBatches, FrozenPrefix
+from headstand.finetune.checkpoint_callback import AfterEpoch, CheckpointCallback
 from headstand.finetune.compile import compile_for
-from headstand.finetune.freezing import Parts, split
-from headstand.finetune.keeper import AfterEpoch, Keeper
-from headstand.finetune.precision import Precision
-from headstand.finetune.views import ValidationPhotos, Views
+from headstand.finetune.freezing import SplitModel, split
+from headstand.finetune.precision import MixedPrecisionCallback
+from headstand.finetune.timing_callback import EpochCallback, ProgressBarCallback, TimingCallback
+from headstand.finetune.views import TrainingBatches, ValidationBatches
 from headstand.heads import checkpoint, class_weights
 from headstand.prepare.manifest import Dataset, Photo
 from headstand.recipe import Augmentation, Finetune
@@ -26,7 +26,7 @@ FROZEN = "frozen part"
 
 
 @dataclass(frozen=True)
-class Tuned:
+class FinetuneResult:
     """Result of fine-tuning: the selected checkpoint, metrics by epoch, and the selected epoch (from 1).
 
     `history` holds for every epoch `loss` (label-smoothed and weighted), `accuracy`, `val_loss`, `val_accuracy`,
@@ -44,7 +44,7 @@ class Tuned:
 
 
 @dataclass(frozen=True)
-class Photos:
+class LabelledPhotos:
     """Photos of a prepared dataset with one-hot labels `float32 [N, classes]` and sample weights `float32 [N]`.
 
     `folder` is the dataset's folder.
@@ -56,7 +56,7 @@ class Photos:
     weights: np.ndarray
 
     @classmethod
-    def of(cls, dataset: Dataset, photos: Sequence[Photo], balanced: bool = False) -> "Photos":
+    def of(cls, dataset: Dataset, photos: Sequence[Photo], balanced: bool = False) -> "LabelledPhotos":
         """Returns photos of a dataset with their labels; if `balanced`, weighted so that all classes count the same."""
         labels, classes = class_indices(dataset, photos), len(dataset.classes)
         weights = class_weights(labels, classes, balanced)
@@ -69,18 +69,18 @@ class Photos:
 
 def run(
     model: keras.Model,
-    photos: Photos,
+    photos: LabelledPhotos,
     settings: Finetune,
     augmentation: Augmentation,
     seed: int,
     folder: Path,
-    about: checkpoint.About,
-    validation: Photos | None,
+    about: checkpoint.ModelMetadata,
+    validation: LabelledPhotos | None,
     watch: Stopwatch | None = None,
     after_epoch: AfterEpoch | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     epochs: int | None = None,
-) -> Tuned:
+) -> FinetuneResult:
     """Fine-tunes a model; a call after an interruption resumes after the last complete epoch.
 
     If a part of the backbone stays frozen, its activations are computed once, for the photos and for
@@ -111,7 +111,7 @@ def run(
     with watch(FROZEN) if parts.prefix else nullcontext():
         batches, held_out = _data(parts, photos, validation, settings, augmentation, seed, about)
     compile_for(parts.rest, settings, settings.epochs * len(batches), parts.frozen)
-    keeper = Keeper(folder, about, epochs, model, validated=validation is not None, after_epoch=after_epoch)
+    keeper = CheckpointCallback(folder, about, epochs, model, validated=validation is not None, after_epoch=after_epoch)
     done = keeper.restore(parts.rest)
     if done < epochs:
         # Validate the averaged weights, since these are saved.
@@ -125,9 +125,9 @@ def run(
             verbose=0,
             callbacks=[
                 *_precision(settings),
-                Epoch(batches),
-                Bar(len(batches)),
-                Clock(batches, watch),
+                EpochCallback(batches),
+                ProgressBarCallback(len(batches)),
+                TimingCallback(batches, watch),
                 *callbacks,
                 *averaged,
                 keeper,
@@ -136,27 +136,27 @@ def run(
     elif settings.ema:
         # `fit` leaves the averaged weights in the model; a finished run that is resumed needs the same.
         parts.rest.optimizer.finalize_variable_values(parts.rest.trainable_variables)
-    return Tuned(keeper.checkpoint(keeper.best_epoch), keeper.history, keeper.best_epoch)
+    return FinetuneResult(keeper.checkpoint(keeper.best_epoch), keeper.history, keeper.best_epoch)
 
 
 def _data(
-    parts: Parts,
-    photos: Photos,
-    validation: Photos | None,
+    parts: SplitModel,
+    photos: LabelledPhotos,
+    validation: LabelledPhotos | None,
     settings: Finetune,
     augmentation: Augmentation,
     seed: int,
-    about: checkpoint.About,
-) -> tuple[Views | Activations, ValidationPhotos | Activations | None]:
+    about: checkpoint.ModelMetadata,
+) -> tuple[TrainingBatches | ActivationBatches, ValidationBatches | ActivationBatches | None]:
     """Returns the training batches, and the validation batches or None."""
     if not parts.prefix:
         kind = inputs.of(parts.rest.input.shape[1:])
-        views = Views(photos.paths, photos.labels, photos.weights, kind, augmentation, settings, seed)
+        views = TrainingBatches(photos.paths, photos.labels, photos.weights, kind, augmentation, settings, seed)
         if validation is None:
             return views, None
         photos_ = validation.folder, validation.photos, validation.labels
-        return views, ValidationPhotos(*photos_, kind, settings.batch_size)
-    prefix = Prefix(parts.prefix, about.backbone, parts.depth)
+        return views, ValidationBatches(*photos_, kind, settings.batch_size)
+    prefix = FrozenPrefix(parts.prefix, about.backbone, parts.depth)
     names, computed = prefix.prepare(photos.folder, photos.photos, augmentation, seed, FROZEN)
     held_out = None
     if validation:
@@ -165,14 +165,14 @@ def _data(
         )
         computed += more
         plain = np.ones(len(validation.labels), np.float32)
-        held_out = Activations(prefix, known, validation.labels, plain, settings, None)
+        held_out = ActivationBatches(prefix, known, validation.labels, plain, settings, None)
     print(
         f"frozen up to {parts.layer}: {computed} photos and views computed, {prefix.width * 4 / 1000:.0f} kB each; "
         f"every epoch draws from each photo and its {augmentation.views} views",
         flush=True,
     )
-    return Activations(prefix, names, photos.labels, photos.weights, settings, seed), held_out
+    return ActivationBatches(prefix, names, photos.labels, photos.weights, settings, seed), held_out
 
 
 def _precision(settings: Finetune) -> list[keras.callbacks.Callback]:
-    return [] if settings.precision == "float32" else [Precision(settings.precision)]
+    return [] if settings.precision == "float32" else [MixedPrecisionCallback(settings.precision)]

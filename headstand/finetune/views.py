@@ -12,12 +12,12 @@ import numpy as np
 from headstand.evaluation.predictions import decoded
 from headstand.features.augmentation import drawing
 from headstand.heads import batches
-from headstand.inputs import Input
+from headstand.inputs import InputKind
 from headstand.prepare.manifest import Photo
 from headstand.recipe import Augmentation, Finetune
 
 
-class Views(keras.utils.PyDataset):
+class TrainingBatches(keras.utils.PyDataset):
     """Batches of random views of the training photos, shuffled in each epoch.
 
     A pure function of seed and `epoch` (from 0, set before each epoch), so that a resumed run trains on the same
@@ -32,7 +32,7 @@ class Views(keras.utils.PyDataset):
         paths: Sequence[Path],
         labels: np.ndarray,
         weights: np.ndarray,
-        kind: Input,
+        kind: InputKind,
         settings: Augmentation,
         tuning: Finetune,
         seed: int,
@@ -66,13 +66,15 @@ class Views(keras.utils.PyDataset):
         return drawing(self._input.read(self._paths[row]), self._input, self._settings)(rng)
 
 
-class ValidationPhotos(keras.utils.PyDataset):
+class ValidationBatches(keras.utils.PyDataset):
     """Batches of photos in their order, decoded as in serving, with one-hot labels `float32 [B, classes]`.
 
     The photos are decoded again in every epoch, so that only a few batches are in memory at a time.
     """
 
-    def __init__(self, folder: Path, photos: Sequence[Photo], labels: np.ndarray, kind: Input, batch_size: int) -> None:
+    def __init__(
+        self, folder: Path, photos: Sequence[Photo], labels: np.ndarray, kind: InputKind, batch_size: int
+    ) -> None:
         super().__init__()
         self._folder, self._photos, self._labels, self._input = folder, photos, labels, kind
         self._bounds = batches.bounds(len(photos), batch_size)

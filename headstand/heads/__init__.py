@@ -2,14 +2,14 @@
 
 from headstand import tensorflow_setup  # noqa: F401, I001 - before the first import of Keras
 
-from headstand.heads.fitting import Fit, Split, class_weights, fit, fit_many, objective, rank, refit
+from headstand.heads.fitting import Fit, FeatureSplit, class_weights, fit, fit_many, objective, rank, refit
 from headstand.heads.network import assemble, build, probabilities
 from headstand.heads.settings import KEYS, shown, words
 
 __all__ = [
     "KEYS",
+    "FeatureSplit",
     "Fit",
-    "Split",
     "assemble",
     "build",
     "class_weights",

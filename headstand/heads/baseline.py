@@ -9,7 +9,7 @@ import scipy.linalg
 from threadpoolctl import threadpool_limits
 
 from headstand.errors import HeadstandError
-from headstand.heads import Split
+from headstand.heads import FeatureSplit
 from headstand.stats import wilson
 
 STRENGTHS = np.logspace(-4, 3, 29)
@@ -44,7 +44,7 @@ class Baseline:
     correct: np.ndarray | None = field(default=None, compare=False, repr=False)
 
 
-def ridge(train: Split, validation: Split, classes: int, seed: int = 0) -> Baseline:
+def ridge(train: FeatureSplit, validation: FeatureSplit, classes: int, seed: int = 0) -> Baseline:
     """Fits ridge regression (Hoerl & Kennard 1970) to one-hot labels for all `STRENGTHS` and returns the best one.
 
     The features are standardised. One eigendecomposition, of the smaller of X'X and XX', serves every strength.

@@ -19,7 +19,7 @@ from headstand.keras_files.parts import KerasFileError
 from headstand.quiet import quiet
 
 _RECORD = "headstand"
-"""Name of the HDF5 dataset that holds `About` as JSON; Keras does not read it."""
+"""Name of the HDF5 dataset that holds `ModelMetadata` as JSON; Keras does not read it."""
 
 _OVERHEAD = 8192
 """Upper limit of the bytes that HDF5 and the Keras configuration take per variable; 3,500 were measured."""
@@ -30,7 +30,7 @@ class CheckpointError(HeadstandError):
 
 
 @dataclass(frozen=True)
-class About:
+class ModelMetadata:
     """Metadata in a checkpoint.
 
     `name` is the name of the recipe, `labels` are the classes in output order, `size` is the side of the input in
@@ -52,7 +52,7 @@ class About:
     threshold: float | None = None
 
 
-def save(model: keras.Model, path: Path, about: About) -> Path:
+def save(model: keras.Model, path: Path, metadata: ModelMetadata) -> Path:
     """Writes a model, without optimizer state, and its metadata to `path` atomically, and returns the path.
 
     The model's backbone is its layer `backbone`.
@@ -62,14 +62,14 @@ def save(model: keras.Model, path: Path, about: About) -> Path:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
-        writing(path, model.weights, len(json.dumps(asdict(about)))),
+        writing(path, model.weights, len(json.dumps(asdict(metadata)))),
         tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder,
     ):
         temporary = Path(folder) / path.name
         with quiet():  # Keras warns at every save that .h5 is a legacy format
             model.save(temporary, include_optimizer=False)
         with h5py.File(temporary, "a") as file:
-            file.create_dataset(_RECORD, data=json.dumps(asdict(about)))
+            file.create_dataset(_RECORD, data=json.dumps(asdict(metadata)))
         temporary.replace(path)
     return path
 
@@ -120,7 +120,7 @@ def load(path: Path) -> keras.Model:
         raise CheckpointError(f"{path} is not a Keras model that can be loaded: {reason}") from error
 
 
-def about(path: Path) -> About:
+def metadata(path: Path) -> ModelMetadata:
     """Returns the metadata in a checkpoint.
 
     Raises:
@@ -135,7 +135,7 @@ def about(path: Path) -> About:
                 raise KeyError(f"no dataset {_RECORD!r}")
             record = json.loads(file[_RECORD][()])
         lists = {key: tuple(record.get(key, ())) for key in ("labels", "seen", "examined")}
-        return About(**{**record, **lists})
+        return ModelMetadata(**{**record, **lists})
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint {path}; `python train.py` makes one") from None
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:

@@ -1,8 +1,8 @@
 """One training epoch of a head as one TensorFlow graph.
 
 `model.fit` on feature vectors spends nearly all its time on overhead. Here a graph is traced once for each kind of head
-(`Kind`) and reused for all layer sizes and settings: the weights have no fixed shape, and learning rate, dropout, label
-smoothing and batch boundaries are tensors. All trials of a search with the same `Kind` share one graph.
+(`GraphKey`) and reused for all layer sizes and settings: the weights have no fixed shape, and learning rate, dropout,
+label smoothing and batch boundaries are tensors. All trials of a search with the same `GraphKey` share one graph.
 """
 
 import functools
@@ -24,7 +24,7 @@ ROWS = 2048
 """Rows per forward pass outside training: about 16 MB of features, however large the split is."""
 
 
-class Data(NamedTuple):
+class EpochData(NamedTuple):
     """Features, augmented views, labels and class weights of a split as tensors.
 
     `features` is `float32 [N, D]`, `views` `float32 [K * N, D]` (the rows of the first view, then of the second ...;
@@ -37,7 +37,7 @@ class Data(NamedTuple):
     weights: Any
 
 
-class State(NamedTuple):
+class HeadState(NamedTuple):
     """The variables of a head in training, without a fixed shape: model weights and optimizer slots.
 
     `kernels[0]` and `offsets[0]` belong to the first layer. `offsets` are biases. With batch normalization there are
@@ -63,7 +63,7 @@ class State(NamedTuple):
 
 
 def of_model(head: keras.Model) -> list[list[Any]]:
-    """Returns the variables of a Keras head grouped as in `State`: kernels, offsets, scales, means, variances."""
+    """Returns the variables of a Keras head grouped as in `HeadState`: kernels, offsets, scales, means, variances."""
     logits = head.get_layer("logits")
     inner = [layer for layer in head.layers if layer.name.startswith("inner_")]
     norms = [layer for layer in head.layers if layer.name.startswith("norm_")]
@@ -76,13 +76,13 @@ def of_model(head: keras.Model) -> list[list[Any]]:
     ]
 
 
-def state(head: keras.Model, slots: int) -> State:
+def state(head: keras.Model, slots: int) -> HeadState:
     """Returns the state before training: the model's values, and `slots` zero tensors per trained variable."""
     kernels, offsets, scales, means, variances = (
         [_variable(value.numpy()) for value in values] for values in of_model(head)
     )
     zeros = [[_variable(np.zeros_like(variable)) for _ in range(slots)] for variable in (*kernels, *offsets, *scales)]
-    return State(kernels, offsets, scales, means, variances, zeros)
+    return HeadState(kernels, offsets, scales, means, variances, zeros)
 
 
 def _variable(value: np.ndarray) -> tf.Variable:
@@ -100,7 +100,7 @@ class Values(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Kind:
+class GraphKey:
     """The settings of a head that change its training graph."""
 
     activations: tuple[str, ...]
@@ -113,9 +113,9 @@ class Kind:
     views: bool
 
 
-def kind(head: recipes.Head, views: bool) -> Kind:
-    """Returns the `Kind` of training graph that a head needs; `views` is whether there are augmented views."""
-    return Kind(
+def graph_key(head: recipes.Head, views: bool) -> GraphKey:
+    """Returns the `GraphKey` of training graph that a head needs; `views` is whether there are augmented views."""
+    return GraphKey(
         network.activations(head),
         head.batch_norm,
         head.dropout > 0,
@@ -152,28 +152,28 @@ def _unsized(value: Any) -> Any:
 
 
 @functools.cache
-def training(kind: Kind) -> Callable[..., tuple[Any, Any, Any]]:
+def training(graph_key: GraphKey) -> Callable[..., tuple[Any, Any, Any]]:
     """Returns a compiled function that runs one epoch of gradient steps for one kind of head.
 
     Returns:
-        A function of `State`, `Data`, `Values`, the order of the rows (`int32 [N]`), the view of each row (`int32 [N]`,
-        0 for the original), the batch boundaries (`int32 [steps + 1]`, see `headstand.heads.batches`), the learning
-        rate of each step (`float32 [steps]`) and the number of steps before this epoch. It updates the state and
+        A function of `HeadState`, `EpochData`, `Values`, the order of the rows (`int32 [N]`), the view of each row
+        (`int32 [N]`, 0 for the original), the batch boundaries (`int32 [steps + 1]`, see `headstand.heads.batches`), the
+        learning rate of each step (`float32 [steps]`) and the number of steps before this epoch. It updates the state and
         returns the sum of the losses, the number of correct predictions, and the largest global gradient norm of a
         step. It does not update the moving statistics of batch normalization: see `statistics`.
     """
-    update = optimizers.update(kind.optimizer, kind.nesterov)
+    update = optimizers.update(graph_key.optimizer, graph_key.nesterov)
 
-    def step(state: State, data: Data, values: Values, rows: Any, views: Any, rate: Any, number: Any) -> Any:
+    def step(state: HeadState, data: EpochData, values: Values, rows: Any, views: Any, rate: Any, number: Any) -> Any:
         target = tf.gather(data.labels, rows)
-        x = _rows(data, rows, views) if kind.views else tf.gather(data.features, rows)
+        x = _rows(data, rows, views) if graph_key.views else tf.gather(data.features, rows)
         trained = state.trained
         with tf.GradientTape() as tape:
-            logits = _training_logits(kind, state, x, values, number)
-            each = _loss(kind, logits, target, values.smoothing)
+            logits = _training_logits(graph_key, state, x, values, number)
+            each = _loss(graph_key, logits, target, values.smoothing)
             loss = tf.reduce_mean(each * tf.gather(data.weights, target))
         gradients = tape.gradient(loss, trained)
-        if kind.decay:
+        if graph_key.decay:
             for variable in trained:
                 variable.assign_sub(variable * (rate * values.decay))
         for index, (variable, gradient) in enumerate(zip(trained, gradients, strict=True)):
@@ -183,7 +183,7 @@ def training(kind: Kind) -> Callable[..., tuple[Any, Any, Any]]:
 
     @_of_any_size
     def epoch(
-        state: State, data: Data, values: Values, order: Any, views: Any, bounds: Any, rates: Any, before: Any
+        state: HeadState, data: EpochData, values: Values, order: Any, views: Any, bounds: Any, rates: Any, before: Any
     ) -> tuple[Any, Any, Any]:
         def body(index: Any, loss: Any, correct: Any, norm: Any) -> tuple[Any, ...]:
             rows = order[bounds[index] : bounds[index + 1]]
@@ -200,7 +200,7 @@ def training(kind: Kind) -> Callable[..., tuple[Any, Any, Any]]:
 
 
 @functools.cache
-def statistics(activations: tuple[str, ...]) -> Callable[[State, Data], None]:
+def statistics(activations: tuple[str, ...]) -> Callable[[HeadState, EpochData], None]:
     """Returns a compiled function that sets batch normalization to the mean and variance of all rows of a split.
 
     It proceeds layer by layer. A moving average over batches is biased: on a small split it still contains its initial
@@ -210,7 +210,7 @@ def statistics(activations: tuple[str, ...]) -> Callable[[State, Data], None]:
     """
 
     @_of_any_size
-    def measure(state: State, data: Data) -> None:
+    def measure(state: HeadState, data: EpochData) -> None:
         for layer in range(len(activations)):
             zeros = tf.zeros_like(state.means[layer])
 
@@ -231,14 +231,14 @@ def statistics(activations: tuple[str, ...]) -> Callable[[State, Data], None]:
 
 
 @functools.cache
-def validation(activations: tuple[str, ...], batch_norm: bool) -> Callable[[State, Data], tuple[Any, Any]]:
+def validation(activations: tuple[str, ...], batch_norm: bool) -> Callable[[HeadState, EpochData], tuple[Any, Any]]:
     """Returns a compiled function that computes the loss and accuracy of a head on a split.
 
     The loss is the cross-entropy without class weights and label smoothing, so that all trials are comparable.
     """
 
     @_of_any_size
-    def validate(state: State, data: Data) -> tuple[Any, Any]:
+    def validate(state: HeadState, data: EpochData) -> tuple[Any, Any]:
         def body(start: Any, loss: Any, correct: Any) -> tuple[Any, ...]:
             labels = data.labels[start : start + ROWS]
             logits = _last(state, _inner(activations, batch_norm, state, data.features[start : start + ROWS]))
@@ -253,7 +253,7 @@ def validation(activations: tuple[str, ...], batch_norm: bool) -> Callable[[Stat
     return validate
 
 
-def _over_rows(data: Data, body: Callable[..., tuple[Any, ...]], start: tuple[Any, ...]) -> list[Any]:
+def _over_rows(data: EpochData, body: Callable[..., tuple[Any, ...]], start: tuple[Any, ...]) -> list[Any]:
     """Runs `body` for every `ROWS` rows; it takes and returns the first row's index and the accumulated values."""
     _, *values = tf.while_loop(
         lambda row, *_: row < tf.size(data.labels), body, (tf.constant(0), *start), parallel_iterations=1
@@ -261,30 +261,30 @@ def _over_rows(data: Data, body: Callable[..., tuple[Any, ...]], start: tuple[An
     return values
 
 
-def _rows(data: Data, rows: Any, views: Any) -> Any:
+def _rows(data: EpochData, rows: Any, views: Any) -> Any:
     """Returns the features `float32 [B, D]` of each row in the view that was drawn for it."""
     drawn = tf.gather(views, rows)
     index = tf.maximum(drawn - 1, 0) * tf.size(data.labels) + rows
     return tf.where(drawn[:, None] == 0, tf.gather(data.features, rows), tf.gather(data.views, index))
 
 
-def _training_logits(kind: Kind, state: State, x: Any, values: Values, number: Any) -> Any:
+def _training_logits(graph_key: GraphKey, state: HeadState, x: Any, values: Values, number: Any) -> Any:
     """Returns the logits in training mode: with dropout, and with batch normalization by the batch's statistics."""
-    for layer, activation in enumerate(kind.activations):
+    for layer, activation in enumerate(graph_key.activations):
         x = tf.matmul(x, state.kernels[layer])
-        if kind.batch_norm:
+        if graph_key.batch_norm:
             x = _normalised(state, layer, x, *tf.nn.moments(x, [0]))
         else:
             x = tf.nn.bias_add(x, state.offsets[layer])
         x = keras.activations.get(activation)(x)
-    if kind.dropout:
+    if graph_key.dropout:
         # Stateless: depends on seed and step only, and not on heads that train in parallel.
         chance = tf.random.stateless_uniform(tf.shape(x), tf.stack([values.seed, number]))
         x = tf.where(chance >= values.dropout, x / (1 - values.dropout), 0.0)
     return _last(state, x)
 
 
-def _inner(activations: tuple[str, ...], batch_norm: bool, state: State, x: Any) -> Any:
+def _inner(activations: tuple[str, ...], batch_norm: bool, state: HeadState, x: Any) -> Any:
     """Returns the output of the inner layers in inference mode; there is one layer for each of `activations`."""
     for layer, activation in enumerate(activations):
         x = tf.matmul(x, state.kernels[layer])
@@ -296,19 +296,19 @@ def _inner(activations: tuple[str, ...], batch_norm: bool, state: State, x: Any)
     return x
 
 
-def _normalised(state: State, layer: int, x: Any, mean: Any, variance: Any) -> Any:
+def _normalised(state: HeadState, layer: int, x: Any, mean: Any, variance: Any) -> Any:
     return tf.nn.batch_normalization(x, mean, variance, state.offsets[layer], state.scales[layer], network.EPSILON)
 
 
-def _last(state: State, x: Any) -> Any:
+def _last(state: HeadState, x: Any) -> Any:
     return tf.nn.bias_add(tf.matmul(x, state.kernels[-1]), state.offsets[-1])
 
 
-def _loss(kind: Kind, logits: Any, target: Any, smoothing: Any) -> Any:
+def _loss(graph_key: GraphKey, logits: Any, target: Any, smoothing: Any) -> Any:
     """Returns the cross-entropy of each row, `float32 [B]`, with label smoothing (Szegedy et al. 2016)."""
     classes = tf.shape(logits)[1]
     wanted = tf.one_hot(target, classes) * (1 - smoothing) + smoothing / tf.cast(classes, tf.float32)
-    if kind.from_logits:
+    if graph_key.from_logits:
         return tf.nn.softmax_cross_entropy_with_logits(wanted, logits)
     # The formula of keras.losses for probabilities. In a graph, keras.losses would find the softmax and use its logits.
     probabilities = tf.clip_by_value(tf.nn.softmax(logits), _CLIP, 1 - _CLIP)

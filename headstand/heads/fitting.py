@@ -23,7 +23,7 @@ _ALIGNMENT = 64
 
 
 @dataclass(frozen=True)
-class Split:
+class FeatureSplit:
     """Features `float32 [N, D]` and class indices `int32 [N]` of one split.
 
     `views`, `float32 [K, N, D]`, are the features of augmented copies of the photos: in each epoch each row is drawn
@@ -66,8 +66,8 @@ def class_weights(labels: np.ndarray, classes: int, balanced: bool = True) -> np
 
 def fit(
     head: recipes.Head,
-    train: Split,
-    validation: Split,
+    train: FeatureSplit,
+    validation: FeatureSplit,
     classes: int,
     seed: int,
     after_epoch: AfterEpoch | None = None,
@@ -85,7 +85,7 @@ def fit(
     return _Training(head, _data(train), classes, seed).run(_data(validation), after_epoch)
 
 
-def refit(head: recipes.Head, train: Split, classes: int, seed: int, selected: Fit) -> Fit:
+def refit(head: recipes.Head, train: FeatureSplit, classes: int, seed: int, selected: Fit) -> Fit:
     """Trains a head again, on more rows, for exactly the number of epochs that was selected on validation.
 
     There is no validation split, so patience is not used, the last epoch is kept, and every epoch has the learning
@@ -104,8 +104,8 @@ def refit(head: recipes.Head, train: Split, classes: int, seed: int, selected: F
 
 def fit_many(
     heads: Sequence[recipes.Head],
-    train: Split,
-    validation: Split,
+    train: FeatureSplit,
+    validation: FeatureSplit,
     classes: int,
     seed: int,
     after_fit: Callable[[int, Fit], None] | None = None,
@@ -166,22 +166,22 @@ def objective(metrics: Mapping[str, float]) -> float:
 
 
 @dataclass(frozen=True)
-class _Data:
+class _SplitTensors:
     """A split and its tensors, except for the class weights, which depend on the head."""
 
-    split: Split
+    split: FeatureSplit
     features: tf.Tensor
     views: tf.Tensor
     labels: tf.Tensor
 
-    def tensors(self, weights: tf.Tensor) -> epoch.Data:
-        return epoch.Data(self.features, self.views, self.labels, weights)
+    def tensors(self, weights: tf.Tensor) -> epoch.EpochData:
+        return epoch.EpochData(self.features, self.views, self.labels, weights)
 
 
-def _data(split: Split) -> _Data:
+def _data(split: FeatureSplit) -> _SplitTensors:
     width = split.features.shape[1]
     views = np.zeros((0, width), np.float32) if split.views is None else split.views.reshape(-1, width)
-    return _Data(split, _tensor(split.features), _tensor(views), tf.constant(split.labels, tf.int32))
+    return _SplitTensors(split, _tensor(split.features), _tensor(views), tf.constant(split.labels, tf.int32))
 
 
 def _tensor(array: np.ndarray) -> tf.Tensor:
@@ -198,7 +198,7 @@ def _tensor(array: np.ndarray) -> tf.Tensor:
 class _Training:
     """A head in training: the Keras model, and the variables that the training graph updates."""
 
-    def __init__(self, head: recipes.Head, train: _Data, classes: int, seed: int) -> None:
+    def __init__(self, head: recipes.Head, train: _SplitTensors, classes: int, seed: int) -> None:
         labels = train.split.labels
         self._head, self._seed, self._count = head, seed, len(labels)
         self._views = 0 if train.split.views is None else len(train.split.views)
@@ -217,9 +217,9 @@ class _Training:
         with _BUILDING:
             self._model = network.build(head, train.features.shape[1], classes, seed)
         self._state = epoch.state(self._model, optimizers.SLOTS[head.optimizer])
-        self._epoch = epoch.training(epoch.kind(head, self._views > 0))
+        self._epoch = epoch.training(epoch.graph_key(head, self._views > 0))
 
-    def run(self, validation: _Data, after_epoch: AfterEpoch | None = None) -> Fit:
+    def run(self, validation: _SplitTensors, after_epoch: AfterEpoch | None = None) -> Fit:
         """Trains for at most `head.epochs` and returns the best epoch."""
         held_out = validation.tensors(self._weights)
         validate = epoch.validation(network.activations(self._head), self._head.batch_norm)

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 
 from headstand.keras_files import operations
-from headstand.keras_files.parts import Call, KerasFileError, Part, Tensor, shown
+from headstand.keras_files.parts import Call, KerasFileError, LayerConfig, Tensor, shown
 
 NETWORKS = ("Functional", "Model", "Sequential")
 """Classes that contain layers; Keras up to 2.3 called a Functional model Model."""
@@ -200,7 +200,7 @@ def _network(kind: str, config: Any, budget: list[int], shape: list[Any] | None 
     }
 
 
-def _ordered(parts: list[Part], by_name: dict[str, Part], source: Part) -> list[Part]:
+def _ordered(parts: list[LayerConfig], by_name: dict[str, LayerConfig], source: LayerConfig) -> list[LayerConfig]:
     """Returns the layers in topological order as far as possible: each after the layers that it is called on.
 
     Raises:
@@ -223,7 +223,7 @@ def _ordered(parts: list[Part], by_name: dict[str, Part], source: Part) -> list[
     return sorted(parts, key=lambda part: first.get(part.name, -1))
 
 
-def _part(entry: Any, sequential: bool, budget: list[int]) -> Part:
+def _part(entry: Any, sequential: bool, budget: list[int]) -> LayerConfig:
     if not isinstance(entry, dict):
         raise KerasFileError("its configuration is damaged: a layer is not a JSON object")
     config = entry.get("config")
@@ -241,7 +241,7 @@ def _part(entry: Any, sequential: bool, budget: list[int]) -> Part:
     if budget[0] < 0:
         raise KerasFileError(f"it has more than {_MOST_CALLS:,} layers")
     module = entry.get("module")
-    return Part(kind, name, module if isinstance(module, str) else "", config, calls, network)
+    return LayerConfig(kind, name, module if isinstance(module, str) else "", config, calls, network)
 
 
 def _names(names: list[str]) -> dict[str, str]:
@@ -263,7 +263,7 @@ def _plain_name(name: Any) -> str:
     return plain if plain[:1].isalnum() else f"layer{plain}"
 
 
-def _entry(part: Part, names: dict[str, str], nodes: list[dict[str, Any]]) -> dict[str, Any]:
+def _entry(part: LayerConfig, names: dict[str, str], nodes: list[dict[str, Any]]) -> dict[str, Any]:
     """Returns a layer in Keras 3's notation; `was` is its name in the file, which Keras ignores."""
     name = names[part.name]
     if part.network is not None:
@@ -289,7 +289,7 @@ def _input(name: str, shape: list[Any]) -> dict[str, Any]:
     return {**made, "name": name, "inbound_nodes": []}
 
 
-def _settings(part: Part) -> tuple[str, str, dict[str, Any]]:
+def _settings(part: LayerConfig) -> tuple[str, str, dict[str, Any]]:
     """Returns a layer's module, class and arguments without regularizers, constraints and initializers.
 
     Raises:
@@ -328,7 +328,7 @@ def _settings(part: Part) -> tuple[str, str, dict[str, Any]]:
     return "keras.layers", kind, arguments
 
 
-def _check(part: Part) -> None:
+def _check(part: LayerConfig) -> None:
     """Checks that a layer is allowed in an image classifier.
 
     Raises:
@@ -359,7 +359,7 @@ def _check(part: Part) -> None:
         )
 
 
-def activation(value: Any, part: Part) -> str:
+def activation(value: Any, part: LayerConfig) -> str:
     """Returns the name of an activation, which Keras 3 may wrap; `relu6` of old files is accepted too.
 
     Raises:
@@ -384,7 +384,7 @@ def _hashable(value: Any) -> bool:
     return value is None or isinstance(value, str)
 
 
-def _plain(value: Any, part: Part, key: str, depth: int = 3) -> Any:
+def _plain(value: Any, part: LayerConfig, key: str, depth: int = 3) -> Any:
     """Returns a setting made of numbers, booleans, short strings, None and lists of them.
 
     Raises:
@@ -419,7 +419,7 @@ def _call(node: Any, name: str) -> Call:
     raise KerasFileError(f"its configuration is damaged: {shown(name)} is not called as Keras calls layers")
 
 
-def _written(call: Call, part: Part, by_name: dict[str, Part], names: dict[str, str]) -> dict[str, Any]:
+def _written(call: Call, part: LayerConfig, by_name: dict[str, LayerConfig], names: dict[str, str]) -> dict[str, Any]:
     """Returns a call in Keras 3's notation.
 
     Raises:
@@ -451,7 +451,7 @@ def _all_tensors(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, Tensor) for item in value)
 
 
-def _node(by_name: dict[str, Part], tensor: Tensor) -> Tensor:
+def _node(by_name: dict[str, LayerConfig], tensor: Tensor) -> Tensor:
     """Returns a tensor with its node index counted from 0.
 
     Keras 2 counts the calls of a nested network from 1; each network is called only once.
@@ -536,7 +536,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
             yield from _tensors(item)
 
 
-def _first_shape(part: Part) -> list[Any] | None:
+def _first_shape(part: LayerConfig) -> list[Any] | None:
     if part.network is not None:
         first = part.network["config"]["layers"][0]
         return _shape(first["config"].get("batch_shape")) if first["class_name"] == "InputLayer" else None

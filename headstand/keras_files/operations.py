@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from headstand.keras_files.parts import Call, KerasFileError, Part, Tensor, shown
+from headstand.keras_files.parts import Call, KerasFileError, LayerConfig, Tensor, shown
 
 _LEGACY = ("TFOpLambda", "SlicingOpLambda")
 
@@ -50,12 +50,12 @@ _POSITIONS = {
 """Positions of arguments that may be given by name."""
 
 
-def known(part: Part) -> bool:
+def known(part: LayerConfig) -> bool:
     """Returns whether a part is an operation of the table and not a layer."""
     return _function(part) in _OPERATIONS
 
 
-def written(part: Part, name: str) -> dict[str, Any]:
+def written(part: LayerConfig, name: str) -> dict[str, Any]:
     """Returns an operation in Keras 3's notation, without its calls.
 
     Raises:
@@ -86,7 +86,7 @@ def written(part: Part, name: str) -> dict[str, Any]:
     return {"module": f"keras.src.ops.{module}", "class_name": kind, "config": {"name": name, **settings}}
 
 
-def arguments(part: Part, call: Call) -> list[Any]:
+def arguments(part: LayerConfig, call: Call) -> list[Any]:
     """Returns the positional arguments of an operation's call: tensors as `Tensor`, constants in Keras 3's notation.
 
     Raises:
@@ -114,7 +114,7 @@ def arguments(part: Part, call: Call) -> list[Any]:
     return [values[0]]
 
 
-def _function(part: Part) -> str | None:
+def _function(part: LayerConfig) -> str | None:
     """Returns the operation's name; None for a layer."""
     if part.kind in _LEGACY:
         name = part.config.get("function")
@@ -127,7 +127,7 @@ def _function(part: Part) -> str | None:
     return part.kind if not hasattr(keras.layers, part.kind) or (merges and apart) else None
 
 
-def _operation(part: Part) -> str:
+def _operation(part: LayerConfig) -> str:
     operation = _OPERATIONS[_function(part) or ""]
     if operation == "Identity" and (_function(part) or "").lower() == "cast":
         dtype = _settings(part).get("dtype")
@@ -138,7 +138,7 @@ def _operation(part: Part) -> str:
     return operation
 
 
-def _settings(part: Part) -> dict[str, Any]:
+def _settings(part: LayerConfig) -> dict[str, Any]:
     """Returns axis, keepdims and dtype from the configuration or the call."""
     keys = ("axis", "keepdims", "dtype")
     given = {key: part.config[key] for key in keys if key in part.config}
@@ -185,7 +185,7 @@ def _slices(spec: Any) -> list[Any]:
     return written
 
 
-def _constant(value: Any, part: Part) -> Any:
+def _constant(value: Any, part: LayerConfig) -> Any:
     """Returns a constant as a float32 array in Keras 3's notation; tensors are returned unchanged.
 
     Raises:

@@ -27,7 +27,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Part:
+class LayerConfig:
     """A layer, an operation or a nested network, as stored in the file."""
 
     kind: str

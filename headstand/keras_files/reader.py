@@ -43,17 +43,17 @@ _ROOTS = ("layers", "_layer_checkpoint_dependencies")
 """Name of the group with a network's layers in Keras 3 and in Keras 2."""
 
 
-class RefusedError(Exception):
+class UnsafeFileError(Exception):
     """Raised for a file that is not read; the message continues a sentence that begins with its name."""
 
 
 def main(model: str, folder: str) -> None:
     """Reads MODEL under resource limits and writes its content into FOLDER."""
     _limit(Path(model).stat().st_size)
-    take_apart(Path(model), Path(folder))
+    extract(Path(model), Path(folder))
 
 
-def take_apart(path: Path, folder: Path) -> None:
+def extract(path: Path, folder: Path) -> None:
     """Writes a file's content, or the reason for its refusal, into a folder."""
     index: dict[str, Any]
     try:
@@ -65,8 +65,8 @@ def take_apart(path: Path, folder: Path) -> None:
                 with h5py.File(path, "r") as file:
                     index = _hdf5(file, copy)
             else:
-                raise RefusedError("is neither HDF5 (.h5) nor a Keras archive (.keras)")
-    except RefusedError as error:
+                raise UnsafeFileError("is neither HDF5 (.h5) nor a Keras archive (.keras)")
+    except UnsafeFileError as error:
         index = {"refused": str(error)}
     except Exception as error:  # h5py and zipfile raise many types for a damaged file
         index = {"refused": f"is damaged: {type(error).__name__}: {str(error)[:200]}"}
@@ -85,16 +85,16 @@ def _archive(path: Path, copy: h5py.File) -> dict[str, Any]:
     with zipfile.ZipFile(path) as archive, tempfile.TemporaryFile() as inner:
         names = archive.namelist()
         if len(names) != len(set(names)):
-            raise RefusedError("holds several members of one name")
+            raise UnsafeFileError("holds several members of one name")
         if "config.json" not in names or "model.weights.h5" not in names:
-            raise RefusedError("is a zip without config.json and model.weights.h5, so no model that Keras 3 saved")
+            raise UnsafeFileError("is a zip without config.json and model.weights.h5, so no model that Keras 3 saved")
         config = _member(archive, "config.json", DESCRIPTION).decode()
         with archive.open(_checked(archive, "model.weights.h5", _WEIGHTS)) as stream:
             left = _WEIGHTS
             while chunk := stream.read(2**20):
                 left -= len(chunk)
                 if left < 0:
-                    raise RefusedError("holds more than 4 GiB of weights")
+                    raise UnsafeFileError("holds more than 4 GiB of weights")
                 inner.write(chunk)
         inner.seek(0)
         with h5py.File(inner, "r") as file:
@@ -110,7 +110,7 @@ def _checked(archive: zipfile.ZipFile, name: str, most: int) -> zipfile.ZipInfo:
     info = archive.getinfo(name)
     times, above = _EXPANSION
     if info.file_size > most or (info.file_size > above and info.file_size > times * info.compress_size):
-        raise RefusedError(f"packs {info.file_size / 2**20:,.0f} MiB of {name} into {info.compress_size:,} bytes")
+        raise UnsafeFileError(f"packs {info.file_size / 2**20:,.0f} MiB of {name} into {info.compress_size:,} bytes")
     return info
 
 
@@ -118,7 +118,7 @@ def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
     with archive.open(_checked(archive, name, most)) as stream:
         data = stream.read(most + 1)
     if len(data) > most:
-        raise RefusedError(f"holds a {name} of more than {most / 2**20:.0f} MiB")
+        raise UnsafeFileError(f"holds a {name} of more than {most / 2**20:.0f} MiB")
     return data
 
 
@@ -127,7 +127,7 @@ def _hdf5(file: h5py.File, copy: h5py.File) -> dict[str, Any]:
         return _legacy(file, copy)
     if any(root in file for root in _ROOTS):
         return {"layout": "weights", "count": _by_path(file, copy)}
-    raise RefusedError("holds neither the configuration of a model nor weights as Keras 3 saves them")
+    raise UnsafeFileError("holds neither the configuration of a model nor weights as Keras 3 saves them")
 
 
 def _by_path(file: h5py.File, copy: h5py.File) -> int:
@@ -137,7 +137,7 @@ def _by_path(file: h5py.File, copy: h5py.File) -> int:
     """
     roots = [root for root in _ROOTS if root in file]
     if not roots:
-        raise RefusedError("holds weights in a layout that no released Keras writes")
+        raise UnsafeFileError("holds weights in a layout that no released Keras writes")
     reading = _Reading(file)
     for root in roots:
         _variables(reading, file, root, copy, _DEPTH)
@@ -147,7 +147,7 @@ def _by_path(file: h5py.File, copy: h5py.File) -> int:
 def _variables(reading: "_Reading", group: h5py.Group, name: str, copy: h5py.File, depth: int) -> None:
     inner = reading.group(group, name)
     if not depth:
-        raise RefusedError("nests groups without end")
+        raise UnsafeFileError("nests groups without end")
     for key in inner:
         if key == "vars":
             variables = reading.group(inner, key)
@@ -164,7 +164,7 @@ def _legacy(file: h5py.File, copy: h5py.File) -> dict[str, Any]:
     description = file.attrs["model_config"]
     description = description.decode() if isinstance(description, bytes) else str(description)
     if len(description) > DESCRIPTION:
-        raise RefusedError(f"describes its model in more than {DESCRIPTION / 2**20:.0f} MiB")
+        raise UnsafeFileError(f"describes its model in more than {DESCRIPTION / 2**20:.0f} MiB")
     reading = _Reading(file)
     group = reading.group(file, "model_weights")
     weights = copy.create_group("model_weights")
@@ -194,7 +194,7 @@ def _names(group: h5py.Group, attribute: str) -> list[str]:
     names = []
     for key in keys:
         if group.attrs.get_id(key).get_space().get_simple_extent_npoints() > _ITEMS:
-            raise RefusedError(f"lists more than {_ITEMS:,} {attribute}")
+            raise UnsafeFileError(f"lists more than {_ITEMS:,} {attribute}")
         names += [name.decode() if isinstance(name, bytes) else str(name) for name in group.attrs[key]]
     return names
 
@@ -212,25 +212,25 @@ class _Reading:
         """Returns the group at a path, checking each link on the way."""
         found = self._find(parent, name)
         if not isinstance(found, h5py.Group):
-            raise RefusedError(f"has no group {name[:60]!a}")
+            raise UnsafeFileError(f"has no group {name[:60]!a}")
         return found
 
     def array(self, parent: h5py.Group, name: str) -> np.ndarray:
         """Reads one array of finite numbers; floating-point ones are converted to float32."""
         found = self._find(parent, name)
         if not isinstance(found, h5py.Dataset):
-            raise RefusedError(f"has no array {name[:60]!a}")
+            raise UnsafeFileError(f"has no array {name[:60]!a}")
         if found.external or found.is_virtual:
-            raise RefusedError(f"keeps the array {name[:60]!a} in another file")
+            raise UnsafeFileError(f"keeps the array {name[:60]!a} in another file")
         # NumPy has no bfloat16, the upper half of a float32: Keras stores the dtype in an attribute.
         half = found.dtype == "V2" and str(found.attrs.get("dtype")) == "bfloat16"
         if not half and (found.dtype.kind not in "fiub" or found.dtype.itemsize > 8):
-            raise RefusedError(f"holds the array {name[:60]!a} of {found.dtype}, not of numbers")
+            raise UnsafeFileError(f"holds the array {name[:60]!a} of {found.dtype}, not of numbers")
         size = math.prod(found.shape) * found.dtype.itemsize
         times, above = _EXPANSION
         self._bytes += size
         if self._bytes > _WEIGHTS or (size > above and size > times * found.id.get_storage_size()):
-            raise RefusedError(f"claims {size / 2**20:,.0f} MiB for the array {name[:60]!a} and does not hold them")
+            raise UnsafeFileError(f"claims {size / 2**20:,.0f} MiB for the array {name[:60]!a} and does not hold them")
         values = np.asarray(found[()])
         if half:
             values = (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
@@ -238,7 +238,7 @@ class _Reading:
             with np.errstate(over="ignore"):  # overflow gives infinity, which is refused
                 values = values.astype(np.float32)
             if not np.isfinite(values).all():
-                raise RefusedError(f"has weights {name[:60]!a} that are not all finite numbers")
+                raise UnsafeFileError(f"has weights {name[:60]!a} that are not all finite numbers")
         self.count += values.size
         return values
 
@@ -246,13 +246,13 @@ class _Reading:
         for part in name.split("/"):
             self._items += 1
             if self._items > 4 * _ITEMS:
-                raise RefusedError("holds more groups and arrays than any model needs")
+                raise UnsafeFileError("holds more groups and arrays than any model needs")
             # Absolute paths are not found; ".." has no special meaning in HDF5 and is looked up as a name.
             if not part or not isinstance(parent, h5py.Group) or part not in parent:
                 return None
             link = parent.get(part, getlink=True)
             if not isinstance(link, h5py.HardLink):
-                raise RefusedError(f"points elsewhere at {part[:60]!a} ({type(link).__name__})")
+                raise UnsafeFileError(f"points elsewhere at {part[:60]!a} ({type(link).__name__})")
             parent = parent[part]
         return parent
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from headstand import recipe
 from headstand.errors import HeadstandError
 from headstand.poses import heatmap_file
-from headstand.prepare.examined import Examined
+from headstand.prepare.file_metadata import FileMetadata
 from headstand.prepare.listing import Item, Listing
 from headstand.prepare.manifest import SPLITS, nfc
 from headstand.prepare.sources import archive, folder
@@ -48,7 +48,7 @@ def listing(source: recipe.Source, seed: int) -> Listing:
     return replace(found, items=items)
 
 
-def examine(path: Path) -> Examined:
+def examine(path: Path) -> FileMetadata:
     """Returns digest and size of a heatmap file; it has no signature, so only exact duplicates are detected.
 
     Raises:
@@ -56,7 +56,7 @@ def examine(path: Path) -> Examined:
     """
     data = heatmap_file.read(path)
     heatmap_file.decode(data)
-    return Examined(".npy", hashlib.sha256(data).hexdigest(), heatmap_file.WIDTH, heatmap_file.HEIGHT, None)
+    return FileMetadata(".npy", hashlib.sha256(data).hexdigest(), heatmap_file.WIDTH, heatmap_file.HEIGHT, None)
 
 
 def _compiled(pattern: str | None) -> re.Pattern[str]:

@@ -18,7 +18,7 @@ from headstand import files
 from headstand.errors import HeadstandError
 from headstand.poses.figure import body as bodies
 from headstand.poses.figure import camera as cameras
-from headstand.poses.figure import contact, light, poses, raster, scene, skeleton, wardrobe
+from headstand.poses.figure import contact, light, outfit, poses, raster, scene, skeleton
 from headstand.poses.figure.canvas import overlay
 from headstand.poses.figure.proportions import Proportions, proportions
 from headstand.poses.heatmap_file import JOINTS
@@ -92,7 +92,7 @@ def draw(pose: str, seed: int, index: int, size: int = 256, body: bool = True) -
         build = proportions(for_body)
         bones = skeleton.forward(angles, build)
         contact.rest(bones, variant, mirrored, build)
-        pixels, mask, keypoints = _person(bones, build, wardrobe.dress(for_looks), camera, place, size)
+        pixels, mask, keypoints = _person(bones, build, outfit.dress(for_looks), camera, place, size)
     if place.front:
         overlay(pixels, place.front)
         hidden = np.asarray(place.front.getchannel("a")) > 127
@@ -158,13 +158,13 @@ def _check(pose: str, seed: int, index: int, size: int) -> None:
 def _person(
     bones: skeleton.Skeleton,
     build: Proportions,
-    outfit: wardrobe.Outfit,
+    outfit: outfit.Outfit,
     camera: cameras.Camera,
     place: scene.Scene,
     size: int,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
     """Returns the background with person and shadow, the mask of the person, and the keypoints."""
-    mesh = bodies.sculpt(bones, build, outfit)
+    mesh = bodies.build_mesh(bones, build, outfit)
     view = cameras.frame(camera, mesh.vertices, size)
     x, y, depth = view(mesh.vertices)
     fine = size * _FINER

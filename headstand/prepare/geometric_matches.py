@@ -49,7 +49,7 @@ With more photos the search, which is quadratic, takes minutes."""
 
 
 @dataclass(frozen=True)
-class Pair:
+class MatchedPair:
     """Two photos that probably show the same picture.
 
     Attributes:
@@ -64,7 +64,7 @@ class Pair:
     detail: str
 
 
-def pairs(thumbnails: np.ndarray, groups: np.ndarray) -> list[Pair]:
+def matches(thumbnails: np.ndarray, groups: np.ndarray) -> list[MatchedPair]:
     """Returns the geometric matches among thumbnails that are not in the same group yet, the highest correlation first.
 
     Args:
@@ -73,7 +73,7 @@ def pairs(thumbnails: np.ndarray, groups: np.ndarray) -> list[Pair]:
     """
     if len(thumbnails) < 2:
         return []
-    found: list[Pair] = []
+    found: list[MatchedPair] = []
     stack = alignment.Stack.of(thumbnails)
     with threadpool_limits(1):
         for mirrored in (False, True):
@@ -83,19 +83,19 @@ def pairs(thumbnails: np.ndarray, groups: np.ndarray) -> list[Pair]:
             good &= (fit.scale <= SCALE) & (fit.scale >= 1 / SCALE)
             for k in np.flatnonzero(good).tolist():
                 detail = _detail(float(fit.angle[k]), float(fit.scale[k]), mirrored)
-                found.append(Pair(int(i[k]), int(j[k]), float(fit.whole[k]), detail))
+                found.append(MatchedPair(int(i[k]), int(j[k]), float(fit.whole[k]), detail))
     return sorted(found, key=lambda pair: (-pair.likeness, pair.first, pair.second))
 
 
-def surest(pairs: Sequence[Pair], groups: np.ndarray) -> list[Pair]:
+def most_certain(matches: Sequence[MatchedPair], groups: np.ndarray) -> list[MatchedPair]:
     """Returns the pair with the highest correlation for each two groups, in descending order of correlation.
 
     Args:
-        pairs: geometric matches, as indices of photos.
+        matches: geometric matches, as indices of photos.
         groups: `int [N]`, group numbers; near duplicates share one.
     """
-    between: dict[tuple[int, int], Pair] = {}
-    for pair in sorted(pairs, key=lambda pair: -pair.likeness):
+    between: dict[tuple[int, int], MatchedPair] = {}
+    for pair in sorted(matches, key=lambda pair: -pair.likeness):
         low, high = sorted((int(groups[pair.first]), int(groups[pair.second])))
         between.setdefault((low, high), pair)
     return list(between.values())

@@ -14,10 +14,12 @@ from headstand import cores
 from headstand.images import decode
 from headstand.prepare import alignment, geometric_matches, near_duplicates
 from headstand.prepare.manifest import Dataset
-from headstand.prepare.scan import Candidate
+from headstand.prepare.scan import ScannedFile
 
 
-def alike(photos: Sequence[Candidate]) -> tuple[np.ndarray, list[geometric_matches.Pair] | None]:
+def near_duplicate_groups(
+    photos: Sequence[ScannedFile],
+) -> tuple[np.ndarray, list[geometric_matches.MatchedPair] | None]:
     """Groups photos that show the same picture.
 
     Geometric matches, the same picture rotated or cropped, are searched among at most `likely.MOST` photos. A false
@@ -35,7 +37,9 @@ def alike(photos: Sequence[Candidate]) -> tuple[np.ndarray, list[geometric_match
     return _joined(sure, pairs or []), pairs
 
 
-def apart(photos: list[Candidate], others: dict[str, Dataset]) -> tuple[list[Candidate], list[tuple[Candidate, str]]]:
+def disjoint_splits(
+    photos: list[ScannedFile], others: dict[str, Dataset]
+) -> tuple[list[ScannedFile], list[tuple[ScannedFile, str]]]:
     """Excludes photos with a near duplicate or geometric match among the validation and test photos of other datasets.
 
     Args:
@@ -48,12 +52,14 @@ def apart(photos: list[Candidate], others: dict[str, Dataset]) -> tuple[list[Can
     Raises:
         ImageError: a file has been damaged since it was read.
     """
-    near: list[tuple[Candidate, str]] = []
+    near: list[tuple[ScannedFile, str]] = []
     for name, dataset in others.items():
         examined = [*dataset.split("validation"), *dataset.split("test")]
         paths = [dataset.folder / photo.path for photo in examined]
         digests = {photo.sha256 for photo in examined}
-        close = near_duplicates.twins_of_any([_signature(photo) for photo in photos], near_duplicates.signatures(paths))
+        close = near_duplicates.near_duplicates_of_any(
+            [_signature(photo) for photo in photos], near_duplicates.signatures(paths)
+        )
         close |= np.array([photo.file.sha256 in digests for photo in photos], dtype=bool)
         # Only pairs between the two datasets count: pairs within one group are not searched.
         sides = np.repeat([0, 1], [len(photos), len(paths)])
@@ -65,7 +71,7 @@ def apart(photos: list[Candidate], others: dict[str, Dataset]) -> tuple[list[Can
     return photos, near
 
 
-def _joined(groups: np.ndarray, pairs: Sequence[geometric_matches.Pair]) -> np.ndarray:
+def _joined(groups: np.ndarray, pairs: Sequence[geometric_matches.MatchedPair]) -> np.ndarray:
     """Returns group numbers after merging the two groups of each pair, numbered from 0 by first appearance."""
     links = coo_array(
         (np.ones(len(pairs)), (groups[[p.first for p in pairs]], groups[[p.second for p in pairs]])),
@@ -77,8 +83,8 @@ def _joined(groups: np.ndarray, pairs: Sequence[geometric_matches.Pair]) -> np.n
 
 
 def _likely(
-    paths: Sequence[Path], photos: Sequence[Candidate], groups: np.ndarray
-) -> list[geometric_matches.Pair] | None:
+    paths: Sequence[Path], photos: Sequence[ScannedFile], groups: np.ndarray
+) -> list[geometric_matches.MatchedPair] | None:
     """Returns the geometric matches among files; None if some `photos` are not pictures or there are too many files."""
     if len(paths) > geometric_matches.MOST or any(photo.file.signature is None for photo in photos):
         return None
@@ -86,12 +92,12 @@ def _likely(
         work = pool.map(_thumbnail, paths)
         shown = tqdm(work, "comparing", len(paths), unit="photo", leave=False, disable=not sys.stderr.isatty())
         thumbnails = np.array(list(shown), dtype=np.uint8).reshape(-1, alignment.SIDE, alignment.SIDE)
-    return geometric_matches.pairs(thumbnails, groups)
+    return geometric_matches.matches(thumbnails, groups)
 
 
 def _thumbnail(path: Path) -> np.ndarray:
     return (decode(path, alignment.SIDE, large=True) @ near_duplicates.LUMA).astype(np.uint8)
 
 
-def _signature(photo: Candidate) -> near_duplicates.Signature:
+def _signature(photo: ScannedFile) -> near_duplicates.Signature:
     return photo.file.signature or near_duplicates.PLAIN

@@ -145,7 +145,7 @@ def groups(photos: Sequence[Signature], digests: Sequence[str] = ()) -> np.ndarr
     return np.argsort(np.argsort(where))[numbers].astype(np.int64)
 
 
-def twins_of_any(photos: Sequence[Signature], others: Sequence[Signature]) -> np.ndarray:
+def near_duplicates_of_any(photos: Sequence[Signature], others: Sequence[Signature]) -> np.ndarray:
     """Returns for each of `photos` whether it has a near duplicate among `others`, `bool [N]`."""
     found = np.zeros(len(photos), dtype=bool)
     found[_pairs(photos, others)[0]] = True

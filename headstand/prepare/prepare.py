@@ -16,12 +16,12 @@ import numpy as np
 
 from headstand import files
 from headstand.errors import HeadstandError
-from headstand.prepare import grouping, manifest, record, split
+from headstand.prepare import grouping, manifest, preparation_record, split
 from headstand.prepare.conversion import CONVERSIONS
 from headstand.prepare.copying import ChangedError, copy
 from headstand.prepare.listing import Item, Listing
 from headstand.prepare.manifest import SPLITS, Dataset, Photo
-from headstand.prepare.scan import Candidate, Examine, examine, examine_large, forget, scan
+from headstand.prepare.scan import Examine, ScannedFile, examine, examine_large, forget, scan
 from headstand.prepare.summary import Summary, counts
 from headstand.recipe import Recipe
 
@@ -63,8 +63,8 @@ def _prepare(recipe: Recipe) -> Summary:
         source = _module(recipe.source.kind)
         listing: Listing = source.listing(recipe.source, recipe.seed)
         apart = _apart(recipe)
-        state = record.state(recipe, listing, apart)
-    if (kept := record.kept(target, state)) is not None:
+        state = preparation_record.state(recipe, listing, apart)
+    if (kept := preparation_record.kept(target, state)) is not None:
         return kept
     _check_replaceable(target, listing)
     names = _folder_names(listing.classes)
@@ -76,10 +76,10 @@ def _prepare(recipe: Recipe) -> Summary:
     with _timed(seconds, "reading"):
         photos, left_out = scan(listing, read)
     with _timed(seconds, "twins"):
-        photos, near = grouping.apart(photos, apart)
+        photos, near = grouping.disjoint_splits(photos, apart)
         left_out += [(photo.item, reason) for photo, reason in near]
         _check_filled(listing, photos, left_out)
-        alike, pairs = grouping.alike(photos)
+        alike, pairs = grouping.near_duplicate_groups(photos)
         groups = split.join(alike, [photo.item.group for photo in photos])
     with _timed(seconds, "split"):
         classes = [names[photo.item.class_] for photo in photos]
@@ -110,7 +110,7 @@ def _prepare(recipe: Recipe) -> Summary:
         ],
         layout=list(listing.lines),
         followers=sum(s in given and s != "train" for g, s in zip(given, splits, strict=True) if not g),
-        straddling=split.straddling(groups, splits),
+        straddling=split.in_several_splits(groups, splits),
         conflicts=_conflicts(rows, alike),
         left_out=[*listing.left_out, *((_shown(item.path, listing), reason) for item, reason in left_out)],
         converted=_converted(photos, listing),
@@ -118,7 +118,7 @@ def _prepare(recipe: Recipe) -> Summary:
         links=listing.links,
         seconds=seconds,
     )
-    record.write(dataset, state, summary, pairs)
+    preparation_record.write(dataset, state, summary, pairs)
     manifest.write(dataset)
     _swap(part, target)
     return summary
@@ -154,7 +154,11 @@ def _check_replaceable(target: Path, listing: Listing) -> None:
         raise PrepareError(
             f"the source {inside} lies in {target}, which would be replaced: give the dataset another name with --name"
         )
-    if target.exists() and not (target / record.RECORD).is_file() and (not target.is_dir() or any(target.iterdir())):
+    if (
+        target.exists()
+        and not (target / preparation_record.RECORD).is_file()
+        and (not target.is_dir() or any(target.iterdir()))
+    ):
         raise PrepareError(f"{target} is there already and was not made by data_preparation.py: move it out of the way")
 
 
@@ -179,7 +183,7 @@ def _folder_names(classes: tuple[str, ...]) -> dict[str, str]:
     return names
 
 
-def _check_filled(listing: Listing, photos: list[Candidate], left_out: list[tuple[Item, str]]) -> None:
+def _check_filled(listing: Listing, photos: list[ScannedFile], left_out: list[tuple[Item, str]]) -> None:
     """Checks that every class has a usable photo.
 
     Raises:
@@ -195,7 +199,7 @@ def _check_filled(listing: Listing, photos: list[Candidate], left_out: list[tupl
 
 
 def _rows(
-    photos: list[Candidate], classes: list[str], splits: list[str], groups: np.ndarray, listing: Listing
+    photos: list[ScannedFile], classes: list[str], splits: list[str], groups: np.ndarray, listing: Listing
 ) -> list[Photo]:
     """Returns the manifest's rows, the photos under their new names, numbered from 1 within each class."""
     digits = {name: max(DIGITS, len(str(count))) for name, count in Counter(classes).items()}
@@ -215,7 +219,7 @@ def _shown(path: Path, listing: Listing) -> str:
     return re.sub(r"[\x00-\x1f\x7f]", lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
-def _converted(photos: list[Candidate], listing: Listing) -> dict[str, list[str]]:
+def _converted(photos: list[ScannedFile], listing: Listing) -> dict[str, list[str]]:
     """Returns the files that need each conversion, in the order of `CONVERSIONS`."""
     paths = {name: [_shown(p.item.path, listing) for p in photos if name in p.file.conversions] for name in CONVERSIONS}
     return {name: some for name, some in paths.items() if some}

@@ -13,10 +13,10 @@ from headstand import cores
 from headstand.errors import HeadstandError
 from headstand.images import ImageError, load, open_image
 from headstand.prepare.conversion import conversions
-from headstand.prepare.examined import Examined
+from headstand.prepare.file_metadata import FileMetadata
 from headstand.prepare.listing import Item, Listing
-from headstand.prepare.memory import Memory, Note, State
 from headstand.prepare.near_duplicates import Signature
+from headstand.prepare.scan_cache import Note, ScanCache, State
 
 EXTENSION = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp"}
 """File name extension for each Pillow format; the format is detected from the content, not from the file name."""
@@ -24,18 +24,18 @@ EXTENSION = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF
 BLOCK = 4096
 """Number of files after which the cache is saved: the most that a killed run has to read again."""
 
-Examine = Callable[[Path], Examined]
+Examine = Callable[[Path], FileMetadata]
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ScannedFile:
     """An item whose file is usable, with the metadata of the file."""
 
     item: Item
-    file: Examined
+    file: FileMetadata
 
 
-def examine(path: Path) -> Examined:
+def examine(path: Path) -> FileMetadata:
     """Returns the metadata of a photo, which is decoded completely and must be within the limits of the services.
 
     Raises:
@@ -50,22 +50,22 @@ def examine(path: Path) -> Examined:
         raise ImageError(error.code, f"{error}; --source.large true accepts larger files of your own") from error
 
 
-def examine_large(path: Path) -> Examined:
+def examine_large(path: Path) -> FileMetadata:
     """Returns the metadata of a photo like `examine`, with the higher size limits for a user's own files."""
     return _examine(path, large=True)
 
 
-def _examine(path: Path, large: bool) -> Examined:
+def _examine(path: Path, large: bool) -> FileMetadata:
     with path.open("rb") as file:
         data = load(file, large)
     with open_image(data, large) as image:
         format_, (width, height) = image.format or "", image.size
         signature = Signature.of(data)  # first, because it decodes the file and so detects damage
         digest = hashlib.sha256(data).hexdigest()
-        return Examined(EXTENSION[format_], digest, width, height, signature, conversions(image))
+        return FileMetadata(EXTENSION[format_], digest, width, height, signature, conversions(image))
 
 
-def scan(listing: Listing, read: Examine = examine) -> tuple[list[Candidate], list[tuple[Item, str]]]:
+def scan(listing: Listing, read: Examine = examine) -> tuple[list[ScannedFile], list[tuple[Item, str]]]:
     """Reads every file with as many threads as cores; unchanged files that an earlier run has read come from the cache.
 
     Args:
@@ -75,8 +75,8 @@ def scan(listing: Listing, read: Examine = examine) -> tuple[list[Candidate], li
     Returns:
         The usable items in the listing's order, and the others each with the reason.
     """
-    memory = Memory(listing.root, f"{read.__module__}.{read.__qualname__}")
-    found: list[Candidate] = []
+    memory = ScanCache(listing.root, f"{read.__module__}.{read.__qualname__}")
+    found: list[ScannedFile] = []
     left_out: list[tuple[Item, str]] = []
     bar = tqdm(desc="reading", total=len(listing.items), unit="file", leave=False, disable=not sys.stderr.isatty())
     pool = ThreadPoolExecutor(cores.available())
@@ -88,7 +88,7 @@ def scan(listing: Listing, read: Examine = examine) -> tuple[list[Candidate], li
                 if len(note) == 1:
                     left_out.append((item, str(note[0])))
                 else:
-                    found.append(Candidate(item, _told(note)))
+                    found.append(ScannedFile(item, _told(note)))
     finally:
         pool.shutdown(cancel_futures=True)
         bar.close()
@@ -97,12 +97,12 @@ def scan(listing: Listing, read: Examine = examine) -> tuple[list[Candidate], li
 
 def forget(listing: Listing, item: Item, read: Examine = examine) -> None:
     """Removes an item's file from the cache, so that the next `scan` reads it again."""
-    memory = Memory(listing.root, f"{read.__module__}.{read.__qualname__}")
+    memory = ScanCache(listing.root, f"{read.__module__}.{read.__qualname__}")
     memory.forget(item.path)
     memory.save()
 
 
-def _notes(block: tuple[Item, ...], memory: Memory, read: Examine, pool: ThreadPoolExecutor) -> Iterable[Note]:
+def _notes(block: tuple[Item, ...], memory: ScanCache, read: Examine, pool: ThreadPoolExecutor) -> Iterable[Note]:
     """Yields the cache entry of each item, from the cache or from its file; saves new entries even after an error."""
     new = False
     try:
@@ -116,7 +116,7 @@ def _notes(block: tuple[Item, ...], memory: Memory, read: Examine, pool: ThreadP
             memory.save()
 
 
-def _note(item: Item, memory: Memory, read: Examine) -> tuple[Note, State | None]:
+def _note(item: Item, memory: ScanCache, read: Examine) -> tuple[Note, State | None]:
     """Returns the cache entry of a file, and the file's state if the entry is new and can be cached, otherwise None.
 
     The entry of an unusable file is a tuple with only the reason. Operating system errors are not cached.
@@ -135,7 +135,7 @@ def _note(item: Item, memory: Memory, read: Examine) -> tuple[Note, State | None
     return (told.extension, told.sha256, told.width, told.height, text, *told.conversions), state
 
 
-def _told(note: Note) -> Examined:
+def _told(note: Note) -> FileMetadata:
     extension, sha256, width, height, text, *names = note
     signature = Signature(str(text)) if text else None
-    return Examined(str(extension), str(sha256), int(width), int(height), signature, tuple(map(str, names)))
+    return FileMetadata(str(extension), str(sha256), int(width), int(height), signature, tuple(map(str, names)))

@@ -128,7 +128,7 @@ def join(groups: np.ndarray, names: Sequence[str]) -> np.ndarray:
     return np.argsort(np.argsort(where))[places].astype(np.int64)
 
 
-def straddling(groups: np.ndarray, splits: Sequence[str]) -> int:
+def in_several_splits(groups: np.ndarray, splits: Sequence[str]) -> int:
     """Returns the number of groups with photos in more than one split."""
     places = defaultdict(set)
     for group, split in zip(groups.tolist(), splits, strict=True):

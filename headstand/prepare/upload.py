@@ -16,7 +16,7 @@ from tqdm import tqdm
 from headstand.errors import HeadstandError
 from headstand.prepare.manifest import Dataset
 from headstand.storage import RemoteError
-from headstand.storage.store import opened, told
+from headstand.storage.store import opened, translated_errors
 
 THREADS = 16
 """Number of concurrent uploads; photos are small, so most of the time is spent waiting for responses."""
@@ -97,7 +97,7 @@ def upload(dataset: Dataset, location: S3Location, lists: Sequence[Path] = ()) -
             a photo differs from its row in the manifest.
     """
     try:
-        with told(location.address()):
+        with translated_errors(location.address()):
             bucket = _Bucket.of(location)
             photos = {photo.path: photo.sha256 for photo in dataset.photos}
             others = [*lists, dataset.folder / "manifest.csv"]

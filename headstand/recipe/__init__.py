@@ -24,7 +24,7 @@ from headstand import environment
 from headstand.errors import HeadstandError
 from headstand.recipe.search_space import Search
 from headstand.recipe.sections import Augmentation, Backbone, Card, Evaluation, Finetune, Head, Name, Source, Split
-from headstand.recipe.variants import Compare, Variant, rival
+from headstand.recipe.variants import Compare, Variant, with_backbone
 
 HOME = Path(__file__).resolve().parents[2]
 """The folder of the checkout: where the shipped `recipes/` and `models/` lie."""
@@ -77,7 +77,7 @@ class Recipe(BaseSettings):
             self.varied(variant)
         for text in self.compare.backbones:
             try:
-                rival(text, self.backbone)
+                with_backbone(text, self.backbone)
             except ValidationError as error:
                 raise ValueError(f"compare.backbones, {text!r}: {'; '.join(_lines(error, ('backbone',)))}") from None
         return self

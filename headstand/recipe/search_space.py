@@ -28,7 +28,7 @@ def whole(name: str) -> bool:
     return name in (LAYERS, UNITS) or Head.model_fields[name].annotation is int
 
 
-def changed(head: Head, values: Mapping[str, Any]) -> Head:
+def with_overrides(head: Head, values: Mapping[str, Any]) -> Head:
     """The head with some values changed, validated like a recipe's.
 
     Args:
@@ -282,15 +282,15 @@ class Search(Job):
         """
         if self.strategy == "staged":
             for stage in self.stages:
-                tried = [changed(head, {stage.parameter: value}) for value in stage.values]
+                tried = [with_overrides(head, {stage.parameter: value}) for value in stage.values]
                 head = max(tried, key=lambda each: len(each.inner))
             return
         for job in self.plan:
             if self.strategy == "grid":
                 for values in job.grid():
-                    changed(head, values)
+                    with_overrides(head, values)
             for place in (0, -1):
-                changed(head, {name: dimension.ends(name)[place] for name, dimension in job.parameters.items()})
+                with_overrides(head, {name: dimension.ends(name)[place] for name, dimension in job.parameters.items()})
 
 
 def _told(error: ValueError) -> str:

@@ -66,7 +66,7 @@ class Compare(_Section):
     under_mb: Positive | None = Field(None, description="most megabytes (10^6 bytes) of the converted model")
 
 
-def rival(text: str, own: Backbone) -> Backbone:
+def with_backbone(text: str, own: Backbone) -> Backbone:
     """A backbone as `compare.backbones` names it.
 
     Args:

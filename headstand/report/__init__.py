@@ -1,7 +1,7 @@
 """Writes the results of a training run: `report.json`, the page `report.html`, plots and a model card."""
 
+from headstand.report.context import ReportContext
 from headstand.report.record import write
-from headstand.report.story import Story
 from headstand.report.terminal import figures, per_class
 
-__all__ = ["Story", "figures", "per_class", "write"]
+__all__ = ["ReportContext", "figures", "per_class", "write"]

@@ -15,12 +15,12 @@ from headstand.html_layout import anchor
 from headstand.poses import heatmap_file
 from headstand.poses.skeleton_plot import drawn
 from headstand.recipe import Backbone
-from headstand.report import making, scores
+from headstand.report import metric_sections, training_sections
+from headstand.report.context import ReportContext
 from headstand.report.document import document, spread, tiles
-from headstand.report.story import Story
 
 
-def page(folder: Path, story: Story, record: dict[str, Any]) -> str:
+def page(folder: Path, story: ReportContext, record: dict[str, Any]) -> str:
     """Returns the HTML page of a training report.
 
     Args:
@@ -30,17 +30,19 @@ def page(folder: Path, story: Story, record: dict[str, Any]) -> str:
     """
     test, calibration = record["test"], record["calibration"]
     sections: dict[str, Callable[[], str]] = {
-        "Data": lambda: making.data(record),
-        "How the head was chosen": lambda: making.choice(folder, record),
-        "Training": lambda: making.training(folder, record),
-        "Test": lambda: scores.figures({split: record[split] for split in ("validation", "test")}, _averaged(record)),
-        "Classes": lambda: scores.classes(test, folder),
-        "Confidence": lambda: scores.sure(test, calibration, calibration["test"], folder),
-        "Parts of the test": lambda: scores.slices(record["slices"]),
+        "Data": lambda: training_sections.data(record),
+        "How the head was chosen": lambda: training_sections.choice(folder, record),
+        "Training": lambda: training_sections.training(folder, record),
+        "Test": lambda: metric_sections.figures(
+            {split: record[split] for split in ("validation", "test")}, _averaged(record)
+        ),
+        "Classes": lambda: metric_sections.classes(test, folder),
+        "Confidence": lambda: metric_sections.sure(test, calibration, calibration["test"], folder),
+        "Parts of the test": lambda: metric_sections.slices(record["slices"]),
         "Most confident mistakes": lambda: _mistakes(story, record),
-        "Diagnosis": lambda: making.diagnosis(record),
-        "Time and memory": lambda: making.resources(folder, record),
-        "Make it again": lambda: making.again(folder, record),
+        "Diagnosis": lambda: training_sections.diagnosis(record),
+        "Time and memory": lambda: training_sections.resources(folder, record),
+        "Make it again": lambda: training_sections.again(folder, record),
     }
     return document(
         f"{record['name']}: report of a training run",
@@ -96,7 +98,7 @@ def _leaks(record: dict[str, Any]) -> str:
 
 def _facts(record: dict[str, Any]) -> str:
     test, validation, calibration = record["test"], record["validation"], record["calibration"]
-    first, among, *others = scores.facts("test accuracy", test, calibration["threshold"], calibration["test"])
+    first, among, *others = metric_sections.facts("test accuracy", test, calibration["threshold"], calibration["test"])
     return tiles(
         [
             first,
@@ -115,14 +117,16 @@ def _averaged(record: dict[str, Any]) -> dict[str, Any]:
     return {f"accuracy, averaged over {way}": [record[f"{split}_averaged"] for split in ("validation", "test")]}
 
 
-def _mistakes(story: Story, record: dict[str, Any]) -> str:
+def _mistakes(story: ReportContext, record: dict[str, Any]) -> str:
     """Returns the section with the most confident mistakes, with Grad-CAM for photos."""
     if not record["mistakes"]:
         return ""
     paths = [story.dataset.folder / one["photo"] for one in record["mistakes"]]
     if story.recipe.backbone.takes == "heatmaps":
-        return scores.mistakes(record["mistakes"], np.stack([drawn(heatmap_file.decode(path)) for path in paths]), None)
+        return metric_sections.mistakes(
+            record["mistakes"], np.stack([drawn(heatmap_file.decode(path)) for path in paths]), None
+        )
     pixels = np.stack([images.decode(path, story.recipe.backbone.size, large=True) for path in paths])
     places = {name: place for place, name in enumerate(story.dataset.classes)}
     asked = np.array([places[one["answer"]] for one in record["mistakes"]])
-    return scores.mistakes(record["mistakes"], pixels, attention(checkpoint.load(story.scored), pixels, asked))
+    return metric_sections.mistakes(record["mistakes"], pixels, attention(checkpoint.load(story.scored), pixels, asked))

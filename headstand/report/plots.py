@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from headstand import files
 from headstand.evaluation.calibration import Reliability
-from headstand.evaluation.score import Evaluation
+from headstand.evaluation.score import SplitMetrics
 
 mpl.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "figure.dpi": 110})
 
@@ -68,7 +68,7 @@ def coverage(found: Reliability) -> Figure:
     return figure
 
 
-def confusion(evaluation: Evaluation, classes: Sequence[str]) -> Figure:
+def confusion(evaluation: SplitMetrics, classes: Sequence[str]) -> Figure:
     """Plots the confusion matrix: counts of true class (rows) by predicted class (columns), shaded by share of row."""
     counts = np.array(evaluation.confusion)
     many = len(classes) > 20

@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from headstand import __version__, files
-from headstand.evaluation.calibration import sure
+from headstand.evaluation.calibration import confident_share
 from headstand.evaluation.mistakes import mistakes
 from headstand.evaluation.slices import slices
 from headstand.heads.search import plots as search_plots
 from headstand.heads.search import table
 from headstand.prepare.manifest import SPLITS
 from headstand.report import card, page, plots
-from headstand.report.story import Story
+from headstand.report.context import ReportContext
 from headstand.runs import REPORT
 from headstand.tracking.chart import chart
 
 PAGE, CARD = "report.html", "MODEL_CARD.md"
 
 
-def write(folder: Path, story: Story) -> dict[str, Any]:
+def write(folder: Path, story: ReportContext) -> dict[str, Any]:
     """Writes trials.csv, the plots, report.html, MODEL_CARD.md and, as the last file, report.json into a run's folder.
 
     Returns:
@@ -40,7 +40,7 @@ def write(folder: Path, story: Story) -> dict[str, Any]:
     return record
 
 
-def _draw(folder: Path, story: Story) -> None:
+def _draw(folder: Path, story: ReportContext) -> None:
     steps, test, classes = story.steps, story.scores["test"], story.dataset.classes
     for key in ("loss", "accuracy"):
         plots.save(plots.curve(story.history, story.best_epoch, key), folder / f"{key}.png")
@@ -52,7 +52,7 @@ def _draw(folder: Path, story: Story) -> None:
         search_plots.write(folder, story.found.trials, story.scores["validation"].count, story.baseline.val_accuracy)
 
 
-def _record(story: Story) -> dict[str, Any]:
+def _record(story: ReportContext) -> dict[str, Any]:
     recipe, dataset, found = story.recipe, story.dataset, story.found
     test = dataset.split("test")
     right = story.answers["test"].argmax(axis=1) == story.labels["test"]
@@ -79,7 +79,7 @@ def _record(story: Story) -> dict[str, Any]:
             **asdict(story.calibration),
             "guarantee": story.guarantee.record,
             **{
-                split: asdict(sure(story.answers[split], story.labels[split], story.calibration.threshold))
+                split: asdict(confident_share(story.answers[split], story.labels[split], story.calibration.threshold))
                 for split in story.scores
             },
         },

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from headstand import inputs
 from headstand.errors import HeadstandError
-from headstand.inputs import Input
+from headstand.inputs import InputKind
 
 LABELS = "labels.txt"
 """Associated file: one label per line, in the order of the model's outputs."""
@@ -68,9 +68,9 @@ class Bundle:
         return str(self.metadata["name"])
 
     @property
-    def input(self) -> Input:
+    def input(self) -> InputKind:
         """The kind of input that the model takes: heatmaps if the metadata specifies them, else photos."""
-        return inputs.named(self.metadata["input"].get("kind", inputs.Photos.kind), self.size)
+        return inputs.named(self.metadata["input"].get("kind", inputs.PhotoInput.kind), self.size)
 
     @property
     def threshold(self) -> float:

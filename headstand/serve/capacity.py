@@ -111,7 +111,7 @@ class OverloadedError(HeadstandError):
     code = "overloaded"
 
 
-class Turns:
+class FifoSemaphore:
     """FIFO semaphore: threads acquire it in their order of arrival.
 
     With `threading.Semaphore`, a thread that arrives while a waiter wakes up overtakes it, and the waiter queues again
@@ -143,14 +143,14 @@ class Turns:
                 self._free += 1
 
 
-class Gate:
+class AdmissionControl:
     """Admission control: admits predictions up to the capacity and rejects others at once instead of queueing them."""
 
     def __init__(self, capacity: Capacity) -> None:
         self._capacity = capacity
         self._lock = threading.Lock()
         self._requests = self._downloads = 0
-        self._turns = Turns(capacity.interpreters)
+        self._turns = FifoSemaphore(capacity.interpreters)
 
     @contextmanager
     def admit(self) -> Iterator[None]:

@@ -109,7 +109,7 @@ class Classifier:
             image: the encoded bytes, or the path of a file.
 
         Raises:
-            ImageError: the input cannot be decoded, as `headstand.inputs.Input.decode`.
+            ImageError: the input cannot be decoded, as `headstand.inputs.InputKind.decode`.
         """
         return self.answer(self.bundle.input.decode(image))
 

@@ -16,7 +16,7 @@ from headstand.images import ImageError
 from headstand.serve import capacity, content, metrics, openapi, reference
 from headstand.serve import classifier as classifiers
 from headstand.serve.bundle import Bundle
-from headstand.serve.capacity import Capacity, Gate, OverloadedError
+from headstand.serve.capacity import AdmissionControl, Capacity, OverloadedError
 from headstand.serve.classifier import Classifier, default_model
 from headstand.serve.download import fetch
 from headstand.serve.download.refusal import DownloadError
@@ -26,7 +26,7 @@ from headstand.serve.page import page
 from headstand.serve.payload import ClientError, Fetch, PayloadError
 from headstand.serve.predictor import CONFIDENT, Predictor
 from headstand.serve.problem import MEDIA_TYPE, problem
-from headstand.serve.request_context import Exchange
+from headstand.serve.request_context import RequestContext
 
 REQUEST_ID = "X-Request-ID"
 """Header with the request's id in every response; a request may set it."""
@@ -79,12 +79,12 @@ def served(create: Callable[[], Flask] = create_app) -> Flask:
 
 
 def _predict(app: Flask, model: Classifier, limits: Capacity, counts: Metrics, fetch: Fetch) -> None:
-    gate = Gate(limits)
+    gate = AdmissionControl(limits)
     predictor = Predictor(model, gate, counts, fetch)
 
     @app.post("/predict")
     def predict() -> Response:
-        exchange: Exchange = g.exchange
+        exchange: RequestContext = g.exchange
         top = content.top(request.args.getlist("top"))
         data = _body(exchange)
         with gate.admit(), counts.in_flight():
@@ -98,7 +98,7 @@ def _predict(app: Flask, model: Classifier, limits: Capacity, counts: Metrics, f
 
     @app.post("/predict/batch")
     def predict_batch() -> Response:
-        exchange: Exchange = g.exchange
+        exchange: RequestContext = g.exchange
         top = content.top(request.args.getlist("top"))
         data = _body(exchange)
         with gate.admit(), counts.in_flight():
@@ -137,11 +137,11 @@ def _get(app: Flask, path: str, content: str, kind: str, headers: dict[str, str]
 def _note_requests(app: Flask, counts: Metrics) -> None:
     @app.before_request
     def begin() -> None:
-        g.exchange = Exchange(request.headers.get(REQUEST_ID))
+        g.exchange = RequestContext(request.headers.get(REQUEST_ID))
 
     @app.after_request
     def end(response: Response) -> Response:
-        exchange: Exchange = g.exchange
+        exchange: RequestContext = g.exchange
         response.headers[REQUEST_ID] = exchange.id
         response.headers["X-Content-Type-Options"] = "nosniff"
         # Python's URL parser caches what it parses; a client's URL must not stay in memory.
@@ -160,7 +160,7 @@ def _note_requests(app: Flask, counts: Metrics) -> None:
         return response
 
 
-def _line(exchange: Exchange, response: Response, seconds: float, received: int, sent: int) -> dict[str, Any]:
+def _line(exchange: RequestContext, response: Response, seconds: float, received: int, sent: int) -> dict[str, Any]:
     """Returns the log fields of a request, without query and body, and with only the hosts of URLs."""
     line = {
         "request_id": exchange.id,
@@ -222,7 +222,7 @@ def _dumps(value: Any) -> str:
     return json.dumps(value, allow_nan=False) + "\n"
 
 
-def _body(exchange: Exchange) -> bytes:
+def _body(exchange: RequestContext) -> bytes:
     """Reads and returns the body of the request.
 
     Raises:

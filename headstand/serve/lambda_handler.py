@@ -9,7 +9,7 @@ from typing import Any
 
 from headstand.images import ImageError
 from headstand.serve import capacity, content, lambda_events
-from headstand.serve.capacity import Capacity, Gate, OverloadedError
+from headstand.serve.capacity import AdmissionControl, Capacity, OverloadedError
 from headstand.serve.classifier import Classifier
 from headstand.serve.content import Source
 from headstand.serve.download import TIMEOUT, fetch
@@ -19,7 +19,7 @@ from headstand.serve.logs import REQUESTS
 from headstand.serve.payload import PayloadError, image_bytes
 from headstand.serve.predictor import BATCH_SECONDS, CONFIDENT, Predictor
 from headstand.serve.problem import MEDIA_TYPE, problem
-from headstand.serve.request_context import Exchange
+from headstand.serve.request_context import RequestContext
 
 _SHARE = 0.8
 """Fraction of an invocation's remaining time that a download or a batch may take; the rest is for the answer."""
@@ -34,7 +34,7 @@ _MISTAKES = (PayloadError, DownloadError, ImageError, OverloadedError)
 _requests = logging.getLogger(REQUESTS)
 
 
-class Function:
+class LambdaFunction:
     """Lambda function for one model.
 
     Args:
@@ -48,7 +48,7 @@ class Function:
     ) -> None:
         self.classifier, self.limits, self.fetch = classifier, limits or chosen(), fetch
         # Lambda gives an instance one event at a time, so no request waits or is refused.
-        self.gate = Gate(self.limits)
+        self.gate = AdmissionControl(self.limits)
 
     def answer(self, event: Any, context: Any = None) -> dict[str, Any]:
         """Returns the answer to an invocation.
@@ -70,14 +70,14 @@ class Function:
 class _Invocation:
     """State of one invocation: the request, and the values for its log line."""
 
-    def __init__(self, function: Function, request: Request | None, context: Any) -> None:
+    def __init__(self, function: LambdaFunction, request: Request | None, context: Any) -> None:
         self._bundle, self._limits, self._fetch = function.classifier.bundle, function.limits, function.fetch
         self._context = context
         given = request.headers.get("x-request-id") if request else None
         self._aws_id: str | None = getattr(context, "aws_request_id", None)
-        self._exchange = Exchange(given)
+        self._exchange = RequestContext(given)
         if self._exchange.id != given and self._aws_id:
-            self._exchange = Exchange(self._aws_id)
+            self._exchange = RequestContext(self._aws_id)
         self._predictor = Predictor(function.classifier, function.gate, self, self._in_time)
         self._images, self._unsure, self._codes = 0, 0, list[str]()
 

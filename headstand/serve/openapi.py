@@ -4,7 +4,7 @@ from typing import Any
 
 from headstand import __version__
 from headstand.images import MAX_BYTES
-from headstand.inputs import Heatmaps, Photos
+from headstand.inputs import HeatmapInput, PhotoInput
 from headstand.poses import heatmap_file
 from headstand.serve.bundle import Bundle
 from headstand.serve.capacity import Capacity
@@ -199,7 +199,7 @@ def _schemas(bundle: Bundle) -> Schema:
         "Model": _object(
             name=text,
             labels={"type": "array", "items": text, "minItems": 2, "uniqueItems": True},
-            takes={"enum": [Photos.kind, Heatmaps.kind], "description": "What it classifies."},
+            takes={"enum": [PhotoInput.kind, HeatmapInput.kind], "description": "What it classifies."},
             shape={"type": "array", "items": {"type": "integer"}, "description": "Of what it takes, decoded."},
             size={"type": "integer", "minimum": 1, "description": "Side of the model's input, in pixels."},
             threshold={**probability, "description": "The least highest probability of a confident answer."},

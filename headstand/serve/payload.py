@@ -62,7 +62,7 @@ def image_bytes(fields: Any, fetch: Fetch) -> bytes:
     return _decoded(image)
 
 
-def told(error: ClientError) -> dict[str, dict[str, str]]:
+def described(error: ClientError) -> dict[str, dict[str, str]]:
     """Returns a client's error as a JSON object with code and message, for the output of `predict.py`."""
     return {"error": {"code": error.code, "message": str(error)}}
 

@@ -5,13 +5,13 @@ import time
 from typing import Any, Protocol
 
 from headstand.images import ImageError
-from headstand.serve.capacity import Gate, OverloadedError
+from headstand.serve.capacity import AdmissionControl, OverloadedError
 from headstand.serve.classifier import Answer, Classifier
 from headstand.serve.content import Source
 from headstand.serve.download.refusal import DownloadError
 from headstand.serve.payload import Fetch, PayloadError
 from headstand.serve.problem import problem
-from headstand.serve.request_context import Exchange
+from headstand.serve.request_context import RequestContext
 
 CONFIDENT = "Headstand-Confident"
 """Response header: `false` if the highest probability is below the bundle's threshold, else `true`."""
@@ -42,10 +42,10 @@ class Counts(Protocol):
 class Predictor:
     """Prediction of single images and batches, shared by the HTTP service and the Lambda function."""
 
-    def __init__(self, classifier: Classifier, gate: Gate, counts: Counts, fetch: Fetch) -> None:
+    def __init__(self, classifier: Classifier, gate: AdmissionControl, counts: Counts, fetch: Fetch) -> None:
         self._classifier, self._gate, self._counts, self._fetch = classifier, gate, counts, fetch
 
-    def downloader(self, exchange: Exchange) -> Fetch:
+    def downloader(self, exchange: RequestContext) -> Fetch:
         """Returns a download function for one request.
 
         Each download counts against the capacity and is timed. Only the URL's host is recorded for the log, never the
@@ -59,11 +59,11 @@ class Predictor:
 
         return fetch
 
-    def answer(self, image: bytes, exchange: Exchange) -> Answer:
+    def answer(self, image: bytes, exchange: RequestContext) -> Answer:
         """Waits for an interpreter, then decodes and classifies one image.
 
         Raises:
-            ImageError: the image cannot be decoded, as `headstand.inputs.Input.decode`.
+            ImageError: the image cannot be decoded, as `headstand.inputs.InputKind.decode`.
         """
         with self._gate.turn(exchange.stage("queue")):
             with exchange.stage("decode"):
@@ -74,7 +74,7 @@ class Predictor:
         return answer
 
     def batch(
-        self, sources: list[Source], exchange: Exchange, top: int | None, seconds: float | None = None
+        self, sources: list[Source], exchange: RequestContext, top: int | None, seconds: float | None = None
     ) -> list[dict[str, Any]]:
         """Classifies several images one after the other; an error of one image is reported as its result.
 

@@ -7,7 +7,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 @dataclass(frozen=True)
-class Kind:
+class ProblemType:
     """HTTP status and fixed title of one error code."""
 
     status: int
@@ -15,41 +15,41 @@ class Kind:
 
 
 KINDS = {
-    "bad_request": Kind(400, "The request is malformed"),
-    "bad_http": Kind(400, "The request is not HTTP/1.1"),
-    "bad_query": Kind(400, "A query parameter is wrong"),
-    "bad_json": Kind(400, "The body is not JSON"),
-    "bad_base64": Kind(400, "The image is not base64"),
-    "no_image": Kind(400, "There is no image, or more than one"),
-    "too_many_images": Kind(400, "The batch has too many images"),
-    "bad_url": Kind(400, "The URL cannot be used"),
-    "forbidden_address": Kind(400, "The URL leads where the service does not go"),
-    "not_found": Kind(404, "There is nothing at this path"),
-    "method_not_allowed": Kind(405, "This path does not take this method"),
-    "too_large": Kind(413, "The image is too large"),
-    "download_too_large": Kind(413, "What the URL holds is too large"),
-    "request_entity_too_large": Kind(413, "The body is too large"),
-    "uri_too_long": Kind(414, "The request's first line is too long"),
-    "not_an_image": Kind(415, "The data is not an image of a known format"),
-    "not_heatmaps": Kind(415, "The data is not the heatmaps of one person"),
-    "unsupported_media_type": Kind(415, "The body has a type that is not taken"),
-    "corrupt_image": Kind(422, "The image is damaged"),
-    "corrupt_heatmaps": Kind(422, "The heatmaps are damaged"),
-    "batch_timeout": Kind(422, "The batch took too long before it came to this image"),
-    "download_failed": Kind(422, "The download failed"),
-    "download_timeout": Kind(422, "The download took too long"),
-    "http_error": Kind(422, "The URL's server did not answer with 200"),
-    "too_many_redirects": Kind(422, "The URL redirects too often"),
-    "headers_too_large": Kind(431, "The request's headers are too large"),
-    "internal_error": Kind(500, "The server failed"),
-    "overloaded": Kind(503, "The service has as much to do as it takes on"),
+    "bad_request": ProblemType(400, "The request is malformed"),
+    "bad_http": ProblemType(400, "The request is not HTTP/1.1"),
+    "bad_query": ProblemType(400, "A query parameter is wrong"),
+    "bad_json": ProblemType(400, "The body is not JSON"),
+    "bad_base64": ProblemType(400, "The image is not base64"),
+    "no_image": ProblemType(400, "There is no image, or more than one"),
+    "too_many_images": ProblemType(400, "The batch has too many images"),
+    "bad_url": ProblemType(400, "The URL cannot be used"),
+    "forbidden_address": ProblemType(400, "The URL leads where the service does not go"),
+    "not_found": ProblemType(404, "There is nothing at this path"),
+    "method_not_allowed": ProblemType(405, "This path does not take this method"),
+    "too_large": ProblemType(413, "The image is too large"),
+    "download_too_large": ProblemType(413, "What the URL holds is too large"),
+    "request_entity_too_large": ProblemType(413, "The body is too large"),
+    "uri_too_long": ProblemType(414, "The request's first line is too long"),
+    "not_an_image": ProblemType(415, "The data is not an image of a known format"),
+    "not_heatmaps": ProblemType(415, "The data is not the heatmaps of one person"),
+    "unsupported_media_type": ProblemType(415, "The body has a type that is not taken"),
+    "corrupt_image": ProblemType(422, "The image is damaged"),
+    "corrupt_heatmaps": ProblemType(422, "The heatmaps are damaged"),
+    "batch_timeout": ProblemType(422, "The batch took too long before it came to this image"),
+    "download_failed": ProblemType(422, "The download failed"),
+    "download_timeout": ProblemType(422, "The download took too long"),
+    "http_error": ProblemType(422, "The URL's server did not answer with 200"),
+    "too_many_redirects": ProblemType(422, "The URL redirects too often"),
+    "headers_too_large": ProblemType(431, "The request's headers are too large"),
+    "internal_error": ProblemType(500, "The server failed"),
+    "overloaded": ProblemType(503, "The service has as much to do as it takes on"),
 }
 """All error codes that clients may receive."""
 
 
-def kind(code: str, status: int = 400) -> Kind:
+def kind(code: str, status: int = 400) -> ProblemType:
     """Returns status and title of an error code; for an unlisted code, `status` and its HTTP phrase."""
-    return KINDS.get(code) or Kind(status, HTTPStatus(status).phrase)
+    return KINDS.get(code) or ProblemType(status, HTTPStatus(status).phrase)
 
 
 def problem(code: str, detail: str, status: int = 400) -> dict[str, str | int]:

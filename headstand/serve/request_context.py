@@ -9,7 +9,7 @@ from contextlib import contextmanager
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
-class Exchange:
+class RequestContext:
     """Request context: values collected while one request is processed.
 
     Attributes:

@@ -28,7 +28,7 @@ from headstand.serve import capacity, metrics
 from headstand.serve.framing import BodyTooLargeError, Framing
 from headstand.serve.logs import REQUESTS
 from headstand.serve.problem import MEDIA_TYPE, problem
-from headstand.serve.request_context import Exchange
+from headstand.serve.request_context import RequestContext
 
 RECEIVE_SECONDS = 30.0
 """Time limit for receiving a request's headers and body, in seconds from its first byte."""
@@ -71,7 +71,7 @@ _OVERLOADED = ("overloaded", f"the service holds as many bytes as it can; retry 
 _requests = logging.getLogger(REQUESTS)
 
 
-class State(enum.Enum):
+class ConnectionState(enum.Enum):
     """State of a connection."""
 
     IDLE = "waits for the first byte of the next request"
@@ -82,11 +82,11 @@ class State(enum.Enum):
     CLOSING = "got its last response; what still arrives is discarded"
 
 
-_QUIET = (State.IDLE, State.PAUSED, State.CLOSING)
+_QUIET = (ConnectionState.IDLE, ConnectionState.PAUSED, ConnectionState.CLOSING)
 """States of connections without a request or response in progress."""
 
 
-class Connection:
+class ClientConnection:
     """Connection of one client, used only by the event loop, except that a thread sends in the state WORKING."""
 
     __slots__ = (
@@ -96,7 +96,7 @@ class Connection:
     def __init__(self, sock: socket.socket, client: Any, server: Any, framing: Framing) -> None:
         sock.setblocking(False)
         self.sock, self.client, self.server, self.framing = sock, client, server, framing
-        self.state = State.IDLE
+        self.state = ConnectionState.IDLE
         self.since = self.deadline = 0.0
         self.unsent = memoryview(b"")
         self.keep = self.refused = False
@@ -127,9 +127,9 @@ class Worker(base.Worker):
         """Creates the selector and the thread pool, then runs; gunicorn calls it in the worker's process."""
         self._selector = selectors.DefaultSelector()
         self._pool = ThreadPoolExecutor(self.cfg.threads)
-        self._finished: deque[tuple[Connection, memoryview, bool, bool]] = deque()
-        self._connections: dict[Connection, None] = {}
-        self._paused: deque[tuple[float, Connection]] = deque()
+        self._finished: deque[tuple[ClientConnection, memoryview, bool, bool]] = deque()
+        self._connections: dict[ClientConnection, None] = {}
+        self._paused: deque[tuple[float, ClientConnection]] = deque()
         self._held_limit = capacity.chosen().body_bytes
         self._held = 0
         self._listening = False
@@ -174,7 +174,7 @@ class Worker(base.Worker):
         if self.alive and not self._listening:
             timeout = min(timeout, max(self._full_until - now, 0.0))
         for key, _ in self._selector.select(timeout):
-            if isinstance(key.fileobj, Connection):
+            if isinstance(key.fileobj, ClientConnection):
                 # An earlier event of this iteration may have closed the connection.
                 if key.fileobj in self._connections:
                     self._guarded(self._progress, key.fileobj)
@@ -191,7 +191,7 @@ class Worker(base.Worker):
             if connection in self._connections:
                 self._guarded(self._await_request, connection)
 
-    def _guarded(self, action: Any, connection: Connection, *arguments: Any) -> None:
+    def _guarded(self, action: Any, connection: ClientConnection, *arguments: Any) -> None:
         """Calls an action for a connection and drops the connection if the action fails."""
         try:
             action(connection, *arguments)
@@ -219,7 +219,7 @@ class Worker(base.Worker):
         """Accepts a connection that waits, if any; returns whether one was accepted."""
         now = time.monotonic()
         full = len(self._connections) >= self.cfg.worker_connections
-        if full and all(connection.state is State.WORKING for connection in self._connections):
+        if full and all(connection.state is ConnectionState.WORKING for connection in self._connections):
             self._full_until = now + PAUSE
             return False
         try:
@@ -233,15 +233,15 @@ class Worker(base.Worker):
             return False
         if full:
             self._evict()  # only now: another worker may have been faster to accept
-        connection = Connection(sock, client, listener.getsockname(), Framing(self.cfg, client))
+        connection = ClientConnection(sock, client, listener.getsockname(), Framing(self.cfg, client))
         self._connections[connection] = None
-        self._enter(connection, State.RECEIVING, now, RECEIVE_SECONDS)
+        self._enter(connection, ConnectionState.RECEIVING, now, RECEIVE_SECONDS)
         self._selector.register(connection, selectors.EVENT_READ)
         return True
 
     def _evict(self) -> bool:
         """Drops the longest idle connection, else the one longest in transfer; returns whether there was one."""
-        for states in (_QUIET, (State.RECEIVING, State.SENDING)):
+        for states in (_QUIET, (ConnectionState.RECEIVING, ConnectionState.SENDING)):
             found = [connection for connection in self._connections if connection.state in states]
             if found:
                 self._drop(min(found, key=lambda connection: connection.since))
@@ -259,15 +259,15 @@ class Worker(base.Worker):
             listener.close()
         self._listening = False
         for connection in self._connections:
-            if connection.state is State.IDLE:
+            if connection.state is ConnectionState.IDLE:
                 # A client may be sending its next request at this moment.
                 connection.deadline = min(connection.deadline, now + LINGER_SECONDS)
 
     # Requests and responses
 
-    def _progress(self, connection: Connection) -> None:
+    def _progress(self, connection: ClientConnection) -> None:
         """Receives or sends as many bytes as possible without blocking."""
-        if connection.state is State.SENDING:
+        if connection.state is ConnectionState.SENDING:
             sent = connection.sock.send(connection.unsent)
             connection.unsent = connection.unsent[sent:]
             if not connection.unsent:
@@ -277,18 +277,18 @@ class Worker(base.Worker):
             piece = connection.sock.recv(PIECE)
         except BlockingIOError:
             return
-        if connection.state is State.CLOSING:
+        if connection.state is ConnectionState.CLOSING:
             if not piece:
                 self._drop(connection)
         elif not piece:
             self._cut_short(connection)
         else:
-            if connection.state is State.IDLE:
-                self._enter(connection, State.RECEIVING, time.monotonic(), RECEIVE_SECONDS)
+            if connection.state is ConnectionState.IDLE:
+                self._enter(connection, ConnectionState.RECEIVING, time.monotonic(), RECEIVE_SECONDS)
             connection.framing.feed(piece)
             self._take_request(connection)
 
-    def _take_request(self, connection: Connection) -> None:
+    def _take_request(self, connection: ClientConnection) -> None:
         """Gives the next request to a thread if it has arrived completely."""
         continued = connection.framing.has_head
         try:
@@ -298,7 +298,7 @@ class Worker(base.Worker):
             return
         if request:
             self._selector.unregister(connection)
-            self._enter(connection, State.WORKING, time.monotonic(), float("inf"))
+            self._enter(connection, ConnectionState.WORKING, time.monotonic(), float("inf"))
             self._hold(connection, len(request.body.getbuffer()))
             self._pool.submit(self._work, connection, request)
             return
@@ -307,7 +307,7 @@ class Worker(base.Worker):
         self._hold(connection, connection.framing.size)
         self._make_room()
 
-    def _work(self, connection: Connection, request: Any) -> None:
+    def _work(self, connection: ClientConnection, request: Any) -> None:
         """Runs the application on a request and sends what the socket accepts at once; called in a pool thread."""
         output, keep, refused = _Output(), False, False
         try:
@@ -326,7 +326,7 @@ class Worker(base.Worker):
         with contextlib.suppress(BlockingIOError):
             os.write(self.PIPE[1], b"\0")
 
-    def _respond(self, connection: Connection, request: Any, output: _Output) -> tuple[bool, bool]:
+    def _respond(self, connection: ClientConnection, request: Any, output: _Output) -> tuple[bool, bool]:
         """Writes the response to `output`; returns whether the connection may be reused and whether it is a 503."""
         started = datetime.now()
         response, environ = wsgi.create(request, output, connection.client, connection.server, self.cfg)
@@ -348,47 +348,47 @@ class Worker(base.Worker):
         self.log.access(response, request, environ, datetime.now() - started)
         return not response.should_close(), response.status_code == 503
 
-    def _finish(self, connection: Connection, unsent: memoryview, keep: bool, refused: bool) -> None:
+    def _finish(self, connection: ClientConnection, unsent: memoryview, keep: bool, refused: bool) -> None:
         """Sends the rest of a response, or concludes if nothing is left to send."""
         connection.keep, connection.refused, connection.unsent = keep, refused, unsent
         if not unsent:
             self._conclude(connection)
             return
-        self._enter(connection, State.SENDING, time.monotonic(), SEND_SECONDS)
+        self._enter(connection, ConnectionState.SENDING, time.monotonic(), SEND_SECONDS)
         self._selector.register(connection, selectors.EVENT_WRITE)
         self._hold(connection, len(unsent))
         self._make_room()
 
-    def _conclude(self, connection: Connection) -> None:
+    def _conclude(self, connection: ClientConnection) -> None:
         """Closes a connection whose response has been sent, or waits for its next request, after a 503 for longer."""
-        if connection.state is State.SENDING:
+        if connection.state is ConnectionState.SENDING:
             self._selector.unregister(connection)
         self._hold(connection, connection.framing.size)
         if not connection.keep:
             self._close(connection)
         elif connection.refused:
-            self._enter(connection, State.PAUSED, time.monotonic(), float("inf"))
+            self._enter(connection, ConnectionState.PAUSED, time.monotonic(), float("inf"))
             self._paused.append((time.monotonic() + PAUSE, connection))
         else:
             self._await_request(connection)
 
-    def _await_request(self, connection: Connection) -> None:
+    def _await_request(self, connection: ClientConnection) -> None:
         now = time.monotonic()
         self._selector.register(connection, selectors.EVENT_READ)
         if connection.framing.size:  # a pipelined request
-            self._enter(connection, State.RECEIVING, now, RECEIVE_SECONDS)
+            self._enter(connection, ConnectionState.RECEIVING, now, RECEIVE_SECONDS)
             self._take_request(connection)
         else:
-            self._enter(connection, State.IDLE, now, self.cfg.keepalive if self.alive else LINGER_SECONDS)
+            self._enter(connection, ConnectionState.IDLE, now, self.cfg.keepalive if self.alive else LINGER_SECONDS)
 
-    def _cut_short(self, connection: Connection) -> None:
+    def _cut_short(self, connection: ClientConnection) -> None:
         """Ends a connection that the client has closed or that has exceeded its time limit."""
-        if connection.state is State.RECEIVING and connection.framing.has_head:
+        if connection.state is ConnectionState.RECEIVING and connection.framing.has_head:
             self._refuse(connection, *_CUT_SHORT)
         else:
             self._drop(connection)  # no request to answer
 
-    def _refuse(self, connection: Connection, code: str, detail: str) -> None:
+    def _refuse(self, connection: ClientConnection, code: str, detail: str) -> None:
         """Answers a request that does not reach the application with a problem, and closes the connection."""
         data, fields = _response(code, detail)
         _requests.info("", extra={"fields": fields})
@@ -401,14 +401,14 @@ class Worker(base.Worker):
         self._selector.unregister(connection)
         self._close(connection)
 
-    def _close(self, connection: Connection) -> None:
+    def _close(self, connection: ClientConnection) -> None:
         """Closes the sending side and discards what still arrives until the client closes, too."""
         connection.sock.shutdown(socket.SHUT_WR)
         connection.framing = Framing(self.cfg, connection.client)
-        self._enter(connection, State.CLOSING, time.monotonic(), LINGER_SECONDS)
+        self._enter(connection, ConnectionState.CLOSING, time.monotonic(), LINGER_SECONDS)
         self._selector.register(connection, selectors.EVENT_READ)
 
-    def _drop(self, connection: Connection) -> None:
+    def _drop(self, connection: ClientConnection) -> None:
         """Closes a connection at once."""
         if connection in self._connections:
             self._hold(connection, 0)
@@ -419,10 +419,10 @@ class Worker(base.Worker):
 
     # Limits
 
-    def _enter(self, connection: Connection, state: State, now: float, seconds: float) -> None:
+    def _enter(self, connection: ClientConnection, state: ConnectionState, now: float, seconds: float) -> None:
         connection.state, connection.since, connection.deadline = state, now, now + seconds
 
-    def _hold(self, connection: Connection, size: int) -> None:
+    def _hold(self, connection: ClientConnection, size: int) -> None:
         """Updates the count of bytes that a connection keeps in memory, beyond `FREE_BYTES`."""
         held = max(0, size - FREE_BYTES)
         self._held += held - connection.held
@@ -432,12 +432,12 @@ class Worker(base.Worker):
         """Ends the oldest request or response in transfer, repeatedly, while the memory limit is exceeded."""
         while self._held > self._held_limit:
             holders = [connection for connection in self._connections if connection.held]
-            victims = [each for each in holders if each.state in (State.RECEIVING, State.SENDING)]
+            victims = [each for each in holders if each.state in (ConnectionState.RECEIVING, ConnectionState.SENDING)]
             # A single body may exceed the limit if no other connection holds memory.
             if len(holders) < 2 or not victims:
                 return
             victim = min(victims, key=lambda connection: connection.since)
-            if victim.state is State.RECEIVING:
+            if victim.state is ConnectionState.RECEIVING:
                 self._guarded(self._refuse, victim, *_OVERLOADED)
             else:
                 self._drop(victim)
@@ -453,7 +453,7 @@ class Worker(base.Worker):
 
 def _response(code: str, detail: str) -> tuple[bytes, dict[str, Any]]:
     """Returns a problem as a complete HTTP response that closes the connection, and its fields for the log."""
-    context = Exchange(None)
+    context = RequestContext(None)
     members = problem(code, detail)
     status = HTTPStatus(int(members["status"]))
     body = json.dumps({**members, "request_id": context.id}) + "\n"

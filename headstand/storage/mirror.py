@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from headstand import files
-from headstand.storage.store import RemoteError, is_remote, opened, shown, told
+from headstand.storage.store import RemoteError, is_remote, opened, shown, translated_errors
 
 _AT_ONCE = 256
 """Files per request to fsspec, which transfers them concurrently."""
@@ -37,7 +37,7 @@ class Mirror:
             RemoteError: the address is not valid, or packages are missing.
         """
         self.address, self.folder = address.rstrip("/"), folder
-        with told(address):
+        with translated_errors(address):
             self._system, self._path = opened(address)
         self._sent: dict[str, tuple[int, int]] = {}
 
@@ -47,7 +47,7 @@ class Mirror:
 
     def listed(self) -> dict[str, int]:
         """Returns the sizes of all remote files by relative path; empty if the folder does not exist."""
-        with told(self.address):
+        with translated_errors(self.address):
             self._system.invalidate_cache()
             try:
                 found = self._system.find(self._path, detail=True)
@@ -59,7 +59,7 @@ class Mirror:
 
     def is_folder(self) -> bool:
         """Returns whether the remote folder exists."""
-        with told(self.address):
+        with translated_errors(self.address):
             return bool(self._system.isdir(self._path))
 
     def pull(self, wanted: Callable[[str], bool] = lambda name: True) -> int:
@@ -81,7 +81,7 @@ class Mirror:
             some = missing[start : start + _AT_ONCE]
             with ExitStack() as stack:
                 parts = [stack.enter_context(files.replacing(self.folder / name)) for name in some]
-                with told(self.address):
+                with translated_errors(self.address):
                     self._system.get([f"{self._path}/{name}" for name in some], [str(part) for part in parts])
             for name in some:
                 self._sent[name] = _state(self.folder / name)
@@ -114,7 +114,7 @@ class Mirror:
                 changed.append((name, state))
         changed.sort(key=lambda item: Path(item[0]).name == last)
         for name, state in changed:
-            with told(self.address):
+            with translated_errors(self.address):
                 self._make_room(name)
                 try:
                     self._system.put_file(str(self.folder / name), f"{self._path}/{name}")
@@ -127,7 +127,7 @@ class Mirror:
 
     def write(self, name: str, data: bytes) -> None:
         """Writes a remote file; atomically if the store supports this, as S3 does."""
-        with told(self.address):
+        with translated_errors(self.address):
             self._make_room(name)
             self._system.pipe_file(f"{self._path}/{name}", data)
 

@@ -69,7 +69,7 @@ def opened(address: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def told(address: str) -> Iterator[None]:
+def translated_errors(address: str) -> Iterator[None]:
     """Converts exceptions of a store's client in the block to one message without secrets.
 
     Args:

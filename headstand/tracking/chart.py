@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from headstand.tracking.resources import Span
-from headstand.tracking.sampler import Sample
+from headstand.tracking.resources import StepUsage
+from headstand.tracking.sampler import ResourceSample
 from headstand.tracking.stopwatch import CACHE, COMPILING, NETWORK, VALIDATION, WAITING
 
 _LINE, _BAND = "#d1495b", ("#f3f4f6", "#e5e7eb")
@@ -24,7 +24,9 @@ _SHORT = 0.2
 """Shortest distance of two samples in seconds: processor time, counted in 1/100 s, is too coarse below it."""
 
 
-def chart(samples: Sequence[Sample], spans: Sequence[Span], cores: int, parts: dict[str, dict[str, float]]) -> Figure:
+def chart(
+    samples: Sequence[ResourceSample], spans: Sequence[StepUsage], cores: int, parts: dict[str, dict[str, float]]
+) -> Figure:
     """Returns a plot of CPU utilisation and resident memory over time, with a bar for the parts of each long step.
 
     Args:
@@ -60,7 +62,7 @@ def chart(samples: Sequence[Sample], spans: Sequence[Span], cores: int, parts: d
     return figure
 
 
-def _shares(samples: Sequence[Sample], cores: int) -> tuple[list[float], list[float]]:
+def _shares(samples: Sequence[ResourceSample], cores: int) -> tuple[list[float], list[float]]:
     """Returns times and CPU utilisation (0..1) between samples that are at least `_SHORT` seconds apart."""
     times, shares = [], []
     before = samples[0] if samples else None

@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headstand.tracking.sampler import Sample
+from headstand.tracking.sampler import ResourceSample
 
 
 @dataclass(frozen=True)
-class Span:
+class StepUsage:
     """A step of a run: its name, and the resource samples at its beginning and end."""
 
     name: str
-    begin: Sample
-    end: Sample
+    begin: ResourceSample
+    end: ResourceSample
 
     @property
     def seconds(self) -> float:
@@ -23,15 +23,15 @@ class Span:
         """Returns the mean CPU utilisation of the step as a share of `cores` processors."""
         return (self.end.cpu - self.begin.cpu) / (self.seconds * cores) if self.seconds else 0.0
 
-    def peak(self, samples: Sequence[Sample]) -> int:
+    def peak(self, samples: Sequence[ResourceSample]) -> int:
         """Returns the largest sampled resident memory of the step, in bytes."""
         within = (sample.memory for sample in samples if self.begin.time <= sample.time <= self.end.time)
         return max([self.begin.memory, self.end.memory, *within])
 
 
 def figures(
-    spans: Sequence[Span],
-    samples: Sequence[Sample],
+    spans: Sequence[StepUsage],
+    samples: Sequence[ResourceSample],
     cores: int,
     parts: Mapping[str, Mapping[str, float]],
     photos: Mapping[str, int],

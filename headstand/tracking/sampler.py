@@ -17,7 +17,7 @@ MOST = 2048
 
 
 @dataclass(frozen=True)
-class Sample:
+class ResourceSample:
     """Seconds since the sampler was created, processor seconds used since then, and resident memory in bytes."""
 
     time: float
@@ -29,7 +29,7 @@ class Sampler:
     """Context manager that samples this process on a thread; `samples` are in order of time."""
 
     def __init__(self, interval: float = INTERVAL, most: int = MOST) -> None:
-        self.samples: list[Sample] = []
+        self.samples: list[ResourceSample] = []
         self.cores = cores.available()
         self._interval, self._most = interval, most
         self._process = psutil.Process()
@@ -50,10 +50,12 @@ class Sampler:
         self._thread.join()
         self.look()
 
-    def look(self) -> Sample:
+    def look(self) -> ResourceSample:
         """Takes a sample now and returns it."""
         with self._lock:
-            sample = Sample(time.monotonic() - self._start, self._cpu() - self._spent, self._process.memory_info().rss)
+            sample = ResourceSample(
+                time.monotonic() - self._start, self._cpu() - self._spent, self._process.memory_info().rss
+            )
             self.samples.append(sample)
             if len(self.samples) > self._most:
                 self._thin()

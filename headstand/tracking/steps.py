@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-from headstand.tracking.resources import Span, figures
+from headstand.tracking.resources import StepUsage, figures
 from headstand.tracking.sampler import Sampler
 
 
@@ -20,7 +20,7 @@ class Steps:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self.spans: list[Span] = []
+        self.spans: list[StepUsage] = []
         self.parts: dict[str, dict[str, float]] = {}
         self.photos: dict[str, int] = {}
         self.sampler = Sampler()
@@ -45,5 +45,5 @@ class Steps:
         begin, start = self.sampler.look(), time.perf_counter()
         yield result.append
         self.seconds[name] = round(time.perf_counter() - start, 2)
-        self.spans.append(Span(name, begin, self.sampler.look()))
+        self.spans.append(StepUsage(name, begin, self.sampler.look()))
         print(f"{name:<12} {self.seconds[name]:7.1f} s  {'; '.join(result)}", flush=True)

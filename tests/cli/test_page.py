@@ -16,7 +16,7 @@ import requests
 from headstand.cli import page
 from headstand.errors import HeadstandError
 from headstand.serve.classifier import Classifier
-from headstand.serve.lambda_handler import Function
+from headstand.serve.lambda_handler import LambdaFunction
 from headstand.serve.page import markup
 from tests import skips, tiny
 from tests.serve import test_browser
@@ -35,7 +35,7 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def endpoint(model: Path) -> Iterator[str]:
-    with gateway(Function(Classifier(model))) as url:
+    with gateway(LambdaFunction(Classifier(model))) as url:
         yield url
 
 

@@ -1,11 +1,11 @@
 """Results that were never measured."""
 
-from headstand.compare.entry import Entry
-from headstand.compare.result import Result, Score, Weight
+from headstand.compare.entry import ComparisonEntry
+from headstand.compare.result import HeadScore, ModelSize, Result
 from headstand.recipe import Augmentation, Backbone, Head
 from headstand.stats import wilson
 
-ENTRY = Entry("plain", Backbone(name="MobileNet", size=32, weights="none"), Augmentation(), Head())
+ENTRY = ComparisonEntry("plain", Backbone(name="MobileNet", size=32, weights="none"), Augmentation(), Head())
 
 
 def result(
@@ -21,10 +21,10 @@ def result(
     cached: int = 0,
 ) -> Result:
     """An entry with these figures; None where they are not measured."""
-    entry = Entry(variant, Backbone(name=backbone, size=32, weights="imagenet"), Augmentation(), Head())
+    entry = ComparisonEntry(variant, Backbone(name=backbone, size=32, weights="imagenet"), Augmentation(), Head())
     score = None
     if right is not None:
-        score = Score(
+        score = HeadScore(
             val_accuracy=right.count("1") / len(right),
             interval=wilson(right.count("1"), len(right)),
             val_loss=loss,
@@ -35,5 +35,5 @@ def result(
             photos=20,
             head=0.5,
         )
-    weight = None if megabytes is None else Weight(round(megabytes * 1e6), milliseconds, share, trained)
+    weight = None if megabytes is None else ModelSize(round(megabytes * 1e6), milliseconds, share, trained)
     return Result(entry, score, weight, () if score and weight else ("accuracy not measured: no weights",))

@@ -13,12 +13,12 @@ import pytest
 from headstand import heads as heads
 from headstand.cli import command
 from headstand.compare import comparison as comparisons
-from headstand.compare import race as races
+from headstand.compare import measuring as races
 from headstand.compare.comparison import Comparison, compare
-from headstand.compare.result import Weight
+from headstand.compare.result import ModelSize
 from headstand.export import convert
 from headstand.export.latency import Latency
-from headstand.features import Extractor, backbones, passing
+from headstand.features import Extractor, backbones, forward_pass
 from headstand.features.backbones import BackboneError
 from headstand.heads import fitting
 from headstand.prepare.manifest import Dataset, ManifestError
@@ -61,14 +61,16 @@ def made_once() -> SimpleNamespace:
     """
     heads_by: dict[tuple[Any, ...], heads.Fit] = {}
 
-    def fit(head: Head, train: heads.Split, validation: heads.Split, classes: int, seed: int) -> heads.Fit:
+    def fit(
+        head: Head, train: heads.FeatureSplit, validation: heads.FeatureSplit, classes: int, seed: int
+    ) -> heads.Fit:
         splits = (array for split in (train, validation) for array in (split.features, split.labels, split.views))
         key = (head, classes, seed, *(None if array is None else np.asarray(array).tobytes() for array in splits))
         if key not in heads_by:
             heads_by[key] = fitting.fit(head, train, validation, classes, seed)
         return heads_by[key]
 
-    return SimpleNamespace(extractor=cache(backbones.extractor), compiled=cache(passing.compiled), fit=fit)
+    return SimpleNamespace(extractor=cache(backbones.extractor), compiled=cache(forward_pass.compiled), fit=fit)
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +78,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, made_once: SimpleNamespace) -> None:
     """Converting takes seconds, and has its own tests: here a model's bytes are as many as its weights'."""
     monkeypatch.setattr(races, "converted", lambda model: bytes(4 * model.count_params()))
     monkeypatch.setattr(backbones, "extractor", made_once.extractor)
-    monkeypatch.setattr(passing, "compiled", made_once.compiled)
+    monkeypatch.setattr(forward_pass, "compiled", made_once.compiled)
     monkeypatch.setattr(heads, "fit", made_once.fit)
 
 
@@ -137,7 +139,7 @@ def test_the_models_are_converted(dataset: Dataset, monkeypatch: pytest.MonkeyPa
 
     (result,) = compare(networks.recipe(compare={"backbones": ()}), clock).results
     assert flatbuffers[0][4:8] == b"TFL3"
-    assert result.weight == Weight(len(flatbuffers[0]), 1.0, 1.0, True)
+    assert result.weight == ModelSize(len(flatbuffers[0]), 1.0, 1.0, True)
 
 
 def test_accuracy_is_that_of_the_head_that_training_makes(dataset: Dataset) -> None:
@@ -148,7 +150,7 @@ def test_accuracy_is_that_of_the_head_that_training_makes(dataset: Dataset) -> N
     for name in ("train", "validation"):
         photos = dataset.split(name)
         labels = np.array([dataset.classes.index(photo.class_) for photo in photos], np.int32)
-        splits.append(heads.Split(extractor.rows(dataset.folder, photos).rows, labels))
+        splits.append(heads.FeatureSplit(extractor.rows(dataset.folder, photos).rows, labels))
     fit = fitting.fit(settings.head, splits[0], splits[1], len(dataset.classes), settings.seed)
     assert result.score.val_accuracy == pytest.approx(fit.best["val_accuracy"])
     assert result.score.epoch == fit.best_epoch

@@ -1,7 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from headstand.compare.result import Journal
+from headstand.compare.result import ResultLog
 from tests.compare.results import result
 
 ONE, TWO, PART = result("one"), result("two", "1100"), result("part", None)
@@ -10,26 +10,26 @@ ENTRIES = tuple(each.entry for each in (ONE, TWO, PART))
 
 def test_what_was_measured_whole_is_found_again(tmp_path: Path) -> None:
     path = tmp_path / "entries.jsonl"
-    journal = Journal(path, ENTRIES)
+    journal = ResultLog(path, ENTRIES)
     for each in (ONE, PART, TWO):
         journal.add(each)
     assert journal.results[PART.entry] is PART
-    assert Journal(path, ENTRIES).results == {ONE.entry: ONE, TWO.entry: TWO}
-    assert Journal(path, ENTRIES[1:]).results == {TWO.entry: TWO}
+    assert ResultLog(path, ENTRIES).results == {ONE.entry: ONE, TWO.entry: TWO}
+    assert ResultLog(path, ENTRIES[1:]).results == {TWO.entry: TWO}
 
 
 def test_a_line_that_a_kill_cut_short_is_measured_again(tmp_path: Path) -> None:
     path = tmp_path / "entries.jsonl"
     for each in (ONE, TWO):
-        Journal(path, ENTRIES).add(each)
+        ResultLog(path, ENTRIES).add(each)
     whole = path.read_bytes()
     first = whole.index(b"\n") + 1
     for cut in (first + 1, len(whole) - 2):
         path.write_bytes(whole[:cut])
-        journal = Journal(path, ENTRIES)
+        journal = ResultLog(path, ENTRIES)
         assert journal.results == {ONE.entry: ONE}
         journal.add(TWO)
-        assert Journal(path, ENTRIES).results == {ONE.entry: ONE, TWO.entry: TWO}
+        assert ResultLog(path, ENTRIES).results == {ONE.entry: ONE, TWO.entry: TWO}
 
 
 def test_the_training_time_is_features_and_head() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from headstand.diagnosis import Evidence, Finding, Phase
+from headstand.diagnosis import DiagnosisInput, Finding, TrainingPhase
 from headstand.stats import Outcomes
 
 CLASSES = ("cobra", "plank", "tree")
@@ -16,15 +16,15 @@ def history(**figures: Sequence[float]) -> list[dict[str, float]]:
     return [dict(zip(figures, row, strict=True)) for row in zip(*figures.values(), strict=True)]
 
 
-def phase(section: Any = "head", best: int = 0, **figures: Sequence[float]) -> Phase:
+def phase(section: Any = "head", best: int = 0, **figures: Sequence[float]) -> TrainingPhase:
     """A training; its best epoch is the one with the highest val_accuracy where nothing is said."""
     rows = history(**figures)
     if not best and "val_accuracy" in figures:
         best = list(figures["val_accuracy"]).index(max(figures["val_accuracy"])) + 1
-    return Phase(section, rows, best or len(rows))
+    return TrainingPhase(section, rows, best or len(rows))
 
 
-def healthy(section: Any = "head", start: float = 0.8, epochs: int = 8) -> Phase:
+def healthy(section: Any = "head", start: float = 0.8, epochs: int = 8) -> TrainingPhase:
     """Curves that fall and flatten; the best epoch is the last but one."""
     at = np.linspace(0, 1, epochs)
     accuracy = start + 0.15 * (1 - np.exp(-4 * at))
@@ -52,12 +52,12 @@ def baseline(accuracy: float, count: int = 300) -> dict[str, Any]:
     return {"baseline": "ridge regression", "baseline_outcomes": Outcomes.counted(accuracy, count)}
 
 
-def evidence(**fields: Any) -> Evidence:
+def evidence(**fields: Any) -> DiagnosisInput:
     """A healthy run of three classes, 300 validation photos, 95 % of them right, but for `fields`."""
     truth = np.repeat(np.arange(3), 100)
     given = truth.copy()
     given[::20] = (given[::20] + 1) % 3
-    return Evidence(
+    return DiagnosisInput(
         **{
             "classes": CLASSES,
             "counts": (300, 250, 280),

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstand.diagnosis import Searched, Tried, comparisons
+from headstand.diagnosis import SearchedRange, TrialResult, comparisons
 from headstand.recipe import Finetune, Head
 from headstand.stats import Outcomes
 from tests.diagnosis.runs import answers, baseline, evidence, healthy, one, phase
@@ -29,14 +29,14 @@ def test_a_baseline_that_is_as_good_is_told() -> None:
 RATES = (0.0001, 0.001, 0.01, 0.1)
 
 
-def rates(*accuracies: float) -> tuple[Tried, ...]:
-    return tuple(Tried({"learning_rate": rate}, value) for rate, value in zip(RATES, accuracies, strict=True))
+def rates(*accuracies: float) -> tuple[TrialResult, ...]:
+    return tuple(TrialResult({"learning_rate": rate}, value) for rate, value in zip(RATES, accuracies, strict=True))
 
 
 def test_a_rate_at_the_upper_edge_is_searched_further() -> None:
     run = evidence(
         head=Head(learning_rate=0.1),
-        searched=(Searched("learning_rate", RATES),),
+        searched=(SearchedRange("learning_rate", RATES),),
         trials=rates(0.5, 0.6, 0.7, 0.9),
     )
     finding = one(comparisons.edge_of_range(run))
@@ -51,7 +51,7 @@ def test_a_rate_at_the_upper_edge_is_searched_further() -> None:
 def test_a_rate_at_the_lower_edge_by_a_hair_is_a_note() -> None:
     run = evidence(
         head=Head(learning_rate=0.0001),
-        searched=(Searched("learning_rate", RATES),),
+        searched=(SearchedRange("learning_rate", RATES),),
         trials=rates(0.95, 0.949, 0.7, 0.2),
     )
     finding = one(comparisons.edge_of_range(run))
@@ -64,31 +64,35 @@ def test_a_rate_at_the_lower_edge_by_a_hair_is_a_note() -> None:
 )
 def test_a_rate_within_its_range_is_no_finding(rate: float, accuracies: tuple[float, ...]) -> None:
     run = evidence(
-        head=Head(learning_rate=rate), searched=(Searched("learning_rate", RATES),), trials=rates(*accuracies)
+        head=Head(learning_rate=rate), searched=(SearchedRange("learning_rate", RATES),), trials=rates(*accuracies)
     )
     assert not list(comparisons.edge_of_range(run))
 
 
 def test_the_end_of_the_possible_is_no_edge() -> None:
-    trials = (Tried({"dropout": 0.0}, 0.9), Tried({"dropout": 0.5}, 0.5))
-    assert not list(comparisons.edge_of_range(evidence(searched=(Searched("dropout", (0.0, 0.5)),), trials=trials)))
+    trials = (TrialResult({"dropout": 0.0}, 0.9), TrialResult({"dropout": 0.5}, 0.5))
+    assert not list(
+        comparisons.edge_of_range(evidence(searched=(SearchedRange("dropout", (0.0, 0.5)),), trials=trials))
+    )
     run = evidence(
         head=Head(dropout=0.5),
-        searched=(Searched("dropout", (0.0, 0.5)),),
-        trials=(Tried({"dropout": 0.0}, 0.5), Tried({"dropout": 0.5}, 0.9)),
+        searched=(SearchedRange("dropout", (0.0, 0.5)),),
+        trials=(TrialResult({"dropout": 0.0}, 0.5), TrialResult({"dropout": 0.5}, 0.9)),
     )
     assert one(comparisons.edge_of_range(run)).advice == "search on: add 0.75 to the values of dropout"
 
 
 def test_zero_lies_below_every_log_range() -> None:
-    searched = (Searched("dropout", low=0.1, high=0.8, log=True),)
-    trials = (Tried({"dropout": 0.0}, 0.9), Tried({"dropout": 0.5}, 0.5))
+    searched = (SearchedRange("dropout", low=0.1, high=0.8, log=True),)
+    trials = (TrialResult({"dropout": 0.0}, 0.9), TrialResult({"dropout": 0.5}, 0.5))
     assert not list(comparisons.edge_of_range(evidence(head=Head(dropout=0.0), searched=searched, trials=trials)))
 
 
 def test_the_edge_of_a_continuous_range_is_its_outer_twentieth() -> None:
-    searched = (Searched("learning_rate", low=0.001, high=0.1, log=True),)
-    trials = tuple(Tried({"learning_rate": rate}, value) for rate, value in ((0.001, 0.3), (0.02, 0.5), (0.09, 0.9)))
+    searched = (SearchedRange("learning_rate", low=0.001, high=0.1, log=True),)
+    trials = tuple(
+        TrialResult({"learning_rate": rate}, value) for rate, value in ((0.001, 0.3), (0.02, 0.5), (0.09, 0.9))
+    )
     near = evidence(head=Head(learning_rate=0.09), searched=searched, trials=trials)
     finding = one(comparisons.edge_of_range(near))
     assert finding.evidence == (
@@ -103,14 +107,14 @@ def test_layer_sizes_are_searched_on_in_whole_numbers() -> None:
     sizes = (50, 100, 200)
     run = evidence(
         head=Head(inner=(200,)),
-        searched=(Searched("inner", sizes),),
-        trials=tuple(Tried({"inner": (size,)}, 0.5 + size / 1000) for size in sizes),
+        searched=(SearchedRange("inner", sizes),),
+        trials=tuple(TrialResult({"inner": (size,)}, 0.5 + size / 1000) for size in sizes),
     )
     assert one(comparisons.edge_of_range(run)).advice == "search on: add 400 to the values of inner"
 
 
-def trials(*accuracies: float) -> tuple[Tried, ...]:
-    return tuple(Tried({}, accuracy) for accuracy in accuracies)
+def trials(*accuracies: float) -> tuple[TrialResult, ...]:
+    return tuple(TrialResult({}, accuracy) for accuracy in accuracies)
 
 
 def test_settings_that_did_equally_well_are_counted() -> None:

@@ -9,11 +9,11 @@ from tests.diagnosis.runs import evidence, healthy, one, phase
 
 def test_a_loss_that_is_no_number_is_an_error() -> None:
     run = phase(loss=[1.0, math.nan, math.inf], val_loss=[1.0, 2.0, math.nan], val_accuracy=[0.5, 0.4, 0.3])
-    finding = one(curves.not_a_number(evidence(phases=(run,), head=Head(learning_rate=0.1))))
+    finding = one(curves.not_finite(evidence(phases=(run,), head=Head(learning_rate=0.1))))
     assert (finding.code, finding.severity) == ("loss-not-a-number", "error")
     assert finding.evidence == "loss is nan in epoch 2, and 2 of 3 epochs have such a loss"
     assert finding.advice == "try a lower rate: --head.learning_rate 0.01"
-    assert not list(curves.not_a_number(evidence()))
+    assert not list(curves.not_finite(evidence()))
 
 
 def test_a_loss_that_stays_at_guessing_wants_a_higher_rate() -> None:

@@ -2,7 +2,7 @@ import numpy as np
 
 import headstand.tensorflow_setup  # noqa: F401 - imports TensorFlow quietly
 from headstand import heads as heads
-from headstand.diagnosis import Dead, Searched, Tried, Wait, gather
+from headstand.diagnosis import DeadUnits, InputWait, SearchedRange, TrialResult, gather
 from headstand.heads.search import Trial
 from headstand.recipe import Head, Search
 from headstand.tracking.steps import Steps
@@ -16,9 +16,9 @@ def test_units_that_no_photo_moves_are_dead() -> None:
     second.set_weights([np.ones((6, 4), np.float32), np.array([-1e6, 0, 0, -20], np.float32)])
     features = np.full((1500, 3), 0.1, np.float32)  # more than go through at once
     features[-1] = 1.0  # the only photo that moves the fourth unit of the second layer: 4 x 3 - 20 < 0 for none
-    assert gather.dead(model, features) == (Dead("inner_1", 6, 2), Dead("inner_2", 4, 2))
+    assert gather.dead(model, features) == (DeadUnits("inner_1", 6, 2), DeadUnits("inner_2", 4, 2))
     second.set_weights([np.ones((6, 4), np.float32), np.array([-1e6, 0, 0, -10], np.float32)])
-    assert gather.dead(model, features)[1] == Dead("inner_2", 4, 1)
+    assert gather.dead(model, features)[1] == DeadUnits("inner_2", 4, 1)
 
 
 def test_other_activations_do_not_die() -> None:
@@ -39,8 +39,8 @@ def test_the_numbers_of_a_staged_search_are_its_ranges() -> None:
         }
     )
     assert gather.searched(search) == (
-        Searched("learning_rate", (0.001, 0.01)),
-        Searched("inner", (0.0, 50.0, 100.0, 200.0)),
+        SearchedRange("learning_rate", (0.001, 0.01)),
+        SearchedRange("inner", (0.0, 50.0, 100.0, 200.0)),
     )
 
 
@@ -61,8 +61,8 @@ def test_the_ranges_of_several_jobs_are_taken_together() -> None:
             ],
         }
     )
-    assert gather.searched(search)[0] == Searched("learning_rate", low=0.005, high=0.125, log=True)
-    assert gather.searched(search)[1] == Searched("batch_size", (16.0, 40.0))
+    assert gather.searched(search)[0] == SearchedRange("learning_rate", low=0.005, high=0.125, log=True)
+    assert gather.searched(search)[1] == SearchedRange("batch_size", (16.0, 40.0))
     assert len(gather.searched(search)) == 2
 
 
@@ -72,11 +72,11 @@ def test_trials_that_were_stopped_or_diverged_do_not_count() -> None:
         Trial(1, 2, {"dropout": 0.2}, Head(), 0.7, 0.6, 2, pruned=True),
         Trial(1, 3, {"dropout": 0.1}, Head(), 0.9, float("nan"), 2),
     ]
-    assert gather.tried(trials, 10) == (Tried({"dropout": 0.5}, 0.8),)
+    assert gather.tried(trials, 10) == (TrialResult({"dropout": 0.5}, 0.8),)
 
 
 def test_only_steps_that_wait_are_looked_at() -> None:
     steps = Steps()
     steps.parts = {"features": {"waiting for photos": 2.0, "network": 3.0, "cache": 9.0}, "refit": {"network": 1.0}}
     steps.photos = {"features": 70}
-    assert gather.waits(steps) == (Wait("features", 5.0, 2.0, 70),)
+    assert gather.waits(steps) == (InputWait("features", 5.0, 2.0, 70),)

@@ -1,6 +1,6 @@
 import math
 
-from headstand.diagnosis import Dead, gradients
+from headstand.diagnosis import DeadUnits, gradients
 from headstand.recipe import Finetune, Head
 from tests.diagnosis.runs import evidence, one, phase
 
@@ -45,7 +45,7 @@ def test_small_gradients_of_a_learnt_head_are_healthy() -> None:
 
 
 def test_half_a_layer_of_dead_units_is_a_warning() -> None:
-    run = evidence(dead=(Dead("inner_1", 100, 49), Dead("inner_2", 8, 4)), head=Head(learning_rate=0.05))
+    run = evidence(dead=(DeadUnits("inner_1", 100, 49), DeadUnits("inner_2", 8, 4)), head=Head(learning_rate=0.05))
     finding = one(gradients.dead_relus(run))
     assert (finding.code, finding.severity) == ("dead-relus", "warning")
     assert finding.title == "Dead ReLUs in layer inner_2"

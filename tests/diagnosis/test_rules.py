@@ -3,7 +3,17 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstand.diagnosis import Dead, Evidence, Finding, Phase, Searched, Suggestion, Tried, Wait, diagnose
+from headstand.diagnosis import (
+    DeadUnits,
+    DiagnosisInput,
+    Finding,
+    InputWait,
+    SearchedRange,
+    Suggestion,
+    TrainingPhase,
+    TrialResult,
+    diagnose,
+)
 from headstand.recipe import Finetune, Head
 from headstand.stats import Outcomes
 from tests.diagnosis.runs import answers, baseline, evidence, healthy, history, phase
@@ -13,16 +23,18 @@ def test_a_healthy_run_has_no_findings() -> None:
     run = evidence(
         phases=(healthy(), healthy("finetune", 0.81)),
         head=Head(learning_rate=0.01),
-        searched=(Searched("learning_rate", (0.001, 0.01, 0.1)),),
-        trials=tuple(Tried({"learning_rate": rate}, value) for rate, value in ((0.001, 0.8), (0.01, 0.95), (0.1, 0.7))),
-        waits=(Wait("features", 60.0, 12.0, 2000),),
+        searched=(SearchedRange("learning_rate", (0.001, 0.01, 0.1)),),
+        trials=tuple(
+            TrialResult({"learning_rate": rate}, value) for rate, value in ((0.001, 0.8), (0.01, 0.95), (0.1, 0.7))
+        ),
+        waits=(InputWait("features", 60.0, 12.0, 2000),),
         **baseline(0.9),
     )
     assert diagnose(run) == ()
 
 
 def test_nothing_is_known_and_nothing_is_said() -> None:
-    assert diagnose(Evidence()) == ()
+    assert diagnose(DiagnosisInput()) == ()
 
 
 def test_the_worst_comes_first() -> None:
@@ -50,7 +62,7 @@ def test_a_gap_between_validation_and_test_comes_before_errors() -> None:
 def test_one_training_is_advised_one_rate() -> None:
     """A loss that stays at guessing asks for a higher rate, its dead units and exploding gradients for a lower one."""
     run = phase(loss=[1.10, 1.10, 1.09, 1.09], val_accuracy=[0.33] * 4, gradient_norm=[1, 2, 20, 30])
-    findings = diagnose(evidence(phases=(run,), head=Head(learning_rate=1e-4), dead=(Dead("inner_1", 100, 90),)))
+    findings = diagnose(evidence(phases=(run,), head=Head(learning_rate=1e-4), dead=(DeadUnits("inner_1", 100, 90),)))
     advised = {value for finding in findings for value in changes(finding).get("head.learning_rate", [])}
     assert {finding.code for finding in findings} >= {"loss-not-falling", "exploding-gradients", "dead-relus"}
     assert advised == {1e-5}
@@ -64,8 +76,8 @@ def test_a_rate_at_the_edge_of_its_range_does_not_contradict_the_curves() -> Non
         evidence(
             phases=(run,),
             head=Head(learning_rate=0.0001),
-            searched=(Searched("learning_rate", rates),),
-            trials=(Tried({"learning_rate": 0.0001}, 0.95), Tried({"learning_rate": 0.001}, 0.5)),
+            searched=(SearchedRange("learning_rate", rates),),
+            trials=(TrialResult({"learning_rate": 0.0001}, 0.95), TrialResult({"learning_rate": 0.001}, 0.5)),
         )
     )
     by_code = {finding.code: finding.advice for finding in findings}
@@ -76,10 +88,10 @@ def test_a_rate_at_the_edge_of_its_range_does_not_contradict_the_curves() -> Non
 
 def test_what_the_search_sets_is_not_overridden() -> None:
     over = phase(loss=[0.9, 0.5, 0.2, 0.1], val_loss=[0.8, 0.4, 0.6, 0.9], val_accuracy=[0.7, 0.9, 0.88, 0.85])
-    searched = evidence(phases=(over,), head=Head(dropout=0.1), searched=(Searched("dropout", (0.1, 0.2)),))
+    searched = evidence(phases=(over,), head=Head(dropout=0.1), searched=(SearchedRange("dropout", (0.1, 0.2)),))
     (finding,) = [one for one in diagnose(searched) if one.code == "overfitting"]
     assert finding.advice == "search on: add 0.5 to the values of dropout"
-    had = evidence(phases=(over,), head=Head(dropout=0.1), searched=(Searched("dropout", (0.1, 0.5)),))
+    had = evidence(phases=(over,), head=Head(dropout=0.1), searched=(SearchedRange("dropout", (0.1, 0.5)),))
     (finding,) = [one for one in diagnose(had) if one.code == "overfitting"]
     assert finding.advice == "what is usually advised is set already or was tried by the search"
 
@@ -108,14 +120,14 @@ norms = st.lists(st.sampled_from([1e-5, 0.1, 1.0, 50.0, float("inf")]), min_size
 
 
 @st.composite
-def trainings(draw: st.DrawFn, section: Any) -> Phase:
+def trainings(draw: st.DrawFn, section: Any) -> TrainingPhase:
     names = {"loss": losses, "val_loss": losses, "accuracy": accuracies, "val_accuracy": accuracies}
     figures = {name: draw(values) for name, values in {**names, "gradient_norm": norms}.items()}
-    return Phase(section, history(**figures), draw(st.integers(1, 4)))
+    return TrainingPhase(section, history(**figures), draw(st.integers(1, 4)))
 
 
 @st.composite
-def runs(draw: st.DrawFn) -> Evidence:
+def runs(draw: st.DrawFn) -> DiagnosisInput:
     """Runs with every problem at once that the rules know."""
     size = draw(st.sampled_from([(), (8,), (8, 4)]))
     head = Head(
@@ -130,19 +142,19 @@ def runs(draw: st.DrawFn) -> Evidence:
     values = {"learning_rate": head.learning_rate, "dropout": head.dropout, "inner": float(sum(size[:1]))}
     ranges = {"learning_rate": (1e-4, 0.01, 0.1, 1.0), "dropout": (0.0, 0.25, 0.5), "inner": (0.0, 8.0, 16.0)}
     searched = draw(st.sets(st.sampled_from(sorted(ranges))))
-    trials = [Tried(values, draw(st.sampled_from([0.5, 0.99])))]
-    trials += [Tried({name: ranges[name][1] for name in ranges}, 0.7)]
+    trials = [TrialResult(values, draw(st.sampled_from([0.5, 0.99])))]
+    trials += [TrialResult({name: ranges[name][1] for name in ranges}, 0.7)]
     given = draw(st.sampled_from([0, 1, 2]))
     phases = [draw(trainings("head"))] + ([draw(trainings("finetune"))] if draw(st.booleans()) else [])
     return evidence(
         head=head,
         phases=tuple(phases),
         counts=draw(st.sampled_from([(300, 250, 280), (900, 20, 300)])),
-        searched=tuple(Searched(name, ranges[name]) for name in sorted(searched)),
+        searched=tuple(SearchedRange(name, ranges[name]) for name in sorted(searched)),
         trials=tuple(trials),
         settings=2,
         indistinguishable=draw(st.integers(0, 1)),
-        dead=(Dead("inner_1", 100, 90),) if draw(st.booleans()) else (),
+        dead=(DeadUnits("inner_1", 100, 90),) if draw(st.booleans()) else (),
         test=Outcomes.counted(draw(st.sampled_from([0.4, 0.95])), 300),
         **draw(st.sampled_from([{}, baseline(0.995)])),
         **(answers([0, 1, 2] * 100, [given] * 300, sure=0.9999) if draw(st.booleans()) else {}),
@@ -151,7 +163,7 @@ def runs(draw: st.DrawFn) -> Evidence:
 
 @settings(max_examples=60, deadline=None)
 @given(runs())
-def test_no_two_findings_advise_different_values_for_one_key(run: Evidence) -> None:
+def test_no_two_findings_advise_different_values_for_one_key(run: DiagnosisInput) -> None:
     findings = diagnose(run)
     advised: dict[str, set[Any]] = {}
     for finding in findings:

@@ -1,9 +1,9 @@
-from headstand.diagnosis import Wait, speed
+from headstand.diagnosis import InputWait, speed
 from tests.diagnosis.runs import evidence, one
 
 
 def test_a_network_that_waits_for_photos_is_input_bound() -> None:
-    run = evidence(waits=(Wait("features", 100.0, 70.0, 2000), Wait("fine-tuning", 100.0, 49.0, 2000)))
+    run = evidence(waits=(InputWait("features", 100.0, 70.0, 2000), InputWait("fine-tuning", 100.0, 49.0, 2000)))
     finding = one(speed.input_bound(run))
     assert (finding.code, finding.severity) == ("input-bound", "warning")
     assert finding.title == "The step 'features' is input-bound"
@@ -12,4 +12,4 @@ def test_a_network_that_waits_for_photos_is_input_bound() -> None:
 
 
 def test_seconds_are_not_minded() -> None:
-    assert not list(speed.input_bound(evidence(waits=(Wait("features", 5.0, 4.9, 100),))))
+    assert not list(speed.input_bound(evidence(waits=(InputWait("features", 5.0, 4.9, 100),))))

@@ -47,14 +47,14 @@ def test_a_checkpoint_answers_as_the_network_does(checkpoint: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (3, networks.SIZE, networks.SIZE, 3)).astype(np.uint8)
     expected = compiled(checkpoints.load(checkpoint))(pixels).numpy()
     np.testing.assert_allclose(model.answer(pixels), expected, rtol=1e-6)
-    assert model.about == checkpoints.about(checkpoint)
+    assert model.about == checkpoints.metadata(checkpoint)
     assert model.history
     assert model.sha256 == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize(("key", "value"), [("labels", ("circle", "cross")), ("size", 48)])
 def test_a_checkpoint_that_does_not_fit_its_record(checkpoint: Path, key: str, value: object) -> None:
-    about = replace(checkpoints.about(checkpoint), **{key: value})
+    about = replace(checkpoints.metadata(checkpoint), **{key: value})
     wrong = checkpoints.save(checkpoints.load(checkpoint), Path("wrong.h5"), about)
     with pytest.raises(ModelError, match=r"wrong.h5 does not fit its own record: .* train it again"):
         load(wrong)
@@ -76,7 +76,7 @@ def test_a_bundle_knows_what_the_checkpoint_beside_it_has_seen(checkpoint: Path)
     other.write_bytes(checkpoint.read_bytes() + b"\0")
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     model = load(tiny.bundle(Path("tiny.tflite"), checkpoint=digest))
-    known = checkpoints.about(checkpoint)
+    known = checkpoints.metadata(checkpoint)
     assert model.history
     assert (model.about.seen, model.about.examined) == (known.seen, known.examined)
     assert (model.about.name, model.about.threshold) == ("tiny", 0.5)

@@ -5,7 +5,7 @@ import pytest
 
 from headstand.evaluate import model as models
 from headstand.evaluate import page, photos
-from headstand.evaluate.examination import Examination, examine
+from headstand.evaluate.evaluate_model import EvaluationResult, evaluate_model
 from headstand.prepare.manifest import Dataset
 from tests import tiny
 from tests.evaluate import colours
@@ -13,12 +13,12 @@ from tests.pages import Tags
 
 
 @pytest.fixture
-def made(checkpoint: Path, dataset: Dataset) -> Examination:
+def made(checkpoint: Path, dataset: Dataset) -> EvaluationResult:
     model = models.load(checkpoint)
-    return examine(model, photos.of_dataset(dataset.folder, "test", model.about))
+    return evaluate_model(model, photos.of_dataset(dataset.folder, "test", model.about))
 
 
-def test_the_page_stands_alone_and_tells_the_figures(made: Examination) -> None:
+def test_the_page_stands_alone_and_tells_the_figures(made: EvaluationResult) -> None:
     page.write(Path("out/here"), made)
     names = {path.name for path in Path("out/here").iterdir()}
     assert names == {"evaluation.json", "evaluation.html", "confusion.png", "calibration.png", "coverage.png"}
@@ -42,7 +42,7 @@ def test_the_page_stands_alone_and_tells_the_figures(made: Examination) -> None:
 def test_a_bundles_mistakes_are_shown_without_where_it_looked(workplace: Path) -> None:
     folder = colours.write(workplace / "<b>", {"blue/1.png": "blue", "blue/2.png": "red", "red/1.png": "red"})
     model = models.load(tiny.bundle(workplace / "tiny.tflite"))
-    page.write(Path("out"), examine(model, photos.of_folder(folder, None, model.about)))
+    page.write(Path("out"), evaluate_model(model, photos.of_folder(folder, None, model.about)))
     text = Path("out/evaluation.html").read_text(encoding="utf-8")
     assert text.count("<figure>") == 1
     assert "areas that contributed" not in text and "Grad-CAM" not in text

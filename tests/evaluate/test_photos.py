@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from headstand.errors import HeadstandError
-from headstand.evaluate.photos import SampleError, of_dataset, of_folder
-from headstand.heads.checkpoint import About
+from headstand.evaluate.photos import EvaluationSetError, of_dataset, of_folder
+from headstand.heads.checkpoint import ModelMetadata
 from headstand.prepare import manifest
 from headstand.prepare.manifest import Dataset
 from tests import networks
 from tests.evaluate import colours
 
-ABOUT = About("tiny", ("blue", "green", "red"), 32, "", "")
+ABOUT = ModelMetadata("tiny", ("blue", "green", "red"), 32, "", "")
 
 
 def test_a_split_of_the_own_dataset(dataset: Dataset) -> None:
@@ -36,7 +36,7 @@ def test_a_dataset_that_has_changed(dataset: Dataset) -> None:
     with pytest.raises(HeadstandError, match="not the file that was prepared"):
         of_dataset(dataset.folder, "test", networks.about())
     manifest.write(Dataset(dataset.folder, dataset.split("train")))
-    with pytest.raises(SampleError, match="no photos for test: prepare it again"):
+    with pytest.raises(EvaluationSetError, match="no photos for test: prepare it again"):
         of_dataset(dataset.folder, "test", networks.about())
 
 

@@ -160,27 +160,27 @@ def test_the_calibration_error_is_described_with_what_chance_makes() -> None:
 
 def test_the_confident_answers_are_judged_apart() -> None:
     answers, labels = confident([(0.95, True)] * 3 + [(0.8, False)] + [(0.6, True)] + [(0.55, False)] * 3)
-    found = calibration.sure(answers, labels, 0.8)
+    found = calibration.confident_share(answers, labels, 0.8)
     assert (found.coverage, found.accuracy, found.accuracy_of_others) == (0.5, 0.75, 0.25)
     assert found.interval == wilson(3, 4)
-    nobody = calibration.sure(answers, labels, 0.99)
+    nobody = calibration.confident_share(answers, labels, 0.99)
     assert (nobody.coverage, nobody.accuracy, nobody.interval, nobody.accuracy_of_others) == (0.0, None, None, 0.5)
-    assert calibration.sure(answers, labels, 0.0).accuracy_of_others is None
+    assert calibration.confident_share(answers, labels, 0.0).accuracy_of_others is None
 
 
 def test_folding_divides_the_logits_of_a_checkpoint_once(tmp_path: Path, small_networks: None) -> None:
     path = checkpoint.save(networks.classifier(), tmp_path / "m.h5", networks.about())
     pixels = np.random.default_rng(0).uniform(0, 255, (6, networks.SIZE, networks.SIZE, 3)).astype(np.float32)
     before = checkpoint.load(path)(pixels).numpy()
-    calibration.settle(path, Calibration(0.25, 0.6))
+    calibration.save_calibration(path, Calibration(0.25, 0.6))
     after = checkpoint.load(path)(pixels).numpy()
     np.testing.assert_allclose(after, tempered(before, 0.25), atol=1e-5)
     assert abs(after - before).max() > 0.01
     assert calibration.of(path) == Calibration(0.25, 0.6)
-    assert checkpoint.about(path).labels == networks.about().labels
+    assert checkpoint.metadata(path).labels == networks.about().labels
     # As a resumed run does.
     bytes_before = path.read_bytes()
-    calibration.settle(path, Calibration(0.5, 0.1))
+    calibration.save_calibration(path, Calibration(0.5, 0.1))
     assert path.read_bytes() == bytes_before
 
 

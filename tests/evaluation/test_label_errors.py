@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from headstand.evaluation import label_errors
-from headstand.evaluation.label_errors import LabelError, Suspect, check, out_of_sample, suspects
+from headstand.evaluation.label_errors import LabelError, SuspectLabel, check, out_of_sample, suspect_labels
 from headstand.prepare.doctor import examine
 from tests import networks
 
@@ -22,7 +22,7 @@ def test_finds_planted_label_errors_and_few_others():
     probabilities = out_of_sample(features, given, np.arange(len(given)), seed=1)
     assert probabilities.shape == (120, 3)
     assert np.allclose(probabilities.sum(1), 1)
-    found = suspects(probabilities, given)
+    found = suspect_labels(probabilities, given)
     places = {suspect.place for suspect in found}
     assert len(places & set(planted.tolist())) >= 7  # of 9
     assert len(places - set(planted.tolist())) <= 1
@@ -31,7 +31,7 @@ def test_finds_planted_label_errors_and_few_others():
 
 def test_clean_labels_raise_few_alarms():
     features, truth = clusters()
-    assert len(suspects(out_of_sample(features, truth, np.arange(len(truth)), seed=1), truth)) <= 1
+    assert len(suspect_labels(out_of_sample(features, truth, np.arange(len(truth)), seed=1), truth)) <= 1
 
 
 def test_twins_with_the_same_wrong_label_do_not_vouch_for_each_other():
@@ -49,9 +49,9 @@ def test_the_rule_of_confident_learning():
     # Average probability of a class over its own photos: 0.8 and 0.6 are the thresholds.
     given = np.array([0, 0, 1, 1])
     probabilities = np.array([[0.9, 0.1], [0.7, 0.3], [0.05, 0.95], [0.75, 0.25]])
-    assert suspects(probabilities, given) == []
+    assert suspect_labels(probabilities, given) == []
     probabilities[3] = 0.85, 0.15
-    assert suspects(probabilities, given) == [Suspect(3, 1, 0, 0.15, 0.85)]
+    assert suspect_labels(probabilities, given) == [SuspectLabel(3, 1, 0, 0.15, 0.85)]
 
 
 def test_the_most_doubtful_come_first():
@@ -59,7 +59,7 @@ def test_the_most_doubtful_come_first():
     probabilities = np.where(given[:, None] == [0, 1], 0.9, 0.1)
     probabilities[2] = 0.08, 0.92
     probabilities[7] = 0.98, 0.02
-    assert [suspect.place for suspect in suspects(probabilities, given)] == [7, 2]
+    assert [suspect.place for suspect in suspect_labels(probabilities, given)] == [7, 2]
 
 
 @pytest.mark.parametrize(

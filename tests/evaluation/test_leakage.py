@@ -49,12 +49,16 @@ def test_twins_of_another_recipes_examination_stay_out_of_pretraining(workplace)
         mirrored(later.folder / later.split(split)[0].path, Path("more/tree") / f"stolen{number}.jpg")
     earlier = prepared("earlier", Path("more"), keep_apart=("later",))
     examined = signatures(later, "validation", "test")
-    assert not near_duplicates.twins_of_any(signatures(earlier, "train", "validation", "test"), examined).any()
+    assert not near_duplicates.near_duplicates_of_any(
+        signatures(earlier, "train", "validation", "test"), examined
+    ).any()
     # The twin of a training photo may stay: learning from the same picture twice is no leak.
     assert len(earlier.photos) == 21
     # Without the key the leak is there, and this test would see it.
     careless = prepared("careless", Path("more"))
-    assert near_duplicates.twins_of_any(signatures(careless, "train", "validation", "test"), examined).sum() == 2
+    assert (
+        near_duplicates.near_duplicates_of_any(signatures(careless, "train", "validation", "test"), examined).sum() == 2
+    )
 
 
 def test_a_leak_is_told_with_the_accuracy_without_it(workplace, monkeypatch):
@@ -62,7 +66,9 @@ def test_a_leak_is_told_with_the_accuracy_without_it(workplace, monkeypatch):
     dataset = prepared("poses", Path("photos"))
     test = dataset.split("test")
     mirrored(dataset.folder / test[1].path, Path("stolen.jpg"))
-    known = checkpoint.About("old", ("a", "b"), 96, "MobileNetV2", "", seen=(Signature.of(Path("stolen.jpg")).text,))
+    known = checkpoint.ModelMetadata(
+        "old", ("a", "b"), 96, "MobileNetV2", "", seen=(Signature.of(Path("stolen.jpg")).text,)
+    )
     monkeypatch.setattr(checkpoint, "about", lambda path: known)
     Path("old.h5").touch()
     right = np.array([True, False, *[True] * (len(test) - 2)])
@@ -82,10 +88,10 @@ def test_weights_that_are_no_checkpoint_have_seen_nothing_of_ours(weights):
 
 
 def test_no_photo_that_the_shipped_models_were_examined_on_was_seen_in_pretraining():
-    shipped = {name: checkpoint.about(recipe.HOME / "models" / name / f"{name}.h5") for name in ("yoga6", "yoga66")}
+    shipped = {name: checkpoint.metadata(recipe.HOME / "models" / name / f"{name}.h5") for name in ("yoga6", "yoga66")}
     examined = [Signature(text) for text in shipped["yoga6"].examined]
     pretraining = [Signature(text) for text in shipped["yoga66"].seen]
     assert len(examined) > 600 and len(pretraining) > 2400
-    assert not near_duplicates.twins_of_any(examined, pretraining).any()
+    assert not near_duplicates.near_duplicates_of_any(examined, pretraining).any()
     # And this would have been noticed: one of them among the other's photos is found.
-    assert near_duplicates.twins_of_any(examined, [*pretraining, examined[7]])[7]
+    assert near_duplicates.near_duplicates_of_any(examined, [*pretraining, examined[7]])[7]

@@ -6,7 +6,7 @@ import pytest
 from headstand import images
 from headstand.evaluation.predictions import class_indices, pixels, predict
 from headstand.images import ImageError
-from headstand.inputs import Photos
+from headstand.inputs import PhotoInput
 from headstand.prepare.manifest import Dataset
 
 
@@ -37,4 +37,4 @@ def test_answers_come_in_the_order_of_the_split(dataset: Dataset) -> None:
         return np.asarray(shown).mean(axis=(1, 2))
 
     expected = pixels(dataset.folder, dataset.split("train"), 16).mean(axis=(1, 2))
-    np.testing.assert_allclose(predict(mean, dataset, "train", Photos(16)), expected)
+    np.testing.assert_allclose(predict(mean, dataset, "train", PhotoInput(16)), expected)

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from headstand import images
 from headstand.evaluation.view_averaging import averaged
-from headstand.inputs import Photos
+from headstand.inputs import PhotoInput
 from headstand.prepare.manifest import Dataset
 
 
@@ -29,7 +29,7 @@ def test_mirror_is_the_mean_over_the_photo_and_its_mirror_image(
 ) -> None:
     monkeypatch.setattr("headstand.evaluation.view_averaging.BATCH", batch)
     seen: list[np.ndarray] = []
-    found = averaged(lambda pixels: colours(seen, pixels), dataset, "test", Photos(28), "mirror")
+    found = averaged(lambda pixels: colours(seen, pixels), dataset, "test", PhotoInput(28), "mirror")
     whole = decoded(dataset, 28)
     assert found.shape == (12, 3)
     np.testing.assert_allclose(found, mean(dataset, [whole[:, 0, 0], whole[:, 0, -1]]), atol=1e-6)
@@ -38,7 +38,7 @@ def test_mirror_is_the_mean_over_the_photo_and_its_mirror_image(
 
 def test_crops_are_the_corners_the_middle_and_their_mirror_images(dataset: Dataset) -> None:
     seen: list[np.ndarray] = []
-    found = averaged(lambda pixels: colours(seen, pixels), dataset, "test", Photos(28), "crops")
+    found = averaged(lambda pixels: colours(seen, pixels), dataset, "test", PhotoInput(28), "crops")
     whole = decoded(dataset, 32)
     assert len(seen) == 10
     tops = [0, 0, 4, 4, 2]

@@ -15,13 +15,13 @@ from headstand import images
 from headstand.errors import HeadstandError
 from headstand.evaluation import calibration
 from headstand.export import convert, exporting
-from headstand.export.candidates import Bench, Candidate, Judged
-from headstand.export.evidence import Evidence, EvidenceError, Sample
+from headstand.export.acceptance import FORMATS, LIMITS, AcceptanceCriteria
+from headstand.export.candidates import ConversionTrials, ConvertedModel, ParityResult
 from headstand.export.exporting import export
-from headstand.export.formats import FORMATS, LIMITS, Gate
 from headstand.export.latency import Latency
 from headstand.export.parity import Parity, ParityError
-from headstand.export.trained import Trained
+from headstand.export.photo_samples import EvidenceError, ParitySamples, PhotoSample
+from headstand.export.trained import TrainedModel
 from headstand.heads import checkpoint
 from headstand.heads.checkpoint import CheckpointError
 from headstand.prepare import manifest
@@ -63,7 +63,7 @@ def test_it_says_what_it_is(bundle: Path, trained: Path) -> None:
     assert (read.name, read.size) == ("shapes", networks.SIZE)
     metadata = read.metadata
     assert metadata["checkpoint"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert metadata["data"] == checkpoint.about(path).data
+    assert metadata["data"] == checkpoint.metadata(path).data
     assert metadata["input"]["decoder"] == images.DECODER
     certificate = metadata["certificate"]
     assert (certificate["verdict"], certificate["format"], certificate["photos"]) == ("passed", "float32", "test")
@@ -76,8 +76,8 @@ def test_it_says_what_it_is(bundle: Path, trained: Path) -> None:
     assert certificate["checkpoint"] == metadata["checkpoint"]
     assert certificate["model"] == hashlib.sha256(read.flatbuffer).hexdigest()
     assert set(metadata["versions"]) == {"headstand", "tensorflow", "keras", "ai-edge-litert"}
-    assert metadata["threshold"] == checkpoint.about(path).threshold
-    assert metadata["temperature"] == checkpoint.about(path).temperature != 1
+    assert metadata["threshold"] == checkpoint.metadata(path).threshold
+    assert metadata["temperature"] == checkpoint.metadata(path).temperature != 1
     # Nothing tells where it was made.
     assert str(trained) not in json.dumps(metadata)
 
@@ -111,7 +111,7 @@ def test_a_model_that_answers_differently_is_refused_and_leaves_nothing(
 
 
 def test_an_accuracy_near_chance_is_reported_of_our_own_models_too(model: Path, run: Path) -> None:
-    about = checkpoint.about(model)
+    about = checkpoint.metadata(model)
     blind = checkpoint.load(model)
     blind.set_weights([values * 0 if values.ndim < 4 else values for values in blind.get_weights()])
     checkpoint.save(blind, model, about)
@@ -182,7 +182,7 @@ def test_a_bundle_is_no_checkpoint(bundle: Path) -> None:
 
 
 def test_the_size_inside_must_be_the_models(model: Path) -> None:
-    about = dataclasses.replace(checkpoint.about(model), size=48)
+    about = dataclasses.replace(checkpoint.metadata(model), size=48)
     checkpoint.save(checkpoint.load(model), model, about)
     with pytest.raises(HeadstandError, match="48"):
         export(model)
@@ -246,7 +246,7 @@ def test_the_best_is_the_fastest_that_passes(model: Path) -> None:
 
 
 def test_the_best_is_never_one_that_fails(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstand.export.formats.AGREEMENT", 1.1)
+    monkeypatch.setattr("headstand.export.acceptance.AGREEMENT", 1.1)
     made = export(model, "best", clock=clock)
     assert made.kind == "float16"
     told = json.loads(made.certificate.read_text())
@@ -258,7 +258,7 @@ def test_the_best_is_never_one_that_fails(model: Path, monkeypatch: pytest.Monke
 def test_a_format_that_fails_where_it_is_chosen_is_never_certified(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headstand.export.formats.AGREEMENT", 1.1)
+    monkeypatch.setattr("headstand.export.acceptance.AGREEMENT", 1.1)
     with pytest.raises(ParityError, match=r"the int8 model answers differently .* of 12 validation photos"):
         export(model, "int8")
     assert not model.with_suffix(".tflite").exists()
@@ -280,7 +280,7 @@ def test_forced_it_is_written_and_marked(model: Path, monkeypatch: pytest.Monkey
 @pytest.fixture
 def refitted(run: Path, model: Path) -> Path:
     """A checkpoint of the same run that says it was trained on the test photos too."""
-    about = checkpoint.about(model)
+    about = checkpoint.metadata(model)
     path = model.with_name("shapes_12_all.h5")
     other = networks.keras.models.clone_model(whole := checkpoint.load(model))
     other.set_weights([values * 1.01 for values in whole.get_weights()])
@@ -311,7 +311,7 @@ def test_its_card_has_both(run: Path, refitted: Path) -> None:
 
 
 def test_where_the_twin_fails_the_refitted_one_does_too(refitted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    verdicts = iter([Gate("something", ("of the twin",)), Gate("something", ())] * 2)
+    verdicts = iter([AcceptanceCriteria("something", ("of the twin",)), AcceptanceCriteria("something", ())] * 2)
     monkeypatch.setattr("headstand.export.candidates.judge", lambda kind, parity: next(verdicts))
     with pytest.raises(ParityError, match="It fails, since of the twin;"):
         export(refitted)
@@ -330,7 +330,7 @@ def stand_in_outputs(monkeypatch: pytest.MonkeyPatch, right: int, count: int = 6
     """
     asked: list[str] = []
 
-    def outputs(bench: Bench, candidate: Candidate, sample: Sample) -> np.ndarray:
+    def outputs(bench: ConversionTrials, candidate: ConvertedModel, sample: PhotoSample) -> np.ndarray:
         asked.append(candidate.kind)
         assert sample.labels is not None
         answers = np.full((len(sample.labels), 3), 0.05)
@@ -338,22 +338,22 @@ def stand_in_outputs(monkeypatch: pytest.MonkeyPatch, right: int, count: int = 6
         answers[np.arange(len(labels)), labels] = 0.9
         return answers
 
-    monkeypatch.setattr(Bench, "outputs", outputs)
+    monkeypatch.setattr(ConversionTrials, "outputs", outputs)
     return asked
 
 
-def measured(threshold: float | None, photos: int = 60) -> Bench:
+def measured(threshold: float | None, photos: int = 60) -> ConversionTrials:
     labels = np.arange(photos) % 3
-    choosing = Sample("validation", tuple(Path(f"{place}.png") for place in range(photos)), labels)
-    model = Trained(networks.classifier(), "shapes", ("a", "b", "c"), networks.SIZE, "0" * 64, threshold=threshold)
-    return Bench(model, Evidence(choosing, choosing, choosing), 1, lambda text: None)
+    choosing = PhotoSample("validation", tuple(Path(f"{place}.png") for place in range(photos)), labels)
+    model = TrainedModel(networks.classifier(), "shapes", ("a", "b", "c"), networks.SIZE, "0" * 64, threshold=threshold)
+    return ConversionTrials(model, ParitySamples(choosing, choosing, choosing), 1, lambda text: None)
 
 
 def test_the_threshold_is_fitted_to_the_outputs_of_the_served_file(
     monkeypatch: pytest.MonkeyPatch, small_networks: None
 ) -> None:
     asked = stand_in_outputs(monkeypatch, right=57)
-    served = exporting._confidence(measured(0.42), Candidate("int8", None, b""), 0.8, False)
+    served = exporting._confidence(measured(0.42), ConvertedModel("int8", None, b""), 0.8, False)
     assert served is not None and asked == ["int8"]
     # 57 of 60 right at one confidence: all are accepted, whatever the float model's threshold was.
     assert (served["value"], served["accepted"], served["photos"]) == (0.0, 60, 60)
@@ -361,17 +361,17 @@ def test_the_threshold_is_fitted_to_the_outputs_of_the_served_file(
     assert (served["target"], served["reached"], served["fitted_to"]) == (0.8, True, "validation")
     # Outputs that were computed to choose the format are not computed again.
     parity = Parity(60, 1.0, 0.0, 0.0, (), (), None)
-    known = Judged(parity, Gate("", ()), bench_outputs := np.tile([0.2, 0.7, 0.1], (60, 1)))
-    again = exporting._confidence(measured(0.42), Candidate("int8", None, b"", known), 0.8, False)
+    known = ParityResult(parity, AcceptanceCriteria("", ()), bench_outputs := np.tile([0.2, 0.7, 0.1], (60, 1)))
+    again = exporting._confidence(measured(0.42), ConvertedModel("int8", None, b"", known), 0.8, False)
     assert asked == ["int8"] and again is not None
     assert again["at_least"] == lower_bound(20, 60, 0.995) and len(bench_outputs) == 60
 
 
 def test_photos_that_a_model_learned_from_guarantee_nothing(small_networks: None) -> None:
-    kept = exporting._confidence(measured(0.42), Candidate("float32", None, b""), 0.8, True)
+    kept = exporting._confidence(measured(0.42), ConvertedModel("float32", None, b""), 0.8, True)
     assert kept is not None
     assert (kept["value"], kept["at_least"], kept["reached"], kept["fitted_to"]) == (0.42, None, False, None)
-    assert exporting._confidence(measured(None), Candidate("float32", None, b""), 0.8, False) is None
+    assert exporting._confidence(measured(None), ConvertedModel("float32", None, b""), 0.8, False) is None
 
 
 def test_the_guarantee_is_in_metadata_certificate_and_card(

@@ -6,7 +6,7 @@ import pytest
 
 from headstand.errors import HeadstandError
 from headstand.export.convert import float32
-from headstand.export.foreign import Foreign, load
+from headstand.export.foreign import ForeignModel, load
 from headstand.features import backbones
 from tests.keras_files import files
 from tests.keras_files.files import LABELS, SIZE
@@ -37,7 +37,7 @@ def refused(path: Path, labels: Any = LABELS, preprocess: str = "none", size: in
 def test_it_answers_as_keras_does(tmp_path: Path, suffix: str) -> None:
     model = files.classifier()
     found = load(files.saved(model, tmp_path / f"m{suffix}"), LABELS, "none")
-    assert isinstance(found, Foreign)
+    assert isinstance(found, ForeignModel)
     assert (found.labels, found.size, found.notes) == (LABELS, SIZE, ())
     assert found.model.input_shape == (None, SIZE, SIZE, 3)
     expected = answers(model, files.pixels())

@@ -7,8 +7,8 @@ from PIL import Image
 
 import convert_to_tflite
 from headstand import images
-from headstand.export.evidence import EvidenceError
-from headstand.export.importing import PICTURES, bring, drawn
+from headstand.export.importing import PICTURES, drawn, import_model
+from headstand.export.photo_samples import EvidenceError
 from headstand.prepare.manifest import Dataset
 from headstand.serve import bundle as bundles
 from headstand.serve.classifier import Classifier
@@ -32,7 +32,7 @@ def model(workplace: Path) -> Path:
 
 def test_a_foreign_model_answers_as_it_did(model: Path) -> None:
     said: list[str] = []
-    made = bring(model, Path("labels.txt"), "xception", tell=said.append)
+    made = import_model(model, Path("labels.txt"), "xception", tell=said.append)
     assert made.bundle == Path("Their Model.tflite")
     assert "a softmax was added" in said[0]
     certificate = json.loads(made.certificate.read_text())
@@ -59,7 +59,7 @@ def test_with_photos_it_may_be_quantised(model: Path) -> None:
         target = folder / photo.class_ / Path(photo.path).name.replace(".", f"-{photo.split}.")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((dataset.folder / photo.path).read_bytes())
-    made = bring(model, Path("labels.txt"), "xception", photos=folder, kind="int8", force=True)
+    made = import_model(model, Path("labels.txt"), "xception", photos=folder, kind="int8", force=True)
     certificate = json.loads(made.certificate.read_text())
     assert (certificate["format"], certificate["photos"]) == ("int8", "last third of theirs")
     assert certificate["choice"]["photos"] == "second third of theirs"
@@ -89,7 +89,7 @@ def colours(workplace: Path) -> Path:
 
 
 def test_the_accuracy_on_labelled_photos_is_recorded(colours: Path) -> None:
-    made = bring(colours, Path("names.txt"), "none", photos=Path("photos"))
+    made = import_model(colours, Path("names.txt"), "none", photos=Path("photos"))
     certificate = json.loads(made.certificate.read_text())
     assert (certificate["accuracy"]["trained"], certificate["accuracy"]["served"]) == (1, 1)
     assert certificate["warnings"] == []
@@ -100,7 +100,7 @@ def test_the_accuracy_on_labelled_photos_is_recorded(colours: Path) -> None:
 
 def test_labels_in_the_wrong_order_are_reported(colours: Path) -> None:
     Path("names.txt").write_text("red\nblue\ngreen")
-    made = bring(colours, Path("names.txt"), "none", photos=Path("photos"))
+    made = import_model(colours, Path("names.txt"), "none", photos=Path("photos"))
     certificate = json.loads(made.certificate.read_text())
     assert (certificate["verdict"], certificate["accuracy"]["served"]) == ("passed", 0)
     (warning,) = certificate["warnings"]
@@ -110,7 +110,7 @@ def test_labels_in_the_wrong_order_are_reported(colours: Path) -> None:
 
 
 def test_preprocessing_that_is_applied_twice_is_reported(colours: Path) -> None:
-    made = bring(colours, Path("names.txt"), "xception", photos=Path("photos"))
+    made = import_model(colours, Path("names.txt"), "xception", photos=Path("photos"))
     certificate = json.loads(made.certificate.read_text())
     assert (certificate["verdict"], certificate["accuracy"]["served"] < 0.5) == ("passed", True)
     (warning,) = certificate["warnings"]
@@ -119,7 +119,7 @@ def test_preprocessing_that_is_applied_twice_is_reported(colours: Path) -> None:
 
 def test_other_labels_beside_it_stay(colours: Path) -> None:
     Path("labels.txt").write_text("0 blue\n1 green\n2 red\n")
-    made = bring(colours, Path("labels.txt"), "none")
+    made = import_model(colours, Path("labels.txt"), "none")
     assert made.labels == Path("colours.labels.txt")
     assert Path("labels.txt").read_text() == "0 blue\n1 green\n2 red\n"
     assert made.labels.read_text() == "blue\ngreen\nred\n"
@@ -127,7 +127,7 @@ def test_other_labels_beside_it_stay(colours: Path) -> None:
 
 def test_without_photos_quantisation_is_refused(model: Path) -> None:
     with pytest.raises(EvidenceError, match=r"--format best is chosen .* --photos FOLDER, or take --format float32 or"):
-        bring(model, Path("labels.txt"), "xception", kind="best")
+        import_model(model, Path("labels.txt"), "xception", kind="best")
     assert sorted(path.name for path in Path().iterdir()) == ["Their Model.keras", "labels.txt"]
 
 

@@ -6,7 +6,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from headstand.export.metadata import describe
-from headstand.inputs import Heatmaps, Photos
+from headstand.inputs import HeatmapInput, PhotoInput
 from headstand.serve import bundle as serve
 from tests import tiny
 
@@ -31,7 +31,7 @@ def table(flatbuffer: bytes) -> bytes:
 def test_weights_lie_on_16_bytes_as_the_schema_asks(bundle: Path) -> None:
     for flatbuffer in (
         serve.read(bundle).flatbuffer,
-        describe(tiny.flatbuffer(), "tiny", "labels.txt", Photos(tiny.SIZE)),
+        describe(tiny.flatbuffer(), "tiny", "labels.txt", PhotoInput(tiny.SIZE)),
     ):
         found = buffers(flatbuffer)
         assert len(found) > 2
@@ -40,7 +40,7 @@ def test_weights_lie_on_16_bytes_as_the_schema_asks(bundle: Path) -> None:
 
 def test_the_model_itself_is_unchanged() -> None:
     before = tiny.flatbuffer()
-    after = describe(before, "tiny", "labels.txt", Photos(tiny.SIZE))
+    after = describe(before, "tiny", "labels.txt", PhotoInput(tiny.SIZE))
     assert [data for _, data in buffers(after)][:-1] == [data for _, data in buffers(before)]
     answers = []
     for flatbuffer in (before, after):
@@ -54,18 +54,18 @@ def test_the_model_itself_is_unchanged() -> None:
 
 
 def test_the_table_names_model_and_labels_and_is_replaced_not_doubled() -> None:
-    once = describe(tiny.flatbuffer(), "tiny", "labels.txt", Photos(tiny.SIZE))
+    once = describe(tiny.flatbuffer(), "tiny", "labels.txt", PhotoInput(tiny.SIZE))
     assert table(once)[4:8] == b"M001"
     assert b"labels.txt" in table(once)
     assert b"tiny" in table(once)
-    again = describe(once, "other", "names.txt", Photos(tiny.SIZE))
+    again = describe(once, "other", "names.txt", PhotoInput(tiny.SIZE))
     assert b"names.txt" in table(again)
     assert b"labels.txt" not in table(again)
-    assert describe(tiny.flatbuffer(), "tiny", "labels.txt", Photos(tiny.SIZE)) == once
+    assert describe(tiny.flatbuffer(), "tiny", "labels.txt", PhotoInput(tiny.SIZE)) == once
 
 
 def test_a_model_of_heatmaps_is_not_called_one_of_images() -> None:
-    photos = table(describe(tiny.flatbuffer(), "tiny", "labels.txt", Photos(tiny.SIZE)))
-    heatmaps = table(describe(tiny.flatbuffer(), "tiny", "labels.txt", Heatmaps()))
+    photos = table(describe(tiny.flatbuffer(), "tiny", "labels.txt", PhotoInput(tiny.SIZE)))
+    heatmaps = table(describe(tiny.flatbuffer(), "tiny", "labels.txt", HeatmapInput()))
     assert b"image" in photos and b"image" not in heatmaps
     assert b"heatmaps" in heatmaps and b"labels.txt" in heatmaps

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from headstand.export.evidence import Sample
 from headstand.export.parity import Parity, ParityError, answers, compare, paired
-from headstand.inputs import Photos
+from headstand.export.photo_samples import PhotoSample
+from headstand.inputs import PhotoInput
 from headstand.serve.classifier import Classifier
 from tests import tiny
 
@@ -23,12 +23,12 @@ def served(tmp_path: Path) -> Classifier:
 
 
 @pytest.fixture
-def sample(tmp_path: Path) -> Sample:
+def sample(tmp_path: Path) -> PhotoSample:
     """Red, green, blue and something blue."""
     paths = tuple(tmp_path / f"{place}.png" for place in range(len(COLORS)))
     for path, color in zip(paths, COLORS, strict=True):
         Image.new("RGB", (50, 40), color).save(path)
-    return Sample("test", paths, np.array([2, 1, 0, 1]))
+    return PhotoSample("test", paths, np.array([2, 1, 0, 1]))
 
 
 def trained(changes: dict[int, tuple[float, float, float]] | None = None) -> Trained:
@@ -45,11 +45,11 @@ def trained(changes: dict[int, tuple[float, float, float]] | None = None) -> Tra
     return call
 
 
-def compared(call: Trained, served: Classifier, sample: Sample, labels: tuple[str, ...] = tiny.LABELS) -> Parity:
-    return compare(answers(call, sample, Photos(tiny.SIZE), len(labels)), served, sample, labels)
+def compared(call: Trained, served: Classifier, sample: PhotoSample, labels: tuple[str, ...] = tiny.LABELS) -> Parity:
+    return compare(answers(call, sample, PhotoInput(tiny.SIZE), len(labels)), served, sample, labels)
 
 
-def test_models_that_answer_alike(served: Classifier, sample: Sample) -> None:
+def test_models_that_answer_alike(served: Classifier, sample: PhotoSample) -> None:
     parity = compared(trained(), served, sample)
     assert parity.count == 4
     assert parity.agreement == 1
@@ -59,7 +59,7 @@ def test_models_that_answer_alike(served: Classifier, sample: Sample) -> None:
     assert (parity.accuracy.trained, parity.accuracy.served, parity.accuracy.lost) == (0.75, 0.75, 0)
 
 
-def test_figures_worked_by_hand(served: Classifier, sample: Sample) -> None:
+def test_figures_worked_by_hand(served: Classifier, sample: PhotoSample) -> None:
     parity = compared(trained({1: (0.02, -0.01, 0), 3: (0, 0.005, 0)}), served, sample)
     assert parity.largest_difference == pytest.approx(0.02, abs=1e-5)
     assert parity.mean_difference == pytest.approx(0.035 / 12, abs=1e-5)
@@ -68,7 +68,7 @@ def test_figures_worked_by_hand(served: Classifier, sample: Sample) -> None:
     assert parity.agreement == 1
 
 
-def test_another_top_class_is_counted_and_named(served: Classifier, sample: Sample) -> None:
+def test_another_top_class_is_counted_and_named(served: Classifier, sample: PhotoSample) -> None:
     """As trained, red was blue by 1 - 2 * 0.012 / ..., and the last photo barely green: the clearest comes first."""
     parity = compared(trained({0: (1, 0, 0), 3: (0, 0.4, 0)}), served, sample)
     assert parity.agreement == 0.5
@@ -83,7 +83,7 @@ def test_another_top_class_is_counted_and_named(served: Classifier, sample: Samp
     assert (parity.accuracy.trained, parity.accuracy.served, parity.accuracy.lost) == (0.75, 0.75, 0)
 
 
-def test_labels_are_matched_by_name(served: Classifier, sample: Sample) -> None:
+def test_labels_are_matched_by_name(served: Classifier, sample: PhotoSample) -> None:
     """A trained model with another order of outputs compares rightly, and wrongly named outputs do not."""
     straight = trained()
     turned = compared(lambda pixels: straight(pixels)[:, ::-1], served, sample, tiny.LABELS[::-1])
@@ -91,11 +91,11 @@ def test_labels_are_matched_by_name(served: Classifier, sample: Sample) -> None:
     assert compared(straight, served, sample, tiny.LABELS[::-1]).agreement < 1
 
 
-def test_nothing_is_known_of_photos_without_classes(served: Classifier, sample: Sample) -> None:
-    assert compared(trained(), served, Sample("test", sample.paths, None)).accuracy is None
+def test_nothing_is_known_of_photos_without_classes(served: Classifier, sample: PhotoSample) -> None:
+    assert compared(trained(), served, PhotoSample("test", sample.paths, None)).accuracy is None
 
 
-def test_a_damaged_photo_is_named(served: Classifier, sample: Sample) -> None:
+def test_a_damaged_photo_is_named(served: Classifier, sample: PhotoSample) -> None:
     sample.paths[2].write_bytes(b"no photo")
     with pytest.raises(ParityError, match=r"the test photo .*2\.png cannot be compared on: .*; prepare the data again"):
         compared(trained(), served, sample)

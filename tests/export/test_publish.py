@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from headstand.export.acceptance import LIMITS
 from headstand.export.exporting import export
-from headstand.export.formats import LIMITS
 from headstand.export.publish import PublishError, publish
 from headstand.serve.classifier import Classifier
 from tests import photos

@@ -8,8 +8,8 @@ from ai_edge_litert.interpreter import Interpreter
 from headstand.evaluation.predictions import class_indices
 from headstand.export import flatbuffer, quantize
 from headstand.export.convert import ConversionError
-from headstand.export.evidence import Sample
-from headstand.export.quantize import REMEDIES, CalibrationError, Remedy, calibration, int8
+from headstand.export.photo_samples import PhotoSample
+from headstand.export.quantize import REMEDIES, CalibrationError, QuantizationVariant, calibration, int8
 from headstand.prepare.manifest import Dataset
 from tests import networks, photos
 from tests.networks import keras
@@ -34,7 +34,7 @@ def run(model: bytes, pixels: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("remedy", REMEDIES, ids=lambda remedy: remedy.name)
 def test_it_takes_pixels_and_answers_nearly_as_the_model(
-    remedy: Remedy, small_networks: None, capfd: pytest.CaptureFixture[str]
+    remedy: QuantizationVariant, small_networks: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     model = networks.classifier(size=networks.SIZE)
     # Neither black nor white is in the photos.
@@ -52,7 +52,7 @@ def test_it_takes_pixels_and_answers_nearly_as_the_model(
 
 
 def test_the_remedies_begin_with_plain_and_tell_themselves_apart() -> None:
-    assert REMEDIES[0] == Remedy("plain")
+    assert REMEDIES[0] == QuantizationVariant("plain")
     assert len({remedy.name for remedy in REMEDIES}) == len(REMEDIES) > 1
 
 
@@ -83,10 +83,10 @@ def test_an_operation_of_tensorflows_own_is_refused(capfd: pytest.CaptureFixture
     assert capfd.readouterr() == ("", "")
 
 
-def training(dataset: Dataset) -> Sample:
+def training(dataset: Dataset) -> PhotoSample:
     """The train split, as the export hands it over."""
     chosen = dataset.split("train")
-    return Sample("train", tuple(dataset.folder / photo.path for photo in chosen), class_indices(dataset, chosen))
+    return PhotoSample("train", tuple(dataset.folder / photo.path for photo in chosen), class_indices(dataset, chosen))
 
 
 def test_calibration_takes_training_photos_of_all_classes_alike(tmp_path: Path) -> None:

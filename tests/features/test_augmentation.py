@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from headstand.features.augmentation import Source, identity, named_view, view
+from headstand.features.augmentation import DecodedPhoto, identity, named_view, view
 from headstand.recipe import Augmentation
 
 PLAIN = Augmentation(smallest_crop=1.0, flip="none", brightness=0, contrast=0)
@@ -220,7 +220,7 @@ def test_a_named_view_is_always_the_same() -> None:
     stream = io.BytesIO()
     Image.fromarray(gradient(60, 90)).save(stream, "PNG")
     settings = Augmentation(rotation=10)
-    source = Source(stream.getvalue(), 32, settings)
+    source = DecodedPhoto(stream.getvalue(), 32, settings)
     assert (source.pixels.shape, source.aspect) == ((37, 37, 3), 1.5)
     one, again, other = (named_view(source, 32, settings, bytes([number]) * 32) for number in (1, 1, 2))
     assert np.array_equal(one, again)

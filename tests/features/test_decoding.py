@@ -5,7 +5,7 @@ import pytest
 
 from headstand import images
 from headstand.features import FeatureError, decoding
-from headstand.inputs import Photos
+from headstand.inputs import PhotoInput
 from headstand.prepare.manifest import Dataset
 from headstand.recipe import Augmentation
 
@@ -21,7 +21,7 @@ def test_batches_hold_each_photo_once_and_the_last_is_short(dataset: Dataset, mo
     monkeypatch.setattr(decoding, "BATCH", 5)
     paths = [dataset.folder / photo.path for photo in dataset.split("test")]
     jobs = iter([[(path, place, None)] for place, path in enumerate(paths)])
-    batches = list(decoding.decoded(jobs, Photos(16), Augmentation()))
+    batches = list(decoding.decoded(jobs, PhotoInput(16), Augmentation()))
     assert [len(places) for places, _ in batches] == [5, 5, 2]
     for places, pixels in batches:
         assert (pixels.shape[1:], pixels.dtype) == ((16, 16, 3), np.uint8)
@@ -33,4 +33,4 @@ def test_a_damaged_photo_is_named(tmp_path: Path) -> None:
     path = tmp_path / "short.jpg"
     path.write_bytes(b"none")
     with pytest.raises(FeatureError, match=r"short\.jpg: .*; take it out of the source and prepare again"):
-        list(decoding.decoded(iter([[(path, 0, None)]]), Photos(16), Augmentation()))
+        list(decoding.decoded(iter([[(path, 0, None)]]), PhotoInput(16), Augmentation()))

@@ -183,7 +183,7 @@ def test_views_are_the_model_on_random_views(dataset: Dataset) -> None:
         for place in (0, 5, 23):
             data = (dataset.folder / photos[place].path).read_bytes()
             name = augmentation.identity(bytes.fromhex(photos[place].sha256), VIEWS, 1, number)
-            shown = augmentation.named_view(augmentation.Source(data, 32, VIEWS), 32, VIEWS, name)
+            shown = augmentation.named_view(augmentation.DecodedPhoto(data, 32, VIEWS), 32, VIEWS, name)
             wanted = extractor.model(shown[None].astype(np.float32), training=False).numpy()[0]
             np.testing.assert_allclose(got.rows[number, place], wanted, atol=1e-5)
     # They are neither the photos themselves nor one another.

@@ -6,7 +6,7 @@ import pytest
 from headstand.evaluation.predictions import pixels
 from headstand.features import FeatureError
 from headstand.finetune import freezing
-from headstand.finetune.activations import Activations, Prefix
+from headstand.finetune.activations import ActivationBatches, FrozenPrefix
 from headstand.prepare.manifest import Dataset
 from headstand.recipe import Augmentation, Finetune
 from tests import networks
@@ -16,24 +16,26 @@ pytestmark = pytest.mark.usefixtures("small_networks")
 VIEWS = Augmentation(views=3)
 
 
-def prefix() -> Prefix:
+def prefix() -> FrozenPrefix:
     parts = freezing.split(networks.classifier(), "3 layers")
-    return Prefix(parts.prefix, "MobileNet", parts.depth)
+    return FrozenPrefix(parts.prefix, "MobileNet", parts.depth)
 
 
-def prepared(dataset: Dataset, augmentation: Augmentation = VIEWS) -> tuple[Prefix, np.ndarray]:
+def prepared(dataset: Dataset, augmentation: Augmentation = VIEWS) -> tuple[FrozenPrefix, np.ndarray]:
     one = prefix()
     return one, one.prepare(dataset.folder, dataset.split("train"), augmentation, 1, "")[0]
 
 
-def batches(one: Prefix, names: np.ndarray, seed: int | None = 5, mixup: float = 0.0) -> Activations:
+def batches(one: FrozenPrefix, names: np.ndarray, seed: int | None = 5, mixup: float = 0.0) -> ActivationBatches:
     """The label of each photo tells which one it is."""
     count = names.shape[1]
     settings = Finetune(batch_size=7, mixup=mixup)
-    return Activations(one, names, np.eye(count, dtype=np.float32), np.arange(count, dtype=np.float32), settings, seed)
+    return ActivationBatches(
+        one, names, np.eye(count, dtype=np.float32), np.arange(count, dtype=np.float32), settings, seed
+    )
 
 
-def epoch(data: Activations, number: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def epoch(data: ActivationBatches, number: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     data.epoch = number
     parts = [data[place] for place in range(len(data))]
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
@@ -91,14 +93,14 @@ def test_other_weights_or_another_cut_share_nothing(dataset: Dataset) -> None:
     # Behind the cut weights may change: what comes before gives the same.
     same = networks.classifier(seed=2)
     parts = freezing.split(same, "3 layers")
-    assert Prefix(parts.prefix, "MobileNet", parts.depth).folder == one.folder
+    assert FrozenPrefix(parts.prefix, "MobileNet", parts.depth).folder == one.folder
     other = networks.classifier()
     kernel = other.get_layer("backbone").layers[1]
     kernel.set_weights([values * 1.01 for values in kernel.get_weights()])
     parts = freezing.split(other, "3 layers")
-    assert Prefix(parts.prefix, "MobileNet", parts.depth).folder != one.folder
+    assert FrozenPrefix(parts.prefix, "MobileNet", parts.depth).folder != one.folder
     parts = freezing.split(networks.classifier(), "1 layer")
-    assert Prefix(parts.prefix, "MobileNet", parts.depth).folder != one.folder
+    assert FrozenPrefix(parts.prefix, "MobileNet", parts.depth).folder != one.folder
 
 
 def test_an_interrupted_preparation_goes_on(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

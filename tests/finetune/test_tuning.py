@@ -10,7 +10,7 @@ from headstand import finetune
 from headstand.evaluation.predictions import pixels
 from headstand.features import FeatureError, backbones
 from headstand.finetune import activations, freezing, views
-from headstand.finetune.precision import Precision
+from headstand.finetune.precision import MixedPrecisionCallback
 from headstand.heads import checkpoint
 from headstand.prepare.manifest import Dataset
 from tests import networks
@@ -61,7 +61,7 @@ def test_it_learns_and_keeps_the_best_epoch(dataset: Dataset, graphs: None, caps
     assert tuned.checkpoint.name == f"shapes_{tuned.best_epoch:02d}_{tuned.best['val_accuracy']:.3f}.h5"
     # The others are gone, and this one says what it is.
     assert checkpoints(Path("run")) == [tuned.checkpoint.name]
-    assert checkpoint.about(tuned.checkpoint) == networks.about(dataset.digest)
+    assert checkpoint.metadata(tuned.checkpoint) == networks.about(dataset.digest)
     # The figures are those of the checkpoint.
     photos = data(dataset, "validation")
     labels = photos.labels
@@ -116,14 +116,14 @@ def test_the_backbone_stays_one_to_be_taken_out(dataset: Dataset) -> None:
 
 def spied(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many pictures the frozen part is given, batch by batch."""
-    real, sizes = activations.Prefix.__init__, []
+    real, sizes = activations.FrozenPrefix.__init__, []
 
     def init(self: Any, *rest: Any) -> None:
         real(self, *rest)
         call = self.call
         self.call = lambda pixels: (sizes.append(len(pixels)), call(pixels))[1]
 
-    monkeypatch.setattr(activations.Prefix, "__init__", init)
+    monkeypatch.setattr(activations.FrozenPrefix, "__init__", init)
     return sizes
 
 
@@ -200,13 +200,13 @@ def test_bfloat16_trains_and_everything_else_is_float32(
     precision_of_run = ["building"]
     monkeypatch.setattr(kernel, "call", call)
     for event, name in (("on_epoch_begin", "training"), ("on_test_begin", "testing"), ("on_epoch_end", "saving")):
-        hook = getattr(Precision, event)
+        hook = getattr(MixedPrecisionCallback, event)
 
         def told(self: Any, *rest: Any, hook: Any = hook, name: str = name) -> None:
             hook(self, *rest)
             precision_of_run[0] = name
 
-        monkeypatch.setattr(Precision, event, told)
+        monkeypatch.setattr(MixedPrecisionCallback, event, told)
     tuned = tune(model, dataset, Path("run"), settings)
     assert {kind for kind, when in seen if when == "training"} == {"bfloat16"}
     assert {kind for kind, when in seen if when == "testing"} == {"float32"}
@@ -225,9 +225,9 @@ def test_photos_have_their_own_labels_and_rare_classes_weigh_more(dataset: Datas
     circles, others = [], []
     for photo in dataset.split("train"):
         (circles if photo.class_ == "circle" else others).append(photo)
-    photos = finetune.Photos.of(dataset, [*others, *circles[:2]], balanced=True)
+    photos = finetune.LabelledPhotos.of(dataset, [*others, *circles[:2]], balanced=True)
     assert photos.labels.dtype == photos.weights.dtype == np.float32
     assert photos.labels.argmax(axis=1).tolist() == [1] * 8 + [2] * 8 + [0] * 2
     assert photos.weights.tolist() == [0.75] * 16 + [3.0] * 2
     assert photos.paths[0] == dataset.folder / others[0].path
-    assert finetune.Photos.of(dataset, others).weights.tolist() == [1.0] * 16
+    assert finetune.LabelledPhotos.of(dataset, others).weights.tolist() == [1.0] * 16

@@ -7,28 +7,28 @@ import pytest
 
 from headstand import images
 from headstand.evaluation.predictions import class_indices, decoded
-from headstand.finetune.views import ValidationPhotos, Views
-from headstand.inputs import Photos
+from headstand.finetune.views import TrainingBatches, ValidationBatches
+from headstand.inputs import PhotoInput
 from headstand.prepare.manifest import Dataset, Photo
 from headstand.recipe import Augmentation, Finetune
 
 SETTINGS = Augmentation(smallest_crop=1.0, flip="none", brightness=0, contrast=0)
 
 
-def views(dataset: Dataset, seed: int = 1, settings: Augmentation = SETTINGS, **tuning: float) -> Views:
+def views(dataset: Dataset, seed: int = 1, settings: Augmentation = SETTINGS, **tuning: float) -> TrainingBatches:
     """Twelve photos; the label and weight of each tell which one it is."""
     photos = dataset.split("validation")
     paths = [dataset.folder / photo.path for photo in photos]
     finetune = Finetune.model_validate({"batch_size": 5, **tuning})
     labels, weights = np.eye(12, dtype=np.float32), np.arange(12, dtype=np.float32)
-    return Views(paths, labels, weights, Photos(32), settings, finetune, seed)
+    return TrainingBatches(paths, labels, weights, PhotoInput(32), settings, finetune, seed)
 
 
-def epoch(batches: Views) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def epoch(batches: TrainingBatches) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     return [batches[place] for place in range(len(batches))]
 
 
-def order(batches: Views) -> list[int]:
+def order(batches: TrainingBatches) -> list[int]:
     return np.concatenate([labels.argmax(axis=1) for _, labels, _ in epoch(batches)]).tolist()
 
 
@@ -81,7 +81,7 @@ def test_a_resumed_epoch_is_the_uninterrupted_one(dataset: Dataset, at: int) -> 
 def test_the_last_batch_is_as_large_as_the_others(dataset: Dataset, count: int) -> None:
     paths = [dataset.folder / photo.path for photo in dataset.split("validation")[:count]]
     labels, weights = np.eye(count, dtype=np.float32), np.ones(count, np.float32)
-    batches = Views(paths, labels, weights, Photos(32), SETTINGS, Finetune(batch_size=5), 1)
+    batches = TrainingBatches(paths, labels, weights, PhotoInput(32), SETTINGS, Finetune(batch_size=5), 1)
     sizes = [len(pixels) for pixels, _, _ in epoch(batches)]
     assert sum(sizes) == count
     assert max(sizes) - min(sizes) <= 1
@@ -99,16 +99,18 @@ def test_validation_photos_are_decoded_batch_by_batch(dataset: Dataset, monkeypa
     labels = np.eye(3, dtype=np.float32)[class_indices(dataset, photos)]
     sizes: list[int] = []
 
-    def spied(folder: Path, some: Sequence[Photo], kind: Photos) -> np.ndarray:
+    def spied(folder: Path, some: Sequence[Photo], kind: PhotoInput) -> np.ndarray:
         sizes.append(len(some))
         return decoded(folder, some, kind)
 
     monkeypatch.setattr("headstand.finetune.views.decoded", spied)
-    batches = ValidationPhotos(dataset.folder, photos, labels, Photos(32), 5)
+    batches = ValidationBatches(dataset.folder, photos, labels, PhotoInput(32), 5)
     assert sizes == []
     got = [batches[index] for index in range(len(batches))]
     assert sizes == [4, 4, 4]
-    assert np.array_equal(np.concatenate([pixels for pixels, _ in got]), decoded(dataset.folder, photos, Photos(32)))
+    assert np.array_equal(
+        np.concatenate([pixels for pixels, _ in got]), decoded(dataset.folder, photos, PhotoInput(32))
+    )
     assert np.array_equal(np.concatenate([truth for _, truth in got]), labels)
 
 

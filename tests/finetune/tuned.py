@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from headstand import finetune
-from headstand.finetune.clock import Bar
-from headstand.finetune.keeper import Keeper
+from headstand.finetune.checkpoint_callback import CheckpointCallback
+from headstand.finetune.timing_callback import ProgressBarCallback
 from headstand.prepare.manifest import Dataset
 from headstand.recipe import Augmentation, Finetune
 from tests import networks
@@ -25,8 +25,8 @@ PLAIN = Augmentation()
 VIEWS = Augmentation(views=2)
 
 
-def data(dataset: Dataset, split: str, weight: float = 1.0) -> finetune.Photos:
-    photos = finetune.Photos.of(dataset, dataset.split(split))
+def data(dataset: Dataset, split: str, weight: float = 1.0) -> finetune.LabelledPhotos:
+    photos = finetune.LabelledPhotos.of(dataset, dataset.split(split))
     return replace(photos, weights=photos.weights * np.float32(weight))
 
 
@@ -37,7 +37,7 @@ def tune(
     settings: Finetune = SETTINGS,
     validated: bool = True,
     augmentation: Augmentation = PLAIN,
-) -> finetune.Tuned:
+) -> finetune.FinetuneResult:
     folder.mkdir(exist_ok=True)
     validation = data(dataset, "validation") if validated else None
     about = networks.about(dataset.digest)
@@ -57,7 +57,7 @@ class Cut(Exception):
 
 
 def cut_within_epoch(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
-    real = Bar.on_epoch_begin
+    real = ProgressBarCallback.on_epoch_begin
 
     def begin(self: Any, number: int, logs: Any = None) -> None:
         real(self, number, logs)
@@ -67,8 +67,8 @@ def cut_within_epoch(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
         if self.cut and number == 1:
             raise Cut
 
-    monkeypatch.setattr(Bar, "on_epoch_begin", begin)
-    monkeypatch.setattr(Bar, "on_train_batch_end", batch)
+    monkeypatch.setattr(ProgressBarCallback, "on_epoch_begin", begin)
+    monkeypatch.setattr(ProgressBarCallback, "on_train_batch_end", batch)
 
 
 def cut_before_state(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
@@ -87,11 +87,11 @@ def cut_before_state(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
 
 def cut_after_state(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
     """After the state was written, the older checkpoint still being there."""
-    real = Keeper.on_epoch_end
+    real = CheckpointCallback.on_epoch_end
 
     def end(self: Any, number: int, logs: Any = None) -> None:
         real(self, number, logs)
         if number + 1 == epoch:
             raise Cut
 
-    monkeypatch.setattr(Keeper, "on_epoch_end", end)
+    monkeypatch.setattr(CheckpointCallback, "on_epoch_end", end)

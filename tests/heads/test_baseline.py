@@ -8,22 +8,22 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from headstand.heads import Split, baseline
+from headstand.heads import FeatureSplit, baseline
 from headstand.heads.baseline import BaselineError, ridge
 from headstand.stats import wilson
 
 
-def noisy(count: int, width: int, seed: int, classes: int = 4) -> Split:
+def noisy(count: int, width: int, seed: int, classes: int = 4) -> FeatureSplit:
     """Classes apart in some features, on different scales, one feature that never changes."""
     rng = np.random.default_rng(seed)
     centers = np.random.default_rng(99).normal(0, 0.6, (classes, width))
     labels = np.arange(count) % classes
     features = (centers[labels] + rng.normal(0, 1, (count, width))) * np.geomspace(0.01, 100, width) + 5
     features[:, 0] = 3
-    return Split(features.astype(np.float32), labels.astype(np.int32))
+    return FeatureSplit(features.astype(np.float32), labels.astype(np.int32))
 
 
-def by_the_book(train: Split, validation: Split, strength: float) -> float:
+def by_the_book(train: FeatureSplit, validation: FeatureSplit, strength: float) -> float:
     """Accuracy of scikit-learn's ridge regression, one strength at a time."""
     scaler = StandardScaler().fit(train.features.astype(np.float64))
     model = Ridge(alpha=strength * len(train.labels), solver="svd")

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from headstand.heads import checkpoint
-from headstand.heads.checkpoint import About, CheckpointError
+from headstand.heads.checkpoint import CheckpointError, ModelMetadata
 from tests import networks, skips
 from tests.networks import keras
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 
-ABOUT = About("shapes", ("a b", "ü", "c"), 32, "MobileNet", "f" * 64, ("s1", "s2"))
+ABOUT = ModelMetadata("shapes", ("a b", "ü", "c"), 32, "MobileNet", "f" * 64, ("s1", "s2"))
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def saved(tmp_path: Path) -> Path:
 
 
 def test_what_it_says_of_itself_is_read_back(saved: Path) -> None:
-    assert checkpoint.about(saved) == ABOUT
+    assert checkpoint.metadata(saved) == ABOUT
 
 
 def test_loaded_it_answers_the_same(saved: Path) -> None:
@@ -106,7 +106,7 @@ model = keras.Model(pixels, keras.layers.Dense(400)(keras.layers.Flatten()(pixel
 # As on a full disk, h5py fails while it writes and once more while it closes the file.
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
-    checkpoint.save(model, Path(sys.argv[1]) / "a.h5", checkpoint.About("a", ("b", "c"), 32, "x", "y"))
+    checkpoint.save(model, Path(sys.argv[1]) / "a.h5", checkpoint.ModelMetadata("a", ("b", "c"), 32, "x", "y"))
 except checkpoint.CheckpointError as error:
     print(error, flush=True)
 """
@@ -155,7 +155,7 @@ def test_the_space_that_is_asked_for_holds_the_file(saved: Path, monkeypatch: py
 def test_a_file_that_is_no_checkpoint(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.h5"
     path.write_bytes(content)
-    for read in (checkpoint.load, checkpoint.about):
+    for read in (checkpoint.load, checkpoint.metadata):
         with pytest.raises(CheckpointError, match=r"model\.h5") as caught:
             read(path)
         assert len(str(caught.value).splitlines()) == 1
@@ -165,7 +165,7 @@ def test_a_file_that_is_no_checkpoint(tmp_path: Path, content: bytes) -> None:
 def test_a_checkpoint_cut_short(saved: Path, part: float) -> None:
     data = saved.read_bytes()
     saved.write_bytes(data[: int(len(data) * part)])
-    for read in (checkpoint.load, checkpoint.about):
+    for read in (checkpoint.load, checkpoint.metadata):
         with pytest.raises(CheckpointError, match=saved.name):
             read(saved)
 
@@ -175,7 +175,7 @@ def test_a_file_that_is_not_there_and_a_folder(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match=path.name):
             checkpoint.load(path)
         with pytest.raises(CheckpointError, match=path.name):
-            checkpoint.about(path)
+            checkpoint.metadata(path)
 
 
 def test_a_plain_keras_model_is_loaded_but_says_nothing_of_itself(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_plain_keras_model_is_loaded_but_says_nothing_of_itself(tmp_path: Path
         del file["headstand"]
     assert checkpoint.load(path).output.shape == (None, 3)
     with pytest.raises(CheckpointError, match=r"plain\.h5 is not a checkpoint that Headstand wrote"):
-        checkpoint.about(path)
+        checkpoint.metadata(path)
 
 
 RECORDS = ["[]", "{", '{"labels": 3, "seen": []}', '{"name": "x"}', '{"labels": [], "seen": []}']
@@ -197,7 +197,7 @@ def test_a_damaged_record(saved: Path, record: str) -> None:
         del file["headstand"]
         file["headstand"] = record
     with pytest.raises(CheckpointError, match="not a checkpoint that Headstand wrote"):
-        checkpoint.about(saved)
+        checkpoint.metadata(saved)
 
 
 def lambda_model(path: Path, mark: Path, old: bool) -> None:

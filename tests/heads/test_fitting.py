@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from headstand import heads as heads
-from headstand.features.rows import Rows
-from headstand.heads import Fit, Split, epoch, fitting
+from headstand.features.feature_table import FeatureTable
+from headstand.heads import FeatureSplit, Fit, epoch, fitting
 from headstand.recipe import Head
 from tests.heads.test_head import blobs
 
@@ -77,7 +77,7 @@ def test_a_graph_serves_all_sizes_and_values() -> None:
     for head in (SETTINGS, changed(inner=(3,)), changed(learning_rate=0.5), changed(batch_size=4), changed(epochs=2)):
         heads.fit(head, TRAIN, VALIDATION, 3, 1)
     assert epoch.training.cache_info().currsize == 1
-    graph = epoch.training(epoch.kind(SETTINGS, views=False))
+    graph = epoch.training(epoch.graph_key(SETTINGS, views=False))
     assert graph.__wrapped__.experimental_get_tracing_count() == 1
 
 
@@ -85,9 +85,9 @@ def test_a_graph_serves_all_sizes_and_values() -> None:
 def test_the_result_does_not_depend_on_what_was_trained_before(batch_norm: bool) -> None:
     """A resumed search, in a process of its own, must end as the whole one did."""
 
-    def split(count: int, width: int) -> Split:
+    def split(count: int, width: int) -> FeatureSplit:
         features = np.random.default_rng(count).normal(size=(count, width)).astype(np.float32)
-        return Split(features, np.arange(count, dtype=np.int32) % 3)
+        return FeatureSplit(features, np.arange(count, dtype=np.int32) % 3)
 
     head = Head(inner=(8,), epochs=12, learning_rate=0.02, batch_size=8, batch_norm=batch_norm)
     histories = []
@@ -114,7 +114,7 @@ def test_the_gradient_norm_is_the_largest_of_the_epochs_steps() -> None:
 
 
 def test_a_gradient_that_is_no_number_is_told() -> None:
-    poisoned = Split(TRAIN.features.copy(), TRAIN.labels)
+    poisoned = FeatureSplit(TRAIN.features.copy(), TRAIN.labels)
     poisoned.features[0, 0] = np.nan
     assert np.isnan(heads.fit(SETTINGS, poisoned, VALIDATION, 3, 1).history[0]["gradient_norm"])
 
@@ -169,16 +169,16 @@ def test_a_refit_selects_nothing_by_its_own_accuracy() -> None:
     assert max(accuracies[:-1]) > accuracies[-1]
 
 
-def mapped(folder: Path, split: Split) -> Split:
-    with Rows(folder, len(split.labels), split.features.shape[1]) as rows:
+def mapped(folder: Path, split: FeatureSplit) -> FeatureSplit:
+    with FeatureTable(folder, len(split.labels), split.features.shape[1]) as rows:
         rows.write(0, split.features)
-        return Split(rows.mapped(), split.labels)
+        return FeatureSplit(rows.mapped(), split.labels)
 
 
 def test_features_on_disk_are_not_copied_into_memory(tmp_path: Path, one_by_one: list[Fit]) -> None:
     train, validation = mapped(tmp_path, TRAIN), mapped(tmp_path, VALIDATION)
     assert np.shares_memory(memoryview(fitting._data(train).features), train.features)
-    viewed = Split(TRAIN.features, TRAIN.labels, train.features.reshape(1, *train.features.shape))
+    viewed = FeatureSplit(TRAIN.features, TRAIN.labels, train.features.reshape(1, *train.features.shape))
     assert np.shares_memory(memoryview(fitting._data(viewed).views), train.features)
     # An array that the caller may change is copied.
     assert not np.shares_memory(memoryview(fitting._data(TRAIN).features), TRAIN.features)
@@ -193,10 +193,10 @@ def test_views_are_drawn_by_row_and_epoch() -> None:
     true = np.eye(2, dtype=np.float32)[labels]
     nothing = np.zeros_like(true)
     settings = Head(inner=(), optimizer="sgd", learning_rate=0.5, epochs=60, batch_size=900, class_weights=False)
-    validation = Split(np.eye(2, dtype=np.float32), np.array([0, 1], np.int32))
+    validation = FeatureSplit(np.eye(2, dtype=np.float32), np.array([0, 1], np.int32))
 
     def last_loss(originals: np.ndarray, views: list[np.ndarray]) -> list[float]:
-        fit = heads.fit(settings, Split(originals, labels, np.stack(views) if views else None), validation, 2, 1)
+        fit = heads.fit(settings, FeatureSplit(originals, labels, np.stack(views) if views else None), validation, 2, 1)
         return [figures["val_loss"] for figures in fit.history]
 
     plain = last_loss(true, [])
@@ -211,5 +211,5 @@ def test_views_are_drawn_by_row_and_epoch() -> None:
 
 
 def test_views_are_not_for_validation(one_by_one: list[Fit]) -> None:
-    viewed = Split(VALIDATION.features, VALIDATION.labels, np.full((2, 15, 4), 9, np.float32))
+    viewed = FeatureSplit(VALIDATION.features, VALIDATION.labels, np.full((2, 15, 4), 9, np.float32))
     assert heads.fit(SETTINGS, TRAIN, viewed, 3, 5).history == one_by_one[0].history

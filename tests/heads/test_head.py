@@ -3,18 +3,18 @@ import pytest
 
 from headstand import heads
 from headstand.features import backbones
-from headstand.heads import Split
+from headstand.heads import FeatureSplit
 from headstand.recipe import Backbone, Head
 from tests import networks
 from tests.networks import keras
 
 
-def blobs(count: int, seed: int, classes: int = 3, spread: float = 0.3) -> Split:
+def blobs(count: int, seed: int, classes: int = 3, spread: float = 0.3) -> FeatureSplit:
     """Points around one corner for each class."""
     rng = np.random.default_rng(seed)
     labels = (np.arange(count) % classes).astype(np.int32)
     corners = 2 * np.eye(classes, 4)
-    return Split((corners[labels] + rng.normal(0, spread, (count, 4))).astype(np.float32), labels)
+    return FeatureSplit((corners[labels] + rng.normal(0, spread, (count, 4))).astype(np.float32), labels)
 
 
 SETTINGS = Head(inner=(8,), epochs=12, learning_rate=0.02, batch_size=7)
@@ -69,7 +69,11 @@ def test_batches_are_shuffled() -> None:
     train = blobs(60, 1)
     order = np.argsort(train.labels, kind="stable")
     fit = heads.fit(
-        SETTINGS.model_copy(update={"epochs": 3}), Split(train.features[order], train.labels[order]), blobs(30, 2), 3, 1
+        SETTINGS.model_copy(update={"epochs": 3}),
+        FeatureSplit(train.features[order], train.labels[order]),
+        blobs(30, 2),
+        3,
+        1,
     )
     assert fit.best["val_accuracy"] > 0.9
 
@@ -90,7 +94,7 @@ def test_class_weights_are_scikit_learns() -> None:
 def test_a_rare_class_is_not_drowned() -> None:
     """Two classes in the same place: only the weights decide which one is answered there."""
     labels = np.array([0] * 36 + [1] * 4, np.int32)
-    same_place = Split(np.ones((40, 4), np.float32), labels)
+    same_place = FeatureSplit(np.ones((40, 4), np.float32), labels)
     settings = Head(inner=(), epochs=40, learning_rate=0.05, batch_size=40)
     fair = heads.fit(settings, same_place, same_place, 2, 1).model(np.ones((1, 4), np.float32)).numpy()[0]
     # Best epoch by accuracy would keep the one that ignores the rare class, so train on a validation of its own.
@@ -135,10 +139,10 @@ def test_the_model_is_that_of_the_best_epoch() -> None:
 
 def test_a_loss_that_is_no_number_never_wins() -> None:
     train = blobs(30, 1)
-    poisoned = Split(train.features.copy(), train.labels)
+    poisoned = FeatureSplit(train.features.copy(), train.labels)
     settings = Head(inner=(), epochs=4, learning_rate=0.001, batch_size=30)
     # Answers of nothing but NaN count as the first class: all right on this validation split.
-    first_class = Split(blobs(9, 2).features, np.zeros(9, np.int32))
+    first_class = FeatureSplit(blobs(9, 2).features, np.zeros(9, np.int32))
     sound = heads.fit(settings, poisoned, first_class, 3, seed=1)
     poisoned.features[0, 0] = np.nan
     diverged = heads.fit(settings, poisoned, first_class, 3, seed=1)

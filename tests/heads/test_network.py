@@ -42,7 +42,7 @@ def whole(head: Head, pooling: str = "avg") -> tuple[keras.Model, keras.Model]:
     rng = np.random.default_rng(0)
     width = networks.WIDTH * (4 if pooling == "none" else 1)
     splits = [
-        heads.Split(rng.normal(0.5, 1, (count, width)).astype(np.float32), np.arange(count, dtype=np.int32) % 3)
+        heads.FeatureSplit(rng.normal(0.5, 1, (count, width)).astype(np.float32), np.arange(count, dtype=np.int32) % 3)
         for count in (40, 15)
     ]
     fit = heads.fit(head, *splits, 3, 1)

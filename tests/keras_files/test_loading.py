@@ -187,7 +187,7 @@ def test_a_record_in_another_file_is_not_read(tmp_path: Path) -> None:
     with h5py.File(path, "a") as file:
         file["headstand"] = h5py.ExternalLink(str(secret), "headstand")
     with pytest.raises(CheckpointError, match="is not a checkpoint that Headstand wrote"):
-        checkpoint.about(path)
+        checkpoint.metadata(path)
 
 
 def test_the_documentation_lists_all_allowed_layers() -> None:

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstand.poses.figure import body, camera, contact, poses, raster, skeleton, wardrobe
+from headstand.poses.figure import body, camera, contact, outfit, poses, raster, skeleton
 from headstand.poses.figure.geometry import between, rotation, unit
-from headstand.poses.figure.mesh import Sculptor
+from headstand.poses.figure.mesh import MeshBuilder
 from headstand.poses.figure.proportions import proportions
 
 seeds = st.integers(0, 2**32 - 1)
@@ -111,7 +111,7 @@ def test_rotations_are_right_handed_and_least():
 
 
 def test_normals_point_outwards():
-    sculptor = Sculptor()
+    sculptor = MeshBuilder()
     sculptor.blob(0, np.array([1.0, 2.0, 3.0]), np.eye(3), (0.5, 0.5, 0.5), 24)
     mesh = sculptor.mesh()
     outward = unit(mesh.vertices - [1.0, 2.0, 3.0])
@@ -119,7 +119,7 @@ def test_normals_point_outwards():
 
 
 def test_a_ball_is_drawn_as_a_disc_without_holes_nearest_surface_first():
-    sculptor = Sculptor()
+    sculptor = MeshBuilder()
     for part, z in ((0, 0.0), (1, -1.0)):
         sculptor.blob(part, np.array([0.0, 0.0, z]), np.eye(3), (0.4, 0.4, 0.4), 24)
     mesh = sculptor.mesh()
@@ -138,7 +138,7 @@ def test_a_ball_is_drawn_as_a_disc_without_holes_nearest_surface_first():
 
 
 def test_what_lies_beyond_the_frame_is_cut_off():
-    sculptor = Sculptor()
+    sculptor = MeshBuilder()
     sculptor.blob(0, np.zeros(3), np.eye(3), (1.0, 1.0, 1.0), 16)
     mesh = sculptor.mesh()
     x, y, z = mesh.vertices.T
@@ -152,7 +152,7 @@ def test_what_lies_beyond_the_frame_is_cut_off():
 def test_the_camera_frames_every_body_as_it_meant_to(pose, seed):
     bones, _, _, build = _posed(pose, seed)
     rng = np.random.default_rng(seed)
-    mesh = body.sculpt(bones, build, wardrobe.dress(rng))
+    mesh = body.build_mesh(bones, build, outfit.dress(rng))
     aimed = camera.aim(rng)
     x, y, depth = camera.frame(aimed, mesh.vertices, 100.0)(mesh.vertices)
     assert max(np.ptp(x), np.ptp(y)) == pytest.approx(100 * aimed.share)
@@ -163,10 +163,10 @@ def test_the_camera_frames_every_body_as_it_meant_to(pose, seed):
 
 
 def test_clothes_skin_and_hair_vary():
-    outfits = [wardrobe.dress(np.random.default_rng(seed)) for seed in range(40)]
-    assert {outfit.hair for outfit in outfits} == {"short", "bun", "ponytail", "long", "afro", "bald"}
-    for outfit in outfits:
-        assert outfit.textures.shape == (len(wardrobe.PARTS), wardrobe.HEIGHT, wardrobe.WIDTH, 3)
-        assert 0 < outfit.textures.min() <= outfit.textures.max() <= 1
-    hands = np.array([outfit.textures[wardrobe.PARTS.index("left_hand")].mean() for outfit in outfits])
+    people = [outfit.dress(np.random.default_rng(seed)) for seed in range(40)]
+    assert {person.hair for person in people} == {"short", "bun", "ponytail", "long", "afro", "bald"}
+    for person in people:
+        assert person.textures.shape == (len(outfit.PARTS), outfit.HEIGHT, outfit.WIDTH, 3)
+        assert 0 < person.textures.min() <= person.textures.max() <= 1
+    hands = np.array([person.textures[outfit.PARTS.index("left_hand")].mean() for person in people])
     assert np.ptp(hands) > 0.4

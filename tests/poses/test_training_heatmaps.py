@@ -55,7 +55,7 @@ def test_a_run_ends_in_a_report_and_a_checkpoint_that_takes_heatmaps():
     outcome = train(recipe())
     assert outcome.report["test"]["accuracy"] > 0.9
     assert outcome.report["straddling"]["photos"] == ()
-    about = checkpoint.about(outcome.checkpoint)
+    about = checkpoint.metadata(outcome.checkpoint)
     assert (about.backbone, about.size, about.labels) == ("keypoints", 64, ("lunging", "raised", "standing"))
     assert about.seen == about.examined == ()
     page = (outcome.folder / "report.html").read_text()
@@ -130,7 +130,7 @@ def test_answers_are_averaged_over_the_person_and_the_mirror_image():
 
 def test_a_damaged_file_is_named():
     from headstand.images import ImageError
-    from headstand.inputs import Heatmaps
+    from headstand.inputs import HeatmapInput
 
     dataset = manifest.read(Path("data/poses"))
     photo = dataset.photos[0]
@@ -138,7 +138,7 @@ def test_a_damaged_file_is_named():
     other.parent.mkdir(parents=True)
     other.write_bytes((dataset.folder / photo.path).read_bytes()[:-4])
     with pytest.raises(ImageError, match=rf"{photo.class_}0001\.npy: .* cut short"):
-        decoded(Path("other"), [photo], Heatmaps())
+        decoded(Path("other"), [photo], HeatmapInput())
 
 
 def test_heatmaps_have_no_likeness_to_compare():

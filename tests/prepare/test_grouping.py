@@ -3,20 +3,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstand.prepare import geometric_matches, grouping, manifest, record
+from headstand.prepare import geometric_matches, grouping, manifest, preparation_record
 from headstand.prepare.listing import Item
 from headstand.prepare.manifest import Dataset, Photo
 from headstand.prepare.prepare import prepare
-from headstand.prepare.scan import Candidate, examine
+from headstand.prepare.scan import ScannedFile, examine
 from headstand.recipe import Recipe, Source
 from tests.prepare.doctor.faults import cropped, encoded, healthy, photo, rotated
 
 
-def candidates(folder: Path) -> list[Candidate]:
-    return [Candidate(Item(path.parent.name, path), examine(path)) for path in sorted(folder.rglob("*.jpg"))]
+def candidates(folder: Path) -> list[ScannedFile]:
+    return [ScannedFile(Item(path.parent.name, path), examine(path)) for path in sorted(folder.rglob("*.jpg"))]
 
 
-def partners(photos: list[Candidate], groups: np.ndarray) -> list[set[str]]:
+def partners(photos: list[ScannedFile], groups: np.ndarray) -> list[set[str]]:
     members = [
         {p.item.path.name for p, g in zip(photos, groups, strict=True) if g == k} for k in range(groups.max() + 1)
     ]
@@ -30,7 +30,7 @@ def test_turned_and_cropped_copies_share_a_group_with_what_they_are_copies_of(tm
     # A twin of the turned copy and not of the first picture: the three are still one group.
     (folder / "tree/chained.jpg").write_bytes(encoded(rotated(photo("tree", 2), 5).resize((100, 100))))
     photos = candidates(folder)
-    groups, pairs = grouping.alike(photos)
+    groups, pairs = grouping.near_duplicate_groups(photos)
     assert {frozenset(names) for names in partners(photos, groups)} == {
         frozenset({"2.jpg", "turned.jpg", "chained.jpg"}),
         frozenset({"4.jpg", "cropped.jpg"}),
@@ -47,13 +47,13 @@ def test_too_many_photos_are_grouped_by_their_sure_twins_alone(tmp_path, monkeyp
     folder = healthy(tmp_path, ("tree",))
     (folder / "tree/turned.jpg").write_bytes(encoded(rotated(photo("tree", 2), 5)))
     monkeypatch.setattr(geometric_matches, "MOST", 5)
-    groups, pairs = grouping.alike(candidates(folder))
+    groups, pairs = grouping.near_duplicate_groups(candidates(folder))
     assert groups.tolist() == list(range(8))
     assert pairs is None
 
 
 def test_nothing_makes_no_groups():
-    groups, pairs = grouping.alike([])
+    groups, pairs = grouping.near_duplicate_groups([])
     assert groups.shape == (0,)
     assert pairs == []
 
@@ -69,7 +69,7 @@ def test_keeps_apart_from_every_probable_twin_of_an_examined_photo(tmp_path, spl
     for n in range(3):
         (folder / f"chair/turned{n}.jpg").write_bytes(encoded(rotated(photo("tree", n), 4)))
     (folder / "chair/copy.jpg").write_bytes((other / "tree/2.jpg").read_bytes())
-    stay, out = grouping.apart(candidates(folder), {"first": Dataset(other, rows)})
+    stay, out = grouping.disjoint_splits(candidates(folder), {"first": Dataset(other, rows)})
     assert {p.item.path.name for p, _ in out} == {"turned1.jpg", "turned2.jpg", "copy.jpg"}
     assert {reason for _, reason in out} == {"twins of validation or test photos of first"}
     # The other's training photos bar nothing.
@@ -89,6 +89,6 @@ def test_a_preparation_puts_probable_twins_into_one_split(tmp_path, monkeypatch)
         splits.setdefault(row.group, set()).add(row.split)
     assert len(splits) == 18  # of 28 photos
     assert all(len(places) == 1 for places in splits.values())
-    found = record.pairs(dataset)
+    found = preparation_record.pairs(dataset)
     assert found
     assert all(dataset.photos[pair.first].group == dataset.photos[pair.second].group for pair in found)

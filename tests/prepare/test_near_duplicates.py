@@ -49,19 +49,19 @@ def test_finds_copies_in_other_tiles_and_batches(change, originals, monkeypatch)
     monkeypatch.setattr(near_duplicates, "COLUMNS", 16)
     monkeypatch.setattr(near_duplicates, "CHUNK", 3)
     assert near_duplicates.groups([*originals, *copies]).tolist() == whole.tolist() == [*range(COUNT), *range(COUNT)]
-    assert near_duplicates.twins_of_any(originals, copies[::2]).tolist() == [True, False] * (COUNT // 2)
+    assert near_duplicates.near_duplicates_of_any(originals, copies[::2]).tolist() == [True, False] * (COUNT // 2)
 
 
 def test_finds_a_crop_whichever_side_holds_it(originals):
     cropped = [Signature.of(encoded(crop(picture(seed), 0.05))) for seed in range(0, COUNT, 2)]
-    assert near_duplicates.twins_of_any(originals, cropped).tolist() == [True, False] * (COUNT // 2)
-    assert near_duplicates.twins_of_any(cropped, originals).all()
-    assert not near_duplicates.twins_of_any(cropped, originals[1::2]).any()
+    assert near_duplicates.near_duplicates_of_any(originals, cropped).tolist() == [True, False] * (COUNT // 2)
+    assert near_duplicates.near_duplicates_of_any(cropped, originals).all()
+    assert not near_duplicates.near_duplicates_of_any(cropped, originals[1::2]).any()
 
 
 def test_an_upside_down_picture_is_another(originals):
     turned = [Signature.of(encoded(ImageOps.flip(picture(seed)))) for seed in range(COUNT)]
-    assert not near_duplicates.twins_of_any(turned, originals).any()
+    assert not near_duplicates.near_duplicates_of_any(turned, originals).any()
 
 
 def test_alike_figures_on_white_are_not_twins():
@@ -78,7 +78,7 @@ def test_alike_figures_on_white_are_not_twins():
 def test_the_stored_text_decides_alone(originals):
     stored = [Signature(signature.text) for signature in originals]
     assert all(len(signature.text) == 99 for signature in stored)
-    assert near_duplicates.twins_of_any(stored, originals).all()
+    assert near_duplicates.near_duplicates_of_any(stored, originals).all()
 
 
 def test_twins_of_twins_share_a_group_numbered_by_first_appearance():
@@ -86,7 +86,7 @@ def test_twins_of_twins_share_a_group_numbered_by_first_appearance():
     steps = [image.crop((left, 0, 400, 400)) for left in (0, 36, 72)]
     first, middle, last = (Signature.of(encoded(step)) for step in steps)
     other = Signature.of(encoded(picture(8)))
-    assert not near_duplicates.twins_of_any([first], [last]).any()
+    assert not near_duplicates.near_duplicates_of_any([first], [last]).any()
     assert near_duplicates.groups([other, first, last, middle]).tolist() == [0, 1, 1, 1]
 
 
@@ -100,8 +100,8 @@ def test_plain_pictures_are_twins_by_their_bytes_alone():
 
 def test_nothing_has_no_twins():
     assert near_duplicates.groups([]).shape == (0,)
-    assert near_duplicates.twins_of_any([], [Signature("8" * 99)]).shape == (0,)
-    assert near_duplicates.twins_of_any([Signature("8" * 99)], []).tolist() == [False]
+    assert near_duplicates.near_duplicates_of_any([], [Signature("8" * 99)]).shape == (0,)
+    assert near_duplicates.near_duplicates_of_any([Signature("8" * 99)], []).tolist() == [False]
 
 
 def test_signatures_keep_the_order_of_the_files(tmp_path):

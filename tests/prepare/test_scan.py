@@ -4,7 +4,7 @@ import pytest
 
 from headstand import cores
 from headstand.prepare import scan as module
-from headstand.prepare.examined import Examined
+from headstand.prepare.file_metadata import FileMetadata
 from headstand.prepare.listing import Item, Listing
 from headstand.prepare.near_duplicates import Signature
 from headstand.prepare.scan import examine, forget, scan
@@ -75,7 +75,7 @@ def test_changed_new_and_forgotten_files_are_read_again(listing):
 
 def test_notes_of_one_reader_or_decoder_are_not_anothers(listing, monkeypatch):
     def other(path):
-        return Examined(".npy", "0" * 64, 48, 64, None)
+        return FileMetadata(".npy", "0" * 64, 48, 64, None)
 
     scan(listing)
     found, _ = scan(listing, other)
@@ -84,7 +84,7 @@ def test_notes_of_one_reader_or_decoder_are_not_anothers(listing, monkeypatch):
     assert scan(listing, other)[0] == found
     reader = Reader()
     scan(listing, reader)
-    monkeypatch.setattr("headstand.prepare.memory.VERSION", "next")
+    monkeypatch.setattr("headstand.prepare.scan_cache.VERSION", "next")
     reader.read.clear()
     scan(listing, reader)
     assert len(reader.read) == 7

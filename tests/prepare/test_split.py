@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from headstand.prepare.split import SplitError, check_train, divide, join, kept, straddling
+from headstand.prepare.split import SplitError, check_train, divide, in_several_splits, join, kept
 from headstand.recipe import Split
 
 SETTINGS = Split()
@@ -34,7 +34,7 @@ def datasets(draw):
 def test_groups_stay_whole_fractions_hold_and_every_class_is_everywhere(dataset, seed):
     classes, digests, groups = dataset
     splits = divide(classes, digests, groups, SETTINGS, seed)
-    assert straddling(groups, splits) == 0
+    assert in_several_splits(groups, splits) == 0
     for name in set(classes):
         mine = [place for place, other in enumerate(classes) if other == name]
         largest = max(Counter(groups[mine].tolist()).values())
@@ -96,8 +96,8 @@ def test_ordered_takes_the_first_then_the_next_then_the_rest():
     splits = divide(classes, ["0"] * 20, np.zeros(20, int), ORDERED, 1)
     for start in (0, 1):
         assert splits[start::2] == ["train"] * 6 + ["validation"] * 2 + ["test"] * 2
-    assert straddling(np.zeros(20, int), splits) == 1
-    assert straddling(np.arange(20), splits) == 0
+    assert in_several_splits(np.zeros(20, int), splits) == 1
+    assert in_several_splits(np.arange(20), splits) == 0
 
 
 @pytest.mark.parametrize("count", [3, 4, 5, 7])
@@ -165,7 +165,7 @@ def test_open_photos_follow_the_given_ones_that_they_belong_to():
     splits = given(["a"] * 30, ["test", "train"] + [""] * 28, groups)
     assert splits[10] == splits[11] == "test"
     assert splits[12] == "train"
-    assert straddling(groups, splits) == 0
+    assert in_several_splits(groups, splits) == 0
 
 
 def test_training_photos_never_follow_their_twins_into_the_given_test():
@@ -173,7 +173,7 @@ def test_training_photos_never_follow_their_twins_into_the_given_test():
     groups[[0, 15]] = 0
     splits = given(["a"] * 20, ["test"] * 5 + ["train"] * 15, groups)
     assert Counter(splits) == {"test": 5, "train": 11, "validation": 4}
-    assert straddling(groups, splits) == 1
+    assert in_several_splits(groups, splits) == 1
 
 
 @drawn(datasets(), st.integers(0, 9))
@@ -187,7 +187,7 @@ def test_groups_of_open_photos_stay_whole_beside_given_ones(dataset, seed):
     )  # fmt: skip
     assert splits[len(classes) :] == ["test"] * len(names)
     assert "test" not in splits[: len(classes)]
-    assert straddling(groups, splits[: len(classes)]) == 0
+    assert in_several_splits(groups, splits[: len(classes)]) == 0
     assert set(zip(classes + names, splits, strict=True)) == {
         (name, split) for name in names for split in ("train", "validation", "test")
     }

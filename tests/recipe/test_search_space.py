@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from headstand.recipe import Head, RecipeError, Search, load
-from headstand.recipe.search_space import Dimension, Job, changed
+from headstand.recipe.search_space import Dimension, Job, with_overrides
 from tests.recipe.test_recipe import MINIMAL
 
 HEAD = Head(inner=(30, 20), dropout=0.1)
@@ -27,26 +27,32 @@ HEAD = Head(inner=(30, 20), dropout=0.1)
     ],
 )
 def test_number_and_size_of_the_layers_make_the_inner_layers(values: dict[str, Any], inner: tuple[int, ...]) -> None:
-    head = changed(HEAD, values)
+    head = with_overrides(HEAD, values)
     assert head.inner == inner
     assert head.dropout == values.get("dropout", 0.1)
 
 
 def test_layers_need_a_size() -> None:
     bare = Head(inner=())
-    assert changed(bare, {"layers": 0}).inner == ()
-    assert changed(bare, {"units": 5}).inner == (5,)
+    assert with_overrides(bare, {"layers": 0}).inner == ()
+    assert with_overrides(bare, {"units": 5}).inner == (5,)
     with pytest.raises(ValueError, match="2 inner layers of which size"):
-        changed(bare, {"layers": 2})
+        with_overrides(bare, {"layers": 2})
 
 
 def test_what_means_nothing_beside_the_others_is_left_out() -> None:
     head = Head(optimizer="sgd", momentum=0.9, nesterov=True, batch_norm=True)
-    assert changed(head, {"learning_rate": 0.1}) == head.model_copy(update={"learning_rate": 0.1})
-    assert (changed(head, {"optimizer": "adam"}).momentum, changed(head, {"optimizer": "adam"}).nesterov) == (0, False)
-    assert (changed(head, {"optimizer": "rmsprop"}).momentum, changed(head, {"momentum": 0.0}).nesterov) == (0.9, False)
-    assert changed(head, {"layers": 0}).batch_norm is False
-    assert changed(head, {"layers": 2}).batch_norm is True
+    assert with_overrides(head, {"learning_rate": 0.1}) == head.model_copy(update={"learning_rate": 0.1})
+    assert (
+        with_overrides(head, {"optimizer": "adam"}).momentum,
+        with_overrides(head, {"optimizer": "adam"}).nesterov,
+    ) == (0, False)
+    assert (
+        with_overrides(head, {"optimizer": "rmsprop"}).momentum,
+        with_overrides(head, {"momentum": 0.0}).nesterov,
+    ) == (0.9, False)
+    assert with_overrides(head, {"layers": 0}).batch_norm is False
+    assert with_overrides(head, {"layers": 2}).batch_norm is True
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from headstand.recipe import HOME, Recipe, RecipeError, load
 from headstand.recipe.sections import Backbone
-from headstand.recipe.variants import rival
+from headstand.recipe.variants import with_backbone
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
@@ -83,13 +83,13 @@ OWN = Backbone(name="MobileNetV2", size=224, weights="models/own.h5", pooling="m
     ],
 )
 def test_a_rival_takes_from_the_recipe_what_it_does_not_say(text: str, name: str, size: int, weights: str) -> None:
-    assert rival(text, OWN) == Backbone(name=name, size=size, weights=weights, pooling="max")
+    assert with_backbone(text, OWN) == Backbone(name=name, size=size, weights=weights, pooling="max")
 
 
 def test_random_weights_are_lent_and_a_files_are_not() -> None:
-    assert rival("VGG16", OWN.model_copy(update={"weights": "none"})).weights == "none"
+    assert with_backbone("VGG16", OWN.model_copy(update={"weights": "none"})).weights == "none"
     with pytest.raises(ValueError, match="'a b' is not NAME"):
-        rival("a b", OWN)
+        with_backbone("a b", OWN)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from headstand import recipe, training
 from headstand.prepare import manifest
 from headstand.prepare.manifest import Dataset
-from headstand.report import page, scores
+from headstand.report import metric_sections, page
 from tests import networks
 from tests.pages import Tags
 
@@ -109,6 +109,6 @@ def test_a_validation_that_lacks_a_class_trains_and_is_scored_over_the_others(
 def test_a_class_without_photos_is_last_and_has_no_figures(outcome: training.Outcome) -> None:
     record = json.loads((outcome.folder / "report.json").read_text(encoding="utf-8"))
     rows = {"absent": {"precision": 0.0, "recall": 0.0, "f1": 0.0, "count": 0, "low": 0.0, "high": 1.0}}
-    shown = scores.classes({**record["test"], "per_class": rows | record["test"]["per_class"]}, outcome.folder)
+    shown = metric_sections.classes({**record["test"], "per_class": rows | record["test"]["per_class"]}, outcome.folder)
     assert shown.count("<tr>") == 1 + 1 + 3
     assert '<th scope="row">absent</th><td colspan="4">no photos</td><td>0</td></tr></tbody>' in shown

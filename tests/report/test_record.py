@@ -8,7 +8,7 @@ from headstand.evaluation.predictions import class_indices, predict
 from headstand.evaluation.score import evaluate
 from headstand.features import compiled
 from headstand.heads import checkpoint
-from headstand.inputs import Photos
+from headstand.inputs import PhotoInput
 from headstand.prepare import manifest
 from headstand.report.record import put
 from headstand.training import Outcome
@@ -34,7 +34,7 @@ def test_figures_are_those_of_the_checkpoint(outcome: Outcome) -> None:
     dataset = manifest.read(outcome.folder.parents[2] / "data/shapes")
     call = compiled(checkpoint.load(outcome.checkpoint))
     for split in ("validation", "test"):
-        probabilities = predict(call, dataset, split, Photos(networks.SIZE))
+        probabilities = predict(call, dataset, split, PhotoInput(networks.SIZE))
         scores = evaluate(probabilities, class_indices(dataset, dataset.split(split)), dataset.classes)
         record = outcome.report[split]
         assert record["accuracy"] == scores.accuracy
@@ -57,7 +57,7 @@ def test_what_it_was_made_from_and_with(outcome: Outcome) -> None:
     assert record["refitted"] is None
     assert [row["stage"] for row in record["trials"]] == [1, 1, 2, 2]
     assert set(record["versions"]) == {"headstand", "python", "tensorflow", "keras", "numpy", "pillow"}
-    assert record["calibration"]["temperature"] == checkpoint.about(outcome.checkpoint).temperature
+    assert record["calibration"]["temperature"] == checkpoint.metadata(outcome.checkpoint).temperature
     assert len(record["history"]) == record["best_epoch"] == 1
 
 

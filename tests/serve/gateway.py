@@ -9,13 +9,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from headstand.serve.lambda_handler import Function
+from headstand.serve.lambda_handler import LambdaFunction
 
 EVENT = json.loads((Path(__file__).parents[1] / "events" / "http_api_2.json").read_text())
 
 
 @contextmanager
-def gateway(function: Function) -> Iterator[str]:
+def gateway(function: LambdaFunction) -> Iterator[str]:
     """The URL to send images to. Preflights go to the function too, as a function URL without CORS passes them on."""
 
     class Handler(BaseHTTPRequestHandler):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headstand.errors import HeadstandError
-from headstand.serve.capacity import Capacity, Gate, OverloadedError, Turns, chosen, connections
+from headstand.serve.capacity import AdmissionControl, Capacity, FifoSemaphore, OverloadedError, chosen, connections
 from tests.serve.service import until
 
 LIMITS = Capacity(workers=1, interpreters=2, threads=1, in_flight=3, downloads=1, body_bytes=100, batch=4)
@@ -56,7 +56,7 @@ def test_connections_follow_the_descriptors() -> None:
 
 
 def test_the_gate_admits_as_many_as_it_may_and_refuses_the_next() -> None:
-    gate = Gate(LIMITS)
+    gate = AdmissionControl(LIMITS)
     for _ in range(2):  # places that were left can be taken again
         with ExitStack() as inside:
             for _ in range(3):
@@ -66,7 +66,7 @@ def test_the_gate_admits_as_many_as_it_may_and_refuses_the_next() -> None:
 
 
 def test_a_failure_inside_leaves_no_place_taken() -> None:
-    gate = Gate(replace(LIMITS, in_flight=1))
+    gate = AdmissionControl(replace(LIMITS, in_flight=1))
     for _ in range(3):
         with pytest.raises(ValueError, match="inside"), gate.admit(), gate.download():
             raise ValueError("inside")
@@ -75,7 +75,7 @@ def test_a_failure_inside_leaves_no_place_taken() -> None:
 
 
 def test_downloads_have_places_of_their_own() -> None:
-    gate = Gate(LIMITS)
+    gate = AdmissionControl(LIMITS)
     with gate.download():
         with pytest.raises(OverloadedError, match="downloads"), gate.download():
             pass
@@ -84,7 +84,7 @@ def test_downloads_have_places_of_their_own() -> None:
 
 
 def test_as_many_take_their_turn_as_there_are_interpreters() -> None:
-    gate, lock = Gate(LIMITS), threading.Lock()
+    gate, lock = AdmissionControl(LIMITS), threading.Lock()
     waiting: list[str] = []
     seen: list[int] = []
     inside = 0
@@ -114,7 +114,7 @@ def test_as_many_take_their_turn_as_there_are_interpreters() -> None:
 
 
 def test_turns_are_taken_in_the_order_of_arrival() -> None:
-    turns, order = Turns(1), []
+    turns, order = FifoSemaphore(1), []
     turns.acquire()
 
     def take(number: int) -> None:
@@ -133,7 +133,7 @@ def test_turns_are_taken_in_the_order_of_arrival() -> None:
 
 
 def test_nobody_who_comes_later_goes_before_a_waiter() -> None:
-    turns = Turns(1)
+    turns = FifoSemaphore(1)
     done, late = threading.Event(), threading.Event()
     turns.acquire()
 

@@ -1,7 +1,7 @@
 import pytest
 
 from headstand.serve import request_context as module
-from headstand.serve.request_context import Exchange
+from headstand.serve.request_context import RequestContext
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_time_is_kept_by_stage_and_that_of_an_inner_stage_is_its_own(clock: list[float]) -> None:
-    made = Exchange(None)
+    made = RequestContext(None)
     with made.stage("receive"):
         clock[0] += 1
         with made.stage("download"):
@@ -28,7 +28,7 @@ def test_time_is_kept_by_stage_and_that_of_an_inner_stage_is_its_own(clock: list
 
 
 def test_a_stage_that_fails_is_timed_too(clock: list[float]) -> None:
-    made = Exchange(None)
+    made = RequestContext(None)
     with pytest.raises(ValueError, match="inside"), made.stage("receive"), made.stage("download"):
         clock[0] += 5
         raise ValueError("inside")

@@ -18,7 +18,7 @@ from headstand.serve import bundle as bundles
 from headstand.serve import flask_app
 from headstand.serve.bundle import BundleError
 from headstand.serve.classifier import Classifier
-from headstand.serve.lambda_handler import Function
+from headstand.serve.lambda_handler import LambdaFunction
 from headstand.serve.page import markup
 from tests import tiny
 from tests.serve.test_events import HTTP, posted
@@ -152,7 +152,7 @@ def test_heatmaps_are_no_photo_to_a_model_of_photos(tmp_path: Path) -> None:
 
 
 def test_the_function_takes_them_too(classifier: Classifier) -> None:
-    function = Function(classifier)
+    function = LambdaFunction(classifier)
     for event in ({"image": base64.b64encode(FILE).decode()}, {"heatmaps": LEFT_EYE.tolist()}):
         assert next(iter(function.answer(event))) == "left_eye"
     told = function.answer({"image": base64.b64encode(tiny.photo()).decode()})
@@ -161,7 +161,7 @@ def test_the_function_takes_them_too(classifier: Classifier) -> None:
 
 @pytest.mark.parametrize("name", HTTP)
 def test_gateways_pass_files_and_numbers_on_to_the_function(classifier: Classifier, name: str) -> None:
-    function = Function(classifier)
+    function = LambdaFunction(classifier)
     for event in (
         posted(name, FILE, "application/octet-stream"),
         posted(name, json.dumps({"heatmaps": LEFT_EYE.tolist()})),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from headstand.images import MAX_BYTES, ImageError
 from headstand.serve.download.refusal import DownloadError
-from headstand.serve.payload import PayloadError, image_bytes, told
+from headstand.serve.payload import PayloadError, described, image_bytes
 
 
 def fetch(url: str) -> bytes:
@@ -17,7 +17,7 @@ def fetch(url: str) -> bytes:
 def code_of(fields: object) -> str:
     with pytest.raises((PayloadError, DownloadError, ImageError)) as caught:
         image_bytes(fields, fetch)
-    assert told(caught.value) == {"error": {"code": caught.value.code, "message": str(caught.value)}}
+    assert described(caught.value) == {"error": {"code": caught.value.code, "message": str(caught.value)}}
     return caught.value.code
 
 

@@ -17,7 +17,7 @@ from headstand.serve import flask_app
 from headstand.serve.classifier import Classifier
 from headstand.serve.download import fetch
 from headstand.serve.download.refusal import DownloadError
-from headstand.serve.lambda_handler import Function
+from headstand.serve.lambda_handler import LambdaFunction
 from tests.serve.hostile import HostileServer
 
 MARK = "canary"
@@ -80,7 +80,7 @@ def over_http(classifier: Classifier) -> Callable[[str, dict[str, Any]], int]:
 
 def over_lambda(classifier: Classifier) -> Callable[[str, dict[str, Any]], int]:
     """The same requests as a gateway's events: made by Flask's client, whose own caches are emptied."""
-    function = Function(classifier, fetch=partial(fetch, allow_loopback=True))
+    function = LambdaFunction(classifier, fetch=partial(fetch, allow_loopback=True))
 
     def ask(path: str, arguments: dict[str, Any]) -> int:
         from werkzeug.test import EnvironBuilder

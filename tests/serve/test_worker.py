@@ -24,7 +24,7 @@ from gunicorn.config import Config
 from headstand.images import MAX_BYTES
 from headstand.serve.content import MAX_BODY
 from headstand.serve.framing import Framing
-from headstand.serve.worker import PAUSE, Connection, State, Worker
+from headstand.serve.worker import PAUSE, ClientConnection, ConnectionState, Worker
 from tests import skips, tiny
 from tests.serve.hostile import HostileServer
 from tests.serve.service import PATIENCE, ROOT, Service, post, receive, running, until
@@ -189,12 +189,12 @@ def test_the_pause_after_a_refusal_also_follows_one_that_is_sent_in_parts(refuse
     worker = _worker()
     ours, theirs = socket.socketpair()
     with worker._selector, ours, theirs:
-        connection = Connection(ours, "client", "server", Framing(worker.cfg, "client"))
+        connection = ClientConnection(ours, "client", "server", Framing(worker.cfg, "client"))
         worker._finish(connection, memoryview(b"the rest"), True, refused)
-        assert connection.state is State.SENDING
+        assert connection.state is ConnectionState.SENDING
         worker._progress(connection)
         assert theirs.recv(100) == b"the rest"
-        assert connection.state is (State.PAUSED if refused else State.IDLE)
+        assert connection.state is (ConnectionState.PAUSED if refused else ConnectionState.IDLE)
         assert [found for _, found in worker._paused] == [connection] * refused
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from headstand import training
 from headstand.errors import HeadstandError
-from headstand.features import Extractor, passing
+from headstand.features import Extractor, forward_pass
 from headstand.heads import checkpoint
 from headstand.prepare.manifest import Dataset
 from headstand.prepare.prepare import prepare
@@ -55,7 +55,7 @@ def test_any_store_holds_folders_and_archives(workplace: Path) -> None:
 
 
 def test_features_are_found_by_another_machine(bucket: Any, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passing, "_SENT", 20 * 12 * 4)
+    monkeypatch.setattr(forward_pass, "_SENT", 20 * 12 * 4)
     monkeypatch.setenv("HEADSTAND_CACHE", "s3://photos/cache")
     rows = Extractor(BACKBONE).rows(dataset.folder, dataset.photos)
     assert rows.computed == 48
@@ -115,7 +115,7 @@ def test_a_run_goes_on_on_another_machine(bucket: Any, dataset: Dataset, monkeyp
     # Whoever converts or serves it elsewhere finds it.
     newest = newest_checkpoint("shapes")
     assert newest == outcome.checkpoint
-    assert checkpoint.about(newest).labels == dataset.classes
+    assert checkpoint.metadata(newest).labels == dataset.classes
     # A finished run is not gone on with.
     shutil.rmtree("runs")
     assert training.train(recipe(search=grid)).folder != begun

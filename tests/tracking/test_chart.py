@@ -1,13 +1,14 @@
 import pytest
 
 from headstand.tracking.chart import chart
-from headstand.tracking.resources import Span
-from headstand.tracking.sampler import Sample
+from headstand.tracking.resources import StepUsage
+from headstand.tracking.sampler import ResourceSample
 
 SAMPLES = [
-    Sample(0, 0, 2**30), Sample(1, 2, 2**31), Sample(1.01, 2, 2**30), Sample(2, 6, 2**30), Sample(100, 6, 2**30),
+    ResourceSample(0, 0, 2**30), ResourceSample(1, 2, 2**31), ResourceSample(1.01, 2, 2**30),
+    ResourceSample(2, 6, 2**30), ResourceSample(100, 6, 2**30),
 ]  # fmt: skip
-SPANS = [Span("features", SAMPLES[0], SAMPLES[3]), Span("head", SAMPLES[3], SAMPLES[4])]
+SPANS = [StepUsage("features", SAMPLES[0], SAMPLES[3]), StepUsage("head", SAMPLES[3], SAMPLES[4])]
 PARTS = {"features": {"network": 0.5}, "head": {"own": 0.5, "network": 3.0, "waiting for photos": 1.5}}
 
 

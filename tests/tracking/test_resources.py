@@ -1,8 +1,8 @@
-from headstand.tracking.resources import Span, figures
-from headstand.tracking.sampler import Sample
+from headstand.tracking.resources import StepUsage, figures
+from headstand.tracking.sampler import ResourceSample
 
-SAMPLES = [Sample(0, 0, 100), Sample(1, 2, 300), Sample(2, 6, 200), Sample(4, 6.5, 150)]
-SPANS = [Span("features", SAMPLES[0], SAMPLES[2]), Span("head", SAMPLES[2], SAMPLES[3])]
+SAMPLES = [ResourceSample(0, 0, 100), ResourceSample(1, 2, 300), ResourceSample(2, 6, 200), ResourceSample(4, 6.5, 150)]
+SPANS = [StepUsage("features", SAMPLES[0], SAMPLES[2]), StepUsage("head", SAMPLES[2], SAMPLES[3])]
 
 
 def test_what_the_steps_took() -> None:
@@ -25,7 +25,7 @@ def test_what_the_steps_took() -> None:
 
 
 def test_a_step_of_no_time_has_no_rate() -> None:
-    step = Span("head", SAMPLES[0], SAMPLES[0])
+    step = StepUsage("head", SAMPLES[0], SAMPLES[0])
     assert figures([step], [], 4, {}, {"head": 3})["steps"]["head"] == {
         "seconds": 0, "cpu": 0.0, "peak_memory": 100, "photos": 3, "photos_per_second": None,
     }  # fmt: skip

@@ -2,11 +2,11 @@
 
 import optuna
 
-from headstand.heads.search.run import STRATEGIES, Found, run
+from headstand.heads.search.run import STRATEGIES, SearchResult, run
 from headstand.heads.search.table import indistinguishable
 from headstand.heads.search.trial import SearchError, Trial
 
-__all__ = ["STRATEGIES", "Found", "SearchError", "Trial", "indistinguishable", "run"]
+__all__ = ["STRATEGIES", "SearchError", "SearchResult", "Trial", "indistinguishable", "run"]
 
 # Optuna would log every study and trial; the run prints its own lines.
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -16,7 +16,7 @@ from headstand.recipe import Head
 from headstand.runs import JOURNAL, REPORT
 
 
-class Journal:
+class TrialJournal:
     """Journal file of a search, with one Optuna study per stage or job."""
 
     def __init__(self, path: Path) -> None:

@@ -6,18 +6,18 @@ from pathlib import Path
 
 from headstand import heads as heads
 from headstand.heads.search import grid, staged, tpe
-from headstand.heads.search.attempts import AfterTrial, Attempts, Task
-from headstand.heads.search.journal import Journal
+from headstand.heads.search.journal import TrialJournal
 from headstand.heads.search.trial import Trial
+from headstand.heads.search.trial_runner import AfterTrial, SearchData, TrialRunner
 from headstand.recipe import Head, Search
 
-Strategy = Callable[[Search, Head, Attempts], Head]
+Strategy = Callable[[Search, Head, TrialRunner], Head]
 
 STRATEGIES: Mapping[str, Strategy] = {"staged": staged.run, "grid": grid.run, "tpe": tpe.run}
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """Result of a search: the trials in order of stage and number, and the best head."""
 
     trials: tuple[Trial, ...]
@@ -27,15 +27,15 @@ class Found:
 def run(
     search: Search,
     start: Head,
-    train: heads.Split,
-    validation: heads.Split,
+    train: heads.FeatureSplit,
+    validation: heads.FeatureSplit,
     classes: int,
     seed: int,
     journal: Path,
     after_trial: AfterTrial | None = None,
-    trying: type[Attempts] = Attempts,
+    trying: type[TrialRunner] = TrialRunner,
     strategies: Mapping[str, Strategy] = STRATEGIES,
-) -> Found:
+) -> SearchResult:
     """Searches for the best head and returns all trials.
 
     Trials in the journal are not trained again; a resumed search has the same result as an uninterrupted one.
@@ -56,7 +56,7 @@ def run(
         SearchError: a head cannot have the searched values, or the run to warm-start from does not exist.
     """
     if search.strategy == "none":
-        return Found((), start)
-    attempts = trying(Task(train, validation, classes, seed), Journal(journal), after_trial)
+        return SearchResult((), start)
+    attempts = trying(SearchData(train, validation, classes, seed), TrialJournal(journal), after_trial)
     head = strategies[search.strategy](search, start, attempts)
-    return Found(tuple(attempts.trials), head)
+    return SearchResult(tuple(attempts.trials), head)

@@ -8,10 +8,10 @@ import optuna
 from optuna.trial import TrialState
 
 from headstand.heads.search import space as spaces
-from headstand.heads.search.attempts import Attempts, made
 from headstand.heads.search.journal import frozen, of_run
 from headstand.heads.search.space import Space
 from headstand.heads.search.trial import Trial, best
+from headstand.heads.search.trial_runner import TrialRunner, build_head
 from headstand.recipe import Head
 from headstand.recipe.search_space import TRIALS, Job, Search
 
@@ -22,7 +22,7 @@ _GRACE = 4
 """A trial may be pruned only after 1/4 of the epochs, at least two."""
 
 
-def run(search: Search, start: Head, attempts: Attempts) -> Head:
+def run(search: Search, start: Head, attempts: TrialRunner) -> Head:
     """Runs the jobs of a TPE search and returns the best head that was trained to the end; errors as `jobs`."""
     return jobs(search, start, attempts, _job)
 
@@ -30,8 +30,8 @@ def run(search: Search, start: Head, attempts: Attempts) -> Head:
 def jobs(
     search: Search,
     start: Head,
-    attempts: Attempts,
-    run_job: Callable[[int, Job, Head, Attempts, Sequence[Trial]], None],
+    attempts: TrialRunner,
+    run_job: Callable[[int, Job, Head, TrialRunner, Sequence[Trial]], None],
 ) -> Head:
     """Runs jobs in order, each warm-started as its recipe sets, and returns the best head that was not pruned.
 
@@ -104,7 +104,7 @@ def patience(job: Job, start: Head) -> tuple[int, int]:
     return min(STARTUP, -(-(job.trials or TRIALS) // 3)), max(2, longest // _GRACE)
 
 
-def _job(place: int, job: Job, start: Head, attempts: Attempts, learnt: Sequence[Trial]) -> None:
+def _job(place: int, job: Job, start: Head, attempts: TrialRunner, learnt: Sequence[Trial]) -> None:
     count = job.trials or TRIALS
     startup, grace = patience(job, start)
     pruner = optuna.pruners.MedianPruner(startup, grace) if job.pruning else optuna.pruners.NopPruner()
@@ -118,7 +118,7 @@ def _job(place: int, job: Job, start: Head, attempts: Attempts, learnt: Sequence
         )
         asked = study.ask(space)
         values = {name: spaces.meant(name, value, job.parameters[name]) for name, value in asked.params.items()}
-        return asked, values, made(start, values)
+        return asked, values, build_head(start, values)
 
     def tell(asked: optuna.Trial, trial: Trial, reported: int = 0) -> None:
         for epoch, accuracy in enumerate(trial.curve[reported:], start=reported + 1):
@@ -132,11 +132,11 @@ def _job(place: int, job: Job, start: Head, attempts: Attempts, learnt: Sequence
         tell(asked, trial)
     for number in range(len(batch) + 1, count + 1):
         asked, values, head = ask(number)
-        watch = _Watch(asked)
+        watch = _PruningCallback(asked)
         tell(asked, attempts.one(place, space, values, head, watch), watch.epochs)
 
 
-class _Watch:
+class _PruningCallback:
     """Callback that reports each epoch's accuracy to Optuna's pruner and returns whether to prune the trial."""
 
     def __init__(self, asked: optuna.Trial) -> None:

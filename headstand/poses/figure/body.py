@@ -3,10 +3,10 @@
 import numpy as np
 
 from headstand.poses.figure.geometry import Array, unit
-from headstand.poses.figure.mesh import Mesh, Sculptor
+from headstand.poses.figure.mesh import Mesh, MeshBuilder
+from headstand.poses.figure.outfit import Outfit
 from headstand.poses.figure.proportions import Proportions
 from headstand.poses.figure.skeleton import SIDES, Skeleton
-from headstand.poses.figure.wardrobe import Outfit
 
 # Ring tables: position along the part, half-width, half-depth at the front and at the back, in metres for an average
 # adult (head: in head heights). Positions: 0 at a limb's root, 1 at the elbow or knee, 2 at the wrist or ankle; in the
@@ -38,9 +38,9 @@ _HEAD = np.array([
 ])  # fmt: skip
 
 
-def sculpt(skeleton: Skeleton, body: Proportions, outfit: Outfit) -> Mesh:
+def build_mesh(skeleton: Skeleton, body: Proportions, outfit: Outfit) -> Mesh:
     """Returns the surface mesh of a clothed body in its pose."""
-    sculptor = Sculptor()
+    sculptor = MeshBuilder()
     _trunk(sculptor, skeleton, body, outfit)
     _head(sculptor, skeleton, body, outfit)
     _hair(sculptor, skeleton, body, outfit)
@@ -79,7 +79,7 @@ def _fine(table: Array, count: int) -> Array:
 
 
 def _limb(
-    sculptor: Sculptor, part: int, joints: list[Array], frames: list[Array], table: Array, around: int, bend: float
+    sculptor: MeshBuilder, part: int, joints: list[Array], frames: list[Array], table: Array, around: int, bend: float
 ) -> None:
     """Adds the tube of a limb, from its root to its end, bent at the middle joint.
 
@@ -100,7 +100,7 @@ def _limb(
     sculptor.tube(part, centres, side, np.cross(direction, side), table[:, 1:], around)
 
 
-def _trunk(sculptor: Sculptor, skeleton: Skeleton, body: Proportions, outfit: Outfit) -> None:
+def _trunk(sculptor: MeshBuilder, skeleton: Skeleton, body: Proportions, outfit: Outfit) -> None:
     table = _fine(_TRUNK, 40)
     place = table[:, 0]
     girth = np.interp(place, [-0.1, 0.1, 0.4, 0.7, 1.0], [body.seat, body.seat, body.waist, body.chest, 1.0])
@@ -122,7 +122,7 @@ def _trunk(sculptor: Sculptor, skeleton: Skeleton, body: Proportions, outfit: Ou
     sculptor.tube(outfit.parts.index("trunk"), centres, unit(frames[:, :, 0]), unit(frames[:, :, 2]), rings, 24)
 
 
-def _head(sculptor: Sculptor, skeleton: Skeleton, body: Proportions, outfit: Outfit) -> None:
+def _head(sculptor: MeshBuilder, skeleton: Skeleton, body: Proportions, outfit: Outfit) -> None:
     frame, base, height = skeleton.frames["head"], skeleton.joints["skull"], body.head
     ones = np.ones((22, 1))
     table = _fine(_HEAD, 22) * height
@@ -148,7 +148,7 @@ def _head(sculptor: Sculptor, skeleton: Skeleton, body: Proportions, outfit: Out
     )  # fmt: skip
 
 
-def _hair(sculptor: Sculptor, skeleton: Skeleton, body: Proportions, outfit: Outfit) -> None:
+def _hair(sculptor: MeshBuilder, skeleton: Skeleton, body: Proportions, outfit: Outfit) -> None:
     style, part = outfit.hair, outfit.parts.index("hair")
     if style == "bald":
         return
@@ -184,7 +184,7 @@ def _hair(sculptor: Sculptor, skeleton: Skeleton, body: Proportions, outfit: Out
         sculptor.rod(part, path, frame[:, 0], girth * wide * height * 0.9, 10)
 
 
-def _foot(sculptor: Sculptor, part: int, skeleton: Skeleton, side: str, body: Proportions) -> None:
+def _foot(sculptor: MeshBuilder, part: int, skeleton: Skeleton, side: str, body: Proportions) -> None:
     frame, ankle = skeleton.frames[f"{side}_foot"], skeleton.joints[f"{side}_ankle"]
     scale = body.foot / 0.25
     # Columns: metres along the foot from below the ankle, half-width, height above and below the centre line.
@@ -200,7 +200,7 @@ def _foot(sculptor: Sculptor, part: int, skeleton: Skeleton, side: str, body: Pr
 
 
 def _hand(
-    sculptor: Sculptor, part: int, skeleton: Skeleton, side: str, sign: float, body: Proportions, spread: float
+    sculptor: MeshBuilder, part: int, skeleton: Skeleton, side: str, sign: float, body: Proportions, spread: float
 ) -> None:
     frame, wrist = skeleton.frames[f"{side}_hand"], skeleton.joints[f"{side}_wrist"]
     scale = body.hand / 0.178

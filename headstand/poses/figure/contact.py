@@ -7,7 +7,7 @@ smallest possible angle, and arms and legs are bent by two-bone inverse kinemati
 import numpy as np
 
 from headstand.poses.figure.geometry import Array, between, frame, unit
-from headstand.poses.figure.poses import Variant
+from headstand.poses.figure.poses import PoseVariant
 from headstand.poses.figure.proportions import Proportions
 from headstand.poses.figure.skeleton import SIDES, Skeleton
 
@@ -15,7 +15,7 @@ SOLE = 0.075
 """Height of the ankle joint above the floor in metres when the foot is flat."""
 
 
-def rest(skeleton: Skeleton, variant: Variant, mirrored: bool, body: Proportions) -> None:
+def rest(skeleton: Skeleton, variant: PoseVariant, mirrored: bool, body: Proportions) -> None:
     """Places a skeleton on the floor, in place, and meets the contact constraints of the pose variant."""
     if variant.propped:
         _prop(skeleton, body, *(("right", "left") if mirrored else ("left", "right")))
@@ -28,7 +28,7 @@ def rest(skeleton: Skeleton, variant: Variant, mirrored: bool, body: Proportions
     _stand(skeleton, variant)
 
 
-def _resting(skeleton: Skeleton, variant: Variant) -> Array:
+def _resting(skeleton: Skeleton, variant: PoseVariant) -> Array:
     """Returns the joints that rest on the floor, `[N, 3]`, lowered by their height above it in that position."""
     # Heights of the joint centres above the floor when the part rests on it, in metres.
     parts = {"feet": ("ankle", SOLE), "hands": ("wrist", 0.03), "hips": ("hip", 0.10)}
@@ -41,7 +41,7 @@ def _resting(skeleton: Skeleton, variant: Variant) -> Array:
     return np.array(points)
 
 
-def _settle(skeleton: Skeleton, variant: Variant) -> None:
+def _settle(skeleton: Skeleton, variant: PoseVariant) -> None:
     """Tilts the body by the smallest rotation that levels its floor contacts (least squares)."""
     points = _resting(skeleton, variant)
     middle = points.mean(0)
@@ -129,7 +129,7 @@ def _prop(skeleton: Skeleton, body: Proportions, lifted: str, standing: str) -> 
     skeleton.frames[f"{lifted}_foot"] = frame(unit(inward - toes * float(inward @ toes) / float(toes @ toes)), toes)
 
 
-def _stand(skeleton: Skeleton, variant: Variant) -> None:
+def _stand(skeleton: Skeleton, variant: PoseVariant) -> None:
     """Places the weight-bearing feet flat on the floor."""
     if variant.propped:
         lowest = min(skeleton.joints[f"{side}_ankle"][1] for side, _ in SIDES)

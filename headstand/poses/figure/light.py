@@ -6,9 +6,9 @@ from PIL import Image, ImageFilter
 from headstand.poses.figure.camera import Camera, Projection
 from headstand.poses.figure.canvas import Pixels
 from headstand.poses.figure.geometry import Array
+from headstand.poses.figure.outfit import HEIGHT, WIDTH, Outfit
 from headstand.poses.figure.raster import Fragments
 from headstand.poses.figure.scene import Scene
-from headstand.poses.figure.wardrobe import HEIGHT, WIDTH, Outfit
 
 _COARSER = 4
 """Ratio of the fragments' resolution to that of the grid on which creases are detected."""

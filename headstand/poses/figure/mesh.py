@@ -30,7 +30,7 @@ class Mesh:
     parts: Indices
 
 
-class Sculptor:
+class MeshBuilder:
     """Mesh builder: collects tubes and merges them into one mesh."""
 
     def __init__(self) -> None:

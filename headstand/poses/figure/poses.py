@@ -48,7 +48,7 @@ SPREAD = 4.0
 
 
 @dataclass(frozen=True)
-class Variant:
+class PoseVariant:
     """One way to hold a pose.
 
     Attributes:
@@ -101,24 +101,24 @@ _LUNGE = {
     "spine_flex": (-8, 7), "neck_flex": (-8, 12), "neck_turn": (0, 12),
 }  # fmt: skip
 
-VARIANTS: dict[str, tuple[Variant, ...]] = {
+VARIANTS: dict[str, tuple[PoseVariant, ...]] = {
     "chair": (
-        Variant(_CHAIR | {**_OVERHEAD, "shoulder_flex": (158, 12)}, weight=3),
-        Variant(_CHAIR | _PRAYER, prayer=True, weight=0.5),
+        PoseVariant(_CHAIR | {**_OVERHEAD, "shoulder_flex": (158, 12)}, weight=3),
+        PoseVariant(_CHAIR | _PRAYER, prayer=True, weight=0.5),
     ),
     "cobra": (
-        Variant(
+        PoseVariant(
             _COBRA | {"shoulder_flex": (48, 8), "shoulder_abduct": (8, 5), "elbow_flex": (30, 15)},
             grounded=("hips", "feet"), planted=True, weight=2,
         ),
-        Variant(
+        PoseVariant(
             _COBRA | {"spine_flex": (-38, 8), "shoulder_flex": (20, 8), "shoulder_abduct": (16, 6),
                       "elbow_flex": (85, 12)},
             grounded=("hips", "feet"), planted=True,
         ),
     ),
     "downdog": (
-        Variant(
+        PoseVariant(
             {"pelvis_pitch": (135, 5), "hip_flex": (92, 7), "knee_flex": (6, 5), "hip_abduct": (6, 3),
              "shoulder_flex": (172, 6), "shoulder_abduct": (6, 4), "elbow_flex": (5, 4), "spine_flex": (2, 8),
              "neck_flex": (0, 14), "ankle_flex": (12, 6), "shoulder_rotate": (0, 10)},
@@ -126,29 +126,29 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         ),
     ),
     "goddess": (
-        Variant(
+        PoseVariant(
             _GODDESS | {"shoulder_abduct": (86, 9), "shoulder_rotate": (88, 9), "elbow_flex": (84, 12),
                         "shoulder_flex": (0, 6)},
             weight=2,
         ),
-        Variant(_GODDESS | _PRAYER, prayer=True),
-        Variant(_GODDESS | _STEEPLE, prayer=True, weight=0.6),
-        Variant(_GODDESS | _SPREAD, weight=0.4),
+        PoseVariant(_GODDESS | _PRAYER, prayer=True),
+        PoseVariant(_GODDESS | _STEEPLE, prayer=True, weight=0.6),
+        PoseVariant(_GODDESS | _SPREAD, weight=0.4),
     ),
     "tree": (
-        Variant(_TREE | _STEEPLE, prayer=True, propped=True, weight=2),
-        Variant(_TREE | _PRAYER, prayer=True, propped=True, weight=1.5),
-        Variant(_TREE | {**_OVERHEAD, "shoulder_abduct": (22, 10), "shoulder_flex": (170, 8)}, propped=True),
+        PoseVariant(_TREE | _STEEPLE, prayer=True, propped=True, weight=2),
+        PoseVariant(_TREE | _PRAYER, prayer=True, propped=True, weight=1.5),
+        PoseVariant(_TREE | {**_OVERHEAD, "shoulder_abduct": (22, 10), "shoulder_flex": (170, 8)}, propped=True),
     ),
     "warrior": (
-        Variant(_SIDEWAYS | _SPREAD, weight=2),
-        Variant(_LUNGE | _OVERHEAD),
+        PoseVariant(_SIDEWAYS | _SPREAD, weight=2),
+        PoseVariant(_LUNGE | _OVERHEAD),
     ),
 }  # fmt: skip
-"""Variants of each pose, sampled in proportion to `Variant.weight`. Half of the samples are mirrored."""
+"""Variants of each pose, sampled in proportion to `PoseVariant.weight`. Half of the samples are mirrored."""
 
 
-def sample(pose: str, rng: np.random.Generator) -> tuple[Variant, Angles, bool]:
+def sample(pose: str, rng: np.random.Generator) -> tuple[PoseVariant, Angles, bool]:
     """Samples a variant of a pose, its joint angles within `LIMITS`, and whether the pose is mirrored.
 
     The returned angles are already mirrored. In a mirrored pose `propped` means the right sole against the left leg.
@@ -156,7 +156,7 @@ def sample(pose: str, rng: np.random.Generator) -> tuple[Variant, Angles, bool]:
     return drawn(VARIANTS[pose], rng)
 
 
-def drawn(variants: Sequence[Variant], rng: np.random.Generator) -> tuple[Variant, Angles, bool]:
+def drawn(variants: Sequence[PoseVariant], rng: np.random.Generator) -> tuple[PoseVariant, Angles, bool]:
     """Samples one of the variants; returns the same values as `sample`."""
     weights = np.array([variant.weight for variant in variants])
     variant = variants[int(rng.choice(len(variants), p=weights / weights.sum()))]

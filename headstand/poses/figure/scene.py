@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from headstand.poses.figure import places
+from headstand.poses.figure import backgrounds
 from headstand.poses.figure.camera import Camera
 from headstand.poses.figure.canvas import Canvas, Pixels
 from headstand.poses.figure.props import hide
@@ -43,7 +43,7 @@ class Scene:
 def build(camera: Camera, rng: np.random.Generator, size: int) -> Scene:
     """Draws a random scene for a camera's framing."""
     canvas = Canvas(size, rng)
-    places.paint(canvas)
+    backgrounds.paint(canvas)
     if rng.random() < 0.45:
         _mat(canvas, camera)
     background = canvas.pixels

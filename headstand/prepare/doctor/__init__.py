@@ -2,6 +2,6 @@
 
 from headstand.prepare.doctor.checkup import checkup, errors
 from headstand.prepare.doctor.fix import fix
-from headstand.prepare.doctor.report import Report, examine
+from headstand.prepare.doctor.report import DoctorReport, examine
 
-__all__ = ["Report", "checkup", "errors", "examine", "fix"]
+__all__ = ["DoctorReport", "checkup", "errors", "examine", "fix"]

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from headstand.prepare import geometric_matches, manifest, record
+from headstand.prepare import geometric_matches, manifest, preparation_record
 from headstand.prepare.doctor import page
-from headstand.prepare.doctor.findings import Severity
+from headstand.prepare.doctor.issues import Severity
 from headstand.prepare.doctor.report import examine, write_json
 
 PAGE, FINDINGS = "doctor.html", "doctor.json"
@@ -39,7 +39,7 @@ def checkup(folder: Path, done: Sequence[str] = ()) -> list[str]:
         return [f"doctor: more than {geometric_matches.MOST:,} photos; python -m headstand doctor {folder}"]
     if place.is_file() and _examined(place.with_name(FINDINGS)) == dataset.digest:
         return [str(place)]
-    report = replace(examine(folder, record.pairs(dataset)), done=tuple(done))
+    report = replace(examine(folder, preparation_record.pairs(dataset)), done=tuple(done))
     page.write(report, place)
     write_json(report, place.with_name(FINDINGS), manifest=dataset.digest)
     grave = replace(report, findings=(*report.of(Severity.ERROR), *report.of(Severity.WARNING)))

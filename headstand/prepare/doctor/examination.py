@@ -43,7 +43,7 @@ class Measures:
 
 
 @dataclass(frozen=True)
-class Exam:
+class FileCheck:
     """Result of reading one file.
 
     Attributes:
@@ -79,7 +79,7 @@ class Exam:
         return (self.height, self.width) if self.turn in (5, 6, 7, 8) else (self.width, self.height)
 
 
-def examine(items: Sequence[Item], names: Sequence[str], large: bool = False) -> list[Exam]:
+def examine(items: Sequence[Item], names: Sequence[str], large: bool = False) -> list[FileCheck]:
     """Reads files with as many threads as cores and returns one result per file in input order.
 
     Progress is shown on standard error.
@@ -94,36 +94,36 @@ def examine(items: Sequence[Item], names: Sequence[str], large: bool = False) ->
         return list(tqdm(work, "examining", len(items), unit="file", leave=False, disable=not sys.stderr.isatty()))
 
 
-def _examine(item: Item, name: str, large: bool) -> Exam:
+def _examine(item: Item, name: str, large: bool) -> FileCheck:
     try:
         with item.path.open("rb") as file:
             data = load(file, large)
     except FileNotFoundError:
-        return Exam(item, name, ("missing_file", "it is not there"))
+        return FileCheck(item, name, ("missing_file", "it is not there"))
     except OSError as error:
-        return Exam(item, name, ("unreadable", error.strerror or str(error)))
+        return FileCheck(item, name, ("unreadable", error.strerror or str(error)))
     except ImageError as error:
-        return Exam(item, name, (error.code, str(error)))
+        return FileCheck(item, name, (error.code, str(error)))
     if not data:
-        return Exam(item, name, ("empty_file", "0 bytes"))
+        return FileCheck(item, name, ("empty_file", "0 bytes"))
     digest = hashlib.sha256(data).hexdigest()
     try:
         with open_image(data, large) as image:
             # First, because it decodes the whole file, so that damage raises the decoder's error here.
             signature = Signature.of(data)
-            exam = Exam(
+            exam = FileCheck(
                 item, name, None, digest, image.format or "", *image.size, conversions(image), orientation(image)
             )
         scale = min(1.0, SIDE / max(exam.upright))
         width, height = (max(1, round(side * scale)) for side in exam.upright)
         pixels = decode(data, (width, height), large)
         if exam.format == "JPEG" and (grey := _grey_bottom(pixels)):
-            return Exam(item, name, ("truncated", f"the lower {grey:.0%} of the picture are plain grey"), digest)
+            return FileCheck(item, name, ("truncated", f"the lower {grey:.0%} of the picture are plain grey"), digest)
         luma = pixels @ LUMA.astype(np.float32)
         shrunk = Image.fromarray(luma.astype(np.uint8)).resize((alignment.SIDE,) * 2, Image.Resampling.BILINEAR)
         return replace(exam, signature=signature, measures=_measures(luma), thumbnail=np.asarray(shrunk))
     except ImageError as error:
-        return Exam(item, name, (_code(error, data), str(error)), digest)
+        return FileCheck(item, name, (_code(error, data), str(error)), digest)
 
 
 def _code(error: ImageError, data: bytes) -> str:

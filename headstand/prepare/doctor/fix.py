@@ -12,9 +12,9 @@ from PIL import Image
 from headstand import files
 from headstand.errors import HeadstandError
 from headstand.images import decode
-from headstand.prepare.doctor.examination import Exam
-from headstand.prepare.doctor.files import SUFFIXES
-from headstand.prepare.doctor.report import Report
+from headstand.prepare.doctor.examination import FileCheck
+from headstand.prepare.doctor.file_issues import SUFFIXES
+from headstand.prepare.doctor.report import DoctorReport
 
 RECORD = "doctor.csv"
 """Name of the log: columns `file`, `action` (copied, renamed, converted, left out), `target`, `reason`."""
@@ -46,7 +46,7 @@ class Action:
     reason: str = ""
 
 
-def fix(report: Report, target: Path) -> list[Action]:
+def fix(report: DoctorReport, target: Path) -> list[Action]:
     """Writes a cleaned copy of the checked folder, with a log of all actions in `doctor.csv`.
 
     Only clear errors are left out: files that do not decode or lie outside of all classes, identical files in a class
@@ -80,7 +80,7 @@ def fix(report: Report, target: Path) -> list[Action]:
     return actions
 
 
-def told(actions: Sequence[Action], target: Path) -> list[str]:
+def described(actions: Sequence[Action], target: Path) -> list[str]:
     """Returns a summary of the log: one line with the number of files for each action and reason."""
     counted = Counter((action.action, action.reason) for action in actions)
     order = ("copied", "renamed", "converted", "left out")
@@ -91,7 +91,7 @@ def told(actions: Sequence[Action], target: Path) -> list[str]:
     return [*lines, f"{target}: a cleaned copy; {RECORD} in it tells what was done with each file"]
 
 
-def _write(report: Report, part: Path) -> list[Action]:
+def _write(report: DoctorReport, part: Path) -> list[Action]:
     out = _left_out(report)
     actions = []
     taken: set[str] = set()
@@ -121,10 +121,10 @@ def _write(report: Report, part: Path) -> list[Action]:
     return actions
 
 
-def _left_out(report: Report) -> dict[str, str]:
+def _left_out(report: DoctorReport) -> dict[str, str]:
     """Returns the reason for each file that is left out, by file name."""
     out = {exam.name: exam.problem[1] for exam in report.exams if exam.problem}
-    members: dict[int, list[Exam]] = defaultdict(list)
+    members: dict[int, list[FileCheck]] = defaultdict(list)
     for exam, group in zip(report.usable, report.groups.tolist(), strict=True):
         members[group].append(exam)
     for group in members.values():
@@ -132,7 +132,7 @@ def _left_out(report: Report) -> dict[str, str]:
     return out
 
 
-def _copies(group: Sequence[Exam]) -> dict[str, str]:
+def _copies(group: Sequence[FileCheck]) -> dict[str, str]:
     """Returns the reason for each file of a group of near duplicates that is left out, by file name."""
     out: dict[str, str] = {}
     votes = Counter(exam.item.class_ for exam in group)

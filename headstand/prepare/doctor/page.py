@@ -11,9 +11,9 @@ from headstand import files
 from headstand.errors import HeadstandError
 from headstand.html_layout import image, render
 from headstand.images import decode
-from headstand.prepare.doctor.examination import Exam
-from headstand.prepare.doctor.findings import Severity
-from headstand.prepare.doctor.report import Report
+from headstand.prepare.doctor.examination import FileCheck
+from headstand.prepare.doctor.issues import Severity
+from headstand.prepare.doctor.report import DoctorReport
 
 SIDE = 132
 """Longer side of a thumbnail in pixels."""
@@ -29,7 +29,7 @@ class PageError(HeadstandError):
     """Raised if the report cannot be written."""
 
 
-def write(report: Report, path: Path) -> None:
+def write(report: DoctorReport, path: Path) -> None:
     """Writes the report as an HTML file atomically.
 
     Raises:
@@ -41,7 +41,7 @@ def write(report: Report, path: Path) -> None:
         raise PageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _page(report: Report) -> str:
+def _page(report: DoctorReport) -> str:
     exams = {exam.name: exam for exam in report.exams}
     return render(
         "doctor",
@@ -62,7 +62,7 @@ _LAYOUTS = {
 }
 
 
-def _tallies(report: Report) -> list[tuple[str, int, str]]:
+def _tallies(report: DoctorReport) -> list[tuple[str, int, str]]:
     """Returns CSS class, count and name of the key figures at the top of the page."""
     cells = [("", len(report.usable), "usable photos"), ("", len(report.counts()), "classes")]
     for severity in Severity:
@@ -71,7 +71,7 @@ def _tallies(report: Report) -> list[tuple[str, int, str]]:
     return cells
 
 
-def _picture(exam: Exam | None) -> Markup:
+def _picture(exam: FileCheck | None) -> Markup:
     """Returns an `img` element with a thumbnail of the photo, or a placeholder if it cannot be decoded."""
     if exam is None or exam.problem:
         return Markup('<div class="none" title="cannot be shown">&#8709;</div>')

@@ -12,11 +12,11 @@ import numpy as np
 
 from headstand.files import write
 from headstand.prepare import geometric_matches, near_duplicates
-from headstand.prepare.doctor import classes as class_findings
-from headstand.prepare.doctor import examination, files, pairs, pixels
-from headstand.prepare.doctor.examination import Exam
-from headstand.prepare.doctor.findings import KINDS, Case, Finding, Severity, finding
+from headstand.prepare.doctor import class_issues as class_findings
+from headstand.prepare.doctor import duplicate_issues, examination, file_issues, quality_issues
+from headstand.prepare.doctor.examination import FileCheck
 from headstand.prepare.doctor.folder import Contents, contents
+from headstand.prepare.doctor.issues import ISSUE_TYPES, Issue, IssueCase, Severity, issue
 from headstand.prepare.manifest import SPLITS, natural
 
 VERSION = 1
@@ -24,7 +24,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
-class Report:
+class DoctorReport:
     """Result of the check of a folder.
 
     Attributes:
@@ -38,23 +38,23 @@ class Report:
     """
 
     contents: Contents
-    exams: tuple[Exam, ...]
+    exams: tuple[FileCheck, ...]
     groups: np.ndarray
-    findings: tuple[Finding, ...]
+    findings: tuple[Issue, ...]
     remarks: tuple[str, ...] = ()
     done: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
-    def usable(self) -> tuple[Exam, ...]:
+    def usable(self) -> tuple[FileCheck, ...]:
         """The results for usable files."""
         return tuple(exam for exam in self.exams if not exam.problem)
 
-    def of(self, severity: Severity) -> tuple[Finding, ...]:
+    def of(self, severity: Severity) -> tuple[Issue, ...]:
         """Returns the findings of one severity."""
         return tuple(found for found in self.findings if found.kind.severity == severity)
 
-    def plus(self, more: Sequence[Finding]) -> "Report":
+    def plus(self, more: Sequence[Issue]) -> "DoctorReport":
         """Returns a copy of the report with additional findings, sorted in."""
         return replace(self, findings=_ordered([*self.findings, *more]))
 
@@ -105,7 +105,7 @@ class Report:
         }
 
 
-def examine(folder: Path | Contents, probable: Sequence[geometric_matches.Pair] | None = None) -> Report:
+def examine(folder: Path | Contents, probable: Sequence[geometric_matches.MatchedPair] | None = None) -> DoctorReport:
     """Checks a folder of class folders or split folders, or a prepared dataset; it is only read.
 
     Args:
@@ -135,44 +135,47 @@ def examine(folder: Path | Contents, probable: Sequence[geometric_matches.Pair] 
     groups = near_duplicates.groups(known, [exam.sha256 for exam in usable])
     lap("twins")
     remarks = []
-    likenesses: list[geometric_matches.Pair] = []
+    likenesses: list[geometric_matches.MatchedPair] = []
     if probable is not None and not changed:
         likenesses = _among(probable, exams)
     elif len(usable) <= geometric_matches.MOST:
         thumbnails = [exam.thumbnail for exam in usable if exam.thumbnail is not None]
-        likenesses = geometric_matches.pairs(np.stack(thumbnails), groups) if thumbnails else []
+        likenesses = geometric_matches.matches(np.stack(thumbnails), groups) if thumbnails else []
     else:
         remarks.append(
             f"probable twins (turned, cropped) were not searched among more than {geometric_matches.MOST:,} photos"
         )
     lap("probable twins")
     found = [
-        *files.unusable(exams), *files.oddities(exams), *changed,
-        *pixels.faint(exams), *pixels.outliers(exams),
-        *pairs.copies(usable, groups), *pairs.likely(usable, geometric_matches.surest(likenesses, groups)),
+        *file_issues.unusable(exams), *file_issues.oddities(exams), *changed,
+        *quality_issues.faint(exams), *quality_issues.outliers(exams),
+        *duplicate_issues.copies(usable, groups),
+        *duplicate_issues.likely(usable, geometric_matches.most_certain(likenesses, groups)),
         *class_findings.classes(listed, usable, groups),
-        *finding("loose_file", [Case((name,)) for name in listed.loose]),
-        *finding("outside_link", [Case((), name) for name in listed.links]),
+        *issue("loose_file", [IssueCase((name,)) for name in listed.loose]),
+        *issue("outside_link", [IssueCase((), name) for name in listed.links]),
     ]  # fmt: skip
     lap("judging")
-    return Report(listed, tuple(exams), groups, _ordered(found), tuple(remarks), seconds=seconds)
+    return DoctorReport(listed, tuple(exams), groups, _ordered(found), tuple(remarks), seconds=seconds)
 
 
-def write_json(report: Report, path: Path, **more: str) -> None:
+def write_json(report: DoctorReport, path: Path, **more: str) -> None:
     """Writes the report as JSON atomically, with the additional keys `more` at the end."""
     write(path, json.dumps(report.as_json() | more, indent=1, ensure_ascii=False) + "\n")
 
 
-def _changed(listed: Contents, exams: Sequence[Exam]) -> list[Finding]:
+def _changed(listed: Contents, exams: Sequence[FileCheck]) -> list[Issue]:
     if listed.digests is None:
         return []
-    return finding(
+    return issue(
         "changed_file",
-        [Case((e.name,)) for e in exams if e.sha256 and e.sha256 != listed.digests.get(e.name)],
+        [IssueCase((e.name,)) for e in exams if e.sha256 and e.sha256 != listed.digests.get(e.name)],
     )
 
 
-def _among(pairs: Sequence[geometric_matches.Pair], exams: Sequence[Exam]) -> list[geometric_matches.Pair]:
+def _among(
+    pairs: Sequence[geometric_matches.MatchedPair], exams: Sequence[FileCheck]
+) -> list[geometric_matches.MatchedPair]:
     """Returns the pairs of usable files, with indices among all files converted to indices among usable files."""
     place = {number: place for place, number in enumerate(n for n, exam in enumerate(exams) if not exam.problem)}
     return [
@@ -182,14 +185,14 @@ def _among(pairs: Sequence[geometric_matches.Pair], exams: Sequence[Exam]) -> li
     ]
 
 
-def _ordered(found: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Returns findings in the order of `KINDS`, those of the same kind merged."""
-    cases: dict[str, list[Case]] = {}
+def _ordered(found: Sequence[Issue]) -> tuple[Issue, ...]:
+    """Returns findings in the order of `ISSUE_TYPES`, those of the same kind merged."""
+    cases: dict[str, list[IssueCase]] = {}
     for one in found:
         cases.setdefault(one.kind.code, []).extend(one.cases)
-    return tuple(Finding(kind, tuple(cases[code])) for code, kind in KINDS.items() if code in cases)
+    return tuple(Issue(kind, tuple(cases[code])) for code, kind in ISSUE_TYPES.items() if code in cases)
 
 
-def _number(found: Sequence[Finding], severity: Severity) -> str:
+def _number(found: Sequence[Issue], severity: Severity) -> str:
     count = sum(len(one.cases) for one in found)
     return f"{count:,} {severity}{'s' * (count != 1)}"

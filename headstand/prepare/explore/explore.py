@@ -20,8 +20,8 @@ from PIL import Image
 from headstand import files
 from headstand.prepare import manifest
 from headstand.prepare.explore import page
-from headstand.prepare.explore.findings import Findings
-from headstand.prepare.explore.sheet import paste, sheet
+from headstand.prepare.explore.contact_sheet import contact_sheet, paste
+from headstand.prepare.explore.groups import Groups
 from headstand.prepare.explore.thumbnails import FEW, SHOWN, SIDE, Thumbnails, stretched
 from headstand.prepare.manifest import SPLITS, Dataset
 from headstand.prepare.summary import counts
@@ -42,7 +42,7 @@ HIGHEST = 600.0
 """Maximum height of a plot in inches at 100 dpi: Matplotlib draws at most 65,535 pixels."""
 
 
-def look(folder: Path) -> list[Path]:
+def explore(folder: Path) -> list[Path]:
     """Writes the plots and the HTML report of a prepared dataset into its `look/`, unless they are up to date.
 
     Returns:
@@ -58,7 +58,7 @@ def look(folder: Path) -> list[Path]:
     paths = [place / "index.html", *(place / f"{name}.png" for name in names)]
     if all(path.is_file() for path in paths) and dataset.digest in paths[0].read_text(encoding="utf-8"):
         return paths
-    findings = Findings.of(dataset)
+    findings = Groups.of(dataset)
     thumbnails = Thumbnails.of(dataset, findings.photos)
     plots = {
         "classes": _png(class_counts(dataset)),
@@ -156,7 +156,7 @@ def gallery(dataset: Dataset, thumbnails: Thumbnails | None = None) -> Figure:
         cells.append(strip)
     sizes = {name: line.sum() for name, line in zip(dataset.classes, _table(dataset), strict=True)}
     names = [f"{_short(name, 64)}  ({sizes[name]:,})" for name in dataset.classes]
-    return sheet(cells, names, 1 if len(cells) <= FEW else 2, 4, 10)
+    return contact_sheet(cells, names, 1 if len(cells) <= FEW else 2, 4, 10)
 
 
 def mean_images(dataset: Dataset, thumbnails: Thumbnails | None = None) -> Figure:
@@ -178,7 +178,7 @@ def mean_images(dataset: Dataset, thumbnails: Thumbnails | None = None) -> Figur
         paste(cell[:SIDE], stretched(thumbnails.means[name]))
         cells.append(cell)
     lines = [_two_lines(name) for name in dataset.classes]
-    return sheet(cells, lines, min(8, len(cells)), SIDE + 2, 8)
+    return contact_sheet(cells, lines, min(8, len(cells)), SIDE + 2, 8)
 
 
 def _png(figure: Figure) -> bytes:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from headstand.html_layout import breakable, image, render
-from headstand.prepare.explore.findings import GROUPS, MEMBERS, Findings, some
+from headstand.prepare.explore.groups import GROUPS, MEMBERS, Groups, some
 from headstand.prepare.explore.thumbnails import AVERAGED, FEW, SHOWN, Thumbnails, stretched
 from headstand.prepare.manifest import SPLITS, Dataset, Photo
 from headstand.prepare.summary import counts
@@ -21,7 +21,7 @@ FILES = 500
 """Maximum number of left-out files that are listed per reason."""
 
 
-def page(dataset: Dataset, findings: Findings, thumbnails: Thumbnails, sizes: bytes) -> str:
+def page(dataset: Dataset, findings: Groups, thumbnails: Thumbnails, sizes: bytes) -> str:
     """Returns the report as HTML.
 
     Args:
@@ -60,7 +60,7 @@ def page(dataset: Dataset, findings: Findings, thumbnails: Thumbnails, sizes: by
     )
 
 
-def _facts(dataset: Dataset, findings: Findings) -> list[tuple[str, str, bool]]:
+def _facts(dataset: Dataset, findings: Groups) -> list[tuple[str, str, bool]]:
     """Returns name and value of each key figure, and whether it is a warning."""
     sizes = Counter(photo.class_ for photo in dataset.photos)
     side = median(math.sqrt(photo.width * photo.height) for photo in dataset.photos)

@@ -25,7 +25,7 @@ LeftOut = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Object:
+class CropBox:
     """One box to crop: its number in the annotation, counted from 1, its class and its edges."""
 
     number: int
@@ -34,7 +34,7 @@ class Object:
 
 
 @dataclass(frozen=True)
-class Marked:
+class AnnotatedPhoto:
     """A photo with its annotation file and usable objects.
 
     Attributes:
@@ -47,7 +47,7 @@ class Marked:
     photo: PurePath
     annotation: PurePath
     declared: tuple[int, int] | None
-    objects: tuple[Object, ...]
+    objects: tuple[CropBox, ...]
 
 
 def photos_below(root: Path) -> tuple[list[PurePath], int, Walk]:
@@ -63,7 +63,7 @@ def photos_below(root: Path) -> tuple[list[PurePath], int, Walk]:
     return photos, len(found.files) - len(photos), found
 
 
-def marked(photos: list[PurePath], place: Path) -> tuple[list[Marked], LeftOut]:
+def marked(photos: list[PurePath], place: Path) -> tuple[list[AnnotatedPhoto], LeftOut]:
     """Reads all annotations, matches them to photos, and assigns a class to each object.
 
     Args:
@@ -76,7 +76,7 @@ def marked(photos: list[PurePath], place: Path) -> tuple[list[Marked], LeftOut]:
     """
     files = _sorted(path for path in walk(place).files if _is_annotation(place / path))
     left_out: LeftOut = []
-    known = _Photos(photos)
+    known = _PhotoIndex(photos)
     read: list[tuple[PurePath, PurePath, voc.Annotation]] = []
     taken: dict[PurePath, PurePath] = {}
     for file in tqdm(files, "reading boxes", unit="file", leave=False, disable=not sys.stderr.isatty()):
@@ -108,9 +108,9 @@ def marked(photos: list[PurePath], place: Path) -> tuple[list[Marked], LeftOut]:
             if thing.box is None or fault:
                 left_out.append((f"{file}, object {number}", fault))
             else:
-                objects.append(Object(number, class_, thing.box))
+                objects.append(CropBox(number, class_, thing.box))
         if objects:
-            found.append(Marked(photo, file, annotation.size, tuple(objects)))
+            found.append(AnnotatedPhoto(photo, file, annotation.size, tuple(objects)))
     return found, left_out
 
 
@@ -135,7 +135,7 @@ def _sorted(paths: Iterable[str]) -> list[PurePath]:
     return [PurePath(path) for path in sorted(paths, key=lambda path: (natural(path), path))]
 
 
-class _Photos:
+class _PhotoIndex:
     """Index of photos by file name without extension, to find the photo of an annotation."""
 
     def __init__(self, photos: list[PurePath]) -> None:

@@ -12,7 +12,7 @@ from headstand import files
 from headstand.errors import HeadstandError
 from headstand.prepare.listing import Item, Listing
 from headstand.prepare.manifest import SPLITS, natural, nfc
-from headstand.prepare.sources import archive, cifar, pictures
+from headstand.prepare.sources import archive, cifar, png_files
 from headstand.prepare.sources.split_names import split_of
 from headstand.prepare.sources.walk import is_system
 from headstand.recipe import Source
@@ -34,7 +34,7 @@ class ArraysError(HeadstandError):
 
 
 @dataclass(frozen=True)
-class _Part:
+class _SplitArrays:
     """Arrays of one split: folder, split (empty for none), number of images, labels `int64 [N]`, number of classes."""
 
     folder: Path
@@ -74,7 +74,7 @@ def listing(source: Source, seed: int) -> Listing:
                 paths = [
                     f"{part.split or 'all'}/{label:05d}/{n:07d}.png" for n, label in enumerate(part.labels.tolist())
                 ]
-                pictures.write(root, paths, partial(_pixels, part.folder / "data.npy"))
+                png_files.write(root, paths, partial(_pixels, part.folder / "data.npy"))
                 found += zip(part.labels.tolist(), paths, [part.split] * part.count, strict=True)
     except OSError as error:
         raise ArraysError(
@@ -98,7 +98,7 @@ def _home(folder: Path) -> Path:
         folder = inner[0]
 
 
-def _parts(home: Path) -> list[_Part]:
+def _parts(home: Path) -> list[_SplitArrays]:
     if (home / "data.npy").is_file():
         return [_part(home, "")]
     folders: dict[str, Path] = {}
@@ -113,7 +113,7 @@ def _parts(home: Path) -> list[_Part]:
     return [_part(folders[split], split) for split in SPLITS if split in folders]
 
 
-def _part(folder: Path, split: str) -> _Part:
+def _part(folder: Path, split: str) -> _SplitArrays:
     data, labels = (_open(folder / name) for name in _FILES)
     where = folder / "data.npy"
     shape = " x ".join(map(str, data.shape))
@@ -128,7 +128,7 @@ def _part(folder: Path, split: str) -> _Part:
     numbers, classes = _labels(folder / "labels.npy", labels)
     if len(numbers) != len(data):
         raise ArraysError(f"{folder} has {len(data):,} pictures in data.npy and {len(numbers):,} labels in labels.npy")
-    return _Part(folder, split, len(data), numbers, classes)
+    return _SplitArrays(folder, split, len(data), numbers, classes)
 
 
 def _open(path: Path) -> np.ndarray:
@@ -209,7 +209,7 @@ def _pixels(path: Path, places: list[int]) -> np.ndarray:
     return np.ascontiguousarray(np.broadcast_to(grey, (*grey.shape[:3], 3)))
 
 
-def _key(parts: list[_Part]) -> str:
+def _key(parts: list[_SplitArrays]) -> str:
     """Returns the cache key: a hash of the data files' paths, sizes and modification times, and of the labels.
 
     The images are not hashed, as reading gigabytes twice would take too long.

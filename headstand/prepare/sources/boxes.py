@@ -24,7 +24,7 @@ from headstand.images import DECODER, ImageError, read
 from headstand.prepare.listing import Item, Listing
 from headstand.prepare.manifest import natural
 from headstand.prepare.sources import crop
-from headstand.prepare.sources.annotated import LeftOut, Marked, marked, photos_below
+from headstand.prepare.sources.annotated import AnnotatedPhoto, LeftOut, marked, photos_below
 from headstand.prepare.sources.archive import unpacked
 from headstand.recipe import Source
 
@@ -110,7 +110,7 @@ def listing(source: Source, seed: int) -> Listing:
     return Listing(folder, classes, tuple(items), others, len(below.links), shown, tuple(below.lines()))
 
 
-def _most(marked: list[Marked], most: int | Literal["all"]) -> tuple[str, ...]:
+def _most(marked: list[AnnotatedPhoto], most: int | Literal["all"]) -> tuple[str, ...]:
     """Returns the `most` classes with the most photos, in natural order."""
     count = Counter(name for photo in marked for name in {thing.class_ for thing in photo.objects})
     ranked = sorted(count, key=lambda name: (-count[name], natural(name), name))
@@ -118,13 +118,13 @@ def _most(marked: list[Marked], most: int | Literal["all"]) -> tuple[str, ...]:
     return tuple(sorted(kept, key=lambda name: (natural(name), name)))
 
 
-def _only(marked: list[Marked], classes: tuple[str, ...]) -> list[Marked]:
+def _only(marked: list[AnnotatedPhoto], classes: tuple[str, ...]) -> list[AnnotatedPhoto]:
     """Returns the photos with objects of `classes`, without their other objects."""
     kept = [replace(m, objects=tuple(thing for thing in m.objects if thing.class_ in classes)) for m in marked]
     return [photo for photo in kept if photo.objects]
 
 
-def _key(root: Path, chosen: list[Marked], size: int) -> str:
+def _key(root: Path, chosen: list[AnnotatedPhoto], size: int) -> str:
     """Returns the cache key: a hash of all inputs of the crops (photo bytes, boxes, size, software versions)."""
     with ThreadPoolExecutor(cores.available()) as pool:
         digests = pool.map(lambda photo: _digest(root / photo.photo), chosen)
@@ -144,7 +144,7 @@ def _digest(path: Path) -> str:
         return ""  # `_cut_photo` reports the error
 
 
-def _targets(chosen: list[Marked]) -> dict[PurePath, list[PurePath]]:
+def _targets(chosen: list[AnnotatedPhoto]) -> dict[PurePath, list[PurePath]]:
     """Returns the paths of each photo's crops in the cache folder: `class/name-number.jpg`."""
     stems = Counter(photo.photo.stem for photo in chosen)
     targets = {}
@@ -156,7 +156,9 @@ def _targets(chosen: list[Marked]) -> dict[PurePath, list[PurePath]]:
     return targets
 
 
-def _cut(root: Path, chosen: list[Marked], folder: Path, targets: dict[PurePath, list[PurePath]], size: int) -> LeftOut:
+def _cut(
+    root: Path, chosen: list[AnnotatedPhoto], folder: Path, targets: dict[PurePath, list[PurePath]], size: int
+) -> LeftOut:
     """Writes the missing crops, and returns those that cannot be made, each with the reason."""
     left_out: LeftOut = []
     pool = ThreadPoolExecutor(cores.available())
@@ -169,7 +171,7 @@ def _cut(root: Path, chosen: list[Marked], folder: Path, targets: dict[PurePath,
     return left_out
 
 
-def _cut_photo(root: Path, photo: Marked, folder: Path, targets: list[PurePath], size: int) -> LeftOut:
+def _cut_photo(root: Path, photo: AnnotatedPhoto, folder: Path, targets: list[PurePath], size: int) -> LeftOut:
     todo = [
         (thing, folder / target)
         for thing, target in zip(photo.objects, targets, strict=True)

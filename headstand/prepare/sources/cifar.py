@@ -16,7 +16,7 @@ from headstand import files
 from headstand.errors import HeadstandError
 from headstand.prepare.listing import Item, Listing
 from headstand.prepare.manifest import SPLITS, natural, nfc
-from headstand.prepare.sources import archive, pictures, unpickle
+from headstand.prepare.sources import archive, png_files, unpickle
 from headstand.recipe import Source
 
 ADDRESS = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
@@ -36,7 +36,7 @@ class CifarError(HeadstandError):
 
 
 @dataclass(frozen=True)
-class Part:
+class Batch:
     """Images of `train` or `test`: `data` `uint8 [N, 3072]`, `fine` and `coarse` labels `int64 [N]`."""
 
     data: np.ndarray
@@ -79,7 +79,7 @@ def listing(source: Source, seed: int) -> Listing:
             for name, part in parts.items():
                 places = np.flatnonzero(chosen[name])
                 paths = [f"{name}/{part.fine[place]:02d}/{place:05d}.png" for place in places]
-                pictures.write(root, paths, partial(part.pixels, places))
+                png_files.write(root, paths, partial(part.pixels, places))
                 labels = (part.fine if source.labels == "fine" else part.coarse)[places].tolist()
                 found += zip(labels, paths, [name] * len(paths), strict=True)
     except OSError as error:
@@ -133,12 +133,12 @@ def _names(values: dict[str, Any], key: str, meta: Path) -> list[str]:
     return names
 
 
-def _part(path: Path, fine: int, coarse: int) -> Part:
+def _part(path: Path, fine: int, coarse: int) -> Batch:
     values = unpickle.read(path)
     data = values.get("data")
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3 * SIDE**2:
         raise CifarError(f"{path} has no array data of uint8 [N, {3 * SIDE**2}]: it is not one of CIFAR-100")
-    return Part(
+    return Batch(
         data, _labels(path, values, "fine", len(data), fine), _labels(path, values, "coarse", len(data), coarse)
     )
 
@@ -157,7 +157,7 @@ def _labels(path: Path, values: dict[str, Any], kind: str, count: int, classes: 
     return np.array(found, dtype=np.int64)
 
 
-def _key(parts: dict[str, Part]) -> str:
+def _key(parts: dict[str, Batch]) -> str:
     """Returns the cache key: a hash of the images and their fine labels."""
     content = hashlib.sha256()
     for part in parts.values():
@@ -167,7 +167,7 @@ def _key(parts: dict[str, Part]) -> str:
     return content.hexdigest()[:16]
 
 
-def _sample(parts: dict[str, Part], source: Source, seed: int) -> dict[str, np.ndarray]:
+def _sample(parts: dict[str, Batch], source: Source, seed: int) -> dict[str, np.ndarray]:
     """Returns which images of each part to use, `bool [N]`: a stratified sample of `source.per_class` per class."""
     chosen = {name: np.ones(len(part.data), dtype=bool) for name, part in parts.items()}
     labels = {name: part.fine if source.labels == "fine" else part.coarse for name, part in parts.items()}

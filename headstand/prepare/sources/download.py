@@ -16,9 +16,15 @@ from tqdm import tqdm
 
 from headstand import files, recipe
 from headstand.prepare.sources import transfer
-from headstand.prepare.sources.transfer import BrokenError, DownloadError, StaleError, is_address, shown
+from headstand.prepare.sources.transfer import (
+    ChangedFileError,
+    InterruptedTransferError,
+    TransferError,
+    is_address,
+    shown,
+)
 
-__all__ = ["DownloadError", "fetch", "is_address"]
+__all__ = ["TransferError", "fetch", "is_address"]
 
 MAX_BYTES = 200 * 2**30
 """Maximum size of a download in bytes: more than ImageNet, less than a download of several days."""
@@ -53,9 +59,9 @@ def fetch(address: str, target: Path, *, digest: str | None = None) -> Path:
     if not is_address(address):
         path = recipe.locate(address, "HEADSTAND_DATA")
         if not path.is_file():
-            raise DownloadError(f"{path} is no file")
+            raise TransferError(f"{path} is no file")
         if kind and (found := _digest(path, kind)) != expected:
-            raise DownloadError(f"{path} has the {kind} {found}, not {expected}: it is damaged or another version")
+            raise TransferError(f"{path} has the {kind} {found}, not {expected}: it is damaged or another version")
         return path
     try:
         with files.sole(target):
@@ -71,13 +77,13 @@ def fetch(address: str, target: Path, *, digest: str | None = None) -> Path:
                 if found != expected:
                     part.unlink()
                     note.unlink(missing_ok=True)
-                    raise DownloadError(
+                    raise TransferError(
                         f"{shown(address)} has the {kind} {found}, not {expected}: it is damaged or another version"
                     )
             part.replace(target)
             note.unlink(missing_ok=True)
     except OSError as error:
-        raise DownloadError(
+        raise TransferError(
             f"cannot write {target}: {error.strerror or error}; HEADSTAND_CACHE can name another folder"
         ) from error
     return target
@@ -86,7 +92,7 @@ def fetch(address: str, target: Path, *, digest: str | None = None) -> Path:
 def _expected(digest: str | None) -> tuple[str, str]:
     kind, _, value = (digest or "").lower().partition(":")
     if digest and (kind not in _HEX or not re.fullmatch(f"[0-9a-f]{{{_HEX[kind]}}}", value)):
-        raise DownloadError(f"the digest {digest!r} is neither sha256:... nor md5:... in hexadecimal digits")
+        raise TransferError(f"the digest {digest!r} is neither sha256:... nor md5:... in hexadecimal digits")
     return kind, value
 
 
@@ -102,14 +108,14 @@ def _receive(address: str, part: Path, note: Path) -> bool:
         before = _size(part)
         try:
             return _once(address, part, note)
-        except BrokenError as error:
-            if isinstance(error, StaleError):
+        except InterruptedTransferError as error:
+            if isinstance(error, ChangedFileError):
                 note.unlink(missing_ok=True)
             failures = 1 if _size(part) > before else failures + 1
             if failures >= TRIES:
                 kept = _size(part) if note.is_file() else 0
                 again = f"{kept:,} bytes are kept, run it again to go on" if kept else "check the network and try again"
-                raise DownloadError(f"the download of {shown(address)} broke ({error}): {again}") from error
+                raise TransferError(f"the download of {shown(address)} broke ({error}): {again}") from error
             time.sleep(PAUSE * 2 ** (failures - 1))
 
 
@@ -120,10 +126,10 @@ def _once(address: str, part: Path, note: Path) -> bool:
     opened = {"http": transfer.http, "https": transfer.http}.get(scheme, transfer.store)
     with opened(address, _size(part) if version else 0, version) as sent:
         if (sent.size or 0) > MAX_BYTES:
-            raise DownloadError(f"{shown(address)} has {sent.size:,} bytes; at most {MAX_BYTES:,} are fetched")
+            raise TransferError(f"{shown(address)} has {sent.size:,} bytes; at most {MAX_BYTES:,} are fetched")
         room = shutil.disk_usage(part.parent).free
         if sent.size is not None and sent.size - sent.start > room:
-            raise DownloadError(
+            raise TransferError(
                 f"{shown(address)} has {sent.size:,} bytes, and {part.parent} has room for {room:,}; "
                 "HEADSTAND_CACHE can name another folder"
             )
@@ -139,11 +145,11 @@ def _once(address: str, part: Path, note: Path) -> bool:
             for piece in sent.stream:
                 count += len(piece)
                 if count > MAX_BYTES:
-                    raise DownloadError(f"{shown(address)} has more than {MAX_BYTES:,} bytes; no more are fetched")
+                    raise TransferError(f"{shown(address)} has more than {MAX_BYTES:,} bytes; no more are fetched")
                 file.write(piece)
                 bar.update(len(piece))
         if sent.size is not None and count != sent.size:
-            raise BrokenError(f"{count:,} of {sent.size:,} bytes came")
+            raise InterruptedTransferError(f"{count:,} of {sent.size:,} bytes came")
         return sent.start > 0
 
 

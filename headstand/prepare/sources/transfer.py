@@ -10,7 +10,7 @@ import urllib3
 
 from headstand.errors import HeadstandError
 from headstand.storage import RemoteError, is_remote, shown
-from headstand.storage.store import opened, told
+from headstand.storage.store import opened, translated_errors
 
 TIMEOUT = (10.0, 60.0)
 """Timeouts in seconds for connecting and for reading the next bytes."""
@@ -18,15 +18,15 @@ TIMEOUT = (10.0, 60.0)
 _PIECE = 2**20
 
 
-class DownloadError(HeadstandError):
+class TransferError(HeadstandError):
     """Raised for a file that cannot be downloaded or does not have the expected digest."""
 
 
-class BrokenError(Exception):
+class InterruptedTransferError(Exception):
     """Raised for an interrupted transfer, which may be resumed."""
 
 
-class StaleError(BrokenError):
+class ChangedFileError(InterruptedTransferError):
     """Raised if the bytes received are of another version of the file, so that the download must start over."""
 
 
@@ -69,15 +69,15 @@ def http(address: str, have: int, version: str | None) -> Iterator[Transfer]:
         with requests.get(address, headers=headers, stream=True, timeout=TIMEOUT) as response:
             yield _answer(address, response, have, version)
     except requests.exceptions.TooManyRedirects:
-        raise DownloadError(f"{shown(address)} leads from one address to the next without end") from None
+        raise TransferError(f"{shown(address)} leads from one address to the next without end") from None
     except requests.exceptions.SSLError:
-        raise DownloadError(f"{shown(address)} has no valid certificate: check the address") from None
+        raise TransferError(f"{shown(address)} has no valid certificate: check the address") from None
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError) as error:
-        raise DownloadError(f"{shown(address)} is not an address that can be asked") from error
+        raise TransferError(f"{shown(address)} is not an address that can be asked") from error
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
         # The messages of these errors contain the URL, which may contain secrets.
         slow = isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError)
-        raise BrokenError("nothing came in time" if slow else "no connection, or it was cut") from error
+        raise InterruptedTransferError("nothing came in time" if slow else "no connection, or it was cut") from error
 
 
 def _answer(address: str, response: requests.Response, have: int, version: str | None) -> Transfer:
@@ -92,15 +92,15 @@ def _answer(address: str, response: requests.Response, have: int, version: str |
     if status == 206:
         match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", sent.get("Content-Range", ""))
         if not match or int(match[1]) != have or (named and named != version):
-            raise StaleError("the server sent another part than was asked for")
+            raise ChangedFileError("the server sent another part than was asked for")
         return Transfer(stream, have, int(match[2]), version)
     if status == 416:
         if sent.get("Content-Range", "") == f"bytes */{have}":
             return Transfer(iter(()), have, have, version)  # the file is complete
-        raise StaleError("the file has become shorter")
+        raise ChangedFileError("the file has become shorter")
     if status == 429 or status >= 500:
-        raise BrokenError(f"HTTP {status} {response.reason}".rstrip())
-    raise DownloadError(f"{shown(address)} answers HTTP {status} {response.reason}: check the address")
+        raise InterruptedTransferError(f"HTTP {status} {response.reason}".rstrip())
+    raise TransferError(f"{shown(address)} answers HTTP {status} {response.reason}: check the address")
 
 
 @contextmanager
@@ -110,14 +110,14 @@ def store(address: str, have: int, version: str | None) -> Iterator[Transfer]:
     Credentials are those of the store's own tools (`AWS_PROFILE` and so on).
     """
     try:
-        with told(address):
+        with translated_errors(address):
             system, path = opened(address)
             try:
                 about = system.info(path)
             except FileNotFoundError:
-                raise DownloadError(f"{shown(address)} does not exist: check the address") from None
+                raise TransferError(f"{shown(address)} does not exist: check the address") from None
             if about["type"] != "file" or address.endswith("/"):
-                raise DownloadError(f"{shown(address)} does not name a file: it should read s3://BUCKET/KEY")
+                raise TransferError(f"{shown(address)} does not name a file: it should read s3://BUCKET/KEY")
             size = int(about["size"])
             # The store's identifier of this version of the file; without one the transfer starts at byte 0.
             named = next((str(about[key]) for key in ("ETag", "etag", "mtime", "generation") if about.get(key)), None)
@@ -127,7 +127,7 @@ def store(address: str, have: int, version: str | None) -> Iterator[Transfer]:
                 yield Transfer(iter(lambda: file.read(_PIECE), b""), start, size, named)
     except RemoteError as error:
         if error.code in ("PreconditionFailed", "412"):
-            raise StaleError("the file changed meanwhile") from error
+            raise ChangedFileError("the file changed meanwhile") from error
         if error.temporary:
-            raise BrokenError("no connection, or it was cut") from error
-        raise DownloadError(str(error)) from None
+            raise InterruptedTransferError("no connection, or it was cut") from error
+        raise TransferError(str(error)) from None

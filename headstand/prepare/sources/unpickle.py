@@ -54,11 +54,11 @@ class UnpickleError(HeadstandError):
     """Raised for a pickle that is damaged, too large, or holds more than plain data."""
 
 
-class _RefusedError(Exception):
+class _ForbiddenError(Exception):
     """Raised for pickle content that plain data does not need."""
 
 
-class _Function:
+class _StatelessCallable:
     """Substitute for a function or class that a pickle names, without state that a pickle could set."""
 
     __slots__ = ("_call",)
@@ -70,7 +70,7 @@ class _Function:
         return self._call(*arguments)
 
     def __setstate__(self, state: object) -> None:
-        raise _RefusedError("sets the state of a function")
+        raise _ForbiddenError("sets the state of a function")
 
 
 class _Dtype:
@@ -81,13 +81,13 @@ class _Dtype:
     def __init__(self, code: Any, *_: Any) -> None:
         text = code.decode("latin-1") if isinstance(code, bytes) else code
         if not isinstance(text, str) or not re.fullmatch("[iu][1248]", text):
-            raise _RefusedError("has an array of something else than integers")
+            raise _ForbiddenError("has an array of something else than integers")
         self._code, self._order = text, "<"
 
     def __setstate__(self, state: Any) -> None:
         order = state[1]
         if order not in ("<", ">", "|", "=", b"<", b">", b"|", b"=") or any(part is not None for part in state[2:5]):
-            raise _RefusedError("has an array of something else than integers")
+            raise _ForbiddenError("has an array of something else than integers")
         self._order = ">" if order in (">", b">") else "<"
 
     def array(self, shape: Any, fortran: Any, raw: Any) -> np.ndarray:
@@ -125,15 +125,15 @@ def _dtype(value: Any) -> _Dtype:
 
 
 def _refuse(*_: object) -> None:
-    raise _RefusedError("calls numpy.ndarray, which arrays do not need")
+    raise _ForbiddenError("calls numpy.ndarray, which arrays do not need")
 
 
-_NDARRAY = _Function(_refuse)
+_NDARRAY = _StatelessCallable(_refuse)
 
 
 def _reconstruct(kind: Any, *_: Any) -> _Array:
     if kind is not _NDARRAY:
-        raise _RefusedError("has an array of another class than NumPy's")
+        raise _ForbiddenError("has an array of another class than NumPy's")
     return _Array()
 
 
@@ -147,7 +147,7 @@ class _Unpickler(pickle.Unpickler):
         # Encoding the same string many times could fill the memory; a regular pickle encodes each string once.
         self._spare = len(data)
 
-    def find_class(self, module: str, name: str) -> _Function:
+    def find_class(self, module: str, name: str) -> _StatelessCallable:
         """Returns the substitute for an accepted function or class; refuses all others."""
         known: dict[str, Callable[..., Any]] = {
             "_codecs encode": self._encode,  # used by Python 3 to write bytes in protocols without a bytes type
@@ -160,15 +160,15 @@ class _Unpickler(pickle.Unpickler):
         if (module, name) == ("numpy", "ndarray"):
             return _NDARRAY
         if (call := known.get(f"{module} {name}")) is None:
-            raise _RefusedError(f"asks for {f'{module}.{name}'[:80]!r}, which is more than plain data")
-        return _Function(call)
+            raise _ForbiddenError(f"asks for {f'{module}.{name}'[:80]!r}, which is more than plain data")
+        return _StatelessCallable(call)
 
     def _encode(self, text: Any, encoding: Any) -> bytes:
         if not isinstance(text, str) or encoding not in ("latin1", b"latin1", "latin-1", b"latin-1"):
-            raise _RefusedError("asks for another encoding than that of bytes")
+            raise _ForbiddenError("asks for another encoding than that of bytes")
         self._spare -= len(text)
         if self._spare < 0:
-            raise _RefusedError("makes more of its bytes than there are")
+            raise _ForbiddenError("makes more of its bytes than there are")
         return text.encode("latin-1")
 
 
@@ -210,7 +210,7 @@ def load(data: bytes, name: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise UnpickleError(f"{name} holds no dictionary: it is another file than it should be")
         return {_text(key): item.values if isinstance(item, _Array) else item for key, item in value.items()}
-    except _RefusedError as error:
+    except _ForbiddenError as error:
         raise UnpickleError(f"{name} {error}; it was not run, and you should not trust it") from None
     except (pickle.UnpicklingError, EOFError, MemoryError, *_DAMAGE):
         raise UnpickleError(f"{name} is no pickle, damaged or cut short: fetch it anew") from None
@@ -234,24 +234,24 @@ def _check(data: bytes) -> None:
     for step, (opcode, argument, _) in enumerate(pickletools.genops(BytesIO(data))):
         name = opcode.name
         if step >= MAX_STEPS:
-            raise _RefusedError(f"has more than {MAX_STEPS:,} instructions")
+            raise _ForbiddenError(f"has more than {MAX_STEPS:,} instructions")
         if name not in _OPCODES:
-            raise _RefusedError(f"uses the pickle instruction {name}, which plain data does without")
+            raise _ForbiddenError(f"uses the pickle instruction {name}, which plain data does without")
         tuples += (name in _TUPLES) - (name == "REDUCE")
         if tuples > MAX_TUPLES:
-            raise _RefusedError(f"has more than {MAX_TUPLES:,} tuples")
+            raise _ForbiddenError(f"has more than {MAX_TUPLES:,} tuples")
         if name in _PUTS:
             index = puts if name == "MEMOIZE" else int(argument)
             puts += 1
             if last not in _MEMOISED:
-                raise _RefusedError("numbers an object that is not new")
+                raise _ForbiddenError("numbers an object that is not new")
             if index > MAX_STEPS:
-                raise _RefusedError(f"numbers an object {index:,}, and has fewer instructions")
+                raise _ForbiddenError(f"numbers an object {index:,}, and has fewer instructions")
             if last in _TUPLES:
                 memoised_tuples.add(index)
         if name in _GETS and argument in memoised_tuples:
-            raise _RefusedError("uses a tuple twice")
+            raise _ForbiddenError("uses a tuple twice")
         if name == "LONG1" and abs(argument) >= 2**61 - 1:
-            raise _RefusedError("has a whole number of more than 61 bits")
+            raise _ForbiddenError("has a whole number of more than 61 bits")
         if name != "FRAME":  # has no effect, and may stand between an object and its memo instruction
             last = name

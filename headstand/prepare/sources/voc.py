@@ -29,7 +29,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Thing:
+class AnnotatedObject:
     """One annotated object: its name as stated, and its box, or in `fault` the reason why it has no usable box."""
 
     name: str
@@ -43,7 +43,7 @@ class Annotation:
 
     filename: str
     size: tuple[int, int] | None
-    things: tuple[Thing, ...]
+    things: tuple[AnnotatedObject, ...]
 
 
 def parse(data: bytes) -> Annotation:
@@ -73,18 +73,18 @@ def parse(data: bytes) -> Annotation:
     return Annotation(_text(root, "filename"), whole, tuple(_thing(item) for item in root.findall("object")))
 
 
-def _thing(item: ET.Element) -> Thing:
+def _thing(item: ET.Element) -> AnnotatedObject:
     edges = [_number(item, f"bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax")]
     name = _text(item, "name")
     if not all(math.isfinite(edge) for edge in edges):
-        return Thing(name, None, "an object without a box")
+        return AnnotatedObject(name, None, "an object without a box")
     box = Box(*edges)
     shown = ", ".join(f"{edge:g}" for edge in edges)
     if box.right < box.left or box.bottom < box.top:
-        return Thing(name, None, f"an inverted box ({shown})")
+        return AnnotatedObject(name, None, f"an inverted box ({shown})")
     if box.right == box.left or box.bottom == box.top:
-        return Thing(name, None, f"an empty box ({shown})")
-    return Thing(name, box)
+        return AnnotatedObject(name, None, f"an empty box ({shown})")
+    return AnnotatedObject(name, box)
 
 
 def _text(element: ET.Element, path: str) -> str:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from headstand.features import Extractor, FeatureError
 from headstand.features.augmentation import identity
 from headstand.features.cache import KEY_BYTES
-from headstand.features.passing import jobs
+from headstand.features.forward_pass import jobs
 from headstand.prepare.manifest import Photo
 from headstand.recipe import Augmentation
 from headstand.scale.ray.connection import ClusterError, gave_up, size

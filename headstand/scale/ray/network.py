@@ -10,7 +10,7 @@ import numpy as np
 
 from headstand.features import BATCH, FeatureError, compiled
 from headstand.features.decoding import Job, decoded, grouped
-from headstand.inputs import Input
+from headstand.inputs import InputKind
 from headstand.recipe import Augmentation
 from headstand.scale.ray.shards import Shards
 
@@ -56,7 +56,7 @@ def blocks(jobs: Iterator[Job], keys: np.ndarray, digests: Sequence[str], pictur
         yield sealed()
 
 
-def decode(block: Block, kind: Input, augmentation: Augmentation) -> Block:
+def decode(block: Block, kind: InputKind, augmentation: Augmentation) -> Block:
     """Reads and decodes the photos of a block.
 
     Returns:
@@ -71,7 +71,7 @@ def decode(block: Block, kind: Input, augmentation: Augmentation) -> Block:
         return {"place": np.array([-1]), "key": nothing, "pixels": nothing, "trouble": np.array([str(error)])}
 
 
-def _decoded(block: Block, kind: Input, augmentation: Augmentation) -> Block:
+def _decoded(block: Block, kind: InputKind, augmentation: Augmentation) -> Block:
     known = pickle.loads(block["jobs"][0])  # noqa: S301 - trusted: written by `blocks`
     keys = {place: key for _, place, _, key, _ in known}
     for path, digest in dict.fromkeys((path, digest) for path, _, _, _, digest in known):

@@ -13,8 +13,8 @@ from ray import tune
 
 from headstand import heads as heads
 from headstand.heads import search as local
-from headstand.heads.search.attempts import AfterFit, AfterTrial, Attempts, Task, correct
 from headstand.heads.search.trial import SearchError
+from headstand.heads.search.trial_runner import AfterFit, AfterTrial, SearchData, TrialRunner, correct
 from headstand.recipe import Head, Search
 from headstand.scale.ray.connection import ClusterError, gave_up, size
 
@@ -43,13 +43,13 @@ After = Callable[[dict[str, Any], dict[str, Any]], None]
 def run(
     search: Search,
     start: Head,
-    train: heads.Split,
-    validation: heads.Split,
+    train: heads.FeatureSplit,
+    validation: heads.FeatureSplit,
     classes: int,
     seed: int,
     journal: Path,
     after_trial: AfterTrial | None = None,
-) -> local.Found:
+) -> local.SearchResult:
     """Searches for the best head as `headstand.heads.search.run`, on the Ray cluster this process is connected to.
 
     Staged and grid searches train the same heads as on one machine and have the same result. TPE samples as many heads
@@ -64,12 +64,12 @@ def run(
 
     return local.run(
         search, start, train, validation, classes, seed, journal, after_trial,
-        ClusterAttempts, {**local.STRATEGIES, "tpe": tpe.run},
+        ClusterTrialRunner, {**local.STRATEGIES, "tpe": tpe.run},
     )  # fmt: skip
 
 
-class ClusterAttempts(Attempts):
-    """Trial runner (`Attempts`) that trains heads in parallel on all machines of the cluster."""
+class ClusterTrialRunner(TrialRunner):
+    """Trial runner (`TrialRunner`) that trains heads in parallel on all machines of the cluster."""
 
     def _fit_many(self, chosen: Sequence[Head], after_fit: AfterFit) -> None:
         left = list(range(len(chosen)))
@@ -85,7 +85,7 @@ class ClusterAttempts(Attempts):
         until(attempt, lambda: len(left))
 
 
-class _Finished(tune.Callback):
+class _FinishedCallback(tune.Callback):
     """Tune callback that passes each trial that ended to `after` and counts worker deaths in `losses`.
 
     `error` is the first exception, which ends the search.
@@ -162,7 +162,7 @@ def until(attempt: Callable[[Losses], None], left: Callable[[], int]) -> None:
 class _Stop(tune.Stopper):
     """Tune stopper that ends hopeless trials, and the whole search after an error in `_Finished`."""
 
-    def __init__(self, finished: _Finished, hopeless: Hopeless | None) -> None:
+    def __init__(self, finished: _FinishedCallback, hopeless: Hopeless | None) -> None:
         self._finished, self._hopeless = finished, hopeless
 
     def __getstate__(self) -> dict[str, Any]:
@@ -177,7 +177,7 @@ class _Stop(tune.Stopper):
 
 def trials(
     train: Train,
-    task: Task,
+    task: SearchData,
     after: After,
     losses: Losses,
     config: Mapping[str, Any] | None = None,
@@ -204,7 +204,7 @@ def trials(
         ClusterError: the workers of a trial died too often, or the cluster gave up.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    finished = _Finished(after, losses)
+    finished = _FinishedCallback(after, losses)
     with tempfile.TemporaryDirectory(prefix="headstand-tune-") as folder:
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(train, task=_plain(task), **(given or {})), {"cpu": 1}),
@@ -235,17 +235,17 @@ def trials(
         raise finished.error
 
 
-def _plain(task: Task) -> Task:
+def _plain(task: SearchData) -> SearchData:
     """Returns the task with plain arrays instead of memory-mapped files, which other machines do not have."""
 
-    def split(given: heads.Split) -> heads.Split:
+    def split(given: heads.FeatureSplit) -> heads.FeatureSplit:
         views = None if given.views is None else np.asarray(given.views).view(np.ndarray)
-        return heads.Split(np.asarray(given.features).view(np.ndarray), given.labels, views)
+        return heads.FeatureSplit(np.asarray(given.features).view(np.ndarray), given.labels, views)
 
-    return Task(split(task.train), split(task.validation), task.classes, task.seed)
+    return SearchData(split(task.train), split(task.validation), task.classes, task.seed)
 
 
-def _whole(config: dict[str, Any], task: Task, chosen: Sequence[Head]) -> None:
+def _whole(config: dict[str, Any], task: SearchData, chosen: Sequence[Head]) -> None:
     """Trains one head to the end and reports its metrics once."""
     fit = heads.fit(chosen[config["place"]], task.train, task.validation, task.classes, task.seed)
     right = correct(fit.model, task.validation)

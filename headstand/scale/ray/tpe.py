@@ -14,15 +14,15 @@ from ray.tune.search.optuna import OptunaSearch
 from headstand import heads as heads
 from headstand.heads.search import space as spaces
 from headstand.heads.search import tpe
-from headstand.heads.search.attempts import Attempts, Task, correct, made, tried
 from headstand.heads.search.journal import frozen
 from headstand.heads.search.trial import SearchError, Trial
+from headstand.heads.search.trial_runner import SearchData, TrialRunner, build_head, completed_trials, correct
 from headstand.recipe import Head
 from headstand.recipe.search_space import TRIALS, Job, Search
 from headstand.scale.ray.search import FINISHED, HISTORY, METRIC, REFUSED, RIGHT, Losses, trials, until
 
 
-def run(search: Search, start: Head, attempts: Attempts) -> Head:
+def run(search: Search, start: Head, attempts: TrialRunner) -> Head:
     """Runs a TPE search as `headstand.heads.search.tpe.run`, with trials in parallel on the cluster.
 
     The samples depend on the order in which trials finish. A trial is pruned by the same rule as there (Optuna's
@@ -32,7 +32,7 @@ def run(search: Search, start: Head, attempts: Attempts) -> Head:
     return tpe.jobs(search, start, attempts, _job)
 
 
-def _job(place: int, job: Job, start: Head, attempts: Attempts, learnt: Sequence[Trial]) -> None:
+def _job(place: int, job: Job, start: Head, attempts: TrialRunner, learnt: Sequence[Trial]) -> None:
     storage = InMemoryStorage()
     known = attempts.remembered(place)
     study, space, _ = tpe.opened(place, job, start, learnt, storage=storage, first=not known)
@@ -51,9 +51,12 @@ def _job(place: int, job: Job, start: Head, attempts: Attempts, learnt: Sequence
         now = time.perf_counter()
         seconds, clock = now - clock, now
         values = {name: spaces.meant(name, config[name], job.parameters[name]) for name in space}
-        begun = Trial(place, 0, values, made(start, values), 0.0, 0.0, 1, seconds=seconds)
+        begun = Trial(place, 0, values, build_head(start, values), 0.0, 0.0, 1, seconds=seconds)
         attempts.ended(
-            replace(tried(begun, result[HISTORY]), pruned=not result.get(FINISHED), right=result.get(RIGHT, "")), space
+            replace(
+                completed_trials(begun, result[HISTORY]), pruned=not result.get(FINISHED), right=result.get(RIGHT, "")
+            ),
+            space,
         )
 
     def hopeless(history: Sequence[Mapping[str, float]]) -> bool:
@@ -86,12 +89,12 @@ def _job(place: int, job: Job, start: Head, attempts: Attempts, learnt: Sequence
     until(attempt, left)
 
 
-def _stepwise(config: dict[str, Any], task: Task, start: dict[str, Any], job: dict[str, Any]) -> None:
+def _stepwise(config: dict[str, Any], task: SearchData, start: dict[str, Any], job: dict[str, Any]) -> None:
     """Trains one head and reports its metrics after each epoch, so that Tune can stop it."""
     parameters = Job.model_validate(job).parameters
     try:
         values = {name: spaces.meant(name, value, parameters[name]) for name, value in config.items()}
-        head = made(Head.model_validate(start), values)
+        head = build_head(Head.model_validate(start), values)
     except SearchError as error:
         tune.report({REFUSED: str(error), HISTORY: [], METRIC: 0.0})
         return

@@ -29,7 +29,7 @@ def client(service: str = "sagemaker") -> Any:
         from botocore.config import Config
     except ImportError:
         raise CloudError(_MISSING) from None
-    with told("SageMaker"):
+    with translated_errors("SageMaker"):
         return boto3.Session().client(service, config=Config(retries={"mode": "standard", "total_max_attempts": 5}))
 
 
@@ -55,7 +55,7 @@ def check(operation: str, request: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def told(what: str) -> Iterator[None]:
+def translated_errors(what: str) -> Iterator[None]:
     """Converts boto3's exceptions in the block to one message.
 
     Args:
@@ -81,8 +81,8 @@ def _sentence(error: Exception, what: str) -> str | None:
     from botocore import exceptions as boto
 
     if isinstance(error, boto.ClientError):
-        told = error.response.get("Error", {})
-        code, text = str(told.get("Code", "")), " ".join(str(told.get("Message", "")).split())
+        translated_errors = error.response.get("Error", {})
+        code, text = str(translated_errors.get("Code", "")), " ".join(str(translated_errors.get("Message", "")).split())
         if code in ("AccessDeniedException", "AccessDenied"):
             return f"AWS refuses {what} to these credentials; docs/sagemaker.md has the policy they need: {text[:600]}"
         if code in ("ResourceLimitExceeded", "ResourceLimitExceededException"):

@@ -6,8 +6,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from headstand.scale.sagemaker import account, following, hosting, training, tuning
-from headstand.scale.sagemaker.account import CloudError, told
+from headstand.scale.sagemaker import account, hosting, job_results, training, tuning
+from headstand.scale.sagemaker.account import CloudError, translated_errors
 from headstand.scale.sagemaker.training import Setup
 
 CHANNELS = {"training": "--data", "validation": "--validation", "test": "--test", "weights": "--weights"}
@@ -70,7 +70,7 @@ def train(options: argparse.Namespace, changes: list[str]) -> None:
     if options.resume:
         if client is None:
             raise CloudError("--resume has to ask where the checkpoints are: leave --dry-run out")
-        with told(f"the job {options.resume}"):
+        with translated_errors(f"the job {options.resume}"):
             earlier = client.describe_training_job(TrainingJobName=options.resume)
         checkpoints = earlier.get("CheckpointConfig", {}).get("S3Uri")
         if not checkpoints:
@@ -88,11 +88,11 @@ def train(options: argparse.Namespace, changes: list[str]) -> None:
     if client is None:
         print(json.dumps(request, indent=2))
         return
-    with told("the training job"):
+    with translated_errors("the training job"):
         client.create_training_job(**request)
     print(f"training job  {job}", flush=True)
     if options.wait:
-        print(f"model         {following.training(client, job, _tell)}")
+        print(f"model         {job_results.training(client, job, _tell)}")
     print(f"serve it      python deploy/sagemaker/launch.py deploy {options.recipe} --job {job} --role ... --image ...")
 
 
@@ -126,11 +126,11 @@ def tune(options: argparse.Namespace, changes: list[str]) -> None:
         if client is None:
             print(json.dumps(request, indent=2))
             continue
-        with told("the tuning job"):
+        with translated_errors("the tuning job"):
             client.create_hyper_parameter_tuning_job(**request)
         print(f"tuning job {step}  {name}", flush=True)
         if options.step is None:
-            following.tuning(client, name, _tell)
+            job_results.tuning(client, name, _tell)
 
 
 def deploy(options: argparse.Namespace, _: list[str]) -> None:

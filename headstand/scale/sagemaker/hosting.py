@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from headstand.scale.sagemaker.account import CloudError, Request, told
+from headstand.scale.sagemaker.account import CloudError, Request, translated_errors
 from headstand.scale.sagemaker.training import LONGEST as LONGEST_JOB
 from headstand.scale.sagemaker.training import TAGS, name
 
@@ -100,13 +100,13 @@ def deploy(client: Any, requests: Mapping[str, Request]) -> str:
     endpoint = requests["CreateEndpoint"]["EndpointName"]
     made = []
     try:
-        with told("the model"):
+        with translated_errors("the model"):
             client.create_model(**requests["CreateModel"])
         made.append((client.delete_model, {"ModelName": version}))
-        with told("the endpoint's configuration"):
+        with translated_errors("the endpoint's configuration"):
             client.create_endpoint_config(**requests["CreateEndpointConfig"])
         made.append((client.delete_endpoint_config, {"EndpointConfigName": version}))
-        with told("the endpoint"):
+        with translated_errors("the endpoint"):
             if _exists(client, endpoint):
                 client.update_endpoint(EndpointName=endpoint, EndpointConfigName=version)
                 return "updated"
@@ -115,7 +115,7 @@ def deploy(client: Any, requests: Mapping[str, Request]) -> str:
     except CloudError as error:
         for delete, which in reversed(made):
             try:
-                with told("its removal"):
+                with translated_errors("its removal"):
                     delete(**which)
             except CloudError as kept:
                 error = CloudError(f"{error}; {next(iter(which))} {version} is left behind: {kept}")
@@ -133,7 +133,7 @@ def remove(client: Any, endpoint: str) -> list[str]:
     """
     own = re.compile(rf"{re.escape(endpoint)}-\d{{12}}(-[a-z0-9]{{6}})?").fullmatch
     removed = []
-    with told(f"the removal of {endpoint}"):
+    with translated_errors(f"the removal of {endpoint}"):
         if _exists(client, endpoint):
             client.delete_endpoint(EndpointName=endpoint)
             removed.append(f"endpoint {endpoint}")
@@ -158,7 +158,7 @@ def model_of(client: Any, job: str) -> str:
     Raises:
         CloudError: the job does not exist or has not finished.
     """
-    with told(f"the job {job}"):
+    with translated_errors(f"the job {job}"):
         best = _best(client, job)
         found = client.describe_training_job(TrainingJobName=best or job)
     if found["TrainingJobStatus"] != "Completed":

@@ -142,7 +142,7 @@ class _Response(http.client.HTTPResponse):
         self.fp = _Lines(_Reads(self.fp.detach()))
 
 
-class _Connection:
+class _CheckedConnection:
     """Mixin that `_Adapter` adds to urllib3's connection classes: address check and response limits."""
 
     guard: Guard
@@ -167,7 +167,7 @@ class _Adapter(IPFilterAdapter):
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> urllib3.HTTPConnectionPool:
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        pool.ConnectionCls = type("Guarded", (_Connection, pool.ConnectionCls), {"guard": self._guard})
+        pool.ConnectionCls = type("Guarded", (_CheckedConnection, pool.ConnectionCls), {"guard": self._guard})
         return pool
 
     def build_response(self, req: requests.PreparedRequest, resp: urllib3.BaseHTTPResponse) -> requests.Response:

@@ -8,7 +8,7 @@ from jinja2 import Environment, StrictUndefined
 
 from headstand.images import MAX_BYTES
 from headstand.serve.bundle import Bundle
-from headstand.serve.page.words import WORDS
+from headstand.serve.page.texts import WORDS
 
 FOLDER = Path(__file__).parent
 

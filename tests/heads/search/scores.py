@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from headstand import heads as heads
-from headstand.heads import Fit, Split
+from headstand.heads import FeatureSplit, Fit
 from headstand.recipe import Head
 
-EMPTY = Split(np.zeros((0, 4), np.float32), np.zeros(0, np.int32))
+EMPTY = FeatureSplit(np.zeros((0, 4), np.float32), np.zeros(0, np.int32))
 
 
 class Scores:
@@ -45,7 +45,13 @@ class Scores:
         return Fit(history, head.epochs, None)
 
     def fit_many(
-        self, many: Sequence[Head], train: Split, validation: Split, classes: int, seed: int, after_fit: Any
+        self,
+        many: Sequence[Head],
+        train: FeatureSplit,
+        validation: FeatureSplit,
+        classes: int,
+        seed: int,
+        after_fit: Any,
     ) -> list[Fit]:
         fits = []
         for place, head in enumerate(many):

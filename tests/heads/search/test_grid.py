@@ -31,7 +31,7 @@ def scores(monkeypatch: pytest.MonkeyPatch) -> Scores:
     return Scores(rule).stand_in(monkeypatch)
 
 
-def run(journal: Path, plan: Search = GRID, told: list[Any] | None = None) -> search.Found:
+def run(journal: Path, plan: Search = GRID, told: list[Any] | None = None) -> search.SearchResult:
     after = None if told is None else lambda trial, known: told.append((trial, known))
     return search.run(plan, START, EMPTY, EMPTY, 3, 1, journal, after)
 

@@ -36,7 +36,7 @@ def scores(monkeypatch: pytest.MonkeyPatch) -> Scores:
     return Scores(rule).stand_in(monkeypatch)
 
 
-def run(journal: Path, stages: Search = STAGES, told: list[Any] | None = None) -> search.Found:
+def run(journal: Path, stages: Search = STAGES, told: list[Any] | None = None) -> search.SearchResult:
     after = None if told is None else lambda trial, known: told.append((trial, known))
     return search.run(stages, START, EMPTY, EMPTY, 3, 1, journal, after)
 
@@ -104,7 +104,7 @@ def test_a_finished_search_is_remembered(tmp_path: Path, scores: Scores) -> None
 
 
 def test_without_stages_the_start_is_the_head(tmp_path: Path, scores: Scores) -> None:
-    assert run(tmp_path / "journal", Search()) == search.Found((), START)
+    assert run(tmp_path / "journal", Search()) == search.SearchResult((), START)
     assert scores.asked == []
 
 

@@ -40,7 +40,7 @@ def scores(monkeypatch: pytest.MonkeyPatch) -> Scores:
     return Scores(rule).stand_in(monkeypatch)
 
 
-def run(journal: Path, settings: Search, start: Head = START, seed: int = 1) -> search.Found:
+def run(journal: Path, settings: Search, start: Head = START, seed: int = 1) -> search.SearchResult:
     return search.run(settings, start, EMPTY, EMPTY, 3, seed, journal)
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from headstand.prepare import geometric_matches, manifest, record
+from headstand.prepare import geometric_matches, manifest, preparation_record
 from headstand.prepare.doctor import checkup, examine
 from headstand.prepare.doctor.folder import ExaminationError
-from headstand.prepare.geometric_matches import Pair
+from headstand.prepare.geometric_matches import MatchedPair
 from headstand.prepare.manifest import SPLITS, Dataset, Photo
 from headstand.prepare.summary import Summary
 from tests.prepare.doctor.faults import encoded, photo, rotated
@@ -59,9 +59,9 @@ def test_another_manifest_is_examined_whatever_the_times_of_the_files(tmp_path):
     assert len(checkup(dataset.folder)) > 1
 
 
-def recorded(dataset: Dataset, *pairs: Pair) -> Path:
+def recorded(dataset: Dataset, *pairs: MatchedPair) -> Path:
     """The folder, with the probable twins that its preparation is to have found."""
-    record.write(dataset, {}, Summary(dataset.folder, {}), pairs)
+    preparation_record.write(dataset, {}, Summary(dataset.folder, {}), pairs)
     return dataset.folder
 
 
@@ -73,7 +73,7 @@ def likely_leaks(folder: Path) -> list[list[str]]:
 def test_probable_twins_are_those_of_the_preparation(tmp_path, monkeypatch):
     dataset = prepared(tmp_path / "yoga")
     monkeypatch.setattr(geometric_matches, "pairs", lambda *_: pytest.fail("searched again"))
-    folder = recorded(dataset, Pair(6, 20, 0.9, "turned"), Pair(0, 29, 0.95, "cropped"))
+    folder = recorded(dataset, MatchedPair(6, 20, 0.9, "turned"), MatchedPair(0, 29, 0.95, "cropped"))
     assert "likely_leak" in checkup(folder)[0]
     assert likely_leaks(folder) == [
         [dataset.photos[0].path, dataset.photos[29].path],
@@ -84,7 +84,7 @@ def test_probable_twins_are_those_of_the_preparation(tmp_path, monkeypatch):
 def test_a_file_that_is_unusable_leaves_the_other_pairs_as_they_are(tmp_path, monkeypatch):
     dataset = prepared(tmp_path / "yoga")
     monkeypatch.setattr(geometric_matches, "pairs", lambda *_: pytest.fail("searched again"))
-    folder = recorded(dataset, Pair(3, 20, 0.9, "turned"), Pair(6, 21, 0.9, "turned"))
+    folder = recorded(dataset, MatchedPair(3, 20, 0.9, "turned"), MatchedPair(6, 21, 0.9, "turned"))
     (folder / dataset.photos[3].path).unlink()
     checkup(folder)
     assert likely_leaks(folder) == [[dataset.photos[6].path, dataset.photos[21].path]]

@@ -9,9 +9,9 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from headstand.files import digest
 from headstand.prepare import manifest
 from headstand.prepare.doctor import examine
-from headstand.prepare.doctor.findings import KINDS, Severity
 from headstand.prepare.doctor.folder import ExaminationError, contents
-from headstand.prepare.doctor.report import Report, write_json
+from headstand.prepare.doctor.issues import ISSUE_TYPES, Severity
+from headstand.prepare.doctor.report import DoctorReport, write_json
 from headstand.prepare.prepare import prepare
 from headstand.recipe import Recipe, Source
 from tests.prepare.doctor.faults import bomb, cropped, encoded, half_grey, healthy, photo, rotated
@@ -22,12 +22,12 @@ def folder(tmp_path: Path) -> Path:
     return healthy(tmp_path / "photos")
 
 
-def told(report: Report) -> dict[str, list[tuple[str, ...]]]:
+def told(report: DoctorReport) -> dict[str, list[tuple[str, ...]]]:
     """The files of each case, by code."""
     return {found.kind.code: [case.files for case in found.cases] for found in report.findings}
 
 
-def details(report: Report, code: str) -> list[str]:
+def details(report: DoctorReport, code: str) -> list[str]:
     return [case.detail for found in report.findings if found.kind.code == code for case in found.cases]
 
 
@@ -104,7 +104,7 @@ def test_names_the_fault_of_a_file(folder, name):
     assert (f"tree/{name}",) in told(report)[code]
     assert all((f"tree/{name}",) in cases for cases in told(report).values())
     assert detail in details(report, code)[0]
-    usable = KINDS[code].severity != Severity.ERROR and code != "other_file"
+    usable = ISSUE_TYPES[code].severity != Severity.ERROR and code != "other_file"
     assert report.counts()["tree"][""] == 7 + usable
 
 
@@ -282,7 +282,7 @@ def test_json_has_stable_keys(folder, tmp_path):
         {
             "code": "label_conflict",
             "severity": "error",
-            "title": KINDS["label_conflict"].title,
+            "title": ISSUE_TYPES["label_conflict"].title,
             "files": 2,
             "cases": [{"files": ["chair/9.jpg", "tree/1.jpg"], "detail": "identical: chair, tree"}],
         }

@@ -174,14 +174,14 @@ def test_no_plot_outgrows_what_matplotlib_can_draw(dataset, monkeypatch):
 
 
 def test_look_saves_a_page_and_plots_and_draws_them_again_only_for_another_manifest(dataset):
-    paths = explore.look(dataset.folder)
+    paths = explore.explore(dataset.folder)
     assert [path.name for path in paths] == ["index.html", *PLOTS]
     for path in paths[1:]:
         with Image.open(path) as image:
             assert image.format == "PNG" and image.mode == "P" and image.width > 300
             assert image.convert("RGB").getpixel((image.width - 1, image.height - 1)) == (255, 255, 255)
     before = [path.stat().st_mtime_ns for path in paths]
-    assert explore.look(dataset.folder) == paths
+    assert explore.explore(dataset.folder) == paths
     assert [path.stat().st_mtime_ns for path in paths] == before
     page = paths[0].read_text(encoding="utf-8")
     # The times of files decide nothing: they are equal if both are written within one tick of the clock.
@@ -190,7 +190,7 @@ def test_look_saves_a_page_and_plots_and_draws_them_again_only_for_another_manif
         os.utime(path, ns=(2**62, 2**62))
     other = replace(dataset, photos=tuple(replace(photo, group=photo.group + 1) for photo in dataset.photos))
     manifest.write(other)
-    explore.look(dataset.folder)
+    explore.explore(dataset.folder)
     assert all(path.read_bytes() != b"stale" for path in paths)
     assert dataset.digest in page and other.digest in paths[0].read_text(encoding="utf-8")
     assert sorted(path.name for path in (dataset.folder / "look").iterdir()) == sorted(["index.html", *PLOTS])
@@ -200,17 +200,17 @@ def test_look_writes_class_names_that_the_plots_font_lacks(tmp_path):
     plain(tmp_path, {"蛇": [10, 200], "木": [60]})
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        page = explore.look(tmp_path)[0].read_text(encoding="utf-8")
+        page = explore.explore(tmp_path)[0].read_text(encoding="utf-8")
     assert not said
     assert "蛇" in page and "木" in page
 
 
 def test_look_names_the_command_where_there_is_no_data(tmp_path):
     with pytest.raises(ManifestError, match=r"run `python data_preparation.py nothing`"):
-        explore.look(tmp_path / "nothing")
+        explore.explore(tmp_path / "nothing")
 
 
 def test_a_class_without_photos_in_a_split_is_no_error(tmp_path):
     dataset = plain(tmp_path, {"a": [10], "b": [20]})
     manifest.write(replace(dataset, photos=tuple(replace(photo, split="train") for photo in dataset.photos)))
-    assert all(path.stat().st_size > 0 for path in explore.look(tmp_path))
+    assert all(path.stat().st_size > 0 for path in explore.explore(tmp_path))

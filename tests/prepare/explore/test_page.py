@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from PIL import Image
 
 from headstand.prepare.explore import page
-from headstand.prepare.explore.findings import GROUPS, MEMBERS, Findings
+from headstand.prepare.explore.groups import GROUPS, MEMBERS, Groups
 from headstand.prepare.explore.thumbnails import Thumbnails
 from headstand.prepare.manifest import Dataset, Photo
 
@@ -34,7 +34,7 @@ def made(folder: Path, photos: list[tuple[str, str, int]]) -> Dataset:
 
 
 def html(dataset: Dataset) -> str:
-    findings = Findings.of(dataset)
+    findings = Groups.of(dataset)
     return page.page(dataset, findings, Thumbnails.of(dataset, findings.photos), png("blue"))
 
 
@@ -180,7 +180,7 @@ def test_clean_data_says_so(tmp_path):
 def test_facts_head_the_page(tmp_path):
     dataset = made(tmp_path, [("chair", "train", 0)] * 1200 + [("tree", "test", 1)])
     photos = tuple(replace(photo, width=100, height=400) for photo in dataset.photos)
-    facts = page._facts(replace(dataset, photos=photos), Findings.of(dataset))
+    facts = page._facts(replace(dataset, photos=photos), Groups.of(dataset))
     assert [word for name, value, _ in facts for word in (name, value)] == [
         "photos", "1,201", "classes", "2", "smallest class", "1", "largest class", "1,200",
         "median side, pixels", "200", "groups of near duplicates", "1", "in several splits", "0",

@@ -8,7 +8,7 @@ import pytest
 
 from headstand.images import decode
 from headstand.prepare.prepare import prepare
-from headstand.prepare.sources import pictures
+from headstand.prepare.sources import png_files
 from headstand.prepare.sources.arrays import ArraysError, listing
 from headstand.recipe import RecipeError, Source, load
 
@@ -107,7 +107,7 @@ def test_a_second_call_writes_nothing_and_other_arrays_get_another_folder(tmp_pa
     folder = write(tmp_path / "a", pixels(4), np.array([0, 1, 1, 0]))
     found = read(folder)
     asked = []
-    monkeypatch.setattr(pictures.Image, "fromarray", asked.append)
+    monkeypatch.setattr(png_files.Image, "fromarray", asked.append)
     assert read(folder) == found
     assert not asked
     monkeypatch.undo()

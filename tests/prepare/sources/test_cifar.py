@@ -11,7 +11,7 @@ from PIL import Image
 
 from headstand.images import decode
 from headstand.prepare.prepare import prepare
-from headstand.prepare.sources import archive, cifar, pictures
+from headstand.prepare.sources import archive, cifar, png_files
 from headstand.prepare.sources.cifar import CifarError, listing
 from headstand.prepare.sources.unpickle import UnpickleError
 from headstand.recipe import Source, load
@@ -223,7 +223,7 @@ def test_a_disk_that_refuses_is_told(folder, cache, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pictures, "write", full)
+    monkeypatch.setattr(png_files, "write", full)
     with pytest.raises(CifarError, match="No space left on device; HEADSTAND_CACHE can name another folder"):
         listing(source(folder), 1)
 
@@ -249,7 +249,9 @@ def test_pictures_are_png_at_every_size(tmp_path):
         side: np.random.default_rng(side).integers(0, 256, (2, side, side, 3), dtype=np.uint8) for side in (8, 75)
     }
     for side, pixels in values.items():
-        pictures.write(tmp_path / "p", [f"{side}/0.png", f"{side}/1.png"], lambda places, pixels=pixels: pixels[places])
+        png_files.write(
+            tmp_path / "p", [f"{side}/0.png", f"{side}/1.png"], lambda places, pixels=pixels: pixels[places]
+        )
         for number in (0, 1):
             data = (tmp_path / "p" / str(side) / f"{number}.png").read_bytes()
             assert Image.open(io.BytesIO(data)).format == "PNG"

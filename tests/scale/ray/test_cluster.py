@@ -17,7 +17,7 @@ from headstand import scale, training
 from headstand.errors import HeadstandError
 from headstand.features import Extractor
 from headstand.features.cache import KEY_BYTES
-from headstand.heads import Split, search
+from headstand.heads import FeatureSplit, search
 from headstand.prepare.manifest import Dataset
 from headstand.recipe import Augmentation, Backbone, Head, Search
 from tests import photos
@@ -144,9 +144,9 @@ def task() -> dict[str, Any]:
     rng = np.random.default_rng(3)
     centres = rng.normal(size=(3, 16))
 
-    def split(count: int) -> Split:
+    def split(count: int) -> FeatureSplit:
         labels = np.arange(count, dtype=np.int32) % 3
-        return Split((centres[labels] + rng.normal(0, 2.5, (count, 16))).astype(np.float32), labels)
+        return FeatureSplit((centres[labels] + rng.normal(0, 2.5, (count, 16))).astype(np.float32), labels)
 
     return {"train": split(120), "validation": split(60), "classes": 3, "seed": 1}
 

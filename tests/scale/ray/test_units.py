@@ -14,9 +14,9 @@ import pytest
 from headstand import scale
 from headstand.features.augmentation import identity
 from headstand.features.cache import FeatureCache
-from headstand.features.passing import jobs
+from headstand.features.forward_pass import jobs
 from headstand.heads.search.trial import SearchError, Trial
-from headstand.inputs import Photos
+from headstand.inputs import PhotoInput
 from headstand.prepare.manifest import Dataset
 from headstand.recipe import Augmentation, Head
 from headstand.recipe.search_space import Job
@@ -85,7 +85,7 @@ def test_a_block_is_decoded_or_says_why_not(dataset: Dataset) -> None:
 
     def decoded() -> dict[str, np.ndarray]:
         todo = blocks(jobs(range(3), names, paths, (None,)), names[0], [photo.sha256 for photo in photos], 9)
-        return decode({"jobs": np.array(list(todo), object)}, Photos(32), Augmentation())
+        return decode({"jobs": np.array(list(todo), object)}, PhotoInput(32), Augmentation())
 
     block = decoded()
     assert block["place"].tolist() == [0, 1, 2]
@@ -139,7 +139,7 @@ def test_a_worker_that_dies_later_does_not_replace_the_error_that_ends_a_search(
     from headstand.scale.ray import search
 
     losses = search.Losses()
-    finished = search._Finished(lambda config, result: None, losses)
+    finished = search._FinishedCallback(lambda config, result: None, losses)
     trial = SimpleNamespace(last_result={search.REFUSED: "too many units"}, config={"place": 1})
     finished.on_trial_complete(1, [], trial)
     losses._times[str(trial.config)] = [0.0] * search.RETRIES

@@ -31,7 +31,7 @@ def refusal(code: str, text: str) -> boto.ClientError:
 )
 def test_aws_errors_are_a_sentence_without_what_was_signed(error: Exception, told: str) -> None:
     with pytest.raises(CloudError, match=told) as raised:
-        with account.told("the job"):
+        with account.translated_errors("the job"):
             raise error
     assert SECRET not in str(raised.value) and "\n" not in str(raised.value)
 
@@ -39,7 +39,7 @@ def test_aws_errors_are_a_sentence_without_what_was_signed(error: Exception, tol
 def test_other_errors_pass() -> None:
     for error in (HeadstandError("ours"), ZeroDivisionError("fault")):
         with pytest.raises(type(error), match=str(error)):
-            with account.told("the job"):
+            with account.translated_errors("the job"):
                 raise error
 
 

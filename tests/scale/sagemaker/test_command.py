@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from headstand.scale.sagemaker import command, following
+from headstand.scale.sagemaker import command, job_results
 from headstand.scale.sagemaker.account import CloudError
 from tests.scale.sagemaker import jobs
 from tests.scale.sagemaker.opt import ROOT
@@ -56,7 +56,7 @@ def test_the_recipes_searches_are_submitted_in_turn_each_warm_started_as_it_says
     client: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     followed: list[str] = []
-    monkeypatch.setattr(following, "tuning", lambda client, name, tell: followed.append(name))
+    monkeypatch.setattr(job_results, "tuning", lambda client, name, tell: followed.append(name))
     command.run(["tune", "yoga107", *JOB, "--parallel", "3"])
     found = [client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name) for name in followed]
     assert [name.rsplit("-", 2)[0] for name in followed] == [f"yoga107-{step}" for step in range(1, 6)]
@@ -85,7 +85,7 @@ def test_jobs_that_a_tuning_job_cannot_learn_from_are_reported(capsys: pytest.Ca
 
 
 def test_one_search_alone_is_submitted_and_not_waited_for(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(following, "tuning")
+    monkeypatch.delattr(job_results, "tuning")
     cache = ("--cache", "s3://jobs/cache/")
     command.run(["tune", "yoga107", *JOB, *cache, "--step", "2", "--warm-start", "first", "other"])
     (made,) = client.list_hyper_parameter_tuning_jobs()["HyperParameterTuningJobSummaries"]

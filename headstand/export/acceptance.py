@@ -1,0 +1,78 @@
+"""Export formats and the acceptance criteria for their conversions."""
+
+from dataclasses import dataclass
+
+from headstand.export.parity import Parity
+
+FORMATS = ("float32", "float16", "dynamic", "int8")
+"""float32: as trained. float16: 16-bit weights. dynamic: 8-bit weights, activations quantized at run time. int8: 8-bit
+weights and activations, `uint8` pixels as input."""
+
+LIMITS = {"float32": 1e-4, "float16": 1e-2}
+"""Largest difference of any probability. Conversion alone causes about 5e-6, half precision about 4e-3."""
+
+AGREEMENT = 0.97
+"""Smallest share of photos for which a quantized model must predict the trained model's class."""
+
+LOST = 0.005
+"""Largest accuracy loss of a quantized model, as a share of the photos; one photo is always allowed."""
+
+MANY, REACH = 1000, 0.02
+"""From this number of photos on, the upper end of the interval of the lost accuracy must stay below `REACH`."""
+
+
+@dataclass(frozen=True)
+class AcceptanceCriteria:
+    """Acceptance criteria of a format, and those that a conversion does not meet; it passes if none is missing."""
+
+    asked: str
+    missing: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        return not self.missing
+
+
+def judge(kind: str, parity: Parity) -> AcceptanceCriteria:
+    """Returns the acceptance criteria for a format and those that the converted model does not meet.
+
+    Comparisons are written so that NaN fails.
+
+    Args:
+        kind: one of `FORMATS`.
+        parity: comparison with the trained model.
+    """
+    return _exact(LIMITS[kind], parity) if kind in LIMITS else _quantised(parity)
+
+
+def _exact(limit: float, parity: Parity) -> AcceptanceCriteria:
+    missing = []
+    if not parity.largest_difference <= limit:
+        missing.append(f"a probability differs by {parity.largest_difference:.2g}")
+    if clear := [each for each in parity.disagreeing if not each.margin <= limit]:
+        missing.append(f"{len(clear)} of {parity.count} photos get another class")
+    asked = (
+        f"every probability within {limit:g} of the trained model's, and the same class for all photos whose two "
+        "highest probabilities differ by more"
+    )
+    return AcceptanceCriteria(asked, tuple(missing))
+
+
+def _quantised(parity: Parity) -> AcceptanceCriteria:
+    missing = []
+    asked = f"the same class for {AGREEMENT:.0%} of the photos"
+    if not parity.finite:
+        missing.append("probabilities are no numbers")
+    if not parity.agreement >= AGREEMENT:
+        missing.append(f"only {parity.agreement:.2%} of {parity.count} photos get the same class")
+    if parity.accuracy is not None:
+        allowed = max(1, int(LOST * parity.count))
+        asked += f", {100 * LOST:g} points of accuracy or one photo lost at most"
+        lost = parity.accuracy.lost
+        if not lost <= allowed:
+            missing.append(f"{lost} photos fewer are right, of {parity.count} ({allowed} may be)")
+        if parity.count >= MANY:
+            asked += f", and the interval of the loss below {100 * REACH:g} points"
+            if not (high := parity.accuracy.interval[1]) < REACH:
+                missing.append(f"the interval of the lost accuracy reaches {100 * high:.2f} points")
+    return AcceptanceCriteria(asked, tuple(missing))

@@ -1,0 +1,120 @@
+"""Photos for judging a conversion, in three disjoint samples: calibration, format choice and certification."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from headstand.errors import HeadstandError
+from headstand.evaluation.predictions import class_indices
+from headstand.heads.checkpoint import ModelMetadata
+from headstand.images import formats
+from headstand.prepare import manifest
+from headstand.prepare.manifest import nfc
+from headstand.prepare.scan import EXTENSION
+
+_SUFFIXES = {".jpeg", *EXTENSION.values()}
+
+
+LEAST = 4
+"""Smallest number of photos in each third of a folder."""
+
+
+class EvidenceError(HeadstandError):
+    """Raised for photos that cannot be used to compare models."""
+
+
+@dataclass(frozen=True)
+class PhotoSample:
+    """A set of photos.
+
+    Attributes:
+        name: description for messages.
+        paths: the photo files.
+        labels: class indices `int [N]`; None if unknown.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+    labels: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class ParitySamples:
+    """Three disjoint samples of photos.
+
+    Quantization ranges come from `calibration`, formats are compared and chosen on `choosing`, and the chosen one is
+    certified on `certifying`. `seen` is True if the model was trained on the photos of the last two as well: its
+    accuracy on them is then not a valid estimate.
+    """
+
+    calibration: PhotoSample
+    choosing: PhotoSample
+    certifying: PhotoSample
+    seen: bool = False
+
+
+def prepared(about: ModelMetadata) -> ParitySamples:
+    """Returns the training, validation and test splits of the dataset that a checkpoint was trained on.
+
+    Raises:
+        ManifestError: the dataset is not prepared on this machine.
+        EvidenceError: the dataset has changed since training.
+    """
+    dataset = manifest.read(Path("data") / about.name)
+    if dataset.digest != about.data or dataset.classes != about.labels:
+        raise EvidenceError(
+            f"{dataset.folder} is not the data that this model was trained on (its manifest has changed); "
+            f"prepare it as it was, or train again with `python train.py {about.name}`"
+        )
+
+    def sample(split: str) -> PhotoSample:
+        photos = dataset.split(split)
+        paths = tuple(dataset.folder / photo.path for photo in photos)
+        return PhotoSample(split, paths, class_indices(dataset, photos))
+
+    # All evaluation fingerprints must be in the training set; training on the validation photos alone is not enough.
+    seen = bool(about.examined) and set(about.examined) <= set(about.seen)
+    return ParitySamples(sample("train"), sample("validation"), sample("test"), seen)
+
+
+def folder(path: Path, labels: Sequence[str]) -> ParitySamples:
+    """Splits a folder of photos into three samples by the SHA-256 of each file, so that copies stay together.
+
+    Args:
+        path: one subfolder per class, named like the labels, or photos only, whose classes are then unknown.
+        labels: the model's class names.
+
+    Raises:
+        EvidenceError: the folder does not exist, has too few photos, or has subfolders that match no label.
+    """
+    if not path.is_dir():
+        raise EvidenceError(f"there is no folder {path}; name one with photos to compare the models on")
+    photos = [file for file in sorted(path.rglob("*")) if formats.is_listed(file, _SUFFIXES)]
+    labels = [nfc(label) for label in labels]
+    classes = [nfc(file.relative_to(path).parts[0]) if file.parent != path else None for file in photos]
+    strange = sorted({name for name in classes if name is not None and name not in labels})
+    if any(classes) and (strange or None in classes):
+        found = f"the folder {strange[0]!r}" if strange else "photos beside its folders"
+        raise EvidenceError(
+            f"{path} holds {found}; name its folders like the labels ({', '.join(list(labels)[:8])}...), or put all "
+            "photos into the one folder"
+        )
+    parts: list[list[int]] = [[], [], []]
+    for place, photo in enumerate(photos):
+        parts[int(hashlib.sha256(photo.read_bytes()).hexdigest()[:8], 16) % 3].append(place)
+    if min(map(len, parts)) < LEAST:
+        raise EvidenceError(
+            f"{path} holds {len(photos)} photos, too few to calibrate with some, choose with others and certify with "
+            f"others still: {12 * LEAST} or more will do"
+        )
+    indices = np.array([labels.index(name) for name in classes if name is not None])
+
+    def sample(name: str, part: list[int]) -> PhotoSample:
+        known = indices[part] if any(classes) else None
+        return PhotoSample(f"{name} third of {path.name}", tuple(photos[place] for place in part), known)
+
+    first, second, last = parts
+    return ParitySamples(sample("first", first), sample("second", second), sample("last", last))

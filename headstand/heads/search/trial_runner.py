@@ -1,0 +1,212 @@
+"""Trial runner of the search: takes finished trials from the journal, trains and records the others."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+import optuna
+
+from headstand import heads as heads
+from headstand.heads.search.journal import TrialJournal
+from headstand.heads.search.space import Space
+from headstand.heads.search.trial import SearchError, Trial, packed
+from headstand.recipe import Head
+from headstand.recipe.search_space import with_overrides
+
+AfterTrial = Callable[[Trial, bool], None]
+AfterFit = Callable[[int, Sequence[Mapping[str, float]], str], None]
+"""Called with a head's index, the metrics of its epochs, and which validation photos it got right (`packed`)."""
+
+Stop = Callable[[int, float], bool]
+
+CHUNK = 1024
+"""Rows of features per forward pass through a trained head."""
+
+
+@dataclass(frozen=True)
+class SearchData:
+    """Training split, validation split, number of classes and seed, the same for all trials of a search.
+
+    All trials share one seed, so that they differ in their settings only.
+    """
+
+    train: heads.FeatureSplit
+    validation: heads.FeatureSplit
+    classes: int
+    seed: int
+
+
+class TrialRunner:
+    """Runs the trials of a search and keeps them in `trials`."""
+
+    def __init__(self, task: SearchData, journal: TrialJournal, after_trial: AfterTrial | None) -> None:
+        self.task = task
+        self.trials: list[Trial] = []
+        self._journal, self._after_trial = journal, after_trial
+        self._outcomes: dict[str, Trial] = {}
+
+    def of(self, stage: int) -> list[Trial]:
+        """Returns the trials of a stage or job so far."""
+        return [trial for trial in self.trials if trial.stage == stage]
+
+    def remembered(self, stage: int) -> list[Trial]:
+        """Adds the journal's trials of a stage or job to `trials` and returns them."""
+        known = self._journal.of(stage)
+        for trial in known:
+            self._tell(trial, True)
+        self.trials += known
+        return known
+
+    def ended(self, trial: Trial, space: Space) -> None:
+        """Records a trial that another process trained, under the next number of its stage or job."""
+        self.trials.append(self._add(replace(trial, number=len(self.of(trial.stage)) + 1), space))
+
+    def many(self, stage: int, space: Space, wanted: Sequence[tuple[Mapping[str, Any], Head]]) -> list[Trial]:
+        """Trains several heads in parallel and returns their trials.
+
+        Args:
+            stage: number of the stage or job, from 1.
+            space: the searched parameters.
+            wanted: the values of each trial, and the head with these values.
+
+        Returns:
+            The trials, in the order of `wanted`.
+        """
+        first = len(self.of(stage)) + 1
+        found: dict[int, Trial] = {}
+        waiting: dict[str, list[int]] = {}
+        for place, (values, head) in enumerate(wanted):
+            if known := self._known(stage, first + place, values, head, space):
+                found[place] = known
+            else:
+                waiting.setdefault(_key(head), []).append(place)
+        groups = list(waiting.values())
+        clock = time.perf_counter()
+
+        def after_fit(group: int, history: Sequence[Mapping[str, float]], right: str) -> None:
+            nonlocal clock
+            now = time.perf_counter()
+            seconds, clock = now - clock, now
+            for place in groups[group]:  # identical heads: without inner layers, `units` has no effect
+                values, head = wanted[place]
+                trial = Trial(stage, first + place, dict(values), head, 0.0, 0.0, 1, seconds=seconds, right=right)
+                found[place] = self._add(completed_trials(trial, history), space)
+                seconds = 0.0
+
+        if groups:
+            self._fit_many([wanted[places[0]][1] for places in groups], after_fit)
+        trials = [found[place] for place in range(len(wanted))]
+        self.trials += trials
+        return trials
+
+    def _fit_many(self, chosen: Sequence[Head], after_fit: AfterFit) -> None:
+        """Trains heads in parallel and calls `after_fit` for each as soon as it is trained."""
+        task = self.task
+        heads.fit_many(
+            chosen, task.train, task.validation, task.classes, task.seed,
+            lambda place, fit: after_fit(place, fit.history, correct(fit.model, task.validation)),
+        )  # fmt: skip
+
+    def one(self, stage: int, space: Space, values: Mapping[str, Any], head: Head, stop: Stop) -> Trial:
+        """Trains one head, prunes it when `stop` returns True, and returns its trial.
+
+        Args:
+            stage: number of the stage or job, from 1.
+            space: the searched parameters.
+            values: the trial's values.
+            head: the head with these values.
+            stop: called after each epoch but the last with its number (from 1) and validation accuracy.
+        """
+        number = len(self.of(stage)) + 1
+        trial = self._known(stage, number, values, head, space)
+        if trial is None:
+            trial = self._add(self._fit(Trial(stage, number, dict(values), head, 0.0, 0.0, 1), stop), space)
+        self.trials.append(trial)
+        return trial
+
+    def _fit(self, trial: Trial, stop: Stop) -> Trial:
+        task, start = self.task, time.perf_counter()
+        history: list[dict[str, float]] = []
+
+        def after_epoch(number: int, figures: dict[str, float]) -> None:
+            history.append(figures)
+            # Pruning after the last epoch would save no time.
+            if number < trial.head.epochs and stop(number, figures["val_accuracy"]):
+                raise optuna.TrialPruned
+
+        try:
+            fit = heads.fit(trial.head, task.train, task.validation, task.classes, task.seed, after_epoch)
+            history, pruned, right = fit.history, False, correct(fit.model, task.validation)
+        except optuna.TrialPruned:
+            pruned, right = True, ""
+        seconds = time.perf_counter() - start
+        return replace(completed_trials(trial, history), pruned=pruned, right=right, seconds=seconds)
+
+    def _known(self, stage: int, number: int, values: Mapping[str, Any], head: Head, space: Space) -> Trial | None:
+        """Returns the trial from the journal or a copy of one with an identical head; None if neither exists.
+
+        Training is deterministic, so identical heads have identical results.
+        """
+        if trial := self._journal.find(stage, number, head):
+            trial = replace(trial, values=dict(values))
+            self._tell(trial, True)
+            return trial
+        if twin := self._outcomes.get(_key(head)):
+            return self._add(replace(twin, stage=stage, number=number, values=dict(values), seconds=0.0), space)
+        return None
+
+    def _add(self, trial: Trial, space: Space) -> Trial:
+        self._journal.add(trial, space)
+        self._tell(trial, False)
+        return trial
+
+    def _tell(self, trial: Trial, remembered: bool) -> None:
+        if not trial.pruned:
+            self._outcomes.setdefault(_key(trial.head), trial)
+        if self._after_trial:
+            self._after_trial(trial, remembered)
+
+
+def correct(model: keras.Model, validation: heads.FeatureSplit) -> str:
+    """Returns which validation photos a trained head classifies correctly, encoded by `packed`."""
+    labels = validation.labels
+    if not len(labels):
+        return ""
+    parts = np.array_split(validation.features, -(-len(labels) // CHUNK))
+    return packed(np.concatenate([model(part).numpy().argmax(axis=1) for part in parts]) == labels)
+
+
+def completed_trials(trial: Trial, history: Sequence[Mapping[str, float]]) -> Trial:
+    """Returns the trial with the metrics of its best epoch and its validation accuracy curve."""
+    ranks = [heads.rank(figures) for figures in history]
+    place = ranks.index(max(ranks))
+    return replace(
+        trial,
+        val_accuracy=history[place]["val_accuracy"],
+        val_loss=history[place]["val_loss"],
+        epoch=place + 1,
+        curve=tuple(figures["val_accuracy"] for figures in history),
+    )
+
+
+def build_head(start: Head, values: Mapping[str, Any]) -> Head:
+    """Returns the head `start` with the given values changed.
+
+    Raises:
+        SearchError: a head cannot have these values; the message has the values and the reason.
+    """
+    try:
+        return with_overrides(start, values)
+    except ValueError as error:
+        told = "; ".join(item["msg"] for item in error.errors()) if hasattr(error, "errors") else str(error)
+        said = " ".join(f"{name}={value}" for name, value in values.items())
+        raise SearchError(
+            f"the search came to a head that cannot be ({said}): {told}; narrow its parameters"
+        ) from error
+
+
+def _key(head: Head) -> str:
+    return head.model_dump_json()

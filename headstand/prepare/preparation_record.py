@@ -1,0 +1,116 @@
+"""Preparation record `prepared.json`: inputs and summary of a preparation, and the geometric matches that it found."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from headstand import files
+from headstand.errors import HeadstandError
+from headstand.prepare import manifest
+from headstand.prepare.geometric_matches import MatchedPair
+from headstand.prepare.listing import Listing
+from headstand.prepare.manifest import Dataset
+from headstand.prepare.summary import Summary
+from headstand.recipe import Recipe
+
+VERSION = 2
+"""Version of the preparation; a new value causes all datasets to be prepared again."""
+
+RECORD = "prepared.json"
+
+
+def state(recipe: Recipe, listing: Listing, apart: dict[str, Dataset]) -> dict[str, Any]:
+    """Returns everything that a preparation depends on, for detecting changes.
+
+    The source is represented by a digest of the names, sizes and modification times of its files, which are quick to
+    read.
+    """
+    source = hashlib.sha256()
+    for item in listing.items:
+        try:
+            status = item.path.stat()
+            version = f"{status.st_size}\0{status.st_mtime_ns}"
+        except OSError:  # the scan leaves this file out
+            version = "missing"
+        path = os.path.relpath(item.path, listing.root)
+        source.update(os.fsencode(f"{item.class_}\0{path}\0{item.group}\0{item.split}\0{version}\n"))
+    return {
+        "version": VERSION,
+        "seed": recipe.seed,
+        "split": recipe.split.model_dump(mode="json"),
+        "source": source.hexdigest(),
+        **({"large": True} if recipe.source.large else {}),
+        "apart": {name: dataset.digest for name, dataset in apart.items()},
+    }
+
+
+def write(dataset: Dataset, made_from: dict[str, Any], told: Summary, pairs: Sequence[MatchedPair] | None) -> None:
+    """Writes the record into the dataset's folder.
+
+    Args:
+        dataset: the dataset as its manifest will list it.
+        made_from: result of `state`.
+        told: summary of the preparation.
+        pairs: geometric matches, as indices of the manifest's rows; None if they were not searched.
+    """
+    record = {
+        "state": made_from,
+        "manifest": dataset.digest,
+        "summary": {**asdict(told), "folder": str(told.folder)},
+        "pairs": None if pairs is None else [asdict(pair) for pair in pairs],
+    }
+    (dataset.folder / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+
+def kept(folder: Path, made_from: dict[str, Any]) -> Summary | None:
+    """Returns the summary of an existing dataset if its inputs and files are unchanged, otherwise None.
+
+    Args:
+        folder: the dataset's folder.
+        made_from: result of `state`.
+    """
+    try:
+        record = _read(folder)
+        dataset = manifest.read(folder)
+        if record["state"] != made_from or record["manifest"] != dataset.digest:
+            return None
+        with ThreadPoolExecutor() as pool:
+            if not all(pool.map(lambda photo: files.digest(folder / photo.path) == photo.sha256, dataset.photos)):
+                return None
+        told = Summary(**record["summary"])
+        left_out = [(file, reason) for file, reason in told.left_out]  # JSON has no tuples
+    except (OSError, ValueError, KeyError, TypeError, HeadstandError):
+        return None
+    return replace(told, folder=folder, left_out=left_out, made=False)
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """Returns the recorded summary as a dictionary with the attributes of `Summary`; empty if there is no record."""
+    try:
+        return dict(_read(folder)["summary"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def pairs(dataset: Dataset) -> list[MatchedPair] | None:
+    """Returns the recorded geometric matches, as indices of the manifest's rows.
+
+    Returns None if they were not searched or the record belongs to another manifest.
+    """
+    try:
+        record = _read(dataset.folder)
+        if record["manifest"] != dataset.digest:
+            return None
+        found = [MatchedPair(**pair) for pair in record["pairs"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))

@@ -1,0 +1,85 @@
+"""Waits for SageMaker jobs and reports their results."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from headstand.scale.sagemaker.account import CloudError, translated_errors
+from headstand.scale.sagemaker.training import OBJECTIVE
+
+PAUSE = 60.0
+"""Seconds between two requests for a job's status."""
+
+_UNDER_WAY = ("InProgress", "Stopping", "Deleting")
+
+
+def training(client: Any, job: str, tell: Callable[[str], None], pause: float = PAUSE) -> str:
+    """Waits for a training job and returns the S3 address of its model.
+
+    Raises:
+        CloudError: the job failed or was stopped; with SageMaker's reason, the first kilobyte of the failure file.
+    """
+    found = _follow(
+        lambda: client.describe_training_job(TrainingJobName=job), "TrainingJobStatus", f"the job {job}", tell, pause
+    )
+    if found["TrainingJobStatus"] != "Completed":
+        raise CloudError(f"the training job {job} is {found['TrainingJobStatus']}: {found.get('FailureReason', '')}")
+    for metric in found.get("FinalMetricDataList", []):
+        tell(f"{metric['MetricName']} {metric['Value']:.4f}")
+    return str(found["ModelArtifacts"]["S3ModelArtifacts"])
+
+
+def tuning(client: Any, job: str, tell: Callable[[str], None], pause: float = PAUSE) -> None:
+    """Waits for a tuning job and reports all its trials, best first.
+
+    Raises:
+        CloudError: the job failed.
+    """
+    found = _follow(
+        lambda: client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=job),
+        "HyperParameterTuningJobStatus",
+        f"the tuning job {job}",
+        tell,
+        pause,
+    )
+    if found["HyperParameterTuningJobStatus"] == "Failed":
+        raise CloudError(f"the tuning job {job} failed: {found.get('FailureReason', '')}")
+    with translated_errors(f"the trials of {job}"):
+        pages = client.get_paginator("list_training_jobs_for_hyper_parameter_tuning_job").paginate(
+            HyperParameterTuningJobName=job, SortBy="FinalObjectiveMetricValue", SortOrder="Descending"
+        )
+        trials = [trial for page in pages for trial in page["TrainingJobSummaries"]]
+    for line in table(trials):
+        tell(line)
+
+
+def table(trials: list[dict[str, Any]]) -> list[str]:
+    """Returns one line per trial, in the given order: metric or else status, hyperparameters, name."""
+    lines = []
+    for trial in trials:
+        metric = trial.get("FinalHyperParameterTuningJobObjectiveMetric")
+        figure = f"{OBJECTIVE}={metric['Value']:.4f}" if metric else trial["TrainingJobStatus"]
+        values = " ".join(f"{key.removeprefix('head.')}={value}" for key, value in _values(trial))
+        lines.append(f"  {figure:<20} {values}  {trial['TrainingJobName']}")
+    return lines
+
+
+def _values(trial: dict[str, Any]) -> list[tuple[str, str]]:
+    return sorted(trial.get("TunedHyperParameters", {}).items())
+
+
+def _follow(
+    ask: Callable[[], dict[str, Any]], key: str, what: str, tell: Callable[[str], None], pause: float
+) -> dict[str, Any]:
+    """Polls a job until it ends, reports each change of its status, and returns its last description."""
+    last = ""
+    while True:
+        with translated_errors(what):
+            found = ask()
+        state = " ".join(filter(None, (found[key], found.get("SecondaryStatus"))))
+        if state != last:
+            tell(f"{what}: {state}")
+            last = state
+        if found[key] not in _UNDER_WAY:
+            return found
+        time.sleep(pause)

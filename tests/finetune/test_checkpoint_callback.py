@@ -1,0 +1,179 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headstand import finetune
+from headstand.finetune.checkpoint_callback import CheckpointCallback
+from headstand.finetune.timing_callback import ProgressBarCallback
+from headstand.heads import checkpoint
+from headstand.heads.checkpoint import CheckpointError
+from headstand.prepare.manifest import Dataset
+from tests import networks
+from tests.finetune.tuned import (
+    PARTLY,
+    SETTINGS,
+    VIEWS,
+    Cut,
+    checkpoints,
+    cut_after_state,
+    cut_before_state,
+    cut_within_epoch,
+    tune,
+)
+from tests.networks import keras
+from tests.photos import prepare
+
+pytestmark = pytest.mark.usefixtures("small_networks", "eager")
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_the_moving_average_of_the_weights_is_kept(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, validated: bool
+) -> None:
+    momentum = 0.7
+    steps: list[list[np.ndarray]] = []
+    kept: dict[str, list[np.ndarray]] = {}
+    real_batch, real_save = ProgressBarCallback.on_train_batch_end, checkpoint.save
+
+    def batch(self: Any, number: int, logs: Any = None) -> None:
+        real_batch(self, number, logs)
+        steps.append([variable.numpy() for variable in self.model.trainable_variables])
+
+    def save(model: keras.Model, path: Path, about: checkpoint.ModelMetadata) -> Path:
+        kept[path.name] = [variable.numpy() for variable in model.trainable_variables]
+        return real_save(model, path, about)
+
+    monkeypatch.setattr(ProgressBarCallback, "on_train_batch_end", batch)
+    monkeypatch.setattr(checkpoint, "save", save)
+    settings = SETTINGS.model_copy(update={"ema": momentum})
+    tuned = tune(networks.classifier(), dataset, Path("run"), settings, validated)
+    each = len(steps) // settings.epochs
+    average = steps[0]
+    for weights in steps[1 : each * tuned.best_epoch]:
+        average = [momentum * a + (1 - momentum) * w for a, w in zip(average, weights, strict=True)]
+    for found, wanted in zip(kept[tuned.checkpoint.name], average, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+    # The averages are not what training goes on with.
+    assert any(abs(f - w).max() > 1e-5 for f, w in zip(average, steps[each * tuned.best_epoch - 1], strict=True))
+
+
+def test_without_momentum_the_weights_themselves_are_kept(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    last: list[np.ndarray] = []
+    real = ProgressBarCallback.on_train_batch_end
+
+    def batch(self: Any, number: int, logs: Any = None) -> None:
+        real(self, number, logs)
+        last[:] = [variable.numpy() for variable in self.model.trainable_variables]
+
+    monkeypatch.setattr(ProgressBarCallback, "on_train_batch_end", batch)
+    settings = SETTINGS.model_copy(update={"ema": 0.0})
+    tuned = tune(networks.classifier(), dataset, Path("run"), settings, validated=False)
+    kernel, bias = checkpoint.load(tuned.checkpoint).get_layer("logits").get_weights()
+    assert np.array_equal(last[-2], kernel) and np.array_equal(last[-1], bias)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[finetune.FinetuneResult, list[np.ndarray]]:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.applications, "MobileNet", networks.tiny)
+        real = keras.Model.compile
+        patch.setattr(keras.Model, "compile", lambda self, *rest, **more: real(self, *rest, **more, run_eagerly=True))
+        model = networks.classifier()
+        tuned = tune(model, prepare(folder / "data" / "shapes"), folder / "whole")
+    return tuned, model.get_weights()
+
+
+@pytest.mark.parametrize(
+    ("cut", "epoch"),
+    [(cut_within_epoch, 2), (cut_before_state, 2), (cut_after_state, 2), (cut_after_state, 3)],
+)
+def test_a_resumed_run_ends_like_an_uninterrupted_one(
+    dataset: Dataset,
+    uninterrupted: tuple[finetune.FinetuneResult, list[np.ndarray]],
+    monkeypatch: pytest.MonkeyPatch,
+    cut: Any,
+    epoch: int,
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(Cut):
+        cut(patch, epoch)
+        tune(networks.classifier(), dataset, Path("run"))
+    model = networks.classifier()
+    tuned = tune(model, dataset, Path("run"))
+    whole, weights = uninterrupted
+    assert tuned.best_epoch == whole.best_epoch
+    assert tuned.checkpoint.name == whole.checkpoint.name
+    for one, other in zip(tuned.history, whole.history, strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+    for one, other in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    kept, wanted = (checkpoint.load(one.checkpoint).get_weights() for one in (tuned, whole))
+    for one, other in zip(kept, wanted, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    assert not list(Path("run").glob("part-*"))
+
+
+def test_a_finished_run_trains_no_more(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = tune(networks.classifier(), dataset, Path("run"))
+    monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("it trained"))
+    assert tune(networks.classifier(), dataset, Path("run")) == first
+
+
+def test_without_validation_the_last_epoch_is_kept(dataset: Dataset) -> None:
+    model = networks.classifier()
+    settings = SETTINGS.model_copy(update={"epochs": 2})
+    tuned = tune(model, dataset, Path("run"), settings, validated=False)
+    assert tuned.checkpoint == Path("run/shapes_02_all.h5")
+    assert tuned.best_epoch == 2
+    assert set(tuned.history[0]) == {"loss", "accuracy", "learning_rate", "gradient_norm"}
+    assert checkpoints(Path("run")) == ["shapes_02_all.h5"]
+    for one, other in zip(checkpoint.load(tuned.checkpoint).get_weights(), model.get_weights(), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_a_loss_that_is_no_number_never_wins(dataset: Dataset) -> None:
+    keeper = CheckpointCallback(Path("run"), networks.about(), 3, networks.classifier(), validated=True)
+    nan = float("nan")
+    keeper.history = [
+        {"val_accuracy": 0.9, "val_loss": nan},
+        {"val_accuracy": 0.4, "val_loss": 1.0},
+        {"val_accuracy": 0.9, "val_loss": nan},
+    ]
+    assert keeper.best_epoch == 2
+
+
+def test_a_full_disk_is_told_and_the_last_state_stays(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = keras.Model.save_weights, []
+
+    def save(self: keras.Model, path: Path, overwrite: bool = True) -> None:
+        calls.append(path)
+        if len(calls) == 2:
+            path.write_bytes(b"half")
+            raise OSError(28, "Can't synchronously write data\n(two lines of it)")
+        real(self, path, overwrite=overwrite)
+
+    with monkeypatch.context() as patch, pytest.raises(CheckpointError) as caught:
+        patch.setattr(keras.Model, "save_weights", save)
+        tune(networks.classifier(), dataset, Path("run"))
+    assert str(caught.value) == "cannot write run/tuning.weights.h5: No space left on device"
+    assert not list(Path("run").glob("part-*"))
+    assert len(tune(networks.classifier(), dataset, Path("run")).history) == 3
+
+
+@pytest.mark.parametrize("cut", [cut_within_epoch, cut_before_state, cut_after_state])
+@pytest.mark.slow
+def test_a_partly_frozen_run_resumes_too(dataset: Dataset, monkeypatch: pytest.MonkeyPatch, cut: Any) -> None:
+    wanted = networks.classifier()
+    whole = tune(wanted, dataset, Path("whole"), PARTLY, augmentation=VIEWS)
+    with monkeypatch.context() as patch, pytest.raises(Cut):
+        cut(patch, 2)
+        tune(networks.classifier(), dataset, Path("run"), PARTLY, augmentation=VIEWS)
+    model = networks.classifier()
+    tuned = tune(model, dataset, Path("run"), PARTLY, augmentation=VIEWS)
+    assert tuned.checkpoint.name == whole.checkpoint.name
+    for one, other in zip(tuned.history, whole.history, strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+    for one, other in zip(model.get_weights(), wanted.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)

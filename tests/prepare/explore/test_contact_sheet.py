@@ -1,0 +1,35 @@
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from headstand.prepare.explore.contact_sheet import contact_sheet, paste
+
+
+def test_cells_lie_line_by_line_pixel_by_pixel():
+    random = np.random.default_rng(0)
+    cells = [random.integers(0, 256, (30, 40, 3), dtype=np.uint8) for _ in range(5)]
+    figure = contact_sheet(cells, list("abcde"), 2, 3, 8)
+    texts = figure.gca().texts
+    assert [text.get_text() for text in texts] == list("abcde")
+    assert [text.get_position() for text in texts] == [(2, 3), (58, 3), (2, 33), (58, 33), (2, 63)]
+    for text in texts:
+        text.set_visible(False)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    drawn = np.asarray(canvas.buffer_rgba())[..., :3]
+    assert drawn.shape == (90, 96, 3)
+    for place, cell in enumerate(cells):
+        top, left = place // 2 * 30, place % 2 * 56
+        assert np.array_equal(drawn[top : top + 30, left : left + 40], cell)
+    assert (drawn[:, 40:56] == 255).all() and (drawn[60:, 40:] == 255).all()
+
+
+def test_names_are_no_formulas():
+    (text,) = contact_sheet([np.zeros((9, 9, 3), dtype=np.uint8)], ["$x_{"], 1, 0, 8).gca().texts
+    assert not text.get_parse_math()
+
+
+def test_a_picture_is_pasted_into_the_middle():
+    place = np.zeros((5, 8), dtype=np.uint8)
+    paste(place, np.full((3, 2), 7, dtype=np.uint8))
+    assert place.sum() == 42
+    assert (place[1:4, 3:5] == 7).all()

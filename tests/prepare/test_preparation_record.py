@@ -1,0 +1,64 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from headstand.prepare import manifest, preparation_record
+from headstand.prepare.geometric_matches import MatchedPair
+from headstand.prepare.manifest import Dataset
+from headstand.prepare.summary import Summary, counts
+from tests.prepare.datasets import prepared
+
+PAIRS = [MatchedPair(0, 3, 0.97, "turned by 4°"), MatchedPair(1, 2, 0.93, "mirrored, cropped")]
+STATE = {"version": 2, "seed": 1}
+
+
+@pytest.fixture
+def dataset(tmp_path) -> Dataset:
+    made = prepared(tmp_path / "poses")
+    preparation_record.write(made, STATE, told(made), PAIRS)
+    return made
+
+
+def told(dataset: Dataset) -> Summary:
+    return Summary(dataset.folder, counts(dataset), left_out=[("a.jpg", "damaged")], related=3)
+
+
+def test_what_is_written_is_read_again(dataset):
+    assert preparation_record.kept(dataset.folder, STATE) == replace(told(dataset), made=False)
+    assert preparation_record.pairs(dataset) == PAIRS
+    assert preparation_record.summary(dataset.folder)["related"] == 3
+
+
+def test_no_pairs_and_none_searched_are_told_apart(dataset):
+    preparation_record.write(dataset, STATE, told(dataset), [])
+    assert preparation_record.pairs(dataset) == []
+    preparation_record.write(dataset, STATE, told(dataset), None)
+    assert preparation_record.pairs(dataset) is None
+
+
+def test_nothing_is_kept_of_another_state_or_manifest_or_of_changed_photos(dataset):
+    assert preparation_record.kept(dataset.folder, STATE | {"seed": 2}) is None
+    photo = dataset.folder / dataset.photos[4].path
+    data = photo.read_bytes()
+    photo.write_bytes(data[:-1])
+    assert preparation_record.kept(dataset.folder, STATE) is None
+    photo.write_bytes(data)
+    assert preparation_record.kept(dataset.folder, STATE) is not None
+    fewer = Dataset(dataset.folder, dataset.photos[1:])
+    manifest.write(fewer)
+    assert preparation_record.kept(dataset.folder, STATE) is None
+    assert preparation_record.pairs(fewer) is None
+
+
+PAIRLESS = ["", "[]", '{"pairs": 3}', '{"pairs": [{"first": 0}]}', '{"pairs": [[0, 3, 0.9, ""]]}', "{}"]
+
+
+@pytest.mark.parametrize("text", PAIRLESS)
+def test_a_damaged_record_or_an_older_one_has_no_pairs(dataset, text):
+    if text.startswith("{"):
+        text = json.dumps({"manifest": dataset.digest} | json.loads(text))
+    Path(dataset.folder, "prepared.json").write_text(text)
+    assert preparation_record.pairs(dataset) is None
+    assert preparation_record.kept(dataset.folder, STATE) is None
