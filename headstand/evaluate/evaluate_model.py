@@ -79,11 +79,12 @@ class EvaluationResult:
     def remarks(self) -> list[str]:
         """Lines for the terminal: calibration, confident predictions, slices that differ beyond noise, and notes."""
         lines = [error_described(asdict(self.scores.reliability), self.scores.count)]
-        if self.model.about.threshold and self.confident_share.interval:
-            low, high = self.confident_share.interval
+        confident, threshold = self.confident_share, self.model.about.threshold
+        if threshold and confident.interval:
+            low, high = confident.interval
             lines.append(
-                f"confident answers {self.confident_share.coverage:.0%}, with a probability of "
-                f"{self.model.about.threshold:.2f} or more; of these {self.confident_share.accuracy:.3f} ({low:.3f} to {high:.3f}) are right"
+                f"confident predictions: {confident.coverage:.0%} of all, with a probability of {threshold:.2f} or more; "
+                f"{confident.accuracy:.3f} ({low:.3f} to {high:.3f}) of these are right"
             )
         for one in self.slices:
             if one.apart:
