@@ -83,8 +83,8 @@ class EvaluationResult:
         if threshold and confident.interval:
             low, high = confident.interval
             lines.append(
-                f"confident predictions: {confident.coverage:.0%} of all, with a probability of {threshold:.2f} or more; "
-                f"{confident.accuracy:.3f} ({low:.3f} to {high:.3f}) of these are right"
+                f"confident predictions: {confident.coverage:.0%}, with a probability of {threshold:.2f} or more; "
+                f"of these {confident.accuracy:.3f} ({low:.3f} to {high:.3f}) are right"
             )
         for one in self.slices:
             if one.apart:

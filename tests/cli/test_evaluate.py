@@ -36,7 +36,8 @@ def test_a_bundle_on_a_folder(evaluate, bundle: Path, capsys: pytest.CaptureFixt
     assert "blue       1.000   0.500  0.667       2" in out
     assert "accuracy                     0.800  0.376 to 0.964" in out
     assert (
-        "confident answers 100%, with a probability of 0.50 or more; of these 0.800 (0.376 to 0.964) are right" in out
+        "confident predictions: 100%, with a probability of 0.50 or more; of these 0.800 (0.376 to 0.964) are right"
+        in out
     )
     assert "on average (expected calibration error). On " in out
     assert "note              the model's training photos are not known" in out
