@@ -159,8 +159,8 @@ def training(graph_key: GraphKey) -> Callable[..., tuple[Any, Any, Any]]:
         A function of `HeadState`, `EpochData`, `Values`, the order of the rows (`int32 [N]`), the view of each row
         (`int32 [N]`, 0 for the original), the batch boundaries (`int32 [steps + 1]`, see `headstand.heads.batches`),
         the learning rate of each step (`float32 [steps]`) and the number of steps before this epoch. It updates the
-        state and returns the sum of the losses, the number of correct predictions, and the largest global gradient norm of a
-        step. It does not update the moving statistics of batch normalization: see `statistics`.
+        state and returns the sum of the losses, the number of correct predictions, and the largest global gradient norm
+        of a step. It does not update the moving statistics of batch normalization: see `statistics`.
     """
     update = optimizers.update(graph_key.optimizer, graph_key.nesterov)
 
