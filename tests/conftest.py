@@ -23,9 +23,9 @@ if sys.platform == "win32":
     # The service under gunicorn, containers and what stands in for them, clusters, and what calls a Unix shell.
     collect_ignore_glob = [
         "serve/test_worker*.py", "serve/test_ceiling.py", "serve/test_fuzz.py", "serve/test_endpoint.py",
-        "serve/test_framing.py", "serve/test_nginx.py", "cloud/*", "cluster/*", "container/*", "test_attack.py",
-        "test_predict.py", "test_test_script.py", "test_quiet.py", "test_kill.py", "test_encoded.py",
-        "test_threat_model.py", "test_page_verb.py", "test_deploy.py", "test_dockerfile.py", "test_demo.py",
+        "serve/test_framing.py", "serve/test_nginx.py", "scale/*", "container/*", "test_attack.py",
+        "test_predict.py", "test_test_script.py", "test_quiet.py", "test_kill.py", "images/test_encoded.py",
+        "test_threat_model.py", "cli/test_page.py", "cli/test_deploy.py", "test_dockerfile.py", "cli/test_demo.py",
     ]  # fmt: skip
 
 
@@ -106,3 +106,22 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     from headstand.report import record
 
     monkeypatch.setattr(record, "_draw", lambda folder, story: None)
+
+
+@pytest.fixture
+def checkpoint(dataset: Dataset, small_networks: None) -> Path:
+    """An untrained network over the shapes that has seen their training photos."""
+    from dataclasses import replace
+
+    from headstand.evaluation import leakage
+    from headstand.heads import checkpoint
+    from tests import networks
+
+    about = replace(
+        networks.about(dataset.digest),
+        seen=leakage.of(dataset, ["train"]),
+        examined=leakage.of(dataset, ["validation", "test"]),
+        temperature=1.5,
+        threshold=0.34,
+    )
+    return checkpoint.save(networks.classifier(), Path("shapes.h5"), about)

@@ -1,25 +1,27 @@
 """Functions shared by all command-line entry points: recipe arguments, options, error messages and exit codes."""
 
+import argparse
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 from headstand.errors import HeadstandError
 
 DEFAULT_RECIPE = "yoga6"
 
 
-def recipe_and_rest(words: list[str], default: str = DEFAULT_RECIPE) -> tuple[str, list[str]]:
+def recipe_and_rest(argv: list[str], default: str = DEFAULT_RECIPE) -> tuple[str, list[str]]:
     """Splits `[RECIPE] [--key value ...]` into the recipe's name, which is optional, and the other arguments."""
-    if words and not words[0].startswith("-"):
-        return words[0], words[1:]
-    return default, words
+    if argv and not argv[0].startswith("-"):
+        return argv[0], argv[1:]
+    return default, argv
 
 
-def option(words: list[str], name: str, example: str) -> tuple[list[str], str | None]:
+def option(argv: list[str], name: str, example: str) -> tuple[list[str], str | None]:
     """Removes an option that is not a recipe key, `--name VALUE` or `--name=VALUE`, from the arguments.
 
     Args:
-        words: command-line arguments.
+        argv: command-line arguments.
         name: the option with its dashes.
         example: example value for the error message.
 
@@ -29,13 +31,29 @@ def option(words: list[str], name: str, example: str) -> tuple[list[str], str | 
     Raises:
         HeadstandError: the option has no value.
     """
-    for place, word in enumerate(words):
-        if word == name or word.startswith(name + "="):
-            given = word.partition("=")[2] if "=" in word else next(iter(words[place + 1 :]), "")
-            if not given or given.startswith("-"):
+    for index, argument in enumerate(argv):
+        if argument == name or argument.startswith(name + "="):
+            value = argument.partition("=")[2] if "=" in argument else next(iter(argv[index + 1 :]), "")
+            if not value or value.startswith("-"):
                 raise HeadstandError(f"{name} needs a value: {example}")
-            return words[:place] + words[place + (1 if "=" in word else 2) :], given
-    return words, None
+            return argv[:index] + argv[index + (1 if "=" in argument else 2) :], value
+    return argv, None
+
+
+class UsageError(HeadstandError):
+    """Invalid or contradictory command-line arguments."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Argument parser that raises `UsageError`: one line and exit status 1, as for all errors that users can fix."""
+
+    def __init__(self, prog: str, description: str | None) -> None:
+        super().__init__(
+            prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        )
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; `{self.prog} --help` lists the options")
 
 
 def run(main: Callable[[list[str]], None]) -> None:
@@ -57,5 +75,5 @@ def run(main: Callable[[list[str]], None]) -> None:
             raise
         sys.exit(f"error: {error.strerror}" + (f": {error.filename}" if error.filename else ""))
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        print("\ninterrupted; run the same command again to continue", file=sys.stderr)
         sys.exit(130)

@@ -21,7 +21,7 @@ def run(name: str, arguments: list[str]) -> None:
     """
     started = time.perf_counter()
     recipe = recipes.load(name, arguments)
-    with _step("prepare", f"python data_preparation.py {name}") as where:
+    with _step("prepare", f"python data_preparation.py {name}") as add_file:
         from headstand.prepare.doctor import checkup
         from headstand.prepare.explore.explore import explore
         from headstand.prepare.prepare import prepare
@@ -30,36 +30,36 @@ def run(name: str, arguments: list[str]) -> None:
         print(summary)
         for line in checkup(recipe.data, summary.remarks()):
             print(line)
-        where(recipe.data / "manifest.csv")
-        for picture in explore(recipe.data):
-            where(picture)
-    with _step("train", f"python train.py {name}") as where:
+        add_file(recipe.data / "manifest.csv")
+        for plot in explore(recipe.data):
+            add_file(plot)
+    with _step("train", f"python train.py {name}") as add_file:
         from headstand.training import train
 
         outcome = train(recipe)
-        where(outcome.checkpoint)
-        where(outcome.folder / "report.json")
-    with _step("convert", f"python convert_to_tflite.py {outcome.checkpoint}") as where:
+        add_file(outcome.checkpoint)
+        add_file(outcome.folder / "report.json")
+    with _step("convert", f"python convert_to_tflite.py {outcome.checkpoint}") as add_file:
         from headstand.export.exporting import export
 
-        made = export(outcome.checkpoint)
+        exported = export(outcome.checkpoint)
         print(
-            f"{made.parity.count} test photos: same top class on {made.parity.agreement:.0%}, "
-            f"largest difference {made.parity.largest_difference:.1e}"
+            f"{exported.parity.count} test photos: same top class on {exported.parity.agreement:.0%}, "
+            f"largest difference {exported.parity.largest_difference:.1e}"
         )
-        where(made.bundle)
+        add_file(exported.bundle)
     photo = _test_photo(recipe.data)
-    with _step("ask", f"HEADSTAND_MODEL={made.bundle} python predict.py {photo}") as where:
+    with _step("predict", f"HEADSTAND_MODEL={exported.bundle} python predict.py {photo}") as add_file:
         from headstand.serve.classifier import Classifier
 
-        answer = Classifier(made.bundle).predict(photo.read_bytes())
-        print(json.dumps({label: round(value, 4) for label, value in answer.probabilities.items()}))
-        where(photo)
+        prediction = Classifier(exported.bundle).predict(photo.read_bytes())
+        print(json.dumps({label: round(value, 4) for label, value in prediction.probabilities.items()}))
+        add_file(photo)
     test = outcome.report["test"]
     low, high = test["interval"]
     print(f"\ntest accuracy {test['accuracy']:.3f} on {test['count']} photos (95 % interval {low:.3f} to {high:.3f})")
-    print(f"all of it     {time.perf_counter() - started:.0f} s")
-    print(f"serve it      HEADSTAND_MODEL={made.bundle} .venv/bin/gunicorn predict:app")
+    print(f"total time    {time.perf_counter() - started:.0f} s")
+    print(f"serve it      HEADSTAND_MODEL={exported.bundle} .venv/bin/gunicorn predict:app")
 
 
 @contextmanager

@@ -4,7 +4,6 @@ docs/lambda.md describes the created resources, their costs and their removal. A
 CLI and Docker; each command is printed before it runs.
 """
 
-import argparse
 import json
 import os
 import platform
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstand import naming
+from headstand.cli.command import Parser
 from headstand.errors import HeadstandError
 from headstand.serve import bundle
 from headstand.serve.classifier import SHIPPED
@@ -49,28 +49,28 @@ class Deployment:
     tag: str
 
 
-def run(words: list[str]) -> None:
+def run(argv: list[str]) -> None:
     """Deploys a model as the command line specifies; prints every command and finally the URL.
 
     Raises:
         HeadstandError: no region, a missing tool or model, or a command that failed.
     """
-    parser = argparse.ArgumentParser(prog="python -m headstand deploy", description="Deploy a model to AWS Lambda.")
+    parser = Parser("python -m headstand deploy", "Deploys a model as a container to AWS Lambda.")
     parser.add_argument("model", nargs="?", default=str(SHIPPED), help="a .tflite file under models/ or runs/")
     parser.add_argument("--stack", default="headstand", help="name of the stack, the function and the repository")
     parser.add_argument("--region", help="by default AWS_REGION, AWS_DEFAULT_REGION or the AWS CLI's own")
     parser.add_argument("--architecture", choices=sorted(_PLATFORMS), help="by default this machine's")
     parser.add_argument("--set", nargs="*", default=[], metavar="Name=value", help=f"parameters of {TEMPLATE}")
-    parser.add_argument("--dry-run", action="store_true", help="show the commands, run none")
-    options = parser.parse_args(words)
-    if wrong := [word for word in options.set if not word.partition("=")[0].isalnum() or "=" not in word]:
+    parser.add_argument("--dry-run", action="store_true", help="only print the commands")
+    options = parser.parse_args(argv)
+    if wrong := [text for text in options.set if not text.partition("=")[0].isalnum() or "=" not in text]:
         raise HeadstandError(f"--set takes Name=value, not {wrong[0]!r}; {TEMPLATE} has the names")
     if not re.fullmatch("[a-z][a-z0-9-]{0,61}[a-z0-9]", options.stack):
-        raise HeadstandError(f"--stack takes small letters, digits and hyphens, a letter first, not {options.stack!r}")
+        raise HeadstandError(f"--stack takes lower-case letters, digits and hyphens, not {options.stack!r}")
     if not options.dry_run:
         for tool, address in TOOLS.items():
             if not shutil.which(tool):
-                raise HeadstandError(f"there is no {tool}; {address} tells how to install it, --dry-run does without")
+                raise HeadstandError(f"{tool} is not installed: install it as {address} describes, or use --dry-run")
     name, path = _model(options.model)
     deploy(
         Deployment(
@@ -92,93 +92,93 @@ class CommandRunner:
         self.dry = dry
         self._environment = {**os.environ, "AWS_PAGER": ""}  # otherwise AWS CLI version 2 opens a pager
 
-    def do(self, *words: str, into: Sequence[str] = ()) -> None:
+    def run(self, *argv: str, into: Sequence[str] = ()) -> None:
         """Runs a command and shows its output, or pipes the output into the command `into`.
 
         Raises:
             HeadstandError: one of the commands failed.
         """
-        shown = shlex.join(words) + (f" | {shlex.join(into)}" if into else "")
+        shown = shlex.join(argv) + (f" | {shlex.join(into)}" if into else "")
         print(f"$ {shown}", flush=True)
         if self.dry:
             return
-        given = self._captured(words) if into else None
-        last = into or words
-        code = subprocess.run(last, cwd=ROOT, env=self._environment, input=given, check=False).returncode  # noqa: S603 - argv list, no shell
+        data = self._captured(argv) if into else None
+        last = into or argv
+        code = subprocess.run(last, cwd=ROOT, env=self._environment, input=data, check=False).returncode  # noqa: S603 - argv list, no shell
         if code:
             raise HeadstandError(f"{shlex.join(last)} failed with exit status {code}")
 
-    def ask(self, *words: str, otherwise: str = "") -> str:
+    def output(self, *argv: str, otherwise: str = "") -> str:
         """Returns what a command prints, without surrounding whitespace, or `otherwise` in a dry run.
 
         Raises:
             HeadstandError: the command failed.
         """
-        print(f"$ {shlex.join(words)}", flush=True)
-        return otherwise if self.dry else (self._captured(words) or b"").decode().strip()
+        print(f"$ {shlex.join(argv)}", flush=True)
+        return otherwise if self.dry else (self._captured(argv) or b"").decode().strip()
 
-    def finds(self, *words: str) -> bool:
+    def succeeds(self, *argv: str) -> bool:
         """Returns whether a command succeeds; False in a dry run, so that the commands for that case are printed.
 
         Raises:
             HeadstandError: the command failed for another reason than `NotFoundException`.
         """
-        print(f"$ {shlex.join(words)}", flush=True)
+        print(f"$ {shlex.join(argv)}", flush=True)
         if self.dry:
             return False
-        return self._captured(words, fine=b"NotFoundException") is not None
+        return self._captured(argv, accepted=b"NotFoundException") is not None
 
-    def _captured(self, words: Sequence[str], fine: bytes | None = None) -> bytes | None:
-        """Returns the output, or None if the command failed with the text `fine` on standard error."""
-        done = subprocess.run(words, cwd=ROOT, env=self._environment, capture_output=True, check=False)  # noqa: S603 - as above
+    def _captured(self, argv: Sequence[str], accepted: bytes | None = None) -> bytes | None:
+        """Returns the output, or None if the command failed with the text `accepted` on standard error."""
+        done = subprocess.run(argv, cwd=ROOT, env=self._environment, capture_output=True, check=False)  # noqa: S603 - as above
         if not done.returncode:
             return done.stdout
-        if fine and fine in done.stderr:
+        if accepted and accepted in done.stderr:
             return None
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["it says nothing"]
-        raise HeadstandError(f"{shlex.join(words)} failed with exit status {done.returncode}: {lines[-1].strip()}")
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no error message"]
+        raise HeadstandError(f"{shlex.join(argv)} failed with exit status {done.returncode}: {lines[-1].strip()}")
 
 
-def deploy(plan: Deployment, shell: CommandRunner) -> str:
+def deploy(plan: Deployment, runner: CommandRunner) -> str:
     """Builds and pushes the image and applies the template; returns the URL of the prediction endpoint."""
     region = ("--region", plan.region)
     query = ("--query", "Account", "--output", "text")
-    account = shell.ask("aws", "sts", "get-caller-identity", *query, *region, otherwise="ACCOUNT")
+    account = runner.output("aws", "sts", "get-caller-identity", *query, *region, otherwise="ACCOUNT")
     # AWS in China has its own domain.
     domain = "amazonaws.com.cn" if plan.region.startswith("cn-") else "amazonaws.com"
     registry = f"{account}.dkr.ecr.{plan.region}.{domain}"
     repository, local = ("--repository-name", plan.stack), f"{plan.stack}:{plan.tag}"
     image = f"{registry}/{local}"
-    if not shell.finds("aws", "ecr", "describe-repositories", "--repository-names", plan.stack, *region):
+    if not runner.succeeds("aws", "ecr", "describe-repositories", "--repository-names", plan.stack, *region):
         scan = ("--image-scanning-configuration", "scanOnPush=true", "--image-tag-mutability", "IMMUTABLE")
-        shell.do("aws", "ecr", "create-repository", *repository, *scan, *region)
+        runner.run("aws", "ecr", "create-repository", *repository, *scan, *region)
         policy = ("--lifecycle-policy-text", json.dumps(_lifecycle()))
-        shell.do("aws", "ecr", "put-lifecycle-policy", *repository, *policy, *region)
-    shell.do(
+        runner.run("aws", "ecr", "put-lifecycle-policy", *repository, *policy, *region)
+    runner.run(
         "docker", "build", "--platform", _PLATFORMS[plan.architecture],
         # Lambda needs a plain image; with provenance attestations Docker would create an image index.
         "--provenance=false", "--build-arg", f"MODEL={plan.model}", "--tag", local, ".",
     )  # fmt: skip
-    shell.do(
+    runner.run(
         "aws", "ecr", "get-login-password", *region,
         into=("docker", "login", "--username", "AWS", "--password-stdin", registry),
     )  # fmt: skip
-    shell.do("docker", "tag", local, image)
-    shell.do("docker", "push", image)
-    shell.do(
+    runner.run("docker", "tag", local, image)
+    runner.run("docker", "push", image)
+    runner.run(
         "sam", "deploy", "--template-file", TEMPLATE, "--stack-name", plan.stack, *region,
         "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--no-fail-on-empty-changeset",
         "--image-repository", f"{registry}/{plan.stack}",
         "--parameter-overrides", f"ImageUri={image}", f"Architecture={plan.architecture}", *plan.parameters,
     )  # fmt: skip
     query = ("--query", "Stacks[0].Outputs[?OutputKey=='PredictUrl'].OutputValue", "--output", "text")
-    url = shell.ask(
+    url = runner.output(
         "aws", "cloudformation", "describe-stacks", "--stack-name", plan.stack, *query, *region, otherwise="URL"
     )
-    print(f"\nIt answers at {url}")
+    print(f"\nThe endpoint is {url}")
     print(f"  python test.py photo.jpg --endpoint {url}")
     print(f"  python -m headstand page --endpoint {url} --model {plan.model}")
-    print("The end of it, and of its costs:")
+    print("To remove it and end its costs:")
     print(f"  sam delete --stack-name {plan.stack} --region {plan.region}")
     print(f"  aws ecr delete-repository --repository-name {plan.stack} --force --region {plan.region}")
     return url
@@ -194,25 +194,25 @@ def _lifecycle() -> dict[str, object]:
     return {"rules": [rule]}
 
 
-def _model(word: str) -> tuple[str, str]:
+def _model(argument: str) -> tuple[str, str]:
     """Returns the bundle's name in characters valid for a tag, and its path relative to the build context.
 
     Raises:
         BundleError: the file is not a bundle.
         HeadstandError: the file is outside the folders that the build can read.
     """
-    path = Path(word).resolve()
+    path = Path(argument).resolve()
     name = bundle.read(path).name
     if not any(path.is_relative_to(ROOT / folder) for folder in ("models", "runs")):
-        raise HeadstandError(f"{path} lies outside of {ROOT}'s models/ and runs/: copy it there for Docker to find")
+        raise HeadstandError(f"{path} is outside of models/ and runs/ in {ROOT}, which Docker can read: copy it there")
     return re.sub("[^A-Za-z0-9]+", "-", name).strip("-") or "model", path.relative_to(ROOT).as_posix()
 
 
 def _region(dry: bool) -> str:
-    named = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    if not named and shutil.which("aws"):
-        asked = subprocess.run(["aws", "configure", "get", "region"], capture_output=True, text=True, check=False)  # noqa: S607
-        named = asked.stdout.strip()
-    if not named and not dry:
-        raise HeadstandError("no region is set: give --region eu-west-1, or set AWS_REGION")
-    return named or "REGION"
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if not region and shutil.which("aws"):
+        done = subprocess.run(["aws", "configure", "get", "region"], capture_output=True, text=True, check=False)  # noqa: S607
+        region = done.stdout.strip()
+    if not region and not dry:
+        raise HeadstandError("no region is set: use --region, such as --region eu-west-1, or set AWS_REGION")
+    return region or "REGION"

@@ -57,7 +57,7 @@ def test_an_interruption_is_130(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         command.run(raising(KeyboardInterrupt()))
     assert caught.value.code == 130
-    assert capsys.readouterr().err == "\ninterrupted; the same command goes on from here\n"
+    assert capsys.readouterr().err == "\ninterrupted; run the same command again to continue\n"
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), OSError("without a reason")])
@@ -72,19 +72,18 @@ def shell(code: str, *rest: Any) -> subprocess.CompletedProcess[str]:
 
 def test_the_shell_sees_status_and_stream() -> None:
     failed = shell(
-        "from headstand import command, errors\n"
+        "from headstand import errors\nfrom headstand.cli import command\n"
         "def main(words): raise errors.HeadstandError('no ' + words[0])\n"
         "command.run(main)",
         "way",
     )
     assert (failed.returncode, failed.stdout, failed.stderr) == (1, "", "error: no way\n")
-    assert shell("from headstand import command; command.run(print)", "a").returncode == 0
+    assert shell("from headstand.cli import command; command.run(print)", "a").returncode == 0
 
 
 def test_a_reader_that_has_gone_is_told_nothing() -> None:
-    code = (
-        "from headstand import command\ncommand.run(lambda words: [print('x' * 999, flush=True) for _ in range(999)])"
-    )
+    code = "from headstand.cli import command\n"
+    code += "command.run(lambda argv: [print('x' * 999, flush=True) for _ in range(999)])"
     result = subprocess.run(
         ["/bin/bash", "-c", 'set -o pipefail; "$0" -c "$1" | head -c 5', sys.executable, code],
         capture_output=True, text=True,

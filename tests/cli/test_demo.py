@@ -12,7 +12,7 @@ from headstand.serve import bundle
 
 
 @pytest.mark.slow
-def test_the_demo_draws_trains_converts_and_asks(workplace):
+def test_the_demo_draws_trains_converts_and_predicts(workplace):
     words = ["--source.per_class", "40", "--source.size", "160"]
     done = subprocess.run(
         [sys.executable, "-m", "headstand", "demo", "demo", *words],
@@ -22,7 +22,7 @@ def test_the_demo_draws_trains_converts_and_asks(workplace):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    for step in ("prepare", "train", "convert", "ask"):
+    for step in ("prepare", "train", "convert", "predict"):
         assert re.search(rf"^-- {step} took \d+\.\d s: \S+", done.stdout, re.MULTILINE), done.stdout
     accuracy, count = re.search(r"^test accuracy (\d\.\d{3}) on (\d+) photos", done.stdout, re.MULTILINE).groups()
     assert int(count) == 48

@@ -95,7 +95,7 @@ def test_it_does_what_it_shows(
     assert image.startswith("123456789012.dkr.ecr.eu-west-1.amazonaws.com/poses:yoga6-")
     assert f"ImageUri={image}" in by_verb["deploy"] and by_verb["login"][-1].strip() == "secret"
     told = capsys.readouterr().out
-    assert f"It answers at {URL}" in told and f"--endpoint {URL}" in told and "delete-repository" in told
+    assert f"The endpoint is {URL}" in told and f"--endpoint {URL}" in told and "delete-repository" in told
     assert "secret" not in told
 
 
@@ -113,9 +113,9 @@ def test_what_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("AWS_REGION", raising=False)
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
     for words, told in (
-        ([], "there is no aws; https://docs.aws"),
+        ([], "aws is not installed: install it as https://docs.aws"),
         (["--dry-run", "none.tflite"], "cannot read the model"),
-        (["--dry-run", "--stack", "My_Stack"], "--stack takes small letters"),
+        (["--dry-run", "--stack", "My_Stack"], "--stack takes lower-case letters"),
         (["--dry-run", "--set", "Memory"], "--set takes Name=value"),
     ):
         with pytest.raises(HeadstandError, match=told):

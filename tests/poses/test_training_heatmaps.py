@@ -14,7 +14,7 @@ from headstand.prepare import manifest
 from headstand.prepare.prepare import prepare
 from headstand.recipe import Recipe
 from headstand.training import train
-from tests import poses
+from tests import heatmap_files
 
 
 def recipe(**sections: object) -> Recipe:
@@ -34,7 +34,7 @@ def recipe(**sections: object) -> Recipe:
 def home(tmp_path_factory) -> Path:
     """A folder with the dataset prepared in it."""
     place = tmp_path_factory.mktemp("heatmaps")
-    poses.folder(place / "source")
+    heatmap_files.folder(place / "source")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         patch.setenv("HEADSTAND_CACHE", str(place / "cache"))
