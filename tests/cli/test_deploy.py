@@ -122,7 +122,7 @@ def test_what_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             deploy.run(words)
     outside = tmp_path / "copy.tflite"
     shutil.copy(deploy.SHIPPED, outside)
-    with pytest.raises(HeadstandError, match="lies outside"):
+    with pytest.raises(HeadstandError, match="is not in models"):
         deploy.run(["--dry-run", str(outside)])
 
 
