@@ -31,8 +31,8 @@ if sys.platform == "win32":
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Return the number of processes for `-n auto`: one for each core that this process may use."""
-    return min(cores.available(), MOST_WORKERS)
+    """Return the number of processes for `-n auto`: one more than cores, since a fifth of the time is spent waiting."""
+    return min(cores.available() + 1, MOST_WORKERS)
 
 
 def pytest_configure(config: pytest.Config) -> None:

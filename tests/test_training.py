@@ -36,7 +36,7 @@ SEARCH = {
         {"parameter": "inner", "values": [4, 8], "finalists": 1, "finalist_epochs": 14},
     ]
 }
-FINETUNE = {"epochs": 2, "batch_size": 8, "learning_rate": 0.002}
+FINETUNE = {"epochs": 2, "batch_size": 12, "learning_rate": 0.002}
 
 
 def answers(path: Path, dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray]:
