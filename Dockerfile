@@ -34,7 +34,9 @@ RUN cd /packages \
 
 FROM --platform=${BUILDPLATFORM} ${BASE_IMAGE} AS code
 WORKDIR /code
-COPY headstand/__init__.py headstand/cores.py headstand/images/encoded.py headstand/errors.py headstand/images/formats.py headstand/poses/heatmap_file.py headstand/images/__init__.py headstand/inputs.py headstand/quiet.py headstand/
+COPY headstand/__init__.py headstand/cores.py headstand/errors.py headstand/inputs.py headstand/quiet.py headstand/
+COPY headstand/images headstand/images
+COPY headstand/poses/__init__.py headstand/poses/heatmap_file.py headstand/poses/
 COPY headstand/serve headstand/serve
 COPY lambda_function.py ./
 # Lambda runs it as a user of its own, whatever the modes in the checkout are.
@@ -53,7 +55,10 @@ ARG MODEL=models/yoga6/yoga6.tflite
 ARG SAMPLES=models/yoga6/samples
 WORKDIR /srv
 COPY --from=web-packages /packages /packages
-COPY headstand/__init__.py headstand/cli/command.py headstand/cores.py headstand/images/encoded.py headstand/errors.py headstand/images/formats.py headstand/poses/heatmap_file.py headstand/images/__init__.py headstand/inputs.py headstand/quiet.py headstand/
+COPY headstand/__init__.py headstand/cores.py headstand/errors.py headstand/inputs.py headstand/quiet.py headstand/
+COPY headstand/images headstand/images
+COPY headstand/poses/__init__.py headstand/poses/heatmap_file.py headstand/poses/
+COPY headstand/cli/__init__.py headstand/cli/command.py headstand/cli/
 COPY headstand/serve headstand/serve
 COPY predict.py gunicorn.conf.py ./
 COPY ${MODEL} model.tflite
