@@ -40,4 +40,4 @@ function = LambdaFunction(classifier, limits)
 
 def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
     """Classify the image of `{"url": ...}`, `{"image": base64}` or an HTTP event: `{class: probability}`."""
-    return function.answer(event, context)
+    return function.handle(event, context)

@@ -24,7 +24,7 @@ SHIPPED = Path(__file__).resolve().parents[2] / "models" / "yoga6" / "yoga6.tfli
 
 
 @dataclass(frozen=True)
-class Answer:
+class Prediction:
     """Prediction for one image.
 
     Attributes:
@@ -102,7 +102,7 @@ class Classifier:
         if outputs[0]["dtype"] == np.uint8 and not outputs[0]["quantization"][0]:
             raise BundleError(f"{self.bundle.path}: the model's uint8 output has no scale to make probabilities with")
 
-    def predict(self, image: bytes | Path) -> Answer:
+    def predict(self, image: bytes | Path) -> Prediction:
         """Decodes and classifies one encoded image, or one person's heatmaps if the model takes heatmaps.
 
         Args:
@@ -111,9 +111,9 @@ class Classifier:
         Raises:
             ImageError: the input cannot be decoded, as `headstand.inputs.InputKind.decode`.
         """
-        return self.answer(self.bundle.input.decode(image))
+        return self.classify(self.bundle.input.decode(image))
 
-    def answer(self, decoded: np.ndarray) -> Answer:
+    def classify(self, decoded: np.ndarray) -> Prediction:
         """Classifies one decoded image.
 
         Args:
@@ -125,7 +125,7 @@ class Classifier:
         values = self.probabilities(decoded[np.newaxis])[0]
         order = np.argsort(-values, kind="stable")
         ranked = {self.bundle.labels[index]: float(values[index]) for index in order}
-        return Answer(ranked, bool(values[order[0]] >= self.bundle.threshold))
+        return Prediction(ranked, bool(values[order[0]] >= self.bundle.threshold))
 
     def probabilities(self, decoded: np.ndarray) -> np.ndarray:
         """Runs the model on decoded images, one at a time, and returns the class probabilities.

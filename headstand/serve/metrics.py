@@ -6,7 +6,7 @@ folder makes requests fail. Anonymous memory has neither problem.
 
 import mmap
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from http import HTTPStatus
@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from headstand.serve.bundle import Bundle
 from headstand.serve.problem import KINDS
+from headstand.serve.request_context import RequestContext
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -40,7 +41,7 @@ _ROWS = 128
 """Number of rows, one per worker; a worker's row is the number that gunicorn gave it, modulo this."""
 
 # Indexes of columns: the start of each group of values in a row.
-_USED, _IN_FLIGHT, _RECEIVED, _SENT, _UNSURE, _CONFIDENT = range(6)
+_USED, _IN_FLIGHT, _RECEIVED, _SENT, _NOT_CONFIDENT, _CONFIDENT = range(6)
 _ERROR = _CONFIDENT + 1
 _HISTOGRAM = len(_SECONDS) + 2
 """Number of values of a histogram: one for each bucket, one for larger values, and the sum."""
@@ -103,12 +104,25 @@ class Metrics(Collector):
     def __init__(self, bundle: Bundle, version: str, routes: Callable[[], Iterable[str]] = tuple) -> None:
         self._table = SHARED or Table()
         self._model = (bundle.name, str(bundle.metadata["digest"]), version)
-        self._given = routes
+        self._list_routes = routes
 
     @cached_property
     def _routes(self) -> dict[str, int]:
-        names = sorted({*self._given(), "other"})[:_ROUTES]
+        names = sorted({*self._list_routes(), "other"})[:_ROUTES]
         return {name: index for index, name in enumerate(names)}
+
+    def record(self, context: RequestContext, method: str, route: str, status: int, sent: int) -> None:
+        """Counts a request, the time of its stages, its images and its errors; arguments as of `request`."""
+        method = method if method in METHODS else "other"
+        self.request(method, route, status, context.elapsed, context.received, sent)
+        for stage, value in context.seconds.items():
+            self._table.add(*_observed(_STAGE + STAGES.index(stage) * _HISTOGRAM, value))
+        for confident in context.confident:
+            self.prediction(confident)
+        for code in context.codes:
+            self.error(code)
+        if context.code:
+            self.error(context.code)
 
     def request(self, method: str, route: str, status: int, seconds: float, received: int, sent: int) -> None:
         """Counts a request that was answered.
@@ -134,14 +148,9 @@ class Metrics(Collector):
         """Counts an error that a client received."""
         self._table.add((_ERROR + _CODES.index(code if code in KINDS else "other"), 1.0))
 
-    def answer(self, confident: bool) -> None:
+    def prediction(self, confident: bool) -> None:
         """Counts an image that was classified."""
-        self._table.add((_CONFIDENT if confident else _UNSURE, 1.0))
-
-    def stages(self, seconds: Mapping[str, float]) -> None:
-        """Adds the seconds that one prediction spent in each stage to the histograms."""
-        for stage, value in seconds.items():
-            self._table.add(*_observed(_STAGE + STAGES.index(stage) * _HISTOGRAM, value))
+        self._table.add((_CONFIDENT if confident else _NOT_CONFIDENT, 1.0))
 
     @contextmanager
     def in_flight(self) -> Iterator[None]:
@@ -191,7 +200,7 @@ class Metrics(Collector):
             yield CounterMetricFamily(name, text, value=float(totals[column]))
         answers = CounterMetricFamily("headstand_answers", "Images classified.", labels=["confident"])
         answers.add_metric(["true"], float(totals[_CONFIDENT]))
-        answers.add_metric(["false"], float(totals[_UNSURE]))
+        answers.add_metric(["false"], float(totals[_NOT_CONFIDENT]))
         yield answers
         yield GaugeMetricFamily("headstand_in_flight", "Predictions being worked on.", value=float(totals[_IN_FLIGHT]))
         model = GaugeMetricFamily(

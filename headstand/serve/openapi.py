@@ -31,26 +31,6 @@ _PICTURE = "R0lGODdhAQABAIEAAP///wAAAAAAAAAAACwAAAAAAQABAAAIBAABBAQAOw=="
 Schema = dict[str, Any]
 
 
-def model(bundle: Bundle) -> dict[str, Any]:
-    """Returns the JSON object that `GET /model` answers.
-
-    `digest` is the SHA-256 over the bundle's contents; `certificate` is the export's comparison with the trained model,
-    or null if the bundle has none.
-    """
-    record = bundle.metadata
-    return {
-        "name": bundle.name,
-        "labels": list(bundle.labels),
-        "takes": bundle.input.kind,
-        "shape": list(bundle.input.shape),
-        "size": bundle.size,
-        "threshold": bundle.threshold,
-        "digest": record["digest"],
-        "certificate": record.get("certificate"),
-        "version": __version__,
-    }
-
-
 def document(bundle: Bundle, limits: Capacity) -> dict[str, Any]:
     """Returns the whole OpenAPI document for the served model and the capacity limits."""
     top = {

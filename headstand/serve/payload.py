@@ -11,8 +11,8 @@ from headstand.poses import heatmap_file
 from headstand.serve.download import MAX_URL
 from headstand.serve.download.refusal import DownloadError
 
-Fetch = Callable[[str], bytes]
-"""Function that downloads a URL and returns the bytes; raises `DownloadError`."""
+Fetch = Callable[..., bytes]
+"""Function that downloads a URL, its argument, and returns the bytes; raises `DownloadError`."""
 
 
 class PayloadError(HeadstandError):
@@ -25,10 +25,6 @@ class PayloadError(HeadstandError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
-
-
-ClientError = PayloadError | DownloadError | ImageError
-"""Errors of the client, reported with code and message. Any other exception is a fault of the service."""
 
 
 def image_bytes(fields: Any, fetch: Fetch) -> bytes:
@@ -62,7 +58,7 @@ def image_bytes(fields: Any, fetch: Fetch) -> bytes:
     return _decoded(image)
 
 
-def described(error: ClientError) -> dict[str, dict[str, str]]:
+def described(error: PayloadError | DownloadError | ImageError) -> dict[str, dict[str, str]]:
     """Returns a client's error as a JSON object with code and message, for the output of `predict.py`."""
     return {"error": {"code": error.code, "message": str(error)}}
 

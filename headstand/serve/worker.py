@@ -8,8 +8,6 @@ documented base class and reuses its parser and its WSGI response.
 import contextlib
 import enum
 import errno
-import json
-import logging
 import os
 import selectors
 import socket
@@ -25,10 +23,8 @@ from gunicorn.http.errors import InvalidChunkSize, LimitRequestHeaders, LimitReq
 from gunicorn.workers import base
 
 from headstand.serve import capacity, metrics
+from headstand.serve.api import FAULT, Response
 from headstand.serve.framing import BodyTooLargeError, Framing
-from headstand.serve.logs import REQUESTS
-from headstand.serve.problem import MEDIA_TYPE, problem
-from headstand.serve.request_context import RequestContext
 
 RECEIVE_SECONDS = 30.0
 """Time limit for receiving a request's headers and body, in seconds from its first byte."""
@@ -67,8 +63,6 @@ _ERRORS = {
     InvalidChunkSize: _CUT_SHORT,
 }
 _OVERLOADED = ("overloaded", f"the service holds as many bytes as it can; retry in {capacity.RETRY_AFTER} s")
-
-_requests = logging.getLogger(REQUESTS)
 
 
 class ConnectionState(enum.Enum):
@@ -314,7 +308,7 @@ class Worker(base.Worker):
             keep, refused = self._respond(connection, request, output)
         except Exception:
             self.log.exception("Error handling request")
-            output[:] = [_response("internal_error", "the server failed; its log says why")[0]]
+            output[:] = [_encoded(self.wsgi.extensions["headstand.api"].refuse("internal_error", FAULT))]
         data = memoryview(b"".join(output))
         try:
             data = data[connection.sock.send(data) :]
@@ -390,13 +384,7 @@ class Worker(base.Worker):
 
     def _refuse(self, connection: ClientConnection, code: str, detail: str) -> None:
         """Answers a request that does not reach the application with a problem, and closes the connection."""
-        data, fields = _response(code, detail)
-        _requests.info("", extra={"fields": fields})
-        count = self.wsgi.extensions.get("headstand.metrics")
-        if count:
-            count.request("other", "other", fields["status"], 0.0, 0, len(data))
-            count.error(code)
-        connection.sock.send(data)
+        connection.sock.send(_encoded(self.wsgi.extensions["headstand.api"].refuse(code, detail)))
         self._hold(connection, 0)
         self._selector.unregister(connection)
         self._close(connection)
@@ -451,15 +439,9 @@ class Worker(base.Worker):
             self._guarded(self._cut_short, connection)
 
 
-def _response(code: str, detail: str) -> tuple[bytes, dict[str, Any]]:
-    """Returns a problem as a complete HTTP response that closes the connection, and its fields for the log."""
-    context = RequestContext(None)
-    members = problem(code, detail)
-    status = HTTPStatus(int(members["status"]))
-    body = json.dumps({**members, "request_id": context.id}) + "\n"
-    retry = f"Retry-After: {capacity.RETRY_AFTER}\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else ""
-    head = (
-        f"HTTP/1.1 {status} {status.phrase}\r\nConnection: close\r\nContent-Type: {MEDIA_TYPE}\r\n{retry}"
-        f"Content-Length: {len(body)}\r\nX-Request-ID: {context.id}\r\n\r\n"
-    )
-    return (head + body).encode(), {"request_id": context.id, "status": status.value, "code": code}
+def _encoded(response: Response) -> bytes:
+    """Returns a response as bytes of HTTP/1.1, with the header that closes the connection."""
+    status = HTTPStatus(response.status)
+    headers = {**response.headers, "Connection": "close", "Content-Length": str(len(response.body))}
+    lines = [f"HTTP/1.1 {status} {status.phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + response.body

@@ -176,7 +176,7 @@ def test_several_interpreters_answer_alike_and_side_by_side(model: Path, monkeyp
     answers: list[str] = [""] * 3
 
     def work(place: int) -> None:
-        answers[place] = next(iter(made.answer(pixels(colors[place])[0]).probabilities))
+        answers[place] = next(iter(made.classify(pixels(colors[place])[0]).probabilities))
 
     threads = [threading.Thread(target=work, args=(place,)) for place in range(3)]
     for thread in threads:

@@ -48,7 +48,7 @@ def asked(classifier: Classifier, body: bytes, kind: str, path: str = "/predict"
         "isBase64Encoded": True,
     }
     event["headers"] = {**EVENT["headers"], "content-type": kind}
-    answer = LambdaFunction(classifier, fetch=loopback).answer(event)
+    answer = LambdaFunction(classifier, fetch=loopback).handle(event)
     found = [(response.status_code, response.json), (answer["statusCode"], json.loads(answer["body"]))]
     for _, value in found:
         value.pop("request_id", None)
@@ -139,7 +139,7 @@ def test_a_batch_may_be_a_form_of_either_kind(classifier: Classifier, server: Ho
     ],
 )
 def test_a_console_event_is_a_request_even_without_its_context(classifier: Classifier, event: dict[str, Any]) -> None:
-    answer = LambdaFunction(classifier).answer(event)
+    answer = LambdaFunction(classifier).handle(event)
     assert answer["statusCode"] == 200
     assert json.loads(answer["body"]) == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6)
 
@@ -152,13 +152,13 @@ def test_a_console_event_is_a_request_even_without_its_context(classifier: Class
 def test_a_console_event_that_is_wrong_is_answered_as_over_http(
     classifier: Classifier, event: dict[str, Any], status: int, code: str | None
 ) -> None:
-    answer = LambdaFunction(classifier).answer(event)
+    answer = LambdaFunction(classifier).handle(event)
     assert answer["statusCode"] == status and json.loads(answer["body"]).get("code") == code
 
 
 def test_an_event_without_any_image_names_what_it_needs(classifier: Classifier) -> None:
     for event in ({}, {"body": None}, {"body": ""}, {"bodies": "x"}, {"requestContext": {}}):
-        error = LambdaFunction(classifier).answer(event)["error"]
+        error = LambdaFunction(classifier).handle(event)["error"]
         assert error["code"] == "no_image" and 'send either "url" or "image"' in error["detail"]
 
 
