@@ -45,11 +45,9 @@ def create_app(classifier: Classifier | None = None, *, fetch: Fetch = fetch, li
     model.warm()
     counts = Metrics(model.bundle, __version__, lambda: {route.label for route in core.routes.values()})
     core = Api(model, limits, fetch=fetch, metrics=counts)
-    document = openapi.document(model.bundle, limits)
-    core.add("GET", "/openapi.json", api.constant(api.dumps(document)))
-    core.add("GET", "/docs", api.constant(*reference.page(document)))
     core.add("GET", "/metrics", lambda *_: api.Response(200, counts.render(), {"Content-Type": metrics.MEDIA_TYPE}))
     page.add_routes(core)
+    reference.add_routes(core, openapi.document(model.bundle, limits))
     app = Flask("headstand", static_folder=None)
     app.extensions |= {"headstand": model, "headstand.api": core}
     app.config["MAX_CONTENT_LENGTH"] = content.MAX_BODY

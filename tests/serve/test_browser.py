@@ -442,6 +442,19 @@ def test_written_as_files_it_asks_the_endpoint_in_json(browser: Any, site: str, 
     context.close()
 
 
+def test_the_docs_send_a_request_and_show_the_response(browser: Any, site: str) -> None:
+    for page in opened(browser, site):
+        page.goto(f"{site}docs")
+        page.locator("#operations-default-predict .opblock-summary").click()
+        page.locator("#operations-default-predict .body-param-content-type, .content-type").first.select_option(
+            "image/png"
+        )
+        page.set_input_files("#operations-default-predict input[type=file]", file(RED))
+        page.get_by_role("button", name="Execute").click()
+        playwright.expect(page.locator(".live-responses-table")).to_contain_text('"red": 0.98')
+        playwright.expect(page.locator(".live-responses-table")).to_contain_text("headstand-confident: true")
+
+
 def copy_picture(page: Any, site: str) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=site)
     page.evaluate(

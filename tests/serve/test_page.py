@@ -65,7 +65,10 @@ def test_a_browser_gets_the_page_and_a_program_gets_json(client: FlaskClient) ->
         assert "Accept" in answer.vary and "Accept" in page.vary  # no cache may hand one out for the other
 
 
-@pytest.mark.parametrize("path", ["/", *(f"/{name}" for name in markup.ASSETS), "/samples/red.png"])
+DOCS = ("docs.js", "docs.css", "swagger-ui-bundle.js", "swagger-ui.css")
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", *(f"/{name}" for name in (*markup.ASSETS, *DOCS)), "/samples/red.png"])
 def test_nothing_of_the_page_can_be_framed_sniffed_or_made_to_load_from_elsewhere(
     client: FlaskClient, path: str
 ) -> None:
@@ -138,7 +141,7 @@ def test_names_from_a_stranger_s_bundle_are_text_and_no_markup(tmp_path: Path) -
     assert "&amp;amp;" in text and "{{ 1 + 1 }}" in text
 
 
-@pytest.mark.parametrize("name", ["page.html", *markup.ASSETS])
+@pytest.mark.parametrize("name", ["page.html", "docs.html", "docs.js", "docs.css", *markup.ASSETS])
 def test_no_file_names_another_host(name: str) -> None:
     text = (markup.FOLDER / name).read_text(encoding="utf-8")
     text = text.replace('xmlns="http://www.w3.org/2000/svg"', "")  # a name, which is never fetched

@@ -29,7 +29,7 @@ def add_routes(api: Api) -> None:
     """
     bundle = api.bundle
     pictures = markup.samples(bundle)
-    html = _file(markup.html(bundle, pictures).encode(), "text/html")
+    html = file_handler(markup.html(bundle, pictures).encode(), "text/html")
     usage = _USAGE + ('; {"heatmaps": [[[...]]]} too' if bundle.input.kind == "heatmaps" else "")
     summary = dumps({"model": bundle.name, "classes": list(bundle.labels), "usage": usage})
 
@@ -44,13 +44,15 @@ def add_routes(api: Api) -> None:
 
     api.add("GET", "/", home)
     for name, kind in markup.ASSETS.items():
-        api.add("GET", f"/{name}", _file((markup.FOLDER / name).read_bytes(), kind), "/<asset>")
+        api.add("GET", f"/{name}", file_handler((markup.FOLDER / name).read_bytes(), kind), "/<asset>")
     for path in pictures.values():
         kind = markup.SAMPLE_TYPES[path.suffix]
-        api.add("GET", f"/{markup.SAMPLES}/{path.name}", _file(path.read_bytes(), kind), f"/{markup.SAMPLES}/<name>")
+        api.add(
+            "GET", f"/{markup.SAMPLES}/{path.name}", file_handler(path.read_bytes(), kind), f"/{markup.SAMPLES}/<name>"
+        )
 
 
-def _file(data: bytes, kind: str) -> Handler:
+def file_handler(data: bytes, kind: str) -> Handler:
     """Returns a handler that returns a file, or status 304 if the client has it already (RFC 9110, 13.1.2)."""
     etag = hashlib.sha256(data).hexdigest()[:32]
     charset = "; charset=utf-8" if kind.startswith("text/") or kind.endswith("+xml") else ""

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from jinja2 import Environment, StrictUndefined
 
 from headstand.images import MAX_BYTES
 from headstand.serve.bundle import Bundle
-from headstand.serve.page.texts import WORDS
 
 FOLDER = Path(__file__).parent
 
@@ -24,6 +24,35 @@ _PICTURES = {".webp": "image/webp", ".jpg": "image/jpeg", ".png": "image/png"}
 _ARRAYS = {".npy": "application/octet-stream"}
 
 SAMPLE_TYPES = _PICTURES | _ARRAYS
+
+_TEXTS = {
+    "photos": {
+        "title": "what is in the picture?",
+        "heading": "Show it a picture",
+        "thing": "picture",
+        "choose": "Choose a picture",
+        "drop": "Drop a picture here",
+        "tap": "Tap to choose a picture",
+        "takes": "JPEG, PNG, WebP, GIF or BMP",
+        "samples": "No picture at hand? Try one of these",
+        "accept": "image/jpeg,image/png,image/webp,image/gif,image/bmp",
+    },
+    "heatmaps": {
+        "title": "what does the person do?",
+        "heading": "Show it a person’s heatmaps",
+        "thing": "file",
+        "choose": "Choose a file",
+        "drop": "Drop a .npy file here",
+        "tap": "Tap to choose a .npy file",
+        "takes": "A NumPy file of float32 [1, 17, 64, 48]",
+        "samples": "No heatmaps at hand? Try one of these",
+        "accept": ".npy",
+    },
+}
+"""Texts of the page by kind of input and name.
+
+`accept` is the filter of the file chooser. An iPhone converts its HEIC photos to JPEG if HEIC is not in it.
+"""
 
 
 def samples(bundle: Bundle) -> dict[str, Path]:
@@ -43,10 +72,9 @@ def html(bundle: Bundle, pictures: Mapping[str, Path], *, endpoint: str = "predi
         endpoint: URL that pictures are sent to, relative to the page or absolute.
         limit: size in bytes of the largest picture that the endpoint accepts.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    template = environment.from_string((FOLDER / "page.html").read_text(encoding="utf-8"))
     elsewhere = bool(urlsplit(endpoint).netloc)
-    return template.render(
+    return render(
+        "page.html",
         name=bundle.name,
         labels=bundle.labels,
         threshold=bundle.threshold,
@@ -55,10 +83,16 @@ def html(bundle: Bundle, pictures: Mapping[str, Path], *, endpoint: str = "predi
         limit=limit,
         megabytes=limit // 10**6,
         kind=bundle.input.kind,
-        say=WORDS[bundle.input.kind],
+        texts=_TEXTS[bundle.input.kind],
         # Static hosting, such as a bucket, may not send the policy as a header, so it is in the HTML.
         policy=policy(endpoint, framed=True) if elsewhere else "",
     )
+
+
+def render(template: str, **values: Any) -> str:
+    """Returns the HTML of a template in this folder, with the values escaped."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    return environment.from_string((FOLDER / template).read_text(encoding="utf-8")).render(**values)
 
 
 def policy(endpoint: str = "predict", *, framed: bool = False) -> str:
