@@ -89,7 +89,7 @@ logconfig_dict = {
 def on_starting(server: Any) -> None:
     """Exits with an error if a TLS certificate is configured."""
     if server.cfg.is_ssl:
-        sys.exit("error: this service does not speak TLS; put a reverse proxy in front of it (docs/service.md)")
+        sys.exit("error: this service does not support TLS; put a reverse proxy in front of it (docs/service.md)")
 
 
 def when_ready(server: Any) -> None:

@@ -225,7 +225,7 @@ class Api:
         if request.method == "OPTIONS":
             return Response(200, headers={"Allow": ", ".join(methods)})
         if request.method not in methods:
-            response = self._problem(context, "method_not_allowed", f"this path takes {route.method}")
+            response = self._problem(context, "method_not_allowed", f"this path supports {', '.join(methods)}")
             response.headers["Allow"] = ", ".join(methods)
             return response
         return route.handler(request, context)

@@ -1,6 +1,6 @@
 """Capacity limits of the server, chosen from the number of cores, and admission control that enforces them.
 
-Without limits, a server under load runs out of memory, or answers after its clients have given up.
+Without limits, a server under load runs out of memory, or responds after its clients have given up.
 """
 
 import os
@@ -63,7 +63,7 @@ def chosen(environment: Mapping[str, str] = os.environ, cores: int | None = None
             raise HeadstandError(f"{name} must be a whole number of at least 1, not {text!r}")
         return int(text) if text else default
 
-    # At least two workers, so that one answers while the other is restarted; more from 12 cores on, where the GIL of
+    # At least two workers, so that one responds while the other is restarted; more from 12 cores on, where the GIL of
     # one process would delay its interpreters. One core per interpreter: two images in parallel on one core each finish
     # sooner than the same two in sequence on both cores.
     workers = number("WEB_CONCURRENCY", max(2, cores // 4))

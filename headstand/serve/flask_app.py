@@ -94,7 +94,7 @@ def _read() -> bytes:
             "request_entity_too_large", f"the body has more than {content.MAX_BODY:,} bytes, the most that is accepted"
         ) from None
     except ClientDisconnected:
-        raise PayloadError("bad_request", "the body is cut short") from None
+        raise PayloadError("bad_request", "the body is incomplete") from None
     if len(body) < (request.content_length or 0):
-        raise PayloadError("bad_request", "the body is shorter than announced")
+        raise PayloadError("bad_request", "the body is shorter than its Content-Length")
     return body

@@ -125,7 +125,7 @@ class Metrics(Collector):
             self.error(context.code)
 
     def request(self, method: str, route: str, status: int, seconds: float, received: int, sent: int) -> None:
-        """Counts a request that was answered.
+        """Counts a request.
 
         Args:
             method: one of `METHODS`.
@@ -135,13 +135,13 @@ class Metrics(Collector):
             received: bytes of the body that were read.
             sent: bytes of the response's body.
         """
-        place = self._routes.get(route, self._routes.get("other", 0))
-        cell = (place * len(METHODS) + METHODS.index(method)) * len(_STATUSES) + _STATUSES.index(status)
+        index = self._routes.get(route, self._routes.get("other", 0))
+        cell = (index * len(METHODS) + METHODS.index(method)) * len(_STATUSES) + _STATUSES.index(status)
         self._table.add(
             (_REQUEST + cell, 1.0),
             (_RECEIVED, float(received)),
             (_SENT, float(sent)),
-            *_observed(_ROUTE_SECONDS + place * _HISTOGRAM, seconds),
+            *_observed(_ROUTE_SECONDS + index * _HISTOGRAM, seconds),
         )
 
     def error(self, code: str) -> None:
@@ -170,13 +170,13 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yields the metrics as objects of prometheus_client."""
         totals = self._table.totals()
-        requests = CounterMetricFamily("headstand_requests", "Requests answered.", labels=["method", "route", "status"])
+        requests = CounterMetricFamily("headstand_requests", "Requests.", labels=["method", "route", "status"])
         shape = (_ROUTES, len(METHODS), len(_STATUSES))
         cells = totals[_REQUEST:].reshape(shape)
         routes = list(self._routes)
-        for place, method, status in np.argwhere(cells > 0):
-            labels = [routes[place], METHODS[method], str(_STATUSES[status])]
-            requests.add_metric([labels[1], labels[0], labels[2]], float(cells[place, method, status]))
+        for route, method, status in np.argwhere(cells > 0):
+            labels = [METHODS[method], routes[route], str(_STATUSES[status])]
+            requests.add_metric(labels, float(cells[route, method, status]))
         yield requests
         errors = CounterMetricFamily("headstand_errors", "Errors that clients received, by code.", labels=["code"])
         for index, code in enumerate(_CODES):
@@ -185,9 +185,9 @@ class Metrics(Collector):
         seconds = HistogramMetricFamily(
             "headstand_request_seconds", "Time from a complete request to its response.", labels=["route"]
         )
-        for name, place in self._routes.items():
-            if cells[place].any():
-                seconds.add_metric([name], *_buckets(totals, _ROUTE_SECONDS + place * _HISTOGRAM))
+        for name, index in self._routes.items():
+            if cells[index].any():
+                seconds.add_metric([name], *_buckets(totals, _ROUTE_SECONDS + index * _HISTOGRAM))
         yield seconds
         stages = HistogramMetricFamily("headstand_stage_seconds", "Time by stage.", labels=["stage"])
         for index, stage in enumerate(STAGES):
@@ -198,11 +198,11 @@ class Metrics(Collector):
             ("headstand_sent_bytes", "Bytes of response bodies.", _SENT),
         ):
             yield CounterMetricFamily(name, text, value=float(totals[column]))
-        answers = CounterMetricFamily("headstand_answers", "Images classified.", labels=["confident"])
-        answers.add_metric(["true"], float(totals[_CONFIDENT]))
-        answers.add_metric(["false"], float(totals[_NOT_CONFIDENT]))
-        yield answers
-        yield GaugeMetricFamily("headstand_in_flight", "Predictions being worked on.", value=float(totals[_IN_FLIGHT]))
+        predictions = CounterMetricFamily("headstand_answers", "Images classified.", labels=["confident"])
+        predictions.add_metric(["true"], float(totals[_CONFIDENT]))
+        predictions.add_metric(["false"], float(totals[_NOT_CONFIDENT]))
+        yield predictions
+        yield GaugeMetricFamily("headstand_in_flight", "Predictions in progress.", value=float(totals[_IN_FLIGHT]))
         model = GaugeMetricFamily(
             "headstand_model_info", "The served model; always 1.", labels=["name", "digest", "version"]
         )

@@ -41,20 +41,20 @@ def image_bytes(fields: Any, fetch: Fetch) -> bytes:
     """
     if not isinstance(fields, Mapping):
         raise PayloadError("bad_request", 'send an object: {"url": "https://..."} or {"image": "<base64>"}')
-    url, image, maps = fields.get("url"), fields.get("image"), fields.get("heatmaps")
-    if maps is not None and url is None and image is None:
-        return heatmap_file.encode(maps)
-    if (url is None) == (image is None) or maps is not None:
-        found = "neither" if url is image is None else "both" if maps is None else "several"
+    url, image, heatmaps = fields.get("url"), fields.get("image"), fields.get("heatmaps")
+    if heatmaps is not None and url is None and image is None:
+        return heatmap_file.encode(heatmaps)
+    if (url is None) == (image is None) or heatmaps is not None:
+        found = "neither" if url is image is None else "both" if heatmaps is None else "several"
         raise PayloadError("no_image", f'send either "url" or "image" (base64); the request has {found}')
     if url is not None:
         if not isinstance(url, str) or not url.strip():
-            raise DownloadError("bad_url", '"url" must be a text that starts with http:// or https://')
+            raise DownloadError("bad_url", '"url" must be a string that starts with http:// or https://')
         if len(url) > MAX_URL:  # checked before it is parsed, because Python caches parsed URLs
             raise DownloadError("bad_url", f"the URL has {len(url):,} characters; the longest allowed is {MAX_URL:,}")
         return fetch(url)
     if not isinstance(image, str):
-        raise PayloadError("bad_base64", '"image" must be a text: the image in base64')
+        raise PayloadError("bad_base64", '"image" must be a string: the image in base64')
     return _decoded(image)
 
 
@@ -67,13 +67,13 @@ def _decoded(text: str) -> bytes:
     if text.startswith("data:"):
         head, comma, text = text.partition(",")
         if not comma or not head.endswith(";base64"):
-            raise PayloadError("bad_base64", "a data: address must be data:image/...;base64,...")
+            raise PayloadError("bad_base64", "a data: URL must be data:image/...;base64,...")
     try:
         # Many base64 encoders insert line breaks, as the `base64` command does. Not `split`, which would turn groups of
         # two characters into objects of thirty times their size.
-        coded = text.encode("ascii").translate(None, b" \t\n\v\f\r")
-        if len(coded) > (MAX_BYTES + 2) // 3 * 4:
+        data = text.encode("ascii").translate(None, b" \t\n\v\f\r")
+        if len(data) > (MAX_BYTES + 2) // 3 * 4:
             raise ImageError("too_large", f"the image has more than {MAX_BYTES:,} bytes")
-        return base64.b64decode(coded, validate=True)
+        return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
         raise PayloadError("bad_base64", '"image" is not base64') from None

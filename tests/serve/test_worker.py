@@ -350,7 +350,7 @@ def test_with_a_certificate_it_does_not_start(model: Path, tmp_path: Path) -> No
     words = [sys.executable, "-m", *GUNICORN, "--certfile", str(model)]
     environment = {**os.environ, "HEADSTAND_MODEL": str(model), "TMPDIR": str(tmp_path)}
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1 and "does not speak TLS" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 1 and "does not support TLS" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_request_that_comes_byte_by_byte_is_cut_off(impatient: Service) -> None:

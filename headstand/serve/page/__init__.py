@@ -1,4 +1,4 @@
-"""Web page at `/` for trying the model with a picture that is dropped, pasted, chosen, taken or given by URL."""
+"""Web page at `/` for trying the model with a picture from a file, the clipboard, the camera or a URL."""
 
 import hashlib
 
