@@ -183,7 +183,7 @@ def test_the_script_finds_what_it_looks_for_and_writes_text_only(client: FlaskCl
 
 def test_each_code_of_a_picture_that_cannot_be_used_has_its_way_out() -> None:
     script = (markup.FOLDER / "problem.js").read_text(encoding="utf-8")
-    table = script[script.index("const WAY_OUT") : script.index("};", script.index("const WAY_OUT"))]
+    table = script[script.index("const ADVICE_BY_CODE") : script.index("};", script.index("const ADVICE_BY_CODE"))]
     codes = (
         "not_an_image too_large corrupt_image unsupported_media_type bad_url forbidden_address download_failed "
         "download_timeout download_too_large http_error too_many_redirects"

@@ -12,7 +12,7 @@ from headstand.serve.bundle import Bundle
 
 FOLDER = Path(__file__).parent
 
-SCRIPTS = ("page.js", "ask.js", "show.js", "problem.js", "camera.js", "skeleton.js")
+SCRIPTS = ("page.js", "classify.js", "view.js", "problem.js", "camera.js", "skeleton.js")
 
 ASSETS = {"page.css": "text/css", "page.svg": "image/svg+xml", **dict.fromkeys(SCRIPTS, "text/javascript")}
 """Media type by name of the files beside the HTML."""
