@@ -17,6 +17,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, unquote_plus
 
+from headstand import inputs
 from headstand.serve.content import MAX_BODY, MAX_LINE, is_json, media_type
 from headstand.serve.payload import PayloadError
 
@@ -107,7 +108,7 @@ def request(event: Any) -> Request | None:
         query = parse_qs(raw, keep_blank_values=True) if line <= MAX_LINE else {}
         return Request("gateway", verb, path, line, query, _headers(event), text, encoded)
     if not isinstance(event.get("httpMethod"), str):
-        if not text or any(event.get(name) is not None for name in ("url", "image", "heatmaps")):
+        if not text or any(event.get(name) is not None for name in ("url", "image", *inputs.REGISTERED)):
             return None
         event = {"path": event.get("rawPath") or "/predict", **event, "httpMethod": "POST"}
     balancer = "elb" in context

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from headstand import inputs
+
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -31,10 +33,8 @@ KINDS = {
     "request_entity_too_large": ProblemType(413, "The body is too large"),
     "uri_too_long": ProblemType(414, "The request's first line is too long"),
     "not_an_image": ProblemType(415, "The data is not an image of a known format"),
-    "not_heatmaps": ProblemType(415, "The data is not the heatmaps of one person"),
     "unsupported_media_type": ProblemType(415, "The body has a type that is not taken"),
     "corrupt_image": ProblemType(422, "The image is damaged"),
-    "corrupt_heatmaps": ProblemType(422, "The heatmaps are damaged"),
     "batch_timeout": ProblemType(422, "The batch took too long before it came to this image"),
     "download_failed": ProblemType(422, "The download failed"),
     "download_timeout": ProblemType(422, "The download took too long"),
@@ -43,6 +43,7 @@ KINDS = {
     "headers_too_large": ProblemType(431, "The request's headers are too large"),
     "internal_error": ProblemType(500, "The server failed"),
     "overloaded": ProblemType(503, "The service has as much to do as it takes on"),
+    **{code: ProblemType(*entry) for kind in inputs.REGISTERED.values() for code, entry in kind.errors.items()},
 }
 """All error codes that clients may receive."""
 

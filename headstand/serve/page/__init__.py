@@ -4,6 +4,7 @@ import hashlib
 
 from flask import Blueprint, Response, abort, jsonify, request
 
+from headstand import inputs
 from headstand.serve.bundle import Bundle
 from headstand.serve.page import markup
 
@@ -27,8 +28,8 @@ def page(bundle: Bundle) -> Blueprint:
     `/` returns JSON to clients that do not prefer HTML.
     """
     pictures, usage = markup.samples(bundle), _USAGE
-    if bundle.input.kind == "heatmaps":
-        usage += '; {"heatmaps": [[[...]]]} too'
+    if bundle.input.kind in inputs.REGISTERED:
+        usage += f'; {{"{bundle.input.kind}": [[[...]]]}} too'
     files = {name: ((markup.FOLDER / name).read_bytes(), kind) for name, kind in markup.ASSETS.items()}
     files |= {
         f"{markup.SAMPLES}/{path.name}": (path.read_bytes(), markup.SAMPLE_TYPES[path.suffix])

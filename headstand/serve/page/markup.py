@@ -6,9 +6,9 @@ from urllib.parse import quote, urlsplit
 
 from jinja2 import Environment, StrictUndefined
 
+from headstand import inputs
 from headstand.images import MAX_BYTES
 from headstand.serve.bundle import Bundle
-from headstand.serve.page.texts import WORDS
 
 FOLDER = Path(__file__).parent
 
@@ -18,18 +18,19 @@ ASSETS = {"page.css": "text/css", "page.svg": "image/svg+xml", **dict.fromkeys(S
 """Media type by name of the files beside the HTML."""
 
 SAMPLES = "samples"
-"""Name of the folder beside a bundle with sample pictures or heatmaps; each file is named after its class."""
+"""Name of the folder beside a bundle with sample files; each file is named after its class."""
 
 _PICTURES = {".webp": "image/webp", ".jpg": "image/jpeg", ".png": "image/png"}
-_ARRAYS = {".npy": "application/octet-stream"}
 
-SAMPLE_TYPES = _PICTURES | _ARRAYS
+SAMPLE_TYPES = _PICTURES | {
+    suffix: "application/octet-stream" for kind in inputs.REGISTERED.values() for suffix in kind.suffixes
+}
 
 
 def samples(bundle: Bundle) -> dict[str, Path]:
     """Returns the sample files beside a bundle by class, in the order of its labels; empty if there are none."""
     folder = bundle.path.parent / SAMPLES
-    suffixes = _PICTURES if bundle.input.kind == "photos" else _ARRAYS
+    suffixes = bundle.input.suffixes if bundle.input.kind in inputs.REGISTERED else _PICTURES
     files = {path.stem: path for path in folder.glob("*") if path.suffix in suffixes and path.is_file()}
     return {label: files[label] for label in bundle.labels if label in files}
 
@@ -55,7 +56,7 @@ def html(bundle: Bundle, pictures: Mapping[str, Path], *, endpoint: str = "predi
         limit=limit,
         megabytes=limit // 10**6,
         kind=bundle.input.kind,
-        say=WORDS[bundle.input.kind],
+        say=bundle.input.texts,
         # Static hosting, such as a bucket, may not send the policy as a header, so it is in the HTML.
         policy=policy(endpoint, framed=True) if elsewhere else "",
     )
