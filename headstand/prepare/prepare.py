@@ -14,7 +14,7 @@ from types import ModuleType
 
 import numpy as np
 
-from headstand import files
+from headstand import files, inputs
 from headstand.errors import HeadstandError
 from headstand.prepare import grouping, manifest, preparation_record, split
 from headstand.prepare.conversion import CONVERSIONS
@@ -125,12 +125,12 @@ def _prepare(recipe: Recipe) -> Summary:
 
 
 def _module(kind: str) -> ModuleType:
-    """Imports the module `headstand.prepare.sources.<kind>`, which lists the items of a source.
+    """Imports the module of a source: `headstand.prepare.sources.<kind>`, or the one in `inputs.SOURCES`.
 
     It is imported on demand because some sources need additional packages. Its `listing(source, seed)` fetches and
     lists the items; its optional `examine(path)` reads the metadata of files that are not photos.
     """
-    return importlib.import_module(f"headstand.prepare.sources.{kind}")
+    return importlib.import_module(inputs.SOURCES.get(kind, f"headstand.prepare.sources.{kind}"))
 
 
 def _apart(recipe: Recipe) -> dict[str, Dataset]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
+from headstand import inputs
 from headstand.images import MAX_BYTES
 from headstand.serve.payload import Fetch, PayloadError, image_bytes
 
@@ -196,7 +197,7 @@ def _named(fields: dict[str, str], files: Sequence[tuple[str, str, bytes]] = ())
     """
     if fields.get("file") and "image" not in fields:
         fields = {**fields, "image": fields["file"]}
-    if not fields.keys() & {"url", "image", "heatmaps"}:
+    if not fields.keys() & {"url", "image", *inputs.REGISTERED}:
         names = [name for name, *_ in files] + list(fields)
         found = ", ".join(json.dumps(name[:40]) for name in names[:5]) or "none"
         raise PayloadError(

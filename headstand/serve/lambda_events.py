@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, unquote_plus
 
+from headstand import inputs
 from headstand.serve.api import Request, Response
 from headstand.serve.content import MAX_BODY, MAX_LINE, is_json, media_type
 from headstand.serve.payload import PayloadError
@@ -40,7 +41,7 @@ def request(event: Any) -> tuple[Request, str] | None:
     if not isinstance(event.get("httpMethod"), str):
         body = event.get("body")
         has_body = isinstance(body, Mapping | list) or (isinstance(body, str) and body)
-        if not has_body or any(event.get(name) is not None for name in ("url", "image", "heatmaps")):
+        if not has_body or any(event.get(name) is not None for name in ("url", "image", *inputs.REGISTERED)):
             return None
         event = {"path": event.get("rawPath") or "/predict", **event, "httpMethod": "POST"}
     balancer = "elb" in context

@@ -2,10 +2,8 @@
 
 from typing import Any
 
-from headstand import __version__
+from headstand import __version__, inputs
 from headstand.images import MAX_BYTES
-from headstand.inputs import HeatmapInput, PhotoInput
-from headstand.poses import heatmap_file
 from headstand.serve.bundle import Bundle
 from headstand.serve.capacity import Capacity
 from headstand.serve.content import MAX_BODY
@@ -22,8 +20,8 @@ _BODY = ("bad_request", "bad_query", "bad_json", "no_image", "request_entity_too
 _IMAGE = ("bad_base64", "bad_url", "forbidden_address", "too_large", "download_too_large", "not_an_image",
           "corrupt_image", *_DOWNLOAD)  # fmt: skip
 
-_HEATMAPS = ("not_heatmaps", "corrupt_heatmaps")
-"""Error codes of a model of heatmaps, in place of `not_an_image` and `corrupt_image`."""
+_REGISTERED = tuple(code for kind in inputs.REGISTERED.values() for code in kind.errors)
+"""Error codes of models for other inputs than photos, in place of `not_an_image` and `corrupt_image`."""
 
 _EXAMPLE = "R0lGODdhAQABAIEAAP///wAAAAAAAAAAACwAAAAAAQABAAAIBAABBAQAOw=="
 """Example image in base64: a GIF of one white pixel."""
@@ -51,7 +49,7 @@ def document(bundle: Bundle, limits: Capacity) -> dict[str, Any]:
         "info": {
             "title": f"Headstand: {bundle.name}",
             "version": __version__,
-            "description": f"Classifies {_description(bundle)} into {len(bundle.labels)} classes. {_limits(limits)}",
+            "description": f"Classifies {bundle.input.details} into {len(bundle.labels)} classes. {_limits(limits)}",
         },
         "paths": {
             "/predict": {"post": {
@@ -65,7 +63,7 @@ def document(bundle: Bundle, limits: Capacity) -> dict[str, Any]:
                         "required": True,
                         "schema": {"enum": ["true", "false"]},
                     }}),
-                    **_problems(*_BODY, *_IMAGE, *_HEATMAPS),
+                    **_problems(*_BODY, *_IMAGE, *_REGISTERED),
                 },
             }},
             "/predict/batch": {"post": {
@@ -88,13 +86,6 @@ def document(bundle: Bundle, limits: Capacity) -> dict[str, Any]:
         },
         "components": {"schemas": _schemas(bundle)},
     }  # fmt: skip
-
-
-def _description(bundle: Bundle) -> str:
-    if bundle.input.kind == "photos":
-        return "photos"
-    joints = ", ".join(heatmap_file.JOINTS)
-    return f"a person's heatmaps (float32 {[1, *heatmap_file.SHAPE]}, of {joints}) as `.npy` or JSON"
 
 
 def _limits(limits: Capacity) -> str:
@@ -155,13 +146,14 @@ def _schemas(bundle: Bundle) -> Schema:
         {"type": "object", "properties": {"image": base64}, "required": ["image"]},
     ]
     examples = [{"image": _EXAMPLE}]
-    if bundle.input.kind == "heatmaps":
-        base64["description"] = "The `.npy` file in base64; may be a data: URL."
-        maps: Schema = {"type": "number"}
-        for length in reversed(heatmap_file.SHAPE):
-            maps = {"type": "array", "items": maps, "minItems": length, "maxItems": length}
-        forms.append({"type": "object", "properties": {"heatmaps": maps}, "required": ["heatmaps"]})
-        examples = [{"url": "https://example.com/person.npy"}]
+    if bundle.input.kind in inputs.REGISTERED:
+        (suffix,) = bundle.input.suffixes
+        base64["description"] = f"The `{suffix}` file in base64; may be a data: URL."
+        values: Schema = {"type": "number"}
+        for length in reversed(bundle.input.shape):
+            values = {"type": "array", "items": values, "minItems": length, "maxItems": length}
+        forms.append({"type": "object", "properties": {bundle.input.kind: values}, "required": [bundle.input.kind]})
+        examples = [{"url": f"https://example.com/person{suffix}"}]
     return {
         "Image": {"oneOf": forms, "examples": examples},
         "Probabilities": {
@@ -179,7 +171,7 @@ def _schemas(bundle: Bundle) -> Schema:
         "Model": _object(
             name=text,
             labels={"type": "array", "items": text, "minItems": 2, "uniqueItems": True},
-            takes={"enum": [PhotoInput.kind, HeatmapInput.kind], "description": "Kind of the input."},
+            takes={"enum": [inputs.PhotoInput.kind, *inputs.REGISTERED], "description": "Kind of the input."},
             shape={"type": "array", "items": {"type": "integer"}, "description": "Shape of one decoded input."},
             size={"type": "integer", "minimum": 1, "description": "Side of the model's input, in pixels."},
             threshold={**probability, "description": "Lowest top probability of a confident prediction."},

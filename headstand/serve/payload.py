@@ -5,9 +5,9 @@ import binascii
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from headstand import inputs
 from headstand.errors import HeadstandError
 from headstand.images import MAX_BYTES, ImageError
-from headstand.poses import heatmap_file
 from headstand.serve.download import MAX_URL
 from headstand.serve.download.refusal import DownloadError
 
@@ -28,7 +28,7 @@ class PayloadError(HeadstandError):
 
 
 def image_bytes(fields: Any, fetch: Fetch) -> bytes:
-    """Returns the image of `{"url": ...}` or `{"image": base64}`, or the heatmaps of `{"heatmaps": [...]}` as `.npy`.
+    """Returns the image of `{"url": ...}` or `{"image": base64}`, or the values of a registered kind of input, encoded.
 
     Args:
         fields: the parsed value; anything but such a mapping is refused.
@@ -37,25 +37,26 @@ def image_bytes(fields: Any, fetch: Fetch) -> bytes:
     Raises:
         PayloadError: the mapping has none of the fields or several, or the image is not base64.
         DownloadError: `bad_url`, or as `fetch`.
-        ImageError: `too_large`, `not_heatmaps` or `corrupt_heatmaps`.
+        ImageError: `too_large`, or as the `encode` of the registered kind of input.
     """
     if not isinstance(fields, Mapping):
         raise PayloadError("bad_request", 'send an object: {"url": "https://..."} or {"image": "<base64>"}')
-    url, image, heatmaps = fields.get("url"), fields.get("image"), fields.get("heatmaps")
-    if heatmaps is not None and url is None and image is None:
-        return heatmap_file.encode(heatmaps)
-    if (url is None) == (image is None) or heatmaps is not None:
-        found = "neither" if url is image is None else "both" if heatmaps is None else "several"
+    given = {name: fields[name] for name in ("url", "image", *inputs.REGISTERED) if fields.get(name) is not None}
+    if len(given) != 1:
+        found = "several" if given.keys() - {"url", "image"} else "both" if given else "neither"
         raise PayloadError("no_image", f'send either "url" or "image" (base64); the request has {found}')
-    if url is not None:
-        if not isinstance(url, str) or not url.strip():
+    ((name, value),) = given.items()
+    if name in inputs.REGISTERED:
+        return inputs.REGISTERED[name].encode(value)
+    if name == "url":
+        if not isinstance(value, str) or not value.strip():
             raise DownloadError("bad_url", '"url" must be a string that starts with http:// or https://')
-        if len(url) > MAX_URL:  # checked before it is parsed, because Python caches parsed URLs
-            raise DownloadError("bad_url", f"the URL has {len(url):,} characters; the longest allowed is {MAX_URL:,}")
-        return fetch(url)
-    if not isinstance(image, str):
+        if len(value) > MAX_URL:  # checked before it is parsed, because Python caches parsed URLs
+            raise DownloadError("bad_url", f"the URL has {len(value):,} characters; the longest allowed is {MAX_URL:,}")
+        return fetch(value)
+    if not isinstance(value, str):
         raise PayloadError("bad_base64", '"image" must be a string: the image in base64')
-    return _decoded(image)
+    return _decoded(value)
 
 
 def described(error: PayloadError | DownloadError | ImageError) -> dict[str, dict[str, str]]:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from headstand import inputs
+
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -30,10 +32,8 @@ KINDS = {
     "request_entity_too_large": ProblemType(413, "The body is too large"),
     "uri_too_long": ProblemType(414, "The path and query are too long"),
     "not_an_image": ProblemType(415, "The data is not an image of a known format"),
-    "not_heatmaps": ProblemType(415, "The data is not the heatmaps of one person"),
     "unsupported_media_type": ProblemType(415, "The body has an unsupported media type"),
     "corrupt_image": ProblemType(422, "The image is damaged"),
-    "corrupt_heatmaps": ProblemType(422, "The heatmaps are damaged"),
     "batch_timeout": ProblemType(422, "The time limit of the batch was over before this image"),
     "download_failed": ProblemType(422, "The download failed"),
     "download_timeout": ProblemType(422, "The download took too long"),
@@ -42,6 +42,7 @@ KINDS = {
     "headers_too_large": ProblemType(431, "The request's headers are too large"),
     "internal_error": ProblemType(500, "The server failed"),
     "overloaded": ProblemType(503, "The service is overloaded"),
+    **{code: ProblemType(*entry) for kind in inputs.REGISTERED.values() for code, entry in kind.errors.items()},
 }
 """All error codes that clients may receive."""
 

@@ -5,6 +5,7 @@ import hashlib
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header, parse_etags
 
+from headstand import inputs
 from headstand.serve.api import JSON, Api, Handler, Request, Response, dumps
 from headstand.serve.page import markup
 from headstand.serve.request_context import RequestContext
@@ -30,7 +31,8 @@ def add_routes(api: Api) -> None:
     bundle = api.bundle
     pictures = markup.samples(bundle)
     html = file_handler(markup.html(bundle, pictures).encode(), "text/html")
-    usage = _USAGE + ('; {"heatmaps": [[[...]]]} too' if bundle.input.kind == "heatmaps" else "")
+    kind = bundle.input.kind
+    usage = _USAGE + (f'; {{"{kind}": [[[...]]]}} too' if kind in inputs.REGISTERED else "")
     summary = dumps({"model": bundle.name, "classes": list(bundle.labels), "usage": usage})
 
     def home(request: Request, context: RequestContext) -> Response:

@@ -7,6 +7,7 @@ from urllib.parse import quote, urlsplit
 
 from jinja2 import Environment, StrictUndefined
 
+from headstand import inputs
 from headstand.images import MAX_BYTES
 from headstand.serve.bundle import Bundle
 
@@ -18,47 +19,19 @@ ASSETS = {"page.css": "text/css", "page.svg": "image/svg+xml", **dict.fromkeys(S
 """Media type by name of the files beside the HTML."""
 
 SAMPLES = "samples"
-"""Name of the folder beside a bundle with sample pictures or heatmaps; each file is named after its class."""
+"""Name of the folder beside a bundle with sample files; each file is named after its class."""
 
 _PICTURES = {".webp": "image/webp", ".jpg": "image/jpeg", ".png": "image/png"}
-_ARRAYS = {".npy": "application/octet-stream"}
 
-SAMPLE_TYPES = _PICTURES | _ARRAYS
-
-_TEXTS = {
-    "photos": {
-        "title": "what is in the picture?",
-        "heading": "Show it a picture",
-        "thing": "picture",
-        "choose": "Choose a picture",
-        "drop": "Drop a picture here",
-        "tap": "Tap to choose a picture",
-        "takes": "JPEG, PNG, WebP, GIF or BMP",
-        "samples": "No picture at hand? Try one of these",
-        "accept": "image/jpeg,image/png,image/webp,image/gif,image/bmp",
-    },
-    "heatmaps": {
-        "title": "what does the person do?",
-        "heading": "Show it a person’s heatmaps",
-        "thing": "file",
-        "choose": "Choose a file",
-        "drop": "Drop a .npy file here",
-        "tap": "Tap to choose a .npy file",
-        "takes": "A NumPy file of float32 [1, 17, 64, 48]",
-        "samples": "No heatmaps at hand? Try one of these",
-        "accept": ".npy",
-    },
+SAMPLE_TYPES = _PICTURES | {
+    suffix: "application/octet-stream" for kind in inputs.REGISTERED.values() for suffix in kind.suffixes
 }
-"""Texts of the page by kind of input and name.
-
-`accept` is the filter of the file chooser. An iPhone converts its HEIC photos to JPEG if HEIC is not in it.
-"""
 
 
 def samples(bundle: Bundle) -> dict[str, Path]:
     """Returns the sample files beside a bundle by class, in the order of its labels; empty if there are none."""
     folder = bundle.path.parent / SAMPLES
-    suffixes = _PICTURES if bundle.input.kind == "photos" else _ARRAYS
+    suffixes = bundle.input.suffixes if bundle.input.kind in inputs.REGISTERED else _PICTURES
     files = {path.stem: path for path in folder.glob("*") if path.suffix in suffixes and path.is_file()}
     return {label: files[label] for label in bundle.labels if label in files}
 
@@ -83,7 +56,7 @@ def html(bundle: Bundle, pictures: Mapping[str, Path], *, endpoint: str = "predi
         limit=limit,
         megabytes=limit // 10**6,
         kind=bundle.input.kind,
-        texts=_TEXTS[bundle.input.kind],
+        texts=bundle.input.texts,
         # Static hosting, such as a bucket, may not send the policy as a header, so it is in the HTML.
         policy=policy(endpoint, framed=True) if elsewhere else "",
     )

@@ -5,7 +5,7 @@ export const ADVICE = {
   heatmaps: "Supported: a .npy file with the heatmaps of one person, float32 [1, 17, 64, 48], as written by numpy.save.",
   damaged: "Open it in a picture viewer. If it looks complete there, save a copy and try that.",
   large: "Save a smaller copy, 1,000 pixels wide is enough, and try that.",
-  address: "Enter the complete address of the picture itself, starting with https://. Use “Copy image address” in the browser’s menu.",
+  address: "Enter the complete address of the picture itself, with https:// at its start. Use “Copy image address” in the browser’s menu.",
   save: "Save the picture and choose the file instead.",
   open: "Open the address in a new tab. If that works, save the picture and choose the file instead.",
   again: "Wait a moment and try again.",
