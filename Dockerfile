@@ -36,7 +36,7 @@ FROM --platform=${BUILDPLATFORM} ${BASE_IMAGE} AS code
 WORKDIR /code
 COPY headstand/__init__.py headstand/cores.py headstand/errors.py headstand/inputs.py headstand/quiet.py headstand/
 COPY headstand/images headstand/images
-COPY headstand/poses/__init__.py headstand/poses/heatmap_file.py headstand/poses/
+COPY headstand/poses/__init__.py headstand/poses/heatmap_file.py headstand/poses/heatmap_input.py headstand/poses/
 COPY headstand/serve headstand/serve
 COPY lambda_function.py ./
 # Lambda runs it as a user of its own, whatever the modes in the checkout are.
@@ -57,7 +57,7 @@ WORKDIR /srv
 COPY --from=web-packages /packages /packages
 COPY headstand/__init__.py headstand/cores.py headstand/errors.py headstand/inputs.py headstand/quiet.py headstand/
 COPY headstand/images headstand/images
-COPY headstand/poses/__init__.py headstand/poses/heatmap_file.py headstand/poses/
+COPY headstand/poses/__init__.py headstand/poses/heatmap_file.py headstand/poses/heatmap_input.py headstand/poses/
 COPY headstand/cli/__init__.py headstand/cli/command.py headstand/cli/
 COPY headstand/serve headstand/serve
 COPY predict.py gunicorn.conf.py ./

@@ -57,24 +57,31 @@ graceful_timeout = 25
 limit_request_line = content.MAX_LINE
 limit_request_fields = 64
 limit_request_field_size = 8190
-# The parser that is tested with headstand/serve/framing.py, even if a faster one is installed.
+# headstand/serve/framing.py is tested with this parser; a faster one may be installed.
 http_parser = "python"
 # By default a local client or proxy may set SCRIPT_NAME, and a wrong value is an internal error.
 forwarder_headers = ""
 # No control socket, which other programs of the same user could use.
 control_socket_disable = True
 
-# Lines of JSON: requests on standard output, the server's own events on standard error.
+# Lines of JSON: requests on standard output; on standard error the server's own events, and requests that failed by a
+# fault of the service, with the traceback.
 logconfig_dict = {
     "formatters": {"json": {"()": "headstand.serve.logs.Line"}},
     "handlers": {
         "events": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"},
+        "faults": {
+            "class": "logging.StreamHandler",
+            "formatter": "json",
+            "stream": "ext://sys.stderr",
+            "level": "ERROR",
+        },
         "requests": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stdout"},
     },
     "root": {"level": "WARNING", "handlers": ["events"]},
     "loggers": {
         "gunicorn.error": {"level": "INFO", "handlers": ["events"], "propagate": False},
-        "headstand.requests": {"level": "INFO", "handlers": ["requests"], "propagate": False},
+        "headstand.requests": {"level": "INFO", "handlers": ["requests", "faults"], "propagate": False},
     },
 }
 
@@ -82,7 +89,7 @@ logconfig_dict = {
 def on_starting(server: Any) -> None:
     """Exits with an error if a TLS certificate is configured."""
     if server.cfg.is_ssl:
-        sys.exit("error: this service does not speak TLS; put a reverse proxy in front of it (docs/service.md)")
+        sys.exit("error: this service does not support TLS; put a reverse proxy in front of it (docs/service.md)")
 
 
 def when_ready(server: Any) -> None:

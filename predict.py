@@ -19,22 +19,22 @@ from headstand.serve.download.refusal import DownloadError
 from headstand.serve.payload import described
 
 
-def main(words: list[str]) -> None:
-    """Print one line for each image, so that the lines match the words; fail at the end if any was unusable."""
-    if not words or words[0] in ("-h", "--help"):
+def main(arguments: list[str]) -> None:
+    """Prints one line for each image, in the order of the arguments; fails at the end if any image is unusable."""
+    if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__.strip() if __doc__ else "")
         return
     classifier = Classifier(default_model())
     failed = 0
-    for word in words:
+    for argument in arguments:
         try:
-            image = fetch(word) if word.startswith(("http://", "https://")) else Path(word)
+            image = fetch(argument) if argument.startswith(("http://", "https://")) else Path(argument)
             print(json.dumps(classifier.predict(image).probabilities), flush=True)
         except (ImageError, DownloadError) as error:
             print(json.dumps(described(error)), flush=True)
             failed += 1
     if failed:
-        raise HeadstandError(f"{failed} of {len(words)} images cannot be used")
+        raise HeadstandError(f"{failed} of {len(arguments)} images cannot be used")
 
 
 def __getattr__(name: str) -> Any:

@@ -24,8 +24,8 @@ from headstand import recipe as recipes
 from headstand.evaluation.predictions import class_indices, predict
 from headstand.features import compiled
 from headstand.heads import checkpoint
-from headstand.inputs import HeatmapInput
 from headstand.poses import action_source
+from headstand.poses.heatmap_input import HeatmapInput
 from headstand.prepare import manifest
 from headstand.prepare.prepare import prepare
 from headstand.training import train

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from headstand import finetune, report
+from headstand import finetune, inputs, report
 from headstand import heads as heads
 from headstand.backend import LOCAL, Backend
 from headstand.diagnosis import Finding, TrainingPhase, diagnose, gather
@@ -69,7 +69,7 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
             extractor = backend.extractor(recipe.backbone)
             if recipe.finetune.epochs:  # checked here so that an invalid `unfreeze` fails before the search
                 frozen(extractor.model.get_layer("backbone"), recipe.finetune.unfreeze)
-            tell(f"{recipe.backbone.name} at {extractor.input.word}, weights {recipe.backbone.weights}")
+            tell(f"{recipe.backbone.name} at {extractor.input.description}, weights {recipe.backbone.weights}")
         # The run is created after the backbone is loaded, so that a failure to load leaves no empty run folder.
         run = begin(recipe, dataset.digest)
         if run.reason:
@@ -83,16 +83,17 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
 
 
 def _check_kind(dataset: Dataset, recipe: Recipe) -> None:
-    """Checks that the dataset holds the kind of files that the backbone takes: photos or heatmaps.
+    """Checks that the dataset holds the kind of input that the backbone takes.
 
     Raises:
-        HeadstandError: the dataset holds the other kind.
+        HeadstandError: the dataset holds another kind.
     """
-    arrays = dataset.photos[0].path.endswith(".npy")
-    if arrays != (recipe.backbone.takes == "heatmaps"):
+    held, taken = inputs.of_file(dataset.photos[0].path).kind, recipe.backbone.input.kind
+    if held != taken:
+        suitable = ", ".join(inputs.REGISTERED[held].backbones) if held in inputs.REGISTERED else "such as Xception"
         raise HeadstandError(
-            f"{dataset.folder} holds {'heatmaps' if arrays else 'photos'}, and {recipe.backbone.name} takes "
-            f"{recipe.backbone.takes}: name another with --backbone.name, " + ("keypoints" if arrays else "as Xception")
+            f"{dataset.folder} holds {held}, and {recipe.backbone.name} takes {taken}: name another with "
+            f"--backbone.name, {suitable}"
         )
 
 

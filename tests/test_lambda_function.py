@@ -49,7 +49,7 @@ def test_our_own_faults_reach_lambda_as_errors(model: Path, tmp_path: Path, monk
     (tmp_path / "broken.py").write_text(
         "import lambda_function\n"
         "def fail(pixels): raise RuntimeError('ours')\n"
-        "lambda_function.classifier.answer = fail\n"
+        "lambda_function.classifier.classify = fail\n"
         "handler = lambda_function.lambda_handler\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

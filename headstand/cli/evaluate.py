@@ -47,7 +47,7 @@ def run(words: Sequence[str]) -> None:
         sample = photos.of_folder(options.folder, options.split, about)
     else:
         sample = photos.of_dataset(Path("data") / about.name, options.split or "test", about)
-    print(f"model             {model.path} ({len(about.labels)} classes, {model.input.word})")
+    print(f"model             {model.path} ({len(about.labels)} classes, {model.input.description})")
     print(f"photos            {len(sample.photos)}, {sample}", flush=True)
     made = evaluate_model(model, sample)
     folder = options.output or _new_folder(about.name)

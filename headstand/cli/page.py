@@ -23,7 +23,7 @@ LIMIT = 4_500_000
 (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
 
 
-def run(words: list[str]) -> None:
+def run(arguments: list[str]) -> None:
     """Serves the page until Ctrl-C, or writes it, as the command line specifies.
 
     Raises:
@@ -31,23 +31,28 @@ def run(words: list[str]) -> None:
     """
     parser = argparse.ArgumentParser(prog="python -m headstand page", description="The web page of a deployed model.")
     parser.add_argument(
-        "--endpoint", required=True, metavar="URL", help="where pictures are sent, as deploy printed it"
+        "--endpoint", required=True, metavar="URL", help="URL that pictures are sent to, as printed by deploy"
     )
-    parser.add_argument("--model", type=Path, help="the bundle that answers there; by default the shipped one")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write the page there, and serve nothing")
+    parser.add_argument("--model", type=Path, help="the bundle that is deployed there; by default the shipped one")
+    parser.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="write the page into this folder instead of serving it"
+    )
     parser.add_argument("--port", type=int, default=8001, help="port on this machine")
-    options = parser.parse_args(words)
+    options = parser.parse_args(arguments)
     model = bundles.read(options.model or default_model())
     _check(options.endpoint, model)
     if options.output:
         for path in markup.write(options.output, model, options.endpoint, limit=LIMIT):
             print(path)
-        print(f"a bucket has it by: aws s3 sync {options.output} s3://BUCKET/")
+        print(f"to upload it to a bucket: aws s3 sync {options.output} s3://BUCKET/")
         return
     with tempfile.TemporaryDirectory() as folder:
         markup.write(Path(folder), model, options.endpoint, limit=LIMIT)
         with server(Path(folder), options.port) as page:
-            print(f"http://127.0.0.1:{page.server_port}/ asks {options.endpoint}; Ctrl-C ends it", flush=True)
+            print(
+                f"http://127.0.0.1:{page.server_port}/ sends pictures to {options.endpoint}; stop it with Ctrl-C",
+                flush=True,
+            )
             try:
                 page.serve_forever()
             except KeyboardInterrupt:
@@ -63,7 +68,7 @@ def server(folder: Path, port: int) -> http.server.ThreadingHTTPServer:
     try:
         return http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(_Handler, directory=str(folder)))
     except (OSError, OverflowError) as error:
-        raise HeadstandError(f"cannot listen at port {port}: {error}; --port names another") from error
+        raise HeadstandError(f"cannot listen on port {port}: {error}; choose another with --port") from error
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
@@ -86,19 +91,19 @@ def _check(endpoint: str, model: Bundle) -> None:
     """
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise HeadstandError(f"--endpoint takes a whole URL, https://.../predict, not {endpoint!r}")
+        raise HeadstandError(f"--endpoint must be a complete URL, https://.../predict, not {endpoint!r}")
     address = urljoin(endpoint, "model")
     with requests.Session() as session:
         # A proxy configured in the environment cannot reach this machine's own ports.
         session.trust_env = parts.hostname not in ("localhost", "127.0.0.1", "::1")
         try:
-            told = session.get(address, timeout=60).json()
+            found = session.get(address, timeout=60).json()
         except requests.ConnectionError:
-            raise HeadstandError(f"nothing answers at {address}") from None
+            raise HeadstandError(f"no response from {address}") from None
         except (requests.RequestException, ValueError):
-            raise HeadstandError(f"{address} does not tell which model it is: is {endpoint} the right URL?") from None
-    labels = told.get("labels") if isinstance(told, dict) else None
+            raise HeadstandError(f"{address} does not describe a model: is {endpoint} the right URL?") from None
+    labels = found.get("labels") if isinstance(found, dict) else None
     if labels != list(model.labels):
         raise HeadstandError(
-            f"{endpoint} does not answer with the model {model.path}: --model names the bundle that was deployed"
+            f"{endpoint} has other labels than {model.path}: set --model to the bundle that was deployed"
         )

@@ -10,8 +10,6 @@ import numpy as np
 from headstand.evaluate.evaluate_model import EvaluationResult
 from headstand.evaluation.attention import attention
 from headstand.evaluation.predictions import decoded
-from headstand.inputs import HeatmapInput
-from headstand.poses.skeleton_plot import drawn
 from headstand.report import metric_sections, plots
 from headstand.report.document import document, tiles
 from headstand.report.record import put
@@ -71,9 +69,10 @@ def _mistakes(made: EvaluationResult, record: dict[str, Any]) -> str:
     if not made.mistakes:
         return ""
     about, network = made.model.about, made.model.network
-    shown = decoded(made.sample.folder, [one.photo for one in made.mistakes], made.model.input)
-    if isinstance(made.model.input, HeatmapInput):
-        return metric_sections.mistakes(record["mistakes"], np.stack([drawn(maps) for maps in shown]), None)
+    kind = made.model.input
+    shown = decoded(made.sample.folder, [one.photo for one in made.mistakes], kind)
+    if kind.kind != "photos":
+        return metric_sections.mistakes(record["mistakes"], np.stack([kind.picture(one) for one in shown]), None)
     asked = np.array([about.labels.index(one.answer) for one in made.mistakes])
     return metric_sections.mistakes(
         record["mistakes"], shown, None if network is None else attention(network, shown, asked)

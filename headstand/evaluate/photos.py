@@ -5,17 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
+from headstand import inputs
 from headstand.errors import HeadstandError
 from headstand.features import digest
 from headstand.heads.checkpoint import ModelMetadata
-from headstand.images import EXTENSIONS, formats
-from headstand.poses import heatmap_source
+from headstand.images import formats
+from headstand.inputs import PhotoInput
 from headstand.prepare import manifest
 from headstand.prepare.doctor.folder import contents
 from headstand.prepare.listing import Listing
 from headstand.prepare.manifest import Photo, nfc
 from headstand.prepare.scan import examine, scan
-from headstand.recipe.sections import OF_HEATMAPS
 
 
 class EvaluationSetError(HeadstandError):
@@ -81,15 +81,14 @@ def of_folder(folder: Path, split: str | None, about: ModelMetadata) -> Evaluati
     split = split or ("test" if found.layout == "splits" else "")
     if split and found.layout != "splits":
         raise EvaluationSetError(f"{folder} is not divided into splits: leave --split out")
-    arrays = about.backbone in OF_HEATMAPS
-    extensions = (".npy",) if arrays else EXTENSIONS
-    items = tuple(item for item in found.items if item.split == split and formats.is_listed(item.path, extensions))
+    kind = inputs.of_backbone(about.backbone, about.size)
+    items = tuple(item for item in found.items if item.split == split and formats.is_listed(item.path, kind.suffixes))
     candidates, unusable = scan(
-        Listing(found.root, found.classes, items), heatmap_source.examine if arrays else examine
+        Listing(found.root, found.classes, items), examine if isinstance(kind, PhotoInput) else kind.examine
     )
     left_out = tuple((found.name(item.path), reason) for item, reason in unusable)
     if not candidates:
-        first = f"; {left_out[0][0]}: {left_out[0][1]}" if left_out else f" ({', '.join(extensions)})"
+        first = f"; {left_out[0][0]}: {left_out[0][1]}" if left_out else f" ({', '.join(kind.suffixes)})"
         raise EvaluationSetError(
             f"{found.root} has no photos{f' for {split}' if split else ''} that can be used{first}"
         )
@@ -104,13 +103,10 @@ def of_folder(folder: Path, split: str | None, about: ModelMetadata) -> Evaluati
 
 
 def _check_kind(photos: tuple[Photo, ...], folder: Path, about: ModelMetadata) -> None:
-    """Raises a `EvaluationSetError` if a model for photos is given heatmaps, or the reverse."""
-    arrays, heatmaps = photos[0].path.endswith(".npy"), about.backbone in OF_HEATMAPS
-    if arrays != heatmaps:
-        raise EvaluationSetError(
-            f"{folder} holds {'heatmaps' if arrays else 'photos'}, and {about.name} takes "
-            f"{'heatmaps' if heatmaps else 'photos'}"
-        )
+    """Raises an `EvaluationSetError` if the model takes another kind of input than the folder holds."""
+    held, taken = inputs.of_file(photos[0].path).kind, inputs.of_backbone(about.backbone, about.size).kind
+    if held != taken:
+        raise EvaluationSetError(f"{folder} holds {held}, and {about.name} takes {taken}")
 
 
 def _labels(photos: tuple[Photo, ...], folder: Path, about: ModelMetadata) -> np.ndarray:

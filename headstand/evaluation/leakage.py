@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from headstand import inputs
 from headstand import recipe as recipes
 from headstand.heads import checkpoint
 from headstand.prepare import near_duplicates
@@ -95,10 +96,10 @@ def across_splits(dataset: Dataset, right: np.ndarray) -> Leak:
 
 def _signatures(dataset: Dataset, splits: Sequence[str]) -> list[Signature]:
     paths: list[Path] = [
-        # Heatmaps have no fingerprints: only their exact copies count as duplicates, and those share a group.
+        # Only photos have fingerprints. Of other inputs only exact copies count as duplicates, and those share a group.
         dataset.folder / photo.path
         for split in splits
         for photo in dataset.split(split)
-        if not photo.path.endswith(".npy")
+        if inputs.of_file(photo.path).kind == "photos"
     ]
     return near_duplicates.signatures(paths)

@@ -21,7 +21,7 @@ def class_indices(dataset: Dataset, photos: Sequence[Photo]) -> np.ndarray:
 
 
 def decoded(folder: Path, photos: Sequence[Photo], kind: InputKind) -> np.ndarray:
-    """Returns decoded photos, `uint8 [N, size, size, 3]`, or heatmaps, `float32 [N, 17, 64, 48]`.
+    """Returns the decoded files of photos or other inputs, `[N, *kind.shape]` of `kind.dtype`.
 
     Raises:
         ImageError: a file cannot be decoded; the message names it.

@@ -8,11 +8,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from headstand import inputs
 from headstand.evaluation.predictions import decoded, pixels
 from headstand.features import BATCH
 from headstand.inputs import InputKind
-from headstand.poses import augmentation
 from headstand.prepare.manifest import Dataset, Photo
 from headstand.recipe.sections import Average
 
@@ -32,7 +30,7 @@ def averaged(
         call: a model over decoded photos, as returned by `headstand.features.compiled`.
         dataset: the prepared dataset.
         split: name of the split.
-        kind: input of the model. Heatmaps are averaged with their mirror images whatever `way` is.
+        kind: input of the model; photos if `way` is `crops`.
         way: `mirror` for the photo and its mirror image; `crops` for the four corner crops, the centre crop and their
             mirror images (Krizhevsky et al. 2012, "ImageNet classification with deep convolutional neural networks").
     """
@@ -46,15 +44,11 @@ def averaged(
 
 def _views(dataset: Dataset, photos: Sequence[Photo], kind: InputKind, way: Average) -> list[np.ndarray]:
     """Returns the views of some photos, each in shape and dtype of the model's input."""
-    if not isinstance(kind, inputs.PhotoInput):
-        maps = decoded(dataset.folder, photos, kind)
-        return [maps, augmentation.mirror(maps)]
-    size = kind.size
     if way == "mirror":
-        shown = [pixels(dataset.folder, photos, size)]
+        shown = [decoded(dataset.folder, photos, kind)]
     else:
-        larger = round(size * _MARGIN)
+        size, larger = kind.size, round(kind.size * _MARGIN)
         whole, edge = pixels(dataset.folder, photos, larger), larger - size
         places = [(0, 0), (0, edge), (edge, 0), (edge, edge), (edge // 2, edge // 2)]
         shown = [whole[:, top : top + size, left : left + size] for top, left in places]
-    return [view for one in shown for view in (one, one[:, :, ::-1])]
+    return [view for one in shown for view in (one, kind.mirror(one))]

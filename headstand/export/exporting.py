@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from headstand import __version__, images
+from headstand import __version__
 from headstand.evaluation.calibration import Threshold, threshold
 from headstand.export import accuracy, bundle, photo_samples, trained
 from headstand.export.candidates import (
@@ -29,7 +29,6 @@ from headstand.export.parity import Parity, ParityError
 from headstand.export.photo_samples import ParitySamples, PhotoSample
 from headstand.export.trained import TrainedModel
 from headstand.heads import checkpoint
-from headstand.poses.heatmap_file import JOINTS
 from headstand.recipe import Evaluation
 from headstand.report.card import card
 from headstand.report.record import CARD
@@ -302,33 +301,12 @@ def _record(model: TrainedModel, chosen: ConvertedModel, confidence: dict[str, A
     """Returns the bundle's metadata without the certificate."""
     return {
         "name": model.name,
-        "input": _input(model, chosen),
+        "input": model.input.metadata("uint8" if chosen.kind == "int8" else "float32"),
         "temperature": model.temperature,
         "threshold": confidence["value"] if confidence else None,
         "checkpoint": model.digest,
         "data": model.data,
         "versions": _versions(),
-    }
-
-
-def _input(model: TrainedModel, chosen: ConvertedModel) -> dict[str, Any]:
-    """Returns the description of the model's input for the bundle's metadata."""
-    taken = model.input
-    if taken.kind == "heatmaps":
-        return {
-            "kind": taken.kind,
-            "size": taken.size,
-            "shape": list(taken.shape),
-            "dtype": "float32",
-            "joints": list(JOINTS),
-            "decoder": taken.decoder,
-        }
-    return {
-        "size": model.size,
-        "dtype": "uint8" if chosen.kind == "int8" else "float32",
-        "range": [0, 255],
-        "resize": "squash to a square, bilinear with antialiasing",
-        "decoder": images.DECODER,
     }
 
 

@@ -116,7 +116,7 @@ def outputs(served: Classifier, sample: PhotoSample, labels: Sequence[str]) -> n
     given = np.empty((len(sample.paths), len(labels)))
     for index, path in enumerate(_shown(sample, "as served")):
         # Same decoding as the services, but without their size limit: a user's own photos may be larger.
-        answer = served.answer(inputs.of(served.bundle.input.shape).decode(path)).probabilities
+        answer = served.classify(inputs.of(served.bundle.input.shape).decode(path)).probabilities
         given[index] = [answer[label] for label in labels]
     return given
 

@@ -9,7 +9,6 @@ from PIL import Image, ImageEnhance
 
 from headstand import images
 from headstand.inputs import InputKind, PhotoInput
-from headstand.poses import augmentation
 from headstand.recipe import Augmentation
 
 VERSION = "1"
@@ -86,8 +85,8 @@ def drawing(data: bytes, kind: InputKind, settings: Augmentation) -> Draw:
     if isinstance(kind, PhotoInput):
         photo, size = DecodedPhoto(data, kind.size, settings), kind.size
         return lambda rng: view(photo.pixels, size, settings, rng, photo.aspect)
-    maps = kind.decode(data)
-    return lambda rng: augmentation.view(maps, settings, rng)
+    decoded, augment = kind.decode(data), kind.augment
+    return lambda rng: augment(decoded, settings, rng)
 
 
 def view(

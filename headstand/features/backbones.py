@@ -1,4 +1,4 @@
-"""Backbones: networks of `keras.applications` with preprocessing layers, and networks that take pose heatmaps."""
+"""Backbones: networks of `keras.applications` with preprocessing layers, and those of registered kinds of input."""
 
 import hashlib
 from pathlib import Path
@@ -7,13 +7,13 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from headstand import inputs
 from headstand import recipe as recipes
 from headstand.errors import HeadstandError
 from headstand.features.plain_layers import plain
 from headstand.heads import checkpoint
 from headstand.keras_files import loading
 from headstand.keras_files.parts import KerasFileError
-from headstand.poses import heatmap_file, keypoints, networks
 from headstand.quiet import quiet
 
 Preprocessing = Literal["tf", "caffe", "torch", "none"]
@@ -44,13 +44,6 @@ class BackboneError(HeadstandError):
     """The backbone is unknown, or its weights cannot be downloaded or loaded."""
 
 
-_OF_HEATMAPS = {
-    "keypoints": keypoints.network,
-    "heatmaps_flat": networks.flat,
-    "heatmaps_cnn": networks.convolutional,
-}
-
-
 def names() -> list[str]:
     """Returns the names of the `keras.applications` classifiers that can be backbones for photos, sorted."""
     found = (name for name in dir(keras.applications) if preprocessing(name))
@@ -63,22 +56,23 @@ def preprocessing(name: str) -> Preprocessing | None:
 
 
 def extractor(backbone: recipes.Backbone) -> keras.Model:
-    """Returns the feature extractor of a backbone, a model from pixels or heatmaps to feature vectors.
+    """Returns the feature extractor of a backbone, a model from decoded files to feature vectors.
 
     Returns:
         For photos, a model from `float32 [N, size, size, 3]` in 0..255 to `float32 [N, D]`: preprocessing, the network
         (layer `backbone`), and pooling (layer `pool`; without pooling it flattens, and D = height x width x channels).
-        For heatmaps, a model from `float32 [N, 17, 64, 48]` with the layer `backbone` alone.
+        For other kinds of input, a model from `float32 [N, *shape]` with the layer `backbone` alone.
 
     Raises:
         BackboneError: unknown name, a size too small for the network, or weights that do not fit or cannot be loaded.
     """
-    if backbone.takes == "heatmaps":
+    kind = backbone.input
+    if not isinstance(kind, inputs.PhotoInput):
         keras.utils.set_random_seed(0)  # as `_network` does
-        network = _OF_HEATMAPS[backbone.name]()
+        network = kind.network(backbone.name)
         network.name = "backbone"
-        maps = keras.Input(heatmap_file.SHAPE, name="heatmaps")
-        return keras.Model(maps, network(maps), name="extractor")
+        values = keras.Input(kind.shape, name=kind.kind)
+        return keras.Model(values, network(values), name="extractor")
     network = _network(backbone)
     pixels = keras.Input((backbone.size, backbone.size, 3), name="pixels")
     features = network(scaled(pixels, preprocessing(backbone.name)))
@@ -119,7 +113,8 @@ def scaled(pixels: Any, mode: Preprocessing | None) -> Any:
 
 def _network(backbone: recipes.Backbone) -> keras.Model:
     if backbone.name not in names():
-        raise BackboneError(f"unknown backbone {backbone.name!r}; there are {', '.join([*names(), *_OF_HEATMAPS])}")
+        others = (name for kind in inputs.REGISTERED.values() for name in kind.backbones)
+        raise BackboneError(f"unknown backbone {backbone.name!r}; there are {', '.join([*names(), *others])}")
     build = getattr(keras.applications, backbone.name)
     shape = (backbone.size, backbone.size, 3)
     # A fixed seed: the cache and a resumed run need the same random weights again.

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from headstand import files, inputs
+from headstand import files
 from headstand.features import backbones
 from headstand.features.feature_table import FeatureTable
 from headstand.features.forward_pass import CachedForwardPass
-from headstand.poses import keypoints
+from headstand.inputs import PhotoInput
 from headstand.prepare.manifest import Photo
 from headstand.recipe import Augmentation, Backbone
 
@@ -34,10 +34,10 @@ class Extractor(CachedForwardPass):
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone
         model = backbones.extractor(backbone)
-        kind = inputs.of(model.input.shape[1:])
+        kind = backbone.input
         space = f"{backbone.pooling}|{kind.decoder}|{backbones.digest(model)}"
-        if backbone.name == "keypoints":
-            space += f"|{keypoints.VERSION}"
+        if not isinstance(kind, PhotoInput) and (version := kind.backbones[backbone.name]):
+            space += f"|{version}"
         name = f"{backbone.name}-{backbone.size}-{hashlib.sha256(space.encode()).hexdigest()[:16]}"
         super().__init__(model, files.cache() / "features" / name)
 

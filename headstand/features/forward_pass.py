@@ -39,7 +39,7 @@ class CachedForwardPass:
         """Opens the cache.
 
         Args:
-            model: from photos, `float32 [N, size, size, 3]` in 0..255, or heatmaps to one tensor.
+            model: from photos, `float32 [N, size, size, 3]` in 0..255, or other decoded inputs, to one tensor.
             folder: folder of the cache; its name must identify the network, its weights, the size and the decoder.
 
         Raises:

@@ -13,9 +13,6 @@ import numpy as np
 
 from headstand.poses.heatmap_file import HEIGHT, JOINTS, SHAPE, WIDTH
 
-VERSION = "4"
-"""Version of the features; a new value invalidates all cached features."""
-
 SHARPNESS = 17.0
 """Height of a typical peak before the softmax over the pixels.
 

@@ -10,12 +10,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
-from headstand import files
+from headstand import files, inputs
 from headstand.errors import HeadstandError
-from headstand.prepare import grouping, manifest, preparation_record, sources, split
+from headstand.prepare import grouping, manifest, preparation_record, split
 from headstand.prepare.conversion import CONVERSIONS
 from headstand.prepare.copying import ChangedError, copy
 from headstand.prepare.listing import Item, Listing
@@ -59,7 +60,7 @@ def _prepare(recipe: Recipe) -> Summary:
     seconds: dict[str, float] = {}
     target = recipe.data
     with _timed(seconds, "source"):
-        source = importlib.import_module(sources.MODULES[recipe.source.kind])
+        source = _module(recipe.source.kind)
         listing: Listing = source.listing(recipe.source, recipe.seed)
         apart = _apart(recipe)
         state = preparation_record.state(recipe, listing, apart)
@@ -121,6 +122,15 @@ def _prepare(recipe: Recipe) -> Summary:
     manifest.write(dataset)
     _swap(part, target)
     return summary
+
+
+def _module(kind: str) -> ModuleType:
+    """Imports the module of a source: `headstand.prepare.sources.<kind>`, or the one in `inputs.SOURCES`.
+
+    It is imported on demand because some sources need additional packages. Its `listing(source, seed)` fetches and
+    lists the items; its optional `examine(path)` reads the metadata of files that are not photos.
+    """
+    return importlib.import_module(inputs.SOURCES.get(kind, f"headstand.prepare.sources.{kind}"))
 
 
 def _apart(recipe: Recipe) -> dict[str, Dataset]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from headstand import files
+from headstand import files, inputs
 from headstand.cli import command
 from headstand.errors import HeadstandError
 from headstand.images import ImageError, decode
@@ -56,7 +56,7 @@ def sample(recipe: Recipe, count: int, folder: Path) -> list[Path]:
         raise SampleError(
             f"{recipe.data} has {len(photos):,} test photos: a sample has 1 to {len(photos):,}, not {count:,}"
         )
-    if strange := next((photo.path for photo in photos if photo.path.endswith(".npy")), None):
+    if strange := next((photo.path for photo in photos if inputs.of_file(photo.path).kind != "photos"), None):
         raise SampleError(f"{recipe.data / strange} is an array, not a photo: only photos can be sampled")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SampleError(f"{folder} is there already and not empty: name another folder")

@@ -67,8 +67,8 @@ class Recipe(BaseSettings):
         self.search.check(self.head)
         if self.backbone.name == "keypoints" and self.finetune.epochs:
             raise ValueError("finetune.epochs: nothing in the backbone keypoints learns; allowed: 0")
-        if self.backbone.takes == "heatmaps" and self.evaluation.average == "crops":
-            raise ValueError("evaluation.average = 'crops': heatmaps have no crops; allowed: 'none', 'mirror'")
+        if (kind := self.backbone.input.kind) != "photos" and self.evaluation.average == "crops":
+            raise ValueError(f"evaluation.average = 'crops': {kind} have no crops; allowed: 'none', 'mirror'")
         names = [variant.name for variant in self.variants]
         for name in names:
             if names.count(name) > 1:

@@ -6,6 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from headstand import inputs
+from headstand.inputs import InputKind
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0, le=1_000_000)]
 Average = Literal["mirror", "crops"]
@@ -100,14 +103,14 @@ class Split(_Section):
         return self
 
 
-OF_HEATMAPS = ("keypoints", "heatmaps_flat", "heatmaps_cnn")
-"""Backbones that take heatmaps and no photos."""
+def _other_backbones() -> str:
+    return "; for ".join(f"{kind}: {', '.join(found.backbones)}" for kind, found in inputs.REGISTERED.items())
 
 
 class Backbone(_Section):
     """The network that turns an image into features; a pretrained one, where it takes photos."""
 
-    name: str = Field("Xception", description=f"a keras.applications model; of heatmaps: {', '.join(OF_HEATMAPS)}")
+    name: str = Field("Xception", description=f"a keras.applications model; for {_other_backbones()}")
     size: Annotated[int, Field(ge=32, le=1024)] = Field(150, description="side of the input in pixels")
     weights: str = Field("imagenet", description="imagenet, none, or a file: weights or a Headstand checkpoint")
     pooling: Literal["avg", "max", "none"] = Field(
@@ -115,24 +118,26 @@ class Backbone(_Section):
     )
 
     @property
-    def takes(self) -> Literal["photos", "heatmaps"]:
-        """The kind of files that it turns into features."""
-        return "heatmaps" if self.name in OF_HEATMAPS else "photos"
+    def input(self) -> InputKind:
+        """The input that it takes."""
+        return inputs.of_backbone(self.name, self.size)
 
     @model_validator(mode="before")
     @classmethod
-    def _of_heatmaps(cls, values: Any) -> Any:
-        """Heatmaps have one size, and nobody has trained their networks before."""
-        if isinstance(values, dict) and values.get("name") in OF_HEATMAPS:
-            return {"size": 64, "weights": "none", **values}
+    def _fixed(cls, values: Any) -> Any:
+        """Sets the size and the weights of a network for another input than photos, which has no choice of them."""
+        if isinstance(values, dict) and isinstance(name := values.get("name"), str):
+            kind = inputs.of_backbone(name, 0)
+            return values if kind.kind == "photos" else {"size": kind.size, "weights": "none", **values}
         return values
 
     @model_validator(mode="after")
     def _fitting(self) -> "Backbone":
-        if self.takes == "heatmaps" and (self.size, self.weights) != (64, "none"):
+        size = self.input.size
+        if self.input.kind != "photos" and (self.size, self.weights) != (size, "none"):
             raise ValueError(
-                f"{self.name} takes heatmaps of 64 x 48 and begins without weights, so that size = {self.size} and "
-                f"weights = {self.weights!r} do not go with it; allowed: 64 and 'none', or neither key"
+                f"{self.name} takes {self.input.description} and has no pretrained weights, so size = {self.size} and "
+                f"weights = {self.weights!r} are not possible; allowed: {size} and 'none', or neither key"
             )
         return self
 

@@ -6,8 +6,9 @@ Every statement is measured by the run or taken from the recipe (and marked so).
 from pathlib import PurePosixPath
 from typing import Any
 
+from headstand import inputs
 from headstand.evaluation.calibration import described, error_described
-from headstand.recipe.sections import OF_HEATMAPS
+from headstand.inputs import InputKind
 
 NOT_STATED = "not stated"
 """Default of `card.weights` and `card.photos` in a recipe, which the model card omits."""
@@ -61,13 +62,19 @@ The figures hold for {kind} like those of the test split: measure it on your own
 
 
 def _kind(recipe: dict[str, Any]) -> str:
-    """Returns the plural noun for the model's inputs: photos or heatmaps."""
-    return "heatmaps" if recipe["backbone"]["name"] in OF_HEATMAPS else "photos"
+    """Returns the plural noun for the model's inputs, such as photos."""
+    return _input(recipe).kind
 
 
 def _network(recipe: dict[str, Any]) -> str:
     name, size = recipe["backbone"]["name"], recipe["backbone"]["size"]
-    return f"{name} of 17 heatmaps" if name in OF_HEATMAPS else f"{name} at {size} x {size} pixels"
+    if _kind(recipe) != "photos":
+        return f"{name} of {_input(recipe).description}"
+    return f"{name} at {size} x {size} pixels"
+
+
+def _input(recipe: dict[str, Any]) -> InputKind:
+    return inputs.of_backbone(recipe["backbone"]["name"], recipe["backbone"]["size"])
 
 
 def _weights(recipe: dict[str, Any]) -> str:
@@ -117,7 +124,7 @@ def _row(split: str, scores: dict[str, Any]) -> str:
 def _leakage(report: dict[str, Any], kind: str) -> str:
     """Returns sentences about leakage: test photos that the model or its pretrained weights may be trained on."""
     straddling, leak = report["straddling"], report["leak"]
-    similar = "exact copies" if kind == "heatmaps" else "near duplicates"
+    similar = "near duplicates" if kind == "photos" else "exact copies"
     within = (
         f"{_have(len(straddling['photos']), kind)} {similar} among the training {kind}, as the source divides them"
         f"{_without(straddling)}"
@@ -176,7 +183,7 @@ def _confident(calibration: dict[str, Any]) -> str:
 def _files(stem: str, kind: str, certificate: dict[str, Any] | None) -> str:
     if certificate is None:
         return ""
-    takes = "heatmaps in" if kind == "heatmaps" else "pixels 0..255 in"
+    takes = f"{'pixels 0..255' if kind == 'photos' else kind} in"
     confidence = certificate.get("confidence")
     served = ""
     if confidence:

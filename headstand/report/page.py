@@ -7,13 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from headstand import images
 from headstand.evaluation.attention import attention
 from headstand.evaluation.view_averaging import WORDS
 from headstand.heads import checkpoint
 from headstand.html_layout import anchor
-from headstand.poses import heatmap_file
-from headstand.poses.skeleton_plot import drawn
 from headstand.recipe import Backbone
 from headstand.report import metric_sections, training_sections
 from headstand.report.context import ReportContext
@@ -70,8 +67,9 @@ def _lead(record: dict[str, Any]) -> str:
 
 
 def _taken(backbone: dict[str, Any]) -> str:
-    if Backbone.model_validate(backbone).takes == "heatmaps":
-        return f"{backbone['name']} of 17 heatmaps"
+    kind = Backbone.model_validate(backbone).input
+    if kind.kind != "photos":
+        return f"{backbone['name']} of {kind.description}"
     return f"{backbone['name']} at {backbone['size']} pixels"
 
 
@@ -122,11 +120,10 @@ def _mistakes(story: ReportContext, record: dict[str, Any]) -> str:
     if not record["mistakes"]:
         return ""
     paths = [story.dataset.folder / one["photo"] for one in record["mistakes"]]
-    if story.recipe.backbone.takes == "heatmaps":
-        return metric_sections.mistakes(
-            record["mistakes"], np.stack([drawn(heatmap_file.decode(path)) for path in paths]), None
-        )
-    pixels = np.stack([images.decode(path, story.recipe.backbone.size, large=True) for path in paths])
+    kind = story.recipe.backbone.input
+    pixels = np.stack([kind.picture(kind.decode(path)) for path in paths])
+    if kind.kind != "photos":
+        return metric_sections.mistakes(record["mistakes"], pixels, None)
     places = {name: place for place, name in enumerate(story.dataset.classes)}
     asked = np.array([places[one["answer"]] for one in record["mistakes"]])
     return metric_sections.mistakes(record["mistakes"], pixels, attention(checkpoint.load(story.scored), pixels, asked))

@@ -49,7 +49,7 @@ class Bundle:
         size: side of the model's input in pixels; for heatmaps their height.
         metadata: the whole `headstand.json`: `format` (2), `name`, `input` (for photos `size`, `dtype`, `range`,
             `resize`, `decoder`; for heatmaps `kind` ("heatmaps"), `size`, `shape`, `dtype`, `decoder`), `temperature`
-            (already part of the model), `threshold` (a lower top probability is reported as "not sure"; null for no
+            (already part of the model), `threshold` (a lower top probability is reported as not confident; null for no
             threshold), `digest` (hex, see `digest`), `checkpoint` (hex SHA-256 of the trained model's file), `data`
             (hex SHA-256 of the manifest), `certificate` (comparison with the trained model: `verdict`, `format`,
             `agreement`...), `versions`.
@@ -119,7 +119,7 @@ def read(path: str | Path, *, mapped: bool = False) -> Bundle:
 def _read(path: Path, file: BinaryIO, mapped: bool) -> Bundle:
     # Bytes 4 to 7 of a flatbuffer identify its schema.
     if file.read(8)[4:] != b"TFL3":
-        raise BundleError(f"{path} is not a .tflite file; `python convert_to_tflite.py` makes one from an .h5")
+        raise BundleError(f"{path} is not a .tflite file; `python convert_to_tflite.py` converts an .h5 file to one")
     remedy = "convert the checkpoint again with `python convert_to_tflite.py`"
     try:
         with zipfile.ZipFile(file) as archive:
@@ -130,19 +130,19 @@ def _read(path: Path, file: BinaryIO, mapped: bool) -> Bundle:
             metadata = json.loads(_member(archive, METADATA))
             version = metadata["format"]
             size = int(metadata["input"]["size"])
-            signed = str(metadata["digest"]) if version == VERSION else None
+            expected = str(metadata["digest"]) if version == VERSION else None
             bundle = Bundle(path, labels, size, metadata, flatbuffer)
-            whole = bool(bundle.name and bundle.input) and 0 <= bundle.threshold <= 1 and bundle.failed in (True, False)
+            valid = bool(bundle.name and bundle.input) and 0 <= bundle.threshold <= 1 and bundle.failed in (True, False)
     except Exception as error:  # a malicious zip or JSON can raise many types, from zlib.error to RecursionError
-        raise BundleError(f"{path} carries no labels or damaged ones: {remedy}") from error
+        raise BundleError(f"{path} has no labels and metadata, or damaged ones: {remedy}") from error
     if version != VERSION:
         raise BundleError(f"{path} has bundle format {version!r}; this version reads {VERSION}: {remedy}")
-    if not whole:
+    if not valid:
         raise BundleError(f"{path} has no name, or a threshold that is not between 0 and 1: {remedy}")
-    if digest(flatbuffer, text, metadata) != signed:
+    if digest(flatbuffer, text, metadata) != expected:
         raise BundleError(f"{path} is damaged: its bytes do not match the digest inside: {remedy}")
     if len(labels) < 2 or len(set(labels)) != len(labels) or not all(labels):
-        raise BundleError(f"{path} must name at least two different labels, not {list(labels)}: {remedy}")
+        raise BundleError(f"{path} must have at least two different labels, not {list(labels)}: {remedy}")
     return bundle
 
 

@@ -1,6 +1,6 @@
 """Capacity limits of the server, chosen from the number of cores, and admission control that enforces them.
 
-Without limits, a server under load runs out of memory, or answers after its clients have given up.
+Without limits, a server under load runs out of memory, or responds after its clients have given up.
 """
 
 import os
@@ -15,7 +15,6 @@ from headstand.errors import HeadstandError
 
 RETRY_AFTER = 1
 """Seconds after which a refused client may retry (header `Retry-After`). A full queue is processed in less."""
-
 
 MAX_CONNECTIONS = 1000
 """Maximum number of client connections of a worker, even if it may open more files."""
@@ -64,7 +63,7 @@ def chosen(environment: Mapping[str, str] = os.environ, cores: int | None = None
             raise HeadstandError(f"{name} must be a whole number of at least 1, not {text!r}")
         return int(text) if text else default
 
-    # At least two workers, so that one answers while the other is restarted; more from 12 cores on, where the GIL of
+    # At least two workers, so that one responds while the other is restarted; more from 12 cores on, where the GIL of
     # one process would delay its interpreters. One core per interpreter: two images in parallel on one core each finish
     # sooner than the same two in sequence on both cores.
     workers = number("WEB_CONCURRENCY", max(2, cores // 4))
@@ -129,10 +128,10 @@ class FifoSemaphore:
             if self._free:
                 self._free -= 1
                 return
-            called = threading.Lock()
-            called.acquire()
-            self._waiting.append(called)
-        called.acquire()  # blocks until `release` releases this lock
+            turn = threading.Lock()
+            turn.acquire()
+            self._waiting.append(turn)
+        turn.acquire()  # blocks until `release` releases this lock
 
     def release(self) -> None:
         """Releases the semaphore to the thread that has waited longest."""
@@ -150,7 +149,7 @@ class AdmissionControl:
         self._capacity = capacity
         self._lock = threading.Lock()
         self._requests = self._downloads = 0
-        self._turns = FifoSemaphore(capacity.interpreters)
+        self._interpreters = FifoSemaphore(capacity.interpreters)
 
     @contextmanager
     def admit(self) -> Iterator[None]:
@@ -161,7 +160,9 @@ class AdmissionControl:
         """
         with self._lock:
             if self._requests >= self._capacity.in_flight:
-                raise OverloadedError(f"the service works on as much as it can; come again in {RETRY_AFTER} s")
+                raise OverloadedError(
+                    f"the service has reached its limit of predictions in progress; retry in {RETRY_AFTER} s"
+                )
             self._requests += 1
         try:
             yield
@@ -178,7 +179,9 @@ class AdmissionControl:
         """
         with self._lock:
             if self._downloads >= self._capacity.downloads:
-                raise OverloadedError(f"the service downloads as much as it can; come again in {RETRY_AFTER} s")
+                raise OverloadedError(
+                    f"the service has reached its limit of downloads in progress; retry in {RETRY_AFTER} s"
+                )
             self._downloads += 1
         try:
             yield
@@ -187,7 +190,7 @@ class AdmissionControl:
                 self._downloads -= 1
 
     @contextmanager
-    def turn(self, waiting: AbstractContextManager[None]) -> Iterator[None]:
+    def interpreter(self, waiting: AbstractContextManager[None]) -> Iterator[None]:
         """Waits for a free interpreter slot and holds it while an image is decoded and classified.
 
         Decoding is included because decoded pixels take memory too.
@@ -196,8 +199,8 @@ class AdmissionControl:
             waiting: context manager that is active while waiting.
         """
         with waiting:
-            self._turns.acquire()
+            self._interpreters.acquire()
         try:
             yield
         finally:
-            self._turns.release()
+            self._interpreters.release()

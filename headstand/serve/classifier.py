@@ -24,7 +24,7 @@ SHIPPED = Path(__file__).resolve().parents[2] / "models" / "yoga6" / "yoga6.tfli
 
 
 @dataclass(frozen=True)
-class Answer:
+class Prediction:
     """Prediction for one image.
 
     Attributes:
@@ -64,15 +64,15 @@ class Classifier:
         path = self.bundle.path
         if self.bundle.failed and os.environ.get(ALLOW_FAILED) != "1":
             raise BundleError(
-                f"{path} did not pass its comparison with the trained model, and was written with --force; "
-                f"{ALLOW_FAILED}=1 serves it nevertheless, `python convert_to_tflite.py` makes one that passes"
+                f"{path} failed its comparison with the trained model and was written with --force; convert it again "
+                f"with `python convert_to_tflite.py`, or set {ALLOW_FAILED}=1 to serve it nevertheless"
             )
         try:
             with without_information():
                 self._pool = [self._interpreter(threads) for _ in range(interpreters)]
         except (ValueError, RuntimeError) as error:  # LiteRT raises these for a broken flatbuffer or unknown operations
             reason = str(error).splitlines()[0] if str(error) else "no reason given"
-            raise BundleError(f"{path} holds a model that cannot be run: {reason}") from error
+            raise BundleError(f"the model in {path} cannot be run: {reason}") from error
         self._input = self._pool[0].get_input_details()[0]
         self._output = self._pool[0].get_output_details()[0]
         self._free = threading.Semaphore(interpreters)
@@ -81,28 +81,30 @@ class Classifier:
         model = self.bundle.flatbuffer
         # LiteRT takes bytes, or the path of a file that it maps itself.
         given = {"model_content": model} if isinstance(model, bytes) else {"model_path": str(self.bundle.path)}
-        made = Interpreter(**given, num_threads=threads)
-        self._check(made.get_input_details(), made.get_output_details())
-        made.allocate_tensors()
-        return made
+        interpreter = Interpreter(**given, num_threads=threads)
+        self._check(interpreter.get_input_details(), interpreter.get_output_details())
+        interpreter.allocate_tensors()
+        return interpreter
 
     def _check(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
-        taken, classes = self.bundle.input, len(self.bundle.labels)
-        photos = taken.dtype == np.uint8
-        for kind, tensors, shape in (("input", inputs, [1, *taken.shape]), ("output", outputs, [1, classes])):
+        input_kind, classes = self.bundle.input, len(self.bundle.labels)
+        photos = input_kind.dtype == np.uint8
+        for kind, tensors, shape in (("input", inputs, [1, *input_kind.shape]), ("output", outputs, [1, classes])):
             found = [(tensor["shape"].tolist(), tensor["dtype"].__name__) for tensor in tensors]
             allowed = ("float32", "uint8") if photos or kind == "output" else ("float32",)
             if found not in [[(shape, dtype)] for dtype in allowed]:
-                told = ", ".join(f"{dtype} {shape}" for shape, dtype in found) or "none"
+                description = ", ".join(f"{dtype} {shape}" for shape, dtype in found) or "none"
                 reason = "its labels" if kind == "output" else "its metadata"
                 raise BundleError(
-                    f"{self.bundle.path}: {reason} ask for one {kind} of {' or '.join(allowed)} {shape}; the model has "
-                    f"{told}"
+                    f"{self.bundle.path}: {reason} require one {kind} of {' or '.join(allowed)} {shape}; the model has "
+                    f"{description}"
                 )
         if outputs[0]["dtype"] == np.uint8 and not outputs[0]["quantization"][0]:
-            raise BundleError(f"{self.bundle.path}: the model's uint8 output has no scale to make probabilities with")
+            raise BundleError(
+                f"{self.bundle.path}: the model's uint8 output has no scale, so it cannot be converted to probabilities"
+            )
 
-    def predict(self, image: bytes | Path) -> Answer:
+    def predict(self, image: bytes | Path) -> Prediction:
         """Decodes and classifies one encoded image, or one person's heatmaps if the model takes heatmaps.
 
         Args:
@@ -111,9 +113,9 @@ class Classifier:
         Raises:
             ImageError: the input cannot be decoded, as `headstand.inputs.InputKind.decode`.
         """
-        return self.answer(self.bundle.input.decode(image))
+        return self.classify(self.bundle.input.decode(image))
 
-    def answer(self, decoded: np.ndarray) -> Answer:
+    def classify(self, decoded: np.ndarray) -> Prediction:
         """Classifies one decoded image.
 
         Args:
@@ -125,7 +127,7 @@ class Classifier:
         values = self.probabilities(decoded[np.newaxis])[0]
         order = np.argsort(-values, kind="stable")
         ranked = {self.bundle.labels[index]: float(values[index]) for index in order}
-        return Answer(ranked, bool(values[order[0]] >= self.bundle.threshold))
+        return Prediction(ranked, bool(values[order[0]] >= self.bundle.threshold))
 
     def probabilities(self, decoded: np.ndarray) -> np.ndarray:
         """Runs the model on decoded images, one at a time, and returns the class probabilities.
@@ -140,19 +142,17 @@ class Classifier:
             ValueError: `decoded` has another shape or dtype.
             BundleError: an output of the model is not finite.
         """
-        taken = self.bundle.input
-        if decoded.dtype != taken.dtype or decoded.shape[1:] != taken.shape:
-            shape = ", ".join(map(str, taken.shape))
-            raise ValueError(
-                f"{taken.kind} must be {np.dtype(taken.dtype)} [N, {shape}], not {decoded.dtype} {list(decoded.shape)}"
-            )
+        input_kind = self.bundle.input
+        if decoded.dtype != input_kind.dtype or decoded.shape[1:] != input_kind.shape:
+            expected = f"{np.dtype(input_kind.dtype)} [N, {', '.join(map(str, input_kind.shape))}]"
+            raise ValueError(f"{input_kind.kind} must be {expected}, not {decoded.dtype} {list(decoded.shape)}")
         result = np.empty((len(decoded), len(self.bundle.labels)), np.float32)
         for index, image in enumerate(decoded):
             values = _quantized(image[np.newaxis], self._input)
             output = self._run(values)
             result[index] = _dequantized(output, self._output)[0]
         if not np.isfinite(result).all():
-            raise BundleError(f"{self.bundle.path} gives probabilities that are not numbers")
+            raise BundleError(f"{self.bundle.path} returns probabilities that are not finite")
         return result
 
     def warm(self, formats: Sequence[str] = images.FORMATS) -> None:
@@ -161,8 +161,8 @@ class Classifier:
         Raises:
             BundleError: as `probabilities`.
         """
-        taken = self.bundle.input
-        *_, decoded = map(taken.decode, taken.examples(formats))
+        input_kind = self.bundle.input
+        *_, decoded = map(input_kind.decode, input_kind.examples(formats))
         for _ in self._pool:
             self.probabilities(decoded[np.newaxis])
             # `_run` takes the last interpreter of the list: rotate, so that each one runs.
@@ -204,13 +204,15 @@ def default_model() -> Path:
     if path.is_dir():
         files = sorted(path.glob("*.tflite"))
         if len(files) != 1:
-            raise BundleError(f"the model folder {path} (HEADSTAND_MODEL) must hold one .tflite, not {len(files)}")
+            raise BundleError(
+                f"the model folder {path} (HEADSTAND_MODEL) must contain one .tflite file, not {len(files)}"
+            )
         return files[0]
     if not path.is_file():
         origin = " (HEADSTAND_MODEL)" if named else ""
         raise BundleError(
-            f"there is no model {path}{origin}; `python train.py` and `python convert_to_tflite.py` make one, "
-            "`make demo` tries everything without data, and HEADSTAND_MODEL names the file to serve"
+            f"there is no model {path}{origin}: create one with `python train.py` and `python convert_to_tflite.py`, "
+            "run `make demo`, or set HEADSTAND_MODEL to the file to serve"
         )
     return path
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
+from headstand import inputs
 from headstand.images import MAX_BYTES
 from headstand.serve.payload import Fetch, PayloadError, image_bytes
 
@@ -37,7 +38,7 @@ _MAX_FIELDS = 1000
 _TEXT = re.compile(rb"[\x20-<>-\x7e\t\r\n]*=[\x20-\x7e\t\r\n]*")
 """Matches a urlencoded form, and not the bytes of an image.
 
-Its first part matches no equals sign, so that it takes linear time.
+Its first part matches no equals sign, so that matching takes linear time.
 """
 
 _MAX_ESCAPES = 2_000_000
@@ -92,7 +93,7 @@ def one(content_type: str, body: bytes, fetch: Fetch) -> bytes:
             return image_bytes(_named(dict(reversed(_fields(body)))), fetch)
         return body
     raise PayloadError(
-        "unsupported_media_type", f"cannot take a body of type {kind[:80]}: send JSON, a form or image/*"
+        "unsupported_media_type", f"the media type {kind[:80]} is not supported: send JSON, a form or image/*"
     )
 
 
@@ -124,7 +125,7 @@ def several(content_type: str, body: bytes, limit: int) -> list[Source]:
     if not is_json(kind) and kind not in RAW:
         raise PayloadError(
             "unsupported_media_type",
-            f"cannot take a body of type {kind[:80]}: send a JSON list or a form with files",
+            f"the media type {kind[:80]} is not supported: send a JSON list or a form with files",
         )
     return listed(_json(body), limit)
 
@@ -141,7 +142,7 @@ def limited(sources: list[Source], limit: int) -> list[Source]:
     if not sources:
         raise PayloadError("no_image", "the batch is empty")
     if len(sources) > limit:
-        raise PayloadError("too_many_images", f"the batch has {len(sources):,} images; at most {limit} are taken")
+        raise PayloadError("too_many_images", f"the batch has {len(sources):,} images; the limit is {limit}")
     return sources
 
 
@@ -196,11 +197,11 @@ def _named(fields: dict[str, str], files: Sequence[tuple[str, str, bytes]] = ())
     """
     if fields.get("file") and "image" not in fields:
         fields = {**fields, "image": fields["file"]}
-    if not fields.keys() & {"url", "image", "heatmaps"}:
+    if not fields.keys() & {"url", "image", *inputs.REGISTERED}:
         names = [name for name, *_ in files] + list(fields)
         found = ", ".join(json.dumps(name[:40]) for name in names[:5]) or "none"
         raise PayloadError(
-            "no_image", f'the form must have a file "image", or a field "url" or "image"; its names are: {found}'
+            "no_image", f'the form must have a file "image", or a field "url" or "image"; its fields are: {found}'
         )
     return fields
 
@@ -208,13 +209,13 @@ def _named(fields: dict[str, str], files: Sequence[tuple[str, str, bytes]] = ())
 def _json(body: bytes) -> Any:
     # Counted in strings, too: base64 contains none of these characters, and a URL few.
     if sum(map(body.count, (b",", b"[", b"{"))) > _MAX_PARTS:
-        raise PayloadError("bad_json", f"the body is JSON of more than {_MAX_PARTS:,} parts")
+        raise PayloadError("bad_json", f"the JSON body has more than {_MAX_PARTS:,} commas, brackets and braces")
     try:
-        return json.loads(body, parse_constant=_no_number)
+        return json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
-        raise PayloadError("bad_json", "the body is not JSON") from None
+        raise PayloadError("bad_json", "the body is not valid JSON") from None
 
 
-def _no_number(text: str) -> NoReturn:
+def _refuse_constant(text: str) -> NoReturn:
     """Raises ValueError for NaN and Infinity, which Python accepts but JSON (RFC 8259, 6) does not have."""
     raise ValueError(text)

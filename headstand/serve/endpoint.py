@@ -9,13 +9,14 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from flask import Flask, Response
+from flask import Flask
 
 from headstand.cli import command
 from headstand.errors import HeadstandError
 from headstand.serve import flask_app
+from headstand.serve.api import CONFIDENT, Api, Request, Response
 from headstand.serve.classifier import Classifier
-from headstand.serve.predictor import CONFIDENT
+from headstand.serve.request_context import RequestContext
 
 MODEL = Path("/opt/ml/model")
 """Folder into which SageMaker unpacks `model.tar.gz`."""
@@ -31,26 +32,26 @@ def create_app(classifier: Classifier | None = None) -> Flask:
     `confident=true` or `confident=false`.
 
     Args:
-        classifier: as in `web.create_app`.
+        classifier: as in `flask_app.create_app`.
 
     Raises:
-        HeadstandError: as `web.create_app`.
+        HeadstandError: as `flask_app.create_app`.
     """
     app = flask_app.create_app(classifier)
-    app.add_url_rule("/ping", view_func=app.view_functions["/readyz"], methods=["GET"])
-    app.add_url_rule("/invocations", view_func=app.view_functions["predict"], methods=["POST"])
+    core: Api = app.extensions["headstand.api"]
 
-    @app.after_request
-    def tell(response: Response) -> Response:
-        if confident := response.headers.get(CONFIDENT):
-            response.headers[ATTRIBUTES] = f"confident={confident}"
+    def invocations(request: Request, context: RequestContext) -> Response:
+        response = core.predict(request, context)
+        response.headers[ATTRIBUTES] = f"confident={response.headers[CONFIDENT]}"
         return response
 
+    core.add("GET", "/ping", core.routes["/readyz"].handler)
+    core.add("POST", "/invocations", invocations)
     return app
 
 
 def served() -> Flask:
-    """Returns the application for gunicorn, as `web.served`."""
+    """Returns the application for gunicorn, as `flask_app.served`."""
     return flask_app.served(create_app)
 
 
@@ -64,23 +65,23 @@ def bundle(folder: Path) -> Path:
     if len(found) != 1:
         named = ", ".join(str(path.relative_to(folder)) for path in found[:5]) or "none"
         raise HeadstandError(
-            f"model.tar.gz must hold one .tflite and holds {named}: pack a folder that a training job or "
-            "`python -m headstand publish` made"
+            f"model.tar.gz must contain one .tflite file and contains {named}: pack a folder that a training job or "
+            "`python -m headstand publish` has written"
         )
     return found[0]
 
 
-def main(words: list[str]) -> NoReturn:
+def main(arguments: list[str]) -> NoReturn:
     """Replaces this process by gunicorn with the SageMaker application.
 
     Args:
-        words: command-line arguments: `["serve"]`, which SageMaker passes to every inference container, or none.
+        arguments: command-line arguments: `["serve"]`, which SageMaker passes to every inference container, or none.
 
     Raises:
         HeadstandError: there are other arguments, or there is no model.
     """
-    if words not in ([], ["serve"]):
-        raise HeadstandError(f"this image serves, and was asked to {' '.join(words)}")
+    if arguments not in ([], ["serve"]):
+        raise HeadstandError(f"unknown arguments {' '.join(arguments)!r}: this container takes only 'serve'")
     if not os.environ.get("HEADSTAND_MODEL"):
         os.environ["HEADSTAND_MODEL"] = str(bundle(MODEL))
     # SageMaker sets another port if several containers share an endpoint.

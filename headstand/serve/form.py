@@ -68,7 +68,7 @@ def parse(content_type: str, body: bytes) -> Form:
         raise PayloadError(
             "bad_request", f"the form's Content-Type has more than {_MAX_CONTENT_TYPE} characters; use a short boundary"
         )
-    form, parts, ended = Form(), 0, False
+    form, parts, complete = Form(), 0, False
 
     def count() -> None:
         nonlocal parts
@@ -89,8 +89,8 @@ def parse(content_type: str, body: bytes) -> Form:
         form.files.append((_text(found.field_name), _text(found.file_name), found.file_object.getvalue()))
 
     def on_end() -> None:
-        nonlocal ended
-        ended = True
+        nonlocal complete
+        complete = True
 
     try:
         boundary = parse_options_header(content_type)[1].get(b"boundary")
@@ -105,9 +105,9 @@ def parse(content_type: str, body: bytes) -> Form:
         parser = FormParser(FORM, on_field, on_file, on_end, boundary, config=limits)
         parser.write(body)
     except ValueError:  # base class of the library's errors
-        raise PayloadError("bad_request", "the form is damaged, or a part's header is too long") from None
-    if not ended:
-        raise PayloadError("bad_request", "the form is cut short")
+        raise PayloadError("bad_request", "the form is malformed, or a part has a header that is too long") from None
+    if not complete:
+        raise PayloadError("bad_request", "the form is incomplete: its closing boundary is missing")
     return form
 
 

@@ -6,7 +6,7 @@ folder makes requests fail. Anonymous memory has neither problem.
 
 import mmap
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from http import HTTPStatus
@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from headstand.serve.bundle import Bundle
 from headstand.serve.problem import KINDS
+from headstand.serve.request_context import RequestContext
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -40,7 +41,7 @@ _ROWS = 128
 """Number of rows, one per worker; a worker's row is the number that gunicorn gave it, modulo this."""
 
 # Indexes of columns: the start of each group of values in a row.
-_USED, _IN_FLIGHT, _RECEIVED, _SENT, _UNSURE, _CONFIDENT = range(6)
+_USED, _IN_FLIGHT, _RECEIVED, _SENT, _NOT_CONFIDENT, _CONFIDENT = range(6)
 _ERROR = _CONFIDENT + 1
 _HISTOGRAM = len(_SECONDS) + 2
 """Number of values of a histogram: one for each bucket, one for larger values, and the sum."""
@@ -103,15 +104,28 @@ class Metrics(Collector):
     def __init__(self, bundle: Bundle, version: str, routes: Callable[[], Iterable[str]] = tuple) -> None:
         self._table = SHARED or Table()
         self._model = (bundle.name, str(bundle.metadata["digest"]), version)
-        self._given = routes
+        self._list_routes = routes
 
     @cached_property
     def _routes(self) -> dict[str, int]:
-        names = sorted({*self._given(), "other"})[:_ROUTES]
+        names = sorted({*self._list_routes(), "other"})[:_ROUTES]
         return {name: index for index, name in enumerate(names)}
 
+    def record(self, context: RequestContext, method: str, route: str, status: int, sent: int) -> None:
+        """Counts a request, the time of its stages, its images and its errors; arguments as of `request`."""
+        method = method if method in METHODS else "other"
+        self.request(method, route, status, context.elapsed, context.received, sent)
+        for stage, value in context.seconds.items():
+            self._table.add(*_observed(_STAGE + STAGES.index(stage) * _HISTOGRAM, value))
+        for confident in context.confident:
+            self.prediction(confident)
+        for code in context.codes:
+            self.error(code)
+        if context.code:
+            self.error(context.code)
+
     def request(self, method: str, route: str, status: int, seconds: float, received: int, sent: int) -> None:
-        """Counts a request that was answered.
+        """Counts a request.
 
         Args:
             method: one of `METHODS`.
@@ -121,27 +135,22 @@ class Metrics(Collector):
             received: bytes of the body that were read.
             sent: bytes of the response's body.
         """
-        place = self._routes.get(route, self._routes.get("other", 0))
-        cell = (place * len(METHODS) + METHODS.index(method)) * len(_STATUSES) + _STATUSES.index(status)
+        index = self._routes.get(route, self._routes.get("other", 0))
+        cell = (index * len(METHODS) + METHODS.index(method)) * len(_STATUSES) + _STATUSES.index(status)
         self._table.add(
             (_REQUEST + cell, 1.0),
             (_RECEIVED, float(received)),
             (_SENT, float(sent)),
-            *_observed(_ROUTE_SECONDS + place * _HISTOGRAM, seconds),
+            *_observed(_ROUTE_SECONDS + index * _HISTOGRAM, seconds),
         )
 
     def error(self, code: str) -> None:
         """Counts an error that a client received."""
         self._table.add((_ERROR + _CODES.index(code if code in KINDS else "other"), 1.0))
 
-    def answer(self, confident: bool) -> None:
+    def prediction(self, confident: bool) -> None:
         """Counts an image that was classified."""
-        self._table.add((_CONFIDENT if confident else _UNSURE, 1.0))
-
-    def stages(self, seconds: Mapping[str, float]) -> None:
-        """Adds the seconds that one prediction spent in each stage to the histograms."""
-        for stage, value in seconds.items():
-            self._table.add(*_observed(_STAGE + STAGES.index(stage) * _HISTOGRAM, value))
+        self._table.add((_CONFIDENT if confident else _NOT_CONFIDENT, 1.0))
 
     @contextmanager
     def in_flight(self) -> Iterator[None]:
@@ -161,13 +170,13 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yields the metrics as objects of prometheus_client."""
         totals = self._table.totals()
-        requests = CounterMetricFamily("headstand_requests", "Requests answered.", labels=["method", "route", "status"])
+        requests = CounterMetricFamily("headstand_requests", "Requests.", labels=["method", "route", "status"])
         shape = (_ROUTES, len(METHODS), len(_STATUSES))
         cells = totals[_REQUEST:].reshape(shape)
         routes = list(self._routes)
-        for place, method, status in np.argwhere(cells > 0):
-            labels = [routes[place], METHODS[method], str(_STATUSES[status])]
-            requests.add_metric([labels[1], labels[0], labels[2]], float(cells[place, method, status]))
+        for route, method, status in np.argwhere(cells > 0):
+            labels = [METHODS[method], routes[route], str(_STATUSES[status])]
+            requests.add_metric(labels, float(cells[route, method, status]))
         yield requests
         errors = CounterMetricFamily("headstand_errors", "Errors that clients received, by code.", labels=["code"])
         for index, code in enumerate(_CODES):
@@ -176,9 +185,9 @@ class Metrics(Collector):
         seconds = HistogramMetricFamily(
             "headstand_request_seconds", "Time from a complete request to its response.", labels=["route"]
         )
-        for name, place in self._routes.items():
-            if cells[place].any():
-                seconds.add_metric([name], *_buckets(totals, _ROUTE_SECONDS + place * _HISTOGRAM))
+        for name, index in self._routes.items():
+            if cells[index].any():
+                seconds.add_metric([name], *_buckets(totals, _ROUTE_SECONDS + index * _HISTOGRAM))
         yield seconds
         stages = HistogramMetricFamily("headstand_stage_seconds", "Time by stage.", labels=["stage"])
         for index, stage in enumerate(STAGES):
@@ -189,11 +198,11 @@ class Metrics(Collector):
             ("headstand_sent_bytes", "Bytes of response bodies.", _SENT),
         ):
             yield CounterMetricFamily(name, text, value=float(totals[column]))
-        answers = CounterMetricFamily("headstand_answers", "Images classified.", labels=["confident"])
-        answers.add_metric(["true"], float(totals[_CONFIDENT]))
-        answers.add_metric(["false"], float(totals[_UNSURE]))
-        yield answers
-        yield GaugeMetricFamily("headstand_in_flight", "Predictions being worked on.", value=float(totals[_IN_FLIGHT]))
+        predictions = CounterMetricFamily("headstand_answers", "Images classified.", labels=["confident"])
+        predictions.add_metric(["true"], float(totals[_CONFIDENT]))
+        predictions.add_metric(["false"], float(totals[_NOT_CONFIDENT]))
+        yield predictions
+        yield GaugeMetricFamily("headstand_in_flight", "Predictions in progress.", value=float(totals[_IN_FLIGHT]))
         model = GaugeMetricFamily(
             "headstand_model_info", "The served model; always 1.", labels=["name", "digest", "version"]
         )

@@ -2,10 +2,8 @@
 
 from typing import Any
 
-from headstand import __version__
+from headstand import __version__, inputs
 from headstand.images import MAX_BYTES
-from headstand.inputs import HeatmapInput, PhotoInput
-from headstand.poses import heatmap_file
 from headstand.serve.bundle import Bundle
 from headstand.serve.capacity import Capacity
 from headstand.serve.content import MAX_BODY
@@ -13,42 +11,22 @@ from headstand.serve.download import MAX_URL
 from headstand.serve.problem import KINDS, MEDIA_TYPE
 
 _IMAGES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "application/octet-stream")
-_FETCHED = ("download_failed", "download_timeout", "http_error", "too_many_redirects")
+_DOWNLOAD = ("download_failed", "download_timeout", "http_error", "too_many_redirects")
 """Error codes of a failed download; in a batch they are in the image's result, not in the response's status."""
 
-_ANYWHERE = ("bad_http", "method_not_allowed", "uri_too_long", "headers_too_large", "internal_error")
+_EVERY_PATH = ("bad_http", "method_not_allowed", "uri_too_long", "headers_too_large", "internal_error")
 _BODY = ("bad_request", "bad_query", "bad_json", "no_image", "request_entity_too_large",
          "unsupported_media_type", "overloaded")  # fmt: skip
 _IMAGE = ("bad_base64", "bad_url", "forbidden_address", "too_large", "download_too_large", "not_an_image",
-          "corrupt_image", *_FETCHED)  # fmt: skip
+          "corrupt_image", *_DOWNLOAD)  # fmt: skip
 
-_HEATMAPS = ("not_heatmaps", "corrupt_heatmaps")
-"""Error codes of a model of heatmaps, in place of `not_an_image` and `corrupt_image`."""
+_REGISTERED = tuple(code for kind in inputs.REGISTERED.values() for code in kind.errors)
+"""Error codes of models for other inputs than photos, in place of `not_an_image` and `corrupt_image`."""
 
-_PICTURE = "R0lGODdhAQABAIEAAP///wAAAAAAAAAAACwAAAAAAQABAAAIBAABBAQAOw=="
+_EXAMPLE = "R0lGODdhAQABAIEAAP///wAAAAAAAAAAACwAAAAAAQABAAAIBAABBAQAOw=="
 """Example image in base64: a GIF of one white pixel."""
 
 Schema = dict[str, Any]
-
-
-def model(bundle: Bundle) -> dict[str, Any]:
-    """Returns the JSON object that `GET /model` answers.
-
-    `digest` is the SHA-256 over the bundle's contents; `certificate` is the export's comparison with the trained model,
-    or null if the bundle has none.
-    """
-    record = bundle.metadata
-    return {
-        "name": bundle.name,
-        "labels": list(bundle.labels),
-        "takes": bundle.input.kind,
-        "shape": list(bundle.input.shape),
-        "size": bundle.size,
-        "threshold": bundle.threshold,
-        "digest": record["digest"],
-        "certificate": record.get("certificate"),
-        "version": __version__,
-    }
 
 
 def document(bundle: Bundle, limits: Capacity) -> dict[str, Any]:
@@ -56,13 +34,13 @@ def document(bundle: Bundle, limits: Capacity) -> dict[str, Any]:
     top = {
         "name": "top",
         "in": "query",
-        "description": "How many classes to tell, the likeliest first; all if left out.",
+        "description": "Number of classes to return, highest probability first; by default all.",
         "schema": {"type": "integer", "minimum": 1, "maximum": 999_999},
     }
     request_id = {
         "name": "X-Request-ID",
         "in": "header",
-        "description": "The request's id in logs and answers; another than `[A-Za-z0-9._-]{1,64}` is replaced.",
+        "description": "Id of the request in logs and responses; replaced unless it matches `[A-Za-z0-9._-]{1,64}`.",
         "schema": {"type": "string"},
     }
     parameters = [top, request_id]
@@ -71,7 +49,7 @@ def document(bundle: Bundle, limits: Capacity) -> dict[str, Any]:
         "info": {
             "title": f"Headstand: {bundle.name}",
             "version": __version__,
-            "description": f"Classifies {_words(bundle)} into {len(bundle.labels)} classes. {_limits(limits)}",
+            "description": f"Classifies {bundle.input.details} into {len(bundle.labels)} classes. {_limits(limits)}",
         },
         "paths": {
             "/predict": {"post": {
@@ -80,47 +58,40 @@ def document(bundle: Bundle, limits: Capacity) -> dict[str, Any]:
                 "parameters": parameters,
                 "requestBody": {"required": True, "content": _one_image(bundle)},
                 "responses": {
-                    "200": _answer("The classes, highest first.", "Probabilities", headers={"Headstand-Confident": {
-                        "description": "`false`: not sure, the highest probability is below the model's threshold.",
+                    "200": _success("The classes, highest first.", "Probabilities", headers={"Headstand-Confident": {
+                        "description": "`false` if the highest probability is below the model's threshold.",
                         "required": True,
                         "schema": {"enum": ["true", "false"]},
                     }}),
-                    **_problems(*_BODY, *_IMAGE, *_HEATMAPS),
+                    **_problems(*_BODY, *_IMAGE, *_REGISTERED),
                 },
             }},
             "/predict/batch": {"post": {
                 "summary": f"Classify up to {limits.batch} images",
-                "description": "An image that cannot be used has its problem in its place; the others are answered.",
+                "description": "The result of an image that cannot be classified is a problem.",
                 "operationId": "predict_batch",
                 "parameters": parameters,
                 "requestBody": {"required": True, "content": _images(limits)},
                 "responses": {
-                    "200": _answer("A result for each image, in their order.", "Batch"),
+                    "200": _success("One result per image, in the order of the request.", "Batch"),
                     **_problems(*_BODY, "too_many_images"),
                 },
             }},
             "/model": _get("The served model", "Model"),
             "/healthz": _get("Whether the process is alive", "Health"),
             "/readyz": _get("Whether the model is loaded and warm", "Health"),
-            "/metrics": _text("Counts and times for Prometheus", "text/plain"),
+            "/metrics": _text("Metrics for Prometheus", "text/plain"),
             "/openapi.json": _get("This description", "Description"),
-            "/docs": _text("This description, for people", "text/html"),
+            "/docs": _text("This description as a web page", "text/html"),
         },
         "components": {"schemas": _schemas(bundle)},
     }  # fmt: skip
 
 
-def _words(bundle: Bundle) -> str:
-    if bundle.input.kind == "photos":
-        return "photos"
-    joints = ", ".join(heatmap_file.JOINTS)
-    return f"a person's heatmaps (float32 {[1, *heatmap_file.SHAPE]}, of {joints}) as `.npy` or JSON"
-
-
 def _limits(limits: Capacity) -> str:
     return (
-        f"An image has at most {MAX_BYTES:,} bytes, a body {MAX_BODY:,}. A worker takes {limits.in_flight} predictions "
-        f"at once, {limits.downloads} of them with a URL, and {limits.body_bytes:,} bytes of their bodies."
+        f"Limits: {MAX_BYTES:,} bytes per image, {MAX_BODY:,} per body; per worker {limits.in_flight} predictions in "
+        f"progress, {limits.downloads} of them with a URL, and {limits.body_bytes:,} bytes of bodies."
     )
 
 
@@ -158,32 +129,33 @@ def _schemas(bundle: Bundle) -> Schema:
         "title": text,
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "detail": text,
-        "code": {**text, "description": "Stable; see the list at each status."},
+        "code": {**text, "description": "Stable; the codes are listed at each status."},
     }
-    answered = {"probabilities": _ref("Probabilities"), "confident": {"type": "boolean"}}
+    result = {"probabilities": _ref("Probabilities"), "confident": {"type": "boolean"}}
     digest = {**text, "pattern": "^[0-9a-f]{64}$"}
-    address: Schema = {**text, "pattern": "^https?://", "maxLength": MAX_URL}
-    address["description"] = "http:// or https://, on a public host, such as https://example.com/photo.jpg."
-    coded = {
+    url: Schema = {**text, "pattern": "^https?://", "maxLength": MAX_URL}
+    url["description"] = "http:// or https://, on a public host, such as https://example.com/photo.jpg."
+    base64 = {
         **text,
         "minLength": 1,
         "contentEncoding": "base64",
-        "description": "The image in base64; a data: address will do.",
+        "description": "The image in base64; may be a data: URL.",
     }
-    ways: list[Schema] = [
-        {"type": "object", "properties": {"url": address}, "required": ["url"]},
-        {"type": "object", "properties": {"image": coded}, "required": ["image"]},
+    forms: list[Schema] = [
+        {"type": "object", "properties": {"url": url}, "required": ["url"]},
+        {"type": "object", "properties": {"image": base64}, "required": ["image"]},
     ]
-    examples = [{"image": _PICTURE}]
-    if bundle.input.kind == "heatmaps":
-        coded["description"] = "The `.npy` file in base64; a data: address will do."
-        maps: Schema = {"type": "number"}
-        for length in reversed(heatmap_file.SHAPE):
-            maps = {"type": "array", "items": maps, "minItems": length, "maxItems": length}
-        ways.append({"type": "object", "properties": {"heatmaps": maps}, "required": ["heatmaps"]})
-        examples = [{"url": "https://example.com/person.npy"}]
+    examples = [{"image": _EXAMPLE}]
+    if bundle.input.kind in inputs.REGISTERED:
+        (suffix,) = bundle.input.suffixes
+        base64["description"] = f"The `{suffix}` file in base64; may be a data: URL."
+        values: Schema = {"type": "number"}
+        for length in reversed(bundle.input.shape):
+            values = {"type": "array", "items": values, "minItems": length, "maxItems": length}
+        forms.append({"type": "object", "properties": {bundle.input.kind: values}, "required": [bundle.input.kind]})
+        examples = [{"url": f"https://example.com/person{suffix}"}]
     return {
-        "Image": {"oneOf": ways, "examples": examples},
+        "Image": {"oneOf": forms, "examples": examples},
         "Probabilities": {
             "type": "object",
             "propertyNames": labels,
@@ -192,20 +164,20 @@ def _schemas(bundle: Bundle) -> Schema:
             "examples": [dict.fromkeys(bundle.labels[:2], 0.5)],
         },
         "Batch": _object(results={"type": "array", "items": {"oneOf": [
-            _object(**answered), _object(error=_object(**problem)),
+            _object(**result), _object(error=_object(**problem)),
         ]}}),
         "Problem": _object(**problem, request_id=text),
         "Health": _object(status={"enum": ["ok", "ready"]}, model=text),
         "Model": _object(
             name=text,
             labels={"type": "array", "items": text, "minItems": 2, "uniqueItems": True},
-            takes={"enum": [PhotoInput.kind, HeatmapInput.kind], "description": "What it classifies."},
-            shape={"type": "array", "items": {"type": "integer"}, "description": "Of what it takes, decoded."},
+            takes={"enum": [inputs.PhotoInput.kind, *inputs.REGISTERED], "description": "Kind of the input."},
+            shape={"type": "array", "items": {"type": "integer"}, "description": "Shape of one decoded input."},
             size={"type": "integer", "minimum": 1, "description": "Side of the model's input, in pixels."},
-            threshold={**probability, "description": "The least highest probability of a confident answer."},
+            threshold={**probability, "description": "Lowest top probability of a confident prediction."},
             digest={**digest, "description": "SHA-256 over the model, its labels and its metadata."},
-            certificate={"type": ["object", "null"], "description": "What the export measured."},
-            version={**text, "description": "Headstand's."},
+            certificate={"type": ["object", "null"], "description": "Comparison with the trained model."},
+            version={**text, "description": "Version of Headstand."},
         ),
         "Description": {"type": "object", "required": ["openapi", "info", "paths"]},
     }  # fmt: skip
@@ -228,7 +200,7 @@ def _headers(**more: Any) -> Schema:
     return {"X-Request-ID": {"required": True, "schema": {"type": "string"}}, **more}
 
 
-def _answer(description: str, schema: str, headers: Schema | None = None) -> Schema:
+def _success(description: str, schema: str, headers: Schema | None = None) -> Schema:
     content = {"application/json": {"schema": _ref(schema)}}
     return {"description": description, "headers": _headers(**headers or {}), "content": content}
 
@@ -236,7 +208,7 @@ def _answer(description: str, schema: str, headers: Schema | None = None) -> Sch
 def _problems(*codes: str) -> Schema:
     """Returns the responses, by status, for these error codes and those that every path may return."""
     statuses: dict[int, list[str]] = {}
-    for code in (*codes, *_ANYWHERE):
+    for code in (*codes, *_EVERY_PATH):
         statuses.setdefault(KINDS[code].status, []).append(code)
     retry = {"Retry-After": {"required": True, "schema": {"type": "string", "pattern": "^[0-9]+$"}}}
     allow = {"Allow": {"required": True, "schema": {"type": "string"}}}
@@ -254,7 +226,7 @@ def _problems(*codes: str) -> Schema:
 def _get(summary: str, schema: str) -> Schema:
     name = summary.lower().replace(" ", "_")
     return {"get": {"summary": summary, "operationId": name, "parameters": [],
-                    "responses": {"200": _answer(summary, schema), **_problems()}}}  # fmt: skip
+                    "responses": {"200": _success(summary, schema), **_problems()}}}  # fmt: skip
 
 
 def _text(summary: str, kind: str) -> Schema:

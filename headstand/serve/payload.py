@@ -5,14 +5,14 @@ import binascii
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from headstand import inputs
 from headstand.errors import HeadstandError
 from headstand.images import MAX_BYTES, ImageError
-from headstand.poses import heatmap_file
 from headstand.serve.download import MAX_URL
 from headstand.serve.download.refusal import DownloadError
 
-Fetch = Callable[[str], bytes]
-"""Function that downloads a URL and returns the bytes; raises `DownloadError`."""
+Fetch = Callable[..., bytes]
+"""Function that downloads a URL, its argument, and returns the bytes; raises `DownloadError`."""
 
 
 class PayloadError(HeadstandError):
@@ -27,12 +27,8 @@ class PayloadError(HeadstandError):
         self.code = code
 
 
-ClientError = PayloadError | DownloadError | ImageError
-"""Errors of the client, reported with code and message. Any other exception is a fault of the service."""
-
-
 def image_bytes(fields: Any, fetch: Fetch) -> bytes:
-    """Returns the image of `{"url": ...}` or `{"image": base64}`, or the heatmaps of `{"heatmaps": [...]}` as `.npy`.
+    """Returns the image of `{"url": ...}` or `{"image": base64}`, or the values of a registered kind of input, encoded.
 
     Args:
         fields: the parsed value; anything but such a mapping is refused.
@@ -41,28 +37,29 @@ def image_bytes(fields: Any, fetch: Fetch) -> bytes:
     Raises:
         PayloadError: the mapping has none of the fields or several, or the image is not base64.
         DownloadError: `bad_url`, or as `fetch`.
-        ImageError: `too_large`, `not_heatmaps` or `corrupt_heatmaps`.
+        ImageError: `too_large`, or as the `encode` of the registered kind of input.
     """
     if not isinstance(fields, Mapping):
         raise PayloadError("bad_request", 'send an object: {"url": "https://..."} or {"image": "<base64>"}')
-    url, image, maps = fields.get("url"), fields.get("image"), fields.get("heatmaps")
-    if maps is not None and url is None and image is None:
-        return heatmap_file.encode(maps)
-    if (url is None) == (image is None) or maps is not None:
-        found = "neither" if url is image is None else "both" if maps is None else "several"
+    given = {name: fields[name] for name in ("url", "image", *inputs.REGISTERED) if fields.get(name) is not None}
+    if len(given) != 1:
+        found = "several" if given.keys() - {"url", "image"} else "both" if given else "neither"
         raise PayloadError("no_image", f'send either "url" or "image" (base64); the request has {found}')
-    if url is not None:
-        if not isinstance(url, str) or not url.strip():
-            raise DownloadError("bad_url", '"url" must be a text that starts with http:// or https://')
-        if len(url) > MAX_URL:  # checked before it is parsed, because Python caches parsed URLs
-            raise DownloadError("bad_url", f"the URL has {len(url):,} characters; the longest allowed is {MAX_URL:,}")
-        return fetch(url)
-    if not isinstance(image, str):
-        raise PayloadError("bad_base64", '"image" must be a text: the image in base64')
-    return _decoded(image)
+    ((name, value),) = given.items()
+    if name in inputs.REGISTERED:
+        return inputs.REGISTERED[name].encode(value)
+    if name == "url":
+        if not isinstance(value, str) or not value.strip():
+            raise DownloadError("bad_url", '"url" must be a string that starts with http:// or https://')
+        if len(value) > MAX_URL:  # checked before it is parsed, because Python caches parsed URLs
+            raise DownloadError("bad_url", f"the URL has {len(value):,} characters; the longest allowed is {MAX_URL:,}")
+        return fetch(value)
+    if not isinstance(value, str):
+        raise PayloadError("bad_base64", '"image" must be a string: the image in base64')
+    return _decoded(value)
 
 
-def described(error: ClientError) -> dict[str, dict[str, str]]:
+def described(error: PayloadError | DownloadError | ImageError) -> dict[str, dict[str, str]]:
     """Returns a client's error as a JSON object with code and message, for the output of `predict.py`."""
     return {"error": {"code": error.code, "message": str(error)}}
 
@@ -71,13 +68,13 @@ def _decoded(text: str) -> bytes:
     if text.startswith("data:"):
         head, comma, text = text.partition(",")
         if not comma or not head.endswith(";base64"):
-            raise PayloadError("bad_base64", "a data: address must be data:image/...;base64,...")
+            raise PayloadError("bad_base64", "a data: URL must be data:image/...;base64,...")
     try:
         # Many base64 encoders insert line breaks, as the `base64` command does. Not `split`, which would turn groups of
         # two characters into objects of thirty times their size.
-        coded = text.encode("ascii").translate(None, b" \t\n\v\f\r")
-        if len(coded) > (MAX_BYTES + 2) // 3 * 4:
+        data = text.encode("ascii").translate(None, b" \t\n\v\f\r")
+        if len(data) > (MAX_BYTES + 2) // 3 * 4:
             raise ImageError("too_large", f"the image has more than {MAX_BYTES:,} bytes")
-        return base64.b64decode(coded, validate=True)
+        return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
         raise PayloadError("bad_base64", '"image" is not base64') from None

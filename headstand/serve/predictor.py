@@ -2,19 +2,20 @@
 
 import re
 import time
-from typing import Any, Protocol
+from typing import Any
 
 from headstand.images import ImageError
 from headstand.serve.capacity import AdmissionControl, OverloadedError
-from headstand.serve.classifier import Answer, Classifier
+from headstand.serve.classifier import Classifier, Prediction
 from headstand.serve.content import Source
+from headstand.serve.download import TIMEOUT
 from headstand.serve.download.refusal import DownloadError
 from headstand.serve.payload import Fetch, PayloadError
 from headstand.serve.problem import problem
 from headstand.serve.request_context import RequestContext
 
-CONFIDENT = "Headstand-Confident"
-"""Response header: `false` if the highest probability is below the bundle's threshold, else `true`."""
+CLIENT_ERRORS = (PayloadError, DownloadError, ImageError, OverloadedError)
+"""Errors that are reported to the client with code and message; any other exception is a fault of the service."""
 
 BATCH_SECONDS = 10.0
 """Seconds after which a batch starts no further image.
@@ -29,23 +30,19 @@ A backslash ends the host.
 """
 
 
-class Counts(Protocol):
-    """Interface for counting images: the metrics of the HTTP service, or the log line of a Lambda function."""
-
-    def answer(self, confident: bool) -> None:
-        """Counts an image that was classified."""
-
-    def error(self, code: str) -> None:
-        """Counts an image of a batch that could not be classified."""
-
-
 class Predictor:
-    """Prediction of single images and batches, shared by the HTTP service and the Lambda function."""
+    """Prediction of single images and batches.
 
-    def __init__(self, classifier: Classifier, gate: AdmissionControl, counts: Counts, fetch: Fetch) -> None:
-        self._classifier, self._gate, self._counts, self._fetch = classifier, gate, counts, fetch
+    Args:
+        classifier: the loaded model.
+        gate: limits interpreters and downloads.
+        fetch: downloads a URL for a client; `fetch(url, timeout=seconds)` if the request has a deadline.
+    """
 
-    def downloader(self, exchange: RequestContext) -> Fetch:
+    def __init__(self, classifier: Classifier, gate: AdmissionControl, fetch: Fetch) -> None:
+        self._classifier, self._gate, self._fetch = classifier, gate, fetch
+
+    def downloader(self, context: RequestContext) -> Fetch:
         """Returns a download function for one request.
 
         Each download counts against the capacity and is timed. Only the URL's host is recorded for the log, never the
@@ -53,55 +50,54 @@ class Predictor:
         """
 
         def fetch(url: str) -> bytes:
-            exchange.hosts.append(_host(url))
-            with self._gate.download(), exchange.stage("download"):
-                return self._fetch(url)
+            context.hosts.append(_host(url))
+            limit = {"timeout": min(TIMEOUT, context.time_left())} if context.time_left else {}
+            with self._gate.download(), context.stage("download"):
+                return self._fetch(url, **limit)
 
         return fetch
 
-    def answer(self, image: bytes, exchange: RequestContext) -> Answer:
+    def predict(self, image: bytes, context: RequestContext) -> Prediction:
         """Waits for an interpreter, then decodes and classifies one image.
 
         Raises:
             ImageError: the image cannot be decoded, as `headstand.inputs.InputKind.decode`.
         """
-        with self._gate.turn(exchange.stage("queue")):
-            with exchange.stage("decode"):
+        with self._gate.interpreter(context.stage("queue")):
+            with context.stage("decode"):
                 decoded = self._classifier.bundle.input.decode(image)
-            with exchange.stage("inference"):
-                answer = self._classifier.answer(decoded)
-        self._counts.answer(answer.confident)
-        return answer
+            with context.stage("inference"):
+                prediction = self._classifier.classify(decoded)
+        context.confident.append(prediction.confident)
+        return prediction
 
-    def batch(
-        self, sources: list[Source], exchange: RequestContext, top: int | None, seconds: float | None = None
-    ) -> list[dict[str, Any]]:
+    def batch(self, sources: list[Source], context: RequestContext, top: int | None) -> list[dict[str, Any]]:
         """Classifies several images one after the other; an error of one image is reported as its result.
 
         Args:
             sources: the images.
-            exchange: context of the request.
+            context: context of the request.
             top: how many classes to report; None for all.
-            seconds: time after which no further image is started; by default `BATCH_SECONDS`.
 
         Returns:
             For each image `{"probabilities": {class: probability}, "confident": bool}`, or `{"error": problem}`.
         """
         results: list[dict[str, Any]] = []
         started = time.monotonic()
-        fetch = self.downloader(exchange)
+        left = context.time_left() if context.time_left else BATCH_SECONDS
+        fetch = self.downloader(context)
         for source in sources:
             try:
-                if time.monotonic() - started >= (BATCH_SECONDS if seconds is None else seconds):
-                    raise PayloadError("batch_timeout", "the batch's time is over; send fewer images at once")
-                with exchange.stage("receive"):
+                if time.monotonic() - started >= min(left, BATCH_SECONDS):
+                    raise PayloadError("batch_timeout", "the time limit of the batch is over; send fewer images")
+                with context.stage("receive"):
                     image = source(fetch)
-                answer = self.answer(image, exchange)
-            except (PayloadError, DownloadError, ImageError, OverloadedError) as error:
-                self._counts.error(error.code)
+                prediction = self.predict(image, context)
+            except CLIENT_ERRORS as error:
+                context.codes.append(error.code)
                 results.append({"error": problem(error.code, str(error))})
             else:
-                results.append({"probabilities": answer.leading(top), "confident": answer.confident})
+                results.append({"probabilities": prediction.leading(top), "confident": prediction.confident})
         return results
 
 

@@ -3,31 +3,47 @@
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-_SANE = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
 class RequestContext:
     """Request context: values collected while one request is processed.
 
+    Args:
+        ids: wanted ids, such as the client's `X-Request-ID`, in order of preference.
+        fields: further fields for the log line.
+        time_left: returns the seconds until the request is aborted; None if there is no such time.
+
     Attributes:
-        id: the client's `X-Request-ID` if it is well formed, else a new random one.
+        id: the first wanted id that is well formed, else a random one.
         seconds: time by stage.
         code: code of the error that the client receives; None for a success.
+        codes: codes of the errors of single images of a batch.
+        confident: for each classified image whether the prediction is confident.
         hosts: hosts of the URLs that the request referred to.
         received: bytes of the body that were read.
     """
 
-    __slots__ = ("_inner", "_started", "code", "hosts", "id", "received", "seconds")
+    __slots__ = (
+        "_inner", "_started", "code", "codes", "confident", "fields", "hosts", "id", "received", "seconds", "time_left",
+    )  # fmt: skip
 
-    def __init__(self, wanted_id: str | None) -> None:
+    def __init__(
+        self, *ids: str | None, fields: dict[str, Any] | None = None, time_left: Callable[[], float] | None = None
+    ) -> None:
         self._started = time.perf_counter()
         self._inner = 0.0
-        self.id = wanted_id if wanted_id and _SANE.fullmatch(wanted_id) else secrets.token_hex(8)
+        self.id = next((each for each in ids if each and _VALID_ID.fullmatch(each)), None) or secrets.token_hex(8)
+        self.fields = fields or {}
+        self.time_left = time_left
         self.seconds: dict[str, float] = {}
         self.code: str | None = None
+        self.codes: list[str] = []
+        self.confident: list[bool] = []
         self.hosts: list[str] = []
         self.received = 0
 

@@ -8,8 +8,6 @@ documented base class and reuses its parser and its WSGI response.
 import contextlib
 import enum
 import errno
-import json
-import logging
 import os
 import selectors
 import socket
@@ -25,10 +23,9 @@ from gunicorn.http.errors import InvalidChunkSize, LimitRequestHeaders, LimitReq
 from gunicorn.workers import base
 
 from headstand.serve import capacity, metrics
+from headstand.serve.api import FAULT, Response
+from headstand.serve.content import MAX_BODY
 from headstand.serve.framing import BodyTooLargeError, Framing
-from headstand.serve.logs import REQUESTS
-from headstand.serve.problem import MEDIA_TYPE, problem
-from headstand.serve.request_context import RequestContext
 
 RECEIVE_SECONDS = 30.0
 """Time limit for receiving a request's headers and body, in seconds from its first byte."""
@@ -39,11 +36,11 @@ SEND_SECONDS = 30.0
 LINGER_SECONDS = 2.0
 """Seconds for which a client's bytes are discarded after the last response of a connection.
 
-Closing at once would reset the connection and could destroy the response (RFC 9112, 9.6). When the worker stops, idle
+Closing at once would reset the connection and could discard the response (RFC 9112, 9.6). When the worker stops, idle
 connections stay open for the same time.
 """
 
-PAUSE = 0.1
+PAUSE_SECONDS = 0.1
 """Seconds after a 503 response before the next request of the same connection is read.
 
 Otherwise clients that retry at once would use the processor time of the others.
@@ -55,20 +52,24 @@ FREE_BYTES = 64 * 1024
 SEND_BUFFER = 128 * 1024
 """Size of a socket's send buffer in bytes; the system's default limit is several megabytes per connection."""
 
-PIECE = 64 * 1024
+RECEIVE_BYTES = 64 * 1024
 """Maximum number of bytes that are received from a connection at a time."""
 
-_MALFORMED = ("bad_http", "the request cannot be read as HTTP/1.1")
-_CUT_SHORT = ("bad_request", "the body is cut short, arrives too slowly or is not in the chunks that it announces")
+_MALFORMED = ("bad_http", "the request is not valid HTTP/1.1")
+_INCOMPLETE = ("bad_request", "the body is incomplete, arrived too slowly or has an invalid chunk")
 _ERRORS = {
-    LimitRequestLine: ("uri_too_long", "the first line of the request is too long"),
+    LimitRequestLine: ("uri_too_long", "the path and query of the request are too long"),
     LimitRequestHeaders: ("headers_too_large", "the headers of the request are too large or too many"),
-    BodyTooLargeError: ("request_entity_too_large", "the body is larger than any that is accepted"),
-    InvalidChunkSize: _CUT_SHORT,
+    BodyTooLargeError: (
+        "request_entity_too_large",
+        f"the body has more than {MAX_BODY:,} bytes, the most that is accepted",
+    ),
+    InvalidChunkSize: _INCOMPLETE,
 }
-_OVERLOADED = ("overloaded", f"the service holds as many bytes as it can; retry in {capacity.RETRY_AFTER} s")
-
-_requests = logging.getLogger(REQUESTS)
+_OVERLOADED = (
+    "overloaded",
+    f"the service has reached its memory limit for request bodies; retry in {capacity.RETRY_AFTER} s",
+)
 
 
 class ConnectionState(enum.Enum):
@@ -78,16 +79,27 @@ class ConnectionState(enum.Enum):
     RECEIVING = "a request arrives"
     WORKING = "a thread works on its request"
     SENDING = "a response waits for the client to read it"
-    PAUSED = "was refused a moment ago"
-    CLOSING = "got its last response; what still arrives is discarded"
+    PAUSED = "waits after a 503 response"
+    CLOSING = "has received its last response; further bytes are discarded"
 
 
-_QUIET = (ConnectionState.IDLE, ConnectionState.PAUSED, ConnectionState.CLOSING)
+_IDLE_STATES = (ConnectionState.IDLE, ConnectionState.PAUSED, ConnectionState.CLOSING)
 """States of connections without a request or response in progress."""
+
+_TRANSFER_STATES = (ConnectionState.RECEIVING, ConnectionState.SENDING)
 
 
 class ClientConnection:
-    """Connection of one client, used only by the event loop, except that a thread sends in the state WORKING."""
+    """Connection of one client; in the state WORKING a thread uses it, in all others only the event loop.
+
+    Attributes:
+        since: time of the last change of state, by `time.monotonic`.
+        deadline: time at which the connection is ended unless its state changes.
+        unsent: the rest of the response.
+        keep: whether the connection may be used for another request.
+        refused: whether the last response had status 503.
+        held: bytes that count towards the worker's memory limit.
+    """
 
     __slots__ = (
         "client", "deadline", "framing", "held", "keep", "refused", "server", "since", "sock", "state", "unsent",
@@ -127,13 +139,13 @@ class Worker(base.Worker):
         """Creates the selector and the thread pool, then runs; gunicorn calls it in the worker's process."""
         self._selector = selectors.DefaultSelector()
         self._pool = ThreadPoolExecutor(self.cfg.threads)
-        self._finished: deque[tuple[ClientConnection, memoryview, bool, bool]] = deque()
+        self._finished: deque[ClientConnection] = deque()
         self._connections: dict[ClientConnection, None] = {}
         self._paused: deque[tuple[float, ClientConnection]] = deque()
         self._held_limit = capacity.chosen().body_bytes
         self._held = 0
         self._listening = False
-        self._full_until = self._next_sweep = 0.0
+        self._full_until = self._next_check = 0.0
         super().init_process()
 
     def load_wsgi(self) -> None:
@@ -161,12 +173,12 @@ class Worker(base.Worker):
                 self._stop_listening(now)
             if stop is not None and (now > stop or not self._connections):
                 break
-            self._sweep(now)
-            self._listen(now)
-            self._turn(now)
+            self._enforce_deadlines(now)
+            self._update_listening(now)
+            self._run_once(now)
         self._pool.shutdown(wait=False)
 
-    def _turn(self, now: float) -> None:
+    def _run_once(self, now: float) -> None:
         """Waits for events and handles them; one iteration of the event loop."""
         timeout = 1.0
         if self._paused:
@@ -177,15 +189,14 @@ class Worker(base.Worker):
             if isinstance(key.fileobj, ClientConnection):
                 # An earlier event of this iteration may have closed the connection.
                 if key.fileobj in self._connections:
-                    self._guarded(self._progress, key.fileobj)
+                    self._guarded(self._transfer, key.fileobj)
             elif isinstance(key.fileobj, int):
                 with contextlib.suppress(BlockingIOError):
                     os.read(self.PIPE[0], 4096)
             else:
                 self._accept(key.fileobj)
         while self._finished:
-            connection, unsent, keep, refused = self._finished.popleft()
-            self._guarded(self._finish, connection, unsent, keep, refused)
+            self._guarded(self._finish, self._finished.popleft())
         while self._paused and self._paused[0][0] <= time.monotonic():
             _, connection = self._paused.popleft()
             if connection in self._connections:
@@ -198,12 +209,12 @@ class Worker(base.Worker):
         except OSError:
             self._drop(connection)
         except Exception:
-            self.log.exception("a connection failed")
+            self.log.exception("Error handling a connection")
             self._drop(connection)
 
     # New connections
 
-    def _listen(self, now: float) -> None:
+    def _update_listening(self, now: float) -> None:
         """Registers the listening sockets, or unregisters them for a moment if the worker is full."""
         wanted = self.alive and now >= self._full_until
         if wanted != self._listening:
@@ -216,11 +227,11 @@ class Worker(base.Worker):
             self._listening = wanted
 
     def _accept(self, listener: Any) -> bool:
-        """Accepts a connection that waits, if any; returns whether one was accepted."""
+        """Accepts a waiting connection, if there is one; returns whether one was accepted."""
         now = time.monotonic()
         full = len(self._connections) >= self.cfg.worker_connections
         if full and all(connection.state is ConnectionState.WORKING for connection in self._connections):
-            self._full_until = now + PAUSE
+            self._full_until = now + PAUSE_SECONDS
             return False
         try:
             sock, client = listener.accept()
@@ -229,24 +240,23 @@ class Worker(base.Worker):
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 self._evict()
-                self._full_until = now + PAUSE
+                self._full_until = now + PAUSE_SECONDS
             return False
         if full:
             self._evict()  # only now: another worker may have been faster to accept
         connection = ClientConnection(sock, client, listener.getsockname(), Framing(self.cfg, client))
         self._connections[connection] = None
-        self._enter(connection, ConnectionState.RECEIVING, now, RECEIVE_SECONDS)
+        self._set_state(connection, ConnectionState.RECEIVING, now, RECEIVE_SECONDS)
         self._selector.register(connection, selectors.EVENT_READ)
         return True
 
-    def _evict(self) -> bool:
-        """Drops the longest idle connection, else the one longest in transfer; returns whether there was one."""
-        for states in (_QUIET, (ConnectionState.RECEIVING, ConnectionState.SENDING)):
+    def _evict(self) -> None:
+        """Drops the connection that has been idle longest, else the one that has been in transfer longest."""
+        for states in (_IDLE_STATES, _TRANSFER_STATES):
             found = [connection for connection in self._connections if connection.state in states]
             if found:
                 self._drop(min(found, key=lambda connection: connection.since))
-                return True
-        return False
+                return
 
     def _stop_listening(self, now: float) -> None:
         """Accepts the connections in the system's queue, closes the listening sockets, and soon idle connections."""
@@ -265,30 +275,30 @@ class Worker(base.Worker):
 
     # Requests and responses
 
-    def _progress(self, connection: ClientConnection) -> None:
+    def _transfer(self, connection: ClientConnection) -> None:
         """Receives or sends as many bytes as possible without blocking."""
         if connection.state is ConnectionState.SENDING:
             sent = connection.sock.send(connection.unsent)
             connection.unsent = connection.unsent[sent:]
             if not connection.unsent:
-                self._conclude(connection)
+                self._after_response(connection)
             return
         try:
-            piece = connection.sock.recv(PIECE)
+            piece = connection.sock.recv(RECEIVE_BYTES)
         except BlockingIOError:
             return
         if connection.state is ConnectionState.CLOSING:
             if not piece:
                 self._drop(connection)
         elif not piece:
-            self._cut_short(connection)
+            self._abort(connection)
         else:
             if connection.state is ConnectionState.IDLE:
-                self._enter(connection, ConnectionState.RECEIVING, time.monotonic(), RECEIVE_SECONDS)
+                self._set_state(connection, ConnectionState.RECEIVING, time.monotonic(), RECEIVE_SECONDS)
             connection.framing.feed(piece)
-            self._take_request(connection)
+            self._start_request(connection)
 
-    def _take_request(self, connection: ClientConnection) -> None:
+    def _start_request(self, connection: ClientConnection) -> None:
         """Gives the next request to a thread if it has arrived completely."""
         continued = connection.framing.has_head
         try:
@@ -298,36 +308,37 @@ class Worker(base.Worker):
             return
         if request:
             self._selector.unregister(connection)
-            self._enter(connection, ConnectionState.WORKING, time.monotonic(), float("inf"))
-            self._hold(connection, len(request.body.getbuffer()))
+            self._set_state(connection, ConnectionState.WORKING, time.monotonic(), float("inf"))
+            self._count_bytes(connection, len(request.body.getbuffer()))
             self._pool.submit(self._work, connection, request)
             return
         if not continued and connection.framing.expects_continue:
             connection.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self._hold(connection, connection.framing.size)
-        self._make_room()
+        self._count_bytes(connection, connection.framing.size)
+        self._enforce_byte_limit()
 
     def _work(self, connection: ClientConnection, request: Any) -> None:
         """Runs the application on a request and sends what the socket accepts at once; called in a pool thread."""
-        output, keep, refused = _Output(), False, False
+        output = _Output()
+        connection.keep = connection.refused = False
         try:
-            keep, refused = self._respond(connection, request, output)
+            self._respond(connection, request, output)
         except Exception:
             self.log.exception("Error handling request")
-            output[:] = [_response("internal_error", "the server failed; its log says why")[0]]
+            output[:] = [_encoded(self.wsgi.extensions["headstand.api"].refuse("internal_error", FAULT))]
         data = memoryview(b"".join(output))
         try:
-            data = data[connection.sock.send(data) :]
+            connection.unsent = data[connection.sock.send(data) :]
         except BlockingIOError:
-            pass
+            connection.unsent = data
         except OSError:
-            data, keep = data[:0], False
-        self._finished.append((connection, data, keep, refused))
+            connection.unsent, connection.keep = data[:0], False
+        self._finished.append(connection)
         with contextlib.suppress(BlockingIOError):
             os.write(self.PIPE[1], b"\0")
 
-    def _respond(self, connection: ClientConnection, request: Any, output: _Output) -> tuple[bool, bool]:
-        """Writes the response to `output`; returns whether the connection may be reused and whether it is a 503."""
+    def _respond(self, connection: ClientConnection, request: Any, output: _Output) -> None:
+        """Writes the response to `output`, and sets `keep` and `refused` of the connection."""
         started = datetime.now()
         response, environ = wsgi.create(request, output, connection.client, connection.server, self.cfg)
         output.clear()  # remove `100 Continue`, which the event loop has already sent
@@ -346,29 +357,28 @@ class Worker(base.Worker):
         finally:
             parts.close()
         self.log.access(response, request, environ, datetime.now() - started)
-        return not response.should_close(), response.status_code == 503
+        connection.keep, connection.refused = not response.should_close(), response.status_code == 503
 
-    def _finish(self, connection: ClientConnection, unsent: memoryview, keep: bool, refused: bool) -> None:
-        """Sends the rest of a response, or concludes if nothing is left to send."""
-        connection.keep, connection.refused, connection.unsent = keep, refused, unsent
-        if not unsent:
-            self._conclude(connection)
+    def _finish(self, connection: ClientConnection) -> None:
+        """Ends the state WORKING: the event loop sends the rest of the response."""
+        if not connection.unsent:
+            self._after_response(connection)
             return
-        self._enter(connection, ConnectionState.SENDING, time.monotonic(), SEND_SECONDS)
+        self._set_state(connection, ConnectionState.SENDING, time.monotonic(), SEND_SECONDS)
         self._selector.register(connection, selectors.EVENT_WRITE)
-        self._hold(connection, len(unsent))
-        self._make_room()
+        self._count_bytes(connection, len(connection.unsent))
+        self._enforce_byte_limit()
 
-    def _conclude(self, connection: ClientConnection) -> None:
+    def _after_response(self, connection: ClientConnection) -> None:
         """Closes a connection whose response has been sent, or waits for its next request, after a 503 for longer."""
         if connection.state is ConnectionState.SENDING:
             self._selector.unregister(connection)
-        self._hold(connection, connection.framing.size)
+        self._count_bytes(connection, connection.framing.size)
         if not connection.keep:
             self._close(connection)
         elif connection.refused:
-            self._enter(connection, ConnectionState.PAUSED, time.monotonic(), float("inf"))
-            self._paused.append((time.monotonic() + PAUSE, connection))
+            self._set_state(connection, ConnectionState.PAUSED, time.monotonic(), float("inf"))
+            self._paused.append((time.monotonic() + PAUSE_SECONDS, connection))
         else:
             self._await_request(connection)
 
@@ -376,28 +386,22 @@ class Worker(base.Worker):
         now = time.monotonic()
         self._selector.register(connection, selectors.EVENT_READ)
         if connection.framing.size:  # a pipelined request
-            self._enter(connection, ConnectionState.RECEIVING, now, RECEIVE_SECONDS)
-            self._take_request(connection)
+            self._set_state(connection, ConnectionState.RECEIVING, now, RECEIVE_SECONDS)
+            self._start_request(connection)
         else:
-            self._enter(connection, ConnectionState.IDLE, now, self.cfg.keepalive if self.alive else LINGER_SECONDS)
+            self._set_state(connection, ConnectionState.IDLE, now, self.cfg.keepalive if self.alive else LINGER_SECONDS)
 
-    def _cut_short(self, connection: ClientConnection) -> None:
+    def _abort(self, connection: ClientConnection) -> None:
         """Ends a connection that the client has closed or that has exceeded its time limit."""
         if connection.state is ConnectionState.RECEIVING and connection.framing.has_head:
-            self._refuse(connection, *_CUT_SHORT)
+            self._refuse(connection, *_INCOMPLETE)
         else:
             self._drop(connection)  # no request to answer
 
     def _refuse(self, connection: ClientConnection, code: str, detail: str) -> None:
         """Answers a request that does not reach the application with a problem, and closes the connection."""
-        data, fields = _response(code, detail)
-        _requests.info("", extra={"fields": fields})
-        count = self.wsgi.extensions.get("headstand.metrics")
-        if count:
-            count.request("other", "other", fields["status"], 0.0, 0, len(data))
-            count.error(code)
-        connection.sock.send(data)
-        self._hold(connection, 0)
+        connection.sock.send(_encoded(self.wsgi.extensions["headstand.api"].refuse(code, detail)))
+        self._count_bytes(connection, 0)
         self._selector.unregister(connection)
         self._close(connection)
 
@@ -405,13 +409,13 @@ class Worker(base.Worker):
         """Closes the sending side and discards what still arrives until the client closes, too."""
         connection.sock.shutdown(socket.SHUT_WR)
         connection.framing = Framing(self.cfg, connection.client)
-        self._enter(connection, ConnectionState.CLOSING, time.monotonic(), LINGER_SECONDS)
+        self._set_state(connection, ConnectionState.CLOSING, time.monotonic(), LINGER_SECONDS)
         self._selector.register(connection, selectors.EVENT_READ)
 
     def _drop(self, connection: ClientConnection) -> None:
         """Closes a connection at once."""
         if connection in self._connections:
-            self._hold(connection, 0)
+            self._count_bytes(connection, 0)
             del self._connections[connection]
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(connection)
@@ -419,47 +423,41 @@ class Worker(base.Worker):
 
     # Limits
 
-    def _enter(self, connection: ClientConnection, state: ConnectionState, now: float, seconds: float) -> None:
+    def _set_state(self, connection: ClientConnection, state: ConnectionState, now: float, seconds: float) -> None:
         connection.state, connection.since, connection.deadline = state, now, now + seconds
 
-    def _hold(self, connection: ClientConnection, size: int) -> None:
+    def _count_bytes(self, connection: ClientConnection, size: int) -> None:
         """Updates the count of bytes that a connection keeps in memory, beyond `FREE_BYTES`."""
         held = max(0, size - FREE_BYTES)
         self._held += held - connection.held
         connection.held = held
 
-    def _make_room(self) -> None:
+    def _enforce_byte_limit(self) -> None:
         """Ends the oldest request or response in transfer, repeatedly, while the memory limit is exceeded."""
         while self._held > self._held_limit:
             holders = [connection for connection in self._connections if connection.held]
-            victims = [each for each in holders if each.state in (ConnectionState.RECEIVING, ConnectionState.SENDING)]
+            in_transfer = [each for each in holders if each.state in _TRANSFER_STATES]
             # A single body may exceed the limit if no other connection holds memory.
-            if len(holders) < 2 or not victims:
+            if len(holders) < 2 or not in_transfer:
                 return
-            victim = min(victims, key=lambda connection: connection.since)
-            if victim.state is ConnectionState.RECEIVING:
-                self._guarded(self._refuse, victim, *_OVERLOADED)
+            oldest = min(in_transfer, key=lambda connection: connection.since)
+            if oldest.state is ConnectionState.RECEIVING:
+                self._guarded(self._refuse, oldest, *_OVERLOADED)
             else:
-                self._drop(victim)
+                self._drop(oldest)
 
-    def _sweep(self, now: float) -> None:
+    def _enforce_deadlines(self, now: float) -> None:
         """Ends connections that have exceeded their time limit, about once per second."""
-        if now < self._next_sweep:
+        if now < self._next_check:
             return
-        self._next_sweep = now + min(1.0, RECEIVE_SECONDS, SEND_SECONDS)
+        self._next_check = now + min(1.0, RECEIVE_SECONDS, SEND_SECONDS)
         for connection in [each for each in self._connections if each.deadline < now]:
-            self._guarded(self._cut_short, connection)
+            self._guarded(self._abort, connection)
 
 
-def _response(code: str, detail: str) -> tuple[bytes, dict[str, Any]]:
-    """Returns a problem as a complete HTTP response that closes the connection, and its fields for the log."""
-    context = RequestContext(None)
-    members = problem(code, detail)
-    status = HTTPStatus(int(members["status"]))
-    body = json.dumps({**members, "request_id": context.id}) + "\n"
-    retry = f"Retry-After: {capacity.RETRY_AFTER}\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else ""
-    head = (
-        f"HTTP/1.1 {status} {status.phrase}\r\nConnection: close\r\nContent-Type: {MEDIA_TYPE}\r\n{retry}"
-        f"Content-Length: {len(body)}\r\nX-Request-ID: {context.id}\r\n\r\n"
-    )
-    return (head + body).encode(), {"request_id": context.id, "status": status.value, "code": code}
+def _encoded(response: Response) -> bytes:
+    """Returns a response as bytes of HTTP/1.1, with the header that closes the connection."""
+    status = HTTPStatus(response.status)
+    headers = {**response.headers, "Connection": "close", "Content-Length": str(len(response.body))}
+    lines = [f"HTTP/1.1 {status} {status.phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + response.body

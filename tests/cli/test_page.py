@@ -53,9 +53,9 @@ def test_it_writes_files_for_a_bucket(
 
 def test_what_it_cannot_ask_is_told(model: Path, endpoint: str, tmp_path: Path) -> None:
     for words, told in (
-        (["--endpoint", "example.com/predict"], "takes a whole URL"),
-        (["--endpoint", "http://127.0.0.1:9/predict"], "nothing answers at http://127.0.0.1:9/model"),
-        (["--endpoint", endpoint], "does not answer with the model"),  # the shipped one has other classes
+        (["--endpoint", "example.com/predict"], "must be a complete URL"),
+        (["--endpoint", "http://127.0.0.1:9/predict"], "no response from http://127.0.0.1:9/model"),
+        (["--endpoint", endpoint], "has other labels than"),  # the shipped one has other classes
         (["--endpoint", endpoint.replace("predict", "x/y"), "--model", str(model), "--port", "70000"], "port 70000"),
     ):
         with pytest.raises(HeadstandError, match=told):

@@ -17,7 +17,7 @@ from headstand.report import record
 from headstand.serve import bundle as bundles
 from headstand.serve.classifier import Classifier
 from headstand.training import train
-from tests import heatmap_files
+from tests.poses import heatmaps
 from tests.poses.test_training_heatmaps import recipe
 
 
@@ -25,7 +25,7 @@ from tests.poses.test_training_heatmaps import recipe
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint, in the run's folder of a workplace with its data."""
     place = tmp_path_factory.mktemp("heatmaps")
-    heatmap_files.folder(place / "source", people=6)
+    heatmaps.folder(place / "source", people=6)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         patch.setenv("HEADSTAND_CACHE", str(place / "cache"))

@@ -4,7 +4,7 @@ import pytest
 from headstand.poses.augmentation import MIRRORED, mirror, view
 from headstand.poses.heatmap_file import JOINTS
 from headstand.recipe import Augmentation
-from tests.heatmap_files import LUNGING, heatmaps, places
+from tests.poses.heatmaps import LUNGING, heatmaps, places
 
 STILL = {"flip": "none", "brightness": 0.0}
 

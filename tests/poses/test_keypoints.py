@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from headstand.poses.augmentation import MIRRORED, mirror
 from headstand.poses.heatmap_file import JOINTS
 from headstand.poses.keypoints import ANGLES, LIMBS, TIMES, network
-from tests.heatmap_files import LUNGING, POSES, RAISED, STANDING, heatmaps, places
+from tests.poses.heatmaps import LUNGING, POSES, RAISED, STANDING, heatmaps, places
 
 COUNTS = {"x": 17, "y": 17, "seen": 17, "right": len(LIMBS), "down": len(LIMBS), "length": len(LIMBS),
           "cosine": len(ANGLES), "sine": len(ANGLES)}  # fmt: skip

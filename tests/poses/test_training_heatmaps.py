@@ -14,7 +14,7 @@ from headstand.prepare import manifest
 from headstand.prepare.prepare import prepare
 from headstand.recipe import Recipe
 from headstand.training import train
-from tests import heatmap_files
+from tests.poses import heatmaps
 
 
 def recipe(**sections: object) -> Recipe:
@@ -34,7 +34,7 @@ def recipe(**sections: object) -> Recipe:
 def home(tmp_path_factory) -> Path:
     """A folder with the dataset prepared in it."""
     place = tmp_path_factory.mktemp("heatmaps")
-    heatmap_files.folder(place / "source")
+    heatmaps.folder(place / "source")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         patch.setenv("HEADSTAND_CACHE", str(place / "cache"))
@@ -130,7 +130,7 @@ def test_answers_are_averaged_over_the_person_and_the_mirror_image():
 
 def test_a_damaged_file_is_named():
     from headstand.images import ImageError
-    from headstand.inputs import HeatmapInput
+    from headstand.poses.heatmap_input import HeatmapInput
 
     dataset = manifest.read(Path("data/poses"))
     photo = dataset.photos[0]

@@ -146,7 +146,7 @@ def test_nothing_is_said_of_where_photos_come_from(record: dict[str, Any]) -> No
 def test_a_model_of_heatmaps_is_not_called_one_of_photos(record: dict[str, Any]) -> None:
     record["recipe"]["backbone"] |= {"name": "keypoints", "size": 64, "weights": "none"}
     text = one_line(record)
-    assert "Network: keypoints of 17 heatmaps;" in text
+    assert "Network: keypoints of 17 heatmaps of 64 x 48;" in text
     assert "24 heatmaps for training" in text
     assert "No test heatmap has exact copies among the training heatmaps, as far as preparation found any." in text
     assert "| split | heatmaps |" in text

@@ -26,7 +26,7 @@ def gateway(function: LambdaFunction) -> Iterator[str]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             text = "json" in (self.headers.get("Content-Type") or "")
             context = {**EVENT["requestContext"], "stage": "$default"}
-            answer = function.answer(EVENT | {
+            answer = function.handle(EVENT | {
                 "rawPath": parts.path,
                 "rawQueryString": parts.query,
                 "headers": {name.lower(): value for name, value in self.headers.items()},

@@ -138,13 +138,13 @@ def test_the_bytes_go_as_they_are(page: Any, received: list[bytes]) -> None:
 def test_not_sure_is_said_and_seen(page: Any) -> None:
     page.set_input_files("#file", file(GREY))
     answer(page, "blue", "Not sure, perhaps")
-    playwright.expect(page.locator("#unsure")).to_contain_text(
-        "Answers with a probability of 50.0% or more are confident."
+    playwright.expect(page.locator("#low-confidence")).to_contain_text(
+        "Predictions with a probability of 50.0% or more are confident."
     )
     playwright.expect(page.get_by_role("status")).to_contain_text("Not sure. The likeliest is blue, 33.3%.")
     page.set_input_files("#file", file(RED))
     answer(page, "red")
-    playwright.expect(page.locator("#unsure")).to_be_hidden()
+    playwright.expect(page.locator("#low-confidence")).to_be_hidden()
 
 
 def test_a_dropped_file_is_answered(page: Any) -> None:
@@ -159,7 +159,7 @@ def test_a_dropped_link_is_answered(page: Any, server: HostileServer) -> None:
 
 def test_other_things_that_are_dropped_are_told_and_leave_the_page_open(page: Any, site: str) -> None:
     drop(page, "data.setData('text/plain', 'words')")
-    problem(page, "What was dropped is no picture")
+    problem(page, "The dropped item is not a picture")
     assert page.url == site
 
 
@@ -175,13 +175,13 @@ def test_the_paste_button_reads_the_clipboard(page: Any, site: str) -> None:
     answer(page, "red")
     page.evaluate("navigator.clipboard.writeText('words')")
     page.get_by_role("button", name="Paste").click()
-    problem(page, "The clipboard holds no picture and no web address")
+    problem(page, "The clipboard contains no picture and no web address")
 
 
 def test_a_clipboard_that_may_not_be_read_is_told(page: Any) -> None:
     page.evaluate("() => { navigator.clipboard.read = async () => { throw new DOMException('', 'NotAllowedError') } }")
     page.get_by_role("button", name="Paste").click()
-    problem(page, "does not let the page read the clipboard", "Ctrl+V")
+    problem(page, "does not allow the page to read the clipboard", "Ctrl+V")
 
 
 def test_a_pasted_address_is_answered_and_its_picture_shown(page: Any, site: str, server: HostileServer) -> None:
@@ -207,19 +207,19 @@ def test_pasting_into_the_field_only_writes(page: Any, site: str, server: Hostil
 @pytest.mark.parametrize(
     ("address", "text", "advice"),
     [
-        ("http://10.0.0.1/a.png", "not open to everyone", "Save the picture and choose the file"),
-        ("http://[::1]/a.png", "not open to everyone", "Save the picture"),
+        ("http://10.0.0.1/a.png", "not public", "Save the picture and choose the file"),
+        ("http://[::1]/a.png", "not public", "Save the picture"),
         ("http://user:word@127.0.0.1/a.png", "user", "https://"),
         ("ftp://example.com/a.png", "This is not a web address", "https://"),
         ("two words", "This is not a web address", "https://"),
-        ("", "There is no address yet", "https://"),
+        ("", "The address is empty", "https://"),
     ],
 )
 def test_an_address_that_is_refused_is_told_and_never_opened_by_the_browser(
     page: Any, address: str, text: str, advice: str
 ) -> None:
     page.get_by_label("Or its web address").fill(address)
-    page.get_by_role("button", name="Ask").click()
+    page.get_by_role("button", name="Classify").click()
     problem(page, text, advice)
     playwright.expect(page.locator("#preview")).not_to_have_attribute("src", re.compile("."))
 
@@ -236,7 +236,7 @@ def test_an_address_that_is_refused_is_told_and_never_opened_by_the_browser(
 def test_a_file_that_is_no_picture_is_told_in_words(page: Any, name: str, data: bytes, text: str, advice: str) -> None:
     kinds = {"txt": "text/plain", "heic": "image/heic", "png": "image/png"}
     page.set_input_files("#file", file(data, name, kinds[name.split(".")[1]]))
-    problem(page, "That did not work", text, advice)
+    problem(page, "This did not work", text, advice)
     playwright.expect(page.locator("#caption")).to_have_text(name)
     page.set_input_files("#file", file(RED))
     answer(page, "red")
@@ -260,7 +260,7 @@ def test_a_file_over_the_limit_is_not_sent(page: Any, tmp_path: Path) -> None:
     sent: list[str] = []
     page.on("request", lambda asked: sent.append(asked.url) if asked.method == "POST" else None)
     page.set_input_files("#file", large)
-    problem(page, "The picture has 21.0 MB; at most 20 MB are taken", "Save a smaller copy")
+    problem(page, "The picture has 21.0 MB; the limit is 20 MB", "Save a smaller copy")
     assert sent == []
 
 
@@ -270,7 +270,7 @@ def test_a_file_over_the_limit_is_not_sent(page: Any, tmp_path: Path) -> None:
         ({"status": 503, "headers": {"Retry-After": "2"}, "body": "{}"}, ("The service is busy", "Try again in 2 s")),
         ({"status": 500, "json": {"error": {"code": "bug", "message": "x"}}}, ("The service failed", "Wait")),
         ({"status": 500, "body": "<html>"}, ("The service failed",)),
-        ({"status": 200, "body": "<html>"}, ("not one of this service",)),
+        ({"status": 200, "body": "<html>"}, ("not that of this service",)),
     ],
 )  # fmt: skip
 def test_a_failing_service_can_be_asked_again(page: Any, answered: dict[str, Any], text: tuple[str, ...]) -> None:
@@ -331,7 +331,10 @@ def test_the_camera_takes_a_picture_and_is_switched_off(page: Any) -> None:
 
 
 def test_a_camera_that_is_refused_or_missing_is_told(page: Any) -> None:
-    for name, text in (("NotAllowedError", "does not let the page use the camera"), ("NotFoundError", "No camera")):
+    for name, text in (
+        ("NotAllowedError", "does not allow the page to use the camera"),
+        ("NotFoundError", "No camera"),
+    ):
         page.evaluate(
             "name => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', name) } }", name
         )
@@ -373,8 +376,8 @@ def test_a_small_screen_needs_no_scrolling_sideways_and_shows_the_answer(browser
         assert page.evaluate(overflow) == 0
         playwright.expect(page.locator("#bars li:first-child")).to_be_in_viewport()
         page.get_by_label("Or its web address").fill("http://10.0.0.1/" + "a" * 300)
-        page.get_by_role("button", name="Ask").tap()
-        problem(page, "not open to everyone")
+        page.get_by_role("button", name="Classify").tap()
+        problem(page, "not public")
         assert page.evaluate(overflow) == 0
 
 
@@ -398,7 +401,7 @@ def test_text_can_be_read_in_dark_and_light(browser: Any, site: str) -> None:
                 ".intro p",
                 "label.primary",
                 "#verdict",
-                "#unsure",
+                "#low-confidence",
                 "#facts",
                 "footer p",
                 ".percent",
@@ -440,6 +443,19 @@ def test_written_as_files_it_asks_the_endpoint_in_json(browser: Any, site: str, 
     assert list(sent[0]) == ["image"]
     assert Image.open(io.BytesIO(base64.b64decode(sent[0]["image"]))).getpixel((0, 0)) == (255, 0, 0)
     context.close()
+
+
+def test_the_docs_send_a_request_and_show_the_response(browser: Any, site: str) -> None:
+    for page in opened(browser, site):
+        page.goto(f"{site}docs")
+        page.locator("#operations-default-predict .opblock-summary").click()
+        page.locator("#operations-default-predict .body-param-content-type, .content-type").first.select_option(
+            "image/png"
+        )
+        page.set_input_files("#operations-default-predict input[type=file]", file(RED))
+        page.get_by_role("button", name="Execute").click()
+        playwright.expect(page.locator(".live-responses-table")).to_contain_text('"red": 0.98')
+        playwright.expect(page.locator(".live-responses-table")).to_contain_text("headstand-confident: true")
 
 
 def copy_picture(page: Any, site: str) -> None:

@@ -12,8 +12,8 @@ from headstand.poses import heatmap_file
 from headstand.serve import flask_app
 from headstand.serve.classifier import Classifier
 from tests import skips, tiny
-from tests.heatmap_files import STANDING, places
-from tests.heatmap_files import heatmaps as drawn
+from tests.poses.heatmaps import STANDING, places
+from tests.poses.heatmaps import heatmaps as drawn
 from tests.serve.test_browser import answer, browser, file, opened, playwright, problem
 
 pytestmark = [pytest.mark.slow, skips.chromium]

@@ -74,7 +74,7 @@ def test_what_is_no_tflite_file_is_told(tmp_path: Path, data: bytes) -> None:
 
 
 def test_a_plain_tflite_has_no_labels(tmp_path: Path) -> None:
-    assert "carries no labels" in refused(tmp_path / "a.tflite", tiny.flatbuffer())
+    assert "has no labels and metadata" in refused(tmp_path / "a.tflite", tiny.flatbuffer())
 
 
 def test_changed_weights_are_noticed(model: Path, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_labels_must_be_two_or_more_and_differ(tmp_path: Path, labels: str) -> N
     ],
 )
 def test_hostile_zips_are_refused(tmp_path: Path, members: dict[str, Any]) -> None:
-    assert "carries no labels or damaged ones" in refused(tmp_path / "a.tflite", zipped(members))
+    assert "has no labels and metadata, or damaged ones" in refused(tmp_path / "a.tflite", zipped(members))
 
 
 @given(data=st.data())

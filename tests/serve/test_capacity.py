@@ -61,7 +61,7 @@ def test_the_gate_admits_as_many_as_it_may_and_refuses_the_next() -> None:
         with ExitStack() as inside:
             for _ in range(3):
                 inside.enter_context(gate.admit())
-            with pytest.raises(OverloadedError, match="come again in 1 s"), gate.admit():
+            with pytest.raises(OverloadedError, match="retry in 1 s"), gate.admit():
                 pass
 
 
@@ -98,7 +98,7 @@ def test_as_many_take_their_turn_as_there_are_interpreters() -> None:
     def work() -> None:
         nonlocal inside
         for _ in range(50):
-            with gate.turn(noted()):
+            with gate.interpreter(noted()):
                 with lock:
                     inside += 1
                     seen.append(inside)

@@ -48,7 +48,7 @@ def asked(classifier: Classifier, body: bytes, kind: str, path: str = "/predict"
         "isBase64Encoded": True,
     }
     event["headers"] = {**EVENT["headers"], "content-type": kind}
-    answer = LambdaFunction(classifier, fetch=loopback).answer(event)
+    answer = LambdaFunction(classifier, fetch=loopback).handle(event)
     found = [(response.status_code, response.json), (answer["statusCode"], json.loads(answer["body"]))]
     for _, value in found:
         value.pop("request_id", None)
@@ -91,23 +91,23 @@ def test_a_urlencoded_url_is_downloaded(classifier: Classifier, server: HostileS
         (form(part(PHOTO)), "multipart/form-data", "bad_request", "has no boundary"),
         (form(part(PHOTO)), "multipart/form-data; boundary=", "bad_request", "has no boundary"),
         (form(part(PHOTO)), "multipart/form-data; charset=utf-8", "bad_request", "has no boundary"),
-        (form(part(PHOTO)), "multipart/form-data; boundary=other", "bad_request", "the form is damaged"),
-        (form(part(PHOTO))[:-5], FORM, "bad_request", "cut short"),
-        (form(part(PHOTO, "photo", '; filename="a.png"')), FORM, "no_image", 'its names are: "photo"'),
-        (form(part(PHOTO, "photo")), FORM, "no_image", 'its names are: "photo"'),
-        (form(part(b"x", "link")), FORM, "no_image", 'its names are: "link"'),
-        (form(), FORM, "no_image", "its names are: none"),
-        (form(part(b"", more='; filename=""')), FORM, "no_image", 'its names are: "image"'),
-        (b"link=https://a.example", URLENCODED, "no_image", 'its names are: "link"'),
-        (b"a=" + TEXT.encode(), URLENCODED, "no_image", 'its names are: "a"'),
-        (b"url=", URLENCODED, "bad_url", "must be a text that starts with http"),
+        (form(part(PHOTO)), "multipart/form-data; boundary=other", "bad_request", "the form is malformed"),
+        (form(part(PHOTO))[:-5], FORM, "bad_request", "incomplete"),
+        (form(part(PHOTO, "photo", '; filename="a.png"')), FORM, "no_image", 'its fields are: "photo"'),
+        (form(part(PHOTO, "photo")), FORM, "no_image", 'its fields are: "photo"'),
+        (form(part(b"x", "link")), FORM, "no_image", 'its fields are: "link"'),
+        (form(), FORM, "no_image", "its fields are: none"),
+        (form(part(b"", more='; filename=""')), FORM, "no_image", 'its fields are: "image"'),
+        (b"link=https://a.example", URLENCODED, "no_image", 'its fields are: "link"'),
+        (b"a=" + TEXT.encode(), URLENCODED, "no_image", 'its fields are: "a"'),
+        (b"url=", URLENCODED, "bad_url", "must be a string that starts with http"),
         (b"url=x&image=y", URLENCODED, "no_image", "has both"),
         (b"image=?", URLENCODED, "bad_base64", "is not base64"),
         (b"a=" + b"%41" * 2_000_001, URLENCODED, "request_entity_too_large", "more than 2,000,000 percent signs"),
         (b"a=b&" * 1001 + b"url=x", URLENCODED, "request_entity_too_large", "more than 1,000 fields"),
-        (form(part(b"1", "a" * 12_000_000)), FORM, "bad_request", "damaged"),
+        (form(part(b"1", "a" * 12_000_000)), FORM, "bad_request", "malformed"),
         (b"", URLENCODED, "no_image", "no body"),
-        (b"", FORM, "bad_request", "cut short"),
+        (b"", FORM, "bad_request", "incomplete"),
     ],
     ids=range(20),
 )
@@ -139,7 +139,7 @@ def test_a_batch_may_be_a_form_of_either_kind(classifier: Classifier, server: Ho
     ],
 )
 def test_a_console_event_is_a_request_even_without_its_context(classifier: Classifier, event: dict[str, Any]) -> None:
-    answer = LambdaFunction(classifier).answer(event)
+    answer = LambdaFunction(classifier).handle(event)
     assert answer["statusCode"] == 200
     assert json.loads(answer["body"]) == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6)
 
@@ -152,13 +152,13 @@ def test_a_console_event_is_a_request_even_without_its_context(classifier: Class
 def test_a_console_event_that_is_wrong_is_answered_as_over_http(
     classifier: Classifier, event: dict[str, Any], status: int, code: str | None
 ) -> None:
-    answer = LambdaFunction(classifier).answer(event)
+    answer = LambdaFunction(classifier).handle(event)
     assert answer["statusCode"] == status and json.loads(answer["body"]).get("code") == code
 
 
 def test_an_event_without_any_image_names_what_it_needs(classifier: Classifier) -> None:
     for event in ({}, {"body": None}, {"body": ""}, {"bodies": "x"}, {"requestContext": {}}):
-        error = LambdaFunction(classifier).answer(event)["error"]
+        error = LambdaFunction(classifier).handle(event)["error"]
         assert error["code"] == "no_image" and 'send either "url" or "image"' in error["detail"]
 
 

@@ -45,13 +45,13 @@ def test_what_is_no_image_is_the_clients_error(classifier: Classifier) -> None:
 
 
 def test_the_model_is_the_one_bundle_in_the_archive(tmp_path: Path) -> None:
-    with pytest.raises(HeadstandError, match=r"must hold one \.tflite and holds none"):
+    with pytest.raises(HeadstandError, match=r"must contain one \.tflite file and contains none"):
         endpoint.bundle(tmp_path)
     (tmp_path / "yoga6").mkdir()
     one = tiny.bundle(tmp_path / "yoga6" / "yoga6.tflite")
     assert endpoint.bundle(tmp_path) == one
     (tmp_path / "b.tflite").touch()
-    with pytest.raises(HeadstandError, match=r"holds b\.tflite, yoga6/yoga6\.tflite"):
+    with pytest.raises(HeadstandError, match=r"contains b\.tflite, yoga6/yoga6\.tflite"):
         endpoint.bundle(tmp_path)
 
 
@@ -93,7 +93,7 @@ def test_it_listens_where_sagemaker_says(tmp_path: Path, monkeypatch: pytest.Mon
         assert os.environ["GUNICORN_CMD_ARGS"] == told
         assert os.environ["HEADSTAND_MODEL"] == str(bundle)
     assert started[0][1:] == ["-m", "gunicorn", "headstand.serve.endpoint:served()"]
-    with pytest.raises(HeadstandError, match="this image serves, and was asked to train"):
+    with pytest.raises(HeadstandError, match="unknown arguments 'train': this container takes only 'serve'"):
         endpoint.main(["train"])
 
 

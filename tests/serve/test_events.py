@@ -76,23 +76,23 @@ def form(*parts: tuple[str, str | None, bytes]) -> tuple[bytes, str]:
 
 
 def test_an_event_with_base64_is_answered_highest_first(function: LambdaFunction) -> None:
-    found = function.answer({"image": IMAGE})
+    found = function.handle({"image": IMAGE})
     assert list(found) == ["green", "blue", "red"]
     assert found == pytest.approx(tiny.expected(RGB), abs=1e-6)
 
 
 def test_an_event_with_a_url_is_answered(function: LambdaFunction, server: HostileServer) -> None:
-    assert list(function.answer({"url": server.url()})) == ["red", "green", "blue"]
+    assert list(function.handle({"url": server.url()})) == ["red", "green", "blue"]
 
 
 def test_a_list_is_answered_in_its_order_each_image_for_itself(function: LambdaFunction, server: HostileServer) -> None:
     items = [{"image": IMAGE}, {"url": server.url()}, {}, {"image": "AAAA"}, 3]
-    results = function.answer(items)["results"]
+    results = function.handle(items)["results"]
     assert [next(iter(found["probabilities"])) for found in results[:2]] == ["green", "red"]
     assert [found["confident"] for found in results[:2]] == [True, True]
     assert [found["error"]["code"] for found in results[2:]] == ["no_image", "not_an_image", "bad_request"]
-    assert function.answer([])["error"]["code"] == "no_image"
-    assert function.answer([{}] * 17)["error"]["code"] == "too_many_images"
+    assert function.handle([])["error"]["code"] == "no_image"
+    assert function.handle([{}] * 17)["error"]["code"] == "too_many_images"
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_list_is_answered_in_its_order_each_image_for_itself(function: LambdaF
 )  # fmt: skip
 def test_a_mistake_of_the_client_comes_back(function: LambdaFunction, event: object, code: str, status: int) -> None:
     context = Context()
-    found = function.answer(event, context)
+    found = function.handle(event, context)
     assert list(found) == ["error"]
     problem = found["error"]
     assert (problem["code"], problem["status"], problem["type"]) == (code, status, f"/docs#{code}")
@@ -117,12 +117,12 @@ def test_a_mistake_of_the_client_comes_back(function: LambdaFunction, event: obj
      {"warmer": True, "concurrency": 3}, {"ping": 1}],
 )  # fmt: skip
 def test_a_ping_is_answered_without_work(function: LambdaFunction, event: object) -> None:
-    assert function.answer(event) == {"status": "ready", "model": "tiny"}
+    assert function.handle(event) == {"status": "ready", "model": "tiny"}
 
 
 @pytest.mark.parametrize("name", HTTP)
 def test_each_caller_gets_json_answered_in_its_own_form(function: LambdaFunction, name: str) -> None:
-    answer = function.answer(posted(name, json.dumps({"image": IMAGE})), context := Context())
+    answer = function.handle(posted(name, json.dumps({"image": IMAGE})), context := Context())
     assert (answer["statusCode"], answer["isBase64Encoded"]) == (200, False)
     found = json.loads(answer["body"])
     assert list(found) == ["green", "blue"]  # each event asks for the top two
@@ -140,7 +140,7 @@ def test_each_caller_gets_json_answered_in_its_own_form(function: LambdaFunction
 @pytest.mark.parametrize("name", HTTP)
 @pytest.mark.parametrize("kind", ["image/png", "application/octet-stream", "image/png; x=y", ""])
 def test_bytes_are_taken_as_they_are(function: LambdaFunction, name: str, kind: str) -> None:
-    answer = function.answer(posted(name, PHOTO, kind))
+    answer = function.handle(posted(name, PHOTO, kind))
     assert answer["statusCode"] == 200 and next(iter(json.loads(answer["body"]))) == "green"
 
 
@@ -152,9 +152,9 @@ def test_forms_are_taken(function: LambdaFunction, name: str, server: HostileSer
         form(nothing, ("file", "a.png", PHOTO)),
         form(("image", None, IMAGE.encode())),
     ):
-        answer = function.answer(posted(name, body, kind))
+        answer = function.handle(posted(name, body, kind))
         assert answer["statusCode"] == 200 and next(iter(json.loads(answer["body"]))) == "green"
-    answer = function.answer(posted(name, *form(("url", None, server.url().encode()), nothing)))
+    answer = function.handle(posted(name, *form(("url", None, server.url().encode()), nothing)))
     assert next(iter(json.loads(answer["body"]))) == "red"
 
 
@@ -168,7 +168,7 @@ def test_a_batch_is_a_list_or_a_form_with_several_files(function: LambdaFunction
         (posted(name, lists, path="/v1/predict/batch"), "bad_base64"),
         (posted(name, files, kind, path="/predict/batch/"), "not_an_image"),
     ):
-        answer = function.answer(event)
+        answer = function.handle(event)
         good, bad = json.loads(answer["body"])["results"]
         assert list(good["probabilities"]) == ["green", "blue"] and bad["error"]["code"] == code
         assert answer["statusCode"] == 200 and "Headstand-Confident" not in headers_of(answer)
@@ -176,7 +176,7 @@ def test_a_batch_is_a_list_or_a_form_with_several_files(function: LambdaFunction
 
 def test_an_answer_that_is_not_sure_says_so(function: LambdaFunction) -> None:
     grey = base64.b64encode(tiny.photo((90, 91, 92))).decode()
-    answer = function.answer(posted("http_api_2", json.dumps({"image": grey})))
+    answer = function.handle(posted("http_api_2", json.dumps({"image": grey})))
     assert answer["headers"]["Headstand-Confident"] == "false"
 
 
@@ -206,7 +206,7 @@ def test_an_answer_that_is_not_sure_says_so(function: LambdaFunction) -> None:
 def test_problems_have_the_services_codes_and_shape(
     function: LambdaFunction, event: dict[str, Any], status: int, code: str
 ) -> None:
-    answer = function.answer(event, context := Context())
+    answer = function.handle(event, context := Context())
     problem = json.loads(answer["body"])
     assert (answer["statusCode"], problem["status"], problem["code"]) == (status, status, code), problem
     assert sorted(problem) == ["code", "detail", "request_id", "status", "title", "type"]
@@ -218,7 +218,7 @@ def test_problems_have_the_services_codes_and_shape(
 
 def test_a_body_over_the_limit_is_not_even_decoded(function: LambdaFunction) -> None:
     event = posted("http_api_2", "") | {"body": "?" * (MAX_BYTES * 2), "isBase64Encoded": True}
-    assert function.answer(event)["statusCode"] == 413
+    assert function.handle(event)["statusCode"] == 413
 
 
 @pytest.mark.parametrize("name", HTTP)
@@ -231,7 +231,7 @@ def test_a_path_and_query_are_as_long_as_over_http(function: LambdaFunction, nam
             event["rawQueryString"] = "a=" + "b" * length
         else:
             event["queryStringParameters"], event["multiValueQueryStringParameters"] = {"a": "b" * length}, None
-        answer = function.answer(event)
+        answer = function.handle(event)
         assert answer["statusCode"] == 200 or json.loads(answer["body"])["code"] == "uri_too_long"
         return answer["statusCode"]
 
@@ -243,7 +243,7 @@ def test_a_long_query_is_not_even_parsed(function: LambdaFunction) -> None:
     event = posted("http_api_2", PHOTO, "image/png") | {"rawQueryString": "a&" * 500_000}
     tracemalloc.start()
     try:
-        assert function.answer(event)["statusCode"] == 414
+        assert function.handle(event)["statusCode"] == 414
         assert tracemalloc.get_traced_memory()[1] < 500_000
     finally:
         tracemalloc.stop()
@@ -251,7 +251,7 @@ def test_a_long_query_is_not_even_parsed(function: LambdaFunction) -> None:
 
 def test_a_preflight_allows_what_the_page_sends(function: LambdaFunction, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADSTAND_ORIGIN", "https://pose.example")
-    answer = function.answer(read("rest_api", httpMethod="OPTIONS", body=None))
+    answer = function.handle(read("rest_api", httpMethod="OPTIONS", body=None))
     assert (answer["statusCode"], answer["body"]) == (204, "")
     headers = answer["headers"]
     assert headers["Access-Control-Allow-Origin"] == "https://pose.example"
@@ -260,13 +260,13 @@ def test_a_preflight_allows_what_the_page_sends(function: LambdaFunction, monkey
 
 
 def test_health_and_model_are_told(function: LambdaFunction) -> None:
-    assert json.loads(function.answer(read("load_balancer_health"))["body"]) == {"status": "ready", "model": "tiny"}
+    assert json.loads(function.handle(read("load_balancer_health"))["body"]) == {"status": "ready", "model": "tiny"}
     for event in (read("rest_api", httpMethod="GET", path="/model"), read("http_api_2", rawPath="/prod/model")):
         event.get("requestContext", {}).get("http", {})["method"] = "GET"
-        assert json.loads(function.answer(event)["body"])["labels"] == list(tiny.LABELS)
+        assert json.loads(function.handle(event)["body"])["labels"] == list(tiny.LABELS)
     event = read("http_api_2", rawPath="/prod")
     event["requestContext"]["http"]["method"] = "HEAD"
-    answer = function.answer(event)
+    answer = function.handle(event)
     assert (answer["statusCode"], answer["body"]) == (200, "")
 
 
@@ -274,7 +274,7 @@ def test_a_clients_own_request_id_is_kept_if_it_is_sane(function: LambdaFunction
     for given, kept in (("abc-1", True), ("a b\n", False)):
         event = posted("http_api_2", "{}")
         event["headers"]["x-request-id"] = given
-        answer = function.answer(event, context := Context())
+        answer = function.handle(event, context := Context())
         assert answer["headers"]["X-Request-ID"] == (given if kept else context.aws_request_id)
 
 
@@ -286,8 +286,8 @@ def test_our_own_fault_raises_and_is_status_500_over_http(
 
     function = LambdaFunction(classifier, fetch=broken)
     with pytest.raises(RuntimeError, match="ours"):
-        function.answer({"url": "https://example.org/"})
-    answer = function.answer(read("http_api_2"))
+        function.handle({"url": "https://example.org/"})
+    answer = function.handle(read("http_api_2"))
     problem = json.loads(answer["body"])
     assert (answer["statusCode"], problem["code"]) == (500, "internal_error") and "ours" not in answer["body"]
     for record in caplog.records:
@@ -304,15 +304,15 @@ def test_a_download_ends_before_the_invocation_does(classifier: Classifier, left
         given.append(timeout)
         return PHOTO
 
-    LambdaFunction(classifier, fetch=fetch).answer({"url": "https://example.org/"}, Context(left))
+    LambdaFunction(classifier, fetch=fetch).handle({"url": "https://example.org/"}, Context(left))
     assert given == [pytest.approx(expected)]
 
 
 def test_a_batch_ends_before_the_invocation_does(function: LambdaFunction) -> None:
-    [first, second] = function.answer([{"image": IMAGE}, {"image": IMAGE}], Context(30_000))["results"]
+    [first, second] = function.handle([{"image": IMAGE}, {"image": IMAGE}], Context(30_000))["results"]
     assert first == second and "green" in first["probabilities"]
     for event in ([{"image": IMAGE}], posted("http_api_2", json.dumps([{"image": IMAGE}]))):
-        answer = function.answer(event, Context(0))
+        answer = function.handle(event, Context(0))
         [late] = (json.loads(answer["body"]) if "body" in answer else answer)["results"]
         assert late["error"]["code"] == "batch_timeout"
 
@@ -323,14 +323,14 @@ def test_the_log_has_one_line_an_invocation_and_nothing_private(
     caplog.set_level(logging.INFO, logger=REQUESTS)
     url = server.url("/photo?secret=1")
     event = posted("http_api_2", json.dumps([{"url": url}, {"image": IMAGE}, {"image": "?"}]))
-    function.answer(event, context := Context())
-    function.answer({"image": "?"})
+    function.handle(event, context := Context())
+    function.handle({"image": "?"})
     text = [EndedLine().format(record) for record in caplog.records]
     assert all(line.endswith("}\n") for line in text) and "secret" not in "".join(text)
     first, second = map(json.loads, text)
     assert first["request_id"] == first["aws_request_id"] == context.aws_request_id
     assert (first["form"], first["method"], first["path"], first["status"]) == ("http", "POST", "/predict", 200)
-    assert (first["images"], first["unsure"], first["codes"]) == (2, 0, ["bad_base64"])
+    assert (first["images"], first["not_confident"], first["codes"]) == (2, 0, ["bad_base64"])
     assert first["hosts"] == ["127.0.0.1"] and first["stages"].keys() >= {"download", "decode", "inference"}
     assert (second["form"], second["status"], second["code"]) == ("direct", 400, "bad_base64")
 

@@ -154,8 +154,8 @@ def test_heatmaps_are_no_photo_to_a_model_of_photos(tmp_path: Path) -> None:
 def test_the_function_takes_them_too(classifier: Classifier) -> None:
     function = LambdaFunction(classifier)
     for event in ({"image": base64.b64encode(FILE).decode()}, {"heatmaps": LEFT_EYE.tolist()}):
-        assert next(iter(function.answer(event))) == "left_eye"
-    told = function.answer({"image": base64.b64encode(tiny.photo()).decode()})
+        assert next(iter(function.handle(event))) == "left_eye"
+    told = function.handle({"image": base64.b64encode(tiny.photo()).decode()})
     assert told["error"]["code"] == "not_heatmaps"
 
 
@@ -166,14 +166,14 @@ def test_gateways_pass_files_and_numbers_on_to_the_function(classifier: Classifi
         posted(name, FILE, "application/octet-stream"),
         posted(name, json.dumps({"heatmaps": LEFT_EYE.tolist()})),
     ):
-        response = function.answer(event)
+        response = function.handle(event)
         assert response["statusCode"] == 200
         assert next(iter(json.loads(response["body"]))) == "left_eye"
 
 
 def test_a_file_is_classified_as_it_lies(classifier: Classifier, tmp_path: Path) -> None:
     (tmp_path / "person.npy").write_bytes(FILE)
-    assert classifier.predict(tmp_path / "person.npy") == classifier.predict(FILE) == classifier.answer(LEFT_EYE)
+    assert classifier.predict(tmp_path / "person.npy") == classifier.predict(FILE) == classifier.classify(LEFT_EYE)
     with pytest.raises(ValueError, match=r"heatmaps must be float32 \[N, 17, 64, 48\], not float64 \[1, 17, 64, 48\]"):
         classifier.probabilities(LEFT_EYE[None].astype(float))
 

@@ -28,7 +28,7 @@ def test_all_processes_count_and_any_of_them_reports_the_sum(classifier: Classif
         if not child:
             shared.use_row(process)
             counts.request("POST", "/predict", 200, 0.002, 10 * process, 5)
-            counts.answer(confident=process == 1)
+            counts.prediction(confident=process == 1)
             shared.add((metrics._IN_FLIGHT, 1.0))
             os._exit(0)
         os.waitpid(child, 0)
@@ -53,7 +53,7 @@ def test_a_row_that_is_used_again_keeps_what_it_counted(classifier: Classifier, 
 
 def test_applications_without_a_server_count_for_themselves(classifier: Classifier) -> None:
     first, second = Metrics(classifier.bundle, "1"), Metrics(classifier.bundle, "1")
-    first.answer(confident=True)
+    first.prediction(confident=True)
     assert values(second)['headstand_answers_total{confident="true"}'] == 0
 
 

@@ -65,7 +65,10 @@ def test_a_browser_gets_the_page_and_a_program_gets_json(client: FlaskClient) ->
         assert "Accept" in answer.vary and "Accept" in page.vary  # no cache may hand one out for the other
 
 
-@pytest.mark.parametrize("path", ["/", *(f"/{name}" for name in markup.ASSETS), "/samples/red.png"])
+DOCS = ("docs.js", "docs.css", "swagger-ui-bundle.js", "swagger-ui.css")
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", *(f"/{name}" for name in (*markup.ASSETS, *DOCS)), "/samples/red.png"])
 def test_nothing_of_the_page_can_be_framed_sniffed_or_made_to_load_from_elsewhere(
     client: FlaskClient, path: str
 ) -> None:
@@ -138,7 +141,7 @@ def test_names_from_a_stranger_s_bundle_are_text_and_no_markup(tmp_path: Path) -
     assert "&amp;amp;" in text and "{{ 1 + 1 }}" in text
 
 
-@pytest.mark.parametrize("name", ["page.html", *markup.ASSETS])
+@pytest.mark.parametrize("name", ["page.html", "docs.html", "docs.js", "docs.css", *markup.ASSETS])
 def test_no_file_names_another_host(name: str) -> None:
     text = (markup.FOLDER / name).read_text(encoding="utf-8")
     text = text.replace('xmlns="http://www.w3.org/2000/svg"', "")  # a name, which is never fetched
@@ -180,7 +183,7 @@ def test_the_script_finds_what_it_looks_for_and_writes_text_only(client: FlaskCl
 
 def test_each_code_of_a_picture_that_cannot_be_used_has_its_way_out() -> None:
     script = (markup.FOLDER / "problem.js").read_text(encoding="utf-8")
-    table = script[script.index("const WAY_OUT") : script.index("};", script.index("const WAY_OUT"))]
+    table = script[script.index("const ADVICE_BY_CODE") : script.index("};", script.index("const ADVICE_BY_CODE"))]
     codes = (
         "not_an_image too_large corrupt_image unsupported_media_type bad_url forbidden_address download_failed "
         "download_timeout download_too_large http_error too_many_redirects"

@@ -97,7 +97,7 @@ def over_lambda(classifier: Classifier) -> Callable[[str, dict[str, Any]], int]:
         }
         builder.close()
         urllib.parse.clear_cache()
-        return function.answer(event)["statusCode"]
+        return function.handle(event)["statusCode"]
 
     return ask
 

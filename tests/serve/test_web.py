@@ -1,5 +1,4 @@
 import base64
-import hashlib
 import json
 import re
 import threading
@@ -372,21 +371,19 @@ def test_a_request_is_one_line_of_the_log_without_images_queries_and_addresses(
 
 def test_the_docs_stand_alone_and_link_to_what_they_have(client: FlaskClient) -> None:
     response = client.get("/docs")
-    assert response.mimetype == "text/html" and "default-src 'none'" in response.headers["Content-Security-Policy"]
-    assert not re.search(r"<(script|img|link|iframe)|src=|url\(|@import", response.text)
-    targets = set(re.findall(r'id="([^"]+)"', response.text))
-    assert set(re.findall(r"""href=["']#([^"']+)""", response.text)) <= targets
-    assert set(KINDS) <= targets
-    style = re.search("<style>(.*)</style>", response.text, re.S)
-    assert style
-    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
-    assert f"style-src 'sha256-{digest}'" in response.headers["Content-Security-Policy"]
+    assert response.mimetype == "text/html"
+    paths = re.findall(r'(?:href|src)="([^"]+)"', response.text)
+    assert {"swagger-ui-bundle.js", "swagger-ui.css", "docs.js", "openapi.json"} <= set(paths)
+    for path in paths:
+        assert client.get(f"/{path}").status_code == 200, path
+    # Without inline scripts and styles, which the Content-Security-Policy forbids.
+    assert not re.search(r"<style|<script>| on\w+=| style=|javascript:", response.text)
+    assert set(KINDS) <= set(re.findall(r'id="([^"]+)"', response.text))
 
 
 def test_the_description_names_every_path_and_every_code(client: FlaskClient, classifier: Classifier) -> None:
     document = client.get("/openapi.json").json
-    rules = {rule.rule for rule in flask_app.create_app(classifier).url_map.iter_rules()}
-    assert set(document["paths"]) <= rules
+    assert set(document["paths"]) <= set(flask_app.create_app(classifier).extensions["headstand.api"].routes)
     told = json.dumps(document["paths"]["/predict"])
     unheard = {"not_found", "too_many_images", "batch_timeout"}
     assert {code for code in KINDS if f"`{code}`" not in told} == unheard

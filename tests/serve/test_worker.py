@@ -24,7 +24,7 @@ from gunicorn.config import Config
 from headstand.images import MAX_BYTES
 from headstand.serve.content import MAX_BODY
 from headstand.serve.framing import Framing
-from headstand.serve.worker import PAUSE, ClientConnection, ConnectionState, Worker
+from headstand.serve.worker import PAUSE_SECONDS, ClientConnection, ConnectionState, Worker
 from tests import skips, tiny
 from tests.serve.hostile import HostileServer
 from tests.serve.service import PATIENCE, ROOT, Service, post, receive, running, until
@@ -176,7 +176,7 @@ def test_a_full_worker_refuses_at_once_and_finishes_what_it_took(
             for _ in range(3):
                 again.sendall(post(PHOTO))
                 assert b"503 SERVICE UNAVAILABLE" in receive(again)
-            assert time.monotonic() - started >= 2 * PAUSE
+            assert time.monotonic() - started >= 2 * PAUSE_SECONDS
         server.release.set()
         assert b"200 OK" in receive(waiting)
         waiting.close()
@@ -190,9 +190,10 @@ def test_the_pause_after_a_refusal_also_follows_one_that_is_sent_in_parts(refuse
     ours, theirs = socket.socketpair()
     with worker._selector, ours, theirs:
         connection = ClientConnection(ours, "client", "server", Framing(worker.cfg, "client"))
-        worker._finish(connection, memoryview(b"the rest"), True, refused)
+        connection.unsent, connection.keep, connection.refused = memoryview(b"the rest"), True, refused
+        worker._finish(connection)
         assert connection.state is ConnectionState.SENDING
-        worker._progress(connection)
+        worker._transfer(connection)
         assert theirs.recv(100) == b"the rest"
         assert connection.state is (ConnectionState.PAUSED if refused else ConnectionState.IDLE)
         assert [found for _, found in worker._paused] == [connection] * refused
@@ -349,7 +350,7 @@ def test_with_a_certificate_it_does_not_start(model: Path, tmp_path: Path) -> No
     words = [sys.executable, "-m", *GUNICORN, "--certfile", str(model)]
     environment = {**os.environ, "HEADSTAND_MODEL": str(model), "TMPDIR": str(tmp_path)}
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1 and "does not speak TLS" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 1 and "does not support TLS" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_request_that_comes_byte_by_byte_is_cut_off(impatient: Service) -> None:

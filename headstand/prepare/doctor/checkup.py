@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from headstand import inputs
 from headstand.prepare import geometric_matches, manifest, preparation_record
 from headstand.prepare.doctor import page
 from headstand.prepare.doctor.issues import Severity
@@ -33,7 +34,7 @@ def checkup(folder: Path, done: Sequence[str] = ()) -> list[str]:
     """
     dataset = manifest.read(folder)
     place = folder / "look" / PAGE
-    if all(photo.path.endswith(".npy") for photo in dataset.photos):
+    if all(inputs.of_file(photo.path).kind != "photos" for photo in dataset.photos):
         return []
     if len(dataset.photos) > geometric_matches.MOST:
         return [f"doctor: more than {geometric_matches.MOST:,} photos; python -m headstand doctor {folder}"]

@@ -4,7 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from headstand import recipe
+from headstand import inputs, recipe
 from headstand.errors import HeadstandError
 from headstand.images import EXTENSIONS, formats
 from headstand.prepare import manifest
@@ -136,7 +136,7 @@ def source(location: str) -> Contents:
 
 def _prepared(folder: Path) -> Contents:
     dataset = manifest.read(folder)
-    if all(photo.path.endswith(".npy") for photo in dataset.photos):
+    if all(inputs.of_file(photo.path).kind != "photos" for photo in dataset.photos):
         raise ExaminationError(f"{folder} holds arrays, and the doctor examines photos")
     items = tuple(Item(photo.class_, folder / photo.path, str(photo.group), photo.split) for photo in dataset.photos)
     return Contents(

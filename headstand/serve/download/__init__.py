@@ -123,7 +123,7 @@ def _request(url: str, guard: "Guard", deadline: float, allow_loopback: bool) ->
             except OSError:
                 raise DownloadError("download_failed", "the URL's host cannot be found") from None
             except UnicodeError:
-                raise DownloadError("bad_url", "the URL's host is no name that a host can have") from None
+                raise DownloadError("bad_url", "the URL's host is not a valid host name") from None
             guard.admit(*addresses)
             with session.send(prepared, stream=True) as response:
                 location = session.get_redirect_target(response)
@@ -142,7 +142,7 @@ def _request(url: str, guard: "Guard", deadline: float, allow_loopback: bool) ->
             raise DownloadError("forbidden_address", FORBIDDEN) from None
         raise DownloadError("download_failed", "the download failed: the host cannot be reached") from None
     except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError):
-        raise DownloadError("download_failed", "the download failed: the answer is cut short or no HTTP") from None
+        raise DownloadError("download_failed", "the download failed: the response is incomplete or not HTTP") from None
 
 
 def _checked(url: str) -> str:
@@ -151,15 +151,15 @@ def _checked(url: str) -> str:
         raise DownloadError("bad_url", f"the URL has {len(url):,} characters; the longest allowed is {MAX_URL:,}")
     text = url.strip()
     if any(ord(character) <= 32 or ord(character) == 127 for character in text):
-        raise DownloadError("bad_url", "the URL has spaces or control characters inside; encode them")
+        raise DownloadError("bad_url", "the URL contains spaces or control characters; percent-encode them")
     return text
 
 
 def _body(response: "Response") -> bytes:
     if response.status_code != 200:
-        raise DownloadError("http_error", f"the URL's server answered with status {response.status_code}")
+        raise DownloadError("http_error", f"the URL's server responded with status {response.status_code}")
     if response.headers.get("Content-Encoding", "identity").strip().lower() not in ("identity", ""):
-        raise DownloadError("download_failed", "the URL's server sent a compressed answer that was not asked for")
+        raise DownloadError("download_failed", "the URL's server sent a compressed response that was not requested")
     if int(response.headers.get("Content-Length") or 0) > MAX_BYTES:
         raise _too_large()
     body = bytearray()

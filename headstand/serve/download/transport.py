@@ -131,7 +131,7 @@ class _Lines(io.BufferedReader):
 
 
 def _too_many_pieces() -> DownloadError:
-    return DownloadError("download_failed", "the download failed: the URL's server sends it in too many small pieces")
+    return DownloadError("download_failed", "the download failed: the URL's server sends too many small pieces")
 
 
 class _Response(http.client.HTTPResponse):

@@ -1,15 +1,17 @@
-"""Web page at `/` for trying the model with a picture that is dropped, pasted, chosen, taken or given by URL."""
+"""Web page at `/` for trying the model with a picture from a file, the clipboard, the camera or a URL."""
 
 import hashlib
 
-from flask import Blueprint, Response, abort, jsonify, request
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header, parse_etags
 
-from headstand.serve.bundle import Bundle
+from headstand import inputs
+from headstand.serve.api import JSON, Api, Handler, Request, Response, dumps
 from headstand.serve.page import markup
+from headstand.serve.request_context import RequestContext
 
 _HEADERS = {
     "Content-Security-Policy": markup.policy(),
-    "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Permissions-Policy": "camera=(self), geolocation=(), microphone=()",
@@ -21,49 +23,46 @@ _HEADERS = {
 _USAGE = 'POST /predict with {"url": "https://..."}, {"image": "<base64>"}, a form file "image", or the bytes'
 
 
-def page(bundle: Bundle) -> Blueprint:
-    """Returns the Flask blueprint of the page, its assets and the samples beside the bundle, all read once.
+def add_routes(api: Api) -> None:
+    """Adds the routes of the page, its assets and the samples beside the bundle, whose files are read once, now.
 
     `/` returns JSON to clients that do not prefer HTML.
     """
-    pictures, usage = markup.samples(bundle), _USAGE
-    if bundle.input.kind == "heatmaps":
-        usage += '; {"heatmaps": [[[...]]]} too'
-    files = {name: ((markup.FOLDER / name).read_bytes(), kind) for name, kind in markup.ASSETS.items()}
-    files |= {
-        f"{markup.SAMPLES}/{path.name}": (path.read_bytes(), markup.SAMPLE_TYPES[path.suffix])
-        for path in pictures.values()
-    }
-    html = markup.html(bundle, pictures).encode()
-    routes = Blueprint("page", __name__, static_folder=None)
+    bundle = api.bundle
+    pictures = markup.samples(bundle)
+    html = file_handler(markup.html(bundle, pictures).encode(), "text/html")
+    kind = bundle.input.kind
+    usage = _USAGE + (f'; {{"{kind}": [[[...]]]}} too' if kind in inputs.REGISTERED else "")
+    summary = dumps({"model": bundle.name, "classes": list(bundle.labels), "usage": usage})
 
-    @routes.get("/")
-    def home() -> Response:
-        if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
-            response = _answer(html, "text/html")
+    def home(request: Request, context: RequestContext) -> Response:
+        accept = parse_accept_header(request.headers.get("accept"), MIMEAccept)
+        if accept.best_match([JSON, "text/html"]) == "text/html":
+            response = html(request, context)
         else:
-            response = jsonify(
-                model=bundle.name,
-                classes=list(bundle.labels),
-                usage=usage,
-            )
-        response.vary.add("Accept")
+            response = Response(200, summary, {"Content-Type": JSON})
+        response.headers["Vary"] = "Accept"
         return response
 
-    @routes.get(f"/<any({', '.join(map(repr, markup.ASSETS))}):name>")
-    def asset(name: str) -> Response:
-        return _answer(*files[name])
-
-    @routes.get(f"/{markup.SAMPLES}/<name>")
-    def sample(name: str) -> Response:
-        path = f"{markup.SAMPLES}/{name}"
-        return _answer(*files[path]) if path in files else abort(404)
-
-    return routes
+    api.add("GET", "/", home)
+    for name, kind in markup.ASSETS.items():
+        api.add("GET", f"/{name}", file_handler((markup.FOLDER / name).read_bytes(), kind), "/<asset>")
+    for path in pictures.values():
+        kind = markup.SAMPLE_TYPES[path.suffix]
+        api.add(
+            "GET", f"/{markup.SAMPLES}/{path.name}", file_handler(path.read_bytes(), kind), f"/{markup.SAMPLES}/<name>"
+        )
 
 
-def _answer(data: bytes, kind: str) -> Response:
-    response = Response(data, mimetype=kind, headers=_HEADERS)
-    response.set_etag(hashlib.sha256(data).hexdigest()[:32])
-    response.make_conditional(request)
-    return response
+def file_handler(data: bytes, kind: str) -> Handler:
+    """Returns a handler that returns a file, or status 304 if the client has it already (RFC 9110, 13.1.2)."""
+    etag = hashlib.sha256(data).hexdigest()[:32]
+    charset = "; charset=utf-8" if kind.startswith("text/") or kind.endswith("+xml") else ""
+    headers = {**_HEADERS, "ETag": f'"{etag}"'}
+
+    def handler(request: Request, context: RequestContext) -> Response:
+        if parse_etags(request.headers.get("if-none-match")).contains_weak(etag):
+            return Response(304, headers=dict(headers))
+        return Response(200, data, {**headers, "Content-Type": kind + charset})
+
+    return handler

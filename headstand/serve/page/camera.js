@@ -1,9 +1,9 @@
-// The camera: a phone's own app where there is one, else a window of this page.
+// The camera: the phone's camera app on touch devices, else a dialog of this page.
 import { Problem } from "./problem.js";
-import { $ } from "./show.js";
+import { $ } from "./view.js";
 
-/** Offer it; `take` gets what was taken, `cancel` the problem if nothing could be. */
-export function offer(take, cancel) {
+/** Adds the camera; `submit` receives the picture, `cancel` the problem if there is none. */
+export function addCamera(submit, cancel) {
   const touch = matchMedia("(pointer: coarse)").matches;
   $("shoot-open").hidden = !touch && !navigator.mediaDevices?.getUserMedia;
   let stream = null, countdown = 0, asking = false;
@@ -15,14 +15,14 @@ export function offer(take, cancel) {
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 } }, audio: false });
     } catch (error) {
-      const none = error.name === "NotFoundError";
-      return cancel(new Problem(none ? "No camera was found." : "The browser does not let the page use the camera.", {
-        advice: none ? "Choose a picture instead." : "Allow it beside the page’s address, or choose a picture instead.",
+      const missing = error.name === "NotFoundError";
+      return cancel(new Problem(missing ? "No camera was found." : "The browser does not allow the page to use the camera.", {
+        advice: missing ? "Choose a picture instead." : "Allow it next to the page’s address, or choose a picture instead.",
       }));
     } finally {
       asking = false;
     }
-    for (const id of ["shoot", "shoot-later"]) $(id).disabled = true; // until there is a picture to take
+    for (const id of ["shoot", "shoot-later"]) $(id).disabled = true; // until the video has started
     $("video").srcObject = stream;
     $("camera").showModal();
   });
@@ -35,7 +35,7 @@ export function offer(take, cancel) {
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [$("video").videoWidth, $("video").videoHeight];
     canvas.getContext("2d").drawImage($("video"), 0, 0);
-    canvas.toBlob((blob) => take({ blob, name: "Camera" }), "image/jpeg", 0.92);
+    canvas.toBlob((blob) => submit({ blob, name: "Camera" }), "image/jpeg", 0.92);
     $("camera").close();
   }
 

@@ -2,34 +2,36 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from jinja2 import Environment, StrictUndefined
 
+from headstand import inputs
 from headstand.images import MAX_BYTES
 from headstand.serve.bundle import Bundle
-from headstand.serve.page.texts import WORDS
 
 FOLDER = Path(__file__).parent
 
-SCRIPTS = ("page.js", "ask.js", "show.js", "problem.js", "camera.js", "skeleton.js")
+SCRIPTS = ("page.js", "classify.js", "view.js", "problem.js", "camera.js", "skeleton.js")
 
 ASSETS = {"page.css": "text/css", "page.svg": "image/svg+xml", **dict.fromkeys(SCRIPTS, "text/javascript")}
 """Media type by name of the files beside the HTML."""
 
 SAMPLES = "samples"
-"""Name of the folder beside a bundle with sample pictures or heatmaps; each file is named after its class."""
+"""Name of the folder beside a bundle with sample files; each file is named after its class."""
 
 _PICTURES = {".webp": "image/webp", ".jpg": "image/jpeg", ".png": "image/png"}
-_ARRAYS = {".npy": "application/octet-stream"}
 
-SAMPLE_TYPES = _PICTURES | _ARRAYS
+SAMPLE_TYPES = _PICTURES | {
+    suffix: "application/octet-stream" for kind in inputs.REGISTERED.values() for suffix in kind.suffixes
+}
 
 
 def samples(bundle: Bundle) -> dict[str, Path]:
     """Returns the sample files beside a bundle by class, in the order of its labels; empty if there are none."""
     folder = bundle.path.parent / SAMPLES
-    suffixes = _PICTURES if bundle.input.kind == "photos" else _ARRAYS
+    suffixes = bundle.input.suffixes if bundle.input.kind in inputs.REGISTERED else _PICTURES
     files = {path.stem: path for path in folder.glob("*") if path.suffix in suffixes and path.is_file()}
     return {label: files[label] for label in bundle.labels if label in files}
 
@@ -43,10 +45,9 @@ def html(bundle: Bundle, pictures: Mapping[str, Path], *, endpoint: str = "predi
         endpoint: URL that pictures are sent to, relative to the page or absolute.
         limit: size in bytes of the largest picture that the endpoint accepts.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    template = environment.from_string((FOLDER / "page.html").read_text(encoding="utf-8"))
     elsewhere = bool(urlsplit(endpoint).netloc)
-    return template.render(
+    return render(
+        "page.html",
         name=bundle.name,
         labels=bundle.labels,
         threshold=bundle.threshold,
@@ -55,10 +56,16 @@ def html(bundle: Bundle, pictures: Mapping[str, Path], *, endpoint: str = "predi
         limit=limit,
         megabytes=limit // 10**6,
         kind=bundle.input.kind,
-        say=WORDS[bundle.input.kind],
+        texts=bundle.input.texts,
         # Static hosting, such as a bucket, may not send the policy as a header, so it is in the HTML.
         policy=policy(endpoint, framed=True) if elsewhere else "",
     )
+
+
+def render(template: str, **values: Any) -> str:
+    """Returns the HTML of a template in this folder, with the values escaped."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    return environment.from_string((FOLDER / template).read_text(encoding="utf-8")).render(**values)
 
 
 def policy(endpoint: str = "predict", *, framed: bool = False) -> str:

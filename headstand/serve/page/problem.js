@@ -1,16 +1,16 @@
-// What can go wrong, told to people: what it is, and the way out.
+// Problems, described for people: the reason and what they can do.
 export const ADVICE = {
-  picture: "It takes JPEG, PNG, WebP, GIF and BMP. Save the picture as one of these, or take a screenshot of it. "
+  picture: "Supported formats: JPEG, PNG, WebP, GIF and BMP. Save the picture as one of these, or take a screenshot of it. "
     + "An iPhone saves JPEG instead of HEIC under Settings, Camera, Formats, Most Compatible.",
-  heatmaps: "It takes the .npy file of one person’s heatmaps, float32 [1, 17, 64, 48], as numpy.save writes it.",
-  damaged: "Open it in a picture viewer. If it looks whole there, save a copy and try that.",
-  large: "Save a smaller copy, 1,000 pixels wide are plenty, and try that.",
-  address: "Give the whole address of the picture itself, from https:// on. “Copy image address” in a browser’s menu gives it.",
+  heatmaps: "Supported: a .npy file with the heatmaps of one person, float32 [1, 17, 64, 48], as written by numpy.save.",
+  damaged: "Open it in a picture viewer. If it looks complete there, save a copy and try that.",
+  large: "Save a smaller copy, 1,000 pixels wide is enough, and try that.",
+  address: "Enter the complete address of the picture itself, with https:// at its start. Use “Copy image address” in the browser’s menu.",
   save: "Save the picture and choose the file instead.",
-  open: "See whether the address opens in a new tab. If it does, save the picture and choose the file instead.",
+  open: "Open the address in a new tab. If that works, save the picture and choose the file instead.",
   again: "Wait a moment and try again.",
 };
-const WAY_OUT = {
+const ADVICE_BY_CODE = {
   not_an_image: ADVICE.picture,
   unsupported_media_type: ADVICE.picture,
   not_heatmaps: ADVICE.heatmaps,
@@ -28,13 +28,13 @@ const WAY_OUT = {
   too_many_redirects: ADVICE.open,
 };
 
-/** Where the service's own words are for engineers. */
-const SAYING = {
-  not_an_image: "This is not a picture, or not of a kind that can be read",
-  forbidden_address: "This address is not open to everyone on the internet",
+/** Messages by code, where those of the service are too technical. */
+const MESSAGES = {
+  not_an_image: "This is not a picture, or not in a supported format",
+  forbidden_address: "This address is not public",
 };
 
-/** What went wrong, in a sentence for people, and what they can do. */
+/** A problem: a message for people, advice, whether to offer another try, and the request's id. */
 export class Problem extends Error {
   constructor(message, { advice = "", again = false, id = "" } = {}) {
     super(message);
@@ -43,20 +43,20 @@ export class Problem extends Error {
 }
 
 function sentence(text) {
-  const words = String(text).trim();
-  return words && words[0].toUpperCase() + words.slice(1) + (/[.!?]$/.test(words) ? "" : ".");
+  const trimmed = String(text).trim();
+  return trimmed && trimmed[0].toUpperCase() + trimmed.slice(1) + (/[.!?]$/.test(trimmed) ? "" : ".");
 }
 
-/** The problem that an answer of the service stands for: problem details, or an object `error`, or neither. */
-export function refused(answer, response) {
-  const inner = typeof answer?.error === "object" ? answer.error : {};
-  const code = answer?.code ?? inner?.code;
-  const told = answer?.detail ?? inner?.message ?? answer?.message ?? answer?.title;
-  const id = answer?.request_id ?? response.headers.get("X-Request-ID") ?? "";
+/** Returns the problem of an error response: problem details (RFC 9457), or an object `error`, or neither. */
+export function problemOf(result, response) {
+  const inner = typeof result?.error === "object" ? result.error : {};
+  const code = result?.code ?? inner?.code;
+  const detail = result?.detail ?? inner?.message ?? result?.message ?? result?.title;
+  const id = result?.request_id ?? response.headers.get("X-Request-ID") ?? "";
   const busy = response.status === 503 || response.status === 429;
-  const ours = response.status >= 500;
-  const words = SAYING[code] ?? (busy ? "The service is busy" : ours ? "The service failed" : told || `The service answered ${response.status}`);
+  const failed = response.status >= 500;
+  const message = MESSAGES[code] ?? (busy ? "The service is busy" : failed ? "The service failed" : detail || `The service responded with status ${response.status}`);
   const seconds = Number(response.headers.get("Retry-After"));
-  const advice = WAY_OUT[code] ?? (busy && seconds > 0 ? `Try again in ${seconds} s.` : ours || busy ? ADVICE.again : "");
-  return new Problem(sentence(words), { advice, again: ours || busy, id: ours ? String(id) : "" });
+  const advice = ADVICE_BY_CODE[code] ?? (busy && seconds > 0 ? `Try again in ${seconds} s.` : failed || busy ? ADVICE.again : "");
+  return new Problem(sentence(message), { advice, again: failed || busy, id: failed ? String(id) : "" });
 }

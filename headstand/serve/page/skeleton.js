@@ -1,7 +1,7 @@
-// Draws the skeleton that a person's heatmaps show, so that one sees what the model is given.
+// Draws the skeleton of a person's heatmaps, to visualise the model's input.
 const [JOINTS, HEIGHT, WIDTH] = [17, 64, 48];
-const SCALE = 8; // pixels of the drawing for one of the map
-const SEEN = 0.05; // height of a peak from which on its joint is drawn
+const SCALE = 8; // pixels of the drawing per pixel of the heatmap
+const VISIBLE = 0.05; // minimum height of a peak; joints with a lower one are not drawn
 
 const [LEFT, RIGHT, MIDDLE] = ["#2a78b8", "#c8641e", "#555"];
 const BONES = [
@@ -10,7 +10,7 @@ const BONES = [
   ...[[5, 6], [11, 12], [0, 1], [0, 2]].map((bone) => [...bone, MIDDLE]),
 ];
 
-/** The numbers of a .npy file as NumPy writes heatmaps; null if it is anything else. */
+/** Returns the values of a .npy file with heatmaps; null for any other file. */
 export function numbers(buffer) {
   const view = new DataView(buffer);
   if (view.byteLength < 12 || view.getUint32(0) !== 0x934e554d) return null;
@@ -22,51 +22,51 @@ export function numbers(buffer) {
   return fits && data.byteLength === 4 * JOINTS * HEIGHT * WIDTH ? new Float32Array(data) : null;
 }
 
-/** A PNG of the skeleton in a file; null if the file holds none. */
-export async function drawn(blob) {
+/** Returns the skeleton of a file as a PNG; null if the file has no heatmaps. */
+export async function drawSkeleton(blob) {
   const maps = await blob.arrayBuffer().then(numbers).catch(() => null);
   if (!maps) return null;
   const canvas = Object.assign(document.createElement("canvas"), { width: WIDTH * SCALE, height: HEIGHT * SCALE });
-  const pen = canvas.getContext("2d");
-  pen.drawImage(heat(maps), 0, 0, canvas.width, canvas.height);
+  const context = canvas.getContext("2d");
+  context.drawImage(heat(maps), 0, 0, canvas.width, canvas.height);
   const peaks = Array.from({ length: JOINTS }, (_, joint) => peak(maps.subarray(joint * HEIGHT * WIDTH, (joint + 1) * HEIGHT * WIDTH)));
-  pen.lineWidth = 5;
-  pen.lineCap = "round";
+  context.lineWidth = 5;
+  context.lineCap = "round";
   for (const [one, other, colour] of BONES) {
-    if (!peaks[one].seen || !peaks[other].seen) continue;
-    pen.strokeStyle = colour;
-    pen.beginPath();
-    pen.moveTo(peaks[one].x, peaks[one].y);
-    pen.lineTo(peaks[other].x, peaks[other].y);
-    pen.stroke();
+    if (!peaks[one].visible || !peaks[other].visible) continue;
+    context.strokeStyle = colour;
+    context.beginPath();
+    context.moveTo(peaks[one].x, peaks[one].y);
+    context.lineTo(peaks[other].x, peaks[other].y);
+    context.stroke();
   }
-  pen.fillStyle = "#222";
-  for (const { x, y, seen } of peaks) {
-    if (!seen) continue;
-    pen.beginPath();
-    pen.arc(x, y, 5, 0, 2 * Math.PI);
-    pen.fill();
+  context.fillStyle = "#222";
+  for (const { x, y, visible } of peaks) {
+    if (!visible) continue;
+    context.beginPath();
+    context.arc(x, y, 5, 0, 2 * Math.PI);
+    context.fill();
   }
   return new Promise((resolve) => canvas.toBlob(resolve));
 }
 
-/** All maps in grey, one pixel a value. */
+/** Returns the maximum of all heatmaps as a grey image, one pixel per value. */
 function heat(maps) {
   const canvas = Object.assign(document.createElement("canvas"), { width: WIDTH, height: HEIGHT });
-  const pen = canvas.getContext("2d");
-  const picture = pen.createImageData(WIDTH, HEIGHT);
-  for (let place = 0; place < HEIGHT * WIDTH; place += 1) {
-    let most = 0;
-    for (let joint = 0; joint < JOINTS; joint += 1) most = Math.max(most, maps[joint * HEIGHT * WIDTH + place]);
-    const grey = 255 - 90 * Math.min(1, most);
-    picture.data.set([grey, grey, grey, 255], 4 * place);
+  const context = canvas.getContext("2d");
+  const picture = context.createImageData(WIDTH, HEIGHT);
+  for (let index = 0; index < HEIGHT * WIDTH; index += 1) {
+    let maximum = 0;
+    for (let joint = 0; joint < JOINTS; joint += 1) maximum = Math.max(maximum, maps[joint * HEIGHT * WIDTH + index]);
+    const grey = 255 - 90 * Math.min(1, maximum);
+    picture.data.set([grey, grey, grey, 255], 4 * index);
   }
-  pen.putImageData(picture, 0, 0);
+  context.putImageData(picture, 0, 0);
   return canvas;
 }
 
 function peak(map) {
-  let place = 0;
-  for (let other = 1; other < map.length; other += 1) if (map[other] > map[place]) place = other;
-  return { x: ((place % WIDTH) + 0.5) * SCALE, y: (Math.floor(place / WIDTH) + 0.5) * SCALE, seen: map[place] > SEEN };
+  let index = 0;
+  for (let other = 1; other < map.length; other += 1) if (map[other] > map[index]) index = other;
+  return { x: ((index % WIDTH) + 0.5) * SCALE, y: (Math.floor(index / WIDTH) + 0.5) * SCALE, visible: map[index] > VISIBLE };
 }

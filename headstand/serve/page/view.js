@@ -1,16 +1,16 @@
-// Shows a picture, the answer or what went wrong.
-import { endpoint } from "./ask.js";
-import { drawn } from "./skeleton.js";
+// Displays a picture, the result or a problem.
+import { endpoint } from "./classify.js";
+import { drawSkeleton } from "./skeleton.js";
 
 export const $ = (id) => document.getElementById(id);
 const THRESHOLD = Number(document.body.dataset.threshold);
-const FEW = 6; // bars shown at first
+const FIRST_BARS = 6; // number of bars displayed at first
 export const HEATMAPS = document.body.dataset.takes === "heatmaps";
 
-let object = ""; // address of the shown blob
-let turn = 0; // counts what was shown, to tell whether a drawing comes too late
+let object = ""; // URL of the displayed blob
+let version = 0; // number of the displayed picture, to discard drawings of earlier ones
 
-const shown = (label) => label.replaceAll("_", " ");
+const readable = (label) => label.replaceAll("_", " ");
 
 function percent(value) {
   if (value > 0.999 && value < 1) return "> 99.9%";
@@ -30,7 +30,7 @@ export function state(name) {
 
 export function picture({ blob, url, name }, fetched = false) {
   URL.revokeObjectURL(object);
-  const mine = turn += 1;
+  const own = version += 1;
   object = blob && !HEATMAPS ? URL.createObjectURL(blob) : "";
   document.body.classList.add("filled");
   $("invite").hidden = true;
@@ -39,15 +39,15 @@ export function picture({ blob, url, name }, fetched = false) {
   $("preview").hidden = true;
   if (!HEATMAPS && (blob || fetched)) $("preview").src = object || url;
   else $("preview").removeAttribute("src");
-  if (HEATMAPS && blob) drawn(blob).then((skeleton) => {
-    if (skeleton && mine === turn) $("preview").src = object = URL.createObjectURL(skeleton);
+  if (HEATMAPS && blob) drawSkeleton(blob).then((skeleton) => {
+    if (skeleton && own === version) $("preview").src = object = URL.createObjectURL(skeleton);
   });
 }
 
 for (const image of document.querySelectorAll("[data-heatmaps]")) {
-  fetch(image.dataset.heatmaps).then((response) => response.blob()).then(drawn).then((skeleton) => {
+  fetch(image.dataset.heatmaps).then((response) => response.blob()).then(drawSkeleton).then((skeleton) => {
     if (skeleton) image.src = URL.createObjectURL(skeleton);
-  }).catch(() => {}); // a sample without its drawing can still be tried
+  }).catch(() => {}); // a sample without its drawing can still be classified
 }
 
 $("preview").addEventListener("load", () => {
@@ -61,15 +61,15 @@ function dimensions() {
   $("dimensions")?.replaceChildren(...(width && !hidden && !HEATMAPS ? [`${width} × ${height} pixels`.replaceAll(" ", "\u00a0")] : []));
 }
 
-export function show({ pairs, sure, time, model }, { blob }) {
+export function show({ pairs, confident, time, model }, { blob }) {
   const [label, value] = pairs[0];
-  document.body.classList.toggle("doubt", sure === false);
-  $("verdict").textContent = sure === false ? "Not sure, perhaps" : "It looks like";
-  $("unsure").hidden = sure !== false;
-  $("unsure").textContent = (THRESHOLD > 0 ? `Answers with a probability of ${percent(THRESHOLD)} or more are confident. ` : "")
-    + (HEATMAPS ? "All joints clearly seen help." : "A picture with one clear subject, whole and in the middle, helps.");
+  document.body.classList.toggle("not-confident", confident === false);
+  $("verdict").textContent = confident === false ? "Not sure, perhaps" : "It looks like";
+  $("low-confidence").hidden = confident !== false;
+  $("low-confidence").textContent = (THRESHOLD > 0 ? `Predictions with a probability of ${percent(THRESHOLD)} or more are confident. ` : "")
+    + (HEATMAPS ? "It helps if all joints are clearly visible." : "It helps if the picture has one clear subject, complete and in the middle.");
   bars(pairs, false);
-  $("more").hidden = pairs.length <= FEW;
+  $("more").hidden = pairs.length <= FIRST_BARS;
   $("more").textContent = `Show all ${pairs.length}`;
   $("more").setAttribute("aria-expanded", "false");
   $("more").onclick = () => {
@@ -79,21 +79,21 @@ export function show({ pairs, sure, time, model }, { blob }) {
     $("more").textContent = open ? "Show fewer" : `Show all ${pairs.length}`;
   };
   const pixels = Object.assign(document.createElement("span"), { id: "dimensions" });
-  const took = model ? `, ${model.toFixed(1)} of it in the model` : ", there and back";
+  const took = model ? `, ${model.toFixed(1)} of it for the model` : ", including the network";
   const facts = [`Answered in ${Math.max(1, Math.round(time))} ms${took}`, ...(blob ? [size(blob.size)] : []), ...(HEATMAPS ? [] : [""])];
   $("facts").replaceChildren(facts.join(" · "), pixels);
   state("answer");
   dimensions();
-  $("status").textContent = `${sure === false ? "Not sure. The likeliest is " : ""}${shown(label)}, ${percent(value)}.`;
+  $("status").textContent = `${confident === false ? "Not sure. The likeliest is " : ""}${readable(label)}, ${percent(value)}.`;
   reveal();
 }
 
 function bars(pairs, all) {
-  const items = pairs.slice(0, all ? undefined : FEW).map(([label, value]) => {
+  const items = pairs.slice(0, all ? undefined : FIRST_BARS).map(([label, value]) => {
     const item = document.createElement("li");
     const [name, share, track, fill] = ["label", "percent", "track", "fill"].map((kind) =>
       Object.assign(document.createElement("span"), { className: kind }));
-    name.textContent = shown(label);
+    name.textContent = readable(label);
     share.textContent = percent(value);
     track.append(fill);
     item.append(name, share, track);
@@ -107,7 +107,7 @@ export function fail(problem, retry) {
   const add = (kind, text, more = {}) => Object.assign(document.createElement(kind), { textContent: text, ...more });
   state("problem");
   $("status").textContent = "";
-  const parts = [add("h2", "That did not work"), add("p", problem.message)];
+  const parts = [add("h2", "This did not work"), add("p", problem.message)];
   if (problem.advice) parts.push(add("p", problem.advice));
   if (problem.id) parts.push(add("p", `Request ${problem.id}`, { className: "id" }));
   if (problem.again && retry) {
@@ -117,12 +117,12 @@ export function fail(problem, retry) {
   reveal();
 }
 
-/** On a small screen the answer may lie below or above what is seen. */
+/** Scrolls to the result, which on a small screen may be outside of the visible part. */
 function reveal() {
   const { top, bottom } = $("panel").getBoundingClientRect();
   if ($("stage").getBoundingClientRect().top >= 0 && Math.min(bottom, top + 160) <= innerHeight) return;
-  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  $("stage").scrollIntoView({ block: "start", behavior: still ? "auto" : "smooth" });
+  const reduced = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  $("stage").scrollIntoView({ block: "start", behavior: reduced ? "auto" : "smooth" });
 }
 
 $("program").hidden = false;

@@ -1,20 +1,20 @@
-// Asks the service. The bytes go as they are: nothing is scaled or converted here, so that the answer is the one that any
-// other client gets.
-import { Problem, refused } from "./problem.js";
+// Request to the service. The picture is sent unchanged, neither scaled nor converted, so that the result is the same as
+// for any other client.
+import { Problem, problemOf } from "./problem.js";
 
 export const endpoint = new URL(document.getElementById("picture").action);
 
-/** The request that carries a picture or its address. */
+/** Returns headers and body of the request for a picture or its URL. */
 async function request({ blob, url }) {
   const json = { headers: { "Content-Type": "application/json" } };
   if (url) return { ...json, body: JSON.stringify({ url }) };
   try {
     await blob.slice(0, 1).arrayBuffer();
-  } catch { // a folder, or a file that is gone by now
+  } catch { // a folder, or a file that was deleted
     throw new Problem("The file cannot be read.", { advice: "Choose a single picture, not a folder." });
   }
   if (endpoint.origin !== location.origin) {
-    // API Gateway passes text through unless it is told otherwise.
+    // API Gateway damages binary bodies unless it is configured for them.
     return { ...json, body: JSON.stringify({ image: await base64(blob) }) };
   }
   const type = blob.type.startsWith("image/") ? blob.type : "application/octet-stream";
@@ -30,7 +30,7 @@ function base64(blob) {
   });
 }
 
-/** Ask the service: [label, probability], highest first, whether it is sure (null: it did not say), milliseconds. */
+/** Classifies a picture: pairs [label, probability], highest first; confident (null if unknown); time in milliseconds. */
 export async function classify(source, signal) {
   const options = await request(source);
   const started = performance.now();
@@ -43,16 +43,16 @@ export async function classify(source, signal) {
     throw new Problem("The server cannot be reached.", { advice: "Check your connection and try again.", again: true });
   }
   const time = performance.now() - started;
-  let answer = null;
+  let result = null;
   try {
-    answer = JSON.parse(text);
-  } catch { /* told below */ }
-  if (!response.ok || answer?.error) throw refused(answer, response);
-  const pairs = Object.entries(answer ?? {}).filter(([, value]) => Number.isFinite(value));
-  if (!pairs.length) throw new Problem("The server’s answer is not one of this service’s.", { again: true });
+    result = JSON.parse(text);
+  } catch { /* reported below */ }
+  if (!response.ok || result?.error) throw problemOf(result, response);
+  const pairs = Object.entries(result ?? {}).filter(([, value]) => Number.isFinite(value));
+  if (!pairs.length) throw new Problem("The server’s response is not that of this service.", { again: true });
   pairs.sort((a, b) => b[1] - a[1]);
-  const sure = response.headers.get("Headstand-Confident");
-  // How long the model itself took, where the service tells.
+  const confident = response.headers.get("Headstand-Confident");
+  // Time of the inference, if the service reports it.
   const model = Number(/\binference;dur=([\d.]+)/.exec(response.headers.get("Server-Timing") ?? "")?.[1] ?? 0);
-  return { pairs, sure: sure === null ? null : sure !== "false", time, model };
+  return { pairs, confident: confident === null ? null : confident !== "false", time, model };
 }
