@@ -8,8 +8,6 @@ import struct
 
 from PIL import Image
 
-from headstand.images import orientation
-
 CONVERSIONS = {
     "palette": "the colours are looked up in the file's table",
     "transparency": "it is laid over white",
@@ -25,10 +23,14 @@ CONVERSIONS = {
 _TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
 
 
-def conversions(image: Image.Image) -> tuple[str, ...]:
+def conversions(image: Image.Image, orientation: int) -> tuple[str, ...]:
     """Returns the keys of `CONVERSIONS` that apply to an opened image, in their order; empty for upright 8-bit RGB.
 
     No pixels are decoded; only the header of an animation's second frame is read.
+
+    Args:
+        image: the opened image.
+        orientation: its EXIF orientation, for which Pillow may have to decode a PNG.
     """
     depth = _depth(image)
     needed = {
@@ -39,7 +41,7 @@ def conversions(image: Image.Image) -> tuple[str, ...]:
         "black and white": image.mode == "1",
         "16 bits": depth == 16,
         "several frames": _animated(image),
-        "EXIF turn": orientation(image) != 1,
+        "EXIF turn": orientation != 1,
     }
     return tuple(name for name in CONVERSIONS if needed[name])
 
