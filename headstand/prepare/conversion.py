@@ -8,6 +8,9 @@ import struct
 
 from PIL import Image
 
+from headstand.images import orientation
+from headstand.images.encoded import may_be_turned
+
 CONVERSIONS = {
     "palette": "the colours are looked up in the file's table",
     "transparency": "it is laid over white",
@@ -23,14 +26,15 @@ CONVERSIONS = {
 _TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
 
 
-def conversions(image: Image.Image, orientation: int) -> tuple[str, ...]:
+def conversions(image: Image.Image, data: bytes) -> tuple[str, ...]:
     """Returns the keys of `CONVERSIONS` that apply to an opened image, in their order; empty for upright 8-bit RGB.
 
-    No pixels are decoded; only the header of an animation's second frame is read.
+    No pixels are decoded, except of a PNG that may have its orientation after them. Of an animation's second frame only
+    the header is read.
 
     Args:
         image: the opened image.
-        orientation: its EXIF orientation, for which Pillow may have to decode a PNG.
+        data: its encoded bytes.
     """
     depth = _depth(image)
     needed = {
@@ -41,7 +45,7 @@ def conversions(image: Image.Image, orientation: int) -> tuple[str, ...]:
         "black and white": image.mode == "1",
         "16 bits": depth == 16,
         "several frames": _animated(image),
-        "EXIF turn": orientation != 1,
+        "EXIF turn": may_be_turned(image, data) and orientation(image) != 1,
     }
     return tuple(name for name in CONVERSIONS if needed[name])
 

@@ -15,7 +15,7 @@ from scipy.ndimage import uniform_filter1d
 from tqdm import tqdm
 
 from headstand import cores, images
-from headstand.images.encoded import damage_reported, may_be_turned
+from headstand.images.encoded import damage_reported
 from headstand.prepare import alignment, photo_cache
 from headstand.prepare.conversion import conversions
 from headstand.prepare.file_metadata import EXTENSIONS, FileMetadata, Measures
@@ -86,12 +86,12 @@ def signatures(paths: Sequence[Path]) -> list[Signature]:
 
 def _decoded(data: bytes, digest: str, large: bool) -> ExaminedPhoto:
     with damage_reported(), images.open_image(data, large) as image:
-        # Pillow looks for a PNG's orientation by decoding it.
-        turn = images.orientation(image) if may_be_turned(image, data) else 1
+        names = conversions(image, data)
+        turn = images.orientation(image) if "EXIF turn" in names else 1  # for which Pillow would decode any PNG
         width, height = image.size
         scale = min(1.0, SIDE / max(width, height))
         stored = (max(1, round(width * scale)), max(1, round(height * scale)))
-        format_, names = image.format or "", conversions(image, turn)
+        format_ = image.format or ""
     pixels = images.decode(data, stored[::-1] if turn > 4 else stored, large, draft=stored)
     luma = pixels @ LUMA.astype(np.float32)
     file = FileMetadata(
