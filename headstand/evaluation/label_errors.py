@@ -116,8 +116,8 @@ def check(report: DoctorReport, recipe: Recipe) -> list[Issue]:
     root = report.contents.root
     photos = [
         Photo(
-            exam.item.path.relative_to(root).as_posix(), exam.item.class_, exam.item.split, exam.sha256,
-            exam.width, exam.height, int(group),
+            exam.item.path.relative_to(root).as_posix(), exam.item.class_, exam.item.split, exam.file.sha256,
+            exam.file.width, exam.file.height, int(group),
         )
         for exam, group in zip(exams, report.groups, strict=True)
     ]  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 from headstand import inputs
 from headstand import recipe as recipes
 from headstand.heads import checkpoint
-from headstand.prepare import near_duplicates
+from headstand.prepare import examination, near_duplicates
 from headstand.prepare.manifest import Dataset, Photo
 from headstand.prepare.near_duplicates import Signature
 from headstand.recipe import Backbone
@@ -68,7 +68,7 @@ def among(seen: Sequence[str], folder: Path, photos: Sequence[Photo], right: np.
         photos: N evaluation photos.
         right: `bool [N]`, which of them were classified correctly.
     """
-    ours = near_duplicates.signatures([folder / photo.path for photo in photos]) if seen else []
+    ours = examination.signatures([folder / photo.path for photo in photos]) if seen else []
     twin = (
         near_duplicates.near_duplicates_of_any(ours, [Signature(text) for text in seen])
         if seen
@@ -102,4 +102,4 @@ def _signatures(dataset: Dataset, splits: Sequence[str]) -> list[Signature]:
         for photo in dataset.split(split)
         if inputs.of_file(photo.path).kind == "photos"
     ]
-    return near_duplicates.signatures(paths)
+    return examination.signatures(paths)

@@ -12,10 +12,10 @@ from headstand.evaluation.predictions import class_indices
 from headstand.heads.checkpoint import ModelMetadata
 from headstand.images import formats
 from headstand.prepare import manifest
+from headstand.prepare.file_metadata import EXTENSIONS
 from headstand.prepare.manifest import nfc
-from headstand.prepare.scan import EXTENSION
 
-_SUFFIXES = {".jpeg", *EXTENSION.values()}
+_SUFFIXES = {".jpeg", *(usual for usual, *_ in EXTENSIONS.values())}
 
 
 LEAST = 4

@@ -9,6 +9,7 @@ import re
 import struct
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -120,6 +121,23 @@ class ImageError(HeadstandError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+@contextmanager
+def damage_reported() -> Iterator[None]:
+    """Reports every error of decoding as an `ImageError`: Pillow raises OSError, SyntaxError, struct.error and more.
+
+    Raises:
+        ImageError: `corrupt_image`, or `too_large` if there is not enough memory.
+    """
+    try:
+        yield
+    except ImageError:
+        raise
+    except MemoryError:
+        raise ImageError("too_large", "the image takes more memory to decode than there is") from None
+    except Exception as error:
+        raise ImageError("corrupt_image", f"the image is damaged or cut short ({reason(error)})") from error
 
 
 class _Source(BytesIO):

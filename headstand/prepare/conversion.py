@@ -9,6 +9,7 @@ import struct
 from PIL import Image
 
 from headstand.images import orientation
+from headstand.images.encoded import may_be_turned
 
 CONVERSIONS = {
     "palette": "the colours are looked up in the file's table",
@@ -25,10 +26,15 @@ CONVERSIONS = {
 _TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
 
 
-def conversions(image: Image.Image) -> tuple[str, ...]:
+def conversions(image: Image.Image, data: bytes) -> tuple[str, ...]:
     """Returns the keys of `CONVERSIONS` that apply to an opened image, in their order; empty for upright 8-bit RGB.
 
-    No pixels are decoded; only the header of an animation's second frame is read.
+    No pixels are decoded, except of a PNG that may have its orientation after them. Of an animation's second frame only
+    the header is read.
+
+    Args:
+        image: the opened image.
+        data: its encoded bytes.
     """
     depth = _depth(image)
     needed = {
@@ -39,7 +45,7 @@ def conversions(image: Image.Image) -> tuple[str, ...]:
         "black and white": image.mode == "1",
         "16 bits": depth == 16,
         "several frames": _animated(image),
-        "EXIF turn": orientation(image) != 1,
+        "EXIF turn": may_be_turned(image, data) and orientation(image) != 1,
     }
     return tuple(name for name in CONVERSIONS if needed[name])
 

@@ -1,29 +1,24 @@
 """Grouping of near duplicates and geometric matches, so that a group never lies in two splits."""
 
-import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from tqdm import tqdm
 
-from headstand import cores
-from headstand.images import decode
-from headstand.prepare import alignment, geometric_matches, near_duplicates
+from headstand.prepare import geometric_matches, near_duplicates
+from headstand.prepare.examination import lumas, signatures
+from headstand.prepare.geometric_matches import MatchedPair
 from headstand.prepare.manifest import Dataset
 from headstand.prepare.scan import ScannedFile
 
 
-def near_duplicate_groups(
-    photos: Sequence[ScannedFile],
-) -> tuple[np.ndarray, list[geometric_matches.MatchedPair] | None]:
+def near_duplicate_groups(photos: Sequence[ScannedFile]) -> tuple[np.ndarray, list[MatchedPair] | None]:
     """Groups photos that show the same picture.
 
-    Geometric matches, the same picture rotated or cropped, are searched among at most `likely.MOST` photos. A false
-    match only constrains the split; a missed match leaks a training image into the test split.
+    Geometric matches, the same picture rotated or cropped, are searched among at most `geometric_matches.MOST` photos.
+    A false match only constrains the split; a missed match leaks a training image into the test split.
 
     Returns:
         Group numbers, `int64 [N]`, from 0 by first appearance: near duplicates and geometric matches share one. And the
@@ -32,9 +27,9 @@ def near_duplicate_groups(
     Raises:
         ImageError: a file has been damaged since it was read.
     """
-    sure = near_duplicates.groups([_signature(photo) for photo in photos], [photo.file.sha256 for photo in photos])
-    pairs = _likely([photo.item.path for photo in photos], photos, sure)
-    return _joined(sure, pairs or []), pairs
+    groups = near_duplicates.groups([_signature(photo) for photo in photos], [photo.file.sha256 for photo in photos])
+    pairs = _geometric_matches([(photo.item.path, photo.file.sha256) for photo in photos], photos, groups)
+    return _joined(groups, pairs or []), pairs
 
 
 def disjoint_splits(
@@ -52,51 +47,47 @@ def disjoint_splits(
     Raises:
         ImageError: a file has been damaged since it was read.
     """
-    near: list[tuple[ScannedFile, str]] = []
+    excluded: list[tuple[ScannedFile, str]] = []
     for name, dataset in others.items():
-        examined = [*dataset.split("validation"), *dataset.split("test")]
-        paths = [dataset.folder / photo.path for photo in examined]
-        digests = {photo.sha256 for photo in examined}
-        close = near_duplicates.near_duplicates_of_any(
-            [_signature(photo) for photo in photos], near_duplicates.signatures(paths)
-        )
+        evaluated = [*dataset.split("validation"), *dataset.split("test")]
+        paths = [dataset.folder / photo.path for photo in evaluated]
+        digests = {photo.sha256 for photo in evaluated}
+        close = near_duplicates.near_duplicates_of_any([_signature(photo) for photo in photos], signatures(paths))
         close |= np.array([photo.file.sha256 in digests for photo in photos], dtype=bool)
         # Only pairs between the two datasets count: pairs within one group are not searched.
         sides = np.repeat([0, 1], [len(photos), len(paths)])
-        for pair in _likely([*(photo.item.path for photo in photos), *paths], photos, sides) or []:
+        files = [
+            *((photo.item.path, photo.file.sha256) for photo in photos),
+            *((path, photo.sha256) for path, photo in zip(paths, evaluated, strict=True)),
+        ]
+        for pair in _geometric_matches(files, photos, sides) or []:
             close[min(pair.first, pair.second)] = True
-        reason = f"twins of validation or test photos of {name}"
-        near += [(photo, reason) for photo, out in zip(photos, close, strict=True) if out]
+        reason = f"near duplicates of validation or test photos of {name}"
+        excluded += [(photo, reason) for photo, out in zip(photos, close, strict=True) if out]
         photos = [photo for photo, out in zip(photos, close, strict=True) if not out]
-    return photos, near
+    return photos, excluded
 
 
-def _joined(groups: np.ndarray, pairs: Sequence[geometric_matches.MatchedPair]) -> np.ndarray:
+def _joined(groups: np.ndarray, pairs: Sequence[MatchedPair]) -> np.ndarray:
     """Returns group numbers after merging the two groups of each pair, numbered from 0 by first appearance."""
     links = coo_array(
         (np.ones(len(pairs)), (groups[[p.first for p in pairs]], groups[[p.second for p in pairs]])),
         shape=(int(groups.max(initial=-1)) + 1,) * 2,
     )
     labels = connected_components(links, directed=False)[1][groups] if len(groups) else groups
-    _, where, numbers = np.unique(labels, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(where))[numbers].astype(np.int64)
+    return near_duplicates.renumbered(labels)
 
 
-def _likely(
-    paths: Sequence[Path], photos: Sequence[ScannedFile], groups: np.ndarray
-) -> list[geometric_matches.MatchedPair] | None:
-    """Returns the geometric matches among files; None if some `photos` are not pictures or there are too many files."""
-    if len(paths) > geometric_matches.MOST or any(photo.file.signature is None for photo in photos):
+def _geometric_matches(
+    files: Sequence[tuple[Path, str]], photos: Sequence[ScannedFile], groups: np.ndarray
+) -> list[MatchedPair] | None:
+    """Returns the geometric matches among files, each with its digest.
+
+    Returns None if some `photos` are not pictures or there are too many files.
+    """
+    if len(files) > geometric_matches.MOST or any(photo.file.signature is None for photo in photos):
         return None
-    with ThreadPoolExecutor(cores.available()) as pool:
-        work = pool.map(_thumbnail, paths)
-        shown = tqdm(work, "comparing", len(paths), unit="photo", leave=False, disable=not sys.stderr.isatty())
-        thumbnails = np.array(list(shown), dtype=np.uint8).reshape(-1, alignment.SIDE, alignment.SIDE)
-    return geometric_matches.matches(thumbnails, groups)
-
-
-def _thumbnail(path: Path) -> np.ndarray:
-    return (decode(path, alignment.SIDE, large=True) @ near_duplicates.LUMA).astype(np.uint8)
+    return geometric_matches.matches(lumas(files), groups)
 
 
 def _signature(photo: ScannedFile) -> near_duplicates.Signature:

@@ -6,23 +6,18 @@ Field 1987, J. Opt. Soc. Am. A 4). With this transform a mirror image only flips
 is a small matrix product, so both can be compared with the stored signatures alone, without the photo.
 """
 
-import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from scipy.fft import dctn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
-from headstand import cores
 from headstand.errors import HeadstandError
-from headstand.images import decode
 
 LUMA = np.array([0.299, 0.587, 0.114])
 """Weights of R, G and B in the luma (ITU-R BT.601)."""
@@ -85,13 +80,9 @@ class Signature:
             raise SignatureError(f"{self.text[:20]!r}... is not the signature of a photo")
 
     @classmethod
-    def of(cls, source: bytes | str | Path) -> "Signature":
-        """Computes the signature of an encoded image, given as bytes or as a file.
-
-        Raises:
-            ImageError: the image cannot be decoded, as in `headstand.images.decode`.
-        """
-        grey = decode(source, SIDE, large=True) @ LUMA
+    def of(cls, pixels: np.ndarray) -> "Signature":
+        """Computes the signature of a picture, RGB pixels `uint8 [height, width, 3]`."""
+        grey = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BILINEAR)) @ LUMA
         spectrum = dctn(grey, norm="ortho")[:FREQUENCIES, :FREQUENCIES]
         weighted = (spectrum * _frequency()).ravel()[1:]
         # The root mean square is scaled to 2, so that the largest level, 7, is 3.5 standard deviations.
@@ -102,27 +93,6 @@ class Signature:
 
 PLAIN = Signature(f"{LEVELS + 1:x}" * (FREQUENCIES**2 - 1))
 """Signature of a uniform picture, also used for files that are not pictures; only exact copies match it."""
-
-
-def signatures(paths: Sequence[Path]) -> list[Signature]:
-    """Returns the signatures of files in their order, computed with as many threads as cores.
-
-    Progress is shown on standard error.
-
-    Raises:
-        ImageError: a file cannot be decoded.
-    """
-    with ThreadPoolExecutor(cores.available()) as pool:
-        return list(
-            tqdm(
-                pool.map(Signature.of, paths),
-                "comparing",
-                len(paths),
-                unit="photo",
-                leave=False,
-                disable=not sys.stderr.isatty(),
-            )
-        )
 
 
 def groups(photos: Sequence[Signature], digests: Sequence[str] = ()) -> np.ndarray:
@@ -140,7 +110,11 @@ def groups(photos: Sequence[Signature], digests: Sequence[str] = ()) -> np.ndarr
     same = [copies.setdefault(digest, place) for place, digest in enumerate(digests)]
     first, second = np.append(first, np.arange(len(same))), np.append(second, np.array(same, dtype=np.int64))
     links = coo_array((np.ones(len(first)), (first, second)), shape=(len(photos), len(photos)))
-    labels = connected_components(links, directed=False)[1] if photos else np.empty(0)
+    return renumbered(connected_components(links, directed=False)[1] if photos else np.empty(0))
+
+
+def renumbered(labels: np.ndarray) -> np.ndarray:
+    """Returns group labels `[N]` as numbers from 0 by first appearance, `int64 [N]`."""
     _, where, numbers = np.unique(labels, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(where))[numbers].astype(np.int64)
 

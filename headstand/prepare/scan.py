@@ -1,6 +1,5 @@
 """Scan of a source's files: reads each one, extracts its metadata, and leaves out unusable files."""
 
-import hashlib
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,15 +10,11 @@ from tqdm import tqdm
 
 from headstand import cores
 from headstand.errors import HeadstandError
-from headstand.images import ImageError, load, open_image
-from headstand.prepare.conversion import conversions
+from headstand.images import ImageError, load
+from headstand.prepare import examination
 from headstand.prepare.file_metadata import FileMetadata
 from headstand.prepare.listing import Item, Listing
-from headstand.prepare.near_duplicates import Signature
-from headstand.prepare.scan_cache import Note, ScanCache, State
-
-EXTENSION = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp"}
-"""File name extension for each Pillow format; the format is detected from the content, not from the file name."""
+from headstand.prepare.scan_cache import ScanCache, State
 
 BLOCK = 4096
 """Number of files after which the cache is saved: the most that a killed run has to read again."""
@@ -36,7 +31,7 @@ class ScannedFile:
 
 
 def examine(path: Path) -> FileMetadata:
-    """Returns the metadata of a photo, which is decoded completely and must be within the limits of the services.
+    """Returns the metadata of a photo (see `headstand.prepare.examination.examine`).
 
     Raises:
         ImageError: the photo cannot be decoded or exceeds the limits, as in `headstand.images.decode`.
@@ -57,12 +52,7 @@ def examine_large(path: Path) -> FileMetadata:
 
 def _examine(path: Path, large: bool) -> FileMetadata:
     with path.open("rb") as file:
-        data = load(file, large)
-    with open_image(data, large) as image:
-        format_, (width, height) = image.format or "", image.size
-        signature = Signature.of(data)  # first, because it decodes the file and so detects damage
-        digest = hashlib.sha256(data).hexdigest()
-        return FileMetadata(EXTENSION[format_], digest, width, height, signature, conversions(image))
+        return examination.examine(load(file, large), large).file
 
 
 def scan(listing: Listing, read: Examine = examine) -> tuple[list[ScannedFile], list[tuple[Item, str]]]:
@@ -75,7 +65,7 @@ def scan(listing: Listing, read: Examine = examine) -> tuple[list[ScannedFile], 
     Returns:
         The usable items in the listing's order, and the others each with the reason.
     """
-    memory = ScanCache(listing.root, f"{read.__module__}.{read.__qualname__}")
+    cache = _cache(listing, read)
     found: list[ScannedFile] = []
     left_out: list[tuple[Item, str]] = []
     bar = tqdm(desc="reading", total=len(listing.items), unit="file", leave=False, disable=not sys.stderr.isatty())
@@ -83,12 +73,12 @@ def scan(listing: Listing, read: Examine = examine) -> tuple[list[ScannedFile], 
     try:
         for start in range(0, len(listing.items), BLOCK):
             block = listing.items[start : start + BLOCK]
-            for item, note in zip(block, _notes(block, memory, read, pool), strict=True):
+            for item, result in zip(block, _results(block, cache, read, pool), strict=True):
                 bar.update()
-                if len(note) == 1:
-                    left_out.append((item, str(note[0])))
+                if isinstance(result, str):
+                    left_out.append((item, result))
                 else:
-                    found.append(ScannedFile(item, _told(note)))
+                    found.append(ScannedFile(item, result))
     finally:
         pool.shutdown(cancel_futures=True)
         bar.close()
@@ -97,45 +87,44 @@ def scan(listing: Listing, read: Examine = examine) -> tuple[list[ScannedFile], 
 
 def forget(listing: Listing, item: Item, read: Examine = examine) -> None:
     """Removes an item's file from the cache, so that the next `scan` reads it again."""
-    memory = ScanCache(listing.root, f"{read.__module__}.{read.__qualname__}")
-    memory.forget(item.path)
-    memory.save()
+    cache = _cache(listing, read)
+    cache.forget(item.path)
+    cache.save()
 
 
-def _notes(block: tuple[Item, ...], memory: ScanCache, read: Examine, pool: ThreadPoolExecutor) -> Iterable[Note]:
-    """Yields the cache entry of each item, from the cache or from its file; saves new entries even after an error."""
+def _cache(listing: Listing, read: Examine) -> ScanCache:
+    return ScanCache(listing.root, f"{read.__module__}.{read.__qualname__}")
+
+
+def _results(
+    block: tuple[Item, ...], cache: ScanCache, read: Examine, pool: ThreadPoolExecutor
+) -> Iterable[FileMetadata | str]:
+    """Yields the result for each item, from the cache or from its file; saves new results even after an error."""
     new = False
     try:
-        for item, (note, state) in zip(block, pool.map(lambda item: _note(item, memory, read), block), strict=True):
+        work = pool.map(lambda item: _result(item, cache, read), block)
+        for item, (result, state) in zip(block, work, strict=True):
             if state:
-                memory.keep(item.path, state, note)
+                cache.keep(item.path, state, result)
                 new = True
-            yield note
+            yield result
     finally:
         if new:
-            memory.save()
+            cache.save()
 
 
-def _note(item: Item, memory: ScanCache, read: Examine) -> tuple[Note, State | None]:
-    """Returns the cache entry of a file, and the file's state if the entry is new and can be cached, otherwise None.
+def _result(item: Item, cache: ScanCache, read: Examine) -> tuple[FileMetadata | str, State | None]:
+    """Returns a file's metadata, or the reason why it is unusable, and its state if the result is to be cached.
 
-    The entry of an unusable file is a tuple with only the reason. Operating system errors are not cached.
+    The state is None if the result comes from the cache, or is an error of the operating system.
     """
     try:
-        state = memory.state(item.path)
-        known = memory.recall(item.path, state)
-        if known:
+        state = cache.state(item.path)
+        known = cache.recall(item.path, state)
+        if known is not None:
             return known, None
-        told = read(item.path)
+        return read(item.path), state
     except HeadstandError as error:
-        return (str(error),), state
+        return str(error), state
     except OSError as error:
-        return (f"cannot be read ({error.strerror or error})",), None
-    text = told.signature.text if told.signature else ""
-    return (told.extension, told.sha256, told.width, told.height, text, *told.conversions), state
-
-
-def _told(note: Note) -> FileMetadata:
-    extension, sha256, width, height, text, *names = note
-    signature = Signature(str(text)) if text else None
-    return FileMetadata(str(extension), str(sha256), int(width), int(height), signature, tuple(map(str, names)))
+        return f"cannot be read ({error.strerror or error})", None

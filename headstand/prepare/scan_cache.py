@@ -7,20 +7,22 @@ from contextlib import suppress
 from pathlib import Path
 
 from headstand import files
+from headstand.errors import HeadstandError
 from headstand.images import DECODER
+from headstand.prepare.file_metadata import FileMetadata
 
-VERSION = f"2-{DECODER}"
+VERSION = f"3-{DECODER}"
 """Version of the cache entries; a new value invalidates all of them."""
 
-Note = tuple[str | int, ...]
-
 State = tuple[int, int]
+"""Size in bytes and modification time in nanoseconds of a file."""
 
 
 class ScanCache:
     """Cache with one entry per file below a folder, valid while the file has the same size and modification time.
 
-    An entry is one JSON line of some 300 bytes in `scan/` of the cache folder. Damaged lines are ignored.
+    An entry is one JSON line of some 500 bytes in `scan/` of the cache folder: a file's metadata, or the reason why it
+    is unusable. Damaged lines are ignored.
     """
 
     def __init__(self, root: Path, subject: str) -> None:
@@ -31,17 +33,18 @@ class ScanCache:
             subject: name of the kind of metadata; each kind has its own cache file.
         """
         self._root = root.absolute()
-        self._notes: dict[str, tuple[State, Note]] = {}
+        self._entries: dict[str, tuple[State, FileMetadata | str]] = {}
         key = hashlib.sha256(os.fsencode(self._root) + f"\0{subject}\0{VERSION}".encode()).hexdigest()[:16]
         self._path = files.cache() / "scan" / f"{key}.jsonl"
         with suppress(OSError), self._path.open(encoding="ascii", errors="replace") as file:
             for line in file:
-                with suppress(ValueError, TypeError):
-                    name, (size, changed), note = json.loads(line)
-                    self._notes[name] = (size, changed), tuple(note)
+                with suppress(ValueError, TypeError, KeyError, HeadstandError):
+                    name, (size, changed), result = json.loads(line)
+                    result = result if isinstance(result, str) else FileMetadata.from_json(result)
+                    self._entries[name] = (size, changed), result
 
     def state(self, path: Path) -> State:
-        """Returns the size in bytes and the modification time in nanoseconds of a file.
+        """Returns the state of a file.
 
         Raises:
             OSError: `stat` fails.
@@ -49,23 +52,24 @@ class ScanCache:
         status = path.stat()
         return status.st_size, status.st_mtime_ns
 
-    def recall(self, path: Path, state: State) -> Note | None:
-        """Returns the cached entry of a file; None if there is none or the file's state differs."""
-        noted, note = self._notes.get(self._key(path), (None, None))
-        return note if noted == state else None
+    def recall(self, path: Path, state: State) -> FileMetadata | str | None:
+        """Returns the cached result of a file; None if there is none or the file's state differs."""
+        cached, result = self._entries.get(self._key(path), (None, None))
+        return result if cached == state else None
 
-    def keep(self, path: Path, state: State, note: Note) -> None:
-        """Stores an entry for a file with the state that it was extracted from."""
-        self._notes[self._key(path)] = state, note
+    def keep(self, path: Path, state: State, result: FileMetadata | str) -> None:
+        """Stores the result of a file with the state that it belongs to."""
+        self._entries[self._key(path)] = state, result
 
     def forget(self, path: Path) -> None:
         """Removes the entry of a file."""
-        self._notes.pop(self._key(path), None)
+        self._entries.pop(self._key(path), None)
 
     def save(self) -> None:
         """Writes all entries to disk atomically; errors are ignored, since they only cost time in the next run."""
         with suppress(OSError), files.replacing(self._path) as part, part.open("w", encoding="ascii") as file:
-            file.writelines(f"{json.dumps((name, *entry))}\n" for name, entry in self._notes.items())
+            for name, (state, result) in self._entries.items():
+                file.write(f"{json.dumps((name, state, result if isinstance(result, str) else result.as_json()))}\n")
 
     def _key(self, path: Path) -> str:
         return os.path.relpath(path.absolute(), self._root)

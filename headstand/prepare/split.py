@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from headstand import recipe
 from headstand.errors import HeadstandError
 from headstand.prepare.manifest import SPLITS, natural
+from headstand.prepare.near_duplicates import renumbered
 
 _NUMBER = {1: "one", 2: "two", 3: "three"}
 
@@ -123,9 +124,7 @@ def join(groups: np.ndarray, names: Sequence[str]) -> np.ndarray:
         (np.ones(int(named.sum())), (groups[named], belonging[named] + len(groups))),
         shape=(len(groups) + len(numbers),) * 2,
     )
-    labels = connected_components(ties, directed=False)[1][groups]
-    _, where, places = np.unique(labels, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(where))[places].astype(np.int64)
+    return renumbered(connected_components(ties, directed=False)[1][groups])
 
 
 def in_several_splits(groups: np.ndarray, splits: Sequence[str]) -> int:

@@ -67,7 +67,7 @@ def test_a_leak_is_told_with_the_accuracy_without_it(workplace, monkeypatch):
     test = dataset.split("test")
     mirrored(dataset.folder / test[1].path, Path("stolen.jpg"))
     known = checkpoint.ModelMetadata(
-        "old", ("a", "b"), 96, "MobileNetV2", "", seen=(Signature.of(Path("stolen.jpg")).text,)
+        "old", ("a", "b"), 96, "MobileNetV2", "", seen=(Signature.of(images.decode(Path("stolen.jpg"))).text,)
     )
     monkeypatch.setattr(checkpoint, "about", lambda path: known)
     Path("old.h5").touch()

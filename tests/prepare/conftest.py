@@ -1,9 +1,17 @@
-"""A stand-in for S3 on loopback."""
+"""An empty cache for each test, and a stand-in for S3 on loopback."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("HEADSTAND_CACHE", str(folder))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -79,7 +79,7 @@ CASES = {
 def test_names_what_the_decoder_converts_and_the_decoder_does_so(name):
     data, expected, colour = CASES[name]
     with open_image(data) as image:
-        assert conversions(image) == expected
+        assert conversions(image, data) == expected
     pixels = decode(data).reshape(-1, 3)
     assert np.abs(pixels.astype(int) - colour).max() <= 1
     assert decode(data).shape[:2] == ((8, 6) if name == "turned" else (1, 2) if name == "16-bit colour" else (6, 8))
@@ -92,15 +92,16 @@ def test_every_conversion_is_covered():
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_damaged_exif_is_no_turn():
     exif = b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"
-    with open_image(encoded(plain(), "JPEG", exif=exif)) as image:
-        assert conversions(image) == ()
+    data = encoded(plain(), "JPEG", exif=exif)
+    with open_image(data) as image:
+        assert conversions(image, data) == ()
 
 
 def test_a_damaged_second_frame_does_no_harm():
     data = animated("GIF")
     second = data.rindex(b"\x2c")  # its image descriptor
     with open_image(data[: second + 5]) as image:
-        assert "several frames" in conversions(image)
+        assert "several frames" in conversions(image, data)
 
 
 def test_preparation_reports_what_is_converted_and_copies_every_byte(tmp_path, monkeypatch):

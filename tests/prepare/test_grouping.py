@@ -71,7 +71,7 @@ def test_keeps_apart_from_every_probable_twin_of_an_examined_photo(tmp_path, spl
     (folder / "chair/copy.jpg").write_bytes((other / "tree/2.jpg").read_bytes())
     stay, out = grouping.disjoint_splits(candidates(folder), {"first": Dataset(other, rows)})
     assert {p.item.path.name for p, _ in out} == {"turned1.jpg", "turned2.jpg", "copy.jpg"}
-    assert {reason for _, reason in out} == {"twins of validation or test photos of first"}
+    assert {reason for _, reason in out} == {"near duplicates of validation or test photos of first"}
     # The other's training photos bar nothing.
     assert {p.item.path.name for p in stay} == {"0.jpg", "1.jpg", "2.jpg", "3.jpg", "turned0.jpg"}
 

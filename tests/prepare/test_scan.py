@@ -3,6 +3,7 @@ import os
 import pytest
 
 from headstand import cores
+from headstand.images import decode
 from headstand.prepare import scan as module
 from headstand.prepare.file_metadata import FileMetadata
 from headstand.prepare.listing import Item, Listing
@@ -45,7 +46,7 @@ def test_tells_what_each_file_is_like_and_why_others_are_not(listing):
     assert [candidate.item for candidate in found] == list(listing.items[:6])
     first = found[0].file
     assert (first.extension, first.width, first.height) == (".jpg", 120, 96)
-    assert first.signature == Signature.of(listing.items[0].path)
+    assert first.signature == Signature.of(decode(listing.items[0].path))
     assert [(item.path.name, reason.split(" (")[0]) for item, reason in left_out] == [
         ("6.jpg", "the data is not an image of a known format"), ("7.jpg", "cannot be read"),
     ]  # fmt: skip
@@ -70,7 +71,7 @@ def test_changed_new_and_forgotten_files_are_read_again(listing):
     forget(listing, listing.items[4], reader)
     found, _ = scan(listing, reader)
     assert sorted(reader.read) == ["2.jpg", "3.jpg", "4.jpg", "7.jpg"]
-    assert found[2].file.signature == Signature.of(encoded(picture(50)))
+    assert found[2].file.signature == Signature.of(decode(encoded(picture(50))))
 
 
 def test_notes_of_one_reader_or_decoder_are_not_anothers(listing, monkeypatch):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headstand.prepare.doctor.examination import FileCheck
+from headstand.prepare.doctor.file_check import FileCheck
 from headstand.prepare.doctor.folder import Contents
 from headstand.prepare.doctor.issues import Issue, IssueCase, issue
 from headstand.prepare.manifest import SPLITS
@@ -17,17 +17,17 @@ EXAMINED = 5
 """Minimum number of photos of a class in a split for meaningful metrics: one of 5 is 20 points of accuracy."""
 
 
-def classes(contents: Contents, exams: Sequence[FileCheck], groups: np.ndarray) -> list[Issue]:
+def classes(contents: Contents, checks: Sequence[FileCheck], groups: np.ndarray) -> list[Issue]:
     """Returns the findings about the classes of a folder.
 
     Args:
         contents: the folder's contents.
-        exams: N usable photos.
+        checks: N usable photos.
         groups: `int [N]`, group numbers; near duplicates share one.
     """
-    counts = dict.fromkeys(contents.classes, 0) | Counter(exam.item.class_ for exam in exams)
+    counts = dict.fromkeys(contents.classes, 0) | Counter(check.item.class_ for check in checks)
     different = Counter(
-        class_ for class_, _ in {(e.item.class_, g) for e, g in zip(exams, groups.tolist(), strict=True)}
+        class_ for class_, _ in {(e.item.class_, g) for e, g in zip(checks, groups.tolist(), strict=True)}
     )
     found: list[Issue] = []
     if len(counts) < 2:
@@ -41,7 +41,7 @@ def classes(contents: Contents, exams: Sequence[FileCheck], groups: np.ndarray) 
         ]
         found += issue("too_few", few)
     else:
-        found += _divided(counts, exams)
+        found += _divided(counts, checks)
     filled = {name: count for name, count in counts.items() if count}
     if len(filled) > 1 and max(filled.values()) > IMBALANCE * min(filled.values()):
         least, most = (pick(filled, key=lambda name: filled[name]) for pick in (min, max))
@@ -51,9 +51,9 @@ def classes(contents: Contents, exams: Sequence[FileCheck], groups: np.ndarray) 
     return found
 
 
-def _divided(counts: dict[str, int], exams: Sequence[FileCheck]) -> list[Issue]:
-    splits = [split for split in SPLITS if any(exam.item.split == split for exam in exams)]
-    placed = Counter((exam.item.split, exam.item.class_) for exam in exams)
+def _divided(counts: dict[str, int], checks: Sequence[FileCheck]) -> list[Issue]:
+    splits = [split for split in SPLITS if any(check.item.split == split for check in checks)]
+    placed = Counter((check.item.split, check.item.class_) for check in checks)
     few: list[IssueCase] = []
     none: list[IssueCase] = []
     for name in (name for name, count in counts.items() if count):

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headstand.prepare.doctor.examination import FileCheck
+from headstand.prepare.doctor.file_check import FileCheck
 from headstand.prepare.doctor.issues import Issue, IssueCase, issue
+from headstand.prepare.examination import examined
 from headstand.prepare.geometric_matches import MatchedPair
 
 LIKE, MORE = 0.8, 0.05
@@ -15,19 +16,19 @@ LIKE, MORE = 0.8, 0.05
 The excess is required because symmetric pictures correlate both ways."""
 
 
-def copies(exams: Sequence[FileCheck], groups: np.ndarray) -> list[Issue]:
+def copies(checks: Sequence[FileCheck], groups: np.ndarray) -> list[Issue]:
     """Returns the findings about groups of near duplicates, the largest groups first.
 
     A group in several splits is a `leak`, one with several classes a `label_conflict`; both are possible. Other groups
     are `exact_duplicates`, `near_duplicates` or `mirror_copies`.
 
     Args:
-        exams: N usable photos.
+        checks: N usable photos.
         groups: `int [N]`, group numbers; near duplicates share one (`headstand.prepare.near_duplicates.groups`).
     """
     members: dict[int, list[FileCheck]] = defaultdict(list)
-    for exam, group in zip(exams, groups.tolist(), strict=True):
-        members[group].append(exam)
+    for check, group in zip(checks, groups.tolist(), strict=True):
+        members[group].append(check)
     cases: dict[str, list[IssueCase]] = defaultdict(list)
     for group in sorted((group for group in members.values() if len(group) > 1), key=len, reverse=True):
         relation = _relation(group)
@@ -37,16 +38,16 @@ def copies(exams: Sequence[FileCheck], groups: np.ndarray) -> list[Issue]:
     return [found for code, some in cases.items() for found in issue(code, some)]
 
 
-def likely(exams: Sequence[FileCheck], pairs: Sequence[MatchedPair]) -> list[Issue]:
+def likely(checks: Sequence[FileCheck], pairs: Sequence[MatchedPair]) -> list[Issue]:
     """Returns the findings about geometric matches, in the order of the pairs.
 
     Args:
-        exams: usable photos.
-        pairs: geometric matches, as indices into `exams`, the highest correlation first.
+        checks: usable photos.
+        pairs: geometric matches, as indices into `checks`, the highest correlation first.
     """
     cases: dict[str, list[IssueCase]] = defaultdict(list)
     for pair in pairs:
-        both = [exams[pair.first], exams[pair.second]]
+        both = [checks[pair.first], checks[pair.second]]
         codes = [f"likely_{code}" for code in _across(both)] or ["likely_twins"]
         for code in codes:
             cases[code].append(_case(both, code, pair.detail))
@@ -59,32 +60,30 @@ _CODES = {"identical": "exact_duplicates", "alike": "near_duplicates", "mirrored
 def _across(group: list[FileCheck]) -> list[str]:
     """Returns the codes of a group's errors: `leak` for several splits, `label_conflict` for several classes."""
     codes = []
-    if len({exam.item.split for exam in group}) > 1:
+    if len({check.item.split for check in group}) > 1:
         codes.append("leak")
-    if len({exam.item.class_ for exam in group}) > 1:
+    if len({check.item.class_ for check in group}) > 1:
         codes.append("label_conflict")
     return codes
 
 
 def _case(group: list[FileCheck], code: str, relation: str) -> IssueCase:
     if code.endswith("conflict"):
-        relation += f": {', '.join(sorted({exam.item.class_ for exam in group}))}"
+        relation += f": {', '.join(sorted({check.item.class_ for check in group}))}"
     elif code.endswith("leak"):
-        relation += f": {', '.join(sorted({exam.item.split for exam in group}))}"
-    return IssueCase(tuple(exam.name for exam in group), relation)
+        relation += f": {', '.join(sorted({check.item.split for check in group}))}"
+    return IssueCase(tuple(check.name for check in group), relation)
 
 
 def _relation(group: list[FileCheck]) -> str:
-    if len({exam.sha256 for exam in group}) == 1:
+    if len({check.file.sha256 for check in group}) == 1:
         return "identical"
     first = group[0]
     return "mirrored" if any(_mirrored(first, other) for other in group[1:]) else "alike"
 
 
 def _mirrored(first: FileCheck, second: FileCheck) -> bool:
-    if first.thumbnail is None or second.thumbnail is None:
-        return False
-    one, two = (thumbnail.astype(np.float32) for thumbnail in (first.thumbnail, second.thumbnail))
+    one, two = (examined(check.item.path, check.file.sha256).luma.astype(np.float32) for check in (first, second))
     turned = _correlation(one, two[:, ::-1])
     return turned >= LIKE and turned >= _correlation(one, two) + MORE
 

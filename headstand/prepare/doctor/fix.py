@@ -12,9 +12,9 @@ from PIL import Image
 from headstand import files
 from headstand.errors import HeadstandError
 from headstand.images import decode
-from headstand.prepare.doctor.examination import FileCheck
-from headstand.prepare.doctor.file_issues import SUFFIXES
+from headstand.prepare.doctor.file_check import FileCheck
 from headstand.prepare.doctor.report import DoctorReport
+from headstand.prepare.file_metadata import EXTENSIONS
 
 RECORD = "doctor.csv"
 """Name of the log: columns `file`, `action` (copied, renamed, converted, left out), `target`, `reason`."""
@@ -95,13 +95,13 @@ def _write(report: DoctorReport, part: Path) -> list[Action]:
     out = _left_out(report)
     actions = []
     taken: set[str] = set()
-    for exam in report.exams:
-        if reason := out.get(exam.name):
-            actions.append(Action(exam.name, "left out", reason=reason))
+    for check in report.checks:
+        if reason := out.get(check.name):
+            actions.append(Action(check.name, "left out", reason=reason))
             continue
-        convert = bool(exam.conversions)
-        relative = exam.item.path.relative_to(report.contents.root)
-        suffixes = (".png",) if convert else SUFFIXES[exam.format]
+        convert = bool(check.file.conversions)
+        relative = check.item.path.relative_to(report.contents.root)
+        suffixes = (".png",) if convert else EXTENSIONS[check.file.format]
         place = relative if relative.suffix.lower() in suffixes else relative.with_suffix(suffixes[0])
         number = 1
         while str(place).casefold() in taken:
@@ -110,12 +110,17 @@ def _write(report: DoctorReport, part: Path) -> list[Action]:
         taken.add(str(place).casefold())
         (part / place).parent.mkdir(parents=True, exist_ok=True)
         if convert:
-            Image.fromarray(decode(exam.item.path, large=True)).save(part / place, "PNG")
+            Image.fromarray(decode(check.item.path, large=True)).save(part / place, "PNG")
         else:
-            shutil.copyfile(exam.item.path, part / place)
+            shutil.copyfile(check.item.path, part / place)
         action = "converted" if convert else "copied" if place == relative else "renamed"
         actions.append(
-            Action(exam.name, action, report.contents.name(report.contents.root / place), ", ".join(exam.conversions))
+            Action(
+                check.name,
+                action,
+                report.contents.name(report.contents.root / place),
+                ", ".join(check.file.conversions),
+            )
         )
     actions += [Action(name, "left out", reason="outside of all classes") for name in report.contents.loose]
     return actions
@@ -123,10 +128,10 @@ def _write(report: DoctorReport, part: Path) -> list[Action]:
 
 def _left_out(report: DoctorReport) -> dict[str, str]:
     """Returns the reason for each file that is left out, by file name."""
-    out = {exam.name: exam.problem[1] for exam in report.exams if exam.problem}
+    out = {check.name: check.problem[1] for check in report.checks if check.problem}
     members: dict[int, list[FileCheck]] = defaultdict(list)
-    for exam, group in zip(report.usable, report.groups.tolist(), strict=True):
-        members[group].append(exam)
+    for check, group in zip(report.usable, report.groups.tolist(), strict=True):
+        members[group].append(check)
     for group in members.values():
         out.update(_copies(group))
     return out
@@ -135,25 +140,25 @@ def _left_out(report: DoctorReport) -> dict[str, str]:
 def _copies(group: Sequence[FileCheck]) -> dict[str, str]:
     """Returns the reason for each file of a group of near duplicates that is left out, by file name."""
     out: dict[str, str] = {}
-    votes = Counter(exam.item.class_ for exam in group)
+    votes = Counter(check.item.class_ for check in group)
     winner, most = votes.most_common(1)[0]
     if len(votes) > 1:
-        for exam in group:
+        for check in group:
             if most < MAJORITY * len(group):
-                out[exam.name] = "twins of it have another class"
-            elif exam.item.class_ != winner:
-                out[exam.name] = f"most twins of it have the class {winner}"
-    kept = [exam for exam in group if exam.name not in out]
+                out[check.name] = "twins of it have another class"
+            elif check.item.class_ != winner:
+                out[check.name] = f"most twins of it have the class {winner}"
+    kept = [check for check in group if check.name not in out]
     # Test copies take precedence over validation and training copies, so that metrics before and after the cleaning
     # use the same photos.
     rank = {"test": 0, "validation": 1, "train": 2, "": 3}
     if kept:
-        home = min((exam.item.split for exam in kept), key=rank.__getitem__)
-        for exam in kept:
-            if exam.item.split != home:
-                out[exam.name] = f"twins of it are in {home}"
+        home = min((check.item.split for check in kept), key=rank.__getitem__)
+        for check in kept:
+            if check.item.split != home:
+                out[check.name] = f"twins of it are in {home}"
     seen: dict[str, str] = {}
-    for exam in kept:
-        if exam.name not in out and seen.setdefault(exam.sha256, exam.name) != exam.name:
-            out[exam.name] = f"identical with {seen[exam.sha256]}"
+    for check in kept:
+        if check.name not in out and seen.setdefault(check.file.sha256, check.name) != check.name:
+            out[check.name] = f"identical with {seen[check.file.sha256]}"
     return out

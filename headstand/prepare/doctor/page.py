@@ -10,13 +10,11 @@ from PIL import Image
 from headstand import files
 from headstand.errors import HeadstandError
 from headstand.html_layout import image, render
-from headstand.images import decode
-from headstand.prepare.doctor.examination import FileCheck
+from headstand.prepare.doctor.file_check import FileCheck
 from headstand.prepare.doctor.issues import Severity
 from headstand.prepare.doctor.report import DoctorReport
-
-SIDE = 132
-"""Longer side of a thumbnail in pixels."""
+from headstand.prepare.examination import examined
+from headstand.prepare.photo_cache import SIDE, fitted
 
 QUALITY = 72
 """JPEG quality of a thumbnail; one takes about 4 kB."""
@@ -42,14 +40,14 @@ def write(report: DoctorReport, path: Path) -> None:
 
 
 def _page(report: DoctorReport) -> str:
-    exams = {exam.name: exam for exam in report.exams}
+    checks = {check.name: check for check in report.checks}
     return render(
         "doctor",
         f"{report.contents.root}: doctor",
         report=report,
         layout=_LAYOUTS[report.contents.layout],
         tallies=_tallies(report),
-        picture=cache(lambda file: _picture(exams.get(file))),
+        picture=cache(lambda file: _picture(checks.get(file))),
         shown=SHOWN,
         abreast=ABREAST,
     )
@@ -71,16 +69,15 @@ def _tallies(report: DoctorReport) -> list[tuple[str, int, str]]:
     return cells
 
 
-def _picture(exam: FileCheck | None) -> Markup:
+def _picture(check: FileCheck | None) -> Markup:
     """Returns an `img` element with a thumbnail of the photo, or a placeholder if it cannot be decoded."""
-    if exam is None or exam.problem:
+    if check is None or check.problem:
         return Markup('<div class="none" title="cannot be shown">&#8709;</div>')
-    scale = min(1.0, SIDE / max(exam.upright))
-    width, height = (max(1, round(side * scale)) for side in exam.upright)
     try:
-        pixels = decode(exam.item.path, (width, height), large=True)
+        photo = examined(check.item.path, check.file.sha256)
     except HeadstandError:  # it was removed or changed since the check
         return Markup('<div class="none">&#8709;</div>')
+    pixels = fitted(photo.color, photo.file.upright, min(SIDE, max(photo.file.upright)))
     data = io.BytesIO()
     Image.fromarray(pixels).save(data, "JPEG", quality=QUALITY)
-    return image("jpeg", data.getvalue(), {"alt": exam.name, "loading": "lazy"})
+    return image("jpeg", data.getvalue(), {"alt": check.name, "loading": "lazy"})

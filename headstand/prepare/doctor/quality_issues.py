@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from headstand.prepare.doctor.examination import FileCheck, Measures
+from headstand.prepare.doctor.file_check import FileCheck
 from headstand.prepare.doctor.issues import Issue, IssueCase, issue
+from headstand.prepare.file_metadata import Measures
 
 # Each bound lies well outside the range of 4,300 photos of yoga poses from the web, including studio shots on white or
 # black, silhouettes and line drawings: darkest 0..192, brightest 94..255, contrast 11..116, entropy 0.8..7.9,
@@ -40,22 +41,24 @@ DEVIATIONS = 5.0
 """Minimum distance of an outlier from the median in robust standard deviations (1.4826 median absolute deviations)."""
 
 
-def faint(exams: Sequence[FileCheck]) -> list[Issue]:
+def faint(checks: Sequence[FileCheck]) -> list[Issue]:
     """Returns the findings `low_information`, `dark`, `bright` and `blurry`, each with the worst pictures first.
 
     A picture is in the first of these findings that applies.
     """
-    pictures = [(exam, exam.measures) for exam in exams if exam.measures]
+    pictures = [(check, check.file.measures) for check in checks if check.file.measures]
     told: set[str] = set()
     found: list[Issue] = []
 
     def tell(
         code: str, bad: Callable[[FileCheck, Measures], bool], key: Callable[[Measures], float], text: str
     ) -> None:
-        some = [(key(measures), exam) for exam, measures in pictures if exam.name not in told and bad(exam, measures)]
-        told.update(exam.name for _, exam in some)
+        some = [
+            (key(measures), check) for check, measures in pictures if check.name not in told and bad(check, measures)
+        ]
+        told.update(check.name for _, check in some)
         ranked = sorted(some, key=lambda pair: (pair[0], pair[1].name))
-        found.extend(issue(code, [IssueCase((exam.name,), text.format(abs(value))) for value, exam in ranked]))
+        found.extend(issue(code, [IssueCase((check.name,), text.format(abs(value))) for value, check in ranked]))
 
     tell(
         "low_information",
@@ -67,19 +70,19 @@ def faint(exams: Sequence[FileCheck]) -> list[Issue]:
     tell("bright", lambda _, m: m.darkest > BRIGHT, lambda m: -m.darkest, "99 % brighter than {:.0f} of 255")
     tell(
         "blurry",
-        lambda exam, m: m.blur > BLUR and max(exam.width, exam.height) >= SMALLEST,
+        lambda check, m: m.blur > BLUR and max(check.file.width, check.file.height) >= SMALLEST,
         lambda m: -m.blur,
         "blur {:.2f}",
     )
     return found
 
 
-def outliers(exams: Sequence[FileCheck]) -> list[Issue]:
+def outliers(checks: Sequence[FileCheck]) -> list[Issue]:
     """Returns the findings about photos whose size or aspect ratio is far from the median."""
-    usable = [exam for exam in exams if not exam.problem]
+    usable = [check for check in checks if not check.problem]
     if len(usable) < FEW:
         return []
-    sides = np.array([exam.upright for exam in usable], dtype=float)
+    sides = np.array([check.file.upright for check in usable], dtype=float)
     area, shape = np.log2(sides).mean(1), np.log2(sides[:, 0] / sides[:, 1])
     found = []
     for code, values, below, above in (

@@ -13,10 +13,11 @@ import numpy as np
 from headstand.files import write
 from headstand.prepare import geometric_matches, near_duplicates
 from headstand.prepare.doctor import class_issues as class_findings
-from headstand.prepare.doctor import duplicate_issues, examination, file_issues, quality_issues
-from headstand.prepare.doctor.examination import FileCheck
+from headstand.prepare.doctor import duplicate_issues, file_issues, quality_issues
+from headstand.prepare.doctor.file_check import FileCheck, check_files
 from headstand.prepare.doctor.folder import Contents, contents
 from headstand.prepare.doctor.issues import ISSUE_TYPES, Issue, IssueCase, Severity, issue
+from headstand.prepare.examination import lumas
 from headstand.prepare.manifest import SPLITS, natural
 
 VERSION = 1
@@ -29,7 +30,7 @@ class DoctorReport:
 
     Attributes:
         contents: the folder's files.
-        exams: one per file, in the order of `contents.items`.
+        checks: one per file, in the order of `contents.items`.
         groups: `int64 [P]`, near-duplicate group numbers of the P usable files.
         findings: the most severe first.
         remarks: lines about checks that were skipped, with the reason.
@@ -38,7 +39,7 @@ class DoctorReport:
     """
 
     contents: Contents
-    exams: tuple[FileCheck, ...]
+    checks: tuple[FileCheck, ...]
     groups: np.ndarray
     findings: tuple[Issue, ...]
     remarks: tuple[str, ...] = ()
@@ -48,7 +49,7 @@ class DoctorReport:
     @property
     def usable(self) -> tuple[FileCheck, ...]:
         """The results for usable files."""
-        return tuple(exam for exam in self.exams if not exam.problem)
+        return tuple(check for check in self.checks if not check.problem)
 
     def of(self, severity: Severity) -> tuple[Issue, ...]:
         """Returns the findings of one severity."""
@@ -75,7 +76,7 @@ class DoctorReport:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Returns the number of usable photos by class in natural order, then by split (`""` for none)."""
-        counted = Counter((exam.item.class_, exam.item.split) for exam in self.usable)
+        counted = Counter((check.item.class_, check.item.split) for check in self.usable)
         splits = [split for split in ("", *SPLITS) if any(place == split for _, place in counted)]
         names = sorted({*self.contents.classes, *(name for name, _ in counted)}, key=lambda n: (natural(n), n))
         return {name: {split: counted[name, split] for split in splits} for name in names}
@@ -125,30 +126,29 @@ def examine(folder: Path | Contents, probable: Sequence[geometric_matches.Matche
         nonlocal clock
         seconds[step], clock = round(time.perf_counter() - clock, 2), time.perf_counter()
 
-    exams = examination.examine(
-        listed.items, [listed.name(item.path) for item in listed.items], listed.layout == "prepared"
-    )
-    usable = [exam for exam in exams if not exam.problem]
-    changed = _changed(listed, exams)
+    checks = check_files(listed.items, [listed.name(item.path) for item in listed.items], listed.layout == "prepared")
+    usable = [check for check in checks if not check.problem]
+    changed = _changed(listed, checks)
     lap("files")
-    known = [exam.signature for exam in usable if exam.signature]
-    groups = near_duplicates.groups(known, [exam.sha256 for exam in usable])
+    known = [check.file.signature for check in usable if check.file.signature]
+    groups = near_duplicates.groups(known, [check.file.sha256 for check in usable])
     lap("twins")
     remarks = []
     likenesses: list[geometric_matches.MatchedPair] = []
     if probable is not None and not changed:
-        likenesses = _among(probable, exams)
+        likenesses = _among(probable, checks)
     elif len(usable) <= geometric_matches.MOST:
-        thumbnails = [exam.thumbnail for exam in usable if exam.thumbnail is not None]
-        likenesses = geometric_matches.matches(np.stack(thumbnails), groups) if thumbnails else []
+        likenesses = geometric_matches.matches(
+            lumas([(check.item.path, check.file.sha256) for check in usable]), groups
+        )
     else:
         remarks.append(
             f"probable twins (turned, cropped) were not searched among more than {geometric_matches.MOST:,} photos"
         )
     lap("probable twins")
     found = [
-        *file_issues.unusable(exams), *file_issues.oddities(exams), *changed,
-        *quality_issues.faint(exams), *quality_issues.outliers(exams),
+        *file_issues.unusable(checks), *file_issues.oddities(checks), *changed,
+        *quality_issues.faint(checks), *quality_issues.outliers(checks),
         *duplicate_issues.copies(usable, groups),
         *duplicate_issues.likely(usable, geometric_matches.most_certain(likenesses, groups)),
         *class_findings.classes(listed, usable, groups),
@@ -156,7 +156,7 @@ def examine(folder: Path | Contents, probable: Sequence[geometric_matches.Matche
         *issue("outside_link", [IssueCase((), name) for name in listed.links]),
     ]  # fmt: skip
     lap("judging")
-    return DoctorReport(listed, tuple(exams), groups, _ordered(found), tuple(remarks), seconds=seconds)
+    return DoctorReport(listed, tuple(checks), groups, _ordered(found), tuple(remarks), seconds=seconds)
 
 
 def write_json(report: DoctorReport, path: Path, **more: str) -> None:
@@ -164,20 +164,20 @@ def write_json(report: DoctorReport, path: Path, **more: str) -> None:
     write(path, json.dumps(report.as_json() | more, indent=1, ensure_ascii=False) + "\n")
 
 
-def _changed(listed: Contents, exams: Sequence[FileCheck]) -> list[Issue]:
+def _changed(listed: Contents, checks: Sequence[FileCheck]) -> list[Issue]:
     if listed.digests is None:
         return []
     return issue(
         "changed_file",
-        [IssueCase((e.name,)) for e in exams if e.sha256 and e.sha256 != listed.digests.get(e.name)],
+        [IssueCase((e.name,)) for e in checks if e.file.sha256 and e.file.sha256 != listed.digests.get(e.name)],
     )
 
 
 def _among(
-    pairs: Sequence[geometric_matches.MatchedPair], exams: Sequence[FileCheck]
+    pairs: Sequence[geometric_matches.MatchedPair], checks: Sequence[FileCheck]
 ) -> list[geometric_matches.MatchedPair]:
     """Returns the pairs of usable files, with indices among all files converted to indices among usable files."""
-    place = {number: place for place, number in enumerate(n for n, exam in enumerate(exams) if not exam.problem)}
+    place = {number: place for place, number in enumerate(n for n, check in enumerate(checks) if not check.problem)}
     return [
         replace(pair, first=place[pair.first], second=place[pair.second])
         for pair in pairs

@@ -1,4 +1,4 @@
-"""Thumbnails and mean images of a prepared dataset, for which every file is decoded once."""
+"""Thumbnails and mean images of a prepared dataset, from the small pictures of its examined photos."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -12,17 +12,16 @@ from PIL import Image
 
 from headstand import cores
 from headstand.errors import HeadstandError
-from headstand.images import ImageError, decode, dimensions
+from headstand.images import ImageError
+from headstand.prepare.examination import examined
 from headstand.prepare.manifest import Dataset, Photo
-
-SIDE = 112
-"""Side in pixels of a mean image, and longest side of a photo if there are at most `FEW` classes."""
+from headstand.prepare.photo_cache import SIDE, fitted
 
 SMALL = 72
 """Longest side in pixels of a photo if there are more than `FEW` classes."""
 
 FEW = 16
-"""Maximum number of classes for which photos are shown large."""
+"""Maximum number of classes for which photos are shown large, with a longest side of `SIDE`."""
 
 SHOWN = 8
 """Number of photos of each class that are shown."""
@@ -55,7 +54,7 @@ class Thumbnails:
 
     @classmethod
     def of(cls, dataset: Dataset, others: Iterable[Photo] = ()) -> "Thumbnails":
-        """Decodes the photos that are shown or averaged, class by class, with as many threads as cores.
+        """Reads the photos that are shown or averaged, class by class, with as many threads as cores.
 
         Args:
             dataset: prepared dataset of photos, or of arrays `[..., height, width]`, which are summed over the leading
@@ -76,14 +75,14 @@ class Thumbnails:
         with ThreadPoolExecutor(cores.available()) as pool:
             for name in dataset.classes:
                 averaged = {photo.path for photo in _evenly(members[name], AVERAGED)}
-                paths = [photo.path for photo in members[name] if photo.path in averaged | wanted]
+                needed = [photo for photo in members[name] if photo.path in averaged | wanted]
                 total = np.zeros((SIDE, SIDE, 3), dtype=np.uint32)
-                small = partial(_read, dataset.folder, {path for path in paths if path in wanted}, side)
-                for path, (square, whole) in zip(paths, pool.map(small, paths), strict=True):
-                    if path in averaged:
+                small = pool.map(partial(_read, dataset.folder, wanted, side), needed)
+                for photo, (square, whole) in zip(needed, small, strict=True):
+                    if photo.path in averaged:
                         total += square
                     if whole is not None:
-                        pictures[path] = whole
+                        pictures[photo.path] = whole
                 means[name] = np.round(total / len(averaged)).astype(np.uint8)
         return cls(side, shown, pictures, means)
 
@@ -100,29 +99,26 @@ def stretched(picture: np.ndarray) -> np.ndarray:
     return np.clip((picture - low) * (255 / (high - low)), 0, 255).astype(np.uint8)
 
 
-def _read(folder: Path, wanted: set[str], side: int, path: str) -> tuple[np.ndarray, np.ndarray | None]:
+def _read(folder: Path, wanted: set[str], side: int, photo: Photo) -> tuple[np.ndarray, np.ndarray | None]:
     """Reads a file as a square of `SIDE` pixels and, if its path is in `wanted`, also as a thumbnail, otherwise None.
 
     Raises:
         ThumbnailError: the file is missing or damaged.
     """
+    path = folder / photo.path
     try:
-        if path.endswith(".npy"):
-            square, size = _heat(folder / path)
+        if path.suffix == ".npy":
+            square, size = _heat(path)
         else:
-            data = (folder / path).read_bytes()
-            square, size = decode(data, SIDE, large=True), dimensions(data, large=True) if path in wanted else (1, 1)
+            known = examined(path, photo.sha256)
+            square, size = known.color, known.file.upright
     except (ImageError, OSError, EOFError, ValueError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ThumbnailError(
-            f"{folder / path} cannot be shown ({reason}): "
+            f"{path} cannot be shown ({reason}): "
             f"remove {folder} and run `python data_preparation.py {folder.name}` again"
         ) from error
-    if path not in wanted:
-        return square, None
-    scale = side / max(size)
-    fitted = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-    return square, np.asarray(Image.fromarray(square).resize(fitted, Image.Resampling.BILINEAR))
+    return square, fitted(square, size, side) if photo.path in wanted else None
 
 
 def _heat(path: Path) -> tuple[np.ndarray, tuple[int, int]]:

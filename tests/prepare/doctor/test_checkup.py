@@ -72,7 +72,7 @@ def likely_leaks(folder: Path) -> list[list[str]]:
 
 def test_probable_twins_are_those_of_the_preparation(tmp_path, monkeypatch):
     dataset = prepared(tmp_path / "yoga")
-    monkeypatch.setattr(geometric_matches, "pairs", lambda *_: pytest.fail("searched again"))
+    monkeypatch.setattr(geometric_matches, "matches", lambda *_: pytest.fail("searched again"))
     folder = recorded(dataset, MatchedPair(6, 20, 0.9, "turned"), MatchedPair(0, 29, 0.95, "cropped"))
     assert "likely_leak" in checkup(folder)[0]
     assert likely_leaks(folder) == [
@@ -83,7 +83,7 @@ def test_probable_twins_are_those_of_the_preparation(tmp_path, monkeypatch):
 
 def test_a_file_that_is_unusable_leaves_the_other_pairs_as_they_are(tmp_path, monkeypatch):
     dataset = prepared(tmp_path / "yoga")
-    monkeypatch.setattr(geometric_matches, "pairs", lambda *_: pytest.fail("searched again"))
+    monkeypatch.setattr(geometric_matches, "matches", lambda *_: pytest.fail("searched again"))
     folder = recorded(dataset, MatchedPair(3, 20, 0.9, "turned"), MatchedPair(6, 21, 0.9, "turned"))
     (folder / dataset.photos[3].path).unlink()
     checkup(folder)

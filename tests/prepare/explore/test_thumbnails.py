@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from headstand.images import decode
+from headstand.prepare.examination import examined
 from headstand.prepare.explore import thumbnails
 from headstand.prepare.explore.thumbnails import SIDE, SMALL, ThumbnailError, Thumbnails, stretched
 from headstand.prepare.manifest import Dataset, Photo
@@ -70,7 +71,7 @@ def test_large_classes_are_sampled_evenly_and_each_file_is_decoded_once(tmp_path
     count = 3 * thumbnails.AVERAGED
     dataset = stored(tmp_path, {f"train/a/{n}.png": grey(n // 2, 4, 4) for n in range(count)})
     opened = []
-    monkeypatch.setattr(thumbnails, "decode", lambda *a, **k: opened.append(1) or decode(*a, **k))
+    monkeypatch.setattr(thumbnails, "examined", lambda *a: opened.append(1) or examined(*a))
     made = Thumbnails.of(dataset, [dataset.photos[1], dataset.photos[1], dataset.photos[0]])
     assert len(opened) in range(thumbnails.AVERAGED, thumbnails.AVERAGED + 9)
     assert [photo.path for photo in made.shown["a"]][:: thumbnails.SHOWN - 1] == [
