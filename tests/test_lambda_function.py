@@ -14,19 +14,19 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.bundle(tmp_path_factory.mktemp("model") / "tiny.tflite")
 
 
-def test_the_runtime_answers_events_over_http(model: Path) -> None:
+def test_the_runtime_responds_to_events_over_http(model: Path) -> None:
     with runtime_api.function(model) as server:
         photo = base64.b64encode(tiny.photo((200, 100, 0))).decode()
         answer = runtime_api.invoke(server, {"image": photo})
         assert isinstance(answer, dict) and list(answer) == ["red", "green", "blue"]
         assert answer == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6)
-        events = {"forbidden_address": {"url": "http://169.254.169.254/"}, "no_image": {}, "bad_request": "words"}
+        events = {"forbidden_address": {"url": "http://169.254.169.254/"}, "no_image": {}, "bad_request": "text"}
         for code, event in events.items():
             answer = runtime_api.invoke(server, event)
             assert isinstance(answer, dict) and answer["error"]["code"] == code
 
 
-def test_the_log_is_lines_of_json(model: Path, tmp_path: Path) -> None:
+def test_the_log_is_json_lines(model: Path, tmp_path: Path) -> None:
     event = json.loads((Path(__file__).parent / "events" / "http_api_2.json").read_text())
     with (tmp_path / "log").open("wb") as log, runtime_api.function(model, log=log) as server:
         answer = runtime_api.invoke(server, event | {"body": json.dumps({"url": "http://10.0.0.1/secret"})})
@@ -39,13 +39,13 @@ def test_the_log_is_lines_of_json(model: Path, tmp_path: Path) -> None:
     assert "secret" not in (tmp_path / "log").read_text()
 
 
-def test_a_function_without_a_model_fails_as_it_starts(tmp_path: Path) -> None:
+def test_a_missing_model_fails_the_initialisation(tmp_path: Path) -> None:
     with runtime_api.function(tmp_path / "none.tflite") as server:
-        told = json.loads(server.init_error.get(timeout=60))
-    assert told["errorType"] == "BundleError" and "there is no model" in told["errorMessage"]
+        error = json.loads(server.init_error.get(timeout=60))
+    assert error["errorType"] == "BundleError" and "there is no model" in error["errorMessage"]
 
 
-def test_our_own_faults_reach_lambda_as_errors(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_internal_errors_are_function_errors(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken.py").write_text(
         "import lambda_function\n"
         "def fail(pixels): raise RuntimeError('ours')\n"
@@ -58,7 +58,7 @@ def test_our_own_faults_reach_lambda_as_errors(model: Path, tmp_path: Path, monk
     assert isinstance(answer, dict) and (answer["errorType"], answer["errorMessage"]) == ("RuntimeError", "ours")
 
 
-def test_the_handler_is_a_plain_function(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_handler_can_be_called_directly(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADSTAND_MODEL", str(model))
     module = importlib.import_module("lambda_function")
     answer = module.lambda_handler({"image": base64.b64encode(tiny.photo((0, 0, 250))).decode()}, None)
