@@ -55,8 +55,8 @@ def test_the_handler_runs_on_the_files_of_the_image(tmp_path: Path) -> None:
         stream = io.BytesIO()
         Image.new("RGB", (40, 30), "red").save(stream, "PNG")
         event = {"image": base64.b64encode(stream.getvalue()).decode()}
-        answer = lambda_function.lambda_handler(event, None)
-        assert list(answer)[0] == "red", answer
+        response = lambda_function.lambda_handler(event, None)
+        assert list(response)[0] == "red", response
         lazy = {"requests", "python_multipart", "http.client", "ssl", "email.message"}
         assert not (lazy | {"PIL.PdfImagePlugin", "PIL.TiffImagePlugin"}) & set(sys.modules)
         assert lambda_function.lambda_handler({"url": "http://10.0.0.1/"}, None)["error"]["code"] == "forbidden_address"

@@ -19,8 +19,8 @@ def test_prepare_train_convert_and_predict_run_without_linux_apis(tmp_path: Path
     command = [sys.executable, "-m", "tests.portable", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout.splitlines()[-1])
-    assert sorted(answer) == ["circle", "cross", "square"]
+    probabilities = json.loads(done.stdout.splitlines()[-1])
+    assert sorted(probabilities) == ["circle", "cross", "square"]
 
 
 def test_the_reduced_modules_lack_unix_names() -> None:

@@ -49,7 +49,9 @@ def service(model: Path) -> Iterator[tuple[str, int]]:
         process.communicate(timeout=30)
 
 
-def ask(service: tuple[str, int], method: str, path: str, body: bytes = b"", kind: str = "") -> tuple[int, dict, dict]:
+def request(
+    service: tuple[str, int], method: str, path: str, body: bytes = b"", kind: str = ""
+) -> tuple[int, dict, dict]:
     connection = HTTPConnection(*service, timeout=60)
     try:
         connection.request(method, path, body, {"Content-Type": kind} if kind else {})
@@ -73,10 +75,10 @@ def multipart() -> bytes:
     ],
 )
 def test_gunicorn_accepts_each_kind_of_request(service: tuple[str, int], body: bytes, kind: str) -> None:
-    status, headers, answer = ask(service, "POST", "/predict", body, kind)
+    status, headers, response = request(service, "POST", "/predict", body, kind)
     assert status == 200 and headers["Headstand-Confident"] == "true"
-    assert list(answer) == ["red", "green", "blue"]
-    assert answer == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6)
+    assert list(response) == ["red", "green", "blue"]
+    assert response == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6)
 
 
 def test_gunicorn_reports_client_errors(service: tuple[str, int]) -> None:
@@ -86,13 +88,13 @@ def test_gunicorn_reports_client_errors(service: tuple[str, int]) -> None:
         (b"text", "image/png", 415, "not_an_image"),
         (PHOTO, "text/html", 415, "unsupported_media_type"),
     ):
-        found, _, answer = ask(service, "POST", "/predict", body, kind)
-        assert (found, answer["code"]) == (status, code)
-    assert ask(service, "GET", "/predict")[0] == 405
+        found, _, response = request(service, "POST", "/predict", body, kind)
+        assert (found, response["code"]) == (status, code)
+    assert request(service, "GET", "/predict")[0] == 405
 
 
 def test_gunicorn_passes_the_health_check(service: tuple[str, int]) -> None:
-    assert ask(service, "GET", "/healthz")[::2] == (200, {"status": "ok", "model": "tiny"})
+    assert request(service, "GET", "/healthz")[::2] == (200, {"status": "ok", "model": "tiny"})
 
 
 @pytest.mark.parametrize("option", [[], ["--preload"]])

@@ -65,9 +65,9 @@ def test_it_sends_a_photo_to_the_lambda_function(model: Path, photo: str) -> Non
         endpoint = f"http://{server.address}{runtime_api.INVOCATIONS}"
         found = run(photo, "--endpoint", endpoint)
         assert found.returncode == 0, found.stderr
-        answer = json.loads(found.stdout)
-        assert list(answer) == ["red", "green", "blue"]
-        assert answer == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6)
+        probabilities = json.loads(found.stdout)
+        assert list(probabilities) == ["red", "green", "blue"]
+        assert probabilities == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6)
         found = run("http://10.0.0.1/x.jpg", "--endpoint", endpoint)
         assert found.returncode == 1 and found.stderr.startswith("error: forbidden_address: ")
 

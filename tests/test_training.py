@@ -62,7 +62,7 @@ def check_scores(report: dict[str, Any], path: Path, dataset: Dataset) -> None:
         assert list(scores["per_class"]) == list(dataset.classes)
 
 
-def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_complete_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     outcome = training.train(recipe(search=SEARCH))
     report = outcome.report
     assert re.fullmatch(r"shapes_\d\d_\d\.\d{3}\.h5", outcome.checkpoint.name)

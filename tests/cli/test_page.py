@@ -86,8 +86,8 @@ def test_the_command_serves_the_page_and_exits_silently(model: Path, endpoint: s
 def test_the_test_script_sends_a_photo_through_the_gateway(endpoint: str, tmp_path: Path) -> None:
     (tmp_path / "red.png").write_bytes(tiny.photo((255, 0, 0)))
     command = [sys.executable, "test.py", str(tmp_path / "red.png"), "--endpoint", endpoint]
-    answer = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=60).stdout)
-    assert answer == pytest.approx(tiny.expected((255, 0, 0)), abs=1e-6)
+    probabilities = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=60).stdout)
+    assert probabilities == pytest.approx(tiny.expected((255, 0, 0)), abs=1e-6)
 
 
 @pytest.fixture

@@ -53,9 +53,9 @@ def test_the_test_script_gets_the_predictions_of_the_classifier(endpoint: str) -
     assert SAMPLES
     for path in SAMPLES:
         command = [sys.executable, "test.py", str(path), "--endpoint", endpoint]
-        answer = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=120).stdout)
-        assert answer == pytest.approx(classifier.predict(path).probabilities, abs=1e-5)
-        assert next(iter(answer)) == path.stem
+        response = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=120).stdout)
+        assert response == pytest.approx(classifier.predict(path).probabilities, abs=1e-5)
+        assert next(iter(response)) == path.stem
 
 
 def test_it_responds_to_gateways_and_refuses_private_addresses(endpoint: str) -> None:
@@ -66,13 +66,13 @@ def test_it_responds_to_gateways_and_refuses_private_addresses(endpoint: str) ->
     events = ROOT / "tests" / "events"
     for name in ("rest_api", "http_api_2", "function_url", "load_balancer"):
         event = json.loads((events / f"{name}.json").read_text())
-        answer = invoke(event | {"body": json.dumps({"image": photo}), "isBase64Encoded": False})
-        assert answer["statusCode"] == 200 and SAMPLES[0].stem in str(answer["body"]), answer
+        response = invoke(event | {"body": json.dumps({"image": photo}), "isBase64Encoded": False})
+        assert response["statusCode"] == 200 and SAMPLES[0].stem in str(response["body"]), response
     form = b'--e\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + SAMPLES[0].read_bytes()
     event = json.loads((events / "http_api_2.json").read_text())
     event["headers"] |= {"content-type": "multipart/form-data; boundary=e"}
-    answer = invoke(event | {"body": base64.b64encode(form + b"\r\n--e--\r\n").decode(), "isBase64Encoded": True})
-    assert answer["statusCode"] == 200 and SAMPLES[0].stem in str(answer["body"]), answer
+    response = invoke(event | {"body": base64.b64encode(form + b"\r\n--e--\r\n").decode(), "isBase64Encoded": True})
+    assert response["statusCode"] == 200 and SAMPLES[0].stem in str(response["body"]), response
     refused = invoke({"url": "http://169.254.169.254/latest/meta-data/"})
     assert refused["error"]["code"] == "forbidden_address"  # type: ignore[index]
     assert invoke({"warmup": True}) == {"status": "ready", "model": "yoga6"}
