@@ -1,18 +1,18 @@
-# make demo            the main job, offline: draws photos, trains, converts, asks   (about 4 minutes after installation)
-# make demo-heatmaps   the same with heatmaps of people's joints                     (about 2 minutes after installation)
-# make test            style, types and tests, in parallel                           (4 to 12 minutes after installation, on two cores)
-# All set everything up by themselves; they need Python 3.11, 3.12 or 3.13 with pip, and nothing else.
+# make demo            offline: renders photos, trains, converts, predicts   (about 4 minutes after installation)
+# make demo-heatmaps   the same with heatmaps of people's joints             (about 2 minutes after installation)
+# make test            style, types and tests, in parallel                   (4 to 12 minutes after that, on two cores)
+# Each installs its packages first; the only requirement is Python 3.11, 3.12 or 3.13 with pip.
 
 RECIPE ?= demo
 PIPENV_VERSION := 2026.10.3
 
-# The first Python of a fitting version that really starts; PYTHON=... names another. Its full path, since pipenv would
-# take a bare name for a wish and look for the newest of that name itself.
-FITS := import sys; print(sys.executable) if (3, 11) <= sys.version_info[:2] <= (3, 13) else sys.exit(1)
+# The first Python of a supported version that starts; PYTHON=... selects another. Its full path, because pipenv would
+# search for the newest Python that matches a bare name.
+SUPPORTED := import sys; print(sys.executable) if (3, 11) <= sys.version_info[:2] <= (3, 13) else sys.exit(1)
 PYTHON ?= python3 python3.13 python3.12 python3.11
-override PYTHON := $(shell for p in $(PYTHON); do $$p -c '$(FITS)' 2>/dev/null && break; done)
+override PYTHON := $(shell for p in $(PYTHON); do $$p -c '$(SUPPORTED)' 2>/dev/null && break; done)
 ifeq ($(strip $(PYTHON)),)
-$(error Headstand needs Python 3.11, 3.12 or 3.13; none was found. Install one, or name it: make PYTHON=/path/to/python3.12)
+$(error Headstand needs Python 3.11, 3.12 or 3.13; none was found. Install one, or specify it: make PYTHON=/path/to/python3.12)
 endif
 
 export PIPENV_VENV_IN_PROJECT := 1
@@ -29,38 +29,39 @@ demo: setup
 demo-heatmaps: setup
 	$(RUN) -m headstand demo demo-heatmaps
 
-# Style and types are checked beside the tests. PYTEST_ADDOPTS="-n0 -p no:randomly" makes them serial and ordered.
+# Style and types are checked in parallel with the tests. PYTEST_ADDOPTS="-n0 -p no:randomly" runs the tests serially and
+# in order.
 test: setup-dev
 	$(MAKE) --jobs=2 lint unit
 
 unit: setup-dev
 	$(RUN) -m pytest -m "not slow"
 
-# Notebooks build on each other, and are executed in order.
+# Notebooks are executed in order, because each uses the files of the previous one.
 test-all: setup-dev
 	$(RUN) -m pytest -m slow
 	$(RUN) -m pytest -n0 -p no:randomly --nbmake notebooks
 
-# The web page in Chromium, from the service and for a function of another origin.
+# The web page in Chromium, served by the service, and served from another origin than the Lambda function.
 test-browser: setup-dev
 	$(RUN) -m pytest -m slow --dist loadfile tests/serve/test_browser.py tests/serve/test_browser_heatmaps.py tests/cli/test_page.py
 
-# Builds the Lambda container, runs it and asks it: with Docker, else as root with Debian's buildah and debootstrap.
+# Builds, runs and tests the Lambda container: with Docker, else as root with Debian's buildah and debootstrap.
 test-container: setup-dev
 	$(RUN) -m pytest tests/container/checks.py -n0 -s
 
-# The function at port 8080 for `python test.py`, until Ctrl-C: its container, or the same handler without one.
+# The function on port 8080 for `python test.py`, until Ctrl-C: in its container, or without Docker the handler alone.
 serve-lambda: setup-dev
 	@if docker info > /dev/null 2>&1; then \
 		docker build --tag headstand $(if $(MODEL),--build-arg MODEL=$(MODEL)) . && \
 		docker run --rm --publish 127.0.0.1:8080:8080 headstand; \
 	else \
-		echo "There is no Docker here: the handler runs without its container."; \
+		echo "Docker is not available: the handler runs without its container."; \
 		$(RUN) -m tests.runtime_api $(MODEL); \
 	fi
 
-# To AWS Lambda: MODEL=runs/... names a model, DRY_RUN=1 shows the commands and runs none, ARGS are what
-# `python -m headstand deploy --help` lists.
+# To AWS Lambda: MODEL=runs/... selects a model, DRY_RUN=1 prints the commands without running them, ARGS are options of
+# `python -m headstand deploy --help`.
 deploy: setup
 	$(RUN) -m headstand deploy $(MODEL) $(if $(DRY_RUN),--dry-run) $(ARGS)
 
@@ -72,7 +73,7 @@ lint: setup-dev
 setup: .venv/packages.stamp
 setup-dev: .venv/dev.stamp
 
-# What is installed is exactly what Pipfile.lock says, hashes checked; the stamps are newer than the lock they stand for.
+# Installs exactly the packages in Pipfile.lock, verified by hash. A stamp is newer than the lock that was installed.
 .venv/packages.stamp: Pipfile.lock | $(PIPENV)
 	$(PIPENV) sync --python $(PYTHON)
 	touch $@
@@ -81,7 +82,7 @@ setup-dev: .venv/dev.stamp
 	$(PIPENV) sync --dev --python $(PYTHON)
 	touch $@
 
-# pipenv has an environment of its own. Some systems split venv from Python; virtualenv does without it.
+# pipenv has its own environment. Where the system's Python lacks the venv module, virtualenv creates it.
 $(PIPENV):
 	rm -rf .pipenv
 	$(PYTHON) -m venv .pipenv 2>/dev/null || { rm -rf .pipenv; \
@@ -89,7 +90,7 @@ $(PIPENV):
 		PYTHONPATH=.pipenv/bootstrap $(PYTHON) -m virtualenv --quiet .pipenv; }
 	.pipenv/bin/python -m pip install --quiet --disable-pip-version-check pipenv==$(PIPENV_VERSION)
 
-# Lock every category, then forget from which index: a mirror is the installer's business.
+# Locks every category, then removes the index from the lock file, so that each user's pip configuration selects it.
 lock: | $(PIPENV)
 	$(PIPENV) lock --categories "packages dev-packages serve lambda aws ray benchmarks"
 	$(PYTHON) -c "import json, pathlib; p = pathlib.Path('Pipfile.lock'); d = json.loads(p.read_text()); \

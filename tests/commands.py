@@ -8,9 +8,9 @@ import pytest
 from headstand.cli import command
 
 
-def status(monkeypatch: pytest.MonkeyPatch, main: Callable[[list[str]], None], *words: str) -> int:
-    """Runs a script's `main` with `words` as `sys.argv`; returns the exit status, 1 for an error message."""
-    monkeypatch.setattr(sys, "argv", list(words))
+def status(monkeypatch: pytest.MonkeyPatch, main: Callable[[list[str]], None], *argv: str) -> int:
+    """Runs a script's `main` with `argv` as `sys.argv`; returns the exit status, 1 for an error message."""
+    monkeypatch.setattr(sys, "argv", list(argv))
     try:
         command.run(main)
     except SystemExit as done:

@@ -13,14 +13,14 @@ from tests.skips import pytest_make_collect_report, pytest_runtest_makereport
 __all__ = ["pytest_make_collect_report", "pytest_runtest_makereport"]
 
 MOST_WORKERS = 8
-"""Processes that test in parallel; each one that imports TensorFlow takes up to 2 GB."""
+"""Maximum number of parallel test processes; each one that imports TensorFlow takes up to 2 GB."""
 
-settings.register_profile("headstand", deadline=None)  # how busy the machine is must fail no test
+settings.register_profile("headstand", deadline=None)  # a busy machine must not fail a test
 settings.load_profile("headstand")
 
 
 if sys.platform == "win32":
-    # The service under gunicorn, containers and what stands in for them, clusters, and what calls a Unix shell.
+    # Tests that need gunicorn, containers or their substitutes, clusters, or a Unix shell.
     collect_ignore_glob = [
         "serve/test_worker*.py", "serve/test_ceiling.py", "serve/test_fuzz.py", "serve/test_endpoint.py",
         "serve/test_framing.py", "serve/test_nginx.py", "scale/*", "container/*", "test_attack.py",
@@ -31,12 +31,12 @@ if sys.platform == "win32":
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Return the number of processes for `-n auto`: one more than cores, since a fifth of the time is spent waiting."""
+    """Returns the number of processes for `-n auto`: one more than cores, as a fifth of the time is spent waiting."""
     return min(cores.available() + 1, MOST_WORKERS)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let each of several processes compute on one thread: threads of all cores in each would only wait."""
+    """Limits each of several processes to one thread, because more threads than cores are slower."""
     if config.getoption("numprocesses", None):
         for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
             os.environ.setdefault(variable, "1")
@@ -44,7 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in, without the settings of whoever runs the tests."""
+    """Changes to an empty folder and removes the user's `HEADSTAND_*` variables from the environment."""
     for variable in list(os.environ):
         if variable.startswith("HEADSTAND_"):
             monkeypatch.delenv(variable)
@@ -54,17 +54,17 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def dataset(workplace: Path) -> Dataset:
-    """The shapes, prepared under `data/shapes`."""
+    """The dataset of shapes, prepared under `data/shapes`."""
     return photos.prepare(Path("data/shapes"))
 
 
 @pytest.fixture(autouse=True)
 def read_in_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keras files are read in the test's own process, without its limits: a process for each takes longer than a test.
+    """Reads Keras files in the test process without limits, because starting a process takes longer than a test.
 
     The fixture `reader_process` turns this off.
     """
-    loading = sys.modules.get("headstand.keras_files.loading")  # not imported where no test needs Keras
+    loading = sys.modules.get("headstand.keras_files.loading")  # not imported if no test needs Keras
     if loading and "reader_process" not in request.fixturenames:
         from headstand.keras_files import reader
 
@@ -73,7 +73,7 @@ def read_in_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every network of `keras.applications` builds the stand-in of tests/networks.py."""
+    """Replaces every network of `keras.applications` by the small one of tests/networks.py."""
     from tests import networks
 
     for name in networks.backbones.names():
@@ -82,12 +82,12 @@ def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def graphs() -> None:
-    """Keras trains with compiled graphs, as users do, in a module whose other tests are `eager`."""
+    """Trains with compiled graphs, as in production, in a module whose other tests are `eager`."""
 
 
 @pytest.fixture
 def eager(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keras fine-tunes step by step: compiling a graph takes most of the time of a small training."""
+    """Trains without compiled graphs: compilation takes most of the time of a small training."""
     if "graphs" in request.fixturenames:
         return
     from tests import networks
@@ -102,7 +102,7 @@ def eager(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Training draws no plots, which takes two thirds of a small run's time; tests/report looks at them."""
+    """Disables plots, which take two thirds of a small run's time; tests/report tests them."""
     from headstand.report import record
 
     monkeypatch.setattr(record, "_draw", lambda folder, story: None)
@@ -110,7 +110,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def checkpoint(dataset: Dataset, small_networks: None) -> Path:
-    """An untrained network over the shapes that has seen their training photos."""
+    """An untrained network for the shapes with fingerprints of their training and evaluation photos."""
     from dataclasses import replace
 
     from headstand.evaluation import leakage

@@ -33,7 +33,7 @@ def _seeds() -> list[bytes]:
 
 SEEDS = _seeds()
 
-_TELLING = (
+_BOUNDARY_VALUES = (
     b"\0",
     b"\xff",
     b"\x7f",
@@ -54,12 +54,12 @@ def mutations(draw: st.DrawFn) -> bytes:
     for _ in range(draw(st.integers(1, 8))):
         start = draw(st.integers(0, max(0, len(data) - 1)))
         end = start + draw(st.integers(1, 40))
-        match draw(st.sampled_from(("set", "set", "tell", "insert", "delete", "repeat", "splice", "cut"))):
+        match draw(st.sampled_from(("set", "set", "boundary", "insert", "delete", "repeat", "splice", "cut"))):
             case "set":
                 data[start : start + 1] = draw(st.binary(min_size=1, max_size=4))
-            case "tell":
-                telling = draw(st.sampled_from(_TELLING))
-                data[start : start + len(telling)] = telling
+            case "boundary":
+                value = draw(st.sampled_from(_BOUNDARY_VALUES))
+                data[start : start + len(value)] = value
             case "insert":
                 data[start:start] = draw(st.binary(max_size=20))
             case "delete":
@@ -72,10 +72,10 @@ def mutations(draw: st.DrawFn) -> bytes:
                 data[start:end] = other[at : at + draw(st.integers(1, 200))]
             case "cut":
                 del data[draw(st.integers(len(data) // 2, len(data))) :]
-    return mended(bytes(data)) if draw(st.booleans()) else bytes(data)
+    return with_valid_checksums(bytes(data)) if draw(st.booleans()) else bytes(data)
 
 
-def mended(data: bytes) -> bytes:
+def with_valid_checksums(data: bytes) -> bytes:
     """Recomputes the CRCs of PNG chunks, so that the parser does not stop at the first corrupted chunk."""
     if not data.startswith(b"\x89PNG\r\n\x1a\n"):
         return data

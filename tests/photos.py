@@ -35,12 +35,12 @@ def prepare(folder: Path, counts: dict[str, int] | None = None, seed: int = 0) -
     rng = np.random.default_rng(seed)
     photos = []
     for split in SPLITS:
-        for place, class_ in enumerate(CLASSES):
+        for index, class_ in enumerate(CLASSES):
             for number in range((counts or COUNTS)[split]):
                 kind = ("jpg", "png")[number % 2]
                 path = folder / split / class_ / f"{class_}{number:04d}.{kind}"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                image = picture(place, rng)
+                image = picture(index, rng)
                 image.save(path, quality=95) if kind == "jpg" else image.save(path)
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
                 relative = path.relative_to(folder).as_posix()

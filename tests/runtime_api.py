@@ -143,8 +143,8 @@ def invoke(server: RuntimeApi, event: object) -> object:
         connection.close()
 
 
-def main(words: list[str]) -> None:
-    model = Path(words[0]) if words else SHIPPED
+def main(argv: list[str]) -> None:
+    model = Path(argv[0]) if argv else SHIPPED
     with function(model, log=sys.stdout.buffer, port=8080) as server:
         print(f"{model} answers at http://{server.address}{INVOCATIONS}: python test.py photo.jpg", flush=True)
         with suppress(KeyboardInterrupt):

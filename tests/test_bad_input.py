@@ -1,4 +1,4 @@
-"""What a new user's mistakes and a poor machine must not do: crash, leave half a file, or send people in circles."""
+"""User mistakes: they cause no traceback and no partial file, and the suggested command solves the problem."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from test import ask
 from tests.prepare.photos import class_folders
 
 
-def test_a_link_to_itself_is_counted_and_left_aside(tmp_path: Path) -> None:
+def test_a_cyclic_link_is_counted_and_skipped(tmp_path: Path) -> None:
     for name in ("cobra", "tree"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.jpg").touch()
@@ -33,10 +33,10 @@ def test_a_link_to_itself_is_counted_and_left_aside(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("changed", ["photo", "manifest"])
-def test_preparing_again_mends_what_was_changed_by_hand(
+def test_preparing_again_restores_a_modified_photo_or_manifest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
 ) -> None:
-    # Training refuses a changed photo and names this command as the way out, so it must be one.
+    # Training refuses a modified photo and suggests this command, so the command must repair the dataset.
     monkeypatch.chdir(tmp_path)
     source = class_folders(tmp_path / "photos", {"cobra": 5, "tree": 5})
     recipe = Recipe(name="poses", source=Source(folder=str(source)))
@@ -55,7 +55,7 @@ def test_preparing_again_mends_what_was_changed_by_hand(
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("argv", "message"),
     [
         (["--head.inner", "9999999999"], r"head\.inner\.0 = 9999999999: Input should be less than or equal to 65536"),
         (
@@ -70,13 +70,13 @@ def test_preparing_again_mends_what_was_changed_by_hand(
         (["--split.keep_apart", '["yoga6"]'], r"split\.keep_apart names 'yoga6', which is this recipe's own name"),
     ],
 )
-def test_impossible_values_are_refused_before_any_work(words: list[str], told: str) -> None:
-    with pytest.raises(RecipeError, match=told):
-        load("yoga6", words)
+def test_out_of_range_values_are_refused(argv: list[str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        load("yoga6", argv)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "3", "{}"])
-def test_a_damaged_report_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_the_error_names_a_damaged_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.chdir(tmp_path)
     report = Path("runs/poses/2026-01-01T000000/report.json")
     report.parent.mkdir(parents=True)
@@ -85,7 +85,7 @@ def test_a_damaged_report_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         newest_checkpoint()
 
 
-def test_what_to_do_next_is_told_for_the_data_that_was_made(
+def test_the_preparation_prints_the_training_command_for_its_dataset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -96,7 +96,7 @@ def test_what_to_do_next_is_told_for_the_data_that_was_made(
 
 
 @pytest.mark.parametrize("body", [b'{"error": "x"}', b'{"tree": "high"}', b"{}", b"[1]", b"null", b"<html>"])
-def test_an_answer_that_names_no_probabilities_is_none(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+def test_a_response_without_probabilities_is_an_error(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
     response = requests.Response()
     response.status_code, response._content = 200, body
     monkeypatch.setattr(requests.Session, "post", lambda *_, **__: response)
@@ -104,8 +104,8 @@ def test_an_answer_that_names_no_probabilities_is_none(monkeypatch: pytest.Monke
         ask("http://127.0.0.1:1/", {"image": ""})
 
 
-def test_a_class_name_is_no_formula(tmp_path: Path) -> None:
-    # Matplotlib reads what stands between dollars as mathematics, and raises where it is none: after all the training.
+def test_dollar_signs_in_a_class_name_are_not_parsed_as_mathematics(tmp_path: Path) -> None:
+    # Matplotlib parses text between dollar signs as mathematics, and raises an error, after the training, if it is not.
     names = ("$_$", "warrior_$1$")
     figure = plots.confusion(evaluate(np.eye(2, dtype=np.float32), np.array([0, 1]), names), names)
     plots.save(figure, tmp_path / "confusion.png")

@@ -1,4 +1,4 @@
-"""`.ci/run` with stand-ins for every command that it calls."""
+"""`.ci/run` with stubs for every command that it calls."""
 
 import os
 import shutil
@@ -18,14 +18,14 @@ pytestmark = skips.unix
 
 @pytest.fixture
 def commands(tmp_path: Path) -> Path:
-    """A folder of commands that note how they were called, and the value of CI."""
+    """Returns a folder of stub commands that record their arguments and the value of CI."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for name in ("bash", "dirname"):
         (folder / name).symlink_to(str(shutil.which(name)))
-    note = f'#!/bin/sh\necho "${{0##*/}} $*" >> {tmp_path}/calls\necho "$CI" > {tmp_path}/ci\n'
-    (folder / "make").write_text(note + 'if [ "$1" = "$FAILING" ]; then exit 2; fi\n')
-    (folder / "apt-get").write_text(note)
+    record = f'#!/bin/sh\necho "${{0##*/}} $*" >> {tmp_path}/calls\necho "$CI" > {tmp_path}/ci\n'
+    (folder / "make").write_text(record + 'if [ "$1" = "$FAILING" ]; then exit 2; fi\n')
+    (folder / "apt-get").write_text(record)
     (folder / "docker").write_text("#!/bin/sh\nexit 1\n")
     (folder / "id").write_text('#!/bin/sh\necho "${USER_ID:-0}"\n')
     for path in folder.iterdir():
@@ -47,7 +47,7 @@ def run(commands: Path, **variables: str) -> tuple[int, str, list[str]]:
     return done.returncode, done.stderr, calls.read_text().splitlines() if calls.exists() else []
 
 
-def test_what_is_missing_is_installed_and_everything_is_tested(commands: Path) -> None:
+def test_missing_packages_are_installed_and_all_targets_run(commands: Path) -> None:
     status, _, calls = run(commands)
     assert status == 0
     assert calls[0].startswith("apt-get update") and calls[1].startswith("apt-get install")
@@ -56,12 +56,12 @@ def test_what_is_missing_is_installed_and_everything_is_tested(commands: Path) -
     assert (commands.parent / "ci").read_text() == "true\n"
 
 
-def test_what_is_there_is_not_installed(commands: Path) -> None:
+def test_installed_packages_are_not_installed_again(commands: Path) -> None:
     install(commands, *TOOLS)
     assert run(commands) == (0, "", TARGETS)
 
 
-def test_a_user_without_the_rights_to_install_is_told_what_is_missing(commands: Path) -> None:
+def test_without_root_missing_packages_are_reported(commands: Path) -> None:
     install(commands, "chromium", "buildah")
     status, error, calls = run(commands, USER_ID="1000")
     assert (status, calls) == (1, [])
@@ -71,7 +71,7 @@ def test_a_user_without_the_rights_to_install_is_told_what_is_missing(commands: 
 
 
 @pytest.mark.parametrize("failing", ["test", "test-browser", "test-container"])
-def test_any_failure_is_one(commands: Path, failing: str) -> None:
+def test_a_failing_target_fails_the_script(commands: Path, failing: str) -> None:
     install(commands, *TOOLS)
     status, _, calls = run(commands, FAILING=failing)
     assert status != 0 and calls[-1] == f"make {failing}"

@@ -18,19 +18,19 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("HEADSTAND_CACHE", str(tmp_path / "cache"))
 
 
-def run(monkeypatch, *words: str) -> int:
-    return status(monkeypatch, data_preparation.main, "data_preparation.py", *words)
+def run(monkeypatch, *argv: str) -> int:
+    return status(monkeypatch, data_preparation.main, "data_preparation.py", *argv)
 
 
 def test_a_fresh_process_prepares_a_folder_of_png(tmp_path):
-    # In a fresh process Pillow has loaded no plugin yet, and PNG photos come first.
+    # In a fresh process Pillow has not loaded its plugins yet, and the first photos are PNG.
     for name in ("a", "b"):
         (tmp_path / "photos" / name).mkdir(parents=True)
         for number in range(5):
             data = encoded(picture(number + 10 * (name == "b")), "PNG")
             (tmp_path / "photos" / name / f"{number}.png").write_bytes(data)
-    words = [sys.executable, "-W", "error", str(ROOT / "data_preparation.py"), "--source", "photos"]
-    done = subprocess.run(words, capture_output=True, text=True)
+    command = [sys.executable, "-W", "error", str(ROOT / "data_preparation.py"), "--source", "photos"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0].split() == ["class", "train", "validation", "test", "all"]
     assert done.stdout.splitlines()[3].split() == ["all", "6", "2", "2", "10"]
@@ -48,16 +48,16 @@ def test_a_fresh_process_prepares_a_folder_of_png(tmp_path):
     ]
 
 
-def test_any_key_of_the_recipe_can_be_given(tmp_path, monkeypatch, capsys):
+def test_options_override_recipe_keys(tmp_path, monkeypatch, capsys):
     class_folders(tmp_path / "photos", {"a": 10, "b": 10})
-    words = ["yoga6", "--source", "photos", "--name", "mine", "--split.train", "0.8"]
-    assert run(monkeypatch, *words, "--split.validation", "0.1", "--split.test=0.1") == 0
+    argv = ["yoga6", "--source", "photos", "--name", "mine", "--split.train", "0.8"]
+    assert run(monkeypatch, *argv, "--split.validation", "0.1", "--split.test=0.1") == 0
     assert [len(manifest.read(Path("data/mine")).split(split)) for split in manifest.SPLITS] == [16, 2, 2]
     assert "data/mine: made" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("argv", "message"),
     [
         (["nosuch"], "error: there is no recipe 'nosuch'; there are "),
         (["--source", "nowhere"], "error: there is no nowhere"),
@@ -67,16 +67,16 @@ def test_any_key_of_the_recipe_can_be_given(tmp_path, monkeypatch, capsys):
         (["--seed", "-1"], "seed = '-1'"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_1(tmp_path, monkeypatch, capsys, words, message):
+def test_bad_input_is_one_line_and_exit_status_1(tmp_path, monkeypatch, capsys, argv, message):
     (tmp_path / "empty").mkdir()
-    assert run(monkeypatch, *words) == 1
+    assert run(monkeypatch, *argv) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert message in err and err.startswith("error: ") and err.count("\n") == 1
     assert not Path("data").exists()
 
 
-def test_without_network_it_names_the_ways_out(monkeypatch, capsys):
+def test_without_network_the_error_suggests_alternatives(monkeypatch, capsys):
     from headstand.prepare.sources import kaggle
 
     def offline(dataset, folder, user):

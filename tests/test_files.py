@@ -24,7 +24,7 @@ def test_a_file_is_written_in_one_step(tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_after_a_failure_the_old_file_stays_and_nothing_else(tmp_path, error):
+def test_a_failure_keeps_the_old_file_and_leaves_no_other(tmp_path, error):
     path = files.write(tmp_path / "a", b"old")
     with pytest.raises(type(error)), files.replacing(path) as part:
         part.write_bytes(b"half")
@@ -32,7 +32,7 @@ def test_after_a_failure_the_old_file_stays_and_nothing_else(tmp_path, error):
     assert (names(tmp_path), path.read_bytes()) == (["a"], b"old")
 
 
-def test_the_temporary_file_can_lie_in_another_folder(tmp_path):
+def test_the_temporary_file_can_be_in_another_folder(tmp_path):
     path = tmp_path / "photos" / "a.png"
     with files.replacing(path, tmp_path) as part:
         part.write_bytes(b"x")
@@ -46,7 +46,7 @@ def test_a_name_of_255_bytes_can_be_written(tmp_path):
     assert len(names(tmp_path)) == 3
 
 
-def test_threads_that_write_the_same_file_do_not_disturb_each_other(tmp_path):
+def test_threads_can_write_the_same_file_concurrently(tmp_path):
     path, both = tmp_path / "a", threading.Barrier(2)
     failures = []
 
@@ -85,11 +85,11 @@ def test_a_folder_is_complete_or_absent(tmp_path):
     assert names(target) == ["a"]
 
 
-def test_the_digest_of_a_file(tmp_path):
+def test_digest_is_the_sha256_of_the_file(tmp_path):
     assert files.digest(files.write(tmp_path / "a", b"abc")) == hashlib.sha256(b"abc").hexdigest()
 
 
-def test_one_thread_at_a_time_holds_a_lock(tmp_path):
+def test_a_lock_is_held_by_one_thread_at_a_time(tmp_path):
     target, inside, made = tmp_path / "cache" / "made", threading.Event(), []
 
     def make(number: int) -> None:
@@ -107,7 +107,7 @@ def test_one_thread_at_a_time_holds_a_lock(tmp_path):
     assert names(target.parent) == [".made.lock"]
 
 
-def test_the_cache_directory(tmp_path, monkeypatch):
+def test_the_cache_directory_follows_the_environment_variable(tmp_path, monkeypatch):
     monkeypatch.delenv("HEADSTAND_CACHE", raising=False)
     assert files.cache() == Path(".cache/headstand")
     monkeypatch.setenv("HEADSTAND_CACHE", str(tmp_path))

@@ -14,38 +14,38 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.bundle(tmp_path_factory.mktemp("model") / "tiny.tflite")
 
 
-def test_the_runtime_answers_events_over_http(model: Path) -> None:
+def test_the_runtime_responds_to_events_over_http(model: Path) -> None:
     with runtime_api.function(model) as server:
         photo = base64.b64encode(tiny.photo((200, 100, 0))).decode()
-        answer = runtime_api.invoke(server, {"image": photo})
-        assert isinstance(answer, dict) and list(answer) == ["red", "green", "blue"]
-        assert answer == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6)
-        events = {"forbidden_address": {"url": "http://169.254.169.254/"}, "no_image": {}, "bad_request": "words"}
+        response = runtime_api.invoke(server, {"image": photo})
+        assert isinstance(response, dict) and list(response) == ["red", "green", "blue"]
+        assert response == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6)
+        events = {"forbidden_address": {"url": "http://169.254.169.254/"}, "no_image": {}, "bad_request": "text"}
         for code, event in events.items():
-            answer = runtime_api.invoke(server, event)
-            assert isinstance(answer, dict) and answer["error"]["code"] == code
+            response = runtime_api.invoke(server, event)
+            assert isinstance(response, dict) and response["error"]["code"] == code
 
 
-def test_the_log_is_lines_of_json(model: Path, tmp_path: Path) -> None:
+def test_the_log_is_json_lines(model: Path, tmp_path: Path) -> None:
     event = json.loads((Path(__file__).parent / "events" / "http_api_2.json").read_text())
     with (tmp_path / "log").open("wb") as log, runtime_api.function(model, log=log) as server:
-        answer = runtime_api.invoke(server, event | {"body": json.dumps({"url": "http://10.0.0.1/secret"})})
+        response = runtime_api.invoke(server, event | {"body": json.dumps({"url": "http://10.0.0.1/secret"})})
         runtime_api.invoke(server, {"image": base64.b64encode(tiny.photo()).decode()})
-    assert isinstance(answer, dict) and answer["statusCode"] == 400
+    assert isinstance(response, dict) and response["statusCode"] == 400
     first, second = map(json.loads, (tmp_path / "log").read_text().splitlines())
     assert (first["code"], first["hosts"], first["level"]) == ("forbidden_address", ["10.0.0.1"], "info")
-    assert len(first["aws_request_id"]) == 36 and first["request_id"] == answer["headers"]["X-Request-ID"]
+    assert len(first["aws_request_id"]) == 36 and first["request_id"] == response["headers"]["X-Request-ID"]
     assert (second["form"], second["status"], second["images"]) == ("direct", 200, 1)
     assert "secret" not in (tmp_path / "log").read_text()
 
 
-def test_a_function_without_a_model_fails_as_it_starts(tmp_path: Path) -> None:
+def test_a_missing_model_fails_the_initialisation(tmp_path: Path) -> None:
     with runtime_api.function(tmp_path / "none.tflite") as server:
-        told = json.loads(server.init_error.get(timeout=60))
-    assert told["errorType"] == "BundleError" and "there is no model" in told["errorMessage"]
+        error = json.loads(server.init_error.get(timeout=60))
+    assert error["errorType"] == "BundleError" and "there is no model" in error["errorMessage"]
 
 
-def test_our_own_faults_reach_lambda_as_errors(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_internal_errors_are_function_errors(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken.py").write_text(
         "import lambda_function\n"
         "def fail(pixels): raise RuntimeError('ours')\n"
@@ -54,15 +54,15 @@ def test_our_own_faults_reach_lambda_as_errors(model: Path, tmp_path: Path, monk
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with runtime_api.function(model, "broken.handler") as server:
-        answer = runtime_api.invoke(server, {"image": base64.b64encode(tiny.photo()).decode()})
-    assert isinstance(answer, dict) and (answer["errorType"], answer["errorMessage"]) == ("RuntimeError", "ours")
+        response = runtime_api.invoke(server, {"image": base64.b64encode(tiny.photo()).decode()})
+    assert isinstance(response, dict) and (response["errorType"], response["errorMessage"]) == ("RuntimeError", "ours")
 
 
-def test_the_handler_is_a_plain_function(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_handler_can_be_called_directly(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADSTAND_MODEL", str(model))
     module = importlib.import_module("lambda_function")
-    answer = module.lambda_handler({"image": base64.b64encode(tiny.photo((0, 0, 250))).decode()}, None)
-    assert next(iter(answer)) == "blue"
+    response = module.lambda_handler({"image": base64.b64encode(tiny.photo((0, 0, 250))).decode()}, None)
+    assert next(iter(response)) == "blue"
     monkeypatch.setenv("HEADSTAND_MODEL", str(model.with_name("none.tflite")))
     with pytest.raises(BundleError, match="there is no model"):
         importlib.reload(module)

@@ -9,7 +9,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def stop_clock(monkeypatch: pytest.MonkeyPatch, now: datetime) -> None:
-    """Let names be created at one moment."""
+    """Replaces the clock by a constant time."""
 
     class Stopped(datetime):
         @classmethod
@@ -24,7 +24,7 @@ def stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     stop_clock(monkeypatch, NOW)
 
 
-def test_stamps_of_one_moment_differ() -> None:
+def test_stamps_of_the_same_second_differ() -> None:
     names = {naming.stamp("%y%m%d%H%M%S") for _ in range(1000)}
     assert len(names) == 1000
     assert all(re.fullmatch("260102030405-[a-z0-9]{6}", name) for name in names)
@@ -36,7 +36,7 @@ def test_stamps_of_one_moment_differ() -> None:
         ([], "2026-01-02T030405"),
         (["2026-01-02T030404-abc123"], "2026-01-02T030405"),
         (["2026-01-02T030405-zzzzzz"], "2026-01-02T030406"),
-        # A clock that was set back, and names of earlier versions, which held the local time.
+        # A clock that was set back, and names of earlier versions, which contain the local time.
         (["2027-12-31T235959", "2026-01-02T030405-2"], "2028-01-01T000000"),
         (["notes", "compare-2030-01-01T000000", "2030-02-31T000000"], "2026-01-02T030405"),
     ],

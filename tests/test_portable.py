@@ -13,17 +13,17 @@ ROOT = Path(__file__).parents[1]
 
 @skips.unix
 @pytest.mark.slow
-def test_prepare_train_convert_and_predict_need_nothing_that_only_linux_has(tmp_path: Path) -> None:
+def test_prepare_train_convert_and_predict_run_without_linux_apis(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTAND_")}
     environment["PYTHONPATH"] = str(ROOT)
-    words = [sys.executable, "-m", "tests.portable", str(tmp_path)]
-    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-m", "tests.portable", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout.splitlines()[-1])
-    assert sorted(answer) == ["circle", "cross", "square"]
+    probabilities = json.loads(done.stdout.splitlines()[-1])
+    assert sorted(probabilities) == ["circle", "cross", "square"]
 
 
-def test_the_reduced_modules_lack_what_they_should() -> None:
+def test_the_reduced_modules_lack_unix_names() -> None:
     modules = portable.reduced()
     for name in ("sched_getaffinity", "getuid", "geteuid", "fork", "memfd_create", "statvfs", "killpg", "O_NOFOLLOW"):
         assert not hasattr(modules["os"], name)
@@ -32,7 +32,7 @@ def test_the_reduced_modules_lack_what_they_should() -> None:
     assert not hasattr(modules["socket"], "TCP_DEFER_ACCEPT") and not hasattr(modules["socket"], "AF_UNIX")
 
 
-def test_a_rename_replaces_nothing(tmp_path: Path) -> None:
+def test_a_rename_onto_an_existing_file_fails(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a")
     portable.rename(tmp_path / "a", tmp_path / "b")
     (tmp_path / "a").write_text("other")

@@ -21,15 +21,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.bundle(tmp_path_factory.mktemp("model") / "tiny.tflite")
 
 
-def run(*words: str, model: Path, code: str = "predict.py") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *([code] if code.endswith(".py") else ["-c", code]), *words]
+def run(*argv: str, model: Path, code: str = "predict.py") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *([code] if code.endswith(".py") else ["-c", code]), *argv]
     environment = {**os.environ, "HEADSTAND_MODEL": str(model)}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture(scope="module")
 def service(model: Path) -> Iterator[tuple[str, int]]:
-    """`gunicorn predict:app` in processes of its own, on a free port of this machine."""
+    """Runs `gunicorn predict:app` in a subprocess on a free port; returns host and port."""
     process = subprocess.Popen(
         [sys.executable, "-m", "gunicorn", "predict:app", "--bind", "127.0.0.1:0"],
         cwd=ROOT,
@@ -49,7 +49,9 @@ def service(model: Path) -> Iterator[tuple[str, int]]:
         process.communicate(timeout=30)
 
 
-def ask(service: tuple[str, int], method: str, path: str, body: bytes = b"", kind: str = "") -> tuple[int, dict, dict]:
+def request(
+    service: tuple[str, int], method: str, path: str, body: bytes = b"", kind: str = ""
+) -> tuple[int, dict, dict]:
     connection = HTTPConnection(*service, timeout=60)
     try:
         connection.request(method, path, body, {"Content-Type": kind} if kind else {})
@@ -72,31 +74,31 @@ def multipart() -> bytes:
         (PHOTO, ""),
     ],
 )
-def test_gunicorn_answers_each_kind_of_request(service: tuple[str, int], body: bytes, kind: str) -> None:
-    status, headers, answer = ask(service, "POST", "/predict", body, kind)
+def test_gunicorn_accepts_each_kind_of_request(service: tuple[str, int], body: bytes, kind: str) -> None:
+    status, headers, response = request(service, "POST", "/predict", body, kind)
     assert status == 200 and headers["Headstand-Confident"] == "true"
-    assert list(answer) == ["red", "green", "blue"]
-    assert answer == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6)
+    assert list(response) == ["red", "green", "blue"]
+    assert response == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6)
 
 
-def test_gunicorn_tells_a_clients_mistakes(service: tuple[str, int]) -> None:
+def test_gunicorn_reports_client_errors(service: tuple[str, int]) -> None:
     for body, kind, status, code in (
         (b'{"url": "http://127.0.0.1/"}', "application/json", 400, "forbidden_address"),
         (b"{", "application/json", 400, "bad_json"),
-        (b"words", "image/png", 415, "not_an_image"),
+        (b"text", "image/png", 415, "not_an_image"),
         (PHOTO, "text/html", 415, "unsupported_media_type"),
     ):
-        found, _, answer = ask(service, "POST", "/predict", body, kind)
-        assert (found, answer["code"]) == (status, code)
-    assert ask(service, "GET", "/predict")[0] == 405
+        found, _, response = request(service, "POST", "/predict", body, kind)
+        assert (found, response["code"]) == (status, code)
+    assert request(service, "GET", "/predict")[0] == 405
 
 
-def test_gunicorn_is_healthy(service: tuple[str, int]) -> None:
-    assert ask(service, "GET", "/healthz")[::2] == (200, {"status": "ok", "model": "tiny"})
+def test_gunicorn_passes_the_health_check(service: tuple[str, int]) -> None:
+    assert request(service, "GET", "/healthz")[::2] == (200, {"status": "ok", "model": "tiny"})
 
 
 @pytest.mark.parametrize("option", [[], ["--preload"]])
-def test_gunicorn_without_a_model_stops_with_one_sentence(tmp_path: Path, option: list[str]) -> None:
+def test_gunicorn_without_a_model_exits_with_one_error_line(tmp_path: Path, option: list[str]) -> None:
     found = subprocess.run(
         [sys.executable, "-m", "gunicorn", "predict:app", "--bind", "127.0.0.1:0", *option],
         cwd=ROOT,
@@ -112,7 +114,7 @@ def test_gunicorn_without_a_model_stops_with_one_sentence(tmp_path: Path, option
     assert "Traceback" not in found.stderr
 
 
-def test_the_serving_process_loads_no_tensorflow_and_no_client_until_a_url_comes(model: Path) -> None:
+def test_serving_imports_no_tensorflow_and_an_http_client_only_for_a_url(model: Path) -> None:
     code = """if True:
         import json, sys, predict
         client = predict.app.test_client()
@@ -132,13 +134,13 @@ def test_the_serving_process_loads_no_tensorflow_and_no_client_until_a_url_comes
     assert "requests" not in before and "requests" in after
 
 
-def test_an_import_loads_no_model(tmp_path: Path) -> None:
+def test_importing_predict_loads_no_model(tmp_path: Path) -> None:
     code = "import predict, sys; predict.main; assert not hasattr(predict, 'none') and 'flask' not in sys.modules"
     found = run(model=tmp_path / "none.tflite", code=code)
     assert found.returncode == 0, found.stderr
 
 
-def test_files_are_answered_line_by_line(model: Path, tmp_path: Path) -> None:
+def test_files_are_predicted_one_per_line(model: Path, tmp_path: Path) -> None:
     red, blue = tmp_path / "red.png", tmp_path / "blue.jpg"
     red.write_bytes(tiny.photo((200, 100, 0)))
     blue.write_bytes(tiny.photo((0, 0, 250), "JPEG"))
@@ -149,12 +151,12 @@ def test_files_are_answered_line_by_line(model: Path, tmp_path: Path) -> None:
     assert next(iter(second)) == "blue"
 
 
-def test_an_unusable_image_keeps_its_line_and_fails_the_command(model: Path, tmp_path: Path) -> None:
-    (tmp_path / "text.jpg").write_text("words")
+def test_an_unusable_image_has_an_error_line_and_fails_the_command(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("text")
     (tmp_path / "red.png").write_bytes(PHOTO)
     names = [str(tmp_path / name) for name in ("text.jpg", "none.jpg", "red.png")]
-    words = [names[0], "http://127.0.0.1/x.jpg", *names[1:]]
-    found = run(*words, model=model)
+    argv = [names[0], "http://127.0.0.1/x.jpg", *names[1:]]
+    found = run(*argv, model=model)
     lines = [json.loads(line) for line in found.stdout.splitlines()]
     assert [line["error"]["code"] for line in lines[:3]] == ["not_an_image", "forbidden_address", "not_an_image"]
     assert "none.jpg" in lines[2]["error"]["message"] and next(iter(lines[3])) == "red"
@@ -162,17 +164,17 @@ def test_an_unusable_image_keeps_its_line_and_fails_the_command(model: Path, tmp
     assert "Traceback" not in found.stderr
 
 
-def test_a_missing_or_wrong_model_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_or_invalid_model_is_reported_in_one_line(tmp_path: Path) -> None:
     found = run(str(tmp_path / "none.jpg"), model=tmp_path / "none.tflite")
     assert found.returncode == 1 and found.stderr.startswith("error: there is no model")
-    (tmp_path / "words.tflite").write_text("words")
-    found = run(str(tmp_path / "none.jpg"), model=tmp_path / "words.tflite")
+    (tmp_path / "text.tflite").write_text("text")
+    found = run(str(tmp_path / "none.jpg"), model=tmp_path / "text.tflite")
     assert found.returncode == 1 and "is not a .tflite file" in found.stderr and "Traceback" not in found.stderr
 
 
-@pytest.mark.parametrize("words", [[], ["--help"]])
-def test_no_words_print_how_to_use_it(words: list[str], tmp_path: Path) -> None:
-    found = run(*words, model=tmp_path / "none.tflite")
+@pytest.mark.parametrize("argv", [[], ["--help"]])
+def test_without_arguments_the_usage_is_printed(argv: list[str], tmp_path: Path) -> None:
+    found = run(*argv, model=tmp_path / "none.tflite")
     assert (
         found.returncode == 0 and "python predict.py IMAGE" in found.stdout and "gunicorn predict:app" in found.stdout
     )

@@ -10,7 +10,7 @@ from headstand.quiet import quiet, without_information
 from tests import tiny
 
 
-def shout() -> None:
+def write_everywhere() -> None:
     print("printed")
     print("printed on stderr", file=sys.stderr)
     os.write(1, b"written\n")
@@ -21,23 +21,23 @@ def shout() -> None:
 SCRIPT = """
 import sys, warnings
 from headstand.quiet import quiet, without_information
-from tests.test_quiet import shout
+from tests.test_quiet import write_everywhere
 print("before", flush=True)
 print("buffered before", end=" ")
 with quiet():
-    shout()
+    write_everywhere()
     warnings.warn("warned")
 print("after")
 print("after on stderr", file=sys.stderr)
 """
 
 
-@pytest.mark.parametrize("loud", [False, True])
-def test_nothing_gets_through_but_on_request(loud: bool) -> None:
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0" if loud else "3"}
+@pytest.mark.parametrize("verbose", [False, True])
+def test_output_is_suppressed_unless_the_log_level_is_zero(verbose: bool) -> None:
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0" if verbose else "3"}
     result = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment)
     assert result.returncode == 0, result.stderr
-    if loud:
+    if verbose:
         assert {"printed", "written", "child"} <= set(result.stdout.split())
         assert "warned" in result.stderr
         assert "child on stderr" in result.stderr
@@ -46,24 +46,24 @@ def test_nothing_gets_through_but_on_request(loud: bool) -> None:
         assert result.stderr == "after on stderr\n"
 
 
-def test_an_exception_passes_and_the_voice_comes_back(capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_exception_propagates_and_output_is_restored(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(KeyError, match="found"), quiet():
-        os.write(2, b"unheard\n")
+        os.write(2, b"hidden\n")
         raise KeyError("found")
-    shout()
+    write_everywhere()
     out, err = capfd.readouterr()
     assert sorted(out.split()) == ["child", "printed", "written"]
     assert sorted(err.splitlines()) == ["child on stderr", "printed on stderr", "written on stderr"]
 
 
-def test_within_one_another(capfd: pytest.CaptureFixture[str]) -> None:
+def test_nested_suppression(capfd: pytest.CaptureFixture[str]) -> None:
     with quiet():
         with quiet():
-            os.write(1, b"unheard\n")
-        print("unheard")
-        os.write(2, b"unheard\n")
-    os.write(1, b"heard\n")
-    assert capfd.readouterr() == ("heard\n", "")
+            os.write(1, b"hidden\n")
+        print("hidden")
+        os.write(2, b"hidden\n")
+    os.write(1, b"shown\n")
+    assert capfd.readouterr() == ("shown\n", "")
 
 
 def test_no_descriptor_is_left_open() -> None:
@@ -74,38 +74,38 @@ def test_no_descriptor_is_left_open() -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_warnings_are_as_strict_afterwards_as_before() -> None:
+def test_the_warning_filter_is_restored() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with quiet():
-            warnings.warn("unheard", stacklevel=1)
+            warnings.warn("hidden", stacklevel=1)
         with pytest.raises(UserWarning):
-            warnings.warn("heard", stacklevel=1)
+            warnings.warn("shown", stacklevel=1)
 
 
-def test_information_is_left_out_and_errors_are_not(capfd: pytest.CaptureFixture[str]) -> None:
+def test_information_is_suppressed_and_errors_are_not(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(KeyError, match="found"), without_information():
-        os.write(2, b"INFO: made a delegate\n")
-        print("WARNING: odd", file=sys.stderr)
-        os.write(1, b"an answer\n")
+        os.write(2, b"INFO: created a delegate\n")
+        print("WARNING: unusual", file=sys.stderr)
+        os.write(1, b"a prediction\n")
         os.write(2, b"ERROR: INFO is missing\nINFO: more\nthe end")
         raise KeyError("found")
-    os.write(2, b", heard")
+    os.write(2, b", shown")
     out, err = capfd.readouterr()
-    assert out == "an answer\n"
-    assert err.splitlines() == ["WARNING: odd", "ERROR: INFO is missing", "the end, heard"]
+    assert out == "a prediction\n"
+    assert err.splitlines() == ["WARNING: unusual", "ERROR: INFO is missing", "the end, shown"]
 
 
-def test_all_information_on_request(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_level_zero_shows_information(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
     with without_information():
-        os.write(2, b"INFO: made a delegate\n")
-    assert capfd.readouterr().err == "INFO: made a delegate\n"
+        os.write(2, b"INFO: created a delegate\n")
+    assert capfd.readouterr().err == "INFO: created a delegate\n"
 
 
-def test_a_classifier_is_made_in_silence(tmp_path: Path) -> None:
+def test_creating_a_classifier_prints_nothing(tmp_path: Path) -> None:
     path = tiny.bundle(tmp_path / "tiny.tflite")
-    script = f"from headstand.serve.classifier import Classifier; Classifier({str(path)!r}); print('made')"
+    script = f"from headstand.serve.classifier import Classifier; Classifier({str(path)!r}); print('created')"
     environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
-    assert (result.stdout, result.stderr) == ("made\n", "")
+    assert (result.stdout, result.stderr) == ("created\n", "")

@@ -36,11 +36,11 @@ MODULE = "import pytest\npytest.importorskip('no_such_module', reason='Playwrigh
 
 
 def run(folder: Path, **variables: str) -> tuple[int, list[str]]:
-    """Run pytest in a folder with this mechanism alone; its exit status and output."""
+    """Runs pytest in a folder with this plugin alone; returns exit status and output lines."""
     environment = {name: value for name, value in os.environ.items() if name not in ("CI", "PYTEST_ADDOPTS")}
     environment |= {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **variables}
-    words = [sys.executable, "-m", "pytest", "-p", "tests.skips", "-p", "no:cacheprovider", "-ra", "-q", "."]
-    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-m", "pytest", "-p", "tests.skips", "-p", "no:cacheprovider", "-ra", "-q", "."]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     return done.returncode, done.stdout.splitlines()
 
 
@@ -50,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_elsewhere_the_summary_lists_what_was_skipped_and_why(folder: Path) -> None:
+def test_without_ci_the_summary_lists_skipped_tests_with_reasons(folder: Path) -> None:
     (folder / "test_module.py").write_text(MODULE)
     status, lines = run(folder)
     assert (status, lines[-1].split(" in ")[0]) == (0, "1 passed, 5 skipped, 1 xfailed")

@@ -31,11 +31,11 @@ from headstand.stats import (
         (1, 29, 0.0061, 0.1718),
     ],
 )
-def test_wilson_interval_is_the_published_one(right: int, count: int, low: float, high: float) -> None:
+def test_wilson_interval_matches_published_values(right: int, count: int, low: float, high: float) -> None:
     assert wilson(right, count) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
 
 
-def test_the_ends_are_exact_where_all_are_right_or_wrong() -> None:
+def test_wilson_interval_ends_at_0_or_1_if_all_are_wrong_or_right() -> None:
     for count in range(1, 500):
         assert wilson(count, count)[1] == 1.0
         assert wilson(0, count)[0] == 0.0
@@ -45,13 +45,13 @@ counts = st.integers(1, 5000).flatmap(lambda count: st.tuples(st.integers(0, cou
 
 
 @given(counts)
-def test_wilson_interval_holds_the_share_and_solves_its_equation(pair: tuple[int, int]) -> None:
+def test_wilson_interval_contains_the_proportion_and_solves_its_equation(pair: tuple[int, int]) -> None:
     right, count = pair
     low, high = wilson(right, count)
     assert 0 <= low <= right / count + 1e-12
     assert right / count - 1e-12 <= high <= 1
     for bound in (low, high):
-        # At either end the share lies 1.96 standard errors of that end away.
+        # The proportion is 1.96 standard errors away from either bound, with the standard error at that bound.
         distance = abs(right / count - bound)
         assert distance == pytest.approx(1.959963985 * math.sqrt(bound * (1 - bound) / count), abs=1e-6)
     mirrored = wilson(count - right, count)
@@ -73,7 +73,7 @@ def test_the_bootstrap_of_a_mean_agrees_with_the_normal_interval() -> None:
     assert high == pytest.approx(values.mean() + half, abs=0.03)
 
 
-def test_the_bootstrap_depends_on_its_seed_alone() -> None:
+def test_the_bootstrap_is_deterministic_for_a_seed() -> None:
     def share(weights: np.ndarray) -> np.ndarray:
         return (weights @ np.sqrt(np.arange(100)))[:, None]
 
@@ -81,7 +81,7 @@ def test_the_bootstrap_depends_on_its_seed_alone() -> None:
     assert not np.array_equal(bootstrap(100, share), bootstrap(100, share, seed=1))
 
 
-def test_the_bootstrap_covers_the_truth_as_often_as_it_says() -> None:
+def test_the_bootstrap_interval_has_its_nominal_coverage() -> None:
     rng = np.random.default_rng(0)
     covered = 0
     for seed in range(200):
@@ -91,7 +91,7 @@ def test_the_bootstrap_covers_the_truth_as_often_as_it_says() -> None:
     assert 0.89 <= covered / 200 <= 0.99
 
 
-def test_memory_of_the_bootstrap_does_not_grow_with_the_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bootstrap_limits_the_size_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = []
 
     def figures(weights: np.ndarray) -> np.ndarray:
@@ -102,13 +102,13 @@ def test_memory_of_the_bootstrap_does_not_grow_with_the_photos(monkeypatch: pyte
     assert shapes == [(RESAMPLES, 300)]
     monkeypatch.setattr(stats, "BLOCK", 30_000)
     shapes.clear()
-    # The same resamples, whatever the size of a block.
+    # The resamples do not depend on the block size.
     assert np.array_equal(bootstrap(300, figures), whole)
     assert shapes == [(100, 300)] * 10
 
 
 @pytest.mark.parametrize(("draws", "count"), [(2000, 24_000), (1000, 7), (3, 10 * BLOCK), (0, 5), (5, 0)])
-def test_blocks_hold_few_values_and_all_draws(draws: int, count: int) -> None:
+def test_blocks_are_limited_in_size_and_cover_all_draws(draws: int, count: int) -> None:
     sizes = list(blocks(draws, count))
     assert sum(sizes) == draws
     assert all(size * count <= BLOCK or size == 1 for size in sizes)
@@ -117,7 +117,7 @@ def test_blocks_hold_few_values_and_all_draws(draws: int, count: int) -> None:
 @pytest.mark.parametrize(
     ("right", "count", "level", "bound"),
     [
-        # All right: the bound is (1 - level) ** (1 / count), by which "59 without an error show 95 % at 95 %".
+        # All right: the bound is (1 - level) ** (1 / count); 59 without an error show 95 % with 95 % confidence.
         (59, 59, 0.95, 0.05 ** (1 / 59)),
         (58, 58, 0.95, 0.05 ** (1 / 58)),
         # Clopper & Pearson 1934: the 5 % point of Beta(right, count - right + 1).
@@ -126,33 +126,33 @@ def test_blocks_hold_few_values_and_all_draws(draws: int, count: int) -> None:
         (0, 0, 0.95, 0.0),
     ],
 )
-def test_the_lower_bound_is_clopper_and_pearsons(right: int, count: int, level: float, bound: float) -> None:
+def test_the_lower_bound_is_that_of_clopper_and_pearson(right: int, count: int, level: float, bound: float) -> None:
     assert lower_bound(right, count, level) == pytest.approx(bound, abs=5e-5)
 
 
-def test_a_paired_difference_worked_by_hand() -> None:
-    """Of 98 photos 3 are right by the first model alone and 1 by the second: 4 / 100 - 2 / 100, and its spread."""
+def test_a_paired_difference_matches_a_manual_calculation() -> None:
+    """Of 98 photos 3 are right by the first model alone and 1 by the second: 4 / 100 - 2 / 100, with its interval."""
     first, second = np.ones(98, bool), np.ones(98, bool)
     second[:3] = False
     first[3] = False
     found = paired(first, second)
-    spread = 1.959964 * ((0.06 - 0.02**2) / 100) ** 0.5
+    half_width = 1.959964 * ((0.06 - 0.02**2) / 100) ** 0.5
     assert found.value == pytest.approx(2 / 98)
-    assert found.interval == pytest.approx((0.02 - spread, 0.02 + spread), abs=1e-6)
+    assert found.interval == pytest.approx((0.02 - half_width, 0.02 + half_width), abs=1e-6)
     assert found.paired and found.within_noise
 
 
-def test_an_unpaired_difference_worked_by_hand() -> None:
-    """90 of 98 against 70 of 98 photos: 91 / 100 - 71 / 100, and its spread (Agresti & Caffo 2000)."""
+def test_an_unpaired_difference_matches_a_manual_calculation() -> None:
+    """90 of 98 against 70 of 98 photos: 91 / 100 - 71 / 100, with its interval (Agresti & Caffo 2000)."""
     found = unpaired(Outcomes(90, 98), Outcomes(70, 98))
-    spread = 1.959964 * ((0.91 * 0.09 + 0.71 * 0.29) / 100) ** 0.5
+    half_width = 1.959964 * ((0.91 * 0.09 + 0.71 * 0.29) / 100) ** 0.5
     assert found.value == pytest.approx(20 / 98)
-    assert found.interval == pytest.approx((0.2 - spread, 0.2 + spread), abs=1e-6)
+    assert found.interval == pytest.approx((0.2 - half_width, 0.2 + half_width), abs=1e-6)
     assert not found.paired and not found.within_noise
 
 
-def test_on_the_same_photos_smaller_differences_show() -> None:
-    """Ten photos of 200 by one model alone: beyond noise if they are the same photos, within if they are others."""
+def test_the_paired_comparison_detects_smaller_differences() -> None:
+    """10 of 200 photos right by one model alone: significant for the same photos, within noise for different ones."""
     first, second = np.ones(200, bool), np.ones(200, bool)
     first[:20] = False
     second[:30] = False
@@ -161,8 +161,8 @@ def test_on_the_same_photos_smaller_differences_show() -> None:
     assert difference(Outcomes.counted(0.9, 200), Outcomes.counted(0.85, 200)).within_noise
 
 
-def test_five_photos_by_one_model_alone_are_within_noise_and_six_are_not() -> None:
-    """As McNemar's exact test has it: p is 2 / 2^5 and 2 / 2^6."""
+def test_five_discordant_photos_are_within_noise_and_six_are_not() -> None:
+    """As in McNemar's exact test: p is 2 / 2^5 and 2 / 2^6."""
     second = np.ones(100, bool)
     for alone, within in ((5, True), (6, False)):
         first = second.copy()
@@ -170,7 +170,7 @@ def test_five_photos_by_one_model_alone_are_within_noise_and_six_are_not() -> No
         assert paired(second, first).within_noise is within
 
 
-def test_outcomes_of_different_photos_are_no_pair() -> None:
+def test_outcomes_of_different_photos_cannot_be_paired() -> None:
     with pytest.raises(ValueError, match="3 and 4 outcomes are not those of the same photos"):
         paired(np.ones(3, bool), np.ones(4, bool))
 
@@ -179,31 +179,31 @@ pairs = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=6
 
 
 @given(pairs)
-def test_the_difference_the_other_way_round_is_the_negative(pairs: list[tuple[bool, bool]]) -> None:
+def test_the_difference_is_antisymmetric(pairs: list[tuple[bool, bool]]) -> None:
     first, second = (np.array(side) for side in zip(*pairs, strict=True))
     for one, two in ((first, second), (Outcomes.of(first), Outcomes.of(second))):
         compare = paired if isinstance(one, np.ndarray) else unpaired
-        there, back = compare(one, two), compare(two, one)
-        assert there.value == pytest.approx(-back.value)
-        assert there.interval == pytest.approx((-back.interval[1], -back.interval[0]))
-        assert there.within_noise == back.within_noise
+        forward, backward = compare(one, two), compare(two, one)
+        assert forward.value == pytest.approx(-backward.value)
+        assert forward.interval == pytest.approx((-backward.interval[1], -backward.interval[0]))
+        assert forward.within_noise == backward.within_noise
     assert paired(first, first).within_noise
 
 
-def test_models_of_equal_accuracy_differ_beyond_noise_as_rarely_as_said() -> None:
+def test_the_false_positive_rate_of_paired_differences_is_nominal() -> None:
     rng = np.random.default_rng(0)
-    apart = np.zeros(2)
+    significant = np.zeros(2)
     for _ in range(600):
         easy = rng.random(120) < 0.8  # photos that both models get right
         first, second = (easy | (rng.random(120) < 0.5) for _ in range(2))
-        apart[0] += not paired(first, second).within_noise
-        apart[1] += not unpaired(Outcomes.of(first), Outcomes.of(second)).within_noise
-    assert apart[0] / 600 < 0.07
-    # Without the pairs the interval is too wide, and never too narrow.
-    assert apart[1] < apart[0]
+        significant[0] += not paired(first, second).within_noise
+        significant[1] += not unpaired(Outcomes.of(first), Outcomes.of(second)).within_noise
+    assert significant[0] / 600 < 0.07
+    # The unpaired interval is too wide for the same photos, never too narrow.
+    assert significant[1] < significant[0]
 
 
-def test_photos_needed_is_where_the_difference_leaves_the_noise() -> None:
+def test_photos_needed_is_the_count_where_the_difference_is_significant() -> None:
     count = photos_needed(0.96, 0.95)
     assert count == 3302
     assert not unpaired(Outcomes.counted(0.96, count * 2), Outcomes.counted(0.95, count * 2)).within_noise

@@ -36,7 +36,7 @@ def recipe(text: str = RECIPE) -> str:
     return "shapes.toml"
 
 
-def test_the_last_lines_are_the_commands_that_go_on(
+def test_the_last_lines_are_the_next_commands(
     dataset: Dataset, small_networks: None, undrawn: None, eager: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train.main([recipe(), "--head.epochs", "6"])
@@ -53,7 +53,7 @@ def test_the_last_lines_are_the_commands_that_go_on(
     assert [line.split()[0] for line in lines[-8:-4]] == ["precision", *dataset.classes]
 
 
-def test_a_finding_is_printed_once_with_its_advice(
+def test_each_finding_is_printed_once_with_its_advice(
     dataset: Dataset, small_networks: None, undrawn: None, eager: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train.main([recipe(), "--finetune.epochs", "1", "--finetune.learning_rate", "1", "--finetune.ema", "0"])
@@ -68,14 +68,14 @@ def test_a_finding_is_printed_once_with_its_advice(
     assert "fine-tuning-worse" in [each["code"] for each in findings]
 
 
-def test_a_tuner_reads_the_kept_models_accuracy(
+def test_the_last_logged_accuracy_is_that_of_the_selected_model(
     dataset: Dataset, small_networks: None, undrawn: None, eager: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expression = re.search(r"`(val_accuracy=\S+)`", str(train.__doc__))
     assert expression
     search = '\n[[search.stages]]\nparameter = "dropout"\nvalues = [0.0, 0.5]\n'
-    for words in ([], ["--finetune.epochs", "2", "--finetune.batch_size", "8"]):
-        train.main([recipe(RECIPE + search), *words])
+    for argv in ([], ["--finetune.epochs", "2", "--finetune.batch_size", "8"]):
+        train.main([recipe(RECIPE + search), *argv])
         read = re.findall(expression[1], capsys.readouterr().out)
         (report,) = Path("runs/shapes").glob("*/report.json")
         assert len(read) > 2
@@ -83,7 +83,7 @@ def test_a_tuner_reads_the_kept_models_accuracy(
         shutil.rmtree("runs")
 
 
-def test_what_is_wrong_is_told_and_what_is_noted_is_not(
+def test_warnings_are_printed_and_notes_are_not(
     dataset: Dataset, small_networks: None, undrawn: None, eager: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train.main([recipe(), "--head.learning_rate", "1e-9", "--profile"])
@@ -100,7 +100,7 @@ def test_what_is_wrong_is_told_and_what_is_noted_is_not(
 
 
 @pytest.mark.parametrize(
-    ("text", "words", "told"),
+    ("text", "argv", "message"),
     [
         (None, ["nothing"], "there is no recipe 'nothing'; there are .*demo.*yoga6"),
         (None, ["nothing.toml"], "there is no recipe file nothing.toml"),
@@ -113,48 +113,48 @@ def test_what_is_wrong_is_told_and_what_is_noted_is_not(
     ],
     ids=["recipe", "file", "key", "value", "toml", "argument", "option", "data"],
 )
-def test_bad_input_is_one_line(
+def test_bad_input_is_reported_in_one_line(
     workplace: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     text: str | None,
-    words: list[str],
-    told: str,
+    argv: list[str],
+    message: str,
 ) -> None:
     if text is not None:
-        words = [recipe(text), *words]
-    assert status(monkeypatch, train.main, "train.py", *words) == 1
+        argv = [recipe(text), *argv]
+    assert status(monkeypatch, train.main, "train.py", *argv) == 1
     out, error = capsys.readouterr()
-    assert re.fullmatch(rf"error: .*{told}.*\n", error), error
+    assert re.fullmatch(rf"error: .*{message}.*\n", error), error
     assert out == ""
     assert not Path("runs").exists()
 
 
-def test_the_script_itself_fails_in_one_line(workplace: Path) -> None:
-    words = [sys.executable, str(SCRIPT), "nothing"]
-    result = subprocess.run(words, capture_output=True, text=True)
+def test_the_script_reports_an_error_in_one_line(workplace: Path) -> None:
+    command = [sys.executable, str(SCRIPT), "nothing"]
+    result = subprocess.run(command, capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (1, "")
     assert re.fullmatch(r"error: there is no recipe 'nothing'; there are .*\n", result.stderr), result.stderr
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (("MobileNet", "MobileNotNet"), "unknown backbone 'MobileNotNet'; there are ConvNeXtBase.*Xception"),
         (('"none"', '"lost.h5"'), "there is no lost.h5"),
     ],
     ids=["backbone", "weights"],
 )
-def test_a_backbone_that_cannot_be_had_is_one_line(
+def test_an_unavailable_backbone_is_reported_in_one_line(
     dataset: Dataset,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     change: tuple[str, str],
-    told: str,
+    message: str,
 ) -> None:
     assert status(monkeypatch, train.main, "train.py", recipe(RECIPE.replace(*change))) == 1
     error = capsys.readouterr().err
-    assert re.fullmatch(rf"error: .*{told}.*\n", error), error
+    assert re.fullmatch(rf"error: .*{message}.*\n", error), error
 
 
 def test_help_lists_the_keys(

@@ -39,8 +39,8 @@ SEARCH = {
 FINETUNE = {"epochs": 2, "batch_size": 12, "learning_rate": 0.002}
 
 
-def answers(path: Path, dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """What the checkpoint itself says of a split's files, and the truth."""
+def predictions(path: Path, dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the checkpoint's probabilities for the files of a split, and the true class indices."""
     photos = dataset.split(split)
     pixels = np.stack([images.decode(dataset.folder / photo.path, networks.SIZE) for photo in photos])
     truth = np.array([dataset.classes.index(photo.class_) for photo in photos])
@@ -48,21 +48,21 @@ def answers(path: Path, dataset: Dataset, split: str) -> tuple[np.ndarray, np.nd
 
 
 def check_scores(report: dict[str, Any], path: Path, dataset: Dataset) -> None:
-    """The report's figures are those that the checkpoint reaches."""
+    """Asserts that the report's scores are those of the checkpoint."""
     for split in ("validation", "test"):
-        given, truth = answers(path, dataset, split)
-        scores, right = report[split], int((given.argmax(1) == truth).sum())
+        found, truth = predictions(path, dataset, split)
+        scores, right = report[split], int((found.argmax(1) == truth).sum())
         assert scores["count"] == len(truth) == 12
         assert scores["accuracy"] == right / 12
         assert tuple(scores["interval"]) == wilson(right, 12)
-        assert scores["loss"] == pytest.approx(-np.log(given[np.arange(12), truth]).mean(), rel=1e-3)
+        assert scores["loss"] == pytest.approx(-np.log(found[np.arange(12), truth]).mean(), rel=1e-3)
         confusion = np.zeros((3, 3), int)
-        np.add.at(confusion, (truth, given.argmax(1)), 1)
+        np.add.at(confusion, (truth, found.argmax(1)), 1)
         assert scores["confusion"] == confusion.tolist()
         assert list(scores["per_class"]) == list(dataset.classes)
 
 
-def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_complete_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     outcome = training.train(recipe(search=SEARCH))
     report = outcome.report
     assert re.fullmatch(r"shapes_\d\d_\d\.\d{3}\.h5", outcome.checkpoint.name)
@@ -71,14 +71,14 @@ def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> No
     assert outcome.checkpoint.parent == outcome.folder
     assert outcome.refitted is None
     assert newest_checkpoint() == outcome.checkpoint
-    assert report["test"]["accuracy"] > 0.6  # colours are easy, and chance is a third
+    assert report["test"]["accuracy"] > 0.6  # the colours are easy to separate; chance is 1/3
     check_scores(report, outcome.checkpoint, dataset)
     assert report["validation"]["accuracy"] == pytest.approx(best["val_accuracy"])
-    # Dividing the logits leaves the answers as they are, and costs no loss.
+    # Temperature scaling does not change the predicted classes, and reduces the loss.
     assert report["validation"]["loss"] < best["val_loss"]
     assert report["calibration"]["temperature"] == checkpoint.metadata(outcome.checkpoint).temperature != 1
     assert report["calibration"]["threshold"] == checkpoint.metadata(outcome.checkpoint).threshold
-    assert report["calibration"]["test"]["coverage"] == 1.0  # no mistakes on validation, so every answer is sure
+    assert report["calibration"]["test"]["coverage"] == 1.0  # no errors on validation, so every prediction is confident
 
     about = checkpoint.metadata(outcome.checkpoint)
     assert (about.name, about.labels, about.size) == ("shapes", dataset.classes, networks.SIZE)
@@ -130,17 +130,17 @@ def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> No
     assert f"run {outcome.folder}" in out
     assert "48 photos, 48 computed" in out
     assert f"test_accuracy={report['test']['accuracy']:.4f} (95 % interval" in out
-    floor = report["baseline"]
-    assert floor["val_accuracy"] in [right / 12 for right in range(6, 13)]  # better than chance, which is a third
-    assert re.search(rf"^baseline .* val_accuracy={floor['val_accuracy']:.4f} \(95 % interval", out, re.M)
+    baseline = report["baseline"]
+    assert baseline["val_accuracy"] in [right / 12 for right in range(6, 13)]  # better than chance, 1/3
+    assert re.search(rf"^baseline .* val_accuracy={baseline['val_accuracy']:.4f} \(95 % interval", out, re.M)
     search_ = report["search"]
     best_trial = max(report["trials"], key=lambda trial: (trial["val_accuracy"], -trial["val_loss"]))
     assert search_["trials"] == 5
     assert (search_["best"]["stage"], search_["best"]["number"]) == (best_trial["stage"], best_trial["number"])
     others = search_["within_noise"]
-    said = f"{others} other setting{'s' * (others > 1)} did equally well: 12 validation photos cannot separate them"
-    assert (said in out) == (others > 0)
-    # The search, the page and the diagnosis count alike.
+    message = f"{others} other setting{'s' * (others > 1)} did equally well: 12 validation photos cannot separate them"
+    assert (message in out) == (others > 0)
+    # The search, the report page and the diagnosis report the same number.
     found = [finding for finding in report["diagnosis"] if finding["code"] == "validation-too-small"]
     assert bool(found) == (others > 0)
     assert all(one["evidence"].startswith(f"{others} of {search_['settings'] - 1} other settings") for one in found)
@@ -148,7 +148,7 @@ def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> No
     assert (f"{others} other setting" in page) == (others > 0)
 
 
-def test_a_second_run_computes_no_features_and_ends_the_same(
+def test_a_second_run_computes_no_features_and_has_the_same_result(
     dataset: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = training.train(recipe())
@@ -160,7 +160,7 @@ def test_a_second_run_computes_no_features_and_ends_the_same(
     assert not list(second.folder.glob("search_*.png"))
     assert second.report["search"] is None
     assert (second.folder / "trials.csv").read_text().startswith("stage,number,state,learning_rate")
-    # Another head of another run reuses them too.
+    # A run with another head uses the same features.
     training.train(recipe(name="shapes", head={"inner": 4, "epochs": 1}))
     assert "48 photos, 0 computed" in capsys.readouterr().out
 
@@ -172,17 +172,18 @@ def test_fine_tuning_and_refit(dataset: Dataset) -> None:
     assert outcome.report["refitted"] == "shapes_01_all.h5"
     assert newest_checkpoint() == outcome.refitted
     assert len(outcome.report["history"]) == 1
-    check_scores(outcome.report, outcome.checkpoint, dataset)  # the figures are not the refitted model's
+    check_scores(outcome.report, outcome.checkpoint, dataset)  # the scores are those of the model before the refit
     assert set(outcome.report["seconds"]) >= {"fine-tuning", "refit"}
-    seen, all_seen = (checkpoint.metadata(path).seen for path in (outcome.checkpoint, outcome.refitted))
-    assert len(seen) == 24
-    assert set(seen) < set(all_seen)
-    assert len(all_seen) == 48
-    tuned, refitted = (checkpoint.load(path).get_weights() for path in (outcome.checkpoint, outcome.refitted))
+    paths = (outcome.checkpoint, outcome.refitted)
+    trained_on, refitted_on = (checkpoint.metadata(path).seen for path in paths)
+    assert len(trained_on) == 24
+    assert set(trained_on) < set(refitted_on)
+    assert len(refitted_on) == 48
+    tuned, refitted = (checkpoint.load(path).get_weights() for path in paths)
     assert any(not np.allclose(one, other) for one, other in zip(tuned, refitted, strict=True))
 
 
-def test_refit_without_fine_tuning_is_the_head_on_all_splits(dataset: Dataset) -> None:
+def test_refit_without_fine_tuning_trains_the_head_on_all_splits(dataset: Dataset) -> None:
     outcome = training.train(recipe(finetune={"refit": "all"}))
     assert outcome.refitted is not None
     # The epoch is the one that was selected on validation.
@@ -198,7 +199,7 @@ def test_refit_without_fine_tuning_is_the_head_on_all_splits(dataset: Dataset) -
 def test_a_fine_tuned_refit_is_trained_for_the_selected_epochs(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first of three epochs is selected, so the second training ends with it."""
+    """The first of three epochs is selected, so the refit ends after one epoch."""
     real = CheckpointCallback.on_epoch_end
 
     def end(self: Any, number: int, logs: Any = None) -> None:
@@ -216,16 +217,16 @@ def test_a_fine_tuned_refit_is_trained_for_the_selected_epochs(
     assert "trained once more, 1 epoch, when everything was chosen, on all three splits" in card
 
 
-def test_test_labels_change_the_test_scores_and_nothing_else(dataset: Dataset) -> None:
+def test_test_labels_affect_only_the_test_scores(dataset: Dataset) -> None:
     settings = recipe(search={"stages": SEARCH["stages"][:1]}, finetune={**FINETUNE, "epochs": 1})
     first = training.train(settings)
-    turned = {"circle": "cross", "cross": "square", "square": "circle"}
+    relabelled = {"circle": "cross", "cross": "square", "square": "circle"}
     photos = []
     for photo in dataset.photos:
-        if photo.split == "test":  # under another label, so in another folder; the order stays
-            path = f"test/{turned[photo.class_]}/{Path(photo.path).name}"
+        if photo.split == "test":  # a different label is a different folder; the order is kept
+            path = f"test/{relabelled[photo.class_]}/{Path(photo.path).name}"
             (dataset.folder / photo.path).rename(dataset.folder / path)
-            photo = dataclasses.replace(photo, path=path, class_=turned[photo.class_])
+            photo = dataclasses.replace(photo, path=path, class_=relabelled[photo.class_])
         photos.append(photo)
     manifest.write(Dataset(dataset.folder, tuple(photos)))
     second = training.train(settings)
@@ -240,29 +241,29 @@ def test_test_labels_change_the_test_scores_and_nothing_else(dataset: Dataset) -
 
 
 @pytest.mark.parametrize("epochs", [0, 1])
-def test_a_refit_with_validation_is_what_test_scores(dataset: Dataset, epochs: int) -> None:
+def test_a_refit_with_validation_is_scored_on_test(dataset: Dataset, epochs: int) -> None:
     outcome = training.train(recipe(finetune={**FINETUNE, "epochs": epochs, "refit": "validation"}))
     assert outcome.refitted is not None
     report = outcome.report
     assert report["scored"] == report["refitted"] == outcome.refitted.name != outcome.checkpoint.name
     assert newest_checkpoint() == newest_checkpoint(refitted=False) == outcome.refitted
-    # 24 photos of training, 12 of validation; what was chosen on validation was taken over.
+    # 24 training and 12 validation photos; the settings selected on validation are kept.
     assert len(checkpoint.metadata(outcome.refitted).seen) == 36
     assert len(checkpoint.metadata(outcome.checkpoint).seen) == 24
     chosen, final = (checkpoint.metadata(path) for path in (outcome.checkpoint, outcome.refitted))
     assert (final.temperature, final.threshold) == (chosen.temperature, chosen.threshold)
     for split, path in (("validation", outcome.checkpoint), ("test", outcome.refitted)):
         photos = dataset.split(split)
-        answers = checkpoint.load(path)(pixels(dataset.folder, photos, networks.SIZE).astype(np.float32)).numpy()
+        probabilities = checkpoint.load(path)(pixels(dataset.folder, photos, networks.SIZE).astype(np.float32)).numpy()
         truth = class_indices(dataset, photos)
-        assert report[split]["accuracy"] == pytest.approx((answers.argmax(axis=1) == truth).mean())
-        own = answers[np.arange(len(truth)), truth]
+        assert report[split]["accuracy"] == pytest.approx((probabilities.argmax(axis=1) == truth).mean())
+        own = probabilities[np.arange(len(truth)), truth]
         assert report[split]["loss"] == pytest.approx(-np.log(own).mean(), abs=1e-4)
     assert "The test figures are theirs" in (outcome.folder / "MODEL_CARD.md").read_text()
 
 
 @pytest.mark.parametrize("refit", ["none", "all"])
-def test_views_are_of_the_training_photos_alone(
+def test_only_training_photos_have_augmented_views(
     dataset: Dataset, refit: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     real, real_refit, given = heads.fit, heads.refit, []
@@ -287,24 +288,24 @@ def test_views_are_of_the_training_photos_alone(
     assert "with 3 views of each training photo: flip=horizontal smallest_crop=0.5 rotation=10.0 zoom=0.0" in out
     assert outcome.report["recipe"]["augmentation"]["views"] == 3
     check_scores(outcome.report, outcome.checkpoint, dataset)
-    # All is known the next time; the figures are those of the run before.
+    # The next run finds all features in the cache and has the same result.
     again = training.train(recipe(augmentation=settings))
     assert "48 photos, 0 computed" in capsys.readouterr().out
     assert again.report["history"] == outcome.report["history"]
-    # And another setting is another run with views of its own.
+    # Another augmentation setting computes its own views.
     training.train(recipe(augmentation={**settings, "rotation": 11.0}))
     assert "48 photos, 72 computed" in capsys.readouterr().out
 
 
-class Cut(Exception):
-    """Stands for a kill."""
+class Interrupted(Exception):
+    """Simulates a kill."""
 
 
-def cut(*_: Any) -> None:
-    raise Cut
+def interrupt(*_: Any) -> None:
+    raise Interrupted
 
 
-def test_an_interrupted_search_goes_on_in_the_same_run(
+def test_an_interrupted_search_resumes_in_the_same_run(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = training.train(recipe(search=SEARCH))
@@ -313,31 +314,31 @@ def test_an_interrupted_search_goes_on_in_the_same_run(
     def add(self: Any, trial: search.Trial, *rest: Any) -> None:
         added.append(trial)
         if len(added) == 4:
-            raise Cut
+            raise Interrupted
         real(self, trial, *rest)
 
-    with monkeypatch.context() as patch, pytest.raises(Cut):
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
         patch.setattr(journal.TrialJournal, "add", add)
         training.train(recipe(search=SEARCH))
-    (cut,) = [folder for folder in Path("runs/shapes").iterdir() if folder != whole.folder]
-    assert newest_checkpoint() == whole.checkpoint  # a run without a report is none
+    (interrupted,) = [folder for folder in Path("runs/shapes").iterdir() if folder != whole.folder]
+    assert newest_checkpoint() == whole.checkpoint  # a run without a report is not finished
     capsys.readouterr()
     added.clear()
     monkeypatch.setattr(
         journal.TrialJournal, "add", lambda *arguments: (added.append(arguments[1]), real(*arguments))[1]
     )
     resumed = training.train(recipe(search=SEARCH))
-    assert resumed.folder == cut
+    assert resumed.folder == interrupted
     assert len(added) == 2
     out = capsys.readouterr().out
-    assert f"resuming {cut}" in out
+    assert f"resuming {interrupted}" in out
     assert out.count("(remembered)") == 3
     for key in ("trials", "head", "history", "test", "validation", "checkpoint"):
         assert resumed.report[key] == whole.report[key]
 
 
 @pytest.mark.slow
-def test_an_interrupted_fine_tuning_goes_on_in_the_same_run(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_fine_tuning_resumes_in_the_same_run(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = recipe(finetune={**FINETUNE, "refit": "all"})
     whole = training.train(settings)
     real, calls = CheckpointCallback.on_epoch_end, []
@@ -346,11 +347,11 @@ def test_an_interrupted_fine_tuning_goes_on_in_the_same_run(dataset: Dataset, mo
         real(self, number, logs)
         calls.append(number)
         if len(calls) in (1, 3):
-            raise Cut
+            raise Interrupted
 
     monkeypatch.setattr(CheckpointCallback, "on_epoch_end", end)
     for _ in range(2):  # once while tuning, once while refitting
-        with pytest.raises(Cut):
+        with pytest.raises(Interrupted):
             training.train(settings)
     resumed = training.train(settings)
     assert calls == [0, 1, 0, 1]
@@ -372,15 +373,15 @@ def test_an_interrupted_fine_tuning_goes_on_in_the_same_run(dataset: Dataset, mo
 
 
 @pytest.mark.slow
-def test_a_profiled_run_ends_the_same_and_leaves_traces(
+def test_a_profiled_run_has_the_same_result_and_writes_traces(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(decoding, "BATCH", 4)
     settings = recipe(finetune={**FINETUNE, "epochs": 1})
-    with monkeypatch.context() as patch, pytest.raises(Cut):
-        patch.setattr(training, "evaluate", cut)
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(training, "evaluate", interrupt)
         training.train(settings, profile=True)
-    profiled = training.train(settings)  # the same run goes on without
+    profiled = training.train(settings)  # resumes the same run without the profiler
     assert f"resuming {profiled.folder}" in capsys.readouterr().out
     traces = sorted(path.relative_to(profiled.folder).parts[:2] for path in profiled.folder.rglob("*.xplane.pb"))
     assert traces == [("profile", "features"), ("profile", "fine-tuning"), ("profile", "head")]
@@ -391,13 +392,13 @@ def test_a_profiled_run_ends_the_same_and_leaves_traces(
 
 
 @pytest.mark.slow
-def test_fine_tuning_a_part(dataset: Dataset, graphs: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fine_tuning_the_last_layers(dataset: Dataset, graphs: None, capsys: pytest.CaptureFixture[str]) -> None:
     settings = {**FINETUNE, "unfreeze": "3 layers", "precision": "mixed_bfloat16", "refit": "all"}
     outcome = training.train(recipe(finetune=settings, augmentation={"views": 2}))
     check_scores(outcome.report, outcome.checkpoint, dataset)
     out = capsys.readouterr().out
     assert out.count("every epoch draws from each photo and its 2 views") == 2
-    # The refit finds what the first tuning had computed.
+    # The refit uses the forward passes cached by the first fine-tuning.
     assert ["84 photos and views computed" in out, "60 photos and views computed" in out] == [True, True]
     pairs = [checkpoint.load(path).get_layer("backbone") for path in (outcome.checkpoint, outcome.refitted)]
     same = [np.array_equal(a, b) for a, b in zip(*(network.get_weights() for network in pairs), strict=True)]
@@ -405,13 +406,13 @@ def test_fine_tuning_a_part(dataset: Dataset, graphs: None, capsys: pytest.Captu
     assert not same[5]
 
 
-def test_more_to_unfreeze_than_there_is_is_told_before_the_run(dataset: Dataset) -> None:
+def test_unfreezing_too_many_layers_is_refused_before_the_run(dataset: Dataset) -> None:
     with pytest.raises(HeadstandError, match=r"finetune\.unfreeze = '99 layers': the backbone has 7 layers"):
         training.train(recipe(finetune={**FINETUNE, "unfreeze": "99 layers"}))
     assert not Path("runs").exists()
 
 
-def test_without_data_the_command_is_told(workplace: Path) -> None:
+def test_without_data_the_error_suggests_the_command(workplace: Path) -> None:
     with pytest.raises(
         ManifestError, match=r"no prepared data at data/shapes: run `python data_preparation.py shapes`"
     ):
@@ -419,7 +420,7 @@ def test_without_data_the_command_is_told(workplace: Path) -> None:
     assert not Path("runs").exists()
 
 
-def test_a_changed_photo_stops_the_run(dataset: Dataset) -> None:
+def test_a_modified_photo_stops_the_run(dataset: Dataset) -> None:
     path = dataset.folder / dataset.split("test")[0].path
     Image.new("RGB", (40, 40)).save(path)
     with pytest.raises(FeatureError, match=re.escape(str(path))):
@@ -427,14 +428,14 @@ def test_a_changed_photo_stops_the_run(dataset: Dataset) -> None:
     assert not list(Path("runs").glob("*/*/report.json"))
 
 
-def test_a_head_that_the_baseline_beats_is_told(dataset: Dataset) -> None:
+def test_a_head_below_the_baseline_is_a_finding(dataset: Dataset) -> None:
     outcome = training.train(recipe(head={"epochs": 1, "learning_rate": 1e-7, "inner": 4}))
-    floor = outcome.report["baseline"]["val_accuracy"]
+    baseline = outcome.report["baseline"]["val_accuracy"]
     (finding,) = [finding for finding in outcome.findings if finding.code == "baseline-not-beaten"]
-    assert f"ridge regression on the same features has {floor:.4f}" in finding.evidence
+    assert f"ridge regression on the same features has {baseline:.4f}" in finding.evidence
 
 
-def test_a_training_that_diverges_is_told(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_diverged_training_is_reported(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     real = heads.fit
 
     def diverging(*arguments: Any) -> heads.Fit:
@@ -447,22 +448,20 @@ def test_a_training_that_diverges_is_told(dataset: Dataset, monkeypatch: pytest.
     assert not list(Path("runs").glob("*/*/*.h5"))
 
 
-def test_rare_classes_are_weighed_up_unless_the_recipe_says_no(
-    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rare_classes_have_higher_weights_unless_disabled(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[np.ndarray] = []
 
     def run(model: keras.Model, photos: finetune.LabelledPhotos, *rest: Any, **more: Any) -> None:
         given.append(photos.weights)
-        raise Cut
+        raise Interrupted
 
     monkeypatch.setattr(finetune, "run", run)
     photos = [photo for photo in dataset.photos if photo.split != "train" or photo.class_ != "circle"]
     photos += [photo for photo in dataset.split("train") if photo.class_ == "circle"][:2]
     manifest.write(Dataset(dataset.folder, tuple(photos)))
-    for weighed in (True, False):
-        with pytest.raises(Cut):
-            training.train(recipe(head={"epochs": 1, "class_weights": weighed}, finetune=FINETUNE))
+    for class_weights in (True, False):
+        with pytest.raises(Interrupted):
+            training.train(recipe(head={"epochs": 1, "class_weights": class_weights}, finetune=FINETUNE))
     assert sorted(given[0].round(4).tolist()) == [0.75] * 16 + [3.0] * 2
     assert given[1].tolist() == [1] * 18
 
@@ -485,10 +484,10 @@ def killing(function):
             os.kill(os.getpid(), signal.SIGKILL)
         return function(*arguments, **keys)
     return counted
-place, name = {"features": (passing.FeatureCache, "append"), "search": (journal.TrialJournal, "add"),
+owner, name = {"features": (passing.FeatureCache, "append"), "search": (journal.TrialJournal, "add"),
                "finetune": (clock.Bar, "on_train_batch_end")}[sys.argv[1]]
 decoding.BATCH = 8
-setattr(place, name, killing(getattr(place, name)))
+setattr(owner, name, killing(getattr(owner, name)))
 from tests.test_training import FINETUNE, SEARCH
 training.train(networks.recipe(search=SEARCH, finetune=FINETUNE))
 """
@@ -496,7 +495,7 @@ training.train(networks.recipe(search=SEARCH, finetune=FINETUNE))
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("at", "call"), [("features", 3), ("search", 3), ("finetune", 5)])
-def test_a_killed_run_goes_on(dataset: Dataset, at: str, call: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_killed_run_resumes(dataset: Dataset, at: str, call: int, capsys: pytest.CaptureFixture[str]) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     killed = subprocess.run([sys.executable, "-c", KILLED, at, str(call)], env=environment, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()

@@ -1,4 +1,4 @@
-r"""Train, tune and serve on SageMaker; docs/sagemaker.md tells what has to be there first.
+r"""Trains, tunes and serves on SageMaker; docs/sagemaker.md lists the prerequisites.
 
     python deploy/sagemaker/launch.py train yoga107 --role ARN --image URI --data s3://BUCKET/yoga107 \
         --output s3://BUCKET/jobs [--spot] [--instance ml.g5.xlarge] [--profiler] [--wait] [--head.epochs 40 ...]
@@ -7,7 +7,7 @@ r"""Train, tune and serve on SageMaker; docs/sagemaker.md tells what has to be t
     python deploy/sagemaker/launch.py remove NAME
 
 `tune` without --step submits the jobs of the recipe's search one after the other, waiting for each. --dry-run checks
-the request against AWS's description of the call and prints it; nothing is asked of anybody then.
+the request against AWS's description of the call and prints it without contacting AWS.
 """
 
 import sys
@@ -19,9 +19,9 @@ from headstand.cli import command
 from headstand.scale.sagemaker.command import run
 
 
-def main(words: list[str]) -> None:
-    """Do what the first word says."""
-    run(words, __doc__)
+def main(argv: list[str]) -> None:
+    """Runs the subcommand."""
+    run(argv, __doc__)
 
 
 if __name__ == "__main__":

@@ -204,7 +204,9 @@ def _model(argument: str) -> tuple[str, str]:
     path = Path(argument).resolve()
     name = bundle.read(path).name
     if not any(path.is_relative_to(ROOT / folder) for folder in ("models", "runs")):
-        raise HeadstandError(f"{path} is not in models/ or runs/ of {ROOT}: copy it there for Docker")
+        raise HeadstandError(
+            f"{path} is not in models/ or runs/ of {ROOT}, the folders that Docker reads: copy it there"
+        )
     return re.sub("[^A-Za-z0-9]+", "-", name).strip("-") or "model", path.relative_to(ROOT).as_posix()
 
 

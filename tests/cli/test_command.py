@@ -11,7 +11,7 @@ from headstand.errors import HeadstandError
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("argv", "expected"),
     [
         ([], ("yoga6", [])),
         (["demo"], ("demo", [])),
@@ -20,18 +20,18 @@ from headstand.errors import HeadstandError
         (["a/b.toml", "--help"], ("a/b.toml", ["--help"])),
     ],
 )
-def test_the_recipe_comes_first_and_may_be_left_out(words: list[str], expected: tuple[str, list[str]]) -> None:
-    assert command.recipe_and_rest(words) == expected
+def test_the_recipe_is_an_optional_first_argument(argv: list[str], expected: tuple[str, list[str]]) -> None:
+    assert command.recipe_and_rest(argv) == expected
 
 
 def raising(error: BaseException) -> Callable[[list[str]], None]:
-    def main(words: list[str]) -> None:
+    def main(argv: list[str]) -> None:
         raise error
 
     return main
 
 
-def test_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_passes_the_arguments_without_the_script_name(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[list[str]] = []
     monkeypatch.setattr(sys, "argv", ["script.py", "a", "--b"])
     command.run(given.append)
@@ -47,13 +47,13 @@ def test_done(monkeypatch: pytest.MonkeyPatch) -> None:
         (PermissionError(13, "Permission denied", "data"), "error: Permission denied: data"),
     ],
 )
-def test_what_people_can_mend_is_one_line_and_one(error: Exception, line: str) -> None:
+def test_user_errors_are_one_line_with_exit_status_1(error: Exception, line: str) -> None:
     with pytest.raises(SystemExit) as caught:
         command.run(raising(error))
     assert caught.value.code == line
 
 
-def test_an_interruption_is_130(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interruption_has_exit_status_130(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         command.run(raising(KeyboardInterrupt()))
     assert caught.value.code == 130
@@ -61,7 +61,7 @@ def test_an_interruption_is_130(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), OSError("without a reason")])
-def test_our_own_faults_are_not_hidden(error: Exception) -> None:
+def test_internal_errors_keep_their_traceback(error: Exception) -> None:
     with pytest.raises(type(error), match=str(error)):
         command.run(raising(error))
 
@@ -70,18 +70,18 @@ def shell(code: str, *rest: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code, *rest], capture_output=True, text=True)
 
 
-def test_the_shell_sees_status_and_stream() -> None:
+def test_the_shell_gets_exit_status_and_standard_error() -> None:
     failed = shell(
         "from headstand import errors\nfrom headstand.cli import command\n"
-        "def main(words): raise errors.HeadstandError('no ' + words[0])\n"
+        "def main(argv): raise errors.HeadstandError('no ' + argv[0])\n"
         "command.run(main)",
-        "way",
+        "model",
     )
-    assert (failed.returncode, failed.stdout, failed.stderr) == (1, "", "error: no way\n")
+    assert (failed.returncode, failed.stdout, failed.stderr) == (1, "", "error: no model\n")
     assert shell("from headstand.cli import command; command.run(print)", "a").returncode == 0
 
 
-def test_a_reader_that_has_gone_is_told_nothing() -> None:
+def test_a_closed_pipe_causes_no_message() -> None:
     code = "from headstand.cli import command\n"
     code += "command.run(lambda argv: [print('x' * 999, flush=True) for _ in range(999)])"
     result = subprocess.run(
@@ -92,30 +92,30 @@ def test_a_reader_that_has_gone_is_told_nothing() -> None:
     assert result.returncode == 1
 
 
-def test_verbs_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in ([], ["--help"], ["-h"]):
-        verbs.main(words)
+def test_subcommands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    for argv in ([], ["--help"], ["-h"]):
+        verbs.main(argv)
         out = capsys.readouterr().out
         assert all(f"  {verb} " in out for verb in verbs.VERBS)
 
 
-def test_an_unknown_verb_is_told_with_the_known_ones() -> None:
+def test_an_unknown_subcommand_lists_the_known_ones() -> None:
     with pytest.raises(HeadstandError, match=r"there is no verb 'fly'; there are compare, demo"):
         verbs.main(["fly"])
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("argv", "expected"),
     [
         (["demo"], ("demo", [])),
         (["demo", "yoga6"], ("yoga6", [])),
         (["demo", "--head.epochs", "3"], ("demo", ["--head.epochs", "3"])),
     ],
 )
-def test_the_demo_takes_a_recipe_and_changes(
-    words: list[str], expected: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+def test_the_demo_takes_a_recipe_and_overrides(
+    argv: list[str], expected: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Any] = []
     monkeypatch.setattr(demo, "run", lambda *arguments: given.append(arguments))
-    verbs.main(words)
+    verbs.main(argv)
     assert given == [expected]

@@ -1,4 +1,4 @@
-"""The demo as `make demo` runs it, in a folder of its own."""
+"""The demo as in `make demo`, in a temporary folder."""
 
 import re
 import subprocess
@@ -12,10 +12,10 @@ from headstand.serve import bundle
 
 
 @pytest.mark.slow
-def test_the_demo_draws_trains_converts_and_predicts(workplace):
-    words = ["--source.per_class", "40", "--source.size", "160"]
+def test_the_demo_prepares_trains_converts_and_predicts(workplace):
+    argv = ["--source.per_class", "40", "--source.size", "160"]
     done = subprocess.run(
-        [sys.executable, "-m", "headstand", "demo", "demo", *words],
+        [sys.executable, "-m", "headstand", "demo", "demo", *argv],
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(HOME)},
         capture_output=True,
         text=True,
@@ -26,15 +26,15 @@ def test_the_demo_draws_trains_converts_and_predicts(workplace):
         assert re.search(rf"^-- {step} took \d+\.\d s: \S+", done.stdout, re.MULTILINE), done.stdout
     accuracy, count = re.search(r"^test accuracy (\d\.\d{3}) on (\d+) photos", done.stdout, re.MULTILINE).groups()
     assert int(count) == 48
-    # Chance is 1/6. One run in a thousand of a classifier that guesses would reach 19 of 48.
+    # Chance is 1/6: a random classifier reaches 19 of 48 in one run in a thousand.
     assert float(accuracy) >= 20 / 48
-    (made,) = Path("runs/demo").glob("*/*.tflite")
-    assert bundle.read(made).labels == ("chair", "cobra", "downdog", "goddess", "tree", "warrior")
-    assert f"HEADSTAND_MODEL={made}" in done.stdout
+    (bundle_path,) = Path("runs/demo").glob("*/*.tflite")
+    assert bundle.read(bundle_path).labels == ("chair", "cobra", "downdog", "goddess", "tree", "warrior")
+    assert f"HEADSTAND_MODEL={bundle_path}" in done.stdout
 
 
 @pytest.mark.slow
-def test_the_demo_of_heatmaps_does_the_same(workplace):
+def test_the_heatmap_demo_prepares_trains_converts_and_predicts(workplace):
     done = subprocess.run(
         [sys.executable, "-m", "headstand", "demo", "demo-heatmaps", "--source.per_class", "60"],
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(HOME)},
@@ -46,7 +46,7 @@ def test_the_demo_of_heatmaps_does_the_same(workplace):
     accuracy, count = re.search(r"^test accuracy (\d\.\d{3}) on (\d+) photos", done.stdout, re.MULTILINE).groups()
     assert int(count) >= 17 * 10
     assert float(accuracy) >= 0.8
-    (made,) = Path("runs/demo-heatmaps").glob("*/*.tflite")
-    found = bundle.read(made)
+    (bundle_path,) = Path("runs/demo-heatmaps").glob("*/*.tflite")
+    found = bundle.read(bundle_path)
     assert (len(found.labels), found.input.kind) == (17, "heatmaps")
     assert found.labels[0] == "action_aside"

@@ -18,29 +18,29 @@ ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "deploy" / "template.yaml"
 URL = "https://a1b2c3.execute-api.eu-west-1.amazonaws.com/predict"
 
-# Notes what it is called with, and answers as the tool would.
-STAND_IN = f"""#!{sys.executable}
+# Records its arguments and prints the output of the tool.
+STUB = f"""#!{sys.executable}
 import json, os, pathlib, sys
-name, words = pathlib.Path(sys.argv[0]).name, sys.argv[1:]
-given = sys.stdin.read() if "--password-stdin" in words else ""
+name, argv = pathlib.Path(sys.argv[0]).name, sys.argv[1:]
+password = sys.stdin.read() if "--password-stdin" in argv else ""
 with open(os.environ["CALLS"], "a") as calls:
-    print(json.dumps([name, *words, given]), file=calls)
-if words[0] == os.environ.get("FAILS"):
+    print(json.dumps([name, *argv, password]), file=calls)
+if argv[0] == os.environ.get("FAILS"):
     sys.exit("first line\\nno space left on device")
-answers = {{"get-caller-identity": "123456789012", "get-login-password": "secret", "describe-stacks": "{URL}"}}
-if len(words) > 1 and words[1] == "describe-repositories" and os.environ.get("NEW"):
+outputs = {{"get-caller-identity": "123456789012", "get-login-password": "secret", "describe-stacks": "{URL}"}}
+if len(argv) > 1 and argv[1] == "describe-repositories" and os.environ.get("NEW"):
     sys.exit("An error occurred (RepositoryNotFoundException) when calling ...")
-print(answers.get(words[1] if len(words) > 1 else "", ""))
+print(outputs.get(argv[1] if len(argv) > 1 else "", ""))
 """
 
 
 @pytest.fixture
 def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand-ins for the three tools on the path; the file they note their calls in."""
+    """Puts stubs of the three tools on the path; returns the file with their recorded calls."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for name in deploy.TOOLS:
-        (folder / name).write_text(STAND_IN)
+        (folder / name).write_text(STUB)
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(folder))
     monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
@@ -48,11 +48,11 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "calls"
 
 
-def noted(calls: Path) -> list[list[str]]:
+def recorded(calls: Path) -> list[list[str]]:
     return [json.loads(line) for line in calls.read_text().splitlines()]
 
 
-def test_a_dry_run_shows_every_command_and_runs_none(
+def test_a_dry_run_prints_every_command_and_runs_none(
     calls: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "")
@@ -79,47 +79,47 @@ def test_a_dry_run_shows_every_command_and_runs_none(
 
 
 @pytest.mark.parametrize("new", [True, False])
-def test_it_does_what_it_shows(
+def test_deploy_runs_the_commands(
     calls: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, new: bool
 ) -> None:
     if new:
         monkeypatch.setenv("NEW", "1")
     deploy.run(["--stack", "poses"])
-    done = noted(calls)
-    verbs = [words[2] if words[0] == "aws" else words[1] for words in done]
-    made = ["create-repository", "put-lifecycle-policy"] if new else []
-    assert verbs == ["get-caller-identity", "describe-repositories", *made, "build", "get-login-password", "login",
+    done = recorded(calls)
+    verbs = [call[2] if call[0] == "aws" else call[1] for call in done]
+    created = ["create-repository", "put-lifecycle-policy"] if new else []
+    assert verbs == ["get-caller-identity", "describe-repositories", *created, "build", "get-login-password", "login",
                      "tag", "push", "deploy", "describe-stacks"]  # fmt: skip
     by_verb = dict(zip(verbs, done, strict=True))
     image = by_verb["push"][2]
     assert image.startswith("123456789012.dkr.ecr.eu-west-1.amazonaws.com/poses:yoga6-")
     assert f"ImageUri={image}" in by_verb["deploy"] and by_verb["login"][-1].strip() == "secret"
-    told = capsys.readouterr().out
-    assert f"The endpoint is {URL}" in told and f"--endpoint {URL}" in told and "delete-repository" in told
-    assert "secret" not in told
+    output = capsys.readouterr().out
+    assert f"The endpoint is {URL}" in output and f"--endpoint {URL}" in output and "delete-repository" in output
+    assert "secret" not in output
 
 
 @pytest.mark.parametrize("fails", ["build", "sts", "login"])
-def test_a_command_that_fails_ends_it(calls: Path, monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
+def test_a_failing_command_stops_the_deployment(calls: Path, monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
     monkeypatch.setenv("FAILS", fails)
     with pytest.raises(HeadstandError, match=f"{fails}.* failed with exit status 1"):
         deploy.run([])
-    last = noted(calls)[-1]
+    last = recorded(calls)[-1]
     assert fails in last[:3]
 
 
-def test_what_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_arguments_and_missing_tools_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("AWS_REGION", raising=False)
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
-    for words, told in (
+    for argv, message in (
         ([], "aws is not installed: install it as https://docs.aws"),
         (["--dry-run", "none.tflite"], "cannot read the model"),
         (["--dry-run", "--stack", "My_Stack"], "--stack takes lower-case letters"),
         (["--dry-run", "--set", "Memory"], "--set takes Name=value"),
     ):
-        with pytest.raises(HeadstandError, match=told):
-            deploy.run(words)
+        with pytest.raises(HeadstandError, match=message):
+            deploy.run(argv)
     outside = tmp_path / "copy.tflite"
     shutil.copy(deploy.SHIPPED, outside)
     with pytest.raises(HeadstandError, match="is not in models"):
@@ -136,10 +136,10 @@ def cloud() -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_aws_takes_the_commands(
+def test_the_aws_cli_accepts_the_commands(
     cloud: str, calls: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The AWS CLI itself against moto; Docker, SAM and the stack that SAM would make are stand-ins."""
+    """The real AWS CLI against moto; Docker, SAM and the stack that SAM creates are stubs."""
     folder = Path(os.environ["PATH"])
     stack = f'[ "$1" = cloudformation ] && echo {URL} && exit'
     (folder / "aws").write_text(f'#!/bin/sh\n{stack}\nexec {sys.executable} -m awscli "$@"\n')
@@ -151,12 +151,12 @@ def test_aws_takes_the_commands(
         assert ("create-repository" in capsys.readouterr().out) == new
 
 
-def test_the_template_is_sound() -> None:
+def test_the_template_is_valid() -> None:
     assert lint_file(TEMPLATE) == []
 
 
 class _Loader(yaml.SafeLoader):
-    """Takes CloudFormation's short forms for the values in them."""
+    """YAML loader that parses CloudFormation's short-form functions."""
 
 
 _Loader.add_multi_constructor("!", lambda loader, tag, node: (
@@ -165,7 +165,7 @@ _Loader.add_multi_constructor("!", lambda loader, tag, node: (
 ))  # fmt: skip
 
 
-def test_the_function_may_write_its_log_and_nothing_else() -> None:
+def test_the_function_may_only_write_its_log() -> None:
     resources = yaml.load(TEMPLATE.read_text(), _Loader)["Resources"]
     role = resources["Role"]["Properties"]
     assert role.keys() == {"AssumeRolePolicyDocument", "Policies"}
@@ -178,7 +178,7 @@ def test_the_function_may_write_its_log_and_nothing_else() -> None:
     assert "Cors" not in resources["Url"]["Properties"]
 
 
-def test_what_deploy_sets_is_a_parameter() -> None:
+def test_the_template_has_the_parameters_that_deploy_sets() -> None:
     parameters = yaml.load(TEMPLATE.read_text(), _Loader)["Parameters"]
     assert {"ImageUri", "Architecture"} <= parameters.keys()
     assert all("Default" in parameter for name, parameter in parameters.items() if name != "ImageUri")

@@ -12,11 +12,11 @@ from tests.prepare.doctor.faults import encoded, healthy, photo
 
 @pytest.fixture
 def doctor(workplace, monkeypatch):
-    """Call `python -m headstand doctor` with words; the exit status, 1 for a message."""
+    """Returns a function that runs `python -m headstand doctor` with arguments and returns the exit status."""
     return partial(status, monkeypatch, __main__.main, "headstand", "doctor")
 
 
-def test_warnings_and_notes_end_with_0(doctor, workplace, capsys):
+def test_warnings_have_exit_status_0(doctor, workplace, capsys):
     healthy(workplace / "photos")
     (workplace / "photos/tree/grey.png").write_bytes(encoded(photo("tree", 30)))
     assert doctor("photos", "--json", "out/doctor.json") == 0
@@ -28,7 +28,7 @@ def test_warnings_and_notes_end_with_0(doctor, workplace, capsys):
     assert "tree/grey.png" in (workplace / "doctor.html").read_text()
 
 
-def test_errors_end_with_2_after_all_is_written(doctor, workplace, capsys):
+def test_errors_have_exit_status_2_and_all_files_are_written(doctor, workplace, capsys):
     healthy(workplace / "photos")
     (workplace / "photos/tree/short.jpg").write_bytes(encoded(photo("tree", 31))[:1500])
     assert doctor("photos", "--html", "page.html", "--fix", "clean") == 2
@@ -39,7 +39,7 @@ def test_errors_end_with_2_after_all_is_written(doctor, workplace, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "reason"),
+    ("argv", "message"),
     [
         (["nowhere"], "there is no nowhere"),
         (["photos.csv", "--fix", "clean"], "--fix copies class folders"),
@@ -49,15 +49,15 @@ def test_errors_end_with_2_after_all_is_written(doctor, workplace, capsys):
         (["photos", "--html", "photos/tree/0.jpg/x.html"], "cannot write"),
     ],
 )
-def test_what_cannot_be_done_ends_with_1_and_one_line(doctor, workplace, capsys, words, reason):
+def test_invalid_arguments_are_one_line_and_exit_status_1(doctor, workplace, capsys, argv, message):
     healthy(workplace / "photos", count=3)
-    assert doctor(*words) == 1
+    assert doctor(*argv) == 1
     error = capsys.readouterr().err
-    assert reason in error
+    assert message in error
     assert error.startswith("error: ") and error.count("\n") == 1
 
 
-def test_takes_the_archive_and_the_table_that_a_preparation_takes(doctor, workplace, monkeypatch, capsys):
+def test_the_doctor_reads_the_same_archives_and_tables_as_the_preparation(doctor, workplace, monkeypatch, capsys):
     monkeypatch.setenv("HEADSTAND_CACHE", str(workplace / "cache"))
     healthy(workplace / "photos")
     (workplace / "photos/tree/short.jpg").write_bytes(encoded(photo("tree", 31))[:1500])
@@ -73,7 +73,7 @@ def test_takes_the_archive_and_the_table_that_a_preparation_takes(doctor, workpl
         )  # fmt: skip
 
 
-def test_a_class_written_in_two_forms_of_unicode_is_one(doctor, workplace, capsys):
+def test_unicode_normalisation_merges_class_names(doctor, workplace, capsys):
     healthy(workplace / "photos", ("chair", "tree"))
     for split, name in (("train", "Cafe\u0301"), ("test", "Caf\u00e9")):
         shutil.copytree(workplace / "photos/chair", workplace / "divided" / split / name)

@@ -1,4 +1,4 @@
-"""The page of a deployed model, against the function behind a gateway of another origin."""
+"""The page of a deployed model, which sends requests to a function behind a gateway of another origin."""
 
 import functools
 import json
@@ -39,35 +39,35 @@ def endpoint(model: Path) -> Iterator[str]:
         yield url
 
 
-def test_it_writes_files_for_a_bucket(
+def test_it_writes_the_files_of_a_static_site(
     model: Path, endpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site = tmp_path / "site"
     page.run(["--endpoint", endpoint, "--model", str(model), "--output", str(site)])
-    told = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
     names = ["index.html", *markup.ASSETS, "samples/green.png"]
-    assert told[:-1] == [str(site / name) for name in names] and f"aws s3 sync {site} s3://" in told[-1]
+    assert lines[:-1] == [str(site / name) for name in names] and f"aws s3 sync {site} s3://" in lines[-1]
     text = (site / "index.html").read_text()
     assert f'action="{endpoint}"' in text and "up to 4 MB" in text
 
 
-def test_what_it_cannot_ask_is_told(model: Path, endpoint: str, tmp_path: Path) -> None:
-    for words, told in (
+def test_an_unusable_endpoint_is_reported(model: Path, endpoint: str, tmp_path: Path) -> None:
+    for argv, message in (
         (["--endpoint", "example.com/predict"], "must be a complete URL"),
         (["--endpoint", "http://127.0.0.1:9/predict"], "no response from http://127.0.0.1:9/model"),
-        (["--endpoint", endpoint], "has other labels than"),  # the shipped one has other classes
+        (["--endpoint", endpoint], "has other labels than"),  # the default model has other classes
         (["--endpoint", endpoint.replace("predict", "x/y"), "--model", str(model), "--port", "70000"], "port 70000"),
     ):
-        with pytest.raises(HeadstandError, match=told):
-            page.run(words)
+        with pytest.raises(HeadstandError, match=message):
+            page.run(argv)
 
 
-def test_the_command_serves_the_page_and_ends_quietly(model: Path, endpoint: str) -> None:
-    words = [sys.executable, "-m", "headstand", "page", "--endpoint", endpoint, "--model", str(model), "--port", "0"]
-    # Who runs the tests in the background has had Ctrl-C ignored, and children take that over.
-    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+def test_the_command_serves_the_page_and_exits_silently(model: Path, endpoint: str) -> None:
+    command = [sys.executable, "-m", "headstand", "page", "--endpoint", endpoint, "--model", str(model), "--port", "0"]
+    # In a background job the shell ignores SIGINT, and child processes inherit that.
+    restore_sigint = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(words, cwd=ROOT, preexec_fn=heard, **pipes)  # type: ignore[call-overload]
+    process = subprocess.Popen(command, cwd=ROOT, preexec_fn=restore_sigint, **pipes)  # type: ignore[call-overload]
     try:
         assert process.stdout
         address = process.stdout.readline().split()[0]
@@ -77,17 +77,17 @@ def test_the_command_serves_the_page_and_ends_quietly(model: Path, endpoint: str
                 response = session.get(address + name, timeout=30)
                 assert (response.status_code, response.headers["Content-Type"].partition(";")[0]) == (200, kind), name
         process.send_signal(signal.SIGINT)
-        told, wrong = process.communicate(timeout=30)
-        assert (process.returncode, told.strip(), wrong) == (0, "", "")
+        out, error = process.communicate(timeout=30)
+        assert (process.returncode, out.strip(), error) == (0, "", "")
     finally:
         process.kill()
 
 
-def test_the_test_script_asks_through_the_gateway(endpoint: str, tmp_path: Path) -> None:
+def test_the_test_script_sends_a_photo_through_the_gateway(endpoint: str, tmp_path: Path) -> None:
     (tmp_path / "red.png").write_bytes(tiny.photo((255, 0, 0)))
-    words = [sys.executable, "test.py", str(tmp_path / "red.png"), "--endpoint", endpoint]
-    answer = json.loads(subprocess.run(words, cwd=ROOT, capture_output=True, check=True, timeout=60).stdout)
-    assert answer == pytest.approx(tiny.expected((255, 0, 0)), abs=1e-6)
+    command = [sys.executable, "test.py", str(tmp_path / "red.png"), "--endpoint", endpoint]
+    probabilities = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=60).stdout)
+    assert probabilities == pytest.approx(tiny.expected((255, 0, 0)), abs=1e-6)
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def served(model: Path, endpoint: str, tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.slow
 @skips.chromium
-def test_a_browser_asks_the_function_from_another_origin(
+def test_a_browser_sends_requests_to_another_origin(
     browser: Any,
     served: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -113,13 +113,13 @@ def test_a_browser_asks_the_function_from_another_origin(
         opened.set_input_files("#file", test_browser.file(test_browser.RED))
         test_browser.answer(opened, "red")
         opened.set_input_files("#file", test_browser.file(test_browser.GREY))
-        test_browser.answer(opened, "red", "Not sure, perhaps")  # the header passes from one origin to the other
+        test_browser.answer(opened, "red", "Not sure, perhaps")  # CORS exposes the header to the other origin
         opened.locator("[data-sample]").click()
         test_browser.answer(opened, "green")
         opened.locator("#url").fill("http://10.0.0.1/photo.jpg")
         opened.locator("#address button").click()
         test_browser.problem(opened, "address")
-    # Where another origin alone may ask, the browser keeps the answer from this page.
+    # If only another origin is allowed, the browser blocks the response.
     monkeypatch.setenv("HEADSTAND_ORIGIN", "https://pose.example")
     for opened in test_browser.opened(browser, served):
         opened.set_input_files("#file", test_browser.file(test_browser.RED))

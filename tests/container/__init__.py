@@ -1,1 +1,1 @@
-"""The Lambda container built and run for `make test-container`; not collected with the other tests."""
+"""Builds, runs and tests the Lambda container (`make test-container`); not collected with the other tests."""

@@ -1,4 +1,4 @@
-"""A stand-in for AWS's base image where there is no Docker to fetch it: Debian's Python with AWS's runtime client."""
+"""Substitute for AWS's base image on machines without Docker: Debian's Python with AWS's runtime client."""
 
 import json
 import re
@@ -9,17 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 SUITE = "trixie"
-"""Debian 13, whose Python is 3.13; AWS has a base with it, too."""
+"""Debian 13, whose Python is 3.13, as in one of AWS's base images."""
 
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 LOCK = Path(__file__).parents[2] / "Pipfile.lock"
 
 
 def make(buildah: Callable[..., str], folder: Path) -> tuple[str, list[str]]:
-    """The base, made unless it is there: its name, and what every run in it mounts.
+    """Builds the base image unless it exists; returns its name and the volume options of each run.
 
-    It has AWS's layout as far as the Dockerfile knows it: `python` on the path, and /var/task. For arm64 it is the same
-    under another name, since nothing of it runs in that build.
+    It has the parts of AWS's layout that the Dockerfile needs: `python` on the path, and /var/task. The arm64 image is
+    a copy under another name, because the build runs nothing in it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     volumes = _volumes(folder)
@@ -27,11 +27,11 @@ def make(buildah: Callable[..., str], folder: Path) -> tuple[str, list[str]]:
     name = f"localhost/headstand-base:{SUITE}-{client}"
     if name in buildah("images", "--all", "--format", "{{.Name}}:{{.Tag}}").split():
         return name, volumes
-    print(f"making a stand-in for AWS's base image: Debian {SUITE}", flush=True)
+    print(f"building a substitute for AWS's base image: Debian {SUITE}", flush=True)
     root = folder / "debian"
     shutil.rmtree(root, ignore_errors=True)
-    words = ["debootstrap", "--variant=minbase", "--include=python3-venv", SUITE, str(root)]
-    subprocess.run(words, stdout=subprocess.DEVNULL, check=True)
+    command = ["debootstrap", "--variant=minbase", "--include=python3-venv", SUITE, str(root)]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     container = buildah("from", *volumes, "scratch").split()[-1]
     buildah("add", container, str(root), "/")
     shutil.rmtree(root)
@@ -53,11 +53,11 @@ def make(buildah: Callable[..., str], folder: Path) -> tuple[str, list[str]]:
 
 
 def _volumes(folder: Path) -> list[str]:
-    """pip in a container is told what pip is told here: which index, and whose certificates."""
-    told = subprocess.run(
+    """Returns volume options that give pip in a container the index and certificates of pip on this machine."""
+    config = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
     ).stdout
-    settings = dict(re.findall(r"^(?:global|:env:)\.(index-url|cert|proxy|trusted-host)='(.*)'$", told, re.M))
+    settings = dict(re.findall(r"^(?:global|:env:)\.(index-url|cert|proxy|trusted-host)='(.*)'$", config, re.M))
     volumes = []
     if certificates := settings.get("cert"):
         volumes += ["--volume", f"{Path(certificates).resolve()}:{CERTIFICATES}:ro"]

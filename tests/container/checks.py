@@ -1,4 +1,4 @@
-"""The Lambda container, built and asked: `make test-container`."""
+"""Tests of the built Lambda container: `make test-container`."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ from tests.container import engines, layers
 ROOT = engines.ROOT
 SAMPLES = sorted((SHIPPED.parent / "samples").glob("*.webp"))
 MACHINES = {"amd64": 0x3E, "arm64": 0xB7}
-"""What an ELF file names in bytes 18 and 19 (ELF specification: e_machine)."""
+"""Bytes 18 and 19 of an ELF file (ELF specification: e_machine), by architecture."""
 
 
 @pytest.fixture(scope="session")
@@ -48,17 +48,17 @@ def saved(engine: engines.Engine, image: str, tmp_path_factory: pytest.TempPathF
     return found
 
 
-def test_the_test_script_gets_the_classifiers_answers(endpoint: str) -> None:
+def test_the_test_script_gets_the_predictions_of_the_classifier(endpoint: str) -> None:
     classifier = Classifier(SHIPPED)
     assert SAMPLES
     for path in SAMPLES:
-        words = [sys.executable, "test.py", str(path), "--endpoint", endpoint]
-        answer = json.loads(subprocess.run(words, cwd=ROOT, capture_output=True, check=True, timeout=120).stdout)
-        assert answer == pytest.approx(classifier.predict(path).probabilities, abs=1e-5)
-        assert next(iter(answer)) == path.stem
+        command = [sys.executable, "test.py", str(path), "--endpoint", endpoint]
+        response = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=120).stdout)
+        assert response == pytest.approx(classifier.predict(path).probabilities, abs=1e-5)
+        assert next(iter(response)) == path.stem
 
 
-def test_it_answers_gateways_and_refuses_strangers_addresses(endpoint: str) -> None:
+def test_it_responds_to_gateways_and_refuses_private_addresses(endpoint: str) -> None:
     def invoke(event: object) -> dict[str, object]:
         return requests.post(endpoint, json=event, timeout=60).json()
 
@@ -66,33 +66,33 @@ def test_it_answers_gateways_and_refuses_strangers_addresses(endpoint: str) -> N
     events = ROOT / "tests" / "events"
     for name in ("rest_api", "http_api_2", "function_url", "load_balancer"):
         event = json.loads((events / f"{name}.json").read_text())
-        answer = invoke(event | {"body": json.dumps({"image": photo}), "isBase64Encoded": False})
-        assert answer["statusCode"] == 200 and SAMPLES[0].stem in str(answer["body"]), answer
+        response = invoke(event | {"body": json.dumps({"image": photo}), "isBase64Encoded": False})
+        assert response["statusCode"] == 200 and SAMPLES[0].stem in str(response["body"]), response
     form = b'--e\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + SAMPLES[0].read_bytes()
     event = json.loads((events / "http_api_2.json").read_text())
     event["headers"] |= {"content-type": "multipart/form-data; boundary=e"}
-    answer = invoke(event | {"body": base64.b64encode(form + b"\r\n--e--\r\n").decode(), "isBase64Encoded": True})
-    assert answer["statusCode"] == 200 and SAMPLES[0].stem in str(answer["body"]), answer
+    response = invoke(event | {"body": base64.b64encode(form + b"\r\n--e--\r\n").decode(), "isBase64Encoded": True})
+    assert response["statusCode"] == 200 and SAMPLES[0].stem in str(response["body"]), response
     refused = invoke({"url": "http://169.254.169.254/latest/meta-data/"})
     assert refused["error"]["code"] == "forbidden_address"  # type: ignore[index]
     assert invoke({"warmup": True}) == {"status": "ready", "model": "yoga6"}
 
 
-def test_nothing_is_compiled_when_it_starts_and_tensorflow_is_not_there(engine: engines.Engine, image: str) -> None:
+def test_all_modules_are_compiled_and_tensorflow_is_not_installed(engine: engines.Engine, image: str) -> None:
     script = """if True:
         import importlib.util, json, os, sys
         import lambda_function
         files = [m for m in list(sys.modules.values()) if (getattr(m, "__file__", None) or "").startswith("/var/task")]
         print(json.dumps({
-            "raw": [m.__name__ for m in files if m.__file__.endswith(".py") and not os.path.exists(m.__cached__)],
+            "source": [m.__name__ for m in files if m.__file__.endswith(".py") and not os.path.exists(m.__cached__)],
             "found": [name for name in ("tensorflow", "keras", "flask") if importlib.util.find_spec(name)],
             "modules": len(files),
             "writable": os.access("/var/task", os.W_OK),
         }))
     """
-    told = json.loads(engine.run(image, "python", "-c", script).splitlines()[-1])
-    assert told["raw"] == [] and told["found"] == [] and told["modules"] > 100
-    assert isinstance(engine, engines.Docker) or not told["writable"]
+    found = json.loads(engine.run(image, "python", "-c", script).splitlines()[-1])
+    assert found["source"] == [] and found["found"] == [] and found["modules"] > 100
+    assert isinstance(engine, engines.Docker) or not found["writable"]
 
 
 def test_our_layers_are_small(saved: list[layers.Layer]) -> None:
@@ -104,7 +104,7 @@ def test_our_layers_are_small(saved: list[layers.Layer]) -> None:
     assert not [name for name in packages.files if "/numpy/_core/tests/" in name or "WebGpu" in name]
 
 
-def test_another_model_is_one_other_layer(engine: engines.Engine, saved: list[layers.Layer], tmp_path: Path) -> None:
+def test_another_model_changes_one_layer(engine: engines.Engine, saved: list[layers.Layer], tmp_path: Path) -> None:
     engine.save(engine.build(engines.NATIVE, "models/yoga66/yoga66.tflite"), tmp_path / "other.tar")
     other = layers.read(tmp_path / "other.tar")[1]
     assert [layer.digest for layer in other[:-1]] == [layer.digest for layer in saved[:-1]]

@@ -1,4 +1,4 @@
-"""What builds and runs the container: Docker with AWS's own base, else buildah with a stand-in for it."""
+"""Container engines: Docker with AWS's base image, else buildah with a substitute for it."""
 
 import json
 import os
@@ -21,26 +21,26 @@ ROOT = Path(__file__).parents[2]
 NATIVE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 IMAGE = "localhost/headstand-test"
 LAMBDA_USER = "993:990"
-"""Whom Lambda runs a function as; nothing in the image belongs to it."""
+"""User and group that run the function, as in Lambda; they own no file of the image."""
 
 
 class Engine(Protocol):
     name: str
 
     def build(self, architecture: str, model: str) -> str:
-        """Build the Dockerfile for an architecture and a model within the checkout; the image's name."""
+        """Builds the Dockerfile for an architecture and a model within the checkout; returns the image's name."""
 
     def save(self, image: str, file: Path) -> None:
-        """Write the image as `docker save` does."""
+        """Writes the image in the format of `docker save`."""
 
-    def run(self, image: str, *words: str) -> str:
-        """What a command prints that runs in the image instead of the function."""
+    def run(self, image: str, *argv: str) -> str:
+        """Runs a command in the image instead of the function; returns its standard output."""
 
     def serving(self, image: str) -> AbstractContextManager[str]:
-        """The function started; the URL that takes its events."""
+        """Runs the function; returns the URL for events."""
 
     def close(self) -> None:
-        """Remove what was built."""
+        """Removes the built images."""
 
 
 class Docker:
@@ -59,8 +59,8 @@ class Docker:
     def save(self, image: str, file: Path) -> None:
         call("docker", "save", image, "--output", str(file))
 
-    def run(self, image: str, *words: str) -> str:
-        return call("docker", "run", "--rm", "--entrypoint", words[0], image, *words[1:])
+    def run(self, image: str, *argv: str) -> str:
+        return call("docker", "run", "--rm", "--entrypoint", argv[0], image, *argv[1:])
 
     @contextmanager
     def serving(self, image: str) -> Iterator[str]:
@@ -77,21 +77,21 @@ class Docker:
 
 
 class Buildah:
-    name = "buildah, a stand-in base and runtime interface"
+    name = "buildah, a substitute base image and runtime interface"
 
     def __init__(self, folder: Path) -> None:
-        words = ("buildah", "--root", str(folder / "storage"), "--runroot", str(folder / "run"))
-        # Most containers have no overlay, where each layer is copied whole; nor have they any isolation but chroot.
-        probe = subprocess.run([*words, "--storage-driver", "overlay", "images"], capture_output=True, check=False)
-        self.words = (*words, "--storage-driver", "vfs" if probe.returncode else "overlay")
+        command = ("buildah", "--root", str(folder / "storage"), "--runroot", str(folder / "run"))
+        # Most containers have no overlay file system, so each layer is copied, and no isolation except chroot.
+        probe = subprocess.run([*command, "--storage-driver", "overlay", "images"], capture_output=True, check=False)
+        self.command = (*command, "--storage-driver", "vfs" if probe.returncode else "overlay")
         self.network = ("--isolation", "chroot", "--network", "host")
-        self("rm", "--all")  # what a run left that was stopped half-way
+        self("rm", "--all")  # containers of an interrupted run
         self.base, self.volumes = base.make(self, folder)
 
         self.built = set[str]()
 
-    def __call__(self, *words: str) -> str:
-        return call(*self.words, *words)
+    def __call__(self, *argv: str) -> str:
+        return call(*self.command, *argv)
 
     def build(self, architecture: str, model: str) -> str:
         image = f"{IMAGE}-{architecture}-{Path(model).stem}"
@@ -104,18 +104,18 @@ class Buildah:
     def save(self, image: str, file: Path) -> None:
         self("push", image, f"docker-archive:{file}")
 
-    def run(self, image: str, *words: str) -> str:
+    def run(self, image: str, *argv: str) -> str:
         with self._container(image) as container:
-            return self("run", *self.network, "--user", LAMBDA_USER, container, "--", *words)
+            return self("run", *self.network, "--user", LAMBDA_USER, container, "--", *argv)
 
     @contextmanager
     def serving(self, image: str) -> Iterator[str]:
         with self._container(image) as container, runtime_api.serving() as server:
             settings = json.loads(self("inspect", container))["OCIv1"]["config"]
-            words = [*settings["Entrypoint"], *settings["Cmd"]]
+            command = [*settings["Entrypoint"], *settings["Cmd"]]
             process = subprocess.Popen(
-                [*self.words, "run", *self.network, "--user", LAMBDA_USER, container, "--",
-                 "env", f"AWS_LAMBDA_RUNTIME_API={server.address}", *words],
+                [*self.command, "run", *self.network, "--user", LAMBDA_USER, container, "--",
+                 "env", f"AWS_LAMBDA_RUNTIME_API={server.address}", *command],
                 cwd=ROOT,
                 start_new_session=True,
             )  # fmt: skip
@@ -139,10 +139,10 @@ class Buildah:
 
 
 def found() -> Engine:
-    """The engine of this machine.
+    """Returns the container engine of this machine.
 
     Raises:
-        SystemExit: there is none.
+        SystemExit: no engine is installed.
     """
     if shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0:
         return Docker()
@@ -152,17 +152,17 @@ def found() -> Engine:
     return Buildah(ROOT / ".cache" / "container")
 
 
-def call(*words: str) -> str:
-    """What a command prints; where it fails, the end of what it said is told."""
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+def call(*argv: str) -> str:
+    """Runs a command and returns its standard output; if it fails, prints the end of its output."""
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.stderr.write(f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}\n")
-        raise RuntimeError(f"{words[0]} failed: {words}")
+        raise RuntimeError(f"{argv[0]} failed: {argv}")
     return done.stdout
 
 
 def reachable(url: str) -> None:
-    """Wait until something takes connections there, a minute at most."""
+    """Waits until a server accepts connections, at most a minute."""
     for _ in range(240):
         try:
             urlopen(url, timeout=5).close()
@@ -170,12 +170,8 @@ def reachable(url: str) -> None:
             time.sleep(0.25)
         except OSError as error:
             if not isinstance(getattr(error, "reason", None), ConnectionError):
-                return  # an answer, if an unfriendly one
+                return  # an error response also shows that the server is ready
             time.sleep(0.25)
         else:
             return
-    raise RuntimeError(f"nothing answers at {url}")
-
-
-if __name__ == "__main__":  # whether a container can be built here at all: .ci/run asks
-    print(found().name)
+    raise RuntimeError(f"no server responds at {url}")

@@ -1,4 +1,4 @@
-"""What an image weighs, layer by layer.
+"""Sizes of the layers of an image.
 
 python -m tests.container.layers     builds for both architectures and prints the table of docs/lambda.md
 """
@@ -17,12 +17,12 @@ from tests.container import engines
 MODEL = "models/yoga6/yoga6.tflite"
 
 OURS = ("packages", "code", "model")
-"""The last layers, which the Dockerfile adds; whatever lies below is the base's."""
+"""The last layers, which the Dockerfile adds; the layers below are those of the base image."""
 
 
 @dataclass
 class Layer:
-    """A layer: digest of its content, the beginning of each file by name, bytes as files and in gzip."""
+    """A layer: digest of its content, the first 64 bytes of each file by name, size in bytes unpacked and with gzip."""
 
     digest: str
     files: dict[str, bytes]
@@ -31,7 +31,7 @@ class Layer:
 
 
 def read(archive: Path) -> tuple[dict[str, Any], list[Layer]]:
-    """Configuration and layers, lowest first, of an image as `docker save` writes it."""
+    """Returns configuration and layers, lowest first, of an image in the format of `docker save`."""
     with tarfile.open(archive) as whole:
 
         def part(name: str) -> bytes:

@@ -34,7 +34,7 @@ def heatmaps(points: np.ndarray, heights: np.ndarray | float = 0.8) -> np.ndarra
 
 
 def folder(root: Path, people: int = 12, frames: int = 3, seed: int = 0) -> Path:
-    """Writes files such as `root/standing/girl3_002.npy`: people of different sizes and positions in three poses."""
+    """Writes files such as `root/standing/girl3_002.npy`: people of different sizes and offsets in three poses."""
     rng = np.random.default_rng(seed)
     for person in range(people):
         scale, moved = rng.uniform(0.6, 1), rng.uniform(-4, 4, 2)
