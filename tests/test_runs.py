@@ -29,7 +29,7 @@ def finish(folder: Path, checkpoint: str, refitted: str | None = None, files: tu
     (folder / "report.json").write_text(json.dumps({"checkpoint": checkpoint, "refitted": refitted}))
 
 
-def test_a_run_has_a_folder_of_its_own_with_the_recipe(recipe: Recipe) -> None:
+def test_each_run_has_a_folder_with_its_recipe(recipe: Recipe) -> None:
     run = begin(recipe, "d1")
     assert not run.resumed
     assert re.fullmatch(r"runs/shapes/\d{4}-\d\d-\d\dT\d{6}-[a-z0-9]{6}", str(run.folder))
@@ -45,7 +45,7 @@ def ended(run: Run) -> Run:
     return run
 
 
-def test_a_run_that_is_under_way_is_not_taken_up_by_another(recipe: Recipe) -> None:
+def test_running_run_is_not_resumed_by_another_process(recipe: Recipe) -> None:
     first = begin(recipe, "d1")
     second = begin(recipe, "d1")
     assert not second.resumed
@@ -120,18 +120,18 @@ def test_a_run_from_other_weights_is_not_resumed() -> None:
     assert finished(settings, "d1") is None
 
 
-def test_the_reason_for_a_new_run_is_given(recipe: Recipe) -> None:
+def test_reason_for_a_new_run(recipe: Recipe) -> None:
     first = begin(recipe, "d1")
     assert first.reason == ""
     second = begin(recipe, "d1")
-    assert second.reason == f"{first.folder} is not resumed: another process works in it"
+    assert second.reason == f"{first.folder} is not resumed: another process uses it"
     ended(first), ended(second)
     other = begin(recipe.model_copy(update={"seed": 2}), "d2")
     newest = max(first.folder, second.folder)
     assert other.reason == f"{newest} was interrupted and is not resumed, since these have changed: recipe.seed, data"
 
 
-def test_a_finished_run_is_left_alone(recipe: Recipe) -> None:
+def test_finished_run_is_not_resumed(recipe: Recipe) -> None:
     first = begin(recipe, "d1")
     (first.folder / "report.json").write_text("{}")
     second = ended(begin(recipe, "d1"))
@@ -152,9 +152,7 @@ def test_a_finished_run_is_found_by_its_recipe_and_data(recipe: Recipe) -> None:
     assert finished(recipe, "d1") == again.folder
 
 
-def test_the_newer_of_two_runs_is_the_later_one_whatever_the_clock_says(
-    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_names_of_runs_increase_if_the_clock_goes_back(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     other = recipe.model_copy(update={"name": "other"})
     runs = [ended(begin(each, "d1")) for each in (recipe, other)]
     stop_clock(monkeypatch, datetime(2020, 1, 1, tzinfo=UTC))
@@ -167,7 +165,7 @@ def test_the_newer_of_two_runs_is_the_later_one_whatever_the_clock_says(
     assert newest_checkpoint() == runs[-1].folder / "newest.h5"
 
 
-def test_runs_that_machines_begin_in_the_same_second_have_names_of_their_own(
+def test_runs_started_in_the_same_second_have_different_names(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop_clock(monkeypatch, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
@@ -178,14 +176,14 @@ def test_runs_that_machines_begin_in_the_same_second_have_names_of_their_own(
     assert len(names) == 20 and {name[:17] for name in names} == {"2026-01-02T030405"}
 
 
-def test_a_run_that_was_cut_while_it_began_is_not_resumed(recipe: Recipe) -> None:
+def test_run_killed_while_writing_its_recipe_is_not_resumed(recipe: Recipe) -> None:
     first = begin(recipe, "d1")
     whole = (first.folder / "recipe.json").read_text()
     (first.folder / "recipe.json").write_text(whole[:-9])
     assert not begin(recipe, "d1").resumed
 
 
-def test_without_a_finished_run_the_commands_are_told(recipe: Recipe) -> None:
+def test_missing_finished_run_is_reported_with_the_commands(recipe: Recipe) -> None:
     begin(recipe, "d1")
     with pytest.raises(RunError, match=r"no finished run under runs/; `python train.py` makes one, and `make demo`"):
         newest_checkpoint()
@@ -205,13 +203,13 @@ def test_the_newest_finished_run_is_used() -> None:
         newest_checkpoint("c")
 
 
-def test_the_refitted_checkpoint_goes_before_the_best() -> None:
+def test_refitted_checkpoint_is_preferred() -> None:
     finish(Path("runs/a/2026-01-02T000000"), "a_04_0.700.h5", "a_05_all.h5")
     assert newest_checkpoint().name == "a_05_all.h5"
     assert newest_checkpoint("a", refitted=False).name == "a_04_0.700.h5"
 
 
-def test_a_run_whose_checkpoint_was_deleted_is_passed_over() -> None:
+def test_run_with_a_deleted_checkpoint_is_skipped() -> None:
     finish(Path("runs/a/2026-01-01T000000"), "a_01_0.100.h5")
     finish(Path("runs/a/2026-01-02T000000"), "a_04_0.700.h5", files=())
     assert newest_checkpoint().name == "a_01_0.100.h5"

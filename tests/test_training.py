@@ -18,9 +18,9 @@ from headstand import heads as heads
 from headstand.errors import HeadstandError
 from headstand.evaluation.predictions import class_indices, pixels
 from headstand.features import FeatureError, decoding
-from headstand.finetune.checkpoint_callback import CheckpointCallback
+from headstand.finetune.callbacks import CheckpointCallback
 from headstand.heads import checkpoint, search
-from headstand.heads.search import journal
+from headstand.heads.search.trial import TrialJournal
 from headstand.prepare import manifest
 from headstand.prepare.manifest import Dataset, ManifestError
 from headstand.runs import newest_checkpoint
@@ -148,7 +148,7 @@ def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> No
     assert (f"{others} other setting" in page) == (others > 0)
 
 
-def test_a_second_run_computes_no_features_and_ends_the_same(
+def test_second_run_computes_no_features_and_has_the_same_result(
     dataset: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = training.train(recipe())
@@ -240,7 +240,7 @@ def test_test_labels_change_the_test_scores_and_nothing_else(dataset: Dataset) -
 
 
 @pytest.mark.parametrize("epochs", [0, 1])
-def test_a_refit_with_validation_is_what_test_scores(dataset: Dataset, epochs: int) -> None:
+def test_refit_with_validation_is_scored_on_test(dataset: Dataset, epochs: int) -> None:
     outcome = training.train(recipe(finetune={**FINETUNE, "epochs": epochs, "refit": "validation"}))
     assert outcome.refitted is not None
     report = outcome.report
@@ -304,11 +304,11 @@ def cut(*_: Any) -> None:
     raise Cut
 
 
-def test_an_interrupted_search_goes_on_in_the_same_run(
+def test_interrupted_search_is_resumed_in_the_same_run(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = training.train(recipe(search=SEARCH))
-    real, added = journal.TrialJournal.add, []
+    real, added = TrialJournal.add, []
 
     def add(self: Any, trial: search.Trial, *rest: Any) -> None:
         added.append(trial)
@@ -317,27 +317,25 @@ def test_an_interrupted_search_goes_on_in_the_same_run(
         real(self, trial, *rest)
 
     with monkeypatch.context() as patch, pytest.raises(Cut):
-        patch.setattr(journal.TrialJournal, "add", add)
+        patch.setattr(TrialJournal, "add", add)
         training.train(recipe(search=SEARCH))
     (cut,) = [folder for folder in Path("runs/shapes").iterdir() if folder != whole.folder]
     assert newest_checkpoint() == whole.checkpoint  # a run without a report is none
     capsys.readouterr()
     added.clear()
-    monkeypatch.setattr(
-        journal.TrialJournal, "add", lambda *arguments: (added.append(arguments[1]), real(*arguments))[1]
-    )
+    monkeypatch.setattr(TrialJournal, "add", lambda *arguments: (added.append(arguments[1]), real(*arguments))[1])
     resumed = training.train(recipe(search=SEARCH))
     assert resumed.folder == cut
     assert len(added) == 2
     out = capsys.readouterr().out
     assert f"resuming {cut}" in out
-    assert out.count("(remembered)") == 3
+    assert out.count("(from the journal)") == 3
     for key in ("trials", "head", "history", "test", "validation", "checkpoint"):
         assert resumed.report[key] == whole.report[key]
 
 
 @pytest.mark.slow
-def test_an_interrupted_fine_tuning_goes_on_in_the_same_run(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_fine_tuning_is_resumed_in_the_same_run(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = recipe(finetune={**FINETUNE, "refit": "all"})
     whole = training.train(settings)
     real, calls = CheckpointCallback.on_epoch_end, []
@@ -372,7 +370,7 @@ def test_an_interrupted_fine_tuning_goes_on_in_the_same_run(dataset: Dataset, mo
 
 
 @pytest.mark.slow
-def test_a_profiled_run_ends_the_same_and_leaves_traces(
+def test_profiled_run_has_the_same_result_and_traces(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(decoding, "BATCH", 4)
@@ -405,13 +403,13 @@ def test_fine_tuning_a_part(dataset: Dataset, graphs: None, capsys: pytest.Captu
     assert not same[5]
 
 
-def test_more_to_unfreeze_than_there_is_is_told_before_the_run(dataset: Dataset) -> None:
+def test_invalid_unfreeze_is_reported_before_the_run(dataset: Dataset) -> None:
     with pytest.raises(HeadstandError, match=r"finetune\.unfreeze = '99 layers': the backbone has 7 layers"):
         training.train(recipe(finetune={**FINETUNE, "unfreeze": "99 layers"}))
     assert not Path("runs").exists()
 
 
-def test_without_data_the_command_is_told(workplace: Path) -> None:
+def test_missing_data_is_reported_with_the_command(workplace: Path) -> None:
     with pytest.raises(
         ManifestError, match=r"no prepared data at data/shapes: run `python data_preparation.py shapes`"
     ):
@@ -427,14 +425,14 @@ def test_a_changed_photo_stops_the_run(dataset: Dataset) -> None:
     assert not list(Path("runs").glob("*/*/report.json"))
 
 
-def test_a_head_that_the_baseline_beats_is_told(dataset: Dataset) -> None:
+def test_head_worse_than_the_baseline_is_reported(dataset: Dataset) -> None:
     outcome = training.train(recipe(head={"epochs": 1, "learning_rate": 1e-7, "inner": 4}))
     floor = outcome.report["baseline"]["val_accuracy"]
     (finding,) = [finding for finding in outcome.findings if finding.code == "baseline-not-beaten"]
     assert f"ridge regression on the same features has {floor:.4f}" in finding.evidence
 
 
-def test_a_training_that_diverges_is_told(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_diverging_training_is_reported(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     real = heads.fit
 
     def diverging(*arguments: Any) -> heads.Fit:
@@ -447,9 +445,7 @@ def test_a_training_that_diverges_is_told(dataset: Dataset, monkeypatch: pytest.
     assert not list(Path("runs").glob("*/*/*.h5"))
 
 
-def test_rare_classes_are_weighed_up_unless_the_recipe_says_no(
-    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_class_weights_follow_the_recipe(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[np.ndarray] = []
 
     def run(model: keras.Model, photos: finetune.LabelledPhotos, *rest: Any, **more: Any) -> None:
@@ -472,10 +468,10 @@ import os, signal, sys
 from tests import networks
 for name in networks.backbones.names():
     setattr(networks.keras.applications, name, networks.tiny)
-from headstand.tensorflow_setup import training
-from headstand.features import decoding, passing
-from headstand.finetune import clock
-from headstand.heads.search import journal
+from headstand import training
+from headstand.features import cache, decoding
+from headstand.finetune import callbacks
+from headstand.heads.search import trial
 calls = 0
 def killing(function):
     def counted(*arguments, **keys):
@@ -485,10 +481,10 @@ def killing(function):
             os.kill(os.getpid(), signal.SIGKILL)
         return function(*arguments, **keys)
     return counted
-place, name = {"features": (passing.FeatureCache, "append"), "search": (journal.TrialJournal, "add"),
-               "finetune": (clock.Bar, "on_train_batch_end")}[sys.argv[1]]
+owner, name = {"features": (cache.FeatureCache, "append"), "search": (trial.TrialJournal, "add"),
+               "finetune": (callbacks.ProgressBarCallback, "on_train_batch_end")}[sys.argv[1]]
 decoding.BATCH = 8
-setattr(place, name, killing(getattr(place, name)))
+setattr(owner, name, killing(getattr(owner, name)))
 from tests.test_training import FINETUNE, SEARCH
 training.train(networks.recipe(search=SEARCH, finetune=FINETUNE))
 """
@@ -496,7 +492,7 @@ training.train(networks.recipe(search=SEARCH, finetune=FINETUNE))
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("at", "call"), [("features", 3), ("search", 3), ("finetune", 5)])
-def test_a_killed_run_goes_on(dataset: Dataset, at: str, call: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_killed_run_is_resumed(dataset: Dataset, at: str, call: int, capsys: pytest.CaptureFixture[str]) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     killed = subprocess.run([sys.executable, "-c", KILLED, at, str(call)], env=environment, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
@@ -505,7 +501,7 @@ def test_a_killed_run_goes_on(dataset: Dataset, at: str, call: int, capsys: pyte
     out = capsys.readouterr().out
     assert f"resuming {resumed.folder}" in out
     assert "48 photos, 32 computed" in out if at == "features" else "48 photos, 0 computed" in out
-    assert out.count("(remembered)") == {"features": 0, "search": 2, "finetune": 5}[at]
+    assert out.count("(from the journal)") == {"features": 0, "search": 2, "finetune": 5}[at]
     assert ("epoch 1/2" in out) == (at != "finetune")
     whole = training.train(settings)
     assert whole.folder != resumed.folder

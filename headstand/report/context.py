@@ -14,7 +14,7 @@ from headstand.heads.baseline import Baseline
 from headstand.heads.search import SearchResult
 from headstand.prepare.manifest import Dataset
 from headstand.recipe import Recipe
-from headstand.tracking.steps import Steps
+from headstand.tracking.timing import Steps
 
 
 @dataclass(frozen=True)
