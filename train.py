@@ -8,11 +8,11 @@
     python train.py yoga6 --ray auto                    features and search on a Ray cluster; or its HOST:PORT
 
 The backbone sees each photo once; the search and the head work on its features, which are kept for the next run.
-The best checkpoint, report.json and plots are written to runs/RECIPE/TIME/, the figures of each epoch to history.csv
+The best checkpoint, report.json and plots are written to runs/RECIPE/TIME/, the metrics of each epoch to history.csv
 there and, with those of each trial, to tensorboard/; the last lines are the commands that convert and serve it.
-Interrupted, the same command goes on where it stopped. A cloud tuner reads the figures with a regular expression such
-as `val_accuracy=([0-9.]+)`: the last match is the kept model's. As it stands, this script is also the entry point of a
-SageMaker training job (docs/sagemaker.md).
+The same command resumes an interrupted run. A cloud tuner reads the metrics with a regular expression such as
+`val_accuracy=([0-9.]+)`: the last match is that of the selected model. As it stands, this script is also the entry
+point of a SageMaker training job (docs/sagemaker.md).
 """
 
 from headstand import recipe
@@ -22,14 +22,14 @@ from headstand.scale.sagemaker import job
 PROFILE = "--profile"
 
 
-def main(words: list[str]) -> None:
-    """Train by the recipe that `words` name."""
-    # No key of the recipe: it changes no result, and a run that was begun without it is resumed with it.
-    profile = PROFILE in words
-    words, ray = command.option([word for word in words if word != PROFILE], "--ray", "auto or HOST:PORT")
-    name, rest = command.recipe_and_rest(words)
+def main(argv: list[str]) -> None:
+    """Train by the recipe and the options in the command-line arguments."""
+    # Not a key of the recipe: it changes no result, and a run that was started without it is resumed with it.
+    profile = PROFILE in argv
+    argv, ray = command.option([argument for argument in argv if argument != PROFILE], "--ray", "auto or HOST:PORT")
+    name, rest = command.recipe_and_rest(argv)
     settings = recipe.load(name, rest)
-    # TensorFlow takes seconds to import; a mistyped recipe is told before.
+    # TensorFlow takes seconds to import; an invalid recipe is reported before.
     from headstand import report, scale, training
 
     with scale.backend(ray) as backend:

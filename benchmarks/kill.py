@@ -85,36 +85,36 @@ weights = "none"
 TRAIN = """
 import os, sys, time
 import train
-from headstand.features import passing
-from headstand.finetune import clock, keeper
+from headstand.features import extractor
+from headstand.finetune import callbacks
 from headstand.heads import fitting
-from headstand.heads.search import journal
+from headstand.heads.search import trial
 log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-def tell(word):
-    if word:
-        os.write(log, f"{word} {time.monotonic()}\\n".encode())
-def note(place, name, before=None, after=None):
-    real = getattr(place, name)
-    def noted(*arguments, **keys):
-        tell(before)
+def write(event):
+    if event:
+        os.write(log, f"{event} {time.monotonic()}\\n".encode())
+def record(owner, name, before=None, after=None):
+    real = getattr(owner, name)
+    def recorded(*arguments, **keys):
+        write(before)
         result = real(*arguments, **keys)
-        tell(after)
+        write(after)
         return result
-    setattr(place, name, noted)
+    setattr(owner, name, recorded)
 PHASE = sys.argv[1]
 if PHASE == "features":
-    note(passing.FeatureCache, "append", after="kept")
-    real = passing.compiled
+    record(extractor.FeatureCache, "append", after="kept")
+    real = extractor.compiled
     def compiled(model):
         call = real(model)
-        return lambda pixels: (tell("begun"), call(pixels))[1]
-    passing.compiled = compiled
+        return lambda pixels: (write("begun"), call(pixels))[1]
+    extractor.compiled = compiled
 if PHASE == "search":
-    note(fitting._Training, "run", before="begun")
-    note(journal.Journal, "add", after="kept")
+    record(fitting, "_fit", before="begun")
+    record(trial.TrialJournal, "add", after="kept")
 if PHASE == "fine-tuning":
-    note(clock.Epoch, "on_epoch_begin", before="begun")
-    note(keeper.Keeper, "on_epoch_end", after="kept")
+    record(callbacks.EpochCallback, "on_epoch_begin", before="begun")
+    record(callbacks.CheckpointCallback, "on_epoch_end", after="kept")
 train.main(["shapes.toml"])
 """
 

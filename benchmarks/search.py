@@ -205,7 +205,7 @@ def main() -> None:
             rate_of = f"{total / value:10.0f}" if part == "features" else ""
             print(f"{'  ' + part:<28}{value:9.2f}{rate_of}")
     different = len({trial.head for trial in found.trials})
-    print(f"\n{different} of the {SETTINGS} settings differ; found: {heads.words(found.head)}")
+    print(f"\n{different} of the {SETTINGS} settings differ; found: {heads.describe(found.head)}")
     if fastest < ENOUGH:
         print(
             f"The loop reaches {fastest:.0f} images/s and not {ENOUGH}: this machine is slower than two free cores, or "

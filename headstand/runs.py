@@ -33,14 +33,14 @@ JOURNAL = "search.journal"
 
 def root() -> Path:
     """Returns the local folder of all runs: `HEADSTAND_RUNS`, or `runs` if that is unset or a remote address."""
-    place = os.environ.get("HEADSTAND_RUNS") or "runs"
-    return Path("runs") if is_remote(place) else Path(place).expanduser()
+    location = os.environ.get("HEADSTAND_RUNS") or "runs"
+    return Path("runs") if is_remote(location) else Path(location).expanduser()
 
 
 def _mirror() -> Mirror | None:
     """Returns the mirror of all runs at the remote address in `HEADSTAND_RUNS`; None if it holds no such address."""
-    place = os.environ.get("HEADSTAND_RUNS") or ""
-    return Mirror(place, root()) if is_remote(place) else None
+    location = os.environ.get("HEADSTAND_RUNS") or ""
+    return Mirror(location, root()) if is_remote(location) else None
 
 
 class RunError(HeadstandError):
@@ -65,17 +65,19 @@ class Run:
         return self.folder / JOURNAL
 
     @contextmanager
-    def kept_up(self) -> Iterator[None]:
+    def active(self) -> Iterator[None]:
         """Uploads changed files to the remote address in `HEADSTAND_RUNS`, if any, while the block runs.
 
-        Raises the errors of `Mirror.kept_up`.
+        Releases the lock at the end of the block. Raises the errors of `Mirror.uploading`.
         """
-        mirror = _mirror()
-        if mirror is None:
-            yield
-            return
-        with mirror.below(self.folder.relative_to(root()).as_posix()).kept_up(REPORT):
-            yield
+        try:
+            if mirror := _mirror():
+                with mirror.below(self.folder.relative_to(root()).as_posix()).uploading(REPORT):
+                    yield
+            else:
+                yield
+        finally:
+            self.lock.release()
 
 
 def begin(recipe: Recipe, data: str) -> Run:
@@ -105,8 +107,8 @@ def finished(recipe: Recipe, data: str) -> Path | None:
     """
     record = _record(recipe, data)
     for report in sorted(_runs(recipe).glob(f"*/{REPORT}"), reverse=True):
-        written = report.with_name(RECIPE)
-        if written.is_file() and written.read_text(encoding="utf-8") == record:
+        file = report.with_name(RECIPE)
+        if file.is_file() and file.read_text(encoding="utf-8") == record:
             return report.parent
     return None
 
@@ -194,22 +196,22 @@ def claim(parent: Path, prefix: str, name: str, record: str, last: str) -> Run:
 
 def _resumable(folder: Path, name: str, record: str, last: str) -> bool:
     """Returns whether a folder holds unfinished work with this identity; arguments as in `claim`."""
-    written = folder / name
-    return not (folder / last).exists() and written.is_file() and written.read_text(encoding="utf-8") == record
+    file = folder / name
+    return not (folder / last).exists() and file.is_file() and file.read_text(encoding="utf-8") == record
 
 
 def _reason(folders: list[Path], name: str, record: str, last: str) -> str:
     """Returns a sentence on why the newest interrupted folder is not resumed; empty if there is none."""
     for folder in folders:
-        written = folder / name
-        if (folder / last).exists() or not written.is_file():
+        file = folder / name
+        if (folder / last).exists() or not file.is_file():
             continue
         try:
-            changed = _changes(json.loads(written.read_text(encoding="utf-8")), json.loads(record))
+            changed = _changes(json.loads(file.read_text(encoding="utf-8")), json.loads(record))
         except ValueError:  # the process was killed while writing the file
             continue
         if not changed:
-            return f"{folder} is not resumed: another process works in it"
+            return f"{folder} is not resumed: another process uses it"
         return f"{folder} was interrupted and is not resumed, since these have changed: {', '.join(changed)}"
     return ""
 
@@ -247,7 +249,7 @@ def newest_checkpoint(name: str | None = None, refitted: bool = True) -> Path:
         RunError: there is no finished run, or a report is damaged.
     """
     if mirror := _mirror():
-        mirror.pull(lambda found: fnmatch(found, f"{name or '*'}/*/{REPORT}") and found.count("/") == 2)
+        mirror.pull(lambda path: fnmatch(path, f"{name or '*'}/*/{REPORT}") and path.count("/") == 2)
     reports = sorted(root().glob(f"{name or '*'}/*/{REPORT}"), key=lambda path: path.parent.name, reverse=True)
     for report in reports:
         checkpoint = _checkpoint(report, refitted)
@@ -268,10 +270,10 @@ def checkpoint_in(folder: Path) -> Path:
     """
     reports = [folder / REPORT] if (folder / REPORT).is_file() else sorted(folder.glob(f"*/{REPORT}"))
     if not reports:
-        held = ", ".join(sorted(str(path) for path in folder.glob("*.h5"))[:5])
+        checkpoints = ", ".join(sorted(str(path) for path in folder.glob("*.h5"))[:5])
         raise RunError(
             f"{folder} is a folder without a finished run ({REPORT}); name "
-            + (f"a checkpoint: {held}" if held else "a checkpoint, or train one with `python train.py`")
+            + (f"a checkpoint: {checkpoints}" if checkpoints else "a checkpoint, or train one with `python train.py`")
         )
     return _checkpoint(reports[-1], refitted=True)
 

@@ -1,6 +1,11 @@
-"""Trains one run from a prepared dataset to an evaluated checkpoint and its report."""
+"""Trains one run from a prepared dataset to an evaluated checkpoint and its report.
 
-from collections.abc import Sequence
+`train` is the whole run: backbone, features, baseline, search, head, fine-tuning, calibration, refit, evaluation,
+report.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +15,6 @@ import numpy as np
 
 from headstand import finetune, inputs, report
 from headstand import heads as heads
-from headstand.backend import LOCAL, Backend
 from headstand.diagnosis import Finding, TrainingPhase, diagnose, gather
 from headstand.errors import HeadstandError
 from headstand.evaluation import calibration, leakage
@@ -20,15 +24,32 @@ from headstand.evaluation.score import SplitMetrics, evaluate
 from headstand.evaluation.view_averaging import WORDS, averaged
 from headstand.features import Extractor, compiled
 from headstand.finetune.freezing import frozen
-from headstand.heads import baseline, checkpoint, search
+from headstand.heads import checkpoint, search
+from headstand.heads.baseline import ridge
 from headstand.inputs import InputKind
 from headstand.prepare import manifest
 from headstand.prepare.manifest import SPLITS, Dataset, ManifestError
-from headstand.recipe import Head, Recipe
-from headstand.runs import Run, begin
+from headstand.recipe import Backbone, Recipe
+from headstand.runs import begin
 from headstand.stats import Outcomes
-from headstand.tracking.run_monitor import RunMonitor
-from headstand.tracking.steps import Steps
+from headstand.tracking.history import History, write_trials
+from headstand.tracking.profile import trace
+from headstand.tracking.timing import Steps, Stopwatch
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Executor of the two most expensive steps of a run: this process or a Ray cluster.
+
+    `extractor` returns the feature extractor of a backbone; `search` has the signature of `headstand.heads.search.run`.
+    """
+
+    extractor: Callable[[Backbone], Extractor]
+    search: Callable[..., search.SearchResult]
+
+
+LOCAL = Backend(Extractor, search.run)
+"""Executor in this process."""
 
 
 @dataclass(frozen=True)
@@ -60,34 +81,194 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
     Raises:
         HeadstandError: the data is not prepared or has changed, or the backbone cannot be loaded.
     """
-    dataset = manifest.read(recipe.data)
-    if empty := [name for name in SPLITS if not dataset.split(name)]:
-        raise ManifestError(f"{dataset.folder} has no photos for {' and '.join(empty)}: prepare it again")
-    _check_kind(dataset, recipe)
-    with Steps() as steps:
-        with steps("backbone") as tell:
+    dataset = _load_dataset(recipe)
+    classes, seed = dataset.classes, recipe.seed
+    with ExitStack() as stack:
+        steps = stack.enter_context(Steps())
+        with steps("backbone") as log:
             extractor = backend.extractor(recipe.backbone)
             if recipe.finetune.epochs:  # checked here so that an invalid `unfreeze` fails before the search
                 frozen(extractor.model.get_layer("backbone"), recipe.finetune.unfreeze)
-            tell(f"{recipe.backbone.name} at {extractor.input.description}, weights {recipe.backbone.weights}")
+            log(f"{recipe.backbone.name} at {extractor.input.description}, weights {recipe.backbone.weights}")
+
         # The run is created after the backbone is loaded, so that a failure to load leaves no empty run folder.
         run = begin(recipe, dataset.digest)
         if run.reason:
             print(run.reason, flush=True)
         print(f"{'resuming' if run.resumed else 'run'} {run.folder}", flush=True)
-        try:
-            with run.kept_up(), RunMonitor(run.folder, steps, profile) as watch:
-                return _train(recipe, dataset, extractor, run, watch, backend)
-        finally:
-            run.lock.release()
+        stack.enter_context(run.active())
+        history = stack.enter_context(History(run.folder))
+
+        with steps("features") as log:
+            with trace(run.folder, "features", profile) as extractor.after_batch:
+                features, computed = _extract_features(recipe, dataset, extractor)
+            steps.parts["features"], steps.photos["features"] = extractor.stopwatch.seconds, extractor.computed
+            log(f"{len(dataset.photos)} photos, {computed} computed, the others from the cache")
+            if recipe.augmentation.views:
+                log(f"with {recipe.augmentation.views} views of each training photo: {recipe.augmentation.settings}")
+        train_split, validation_split = features["train"], features["validation"]
+
+        with steps("baseline") as log:
+            baseline = ridge(train_split, validation_split, len(classes), seed)
+            accuracy, (low, high) = baseline.val_accuracy, baseline.interval
+            log(f"val_accuracy={accuracy:.4f} (95 % interval {low:.3f} to {high:.3f}) with ridge regression")
+
+        with steps("search") as log:
+            searched = backend.search(
+                recipe.search, recipe.head, train_split, validation_split, len(classes), seed, run.journal, _print_trial
+            )
+            write_trials(run.folder, searched.trials)
+            log(f"{len(searched.trials)} trials; chosen: {heads.describe(searched.head)}")
+            count = len(validation_split.labels)
+            if others := len(search.indistinguishable(searched.trials, count)):
+                log(
+                    f"{others} other setting{'s' * (others > 1)} did equally well: {count} validation photos cannot "
+                    "separate them"
+                )
+
+        with steps("head") as log:
+            skipped = min(1, searched.head.epochs - 1)  # the first epoch includes compilation
+            with trace(run.folder, "head", profile, skipped, count=1) as after_epoch:
+                fit = heads.fit(searched.head, train_split, validation_split, len(classes), seed, after_epoch)
+            history.write("head", fit.history)
+            _check_finite(fit.best, "head.learning_rate")
+            log(f"kept epoch {fit.best_epoch}: val_accuracy={fit.best['val_accuracy']:.4f}")
+        phases = [TrainingPhase("head", fit.history, fit.best_epoch)]
+
+        model = heads.assemble(extractor.model, fit.model, recipe.name)
+        metadata = checkpoint.ModelMetadata(
+            name=recipe.name,
+            labels=classes,
+            size=recipe.backbone.size,
+            backbone=recipe.backbone.name,
+            data=dataset.digest,
+            seen=leakage.after(recipe.backbone, dataset, ("train",)),
+            examined=leakage.of(dataset, ("validation", "test")),
+        )
+        if recipe.finetune.epochs:
+            with steps("fine-tuning") as log:
+                tuned = _finetune(
+                    recipe, dataset, ("train",), "validation", model, metadata, run.folder, history, steps, profile
+                )
+                _check_finite(tuned.best, "finetune.learning_rate")
+                log(f"kept epoch {tuned.best_epoch}: val_accuracy={tuned.best['val_accuracy']:.4f}")
+            phases.append(TrainingPhase("finetune", tuned.history, tuned.best_epoch))
+            selected, head = tuned.checkpoint, None
+        else:
+            name = f"{recipe.name}_{fit.best_epoch:02d}_{fit.best['val_accuracy']:.3f}.h5"
+            selected, head = checkpoint.save(model, run.folder / name, metadata), fit.model
+
+        with steps("calibration") as log:
+            # A run that was interrupted after this step has its calibration in the checkpoint already.
+            if checkpoint.metadata(selected).threshold is None:
+                uncalibrated = _predict(selected, head, dataset, "validation", features, extractor.input)
+                chosen = calibration.calibrate(uncalibrated, validation_split.labels, recipe.evaluation.sure)
+                calibration.save_calibration(selected, chosen)
+            calibrated = calibration.of(selected)
+            probabilities = {"validation": _predict(selected, head, dataset, "validation", features, extractor.input)}
+            guarantee = calibration.guarantee(
+                probabilities["validation"], validation_split.labels, calibrated.threshold, recipe.evaluation.sure
+            )
+            log(f"temperature={calibrated.temperature:.3f}. {calibration.described(guarantee.record)}")
+
+        refitted, scored = None, selected
+        if recipe.finetune.refit != "none":
+            splits = SPLITS if recipe.finetune.refit == "all" else ("train", "validation")
+            with steps("refit") as log:
+                # Loaded again, since fine-tuning changes the weights of the extractor's network.
+                extractor = backend.extractor(recipe.backbone)
+                rows, _ = _extract_splits(recipe, dataset, extractor, splits, views=True)
+                again = heads.refit(searched.head, rows, len(classes), seed, fit)
+                model = heads.assemble(extractor.model, again.model, recipe.name)
+                metadata = replace(metadata, seen=leakage.after(recipe.backbone, dataset, splits))
+                if recipe.finetune.epochs:
+                    refitted = _finetune(
+                        recipe, dataset, splits, None, model, metadata, run.folder, history, steps, profile,
+                        epochs=phases[-1].best_epoch,
+                    ).checkpoint  # fmt: skip
+                else:
+                    name = f"{recipe.name}_{again.best_epoch:02d}_all.h5"
+                    refitted = checkpoint.save(model, run.folder / name, metadata)
+                # No photo is held out to calibrate the refitted model: it takes over the selected model's calibration.
+                calibration.save_calibration(refitted, calibrated)
+                log(f"{refitted.name}: trained on {', '.join(splits)}")
+            if "test" not in splits:
+                scored, head = refitted, None
+
+        with steps("evaluation") as log:
+            # First use of the test split: everything has been selected by now.
+            probabilities["test"] = _predict(scored, head, dataset, "test", features, extractor.input)
+            scores = {split: evaluate(probabilities[split], features[split].labels, classes) for split in probabilities}
+            checkpoints = {"validation": selected, "test": scored}
+            averages = _evaluate_averaged(recipe, dataset, checkpoints, features, extractor.input)
+            correct = probabilities["test"].argmax(axis=1) == features["test"].labels
+            leak, across = leakage.leak(recipe.backbone, dataset, correct), leakage.across_splits(dataset, correct)
+            low, high = scores["test"].interval
+            log(f"test_accuracy={scores['test'].accuracy:.4f} (95 % interval {low:.3f} to {high:.3f})")
+            if averages:
+                log(f"averaged over {WORDS[recipe.evaluation.average]} {averages['test'].accuracy:.4f}")
+            for duplicates, source in ((leak, "what the backbone was trained on"), (across, "training")):
+                if duplicates.photos:
+                    without = duplicates.accuracy_without
+                    log(
+                        f"WARNING: {len(duplicates.photos)} test photos have near duplicates in {source}"
+                        + ("" if without is None else f"; without them {without:.4f}")
+                    )
+
+        # The diagnosis looks for saturated probabilities, which temperature scaling would hide.
+        untempered = tempered(probabilities["validation"], 1 / calibrated.temperature)
+        findings = diagnose(
+            gather.evidence(
+                recipe,
+                classes,
+                baseline,
+                searched,
+                fit.model,
+                features,
+                untempered,
+                phases,
+                steps,
+                Outcomes.of(correct),
+            )
+        )
+        record = report.write(
+            run.folder,
+            report.ReportContext(
+                recipe=recipe,
+                dataset=dataset,
+                baseline=baseline,
+                found=searched,
+                history=phases[-1].history,
+                best_epoch=phases[-1].best_epoch,
+                calibration=calibrated,
+                guarantee=guarantee,
+                scores=scores,
+                averaged=averages,
+                answers=probabilities,
+                labels={split: features[split].labels for split in scores},
+                leak=leak,
+                straddling=across,
+                checkpoint=selected,
+                refitted=refitted,
+                scored=scored,
+                steps=steps,
+                findings=findings,
+            ),
+        )
+        finetune.remove_state(run.folder)
+        return Outcome(run.folder, selected, refitted, record, findings)
 
 
-def _check_kind(dataset: Dataset, recipe: Recipe) -> None:
-    """Checks that the dataset holds the kind of input that the backbone takes.
+def _load_dataset(recipe: Recipe) -> Dataset:
+    """Returns the prepared dataset of a recipe.
 
     Raises:
-        HeadstandError: the dataset holds another kind.
+        ManifestError: it is not prepared, or a split is empty.
+        HeadstandError: it holds another kind of input than the backbone takes.
     """
+    dataset = manifest.read(recipe.data)
+    if empty := [name for name in SPLITS if not dataset.split(name)]:
+        raise ManifestError(f"{dataset.folder} has no photos for {' and '.join(empty)}: prepare it again")
     held, taken = inputs.of_file(dataset.photos[0].path).kind, recipe.backbone.input.kind
     if held != taken:
         suitable = ", ".join(inputs.REGISTERED[held].backbones) if held in inputs.REGISTERED else "such as Xception"
@@ -95,245 +276,126 @@ def _check_kind(dataset: Dataset, recipe: Recipe) -> None:
             f"{dataset.folder} holds {held}, and {recipe.backbone.name} takes {taken}: name another with "
             f"--backbone.name, {suitable}"
         )
+    return dataset
 
 
-def _train(
-    recipe: Recipe, dataset: Dataset, extractor: Extractor, run: Run, watch: RunMonitor, backend: Backend
-) -> Outcome:
-    classes, steps = dataset.classes, watch.steps
-    with steps("features") as tell:
-        with watch.features(extractor):
-            rows, computed = _features(extractor, dataset, recipe)
-        tell(f"{len(dataset.photos)} photos, {computed} computed, the others from the cache")
-        if recipe.augmentation.views:
-            tell(f"with {recipe.augmentation.views} views of each training photo: {recipe.augmentation.settings}")
-    train_rows, validation_rows = rows["train"], rows["validation"]
-    with steps("baseline") as tell:
-        floor = baseline.ridge(train_rows, validation_rows, len(classes), recipe.seed)
-        low, high = floor.interval
-        tell(f"val_accuracy={floor.val_accuracy:.4f} (95 % interval {low:.3f} to {high:.3f}) with ridge regression")
-    with steps("search") as tell:
-        found = backend.search(
-            recipe.search, recipe.head, train_rows, validation_rows, len(classes), recipe.seed, run.journal, _tell_trial
-        )
-        tell(f"{len(found.trials)} trials; chosen: {heads.words(found.head)}")
-        count = len(validation_rows.labels)
-        if others := len(search.indistinguishable(found.trials, count)):
-            tell(
-                f"{others} other setting{'s' * (others > 1)} did equally well: {count} validation photos cannot "
-                "separate them"
-            )
-    watch.searched(found.trials)
-    with steps("head") as tell:
-        with watch.head(found.head.epochs) as after_epoch:
-            fit = heads.fit(found.head, train_rows, validation_rows, len(classes), recipe.seed, after_epoch)
-        watch.tell("head", fit.history)
-        _learnt(fit.best, "head.learning_rate")
-        tell(f"kept epoch {fit.best_epoch}: val_accuracy={fit.best['val_accuracy']:.4f}")
-
-    about = checkpoint.ModelMetadata(
-        name=recipe.name,
-        labels=classes,
-        size=recipe.backbone.size,
-        backbone=recipe.backbone.name,
-        data=dataset.digest,
-        seen=leakage.after(recipe.backbone, dataset, ("train",)),
-        examined=leakage.of(dataset, ("validation", "test")),
-    )
-    model = heads.assemble(extractor.model, fit.model, recipe.name)
-    history, best_epoch = fit.history, fit.best_epoch
-    phases = [TrainingPhase("head", history, best_epoch)]
-    if recipe.finetune.epochs:
-        with steps("fine-tuning") as tell:
-            tuned = _finetune(recipe, dataset, model, about, run, watch, ("train",), "validation")
-            _learnt(tuned.best, "finetune.learning_rate")
-            history, best_epoch, path = tuned.history, tuned.best_epoch, tuned.checkpoint
-            phases.append(TrainingPhase("finetune", history, best_epoch))
-            tell(f"kept epoch {best_epoch}: val_accuracy={tuned.best['val_accuracy']:.4f}")
-    else:
-        name = f"{recipe.name}_{best_epoch:02d}_{fit.best['val_accuracy']:.3f}.h5"
-        path = checkpoint.save(model, run.folder / name, about)
-
-    def answers_to(split: str, of: Path = path) -> np.ndarray:
-        if of == path and not recipe.finetune.epochs:  # cached features save the pass through the backbone
-            return tempered(heads.probabilities(fit.model, rows[split].features), checkpoint.metadata(path).temperature)
-        return predict(compiled(checkpoint.load(of)), dataset, split, extractor.input)
-
-    with steps("calibration") as tell:
-        # A run that was interrupted after this step has its calibration in the checkpoint already.
-        if checkpoint.metadata(path).threshold is None:
-            chosen = calibration.calibrate(answers_to("validation"), validation_rows.labels, recipe.evaluation.sure)
-            calibration.save_calibration(path, chosen)
-        settled = calibration.of(path)
-        answers = answers_to("validation")
-        promise = calibration.guarantee(answers, validation_rows.labels, settled.threshold, recipe.evaluation.sure)
-        tell(f"temperature={settled.temperature:.3f}. {calibration.described(promise.record)}")
-
-    refitted, scored = None, path
-    if recipe.finetune.refit != "none":
-        splits = SPLITS if recipe.finetune.refit == "all" else ("train", "validation")
-        with steps("refit") as tell:
-            epochs = best_epoch if recipe.finetune.epochs else None
-            refitted = _refit(recipe, dataset, found.head, fit, epochs, about, run, watch, splits, backend)
-            # No photo is held out to calibrate the refitted model: it takes over the selected model's calibration.
-            calibration.save_calibration(refitted, settled)
-            tell(f"{refitted.name}: learnt from {', '.join(splits)}")
-            scored = path if "test" in splits else refitted
-
-    with steps("evaluation") as tell:
-        # First use of the test split: everything has been selected by now.
-        answers_of = {"validation": answers, "test": answers_to("test", scored)}
-        scores = {name: evaluate(answers_of[name], rows[name].labels, classes) for name in answers_of}
-        averages = _averages(recipe, dataset, extractor.input, {"validation": path, "test": scored}, rows)
-        right = answers_of["test"].argmax(axis=1) == rows["test"].labels
-        leak, straddling = leakage.leak(recipe.backbone, dataset, right), leakage.across_splits(dataset, right)
-        low, high = scores["test"].interval
-        tell(f"test_accuracy={scores['test'].accuracy:.4f} (95 % interval {low:.3f} to {high:.3f})")
-        if averages:
-            tell(f"averaged over {WORDS[recipe.evaluation.average]} {averages['test'].accuracy:.4f}")
-        for twins, where in ((leak, "what the backbone was trained on"), (straddling, "training")):
-            if twins.photos:
-                without = twins.accuracy_without
-                tell(
-                    f"WARNING: {len(twins.photos)} test photos have near duplicates in {where}"
-                    + ("" if without is None else f"; without them {without:.4f}")
-                )
-
-    # The diagnosis looks for saturated probabilities, which temperature scaling would hide.
-    untempered = tempered(answers_of["validation"], 1 / settled.temperature)
-    tested = Outcomes.of(right)
-    findings = diagnose(
-        gather.evidence(recipe, classes, floor, found, fit.model, rows, untempered, phases, steps, tested)
-    )
-    story = report.ReportContext(
-        recipe=recipe,
-        dataset=dataset,
-        baseline=floor,
-        found=found,
-        history=history,
-        best_epoch=best_epoch,
-        calibration=settled,
-        guarantee=promise,
-        scores=scores,
-        averaged=averages,
-        answers=answers_of,
-        labels={name: rows[name].labels for name in scores},
-        leak=leak,
-        straddling=straddling,
-        checkpoint=path,
-        refitted=refitted,
-        scored=scored,
-        steps=steps,
-        findings=findings,
-    )
-    record = report.write(run.folder, story)
-    finetune.clean(run.folder)
-    return Outcome(run.folder, path, refitted, record, findings)
-
-
-def _averages(
-    recipe: Recipe, dataset: Dataset, kind: InputKind, paths: dict[str, Path], rows: dict[str, heads.FeatureSplit]
-) -> dict[str, SplitMetrics]:
-    """Returns the scores with test-time augmentation by split; empty if the recipe does not ask for it.
-
-    `paths` is the checkpoint that is evaluated on each split.
-    """
-    way = recipe.evaluation.average
-    if way == "none":
-        return {}
-    calls = {path: compiled(checkpoint.load(path)) for path in set(paths.values())}
-    answers = {name: averaged(calls[paths[name]], dataset, name, kind, way) for name in paths}
-    return {name: evaluate(answers[name], rows[name].labels, dataset.classes) for name in answers}
-
-
-def _learnt(best: dict[str, float], rate: str) -> None:
-    if not np.isfinite(best["val_loss"]):
-        raise HeadstandError(f"no epoch's validation loss is a number: training diverges; try a lower --{rate}")
-
-
-def _features(extractor: Extractor, dataset: Dataset, recipe: Recipe) -> tuple[dict[str, heads.FeatureSplit], int]:
+def _extract_features(
+    recipe: Recipe, dataset: Dataset, extractor: Extractor
+) -> tuple[dict[str, heads.FeatureSplit], int]:
     """Returns features and labels by split, and the number of photos and views that were not in the cache."""
-    rows, computed = {}, extractor.ahead(dataset.folder, dataset.photos)
-    for name in SPLITS:
-        photos = dataset.split(name)
-        extraction = extractor.rows(dataset.folder, photos, f"features of {name}")
-        rows[name] = heads.FeatureSplit(extraction.rows, class_indices(dataset, photos))
-        computed += extraction.computed
-    if recipe.augmentation.views:
-        shown = extractor.views(dataset.folder, dataset.split("train"), recipe.augmentation, recipe.seed)
-        rows["train"] = replace(rows["train"], views=shown.rows)
-        computed += shown.computed
-    return rows, computed
+    features, computed = {}, extractor.compute_ahead(dataset.folder, dataset.photos)
+    for split in SPLITS:
+        features[split], more = _extract_splits(recipe, dataset, extractor, (split,), views=split == "train")
+        computed += more
+    return features, computed
 
 
-def _tell_trial(trial: search.Trial, remembered: bool) -> None:
+def _extract_splits(
+    recipe: Recipe, dataset: Dataset, extractor: Extractor, splits: Sequence[str], views: bool
+) -> tuple[heads.FeatureSplit, int]:
+    """Returns features and labels of some splits together, and the number of rows that were not in the cache.
+
+    `views` is whether to add the augmented views of the recipe, if it has any.
+    """
+    photos = [photo for split in splits for photo in dataset.split(split)]
+    extraction = extractor.rows(dataset.folder, photos, f"features of {', '.join(splits)}")
+    rows = heads.FeatureSplit(extraction.rows, class_indices(dataset, photos))
+    if not (views and recipe.augmentation.views):
+        return rows, extraction.computed
+    augmented = extractor.views(dataset.folder, photos, recipe.augmentation, recipe.seed)
+    return replace(rows, views=augmented.rows), extraction.computed + augmented.computed
+
+
+def _print_trial(trial: search.Trial, from_journal: bool) -> None:
     print(
         f"  {f'{trial.stage}.{trial.number}':<5} val_accuracy={trial.val_accuracy:.4f} val_loss={trial.val_loss:.4f}"
-        f" epoch={trial.epoch:<3} {trial.words}"
+        f" epoch={trial.epoch:<3} {trial.description}"
         + (f"  (stopped after {len(trial.curve)})" if trial.pruned else "")
-        + ("  (remembered)" if remembered else ""),
+        + ("  (from the journal)" if from_journal else ""),
         flush=True,
     )
+
+
+def _check_finite(best: dict[str, float], rate: str) -> None:
+    if not np.isfinite(best["val_loss"]):
+        raise HeadstandError(f"no epoch has a finite validation loss: training diverges; try a lower --{rate}")
 
 
 def _finetune(
     recipe: Recipe,
     dataset: Dataset,
-    model: keras.Model,
-    about: checkpoint.ModelMetadata,
-    run: Run,
-    watch: RunMonitor,
     splits: Sequence[str],
     validation: str | None,
+    model: keras.Model,
+    metadata: checkpoint.ModelMetadata,
+    folder: Path,
+    history: History,
+    steps: Steps,
+    profile: bool,
     epochs: int | None = None,
 ) -> finetune.FinetuneResult:
     """Fine-tunes on the photos of `splits`; selects the epoch on the split `validation`, or stops after `epochs`."""
     photos = [photo for split in splits for photo in dataset.split(split)]
-    held_out = finetune.LabelledPhotos.of(dataset, dataset.split(validation)) if validation else None
-    phase = "fine-tuning" if validation else "refit"
-    with watch.tuning(phase, len(photos)) as looking_on:
+    phase, stopwatch = "fine-tuning" if validation else "refit", Stopwatch()
+
+    def after_epoch(metrics: list[dict[str, float]]) -> None:
+        steps.photos[phase] = steps.photos.get(phase, 0) + len(photos)
+        history.write(phase, metrics)
+
+    with trace(folder, phase, profile) as after_batch:
         tuned = finetune.run(
             model,
             finetune.LabelledPhotos.of(dataset, photos, recipe.head.class_weights),
             recipe.finetune,
             recipe.augmentation,
             recipe.seed,
-            run.folder,
-            about,
-            held_out,
-            epochs=epochs,
-            **looking_on,
+            folder,
+            metadata,
+            finetune.LabelledPhotos.of(dataset, dataset.split(validation)) if validation else None,
+            stopwatch,
+            after_epoch,
+            [keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: after_batch())],
+            epochs,
         )
-    watch.tell(phase, tuned.history)
+    steps.parts[phase] = stopwatch.seconds
+    history.write(phase, tuned.history)
     return tuned
 
 
-def _refit(
+def _predict(
+    path: Path,
+    head: keras.Model | None,
+    dataset: Dataset,
+    split: str,
+    features: Mapping[str, heads.FeatureSplit],
+    kind: InputKind,
+) -> np.ndarray:
+    """Returns the probabilities of a checkpoint for the photos of a split, `float32 [N, classes]`.
+
+    `head` is the checkpoint's head before calibration if its backbone is that of the features, which then save the
+    pass through the backbone; otherwise None.
+    """
+    if head is None:
+        return predict(compiled(checkpoint.load(path)), dataset, split, kind)
+    return tempered(heads.probabilities(head, features[split].features), checkpoint.metadata(path).temperature)
+
+
+def _evaluate_averaged(
     recipe: Recipe,
     dataset: Dataset,
-    head: Head,
-    selected: heads.Fit,
-    epochs: int | None,
-    about: checkpoint.ModelMetadata,
-    run: Run,
-    watch: RunMonitor,
-    splits: Sequence[str],
-    backend: Backend,
-) -> Path:
-    """Trains again from the start on more splits, with the settings that were selected on validation.
+    checkpoints: Mapping[str, Path],
+    features: Mapping[str, heads.FeatureSplit],
+    kind: InputKind,
+) -> dict[str, SplitMetrics]:
+    """Returns the metrics with test-time augmentation by split; empty if the recipe does not ask for it.
 
-    The head is trained for the epochs of `selected`, the whole network for `epochs`: no photo is held out to select
-    an epoch. Returns the path of the checkpoint.
+    `checkpoints` holds the checkpoint that is evaluated on each split.
     """
-    photos = [photo for name in splits for photo in dataset.split(name)]
-    extractor = backend.extractor(recipe.backbone)
-    rows = heads.FeatureSplit(extractor.rows(dataset.folder, photos).rows, class_indices(dataset, photos))
-    if recipe.augmentation.views:
-        views = extractor.views(dataset.folder, photos, recipe.augmentation, recipe.seed)
-        rows = replace(rows, views=views.rows)
-    fit = heads.refit(head, rows, len(dataset.classes), recipe.seed, selected)
-    model = heads.assemble(extractor.model, fit.model, recipe.name)
-    about = replace(about, seen=leakage.after(recipe.backbone, dataset, splits))
-    if not epochs:
-        return checkpoint.save(model, run.folder / f"{recipe.name}_{fit.best_epoch:02d}_all.h5", about)
-    return _finetune(recipe, dataset, model, about, run, watch, splits, None, epochs).checkpoint
+    average = recipe.evaluation.average
+    if average == "none":
+        return {}
+    models = {path: compiled(checkpoint.load(path)) for path in set(checkpoints.values())}
+    return {
+        split: evaluate(averaged(models[path], dataset, split, kind, average), features[split].labels, dataset.classes)
+        for split, path in checkpoints.items()
+    }

@@ -18,9 +18,9 @@ from headstand import heads as heads
 from headstand.errors import HeadstandError
 from headstand.evaluation.predictions import class_indices, pixels
 from headstand.features import FeatureError, decoding
-from headstand.finetune.checkpoint_callback import CheckpointCallback
+from headstand.finetune.callbacks import CheckpointCallback
 from headstand.heads import checkpoint, search
-from headstand.heads.search import journal
+from headstand.heads.search.trial import TrialJournal
 from headstand.prepare import manifest
 from headstand.prepare.manifest import Dataset, ManifestError
 from headstand.runs import newest_checkpoint
@@ -36,11 +36,11 @@ SEARCH = {
         {"parameter": "inner", "values": [4, 8], "finalists": 1, "finalist_epochs": 14},
     ]
 }
-FINETUNE = {"epochs": 2, "batch_size": 12, "learning_rate": 0.002}
+FINETUNE = {"epochs": 2, "batch_size": 8, "learning_rate": 0.002}
 
 
-def predictions(path: Path, dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the checkpoint's probabilities for the files of a split, and the true class indices."""
+def answers(path: Path, dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """What the checkpoint itself says of a split's files, and the truth."""
     photos = dataset.split(split)
     pixels = np.stack([images.decode(dataset.folder / photo.path, networks.SIZE) for photo in photos])
     truth = np.array([dataset.classes.index(photo.class_) for photo in photos])
@@ -48,21 +48,21 @@ def predictions(path: Path, dataset: Dataset, split: str) -> tuple[np.ndarray, n
 
 
 def check_scores(report: dict[str, Any], path: Path, dataset: Dataset) -> None:
-    """Asserts that the report's scores are those of the checkpoint."""
+    """The report's figures are those that the checkpoint reaches."""
     for split in ("validation", "test"):
-        found, truth = predictions(path, dataset, split)
-        scores, right = report[split], int((found.argmax(1) == truth).sum())
+        given, truth = answers(path, dataset, split)
+        scores, right = report[split], int((given.argmax(1) == truth).sum())
         assert scores["count"] == len(truth) == 12
         assert scores["accuracy"] == right / 12
         assert tuple(scores["interval"]) == wilson(right, 12)
-        assert scores["loss"] == pytest.approx(-np.log(found[np.arange(12), truth]).mean(), rel=1e-3)
+        assert scores["loss"] == pytest.approx(-np.log(given[np.arange(12), truth]).mean(), rel=1e-3)
         confusion = np.zeros((3, 3), int)
-        np.add.at(confusion, (truth, found.argmax(1)), 1)
+        np.add.at(confusion, (truth, given.argmax(1)), 1)
         assert scores["confusion"] == confusion.tolist()
         assert list(scores["per_class"]) == list(dataset.classes)
 
 
-def test_a_complete_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     outcome = training.train(recipe(search=SEARCH))
     report = outcome.report
     assert re.fullmatch(r"shapes_\d\d_\d\.\d{3}\.h5", outcome.checkpoint.name)
@@ -71,14 +71,14 @@ def test_a_complete_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) ->
     assert outcome.checkpoint.parent == outcome.folder
     assert outcome.refitted is None
     assert newest_checkpoint() == outcome.checkpoint
-    assert report["test"]["accuracy"] > 0.6  # the colours are easy to separate; chance is 1/3
+    assert report["test"]["accuracy"] > 0.6  # colours are easy, and chance is a third
     check_scores(report, outcome.checkpoint, dataset)
     assert report["validation"]["accuracy"] == pytest.approx(best["val_accuracy"])
-    # Temperature scaling does not change the predicted classes, and reduces the loss.
+    # Dividing the logits leaves the answers as they are, and costs no loss.
     assert report["validation"]["loss"] < best["val_loss"]
     assert report["calibration"]["temperature"] == checkpoint.metadata(outcome.checkpoint).temperature != 1
     assert report["calibration"]["threshold"] == checkpoint.metadata(outcome.checkpoint).threshold
-    assert report["calibration"]["test"]["coverage"] == 1.0  # no errors on validation, so every prediction is confident
+    assert report["calibration"]["test"]["coverage"] == 1.0  # no mistakes on validation, so every answer is sure
 
     about = checkpoint.metadata(outcome.checkpoint)
     assert (about.name, about.labels, about.size) == ("shapes", dataset.classes, networks.SIZE)
@@ -130,17 +130,17 @@ def test_a_complete_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) ->
     assert f"run {outcome.folder}" in out
     assert "48 photos, 48 computed" in out
     assert f"test_accuracy={report['test']['accuracy']:.4f} (95 % interval" in out
-    baseline = report["baseline"]
-    assert baseline["val_accuracy"] in [right / 12 for right in range(6, 13)]  # better than chance, 1/3
-    assert re.search(rf"^baseline .* val_accuracy={baseline['val_accuracy']:.4f} \(95 % interval", out, re.M)
+    floor = report["baseline"]
+    assert floor["val_accuracy"] in [right / 12 for right in range(6, 13)]  # better than chance, which is a third
+    assert re.search(rf"^baseline .* val_accuracy={floor['val_accuracy']:.4f} \(95 % interval", out, re.M)
     search_ = report["search"]
     best_trial = max(report["trials"], key=lambda trial: (trial["val_accuracy"], -trial["val_loss"]))
     assert search_["trials"] == 5
     assert (search_["best"]["stage"], search_["best"]["number"]) == (best_trial["stage"], best_trial["number"])
     others = search_["within_noise"]
-    message = f"{others} other setting{'s' * (others > 1)} did equally well: 12 validation photos cannot separate them"
-    assert (message in out) == (others > 0)
-    # The search, the report page and the diagnosis report the same number.
+    said = f"{others} other setting{'s' * (others > 1)} did equally well: 12 validation photos cannot separate them"
+    assert (said in out) == (others > 0)
+    # The search, the page and the diagnosis count alike.
     found = [finding for finding in report["diagnosis"] if finding["code"] == "validation-too-small"]
     assert bool(found) == (others > 0)
     assert all(one["evidence"].startswith(f"{others} of {search_['settings'] - 1} other settings") for one in found)
@@ -148,7 +148,7 @@ def test_a_complete_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) ->
     assert (f"{others} other setting" in page) == (others > 0)
 
 
-def test_a_second_run_computes_no_features_and_has_the_same_result(
+def test_second_run_computes_no_features_and_has_the_same_result(
     dataset: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = training.train(recipe())
@@ -160,7 +160,7 @@ def test_a_second_run_computes_no_features_and_has_the_same_result(
     assert not list(second.folder.glob("search_*.png"))
     assert second.report["search"] is None
     assert (second.folder / "trials.csv").read_text().startswith("stage,number,state,learning_rate")
-    # A run with another head uses the same features.
+    # Another head of another run reuses them too.
     training.train(recipe(name="shapes", head={"inner": 4, "epochs": 1}))
     assert "48 photos, 0 computed" in capsys.readouterr().out
 
@@ -172,18 +172,17 @@ def test_fine_tuning_and_refit(dataset: Dataset) -> None:
     assert outcome.report["refitted"] == "shapes_01_all.h5"
     assert newest_checkpoint() == outcome.refitted
     assert len(outcome.report["history"]) == 1
-    check_scores(outcome.report, outcome.checkpoint, dataset)  # the scores are those of the model before the refit
+    check_scores(outcome.report, outcome.checkpoint, dataset)  # the figures are not the refitted model's
     assert set(outcome.report["seconds"]) >= {"fine-tuning", "refit"}
-    paths = (outcome.checkpoint, outcome.refitted)
-    trained_on, refitted_on = (checkpoint.metadata(path).seen for path in paths)
-    assert len(trained_on) == 24
-    assert set(trained_on) < set(refitted_on)
-    assert len(refitted_on) == 48
-    tuned, refitted = (checkpoint.load(path).get_weights() for path in paths)
+    seen, all_seen = (checkpoint.metadata(path).seen for path in (outcome.checkpoint, outcome.refitted))
+    assert len(seen) == 24
+    assert set(seen) < set(all_seen)
+    assert len(all_seen) == 48
+    tuned, refitted = (checkpoint.load(path).get_weights() for path in (outcome.checkpoint, outcome.refitted))
     assert any(not np.allclose(one, other) for one, other in zip(tuned, refitted, strict=True))
 
 
-def test_refit_without_fine_tuning_trains_the_head_on_all_splits(dataset: Dataset) -> None:
+def test_refit_without_fine_tuning_is_the_head_on_all_splits(dataset: Dataset) -> None:
     outcome = training.train(recipe(finetune={"refit": "all"}))
     assert outcome.refitted is not None
     # The epoch is the one that was selected on validation.
@@ -199,7 +198,7 @@ def test_refit_without_fine_tuning_trains_the_head_on_all_splits(dataset: Datase
 def test_a_fine_tuned_refit_is_trained_for_the_selected_epochs(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first of three epochs is selected, so the refit ends after one epoch."""
+    """The first of three epochs is selected, so the second training ends with it."""
     real = CheckpointCallback.on_epoch_end
 
     def end(self: Any, number: int, logs: Any = None) -> None:
@@ -217,16 +216,16 @@ def test_a_fine_tuned_refit_is_trained_for_the_selected_epochs(
     assert "trained once more, 1 epoch, when everything was chosen, on all three splits" in card
 
 
-def test_test_labels_affect_only_the_test_scores(dataset: Dataset) -> None:
+def test_test_labels_change_the_test_scores_and_nothing_else(dataset: Dataset) -> None:
     settings = recipe(search={"stages": SEARCH["stages"][:1]}, finetune={**FINETUNE, "epochs": 1})
     first = training.train(settings)
-    relabelled = {"circle": "cross", "cross": "square", "square": "circle"}
+    turned = {"circle": "cross", "cross": "square", "square": "circle"}
     photos = []
     for photo in dataset.photos:
-        if photo.split == "test":  # a different label is a different folder; the order is kept
-            path = f"test/{relabelled[photo.class_]}/{Path(photo.path).name}"
+        if photo.split == "test":  # under another label, so in another folder; the order stays
+            path = f"test/{turned[photo.class_]}/{Path(photo.path).name}"
             (dataset.folder / photo.path).rename(dataset.folder / path)
-            photo = dataclasses.replace(photo, path=path, class_=relabelled[photo.class_])
+            photo = dataclasses.replace(photo, path=path, class_=turned[photo.class_])
         photos.append(photo)
     manifest.write(Dataset(dataset.folder, tuple(photos)))
     second = training.train(settings)
@@ -241,29 +240,29 @@ def test_test_labels_affect_only_the_test_scores(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize("epochs", [0, 1])
-def test_a_refit_with_validation_is_scored_on_test(dataset: Dataset, epochs: int) -> None:
+def test_refit_with_validation_is_scored_on_test(dataset: Dataset, epochs: int) -> None:
     outcome = training.train(recipe(finetune={**FINETUNE, "epochs": epochs, "refit": "validation"}))
     assert outcome.refitted is not None
     report = outcome.report
     assert report["scored"] == report["refitted"] == outcome.refitted.name != outcome.checkpoint.name
     assert newest_checkpoint() == newest_checkpoint(refitted=False) == outcome.refitted
-    # 24 training and 12 validation photos; the settings selected on validation are kept.
+    # 24 photos of training, 12 of validation; what was chosen on validation was taken over.
     assert len(checkpoint.metadata(outcome.refitted).seen) == 36
     assert len(checkpoint.metadata(outcome.checkpoint).seen) == 24
     chosen, final = (checkpoint.metadata(path) for path in (outcome.checkpoint, outcome.refitted))
     assert (final.temperature, final.threshold) == (chosen.temperature, chosen.threshold)
     for split, path in (("validation", outcome.checkpoint), ("test", outcome.refitted)):
         photos = dataset.split(split)
-        probabilities = checkpoint.load(path)(pixels(dataset.folder, photos, networks.SIZE).astype(np.float32)).numpy()
+        answers = checkpoint.load(path)(pixels(dataset.folder, photos, networks.SIZE).astype(np.float32)).numpy()
         truth = class_indices(dataset, photos)
-        assert report[split]["accuracy"] == pytest.approx((probabilities.argmax(axis=1) == truth).mean())
-        own = probabilities[np.arange(len(truth)), truth]
+        assert report[split]["accuracy"] == pytest.approx((answers.argmax(axis=1) == truth).mean())
+        own = answers[np.arange(len(truth)), truth]
         assert report[split]["loss"] == pytest.approx(-np.log(own).mean(), abs=1e-4)
     assert "The test figures are theirs" in (outcome.folder / "MODEL_CARD.md").read_text()
 
 
 @pytest.mark.parametrize("refit", ["none", "all"])
-def test_only_training_photos_have_augmented_views(
+def test_views_are_of_the_training_photos_alone(
     dataset: Dataset, refit: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     real, real_refit, given = heads.fit, heads.refit, []
@@ -288,57 +287,55 @@ def test_only_training_photos_have_augmented_views(
     assert "with 3 views of each training photo: flip=horizontal smallest_crop=0.5 rotation=10.0 zoom=0.0" in out
     assert outcome.report["recipe"]["augmentation"]["views"] == 3
     check_scores(outcome.report, outcome.checkpoint, dataset)
-    # The next run finds all features in the cache and has the same result.
+    # All is known the next time; the figures are those of the run before.
     again = training.train(recipe(augmentation=settings))
     assert "48 photos, 0 computed" in capsys.readouterr().out
     assert again.report["history"] == outcome.report["history"]
-    # Another augmentation setting computes its own views.
+    # And another setting is another run with views of its own.
     training.train(recipe(augmentation={**settings, "rotation": 11.0}))
     assert "48 photos, 72 computed" in capsys.readouterr().out
 
 
-class Interrupted(Exception):
-    """Simulates a kill."""
+class Cut(Exception):
+    """Stands for a kill."""
 
 
-def interrupt(*_: Any) -> None:
-    raise Interrupted
+def cut(*_: Any) -> None:
+    raise Cut
 
 
-def test_an_interrupted_search_resumes_in_the_same_run(
+def test_interrupted_search_is_resumed_in_the_same_run(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = training.train(recipe(search=SEARCH))
-    real, added = journal.TrialJournal.add, []
+    real, added = TrialJournal.add, []
 
     def add(self: Any, trial: search.Trial, *rest: Any) -> None:
         added.append(trial)
         if len(added) == 4:
-            raise Interrupted
+            raise Cut
         real(self, trial, *rest)
 
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr(journal.TrialJournal, "add", add)
+    with monkeypatch.context() as patch, pytest.raises(Cut):
+        patch.setattr(TrialJournal, "add", add)
         training.train(recipe(search=SEARCH))
-    (interrupted,) = [folder for folder in Path("runs/shapes").iterdir() if folder != whole.folder]
-    assert newest_checkpoint() == whole.checkpoint  # a run without a report is not finished
+    (cut,) = [folder for folder in Path("runs/shapes").iterdir() if folder != whole.folder]
+    assert newest_checkpoint() == whole.checkpoint  # a run without a report is none
     capsys.readouterr()
     added.clear()
-    monkeypatch.setattr(
-        journal.TrialJournal, "add", lambda *arguments: (added.append(arguments[1]), real(*arguments))[1]
-    )
+    monkeypatch.setattr(TrialJournal, "add", lambda *arguments: (added.append(arguments[1]), real(*arguments))[1])
     resumed = training.train(recipe(search=SEARCH))
-    assert resumed.folder == interrupted
+    assert resumed.folder == cut
     assert len(added) == 2
     out = capsys.readouterr().out
-    assert f"resuming {interrupted}" in out
-    assert out.count("(remembered)") == 3
+    assert f"resuming {cut}" in out
+    assert out.count("(from the journal)") == 3
     for key in ("trials", "head", "history", "test", "validation", "checkpoint"):
         assert resumed.report[key] == whole.report[key]
 
 
 @pytest.mark.slow
-def test_an_interrupted_fine_tuning_resumes_in_the_same_run(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_fine_tuning_is_resumed_in_the_same_run(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = recipe(finetune={**FINETUNE, "refit": "all"})
     whole = training.train(settings)
     real, calls = CheckpointCallback.on_epoch_end, []
@@ -347,11 +344,11 @@ def test_an_interrupted_fine_tuning_resumes_in_the_same_run(dataset: Dataset, mo
         real(self, number, logs)
         calls.append(number)
         if len(calls) in (1, 3):
-            raise Interrupted
+            raise Cut
 
     monkeypatch.setattr(CheckpointCallback, "on_epoch_end", end)
     for _ in range(2):  # once while tuning, once while refitting
-        with pytest.raises(Interrupted):
+        with pytest.raises(Cut):
             training.train(settings)
     resumed = training.train(settings)
     assert calls == [0, 1, 0, 1]
@@ -373,15 +370,15 @@ def test_an_interrupted_fine_tuning_resumes_in_the_same_run(dataset: Dataset, mo
 
 
 @pytest.mark.slow
-def test_a_profiled_run_has_the_same_result_and_writes_traces(
+def test_profiled_run_has_the_same_result_and_traces(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(decoding, "BATCH", 4)
     settings = recipe(finetune={**FINETUNE, "epochs": 1})
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr(training, "evaluate", interrupt)
+    with monkeypatch.context() as patch, pytest.raises(Cut):
+        patch.setattr(training, "evaluate", cut)
         training.train(settings, profile=True)
-    profiled = training.train(settings)  # resumes the same run without the profiler
+    profiled = training.train(settings)  # the same run goes on without
     assert f"resuming {profiled.folder}" in capsys.readouterr().out
     traces = sorted(path.relative_to(profiled.folder).parts[:2] for path in profiled.folder.rglob("*.xplane.pb"))
     assert traces == [("profile", "features"), ("profile", "fine-tuning"), ("profile", "head")]
@@ -392,13 +389,13 @@ def test_a_profiled_run_has_the_same_result_and_writes_traces(
 
 
 @pytest.mark.slow
-def test_fine_tuning_the_last_layers(dataset: Dataset, graphs: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fine_tuning_a_part(dataset: Dataset, graphs: None, capsys: pytest.CaptureFixture[str]) -> None:
     settings = {**FINETUNE, "unfreeze": "3 layers", "precision": "mixed_bfloat16", "refit": "all"}
     outcome = training.train(recipe(finetune=settings, augmentation={"views": 2}))
     check_scores(outcome.report, outcome.checkpoint, dataset)
     out = capsys.readouterr().out
     assert out.count("every epoch draws from each photo and its 2 views") == 2
-    # The refit uses the forward passes cached by the first fine-tuning.
+    # The refit finds what the first tuning had computed.
     assert ["84 photos and views computed" in out, "60 photos and views computed" in out] == [True, True]
     pairs = [checkpoint.load(path).get_layer("backbone") for path in (outcome.checkpoint, outcome.refitted)]
     same = [np.array_equal(a, b) for a, b in zip(*(network.get_weights() for network in pairs), strict=True)]
@@ -406,13 +403,13 @@ def test_fine_tuning_the_last_layers(dataset: Dataset, graphs: None, capsys: pyt
     assert not same[5]
 
 
-def test_unfreezing_too_many_layers_is_refused_before_the_run(dataset: Dataset) -> None:
+def test_invalid_unfreeze_is_reported_before_the_run(dataset: Dataset) -> None:
     with pytest.raises(HeadstandError, match=r"finetune\.unfreeze = '99 layers': the backbone has 7 layers"):
         training.train(recipe(finetune={**FINETUNE, "unfreeze": "99 layers"}))
     assert not Path("runs").exists()
 
 
-def test_without_data_the_error_suggests_the_command(workplace: Path) -> None:
+def test_missing_data_is_reported_with_the_command(workplace: Path) -> None:
     with pytest.raises(
         ManifestError, match=r"no prepared data at data/shapes: run `python data_preparation.py shapes`"
     ):
@@ -420,7 +417,7 @@ def test_without_data_the_error_suggests_the_command(workplace: Path) -> None:
     assert not Path("runs").exists()
 
 
-def test_a_modified_photo_stops_the_run(dataset: Dataset) -> None:
+def test_a_changed_photo_stops_the_run(dataset: Dataset) -> None:
     path = dataset.folder / dataset.split("test")[0].path
     Image.new("RGB", (40, 40)).save(path)
     with pytest.raises(FeatureError, match=re.escape(str(path))):
@@ -428,14 +425,14 @@ def test_a_modified_photo_stops_the_run(dataset: Dataset) -> None:
     assert not list(Path("runs").glob("*/*/report.json"))
 
 
-def test_a_head_below_the_baseline_is_a_finding(dataset: Dataset) -> None:
+def test_head_worse_than_the_baseline_is_reported(dataset: Dataset) -> None:
     outcome = training.train(recipe(head={"epochs": 1, "learning_rate": 1e-7, "inner": 4}))
-    baseline = outcome.report["baseline"]["val_accuracy"]
+    floor = outcome.report["baseline"]["val_accuracy"]
     (finding,) = [finding for finding in outcome.findings if finding.code == "baseline-not-beaten"]
-    assert f"ridge regression on the same features has {baseline:.4f}" in finding.evidence
+    assert f"ridge regression on the same features has {floor:.4f}" in finding.evidence
 
 
-def test_diverged_training_is_reported(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_diverging_training_is_reported(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     real = heads.fit
 
     def diverging(*arguments: Any) -> heads.Fit:
@@ -448,20 +445,20 @@ def test_diverged_training_is_reported(dataset: Dataset, monkeypatch: pytest.Mon
     assert not list(Path("runs").glob("*/*/*.h5"))
 
 
-def test_rare_classes_have_higher_weights_unless_disabled(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_class_weights_follow_the_recipe(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[np.ndarray] = []
 
     def run(model: keras.Model, photos: finetune.LabelledPhotos, *rest: Any, **more: Any) -> None:
         given.append(photos.weights)
-        raise Interrupted
+        raise Cut
 
     monkeypatch.setattr(finetune, "run", run)
     photos = [photo for photo in dataset.photos if photo.split != "train" or photo.class_ != "circle"]
     photos += [photo for photo in dataset.split("train") if photo.class_ == "circle"][:2]
     manifest.write(Dataset(dataset.folder, tuple(photos)))
-    for class_weights in (True, False):
-        with pytest.raises(Interrupted):
-            training.train(recipe(head={"epochs": 1, "class_weights": class_weights}, finetune=FINETUNE))
+    for weighed in (True, False):
+        with pytest.raises(Cut):
+            training.train(recipe(head={"epochs": 1, "class_weights": weighed}, finetune=FINETUNE))
     assert sorted(given[0].round(4).tolist()) == [0.75] * 16 + [3.0] * 2
     assert given[1].tolist() == [1] * 18
 
@@ -471,10 +468,10 @@ import os, signal, sys
 from tests import networks
 for name in networks.backbones.names():
     setattr(networks.keras.applications, name, networks.tiny)
-from headstand.tensorflow_setup import training
-from headstand.features import decoding, passing
-from headstand.finetune import clock
-from headstand.heads.search import journal
+from headstand import training
+from headstand.features import cache, decoding
+from headstand.finetune import callbacks
+from headstand.heads.search import trial
 calls = 0
 def killing(function):
     def counted(*arguments, **keys):
@@ -484,8 +481,8 @@ def killing(function):
             os.kill(os.getpid(), signal.SIGKILL)
         return function(*arguments, **keys)
     return counted
-owner, name = {"features": (passing.FeatureCache, "append"), "search": (journal.TrialJournal, "add"),
-               "finetune": (clock.Bar, "on_train_batch_end")}[sys.argv[1]]
+owner, name = {"features": (cache.FeatureCache, "append"), "search": (trial.TrialJournal, "add"),
+               "finetune": (callbacks.ProgressBarCallback, "on_train_batch_end")}[sys.argv[1]]
 decoding.BATCH = 8
 setattr(owner, name, killing(getattr(owner, name)))
 from tests.test_training import FINETUNE, SEARCH
@@ -495,7 +492,7 @@ training.train(networks.recipe(search=SEARCH, finetune=FINETUNE))
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("at", "call"), [("features", 3), ("search", 3), ("finetune", 5)])
-def test_a_killed_run_resumes(dataset: Dataset, at: str, call: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_killed_run_is_resumed(dataset: Dataset, at: str, call: int, capsys: pytest.CaptureFixture[str]) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     killed = subprocess.run([sys.executable, "-c", KILLED, at, str(call)], env=environment, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
@@ -504,7 +501,7 @@ def test_a_killed_run_resumes(dataset: Dataset, at: str, call: int, capsys: pyte
     out = capsys.readouterr().out
     assert f"resuming {resumed.folder}" in out
     assert "48 photos, 32 computed" in out if at == "features" else "48 photos, 0 computed" in out
-    assert out.count("(remembered)") == {"features": 0, "search": 2, "finetune": 5}[at]
+    assert out.count("(from the journal)") == {"features": 0, "search": 2, "finetune": 5}[at]
     assert ("epoch 1/2" in out) == (at != "finetune")
     whole = training.train(settings)
     assert whole.folder != resumed.folder

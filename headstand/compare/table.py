@@ -83,7 +83,7 @@ def row(result: Result) -> dict[str, Any]:
         "weights": entry.backbone.weights,
         "pooling": entry.backbone.pooling,
         "variant": entry.variant,
-        "head": heads.words(entry.head),
+        "head": heads.describe(entry.head),
         "views": entry.augmentation.views,
         "val_accuracy": score.val_accuracy if score else None,
         "low": score.interval[0] if score else None,

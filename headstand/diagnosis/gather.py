@@ -23,8 +23,7 @@ from headstand.heads.search.table import complete, indistinguishable
 from headstand.recipe import Recipe, Search
 from headstand.recipe.search_space import Dimension
 from headstand.stats import Outcomes
-from headstand.tracking.steps import Steps
-from headstand.tracking.stopwatch import NETWORK, WAITING
+from headstand.tracking.timing import NETWORK, WAITING, Steps
 
 ROWS = 1024
 """Batch size of forward passes through the head; activations of the widest layers take a few megabytes."""

@@ -2,9 +2,7 @@
 
 from headstand import tensorflow_setup  # noqa: F401, I001 - before the first import of Keras
 
-from headstand.features.decoding import BATCH
-from headstand.features.extractor import Extraction, Extractor
-from headstand.features.forward_pass import CachedForwardPass, compiled
-from headstand.features.photo import FeatureError, digest
+from headstand.features.decoding import BATCH, FeatureError, digest
+from headstand.features.extractor import CachedForwardPass, Extraction, Extractor, compiled
 
 __all__ = ["BATCH", "CachedForwardPass", "Extraction", "Extractor", "FeatureError", "compiled", "digest"]

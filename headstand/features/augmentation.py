@@ -21,7 +21,7 @@ _RATIO = (3 / 4, 4 / 3)
 _MARGIN = 8 / 7
 
 
-def identity(photo: bytes, settings: Augmentation, seed: int, number: int) -> bytes:
+def view_key(photo: bytes, settings: Augmentation, seed: int, number: int) -> bytes:
     """Returns the cache key of one view, a SHA-256 digest of photo, settings, seed and index of the view.
 
     Args:
@@ -30,48 +30,15 @@ def identity(photo: bytes, settings: Augmentation, seed: int, number: int) -> by
         seed: seed of the recipe.
         number: index of the view, from 0.
     """
-    words = f"view {VERSION}|{settings.settings}|{seed}|{number}".encode()
-    return hashlib.sha256(photo + words).digest()
+    return hashlib.sha256(photo + f"view {VERSION}|{settings.settings}|{seed}|{number}".encode()).digest()
 
 
-class DecodedPhoto:
-    """A decoded photo from which views are drawn.
-
-    `pixels`, `uint8 [S, S, 3]`, is the photo squashed to a square somewhat larger than a view. `aspect` is the photo's
-    width / height before that, or 1 if the settings have no rotation.
-    """
-
-    def __init__(self, data: bytes, size: int, settings: Augmentation) -> None:
-        """Decodes the photo.
-
-        Args:
-            data: the encoded image.
-            size: side of the views in pixels.
-            settings: augmentation settings.
-
-        Raises:
-            ImageError: the image cannot be decoded.
-        """
-        self.pixels = images.decode(data, round(size * _MARGIN), large=True)
-        width, height = images.dimensions(data, large=True) if settings.rotation else (1, 1)
-        self.aspect = width / height
+def view_rng(key: bytes) -> np.random.Generator:
+    """Returns the random generator of the view with this key (see `view_key`), seeded with the key."""
+    return np.random.default_rng(np.frombuffer(key, np.uint32))
 
 
-def named_view(photo: DecodedPhoto, size: int, settings: Augmentation, name: bytes) -> np.ndarray:
-    """Returns the view with the key `name` (see `identity`), which seeds it, as `uint8 [size, size, 3]`."""
-    return view(photo.pixels, size, settings, chance(name), photo.aspect)
-
-
-def chance(name: bytes) -> np.random.Generator:
-    """Returns the random generator of the view with the key `name` (see `identity`), seeded with that key."""
-    return np.random.default_rng(np.frombuffer(name, np.uint32))
-
-
-Draw = Callable[[np.random.Generator], np.ndarray]
-"""Function that draws a view with a random generator, in shape and dtype of the model's input."""
-
-
-def drawing(data: bytes, kind: InputKind, settings: Augmentation) -> Draw:
+def view_sampler(data: bytes, kind: InputKind, settings: Augmentation) -> Callable[[np.random.Generator], np.ndarray]:
     """Returns a function that draws views of an encoded file, which is decoded once for all of them.
 
     Args:
@@ -79,12 +46,18 @@ def drawing(data: bytes, kind: InputKind, settings: Augmentation) -> Draw:
         kind: input of the model.
         settings: augmentation settings.
 
+    Returns:
+        A function of a random generator; its result has shape and dtype of the model's input.
+
     Raises:
         ImageError: the file cannot be decoded.
     """
     if isinstance(kind, PhotoInput):
-        photo, size = DecodedPhoto(data, kind.size, settings), kind.size
-        return lambda rng: view(photo.pixels, size, settings, rng, photo.aspect)
+        size = kind.size
+        # Squashed to a square somewhat larger than a view; a rotation needs the proportions before that.
+        pixels = images.decode(data, round(size * _MARGIN), large=True)
+        width, height = images.dimensions(data, large=True) if settings.rotation else (1, 1)
+        return lambda rng: view(pixels, size, settings, rng, width / height)
     decoded, augment = kind.decode(data), kind.augment
     return lambda rng: augment(decoded, settings, rng)
 
@@ -121,13 +94,13 @@ def view(
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if settings.flip in ("vertical", "both") and rng.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
-    for kind, most in (
+    for enhancer, largest in (
         (ImageEnhance.Brightness, settings.brightness),
         (ImageEnhance.Contrast, settings.contrast),
         (ImageEnhance.Color, settings.saturation),
     ):
-        if most:
-            image = kind(image).enhance(rng.uniform(1 - most, 1 + most))
+        if largest:
+            image = enhancer(image).enhance(rng.uniform(1 - largest, 1 + largest))
     return np.asarray(image)
 
 
@@ -138,15 +111,15 @@ def _corners(
 
     `stretch` is width / height of a pixel in the photo before it was squashed.
     """
-    turn = math.radians(rng.uniform(-settings.rotation, settings.rotation))
-    larger = rng.uniform(1 - settings.zoom, 1 + settings.zoom)
+    angle = math.radians(rng.uniform(-settings.rotation, settings.rotation))
+    zoom = rng.uniform(1 - settings.zoom, 1 + settings.zoom)
     width, height = box[2] - box[0], box[3] - box[1]
-    moved = rng.uniform(-settings.shift, settings.shift, 2) * (width, height)
-    middle = np.array([box[0] + box[2], box[1] + box[3]]) / 2 + moved
-    corners = np.array([[-width, -height], [width, -height], [-width, height]]) / 2 / larger
-    turned = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
-    upright = np.diag([stretch, 1.0])
-    return corners @ upright @ turned @ np.linalg.inv(upright) + middle
+    shift = rng.uniform(-settings.shift, settings.shift, 2) * (width, height)
+    center = np.array([box[0] + box[2], box[1] + box[3]]) / 2 + shift
+    corners = np.array([[-width, -height], [width, -height], [-width, height]]) / 2 / zoom
+    rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    to_photo = np.diag([stretch, 1.0])
+    return corners @ to_photo @ rotation @ np.linalg.inv(to_photo) + center
 
 
 def _resampled(pixels: np.ndarray, size: int, corners: np.ndarray) -> Image.Image:
@@ -157,15 +130,15 @@ def _resampled(pixels: np.ndarray, size: int, corners: np.ndarray) -> Image.Imag
     """
     across, down = (corners[1] - corners[0]) / size, (corners[2] - corners[0]) / size
     points = max(2, math.ceil(max(np.hypot(*across), np.hypot(*down))))
-    everywhere = np.array([*corners, corners[1] + corners[2] - corners[0]])
+    all_corners = np.array([*corners, corners[1] + corners[2] - corners[0]])
     height, width = pixels.shape[:2]
-    before = np.maximum(0, np.ceil(1 - everywhere.min(axis=0))).astype(int)
-    after = np.maximum(0, np.ceil(everywhere.max(axis=0) + 1 - (width, height))).astype(int)
+    before = np.maximum(0, np.ceil(1 - all_corners.min(axis=0))).astype(int)
+    after = np.maximum(0, np.ceil(all_corners.max(axis=0) + 1 - (width, height))).astype(int)
     padded = np.pad(pixels, ((before[1], after[1]), (before[0], after[0]), (0, 0)), mode="symmetric")
     origin = corners[0] + before
     across, down = across / points, down / points
-    numbers = (across[0], down[0], origin[0], across[1], down[1], origin[1])
+    coefficients = (across[0], down[0], origin[0], across[1], down[1], origin[1])
     fine = Image.fromarray(padded).transform(
-        (size * points, size * points), Image.Transform.AFFINE, numbers, Image.Resampling.BILINEAR
+        (size * points, size * points), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR
     )
     return fine.reduce(points)

@@ -10,7 +10,6 @@ import numpy as np
 from headstand import inputs
 from headstand import recipe as recipes
 from headstand.errors import HeadstandError
-from headstand.features.plain_layers import plain
 from headstand.heads import checkpoint
 from headstand.keras_files import loading
 from headstand.keras_files.parts import KerasFileError
@@ -32,6 +31,8 @@ _CAFFE_MEAN = (103.939, 116.779, 123.68)
 _TORCH_MEAN = (0.485, 0.456, 0.406)
 _TORCH_STD = (0.229, 0.224, 0.225)
 
+_CUSTOM_LAYERS = ("LayerScale", "CustomScaleLayer")
+"""Custom layers that are private to keras.applications."""
 
 _POOLING = {
     "avg": keras.layers.GlobalAveragePooling2D,
@@ -46,8 +47,8 @@ class BackboneError(HeadstandError):
 
 def names() -> list[str]:
     """Returns the names of the `keras.applications` classifiers that can be backbones for photos, sorted."""
-    found = (name for name in dir(keras.applications) if preprocessing(name))
-    return sorted(name for name in found if isinstance(getattr(keras.applications, name), type(names)))
+    candidates = (name for name in dir(keras.applications) if preprocessing(name))
+    return sorted(name for name in candidates if isinstance(getattr(keras.applications, name), type(names)))
 
 
 def preprocessing(name: str) -> Preprocessing | None:
@@ -82,10 +83,10 @@ def extractor(backbone: recipes.Backbone) -> keras.Model:
 
 def digest(model: keras.Model) -> str:
     """Returns the SHA-256 of all weights in their order, in hexadecimal; part of the feature cache's key."""
-    total = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for weight in model.get_weights():
-        total.update(np.ascontiguousarray(weight).tobytes())
-    return total.hexdigest()
+        sha256.update(np.ascontiguousarray(weight).tobytes())
+    return sha256.hexdigest()
 
 
 def scaled(pixels: Any, mode: Preprocessing | None) -> Any:
@@ -158,3 +159,41 @@ def _load(network: keras.Model, path: Path, name: str) -> keras.Model:
     except (ValueError, OSError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise BackboneError(f"the weights {path} do not fit {name}: {reason}") from error
+
+
+def plain(network: keras.Model) -> keras.Model:
+    """Returns an equivalent network of built-in layers, whose `.h5` loads in plain Keras.
+
+    A network that has no other layers is returned unchanged.
+
+    MobileNetV3, ConvNeXt and InceptionResNetV2 contain custom layers or arithmetic operations between layers, which
+    Keras 3 writes to an `.h5` but cannot read back. Number and order of the weights stay the same. The weight `[C]` of
+    a LayerScale becomes the kernel `[1, 1, C, 1]` of a depthwise 1x1 convolution.
+    """
+    if all(
+        isinstance(part, keras.layers.Layer) and type(part).__name__ not in _CUSTOM_LAYERS
+        for part in network.operations
+    ):
+        return network
+    return keras.models.clone_model(network, clone_function=lambda part: part, call_function=_call)
+
+
+def _call(part: Any, *arguments: Any, **keywords: Any) -> Any:
+    """Calls a layer or operation of the network, or the built-in layers that replace it, and returns the output."""
+    kind = type(part).__name__
+    if kind == "LayerScale":
+        scale = keras.layers.DepthwiseConv2D(1, use_bias=False, name=part.name)
+        scaled = scale(arguments[0])
+        scale.set_weights([part.get_weights()[0].reshape(1, 1, -1, 1)])
+        return scaled
+    if kind == "CustomScaleLayer":
+        shortcut, residual = arguments[0]
+        residual = keras.layers.Rescaling(part.scale, name=f"{part.name}_scale")(residual)
+        return keras.layers.Add(name=part.name)([shortcut, residual])
+    if kind in ("Add", "Multiply") and not isinstance(part, keras.layers.Layer):
+        x, operand = arguments
+        if isinstance(operand, keras.KerasTensor):
+            return getattr(keras.layers, kind)(name=part.name)([x, operand])
+        scale, offset = (1.0, operand) if kind == "Add" else (operand, 0.0)
+        return keras.layers.Rescaling(scale, offset, name=part.name)(x)
+    return part(*arguments, **keywords)

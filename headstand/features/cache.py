@@ -9,6 +9,7 @@ since touched pages of a mapping count as memory of the process.
 """
 
 import contextlib
+import tempfile
 import uuid
 import zlib
 from collections.abc import Sequence
@@ -51,7 +52,7 @@ class FeatureCache:
         self._record = _record(width)
         self._paths: list[Path] = []
         self._sorted = np.empty(0, _ENTRY)
-        self._fresh: list[np.ndarray] = []
+        self._unsorted: list[np.ndarray] = []
         self._own: tuple[int, int] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(folder.glob("*.rows")):
@@ -65,7 +66,7 @@ class FeatureCache:
                 entries["key"][record] = file.read(KEY_BYTES)
         entries["file"], entries["record"] = len(self._paths), np.arange(len(entries))
         self._paths.append(path)
-        self._fresh.append(entries)
+        self._unsorted.append(entries)
 
     def read(self, keys: Sequence[bytes] | np.ndarray, into: np.ndarray) -> list[int]:
         """Copies the cached rows into an array and returns the positions of the missing ones.
@@ -78,13 +79,13 @@ class FeatureCache:
             The positions of the keys that are not in the cache or whose record is damaged.
         """
         entries = self._entries()
-        asked = np.array(keys, f"V{KEY_BYTES}").view(f"S{KEY_BYTES}")
+        stored = np.array(keys, f"V{KEY_BYTES}").view(f"S{KEY_BYTES}")
         # A key occurs more than once if a damaged record was computed again or two writers computed the same row.
-        first, last = (np.searchsorted(entries["key"], asked, side) for side in ("left", "right"))
+        first, last = (np.searchsorted(entries["key"], stored, side) for side in ("left", "right"))
         missing = []
         with contextlib.ExitStack() as opened:
             files: dict[int, BinaryIO] = {}
-            for position in range(len(asked)):
+            for position in range(len(stored)):
                 for entry in entries[first[position] : last[position]]:
                     number = int(entry["file"])
                     if number not in files:
@@ -99,10 +100,10 @@ class FeatureCache:
 
     def _entries(self) -> np.ndarray:
         """Returns the index entries of all rows, sorted by key."""
-        if self._fresh:
-            entries = np.concatenate([self._sorted, *self._fresh])
+        if self._unsorted:
+            entries = np.concatenate([self._sorted, *self._unsorted])
             self._sorted = entries[np.argsort(entries["key"], kind="stable")]
-            self._fresh = []
+            self._unsorted = []
         return self._sorted
 
     def _at(self, file: BinaryIO, number: int) -> np.ndarray | None:
@@ -133,4 +134,41 @@ class FeatureCache:
         entries = np.empty(len(records), _ENTRY)
         entries["key"] = np.array(keys, f"V{KEY_BYTES}").view(f"S{KEY_BYTES}")
         entries["file"], entries["record"] = own, written + np.arange(len(records))
-        self._fresh.append(entries)
+        self._unsorted.append(entries)
+
+
+class FeatureTable:
+    """A table `float32 [count, width]` in an unnamed temporary file, so that memory does not grow with the photos.
+
+    The file is freed when nothing refers to it any more.
+    """
+
+    def __init__(self, folder: Path, count: int, width: int) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed by __exit__
+        self._shape = count, width
+
+    def __enter__(self) -> "FeatureTable":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, index: int, rows: np.ndarray) -> None:
+        """Writes rows `float32 [N, width]` from row `index` on.
+
+        They are written to the file and not through the map, whose touched pages would count as memory of the process.
+        """
+        self._file.seek(index * self._shape[1] * 4)
+        data = memoryview(np.ascontiguousarray(rows, "<f4").tobytes())
+        while data:
+            data = data[self._file.write(data) :]
+
+    def mapped(self) -> np.ndarray:
+        """Returns the table as a memory map for reading, which stays valid after the file is closed.
+
+        It is mapped copy-on-write and not read-only, since TensorFlow shares only writable memory; nothing that is
+        written to it reaches the file.
+        """
+        if not self._shape[0]:
+            return np.empty(self._shape, np.float32)
+        return np.memmap(self._file, np.float32, "c", shape=self._shape)

@@ -1,5 +1,6 @@
-"""Decodes photos and their views on threads, ahead of the network, and groups them into batches."""
+"""Checks the digests of prepared photos, and decodes photos and views on threads, ahead of the network, in batches."""
 
+import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -7,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from headstand.features.augmentation import chance, drawing
-from headstand.features.photo import FeatureError
+from headstand.errors import HeadstandError
+from headstand.features.augmentation import view_rng, view_sampler
 from headstand.images import ImageError
 from headstand.inputs import InputKind
+from headstand.prepare.manifest import Photo
 from headstand.recipe import Augmentation
 
 BATCH = 32
@@ -21,6 +23,26 @@ _AHEAD = 3
 
 Job = tuple[Path, int, bytes | None]
 """A photo's file, a row index, and the view's cache key; None instead of the key for the unaugmented photo."""
+
+
+class FeatureError(HeadstandError):
+    """Features cannot be computed, as when a prepared photo is missing, damaged or changed since preparation."""
+
+
+def digest(folder: Path, photo: Photo) -> bytes:
+    """Returns the SHA-256 of a prepared photo's bytes.
+
+    Raises:
+        FeatureError: the file is missing, or its bytes are not those of the manifest.
+    """
+    path, remedy = folder / photo.path, f"run `python data_preparation.py {folder.name}` again"
+    try:
+        sha256 = hashlib.sha256(path.read_bytes())
+    except OSError as error:
+        raise FeatureError(f"cannot read the prepared photo {path} ({error.strerror}): {remedy}") from error
+    if sha256.hexdigest() != photo.sha256:
+        raise FeatureError(f"{path} is not the file that was prepared: {remedy}")
+    return sha256.digest()
 
 
 def grouped(jobs: Iterable[Job]) -> Iterator[list[Job]]:
@@ -35,8 +57,8 @@ def grouped(jobs: Iterable[Job]) -> Iterator[list[Job]]:
         yield group
 
 
-def _pictures(group: Sequence[Job], kind: InputKind, augmentation: Augmentation) -> list[np.ndarray]:
-    """Returns one photo and its views, as listed in `group`, in shape and dtype of the network's input.
+def _decode_group(group: Sequence[Job], kind: InputKind, augmentation: Augmentation) -> list[np.ndarray]:
+    """Returns the decoded photo and its views, as listed in `group`, in shape and dtype of the network's input.
 
     Raises:
         FeatureError: the photo cannot be decoded.
@@ -44,8 +66,8 @@ def _pictures(group: Sequence[Job], kind: InputKind, augmentation: Augmentation)
     path = group[0][0]
     try:
         data = kind.read(path)
-        draw = drawing(data, kind, augmentation) if any(name for _, _, name in group) else None
-        return [draw(chance(name)) if draw and name else kind.decode(data) for _, _, name in group]
+        sample = view_sampler(data, kind, augmentation) if any(key for _, _, key in group) else None
+        return [sample(view_rng(key)) if sample and key else kind.decode(data) for _, _, key in group]
     except ImageError as error:
         raise FeatureError(f"{path}: {error}; take it out of the source and prepare again") from error
 
@@ -69,16 +91,16 @@ def decoded(
         waiting, batch = 0, list[tuple[int, np.ndarray]]()
         while True:
             while waiting <= _AHEAD * BATCH and (group := next(groups, None)):
-                ahead.append((group, pool.submit(_pictures, group, kind, augmentation)))
+                ahead.append((group, pool.submit(_decode_group, group, kind, augmentation)))
                 waiting += len(group)
             if not ahead:
                 break
             group, future = ahead.popleft()
             waiting -= len(group)
-            for (_, place, _), picture in zip(group, future.result(), strict=True):
-                batch.append((place, picture))
+            for (_, index, _), array in zip(group, future.result(), strict=True):
+                batch.append((index, array))
                 if len(batch) == BATCH:
-                    yield [place for place, _ in batch], np.stack([picture for _, picture in batch])
+                    yield [index for index, _ in batch], np.stack([array for _, array in batch])
                     batch.clear()
         if batch:
-            yield [place for place, _ in batch], np.stack([picture for _, picture in batch])
+            yield [index for index, _ in batch], np.stack([array for _, array in batch])

@@ -1,19 +1,198 @@
-"""Feature extractor: a backbone with an on-disk cache of the features of photos and their views."""
+"""Feature extraction: a backbone with an on-disk cache, so that each photo and view passes the network once."""
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
 
-from headstand import files
+from headstand import files, inputs, storage
 from headstand.features import backbones
-from headstand.features.feature_table import FeatureTable
-from headstand.features.forward_pass import CachedForwardPass
+from headstand.features.augmentation import view_key
+from headstand.features.cache import KEY_BYTES, FeatureCache, FeatureTable
+from headstand.features.decoding import FeatureError, Job, decoded, digest, grouped
 from headstand.inputs import PhotoInput
 from headstand.prepare.manifest import Photo
 from headstand.recipe import Augmentation, Backbone
+from headstand.tracking.timing import CACHE, NETWORK, WAITING, Stopwatch
+
+_UPLOAD = 8 * 2**20
+"""Bytes of rows per file that is uploaded to a remote address: with smaller files listing is slow, and with larger ones
+more is lost if the machine fails."""
+
+_CHUNK = 1024
+"""Photos hashed, and rows read, at a time, so that memory does not grow with the number of photos."""
+
+
+class CachedForwardPass:
+    """Cached forward pass of one network over photos and their random views; each output row is computed once.
+
+    `computed` counts the photos and views that the network has processed so far; `stopwatch` holds the seconds by part.
+    `after_batch` is called after each batch of the network.
+    """
+
+    def __init__(self, model: keras.Model, folder: Path) -> None:
+        """Opens the cache.
+
+        Args:
+            model: from photos, `float32 [N, size, size, 3]` in 0..255, or heatmaps to one tensor.
+            folder: folder of the cache; its name must identify the network, its weights, the size and the decoder.
+
+        Raises:
+            RemoteError: the cache is at a remote address that cannot be reached.
+        """
+        self.model = model
+        self.input = inputs.of(model.input.shape[1:])
+        self.width = math.prod(model.output.shape[1:])
+        self.call = compiled(model)
+        self.after_batch: Callable[[], None] = lambda: None
+        self.stopwatch, self.computed = Stopwatch(), 0
+        self.folder = folder
+        self._mirror = storage.cached(folder)
+        self.reopen()
+
+    def keys(
+        self, folder: Path, photos: Sequence[Photo], augmentation: Augmentation, seed: int, views: Sequence[int | None]
+    ) -> np.ndarray:
+        """Returns the cache keys of photos and views, `V32 [len(views), N]`.
+
+        Args:
+            folder: folder of the prepared dataset.
+            photos: N rows of its manifest.
+            augmentation: settings of the views.
+            seed: seed of the views.
+            views: indices of the views; None stands for the unaugmented photo.
+
+        Raises:
+            FeatureError: a photo is missing, or its bytes are not those of the manifest.
+        """
+        keys = np.empty((len(views), len(photos)), f"V{KEY_BYTES}")
+        with ThreadPoolExecutor() as pool:
+            for start in range(0, len(photos), _CHUNK):
+                chunk = photos[start : start + _CHUNK]
+                for column, sha256 in enumerate(pool.map(lambda photo: digest(folder, photo), chunk), start):
+                    for row, number in enumerate(views):
+                        key = sha256 if number is None else view_key(sha256, augmentation, seed, number)
+                        keys[row, column] = np.void(key)
+        return keys
+
+    def missing(self, keys: np.ndarray, into: FeatureTable | None = None) -> list[int]:
+        """Returns the indices in flattened `keys` that are not in the cache; writes the cached rows to `into`."""
+        flat, missing = keys.reshape(-1), []
+        for start in range(0, len(flat), _CHUNK):
+            rows = np.empty((len(flat[start : start + _CHUNK]), self.width), np.float32)
+            missing += [start + index for index in self._cache.read(flat[start : start + _CHUNK], rows)]
+            if into:
+                into.write(start, rows)
+        return missing
+
+    def read(self, keys: np.ndarray) -> np.ndarray:
+        """Returns rows that must be in the cache, `float32 [N, width]`.
+
+        Raises:
+            FeatureError: a row is missing or damaged.
+        """
+        rows = np.empty((len(keys), self.width), np.float32)
+        if self._cache.read(keys, rows):
+            raise FeatureError(f"{self.folder} was damaged during the run: run it again to compute the damaged part")
+        return rows
+
+    def reopen(self) -> None:
+        """Opens the cache again, to include rows that other processes have added.
+
+        Raises:
+            RemoteError: the cache is at a remote address that cannot be reached.
+        """
+        if self._mirror:
+            self._mirror.pull(_is_shard)
+        self._cache = FeatureCache(self.folder, self.width)
+
+    def compute(
+        self,
+        missing: Sequence[int],
+        keys: np.ndarray,
+        paths: Sequence[Path],
+        augmentation: Augmentation,
+        views: Sequence[int | None],
+        label: str,
+    ) -> Iterator[tuple[list[int], np.ndarray]]:
+        """Computes the missing rows batch by batch and adds each batch to the cache before yielding it.
+
+        Args:
+            missing: indices in the flattened `keys`.
+            keys: cache keys from the method `keys`.
+            paths: files of the N photos.
+            augmentation: settings of the views.
+            views: indices of the views, as in the method `keys`.
+            label: title of the progress bar.
+
+        Yields:
+            Indices and their rows, `float32 [B, width]`.
+
+        Raises:
+            FeatureError: a photo is damaged.
+        """
+        flat = keys.reshape(-1)
+        bar = tqdm(total=len(missing), desc=label, unit="image", disable=None if missing else True, leave=False)
+        groups = grouped(jobs(missing, keys, paths, views))
+        pending = 0
+        with bar, self._uploading():
+            for indices, pixels in self.stopwatch.over(WAITING, decoded(groups, self.input, augmentation)):
+                with self.stopwatch(NETWORK):
+                    rows = self.call(tf.constant(pixels)).numpy().reshape(len(indices), self.width)
+                self.after_batch()
+                with self.stopwatch(CACHE):
+                    self._cache.append(flat[indices], rows)
+                    pending += rows.nbytes
+                    if self._mirror and pending > _UPLOAD:
+                        self._cache.seal()
+                        self._mirror.push(_is_shard)
+                        pending = 0
+                self.computed += len(indices)
+                bar.update(len(indices))
+                yield indices, rows
+
+    @contextmanager
+    def _uploading(self) -> Iterator[None]:
+        """Uploads the new cache files to the remote address, if any, after the block, also if it fails."""
+        try:
+            yield
+        finally:
+            if self._mirror:
+                self._cache.seal()
+                self._mirror.push(_is_shard)
+
+
+def _is_shard(name: str) -> bool:
+    return name.endswith(".rows")
+
+
+def jobs(missing: Sequence[int], keys: np.ndarray, paths: Sequence[Path], views: Sequence[int | None]) -> Iterator[Job]:
+    """Yields the decoding jobs of the missing rows, ordered by photo; arguments as in `CachedForwardPass.compute`."""
+    flat, count = keys.reshape(-1), len(paths)
+    for index in sorted(missing, key=lambda index: (index % count, index)):
+        yield paths[index % count], index, None if views[index // count] is None else flat[index].tobytes()
+
+
+def compiled(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns the model in inference mode as a TensorFlow graph over decoded files.
+
+    Its input is `uint8 [N, size, size, 3]` for photos. It is faster and takes less memory than `model.predict`.
+    """
+    kind = inputs.of(model.input.shape[1:])
+
+    @tf.function(input_signature=[tf.TensorSpec([None, *kind.shape], kind.dtype)])
+    def call(pixels: tf.Tensor) -> tf.Tensor:
+        return model(tf.cast(pixels, tf.float32), training=False)
+
+    return call
 
 
 @dataclass(frozen=True)
@@ -41,7 +220,7 @@ class Extractor(CachedForwardPass):
         name = f"{backbone.name}-{backbone.size}-{hashlib.sha256(space.encode()).hexdigest()[:16]}"
         super().__init__(model, files.cache() / "features" / name)
 
-    def ahead(self, folder: Path, photos: Sequence[Photo]) -> int:
+    def compute_ahead(self, folder: Path, photos: Sequence[Photo]) -> int:
         """Computes features that later calls of `rows` need, if one large batch is faster; returns how many.
 
         This implementation computes none.
@@ -59,8 +238,8 @@ class Extractor(CachedForwardPass):
         Raises:
             FeatureError: a photo is missing or damaged, or its bytes are not those of the manifest.
         """
-        found = self._extract(folder, photos, Augmentation(), 0, (None,), label)
-        return Extraction(found.rows[0], found.computed)
+        extraction = self._extract(folder, photos, Augmentation(), 0, (None,), label)
+        return Extraction(extraction.rows[0], extraction.computed)
 
     def views(
         self, folder: Path, photos: Sequence[Photo], augmentation: Augmentation, seed: int, label: str = "views"
@@ -81,11 +260,11 @@ class Extractor(CachedForwardPass):
         views: Sequence[int | None],
         label: str,
     ) -> Extraction:
-        names = self.names(folder, photos, augmentation, seed, views)
-        with FeatureTable(self.folder, names.size, self.width) as rows:
-            missing = self.missing(names, rows)
+        keys = self.keys(folder, photos, augmentation, seed, views)
+        with FeatureTable(self.folder, keys.size, self.width) as table:
+            missing = self.missing(keys, table)
             paths = [folder / photo.path for photo in photos]
-            for places, computed in self.compute(missing, names, paths, augmentation, views, label):
-                for place, row in zip(places, computed, strict=True):
-                    rows.write(place, row)
-            return Extraction(rows.mapped().reshape(*names.shape, self.width), len(missing))
+            for indices, rows in self.compute(missing, keys, paths, augmentation, views, label):
+                for index, row in zip(indices, rows, strict=True):
+                    table.write(index, row)
+            return Extraction(table.mapped().reshape(*keys.shape, self.width), len(missing))

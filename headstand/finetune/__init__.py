@@ -2,8 +2,7 @@
 
 from headstand import tensorflow_setup  # noqa: F401, I001 - before the first import of Keras
 
-from headstand.finetune.compile import compile_for
-from headstand.finetune.checkpoint_callback import clean
-from headstand.finetune.tuning import LabelledPhotos, FinetuneResult, run
+from headstand.finetune.callbacks import remove_state
+from headstand.finetune.tuning import FinetuneResult, LabelledPhotos, compile_for, run
 
-__all__ = ["FinetuneResult", "LabelledPhotos", "clean", "compile_for", "run"]
+__all__ = ["FinetuneResult", "LabelledPhotos", "compile_for", "remove_state", "run"]

@@ -45,11 +45,11 @@ def blocks(network: keras.Model) -> dict[str, int]:
 
     Layers without a block in their name belong to the preceding block.
     """
-    found: dict[str, int] = {}
-    for place, layer in enumerate(network.layers):
+    starts: dict[str, int] = {}
+    for index, layer in enumerate(network.layers):
         if match := _BLOCK.match(layer.name):
-            found.setdefault(match["name"] or match["number"], place)
-    return found
+            starts.setdefault(match["name"] or match["number"], index)
+    return starts
 
 
 def frozen(network: keras.Model, unfreeze: str) -> tuple[keras.layers.Layer, ...]:
@@ -68,12 +68,12 @@ def frozen(network: keras.Model, unfreeze: str) -> tuple[keras.layers.Layer, ...
     starts = list(blocks(network).values()) if unit == "block" else list(range(len(network.layers)))
     if not starts:
         raise FreezingError(
-            f"finetune.unfreeze = {unfreeze!r}: this backbone's layers do not name their blocks; say "
+            f"finetune.unfreeze = {unfreeze!r}: this backbone's layers do not name their blocks; use "
             f"'N layers', of which it has {len(network.layers)}"
         )
     if count > len(starts):
         raise FreezingError(
-            f"finetune.unfreeze = {unfreeze!r}: the backbone has {len(starts)} {unit}s; say fewer, or 'all'"
+            f"finetune.unfreeze = {unfreeze!r}: the backbone has {len(starts)} {unit}s; use fewer, or 'all'"
         )
     return tuple(network.layers[: starts[-count]])
 
@@ -84,22 +84,22 @@ def split(model: keras.Model, unfreeze: str) -> SplitModel:
     `unfreeze` and errors are as in `frozen`.
     """
     network = model.get_layer("backbone")
-    still = frozen(network, unfreeze)
-    found = _cut(network, [layer for layer in network.layers if layer not in still])
-    if not still or found is None:
-        return SplitModel(None, model, "", 0, still)
-    tensor, last = found
+    frozen_layers = frozen(network, unfreeze)
+    cut = _cut(network, [layer for layer in network.layers if layer not in frozen_layers])
+    if not frozen_layers or cut is None:
+        return SplitModel(None, model, "", 0, frozen_layers)
+    tensor, last = cut
     # If no layer of the backbone is trained, no part of it remains after the cut.
-    behind = [] if tensor is network.output else [keras.Model(tensor, network.output)]
-    place = model.layers.index(network)
+    remainder = [] if tensor is network.output else [keras.Model(tensor, network.output)]
+    index = model.layers.index(network)
     pixels = x = keras.Input(model.input.shape[1:])
-    for layer in (*model.layers[1:place], keras.Model(network.input, tensor)):
+    for layer in (*model.layers[1:index], keras.Model(network.input, tensor)):
         x = layer(x)
     prefix = keras.Model(pixels, x)
     activations = y = keras.Input(tensor.shape[1:])
-    for layer in (*behind, *model.layers[place + 1 :]):
+    for layer in (*remainder, *model.layers[index + 1 :]):
         y = layer(y)
-    return SplitModel(prefix, keras.Model(activations, y), last.name, network.layers.index(last), still)
+    return SplitModel(prefix, keras.Model(activations, y), last.name, network.layers.index(last), frozen_layers)
 
 
 def _cut(network: keras.Model, free: Sequence[keras.layers.Layer]) -> tuple[Any, keras.layers.Layer] | None:
@@ -108,17 +108,17 @@ def _cut(network: keras.Model, free: Sequence[keras.layers.Layer]) -> tuple[Any,
     None if there is no such tensor but the network's input. `free` are the layers that are not frozen.
     """
     nodes = [node for depth in sorted(network._nodes_by_depth, reverse=True) for node in network._nodes_by_depth[depth]]
-    # BatchNormalization is never trained: see finetune.compile_for.
-    learning = {id(layer) for layer in free if layer.weights and not isinstance(layer, keras.layers.BatchNormalization)}
-    last_use = {id(tensor): place for place, node in enumerate(nodes) for tensor in node.input_tensors}
+    # BatchNormalization is never trained: see `finetune.compile_for`.
+    trained = {id(layer) for layer in free if layer.weights and not isinstance(layer, keras.layers.BatchNormalization)}
+    last_use = {id(tensor): index for index, node in enumerate(nodes) for tensor in node.input_tensors}
     last_use |= {id(tensor): len(nodes) for tensor in network.outputs}
     alive: dict[int, Any] = {}
-    found = None
-    for place, node in enumerate(nodes):
-        if id(node.operation) in learning:
+    cut = None
+    for index, node in enumerate(nodes):
+        if id(node.operation) in trained:
             break
         alive |= {id(tensor): (tensor, node.operation) for tensor in node.output_tensors}
-        alive = {key: value for key, value in alive.items() if last_use.get(key, -1) > place}
+        alive = {key: value for key, value in alive.items() if last_use.get(key, -1) > index}
         if len(alive) == 1 and not node.is_input:
-            (found,) = alive.values()
-    return found
+            (cut,) = alive.values()
+    return cut

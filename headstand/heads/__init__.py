@@ -2,23 +2,33 @@
 
 from headstand import tensorflow_setup  # noqa: F401, I001 - before the first import of Keras
 
-from headstand.heads.fitting import Fit, FeatureSplit, class_weights, fit, fit_many, objective, rank, refit
-from headstand.heads.network import assemble, build, probabilities
-from headstand.heads.settings import KEYS, shown, words
+from headstand.heads.fitting import (
+    FeatureSplit,
+    Fit,
+    batch_bounds,
+    class_weights,
+    fit,
+    fit_many,
+    objective,
+    rank,
+    refit,
+)
+from headstand.heads.network import KEYS, assemble, build, describe, probabilities, setting_text
 
 __all__ = [
     "KEYS",
     "FeatureSplit",
     "Fit",
     "assemble",
+    "batch_bounds",
     "build",
     "class_weights",
+    "describe",
     "fit",
     "fit_many",
     "objective",
     "probabilities",
     "rank",
     "refit",
-    "shown",
-    "words",
+    "setting_text",
 ]

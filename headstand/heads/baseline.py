@@ -69,7 +69,9 @@ def ridge(train: FeatureSplit, validation: FeatureSplit, classes: int, seed: int
     for start in range(0, len(validation.features), _CHUNK):
         finite = finite and np.isfinite(validation.features[start : start + _CHUNK]).all()
     if not finite:
-        raise BaselineError("the backbone gives features that are no numbers: its weights are damaged, or not its own")
+        raise BaselineError(
+            "the backbone's features are not finite: its weights are damaged or belong to another network"
+        )
     targets = np.eye(classes)[labels]
     intercept = targets.mean(axis=0)
     decomposed = _wide if rows.shape[1] > len(rows) else _tall
@@ -82,8 +84,8 @@ def ridge(train: FeatureSplit, validation: FeatureSplit, classes: int, seed: int
             part = slice(start, start + _CHUNK)
             left = project(validation.features[part])
             for index, strength in enumerate(STRENGTHS):
-                answers = (left / (np.maximum(values, 0) + strength * len(rows))) @ moment + intercept
-                right[index, part] = answers.argmax(axis=1) == validation.labels[part]
+                scores = (left / (np.maximum(values, 0) + strength * len(rows))) @ moment + intercept
+                right[index, part] = scores.argmax(axis=1) == validation.labels[part]
     counts = right.sum(axis=1).tolist()
     best = len(counts) - 1 - counts[::-1].index(max(counts))
     return Baseline(

@@ -3,10 +3,13 @@
 `model.fit` on feature vectors spends nearly all its time on overhead. Here a graph is traced once for each kind of head
 (`GraphKey`) and reused for all layer sizes and settings: the weights have no fixed shape, and learning rate, dropout,
 label smoothing and batch boundaries are tensors. All trials of a search with the same `GraphKey` share one graph.
+
+TensorFlow's fused kernels update the weights: one pass over the weights instead of ten in `keras.optimizers`. The
+results equal those of the Keras optimizers of the same name; a test compares them.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,13 +18,24 @@ import numpy as np
 import tensorflow as tf
 
 from headstand import recipe as recipes
-from headstand.heads import network, optimizers
+from headstand.heads import network
 
 _CLIP = 1e-7
 """Probabilities are clipped to this distance from 0 and 1 before their logarithm is taken, as in Keras."""
 
 ROWS = 2048
 """Rows per forward pass outside training: about 16 MB of features, however large the split is."""
+
+# The constants are the defaults of keras.optimizers.
+_EPSILON = 1e-7
+_BETA_1, _BETA_2 = 0.9, 0.999
+_RHO = {"rmsprop": 0.9, "adadelta": 0.95}
+
+ADAMW_DECAY = 0.004
+"""Weight decay of AdamW if the recipe sets none."""
+
+SLOTS = {"adam": 2, "adamw": 2, "sgd": 1, "rmsprop": 2, "adadelta": 2}
+"""Number of slot variables that an optimizer keeps for each weight."""
 
 
 class EpochData(NamedTuple):
@@ -58,11 +72,11 @@ class HeadState(NamedTuple):
 
     @property
     def saved(self) -> list[Any]:
-        """Returns all variables of the model, in the order of `of_model`."""
+        """Returns all variables of the model, in the order of `model_variables`."""
         return [*self.trained, *self.means, *self.variances]
 
 
-def of_model(head: keras.Model) -> list[list[Any]]:
+def model_variables(head: keras.Model) -> list[list[Any]]:
     """Returns the variables of a Keras head grouped as in `HeadState`: kernels, offsets, scales, means, variances."""
     logits = head.get_layer("logits")
     inner = [layer for layer in head.layers if layer.name.startswith("inner_")]
@@ -79,7 +93,7 @@ def of_model(head: keras.Model) -> list[list[Any]]:
 def state(head: keras.Model, slots: int) -> HeadState:
     """Returns the state before training: the model's values, and `slots` zero tensors per trained variable."""
     kernels, offsets, scales, means, variances = (
-        [_variable(value.numpy()) for value in values] for values in of_model(head)
+        [_variable(value.numpy()) for value in values] for values in model_variables(head)
     )
     zeros = [[_variable(np.zeros_like(variable)) for _ in range(slots)] for variable in (*kernels, *offsets, *scales)]
     return HeadState(kernels, offsets, scales, means, variances, zeros)
@@ -114,7 +128,7 @@ class GraphKey:
 
 
 def graph_key(head: recipes.Head, views: bool) -> GraphKey:
-    """Returns the `GraphKey` of training graph that a head needs; `views` is whether there are augmented views."""
+    """Returns the `GraphKey` of the training graph that a head needs; `views` is whether there are augmented views."""
     return GraphKey(
         network.activations(head),
         head.batch_norm,
@@ -122,9 +136,59 @@ def graph_key(head: recipes.Head, views: bool) -> GraphKey:
         head.loss_from == "logits",
         head.optimizer,
         head.nesterov,
-        optimizers.decay(head) > 0,
+        weight_decay(head) > 0,
         views,
     )
+
+
+def weight_decay(head: recipes.Head) -> float:
+    """Returns the head's weight decay; if the recipe sets none, `ADAMW_DECAY` for AdamW and 0 for the others."""
+    if head.weight_decay is None:
+        return ADAMW_DECAY if head.optimizer == "adamw" else 0.0
+    return head.weight_decay
+
+
+def optimizer_update(name: str, nesterov: bool) -> Callable[..., None]:
+    """Returns a function that updates one variable by one optimizer step.
+
+    Adam: Kingma & Ba 2015; AdamW: Loshchilov & Hutter 2019; RMSprop: Tieleman & Hinton 2012; Adadelta: Zeiler 2012;
+    SGD with Nesterov momentum: Sutskever et al. 2013. Weight decay is applied separately (see `training`).
+
+    Args:
+        name: the optimizer, a key of `SLOTS`.
+        nesterov: whether SGD uses Nesterov momentum.
+
+    Returns:
+        A function of variable, its slots, gradient, learning rate, momentum and the step's number from 1, as tensors.
+    """
+
+    def update(variable: Any, slots: Sequence[Any], gradient: Any, rate: Any, momentum: Any, number: Any) -> None:
+        first, *second = (slot.handle for slot in slots)
+        common = {"var": variable.handle, "lr": rate, "grad": gradient}
+        if name == "sgd":
+            tf.raw_ops.ResourceApplyKerasMomentum(accum=first, momentum=momentum, use_nesterov=nesterov, **common)
+        elif name == "rmsprop":
+            tf.raw_ops.ResourceApplyRMSProp(
+                ms=first, mom=second[0], rho=_RHO[name], momentum=momentum, epsilon=_EPSILON, **common
+            )
+        elif name == "adadelta":
+            tf.raw_ops.ResourceApplyAdadelta(
+                accum=first, accum_update=second[0], rho=_RHO[name], epsilon=_EPSILON, **common
+            )
+        else:
+            time = tf.cast(number, tf.float32)
+            tf.raw_ops.ResourceApplyAdam(
+                m=first,
+                v=second[0],
+                beta1_power=tf.pow(_BETA_1, time),
+                beta2_power=tf.pow(_BETA_2, time),
+                beta1=_BETA_1,
+                beta2=_BETA_2,
+                epsilon=_EPSILON,
+                **common,
+            )
+
+    return update
 
 
 def _of_any_size(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -157,43 +221,44 @@ def training(graph_key: GraphKey) -> Callable[..., tuple[Any, Any, Any]]:
 
     Returns:
         A function of `HeadState`, `EpochData`, `Values`, the order of the rows (`int32 [N]`), the view of each row
-        (`int32 [N]`, 0 for the original), the batch boundaries (`int32 [steps + 1]`, see `headstand.heads.batches`),
-        the learning rate of each step (`float32 [steps]`) and the number of steps before this epoch. It updates the
+        (`int32 [N]`, 0 for the original), the batch boundaries (`int32 [steps + 1]`, see `heads.batch_bounds`), the
+        learning rate of each step (`float32 [steps]`) and the number of steps before this epoch. It updates the
         state and returns the sum of the losses, the number of correct predictions, and the largest global gradient norm
         of a step. It does not update the moving statistics of batch normalization: see `statistics`.
     """
-    update = optimizers.update(graph_key.optimizer, graph_key.nesterov)
-
-    def step(state: HeadState, data: EpochData, values: Values, rows: Any, views: Any, rate: Any, number: Any) -> Any:
-        target = tf.gather(data.labels, rows)
-        x = _rows(data, rows, views) if graph_key.views else tf.gather(data.features, rows)
-        trained = state.trained
-        with tf.GradientTape() as tape:
-            logits = _training_logits(graph_key, state, x, values, number)
-            each = _loss(graph_key, logits, target, values.smoothing)
-            loss = tf.reduce_mean(each * tf.gather(data.weights, target))
-        gradients = tape.gradient(loss, trained)
-        if graph_key.decay:
-            for variable in trained:
-                variable.assign_sub(variable * (rate * values.decay))
-        for index, (variable, gradient) in enumerate(zip(trained, gradients, strict=True)):
-            update(variable, state.slots[index], gradient, rate, values.momentum, number + 1)
-        correct = tf.reduce_sum(tf.cast(tf.argmax(logits, 1, tf.int32) == target, tf.float32))
-        return loss * tf.cast(tf.size(rows), tf.float32), correct, tf.linalg.global_norm(gradients)
+    update = optimizer_update(graph_key.optimizer, graph_key.nesterov)
 
     @_of_any_size
     def epoch(
         state: HeadState, data: EpochData, values: Values, order: Any, views: Any, bounds: Any, rates: Any, before: Any
     ) -> tuple[Any, Any, Any]:
-        def body(index: Any, loss: Any, correct: Any, norm: Any) -> tuple[Any, ...]:
-            rows = order[bounds[index] : bounds[index + 1]]
-            more = step(state, data, values, rows, views, rates[index], before + index)
-            return index + 1, loss + more[0], correct + more[1], tf.maximum(norm, more[2])
+        trained = state.trained
+
+        def step(index: Any, total_loss: Any, total_correct: Any, largest_norm: Any) -> tuple[Any, ...]:
+            rows, rate = order[bounds[index] : bounds[index + 1]], rates[index]
+            target = tf.gather(data.labels, rows)
+            x = _rows(data, rows, views) if graph_key.views else tf.gather(data.features, rows)
+            with tf.GradientTape() as tape:
+                logits = _training_logits(graph_key, state, x, values, before + index)
+                losses = _loss(graph_key, logits, target, values.smoothing)
+                loss = tf.reduce_mean(losses * tf.gather(data.weights, target))
+            gradients = tape.gradient(loss, trained)
+            if graph_key.decay:
+                for variable in trained:
+                    variable.assign_sub(variable * (rate * values.decay))
+            for variable, slots, gradient in zip(trained, state.slots, gradients, strict=True):
+                update(variable, slots, gradient, rate, values.momentum, before + index + 1)
+            return (
+                index + 1,
+                total_loss + loss * tf.cast(tf.size(rows), tf.float32),
+                total_correct + tf.reduce_sum(tf.cast(tf.argmax(logits, 1, tf.int32) == target, tf.float32)),
+                tf.maximum(largest_norm, tf.linalg.global_norm(gradients)),
+            )
 
         steps = tf.size(rates)
         start = (tf.constant(0), tf.constant(0.0), tf.constant(0.0), tf.constant(0.0))
         # Steps are sequential: each starts from the weights of the previous one.
-        _, loss, correct, norm = tf.while_loop(lambda index, *_: index < steps, body, start, parallel_iterations=1)
+        _, loss, correct, norm = tf.while_loop(lambda index, *_: index < steps, step, start, parallel_iterations=1)
         return loss, correct, norm
 
     return epoch
@@ -268,36 +333,30 @@ def _rows(data: EpochData, rows: Any, views: Any) -> Any:
     return tf.where(drawn[:, None] == 0, tf.gather(data.features, rows), tf.gather(data.views, index))
 
 
-def _training_logits(graph_key: GraphKey, state: HeadState, x: Any, values: Values, number: Any) -> Any:
+def _training_logits(graph_key: GraphKey, state: HeadState, x: Any, values: Values, step: Any) -> Any:
     """Returns the logits in training mode: with dropout, and with batch normalization by the batch's statistics."""
-    for layer, activation in enumerate(graph_key.activations):
-        x = tf.matmul(x, state.kernels[layer])
-        if graph_key.batch_norm:
-            x = _normalised(state, layer, x, *tf.nn.moments(x, [0]))
-        else:
-            x = tf.nn.bias_add(x, state.offsets[layer])
-        x = keras.activations.get(activation)(x)
+    x = _inner(graph_key.activations, graph_key.batch_norm, state, x, training=True)
     if graph_key.dropout:
         # Stateless: depends on seed and step only, and not on heads that train in parallel.
-        chance = tf.random.stateless_uniform(tf.shape(x), tf.stack([values.seed, number]))
-        x = tf.where(chance >= values.dropout, x / (1 - values.dropout), 0.0)
+        uniform = tf.random.stateless_uniform(tf.shape(x), tf.stack([values.seed, step]))
+        x = tf.where(uniform >= values.dropout, x / (1 - values.dropout), 0.0)
     return _last(state, x)
 
 
-def _inner(activations: tuple[str, ...], batch_norm: bool, state: HeadState, x: Any) -> Any:
-    """Returns the output of the inner layers in inference mode; there is one layer for each of `activations`."""
+def _inner(activations: tuple[str, ...], batch_norm: bool, state: HeadState, x: Any, training: bool = False) -> Any:
+    """Returns the output of the inner layers before dropout; there is one layer for each of `activations`.
+
+    Batch normalization uses the statistics of the batch `x` in training, and those of `state` otherwise.
+    """
     for layer, activation in enumerate(activations):
         x = tf.matmul(x, state.kernels[layer])
         if batch_norm:
-            x = _normalised(state, layer, x, state.means[layer], state.variances[layer])
+            mean, variance = tf.nn.moments(x, [0]) if training else (state.means[layer], state.variances[layer])
+            x = tf.nn.batch_normalization(x, mean, variance, state.offsets[layer], state.scales[layer], network.EPSILON)
         else:
             x = tf.nn.bias_add(x, state.offsets[layer])
         x = keras.activations.get(activation)(x)
     return x
-
-
-def _normalised(state: HeadState, layer: int, x: Any, mean: Any, variance: Any) -> Any:
-    return tf.nn.batch_normalization(x, mean, variance, state.offsets[layer], state.scales[layer], network.EPSILON)
 
 
 def _last(state: HeadState, x: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Training of classification heads: one, or several in parallel."""
+"""Training of classification heads, one or several in parallel: batches, learning rates, epochs and their selection."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
@@ -11,15 +11,24 @@ import tensorflow as tf
 
 from headstand import cores
 from headstand import recipe as recipes
-from headstand.heads import batches, epoch, network, optimizers, schedule
+from headstand.heads import epoch, network
 
 AfterEpoch = Callable[[int, dict[str, float]], None]
 
-_BUILDING = Lock()
+_BUILD_LOCK = Lock()
 """Lock for drawing initial weights: Keras has one random seed for all threads."""
 
 _ALIGNMENT = 64
 """Memory alignment in bytes that TensorFlow's kernels expect of a tensor."""
+
+WAIT = 2
+"""Epochs without a lower validation loss after which `plateau` lowers the learning rate.
+
+It is small because heads train for 10 to 30 epochs.
+"""
+
+FACTOR = 0.5
+"""Factor by which `plateau` multiplies the learning rate."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +91,7 @@ def fit(
         seed: of initial weights, dropout, order of the rows and views.
         after_epoch: called with the epoch (from 1) and its metrics; an exception that it raises ends the training.
     """
-    return _Training(head, _data(train), classes, seed).run(_data(validation), after_epoch)
+    return _fit(head, _tensors(train), classes, seed, _tensors(validation), after_epoch=after_epoch)
 
 
 def refit(head: recipes.Head, train: FeatureSplit, classes: int, seed: int, selected: Fit) -> Fit:
@@ -99,7 +108,7 @@ def refit(head: recipes.Head, train: FeatureSplit, classes: int, seed: int, sele
         seed: as in `fit`.
         selected: the result of the first training.
     """
-    return _Training(head, _data(train), classes, seed).repeat(selected)
+    return _fit(head, _tensors(train), classes, seed, None, selected=selected)
 
 
 def fit_many(
@@ -125,18 +134,18 @@ def fit_many(
     Returns:
         The results of `fit`, in the order of `heads`.
     """
-    data = _data(train), _data(validation)
+    train_tensors, validation_tensors = _tensors(train), _tensors(validation)
     stopped = Event()
 
     def stop(number: int, metrics: dict[str, float]) -> None:
         if stopped.is_set():
             raise CancelledError
 
-    def one(head: recipes.Head) -> Fit:
-        return _Training(head, data[0], classes, seed).run(data[1], stop)
-
     with ThreadPoolExecutor(cores.available()) as pool:
-        futures = {pool.submit(one, head): index for index, head in enumerate(heads)}
+        futures = {
+            pool.submit(_fit, head, train_tensors, classes, seed, validation_tensors, stop): index
+            for index, head in enumerate(heads)
+        }
         try:
             for future in as_completed(futures):
                 result = future.result()
@@ -178,7 +187,7 @@ class _SplitTensors:
         return epoch.EpochData(self.features, self.views, self.labels, weights)
 
 
-def _data(split: FeatureSplit) -> _SplitTensors:
+def _tensors(split: FeatureSplit) -> _SplitTensors:
     width = split.features.shape[1]
     views = np.zeros((0, width), np.float32) if split.views is None else split.views.reshape(-1, width)
     return _SplitTensors(split, _tensor(split.features), _tensor(views), tf.constant(split.labels, tf.int32))
@@ -195,90 +204,121 @@ def _tensor(array: np.ndarray) -> tf.Tensor:
     return tf.experimental.dlpack.from_dlpack(array.view(np.ndarray).__dlpack__())
 
 
-class _Training:
-    """A head in training: the Keras model, and the variables that the training graph updates."""
-
-    def __init__(self, head: recipes.Head, train: _SplitTensors, classes: int, seed: int) -> None:
-        labels = train.split.labels
-        self._head, self._seed, self._count = head, seed, len(labels)
-        self._views = 0 if train.split.views is None else len(train.split.views)
-        bounds = batches.bounds(self._count, head.batch_size)
-        self._bounds, self._steps = tf.constant(bounds, tf.int32), len(bounds) - 1
-        self._weights = tf.constant(class_weights(labels, classes, head.class_weights))
-        self._train = train.tensors(self._weights)
-        self._order = np.random.default_rng(seed)
-        self._values = epoch.Values(
-            dropout=tf.constant(head.dropout),
-            smoothing=tf.constant(head.label_smoothing),
-            momentum=tf.constant(head.momentum),
-            decay=tf.constant(optimizers.decay(head)),
-            seed=tf.constant(seed),
-        )
-        with _BUILDING:
-            self._model = network.build(head, train.features.shape[1], classes, seed)
-        self._state = epoch.state(self._model, optimizers.SLOTS[head.optimizer])
-        self._epoch = epoch.training(epoch.graph_key(head, self._views > 0))
-
-    def run(self, validation: _SplitTensors, after_epoch: AfterEpoch | None = None) -> Fit:
-        """Trains for at most `head.epochs` and returns the best epoch."""
-        held_out = validation.tensors(self._weights)
-        validate = epoch.validation(network.activations(self._head), self._head.batch_norm)
-        history: list[dict[str, float]] = []
-        best_epoch, best = 0, self._saved()
-        for number in range(1, self._head.epochs + 1):
-            metrics = self._one(number, history)
-            val_loss, val_accuracy = validate(self._state, held_out)
-            metrics |= {"val_loss": float(val_loss), "val_accuracy": float(val_accuracy)}
-            history.append(metrics)
-            if not best_epoch or rank(metrics) > rank(history[best_epoch - 1]):
-                best_epoch, best = number, self._saved()
-            if after_epoch:
-                after_epoch(number, metrics)
-            if self._head.patience and number - best_epoch >= self._head.patience:
-                break
-        return Fit(history, best_epoch, self._with(best))
-
-    def repeat(self, selected: Fit) -> Fit:
-        """Trains for the number of epochs that `selected` kept, with the same learning rates."""
-        numbers = range(1, selected.best_epoch + 1)
-        history = [self._one(number, selected.history[: number - 1]) for number in numbers]
-        return Fit(history, selected.best_epoch, self._with(self._saved()))
-
-    def _saved(self) -> list[np.ndarray]:
-        # Copied because `numpy()` may return a view of the variable itself.
-        return [np.array(variable) for variable in self._state.saved]
-
-    def _with(self, values: list[np.ndarray]) -> keras.Model:
-        own = [variable for variables in epoch.of_model(self._model) for variable in variables]
-        for variable, value in zip(own, values, strict=True):
-            variable.assign(value)
-        return self._model
-
-    def _one(self, number: int, before: Sequence[dict[str, float]]) -> dict[str, float]:
-        """Trains for one epoch and returns its training metrics.
-
-        Args:
-            number: the epoch, from 1.
-            before: the metrics of the epochs before it, from which the schedule derives the learning rates.
-        """
-        rates = schedule.rates(self._head, self._steps, before)
+def _fit(
+    head: recipes.Head,
+    train: _SplitTensors,
+    classes: int,
+    seed: int,
+    validation: _SplitTensors | None,
+    after_epoch: AfterEpoch | None = None,
+    selected: Fit | None = None,
+) -> Fit:
+    """Trains a head as `fit` if there is a validation split, else as `refit` for the epochs of `selected`."""
+    count = len(train.split.labels)
+    bounds = batch_bounds(count, head.batch_size)
+    steps, view_count = len(bounds) - 1, 0 if train.split.views is None else len(train.split.views)
+    weights = tf.constant(class_weights(train.split.labels, classes, head.class_weights))
+    values = epoch.Values(
+        dropout=tf.constant(head.dropout),
+        smoothing=tf.constant(head.label_smoothing),
+        momentum=tf.constant(head.momentum),
+        decay=tf.constant(epoch.weight_decay(head)),
+        seed=tf.constant(seed),
+    )
+    with _BUILD_LOCK:
+        model = network.build(head, train.features.shape[1], classes, seed)
+    activations = network.activations(head)
+    state = epoch.state(model, epoch.SLOTS[head.optimizer])
+    train_epoch = epoch.training(epoch.graph_key(head, view_count > 0))
+    train_data, order = train.tensors(weights), np.random.default_rng(seed)
+    history: list[dict[str, float]] = []
+    best_epoch, best_values = 0, list[np.ndarray]()
+    for number in range(1, (selected.best_epoch if selected else head.epochs) + 1):
+        rates = learning_rates(head, steps, selected.history[: number - 1] if selected else history)
         # A separate generator for views: the order of the rows is then the same with and without views.
-        views = np.random.default_rng((self._seed, number - 1)).integers(0, self._views + 1, self._count)
-        loss, correct, norm = self._epoch(
-            self._state,
-            self._train,
-            self._values,
-            tf.constant(self._order.permutation(self._count), tf.int32),
+        views = np.random.default_rng((seed, number - 1)).integers(0, view_count + 1, count)
+        loss, correct, norm = train_epoch(
+            state,
+            train_data,
+            values,
+            tf.constant(order.permutation(count), tf.int32),
             tf.constant(views, tf.int32),
-            self._bounds,
+            tf.constant(bounds, tf.int32),
             tf.constant(rates),
-            tf.constant((number - 1) * self._steps),
+            tf.constant((number - 1) * steps),
         )
-        if self._head.batch_norm:
-            epoch.statistics(network.activations(self._head))(self._state, self._train)
-        return {
-            "loss": float(loss) / self._count,
-            "accuracy": float(correct) / self._count,
+        if head.batch_norm:
+            epoch.statistics(activations)(state, train_data)
+        metrics = {
+            "loss": float(loss) / count,
+            "accuracy": float(correct) / count,
             "learning_rate": float(rates[0]),
             "gradient_norm": float(norm),
         }
+        if validation:
+            val_loss, val_accuracy = epoch.validation(activations, head.batch_norm)(state, validation.tensors(weights))
+            metrics |= {"val_loss": float(val_loss), "val_accuracy": float(val_accuracy)}
+        history.append(metrics)
+        if not best_epoch or not validation or rank(metrics) > rank(history[best_epoch - 1]):
+            # Copied because `numpy()` may return a view of the variable itself.
+            best_epoch, best_values = number, [np.array(variable) for variable in state.saved]
+        if after_epoch:
+            after_epoch(number, metrics)
+        if validation and head.patience and number - best_epoch >= head.patience:
+            break
+    variables = [variable for group in epoch.model_variables(model) for variable in group]
+    for variable, value in zip(variables, best_values, strict=True):
+        variable.assign(value)
+    return Fit(history, best_epoch, model)
+
+
+def learning_rates(head: recipes.Head, steps: int, history: Sequence[dict[str, float]]) -> np.ndarray:
+    """Returns the learning rates of the next epoch's steps, `float32 [steps]`.
+
+    Cosine decays from the recipe's rate to zero over all epochs (Loshchilov & Hutter 2017, without restarts).
+
+    Args:
+        head: its `schedule`, `learning_rate` and `epochs` are used.
+        steps: steps in an epoch.
+        history: the metrics of the epochs so far; `plateau` reads `val_loss`.
+    """
+    if head.schedule == "cosine":
+        done = np.arange(len(history) * steps, (len(history) + 1) * steps) / (head.epochs * steps)
+        return (head.learning_rate * (1 + np.cos(np.pi * done)) / 2).astype(np.float32)
+    rate = head.learning_rate
+    if head.schedule == "plateau":
+        rate *= FACTOR ** _plateaus([metrics["val_loss"] for metrics in history])
+    return np.full(steps, rate, np.float32)
+
+
+def _plateaus(losses: Sequence[float]) -> int:
+    """Returns how many times `WAIT` epochs passed without a loss lower than all before."""
+    lowest, waited, count = np.inf, 0, 0
+    for loss in losses:
+        waited += 1
+        if loss < lowest:
+            lowest, waited = loss, 0
+        if waited == WAIT:
+            waited, count = 0, count + 1
+    return count
+
+
+def batch_bounds(count: int, batch_size: int) -> np.ndarray:
+    """Returns the boundaries of an epoch's batches: batch i holds the rows `bounds[i]` to `bounds[i + 1] - 1`.
+
+    The rows are spread evenly over `ceil(count / batch_size)` batches, so that their sizes differ by at most one row.
+    Full batches would leave a last batch of as little as one row: the variance of one row is 0, mixup has no partner
+    for it, and its noisy gradient counts as much as that of a full batch.
+
+    Args:
+        count: number of rows, at least 1.
+        batch_size: rows per batch. Exceeded by one row if a batch of a single row is otherwise unavoidable (an odd
+            number of rows in batches of two).
+
+    Returns:
+        `int64 [steps + 1]`, from 0 to `count`.
+    """
+    steps = -(-count // batch_size)
+    if batch_size > 1:
+        steps = min(steps, max(1, count // 2))
+    return np.arange(steps + 1) * count // steps

@@ -1,9 +1,16 @@
-"""Construction of a head as a Keras model, which is saved, converted and fine-tuned."""
+"""A head as a Keras model, which is saved, converted and fine-tuned, and its settings as text for logs and tables."""
+
+from typing import Any
 
 import keras
 import numpy as np
 
 from headstand import recipe as recipes
+
+_ALWAYS = ("learning_rate", "inner", "dropout", "activation", "epochs", "batch_size")
+
+KEYS = (*_ALWAYS, *sorted(set(recipes.Head.model_fields) - set(_ALWAYS)))
+"""All settings of a head, those that are searched most often first; columns in tables of trials."""
 
 EPSILON = 1e-3
 """Constant added to the variance in batch normalization, as in Keras."""
@@ -33,18 +40,18 @@ def build(head: recipes.Head, width: int, classes: int, seed: int) -> keras.Mode
     keras.utils.set_random_seed(seed)
     features = keras.Input((width,), name="features")
     x = features
-    for place, (size, activation) in enumerate(zip(head.inner, activations(head), strict=True), start=1):
+    for number, (size, activation) in enumerate(zip(head.inner, activations(head), strict=True), start=1):
         # Batch normalization subtracts the mean, so a bias before it has no effect.
         x = keras.layers.Dense(
             size,
             activation=None if head.batch_norm else activation,
             use_bias=not head.batch_norm,
             kernel_initializer="lecun_normal" if activation == "selu" else "glorot_uniform",
-            name=f"inner_{place}",
+            name=f"inner_{number}",
         )(x)
         if head.batch_norm:
-            x = keras.layers.BatchNormalization(epsilon=EPSILON, name=f"norm_{place}")(x)
-            x = keras.layers.Activation(activation, name=f"activation_{place}")(x)
+            x = keras.layers.BatchNormalization(epsilon=EPSILON, name=f"norm_{number}")(x)
+            x = keras.layers.Activation(activation, name=f"activation_{number}")(x)
     if head.dropout:
         x = keras.layers.Dropout(head.dropout, seed=seed, name="dropout")(x)
     logits = keras.layers.Dense(classes, name="logits")(x)
@@ -63,3 +70,20 @@ def probabilities(head: keras.Model, features: np.ndarray) -> np.ndarray:
     """Returns the head's predictions `float32 [N, classes]` for features `float32 [N, width]`, computed in chunks."""
     chunks = (features[start : start + _CHUNK] for start in range(0, len(features), _CHUNK))
     return np.concatenate([head(np.asarray(chunk)).numpy() for chunk in chunks])
+
+
+def describe(head: recipes.Head) -> str:
+    """Returns a head's settings in one line: those searched most often, and others that differ from their default."""
+    fields = recipes.Head.model_fields
+    keys = [key for key in KEYS if key in _ALWAYS or getattr(head, key) != fields[key].default]
+    return " ".join(f"{key}={setting_text(head, key)}" for key in keys)
+
+
+def setting_text(head: recipes.Head, key: str) -> str:
+    """Returns one setting of a head as text: `100+50` or `none` for a tuple, `yes` or `no` for a boolean."""
+    value: Any = getattr(head, key)
+    if isinstance(value, tuple):
+        return "+".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,6 +1,6 @@
 """Input of the training report: all results of a run that it contains."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from headstand.heads.baseline import Baseline
 from headstand.heads.search import SearchResult
 from headstand.prepare.manifest import Dataset
 from headstand.recipe import Recipe
-from headstand.tracking.steps import Steps
+from headstand.tracking.timing import Steps
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class ReportContext:
     dataset: Dataset
     baseline: Baseline
     found: SearchResult
-    history: Sequence[dict[str, float]]
+    history: Sequence[Mapping[str, float]]
     best_epoch: int
     calibration: Calibration
     guarantee: Threshold

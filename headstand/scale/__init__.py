@@ -5,14 +5,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from headstand.backend import Backend
+    from headstand.training import Backend
 
 
 @contextmanager
 def backend(ray: str | None) -> Iterator["Backend"]:
     """Yields the executor of the Ray cluster at `ray` (see `headstand.scale.ray.connected`); this process if None."""
     if ray is None:
-        from headstand.backend import LOCAL
+        from headstand.training import LOCAL
 
         yield LOCAL
         return

@@ -70,28 +70,28 @@ class Mirror:
         inside = self.folder.resolve()
         missing = []
         for name, size in sorted(self.listed().items()):
-            here = self.folder / name
-            if not wanted(name) or not here.resolve().is_relative_to(inside):
+            path = self.folder / name
+            if not wanted(name) or not path.resolve().is_relative_to(inside):
                 continue
-            if here.is_file() and here.stat().st_size == size:
-                self._sent[name] = _state(here)
+            if path.is_file() and path.stat().st_size == size:
+                self._sent[name] = _state(path)
             else:
                 missing.append(name)
         for start in range(0, len(missing), _AT_ONCE):
-            some = missing[start : start + _AT_ONCE]
+            batch = missing[start : start + _AT_ONCE]
             with ExitStack() as stack:
-                parts = [stack.enter_context(files.replacing(self.folder / name)) for name in some]
+                parts = [stack.enter_context(files.replacing(self.folder / name)) for name in batch]
                 with translated_errors(self.address):
-                    self._system.get([f"{self._path}/{name}" for name in some], [str(part) for part in parts])
-            for name in some:
+                    self._system.get([f"{self._path}/{name}" for name in batch], [str(part) for part in parts])
+            for name in batch:
                 self._sent[name] = _state(self.folder / name)
         return len(missing)
 
     def drop(self) -> None:
         """Deletes local files that do not exist in the remote folder."""
-        there = self.listed()
+        remote = self.listed()
         for path in self.folder.rglob("*"):
-            if path.is_file() and path.relative_to(self.folder).as_posix() not in there:
+            if path.is_file() and path.relative_to(self.folder).as_posix() not in remote:
                 path.unlink()
 
     def push(self, wanted: Callable[[str], bool] = lambda name: True, last: str = "") -> int:
@@ -115,7 +115,7 @@ class Mirror:
         changed.sort(key=lambda item: Path(item[0]).name == last)
         for name, state in changed:
             with translated_errors(self.address):
-                self._make_room(name)
+                self._make_parent(name)
                 try:
                     self._system.put_file(str(self.folder / name), f"{self._path}/{name}")
                 except FileNotFoundError:
@@ -128,17 +128,17 @@ class Mirror:
     def write(self, name: str, data: bytes) -> None:
         """Writes a remote file; atomically if the store supports this, as S3 does."""
         with translated_errors(self.address):
-            self._make_room(name)
+            self._make_parent(name)
             self._system.pipe_file(f"{self._path}/{name}", data)
 
-    def _make_room(self, name: str) -> None:
+    def _make_parent(self, name: str) -> None:
         """Creates the parent folder of a file, except in object stores, where this would create a bucket."""
         protocols = self._system.protocol
         if not _OBJECTS.intersection((protocols,) if isinstance(protocols, str) else protocols):
             self._system.makedirs(f"{self._path}/{name}".rpartition("/")[0], exist_ok=True)
 
     @contextmanager
-    def kept_up(self, last: str) -> Iterator[None]:
+    def uploading(self, last: str) -> Iterator[None]:
         """Uploads changed files every `INTERVAL` seconds while the block runs, and once more at its end.
 
         A failed transfer is reported on standard error when it happens, and again whenever its reason changes; it is
@@ -151,15 +151,15 @@ class Mirror:
             RemoteError: the last upload fails too. The message names the local folder with the files. If the block
                 itself failed, this is a warning instead.
         """
-        done = threading.Event()
+        finished = threading.Event()
         failure = ""  # the last reported reason; empty while transfers succeed
 
         def repeat() -> None:
             nonlocal failure
-            while not done.wait(INTERVAL):
+            while not finished.wait(INTERVAL):
                 reason = self._failure(last)
                 if reason and reason != failure:
-                    _report(f"WARNING: {reason}. Nothing is stored there until this is solved; retrying all the time")
+                    _report(f"WARNING: {reason}. Nothing is stored there until this is solved; the upload is retried")
                 elif failure and not reason:
                     _report(f"{shown(self.address)} can be written again: all files so far are stored")
                 failure = reason
@@ -171,7 +171,7 @@ class Mirror:
             yield
             succeeded = True
         finally:
-            done.set()
+            finished.set()
             thread.join()
             if reason := self._failure(last):
                 message = f"{reason}. The files are complete in {self.folder}: copy them from there"

@@ -15,7 +15,7 @@ _ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+)://(?P<rest>.*)", re.IGNORE
 
 
 class RemoteError(HeadstandError):
-    """Raised for a store that cannot be reached or refuses a request.
+    """A store cannot be reached or refuses a request.
 
     Attributes:
         temporary: whether a later attempt may succeed, because the network or the server failed.
@@ -53,8 +53,8 @@ def opened(address: str) -> tuple[Any, str]:
     if "@" in match["rest"].partition("/")[0] or re.search(r"[?#]", match["rest"]):
         # The address is stored in the run's recipe, which must not contain secrets.
         raise RemoteError(
-            f"the address {shown(address)} holds a user, a password or a query: leave them out; AWS_PROFILE, or what "
-            "the store's own tools read, says who you are"
+            f"the address {shown(address)} holds a user, a password or a query: leave them out and set "
+            "AWS_PROFILE, or the credentials that the store's own tools read"
         )
     try:
         import fsspec
@@ -105,9 +105,9 @@ def _sentence(error: Exception, address: str) -> str | None:
     code = aws_errors.code(error)
     bucket = shown(address).partition("://")[2].partition("/")[0]
     if code == "NoSuchBucket":
-        return f"there is no bucket {bucket!r}: make it first (`aws s3 mb s3://{bucket}`), or correct the address"
+        return f"there is no bucket {bucket!r}: create it first (`aws s3 mb s3://{bucket}`), or correct the address"
     if code in ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"):
-        return f"the bucket {bucket!r} lies in another region ({code}): set AWS_REGION to that one"
+        return f"the bucket {bucket!r} lies in another region ({code}): set AWS_REGION to it"
     if isinstance(error, PermissionError) or code in ("AccessDenied", "403", "AllAccessDisabled"):
         return (
             "access is denied: check the address and your credentials; they need s3:ListBucket on the bucket, "

@@ -6,9 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from headstand.tracking.resources import StepUsage
-from headstand.tracking.sampler import ResourceSample
-from headstand.tracking.stopwatch import CACHE, COMPILING, NETWORK, VALIDATION, WAITING
+from headstand.tracking.timing import CACHE, COMPILING, NETWORK, VALIDATION, WAITING, ResourceSample, StepUsage
 
 _LINE, _BAND = "#d1495b", ("#f3f4f6", "#e5e7eb")
 _PARTS = {WAITING: "#d1495b", NETWORK: "#30638e", COMPILING: "#edae49", VALIDATION: "#66a182", CACHE: "#8a8f98"}
@@ -51,8 +49,8 @@ def chart(
     panels[1].set_ylim(bottom=0)
     for axes in panels[:2]:
         axes.set_xlim(0, end)
-        for place, span in enumerate(spans):
-            axes.axvspan(span.begin.time, span.end.time, color=_BAND[place % 2], zorder=0, linewidth=0)
+        for index, span in enumerate(spans):
+            axes.axvspan(span.begin.time, span.end.time, color=_BAND[index % 2], zorder=0, linewidth=0)
     for span in spans:
         if span.seconds > _LETTER * (len(span.name) + 1) * end:
             middle = (span.begin.time + span.end.time) / 2

@@ -18,7 +18,7 @@ from headstand.compare.comparison import Comparison, compare
 from headstand.compare.result import ModelSize
 from headstand.export import convert
 from headstand.export.latency import Latency
-from headstand.features import Extractor, backbones, forward_pass
+from headstand.features import Extractor, backbones, extractor
 from headstand.features.backbones import BackboneError
 from headstand.heads import fitting
 from headstand.prepare.manifest import Dataset, ManifestError
@@ -70,7 +70,7 @@ def made_once() -> SimpleNamespace:
             heads_by[key] = fitting.fit(head, train, validation, classes, seed)
         return heads_by[key]
 
-    return SimpleNamespace(extractor=cache(backbones.extractor), compiled=cache(forward_pass.compiled), fit=fit)
+    return SimpleNamespace(extractor=cache(backbones.extractor), compiled=cache(extractor.compiled), fit=fit)
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +78,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, made_once: SimpleNamespace) -> None:
     """Converting takes seconds, and has its own tests: here a model's bytes are as many as its weights'."""
     monkeypatch.setattr(races, "converted", lambda model: bytes(4 * model.count_params()))
     monkeypatch.setattr(backbones, "extractor", made_once.extractor)
-    monkeypatch.setattr(forward_pass, "compiled", made_once.compiled)
+    monkeypatch.setattr(extractor, "compiled", made_once.compiled)
     monkeypatch.setattr(heads, "fit", made_once.fit)
 
 

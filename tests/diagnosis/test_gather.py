@@ -5,7 +5,7 @@ from headstand import heads as heads
 from headstand.diagnosis import DeadUnits, InputWait, SearchedRange, TrialResult, gather
 from headstand.heads.search import Trial
 from headstand.recipe import Head, Search
-from headstand.tracking.steps import Steps
+from headstand.tracking.timing import Steps
 
 
 def test_units_that_no_photo_moves_are_dead() -> None:

@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from headstand.features.augmentation import DecodedPhoto, identity, named_view, view
+from headstand import images
+from headstand.features.augmentation import view, view_key, view_rng, view_sampler
+from headstand.inputs import PhotoInput
 from headstand.recipe import Augmentation
 
 PLAIN = Augmentation(smallest_crop=1.0, flip="none", brightness=0, contrast=0)
@@ -62,7 +64,7 @@ def spans(settings: Augmentation, count: int = 300) -> np.ndarray:
     return np.array(found)
 
 
-def test_crops_hold_at_least_the_least_share() -> None:
+def test_crops_cover_at_least_the_smallest_share() -> None:
     found = spans(Augmentation(flip="none", brightness=0, contrast=0))
     area = found[:, 0] * found[:, 1]
     assert 0.42 < area.min() < 0.6  # a narrow crop of a square photo loses a little at its edge
@@ -93,7 +95,7 @@ STILL = {"smallest_crop": 1.0, "flip": "none", "brightness": 0, "contrast": 0}
 
 
 def markers(aspect: float = 1.0) -> np.ndarray:
-    """Grey with a red, a green and a blue spot at known places: enough to find any affine map again."""
+    """Grey with a red, a green and a blue spot at known positions: enough to find any affine map again."""
     height = 200
     pixels = np.full((height, round(height * aspect), 3), 90, np.uint8)
     for channel, (x, y) in enumerate(SPOTS):
@@ -108,17 +110,17 @@ SPOTS = ((0.4, 0.4), (0.6, 0.4), (0.4, 0.6))
 
 def found(shown: np.ndarray) -> np.ndarray:
     """Where the three spots are, `[3, 2]`, x and y as shares of the sides."""
-    places = []
+    positions = []
     for channel in range(3):
         other = np.delete(shown.astype(float), channel, axis=2).max(axis=2)
         weight = np.maximum(0, shown[..., channel] - other - 30)
         y, x = np.mgrid[: shown.shape[0], : shown.shape[1]] + 0.5
-        places.append([(weight * x).sum() / weight.sum() / shown.shape[1], (weight * y).sum() / weight.sum() / 200])
-    return np.array(places)
+        positions.append([(weight * x).sum() / weight.sum() / shown.shape[1], (weight * y).sum() / weight.sum() / 200])
+    return np.array(positions)
 
 
 @pytest.mark.parametrize("aspect", [1.0, 2.0, 0.5])
-def test_a_turn_keeps_right_angles_and_lengths_of_the_photo(aspect: float) -> None:
+def test_rotation_keeps_right_angles_and_lengths(aspect: float) -> None:
     """The view is squashed to a square as the photo is; stretched back, its spots are as far apart as they were."""
     rng, turns = np.random.default_rng(0), []
     for _ in range(40):
@@ -134,7 +136,7 @@ def test_a_turn_keeps_right_angles_and_lengths_of_the_photo(aspect: float) -> No
     assert 20 < max(turns) < 31
 
 
-def test_a_zoom_magnifies_about_the_middle() -> None:
+def test_zoom_magnifies_about_the_center() -> None:
     rng = np.random.default_rng(0)
     shown = [found(view(markers(), 200, Augmentation(**STILL, zoom=0.3), rng)) for _ in range(60)]
     scales = [(spots[1] - spots[0])[0] / 0.2 for spots in shown]
@@ -144,7 +146,7 @@ def test_a_zoom_magnifies_about_the_middle() -> None:
         assert (spots[1] + spots[2]) / 2 == pytest.approx([0.5, 0.5], abs=0.01)
 
 
-def test_a_shift_moves_and_changes_nothing_else() -> None:
+def test_shift_only_moves() -> None:
     rng = np.random.default_rng(0)
     shown = np.array([found(view(markers(), 200, Augmentation(**STILL, shift=0.2), rng)) for _ in range(60)])
     moved = shown - SPOTS
@@ -153,7 +155,7 @@ def test_a_shift_moves_and_changes_nothing_else() -> None:
     assert 0.15 < moved.max() < 0.21
 
 
-def test_an_untouched_view_is_the_photo() -> None:
+def test_view_without_augmentation_is_the_photo() -> None:
     pixels = np.asarray(Image.fromarray(gradient(64, 64)))
     rng = np.random.default_rng(0)
     assert np.array_equal(view(pixels, 64, Augmentation(**STILL), rng), pixels)
@@ -162,7 +164,7 @@ def test_an_untouched_view_is_the_photo() -> None:
     assert abs(turned.astype(int) - pixels).max() <= 2
 
 
-def test_beyond_the_edge_lies_the_mirrored_photo_and_no_black() -> None:
+def test_padding_is_the_mirrored_photo() -> None:
     rng = np.random.default_rng(0)
     pixels = np.full((50, 50, 3), (200, 150, 100), np.uint8)
     wild = Augmentation(**STILL, rotation=180, zoom=0.5, shift=0.9)
@@ -202,26 +204,28 @@ def test_saturation_keeps_grey_and_changes_colours() -> None:
     assert 165 < max(spread) < 185
 
 
-def test_a_view_is_named_by_all_that_it_depends_on() -> None:
+def test_view_key_depends_on_all_settings() -> None:
     photo, settings = b"p" * 32, Augmentation(views=2)
-    name = identity(photo, settings, 1, 0)
+    name = view_key(photo, settings, 1, 0)
     assert len(name) == 32
     changes = {"flip": "none", "smallest_crop": 0.6, "rotation": 1.0, "zoom": 0.1, "shift": 0.1, "brightness": 0.1,
                "contrast": 0.1, "saturation": 0.1, "jitter": 0.1, "joint_dropout": 0.1}  # fmt: skip
     assert set(changes) | {"views"} == set(Augmentation.model_fields)
-    others = [identity(photo, settings.model_copy(update={key: value}), 1, 0) for key, value in changes.items()]
-    others += [identity(b"q" * 32, settings, 1, 0), identity(photo, settings, 2, 0), identity(photo, settings, 1, 1)]
+    others = [view_key(photo, settings.model_copy(update={key: value}), 1, 0) for key, value in changes.items()]
+    others += [view_key(b"q" * 32, settings, 1, 0), view_key(photo, settings, 2, 0), view_key(photo, settings, 1, 1)]
     assert len({name, *others}) == 1 + len(others)
     # More views leave those that there are as they are.
-    assert identity(photo, Augmentation(views=9), 1, 0) == name
+    assert view_key(photo, Augmentation(views=9), 1, 0) == name
 
 
-def test_a_named_view_is_always_the_same() -> None:
+def test_view_is_a_function_of_its_key() -> None:
     stream = io.BytesIO()
     Image.fromarray(gradient(60, 90)).save(stream, "PNG")
     settings = Augmentation(rotation=10)
-    source = DecodedPhoto(stream.getvalue(), 32, settings)
-    assert (source.pixels.shape, source.aspect) == ((37, 37, 3), 1.5)
-    one, again, other = (named_view(source, 32, settings, bytes([number]) * 32) for number in (1, 1, 2))
-    assert np.array_equal(one, again)
-    assert not np.array_equal(one, other)
+    sample = view_sampler(stream.getvalue(), PhotoInput(32), settings)
+    first, again, other = (sample(view_rng(bytes([number]) * 32)) for number in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    # Decoded to a square of 8/7 of the side; the rotation takes the proportions before that into account.
+    pixels = images.decode(stream.getvalue(), 37)
+    assert np.array_equal(first, view(pixels, 32, settings, view_rng(bytes([1]) * 32), aspect=1.5))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headstand.features.cache import KEY_BYTES, FeatureCache
+from headstand.features.cache import KEY_BYTES, FeatureCache, FeatureTable
 from headstand.files import cache
 
 WIDTH = 3
@@ -32,7 +32,7 @@ def ask(cache: FeatureCache, numbers: list[int]) -> tuple[np.ndarray, list[int]]
     return into, cache.read([key(number) for number in numbers], into)
 
 
-def test_missing_positions_are_those_of_the_question(tmp_path: Path) -> None:
+def test_missing_positions_refer_to_the_given_keys(tmp_path: Path) -> None:
     into, missing = ask(fill(tmp_path, [5, 7]), [9, 7, 8, 5])
     assert missing == [0, 2]
     assert into[1].tolist() == row(7)
@@ -40,7 +40,7 @@ def test_missing_positions_are_those_of_the_question(tmp_path: Path) -> None:
     assert np.isnan(into[[0, 2]]).all()
 
 
-def test_an_empty_folder_knows_nothing(tmp_path: Path) -> None:
+def test_empty_folder_has_no_rows(tmp_path: Path) -> None:
     assert ask(FeatureCache(tmp_path / "new", WIDTH), [1, 2])[1] == [0, 1]
     assert (tmp_path / "new").is_dir()
 
@@ -53,7 +53,7 @@ rows = st.lists(st.floats(width=32, allow_nan=False), min_size=WIDTH, max_size=W
     batches=st.lists(st.dictionaries(st.binary(min_size=KEY_BYTES, max_size=KEY_BYTES), rows, max_size=4), max_size=4),
     other=st.binary(min_size=KEY_BYTES, max_size=KEY_BYTES),
 )
-def test_what_was_appended_is_read_again(
+def test_appended_rows_are_read(
     tmp_path_factory: pytest.TempPathFactory, batches: list[dict[bytes, list[float]]], other: bytes
 ) -> None:
     folder = tmp_path_factory.mktemp("cache")
@@ -72,7 +72,7 @@ def test_what_was_appended_is_read_again(
 
 
 @pytest.mark.parametrize("lost", [1, 10, RECORD - 1])
-def test_a_torn_tail_loses_its_record_alone(tmp_path: Path, lost: int) -> None:
+def test_truncated_file_loses_its_last_record_only(tmp_path: Path, lost: int) -> None:
     fill(tmp_path, [1, 2, 3])
     (file,) = tmp_path.glob("*.rows")
     file.write_bytes(file.read_bytes()[:-lost])
@@ -85,12 +85,12 @@ def test_a_torn_tail_loses_its_record_alone(tmp_path: Path, lost: int) -> None:
     assert ask(FeatureCache(tmp_path, WIDTH), [1, 2, 3])[1] == []
 
 
-@pytest.mark.parametrize("place", range(RECORD))
-def test_a_flipped_bit_is_a_miss_and_never_another_row(tmp_path: Path, place: int) -> None:
+@pytest.mark.parametrize("index", range(RECORD))
+def test_flipped_bit_is_a_miss(tmp_path: Path, index: int) -> None:
     fill(tmp_path, [1, 2])
     (file,) = tmp_path.glob("*.rows")
     data = bytearray(file.read_bytes())
-    data[RECORD + place] ^= 0x10
+    data[RECORD + index] ^= 0x10
     file.write_bytes(data)
     into, missing = ask(FeatureCache(tmp_path, WIDTH), [1, 2])
     assert missing == [1]
@@ -98,7 +98,7 @@ def test_a_flipped_bit_is_a_miss_and_never_another_row(tmp_path: Path, place: in
 
 
 @pytest.mark.parametrize("damaged_name", ["0.rows", "z.rows"])
-def test_a_record_computed_again_is_found_wherever_the_damaged_one_lies(tmp_path: Path, damaged_name: str) -> None:
+def test_recomputed_record_is_found_before_and_after_the_damaged_one(tmp_path: Path, damaged_name: str) -> None:
     fill(tmp_path, [1])
     (file,) = tmp_path.glob("*.rows")
     data = bytearray(file.read_bytes())
@@ -113,7 +113,7 @@ def test_a_record_computed_again_is_found_wherever_the_damaged_one_lies(tmp_path
         assert (into.tolist(), missing) == ([row(1)], [])
 
 
-def test_two_writers_do_not_meet(tmp_path: Path) -> None:
+def test_two_writers_use_different_files(tmp_path: Path) -> None:
     first, second = FeatureCache(tmp_path, WIDTH), FeatureCache(tmp_path, WIDTH)
     for number in range(0, 6, 2):
         first.append([key(number)], np.array([row(number)], np.float32))
@@ -124,7 +124,7 @@ def test_two_writers_do_not_meet(tmp_path: Path) -> None:
     assert into.tolist() == [row(number) for number in range(6)]
 
 
-def test_a_failed_write_spoils_nothing_that_comes_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_after_a_failed_write_are_readable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = fill(tmp_path, [1])
     real = Path.open
 
@@ -152,7 +152,23 @@ def test_a_failed_write_spoils_nothing_that_comes_after(tmp_path: Path, monkeypa
     assert into.tolist() == [row(1), row(2), row(3)]
 
 
-def test_the_root_is_here_unless_it_is_named(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_folder_is_relative_unless_configured(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache() == Path(".cache/headstand")
     monkeypatch.setenv("HEADSTAND_CACHE", "elsewhere")
     assert cache() == Path("elsewhere")
+
+
+def test_rows_written_in_any_order_are_read_back_after_closing(tmp_path: Path) -> None:
+    values = np.arange(20, dtype=np.float32).reshape(5, 4)
+    with FeatureTable(tmp_path, 5, 4) as rows:
+        rows.write(3, values[3:])
+        rows.write(0, values[:3].astype(np.float64))
+        table = rows.mapped()
+    assert table.dtype == np.float32
+    np.testing.assert_array_equal(table, values)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_rows_are_an_empty_table(tmp_path: Path) -> None:
+    with FeatureTable(tmp_path, 0, 4) as rows:
+        assert rows.mapped().shape == (0, 4)

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstand import images
-from headstand.features import Extractor, FeatureError, augmentation, decoding
+from headstand import features, images
+from headstand.features import Extractor, FeatureError, augmentation, backbones, decoding
+from headstand.inputs import PhotoInput
 from headstand.prepare.manifest import Dataset, Photo
 from headstand.recipe import Augmentation, Backbone
 from tests import networks
@@ -39,7 +40,7 @@ def test_rows_are_the_model_on_decoded_pixels(dataset: Dataset) -> None:
     assert np.unique(got.rows.round(4), axis=0).shape[0] == 48
 
 
-def test_the_network_sees_each_photo_once(dataset: Dataset) -> None:
+def test_each_photo_passes_the_network_once(dataset: Dataset) -> None:
     first = Extractor(SETTINGS).rows(dataset.folder, dataset.photos)
     again = Extractor(SETTINGS)
     again.call = forbid
@@ -51,7 +52,7 @@ def test_the_network_sees_each_photo_once(dataset: Dataset) -> None:
     assert np.array_equal(turned.rows, first.rows[::-1])
 
 
-def test_only_what_is_new_is_computed(dataset: Dataset) -> None:
+def test_only_missing_rows_are_computed(dataset: Dataset) -> None:
     extractor = Extractor(SETTINGS)
     extractor.rows(dataset.folder, dataset.split("train"))
     sizes = counted(extractor)
@@ -59,7 +60,7 @@ def test_only_what_is_new_is_computed(dataset: Dataset) -> None:
     assert sum(sizes) == 24
 
 
-def test_an_interruption_keeps_the_batches_that_were_done(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interruption_keeps_the_finished_batches(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "BATCH", 10)
     whole = Extractor(SETTINGS).model(
         np.stack([images.decode(dataset.folder / photo.path, 32) for photo in dataset.photos]).astype(np.float32)
@@ -85,7 +86,7 @@ def test_an_interruption_keeps_the_batches_that_were_done(dataset: Dataset, monk
     np.testing.assert_allclose(got.rows, whole, atol=1e-5)
 
 
-def test_a_half_written_cache_is_mended(dataset: Dataset, workplace: Path) -> None:
+def test_truncated_cache_is_recomputed(dataset: Dataset, workplace: Path) -> None:
     first = Extractor(SETTINGS).rows(dataset.folder, dataset.photos)
     (file,) = workplace.glob(".cache/headstand/features/*/*.rows")
     file.write_bytes(file.read_bytes()[:-5])
@@ -100,7 +101,7 @@ def test_a_half_written_cache_is_mended(dataset: Dataset, workplace: Path) -> No
     [{"size": 33}, {"pooling": "max"}, {"pooling": "none"}, {"name": "Xception"}],
     ids=["size", "pooling", "no pooling", "network"],
 )
-def test_another_way_of_computing_is_a_miss(dataset: Dataset, change: dict[str, Any]) -> None:
+def test_another_configuration_is_a_miss(dataset: Dataset, change: dict[str, Any]) -> None:
     Extractor(SETTINGS).rows(dataset.folder, dataset.photos)
     other = Extractor(SETTINGS.model_copy(update=change))
     assert other.rows(dataset.folder, dataset.photos).computed == 48
@@ -157,11 +158,11 @@ def test_a_missing_photo_is_refused_by_name(dataset: Dataset) -> None:
 def test_a_damaged_photo_is_refused_by_name(dataset: Dataset) -> None:
     import hashlib
 
-    place = 7
-    path = dataset.folder / dataset.photos[place].path
+    index = 7
+    path = dataset.folder / dataset.photos[index].path
     path.write_bytes(path.read_bytes()[:300])
-    changed = dataclasses.replace(dataset.photos[place], sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-    message = refusal(dataset, (*dataset.photos[:place], changed))
+    changed = dataclasses.replace(dataset.photos[index], sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    message = refusal(dataset, (*dataset.photos[:index], changed))
     assert str(path) in message
     assert "damaged" in message
 
@@ -180,18 +181,18 @@ def test_views_are_the_model_on_random_views(dataset: Dataset) -> None:
     got = extractor.views(dataset.folder, photos, VIEWS, 1)
     assert (got.rows.shape, got.rows.dtype, got.computed) == ((3, 24, networks.WIDTH), np.float32, 72)
     for number in range(3):
-        for place in (0, 5, 23):
-            data = (dataset.folder / photos[place].path).read_bytes()
-            name = augmentation.identity(bytes.fromhex(photos[place].sha256), VIEWS, 1, number)
-            shown = augmentation.named_view(augmentation.DecodedPhoto(data, 32, VIEWS), 32, VIEWS, name)
-            wanted = extractor.model(shown[None].astype(np.float32), training=False).numpy()[0]
-            np.testing.assert_allclose(got.rows[number, place], wanted, atol=1e-5)
+        for index in (0, 5, 23):
+            data = (dataset.folder / photos[index].path).read_bytes()
+            key = augmentation.view_key(bytes.fromhex(photos[index].sha256), VIEWS, 1, number)
+            view = augmentation.view_sampler(data, PhotoInput(32), VIEWS)(augmentation.view_rng(key))
+            wanted = extractor.model(view[None].astype(np.float32), training=False).numpy()[0]
+            np.testing.assert_allclose(got.rows[number, index], wanted, atol=1e-5)
     # They are neither the photos themselves nor one another.
     whole = extractor.rows(dataset.folder, photos).rows
     assert len(np.unique(np.concatenate([whole[None], got.rows]).reshape(-1, networks.WIDTH), axis=0)) == 4 * 24
 
 
-def test_each_view_is_computed_once_whatever_else_is_asked(dataset: Dataset) -> None:
+def test_each_view_is_computed_once(dataset: Dataset) -> None:
     first = Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 1)
     again = Extractor(SETTINGS)
     again.call = forbid
@@ -218,7 +219,7 @@ def test_another_decoder_is_a_miss_for_views_too(dataset: Dataset, monkeypatch: 
     assert Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 1).computed == 3 * 48
 
 
-def test_interrupted_views_go_on(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_views_are_resumed(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 7).rows
     monkeypatch.setenv("HEADSTAND_CACHE", "other")
     monkeypatch.setattr(decoding, "BATCH", 10)
@@ -246,7 +247,20 @@ def test_a_photo_is_read_once_for_all_its_views(dataset: Dataset, monkeypatch: p
     assert len(paths) == len(set(paths)) == 48
 
 
-def test_what_is_given_out_leaves_no_file_behind(dataset: Dataset, workplace: Path) -> None:
+def test_feature_table_leaves_no_file(dataset: Dataset, workplace: Path) -> None:
     got = Extractor(SETTINGS).rows(dataset.folder, dataset.photos)
     assert [path.suffix for path in workplace.glob(".cache/headstand/features/*/*")] == [".rows"]
     assert np.isfinite(got.rows).all()  # and stays readable
+
+
+def test_compiled_is_the_model_in_inference_mode() -> None:
+    model = networks.classifier()
+    for layer in model.get_layer("backbone").layers:
+        if isinstance(layer, networks.keras.layers.BatchNormalization):
+            layer.moving_mean.assign(layer.moving_mean + 0.5)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.uint8)
+    call = features.compiled(model)
+    np.testing.assert_allclose(call(pixels), model(pixels.astype(np.float32), training=False), atol=1e-6)
+    # One graph for every batch size.
+    np.testing.assert_allclose(call(pixels[:1]), call(pixels)[:1], atol=1e-6)
+    assert backbones.digest(model) == backbones.digest(model)

@@ -6,7 +6,7 @@ import pytest
 from headstand.evaluation.predictions import pixels
 from headstand.features import FeatureError
 from headstand.finetune import freezing
-from headstand.finetune.activations import ActivationBatches, FrozenPrefix
+from headstand.finetune.batches import ActivationBatches, FrozenPrefix
 from headstand.prepare.manifest import Dataset
 from headstand.recipe import Augmentation, Finetune
 from tests import networks
@@ -37,11 +37,11 @@ def batches(one: FrozenPrefix, names: np.ndarray, seed: int | None = 5, mixup: f
 
 def epoch(data: ActivationBatches, number: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     data.epoch = number
-    parts = [data[place] for place in range(len(data))]
+    parts = [data[index] for index in range(len(data))]
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
 
-def test_without_a_seed_the_photos_come_in_their_order(dataset: Dataset) -> None:
+def test_photos_are_in_order_without_a_seed(dataset: Dataset) -> None:
     one, names = prepared(dataset)
     rows, labels, weights = epoch(batches(one, names, None))
     assert rows.shape == (24, 8, 8, 8)
@@ -51,7 +51,7 @@ def test_without_a_seed_the_photos_come_in_their_order(dataset: Dataset) -> None
     np.testing.assert_allclose(rows, one.model(shown, training=False), atol=1e-5)
 
 
-def test_an_epoch_draws_each_photo_once_from_itself_and_its_views(dataset: Dataset) -> None:
+def test_epoch_draws_each_photo_once_as_itself_or_a_view(dataset: Dataset) -> None:
     one, names = prepared(dataset)
     known = one.read(names.reshape(-1)).reshape(4, 24, -1)
     drawn = np.zeros(4)
@@ -88,7 +88,7 @@ def test_mixup_mixes_activations_and_labels_alike(dataset: Dataset) -> None:
     assert np.array_equal(epoch(batches(one, names, None, 0.4))[1], np.eye(24))
 
 
-def test_other_weights_or_another_cut_share_nothing(dataset: Dataset) -> None:
+def test_other_weights_or_another_cut_have_another_cache(dataset: Dataset) -> None:
     one, _ = prepared(dataset)
     # Behind the cut weights may change: what comes before gives the same.
     same = networks.classifier(seed=2)
@@ -103,7 +103,7 @@ def test_other_weights_or_another_cut_share_nothing(dataset: Dataset) -> None:
     assert FrozenPrefix(parts.prefix, "MobileNet", parts.depth).folder != one.folder
 
 
-def test_an_interrupted_preparation_goes_on(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_preparation_is_resumed(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     one = prefix()
     call, calls = one.call, []
 
@@ -120,7 +120,7 @@ def test_an_interrupted_preparation_goes_on(dataset: Dataset, monkeypatch: pytes
     assert (names.shape, computed) == ((4, 24), 96 - 32)
 
 
-def test_what_is_damaged_during_the_run_is_told(dataset: Dataset, workplace: Path) -> None:
+def test_cache_damaged_during_the_run_is_reported(dataset: Dataset, workplace: Path) -> None:
     one, names = prepared(dataset)
     (file,) = workplace.glob(".cache/headstand/activations/*/*.rows")
     file.write_bytes(b"\0" * file.stat().st_size)

@@ -11,7 +11,7 @@ layers = keras.layers
 
 
 def network(names: tuple[str, ...] = ("block_1", "block_2", "block_3")) -> keras.Model:
-    """A stem, a residual block for each name, a convolution behind them."""
+    """A stem, a residual block for each name, a convolution after them."""
     pixels = keras.Input((8, 8, 3))
     x = layers.Conv2D(4, 3, padding="same", name="stem")(pixels)
     for name in names:
@@ -37,7 +37,7 @@ def names(found: tuple[keras.layers.Layer, ...]) -> list[str]:
     ("unfreeze", "last"),
     [("1 block", "block_2_add"), ("3 blocks", "stem"), ("1 layer", "block_3_add"), ("4 layers", "block_3_conv")],
 )
-def test_so_many_at_the_end_learn(unfreeze: str, last: str) -> None:
+def test_last_layers_or_blocks_are_trained(unfreeze: str, last: str) -> None:
     model = network()
     still = freezing.frozen(model, unfreeze)
     assert names(still)[-1] == last
@@ -52,20 +52,20 @@ def test_all_freezes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("unfreeze", "told"),
+    ("unfreeze", "message"),
     [
-        ("4 blocks", "finetune.unfreeze = '4 blocks': the backbone has 3 blocks; say fewer, or 'all'"),
-        ("99 layers", "finetune.unfreeze = '99 layers': the backbone has 15 layers; say fewer, or 'all'"),
+        ("4 blocks", "finetune.unfreeze = '4 blocks': the backbone has 3 blocks; use fewer, or 'all'"),
+        ("99 layers", "finetune.unfreeze = '99 layers': the backbone has 15 layers; use fewer, or 'all'"),
     ],
 )
-def test_more_than_there_is_is_told(unfreeze: str, told: str) -> None:
+def test_too_many_layers_are_reported(unfreeze: str, message: str) -> None:
     with pytest.raises(FreezingError) as caught:
         freezing.frozen(network(), unfreeze)
-    assert str(caught.value) == told
+    assert str(caught.value) == message
 
 
-def test_blocks_without_names_are_told() -> None:
-    with pytest.raises(FreezingError, match="do not name their blocks; say 'N layers', of which it has 7"):
+def test_network_without_block_names_is_reported() -> None:
+    with pytest.raises(FreezingError, match="do not name their blocks; use 'N layers', of which it has 7"):
         freezing.frozen(network(("mixed",)), "1 block")
 
 
@@ -99,7 +99,7 @@ def test_the_names_of_blocks(given: str, block: str | None) -> None:
         ("1 layer", "block_3_add"),
     ],
 )
-def test_the_parts_make_the_whole(unfreeze: str, cut: str) -> None:
+def test_parts_equal_the_whole_model(unfreeze: str, cut: str) -> None:
     model = whole(network())
     parts = freezing.split(model, unfreeze)
     assert (parts.layer, model.get_layer("backbone").layers[parts.depth].name) == (cut, cut)
@@ -111,7 +111,7 @@ def test_the_parts_make_the_whole(unfreeze: str, cut: str) -> None:
     assert sorted(mine) == sorted(id(variable) for variable in model.variables)
 
 
-def test_cutting_leaves_the_model_one_that_can_be_saved(workplace: object) -> None:
+def test_split_model_can_be_saved(workplace: object) -> None:
     model = whole(network())
     freezing.split(model, "1 block")
     model.save("whole.keras")
@@ -119,7 +119,7 @@ def test_cutting_leaves_the_model_one_that_can_be_saved(workplace: object) -> No
     np.testing.assert_allclose(keras.models.load_model("whole.keras")(pixels), model(pixels), atol=1e-6)
 
 
-def test_where_nothing_of_the_backbone_learns_its_output_is_the_cut() -> None:
+def test_cut_is_the_output_of_a_fully_frozen_backbone() -> None:
     pixels = keras.Input((8, 8, 3))
     x = layers.ReLU(name="block_2_relu")(layers.Conv2D(4, 3, name="block_1_conv")(pixels))
     model = whole(keras.Model(pixels, x, name="backbone"))
@@ -130,7 +130,7 @@ def test_where_nothing_of_the_backbone_learns_its_output_is_the_cut() -> None:
     np.testing.assert_allclose(parts.rest(parts.prefix(given)), model(given), atol=1e-6)
 
 
-def test_where_all_learns_from_the_first_layer_on_all_runs() -> None:
+def test_no_cut_if_the_first_layer_is_trained() -> None:
     model = whole(network())
     # The input layer alone stays.
     parts = freezing.split(model, f"{len(model.get_layer('backbone').layers) - 1} layers")
@@ -139,14 +139,14 @@ def test_where_all_learns_from_the_first_layer_on_all_runs() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(links=st.lists(st.integers(0, 4), min_size=1, max_size=7), count=st.integers(1, 9))
-def test_any_wiring_is_cut_where_all_of_it_passes(links: list[int], count: int) -> None:
+def test_cut_of_any_graph_is_a_tensor_on_all_paths(links: list[int], count: int) -> None:
     """Each convolution adds what one of the layers before it gave; the parts always make the whole."""
     pixels = keras.Input((4, 4, 3))
-    made = [layers.Conv2D(2, 1)(pixels)]
+    tensors = [layers.Conv2D(2, 1)(pixels)]
     for back in links:
-        new = layers.Conv2D(2, 1)(made[-1])
-        made.append(layers.Add()([new, made[max(0, len(made) - 1 - back)]]))
-    backbone = keras.Model(pixels, made[-1], name="backbone")
+        new = layers.Conv2D(2, 1)(tensors[-1])
+        tensors.append(layers.Add()([new, tensors[max(0, len(tensors) - 1 - back)]]))
+    backbone = keras.Model(pixels, tensors[-1], name="backbone")
     model = keras.Model(pixels, layers.Flatten()(backbone(pixels)))
     if count > len(backbone.layers):
         return

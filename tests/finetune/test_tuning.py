@@ -9,10 +9,11 @@ import pytest
 from headstand import finetune
 from headstand.evaluation.predictions import pixels
 from headstand.features import FeatureError, backbones
-from headstand.finetune import activations, freezing, views
-from headstand.finetune.precision import MixedPrecisionCallback
+from headstand.finetune import batches, freezing
+from headstand.finetune.callbacks import MixedPrecisionCallback
 from headstand.heads import checkpoint
 from headstand.prepare.manifest import Dataset
+from headstand.recipe import Finetune
 from tests import networks
 from tests.finetune.tuned import PARTLY, PLAIN, SETTINGS, VIEWS, checkpoints, data, inner, tune
 from tests.networks import keras
@@ -20,7 +21,7 @@ from tests.networks import keras
 pytestmark = pytest.mark.usefixtures("small_networks", "eager")
 
 
-def test_all_learns_but_batch_normalization_and_the_scale(dataset: Dataset) -> None:
+def test_all_layers_but_batch_normalization_and_scale_are_trained(dataset: Dataset) -> None:
     model = networks.classifier("ResNet50")  # whose pixels are scaled by a convolution
     norms = inner(model, keras.layers.BatchNormalization)
     assert len(norms) == 2
@@ -43,7 +44,7 @@ def test_all_learns_but_batch_normalization_and_the_scale(dataset: Dataset) -> N
     assert trainable == {"kernel", "bias"}
 
 
-def test_it_learns_and_keeps_the_best_epoch(dataset: Dataset, graphs: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_best_epoch_is_selected(dataset: Dataset, graphs: None, capsys: pytest.CaptureFixture[str]) -> None:
     model = networks.classifier()
     settings = SETTINGS.model_copy(update={"epochs": 6, "learning_rate": 0.01, "label_smoothing": 0.0})
     tuned = tune(model, dataset, Path("run"), settings)
@@ -89,15 +90,15 @@ def test_a_refit_ends_with_the_selected_epoch(dataset: Dataset) -> None:
         assert one == pytest.approx(other, abs=1e-5)
 
 
-def test_memory_holds_no_more_validation_photos_than_a_batch(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, sizes = views.decoded, []
-    monkeypatch.setattr(views, "decoded", lambda *given: (sizes.append(len(given[1])), real(*given))[1])
+def test_memory_holds_at_most_one_batch_of_validation_photos(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, sizes = batches.decoded, []
+    monkeypatch.setattr(batches, "decoded", lambda *given: (sizes.append(len(given[1])), real(*given))[1])
     tune(networks.classifier(), dataset, Path("run"), SETTINGS.model_copy(update={"epochs": 2, "batch_size": 5}))
     assert max(sizes) == 4
     assert sum(sizes) >= 2 * 12
 
 
-def test_photos_weigh_what_they_are_given(dataset: Dataset) -> None:
+def test_sample_weights_are_applied(dataset: Dataset) -> None:
     """Photos that weigh nothing teach nothing."""
     model = networks.classifier()
     before = [values.copy() for values in model.get_weights()]
@@ -107,7 +108,7 @@ def test_photos_weigh_what_they_are_given(dataset: Dataset) -> None:
     assert all(np.array_equal(one, other) for one, other in zip(model.get_weights(), before, strict=True))
 
 
-def test_the_backbone_stays_one_to_be_taken_out(dataset: Dataset) -> None:
+def test_backbone_of_a_fine_tuned_checkpoint_is_reusable(dataset: Dataset) -> None:
     tuned = tune(networks.classifier(), dataset, Path("run"), SETTINGS.model_copy(update={"epochs": 1}))
     lent = backbones.extractor(networks.Backbone(name="MobileNet", size=64, weights=str(tuned.checkpoint)))
     trained = checkpoint.load(tuned.checkpoint).get_layer("backbone").get_weights()
@@ -116,18 +117,18 @@ def test_the_backbone_stays_one_to_be_taken_out(dataset: Dataset) -> None:
 
 def spied(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many pictures the frozen part is given, batch by batch."""
-    real, sizes = activations.FrozenPrefix.__init__, []
+    real, sizes = batches.FrozenPrefix.__init__, []
 
     def init(self: Any, *rest: Any) -> None:
         real(self, *rest)
         call = self.call
         self.call = lambda pixels: (sizes.append(len(pixels)), call(pixels))[1]
 
-    monkeypatch.setattr(activations.FrozenPrefix, "__init__", init)
+    monkeypatch.setattr(batches.FrozenPrefix, "__init__", init)
     return sizes
 
 
-def test_a_frozen_part_runs_once_and_what_follows_learns(
+def test_frozen_part_runs_once_and_the_rest_is_trained(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sizes = spied(monkeypatch)
@@ -155,7 +156,9 @@ def test_a_frozen_part_runs_once_and_what_follows_learns(
     assert again.history == tuned.history
 
 
-def test_the_cached_way_learns_what_the_whole_network_would(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_training_equals_training_of_the_whole_network(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without views both see the photos themselves in the same order, so both end with the same weights."""
     cached, whole = networks.classifier(), networks.classifier()
     settings = PARTLY.model_copy(update={"ema": 0.0})
@@ -172,13 +175,13 @@ def test_the_cached_way_learns_what_the_whole_network_would(dataset: Dataset, mo
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
-def test_what_does_not_fit_the_disk_is_told_before_it_is_computed(
+def test_too_little_disk_space_for_activations_is_reported_before_computing(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(".")
-    monkeypatch.setattr(activations.shutil, "disk_usage", lambda _: usage._replace(free=100_000))
+    monkeypatch.setattr(batches.shutil, "disk_usage", lambda _: usage._replace(free=100_000))
     sizes = spied(monkeypatch)
-    with pytest.raises(FeatureError, match=r"to 72 photos and views take 0\.0 GB.*lower --augmentation\.views"):
+    with pytest.raises(FeatureError, match=r"of 72 photos and views take 0\.0 GB.*lower --augmentation\.views"):
         tune(networks.classifier(), dataset, Path("run"), PARTLY, augmentation=VIEWS)
     assert sizes == []
 
@@ -221,7 +224,7 @@ def test_bfloat16_trains_and_everything_else_is_float32(
     assert loss == pytest.approx(tuned.best["val_loss"], abs=1e-5)
 
 
-def test_photos_have_their_own_labels_and_rare_classes_weigh_more(dataset: Dataset) -> None:
+def test_labels_and_class_weights_of_photos(dataset: Dataset) -> None:
     circles, others = [], []
     for photo in dataset.split("train"):
         (circles if photo.class_ == "circle" else others).append(photo)
@@ -231,3 +234,25 @@ def test_photos_have_their_own_labels_and_rare_classes_weigh_more(dataset: Datas
     assert photos.weights.tolist() == [0.75] * 16 + [3.0] * 2
     assert photos.paths[0] == dataset.folder / others[0].path
     assert finetune.LabelledPhotos.of(dataset, others).weights.tolist() == [1.0] * 16
+
+
+def test_the_rate_warms_up_and_falls_to_zero() -> None:
+    model = networks.classifier()
+    finetune.compile_for(model, Finetune(learning_rate=0.01, warmup=0.25, weight_decay=0.02), steps=40)
+    rate = model.optimizer._learning_rate
+    assert [float(rate(step)) for step in (0, 5, 10)] == pytest.approx([0, 0.005, 0.01])
+    assert float(rate(25)) == pytest.approx(0.005)  # half of the cosine
+    assert float(rate(40)) == pytest.approx(0, abs=1e-8)
+    assert model.optimizer.weight_decay == 0.02
+    finetune.compile_for(model, Finetune(learning_rate=0.01, warmup=0), steps=40)
+    assert float(model.optimizer._learning_rate(0)) == pytest.approx(0.01)
+    finetune.compile_for(model, Finetune(learning_rate=0.01, warmup=1), steps=40)
+    assert float(model.optimizer._learning_rate(39)) == pytest.approx(0.01, rel=0.05)
+
+
+def test_label_smoothing_of_the_recipe_is_applied() -> None:
+    model = networks.classifier()
+    finetune.compile_for(model, Finetune(label_smoothing=0.3), steps=10)
+    answer = np.array([[0.7, 0.2, 0.1]], np.float32)
+    wanted = -(0.8 * np.log(0.7) + 0.1 * np.log(0.2) + 0.1 * np.log(0.1))
+    assert float(model.loss(np.array([[1.0, 0, 0]], np.float32), answer)) == pytest.approx(wanted, rel=1e-5)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from headstand import finetune
-from headstand.finetune.checkpoint_callback import CheckpointCallback
-from headstand.finetune.timing_callback import ProgressBarCallback
+from headstand.finetune.callbacks import CheckpointCallback, ProgressBarCallback
 from headstand.prepare.manifest import Dataset
 from headstand.recipe import Augmentation, Finetune
 from tests import networks

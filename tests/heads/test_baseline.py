@@ -39,14 +39,14 @@ def test_it_is_ridge_regression_with_the_strength_that_validates_best(seed: int,
     found = ridge(train, validation, 4)
     by_strength = [by_the_book(train, validation, strength) for strength in baseline.STRENGTHS]
     assert found.val_accuracy == pytest.approx(max(by_strength))
-    best = max(place for place, accuracy in enumerate(by_strength) if accuracy == max(by_strength))
+    best = max(index for index, accuracy in enumerate(by_strength) if accuracy == max(by_strength))
     assert found.strength == baseline.STRENGTHS[best]
     assert found.edge == (best in (0, len(by_strength) - 1))
     assert found.interval == wilson(round(found.val_accuracy * 50), 50)
     assert found.photos == shape[0]
 
 
-def test_what_can_be_told_is_told() -> None:
+def test_result_fields() -> None:
     train, validation = noisy(400, 60, 1), noisy(200, 60, 2)
     assert ridge(train, validation, 4).val_accuracy > 0.9
     shuffled = dataclasses.replace(train, labels=np.random.default_rng(0).permutation(train.labels))
@@ -63,7 +63,7 @@ def test_chunks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
         assert dataclasses.replace(parts, seconds=0) == dataclasses.replace(whole, seconds=0)
 
 
-def test_a_great_many_rows_of_a_great_many_features_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_sampled_if_rows_and_features_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(baseline, "MOST", 50)
     found = ridge(noisy(400, 60, 1), noisy(200, 60, 2), 4)
     assert found.photos == 50
@@ -71,16 +71,16 @@ def test_a_great_many_rows_of_a_great_many_features_are_sampled(monkeypatch: pyt
     assert ridge(noisy(400, 40, 1), noisy(200, 40, 2), 4).photos == 400
 
 
-def test_a_class_without_photos_is_no_obstacle() -> None:
+def test_class_without_photos() -> None:
     train, validation = noisy(40, 8, 1, classes=3), noisy(40, 8, 2, classes=3)
     assert 0 < ridge(train, validation, 5).val_accuracy <= 1
 
 
-@pytest.mark.parametrize("place", ["train", "validation"])
-def test_features_that_are_no_numbers_are_told(place: str) -> None:
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_non_finite_features_are_reported(split: str) -> None:
     splits = {"train": noisy(40, 8, 1), "validation": noisy(40, 8, 2)}
-    splits[place].features[3, 2] = np.nan
-    with pytest.raises(BaselineError, match="features that are no numbers"):
+    splits[split].features[3, 2] = np.nan
+    with pytest.raises(BaselineError, match="features are not finite"):
         ridge(splits["train"], splits["validation"], 4)
 
 

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from headstand.heads import batches
+from headstand.heads import fitting
 
 
 @pytest.mark.parametrize("batch_size", [2, 3, 7, 20, 32, 500])
 def test_no_batch_is_much_smaller_than_the_others(batch_size: int) -> None:
     for count in range(2, 200):
-        bounds = batches.bounds(count, batch_size)
+        bounds = fitting.batch_bounds(count, batch_size)
         sizes = np.diff(bounds)
         assert (bounds[0], bounds[-1], sizes.sum()) == (0, count, count)
         assert sizes.max() - sizes.min() <= 1
@@ -18,8 +18,8 @@ def test_no_batch_is_much_smaller_than_the_others(batch_size: int) -> None:
 
 
 def test_batches_of_known_sizes() -> None:
-    assert np.diff(batches.bounds(40, 20)).tolist() == [20, 20]
-    assert np.diff(batches.bounds(41, 20)).tolist() == [13, 14, 14]
-    assert np.diff(batches.bounds(5, 2)).tolist() == [2, 3]
-    assert np.diff(batches.bounds(3, 1)).tolist() == [1, 1, 1]
-    assert batches.bounds(1, 8).tolist() == [0, 1]
+    assert np.diff(fitting.batch_bounds(40, 20)).tolist() == [20, 20]
+    assert np.diff(fitting.batch_bounds(41, 20)).tolist() == [13, 14, 14]
+    assert np.diff(fitting.batch_bounds(5, 2)).tolist() == [2, 3]
+    assert np.diff(fitting.batch_bounds(3, 1)).tolist() == [1, 1, 1]
+    assert fitting.batch_bounds(1, 8).tolist() == [0, 1]

@@ -24,11 +24,11 @@ def saved(tmp_path: Path) -> Path:
     return checkpoint.save(networks.classifier("ResNet50"), tmp_path / "new" / "shapes_03_0.750.h5", ABOUT)
 
 
-def test_what_it_says_of_itself_is_read_back(saved: Path) -> None:
+def test_metadata_is_read_back(saved: Path) -> None:
     assert checkpoint.metadata(saved) == ABOUT
 
 
-def test_loaded_it_answers_the_same(saved: Path) -> None:
+def test_loaded_model_has_the_same_predictions(saved: Path) -> None:
     pixels = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype(np.float32)
     loaded = checkpoint.load(saved)
     np.testing.assert_allclose(loaded(pixels), networks.classifier("ResNet50")(pixels), atol=1e-6)
@@ -52,7 +52,7 @@ np.save(sys.argv[2], model.predict(pixels, verbose=0))
 
 
 @pytest.mark.slow
-def test_plain_keras_loads_it_where_headstand_is_not(saved: Path, tmp_path: Path) -> None:
+def test_plain_keras_loads_a_checkpoint_without_headstand(saved: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -79,7 +79,7 @@ def test_the_optimizer_is_left_out(tmp_path: Path) -> None:
     model.fit(np.zeros((2, 32, 32, 3)), np.eye(3)[:2], verbose=0)
 
 
-def test_a_save_that_fails_leaves_what_was_there(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_save_keeps_the_previous_file(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = saved.read_bytes()
 
     def broken(self: keras.Model, path: Path, **_: object) -> None:
@@ -114,11 +114,11 @@ except checkpoint.CheckpointError as error:
 
 @pytest.mark.slow
 @skips.unix
-def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
+def test_full_disk_is_reported_in_one_line(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     result = subprocess.run([sys.executable, "-c", FULL, str(folder)], capture_output=True, text=True)
-    # HDF5 may stumble over the file once more while Python exits, so the exit status is not asked for.
+    # HDF5 may stumble over the file once more while Python exits, so the exit status is not requested for.
     assert result.stdout == f"cannot write {folder}/a.h5: File too large\n", result.stderr
     assert list(folder.iterdir()) == []
 
@@ -137,22 +137,22 @@ def test_too_little_disk_space_is_reported_before_anything_is_written(
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 
 
-def test_the_space_that_is_asked_for_holds_the_file(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
+def test_required_space_is_at_least_the_file_size(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    requested: list[int] = []
     usage = shutil.disk_usage(saved.parent)
 
     class Free(int):
         def __lt__(self, needed: int) -> bool:
-            asked.append(needed)
+            requested.append(needed)
             return False
 
     monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda _: usage._replace(free=Free(0)))
     checkpoint.save(networks.classifier("ResNet50"), saved, ABOUT)
-    assert saved.stat().st_size <= asked[0] <= saved.stat().st_size + 200_000
+    assert saved.stat().st_size <= requested[0] <= saved.stat().st_size + 200_000
 
 
 @pytest.mark.parametrize("content", [b"", b"not HDF5 at all", b"\x89HDF\r\n\x1a\n" + bytes(200)])
-def test_a_file_that_is_no_checkpoint(tmp_path: Path, content: bytes) -> None:
+def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.h5"
     path.write_bytes(content)
     for read in (checkpoint.load, checkpoint.metadata):
@@ -162,7 +162,7 @@ def test_a_file_that_is_no_checkpoint(tmp_path: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("part", [0.2, 0.5, 0.95])
-def test_a_checkpoint_cut_short(saved: Path, part: float) -> None:
+def test_truncated_checkpoint_is_refused(saved: Path, part: float) -> None:
     data = saved.read_bytes()
     saved.write_bytes(data[: int(len(data) * part)])
     for read in (checkpoint.load, checkpoint.metadata):
@@ -170,7 +170,7 @@ def test_a_checkpoint_cut_short(saved: Path, part: float) -> None:
             read(saved)
 
 
-def test_a_file_that_is_not_there_and_a_folder(tmp_path: Path) -> None:
+def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "nothing.h5", tmp_path):
         with pytest.raises(CheckpointError, match=path.name):
             checkpoint.load(path)
@@ -178,7 +178,7 @@ def test_a_file_that_is_not_there_and_a_folder(tmp_path: Path) -> None:
             checkpoint.metadata(path)
 
 
-def test_a_plain_keras_model_is_loaded_but_says_nothing_of_itself(tmp_path: Path) -> None:
+def test_plain_keras_model_is_loaded_and_has_no_metadata(tmp_path: Path) -> None:
     path = tmp_path / "plain.h5"
     checkpoint.save(networks.classifier(), path, ABOUT)
     with h5py.File(path, "a") as file:

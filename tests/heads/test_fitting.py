@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from headstand import heads as heads
-from headstand.features.feature_table import FeatureTable
+from headstand.features.cache import FeatureTable
 from headstand.heads import FeatureSplit, Fit, epoch, fitting
 from headstand.recipe import Head
 from tests.heads.test_head import blobs
@@ -35,7 +35,7 @@ def one_by_one() -> list[Fit]:
     return [heads.fit(head, TRAIN, VALIDATION, 3, seed=5) for head in MANY]
 
 
-def test_side_by_side_is_one_by_one(one_by_one: list[Fit]) -> None:
+def test_parallel_training_equals_sequential_training(one_by_one: list[Fit]) -> None:
     for fit, alone in zip(heads.fit_many(MANY, TRAIN, VALIDATION, 3, seed=5), one_by_one, strict=True):
         assert fit.best_epoch == alone.best_epoch
         assert len(fit.history) == len(alone.history)
@@ -51,25 +51,25 @@ def test_settings_matter(one_by_one: list[Fit]) -> None:
     assert one_by_one[0].history[: len(one_by_one[6].history)] == one_by_one[6].history
 
 
-def test_each_is_told_as_it_is_done(one_by_one: list[Fit]) -> None:
-    told: dict[int, Fit] = {}
-    fits = heads.fit_many(MANY[:3], TRAIN, VALIDATION, 3, 5, after_fit=told.__setitem__)
-    assert sorted(told) == [0, 1, 2]
-    assert all(told[place] is fit for place, fit in enumerate(fits))
+def test_after_fit_is_called_for_each_head(one_by_one: list[Fit]) -> None:
+    results: dict[int, Fit] = {}
+    fits = heads.fit_many(MANY[:3], TRAIN, VALIDATION, 3, 5, after_fit=results.__setitem__)
+    assert sorted(results) == [0, 1, 2]
+    assert all(results[index] is fit for index, fit in enumerate(fits))
     assert heads.fit_many([], TRAIN, VALIDATION, 3, 5) == []
 
 
-def test_what_the_caller_raises_ends_it() -> None:
-    told: list[int] = []
+def test_exception_of_the_callback_ends_the_training() -> None:
+    results: list[int] = []
 
-    def stop(place: int, fit: Fit) -> None:
-        told.append(place)
+    def stop(index: int, fit: Fit) -> None:
+        results.append(index)
         raise KeyboardInterrupt
 
     long = [changed(epochs=1_000_000, learning_rate=rate) for rate in (0.1, 0.2, 0.3, 0.4)]
     with pytest.raises(KeyboardInterrupt):
         heads.fit_many([changed(epochs=1), *long], TRAIN, VALIDATION, 3, 5, after_fit=stop)
-    assert told == [0]  # and those in flight were not waited for
+    assert results == [0]  # and those in flight were not waited for
 
 
 def test_a_graph_serves_all_sizes_and_values() -> None:
@@ -113,13 +113,13 @@ def test_the_gradient_norm_is_the_largest_of_the_epochs_steps() -> None:
     assert norms[0]["gradient_norm"] > norms[1]["gradient_norm"]
 
 
-def test_a_gradient_that_is_no_number_is_told() -> None:
+def test_non_finite_gradient_norm_is_recorded() -> None:
     poisoned = FeatureSplit(TRAIN.features.copy(), TRAIN.labels)
     poisoned.features[0, 0] = np.nan
     assert np.isnan(heads.fit(SETTINGS, poisoned, VALIDATION, 3, 1).history[0]["gradient_norm"])
 
 
-def test_the_rate_of_each_epoch_is_told() -> None:
+def test_learning_rate_of_each_epoch_is_recorded() -> None:
     fit = heads.fit(changed(schedule="cosine", epochs=4), TRAIN, VALIDATION, 3, 1)
     rates = [figures["learning_rate"] for figures in fit.history]
     assert rates == pytest.approx([0.02 * (1 + np.cos(np.pi * done / 4)) / 2 for done in range(4)], rel=1e-5)
@@ -177,11 +177,11 @@ def mapped(folder: Path, split: FeatureSplit) -> FeatureSplit:
 
 def test_features_on_disk_are_not_copied_into_memory(tmp_path: Path, one_by_one: list[Fit]) -> None:
     train, validation = mapped(tmp_path, TRAIN), mapped(tmp_path, VALIDATION)
-    assert np.shares_memory(memoryview(fitting._data(train).features), train.features)
+    assert np.shares_memory(memoryview(fitting._tensors(train).features), train.features)
     viewed = FeatureSplit(TRAIN.features, TRAIN.labels, train.features.reshape(1, *train.features.shape))
-    assert np.shares_memory(memoryview(fitting._data(viewed).views), train.features)
+    assert np.shares_memory(memoryview(fitting._tensors(viewed).views), train.features)
     # An array that the caller may change is copied.
-    assert not np.shares_memory(memoryview(fitting._data(TRAIN).features), TRAIN.features)
+    assert not np.shares_memory(memoryview(fitting._tensors(TRAIN).features), TRAIN.features)
     fit = heads.fit(SETTINGS, train, validation, 3, seed=5)
     assert fit.history == one_by_one[0].history
 

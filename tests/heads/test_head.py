@@ -24,7 +24,7 @@ def same(one: keras.Model, other: keras.Model) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
 
 
-def test_what_can_be_told_apart_is_learnt() -> None:
+def test_separable_classes_are_learned() -> None:
     train, validation = blobs(60, 1), blobs(30, 2)
     fit = heads.fit(SETTINGS, train, validation, 3, seed=1)
     assert fit.best["val_accuracy"] == 1.0
@@ -36,7 +36,7 @@ def test_what_can_be_told_apart_is_learnt() -> None:
     assert (answers.argmax(axis=1) == validation.labels).all()
 
 
-def test_figures_are_those_of_the_model() -> None:
+def test_metrics_are_those_of_the_model() -> None:
     train, validation = blobs(20, 1, spread=1.2), blobs(31, 2, spread=1.2)
     fit = heads.fit(SETTINGS, train, validation, 3, seed=4)
     answers = fit.model(validation.features).numpy()
@@ -45,7 +45,7 @@ def test_figures_are_those_of_the_model() -> None:
     assert fit.best["val_loss"] == pytest.approx(loss, rel=1e-4)
 
 
-def test_a_seed_decides_everything() -> None:
+def test_result_is_a_function_of_the_seed() -> None:
     train, validation = blobs(30, 1, spread=1), blobs(15, 2)
     settings = SETTINGS.model_copy(update={"dropout": 0.4})
     first, again, other = (heads.fit(settings, train, validation, 3, seed=seed) for seed in (5, 5, 6))
@@ -91,7 +91,7 @@ def test_class_weights_are_scikit_learns() -> None:
     assert np.isfinite(heads.class_weights(labels, 4)).all()
 
 
-def test_a_rare_class_is_not_drowned() -> None:
+def test_rare_class_is_predicted() -> None:
     """Two classes in the same place: only the weights decide which one is answered there."""
     labels = np.array([0] * 36 + [1] * 4, np.int32)
     same_place = FeatureSplit(np.ones((40, 4), np.float32), labels)
@@ -137,7 +137,7 @@ def test_the_model_is_that_of_the_best_epoch() -> None:
     assert same(short.model, fit.model)
 
 
-def test_a_loss_that_is_no_number_never_wins() -> None:
+def test_non_finite_loss_is_never_selected() -> None:
     train = blobs(30, 1)
     poisoned = FeatureSplit(train.features.copy(), train.labels)
     settings = Head(inner=(), epochs=4, learning_rate=0.001, batch_size=30)
@@ -151,7 +151,7 @@ def test_a_loss_that_is_no_number_never_wins() -> None:
     assert heads.rank(sound.best) > heads.rank(diverged.best)
 
 
-def test_backbone_and_head_together_answer_like_one_after_the_other(small_networks: None) -> None:
+def test_assembled_model_equals_backbone_then_head(small_networks: None) -> None:
     extractor = backbones.extractor(Backbone(name="ResNet50", size=32, weights="none"))
     top = heads.build(Head(inner=(6, 4), dropout=0.5), networks.WIDTH, 3, seed=2)
     model = heads.assemble(extractor, top, "whole")
@@ -162,8 +162,8 @@ def test_backbone_and_head_together_answer_like_one_after_the_other(small_networ
     assert model.get_layer("backbone") is extractor.get_layer("backbone")
 
 
-def test_a_head_in_words() -> None:
+def test_describe() -> None:
     settings = Head(inner=(100, 50), dropout=0.2, learning_rate=0.001)
-    words = "learning_rate=0.001 inner=100+50 dropout=0.2 activation=relu epochs=10 batch_size=20"
-    assert heads.words(settings) == words
-    assert heads.shown(Head(inner=()), "inner") == "none"
+    text = "learning_rate=0.001 inner=100+50 dropout=0.2 activation=relu epochs=10 batch_size=20"
+    assert heads.describe(settings) == text
+    assert heads.setting_text(Head(inner=()), "inner") == "none"

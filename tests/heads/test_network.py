@@ -30,9 +30,9 @@ def test_layers_with_batch_normalization() -> None:
 
 def test_each_layer_has_its_activation_and_initialisation() -> None:
     built = heads.build(Head(inner=(400, 300), activation=("selu", "tanh")), 500, 3, seed=1)
-    names = [built.get_layer(f"inner_{place}").activation.__name__ for place in (1, 2)]
+    names = [built.get_layer(f"inner_{index}").activation.__name__ for index in (1, 2)]
     assert names == ["selu", "tanh"]
-    first, second = (built.get_layer(f"inner_{place}").kernel.numpy().std() for place in (1, 2))
+    first, second = (built.get_layer(f"inner_{index}").kernel.numpy().std() for index in (1, 2))
     assert first == pytest.approx(np.sqrt(1 / 500), rel=0.05)  # LeCun's: a variance of one over the inputs
     assert second == pytest.approx(np.sqrt(2 / 700), rel=0.05)  # Glorot's
 
@@ -53,7 +53,7 @@ def whole(head: Head, pooling: str = "avg") -> tuple[keras.Model, keras.Model]:
 PIXELS = np.random.default_rng(1).integers(0, 256, (4, networks.SIZE, networks.SIZE, 3)).astype(np.float32)
 
 
-def test_running_statistics_are_learnt_and_kept(small_networks: None, tmp_path: Path) -> None:
+def test_running_statistics_are_trained_and_saved(small_networks: None, tmp_path: Path) -> None:
     top, model = whole(NORMED)
     norm = top.get_layer("norm_1")
     assert abs(norm.moving_mean.numpy()).max() > 0.05
@@ -99,13 +99,13 @@ def test_a_batch_of_one_row_is_not_normalised() -> None:
         Head(batch_norm=True, batch_size=1)
 
 
-def test_probabilities_are_those_of_the_model_at_once() -> None:
+def test_probabilities_in_chunks_equal_one_pass() -> None:
     model = heads.build(NORMED, 4, 3, 1)
     features = np.random.default_rng(0).normal(size=(1500, 4)).astype(np.float32)
     np.testing.assert_allclose(heads.probabilities(model, features), model(features).numpy(), atol=1e-6)
 
 
-def test_fine_tuning_leaves_the_statistics_alone(small_networks: None, eager: None) -> None:
+def test_fine_tuning_does_not_change_the_statistics(small_networks: None, eager: None) -> None:
     _, model = whole(NORMED)
     statistics = [np.array(model.get_layer("norm_2").moving_mean), np.array(model.get_layer("norm_2").moving_variance)]
     logits = np.array(model.get_layer("logits").kernel)
@@ -138,7 +138,7 @@ def test_every_activation_converts(small_networks: None, batch_norm: bool) -> No
 
 
 @pytest.mark.parametrize("pooling", ["none", "max"])
-def test_every_pooling_is_kept_and_converts(small_networks: None, pooling: str, tmp_path: Path) -> None:
+def test_every_pooling_is_saved_and_converts(small_networks: None, pooling: str, tmp_path: Path) -> None:
     _, model = whole(Head(inner=(), epochs=1), pooling)
     path = checkpoint.save(model, tmp_path / "shapes.h5", networks.about())
     np.testing.assert_allclose(checkpoint.load(path)(PIXELS), model(PIXELS), rtol=1e-5, atol=1e-6)

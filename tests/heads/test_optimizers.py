@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headstand import heads as heads
-from headstand.heads import batches, network, schedule
+from headstand.heads import fitting, network
 from headstand.recipe import Head
 from tests.heads.test_head import blobs
 from tests.networks import keras
@@ -47,9 +47,9 @@ def as_keras_does(head: Head, optimizer: keras.optimizers.Optimizer) -> tuple[li
     one_hot = np.eye(3, dtype=np.float32)
     rng = np.random.default_rng(SEED)
     history: list[dict[str, float]] = []
-    bounds = batches.bounds(len(TRAIN.labels), head.batch_size)
+    bounds = fitting.batch_bounds(len(TRAIN.labels), head.batch_size)
     for _ in range(head.epochs):
-        rates = schedule.rates(head, len(bounds) - 1, history)
+        rates = fitting.learning_rates(head, len(bounds) - 1, history)
         order = rng.permutation(len(TRAIN.labels))
         for step, rate in enumerate(rates):
             optimizer.learning_rate.assign(rate)
@@ -84,7 +84,7 @@ def check(head: Head, optimizer: keras.optimizers.Optimizer) -> None:
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_an_optimizer_is_keras_own(name: str) -> None:
+def test_optimizer_equals_the_keras_optimizer(name: str) -> None:
     settings, optimizer = OPTIMIZERS[name]
     rate = 1.0 if name == "adadelta" else 0.02
     head = Head(inner=(6,), optimizer=name.split(",")[0], learning_rate=rate, epochs=4, batch_size=7, **settings)
@@ -117,7 +117,7 @@ def test_optimizers_differ() -> None:
     ],
     ids=str,
 )
-def test_a_setting_is_keras_own(settings: dict[str, Any]) -> None:
+def test_setting_equals_the_keras_setting(settings: dict[str, Any]) -> None:
     head = Head(**{"inner": (6,), "learning_rate": 0.02, "epochs": 3, "batch_size": 11, **settings})
     if head.optimizer == "adamw":
         check(head, keras.optimizers.AdamW(0.02, weight_decay=0.1))

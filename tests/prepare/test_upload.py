@@ -178,7 +178,7 @@ def test_the_verb_uploads_with_its_manifests(bucket, dataset, capsys):
 
 
 def test_a_missing_bucket_credentials_profile_or_package_is_named_with_its_remedy(account, dataset, monkeypatch):
-    with pytest.raises(UploadError, match=r"s3://photos/poses/v1: there is no bucket 'photos': make it first"):
+    with pytest.raises(UploadError, match=r"s3://photos/poses/v1: there is no bucket 'photos': create it first"):
         upload(dataset, PLACE)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")

@@ -12,7 +12,7 @@ def put(client: Any, name: str, data: bytes) -> None:
     client.put_object(Bucket="photos", Key=name, Body=data)
 
 
-def test_what_is_missing_comes_and_what_is_there_stays(bucket: Any, tmp_path: Path) -> None:
+def test_pull_fetches_missing_files_only(bucket: Any, tmp_path: Path) -> None:
     for name, data in {"a/one": b"1", "a/deep/two": b"22", "a/skip": b"3", "ab/other": b"4", "a/": b""}.items():
         put(bucket, name, data)
     here = Mirror("s3://photos/a/", tmp_path / "here")
@@ -30,7 +30,7 @@ def test_what_is_missing_comes_and_what_is_there_stays(bucket: Any, tmp_path: Pa
     assert Mirror("s3://photos/nothing", tmp_path / "nothing").pull() == 0
 
 
-def test_what_has_changed_goes_and_the_last_goes_last(bucket: Any, tmp_path: Path) -> None:
+def test_push_uploads_changed_files_and_the_last_one_last(bucket: Any, tmp_path: Path) -> None:
     here = Mirror("s3://photos/runs/one", tmp_path)
     for name in ("a_report", "z", "deep/y", ".lock", "half.part", ".saving-1/x"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -51,7 +51,7 @@ def test_what_has_changed_goes_and_the_last_goes_last(bucket: Any, tmp_path: Pat
     assert there.push() == 0
 
 
-def test_a_store_with_folders_gets_them(tmp_path: Path) -> None:
+def test_folders_are_created_in_stores_that_have_them(tmp_path: Path) -> None:
     (tmp_path / "here/deep").mkdir(parents=True)
     (tmp_path / "here/deep/x").write_text("1")
     here = Mirror((tmp_path / "there/far").as_uri(), tmp_path / "here")
@@ -60,17 +60,19 @@ def test_a_store_with_folders_gets_them(tmp_path: Path) -> None:
     assert here.listed() == {"deep/x": 1, "new/y": 1}
 
 
-def test_names_that_lead_out_are_passed_over(bucket: Any, tmp_path: Path) -> None:
+def test_names_outside_the_folder_are_skipped(bucket: Any, tmp_path: Path) -> None:
     put(bucket, "a/../../escaped", b"1")
     put(bucket, "a/fine", b"2")
     assert Mirror("s3://photos/a", tmp_path / "deep/here").pull() == 1
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["fine"]
 
 
-def test_a_folder_is_kept_up_while_work_goes_on(bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_files_are_uploaded_while_the_block_runs(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(mirror, "INTERVAL", 0.01)
     here = Mirror("s3://photos/run", tmp_path)
-    with pytest.raises(KeyError), here.kept_up("report.json"):
+    with pytest.raises(KeyError), here.uploading("report.json"):
         (tmp_path / "journal").write_text("1")
         while "run/journal" not in keys(bucket):
             pass
@@ -80,7 +82,10 @@ def test_a_folder_is_kept_up_while_work_goes_on(bucket: Any, tmp_path: Path, mon
     bucket.delete_object(Bucket="photos", Key="run/journal")
     bucket.delete_object(Bucket="photos", Key="run/more")
     bucket.delete_bucket(Bucket="photos")
-    with pytest.raises(RemoteError, match=f"^s3://photos/run: .* complete in {tmp_path}"), here.kept_up("report.json"):
+    with (
+        pytest.raises(RemoteError, match=f"^s3://photos/run: .* complete in {tmp_path}"),
+        here.uploading("report.json"),
+    ):
         (tmp_path / "late").write_text("3")
 
 
@@ -101,7 +106,7 @@ def test_a_failed_transfer_is_reported_at_once_and_retried_until_it_succeeds(
         return push(last=last)
 
     monkeypatch.setattr(here, "push", failing)
-    with here.kept_up("report.json"):
+    with here.uploading("report.json"):
         (tmp_path / "checkpoint").write_text("1")
         assert three.wait(60)
         recovered.set()
@@ -114,7 +119,7 @@ def test_a_failed_transfer_is_reported_at_once_and_retried_until_it_succeeds(
     assert [line for line in lines[2:] if "can be written again" not in line] == []
 
 
-def test_the_error_of_the_work_is_raised_before_that_of_the_store(
+def test_error_of_the_block_is_raised_instead_of_the_upload_error(
     bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     here = Mirror("s3://photos/run", tmp_path)
@@ -123,6 +128,6 @@ def test_the_error_of_the_work_is_raised_before_that_of_the_store(
         raise OSError("no room")
 
     monkeypatch.setattr(here, "push", refused)
-    with pytest.raises(KeyError, match="the work failed"), here.kept_up("report.json"):
+    with pytest.raises(KeyError, match="the work failed"), here.uploading("report.json"):
         raise KeyError("the work failed")
     assert capsys.readouterr().err == f"WARNING: no room. The files are complete in {tmp_path}: copy them from there\n"

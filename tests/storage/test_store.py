@@ -19,19 +19,19 @@ def test_paths(location: str) -> None:
     assert shown(location) == location
 
 
-def test_what_is_shown_holds_no_secret() -> None:
+def test_printable_address_has_no_secret() -> None:
     assert shown("s3://KEY:SECRET@bucket/a/b?token=x#y") == "s3://bucket/a/b"
     assert shown("ftp://me:word@host") == "ftp://host"
 
 
 @pytest.mark.parametrize("address", ["s3://KEY:SECRET@bucket/a", "s3://bucket/a?SECRET=1", "ftp://SECRET@host/a"])
-def test_an_address_with_a_secret_is_refused_without_telling_it(address: str) -> None:
+def test_address_with_a_secret_is_refused_without_printing_it(address: str) -> None:
     with pytest.raises(RemoteError, match="AWS_PROFILE") as caught:
         opened(address)
     assert "SECRET" not in str(caught.value)
 
 
-def test_no_address_and_no_store(tmp_path: Path) -> None:
+def test_invalid_address_and_unknown_scheme(tmp_path: Path) -> None:
     with pytest.raises(RemoteError, match="'s3://' is not an address of a folder, such as s3://BUCKET/KEY"):
         opened("s3://")
     with pytest.raises(RemoteError, match="no store is known by the scheme of nowhere://bucket/a"):
@@ -44,7 +44,7 @@ def test_packages_that_are_missing_are_named_with_their_category(monkeypatch: py
         opened("s3://bucket/a")
 
 
-def test_failures_are_sentences_without_secrets(
+def test_error_messages_have_no_secrets(
     bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(1)

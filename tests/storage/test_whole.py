@@ -8,7 +8,7 @@ import pytest
 
 from headstand import training
 from headstand.errors import HeadstandError
-from headstand.features import Extractor, forward_pass
+from headstand.features import Extractor, extractor
 from headstand.heads import checkpoint
 from headstand.prepare.manifest import Dataset
 from headstand.prepare.prepare import prepare
@@ -55,7 +55,7 @@ def test_any_store_holds_folders_and_archives(workplace: Path) -> None:
 
 
 def test_features_are_found_by_another_machine(bucket: Any, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forward_pass, "_SENT", 20 * 12 * 4)
+    monkeypatch.setattr(extractor, "_UPLOAD", 20 * 12 * 4)
     monkeypatch.setenv("HEADSTAND_CACHE", "s3://photos/cache")
     rows = Extractor(BACKBONE).rows(dataset.folder, dataset.photos)
     assert rows.computed == 48
@@ -69,46 +69,46 @@ def test_features_are_found_by_another_machine(bucket: Any, dataset: Dataset, mo
     assert (again.rows == rows.rows).all()
 
 
-def test_features_that_were_computed_before_a_failure_are_sent(
+def test_features_computed_before_a_failure_are_uploaded(
     bucket: Any, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HEADSTAND_CACHE", "s3://photos/cache")
     last = dataset.folder / dataset.photos[-1].path
     extractor = Extractor(BACKBONE)
-    names = extractor.names(dataset.folder, dataset.photos, recipe().augmentation, 1, (None,))
+    keys = extractor.keys(dataset.folder, dataset.photos, recipe().augmentation, 1, (None,))
     content = last.read_bytes()
     last.write_bytes(b"?")
     paths = [dataset.folder / photo.path for photo in dataset.photos]
     with pytest.raises(HeadstandError, match="take it out of the source"):
-        list(extractor.compute(range(48), names, paths, recipe().augmentation, (None,), "test"))
+        list(extractor.compute(range(48), keys, paths, recipe().augmentation, (None,), "test"))
     last.write_bytes(content)
     shutil.rmtree(".cache")
     assert Extractor(BACKBONE).rows(dataset.folder, dataset.photos).computed == 48 - 32
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_on_another_machine(bucket: Any, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_is_resumed_on_another_machine(bucket: Any, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADSTAND_RUNS", "s3://photos/runs")
     grid = {"strategy": "grid", "parameters": {"learning_rate": {"values": [0.001, 0.02]}}}
-    told = training._tell_trial
+    print_trial = training._print_trial
 
-    def interrupted(trial: Any, remembered: bool) -> None:
-        told(trial, remembered)
+    def interrupted(trial: Any, from_journal: bool) -> None:
+        print_trial(trial, from_journal)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training, "_tell_trial", interrupted)
+        patch.setattr(training, "_print_trial", interrupted)
         training.train(recipe(search=grid))
     (begun,) = Path("runs/shapes").iterdir()
     assert f"runs/shapes/{begun.name}/search.journal" in keys(bucket)
     assert f"runs/shapes/{begun.name}/report.json" not in keys(bucket)
     shutil.rmtree("runs")
 
-    remembered = []
-    monkeypatch.setattr(training, "_tell_trial", lambda trial, known: remembered.append(known))
+    from_journal = []
+    monkeypatch.setattr(training, "_print_trial", lambda trial, known: from_journal.append(known))
     outcome = training.train(recipe(search=grid))
     assert outcome.folder == begun
-    assert sorted(remembered) == [False, True]
+    assert sorted(from_journal) == [False, True]
     assert f"runs/shapes/{begun.name}/report.json" in keys(bucket)
     shutil.rmtree("runs")
 

@@ -1,8 +1,7 @@
 import pytest
 
 from headstand.tracking.chart import chart
-from headstand.tracking.resources import StepUsage
-from headstand.tracking.sampler import ResourceSample
+from headstand.tracking.timing import ResourceSample, StepUsage
 
 SAMPLES = [
     ResourceSample(0, 0, 2**30), ResourceSample(1, 2, 2**31), ResourceSample(1.01, 2, 2**30),
@@ -23,5 +22,5 @@ def test_processors_memory_and_parts_are_drawn() -> None:
     assert [text.get_text() for text in parts.get_legend().get_texts()] == ["waiting for photos", "network", "own"]
 
 
-def test_without_parts_and_samples_there_is_a_picture_too() -> None:
+def test_chart_without_parts_and_samples() -> None:
     assert len(chart([], [], 4, {}).axes) == 2

@@ -2,7 +2,7 @@
 
 import optuna
 
-from headstand.heads.search.run import STRATEGIES, SearchResult, run
+from headstand.heads.search.strategies import STRATEGIES, SearchResult, run
 from headstand.heads.search.table import indistinguishable
 from headstand.heads.search.trial import SearchError, Trial
 

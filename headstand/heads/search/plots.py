@@ -9,9 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from headstand.heads.search.importance import importance, in_factors, searched
-from headstand.heads.search.table import interval
-from headstand.heads.search.trial import Trial, best, shown
+from headstand.heads.search.table import importance, interval, log_scaled, searched
+from headstand.heads.search.trial import Trial, best, value_text
 from headstand.report.plots import TRAIN, VALIDATION, save
 
 _COLUMNS = 4
@@ -31,7 +30,7 @@ def write(folder: Path, trials: Sequence[Trial], photos: int, baseline: float | 
     save(history(trials, photos, baseline), folder / "search_history.png")
     save(slices(trials, baseline), folder / "search_slices.png")
     if shares := importance(trials):
-        save(shares_of(shares), folder / "search_importance.png")
+        save(importance_chart(shares), folder / "search_importance.png")
 
 
 def history(trials: Sequence[Trial], photos: int, baseline: float | None) -> Figure:
@@ -43,7 +42,7 @@ def history(trials: Sequence[Trial], photos: int, baseline: float | None) -> Fig
     pruned = np.array([trial.pruned for trial in trials])
     so_far = np.maximum.accumulate(np.where(pruned, -np.inf, accuracies))
     if winner := best(trials):
-        axes.axhspan(*interval(winner, photos), color=VALIDATION, alpha=0.12, lw=0, label="best one's 95 % interval")
+        axes.axhspan(*interval(winner, photos), color=VALIDATION, alpha=0.12, lw=0, label="95 % interval of the best")
     axes.step(
         numbers, np.where(np.isfinite(so_far), so_far, np.nan), where="post", color=VALIDATION, label="best so far"
     )
@@ -54,9 +53,9 @@ def history(trials: Sequence[Trial], photos: int, baseline: float | None) -> Fig
         )
     _baseline(axes, baseline)
     stages = [trial.stage for trial in trials]
-    for place in range(1, len(stages)):
-        if stages[place] != stages[place - 1]:
-            axes.axvline(place + 0.5, color="black", linewidth=0.5, linestyle=":")
+    for index in range(1, len(stages)):
+        if stages[index] != stages[index - 1]:
+            axes.axvline(index + 0.5, color="black", linewidth=0.5, linestyle=":")
     axes.set(xlabel="trial", ylabel="validation accuracy", xlim=(0.5, len(trials) + 0.5))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(frameon=False, loc="outside lower center", ncols=3)
@@ -72,33 +71,33 @@ def slices(trials: Sequence[Trial], baseline: float | None) -> Figure:
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     winner = best(trials)
     for axes, name in zip(panels, names, strict=False):
-        mine = [trial for trial in trials if name in trial.values]
-        places = _axis(axes, name, [trial.values[name] for trial in mine])
+        drawn = [trial for trial in trials if name in trial.values]
+        positions = _axis(axes, name, [trial.values[name] for trial in drawn])
         for marker, pruned, label in (("x", True, "stopped early"), ("o", False, "trial")):
-            series = [place for place, trial in enumerate(mine) if trial.pruned == pruned]
-            accuracies = [mine[place].val_accuracy for place in series]
-            look: dict[str, Any] = {"color": TRAIN, "marker": marker, "s": 18, "label": label if series else None}
-            axes.scatter([places[place] for place in series], accuracies, **look)
-        if winner in mine:
+            series = [index for index, trial in enumerate(drawn) if trial.pruned == pruned]
+            accuracies = [drawn[index].val_accuracy for index in series]
+            style: dict[str, Any] = {"color": TRAIN, "marker": marker, "s": 18, "label": label if series else None}
+            axes.scatter([positions[index] for index in series], accuracies, **style)
+        if winner in drawn:
             ring = {"facecolors": "none", "edgecolors": VALIDATION, "s": 90, "label": "best"}
-            axes.scatter(places[mine.index(winner)], winner.val_accuracy, **ring)
+            axes.scatter(positions[drawn.index(winner)], winner.val_accuracy, **ring)
         _baseline(axes, baseline)
         axes.set_xlabel(name.replace("_", " "))
         axes.grid(axis="y", linewidth=0.3)
     for axes in panels[len(names) :]:
         axes.set_visible(False)
     # Each label appears once in the legend, although it occurs in several panels.
-    known = {}
+    handles = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            known[label] = handle
-    figure.legend(known.values(), known.keys(), frameon=False, loc="outside lower center", ncols=len(known))
+            handles[label] = handle
+    figure.legend(handles.values(), handles.keys(), frameon=False, loc="outside lower center", ncols=len(handles))
     for axes in panels[::columns]:
         axes.set_ylabel("validation accuracy")
     return figure
 
 
-def shares_of(shares: dict[str, float]) -> Figure:
+def importance_chart(shares: dict[str, float]) -> Figure:
     """Returns a bar chart of each parameter's share of the variance."""
     figure = Figure(figsize=(6, 0.9 + 0.34 * len(shares)), layout="constrained")
     axes = figure.subplots()
@@ -121,14 +120,14 @@ def _axis(axes: Axes, name: str, values: Sequence[Any]) -> Sequence[float]:
     """
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     if numbers and len(set(values)) > _NUMBERS:
-        if in_factors(name, values):
+        if log_scaled(name, values):
             axes.set_xscale("log")
             steps = (1.0,) if max(values) / min(values) > 50 else (1.0, 2.0, 5.0)
             axes.xaxis.set_major_locator(LogLocator(subs=steps))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.xaxis.set_minor_formatter(NullFormatter())
         return values
-    chosen = list(dict.fromkeys(sorted(values) if numbers else values))
-    axes.set_xticks(range(len(chosen)), [shown(value) for value in chosen])
-    axes.set_xlim(-0.5, len(chosen) - 0.5)
-    return [chosen.index(value) for value in values]
+    categories = list(dict.fromkeys(sorted(values) if numbers else values))
+    axes.set_xticks(range(len(categories)), [value_text(value) for value in categories])
+    axes.set_xlim(-0.5, len(categories) - 0.5)
+    return [categories.index(value) for value in values]

@@ -31,12 +31,12 @@ def stored(value: Any) -> CategoricalChoiceType:
     return str(list(value)) if isinstance(value, list | tuple) else value
 
 
-def meant(name: str, value: Any, dimension: Dimension) -> Any:
+def recipe_value(name: str, value: Any, dimension: Dimension) -> Any:
     """Returns the recipe's value that Optuna stored as `value`, the inverse of `stored`."""
     return next((choice for choice in dimension.values if stored(choice) == value), value)
 
 
-def value(head: Head, name: str) -> Any:
+def head_value(head: Head, name: str) -> Any:
     """Returns a parameter's value in a head; None for `units` without inner layers or with layers of several sizes.
 
     With layers of several sizes `layers` is None too: the two parameters cannot describe such a head.
@@ -48,7 +48,7 @@ def value(head: Head, name: str) -> Any:
     return len(head.inner) if name == LAYERS else next(iter(head.inner), None)
 
 
-def place(head: Head, known: Mapping[str, Any], space: Space) -> dict[str, Any] | None:
+def point(head: Head, known: Mapping[str, Any], space: Space) -> dict[str, Any] | None:
     """Returns a head's parameter values in a search space, or None if the head lies outside of it.
 
     Args:
@@ -59,48 +59,48 @@ def place(head: Head, known: Mapping[str, Any], space: Space) -> dict[str, Any] 
     Returns:
         A value for each parameter, as Optuna stores it.
     """
-    found = {}
+    values = {}
     for name, range_ in space.items():
-        given = known[name] if name in known else value(head, name)
+        value = known[name] if name in known else head_value(head, name)
         if isinstance(range_, CategoricalDistribution):
-            choice = _choice(stored(given), range_)
+            choice = _choice(stored(value), range_)
             if choice is None and None not in range_.choices:
                 return None
-            found[name] = choice
-        elif isinstance(given, int | float) and range_._contains(given):
-            found[name] = given
+            values[name] = choice
+        elif isinstance(value, int | float) and range_._contains(value):
+            values[name] = value
         else:
             return None
-    return found
+    return values
 
 
 def nearest(head: Head, known: Mapping[str, Any], space: Space) -> dict[str, Any]:
-    """Returns the point of a search space that is nearest to a head, which may lie outside; arguments as for `place`.
+    """Returns the point of a search space that is nearest to a head, which may lie outside; arguments as for `point`.
 
     Returns:
         A value for each parameter, as Optuna stores it; without parameters that have no order, such as an activation
         that is not among the choices.
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, range_ in space.items():
-        inside = place(head, known, {name: range_})
-        given = known[name] if name in known else value(head, name)
+        inside = point(head, known, {name: range_})
+        value = known[name] if name in known else head_value(head, name)
         if inside:
-            found |= inside
-        elif isinstance(given, int | float) and isinstance(range_, CategoricalDistribution):
+            values |= inside
+        elif isinstance(value, int | float) and isinstance(range_, CategoricalDistribution):
             numbers = [choice for choice in range_.choices if isinstance(choice, int | float)]
             if numbers:
-                found[name] = min(numbers, key=lambda number: abs(number - given))
-        elif isinstance(given, int | float) and isinstance(range_, FloatDistribution | IntDistribution):
-            clipped = min(max(given, range_.low), range_.high)
+                values[name] = min(numbers, key=lambda number: abs(number - value))
+        elif isinstance(value, int | float) and isinstance(range_, FloatDistribution | IntDistribution):
+            clipped = min(max(value, range_.low), range_.high)
             steps = round((clipped - range_.low) / range_.step) if range_.step else 0
-            found[name] = range_.low + steps * range_.step if range_.step else clipped
-    return found
+            values[name] = range_.low + steps * range_.step if range_.step else clipped
+    return values
 
 
-def _choice(given: CategoricalChoiceType, range_: CategoricalDistribution) -> CategoricalChoiceType:
+def _choice(value: CategoricalChoiceType, range_: CategoricalDistribution) -> CategoricalChoiceType:
     """Returns the equivalent choice, or None: a recipe's `100` or `"relu"` is `(100,)` or `("relu",)` in the head."""
     for choice in range_.choices:
-        if choice == given or str([choice]) == given:
+        if choice == value or str([choice]) == value:
             return choice
     return None

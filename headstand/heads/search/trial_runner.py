@@ -10,17 +10,19 @@ import numpy as np
 import optuna
 
 from headstand import heads as heads
-from headstand.heads.search.journal import TrialJournal
 from headstand.heads.search.space import Space
-from headstand.heads.search.trial import SearchError, Trial, packed
+from headstand.heads.search.trial import SearchError, Trial, TrialJournal, pack_bits
 from headstand.recipe import Head
 from headstand.recipe.search_space import with_overrides
 
 AfterTrial = Callable[[Trial, bool], None]
+"""Called with a finished trial and whether it comes from the journal."""
+
 AfterFit = Callable[[int, Sequence[Mapping[str, float]], str], None]
-"""Called with a head's index, the metrics of its epochs, and which validation photos it got right (`packed`)."""
+"""Called with a head's index, the metrics of its epochs, and which validation photos it got right (`pack_bits`)."""
 
 Stop = Callable[[int, float], bool]
+"""Called with the epoch (from 1) and its validation accuracy; returns whether to prune the trial."""
 
 CHUNK = 1024
 """Rows of features per forward pass through a trained head."""
@@ -42,75 +44,75 @@ class SearchData:
 class TrialRunner:
     """Runs the trials of a search and keeps them in `trials`."""
 
-    def __init__(self, task: SearchData, journal: TrialJournal, after_trial: AfterTrial | None) -> None:
-        self.task = task
+    def __init__(self, data: SearchData, journal: TrialJournal, after_trial: AfterTrial | None) -> None:
+        self.data = data
         self.trials: list[Trial] = []
         self._journal, self._after_trial = journal, after_trial
-        self._outcomes: dict[str, Trial] = {}
+        self._by_head: dict[str, Trial] = {}
 
     def of(self, stage: int) -> list[Trial]:
         """Returns the trials of a stage or job so far."""
         return [trial for trial in self.trials if trial.stage == stage]
 
-    def remembered(self, stage: int) -> list[Trial]:
+    def load_journal(self, stage: int) -> list[Trial]:
         """Adds the journal's trials of a stage or job to `trials` and returns them."""
         known = self._journal.of(stage)
         for trial in known:
-            self._tell(trial, True)
+            self._report(trial, True)
         self.trials += known
         return known
 
-    def ended(self, trial: Trial, space: Space) -> None:
+    def record(self, trial: Trial, space: Space) -> None:
         """Records a trial that another process trained, under the next number of its stage or job."""
         self.trials.append(self._add(replace(trial, number=len(self.of(trial.stage)) + 1), space))
 
-    def many(self, stage: int, space: Space, wanted: Sequence[tuple[Mapping[str, Any], Head]]) -> list[Trial]:
+    def run_many(self, stage: int, space: Space, candidates: Sequence[tuple[Mapping[str, Any], Head]]) -> list[Trial]:
         """Trains several heads in parallel and returns their trials.
 
         Args:
             stage: number of the stage or job, from 1.
             space: the searched parameters.
-            wanted: the values of each trial, and the head with these values.
+            candidates: the values of each trial, and the head with these values.
 
         Returns:
-            The trials, in the order of `wanted`.
+            The trials, in the order of `candidates`.
         """
         first = len(self.of(stage)) + 1
-        found: dict[int, Trial] = {}
-        waiting: dict[str, list[int]] = {}
-        for place, (values, head) in enumerate(wanted):
-            if known := self._known(stage, first + place, values, head, space):
-                found[place] = known
+        trials: dict[int, Trial] = {}
+        untrained: dict[str, list[int]] = {}
+        for index, (values, head) in enumerate(candidates):
+            if known := self._known(stage, first + index, values, head, space):
+                trials[index] = known
             else:
-                waiting.setdefault(_key(head), []).append(place)
-        groups = list(waiting.values())
-        clock = time.perf_counter()
+                untrained.setdefault(_key(head), []).append(index)
+        groups = list(untrained.values())
+        previous = time.perf_counter()
 
         def after_fit(group: int, history: Sequence[Mapping[str, float]], right: str) -> None:
-            nonlocal clock
+            nonlocal previous
             now = time.perf_counter()
-            seconds, clock = now - clock, now
-            for place in groups[group]:  # identical heads: without inner layers, `units` has no effect
-                values, head = wanted[place]
-                trial = Trial(stage, first + place, dict(values), head, 0.0, 0.0, 1, seconds=seconds, right=right)
-                found[place] = self._add(completed_trials(trial, history), space)
+            seconds, previous = now - previous, now
+            for index in groups[group]:  # identical heads: without inner layers, `units` has no effect
+                values, head = candidates[index]
+                trial = Trial(stage, first + index, dict(values), head, 0.0, 0.0, 1, seconds=seconds, right=right)
+                trials[index] = self._add(with_results(trial, history), space)
                 seconds = 0.0
 
         if groups:
-            self._fit_many([wanted[places[0]][1] for places in groups], after_fit)
-        trials = [found[place] for place in range(len(wanted))]
-        self.trials += trials
-        return trials
+            self._fit_many([candidates[indices[0]][1] for indices in groups], after_fit)
+        ordered = [trials[index] for index in range(len(candidates))]
+        self.trials += ordered
+        return ordered
 
-    def _fit_many(self, chosen: Sequence[Head], after_fit: AfterFit) -> None:
+    def _fit_many(self, selected: Sequence[Head], after_fit: AfterFit) -> None:
         """Trains heads in parallel and calls `after_fit` for each as soon as it is trained."""
-        task = self.task
+        data = self.data
         heads.fit_many(
-            chosen, task.train, task.validation, task.classes, task.seed,
-            lambda place, fit: after_fit(place, fit.history, correct(fit.model, task.validation)),
+            selected, data.train, data.validation, data.classes, data.seed,
+            lambda index, fit: after_fit(index, fit.history, correct(fit.model, data.validation)),
         )  # fmt: skip
 
-    def one(self, stage: int, space: Space, values: Mapping[str, Any], head: Head, stop: Stop) -> Trial:
+    def run_one(self, stage: int, space: Space, values: Mapping[str, Any], head: Head, stop: Stop) -> Trial:
         """Trains one head, prunes it when `stop` returns True, and returns its trial.
 
         Args:
@@ -128,22 +130,22 @@ class TrialRunner:
         return trial
 
     def _fit(self, trial: Trial, stop: Stop) -> Trial:
-        task, start = self.task, time.perf_counter()
+        data, start = self.data, time.perf_counter()
         history: list[dict[str, float]] = []
 
-        def after_epoch(number: int, figures: dict[str, float]) -> None:
-            history.append(figures)
+        def after_epoch(number: int, metrics: dict[str, float]) -> None:
+            history.append(metrics)
             # Pruning after the last epoch would save no time.
-            if number < trial.head.epochs and stop(number, figures["val_accuracy"]):
+            if number < trial.head.epochs and stop(number, metrics["val_accuracy"]):
                 raise optuna.TrialPruned
 
         try:
-            fit = heads.fit(trial.head, task.train, task.validation, task.classes, task.seed, after_epoch)
-            history, pruned, right = fit.history, False, correct(fit.model, task.validation)
+            fit = heads.fit(trial.head, data.train, data.validation, data.classes, data.seed, after_epoch)
+            history, pruned, right = fit.history, False, correct(fit.model, data.validation)
         except optuna.TrialPruned:
             pruned, right = True, ""
         seconds = time.perf_counter() - start
-        return replace(completed_trials(trial, history), pruned=pruned, right=right, seconds=seconds)
+        return replace(with_results(trial, history), pruned=pruned, right=right, seconds=seconds)
 
     def _known(self, stage: int, number: int, values: Mapping[str, Any], head: Head, space: Space) -> Trial | None:
         """Returns the trial from the journal or a copy of one with an identical head; None if neither exists.
@@ -152,43 +154,43 @@ class TrialRunner:
         """
         if trial := self._journal.find(stage, number, head):
             trial = replace(trial, values=dict(values))
-            self._tell(trial, True)
+            self._report(trial, True)
             return trial
-        if twin := self._outcomes.get(_key(head)):
-            return self._add(replace(twin, stage=stage, number=number, values=dict(values), seconds=0.0), space)
+        if identical := self._by_head.get(_key(head)):
+            return self._add(replace(identical, stage=stage, number=number, values=dict(values), seconds=0.0), space)
         return None
 
     def _add(self, trial: Trial, space: Space) -> Trial:
         self._journal.add(trial, space)
-        self._tell(trial, False)
+        self._report(trial, False)
         return trial
 
-    def _tell(self, trial: Trial, remembered: bool) -> None:
+    def _report(self, trial: Trial, from_journal: bool) -> None:
         if not trial.pruned:
-            self._outcomes.setdefault(_key(trial.head), trial)
+            self._by_head.setdefault(_key(trial.head), trial)
         if self._after_trial:
-            self._after_trial(trial, remembered)
+            self._after_trial(trial, from_journal)
 
 
 def correct(model: keras.Model, validation: heads.FeatureSplit) -> str:
-    """Returns which validation photos a trained head classifies correctly, encoded by `packed`."""
+    """Returns which validation photos a trained head classifies correctly, encoded by `pack_bits`."""
     labels = validation.labels
     if not len(labels):
         return ""
     parts = np.array_split(validation.features, -(-len(labels) // CHUNK))
-    return packed(np.concatenate([model(part).numpy().argmax(axis=1) for part in parts]) == labels)
+    return pack_bits(np.concatenate([model(part).numpy().argmax(axis=1) for part in parts]) == labels)
 
 
-def completed_trials(trial: Trial, history: Sequence[Mapping[str, float]]) -> Trial:
+def with_results(trial: Trial, history: Sequence[Mapping[str, float]]) -> Trial:
     """Returns the trial with the metrics of its best epoch and its validation accuracy curve."""
-    ranks = [heads.rank(figures) for figures in history]
-    place = ranks.index(max(ranks))
+    ranks = [heads.rank(metrics) for metrics in history]
+    best = ranks.index(max(ranks))
     return replace(
         trial,
-        val_accuracy=history[place]["val_accuracy"],
-        val_loss=history[place]["val_loss"],
-        epoch=place + 1,
-        curve=tuple(figures["val_accuracy"] for figures in history),
+        val_accuracy=history[best]["val_accuracy"],
+        val_loss=history[best]["val_loss"],
+        epoch=best + 1,
+        curve=tuple(metrics["val_accuracy"] for metrics in history),
     )
 
 
@@ -201,10 +203,10 @@ def build_head(start: Head, values: Mapping[str, Any]) -> Head:
     try:
         return with_overrides(start, values)
     except ValueError as error:
-        told = "; ".join(item["msg"] for item in error.errors()) if hasattr(error, "errors") else str(error)
-        said = " ".join(f"{name}={value}" for name, value in values.items())
+        reason = "; ".join(item["msg"] for item in error.errors()) if hasattr(error, "errors") else str(error)
+        settings = " ".join(f"{name}={value}" for name, value in values.items())
         raise SearchError(
-            f"the search came to a head that cannot be ({said}): {told}; narrow its parameters"
+            f"the search came to invalid head settings ({settings}): {reason}; narrow its parameters"
         ) from error
 
 

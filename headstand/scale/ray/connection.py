@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from headstand import recipe
-from headstand.backend import Backend
 from headstand.errors import HeadstandError
 from headstand.quiet import quiet
+from headstand.training import Backend
 
 CATEGORY = 'pipenv sync --categories "packages ray"'
 
@@ -38,7 +38,7 @@ _OWN = {
 
 
 class ClusterError(HeadstandError):
-    """Raised when a cluster cannot be reached or used, or when it gives up a computation."""
+    """A cluster cannot be reached or used, or it fails during a computation."""
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def connected(address: str) -> Iterator[Backend]:
                 logging_level=logging.ERROR,
             )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        raise ClusterError(_sentence(address, error)) from error
+        raise ClusterError(_message(address, error)) from error
     try:
         yield Backend(extraction.ClusterExtractor, search.run)
     finally:
@@ -87,15 +87,15 @@ def size() -> tuple[int, int]:
     """Returns how many processors (at least 1) and GPUs the cluster has at the moment."""
     import ray
 
-    there: dict[str, Any] = ray.cluster_resources()
-    return max(1, int(there.get("CPU", 0))), int(there.get("GPU", 0))
+    resources: dict[str, Any] = ray.cluster_resources()
+    return max(1, int(resources.get("CPU", 0))), int(resources.get("GPU", 0))
 
 
-def gave_up(error: BaseException) -> ClusterError:
+def cluster_failure(error: BaseException) -> ClusterError:
     """Returns a `ClusterError` with the essential line of one of Ray's long error messages."""
-    told = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines() or [type(error).__name__]
-    line = told[-1] if told[0].startswith("Traceback") else told[0]
-    return ClusterError(f"the cluster gave the work up ({line}): run it again to go on")
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines() or [type(error).__name__]
+    line = lines[-1] if lines[0].startswith("Traceback") else lines[0]
+    return ClusterError(f"the cluster failed ({line}): run the same command again to continue")
 
 
 def _settings() -> dict[str, str]:
@@ -116,12 +116,12 @@ def _check(address: str) -> None:
         socket.create_connection((match["host"].strip("[]"), int(match["port"])), TIMEOUT).close()
     except OSError as error:
         raise ClusterError(
-            f"no Ray cluster answers at {address} ({error.strerror or error}): `ray start --head` begins one"
+            f"no Ray cluster answers at {address} ({error.strerror or error}): start one with `ray start --head`"
         ) from None
 
 
-def _sentence(address: str, error: BaseException) -> str:
+def _message(address: str, error: BaseException) -> str:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if address == "auto":
-        return f"this machine is part of no Ray cluster that runs: `ray start --head` begins one ({reason})"
-    return f"cannot work on the Ray cluster {address} ({reason}): run train.py on one of its own machines"
+        return f"this machine is not part of a running Ray cluster ({reason}): start one with `ray start --head`"
+    return f"cannot use the Ray cluster {address} ({reason}): run train.py on one of its own machines"

@@ -11,18 +11,18 @@ import ray.data
 from tqdm import tqdm
 
 from headstand.features import Extractor, FeatureError
-from headstand.features.augmentation import identity
+from headstand.features.augmentation import view_key
 from headstand.features.cache import KEY_BYTES
-from headstand.features.forward_pass import jobs
+from headstand.features.extractor import jobs
 from headstand.prepare.manifest import Photo
 from headstand.recipe import Augmentation
-from headstand.scale.ray.connection import ClusterError, gave_up, size
+from headstand.scale.ray.connection import ClusterError, cluster_failure, size
 from headstand.scale.ray.network import Network, blocks, decode, packed
 
 _LARGEST = 32 * 2**20
 """Largest size of a block in bytes of pixels: several blocks must fit into a small object store."""
 
-_PICTURES = 16, 1024
+_BLOCK_IMAGES = 16, 1024
 """Smallest and largest number of images in a block. A block becomes one cache file, and is lost with its worker."""
 
 _SHARE = 0.75
@@ -41,40 +41,40 @@ class ClusterExtractor(Extractor):
 
     _digests: Sequence[str] = ()
 
-    def ahead(self, folder: Path, photos: Sequence[Photo]) -> int:
+    def compute_ahead(self, folder: Path, photos: Sequence[Photo]) -> int:
         """Computes the missing features of all photos at once and returns their number.
 
         Each extraction starts new workers, so one large extraction is faster than several small ones.
         """
-        names = self.names(folder, photos, Augmentation(), 0, (None,))
-        missing = self.missing(names)
+        keys = self.keys(folder, photos, Augmentation(), 0, (None,))
+        missing = self.missing(keys)
         paths = [folder / photo.path for photo in photos]
-        for _ in self.compute(missing, names, paths, Augmentation(), (None,), "features"):
+        for _ in self.compute(missing, keys, paths, Augmentation(), (None,), "features"):
             pass
         return len(missing)
 
-    def names(
+    def keys(
         self, folder: Path, photos: Sequence[Photo], augmentation: Augmentation, seed: int, views: Sequence[int | None]
     ) -> np.ndarray:
-        """Returns cache keys as `Pass.names`, from the manifest's digests; workers check the files that they read."""
+        """Returns cache keys as `CachedForwardPass.keys`, from the manifest's digests; workers check the files."""
         self._digests = [photo.sha256 for photo in photos]
-        names = np.empty((len(views), len(photos)), f"V{KEY_BYTES}")
-        for place, photo in enumerate(photos):
-            own = bytes.fromhex(photo.sha256)
+        keys = np.empty((len(views), len(photos)), f"V{KEY_BYTES}")
+        for column, photo in enumerate(photos):
+            sha256 = bytes.fromhex(photo.sha256)
             for row, number in enumerate(views):
-                names[row, place] = np.void(own if number is None else identity(own, augmentation, seed, number))
-        return names
+                keys[row, column] = np.void(sha256 if number is None else view_key(sha256, augmentation, seed, number))
+        return keys
 
     def compute(
         self,
         missing: Sequence[int],
-        names: np.ndarray,
+        keys: np.ndarray,
         paths: Sequence[Path],
         augmentation: Augmentation,
         views: Sequence[int | None],
         label: str,
     ) -> Iterator[tuple[list[int], np.ndarray]]:
-        """Computes missing features as `Pass.compute`, on the cluster; yields rows only after all are computed.
+        """Computes missing features as `CachedForwardPass.compute`, on the cluster; yields rows when all are computed.
 
         Raises:
             FeatureError: a photo is missing, damaged or not the one that was prepared.
@@ -82,42 +82,42 @@ class ClusterExtractor(Extractor):
         """
         if not missing:
             return
-        here = [path.absolute() for path in paths]
-        flat = names.reshape(-1)
-        todo = blocks(jobs(missing, names, here, views), flat, self._digests, self._pictures(len(missing)))
+        absolute = [path.absolute() for path in paths]
+        flat = keys.reshape(-1)
+        pending = blocks(jobs(missing, keys, absolute, views), flat, self._digests, self._block_images(len(missing)))
         with (
             tqdm(total=len(missing), desc=label, unit="image", disable=None, leave=False) as bar,
-            self.watch("cluster"),
+            self.stopwatch("cluster"),
         ):
             try:
-                for done in self._pipeline(list(todo), augmentation).iter_batches(batch_size=None):
-                    if trouble := str(done["trouble"][0]):
-                        raise FeatureError(trouble)
-                    self.computed += len(done["place"])
-                    bar.update(len(done["place"]))
+                for block in self._pipeline(list(pending), augmentation).iter_batches(batch_size=None):
+                    if message := str(block["error"][0]):
+                        raise FeatureError(message)
+                    self.computed += len(block["index"])
+                    bar.update(len(block["index"]))
             except ray.exceptions.RayError as error:
-                raise gave_up(error) from None
+                raise cluster_failure(error) from None
         self.reopen()
         for start in range(0, len(missing), _CHUNK):
-            places = list(missing[start : start + _CHUNK])
-            rows = np.empty((len(places), self.width), np.float32)
-            if self._cache.read(flat[places], rows):
+            indices = list(missing[start : start + _CHUNK])
+            rows = np.empty((len(indices), self.width), np.float32)
+            if self._cache.read(flat[indices], rows):
                 raise ClusterError(
-                    f"the cluster's workers wrote features that do not arrive in {self.folder.absolute()}: name a "
-                    "folder that all machines see, or an address such as s3://BUCKET/KEY, with HEADSTAND_CACHE"
+                    f"features that the cluster's workers wrote are not in {self.folder.absolute()}: name a folder "
+                    "that all machines share, or an address such as s3://BUCKET/KEY, with HEADSTAND_CACHE"
                 )
-            yield places, rows
+            yield indices, rows
 
-    def _pictures(self, missing: int) -> int:
+    def _block_images(self, missing: int) -> int:
         """Returns the number of images per block: about 8 blocks for each processor, within the limits on size."""
-        least, most = _PICTURES
+        least, most = _BLOCK_IMAGES
         fitting = _LARGEST // math.prod(self.model.input.shape[1:])
         return max(1, min(most, fitting, max(least, -(-missing // (8 * size()[0])))))
 
-    def _place(self) -> str:
+    def _location(self) -> str:
         return self._mirror.address if self._mirror else str(self.folder.absolute())
 
-    def _pipeline(self, todo: list[bytes], augmentation: Augmentation) -> ray.data.Dataset:
+    def _pipeline(self, pending: list[bytes], augmentation: Augmentation) -> ray.data.Dataset:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
@@ -130,7 +130,7 @@ class ClusterExtractor(Extractor):
         # At least one, and not all: actors of a machine that died may not fit on the others.
         pool = ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors)
         return (
-            ray.data.from_items([{"jobs": block} for block in todo], override_num_blocks=len(todo))
+            ray.data.from_items([{"jobs": block} for block in pending], override_num_blocks=len(pending))
             .map_batches(
                 decode,  # type: ignore[arg-type] # Ray's type hints ignore `fn_kwargs`
                 batch_size=None,
@@ -140,7 +140,7 @@ class ClusterExtractor(Extractor):
             .map_batches(
                 Network,
                 batch_size=None,
-                fn_constructor_kwargs={"network": ray.put(packed(self.model)), "folder": self._place()},
+                fn_constructor_kwargs={"network": ray.put(packed(self.model)), "folder": self._location()},
                 compute=pool,
                 **share,
             )

@@ -28,66 +28,65 @@ def packed(model: keras.Model) -> tuple[str, list[np.ndarray]]:
     return model.to_json(), model.get_weights()
 
 
-def blocks(jobs: Iterator[Job], keys: np.ndarray, digests: Sequence[str], pictures: int) -> Iterator[bytes]:
+def blocks(jobs: Iterator[Job], keys: np.ndarray, digests: Sequence[str], images: int) -> Iterator[bytes]:
     """Yields jobs as pickled blocks; a block is computed and written, or lost, as a whole.
 
     Args:
         jobs: photos and views, all of a photo together.
-        keys: the cache key of each position, `V32 [M]`.
-        digests: hex SHA-256 of the N photos, by position modulo N.
-        pictures: smallest number of images in a block, except for the last one.
+        keys: the cache key of each row, `V32 [M]`.
+        digests: hex SHA-256 of the N photos, by row index modulo N.
+        images: smallest number of images in a block, except for the last one.
     """
     block: list[Job] = []
 
-    def sealed() -> bytes:
+    def pickled() -> bytes:
         return pickle.dumps(
             [
-                (str(path), place, name, keys[place].tobytes(), digests[place % len(digests)])
-                for path, place, name in block
+                (str(path), index, view_key, keys[index].tobytes(), digests[index % len(digests)])
+                for path, index, view_key in block
             ]
         )
 
     for group in grouped(jobs):
-        if len(block) >= pictures:
-            yield sealed()
+        if len(block) >= images:
+            yield pickled()
             block = []
         block += group
     if block:
-        yield sealed()
+        yield pickled()
 
 
 def decode(block: Block, kind: InputKind, augmentation: Augmentation) -> Block:
     """Reads and decodes the photos of a block.
 
     Returns:
-        `place` `int64 [N]`, the positions; `key` `uint8 [N, 32]`; `pixels`, the network's input; and `trouble`
+        `index` `int64 [N]`, the row indices; `key` `uint8 [N, 32]`; `pixels`, the network's input; and `error`
         `str [N]`: empty, or in a single row why a photo cannot be used. The reason is returned because Ray would turn
         an exception into a longer text of its own.
     """
     try:
         return _decoded(block, kind, augmentation)
     except FeatureError as error:
-        nothing = np.zeros((1, 1), np.uint8)
-        return {"place": np.array([-1]), "key": nothing, "pixels": nothing, "trouble": np.array([str(error)])}
+        empty = np.zeros((1, 1), np.uint8)
+        return {"index": np.array([-1]), "key": empty, "pixels": empty, "error": np.array([str(error)])}
 
 
 def _decoded(block: Block, kind: InputKind, augmentation: Augmentation) -> Block:
-    known = pickle.loads(block["jobs"][0])  # noqa: S301 - trusted: written by `blocks`
-    keys = {place: key for _, place, _, key, _ in known}
-    for path, digest in dict.fromkeys((path, digest) for path, _, _, _, digest in known):
+    entries = pickle.loads(block["jobs"][0])  # noqa: S301 - trusted: written by `blocks`
+    keys = {index: key for _, index, _, key, _ in entries}
+    for path, digest in dict.fromkeys((path, digest) for path, _, _, _, digest in entries):
         _check(Path(path), digest)
-    jobs = ((Path(path), place, name) for path, place, name, _, _ in known)
-    places, pixels = [], []
+    jobs = ((Path(path), index, view_key) for path, index, view_key, _, _ in entries)
+    indices, pixels = [], []
     # One thread: Ray assigned at most one processor to the task.
-    for some, pictures in decoded(grouped(jobs), kind, augmentation, threads=1):
-        places += some
-        pixels.append(pictures)
-    names = b"".join(keys[place] for place in places)
+    for batch_indices, batch_pixels in decoded(grouped(jobs), kind, augmentation, threads=1):
+        indices += batch_indices
+        pixels.append(batch_pixels)
     return {
-        "place": np.array(places),
-        "key": np.frombuffer(names, np.uint8).reshape(len(places), -1),
+        "index": np.array(indices),
+        "key": np.frombuffer(b"".join(keys[index] for index in indices), np.uint8).reshape(len(indices), -1),
         "pixels": np.concatenate(pixels),
-        "trouble": np.full(len(places), ""),
+        "error": np.full(len(indices), ""),
     }
 
 
@@ -110,15 +109,15 @@ class Network:
 
     def __call__(self, block: Block) -> Block:
         """Computes the rows of a block, writes them as a shard and returns the block without keys and pixels."""
-        told = {name: block[name] for name in ("place", "trouble")}
-        if block["trouble"][0]:
-            return told
+        result = {name: block[name] for name in ("index", "error")}
+        if block["error"][0]:
+            return result
         pixels = block["pixels"]
         rows = [
             np.asarray(self._call(tf.constant(pixels[start : start + BATCH]))) for start in range(0, len(pixels), BATCH)
         ]
         self._shards.write(block["key"], np.concatenate(rows).reshape(len(pixels), -1))
-        return told
+        return result
 
 
 def _check(path: Path, digest: str) -> None:
@@ -126,8 +125,8 @@ def _check(path: Path, digest: str) -> None:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise FeatureError(
-            f"a worker cannot read the prepared photo {path} ({error.strerror}): the folder data/ must lie where all "
-            "machines of the cluster see it, at the same path"
+            f"a worker cannot read the prepared photo {path} ({error.strerror}): all machines of the cluster must have "
+            "the folder data/ at the same path"
         ) from None
     if found != digest:
         raise FeatureError(f"{path} is not the file that was prepared: run `python data_preparation.py` again")

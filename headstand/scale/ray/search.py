@@ -16,12 +16,12 @@ from headstand.heads import search as local
 from headstand.heads.search.trial import SearchError
 from headstand.heads.search.trial_runner import AfterFit, AfterTrial, SearchData, TrialRunner, correct
 from headstand.recipe import Head, Search
-from headstand.scale.ray.connection import ClusterError, gave_up, size
+from headstand.scale.ray.connection import ClusterError, cluster_failure, size
 
 RETRIES = 3
 """How often a trial is restarted after its worker died: preemptible machines can disappear at any time."""
 
-APART = 30.0
+SAME_FAILURE = 30.0
 """Seconds within which all worker deaths of a trial count as one.
 
 A cluster detects a dead machine only after a while, and sends the trial to it again until then.
@@ -30,13 +30,13 @@ A cluster detects a dead machine only after a while, and sends the trial to it a
 _PAUSE = 0.5
 """Seconds to wait before a trial is restarted."""
 
-REFUSED, FINISHED = "refused", "finished"
+INVALID, FINISHED = "invalid", "finished"
 """Keys of a trial's report: why its head is invalid, and whether it was trained to the end."""
 
 HISTORY, METRIC, RIGHT = "history", "objective", "right"
 
 Train = Callable[..., None]
-Hopeless = Callable[[Sequence[Mapping[str, float]]], bool]
+ShouldPrune = Callable[[Sequence[Mapping[str, float]]], bool]
 After = Callable[[dict[str, Any], dict[str, Any]], None]
 
 
@@ -71,18 +71,18 @@ def run(
 class ClusterTrialRunner(TrialRunner):
     """Trial runner (`TrialRunner`) that trains heads in parallel on all machines of the cluster."""
 
-    def _fit_many(self, chosen: Sequence[Head], after_fit: AfterFit) -> None:
-        left = list(range(len(chosen)))
+    def _fit_many(self, selected: Sequence[Head], after_fit: AfterFit) -> None:
+        pending = list(range(len(selected)))
 
         def after(config: dict[str, Any], result: dict[str, Any]) -> None:
-            left.remove(config["place"])
-            after_fit(config["place"], result[HISTORY], result[RIGHT])
+            pending.remove(config["index"])
+            after_fit(config["index"], result[HISTORY], result[RIGHT])
 
-        def attempt(losses: Losses) -> None:
-            space = {"place": tune.grid_search(list(left))}
-            trials(_whole, self.task, after, losses, config=space, given={"chosen": list(chosen)})
+        def run_pending(losses: Losses) -> None:
+            space = {"index": tune.grid_search(list(pending))}
+            run_trials(_fit, self.data, after, losses, config=space, parameters={"selected": list(selected)})
 
-        until(attempt, lambda: len(left))
+        run_until_done(run_pending, lambda: len(pending))
 
 
 class _FinishedCallback(tune.Callback):
@@ -102,8 +102,8 @@ class _FinishedCallback(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if self.error:
             return
-        if REFUSED in trial.last_result:
-            self.error = SearchError(trial.last_result[REFUSED])
+        if INVALID in trial.last_result:
+            self.error = SearchError(trial.last_result[INVALID])
             return
         try:
             self._after(trial.config, trial.last_result)
@@ -135,79 +135,78 @@ class Losses:
             ClusterError: the trial's workers died more than `RETRIES` times.
         """
         now, times = time.monotonic(), self._times.setdefault(trial, [])
-        if not times or now - times[-1] > APART:
+        if not times or now - times[-1] > SAME_FAILURE:
             times.append(now)
         if len(times) > RETRIES:
             raise ClusterError(
                 f"the workers of a trial died {len(times)} times: look for the reason in Ray's logs (often "
-                "memory), and run it again to go on"
+                "memory), and run the same command again to continue"
             )
         time.sleep(_PAUSE)
 
 
-def until(attempt: Callable[[Losses], None], left: Callable[[], int]) -> None:
-    """Calls `attempt` until `left` returns 0, because Tune drops a trial whose worker dies just before it starts.
+def run_until_done(run_pending: Callable[[Losses], None], count_pending: Callable[[], int]) -> None:
+    """Calls `run_pending` until no trial is pending; Tune drops a trial whose worker dies just before it starts.
 
     Raises:
         ClusterError: as `Losses.add`.
     """
     losses = Losses()
-    while left():
-        before = left()
-        attempt(losses)
-        if left() == before:
-            losses.add("all of them")
+    while before := count_pending():
+        run_pending(losses)
+        if count_pending() == before:
+            losses.add("all trials")
 
 
 class _Stop(tune.Stopper):
-    """Tune stopper that ends hopeless trials, and the whole search after an error in `_Finished`."""
+    """Tune stopper that prunes trials, and ends the whole search after an error in `_FinishedCallback`."""
 
-    def __init__(self, finished: _FinishedCallback, hopeless: Hopeless | None) -> None:
-        self._finished, self._hopeless = finished, hopeless
+    def __init__(self, finished: _FinishedCallback, should_prune: ShouldPrune | None) -> None:
+        self._finished, self._should_prune = finished, should_prune
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return bool(self._hopeless and not result.get(FINISHED) and self._hopeless(result[HISTORY]))
+        return bool(self._should_prune and not result.get(FINISHED) and self._should_prune(result[HISTORY]))
 
     def stop_all(self) -> bool:
         return self._finished.error is not None
 
 
-def trials(
+def run_trials(
     train: Train,
-    task: SearchData,
+    data: SearchData,
     after: After,
     losses: Losses,
     config: Mapping[str, Any] | None = None,
-    given: Mapping[str, Any] | None = None,
+    parameters: Mapping[str, Any] | None = None,
     samples: int = 1,
     searcher: Any = None,
-    hopeless: Hopeless | None = None,
+    should_prune: ShouldPrune | None = None,
 ) -> None:
-    """Runs trials with Ray Tune, one per processor, until all have ended; Tune may drop some (see `until`).
+    """Runs trials with Ray Tune, one per processor, until all have ended; Tune may drop some (see `run_until_done`).
 
     Args:
-        train: trains one trial; reports `HISTORY` and `METRIC`, or `REFUSED`. An exception counts as a worker death.
-        task: the training data; put into the object store once, from where each machine fetches it once.
+        train: trains one trial; reports `HISTORY` and `METRIC`, or `INVALID`. An exception counts as a worker death.
+        data: the training data; put into the object store once, from where each machine fetches it once.
         after: called with the configuration and the last report of each trial that ended.
         losses: the worker deaths so far.
         config: Tune's search space, if there is no searcher.
-        given: further arguments of `train`.
+        parameters: further arguments of `train`.
         samples: number of trials, if there is a searcher.
         searcher: Tune search algorithm that samples configurations.
-        hopeless: returns whether to stop a trial, given the metrics of its epochs so far.
+        should_prune: returns whether to stop a trial, given the metrics of its epochs so far.
 
     Raises:
         SearchError: a head cannot have the searched values.
-        ClusterError: the workers of a trial died too often, or the cluster gave up.
+        ClusterError: the workers of a trial died too often, or the cluster failed.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     finished = _FinishedCallback(after, losses)
     with tempfile.TemporaryDirectory(prefix="headstand-tune-") as folder:
         tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(train, task=_plain(task), **(given or {})), {"cpu": 1}),
+            tune.with_resources(tune.with_parameters(train, data=_plain(data), **(parameters or {})), {"cpu": 1}),
             param_space=dict(config or {}),
             tune_config=tune.TuneConfig(
                 num_samples=samples,
@@ -223,30 +222,30 @@ def trials(
                 name="search",
                 verbose=0,
                 callbacks=[finished],
-                stop=_Stop(finished, hopeless),
+                stop=_Stop(finished, should_prune),
                 failure_config=tune.FailureConfig(max_failures=-1),
             ),
         )
         try:
             tuner.fit()
         except (ray.exceptions.RayError, tune.TuneError) as error:
-            raise gave_up(error) from None
+            raise cluster_failure(error) from None
     if finished.error:
         raise finished.error
 
 
-def _plain(task: SearchData) -> SearchData:
-    """Returns the task with plain arrays instead of memory-mapped files, which other machines do not have."""
+def _plain(data: SearchData) -> SearchData:
+    """Returns the data with plain arrays instead of memory-mapped files, which other machines do not have."""
 
-    def split(given: heads.FeatureSplit) -> heads.FeatureSplit:
-        views = None if given.views is None else np.asarray(given.views).view(np.ndarray)
-        return heads.FeatureSplit(np.asarray(given.features).view(np.ndarray), given.labels, views)
+    def plain(split: heads.FeatureSplit) -> heads.FeatureSplit:
+        views = None if split.views is None else np.asarray(split.views).view(np.ndarray)
+        return heads.FeatureSplit(np.asarray(split.features).view(np.ndarray), split.labels, views)
 
-    return SearchData(split(task.train), split(task.validation), task.classes, task.seed)
+    return SearchData(plain(data.train), plain(data.validation), data.classes, data.seed)
 
 
-def _whole(config: dict[str, Any], task: SearchData, chosen: Sequence[Head]) -> None:
+def _fit(config: dict[str, Any], data: SearchData, selected: Sequence[Head]) -> None:
     """Trains one head to the end and reports its metrics once."""
-    fit = heads.fit(chosen[config["place"]], task.train, task.validation, task.classes, task.seed)
-    right = correct(fit.model, task.validation)
+    fit = heads.fit(selected[config["index"]], data.train, data.validation, data.classes, data.seed)
+    right = correct(fit.model, data.validation)
     tune.report({HISTORY: fit.history, METRIC: heads.objective(fit.best), RIGHT: right})

@@ -13,9 +13,9 @@ from headstand.storage import Mirror, is_remote
 class Shards:
     """Writer of shards into the cache folder, a path or a remote address that workers can access."""
 
-    def __init__(self, place: str) -> None:
-        self._folder = Path(place)
-        self._mirror = Mirror(place, self._folder) if is_remote(place) else None
+    def __init__(self, location: str) -> None:
+        self._folder = Path(location)
+        self._mirror = Mirror(location, self._folder) if is_remote(location) else None
 
     def write(self, keys: np.ndarray, rows: np.ndarray) -> None:
         """Writes rows as one file in the cache's format, in one step.

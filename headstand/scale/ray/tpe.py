@@ -14,96 +14,93 @@ from ray.tune.search.optuna import OptunaSearch
 from headstand import heads as heads
 from headstand.heads.search import space as spaces
 from headstand.heads.search import tpe
-from headstand.heads.search.journal import frozen
-from headstand.heads.search.trial import SearchError, Trial
-from headstand.heads.search.trial_runner import SearchData, TrialRunner, build_head, completed_trials, correct
+from headstand.heads.search.trial import SearchError, Trial, optuna_trial
+from headstand.heads.search.trial_runner import SearchData, TrialRunner, build_head, correct, with_results
 from headstand.recipe import Head
 from headstand.recipe.search_space import TRIALS, Job, Search
-from headstand.scale.ray.search import FINISHED, HISTORY, METRIC, REFUSED, RIGHT, Losses, trials, until
+from headstand.scale.ray.search import FINISHED, HISTORY, INVALID, METRIC, RIGHT, Losses, run_trials, run_until_done
 
 
-def run(search: Search, start: Head, attempts: TrialRunner) -> Head:
+def run(search: Search, start: Head, runner: TrialRunner) -> Head:
     """Runs a TPE search as `headstand.heads.search.tpe.run`, with trials in parallel on the cluster.
 
     The samples depend on the order in which trials finish. A trial is pruned by the same rule as there (Optuna's
     `MedianPruner`): if its best epoch so far is worse than the median of the completed trials in the current epoch,
     earlier ones inside the job's ranges among them.
     """
-    return tpe.jobs(search, start, attempts, _job)
+    return tpe.run_jobs(search, start, runner, _job)
 
 
-def _job(place: int, job: Job, start: Head, attempts: TrialRunner, learnt: Sequence[Trial]) -> None:
+def _job(number: int, job: Job, start: Head, runner: TrialRunner, earlier: Sequence[Trial]) -> None:
     storage = InMemoryStorage()
-    known = attempts.remembered(place)
-    study, space, _ = tpe.opened(place, job, start, learnt, storage=storage, first=not known)
+    known = runner.load_journal(number)
+    study, space, _ = tpe.create_study(number, job, start, earlier, storage=storage, enqueue=not known)
     count, (startup, grace) = job.trials or TRIALS, tpe.patience(job, start)
-    near = [trial for trial in learnt if spaces.place(trial.head, trial.values, space)]
+    inside = [trial for trial in earlier if spaces.point(trial.head, trial.values, space)]
     for trial in known:
-        study.add_trial(frozen(trial, space))
+        study.add_trial(optuna_trial(trial, space))
 
-    def left() -> int:
-        return max(0, count - len(attempts.of(place)))
+    def count_pending() -> int:
+        return max(0, count - len(runner.of(number)))
 
-    clock = time.perf_counter()
+    previous = time.perf_counter()
 
     def after(config: dict[str, Any], result: dict[str, Any]) -> None:
-        nonlocal clock
+        nonlocal previous
         now = time.perf_counter()
-        seconds, clock = now - clock, now
-        values = {name: spaces.meant(name, config[name], job.parameters[name]) for name in space}
-        begun = Trial(place, 0, values, build_head(start, values), 0.0, 0.0, 1, seconds=seconds)
-        attempts.ended(
-            replace(
-                completed_trials(begun, result[HISTORY]), pruned=not result.get(FINISHED), right=result.get(RIGHT, "")
-            ),
+        seconds, previous = now - previous, now
+        values = {name: spaces.recipe_value(name, config[name], job.parameters[name]) for name in space}
+        trial = Trial(number, 0, values, build_head(start, values), 0.0, 0.0, 1, seconds=seconds)
+        runner.record(
+            replace(with_results(trial, result[HISTORY]), pruned=not result.get(FINISHED), right=result.get(RIGHT, "")),
             space,
         )
 
-    def hopeless(history: Sequence[Mapping[str, float]]) -> bool:
+    def should_prune(history: Sequence[Mapping[str, float]]) -> bool:
         if not job.pruning or len(history) <= grace:
             return False
-        whole = [trial.curve for trial in (*near, *attempts.of(place)) if not trial.pruned]
-        there = [curve[len(history) - 1] for curve in whole if len(curve) >= len(history)]
-        best = max(figures["val_accuracy"] for figures in history)
-        return len(whole) >= startup and bool(there) and best < float(np.median(there))
+        curves = [trial.curve for trial in (*inside, *runner.of(number)) if not trial.pruned]
+        accuracies = [curve[len(history) - 1] for curve in curves if len(curve) >= len(history)]
+        best = max(metrics["val_accuracy"] for metrics in history)
+        return len(curves) >= startup and bool(accuracies) and best < float(np.median(accuracies))
 
-    def attempt(losses: Losses) -> None:
+    def run_pending(losses: Losses) -> None:
         # OptunaSearch finds the study by its name. With `constant_liar`, unfinished trials count as bad ones, so that
         # parallel samples differ.
-        seed = tpe.seed(attempts.task.seed, place, len(attempts.of(place)))
+        seed = tpe.seed(runner.data.seed, number, len(runner.of(number)))
         sampler = optuna.samplers.TPESampler(n_startup_trials=startup, seed=seed, constant_liar=True)
         searcher = OptunaSearch(
             space, metric=METRIC, mode="max", study_name=study.study_name, storage=storage, sampler=sampler
         )
-        trials(
-            _stepwise,
-            attempts.task,
+        run_trials(
+            _fit_reporting_epochs,
+            runner.data,
             after,
             losses,
-            given={"start": start.model_dump(), "job": job.model_dump()},
-            samples=left(),
+            parameters={"start": start.model_dump(), "job": job.model_dump()},
+            samples=count_pending(),
             searcher=searcher,
-            hopeless=hopeless,
+            should_prune=should_prune,
         )
 
-    until(attempt, left)
+    run_until_done(run_pending, count_pending)
 
 
-def _stepwise(config: dict[str, Any], task: SearchData, start: dict[str, Any], job: dict[str, Any]) -> None:
+def _fit_reporting_epochs(config: dict[str, Any], data: SearchData, start: dict[str, Any], job: dict[str, Any]) -> None:
     """Trains one head and reports its metrics after each epoch, so that Tune can stop it."""
     parameters = Job.model_validate(job).parameters
     try:
-        values = {name: spaces.meant(name, value, parameters[name]) for name, value in config.items()}
+        values = {name: spaces.recipe_value(name, value, parameters[name]) for name, value in config.items()}
         head = build_head(Head.model_validate(start), values)
     except SearchError as error:
-        tune.report({REFUSED: str(error), HISTORY: [], METRIC: 0.0})
+        tune.report({INVALID: str(error), HISTORY: [], METRIC: 0.0})
         return
     history: list[dict[str, float]] = []
 
-    def after_epoch(number: int, figures: dict[str, float]) -> None:
-        history.append(figures)
-        tune.report({HISTORY: history, METRIC: heads.objective(figures)})
+    def after_epoch(number: int, metrics: dict[str, float]) -> None:
+        history.append(metrics)
+        tune.report({HISTORY: history, METRIC: heads.objective(metrics)})
 
-    fit = heads.fit(head, task.train, task.validation, task.classes, task.seed, after_epoch)
-    right = correct(fit.model, task.validation)
+    fit = heads.fit(head, data.train, data.validation, data.classes, data.seed, after_epoch)
+    right = correct(fit.model, data.validation)
     tune.report({HISTORY: fit.history, METRIC: heads.objective(fit.best), FINISHED: True, RIGHT: right})

@@ -15,7 +15,7 @@ _MISSING = 'SageMaker needs the package boto3, of the category aws: `pipenv sync
 
 
 class CloudError(HeadstandError):
-    """Raised if AWS refuses a request, or a request is not valid."""
+    """AWS refuses a request, or a request is not valid."""
 
 
 def client(service: str = "sagemaker") -> Any:
@@ -49,9 +49,9 @@ def check(operation: str, request: Mapping[str, Any]) -> None:
     except ImportError:
         raise CloudError(_MISSING) from None
     shape = botocore.session.get_session().get_service_model("sagemaker").operation_model(operation).input_shape
-    found = ParamValidator().validate(dict(request), shape)
-    if found.has_errors():
-        raise CloudError(f"{operation}: {' '.join(found.generate_report().split())}")
+    report = ParamValidator().validate(dict(request), shape)
+    if report.has_errors():
+        raise CloudError(f"{operation}: {' '.join(report.generate_report().split())}")
 
 
 @contextmanager
@@ -70,19 +70,19 @@ def translated_errors(what: str) -> Iterator[None]:
     except HeadstandError:
         raise
     except Exception as error:
-        sentence = _sentence(error, what)
-        if sentence is None:
+        message = _message(error, what)
+        if message is None:
             raise
-        raise CloudError(sentence) from None
+        raise CloudError(message) from None
 
 
-def _sentence(error: Exception, what: str) -> str | None:
+def _message(error: Exception, what: str) -> str | None:
     """Returns the error message; None for errors that are not boto3's."""
     from botocore import exceptions as boto
 
     if isinstance(error, boto.ClientError):
-        translated_errors = error.response.get("Error", {})
-        code, text = str(translated_errors.get("Code", "")), " ".join(str(translated_errors.get("Message", "")).split())
+        details = error.response.get("Error", {})
+        code, text = str(details.get("Code", "")), " ".join(str(details.get("Message", "")).split())
         if code in ("AccessDeniedException", "AccessDenied"):
             return f"AWS refuses {what} to these credentials; docs/sagemaker.md has the policy they need: {text[:600]}"
         if code in ("ResourceLimitExceeded", "ResourceLimitExceededException"):

@@ -22,16 +22,18 @@ def splits(environment: Mapping[str, str]) -> dict[str, Path]:
     Raises:
         JobError: two channels for one split, or channels without a training one.
     """
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for variable, folder in sorted(environment.items()):
         split = SPLIT_NAMES.get(variable.removeprefix(_CHANNEL).lower()) if variable.startswith(_CHANNEL) else None
-        if split in found:
-            raise JobError(f"two channels hold photos for {split}, {found[split]} and {folder}: leave one out")
+        if split in folders:
+            raise JobError(f"two channels hold photos for {split}, {folders[split]} and {folder}: leave one out")
         if split:
-            found[split] = Path(folder).absolute()
-    if found and "train" not in found:
-        raise JobError(f"there is a channel for {' and '.join(found)} and none for training: add the channel training")
-    return found
+            folders[split] = Path(folder).absolute()
+    if folders and "train" not in folders:
+        raise JobError(
+            f"there is a channel for {' and '.join(folders)} and none for training: add the channel training"
+        )
+    return folders
 
 
 def prepared(channels: Mapping[str, Path]) -> Path | None:

@@ -14,11 +14,11 @@ CHANNELS = {"training": "--data", "validation": "--validation", "test": "--test"
 """Command-line options with S3 addresses, by channel."""
 
 
-def run(words: Sequence[str], description: str | None = None) -> None:
+def run(argv: Sequence[str], description: str | None = None) -> None:
     """Parses the command line and runs the subcommand.
 
     Args:
-        words: command-line arguments.
+        argv: command-line arguments.
         description: first part of the `--help` text.
 
     Raises:
@@ -36,12 +36,12 @@ def run(words: Sequence[str], description: str | None = None) -> None:
         one = verbs.add_parser(verb, allow_abbrev=False, exit_on_error=False)
         one.set_defaults(do=do)
         _job(one)
-    verbs.choices["train"].add_argument("--resume", metavar="JOB", help="go on from an earlier job's checkpoints")
-    verbs.choices["train"].add_argument("--profiler", action="store_true", help="watch the instance, write a report")
+    verbs.choices["train"].add_argument("--resume", metavar="JOB", help="continue from an earlier job's checkpoints")
+    verbs.choices["train"].add_argument("--profiler", action="store_true", help="profile the instance, write a report")
     verbs.choices["train"].add_argument(
-        "--debugger", action="store_true", help="watch tensors; the image has to save them"
+        "--debugger", action="store_true", help="save tensors and check them; the image must support it"
     )
-    verbs.choices["train"].add_argument("--wait", action="store_true", help="until it is done")
+    verbs.choices["train"].add_argument("--wait", action="store_true", help="wait until the job has finished")
     verbs.choices["tune"].add_argument("--step", type=int, metavar="N", help="only this job of the recipe's search")
     verbs.choices["tune"].add_argument("--warm-start", nargs="+", default=[], metavar="JOB", help="earlier tuning jobs")
     verbs.choices["tune"].add_argument("--parallel", type=int, default=2, help="trials at a time")
@@ -52,7 +52,7 @@ def run(words: Sequence[str], description: str | None = None) -> None:
     one.set_defaults(do=remove)
     one.add_argument("name", help="of the endpoint")
     try:
-        options, rest = parser.parse_known_args(words)
+        options, rest = parser.parse_known_args(argv)
     except argparse.ArgumentError as error:
         raise CloudError(f"{error}; `launch.py --help` shows the commands") from None
     if rest and options.verb in ("deploy", "remove"):
@@ -69,7 +69,7 @@ def train(options: argparse.Namespace, changes: list[str]) -> None:
     checkpoints = None
     if options.resume:
         if client is None:
-            raise CloudError("--resume has to ask where the checkpoints are: leave --dry-run out")
+            raise CloudError("--resume needs a request for the checkpoints' address: leave --dry-run out")
         with translated_errors(f"the job {options.resume}"):
             earlier = client.describe_training_job(TrainingJobName=options.resume)
         checkpoints = earlier.get("CheckpointConfig", {}).get("S3Uri")
@@ -92,7 +92,7 @@ def train(options: argparse.Namespace, changes: list[str]) -> None:
         client.create_training_job(**request)
     print(f"training job  {job}", flush=True)
     if options.wait:
-        print(f"model         {job_results.training(client, job, _tell)}")
+        print(f"model         {job_results.training(client, job, _print)}")
     print(f"serve it      python deploy/sagemaker/launch.py deploy {options.recipe} --job {job} --role ... --image ...")
 
 
@@ -113,7 +113,7 @@ def tune(options: argparse.Namespace, changes: list[str]) -> None:
         if step > steps[0] and (left_out := parents[: -tuning.MOST_PARENTS]):
             parents = parents[-tuning.MOST_PARENTS :]
             print(
-                f"tuning job {step} does not learn from {', '.join(left_out)}: SageMaker takes the results of "
+                f"tuning job {step} does not use the results of {', '.join(left_out)}: SageMaker takes the results of "
                 f"{tuning.MOST_PARENTS} earlier jobs at most, and these are the oldest",
                 file=sys.stderr,
             )
@@ -130,14 +130,14 @@ def tune(options: argparse.Namespace, changes: list[str]) -> None:
             client.create_hyper_parameter_tuning_job(**request)
         print(f"tuning job {step}  {name}", flush=True)
         if options.step is None:
-            job_results.tuning(client, name, _tell)
+            job_results.tuning(client, name, _print)
 
 
 def deploy(options: argparse.Namespace, _: list[str]) -> None:
     """Creates or updates an endpoint."""
     client = None if options.dry_run else account.client()
     if options.job and client is None:
-        raise CloudError("--job has to ask where the model is: give --model with --dry-run")
+        raise CloudError("--job needs a request for the model's address: use --model with --dry-run")
     endpoint = hosting.Endpoint(
         name=options.name,
         role=options.role,
@@ -169,13 +169,13 @@ def _job(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", help="a recipe in the image")
     parser.add_argument("--role", required=True, help="ARN of the job's role")
     parser.add_argument("--image", required=True, help="training image in ECR")
-    parser.add_argument("--output", required=True, type=_place, help="where results go, s3://BUCKET/KEY")
+    parser.add_argument("--output", required=True, type=_s3_address, help="folder of the results, s3://BUCKET/KEY")
     for channel, option in CHANNELS.items():
-        parser.add_argument(option, type=_place, metavar="s3://BUCKET/KEY", help=f"the channel {channel}")
-    parser.add_argument("--cache", type=_place, metavar="s3://BUCKET/KEY", help="computed features, for all jobs")
+        parser.add_argument(option, type=_s3_address, metavar="s3://BUCKET/KEY", help=f"the channel {channel}")
+    parser.add_argument("--cache", type=_s3_address, metavar="s3://BUCKET/KEY", help="computed features, for all jobs")
     parser.add_argument("--instance", default=Setup.instance)
     parser.add_argument("--volume", type=int, default=Setup.volume, metavar="GB")
-    parser.add_argument("--hours", type=float, default=Setup.hours, help="after which it is stopped")
+    parser.add_argument("--hours", type=float, default=Setup.hours, help="longest run time")
     parser.add_argument("--spot", action="store_true", help="spare capacity: cheaper, may be interrupted")
     parser.add_argument("--isolated", action="store_true", help="no network for the container")
     parser.add_argument("--dry-run", action="store_true")
@@ -187,21 +187,21 @@ def _endpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image", required=True, help="image `endpoint` in ECR")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--job", help="a training job, or a tuning job for its best trial")
-    which.add_argument("--model", type=_place, help="s3://BUCKET/KEY/model.tar.gz")
+    which.add_argument("--model", type=_s3_address, help="s3://BUCKET/KEY/model.tar.gz")
     parser.add_argument("--instance", default=hosting.Endpoint.instance)
     parser.add_argument("--count", type=int, default=hosting.Endpoint.count)
-    parser.add_argument("--serverless", type=int, metavar="MB", help="no instances: so much memory while it answers")
+    parser.add_argument("--serverless", type=int, metavar="MB", help="serverless, with this memory")
     parser.add_argument("--isolated", action="store_true", help="no network for the container, so no URLs to fetch")
     parser.add_argument("--dry-run", action="store_true")
 
 
 def _setup(options: argparse.Namespace) -> Setup:
-    named = {channel: getattr(options, option.removeprefix("--")) for channel, option in CHANNELS.items()}
+    addresses = {channel: getattr(options, option.removeprefix("--")) for channel, option in CHANNELS.items()}
     return Setup(
         role=options.role,
         image=options.image,
         output=options.output,
-        channels={channel: address for channel, address in named.items() if address},
+        channels={channel: address for channel, address in addresses.items() if address},
         instance=options.instance,
         volume=options.volume,
         hours=options.hours,
@@ -211,11 +211,11 @@ def _setup(options: argparse.Namespace) -> Setup:
     )
 
 
-def _place(text: str) -> str:
+def _s3_address(text: str) -> str:
     if not text.startswith("s3://") or not text.removeprefix("s3://").strip("/"):
         raise argparse.ArgumentTypeError(f"{text!r} should read s3://BUCKET/KEY")
     return text.rstrip("/")
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)

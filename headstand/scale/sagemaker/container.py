@@ -21,11 +21,11 @@ BASE = "SAGEMAKER_BASE_DIR"
 """Environment variable for a folder other than `/opt/ml`, as in the toolkit."""
 
 
-def main(words: list[str]) -> NoReturn:
+def main(argv: list[str]) -> NoReturn:
     """Replaces this process by `train.py`.
 
     Args:
-        words: `train`, the argument that SageMaker gives to every training image, or nothing.
+        argv: `train`, the argument that SageMaker gives to every training image, or nothing.
 
     Raises:
         JobError: other arguments, or a damaged configuration; also written to the failure file.
@@ -34,11 +34,13 @@ def main(words: list[str]) -> NoReturn:
     environment = {MODEL: str(base / "model"), OUTPUT: str(base / "output" / "data")}
     folders = JobFolders.of(environment)
     try:
-        if words not in ([], ["train"]):
-            raise JobError(f"this image trains, and was asked to {' '.join(words)}: an endpoint takes another image")
-        found = {name: _configuration(base, name) for name in ("hyperparameters", "inputdataconfig", "resourceconfig")}
-        os.environ.update(environment | variables(base, found["inputdataconfig"], found["resourceconfig"]))
-        arguments = hyperparameters(found["hyperparameters"])
+        if argv not in ([], ["train"]):
+            raise JobError(
+                f"unknown command {' '.join(argv)!r}: this image only trains; an endpoint needs another image"
+            )
+        files = {name: _configuration(base, name) for name in ("hyperparameters", "inputdataconfig", "resourceconfig")}
+        os.environ.update(environment | variables(base, files["inputdataconfig"], files["resourceconfig"]))
+        arguments = hyperparameters(files["hyperparameters"])
         sys.stdout.flush()
         # exec instead of a child process, so that signals reach the training.
         os.execv(sys.executable, [sys.executable, str(HOME / "train.py"), *arguments])  # noqa: S606
@@ -56,9 +58,9 @@ def variables(base: Path, inputs: Mapping[str, Any], resources: Mapping[str, Any
         resources: `resourceconfig.json`.
     """
     gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    named = {f"SM_CHANNEL_{name.upper()}": str(base / "input" / "data" / name) for name in inputs}
+    channels = {f"SM_CHANNEL_{name.upper()}": str(base / "input" / "data" / name) for name in inputs}
     hosts = json.dumps(resources.get("hosts", []))
-    return named | {"SM_HOSTS": hosts, "SM_NUM_GPUS": str(gpus)}
+    return channels | {"SM_HOSTS": hosts, "SM_NUM_GPUS": str(gpus)}
 
 
 def hyperparameters(values: Mapping[str, Any]) -> list[str]:
@@ -66,7 +68,7 @@ def hyperparameters(values: Mapping[str, Any]) -> list[str]:
 
     SageMaker's SDK writes each value as JSON, so a string may be quoted.
     """
-    words = []
+    arguments = []
     for key, value in sorted(values.items()):
         if key.startswith(("sagemaker_", "_")):
             continue
@@ -74,8 +76,8 @@ def hyperparameters(values: Mapping[str, Any]) -> list[str]:
             decoded = json.loads(value)
         except (ValueError, TypeError):
             decoded = value
-        words += [f"--{key}", decoded if isinstance(decoded, str) else str(value)]
-    return words
+        arguments += [f"--{key}", decoded if isinstance(decoded, str) else str(value)]
+    return arguments
 
 
 def _configuration(base: Path, name: str) -> dict[str, Any]:

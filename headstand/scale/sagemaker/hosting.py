@@ -26,7 +26,7 @@ class Endpoint:
         model: S3 address of `model.tar.gz`.
         instance: instance type, unless serverless.
         count: number of instances.
-        memory: MB of a serverless endpoint, which costs only while it answers requests; None for instances.
+        memory: MB of a serverless endpoint, which costs only while it serves requests; None for instances.
         concurrency: concurrent requests of a serverless endpoint.
         isolated: no network for the container; clients then cannot send URLs.
         environment: variables of the service, see docs/service.md.
@@ -98,14 +98,14 @@ def deploy(client: Any, requests: Mapping[str, Request]) -> str:
     """
     version = requests["CreateModel"]["ModelName"]
     endpoint = requests["CreateEndpoint"]["EndpointName"]
-    made = []
+    created = []
     try:
         with translated_errors("the model"):
             client.create_model(**requests["CreateModel"])
-        made.append((client.delete_model, {"ModelName": version}))
+        created.append((client.delete_model, {"ModelName": version}))
         with translated_errors("the endpoint's configuration"):
             client.create_endpoint_config(**requests["CreateEndpointConfig"])
-        made.append((client.delete_endpoint_config, {"EndpointConfigName": version}))
+        created.append((client.delete_endpoint_config, {"EndpointConfigName": version}))
         with translated_errors("the endpoint"):
             if _exists(client, endpoint):
                 client.update_endpoint(EndpointName=endpoint, EndpointConfigName=version)
@@ -113,12 +113,12 @@ def deploy(client: Any, requests: Mapping[str, Request]) -> str:
             client.create_endpoint(**requests["CreateEndpoint"])
             return "created"
     except CloudError as error:
-        for delete, which in reversed(made):
+        for delete, which in reversed(created):
             try:
                 with translated_errors("its removal"):
                     delete(**which)
-            except CloudError as kept:
-                error = CloudError(f"{error}; {next(iter(which))} {version} is left behind: {kept}")
+            except CloudError as failure:
+                error = CloudError(f"{error}; {next(iter(which))} {version} could not be deleted: {failure}")
         raise error from None
 
 
@@ -131,24 +131,24 @@ def remove(client: Any, endpoint: str) -> list[str]:
     Raises:
         CloudError: nothing exists under this name, or AWS refuses a call.
     """
-    own = re.compile(rf"{re.escape(endpoint)}-\d{{12}}(-[a-z0-9]{{6}})?").fullmatch
+    own_name = re.compile(rf"{re.escape(endpoint)}-\d{{12}}(-[a-z0-9]{{6}})?").fullmatch
     removed = []
     with translated_errors(f"the removal of {endpoint}"):
         if _exists(client, endpoint):
             client.delete_endpoint(EndpointName=endpoint)
             removed.append(f"endpoint {endpoint}")
         for page in client.get_paginator("list_endpoint_configs").paginate(NameContains=f"{endpoint}-"):
-            for found in page["EndpointConfigs"]:
-                if own(found["EndpointConfigName"]):
-                    client.delete_endpoint_config(EndpointConfigName=found["EndpointConfigName"])
-                    removed.append(f"configuration {found['EndpointConfigName']}")
+            for configuration in page["EndpointConfigs"]:
+                if own_name(configuration["EndpointConfigName"]):
+                    client.delete_endpoint_config(EndpointConfigName=configuration["EndpointConfigName"])
+                    removed.append(f"configuration {configuration['EndpointConfigName']}")
         for page in client.get_paginator("list_models").paginate(NameContains=f"{endpoint}-"):
-            for found in page["Models"]:
-                if own(found["ModelName"]):
-                    client.delete_model(ModelName=found["ModelName"])
-                    removed.append(f"model {found['ModelName']}")
+            for model in page["Models"]:
+                if own_name(model["ModelName"]):
+                    client.delete_model(ModelName=model["ModelName"])
+                    removed.append(f"model {model['ModelName']}")
     if not removed:
-        raise CloudError(f"there is no endpoint {endpoint} and nothing that was made for one")
+        raise CloudError(f"there is no endpoint {endpoint} and no configuration or model of one")
     return removed
 
 
@@ -160,12 +160,12 @@ def model_of(client: Any, job: str) -> str:
     """
     with translated_errors(f"the job {job}"):
         best = _best(client, job)
-        found = client.describe_training_job(TrainingJobName=best or job)
-    if found["TrainingJobStatus"] != "Completed":
+        description = client.describe_training_job(TrainingJobName=best or job)
+    if description["TrainingJobStatus"] != "Completed":
         raise CloudError(
-            f"the training job {best or job} is {found['TrainingJobStatus']}: its model is there when it is Completed"
+            f"the training job {best or job} is {description['TrainingJobStatus']}; only a Completed job has a model"
         )
-    return str(found["ModelArtifacts"]["S3ModelArtifacts"])
+    return str(description["ModelArtifacts"]["S3ModelArtifacts"])
 
 
 def _best(client: Any, job: str) -> str | None:
@@ -175,14 +175,16 @@ def _best(client: Any, job: str) -> str | None:
     if len(job) > 32:
         return None
     try:
-        found = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=job)
+        description = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=job)
     except ClientError as error:
         if error.response["Error"]["Code"] in ("ResourceNotFound", "ValidationException"):
             return None
         raise
-    if "BestTrainingJob" not in found:
-        raise CloudError(f"the tuning job {job} is {found['HyperParameterTuningJobStatus']} and has no best trial yet")
-    return str(found["BestTrainingJob"]["TrainingJobName"])
+    if "BestTrainingJob" not in description:
+        raise CloudError(
+            f"the tuning job {job} is {description['HyperParameterTuningJobStatus']} and has no best trial yet"
+        )
+    return str(description["BestTrainingJob"]["TrainingJobName"])
 
 
 def _exists(client: Any, endpoint: str) -> bool:

@@ -26,14 +26,14 @@ def around(train: Train) -> Train:
     return partial(run, train) if MODEL in os.environ else train
 
 
-def run(train: Train, words: list[str]) -> None:
+def run(train: Train, argv: list[str]) -> None:
     """Prepares the channels' photos, trains, and writes the model where SageMaker collects it.
 
     An interrupted run is resumed from the checkpoints' folder. A run interrupted after its report is only delivered.
 
     Args:
         train: takes the name of a recipe and changes to it.
-        words: hyperparameters as `--key value`: `--recipe NAME`, and the recipe's keys.
+        argv: hyperparameters as `--key value`: `--recipe NAME`, and the recipe's keys.
 
     Raises:
         HeadstandError: preparing, training or converting fails, or instance or channels are not valid; the reason is
@@ -44,17 +44,17 @@ def run(train: Train, words: list[str]) -> None:
     # Without a handler, process 1 of a container ignores SIGTERM.
     signal.signal(signal.SIGTERM, _stop)
     try:
-        _run(train, words, folders)
+        _run(train, argv, folders)
     except Exception as error:
         folders.fail(error)
         raise
 
 
-def _run(train: Train, words: list[str], folders: JobFolders) -> None:
+def _run(train: Train, argv: list[str], folders: JobFolders) -> None:
     # Imported here, so that training elsewhere does not load these modules.
     from headstand.scale.sagemaker import channels
 
-    name, rest = _recipe(words)
+    name, rest = _recipe(argv)
     path = str(recipe.find(name).absolute())
     _check_instance(os.environ)
     folders.enter()
@@ -86,7 +86,7 @@ def _run(train: Train, words: list[str], folders: JobFolders) -> None:
     deliver(folder, folders)
 
 
-def _recipe(words: list[str]) -> tuple[str, list[str]]:
+def _recipe(argv: list[str]) -> tuple[str, list[str]]:
     """Returns the recipe's name, which is passed as a hyperparameter, and the changes to it."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--recipe")
@@ -95,21 +95,21 @@ def _recipe(words: list[str]) -> tuple[str, list[str]]:
     parser.add_argument("--_tuning_objective_metric")
     parser.add_argument("--model_dir")
     try:
-        chosen, rest = parser.parse_known_args(words)
+        chosen, rest = parser.parse_known_args(argv)
     except argparse.ArgumentError as error:
         raise JobError(f"{error}: it needs a value") from None
-    rest = [_listed(word) for word in rest]
+    rest = [_as_json(argument) for argument in rest]
     return (chosen.recipe, rest) if chosen.recipe else command.recipe_and_rest(rest)
 
 
-def _listed(word: str) -> str:
+def _as_json(argument: str) -> str:
     """Converts a list of strings from Python's notation, which SageMaker's toolkit uses, to JSON."""
-    if not word.startswith("['"):
-        return word
+    if not argument.startswith("['"):
+        return argument
     try:
-        return json.dumps(ast.literal_eval(word))
+        return json.dumps(ast.literal_eval(argument))
     except (ValueError, SyntaxError):
-        return word
+        return argument
 
 
 def _check_instance(environment: Mapping[str, str]) -> None:
@@ -134,22 +134,22 @@ def _check_gpus(environment: Mapping[str, str]) -> None:
     """
     text = environment.get("SM_NUM_GPUS") or "0"
     if not text.isdecimal():
-        raise JobError(f"SM_NUM_GPUS = {text!r} is no number of GPUs")
+        raise JobError(f"SM_NUM_GPUS = {text!r} is not a number of GPUs")
     if text.strip("0") == "":
         return
     import tensorflow as tf
 
-    found = len(tf.config.list_physical_devices("GPU"))
-    if not found:
+    count = len(tf.config.list_physical_devices("GPU"))
+    if not count:
         raise JobError(
-            f"the instance has {text} GPUs (SM_NUM_GPUS), and TensorFlow finds none of them: take an image with CUDA, "
+            f"the instance has {text} GPUs (SM_NUM_GPUS), and TensorFlow finds none of them: use an image with CUDA, "
             "or an instance without a GPU"
         )
-    if found > 1:
-        print(f"one of {found} GPUs is used: an instance with one costs less", flush=True)
+    if count > 1:
+        print(f"one of {count} GPUs is used: an instance with one costs less", flush=True)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
     """Signal handler that exits with `STOPPED`."""
-    print(f"stopped by SIGTERM: the same job goes on from {Path('runs').resolve()}", file=sys.stderr, flush=True)
+    print(f"stopped by SIGTERM: the same job continues from {Path('runs').resolve()}", file=sys.stderr, flush=True)
     sys.exit(STOPPED)

@@ -21,7 +21,7 @@ LONGEST = 1024
 
 
 class JobError(HeadstandError):
-    """Raised for a training job with unsupported instances, channels or hyperparameters."""
+    """A training job has unsupported instances, channels or hyperparameters."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ class JobFolders:
     def fail(self, error: Exception) -> None:
         """Writes the reason of a failure as a readable message to the failure file."""
         if isinstance(error, HeadstandError) or (isinstance(error, OSError) and error.strerror):
-            told = str(error)
+            message = str(error)
         else:
-            told = f"{type(error).__name__}: {error} (a fault of Headstand's; the log has the traceback)"
+            message = f"{type(error).__name__}: {error} (a bug in Headstand; see the traceback in the log)"
         self.failure.parent.mkdir(parents=True, exist_ok=True)
-        self.failure.write_bytes(told.encode("utf-8", "replace")[:LONGEST].decode("utf-8", "ignore").encode())
+        self.failure.write_bytes(message.encode("utf-8", "replace")[:LONGEST].decode("utf-8", "ignore").encode())
 
     def enter(self) -> None:
         """Changes to the folder `work`, with its runs and computed features linked to `checkpoints`."""

@@ -10,47 +10,49 @@ from headstand.scale.sagemaker.training import OBJECTIVE
 PAUSE = 60.0
 """Seconds between two requests for a job's status."""
 
-_UNDER_WAY = ("InProgress", "Stopping", "Deleting")
+_RUNNING = ("InProgress", "Stopping", "Deleting")
 
 
-def training(client: Any, job: str, tell: Callable[[str], None], pause: float = PAUSE) -> str:
+def training(client: Any, job: str, report: Callable[[str], None], pause: float = PAUSE) -> str:
     """Waits for a training job and returns the S3 address of its model.
 
     Raises:
         CloudError: the job failed or was stopped; with SageMaker's reason, the first kilobyte of the failure file.
     """
-    found = _follow(
-        lambda: client.describe_training_job(TrainingJobName=job), "TrainingJobStatus", f"the job {job}", tell, pause
+    description = _follow(
+        lambda: client.describe_training_job(TrainingJobName=job), "TrainingJobStatus", f"the job {job}", report, pause
     )
-    if found["TrainingJobStatus"] != "Completed":
-        raise CloudError(f"the training job {job} is {found['TrainingJobStatus']}: {found.get('FailureReason', '')}")
-    for metric in found.get("FinalMetricDataList", []):
-        tell(f"{metric['MetricName']} {metric['Value']:.4f}")
-    return str(found["ModelArtifacts"]["S3ModelArtifacts"])
+    if description["TrainingJobStatus"] != "Completed":
+        raise CloudError(
+            f"the training job {job} is {description['TrainingJobStatus']}: {description.get('FailureReason', '')}"
+        )
+    for metric in description.get("FinalMetricDataList", []):
+        report(f"{metric['MetricName']} {metric['Value']:.4f}")
+    return str(description["ModelArtifacts"]["S3ModelArtifacts"])
 
 
-def tuning(client: Any, job: str, tell: Callable[[str], None], pause: float = PAUSE) -> None:
+def tuning(client: Any, job: str, report: Callable[[str], None], pause: float = PAUSE) -> None:
     """Waits for a tuning job and reports all its trials, best first.
 
     Raises:
         CloudError: the job failed.
     """
-    found = _follow(
+    description = _follow(
         lambda: client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=job),
         "HyperParameterTuningJobStatus",
         f"the tuning job {job}",
-        tell,
+        report,
         pause,
     )
-    if found["HyperParameterTuningJobStatus"] == "Failed":
-        raise CloudError(f"the tuning job {job} failed: {found.get('FailureReason', '')}")
+    if description["HyperParameterTuningJobStatus"] == "Failed":
+        raise CloudError(f"the tuning job {job} failed: {description.get('FailureReason', '')}")
     with translated_errors(f"the trials of {job}"):
         pages = client.get_paginator("list_training_jobs_for_hyper_parameter_tuning_job").paginate(
             HyperParameterTuningJobName=job, SortBy="FinalObjectiveMetricValue", SortOrder="Descending"
         )
         trials = [trial for page in pages for trial in page["TrainingJobSummaries"]]
     for line in table(trials):
-        tell(line)
+        report(line)
 
 
 def table(trials: list[dict[str, Any]]) -> list[str]:
@@ -58,9 +60,9 @@ def table(trials: list[dict[str, Any]]) -> list[str]:
     lines = []
     for trial in trials:
         metric = trial.get("FinalHyperParameterTuningJobObjectiveMetric")
-        figure = f"{OBJECTIVE}={metric['Value']:.4f}" if metric else trial["TrainingJobStatus"]
+        result = f"{OBJECTIVE}={metric['Value']:.4f}" if metric else trial["TrainingJobStatus"]
         values = " ".join(f"{key.removeprefix('head.')}={value}" for key, value in _values(trial))
-        lines.append(f"  {figure:<20} {values}  {trial['TrainingJobName']}")
+        lines.append(f"  {result:<20} {values}  {trial['TrainingJobName']}")
     return lines
 
 
@@ -69,17 +71,17 @@ def _values(trial: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _follow(
-    ask: Callable[[], dict[str, Any]], key: str, what: str, tell: Callable[[str], None], pause: float
+    describe: Callable[[], dict[str, Any]], key: str, what: str, report: Callable[[str], None], pause: float
 ) -> dict[str, Any]:
     """Polls a job until it ends, reports each change of its status, and returns its last description."""
     last = ""
     while True:
         with translated_errors(what):
-            found = ask()
-        state = " ".join(filter(None, (found[key], found.get("SecondaryStatus"))))
+            description = describe()
+        state = " ".join(filter(None, (description[key], description.get("SecondaryStatus"))))
         if state != last:
-            tell(f"{what}: {state}")
+            report(f"{what}: {state}")
             last = state
-        if found[key] not in _UNDER_WAY:
-            return found
+        if description[key] not in _RUNNING:
+            return description
         time.sleep(pause)

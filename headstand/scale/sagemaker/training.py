@@ -24,7 +24,7 @@ that nobody selects a model by them."""
 LONGEST = 63
 """Largest length of the name of a job, model or endpoint."""
 
-_PLACES = ("source", "source.kind", "source.folder", "source.table", "source.images", "source.annotations")
+_SOURCE_KEYS = ("source", "source.kind", "source.folder", "source.table", "source.images", "source.annotations")
 """Recipe keys with local paths, which are not allowed in a job: its photos come from a channel."""
 
 TAGS = [{"Key": "project", "Value": "headstand"}]
@@ -110,25 +110,25 @@ def request(
         debugger: collect tensors and evaluate rules on them.
     """
     location = setup.location(job)
-    watched = (
+    profiling = (
         rules.profiler(region, f"{location}/profiler") if profiler else {"ProfilerConfig": {"DisableProfiler": True}}
     )
     return {
         "TrainingJobName": job,
         "HyperParameters": dict(hyperparameters),
         **setup.definition(checkpoints or f"{location}/checkpoints"),
-        **watched,
+        **profiling,
         **(rules.debugger(region, f"{location}/debugger") if debugger else {}),
         "Tags": TAGS,
     }
 
 
-def hyperparameters(name: str, words: Sequence[str]) -> tuple[Recipe, dict[str, str]]:
+def hyperparameters(name: str, argv: Sequence[str]) -> tuple[Recipe, dict[str, str]]:
     """Returns a recipe with changes, and the same as hyperparameters, which the job converts to `--key value` again.
 
     Args:
         name: of a recipe that the image contains.
-        words: such as `["--head.dropout", "0.5"]`.
+        argv: such as `["--head.dropout", "0.5"]`.
 
     Raises:
         RecipeError: a key or value is not allowed; found before an instance is paid for.
@@ -136,20 +136,20 @@ def hyperparameters(name: str, words: Sequence[str]) -> tuple[Recipe, dict[str, 
     """
     if name.endswith((".toml", ".json")):
         raise CloudError(f"{name}: the image holds the recipes of recipes/, by their names; build it with yours there")
-    recipe = recipes.load(name, list(words))
-    found = {"recipe": name}
-    rest = iter(words)
-    for word in rest:
-        key, joined, value = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or not key:
-            raise CloudError(f"{word!r} is no --key value of a recipe")
-        if key in _PLACES:
-            raise CloudError(f"{word}: in a job the photos come by a channel: --data s3://BUCKET/KEY")
+    recipe = recipes.load(name, list(argv))
+    values = {"recipe": name}
+    rest = iter(argv)
+    for argument in rest:
+        key, joined, value = argument.removeprefix("--").partition("=")
+        if not argument.startswith("--") or not key:
+            raise CloudError(f"{argument!r} is not --key value of a recipe")
+        if key in _SOURCE_KEYS:
+            raise CloudError(f"{argument}: a job gets its photos from a channel: --data s3://BUCKET/KEY")
         text = value if joined else next(rest, None)
         if text is None:
-            raise CloudError(f"{word} needs a value")
-        found[key] = text
-    return recipe, found
+            raise CloudError(f"{argument} needs a value")
+        values[key] = text
+    return recipe, values
 
 
 def name(*parts: str, longest: int = LONGEST) -> str:

@@ -46,11 +46,11 @@ def request(
 ) -> Request:
     """Returns the arguments of CreateHyperParameterTuningJob.
 
-    Each trial trains one head. Other parameters are those of the recipe, whose own search is turned off.
+    Each trial trains one head. Other parameters are those of the recipe, whose search is turned off.
 
     Args:
         name: of the tuning job.
-        recipe: gives strategy and seed.
+        recipe: its strategy and seed are used.
         job: the parameters to search.
         hyperparameters: of the recipe, see `headstand.scale.sagemaker.training.hyperparameters`.
         setup: resources of the trials.
@@ -61,7 +61,7 @@ def request(
         CloudError: a parameter has no range in SageMaker, or the parents do not fit the job.
     """
     if job.warm_start and not parents:
-        raise CloudError("the recipe starts this job from what an earlier one learnt: --warm-start TUNINGJOB names it")
+        raise CloudError("the recipe warm-starts this job: name an earlier tuning job with --warm-start TUNINGJOB")
     if len(parents) > MOST_PARENTS:
         raise CloudError(f"{len(parents)} parents; a tuning job learns from {MOST_PARENTS} at most")
     fixed, searched = ranges(job, recipe.search.strategy == "grid")
@@ -69,10 +69,10 @@ def request(
     if recipe.search.strategy == "tpe":
         limits["MaxNumberOfTrainingJobs"] = job.trials or TRIALS
     elif parents:
-        raise CloudError("a grid tries every combination, so it has nothing to learn from --warm-start")
+        raise CloudError("a grid trains every combination, so --warm-start has no effect: leave it out")
     clash = sorted({f"head.{key}" for key in job.parameters} & set(hyperparameters))
     if clash:
-        raise CloudError(f"--{clash[0]} is what this job searches: leave it out, or change search.jobs")
+        raise CloudError(f"--{clash[0]} is searched by this job: leave it out, or change search.jobs")
     tuned: Request = {
         "HyperParameterTuningJobName": name,
         "HyperParameterTuningJobConfig": {
@@ -117,35 +117,37 @@ def ranges(job: Job, grid: bool = False) -> tuple[dict[str, str], Ranges]:
         CloudError: the job searches the number and size of inner layers, or a parameter has too many values.
     """
     fixed: dict[str, str] = {}
-    found: Ranges = {}
+    varied: Ranges = {}
     for name, dimension in job.parameters.items():
         if name in (LAYERS, UNITS):
             raise CloudError(
-                f"{name} is no key of the head, which trials take their values by: search inner = {{ values = "
+                f"{name} is not a key of the head, by which trials set their values: search inner = {{ values = "
                 "[[100], [100, 100]] } instead"
             )
         key = f"head.{name}"
         listed = dimension.low is None or (dimension.step and not (whole(name) and dimension.step == 1))
         if grid or listed:
-            values = [written(value) for value in dimension.listed(name)]
+            values = [argument_text(value) for value in dimension.listed(name)]
             if len(values) > MOST_VALUES:
                 raise CloudError(f"{name} has {len(values)} values; a tuning job takes {MOST_VALUES} of one parameter")
             if len(values) == 1:
                 fixed[key] = values[0]
             else:
-                found.setdefault("CategoricalParameterRanges", []).append({"Name": key, "Values": values})
+                varied.setdefault("CategoricalParameterRanges", []).append({"Name": key, "Values": values})
             continue
         kind = "IntegerParameterRanges" if whole(name) else "ContinuousParameterRanges"
         low, high = dimension.ends(name)
-        entry = {"Name": key, "MinValue": written(low), "MaxValue": written(high)}
-        found.setdefault(kind, []).append({**entry, "ScalingType": "Logarithmic" if dimension.log else "Linear"})
-    if not found:
+        entry = {"Name": key, "MinValue": argument_text(low), "MaxValue": argument_text(high)}
+        varied.setdefault(kind, []).append({**entry, "ScalingType": "Logarithmic" if dimension.log else "Linear"})
+    if not varied:
         raise CloudError("there is nothing to search: every parameter has one value only")
-    return fixed, found
+    return fixed, varied
 
 
-def written(value: Any) -> str:
+def argument_text(value: Any) -> str:
     """Returns a value in the notation of the command line."""
     if isinstance(value, tuple):
-        return "[" + ", ".join(written(each) if not isinstance(each, str) else f'"{each}"' for each in value) + "]"
+        return (
+            "[" + ", ".join(argument_text(each) if not isinstance(each, str) else f'"{each}"' for each in value) + "]"
+        )
     return str(value).lower() if isinstance(value, bool) else str(value)

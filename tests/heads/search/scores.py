@@ -12,14 +12,14 @@ EMPTY = FeatureSplit(np.zeros((0, 4), np.float32), np.zeros(0, np.int32))
 
 
 class Scores:
-    """Stands in for training: figures by a rule, and the heads that were asked for.
+    """Replacement of the training: metrics by a rule, and the heads that were trained.
 
-    The rule gives a head's validation accuracy and loss; a head comes to them evenly, epoch by epoch.
+    The rule returns a head's validation accuracy and loss; the accuracy rises to it linearly, epoch by epoch.
     """
 
     def __init__(self, rule: Callable[[Head], tuple[float, float]]) -> None:
         self.rule = rule
-        self.asked: list[Head] = []
+        self.heads: list[Head] = []
         self.epochs: list[int] = []
         self.crash_at: int | None = None
 
@@ -30,9 +30,9 @@ class Scores:
 
     def fit(self, head: Head, *data: Any) -> Fit:
         after_epoch = data[4] if len(data) > 4 else None
-        if len(self.asked) + 1 == self.crash_at:
+        if len(self.heads) + 1 == self.crash_at:
             raise KeyboardInterrupt
-        self.asked.append(head)
+        self.heads.append(head)
         self.epochs.append(0)
         accuracy, loss = self.rule(head)
         history = []
@@ -54,7 +54,7 @@ class Scores:
         after_fit: Any,
     ) -> list[Fit]:
         fits = []
-        for place, head in enumerate(many):
+        for index, head in enumerate(many):
             fits.append(self.fit(head, train, validation, classes, seed))
-            after_fit(place, fits[-1])
+            after_fit(index, fits[-1])
         return fits

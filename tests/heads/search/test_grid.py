@@ -31,12 +31,12 @@ def scores(monkeypatch: pytest.MonkeyPatch) -> Scores:
     return Scores(rule).stand_in(monkeypatch)
 
 
-def run(journal: Path, plan: Search = GRID, told: list[Any] | None = None) -> search.SearchResult:
-    after = None if told is None else lambda trial, known: told.append((trial, known))
+def run(journal: Path, plan: Search = GRID, reported: list[Any] | None = None) -> search.SearchResult:
+    after = None if reported is None else lambda trial, known: reported.append((trial, known))
     return search.run(plan, START, EMPTY, EMPTY, 3, 1, journal, after)
 
 
-def test_every_combination_is_tried_and_the_best_wins(tmp_path: Path, scores: Scores) -> None:
+def test_every_combination_is_trained_and_the_best_selected(tmp_path: Path, scores: Scores) -> None:
     found = run(tmp_path / "journal")
     combinations = [
         {"dropout": dropout, "layers": layers, "units": units}
@@ -48,25 +48,25 @@ def test_every_combination_is_tried_and_the_best_wins(tmp_path: Path, scores: Sc
         assert trial.head.inner == (trial.values["units"],) * trial.values["layers"]
         assert (trial.val_accuracy, trial.val_loss) == rule(trial.head)
     assert found.head == START.model_copy(update={"inner": (8, 8), "dropout": 0.3})
-    # Without layers the size says nothing: such twins are trained once.
-    assert len(scores.asked) == 20
-    assert len({head.model_dump_json() for head in scores.asked}) == 20
+    # Without layers, units have no effect: such heads are trained once.
+    assert len(scores.heads) == 20
+    assert len({head.model_dump_json() for head in scores.heads}) == 20
 
 
 @pytest.mark.parametrize("crash_at", [1, 2, 11, 20])
-def test_a_grid_goes_on_where_it_stopped(tmp_path: Path, scores: Scores, crash_at: int) -> None:
+def test_interrupted_grid_is_resumed(tmp_path: Path, scores: Scores, crash_at: int) -> None:
     whole = run(tmp_path / "whole")
-    before = list(scores.asked)
-    scores.asked, scores.crash_at = [], crash_at
+    before = list(scores.heads)
+    scores.heads, scores.crash_at = [], crash_at
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "journal")
-    assert len(scores.asked) == crash_at - 1
+    assert len(scores.heads) == crash_at - 1
     scores.crash_at = None
     assert run(tmp_path / "journal") == whole
-    assert scores.asked == before  # each once, over both runs
+    assert scores.heads == before  # each once, over both runs
 
 
-def test_grids_in_turn(tmp_path: Path, scores: Scores) -> None:
+def test_several_grids(tmp_path: Path, scores: Scores) -> None:
     jobs = [{"parameters": {"units": {"values": [2, 9]}}}, {"parameters": {"dropout": {"values": [0.5]}}}]
     found = run(tmp_path / "journal", Search.model_validate({"strategy": "grid", "jobs": jobs}))
     assert [(trial.stage, trial.number, trial.head.inner, trial.head.dropout) for trial in found.trials] == [
@@ -75,7 +75,7 @@ def test_grids_in_turn(tmp_path: Path, scores: Scores) -> None:
     assert found.head.inner == (9,)
 
 
-def test_a_grid_over_what_the_stages_name(tmp_path: Path, scores: Scores) -> None:
+def test_grid_over_the_parameters_of_the_stages(tmp_path: Path, scores: Scores) -> None:
     stages = [{"parameter": "dropout", "values": [0.0, 0.2]}, {"parameter": "inner", "values": [[], [6, 5], 7]}]
     found = run(tmp_path / "journal", Search.model_validate({"strategy": "grid", "stages": stages}))
     assert [(trial.head.dropout, trial.head.inner) for trial in found.trials] == [
@@ -83,10 +83,10 @@ def test_a_grid_over_what_the_stages_name(tmp_path: Path, scores: Scores) -> Non
     ]  # fmt: skip
     assert found.head.inner == (6, 5)
     assert run(tmp_path / "journal", Search.model_validate({"strategy": "grid", "stages": stages})) == found
-    assert len(scores.asked) == 6
+    assert len(scores.heads) == 6
 
 
-def test_a_search_for_nothing_keeps_the_head_and_writes_no_journal(tmp_path: Path, scores: Scores) -> None:
+def test_strategy_none_keeps_the_head_and_writes_no_journal(tmp_path: Path, scores: Scores) -> None:
     found = run(tmp_path / "journal", Search(strategy="none"))
     assert (found.trials, found.head) == ((), START)
     assert not (tmp_path / "journal").exists()

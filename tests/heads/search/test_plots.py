@@ -21,17 +21,17 @@ def test_the_history_shows_every_trial_the_best_so_far_and_its_interval() -> Non
     by_label = {collection.get_label(): collection for collection in axes.collections}
     assert points(by_label["trial"]) == [[1, 0.8], [2, 0.9], [4, 0.87], [5, 0.9]]
     assert points(by_label["stopped early"]) == [[3, 0.95]]
-    (band,) = [patch for patch in axes.patches if patch.get_label().startswith("best one's")]
+    (band,) = [patch for patch in axes.patches if patch.get_label().startswith("95 % interval")]
     low, high = wilson(90, 100)
     np.testing.assert_allclose([band.get_y(), band.get_y() + band.get_height()], [low, high])
     # A line where the second stage begins.
     assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"] == [4.5]
 
 
-def test_without_a_baseline_and_without_pruning_nothing_is_said_of_them() -> None:
+def test_legend_omits_missing_baseline_and_pruning() -> None:
     (axes,) = plots.history(TRIALS[:2], 100, None).axes
     labels = [text.get_text() for text in axes.figure.legends[0].get_texts()]
-    assert labels == ["best one's 95 % interval", "best so far", "trial"]
+    assert labels == ["95 % interval of the best", "best so far", "trial"]
 
 
 def test_each_parameter_has_a_slice() -> None:
@@ -51,9 +51,9 @@ def test_each_parameter_has_a_slice() -> None:
     assert len(first.collections) == 2
 
 
-def test_many_numbers_lie_on_a_scale() -> None:
+def test_many_numbers_have_a_numeric_axis() -> None:
     rates = np.geomspace(1e-4, 0.1, 9)
-    trials = [trial(place, 0.5, learning_rate=rate, dropout=place / 20) for place, rate in enumerate(rates, start=1)]
+    trials = [trial(index, 0.5, learning_rate=rate, dropout=index / 20) for index, rate in enumerate(rates, start=1)]
     first, second = plots.slices(trials, 0.4).axes
     assert (first.get_xscale(), second.get_xscale()) == ("log", "linear")
     np.testing.assert_allclose([x for x, _ in points(first.collections[1])], rates)
@@ -63,14 +63,14 @@ def test_many_numbers_lie_on_a_scale() -> None:
     assert {"0.0001", "0.001", "0.01", "0.1"} <= set(labels)
 
 
-def test_the_legend_of_the_slices_names_everything_once() -> None:
+def test_legend_of_the_slices_has_each_label_once() -> None:
     (legend,) = plots.slices(TRIALS, 0.85).legends
     names = [text.get_text() for text in legend.get_texts()]
     assert sorted(names) == ["baseline", "best", "stopped early", "trial"]
 
 
-def test_the_pictures_are_written(tmp_path: Path) -> None:
-    trials = [trial(place, 0.5 + place / 50, dropout=place / 20, epochs=1 + place % 2) for place in range(1, 9)]
+def test_plots_are_written(tmp_path: Path) -> None:
+    trials = [trial(index, 0.5 + index / 50, dropout=index / 20, epochs=1 + index % 2) for index in range(1, 9)]
     plots.write(tmp_path, trials, 50, 0.4)
     names = ["search_history.png", "search_importance.png", "search_slices.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names

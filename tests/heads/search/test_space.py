@@ -21,17 +21,17 @@ HEAD = Head(inner=(50, 50), learning_rate=0.02, batch_size=24, dropout=0.3)
         ("batch_norm", {"values": [True, False]}, CategoricalDistribution((True, False))),
     ],
 )
-def test_a_dimension_is_said_in_optunas_terms(name: str, keys: dict[str, Any], wanted: Any) -> None:
+def test_dimension_is_converted_to_an_optuna_distribution(name: str, keys: dict[str, Any], wanted: Any) -> None:
     dimension = Dimension.model_validate(keys)
     assert spaces.distribution(name, dimension) == wanted
     for value in dimension.values:
-        assert spaces.meant(name, spaces.stored(value), dimension) == value
+        assert spaces.recipe_value(name, spaces.stored(value), dimension) == value
 
 
-def test_number_and_size_of_layers_are_read_off_a_head() -> None:
-    assert [spaces.value(HEAD, name) for name in ("layers", "units", "dropout")] == [2, 50, 0.3]
-    assert [spaces.value(Head(inner=(5, 6)), name) for name in ("layers", "units")] == [None, None]
-    assert [spaces.value(Head(inner=()), name) for name in ("layers", "units")] == [0, None]
+def test_layers_and_units_of_a_head() -> None:
+    assert [spaces.head_value(HEAD, name) for name in ("layers", "units", "dropout")] == [2, 50, 0.3]
+    assert [spaces.head_value(Head(inner=(5, 6)), name) for name in ("layers", "units")] == [None, None]
+    assert [spaces.head_value(Head(inner=()), name) for name in ("layers", "units")] == [0, None]
 
 
 SPACE: spaces.Space = {
@@ -42,13 +42,13 @@ SPACE: spaces.Space = {
 }
 
 
-def test_a_head_inside_has_its_place() -> None:
+def test_point_of_a_head_inside_the_space() -> None:
     inside = {"learning_rate": 0.02, "batch_size": 24, "activation": "relu", "units": 50}
-    assert spaces.place(HEAD, {}, SPACE) == inside
+    assert spaces.point(HEAD, {}, SPACE) == inside
     assert spaces.nearest(HEAD, {}, SPACE) == inside
     bare = HEAD.model_copy(update={"inner": ()})
-    assert spaces.place(bare, {}, SPACE) is None
-    assert spaces.place(bare, {"units": 70}, SPACE) == {**inside, "units": 70}
+    assert spaces.point(bare, {}, SPACE) is None
+    assert spaces.point(bare, {"units": 70}, SPACE) == {**inside, "units": 70}
 
 
 @pytest.mark.parametrize(
@@ -62,14 +62,14 @@ def test_a_head_inside_has_its_place() -> None:
         ({"inner": (7,)}, {"units": 10}),
     ],
 )
-def test_a_head_outside_is_moved_to_the_nearest_place(changes: dict[str, Any], near: dict[str, Any]) -> None:
+def test_nearest_point_of_a_head_outside_the_space(changes: dict[str, Any], near: dict[str, Any]) -> None:
     head = HEAD.model_copy(update=changes)
-    assert spaces.place(head, {}, SPACE) is None
+    assert spaces.point(head, {}, SPACE) is None
     inside = {"learning_rate": 0.02, "batch_size": 24, "activation": "relu", "units": 50}
     assert spaces.nearest(head, {}, SPACE) == {**inside, **near}
 
 
-def test_another_word_has_nothing_near() -> None:
+def test_unlisted_category_has_no_nearest_value() -> None:
     head = HEAD.model_copy(update={"activation": ("selu",)})
     assert "activation" not in spaces.nearest(head, {}, SPACE)
-    assert spaces.place(head, {}, SPACE) is None
+    assert spaces.point(head, {}, SPACE) is None

@@ -36,12 +36,12 @@ def scores(monkeypatch: pytest.MonkeyPatch) -> Scores:
     return Scores(rule).stand_in(monkeypatch)
 
 
-def run(journal: Path, stages: Search = STAGES, told: list[Any] | None = None) -> search.SearchResult:
-    after = None if told is None else lambda trial, known: told.append((trial, known))
+def run(journal: Path, stages: Search = STAGES, reported: list[Any] | None = None) -> search.SearchResult:
+    after = None if reported is None else lambda trial, known: reported.append((trial, known))
     return search.run(stages, START, EMPTY, EMPTY, 3, 1, journal, after)
 
 
-def tried(head: Head) -> tuple[Any, ...]:
+def settings_of(head: Head) -> tuple[Any, ...]:
     return head.learning_rate, head.inner, head.dropout, head.epochs
 
 
@@ -56,56 +56,56 @@ TRAINED = [*IN_ORDER[:8], IN_ORDER[9]]
 
 
 def test_stages_run_in_order_with_the_others_at_their_best(tmp_path: Path, scores: Scores) -> None:
-    told: list[Any] = []
-    found = run(tmp_path / "journal", told=told)
-    assert [tried(head) for head in scores.asked] == TRAINED
-    assert [tried(trial.head) for trial in found.trials] == IN_ORDER
+    reported: list[Any] = []
+    found = run(tmp_path / "journal", reported=reported)
+    assert [settings_of(head) for head in scores.heads] == TRAINED
+    assert [settings_of(trial.head) for trial in found.trials] == IN_ORDER
     assert [trial.stage for trial in found.trials] == [1] * 3 + [2] * 5 + [3] * 2
     assert [trial.number for trial in found.trials] == [1, 2, 3, 1, 2, 3, 4, 5, 1, 2]
-    assert [trial.words for trial in found.trials[2:9]] == [
+    assert [trial.description for trial in found.trials[2:9]] == [
         "learning_rate=0.1", "inner=3", "inner=6+5", "inner=9", "inner=9 epochs=5", "inner=6+5 epochs=5", "dropout=0",
     ]  # fmt: skip
     assert found.head == START.model_copy(update={"learning_rate": 0.1, "inner": (6, 5), "dropout": 0.2})
     assert [trial.val_accuracy for trial in found.trials[:3]] == [0.1, 0.2, 0.3]
     assert found.trials[-1].val_loss == 0.8
-    assert tuple(trial for trial, _ in told) == found.trials
-    assert not any(known for _, known in told)
+    assert tuple(trial for trial, _ in reported) == found.trials
+    assert not any(known for _, known in reported)
 
 
 @pytest.mark.parametrize("crash_at", [1, 3, 4, 7, 9])
-def test_a_search_goes_on_where_it_stopped(tmp_path: Path, scores: Scores, crash_at: int) -> None:
+def test_interrupted_search_is_resumed(tmp_path: Path, scores: Scores, crash_at: int) -> None:
     whole = run(tmp_path / "whole")
-    scores.asked, scores.crash_at = [], crash_at
+    scores.heads, scores.crash_at = [], crash_at
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "journal")
     scores.crash_at = None
-    told: list[Any] = []
-    assert run(tmp_path / "journal", told=told) == whole
-    assert [tried(head) for head in scores.asked] == TRAINED  # each once, over both runs
-    remembered = crash_at if crash_at == 9 else crash_at - 1  # the twin was written down before the crash
-    assert [known for _, known in told] == [True] * remembered + [False] * (10 - remembered)
+    reported: list[Any] = []
+    assert run(tmp_path / "journal", reported=reported) == whole
+    assert [settings_of(head) for head in scores.heads] == TRAINED  # each once, over both runs
+    from_journal = crash_at if crash_at == 9 else crash_at - 1  # the identical head was recorded before
+    assert [known for _, known in reported] == [True] * from_journal + [False] * (10 - from_journal)
 
 
-def test_a_torn_line_at_the_journals_end_is_no_obstacle(tmp_path: Path, scores: Scores) -> None:
+def test_incomplete_last_line_of_the_journal_is_removed(tmp_path: Path, scores: Scores) -> None:
     whole = run(tmp_path / "journal")
-    scores.asked.clear()
+    scores.heads.clear()
     journal = tmp_path / "journal"
     data = journal.read_bytes()
     journal.write_bytes(data[:-30])
     assert run(journal) == whole
-    assert len(scores.asked) <= 1
+    assert len(scores.heads) <= 1
 
 
-def test_a_finished_search_is_remembered(tmp_path: Path, scores: Scores) -> None:
+def test_finished_search_is_read_from_the_journal(tmp_path: Path, scores: Scores) -> None:
     first = run(tmp_path / "journal")
-    scores.asked.clear()
+    scores.heads.clear()
     assert run(tmp_path / "journal") == first
-    assert scores.asked == []
+    assert scores.heads == []
 
 
 def test_without_stages_the_start_is_the_head(tmp_path: Path, scores: Scores) -> None:
     assert run(tmp_path / "journal", Search()) == search.SearchResult((), START)
-    assert scores.asked == []
+    assert scores.heads == []
 
 
 def test_the_first_of_equals_wins(tmp_path: Path, scores: Scores) -> None:
@@ -114,14 +114,14 @@ def test_the_first_of_equals_wins(tmp_path: Path, scores: Scores) -> None:
     assert run(tmp_path / "journal", stages).head.dropout == 0.3
 
 
-def test_a_loss_that_is_no_number_never_wins(tmp_path: Path, scores: Scores) -> None:
+def test_non_finite_loss_is_never_selected(tmp_path: Path, scores: Scores) -> None:
     scores.rule = lambda head: (1.0, float("nan")) if head.dropout == 0.3 else (0.4, 1.0)
     stages = Search.model_validate({"stages": [{"parameter": "dropout", "values": [0.3, 0.1]}]})
     for _ in range(2):  # also when it is read back from the journal
         assert run(tmp_path / "journal", stages).head.dropout == 0.1
 
 
-def test_a_value_of_every_kind_is_stored_and_found(tmp_path: Path, scores: Scores) -> None:
+def test_values_of_every_type_are_stored_and_read(tmp_path: Path, scores: Scores) -> None:
     scores.rule = lambda head: (0.5, 1.0)
     stages = Search.model_validate(
         {
@@ -134,9 +134,9 @@ def test_a_value_of_every_kind_is_stored_and_found(tmp_path: Path, scores: Score
         }
     )
     first = run(tmp_path / "journal", stages)
-    assert len(scores.asked) == 6  # the head so far is among the values of two stages
+    assert len(scores.heads) == 6  # the head so far is among the values of two stages
     assert run(tmp_path / "journal", stages) == first
-    assert len(scores.asked) == 6
+    assert len(scores.heads) == 6
 
 
 def test_a_real_search_finds_the_rate_that_learns(tmp_path: Path) -> None:

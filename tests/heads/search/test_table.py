@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from headstand.heads.search import Trial, table
-from headstand.heads.search.importance import importance
-from headstand.heads.search.trial import best, packed
+from headstand.heads.search.table import importance
+from headstand.heads.search.trial import best, pack_bits
 from headstand.recipe import Head
 from headstand.stats import wilson
 
@@ -35,7 +35,7 @@ def test_the_best_is_the_first_of_equals_that_was_trained_to_the_end() -> None:
     assert best(TRIALS[2:3]) is None
 
 
-def test_heads_within_the_best_ones_noise_are_counted_once() -> None:
+def test_heads_within_noise_of_the_best_are_counted_once() -> None:
     def others(photos: int) -> list[int]:
         return [trial.number for trial in table.indistinguishable(TRIALS, photos)]
 
@@ -47,9 +47,9 @@ def test_heads_within_the_best_ones_noise_are_counted_once() -> None:
     assert table.indistinguishable(TRIALS, 0) == []
 
 
-def test_heads_are_compared_photo_by_photo_where_these_are_known() -> None:
+def test_heads_are_compared_by_photo_if_outcomes_are_known() -> None:
     def right(*wrong: int) -> str:
-        return packed(np.array([photo not in wrong for photo in range(100)]))
+        return pack_bits(np.array([photo not in wrong for photo in range(100)]))
 
     known = [
         trial(1, 0.90, dropout=0.1, right=right(*range(10))),
@@ -66,12 +66,12 @@ def test_heads_are_compared_photo_by_photo_where_these_are_known() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 8, 57])
-def test_the_photos_that_a_trial_got_right_are_kept_as_bits(count: int) -> None:
+def test_correct_photos_of_a_trial_are_stored_as_bits(count: int) -> None:
     right = np.arange(count) % 3 == 0
-    outcomes = trial(1, 0.5, right=packed(right)).outcomes(count)
+    outcomes = trial(1, 0.5, right=pack_bits(right)).outcomes(count)
     assert outcomes.correct is not None and outcomes.correct.tolist() == right.tolist()
     assert (outcomes.right, outcomes.count) == (int(right.sum()), count)
-    assert len(packed(right)) == 2 * -(-count // 8)
+    assert len(pack_bits(right)) == 2 * -(-count // 8)
 
 
 def test_the_summary() -> None:
@@ -104,10 +104,10 @@ def test_every_trial_is_a_row(tmp_path: Path) -> None:
     assert "seconds" not in table.row(TRIALS[0], 100)  # a resumed run's report is an uninterrupted one's
 
 
-def test_a_parameter_that_decides_matters_most() -> None:
+def test_decisive_parameter_has_the_largest_importance() -> None:
     trials = [
-        trial(place, 0.5 + 0.4 * (rate == 0.01) + 0.01 * dropout, learning_rate=rate, dropout=dropout, activation=kind)
-        for place, (rate, dropout, kind) in enumerate(
+        trial(index, 0.5 + 0.4 * (rate == 0.01) + 0.01 * dropout, learning_rate=rate, dropout=dropout, activation=kind)
+        for index, (rate, dropout, kind) in enumerate(
             (rate, dropout, kind) for rate in (0.0001, 0.01, 0.1) for dropout in (0.0, 0.5) for kind in ("relu", "tanh")
         )
     ]
@@ -119,7 +119,7 @@ def test_a_parameter_that_decides_matters_most() -> None:
     assert importance(trials) == shares
 
 
-def test_where_importance_cannot_be_told_it_is_empty() -> None:
+def test_importance_is_empty_if_undefined() -> None:
     assert importance(TRIALS[:4]) == {}  # too few that were trained to the end
     alike = [trial(number, 0.5, dropout=number / 10) for number in range(8)]
     assert importance(alike) == {}
@@ -128,10 +128,10 @@ def test_where_importance_cannot_be_told_it_is_empty() -> None:
     assert importance(same) == {}
 
 
-def test_a_size_of_no_layers_counts_as_it_was_drawn() -> None:
+def test_units_without_layers_count_as_sampled() -> None:
     trials = [
-        Trial(1, place, {"layers": layers, "units": units}, Head(inner=(units,) * layers), layers / 4, 1.0, 1)
-        for place, (layers, units) in enumerate((layers, units) for layers in (0, 1, 2) for units in (4, 8))
+        Trial(1, index, {"layers": layers, "units": units}, Head(inner=(units,) * layers), layers / 4, 1.0, 1)
+        for index, (layers, units) in enumerate((layers, units) for layers in (0, 1, 2) for units in (4, 8))
     ]
     assert next(iter(importance(trials))) == "layers"
     assert set(importance(trials)) == {"layers", "units"}

@@ -62,7 +62,7 @@ def test_heads_lie_in_the_ranges(tmp_path: Path, scores: Scores) -> None:
     assert {len(trial.head.inner) for trial in found.trials} == {0, 1, 2, 3}
 
 
-def test_it_climbs(tmp_path: Path, scores: Scores) -> None:
+def test_search_improves_over_time(tmp_path: Path, scores: Scores) -> None:
     found = run(tmp_path / "journal", plan(60, pruning=False))
     first, last = found.trials[:20], found.trials[40:]
     mean = [sum(trial.val_accuracy for trial in part) / 20 for part in (first, last)]
@@ -71,7 +71,7 @@ def test_it_climbs(tmp_path: Path, scores: Scores) -> None:
     assert rule(found.head)[0] > 0.75
 
 
-def test_hopeless_heads_are_stopped_early_and_never_win(tmp_path: Path, scores: Scores) -> None:
+def test_pruned_trials_are_stopped_early_and_never_selected(tmp_path: Path, scores: Scores) -> None:
     found = run(tmp_path / "journal", plan(40))
     pruned = [trial for trial in found.trials if trial.pruned]
     assert 3 <= len(pruned) < 30
@@ -95,32 +95,32 @@ def test_without_pruning_all_are_trained_to_the_end(tmp_path: Path, scores: Scor
 
 
 @pytest.mark.parametrize("crash_at", [1, 2, 8, 9, 15, 24])
-def test_a_search_goes_on_where_it_stopped(tmp_path: Path, scores: Scores, crash_at: int) -> None:
+def test_interrupted_search_is_resumed(tmp_path: Path, scores: Scores, crash_at: int) -> None:
     whole = run(tmp_path / "whole", plan())
-    before = list(scores.asked)
-    scores.asked, scores.crash_at = [], crash_at
+    before = list(scores.heads)
+    scores.heads, scores.crash_at = [], crash_at
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "journal", plan())
-    assert len(scores.asked) == crash_at - 1
+    assert len(scores.heads) == crash_at - 1
     scores.crash_at = None
     assert run(tmp_path / "journal", plan()) == whole
-    assert scores.asked == before  # each once, over both runs, and the same ones
+    assert scores.heads == before  # each once, over both runs, and the same ones
 
 
-def test_a_seed_decides_everything(tmp_path: Path, scores: Scores) -> None:
+def test_result_is_a_function_of_the_seed(tmp_path: Path, scores: Scores) -> None:
     first, again, other = (run(tmp_path / f"{n}", plan(), seed=seed) for n, seed in enumerate((1, 1, 2)))
     assert first == again
     assert [trial.head for trial in first.trials] != [trial.head for trial in other.trials]
 
 
-def test_the_recipes_own_head_is_tried_first_where_it_lies_in_the_ranges(tmp_path: Path, scores: Scores) -> None:
+def test_recipe_head_is_the_first_trial_if_it_lies_in_the_ranges(tmp_path: Path, scores: Scores) -> None:
     start = START.model_copy(update={"inner": (5, 5), "batch_size": 8})
     assert run(tmp_path / "inside", plan(2), start).trials[0].head == start
     outside = start.model_copy(update={"inner": (5, 6)})
     assert run(tmp_path / "outside", plan(2), outside).trials[0].head != outside
 
 
-def test_a_loss_that_is_no_number_never_wins(tmp_path: Path, scores: Scores) -> None:
+def test_non_finite_loss_is_never_selected(tmp_path: Path, scores: Scores) -> None:
     scores.rule = lambda head: (1.0, float("nan")) if head.learning_rate > 0.01 else rule(head)
     found = run(tmp_path / "journal", plan(20))
     assert found.head.learning_rate <= 0.01
@@ -141,7 +141,7 @@ JOBS = [
 ]
 
 
-def test_a_later_job_learns_from_the_one_before(
+def test_later_job_is_warm_started_from_the_previous_job(
     tmp_path: Path, scores: Scores, capsys: pytest.CaptureFixture[str]
 ) -> None:
     jobs = Search.model_validate({"strategy": "tpe", "jobs": JOBS})
@@ -164,7 +164,9 @@ def test_a_later_job_learns_from_the_one_before(
     assert run(tmp_path / "again", jobs) == found
 
 
-def test_a_run_learns_from_an_earlier_run(tmp_path: Path, scores: Scores, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_is_warm_started_from_an_earlier_run(
+    tmp_path: Path, scores: Scores, capsys: pytest.CaptureFixture[str]
+) -> None:
     earlier = tmp_path / "runs" / "shapes" / "earlier"
     earlier.mkdir(parents=True)
     run(earlier / JOURNAL, plan())
@@ -181,22 +183,22 @@ def test_a_run_learns_from_an_earlier_run(tmp_path: Path, scores: Scores, capsys
 
 
 @pytest.mark.parametrize(
-    ("state", "told"),
-    [("nothing", "is not there"), ("folder", "is not finished"), ("report", "has no trials to learn from")],
+    ("state", "reported"),
+    [("nothing", "does not exist"), ("folder", "is not finished"), ("report", "has no trials")],
 )
-def test_an_earlier_run_that_teaches_nothing_is_told(tmp_path: Path, scores: Scores, state: str, told: str) -> None:
+def test_unusable_earlier_run_is_reported(tmp_path: Path, scores: Scores, state: str, reported: str) -> None:
     folder = tmp_path / "runs"
     if state != "nothing":
         folder.mkdir()
     if state == "report":
         (folder / REPORT).write_text("{}")
-    with pytest.raises(SearchError, match=f"search.warm_start: the run {folder} {told}"):
+    with pytest.raises(SearchError, match=f"search.warm_start: the run {folder} {reported}"):
         run(tmp_path / "journal", plan(6, warm_start=str(folder)))
-    assert not scores.asked
+    assert not scores.heads
     assert not (folder / JOURNAL).exists()
 
 
-def test_trials_of_another_version_are_passed_over(tmp_path: Path, scores: Scores) -> None:
+def test_trials_of_another_version_are_skipped(tmp_path: Path, scores: Scores) -> None:
     whole = run(tmp_path / "journal", plan(6))
     lines = (tmp_path / "journal").read_text().splitlines()
     records = [json.loads(line) for line in lines]
@@ -204,19 +206,19 @@ def test_trials_of_another_version_are_passed_over(tmp_path: Path, scores: Score
         if "user_attrs" in record:
             record["user_attrs"]["head"]["colour"] = "blue"
     (tmp_path / "other").write_text("".join(json.dumps(record) + "\n" for record in records))
-    scores.asked.clear()
+    scores.heads.clear()
     assert run(tmp_path / "other", plan(6)) == whole
-    assert len(scores.asked) == 6
+    assert len(scores.heads) == 6
 
 
-def test_a_lock_that_a_kill_left_is_no_obstacle(tmp_path: Path, scores: Scores) -> None:
+def test_stale_lock_is_removed(tmp_path: Path, scores: Scores) -> None:
     whole = run(tmp_path / "journal", plan(6))
     (tmp_path / "journal.lock").symlink_to(tmp_path / "journal")
     assert run(tmp_path / "journal", plan(6)) == whole
 
 
 @pytest.mark.slow
-def test_a_real_search_stops_what_does_not_learn(tmp_path: Path) -> None:
+def test_real_search_prunes_heads_that_do_not_learn(tmp_path: Path) -> None:
     train, validation = blobs(60, 1, spread=2), blobs(30, 2, spread=2)
     ranges = {"learning_rate": {"low": 1e-6, "high": 0.1, "log": True}}
     settings = Search.model_validate({"strategy": "tpe", "trials": 12, "parameters": ranges})

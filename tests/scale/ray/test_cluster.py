@@ -156,7 +156,7 @@ def test_a_machine_is_killed_in_the_middle_of_a_grid(whole: Machines, workplace:
     alone = search.run(GRID, HEAD, **given, journal=Path("one.journal"))
     told: list[int] = []
 
-    def after(trial: search.Trial, remembered: bool) -> None:
+    def after(trial: search.Trial, from_journal: bool) -> None:
         told.append(trial.number)
         if len(told) == 2:
             assert whole.kill(whole.nodes[0])
@@ -183,8 +183,8 @@ def test_the_estimator_draws_for_all_machines_and_resumes(cluster: Machines, wor
     class Interrupted(Exception):
         pass
 
-    def after(trial: search.Trial, remembered: bool) -> None:
-        told.append((trial.number, remembered))
+    def after(trial: search.Trial, from_journal: bool) -> None:
+        told.append((trial.number, from_journal))
         if len(told) == 3:
             raise Interrupted
 
@@ -219,7 +219,7 @@ def test_a_whole_run(cluster: Machines, dataset: Dataset, backbone: Backbone, mo
     alone = training.train(recipe)
     monkeypatch.setenv("HEADSTAND_CACHE", "many")
     with scale.backend(cluster.address) as there:
-        together = training.train(recipe, place=there)
+        together = training.train(recipe, backend=there)
     assert together.report["head"] == alone.report["head"]
     assert together.report["test"]["accuracy"] == alone.report["test"]["accuracy"]
     with (together.folder / "trials.csv").open(newline="") as file:

@@ -12,24 +12,24 @@ import numpy as np
 import pytest
 
 from headstand import scale
-from headstand.features.augmentation import identity
+from headstand.features.augmentation import view_key
 from headstand.features.cache import FeatureCache
-from headstand.features.forward_pass import jobs
+from headstand.features.extractor import jobs
 from headstand.heads.search.trial import SearchError, Trial
 from headstand.inputs import PhotoInput
 from headstand.prepare.manifest import Dataset
 from headstand.recipe import Augmentation, Head
 from headstand.recipe.search_space import Job
 from headstand.scale.ray import ClusterError
-from headstand.scale.ray.connection import gave_up
+from headstand.scale.ray.connection import cluster_failure
 from headstand.scale.ray.network import blocks, decode
 from headstand.scale.ray.shards import Shards
 
 
 @pytest.mark.slow
 def test_nothing_imports_ray_or_fsspec_by_itself() -> None:
-    code = "import sys, train\nfrom headstand import backend, scale, training\nwith scale.backend(None) as here: pass\n"
-    code += "print(here is backend.LOCAL, [name for name in ('ray', 'fsspec', 's3fs') if name in sys.modules])"
+    code = "import sys, train\nfrom headstand import scale, training\nwith scale.backend(None) as here: pass\n"
+    code += "print(here is training.LOCAL, [name for name in ('ray', 'fsspec', 's3fs') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "True []\n"
 
@@ -40,7 +40,7 @@ def test_an_address_is_a_host_and_a_port(address: str) -> None:
         pass
 
 
-def test_nobody_at_home_is_told_at_once() -> None:
+def test_unreachable_cluster_is_reported_at_once() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen: it refuses connections, and nobody else can take the port
         port = taken.getsockname()[1]
@@ -56,17 +56,17 @@ def test_ray_that_is_missing_is_named_with_its_category(monkeypatch: pytest.Monk
             pass
 
 
-def test_what_ray_tells_becomes_a_sentence() -> None:
-    assert str(gave_up(RuntimeError("\x1b[36mlost\x1b[39m\nat line 3"))) == (
-        "the cluster gave the work up (lost): run it again to go on"
+def test_ray_error_becomes_one_line() -> None:
+    assert str(cluster_failure(RuntimeError("\x1b[36mlost\x1b[39m\nat line 3"))) == (
+        "the cluster failed (lost): run the same command again to continue"
     )
 
 
-def test_blocks_keep_a_photo_together_and_lose_none(dataset: Dataset) -> None:
+def test_blocks_keep_the_views_of_a_photo_together(dataset: Dataset) -> None:
     augmentation = Augmentation(views=2)
     photos = dataset.photos[:7]
     own = [bytes.fromhex(photo.sha256) for photo in photos]
-    names = np.array([[np.void(identity(digest, augmentation, 1, view)) for digest in own] for view in range(2)])
+    names = np.array([[np.void(view_key(digest, augmentation, 1, view)) for digest in own] for view in range(2)])
     paths = [dataset.folder / photo.path for photo in photos]
     todo = jobs([place for place in range(14) if place != 3], names, paths, range(2))
     made = [pickle.loads(block) for block in blocks(todo, names.reshape(-1), [p.sha256 for p in photos], 4)]
@@ -78,7 +78,7 @@ def test_blocks_keep_a_photo_together_and_lose_none(dataset: Dataset) -> None:
         assert name == key == names.reshape(-1)[place_].tobytes()
 
 
-def test_a_block_is_decoded_or_says_why_not(dataset: Dataset) -> None:
+def test_block_is_decoded_or_has_an_error(dataset: Dataset) -> None:
     photos = dataset.photos[:3]
     names = np.array([[np.void(bytes.fromhex(photo.sha256)) for photo in photos]])
     paths = [dataset.folder / photo.path for photo in photos]
@@ -88,16 +88,16 @@ def test_a_block_is_decoded_or_says_why_not(dataset: Dataset) -> None:
         return decode({"jobs": np.array(list(todo), object)}, PhotoInput(32), Augmentation())
 
     block = decoded()
-    assert block["place"].tolist() == [0, 1, 2]
+    assert block["index"].tolist() == [0, 1, 2]
     assert [row.tobytes().hex() for row in block["key"]] == [photo.sha256 for photo in photos]
     assert (block["pixels"].shape, block["pixels"].dtype) == ((3, 32, 32, 3), np.uint8)
-    assert set(block["trouble"]) == {""}
+    assert set(block["error"]) == {""}
     paths[1].write_bytes(b"?")
-    assert decoded()["trouble"].tolist() == [
+    assert decoded()["error"].tolist() == [
         f"{paths[1]} is not the file that was prepared: run `python data_preparation.py` again"
     ]
     paths[1].unlink()
-    assert "the folder data/ must lie where all machines" in decoded()["trouble"][0]
+    assert "all machines of the cluster must have the folder data/" in decoded()["error"][0]
 
 
 def test_a_shard_that_is_written_twice_is_one_file(tmp_path: Path) -> None:
@@ -119,19 +119,19 @@ def test_a_trial_is_pruned_by_the_earlier_trials_inside_the_ranges_only(monkeypa
     from headstand.scale.ray import tpe
 
     given: dict[str, Any] = {}
-    monkeypatch.setattr(tpe, "until", lambda attempt, left: attempt(None))
-    monkeypatch.setattr(tpe, "trials", lambda *_, **options: given.update(options))
+    monkeypatch.setattr(tpe, "run_until_done", lambda run_pending, count_pending: run_pending(None))
+    monkeypatch.setattr(tpe, "run_trials", lambda *_, **options: given.update(options))
     job = Job.model_validate({"parameters": {"learning_rate": {"low": 0.001, "high": 0.01}}, "trials": 3})
-    attempts: Any = SimpleNamespace(remembered=lambda place: [], of=lambda place: [], task=SimpleNamespace(seed=1))
+    runner: Any = SimpleNamespace(load_journal=lambda job: [], of=lambda job: [], data=SimpleNamespace(seed=1))
 
-    def hopeless(rate: float) -> bool:
+    def pruned(rate: float) -> bool:
         head = Head(learning_rate=rate, epochs=6)
         earlier = Trial(1, 1, {"learning_rate": rate}, head, 0.9, 0.3, 1, curve=(0.9,) * 6)
-        tpe._job(2, job, Head(epochs=6), attempts, [earlier])
-        return bool(given["hopeless"]([{"val_accuracy": 0.1}] * 5))
+        tpe._job(2, job, Head(epochs=6), runner, [earlier])
+        return bool(given["should_prune"]([{"val_accuracy": 0.1}] * 5))
 
-    assert hopeless(0.005)
-    assert not hopeless(0.5)
+    assert pruned(0.005)
+    assert not pruned(0.5)
 
 
 @pytest.mark.slow  # Ray takes seconds to import
@@ -140,7 +140,7 @@ def test_a_worker_that_dies_later_does_not_replace_the_error_that_ends_a_search(
 
     losses = search.Losses()
     finished = search._FinishedCallback(lambda config, result: None, losses)
-    trial = SimpleNamespace(last_result={search.REFUSED: "too many units"}, config={"place": 1})
+    trial = SimpleNamespace(last_result={search.INVALID: "too many units"}, config={"index": 1})
     finished.on_trial_complete(1, [], trial)
     losses._times[str(trial.config)] = [0.0] * search.RETRIES
     finished.on_trial_error(1, [], trial)

@@ -16,7 +16,7 @@ def refusal(code: str, text: str) -> boto.ClientError:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (refusal("AccessDeniedException", "not authorized to perform: sagemaker:X"), "policy they need.*sagemaker:X"),
         (refusal("ResourceLimitExceeded", "limit is 0"), "quota is too small for the job.*limit is 0"),
@@ -29,8 +29,8 @@ def refusal(code: str, text: str) -> boto.ClientError:
         (boto.EndpointConnectionError(endpoint_url=f"http://{SECRET}"), r"cannot be reached for the job \(Endpoint"),
     ],
 )
-def test_aws_errors_are_a_sentence_without_what_was_signed(error: Exception, told: str) -> None:
-    with pytest.raises(CloudError, match=told) as raised:
+def test_aws_errors_are_a_sentence_without_what_was_signed(error: Exception, message: str) -> None:
+    with pytest.raises(CloudError, match=message) as raised:
         with account.translated_errors("the job"):
             raise error
     assert SECRET not in str(raised.value) and "\n" not in str(raised.value)

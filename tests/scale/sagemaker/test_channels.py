@@ -28,14 +28,14 @@ def test_channels_are_found_by_the_names_of_splits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "told"),
+    ("variables", "message"),
     [
         (("TRAIN", "TRAINING"), "two channels hold photos for train"),
         (("VALIDATION", "TEST"), "a channel for test and validation and none for training"),
     ],
 )
-def test_channels_that_do_not_go_together_are_told(variables: tuple[str, ...], told: str) -> None:
-    with pytest.raises(JobError, match=told):
+def test_channels_that_do_not_go_together_are_told(variables: tuple[str, ...], message: str) -> None:
+    with pytest.raises(JobError, match=message):
         channels.splits({f"SM_CHANNEL_{name}": name for name in variables})
 
 

@@ -30,10 +30,10 @@ def requests(text: str) -> list[dict[str, Any]]:
 
 def test_a_training_job_is_submitted(client: Any, capsys: pytest.CaptureFixture[str]) -> None:
     command.run(["train", "yoga107", *JOB, "--spot", "--profiler", "--head.epochs", "40", "--wait"])
-    told = capsys.readouterr().out
+    message = capsys.readouterr().out
     (name,) = [one["TrainingJobName"] for one in client.list_training_jobs()["TrainingJobSummaries"]]
-    assert f"training job  {name}\n" in told and f"--job {name} " in told
-    assert f"model         s3://jobs/out/{name}/output/model.tar.gz" in told
+    assert f"training job  {name}\n" in message and f"--job {name} " in message
+    assert f"model         s3://jobs/out/{name}/output/model.tar.gz" in message
     made = client.describe_training_job(TrainingJobName=name)
     assert made["HyperParameters"] == {"recipe": "yoga107", "head.epochs": "40"}
     assert made["EnableManagedSpotTraining"]
@@ -80,7 +80,7 @@ def test_jobs_that_a_tuning_job_cannot_learn_from_are_reported(capsys: pytest.Ca
         for one in made[:2]
     ]
     assert parents == [given, [*given[1:], made[0]["HyperParameterTuningJobName"]]]
-    assert printed.err.startswith("tuning job 2 does not learn from earlier-1: SageMaker takes")
+    assert printed.err.startswith("tuning job 2 does not use the results of earlier-1: SageMaker takes")
     assert printed.err.count("\n") == 1
 
 
@@ -131,7 +131,7 @@ def test_a_dry_run_prints_the_requests_and_asks_nobody(
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("argv", "message"),
     [
         (["train", "yoga107", *JOB[:-1], "photos"], "argument --data: 'photos' should read s3://BUCKET/KEY"),
         (["tune", "yoga107", *JOB, "--step", "6"], "--step 6: the recipe's search has 5 jobs"),
@@ -142,16 +142,16 @@ def test_a_dry_run_prints_the_requests_and_asks_nobody(
         (["train", "yoga107", *JOB, "--resume", "a", "--dry-run"], "leave --dry-run out"),
     ],
 )
-def test_bad_words_are_told(client: Any, words: list[str], told: str) -> None:
+def test_bad_words_are_told(client: Any, argv: list[str], message: str) -> None:
     with pytest.raises(CloudError) as raised:
-        command.run(words)
-    assert told in str(raised.value)
+        command.run(argv)
+    assert message in str(raised.value)
 
 
-@pytest.mark.parametrize("words", [(), ("train",), ("deploy", "a", *ENDPOINT)])
-def test_what_is_missing_is_told_with_the_usage(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("argv", [(), ("train",), ("deploy", "a", *ENDPOINT)])
+def test_what_is_missing_is_told_with_the_usage(argv: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     with contextlib.suppress(SystemExit):
-        command.run(words)
+        command.run(argv)
     assert "required" in capsys.readouterr().err
 
 

@@ -29,9 +29,9 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """What the process became."""
     seen: list[list[str]] = []
 
-    def become(program: str, words: list[str]) -> None:
+    def become(program: str, argv: list[str]) -> None:
         assert program == sys.executable
-        seen.append(words)
+        seen.append(argv)
         raise SystemExit(0)
 
     monkeypatch.setattr(os, "execv", become)
@@ -44,8 +44,8 @@ def test_it_becomes_train_py_with_the_toolkits_variables(opt: Container, command
     opt.configure({"recipe": "yoga107", "head.learning_rate": "0.0123", "head.inner": "[100, 50]"})
     with pytest.raises(SystemExit):
         container.main(["train"])
-    words = ["--head.inner", "[100, 50]", "--head.learning_rate", "0.0123", "--recipe", "yoga107"]
-    assert commands == [[sys.executable, str(HOME / "train.py"), *words]]
+    argv = ["--head.inner", "[100, 50]", "--head.learning_rate", "0.0123", "--recipe", "yoga107"]
+    assert commands == [[sys.executable, str(HOME / "train.py"), *argv]]
     expected = opt.variables()
     assert {name: os.environ[name] for name in expected if name != "SM_NUM_GPUS"} == {
         name: value for name, value in expected.items() if name != "SM_NUM_GPUS"
@@ -63,8 +63,8 @@ def test_values_that_the_sdk_wrote_as_json_lose_their_quotes_and_its_own_keys_ar
         "sagemaker_program": '"train.py"',
         "_tuning_objective_metric": "val_accuracy",
     }
-    words = container.hyperparameters(values)
-    assert dict(zip(words[::2], words[1::2], strict=True)) == {
+    argv = container.hyperparameters(values)
+    assert dict(zip(argv[::2], argv[1::2], strict=True)) == {
         "--recipe": "yoga107",
         "--head.dropout": "0.5",
         "--head.nesterov": "true",
@@ -83,7 +83,7 @@ def test_without_configuration_there_are_no_hyperparameters(opt: Container, comm
 def test_other_words_and_damaged_configuration_are_told_in_the_failure_file(
     opt: Container, commands: list[list[str]]
 ) -> None:
-    with pytest.raises(JobError, match="this image trains, and was asked to serve"):
+    with pytest.raises(JobError, match="unknown command 'serve': this image only trains"):
         container.main(["serve"])
     assert opt.failure.startswith("this image trains")
     (opt.base / "input" / "config" / "hyperparameters.json").write_text("{")

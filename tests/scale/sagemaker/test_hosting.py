@@ -119,7 +119,7 @@ def test_what_cannot_be_removed_after_a_refusal_is_named_beside_the_refusal(clie
         stub.add_client_error("create_endpoint", "ResourceLimitExceeded", "0 Instances")
         stub.add_client_error("delete_endpoint_config", "AccessDeniedException", "not authorized")
         stub.add_response("delete_model", {}, {"ModelName": name})
-        kept = f"EndpointConfigName {name} is left behind: AWS refuses its removal"
+        kept = f"EndpointConfigName {name} could not be deleted: AWS refuses its removal"
         with pytest.raises(CloudError, match=f"quota is too small for the endpoint.*; {kept}"):
             hosting.deploy(client, requests)
         stub.assert_no_pending_responses()

@@ -43,8 +43,8 @@ def filled(container: Container, dataset: Dataset) -> Container:
     return container
 
 
-def run(container: Container, *words: str) -> None:
-    job.run(train.main, ["--head.epochs", "4", *words, "--recipe", container.recipe])
+def run(container: Container, *argv: str) -> None:
+    job.run(train.main, ["--head.epochs", "4", *argv, "--recipe", container.recipe])
 
 
 def test_elsewhere_train_py_is_as_it_was(container: Container) -> None:
@@ -88,8 +88,8 @@ def test_an_attempt_that_ended_after_the_report_is_only_delivered(
     (filled.base / "model").mkdir()
     capsys.readouterr()
     run(filled)
-    told = capsys.readouterr().out
-    assert "features" not in told and re.search(r"^kept model val_loss=\S+ val_accuracy=\S+$", told, re.M)
+    output = capsys.readouterr().out
+    assert "features" not in output and re.search(r"^kept model val_loss=\S+ val_accuracy=\S+$", output, re.M)
     assert (filled.base / "model" / "poses.tflite").read_bytes() == first
     assert len(list((filled.base / "checkpoints" / "runs" / "poses").iterdir())) == 1
     # Other hyperparameters are another run.
@@ -108,13 +108,13 @@ def test_a_prepared_dataset_is_taken_as_it_is(container: Container, dataset: Dat
 def test_lists_come_in_pythons_spelling_too(filled: Container) -> None:
     seen: list[list[str]] = []
 
-    def noted(words: list[str]) -> None:
-        seen.append(words[1:])
-        train.main(words)
+    def noted(argv: list[str]) -> None:
+        seen.append(argv[1:])
+        train.main(argv)
 
-    words = ["--head.activation", "['relu', 'tanh']", "--head.inner", "[8, 4]", "--head.epochs", "2"]
-    job.run(noted, [*words, "--recipe", filled.recipe])
-    assert seen == [["--head.activation", '["relu", "tanh"]', *words[2:]]]
+    argv = ["--head.activation", "['relu', 'tanh']", "--head.inner", "[8, 4]", "--head.epochs", "2"]
+    job.run(noted, [*argv, "--recipe", filled.recipe])
+    assert seen == [["--head.activation", '["relu", "tanh"]', *argv[2:]]]
     report = json.loads((filled.base / "output" / "data" / "report.json").read_text())
     assert report["recipe"]["head"]["activation"] == ["relu", "tanh"]
 
@@ -128,7 +128,7 @@ def test_a_channel_of_weights_is_where_weights_are_looked_for(filled: Container)
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("argv", "message"),
     [
         (["--head.dropuot", "0.5"], "--head.dropuot"),
         (["--recipe"], "--recipe: expected one argument"),
@@ -137,11 +137,15 @@ def test_a_channel_of_weights_is_where_weights_are_looked_for(filled: Container)
     ],
 )
 def test_bad_hyperparameters_fail_in_one_line_and_in_the_failure_file(
-    filled: Container, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+    filled: Container,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    argv: list[str],
+    message: str,
 ) -> None:
-    assert commands.status(monkeypatch, job.around(train.main), "train.py", *words) == 1
+    assert commands.status(monkeypatch, job.around(train.main), "train.py", *argv) == 1
     error = capsys.readouterr().err
-    assert error.startswith("error: ") and error.count("\n") == 1 and told in error
+    assert error.startswith("error: ") and error.count("\n") == 1 and message in error
     assert filled.failure in error
     assert not list((filled.base / "model").iterdir())
 
@@ -157,26 +161,26 @@ def test_a_gpu_that_would_be_paid_for_and_not_used_is_told(filled: Container) ->
     with pytest.raises(JobError, match=r"the instance has 4 GPUs .*TensorFlow finds none"):
         run(filled)
     os.environ["SM_NUM_GPUS"] = "many"
-    with pytest.raises(JobError, match="SM_NUM_GPUS = 'many' is no number"):
+    with pytest.raises(JobError, match="SM_NUM_GPUS = 'many' is not a number"):
         run(filled)
 
 
 def test_a_fault_of_ours_is_told_too_and_passed_on(filled: Container) -> None:
-    def faulty(words: list[str]) -> None:
+    def faulty(argv: list[str]) -> None:
         raise ZeroDivisionError("division by zero")
 
     with pytest.raises(ZeroDivisionError):
         job.run(faulty, ["--recipe", filled.recipe])
-    assert filled.failure == "ZeroDivisionError: division by zero (a fault of Headstand's; the log has the traceback)"
+    assert filled.failure == "ZeroDivisionError: division by zero (a bug in Headstand; see the traceback in the log)"
 
 
 def test_sigterm_ends_the_job_with_its_own_status_and_is_no_failure(
     filled: Container, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def long(words: list[str]) -> None:
+    def long(argv: list[str]) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     around = job.around(long)
     assert commands.status(monkeypatch, around, "train.py", "--recipe", filled.recipe) == 143
-    assert f"goes on from {filled.base / 'checkpoints' / 'runs'}" in capsys.readouterr().err
+    assert f"continues from {filled.base / 'checkpoints' / 'runs'}" in capsys.readouterr().err
     assert not (filled.base / "output" / "failure").exists()

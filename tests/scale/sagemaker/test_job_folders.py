@@ -20,18 +20,18 @@ def test_the_folders_are_sagemakers(workplace: Path, folders: JobFolders) -> Non
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (HeadstandError("there is no recipe 'x'"), "there is no recipe 'x'"),
         (FileNotFoundError(2, "No such file or directory", "/a"), "[Errno 2] No such file or directory: '/a'"),
-        (KeyError("k"), "KeyError: 'k' (a fault of Headstand's; the log has the traceback)"),
+        (KeyError("k"), "KeyError: 'k' (a bug in Headstand; see the traceback in the log)"),
         (HeadstandError("ä" * 1000), "ä" * 512),
     ],
     ids=["ours", "file", "fault", "long"],
 )
-def test_a_failure_is_told_in_its_file(folders: JobFolders, error: Exception, told: str) -> None:
+def test_a_failure_is_told_in_its_file(folders: JobFolders, error: Exception, message: str) -> None:
     folders.fail(error)
-    assert folders.failure.read_bytes() == told.encode()
+    assert folders.failure.read_bytes() == message.encode()
 
 
 def test_runs_and_features_lie_among_the_checkpoints_and_downloads_do_not(

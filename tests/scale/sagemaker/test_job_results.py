@@ -9,14 +9,14 @@ from tests.scale.sagemaker import jobs
 
 
 def test_a_training_job_is_followed_to_its_model(client: Any) -> None:
-    told: list[str] = []
+    message: list[str] = []
     metrics = [{"MetricName": "val_accuracy", "Value": 0.862, "Timestamp": jobs.MOMENT}]
     with Stubber(client) as stub:
         for second in ("Downloading", "Training", "Training"):
             stub.add_response("describe_training_job", jobs.training("InProgress", SecondaryStatus=second))
         stub.add_response("describe_training_job", jobs.training(FinalMetricDataList=metrics))
-        assert job_results.training(client, "job", told.append, pause=0) == "s3://jobs/out/job/output/model.tar.gz"
-    assert told == [
+        assert job_results.training(client, "job", message.append, pause=0) == "s3://jobs/out/job/output/model.tar.gz"
+    assert message == [
         "the job job: InProgress Downloading",
         "the job job: InProgress Training",
         "the job job: Completed Completed",
@@ -36,7 +36,7 @@ def test_a_failure_is_told_with_its_reason(client: Any) -> None:
 
 
 def test_a_tuning_job_ends_with_a_table_of_all_trials(client: Any) -> None:
-    told: list[str] = []
+    message: list[str] = []
     with Stubber(client) as stub:
         stub.add_response("describe_hyper_parameter_tuning_job", jobs.tuning("InProgress"))
         stub.add_response("describe_hyper_parameter_tuning_job", jobs.tuning())
@@ -57,9 +57,9 @@ def test_a_tuning_job_ends_with_a_table_of_all_trials(client: Any) -> None:
             {"TrainingJobSummaries": second},
             {**wanted, "NextToken": "more"},
         )
-        job_results.tuning(client, "tuning", told.append, pause=0)
+        job_results.tuning(client, "tuning", message.append, pause=0)
         stub.assert_no_pending_responses()
-    assert [line.split() for line in told[2:]] == [
+    assert [line.split() for line in message[2:]] == [
         ["val_accuracy=0.8620", "batch_size=20", "learning_rate=0.012", "t-2"],
         ["val_accuracy=0.5000", "batch_size=40", "learning_rate=0.005", "t-1"],
         ["Failed", "t-3"],

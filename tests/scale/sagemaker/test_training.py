@@ -104,7 +104,7 @@ def test_changes_to_a_recipe_become_hyperparameters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words", "error", "told"),
+    ("name", "argv", "error", "message"),
     [
         ("yoga107", ["--head.epoch", "4"], RecipeError, "--head.epoch"),
         ("yoga107", ["--head.epochs", "0"], RecipeError, "head.epochs"),
@@ -114,10 +114,10 @@ def test_changes_to_a_recipe_become_hyperparameters() -> None:
     ],
 )
 def test_what_a_job_could_not_do_is_told_before_it_is_paid_for(
-    name: str, words: list[str], error: type[Exception], told: str
+    name: str, argv: list[str], error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=re.escape(told)):
-        training.hyperparameters(name, words)
+    with pytest.raises(error, match=re.escape(message)):
+        training.hyperparameters(name, argv)
 
 
 def test_jobs_of_the_same_second_have_different_names(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,27 +139,27 @@ def test_ranges_of_every_kind() -> None:
     ],
 )
 def test_a_written_value_is_read_as_it_was(values: dict[str, Any]) -> None:
-    words = hyperparameters({f"head.{key}": tuning.written(value) for key, value in values.items()})
-    head = recipes.load("yoga107", words).head
+    argv = hyperparameters({f"head.{key}": tuning.written(value) for key, value in values.items()})
+    head = recipes.load("yoga107", argv).head
     assert {key: getattr(head, key) for key in values} == values
 
 
 @pytest.mark.parametrize(
-    ("dimensions", "told"),
+    ("dimensions", "message"),
     [
-        ({"layers": {"values": [1, 2]}, "dropout": {"low": 0, "high": 0.5}}, "layers is no key of the head.*inner"),
+        ({"layers": {"values": [1, 2]}, "dropout": {"low": 0, "high": 0.5}}, "layers is not a key of the head.*inner"),
         ({"batch_size": {"values": list(range(1, 40))}}, "batch_size has 39 values; .* 30"),
         ({"epochs": {"values": [6]}}, "nothing to search"),
     ],
 )
-def test_what_sagemaker_has_no_range_for_is_told(dimensions: dict[str, Any], told: str) -> None:
-    with pytest.raises(CloudError, match=told):
+def test_what_sagemaker_has_no_range_for_is_told(dimensions: dict[str, Any], message: str) -> None:
+    with pytest.raises(CloudError, match=message):
         ranges(**dimensions)
 
 
 def test_a_grid_is_categorical_and_has_no_number_of_trials() -> None:
-    words = ["--search.strategy", "grid"]
-    recipe = recipes.load("yoga6", words)
+    argv = ["--search.strategy", "grid"]
+    recipe = recipes.load("yoga6", argv)
     (job,) = tuning.jobs(recipe)
     made = tuning.request("g", recipe, job, {"recipe": "yoga6", "search.strategy": "grid"}, jobs.setup())
     hold("CreateHyperParameterTuningJob", made)
@@ -177,7 +177,7 @@ def test_a_grid_is_categorical_and_has_no_number_of_trials() -> None:
 def test_a_staged_search_and_a_change_to_what_is_searched_are_refused() -> None:
     with pytest.raises(CloudError, match=r"search\.strategy = 'staged'.*--search.strategy tpe or grid"):
         tuning.jobs(recipes.load("yoga6"))
-    with pytest.raises(CloudError, match=r"--head\.epochs is what this job searches"):
+    with pytest.raises(CloudError, match=r"--head\.epochs is searched by this job"):
         tuning.request("t", YOGA107, YOGA107.search.plan[0], {"head.epochs": "3"}, jobs.setup())
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from headstand import images
 from headstand.evaluation.predictions import class_indices, decoded
-from headstand.finetune.views import TrainingBatches, ValidationBatches
+from headstand.finetune.batches import TrainingBatches, ValidationBatches
 from headstand.inputs import PhotoInput
 from headstand.prepare.manifest import Dataset, Photo
 from headstand.recipe import Augmentation, Finetune
@@ -25,7 +25,7 @@ def views(dataset: Dataset, seed: int = 1, settings: Augmentation = SETTINGS, **
 
 
 def epoch(batches: TrainingBatches) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    return [batches[place] for place in range(len(batches))]
+    return [batches[index] for index in range(len(batches))]
 
 
 def order(batches: TrainingBatches) -> list[int]:
@@ -47,9 +47,9 @@ def test_pixels_label_and_weight_belong_together(dataset: Dataset) -> None:
     photos = dataset.split("validation")
     for pixels, labels, weights in epoch(views(dataset)):
         for shown, label, weight in zip(pixels, labels, weights, strict=True):
-            place = int(label.argmax())
-            assert weight == place
-            whole = images.decode(dataset.folder / photos[place].path, 32).astype(int)
+            index = int(label.argmax())
+            assert weight == index
+            whole = images.decode(dataset.folder / photos[index].path, 32).astype(int)
             others = [images.decode(dataset.folder / photo.path, 32).astype(int) for photo in photos]
             # A view is decoded larger and shrunk, so compare to all: its own is nearest.
             distances = [abs(other - shown).mean() for other in others]
@@ -63,7 +63,7 @@ def test_the_next_epoch_has_its_own_order_and_views(dataset: Dataset) -> None:
     second, second_labels, _ = batches[0]
     assert order(batches) != first_order
     one, other = first[labels.argmax(axis=0)], second[second_labels.argmax(axis=0)]
-    assert all((one[place] != other[place]).any() for place in range(12))
+    assert all((one[index] != other[index]).any() for index in range(12))
 
 
 @pytest.mark.parametrize("at", [0, 3])
@@ -78,7 +78,7 @@ def test_a_resumed_epoch_is_the_uninterrupted_one(dataset: Dataset, at: int) -> 
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5, 6, 11, 12])
-def test_the_last_batch_is_as_large_as_the_others(dataset: Dataset, count: int) -> None:
+def test_batches_differ_by_at_most_one_photo(dataset: Dataset, count: int) -> None:
     paths = [dataset.folder / photo.path for photo in dataset.split("validation")[:count]]
     labels, weights = np.eye(count, dtype=np.float32), np.ones(count, np.float32)
     batches = TrainingBatches(paths, labels, weights, PhotoInput(32), SETTINGS, Finetune(batch_size=5), 1)
@@ -103,7 +103,7 @@ def test_validation_photos_are_decoded_batch_by_batch(dataset: Dataset, monkeypa
         sizes.append(len(some))
         return decoded(folder, some, kind)
 
-    monkeypatch.setattr("headstand.finetune.views.decoded", spied)
+    monkeypatch.setattr("headstand.finetune.batches.decoded", spied)
     batches = ValidationBatches(dataset.folder, photos, labels, PhotoInput(32), 5)
     assert sizes == []
     got = [batches[index] for index in range(len(batches))]
@@ -118,7 +118,7 @@ def test_another_seed_is_another_order(dataset: Dataset) -> None:
     assert order(views(dataset, seed=1)) != order(views(dataset, seed=2))
 
 
-def test_paths_are_read_when_they_are_shown(dataset: Dataset) -> None:
+def test_files_are_read_on_demand(dataset: Dataset) -> None:
     batches = views(dataset)
     Path(dataset.folder / dataset.split("validation")[0].path).unlink()
     with pytest.raises(images.ImageError, match="cannot read"):
@@ -131,15 +131,15 @@ def test_mixup_mixes_pixels_labels_and_weights_alike(dataset: Dataset) -> None:
     for (pixels, labels, weights), (blend, blend_labels, blend_weights) in zip(epoch(plain), epoch(mixed), strict=True):
         assert blend.dtype == blend_labels.dtype == blend_weights.dtype == np.float32
         partners, share = [], None
-        for place in range(len(pixels)):
-            own = labels[place].argmax()
-            assert blend_labels[place].argmax() == own  # the heavier share is its own
-            others = np.flatnonzero((blend_labels[place] > 0) & (labels[place] == 0))
+        for index in range(len(pixels)):
+            own = labels[index].argmax()
+            assert blend_labels[index].argmax() == own  # the heavier share is its own
+            others = np.flatnonzero((blend_labels[index] > 0) & (labels[index] == 0))
             if len(others):
-                share = blend_labels[place, own]
+                share = blend_labels[index, own]
                 (partner,) = np.flatnonzero(labels[:, others[0]])
             else:
-                partner = place
+                partner = index
             partners.append(partner)
         assert share is not None and 0.5 <= share < 1
         shares.add(float(share))
@@ -149,7 +149,7 @@ def test_mixup_mixes_pixels_labels_and_weights_alike(dataset: Dataset) -> None:
     assert len(shares) == len(plain)
 
 
-def test_mixup_is_resumed_as_it_was(dataset: Dataset) -> None:
+def test_mixup_is_reproducible(dataset: Dataset) -> None:
     first, again = views(dataset, mixup=0.4), views(dataset, mixup=0.4)
     first.epoch = 1
     assert not np.array_equal(first[0][0], again[0][0])

@@ -1,18 +1,20 @@
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from headstand import finetune
-from headstand.finetune.checkpoint_callback import CheckpointCallback
-from headstand.finetune.timing_callback import ProgressBarCallback
+from headstand.finetune.callbacks import CheckpointCallback, ProgressBarCallback, TimingCallback
 from headstand.heads import checkpoint
 from headstand.heads.checkpoint import CheckpointError
 from headstand.prepare.manifest import Dataset
+from headstand.tracking.timing import Stopwatch
 from tests import networks
 from tests.finetune.tuned import (
     PARTLY,
+    PLAIN,
     SETTINGS,
     VIEWS,
     Cut,
@@ -20,6 +22,7 @@ from tests.finetune.tuned import (
     cut_after_state,
     cut_before_state,
     cut_within_epoch,
+    data,
     tune,
 )
 from tests.networks import keras
@@ -29,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("small_networks", "eager")
 
 
 @pytest.mark.parametrize("validated", [True, False])
-def test_the_moving_average_of_the_weights_is_kept(
+def test_moving_average_of_the_weights_is_saved(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, validated: bool
 ) -> None:
     momentum = 0.7
@@ -59,7 +62,7 @@ def test_the_moving_average_of_the_weights_is_kept(
     assert any(abs(f - w).max() > 1e-5 for f, w in zip(average, steps[each * tuned.best_epoch - 1], strict=True))
 
 
-def test_without_momentum_the_weights_themselves_are_kept(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_saved_without_moving_average(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     last: list[np.ndarray] = []
     real = ProgressBarCallback.on_train_batch_end
 
@@ -115,7 +118,7 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(
     assert not list(Path("run").glob("part-*"))
 
 
-def test_a_finished_run_trains_no_more(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_run_is_not_trained_again(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     first = tune(networks.classifier(), dataset, Path("run"))
     monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("it trained"))
     assert tune(networks.classifier(), dataset, Path("run")) == first
@@ -133,7 +136,7 @@ def test_without_validation_the_last_epoch_is_kept(dataset: Dataset) -> None:
         assert np.array_equal(one, other)
 
 
-def test_a_loss_that_is_no_number_never_wins(dataset: Dataset) -> None:
+def test_non_finite_loss_is_never_selected(dataset: Dataset) -> None:
     keeper = CheckpointCallback(Path("run"), networks.about(), 3, networks.classifier(), validated=True)
     nan = float("nan")
     keeper.history = [
@@ -144,7 +147,7 @@ def test_a_loss_that_is_no_number_never_wins(dataset: Dataset) -> None:
     assert keeper.best_epoch == 2
 
 
-def test_a_full_disk_is_told_and_the_last_state_stays(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_reported_and_the_last_state_is_kept(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     real, calls = keras.Model.save_weights, []
 
     def save(self: keras.Model, path: Path, overwrite: bool = True) -> None:
@@ -177,3 +180,30 @@ def test_a_partly_frozen_run_resumes_too(dataset: Dataset, monkeypatch: pytest.M
         assert one == pytest.approx(other, abs=1e-4)
     for one, other in zip(model.get_weights(), wanted.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_waiting_and_computing_are_timed_separately(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 10.0, 11.0, 13.0, 14.0, 20.0, 22.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    batches, stopwatch = SimpleNamespace(ready={0: -1.0}), Stopwatch()
+    callback = TimingCallback(batches, stopwatch)  # type: ignore[arg-type]
+    callback.on_epoch_begin(0)
+    assert batches.ready == {}
+    batches.ready |= {0: 9.5, 1: 9.9, 2: 12.5, 3: 12.6}
+    for batch in range(4):  # ends at 10, 11, 13 and 14; the third is waited for from 11 to 12.5
+        callback.on_train_batch_end(batch)
+    callback.on_test_begin()
+    callback.on_test_end()
+    assert stopwatch.seconds == {"compiling": 10.0, "waiting for photos": 1.5, "network": 2.5, "validation": 2.0}
+
+
+def test_fine_tuning_reports_its_time_and_every_epoch(dataset: Dataset) -> None:
+    stopwatch, epochs = Stopwatch(), []
+    folder = Path("run")
+    folder.mkdir()
+    finetune.run(
+        networks.classifier(), data(dataset, "train"), SETTINGS, PLAIN, 1, folder, networks.about(dataset.digest), None,
+        stopwatch, lambda history: epochs.append(len(history)),
+    )  # fmt: skip
+    assert epochs == [1, 2, 3]
+    assert set(stopwatch.seconds) == {"compiling", "waiting for photos", "network"}

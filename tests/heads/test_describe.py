@@ -1,18 +1,18 @@
 import pytest
 
-from headstand.heads import KEYS, shown, words
+from headstand.heads import KEYS, describe, setting_text
 from headstand.recipe import Head
 
 
-def test_every_value_of_a_head_tells_trials_apart() -> None:
+def test_keys_are_all_settings_of_a_head() -> None:
     assert set(KEYS) == set(Head.model_fields)
     assert len(KEYS) == len(set(KEYS))
     assert KEYS[:2] == ("learning_rate", "inner")
 
 
-def test_what_is_not_as_ever_is_said() -> None:
+def test_describe_contains_settings_that_differ_from_the_default() -> None:
     head = Head(inner=(9, 8), activation=("relu", "selu"), batch_norm=True, optimizer="sgd", momentum=0.9)
-    assert words(head) == (
+    assert describe(head) == (
         "learning_rate=0.001 inner=9+8 dropout=0 activation=relu+selu epochs=10 batch_size=20"
         " batch_norm=yes momentum=0.9 optimizer=sgd"
     )
@@ -30,5 +30,5 @@ def test_what_is_not_as_ever_is_said() -> None:
         ("patience", 3, "3"),
     ],
 )
-def test_a_value_in_words(key: str, value: object, text: str) -> None:
-    assert shown(Head(**{key: value}), key) == text
+def test_setting_text(key: str, value: object, text: str) -> None:
+    assert setting_text(Head(**{key: value}), key) == text
