@@ -1,6 +1,6 @@
 """Plots of a run: training curves, confusion matrix, reliability diagram, accuracy by coverage."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -21,7 +21,7 @@ SIZE = (4.5, 3.2)
 """Width and height in inches of plots that are laid out side by side; readable on a phone."""
 
 
-def curve(history: Sequence[dict[str, float]], best_epoch: int, key: str) -> Figure:
+def curve(history: Sequence[Mapping[str, float]], best_epoch: int, key: str) -> Figure:
     """Plots training and validation `loss` or `accuracy` (`key`) by epoch; a line marks the selected epoch."""
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.subplots()
