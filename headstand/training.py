@@ -15,9 +15,9 @@ from headstand.diagnosis import Finding, TrainingPhase, diagnose, gather
 from headstand.errors import HeadstandError
 from headstand.evaluation import calibration, leakage
 from headstand.evaluation.calibration import tempered
+from headstand.evaluation.metrics import SplitMetrics, evaluate
 from headstand.evaluation.predictions import class_indices, predict
-from headstand.evaluation.score import SplitMetrics, evaluate
-from headstand.evaluation.view_averaging import WORDS, averaged
+from headstand.evaluation.view_averaging import VIEWS, averaged
 from headstand.features import Extractor, compiled
 from headstand.finetune.freezing import frozen
 from headstand.heads import baseline, checkpoint, search
@@ -189,7 +189,7 @@ def _train(
         low, high = scores["test"].interval
         tell(f"test_accuracy={scores['test'].accuracy:.4f} (95 % interval {low:.3f} to {high:.3f})")
         if averages:
-            tell(f"averaged over {WORDS[recipe.evaluation.average]} {averages['test'].accuracy:.4f}")
+            tell(f"averaged over {VIEWS[recipe.evaluation.average]} {averages['test'].accuracy:.4f}")
         for twins, where in ((leak, "what the backbone was trained on"), (straddling, "training")):
             if twins.photos:
                 without = twins.accuracy_without
@@ -208,17 +208,17 @@ def _train(
         recipe=recipe,
         dataset=dataset,
         baseline=floor,
-        found=found,
+        search=found,
         history=history,
         best_epoch=best_epoch,
         calibration=settled,
         guarantee=promise,
         scores=scores,
         averaged=averages,
-        answers=answers_of,
+        probabilities=answers_of,
         labels={name: rows[name].labels for name in scores},
-        leak=leak,
-        straddling=straddling,
+        backbone_leak=leak,
+        split_leak=straddling,
         checkpoint=path,
         refitted=refitted,
         scored=scored,

@@ -4,33 +4,33 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from headstand.diagnosis import comparisons, curves, gradients, predictions_rules, speed
+from headstand.diagnosis import comparison_rules, gradients, prediction_rules, speed, training_rules
 from headstand.diagnosis.diagnosis_input import DiagnosisInput, SearchedRange, number
 from headstand.diagnosis.finding import SEVERITIES, Finding, Suggestion
 
 Rule = Callable[[DiagnosisInput], Iterable[Finding]]
 
 RULES: tuple[Rule, ...] = (
-    comparisons.validation_test_gap,
+    comparison_rules.validation_test_gap,
     speed.input_bound,
-    curves.not_finite,
-    curves.loss_not_falling,
-    curves.above_guessing,
+    training_rules.not_finite,
+    training_rules.loss_not_falling,
+    training_rules.above_guessing,
     gradients.exploding,
     gradients.vanishing,
     gradients.dead_relus,
-    curves.overfitting,
-    curves.generalisation_gap,
-    curves.best_is_last,
-    predictions_rules.no_better_than_majority,
-    predictions_rules.never_predicted,
-    predictions_rules.imbalance_ignored,
-    predictions_rules.saturated,
-    predictions_rules.temperature_at_limit,
-    comparisons.baseline_not_beaten,
-    comparisons.edge_of_range,
-    comparisons.indistinguishable,
-    comparisons.finetuning_worse,
+    training_rules.overfitting,
+    training_rules.generalisation_gap,
+    training_rules.best_is_last,
+    prediction_rules.no_better_than_majority,
+    prediction_rules.never_predicted,
+    prediction_rules.imbalance_ignored,
+    prediction_rules.saturated,
+    prediction_rules.temperature_at_limit,
+    comparison_rules.baseline_not_beaten,
+    comparison_rules.edge_of_range,
+    comparison_rules.indistinguishable,
+    comparison_rules.finetuning_worse,
 )
 
 FIRST = Suggestion("act on the findings above first, which change the same keys")
@@ -48,7 +48,7 @@ def diagnose(evidence: DiagnosisInput) -> tuple[Finding, ...]:
         them suggest different values for the same key: the value of the first finding is kept.
     """
     found = [finding for rule in RULES for finding in rule(evidence)]
-    found.sort(key=lambda finding: (finding.code != comparisons.GAP, SEVERITIES.index(finding.severity)))
+    found.sort(key=lambda finding: (finding.code != comparison_rules.GAP, SEVERITIES.index(finding.severity)))
     return tuple(consistent(evidence, found))
 
 
@@ -96,7 +96,7 @@ def _search_on(searched: SearchedRange, value: Any) -> Suggestion | None:
     if size is None or searched.parameter in ("units", "layers"):
         return None
     known = size in searched.values if searched.values else searched.low <= size <= searched.high
-    return None if known else comparisons.search_on(searched, size)
+    return None if known else comparison_rules.search_on(searched, size)
 
 
 def _current(evidence: DiagnosisInput, key: str) -> Any:

@@ -58,10 +58,10 @@ def test_errors_end_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     ("text", "told"),
     [
         (None, r"cannot read .*report.json \(No such file or directory\): name the folder of a finished run"),
-        ("{", "no diagnosis that can be read .*: train again"),
-        ("{}", "no diagnosis that can be read .*resources.*: train again"),
-        ('{"resources": {"steps": {}, "cores": 1}, "diagnosis": ["a"]}', "no diagnosis that can be read"),
-        ("[]", "no diagnosis that can be read"),
+        ("{", "no readable diagnosis .*: train again"),
+        ("{}", "no readable diagnosis .*resources.*: train again"),
+        ('{"resources": {"steps": {}, "cores": 1}, "diagnosis": ["a"]}', "no readable diagnosis"),
+        ("[]", "no readable diagnosis"),
     ],
 )
 def test_a_run_without_a_diagnosis_is_told(tmp_path: Path, text: str | None, told: str) -> None:

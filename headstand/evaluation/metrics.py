@@ -12,6 +12,16 @@ TOP = 5
 """k of the top-k accuracy; with fewer than ten classes k is 2."""
 
 
+def metric_names(k: int) -> dict[str, str]:
+    """Returns the display name of each metric of `SplitMetrics` that has an interval, in display order."""
+    return {
+        "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "top_k": f"top-{k} accuracy",
+        "macro_f1": "macro F1", "macro_precision": "macro precision", "macro_recall": "macro recall",
+        "weighted_f1": "weighted F1", "weighted_precision": "weighted precision",
+        "weighted_recall": "weighted recall", "loss": "log loss (nats)",
+    }  # fmt: skip
+
+
 @dataclass(frozen=True)
 class SplitMetrics:
     """Metrics of a classifier on one split, with 95 % intervals.
@@ -65,32 +75,32 @@ def evaluate(probabilities: np.ndarray, labels: np.ndarray, classes: tuple[str, 
     predicted = probabilities.argmax(axis=1)
     right = predicted == labels
     k = TOP if len(classes) >= 2 * TOP else 2
-    own = probabilities[np.arange(len(labels)), labels]
+    label_probabilities = probabilities[np.arange(len(labels)), labels]
     # Ties count as wrong: equal probabilities for all classes carry no information.
-    among = (probabilities >= own[:, None]).sum(axis=1) <= k
+    in_top_k = (probabilities >= label_probabilities[:, None]).sum(axis=1) <= k
     # Rows of float32 sum to 1 only within 1e-6.
-    losses = -np.log(np.maximum(own / probabilities.sum(axis=1), np.finfo(np.float32).tiny))
-    hits, answered, present = (
+    losses = -np.log(np.maximum(label_probabilities / probabilities.sum(axis=1), np.finfo(np.float32).tiny))
+    true_positives, predictions, present = (
         np.eye(len(classes))[labels] * right[:, None],
         np.eye(len(classes))[predicted],
         np.eye(len(classes))[labels],
     )
 
-    def figures(weights: np.ndarray) -> np.ndarray:
-        return _averages(weights @ hits, weights @ answered, weights @ present, weights @ losses)
+    def metrics(weights: np.ndarray) -> np.ndarray:
+        return _averages(weights @ true_positives, weights @ predictions, weights @ present, weights @ losses)
 
     ones = np.ones((1, len(labels)))
-    values = dict(zip(_NAMES, figures(ones)[0].tolist(), strict=True))
-    ranges = dict(zip(_NAMES, map(tuple, bootstrap(len(labels), figures, seed).tolist()), strict=True))
+    values = dict(zip(_NAMES, metrics(ones)[0].tolist(), strict=True))
+    ranges = dict(zip(_NAMES, map(tuple, bootstrap(len(labels), metrics, seed).tolist()), strict=True))
     interval = wilson(int(right.sum()), len(labels))
     return SplitMetrics(
         count=len(labels),
         accuracy=float(right.mean()),
         interval=interval,
         k=k,
-        top_k=float(among.mean()),
+        top_k=float(in_top_k.mean()),
         **values,
-        intervals={"accuracy": interval, "top_k": wilson(int(among.sum()), len(labels)), **ranges},
+        intervals={"accuracy": interval, "top_k": wilson(int(in_top_k.sum()), len(labels)), **ranges},
         confusion=confusion_matrix(labels, predicted, labels=np.arange(len(classes))).tolist(),
         per_class=_per_class(labels, predicted, classes),
         reliability=reliability(probabilities, labels, seed),
@@ -103,26 +113,28 @@ _NAMES = (
 )  # fmt: skip
 
 
-def _averages(hits: np.ndarray, answered: np.ndarray, present: np.ndarray, losses: np.ndarray) -> np.ndarray:
+def _averages(
+    true_positives: np.ndarray, predictions: np.ndarray, present: np.ndarray, losses: np.ndarray
+) -> np.ndarray:
     """Returns the metrics of `_NAMES`, `[R, 8]`, for R resamples.
 
     Args:
-        hits: correct predictions of each class, `[R, classes]`.
-        answered: predictions of each class, `[R, classes]`.
+        true_positives: correct predictions of each class, `[R, classes]`.
+        predictions: predictions of each class, `[R, classes]`.
         present: photos of each class, `[R, classes]`.
         losses: sum of the losses over photos, `[R]`.
     """
-    precision = hits / np.maximum(answered, 1)
-    recall = hits / np.maximum(present, 1)
-    f1 = 2 * hits / np.maximum(answered + present, 1)
-    there = present > 0
+    precision = true_positives / np.maximum(predictions, 1)
+    recall = true_positives / np.maximum(present, 1)
+    f1 = 2 * true_positives / np.maximum(predictions + present, 1)
     # Recall is undefined without photos; wrong predictions of such a class already lower the recall of the others.
+    has_photos = present > 0
     macro_precision, macro_recall, macro_f1 = (
-        (figure * there).sum(axis=1) / there.sum(axis=1) for figure in (precision, recall, f1)
+        (metric * has_photos).sum(axis=1) / has_photos.sum(axis=1) for metric in (precision, recall, f1)
     )
     count = present.sum(axis=1)
-    by_count = [(figure * present).sum(axis=1) / count for figure in (precision, recall, f1)]
-    return np.stack([macro_recall, macro_precision, macro_recall, macro_f1, *by_count, losses / count], axis=1)
+    weighted = [(metric * present).sum(axis=1) / count for metric in (precision, recall, f1)]
+    return np.stack([macro_recall, macro_precision, macro_recall, macro_f1, *weighted, losses / count], axis=1)
 
 
 def _per_class(labels: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...]) -> dict[str, dict[str, float]]:
@@ -130,8 +142,7 @@ def _per_class(labels: np.ndarray, predicted: np.ndarray, classes: tuple[str, ..
     rows = {}
     for index, name in enumerate(classes):
         precision, recall, f1, count = (column[index] for column in columns)
-        hits = int(((labels == index) & (predicted == index)).sum())
-        low, high = wilson(hits, count) if count else (0.0, 1.0)
+        low, high = wilson(int((predicted[labels == index] == index).sum()), count) if count else (0.0, 1.0)
         rows[name] = {
             "precision": float(precision),
             "recall": float(recall),

@@ -1,4 +1,4 @@
-"""Photos of one colour each, for the tiny bundle, which answers with the colour it sees."""
+"""Photos of one colour each, for the tiny bundle, which classifies by colour."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
 
 
 def write(folder: Path, labelled: dict[str, str]) -> Path:
-    """Write photos: from a name such as `red/1.png`, whose folder is the label, to the colour that it shows."""
+    """Writes a photo for each name, such as `red/1.png`, whose folder is the label, in the given colour."""
     for name, colour in labelled.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

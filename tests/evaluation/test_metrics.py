@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from headstand.evaluation.score import evaluate
+from headstand.evaluation.metrics import evaluate
 from headstand.stats import wilson
 
 

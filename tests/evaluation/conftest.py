@@ -8,7 +8,7 @@ from headstand.prepare.manifest import Dataset
 
 @pytest.fixture
 def checkpoint(dataset: Dataset, small_networks: None) -> Path:
-    """An untrained network over the shapes that has seen their training photos."""
+    """Checkpoint of an untrained network, with the fingerprints of the shapes dataset."""
     from headstand.evaluation import leakage
     from headstand.heads import checkpoint
     from tests import networks

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from headstand.errors import HeadstandError
-from headstand.evaluate.photos import EvaluationSetError, of_dataset, of_folder
+from headstand.evaluation.evaluation_set import EvaluationSetError, of_dataset, of_folder
 from headstand.heads.checkpoint import ModelMetadata
 from headstand.prepare import manifest
 from headstand.prepare.manifest import Dataset
 from tests import networks
-from tests.evaluate import colours
+from tests.evaluation import colours
 
 ABOUT = ModelMetadata("tiny", ("blue", "green", "red"), 32, "", "")
 
@@ -20,7 +20,7 @@ def test_a_split_of_the_own_dataset(dataset: Dataset) -> None:
     sample = of_dataset(dataset.folder, "test", networks.about(dataset.digest))
     assert sample.own
     assert sample.photos == dataset.split("test")
-    assert [("circle", "cross", "square")[place] for place in sample.labels] == [p.class_ for p in sample.photos]
+    assert [("circle", "cross", "square")[index] for index in sample.labels] == [p.class_ for p in sample.photos]
     assert str(sample) == "the test split of data/shapes"
     assert not of_dataset(dataset.folder, "validation", networks.about("0" * 64)).own
 
@@ -28,10 +28,10 @@ def test_a_split_of_the_own_dataset(dataset: Dataset) -> None:
 def test_labels_are_in_the_order_of_the_model(dataset: Dataset) -> None:
     about = replace(networks.about(), labels=("square", "sphere", "cross", "circle"))
     sample = of_dataset(dataset.folder, "test", about)
-    assert [about.labels[place] for place in sample.labels] == [photo.class_ for photo in sample.photos]
+    assert [about.labels[index] for index in sample.labels] == [photo.class_ for photo in sample.photos]
 
 
-def test_a_dataset_that_has_changed(dataset: Dataset) -> None:
+def test_a_dataset_that_has_changed_is_an_error(dataset: Dataset) -> None:
     (dataset.folder / dataset.split("test")[3].path).write_bytes(b"another")
     with pytest.raises(HeadstandError, match="not the file that was prepared"):
         of_dataset(dataset.folder, "test", networks.about())
@@ -55,7 +55,7 @@ def test_a_folder_of_class_folders(workplace: Path) -> None:
     assert len({photo.group for photo in sample.photos}) == 3
 
 
-def test_a_folder_that_is_divided(workplace: Path) -> None:
+def test_a_folder_with_splits(workplace: Path) -> None:
     names = ["train/red/1.png", "valid/red/2.png", "test/red/3.png", "test/blue/4.png"]
     folder = colours.write(workplace / "photos", dict.fromkeys(names, "red"))
     assert [photo.path for photo in of_folder(folder, None, ABOUT).photos] == ["test/blue/4.png", "test/red/3.png"]
@@ -75,7 +75,7 @@ def test_a_prepared_dataset_elsewhere(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize(
-    ("photos", "split", "told"),
+    ("photos", "split", "message"),
     [
         ({}, None, "holds no folders"),
         ({"red/1.txt": ""}, None, r"photos has no photos that can be used \(.jpg, "),
@@ -85,11 +85,11 @@ def test_a_prepared_dataset_elsewhere(dataset: Dataset) -> None:
         (
             {"Red/1.png": "red", "blue/2.png": "red"},
             None,
-            "photos of 'Red', and the model knows 'blue', 'green', 'red': rename the class folders",
+            "photos of 'Red', but the model's classes are 'blue', 'green', 'red': rename the class folders",
         ),
     ],
 )
-def test_photos_that_cannot_be_scored_on(workplace: Path, photos: dict[str, str], split: str | None, told: str) -> None:
+def test_unusable_photos_are_an_error(workplace: Path, photos: dict[str, str], split: str | None, message: str) -> None:
     folder = workplace / "photos"
     folder.mkdir()
     colours.write(folder, {name: colour for name, colour in photos.items() if colour})
@@ -97,10 +97,10 @@ def test_photos_that_cannot_be_scored_on(workplace: Path, photos: dict[str, str]
         if not colour:
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(b"no photo")
-    with pytest.raises(HeadstandError, match=told):
+    with pytest.raises(HeadstandError, match=message):
         of_folder(folder, split, ABOUT)
 
 
-def test_a_folder_that_is_not_there(workplace: Path) -> None:
+def test_a_missing_folder_is_an_error(workplace: Path) -> None:
     with pytest.raises(HeadstandError, match="there is no folder nowhere"):
         of_folder(Path("nowhere"), None, ABOUT)

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstand.diagnosis import SearchedRange, TrialResult, comparisons
+from headstand.diagnosis import SearchedRange, TrialResult, comparison_rules
 from headstand.recipe import Finetune, Head
 from headstand.stats import Outcomes
 from tests.diagnosis.runs import answers, baseline, evidence, healthy, one, phase
@@ -12,18 +12,18 @@ from tests.diagnosis.runs import answers, baseline, evidence, healthy, one, phas
 
 def test_a_baseline_that_is_as_good_is_told() -> None:
     run = phase(val_accuracy=[0.8, 0.90])
-    finding = one(comparisons.baseline_not_beaten(evidence(phases=(run,), **baseline(0.95))))
+    finding = one(comparison_rules.baseline_not_beaten(evidence(phases=(run,), **baseline(0.95))))
     assert (finding.code, finding.severity) == ("baseline-not-beaten", "warning")
     assert finding.evidence == "val_accuracy=0.9000; ridge regression on the same features has 0.9500"
     assert finding.advice.endswith("--head.inner []")
     linear = evidence(phases=(run,), **baseline(0.95), head=Head(inner=()))
-    assert one(comparisons.baseline_not_beaten(linear)).advice.endswith(
+    assert one(comparison_rules.baseline_not_beaten(linear)).advice.endswith(
         "--head.optimizer adamw --head.weight_decay 1; or train longer: --head.epochs 4"
     )
     equal = evidence(phases=(run,), **baseline(0.9))
-    assert one(comparisons.baseline_not_beaten(equal)).severity == "note"
-    assert not list(comparisons.baseline_not_beaten(evidence(phases=(run,), **baseline(0.85))))
-    assert not list(comparisons.baseline_not_beaten(evidence(phases=(run,))))
+    assert one(comparison_rules.baseline_not_beaten(equal)).severity == "note"
+    assert not list(comparison_rules.baseline_not_beaten(evidence(phases=(run,), **baseline(0.85))))
+    assert not list(comparison_rules.baseline_not_beaten(evidence(phases=(run,))))
 
 
 RATES = (0.0001, 0.001, 0.01, 0.1)
@@ -39,7 +39,7 @@ def test_a_rate_at_the_upper_edge_is_searched_further() -> None:
         searched=(SearchedRange("learning_rate", RATES),),
         trials=rates(0.5, 0.6, 0.7, 0.9),
     )
-    finding = one(comparisons.edge_of_range(run))
+    finding = one(comparison_rules.edge_of_range(run))
     assert (finding.code, finding.severity) == ("learning-rate-at-edge", "warning")
     assert finding.title == "learning_rate is at the edge of its range"
     assert finding.evidence == (
@@ -54,7 +54,7 @@ def test_a_rate_at_the_lower_edge_by_a_hair_is_a_note() -> None:
         searched=(SearchedRange("learning_rate", RATES),),
         trials=rates(0.95, 0.949, 0.7, 0.2),
     )
-    finding = one(comparisons.edge_of_range(run))
+    finding = one(comparison_rules.edge_of_range(run))
     assert finding.severity == "note"
     assert finding.advice == "search on: add 1e-05 to the values of learning_rate"
 
@@ -66,26 +66,26 @@ def test_a_rate_within_its_range_is_no_finding(rate: float, accuracies: tuple[fl
     run = evidence(
         head=Head(learning_rate=rate), searched=(SearchedRange("learning_rate", RATES),), trials=rates(*accuracies)
     )
-    assert not list(comparisons.edge_of_range(run))
+    assert not list(comparison_rules.edge_of_range(run))
 
 
 def test_the_end_of_the_possible_is_no_edge() -> None:
     trials = (TrialResult({"dropout": 0.0}, 0.9), TrialResult({"dropout": 0.5}, 0.5))
     assert not list(
-        comparisons.edge_of_range(evidence(searched=(SearchedRange("dropout", (0.0, 0.5)),), trials=trials))
+        comparison_rules.edge_of_range(evidence(searched=(SearchedRange("dropout", (0.0, 0.5)),), trials=trials))
     )
     run = evidence(
         head=Head(dropout=0.5),
         searched=(SearchedRange("dropout", (0.0, 0.5)),),
         trials=(TrialResult({"dropout": 0.0}, 0.5), TrialResult({"dropout": 0.5}, 0.9)),
     )
-    assert one(comparisons.edge_of_range(run)).advice == "search on: add 0.75 to the values of dropout"
+    assert one(comparison_rules.edge_of_range(run)).advice == "search on: add 0.75 to the values of dropout"
 
 
 def test_zero_lies_below_every_log_range() -> None:
     searched = (SearchedRange("dropout", low=0.1, high=0.8, log=True),)
     trials = (TrialResult({"dropout": 0.0}, 0.9), TrialResult({"dropout": 0.5}, 0.5))
-    assert not list(comparisons.edge_of_range(evidence(head=Head(dropout=0.0), searched=searched, trials=trials)))
+    assert not list(comparison_rules.edge_of_range(evidence(head=Head(dropout=0.0), searched=searched, trials=trials)))
 
 
 def test_the_edge_of_a_continuous_range_is_its_outer_twentieth() -> None:
@@ -94,13 +94,13 @@ def test_the_edge_of_a_continuous_range_is_its_outer_twentieth() -> None:
         TrialResult({"learning_rate": rate}, value) for rate, value in ((0.001, 0.3), (0.02, 0.5), (0.09, 0.9))
     )
     near = evidence(head=Head(learning_rate=0.09), searched=searched, trials=trials)
-    finding = one(comparisons.edge_of_range(near))
+    finding = one(comparison_rules.edge_of_range(near))
     assert finding.evidence == (
         "learning_rate=0.09 is the highest of 0.001 to 0.1; its best val_accuracy=0.9000, elsewhere 0.5000"
     )
     assert finding.advice == 'search on: --search.parameters \'{"learning_rate": {"high": 1}}\''
     within = evidence(head=Head(learning_rate=0.05), searched=searched, trials=trials)
-    assert not list(comparisons.edge_of_range(within))
+    assert not list(comparison_rules.edge_of_range(within))
 
 
 def test_layer_sizes_are_searched_on_in_whole_numbers() -> None:
@@ -110,7 +110,7 @@ def test_layer_sizes_are_searched_on_in_whole_numbers() -> None:
         searched=(SearchedRange("inner", sizes),),
         trials=tuple(TrialResult({"inner": (size,)}, 0.5 + size / 1000) for size in sizes),
     )
-    assert one(comparisons.edge_of_range(run)).advice == "search on: add 400 to the values of inner"
+    assert one(comparison_rules.edge_of_range(run)).advice == "search on: add 400 to the values of inner"
 
 
 def trials(*accuracies: float) -> tuple[TrialResult, ...]:
@@ -119,7 +119,7 @@ def trials(*accuracies: float) -> tuple[TrialResult, ...]:
 
 def test_settings_that_did_equally_well_are_counted() -> None:
     run = evidence(trials=trials(0.5, 0.96, 0.95, 0.95), settings=4, indistinguishable=2)
-    finding = one(comparisons.indistinguishable(run))
+    finding = one(comparison_rules.indistinguishable(run))
     assert (finding.code, finding.severity) == ("validation-too-small", "note")
     assert finding.evidence == (
         "2 of 3 other settings did as well as the best, val_accuracy=0.9600: 300 validation photos cannot separate "
@@ -131,7 +131,7 @@ def test_settings_that_did_equally_well_are_counted() -> None:
 
 def test_more_validation_photos_are_only_suggested_where_they_suffice() -> None:
     run = evidence(trials=trials(0.96, 0.93), settings=2, indistinguishable=1, counts=(500, 500, 500))
-    finding = one(comparisons.indistinguishable(run))
+    finding = one(comparison_rules.indistinguishable(run))
     assert "takes about 444 photos" in finding.evidence
     assert finding.advice.endswith("and prepare again: --split.validation 0.3 --split.train 0.5")
 
@@ -145,34 +145,36 @@ def test_few_validation_photos_are_a_warning() -> None:
         settings=2,
         indistinguishable=1,
     )
-    finding = one(comparisons.indistinguishable(small))
+    finding = one(comparison_rules.indistinguishable(small))
     assert finding.severity == "warning"
     # No number of photos separates equal ones.
     assert finding.evidence.endswith("30 validation photos cannot separate them at 95 %")
 
 
 def test_settings_that_differ_clearly_are_no_finding() -> None:
-    assert not list(comparisons.indistinguishable(evidence(trials=trials(0.96, 0.8, 0.5), settings=3)))
-    assert not list(comparisons.indistinguishable(evidence(trials=trials(0.96), settings=1)))
+    assert not list(comparison_rules.indistinguishable(evidence(trials=trials(0.96, 0.8, 0.5), settings=3)))
+    assert not list(comparison_rules.indistinguishable(evidence(trials=trials(0.96), settings=1)))
 
 
 def test_fine_tuning_that_loses_is_reported() -> None:
     head, tuned = phase(val_accuracy=[0.8, 0.95]), phase("finetune", val_accuracy=[0.7, 0.88, 0.6])
-    finding = one(comparisons.finetuning_worse(evidence(phases=(head, tuned), finetune=Finetune(learning_rate=0.003))))
+    finding = one(
+        comparison_rules.finetuning_worse(evidence(phases=(head, tuned), finetune=Finetune(learning_rate=0.003)))
+    )
     assert (finding.code, finding.severity) == ("fine-tuning-worse", "warning")
     assert finding.evidence == "val_accuracy=0.9500 with the backbone as it was, 0.8800 after 3 epochs of fine-tuning"
     assert finding.advice == (
         "a lower rate: --finetune.learning_rate 0.001; or keep the head alone: --finetune.epochs 0"
     )
     hair = phase("finetune", val_accuracy=[0.947])
-    assert one(comparisons.finetuning_worse(evidence(phases=(head, hair)))).severity == "note"
-    assert not list(comparisons.finetuning_worse(evidence(phases=(healthy(), healthy("finetune")))))
-    assert not list(comparisons.finetuning_worse(evidence()))
+    assert one(comparison_rules.finetuning_worse(evidence(phases=(head, hair)))).severity == "note"
+    assert not list(comparison_rules.finetuning_worse(evidence(phases=(healthy(), healthy("finetune")))))
+    assert not list(comparison_rules.finetuning_worse(evidence()))
 
 
 def test_fine_tuning_that_was_still_rising_is_to_be_longer() -> None:
     head, rising = phase(val_accuracy=[0.8, 0.95]), phase("finetune", val_accuracy=[0.5, 0.6, 0.7, 0.8])
-    finding = one(comparisons.finetuning_worse(evidence(phases=(head, rising))))
+    finding = one(comparison_rules.finetuning_worse(evidence(phases=(head, rising))))
     assert finding.advice == "train longer: --finetune.epochs 6"
 
 
@@ -181,9 +183,9 @@ def test_the_same_photos_make_a_small_loss_of_fine_tuning_a_warning() -> None:
     before[:30], after[:40] = False, False
     head = replace(phase(val_accuracy=[0.9]), correct=before)
     tuned = phase("finetune", val_accuracy=[0.8667])
-    assert one(comparisons.finetuning_worse(evidence(phases=(head, tuned)))).severity == "note"
+    assert one(comparison_rules.finetuning_worse(evidence(phases=(head, tuned)))).severity == "note"
     known = replace(tuned, correct=after)
-    assert one(comparisons.finetuning_worse(evidence(phases=(head, known)))).severity == "warning"
+    assert one(comparison_rules.finetuning_worse(evidence(phases=(head, known)))).severity == "warning"
 
 
 def outcome(accuracy: float, count: int) -> dict[str, Any]:
@@ -194,7 +196,7 @@ def outcome(accuracy: float, count: int) -> dict[str, Any]:
 
 def test_a_gap_between_validation_and_test_is_reported_with_likely_causes() -> None:
     run = evidence(**outcome(0.956, 250), test=Outcomes.counted(0.681, 260), settings=14)
-    finding = one(comparisons.validation_test_gap(run))
+    finding = one(comparison_rules.validation_test_gap(run))
     assert (finding.code, finding.severity) == ("validation-test-gap", "warning")
     assert finding.title == "Test accuracy is lower than validation accuracy by more than chance"
     assert finding.evidence == (
@@ -205,7 +207,7 @@ def test_a_gap_between_validation_and_test_is_reported_with_likely_causes() -> N
 
 
 def test_a_test_that_is_easier_than_validation_is_reported_too() -> None:
-    finding = one(comparisons.validation_test_gap(evidence(**outcome(0.6, 250), test=Outcomes.counted(0.9, 260))))
+    finding = one(comparison_rules.validation_test_gap(evidence(**outcome(0.6, 250), test=Outcomes.counted(0.9, 260))))
     assert finding.title == "Test accuracy is higher than validation accuracy by more than chance"
     assert "test photos may have near duplicates among the training photos" in finding.advice
     assert "highest" not in finding.advice
@@ -216,5 +218,5 @@ def test_a_test_that_is_easier_than_validation_is_reported_too() -> None:
 )
 def test_a_gap_within_chance_is_no_finding(validation: tuple[float, int], test: tuple[float, int]) -> None:
     run = evidence(**outcome(*validation), test=Outcomes.counted(*test))
-    assert not list(comparisons.validation_test_gap(run))
-    assert not list(comparisons.validation_test_gap(evidence(**outcome(*validation))))
+    assert not list(comparison_rules.validation_test_gap(run))
+    assert not list(comparison_rules.validation_test_gap(evidence(**outcome(*validation))))

@@ -96,30 +96,30 @@ def of_folder(folder: Path, split: str | None, about: ModelMetadata) -> Evaluati
     photos = tuple(
         Photo(
             item.path.relative_to(found.root).as_posix(), item.class_, item.split, file.sha256,
-            file.width, file.height, place,
+            file.width, file.height, group,
         )
-        for place, (item, file) in enumerate((candidate.item, candidate.file) for candidate in candidates)
+        for group, (item, file) in enumerate((candidate.item, candidate.file) for candidate in candidates)
     )  # fmt: skip
     return EvaluationSet(found.root, split, False, photos, _labels(photos, found.root, about), left_out)
 
 
 def _check_kind(photos: tuple[Photo, ...], folder: Path, about: ModelMetadata) -> None:
-    """Raises a `EvaluationSetError` if a model for photos is given heatmaps, or the reverse."""
+    """Raises an `EvaluationSetError` if a model for photos is given heatmaps, or the reverse."""
     arrays, heatmaps = photos[0].path.endswith(".npy"), about.backbone in OF_HEATMAPS
     if arrays != heatmaps:
         raise EvaluationSetError(
-            f"{folder} holds {'heatmaps' if arrays else 'photos'}, and {about.name} takes "
+            f"{folder} contains {'heatmaps' if arrays else 'photos'}, but {about.name} takes "
             f"{'heatmaps' if heatmaps else 'photos'}"
         )
 
 
 def _labels(photos: tuple[Photo, ...], folder: Path, about: ModelMetadata) -> np.ndarray:
-    place = {nfc(name): number for number, name in enumerate(about.labels)}
-    strange = sorted({nfc(photo.class_) for photo in photos} - set(place))
-    if strange:
+    index = {nfc(name): number for number, name in enumerate(about.labels)}
+    unknown = sorted({nfc(photo.class_) for photo in photos} - set(index))
+    if unknown:
         raise EvaluationSetError(
-            f"{folder} has photos of {', '.join(map(repr, strange[:5]))}{' ...' * (len(strange) > 5)}, and the model "
-            f"knows {', '.join(map(repr, about.labels[:10]))}{' ...' * (len(about.labels) > 10)}: rename the class "
-            "folders as the model has them, or take the others out"
+            f"{folder} has photos of {', '.join(map(repr, unknown[:5]))}{' ...' * (len(unknown) > 5)}, but the model's "
+            f"classes are {', '.join(map(repr, about.labels[:10]))}{' ...' * (len(about.labels) > 10)}: rename the "
+            "class folders to the model's classes, or remove the others"
         )
-    return np.array([place[nfc(photo.class_)] for photo in photos], np.int32)
+    return np.array([index[nfc(photo.class_)] for photo in photos], np.int32)

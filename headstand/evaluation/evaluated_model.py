@@ -37,7 +37,7 @@ class EvaluatedModel:
         history: whether the fingerprints of training and evaluation photos in `about` are known. A bundle does not
             contain them; they are read from the checkpoint in the same folder.
         input: kind, size and shape of the inputs.
-        answer: function that maps a batch of inputs to probabilities, `float32 [B, classes]`.
+        predict: function that maps a batch of inputs to probabilities, `float32 [B, classes]`.
         network: the Keras model of a checkpoint, for Grad-CAM; None for a bundle.
     """
 
@@ -46,30 +46,30 @@ class EvaluatedModel:
     about: ModelMetadata
     history: bool
     input: InputKind
-    answer: Callable[[np.ndarray], np.ndarray]
+    predict: Callable[[np.ndarray], np.ndarray]
     network: keras.Model | None = None
 
 
-def find(word: str, refitted: bool) -> Path:
+def find(name: str, refitted: bool) -> Path:
     """Returns the model file for a command-line argument: the file itself, or that of a recipe's newest finished run.
 
     Args:
-        word: a `.h5` or `.tflite` file, or a recipe's name or file.
+        name: a `.h5` or `.tflite` file, or a recipe's name or file.
         refitted: whether to prefer the model refitted on all splits to the one that the run's metrics belong to.
 
     Raises:
         ModelError: the argument is a folder.
         HeadstandError: there is no such recipe, or no finished run of it.
     """
-    path = Path(word)
+    path = Path(name)
     if path.suffix.lower() in SUFFIXES:
         return path
     if path.is_dir():
-        held = sorted(str(file) for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+        models = sorted(str(file) for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
         raise ModelError(
-            f"{path} is a folder: name " + (" or ".join(held) if held else "a .h5 or .tflite file, or a recipe")
+            f"{path} is a folder: name " + (" or ".join(models) if models else "a .h5 or .tflite file, or a recipe")
         )
-    return newest_checkpoint(recipes.load(word).name, refitted=refitted)
+    return newest_checkpoint(recipes.load(name).name, refitted=refitted)
 
 
 def load(path: Path) -> EvaluatedModel:
@@ -85,15 +85,15 @@ def _checkpoint(path: Path) -> EvaluatedModel:
     about = checkpoint.metadata(path)
     network = checkpoint.load(path)
     kind = inputs.of(network.input_shape[1:])
-    wanted = (about.size, kind.shape, (len(about.labels),))
-    if (kind.size, network.input_shape[1:], network.output_shape[1:]) != wanted:
+    expected = (about.size, kind.shape, (len(about.labels),))
+    if (kind.size, network.input_shape[1:], network.output_shape[1:]) != expected:
         raise ModelError(
-            f"{path} does not fit its own record: {about.size} pixels and {len(about.labels)} labels, and a network "
-            f"from {network.input_shape[1:]} to {network.output_shape[1:]}; train it again"
+            f"{path} does not match its metadata: {about.size} pixels and {len(about.labels)} labels, but the network "
+            f"has input shape {network.input_shape[1:]} and output shape {network.output_shape[1:]}; train it again"
         )
     call = compiled(network)
     return EvaluatedModel(
-        path, files.digest(path), about, True, kind, lambda shown: np.asarray(call(tf.constant(shown))), network
+        path, files.digest(path), about, True, kind, lambda batch: np.asarray(call(tf.constant(batch))), network
     )
 
 
@@ -101,7 +101,8 @@ def _bundle(path: Path) -> EvaluatedModel:
     with quiet():  # LiteRT logs which delegate it created
         classifier = Classifier(path)
     bundle = classifier.bundle
-    origin = next((file for file in sorted(path.parent.glob("*.h5")) if _made(file, bundle.metadata)), None)
+    digest = bundle.metadata.get("checkpoint")
+    origin = next((file for file in sorted(path.parent.glob("*.h5")) if files.digest(file) == digest), None)
     # The bundle's own metadata take precedence over the checkpoint's, because the services use them.
     about = ModelMetadata(
         name=bundle.name,
@@ -120,8 +121,3 @@ def _bundle(path: Path) -> EvaluatedModel:
     return EvaluatedModel(
         path, files.digest(path), about, origin is not None, inputs.of(bundle.input.shape), classifier.probabilities
     )
-
-
-def _made(file: Path, metadata: dict[str, object]) -> bool:
-    """Returns whether a bundle was converted from a checkpoint, by its digest in the bundle's metadata."""
-    return files.digest(file) == metadata.get("checkpoint")

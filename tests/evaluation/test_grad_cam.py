@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from headstand import heads as heads
-from headstand.evaluation.attention import attention
+from headstand.evaluation.grad_cam import grad_cam
 from headstand.features import backbones
 from headstand.heads import checkpoint
 from headstand.recipe import Backbone, Head
@@ -21,7 +21,7 @@ def test_it_lights_up_where_the_class_is_seen(small_networks: None) -> None:
     logits[0, 2] = 3.0
     model.get_layer("logits").set_weights([logits, np.zeros(3, np.float32)])
     pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3)).astype(np.uint8)
-    heat = attention(model, pixels, np.array([2, 2, 0]))
+    heat = grad_cam(model, pixels, np.array([2, 2, 0]))
     assert heat.shape == (3, 64, 64) and heat.dtype == np.float32
     maps = model.get_layer("backbone")(model.get_layer("scale")(pixels.astype(np.float32)), training=False).numpy()
     for one in range(2):
@@ -40,6 +40,6 @@ def test_every_kind_of_preprocessing_is_gone_through(name: str, tmp_path) -> Non
     extractor = backbones.extractor(Backbone(name=name, size=64, weights="none"))
     model = heads.assemble(extractor, heads.build(Head(inner=(4,)), extractor.output.shape[-1], 3, 1), "m")
     loaded = checkpoint.load(checkpoint.save(model, tmp_path / "m.h5", networks.about()))
-    heat = attention(loaded, np.full((2, 64, 64, 3), 90, np.uint8), np.array([0, 1]))
+    heat = grad_cam(loaded, np.full((2, 64, 64, 3), 90, np.uint8), np.array([0, 1]))
     assert heat.shape == (2, 64, 64)
     assert np.isfinite(heat).all() and heat.min() >= 0 and heat.max() <= 1.0001

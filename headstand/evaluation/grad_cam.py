@@ -6,7 +6,7 @@ import tensorflow as tf
 from PIL import Image
 
 
-def attention(model: keras.Model, pixels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+def grad_cam(model: keras.Model, pixels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Returns Grad-CAM heatmaps (Selvaraju et al. 2017): the image areas that increase the logit of a class.
 
     Args:
@@ -29,11 +29,11 @@ def attention(model: keras.Model, pixels: np.ndarray, classes: np.ndarray) -> np
         logits = maps
         for layer in after:
             logits = layer(logits, training=False)
-        asked = tf.gather(logits, classes, axis=1, batch_dims=1)
-    weights = tf.reduce_mean(tape.gradient(asked, maps), axis=[1, 2], keepdims=True)
+        class_logits = tf.gather(logits, classes, axis=1, batch_dims=1)
+    weights = tf.reduce_mean(tape.gradient(class_logits, maps), axis=[1, 2], keepdims=True)
     heat = tf.nn.relu(tf.reduce_sum(weights * maps, axis=-1)).numpy()
     heat /= np.maximum(heat.max(axis=(1, 2), keepdims=True), 1e-12)
     size = pixels.shape[1]
     return np.stack(
-        [np.asarray(Image.fromarray(one).resize((size, size), Image.Resampling.BILINEAR)) for one in heat]
+        [np.asarray(Image.fromarray(area).resize((size, size), Image.Resampling.BILINEAR)) for area in heat]
     ).astype(np.float32)
