@@ -22,7 +22,7 @@ def rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
     Args:
         results: results in leaderboard order.
     """
-    found = []
+    found: list[tuple[str, ...]] = []
     for rank, result in enumerate(results, 1):
         backbone, score, size = result.entry.backbone, result.score, result.model_size
         random = "" if size is None or size.trained else " r"

@@ -4,11 +4,10 @@ import math
 from collections.abc import Iterator
 
 from headstand.diagnosis.diagnosis_input import DiagnosisInput, SearchedRange, TrialResult, number
-from headstand.diagnosis.finding import Finding, Suggestion
-from headstand.diagnosis.suggestions import longer, rate, smaller_head
+from headstand.diagnosis.finding import Finding, Suggestion, extend_search, longer, rate, smaller_head
 from headstand.stats import difference, photos_needed, unpaired, wilson
 
-GAP = "validation-test-gap"
+GAP_CODE = "validation-test-gap"
 """Code of the finding that is listed before all others, because it makes every validation metric unreliable."""
 
 WIDE = 0.05
@@ -42,8 +41,8 @@ def validation_test_gap(evidence: DiagnosisInput) -> Iterator[Finding]:
     low, high = sorted(map(abs, gap.interval))
     causes = [
         Suggestion(
-            "the test photos may come from another source (camera, place, people) than the training photos: look at "
-            "both, or let Headstand divide all photos together"
+            "the test photos may come from another source (camera, location, people) than the training photos: compare "
+            "both, or let Headstand split all photos together"
         )
     ]
     if gap.value > 0:
@@ -54,9 +53,7 @@ def validation_test_gap(evidence: DiagnosisInput) -> Iterator[Finding]:
             )
         )
         heads = f"{evidence.settings} heads and " if evidence.settings > 1 else ""
-        causes.append(
-            Suggestion(f"validation accuracy is the highest of {heads}all epochs, so that part of it is luck")
-        )
+        causes.append(Suggestion(f"validation accuracy is the maximum over {heads}all epochs and therefore optimistic"))
     else:
         causes.append(
             Suggestion(
@@ -65,11 +62,11 @@ def validation_test_gap(evidence: DiagnosisInput) -> Iterator[Finding]:
             )
         )
     yield Finding(
-        GAP,
+        GAP_CODE,
         "warning",
-        f"Test accuracy is {'lower' if gap.value > 0 else 'higher'} than validation accuracy by more than chance",
+        f"Test accuracy is significantly {'lower' if gap.value > 0 else 'higher'} than validation accuracy",
         f"val_accuracy={validation.accuracy:.4f} on {validation.count} photos, test_accuracy={test.accuracy:.4f} on "
-        f"{test.count}: {abs(gap.value):.3f} apart, 95 % interval {low:.3f} to {high:.3f}",
+        f"{test.count}: difference {abs(gap.value):.3f}, 95 % interval {low:.3f} to {high:.3f}",
         tuple(causes),
     )
 
@@ -85,11 +82,11 @@ def baseline_not_beaten(evidence: DiagnosisInput) -> Iterator[Finding]:
         return
     gap = difference(baseline, evidence.outcomes(reached, phase.correct))
     if evidence.head.inner:
-        suggestions = [smaller_head(evidence, "a head without inner layers is as simple as the baseline")]
+        suggestions = [smaller_head(evidence, "use a head without inner layers, which is as simple as the baseline")]
     else:
         suggestions = [
             Suggestion(
-                "keep the weights small, as the baseline does",
+                "regularise the weights, as the baseline does",
                 (("head.optimizer", "adamw"), ("head.weight_decay", 1.0)),
             ),
             longer(evidence.phases[0]),
@@ -97,7 +94,7 @@ def baseline_not_beaten(evidence: DiagnosisInput) -> Iterator[Finding]:
     yield Finding(
         "baseline-not-beaten",
         "note" if gap.within_noise else "warning",
-        "The baseline is not beaten",
+        "The model is no better than the baseline",
         f"val_accuracy={reached:.4f}; {evidence.baseline} on the same features has {baseline.accuracy:.4f}",
         tuple(suggestions),
     )
@@ -110,10 +107,10 @@ def edge_of_range(evidence: DiagnosisInput) -> Iterator[Finding]:
         if edge is None:
             continue
         chosen, high = edge
-        there, elsewhere = _best(evidence, searched, chosen)
-        if there is None or elsewhere is None or there.val_accuracy < elsewhere.val_accuracy:
+        at_edge, elsewhere = _best(evidence, searched, chosen)
+        if at_edge is None or elsewhere is None or at_edge.val_accuracy < elsewhere.val_accuracy:
             continue
-        gain = difference(*(evidence.outcomes(one.val_accuracy, one.correct) for one in (there, elsewhere)))
+        gain = difference(*(evidence.outcomes(one.val_accuracy, one.correct) for one in (at_edge, elsewhere)))
         key, beyond = searched.parameter, _beyond(searched, high)
         ends = searched.values or (searched.low, searched.high)
         yield Finding(
@@ -121,23 +118,9 @@ def edge_of_range(evidence: DiagnosisInput) -> Iterator[Finding]:
             "note" if gain.within_noise else "warning",
             f"{key} is at the edge of its range",
             f"{key}={chosen:g} is the {'highest' if high else 'lowest'} of {min(ends):g} to {max(ends):g}; its best "
-            f"val_accuracy={there.val_accuracy:.4f}, elsewhere {elsewhere.val_accuracy:.4f}",
-            (search_on(searched, beyond),),
+            f"val_accuracy={at_edge.val_accuracy:.4f}, elsewhere {elsewhere.val_accuracy:.4f}",
+            (extend_search(searched, beyond),),
         )
-
-
-def search_on(searched: SearchedRange, value: float) -> Suggestion:
-    """Returns a suggestion to extend the searched values or range of a parameter to a value.
-
-    Its change is keyed by the recipe key that the value would set, for example `head.inner` for `units`.
-    """
-    key = searched.parameter
-    if searched.values:
-        text = f"search on: add {value:g} to the values of {key}"
-    else:
-        end = "high" if value > searched.high else "low"
-        text = f"""search on: --search.parameters '{{"{key}": {{"{end}": {value:g}}}}}'"""
-    return Suggestion.searched(text, f"head.{'inner' if key in ('units', 'layers') else key}", value)
 
 
 def indistinguishable(evidence: DiagnosisInput) -> Iterator[Finding]:
@@ -147,23 +130,20 @@ def indistinguishable(evidence: DiagnosisInput) -> Iterator[Finding]:
     count, accuracies = len(evidence.truth), sorted({trial.val_accuracy for trial in evidence.trials}, reverse=True)
     best = accuracies[0]
     low, high = wilson(round(best * count), count)
-    needed, suggestions = "", [Suggestion("take the simplest or fastest of them")]
+    needed, suggestions = "", [Suggestion("use the simplest or fastest of them")]
     if len(accuracies) > 1:
         photos, available = photos_needed(best, accuracies[1]), sum(evidence.counts) + count
-        needed = f"; a difference like that of {best:.4f} and {accuracies[1]:.4f} takes about {photos} photos"
+        needed = f"; the difference of {best:.4f} and {accuracies[1]:.4f} is significant with about {photos} photos"
         if count < photos <= SHARE * available:
-            suggestions.append(
-                Suggestion(
-                    "validate on more photos, and prepare again", (("split.validation", SHARE), ("split.train", 0.5))
-                )
-            )
+            more = (("split.validation", SHARE), ("split.train", 0.5))
+            suggestions.append(Suggestion("enlarge the validation split and prepare the data again", more))
     others = evidence.indistinguishable
     yield Finding(
         "validation-too-small",
         "warning" if (high - low) / 2 > WIDE else "note",
-        "Validation is too small to separate the best settings",
-        f"{others} of {evidence.settings - 1} other settings did as well as the best, val_accuracy={best:.4f}: "
-        f"{count} validation photos cannot separate them at 95 %{needed}",
+        "The validation split is too small to rank the best settings",
+        f"{others} of {evidence.settings - 1} other settings are statistically indistinguishable from the best, "
+        f"val_accuracy={best:.4f}, on {count} validation photos{needed}",
         tuple(suggestions),
     )
 
@@ -183,15 +163,15 @@ def finetuning_worse(evidence: DiagnosisInput) -> Iterator[Finding]:
     lower = (
         rate(evidence, tuned)
         if unsteady
-        else Suggestion("a lower rate", (("finetune.learning_rate", float(f"{current / 3:.2g}")),))
+        else Suggestion("try a lower learning rate", (("finetune.learning_rate", float(f"{current / 3:.2g}")),))
     )
     yield Finding(
         "fine-tuning-worse",
         "note" if loss.within_noise else "warning",
         "Fine-tuning is worse than the head alone",
-        f"val_accuracy={before:.4f} with the backbone as it was, {after:.4f} after {len(tuned.history)} epochs of "
+        f"val_accuracy={before:.4f} with a frozen backbone, {after:.4f} after {len(tuned.history)} epochs of "
         "fine-tuning",
-        (longer(tuned),) if rising else (lower, Suggestion("keep the head alone", (("finetune.epochs", 0),))),
+        (longer(tuned),) if rising else (lower, Suggestion("skip fine-tuning", (("finetune.epochs", 0),))),
     )
 
 

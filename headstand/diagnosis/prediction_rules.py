@@ -7,24 +7,23 @@ import numpy as np
 from scipy.stats import poisson
 
 from headstand.diagnosis.diagnosis_input import DiagnosisInput
-from headstand.diagnosis.finding import Finding, Suggestion
-from headstand.diagnosis.suggestions import LABELS, rate
+from headstand.diagnosis.finding import LABELS, Finding, Suggestion, rate
 from headstand.evaluation.calibration import LIMITS, at_limit, temperature
 
-SURE = 0.999
+SATURATED = 0.999
 """Probability from which on a prediction counts as saturated: at most 1 of 1000 of them should be wrong."""
 
-CHANCE = 0.001
+SIGNIFICANCE = 0.001
 """Significance level: probability of that many wrong predictions if the probabilities were calibrated."""
 
-NAMED = 5
+PREDICTABLE = 5
 """Minimum number of photos of a class for a report that the class is never predicted. A class that is predicted as
 often as it occurs is missing among n expected predictions with probability e^-n, 0.7 % here."""
 
-UNEVEN = 4.0
+IMBALANCED = 4.0
 """Ratio of the largest to the smallest class from which on small classes hardly contribute to the loss."""
 
-LEARNT = 0.8
+FITTED = 0.8
 """Training accuracy from which on a model has fitted its training photos."""
 
 LISTED = 5
@@ -39,15 +38,17 @@ def no_better_than_majority(evidence: DiagnosisInput) -> Iterator[Finding]:
     accuracy, share = _accuracy(evidence), float(counts.max() / counts.sum())
     if accuracy > share or share == 1:
         return
-    figures = f"val_accuracy={accuracy:.4f}; always {evidence.classes[int(counts.argmax())]!r} has {share:.4f}"
-    learnt = max([accuracy for phase in evidence.phases[-1:] for accuracy in phase.series("accuracy")], default=0.0)
-    if learnt > max(LEARNT, share):
+    metrics = (
+        f"val_accuracy={accuracy:.4f}; always predicting {evidence.classes[int(counts.argmax())]!r} has {share:.4f}"
+    )
+    fitted = max([accuracy for phase in evidence.phases[-1:] for accuracy in phase.series("accuracy")], default=0.0)
+    if fitted > max(FITTED, share):
         # Overfitting alone would leave a validation accuracy above that of the most frequent class.
         yield Finding(
             "validation-at-chance",
             "error",
-            "The model does not generalise at all",
-            f"accuracy={learnt:.4f} on training photos, {figures}",
+            "The model does not generalise",
+            f"accuracy={fitted:.4f} on training photos, {metrics}",
             (
                 Suggestion("labels or their order may not match between the splits: prepare the data again"),
                 LABELS,
@@ -58,18 +59,18 @@ def no_better_than_majority(evidence: DiagnosisInput) -> Iterator[Finding]:
         "majority-not-beaten",
         "error",
         "No better than always predicting the same class",
-        figures,
+        metrics,
         (*(rate(evidence, phase) for phase in evidence.phases[-1:]), LABELS),
     )
 
 
 def never_predicted(evidence: DiagnosisInput) -> Iterator[Finding]:
-    """Reports classes that have at least `NAMED` validation photos and are never predicted."""
+    """Reports classes that have at least `PREDICTABLE` validation photos and are never predicted."""
     if not len(evidence.truth):
         return
     counts = np.bincount(evidence.truth, minlength=len(evidence.classes))
-    answered = np.bincount(evidence.probabilities.argmax(axis=1), minlength=len(evidence.classes))
-    missing = [index for index in np.flatnonzero(counts >= NAMED) if not answered[index]]
+    predicted = np.bincount(evidence.probabilities.argmax(axis=1), minlength=len(evidence.classes))
+    missing = [index for index in np.flatnonzero(counts >= PREDICTABLE) if not predicted[index]]
     if not missing:
         return
     names = ", ".join(f"{evidence.classes[index]} ({counts[index]} photos)" for index in missing[:LISTED])
@@ -87,14 +88,14 @@ def never_predicted(evidence: DiagnosisInput) -> Iterator[Finding]:
 def imbalance_ignored(evidence: DiagnosisInput) -> Iterator[Finding]:
     """Reports classes of very different size if the loss has no class weights."""
     counts = [count for count in evidence.counts if count]
-    if evidence.head.class_weights or len(counts) < 2 or max(counts) < UNEVEN * min(counts):
+    if evidence.head.class_weights or len(counts) < 2 or max(counts) < IMBALANCED * min(counts):
         return
     rare, common = evidence.counts.index(min(counts)), evidence.counts.index(max(counts))
     recalls = "".join(
-        f"; {evidence.classes[place]}: {float((evidence.probabilities.argmax(axis=1)[mine] == place).mean()):.2f} "
-        "of its validation photos correct"
-        for place in (rare, common)
-        if len(evidence.truth) and (mine := evidence.truth == place).any()
+        f"; {evidence.classes[index]}: recall "
+        f"{float((evidence.probabilities.argmax(axis=1)[photos] == index).mean()):.2f} on validation"
+        for index in (rare, common)
+        if len(evidence.truth) and (photos := evidence.truth == index).any()
     )
     yield Finding(
         "imbalance-ignored",
@@ -106,16 +107,16 @@ def imbalance_ignored(evidence: DiagnosisInput) -> Iterator[Finding]:
     )
 
 
-def saturated(evidence: DiagnosisInput) -> Iterator[Finding]:
-    """Reports predictions with a probability of at least `SURE` that are wrong more often than it implies."""
+def saturated_softmax(evidence: DiagnosisInput) -> Iterator[Finding]:
+    """Reports predictions with a probability of at least `SATURATED` that are wrong more often than it implies."""
     if not len(evidence.truth):
         return
     top = evidence.probabilities.max(axis=1).astype(np.float64)
-    sure = top >= SURE
-    wrong = int((evidence.probabilities.argmax(axis=1) != evidence.truth)[sure].sum())
+    saturated = top >= SATURATED
+    wrong = int((evidence.probabilities.argmax(axis=1) != evidence.truth)[saturated].sum())
     # The count of many rare events is Poisson distributed; float32 probabilities may slightly exceed 1.
-    expected = float(np.clip(1 - top[sure], 0, 1).sum())
-    if not wrong or poisson.sf(wrong - 1, max(expected, 1e-9)) >= CHANCE or wrong < 3:
+    expected = float(np.clip(1 - top[saturated], 0, 1).sum())
+    if not wrong or poisson.sf(wrong - 1, max(expected, 1e-9)) >= SIGNIFICANCE or wrong < 3:
         return
     tuned = len(evidence.phases) > 1
     smoothing = Suggestion("smooth the labels", ((f"{'finetune' if tuned else 'head'}.label_smoothing", 0.1),))
@@ -124,8 +125,8 @@ def saturated(evidence: DiagnosisInput) -> Iterator[Finding]:
         "saturated-softmax",
         "warning",
         "The softmax is saturated",
-        f"{int(sure.sum())} of {len(top)} validation predictions have a probability of {SURE} or more, and {wrong} of "
-        f"them are wrong where {expected:.2g} should be",
+        f"{int(saturated.sum())} of {len(top)} validation predictions have a probability of {SATURATED} or more; "
+        f"{wrong} of them are wrong, {expected:.2g} are expected",
         (smoothing,) if tuned else (smoothing, less),
     )
 
@@ -145,18 +146,18 @@ def temperature_at_limit(evidence: DiagnosisInput) -> Iterator[Finding]:
         "temperature-at-limit",
         "warning",
         "No temperature calibrates the probabilities",
-        f"the best temperature is {fitted:.3f}, the end of {LIMITS[0]:g} to {LIMITS[1]:g}; none was applied: the "
+        f"the best temperature is {fitted:.3f}, an end of the range {LIMITS[0]:g} to {LIMITS[1]:g}; none was applied: "
         + (
-            "probabilities say nothing about which predictions are right"
+            "the probabilities do not indicate which predictions are correct"
             if high
-            else "predictions are right far more often than their probabilities say"
+            else "the predictions are correct far more often than their probabilities suggest"
         ),
-        (LABELS,) if high else (Suggestion("do not rely on the probabilities, only on their order"),),
+        (LABELS,) if high else (Suggestion("use only the order of the probabilities, not their values"),),
     )
 
 
 def _class_weights() -> Suggestion:
-    return Suggestion("give rare classes more weight", (("head.class_weights", True),))
+    return Suggestion("weight rare classes more", (("head.class_weights", True),))
 
 
 def _accuracy(evidence: DiagnosisInput) -> float:

@@ -5,7 +5,7 @@
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,16 @@ def breakable(name: str) -> Markup:
     return escape(name).replace("_", Markup("_<wbr>"))
 
 
+def fixed(value: float, digits: int = 3) -> str:
+    """Returns a number with a fixed number of decimals."""
+    return f"{value:.{digits}f}"
+
+
+def interval(ends: Sequence[float]) -> str:
+    """Returns an interval as text with three decimals."""
+    return "{:.3f}–{:.3f}".format(*ends)
+
+
 def data_uri(kind: str, data: bytes) -> str:
     """Returns an encoded image of the format `kind` (png, jpeg or webp) as a data URI."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
@@ -69,7 +79,7 @@ _TEMPLATES.filters |= {
     "anchor": anchor,
     "breakable": breakable,
     "thousands": "{:,}".format,
-    "fixed": lambda value, digits=3: f"{value:.{digits}f}",
+    "fixed": fixed,
     "percent": "{:.0%}".format,
-    "interval": lambda ends: "{:.3f}–{:.3f}".format(*ends),
+    "interval": interval,
 }

@@ -7,10 +7,10 @@ import pytest
 from headstand.diagnosis import SearchedRange, TrialResult, comparison_rules
 from headstand.recipe import Finetune, Head
 from headstand.stats import Outcomes
-from tests.diagnosis.runs import answers, baseline, evidence, healthy, one, phase
+from tests.diagnosis.runs import baseline, evidence, healthy, one, phase, predictions
 
 
-def test_a_baseline_that_is_as_good_is_told() -> None:
+def test_a_baseline_that_is_as_good_is_reported() -> None:
     run = phase(val_accuracy=[0.8, 0.90])
     finding = one(comparison_rules.baseline_not_beaten(evidence(phases=(run,), **baseline(0.95))))
     assert (finding.code, finding.severity) == ("baseline-not-beaten", "warning")
@@ -33,7 +33,7 @@ def rates(*accuracies: float) -> tuple[TrialResult, ...]:
     return tuple(TrialResult({"learning_rate": rate}, value) for rate, value in zip(RATES, accuracies, strict=True))
 
 
-def test_a_rate_at_the_upper_edge_is_searched_further() -> None:
+def test_a_rate_at_the_upper_edge_suggests_higher_rates() -> None:
     run = evidence(
         head=Head(learning_rate=0.1),
         searched=(SearchedRange("learning_rate", RATES),),
@@ -45,10 +45,10 @@ def test_a_rate_at_the_upper_edge_is_searched_further() -> None:
     assert finding.evidence == (
         "learning_rate=0.1 is the highest of 0.0001 to 0.1; its best val_accuracy=0.9000, elsewhere 0.7000"
     )
-    assert finding.advice == "search on: add 1 to the values of learning_rate"
+    assert finding.advice == "extend the search: add 1 to the values of learning_rate"
 
 
-def test_a_rate_at_the_lower_edge_by_a_hair_is_a_note() -> None:
+def test_a_rate_at_the_lower_edge_within_noise_is_a_note() -> None:
     run = evidence(
         head=Head(learning_rate=0.0001),
         searched=(SearchedRange("learning_rate", RATES),),
@@ -56,7 +56,7 @@ def test_a_rate_at_the_lower_edge_by_a_hair_is_a_note() -> None:
     )
     finding = one(comparison_rules.edge_of_range(run))
     assert finding.severity == "note"
-    assert finding.advice == "search on: add 1e-05 to the values of learning_rate"
+    assert finding.advice == "extend the search: add 1e-05 to the values of learning_rate"
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_rate_within_its_range_is_no_finding(rate: float, accuracies: tuple[fl
     assert not list(comparison_rules.edge_of_range(run))
 
 
-def test_the_end_of_the_possible_is_no_edge() -> None:
+def test_the_smallest_valid_value_is_no_edge() -> None:
     trials = (TrialResult({"dropout": 0.0}, 0.9), TrialResult({"dropout": 0.5}, 0.5))
     assert not list(
         comparison_rules.edge_of_range(evidence(searched=(SearchedRange("dropout", (0.0, 0.5)),), trials=trials))
@@ -79,7 +79,7 @@ def test_the_end_of_the_possible_is_no_edge() -> None:
         searched=(SearchedRange("dropout", (0.0, 0.5)),),
         trials=(TrialResult({"dropout": 0.0}, 0.5), TrialResult({"dropout": 0.5}, 0.9)),
     )
-    assert one(comparison_rules.edge_of_range(run)).advice == "search on: add 0.75 to the values of dropout"
+    assert one(comparison_rules.edge_of_range(run)).advice == "extend the search: add 0.75 to the values of dropout"
 
 
 def test_zero_lies_below_every_log_range() -> None:
@@ -98,42 +98,42 @@ def test_the_edge_of_a_continuous_range_is_its_outer_twentieth() -> None:
     assert finding.evidence == (
         "learning_rate=0.09 is the highest of 0.001 to 0.1; its best val_accuracy=0.9000, elsewhere 0.5000"
     )
-    assert finding.advice == 'search on: --search.parameters \'{"learning_rate": {"high": 1}}\''
+    assert finding.advice == 'extend the search: --search.parameters \'{"learning_rate": {"high": 1}}\''
     within = evidence(head=Head(learning_rate=0.05), searched=searched, trials=trials)
     assert not list(comparison_rules.edge_of_range(within))
 
 
-def test_layer_sizes_are_searched_on_in_whole_numbers() -> None:
+def test_suggested_layer_sizes_are_integers() -> None:
     sizes = (50, 100, 200)
     run = evidence(
         head=Head(inner=(200,)),
         searched=(SearchedRange("inner", sizes),),
         trials=tuple(TrialResult({"inner": (size,)}, 0.5 + size / 1000) for size in sizes),
     )
-    assert one(comparison_rules.edge_of_range(run)).advice == "search on: add 400 to the values of inner"
+    assert one(comparison_rules.edge_of_range(run)).advice == "extend the search: add 400 to the values of inner"
 
 
 def trials(*accuracies: float) -> tuple[TrialResult, ...]:
     return tuple(TrialResult({}, accuracy) for accuracy in accuracies)
 
 
-def test_settings_that_did_equally_well_are_counted() -> None:
+def test_indistinguishable_settings_are_counted() -> None:
     run = evidence(trials=trials(0.5, 0.96, 0.95, 0.95), settings=4, indistinguishable=2)
     finding = one(comparison_rules.indistinguishable(run))
     assert (finding.code, finding.severity) == ("validation-too-small", "note")
     assert finding.evidence == (
-        "2 of 3 other settings did as well as the best, val_accuracy=0.9600: 300 validation photos cannot separate "
-        "them at 95 %; a difference like that of 0.9600 and 0.9500 takes about 3302 photos"
+        "2 of 3 other settings are statistically indistinguishable from the best, val_accuracy=0.9600, on 300 "
+        "validation photos; the difference of 0.9600 and 0.9500 is significant with about 3302 photos"
     )
-    # 3302 of 1130 photos cannot be had.
-    assert finding.advice == "take the simplest or fastest of them"
+    # There are only 1130 photos.
+    assert finding.advice == "use the simplest or fastest of them"
 
 
-def test_more_validation_photos_are_only_suggested_where_they_suffice() -> None:
+def test_more_validation_photos_are_only_suggested_if_they_suffice() -> None:
     run = evidence(trials=trials(0.96, 0.93), settings=2, indistinguishable=1, counts=(500, 500, 500))
     finding = one(comparison_rules.indistinguishable(run))
-    assert "takes about 444 photos" in finding.evidence
-    assert finding.advice.endswith("and prepare again: --split.validation 0.3 --split.train 0.5")
+    assert "significant with about 444 photos" in finding.evidence
+    assert finding.advice.endswith("and prepare the data again: --split.validation 0.3 --split.train 0.5")
 
 
 def test_few_validation_photos_are_a_warning() -> None:
@@ -148,7 +148,7 @@ def test_few_validation_photos_are_a_warning() -> None:
     finding = one(comparison_rules.indistinguishable(small))
     assert finding.severity == "warning"
     # No number of photos separates equal ones.
-    assert finding.evidence.endswith("30 validation photos cannot separate them at 95 %")
+    assert finding.evidence.endswith("val_accuracy=0.9000, on 30 validation photos")
 
 
 def test_settings_that_differ_clearly_are_no_finding() -> None:
@@ -156,29 +156,29 @@ def test_settings_that_differ_clearly_are_no_finding() -> None:
     assert not list(comparison_rules.indistinguishable(evidence(trials=trials(0.96), settings=1)))
 
 
-def test_fine_tuning_that_loses_is_reported() -> None:
+def test_fine_tuning_that_lowers_accuracy_is_reported() -> None:
     head, tuned = phase(val_accuracy=[0.8, 0.95]), phase("finetune", val_accuracy=[0.7, 0.88, 0.6])
     finding = one(
         comparison_rules.finetuning_worse(evidence(phases=(head, tuned), finetune=Finetune(learning_rate=0.003)))
     )
     assert (finding.code, finding.severity) == ("fine-tuning-worse", "warning")
-    assert finding.evidence == "val_accuracy=0.9500 with the backbone as it was, 0.8800 after 3 epochs of fine-tuning"
+    assert finding.evidence == "val_accuracy=0.9500 with a frozen backbone, 0.8800 after 3 epochs of fine-tuning"
     assert finding.advice == (
-        "a lower rate: --finetune.learning_rate 0.001; or keep the head alone: --finetune.epochs 0"
+        "try a lower learning rate: --finetune.learning_rate 0.001; or skip fine-tuning: --finetune.epochs 0"
     )
-    hair = phase("finetune", val_accuracy=[0.947])
-    assert one(comparison_rules.finetuning_worse(evidence(phases=(head, hair)))).severity == "note"
+    slightly = phase("finetune", val_accuracy=[0.947])
+    assert one(comparison_rules.finetuning_worse(evidence(phases=(head, slightly)))).severity == "note"
     assert not list(comparison_rules.finetuning_worse(evidence(phases=(healthy(), healthy("finetune")))))
     assert not list(comparison_rules.finetuning_worse(evidence()))
 
 
-def test_fine_tuning_that_was_still_rising_is_to_be_longer() -> None:
+def test_fine_tuning_that_still_improves_suggests_more_epochs() -> None:
     head, rising = phase(val_accuracy=[0.8, 0.95]), phase("finetune", val_accuracy=[0.5, 0.6, 0.7, 0.8])
     finding = one(comparison_rules.finetuning_worse(evidence(phases=(head, rising))))
     assert finding.advice == "train longer: --finetune.epochs 6"
 
 
-def test_the_same_photos_make_a_small_loss_of_fine_tuning_a_warning() -> None:
+def test_a_paired_comparison_makes_a_small_loss_of_fine_tuning_a_warning() -> None:
     before, after = np.ones(300, bool), np.ones(300, bool)
     before[:30], after[:40] = False, False
     head = replace(phase(val_accuracy=[0.9]), correct=before)
@@ -189,34 +189,34 @@ def test_the_same_photos_make_a_small_loss_of_fine_tuning_a_warning() -> None:
 
 
 def outcome(accuracy: float, count: int) -> dict[str, Any]:
-    """Validation photos of which that share is right."""
+    """Predictions for validation photos with an accuracy."""
     truth = [0] * count
-    return answers(truth, [int(place >= round(accuracy * count)) for place in range(count)])
+    return predictions(truth, [int(index >= round(accuracy * count)) for index in range(count)])
 
 
 def test_a_gap_between_validation_and_test_is_reported_with_likely_causes() -> None:
     run = evidence(**outcome(0.956, 250), test=Outcomes.counted(0.681, 260), settings=14)
     finding = one(comparison_rules.validation_test_gap(run))
     assert (finding.code, finding.severity) == ("validation-test-gap", "warning")
-    assert finding.title == "Test accuracy is lower than validation accuracy by more than chance"
+    assert finding.title == "Test accuracy is significantly lower than validation accuracy"
     assert finding.evidence == (
-        "val_accuracy=0.9560 on 250 photos, test_accuracy=0.6808 on 260: 0.275 apart, 95 % interval 0.211 to 0.335"
+        "val_accuracy=0.9560 on 250 photos, test_accuracy=0.6808 on 260: difference 0.275, 95 % interval 0.211 to 0.335"
     )
-    for cause in ("another source", "validation photos may have near duplicates", "the highest of 14 heads and all"):
+    for cause in ("another source", "validation photos may have near duplicates", "the maximum over 14 heads and all"):
         assert cause in finding.advice
 
 
-def test_a_test_that_is_easier_than_validation_is_reported_too() -> None:
+def test_a_higher_test_accuracy_is_reported() -> None:
     finding = one(comparison_rules.validation_test_gap(evidence(**outcome(0.6, 250), test=Outcomes.counted(0.9, 260))))
-    assert finding.title == "Test accuracy is higher than validation accuracy by more than chance"
+    assert finding.title == "Test accuracy is significantly higher than validation accuracy"
     assert "test photos may have near duplicates among the training photos" in finding.advice
-    assert "highest" not in finding.advice
+    assert "maximum" not in finding.advice
 
 
 @pytest.mark.parametrize(
     ("validation", "test"), [((0.95, 57), (0.9, 60)), ((0.9, 200), (0.85, 200)), ((0.9, 200), (0.9, 200))]
 )
-def test_a_gap_within_chance_is_no_finding(validation: tuple[float, int], test: tuple[float, int]) -> None:
+def test_a_gap_within_noise_is_no_finding(validation: tuple[float, int], test: tuple[float, int]) -> None:
     run = evidence(**outcome(*validation), test=Outcomes.counted(*test))
     assert not list(comparison_rules.validation_test_gap(run))
     assert not list(comparison_rules.validation_test_gap(evidence(**outcome(*validation))))

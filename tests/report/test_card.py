@@ -190,7 +190,9 @@ def test_the_threshold_of_the_bundle_is_described(record: dict[str, Any]) -> Non
     refitted = card(record, {**CERTIFICATE, "confidence": confidence, "unseen": FIGURES})
     assert "Fitted to the outputs of the `.tflite` before the refit." in refitted
     kept = card(record, {**CERTIFICATE, "confidence": {**confidence, "at_least": None, "fitted_to": None}})
-    assert "Predictions with a probability below 0.80 are not confident. No minimum accuracy is known for" in kept
+    assert (
+        "Predictions with a probability below 0.80 are not confident. No minimum accuracy is known for the others."
+    ) in kept
     assert "Fitted to the outputs" not in kept
 
 
