@@ -88,7 +88,7 @@ def learn(recipe: Recipe, dataset: manifest.Dataset, clean: bool) -> tuple[np.nd
     if clean:
         groups = np.array([photo.group for photo in train])
         answers = label_errors.out_of_sample(rows, target, groups, recipe.seed)
-        doubtful = {suspect.place for suspect in label_errors.suspect_labels(answers, target)}
+        doubtful = {suspect.index for suspect in label_errors.suspect_labels(answers, target)}
         print(f"  {len(doubtful)} doubtful labels", flush=True)
         stay = [place for place in range(len(train)) if place not in doubtful]
         train, rows, target = [train[place] for place in stay], rows[stay], target[stay]

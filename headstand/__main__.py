@@ -26,7 +26,7 @@ def main(words: list[str]) -> None:
         print("python -m headstand VERB\n")
         print("\n".join(f"  {name:<9} {text}" for name, text in VERBS.items()))
     elif verb == "compare":
-        from headstand import compare
+        from headstand.cli import compare
 
         compare.run(*command.recipe_and_rest(rest))
     elif verb == "demo":
@@ -46,7 +46,7 @@ def main(words: list[str]) -> None:
 
         doctor.run(rest)
     elif verb == "evaluate":
-        from headstand import evaluate
+        from headstand.cli import evaluate
 
         evaluate.run(rest)
     elif verb == "manifests":

@@ -19,9 +19,9 @@ from headstand.diagnosis import Finding, TrainingPhase, diagnose, gather
 from headstand.errors import HeadstandError
 from headstand.evaluation import calibration, leakage
 from headstand.evaluation.calibration import tempered
+from headstand.evaluation.metrics import SplitMetrics, evaluate
 from headstand.evaluation.predictions import class_indices, predict
-from headstand.evaluation.score import SplitMetrics, evaluate
-from headstand.evaluation.view_averaging import WORDS, averaged
+from headstand.evaluation.view_averaging import VIEWS, averaged
 from headstand.features import Extractor, compiled
 from headstand.finetune.freezing import frozen
 from headstand.heads import checkpoint, search
@@ -206,7 +206,7 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
             low, high = scores["test"].interval
             log(f"test_accuracy={scores['test'].accuracy:.4f} (95 % interval {low:.3f} to {high:.3f})")
             if averages:
-                log(f"averaged over {WORDS[recipe.evaluation.average]} {averages['test'].accuracy:.4f}")
+                log(f"averaged over {VIEWS[recipe.evaluation.average]} {averages['test'].accuracy:.4f}")
             for duplicates, source in ((leak, "what the backbone was trained on"), (across, "training")):
                 if duplicates.photos:
                     without = duplicates.accuracy_without
@@ -237,17 +237,17 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
                 recipe=recipe,
                 dataset=dataset,
                 baseline=baseline,
-                found=searched,
+                search=searched,
                 history=phases[-1].history,
                 best_epoch=phases[-1].best_epoch,
                 calibration=calibrated,
                 guarantee=guarantee,
                 scores=scores,
                 averaged=averages,
-                answers=probabilities,
+                probabilities=probabilities,
                 labels={split: features[split].labels for split in scores},
-                leak=leak,
-                straddling=across,
+                backbone_leak=leak,
+                split_leak=across,
                 checkpoint=selected,
                 refitted=refitted,
                 scored=scored,

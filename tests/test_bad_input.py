@@ -9,7 +9,7 @@ import requests
 import data_preparation
 import headstand.tensorflow_setup  # noqa: F401 - imports TensorFlow quietly
 from headstand.errors import HeadstandError
-from headstand.evaluation.score import evaluate
+from headstand.evaluation.metrics import evaluate
 from headstand.prepare import manifest
 from headstand.prepare.prepare import prepare
 from headstand.prepare.sources import folder

@@ -15,19 +15,19 @@ _SHORT = {
 }
 
 
-def run(name: str, words: list[str]) -> None:
+def run(name: str, argv: list[str]) -> None:
     """Compares a recipe's variants and backbones, and prints the leaderboard and the command to train the best choice.
 
     Args:
         name: the recipe's name or file.
-        words: command-line overrides as for `headstand.recipe.load`; `--backbones`, `--under-ms` and `--under-mb` are
+        argv: command-line overrides as for `headstand.recipe.load`; `--backbones`, `--under-ms` and `--under-mb` are
             short for the keys of the recipe's section `compare`.
 
     Raises:
         HeadstandError: the recipe is invalid, a backbone is unknown, or the prepared data are damaged.
     """
-    words = _spelled(words)
-    recipe = recipes.load(name, words)
+    argv = _expanded(argv)
+    recipe = recipes.load(name, argv)
     # Importing TensorFlow takes seconds, so the recipe is checked before. The first import suppresses its messages.
     import headstand.tensorflow_setup  # noqa: F401
 
@@ -35,26 +35,26 @@ def run(name: str, words: list[str]) -> None:
     from headstand.compare.comparison import compare
     from headstand.compare.table import lines, notes
 
-    made = compare(recipe)
+    comparison = compare(recipe)
     print()
-    print("\n".join(lines(made.results)))
+    print("\n".join(lines(comparison.results)))
     print()
-    print("\n".join(notes(made.results)))
+    print("\n".join(notes(comparison.results)))
     print()
-    print(made.verdict)
-    if made.choice:
-        print(f"train it          {training(name, words, recipe, made.choice.picked.entry)}")
-    print(f"table and plot    {made.folder}")
+    print(comparison.verdict)
+    if comparison.choice:
+        print(f"train it          {training_command(name, argv, recipe, comparison.choice.selected.entry)}")
+    print(f"table and plot    {comparison.folder}")
 
 
-def training(name: str, words: Sequence[str], recipe: Recipe, entry: Any) -> str:
+def training_command(name: str, argv: Sequence[str], recipe: Recipe, entry: Any) -> str:
     """Returns the command line that trains an entry: the recipe, the user's overrides and the entry's own settings.
 
     Args:
         name: the recipe's name or file.
-        words: the user's command-line overrides.
+        argv: the user's command-line overrides.
         recipe: the recipe with these overrides.
-        entry: an `Entry` of the recipe.
+        entry: a `ComparisonEntry` of the recipe.
     """
     changes: dict[str, Any] = {}
     for section in ("backbone", "augmentation", "head"):
@@ -64,25 +64,23 @@ def training(name: str, words: Sequence[str], recipe: Recipe, entry: Any) -> str
         # Variants may be invalid together with the changed settings, and training does not use them.
         changes["--variants"] = ()
     kept = []
-    rest = iter(words)
-    for word in rest:
-        key, equals, value = word.partition("=")
+    rest = iter(argv)
+    for argument in rest:
+        key, equals, value = argument.partition("=")
         pair = [key, value if equals else next(rest, "")]
         if key not in changes and not key.startswith("--compare."):
             kept += pair
-    said = [*kept, *(part for key, value in changes.items() for part in (key, _shown(value)))]
-    return shlex.join(["python", "train.py", name, *said])
+    options = [*kept, *(part for key, value in changes.items() for part in (key, _formatted(value)))]
+    return shlex.join(["python", "train.py", name, *options])
 
 
-def _spelled(words: Sequence[str]) -> list[str]:
-    spelled = []
-    for word in words:
-        key, equals, value = word.partition("=")
-        spelled.append(_SHORT.get(key, key) + equals + value)
-    return spelled
+def _expanded(argv: Sequence[str]) -> list[str]:
+    """Returns the arguments with the short options of `_SHORT` replaced by recipe keys."""
+    split = (argument.partition("=") for argument in argv)
+    return [_SHORT.get(key, key) + equals + value for key, equals, value in split]
 
 
-def _shown(value: Any) -> str:
+def _formatted(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value)) or "[]"
     return json.dumps(value) if isinstance(value, bool | float) else str(value)

@@ -36,7 +36,7 @@ def run(folder: Path) -> None:
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DiagnosisError(
-            f"{report} has no diagnosis that can be read ({type(error).__name__}: {error}): train again"
+            f"{report} has no readable diagnosis ({type(error).__name__}: {error}): train again"
         ) from error
     print("\n".join([*lines, ", ".join(counts)]))
     if any(finding["severity"] == "error" for finding in record["diagnosis"]):

@@ -4,7 +4,6 @@ import json
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from headstand import files
 from headstand.compare import measuring, plot, table
@@ -12,11 +11,12 @@ from headstand.compare.entry import entries
 from headstand.compare.result import Result, ResultLog, plain
 from headstand.compare.winner import Choice, choose, fits, order
 from headstand.export.latency import Clock, latency
+from headstand.html_layout import render
 from headstand.prepare import manifest
 from headstand.prepare.manifest import Dataset, ManifestError
 from headstand.recipe import Recipe
 from headstand.recipe.variants import Compare
-from headstand.report import plots
+from headstand.report import embedding, plots
 from headstand.runs import claim, identity, root
 
 NOISE = "the 95 % interval of the difference of their accuracies on the same validation photos contains 0"
@@ -55,39 +55,50 @@ def compare(recipe: Recipe, clock: Clock = latency) -> Comparison:
     Raises:
         HeadstandError: a backbone is unknown or the prepared data are damaged. Missing data are not an error.
     """
-    raced = entries(recipe)
-    measuring.check(raced)
+    candidates = entries(recipe)
+    measuring.check(candidates)
     dataset = _dataset(recipe)
     digest = dataset.digest if dataset else None
-    record = {"entries": [plain(entry) for entry in raced], "seed": recipe.seed, "data": digest}
-    record |= identity(*(entry.backbone for entry in raced))
+    inputs = {"entries": [plain(entry) for entry in candidates], "seed": recipe.seed, "data": digest}
+    inputs |= identity(*(entry.backbone for entry in candidates))
     # Folder prefix and file names differ from those of a training run, so that it is not found as one.
-    run = claim(root() / recipe.name, "compare-", "entries.json", json.dumps(record, indent=1), LAST)
+    run = claim(root() / recipe.name, "compare-", "entries.json", json.dumps(inputs, indent=1), LAST)
     try:
         if run.reason:
             print(run.reason, flush=True)
-        print(f"{'resuming' if run.resumed else 'comparing in'} {run.folder}: {len(raced)} entries", flush=True)
-        journal = ResultLog(run.folder / "entries.jsonl", raced)
-        results = sorted(measuring.measure(raced, dataset, recipe.seed, journal, clock, _tell), key=order)
+        print(f"{'resuming' if run.resumed else 'comparing in'} {run.folder}: {len(candidates)} entries", flush=True)
+        journal = ResultLog(run.folder / "entries.jsonl", candidates)
+        results = sorted(measuring.measure(candidates, dataset, recipe.seed, journal, clock, _log), key=order)
         choice = choose(results, recipe.compare)
-        verdict = _verdict(results, choice, recipe.compare)
+        verdict, notes = _verdict(results, choice, recipe.compare), table.notes(results)
         table.write(run.folder / "compare.csv", results)
         plots.save(plot.scatter(results, recipe.compare, choice), run.folder / "compare.png")
-        whole = {
+        page = render(
+            "comparison",
+            f"{recipe.name}: comparison",
+            name=recipe.name,
+            verdict=verdict.splitlines(),
+            notes=notes,
+            columns=table.COLUMNS,
+            rows=table.rows(results),
+            plots=embedding.plots(run.folder),
+        )
+        files.write(run.folder / "compare.html", page)
+        record = {
             "recipe": recipe.name,
             "data": digest,
             "photos": len(dataset.split("validation")) if dataset else None,
             "limits": {"milliseconds": recipe.compare.under_ms, "megabytes": recipe.compare.under_mb},
             "within_noise": NOISE,
-            "picked": choice.picked.entry.title if choice else None,
+            "picked": choice.selected.entry.title if choice else None,
             "best": choice.best.entry.title if choice else None,
-            "alike": [result.entry.title for result in choice.alike] if choice else [],
+            "alike": [result.entry.title for result in choice.indistinguishable] if choice else [],
             "verdict": verdict,
-            "notes": table.notes(results),
+            "notes": notes,
             "entries": [table.record(result) for result in results],
             "versions": {package: version(package) for package in ("tensorflow", "keras", "ai-edge-litert")},
         }
-        _write(run.folder / LAST, whole)
+        files.write(run.folder / LAST, json.dumps(record, indent=1) + "\n")
     finally:
         run.lock.release()
     return Comparison(run.folder, tuple(results), choice, verdict)
@@ -101,7 +112,7 @@ def _dataset(recipe: Recipe) -> Dataset | None:
     """
     if not (recipe.data / "manifest.csv").is_file():
         print(
-            f"there is no prepared data at {recipe.data} (`python data_preparation.py {recipe.name}` makes it): "
+            f"there is no prepared data at {recipe.data} (`python data_preparation.py {recipe.name}` prepares it): "
             f"accuracy is not measured, and size and latency are those of heads with {measuring.CLASSES} classes",
             flush=True,
         )
@@ -112,41 +123,38 @@ def _dataset(recipe: Recipe) -> Dataset | None:
     return dataset
 
 
-def _tell(result: Result, remembered: bool) -> None:
-    score, weight = result.score, result.weight
+def _log(result: Result, remembered: bool) -> None:
+    score, size = result.score, result.model_size
     print(
         f"  {result.entry.title}: val_accuracy={f'{score.val_accuracy:.4f}' if score else table.UNKNOWN}, "
-        + (f"{weight.megabytes:.1f} MB, {weight.milliseconds:.1f} ms" if weight else f"size {table.UNKNOWN}")
+        + (f"{size.megabytes:.1f} MB, {size.milliseconds:.1f} ms" if size else f"size {table.UNKNOWN}")
         + ("  (remembered)" if remembered else ""),
         flush=True,
     )
 
 
 def _verdict(results: list[Result], choice: Choice | None, limits: Compare) -> str:
-    asked = [
+    requested = [
         *([f"{limits.under_ms:g} ms"] if limits.under_ms else []),
         *([f"{limits.under_mb:g} MB"] if limits.under_mb else []),
     ]
-    budget = f"within {' and '.join(asked)}" if asked else "without a limit"
+    within = f"within {' and '.join(requested)}" if requested else "without limits"
     unknown = sum(1 for result in results if not result.score and fits(result, limits))
-    missing = f"; {unknown} more would fit, but their accuracy is not measured" if unknown and asked else ""
+    missing = f"; {unknown} more fit the limits, but their accuracy is not measured" if unknown and requested else ""
     if choice is None:
-        return f"picked {budget}: nothing that was measured{missing}"
-    best, picked = choice.best, choice.picked
-    assert best.score and picked.score
-    others = len(choice.alike) - 1
-    lines = [f"picked {budget}: {picked.entry.title}, val_accuracy={picked.score.val_accuracy:.4f}{missing}"]
-    if picked is not best:
+        return f"selected {within}: no measured entry{missing}"
+    best, selected = choice.best, choice.selected
+    assert best.score and selected.score
+    others = len(choice.indistinguishable) - 1
+    lines = [f"selected {within}: {selected.entry.title}, val_accuracy={selected.score.val_accuracy:.4f}{missing}"]
+    if selected is not best:
         lines.append(
-            f"The most accurate is {best.entry.title} ({best.score.val_accuracy:.4f}): the validation photos cannot "
-            "separate the two, and the pick has the lowest size times latency of all entries of which that is so."
+            f"The most accurate entry is {best.entry.title} ({best.score.val_accuracy:.4f}). The selected one is "
+            "statistically indistinguishable from it, and of all such entries has the lowest product of size and "
+            "latency."
         )
     lines.append(
-        f"{others} other {'entry' if others == 1 else 'entries'} did as well as the most accurate one: {NOISE}."
+        f"{others} other {'entry is' if others == 1 else 'entries are'} statistically indistinguishable from the most "
+        f"accurate one: {NOISE}."
     )
     return "\n".join(lines)
-
-
-def _write(path: Path, record: dict[str, Any]) -> Path:
-    """Writes a JSON file atomically."""
-    return files.write(path, json.dumps(record, indent=1) + "\n")

@@ -23,8 +23,8 @@ class ComparisonEntry:
     def title(self) -> str:
         """Display name in messages and plots: backbone, input size, weights other than ImageNet's, variant."""
         weights = self.backbone.weights
-        told = "" if weights == "imagenet" else f" ({weights if weights == 'none' else PurePath(weights).name})"
-        return f"{self.backbone.name}@{self.backbone.size}{told} {self.variant}"
+        origin = "" if weights == "imagenet" else f" ({weights if weights == 'none' else PurePath(weights).name})"
+        return f"{self.backbone.name}@{self.backbone.size}{origin} {self.variant}"
 
     @property
     def architecture(self) -> tuple[object, ...]:
@@ -39,13 +39,13 @@ def entries(recipe: Recipe) -> tuple[ComparisonEntry, ...]:
     Variants are not combined with all backbones, which would make the table too long; a variant may set its own
     backbone. Entries with equal settings are included once, under the name of the first.
     """
-    raced = []
+    candidates = []
     for variant in recipe.variants:
         varied = recipe.varied(variant)
-        raced.append(ComparisonEntry(variant.name, varied.backbone, varied.augmentation, varied.head))
+        candidates.append(ComparisonEntry(variant.name, varied.backbone, varied.augmentation, varied.head))
     backbones = [recipe.backbone, *(with_backbone(text, recipe.backbone) for text in recipe.compare.backbones)]
-    raced += [ComparisonEntry(ITSELF, backbone, recipe.augmentation, recipe.head) for backbone in backbones]
+    candidates += [ComparisonEntry(ITSELF, backbone, recipe.augmentation, recipe.head) for backbone in backbones]
     unique: dict[tuple[object, ...], ComparisonEntry] = {}
-    for entry in raced:
+    for entry in candidates:
         unique.setdefault((entry.backbone, entry.augmentation, entry.head), entry)
     return tuple(unique.values())

@@ -14,10 +14,11 @@ from typing import TypeVar
 import keras
 import numpy as np
 
-from headstand import heads as heads
+from headstand import heads
 from headstand.compare.entry import ComparisonEntry
 from headstand.compare.result import HeadScore, ModelSize, Result, ResultLog
 from headstand.errors import HeadstandError
+from headstand.evaluation.predictions import class_indices
 from headstand.export.convert import float32 as converted
 from headstand.export.latency import Clock
 from headstand.features import Extractor, backbones
@@ -53,7 +54,7 @@ def measure(
     seed: int,
     journal: ResultLog,
     clock: Clock,
-    tell: Callable[[Result, bool], None],
+    log: Callable[[Result, bool], None],
 ) -> list[Result]:
     """Returns measurements of every entry; a failed measurement is recorded in the result and does not stop the others.
 
@@ -65,7 +66,7 @@ def measure(
         seed: seed of head training and augmentation.
         journal: measurements of an interrupted comparison; new ones are added to it.
         clock: function that measures the latency of a flatbuffer.
-        tell: callback for each result; its second argument is whether the result is from an earlier start.
+        log: callback for each result; its second argument is whether the result is from an earlier start.
 
     Returns:
         Results in the order of `entries`.
@@ -75,15 +76,15 @@ def measure(
         return entry.backbone.model_dump_json() + entry.augmentation.model_dump_json()
 
     first: dict[str, int] = {}
-    for place, entry in enumerate(entries):
-        first.setdefault(common(entry), place)
+    for index, entry in enumerate(entries):
+        first.setdefault(common(entry), index)
     for _, group in groupby(sorted(entries, key=lambda entry: first[common(entry)]), key=common):
         rows = _EntryFeatures(dataset, seed, journal)
         for entry in group:
             known = entry in journal.results
             if not known:
                 journal.add(_measured(entry, rows, journal, clock))
-            tell(journal.results[entry], known)
+            log(journal.results[entry], known)
     return [journal.results[entry] for entry in entries]
 
 
@@ -93,51 +94,49 @@ class _EntryFeatures:
     def __init__(self, dataset: Dataset | None, seed: int, journal: ResultLog) -> None:
         self.dataset, self.seed = dataset, seed
         self.classes = len(dataset.classes) if dataset else CLASSES
-        self._known, self._made = journal.results, False
+        self._known, self._computed = journal.results, False
         self.extractor: Extractor | None = None
         self.splits: tuple[heads.FeatureSplit, heads.FeatureSplit] | None = None
         self.reason, self.seconds, self.cached, self.photos = "", 0.0, 0, 0
 
-    def make(self, entry: ComparisonEntry) -> None:
+    def compute(self, entry: ComparisonEntry) -> None:
         """Loads the backbone and extracts features on the first call; on failure, `reason` has the cause."""
-        if self._made:
+        if self._computed:
             return
-        self._made = True
-        with _impatient():
+        self._computed = True
+        with _socket_timeout():
             self.extractor, self.reason = _attempt(lambda: Extractor(entry.backbone))
         if self.extractor is None:
             return
         if self.dataset is None:
-            self.reason = "there is no prepared data"
+            self.reason = "the data are not prepared"
             return
         _, self.reason = _attempt(lambda: self._extract(entry))
 
     def _extract(self, entry: ComparisonEntry) -> None:
         assert self.extractor and self.dataset
         start, computed, splits = time.perf_counter(), 0, []
-        index = {name: place for place, name in enumerate(self.dataset.classes)}
         for name in ("train", "validation"):
             photos = self.dataset.split(name)
             found = self.extractor.rows(self.dataset.folder, photos, f"{entry.backbone.name}: {name}")
             computed, self.photos = computed + found.computed, self.photos + len(photos)
-            labels = np.array([index[photo.class_] for photo in photos], np.int32)
-            splits.append(heads.FeatureSplit(found.rows, labels))
+            splits.append(heads.FeatureSplit(found.rows, class_indices(self.dataset, photos)))
         if views := entry.augmentation.views:
             photos = self.dataset.split("train")
-            shown = self.extractor.views(self.dataset.folder, photos, entry.augmentation, self.seed)
-            computed, self.photos = computed + shown.computed, self.photos + views * len(photos)
-            splits[0] = replace(splits[0], views=shown.rows)
+            found = self.extractor.views(self.dataset.folder, photos, entry.augmentation, self.seed)
+            computed, self.photos = computed + found.computed, self.photos + views * len(photos)
+            splits[0] = replace(splits[0], views=found.rows)
         self.seconds, self.cached = time.perf_counter() - start, self.photos - computed
-        for entry_, result in self._known.items():
+        for known, result in self._known.items():
             # If an interrupted comparison computed more of the features, its time is used instead of the cache's.
-            same = entry_.backbone == entry.backbone and entry_.augmentation == entry.augmentation
+            same = known.backbone == entry.backbone and known.augmentation == entry.augmentation
             if same and result.score and result.score.cached < self.cached:
                 self.seconds, self.cached = result.score.features, result.score.cached
         self.splits = splits[0], splits[1]
 
 
 def _measured(entry: ComparisonEntry, rows: _EntryFeatures, journal: ResultLog, clock: Clock) -> Result:
-    rows.make(entry)
+    rows.compute(entry)
     reasons = [f"accuracy not measured: {rows.reason}"] if rows.reason else []
     score, head = None, None
     if rows.splits:
@@ -146,12 +145,13 @@ def _measured(entry: ComparisonEntry, rows: _EntryFeatures, journal: ResultLog, 
             score, head = trained
         else:
             reasons.append(f"accuracy not measured: {reason}")
-    weight = _known_weight(entry, journal)
-    if weight is None:
-        weight, reason = _attempt(lambda: _weighed(entry, rows, head, clock))
+    same = (known for known in journal.results.values() if known.entry.architecture == entry.architecture)
+    size = next((known.model_size for known in same if known.model_size), None)
+    if size is None:
+        size, reason = _attempt(lambda: _size(entry, rows, head, clock))
         if reason:
             reasons.append(f"size and latency not measured: {reason}")
-    return Result(entry, score, weight, tuple(reasons))
+    return Result(entry, score, size, tuple(reasons))
 
 
 def _trained(entry: ComparisonEntry, rows: _EntryFeatures) -> tuple[HeadScore, keras.Model]:
@@ -161,7 +161,7 @@ def _trained(entry: ComparisonEntry, rows: _EntryFeatures) -> tuple[HeadScore, k
     fit = heads.fit(entry.head, train, validation, rows.classes, rows.seed)
     seconds = time.perf_counter() - start
     if not np.isfinite(fit.best["val_loss"]):
-        raise HeadstandError("no epoch's validation loss is a number: training diverges; try a lower rate")
+        raise HeadstandError("no epoch has a finite validation loss: training diverges; try a lower learning rate")
     right = heads.probabilities(fit.model, validation.features).argmax(axis=1) == validation.labels
     score = HeadScore(
         val_accuracy=float(right.mean()),
@@ -177,12 +177,7 @@ def _trained(entry: ComparisonEntry, rows: _EntryFeatures) -> tuple[HeadScore, k
     return score, fit.model
 
 
-def _known_weight(entry: ComparisonEntry, journal: ResultLog) -> ModelSize | None:
-    same = (known for known in journal.results.values() if known.entry.architecture == entry.architecture)
-    return next((known.weight for known in same if known.weight), None)
-
-
-def _weighed(entry: ComparisonEntry, rows: _EntryFeatures, head: keras.Model | None, clock: Clock) -> ModelSize:
+def _size(entry: ComparisonEntry, rows: _EntryFeatures, head: keras.Model | None, clock: Clock) -> ModelSize:
     """Returns size and latency of the converted model.
 
     Random weights replace those that are not available, which changes neither size nor operations.
@@ -214,7 +209,7 @@ def _attempt(work: Callable[[], T]) -> tuple[T | None, str]:
 
 
 @contextmanager
-def _impatient() -> Iterator[None]:
+def _socket_timeout() -> Iterator[None]:
     """Sets the default socket timeout to `STALLED` for a block, because downloads in Keras have no timeout."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(STALLED)

@@ -77,7 +77,7 @@ class Result:
 
     entry: ComparisonEntry
     score: HeadScore | None
-    weight: ModelSize | None
+    model_size: ModelSize | None
     reasons: tuple[str, ...] = ()
 
 
@@ -105,9 +105,9 @@ class ResultLog:
     def add(self, result: Result) -> None:
         """Adds a result in memory and, if accuracy and latency are both measured, appends it to the file."""
         self.results[result.entry] = result
-        if not (result.score and result.weight):
+        if not (result.score and result.model_size):
             return
-        record = {"entry": _key(result.entry), "score": asdict(result.score), "weight": asdict(result.weight)}
+        record = {"entry": _key(result.entry), "score": asdict(result.score), "weight": asdict(result.model_size)}
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
             file.flush()

@@ -1,4 +1,4 @@
-"""Selects the entry to train: the most accurate within the limits, or a smaller and faster one within noise of it."""
+"""Selects the entry to train: the most accurate within the limits, or a smaller and faster indistinguishable one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,24 +13,24 @@ class Choice:
     """Result of the selection.
 
     Attributes:
-        picked: the selected entry.
+        selected: the selected entry.
         best: the most accurate entry within the limits.
-        alike: all entries within noise of the best (see `headstand.stats`), the best included.
+        indistinguishable: all entries within noise of the best (see `headstand.stats`), the best included.
     """
 
-    picked: Result
+    selected: Result
     best: Result
-    alike: tuple[Result, ...]
+    indistinguishable: tuple[Result, ...]
 
 
 def fits(result: Result, limits: Compare) -> bool:
     """Returns whether size and latency are measured and within the limits; always true without limits."""
     if limits.under_ms is None and limits.under_mb is None:
         return True
-    weight = result.weight
-    return weight is not None and (
-        (limits.under_ms is None or weight.milliseconds <= limits.under_ms)
-        and (limits.under_mb is None or weight.megabytes <= limits.under_mb)
+    size = result.model_size
+    return size is not None and (
+        (limits.under_ms is None or size.milliseconds <= limits.under_ms)
+        and (limits.under_mb is None or size.megabytes <= limits.under_mb)
     )
 
 
@@ -47,18 +47,18 @@ def choose(results: Sequence[Result], limits: Compare) -> Choice | None:
         return None
     best = ranked[0]
     assert best.score
-    alike = [
+    indistinguishable = [
         result
         for result in ranked
         if result is best
-        or (result.score and result.weight and difference(best.score.outcomes, result.score.outcomes).within_noise)
+        or (result.score and result.model_size and difference(best.score.outcomes, result.score.outcomes).within_noise)
     ]
-    return Choice(min(alike, key=_cost), best, tuple(alike))
+    return Choice(min(indistinguishable, key=_cost), best, tuple(indistinguishable))
 
 
 def order(result: Result) -> tuple[float, ...]:
     """Returns the leaderboard's sort key: descending accuracy, then loss, then latency; unmeasured entries last."""
-    latency = result.weight.milliseconds if result.weight else float("inf")
+    latency = result.model_size.milliseconds if result.model_size else float("inf")
     if result.score is None:
         return 1, latency
     return 0, -result.score.val_accuracy, result.score.val_loss, latency
@@ -66,4 +66,4 @@ def order(result: Result) -> tuple[float, ...]:
 
 def _cost(result: Result) -> float:
     # `min` returns the first of equal entries, which is the most accurate one.
-    return result.weight.megabytes * result.weight.milliseconds if result.weight else float("inf")
+    return result.model_size.megabytes * result.model_size.milliseconds if result.model_size else float("inf")

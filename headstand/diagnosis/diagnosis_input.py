@@ -10,7 +10,7 @@ import numpy as np
 from headstand.recipe import Finetune, Head
 from headstand.stats import Outcomes
 
-GUESSING = 0.9
+UNIFORM = 0.9
 """Share of ln(classes) above which a loss shows that nothing was learned. ln(classes) is the loss of uniform
 predictions, and of predicted class frequencies if rare classes have higher weights; it varies by some percent."""
 
@@ -26,7 +26,7 @@ VANISHED = 1e-3
 gradient of the logits' biases alone is the mean of (probability - truth) over a batch, a few tenths while predictions
 are wrong; a hundredth of that indicates a saturated softmax or dead units."""
 
-UNLEARNT = 0.5
+HIGH_LOSS = 0.5
 """Share of ln(classes) above which a loss is high, so that a small gradient does not mean convergence."""
 
 DEAD = 0.5
@@ -61,9 +61,9 @@ class TrainingPhase:
         """Metrics of the kept epoch."""
         return self.history[self.best_epoch - 1]
 
-    def series(self, figure: str) -> list[float]:
+    def series(self, metric: str) -> list[float]:
         """Returns a metric by epoch; empty if it was not measured."""
-        return [epoch[figure] for epoch in self.history if figure in epoch]
+        return [epoch[metric] for epoch in self.history if metric in epoch]
 
     @property
     def norms(self) -> list[float]:
@@ -81,9 +81,9 @@ class TrainingPhase:
         if classes < 2:
             return []
         return [
-            (number, figures)
-            for number, figures in enumerate(self.history, start=1)
-            if figures.get("gradient_norm", math.inf) < VANISHED and figures["loss"] > UNLEARNT * math.log(classes)
+            (number, metrics)
+            for number, metrics in enumerate(self.history, start=1)
+            if metrics.get("gradient_norm", math.inf) < VANISHED and metrics["loss"] > HIGH_LOSS * math.log(classes)
         ]
 
 
@@ -139,7 +139,7 @@ def number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _nothing() -> np.ndarray:
+def _empty() -> np.ndarray:
     return np.zeros((0, 0), np.float32)
 
 
@@ -172,8 +172,8 @@ class DiagnosisInput:
     classes: tuple[str, ...] = ()
     counts: tuple[int, ...] = ()
     phases: tuple[TrainingPhase, ...] = ()
-    truth: np.ndarray = field(default_factory=_nothing)
-    probabilities: np.ndarray = field(default_factory=_nothing)
+    truth: np.ndarray = field(default_factory=_empty)
+    probabilities: np.ndarray = field(default_factory=_empty)
     test: Outcomes | None = None
     trials: tuple[TrialResult, ...] = ()
     searched: tuple[SearchedRange, ...] = ()
@@ -204,12 +204,12 @@ class DiagnosisInput:
         If so, a lower learning rate is suggested, else a higher one. All rules use this method, so that their
         suggestions do not contradict each other.
         """
-        losses = [loss for figure in ("loss", "val_loss") for loss in phase.series(figure)]
-        guess = math.log(max(2, len(self.classes)))
+        losses = [loss for metric in ("loss", "val_loss") for loss in phase.series(metric)]
+        uniform = math.log(max(2, len(self.classes)))
         trained = phase.series("loss")
         return bool(
             not all(map(math.isfinite, losses))
-            or max(losses, default=0) > guess / GUESSING
+            or max(losses, default=0) > uniform / UNIFORM
             or (trained and trained[-1] > RISEN * trained[0])
             or phase.exploded
             or phase.vanished(len(self.classes))

@@ -1,8 +1,11 @@
-"""Findings of the diagnosis, and the suggestions attached to them."""
+"""Findings of the diagnosis, and the suggestions that the rules share."""
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from headstand.diagnosis.diagnosis_input import DiagnosisInput, SearchedRange, TrainingPhase
 
 Severity = Literal["error", "warning", "note"]
 """Severity of a finding.
@@ -21,20 +24,15 @@ class Suggestion:
     Attributes:
         text: description of the action.
         changes: recipe keys (such as `head.dropout`) and their suggested values.
-        whole: whether `text` is complete; else the changes are appended to it as command-line options.
+        complete: whether `text` is complete; else the changes are appended to it as command-line options.
     """
 
     text: str
     changes: tuple[tuple[str, Any], ...] = ()
-    whole: bool = False
-
-    @classmethod
-    def searched(cls, text: str, key: str, value: Any) -> "Suggestion":
-        """Returns a suggestion to extend the search so that it can set `key` to `value`; only `text` is displayed."""
-        return cls(text, ((key, value),), whole=True)
+    complete: bool = False
 
     def __str__(self) -> str:
-        options = "" if self.whole else " ".join(f"--{key} {_shown(value)}" for key, value in self.changes)
+        options = "" if self.complete else " ".join(f"--{key} {_formatted(value)}" for key, value in self.changes)
         return ": ".join(part for part in (self.text, options) if part)
 
 
@@ -70,8 +68,79 @@ class Finding:
         return f"{self.title} ({self.evidence}): {self.advice}"
 
 
-def _shown(value: Any) -> str:
+def _formatted(value: Any) -> str:
     """Returns a value in command-line syntax."""
     if isinstance(value, bool | tuple):
         return json.dumps(value)
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+LABELS = Suggestion("check photos and labels: `python -m headstand doctor FOLDER --labels`")
+"""Suggestion for predictions that are no better than chance for a class or the whole model."""
+
+
+def rate(evidence: DiagnosisInput, phase: TrainingPhase) -> Suggestion:
+    """Returns a suggestion to lower the learning rate if training is unstable, else to raise it."""
+    section = evidence.head if phase.section == "head" else evidence.finetune
+    key, current = f"{phase.section}.learning_rate", section.learning_rate
+    if evidence.unstable(phase):
+        return Suggestion("try a lower learning rate", ((key, _rounded(current / 10)),))
+    return Suggestion("try a higher learning rate", ((key, _rounded(min(1.0, current * 10))),))
+
+
+def regularise(evidence: DiagnosisInput, phase: TrainingPhase, epochs: int | None) -> Suggestion:
+    """Returns a suggestion against overfitting.
+
+    Args:
+        evidence: input of the diagnosis.
+        phase: the training phase that overfits.
+        epochs: number of epochs after which it overfits; None suggests half of the phase's epochs.
+    """
+    epochs = epochs or max(1, len(phase.history) // 2)
+    if phase.section == "finetune":
+        return Suggestion("fine-tune less", (("finetune.epochs", epochs),))
+    if evidence.head.dropout < 0.5:
+        return Suggestion("try more dropout", (("head.dropout", 0.5),))
+    if evidence.head.inner:
+        return smaller_head(evidence, "try a smaller head")
+    return Suggestion("train less", (("head.epochs", epochs),))
+
+
+def smaller_head(evidence: DiagnosisInput, text: str) -> Suggestion:
+    """Returns a suggestion to remove the head's inner layers, and resets the settings that require inner layers."""
+    changes: list[tuple[str, object]] = [("head.inner", ())]
+    if evidence.head.batch_norm:
+        changes.append(("head.batch_norm", False))
+    if len(evidence.head.activation) > 1:
+        changes.append(("head.activation", evidence.head.activation[0]))
+    return Suggestion(text, tuple(changes))
+
+
+def longer(phase: TrainingPhase) -> Suggestion:
+    """Returns a suggestion to train for more epochs."""
+    epochs = len(phase.history)
+    more = 2 * epochs if phase.section == "head" else math.ceil(1.5 * epochs)
+    return Suggestion("train longer", ((f"{phase.section}.epochs", more),))
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
+
+
+def recipe_key(searched: SearchedRange) -> str:
+    """Returns the recipe key that a searched parameter sets, for example `head.inner` for `units`."""
+    return f"head.{'inner' if searched.parameter in ('units', 'layers') else searched.parameter}"
+
+
+def extend_search(searched: SearchedRange, value: float) -> Suggestion:
+    """Returns a suggestion to extend the searched values or range of a parameter to a value.
+
+    Its change is keyed by the recipe key that the value would set.
+    """
+    key = searched.parameter
+    if searched.values:
+        text = f"extend the search: add {value:g} to the values of {key}"
+    else:
+        end = "high" if value > searched.high else "low"
+        text = f"""extend the search: --search.parameters '{{"{key}": {{"{end}": {value:g}}}}}'"""
+    return Suggestion(text, ((recipe_key(searched), value),), complete=True)

@@ -67,7 +67,7 @@ def evidence(
         truth=labels,
         probabilities=validation,
         test=test,
-        trials=tried(found.trials, count),
+        trials=trial_results(found.trials, count),
         searched=searched(recipe.search),
         settings=len(complete(found.trials)),
         indistinguishable=len(indistinguishable(found.trials, count)),
@@ -105,10 +105,10 @@ def dead(head: keras.Model, features: np.ndarray) -> tuple[DeadUnits, ...]:
     largest = [np.zeros(layer.output.shape[-1], np.float32) for layer in layers]
     for start in range(0, len(features), ROWS):
         outputs = activations(np.asarray(features[start : start + ROWS]), training=False)
-        for place, output in enumerate(outputs if isinstance(outputs, list) else [outputs]):
-            largest[place] = np.maximum(largest[place], np.asarray(output).max(axis=0))
+        for index, output in enumerate(outputs if isinstance(outputs, list) else [outputs]):
+            largest[index] = np.maximum(largest[index], np.asarray(output).max(axis=0))
     return tuple(
-        DeadUnits(layer.name, len(most), int((most <= 0).sum())) for layer, most in zip(layers, largest, strict=True)
+        DeadUnits(layer.name, len(units), int((units <= 0).sum())) for layer, units in zip(layers, largest, strict=True)
     )
 
 
@@ -146,7 +146,7 @@ def _range(parameter: str, several: Sequence[Dimension]) -> SearchedRange | None
     return SearchedRange(parameter, low=low, high=high, log=any(dimension.log for dimension in several) and low > 0)
 
 
-def tried(trials: Sequence[Trial], photos: int) -> tuple[TrialResult, ...]:
+def trial_results(trials: Sequence[Trial], photos: int) -> tuple[TrialResult, ...]:
     """Returns values and outcomes, on `photos` validation photos, of the trials completed with a finite loss."""
     return tuple(
         TrialResult(trial.values, trial.val_accuracy, trial.outcomes(photos).correct)

@@ -4,40 +4,40 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from headstand.diagnosis import comparisons, curves, gradients, predictions_rules, speed
+from headstand.diagnosis import comparison_rules, prediction_rules, training_rules
 from headstand.diagnosis.diagnosis_input import DiagnosisInput, SearchedRange, number
-from headstand.diagnosis.finding import SEVERITIES, Finding, Suggestion
+from headstand.diagnosis.finding import SEVERITIES, Finding, Suggestion, extend_search, recipe_key
 
 Rule = Callable[[DiagnosisInput], Iterable[Finding]]
 
 RULES: tuple[Rule, ...] = (
-    comparisons.validation_test_gap,
-    speed.input_bound,
-    curves.not_finite,
-    curves.loss_not_falling,
-    curves.above_guessing,
-    gradients.exploding,
-    gradients.vanishing,
-    gradients.dead_relus,
-    curves.overfitting,
-    curves.generalisation_gap,
-    curves.best_is_last,
-    predictions_rules.no_better_than_majority,
-    predictions_rules.never_predicted,
-    predictions_rules.imbalance_ignored,
-    predictions_rules.saturated,
-    predictions_rules.temperature_at_limit,
-    comparisons.baseline_not_beaten,
-    comparisons.edge_of_range,
-    comparisons.indistinguishable,
-    comparisons.finetuning_worse,
+    comparison_rules.validation_test_gap,
+    training_rules.input_bound,
+    training_rules.not_finite,
+    training_rules.loss_not_falling,
+    training_rules.above_uniform,
+    training_rules.exploding,
+    training_rules.vanishing,
+    training_rules.dead_relus,
+    training_rules.overfitting,
+    training_rules.generalisation_gap,
+    training_rules.best_is_last,
+    prediction_rules.no_better_than_majority,
+    prediction_rules.never_predicted,
+    prediction_rules.imbalance_ignored,
+    prediction_rules.saturated_softmax,
+    prediction_rules.temperature_at_limit,
+    comparison_rules.baseline_not_beaten,
+    comparison_rules.edge_of_range,
+    comparison_rules.indistinguishable,
+    comparison_rules.finetuning_worse,
 )
 
-FIRST = Suggestion("act on the findings above first, which change the same keys")
+FIRST = Suggestion("follow the suggestions above first, which change the same keys")
 """Replaces the suggestions of a finding if they contradict those of earlier findings."""
 
-TRIED = Suggestion("what is usually advised is set already or was tried by the search")
-"""Replaces the suggestions of a finding if the recipe has set them already or the search has tried them."""
+ALREADY_SET = Suggestion("the usual changes are set already or were part of the search")
+"""Replaces the suggestions of a finding if the recipe has set them already or the search space contains them."""
 
 
 def diagnose(evidence: DiagnosisInput) -> tuple[Finding, ...]:
@@ -48,7 +48,7 @@ def diagnose(evidence: DiagnosisInput) -> tuple[Finding, ...]:
         them suggest different values for the same key: the value of the first finding is kept.
     """
     found = [finding for rule in RULES for finding in rule(evidence)]
-    found.sort(key=lambda finding: (finding.code != comparisons.GAP, SEVERITIES.index(finding.severity)))
+    found.sort(key=lambda finding: (finding.code != comparison_rules.GAP_CODE, SEVERITIES.index(finding.severity)))
     return tuple(consistent(evidence, found))
 
 
@@ -62,7 +62,7 @@ def consistent(evidence: DiagnosisInput, findings: Sequence[Finding]) -> list[Fi
     result = []
     for finding in findings:
         kept: list[Suggestion] = []
-        fallback = TRIED
+        fallback = ALREADY_SET
         for suggestion in finding.suggestions:
             effective = _effective(evidence, suggestion)
             if effective is None:
@@ -78,25 +78,23 @@ def consistent(evidence: DiagnosisInput, findings: Sequence[Finding]) -> list[Fi
 
 def _effective(evidence: DiagnosisInput, suggestion: Suggestion) -> Suggestion | None:
     """Returns a suggestion without values that are set already, or one to extend the search; None if without effect."""
-    if not suggestion.changes or suggestion.whole:
+    if not suggestion.changes or suggestion.complete:
         return suggestion
-    by_key = {
-        f"head.{'inner' if one.parameter in ('units', 'layers') else one.parameter}": one for one in evidence.searched
-    }
+    by_key = {recipe_key(searched): searched for searched in evidence.searched}
     changes = tuple((key, value) for key, value in suggestion.changes if _current(evidence, key) != value)
     for key, value in changes:
         if key in by_key:
-            return _search_on(by_key[key], value)
+            return _extended(by_key[key], value)
     return replace(suggestion, changes=changes) if changes else None
 
 
-def _search_on(searched: SearchedRange, value: Any) -> Suggestion | None:
+def _extended(searched: SearchedRange, value: Any) -> Suggestion | None:
     """Returns a suggestion to extend the search to a value; None if the search space contains it or is not numeric."""
     size = number(value)
     if size is None or searched.parameter in ("units", "layers"):
         return None
     known = size in searched.values if searched.values else searched.low <= size <= searched.high
-    return None if known else comparisons.search_on(searched, size)
+    return None if known else extend_search(searched, size)
 
 
 def _current(evidence: DiagnosisInput, key: str) -> Any:

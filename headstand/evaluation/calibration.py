@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp, softmax
 
 from headstand.heads import checkpoint
 from headstand.stats import LEVEL, Interval, blocks, lower_bound, wilson
@@ -85,9 +86,7 @@ def temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
     def loss(log_temperature: float) -> float:
         scaled = logs / np.exp(log_temperature)
-        top = scaled.max(axis=1, keepdims=True)
-        total = top[:, 0] + np.log(np.exp(scaled - top).sum(axis=1))
-        return float((total - (scaled * targets).sum(axis=1)).mean())
+        return float((logsumexp(scaled, axis=1) - (scaled * targets).sum(axis=1)).mean())
 
     found = minimize_scalar(loss, bounds=np.log(LIMITS), method="bounded")
     return float(np.exp(found.x))
@@ -95,9 +94,7 @@ def temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Returns probabilities `float32 [N, classes]` after division of the logits by the temperature."""
-    scaled = _logs(probabilities) / temperature
-    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    return softmax(_logs(probabilities) / temperature, axis=1).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -146,17 +143,18 @@ def threshold(probabilities: np.ndarray, labels: np.ndarray, target: float) -> T
     """
     ordered = np.sort(probabilities.max(axis=1).astype(np.float64))[::-1]
     count = len(ordered)
-    found: list[Threshold] = []
+    candidates: list[Threshold] = []
     for share in range(CANDIDATES, 0, -1):
-        place = -(-count * share // CANDIDATES) - 1
-        # A threshold cannot separate equal confidences. The last candidate is 0, which accepts every input.
-        value = 0.0 if share == CANDIDATES else _below(ordered, place)
-        one = guarantee(probabilities, labels, value, target)
-        if one.at_least is not None:
-            found.append(one)
-    if not found:
+        index = -(-count * share // CANDIDATES) - 1
+        # A threshold cannot separate equal confidences. The first candidate is 0, which accepts every input.
+        value = 0.0 if share == CANDIDATES else _below(ordered, index)
+        candidate = guarantee(probabilities, labels, value, target)
+        if candidate.at_least is not None:
+            candidates.append(candidate)
+    if not candidates:
         return Threshold(0.0, target, None, count, count)
-    return next((one for one in found if one.reached), max(found, key=lambda one: one.at_least or 0.0))
+    highest = max(candidates, key=lambda candidate: candidate.at_least or 0.0)
+    return next((candidate for candidate in candidates if candidate.reached), highest)
 
 
 def guarantee(probabilities: np.ndarray, labels: np.ndarray, value: float, target: float) -> Threshold:
@@ -187,31 +185,62 @@ def described(guarantee: Mapping[str, Any], photos: str = "validation") -> str:
     if at_least is None:
         if value:
             return (
-                f"Answers below a probability of {value:.2f} are not confident; nothing is guaranteed for the others."
+                f"Predictions with a probability below {value:.2f} are not confident. No minimum accuracy is known for "
+                "the others."
             )
-        return f"Every answer counts as confident: {count} {photos} photos are too few to fit a threshold."
-    confident = f"Answers with a probability of {value:.2f} or more are" if value else "Every answer counts as"
+        return f"Every prediction counts as confident: {count} {photos} photos are too few to fit a threshold."
+    confident = f"Predictions with a probability of {value:.2f} or more are" if value else "Every prediction counts as"
     text = (
-        f"{confident} confident: with {guarantee['level']:.0%} confidence, at least {at_least:.1%} of them are right "
-        f"on photos of the same kind ({guarantee['accepted']} of {count} {photos} photos reach the threshold)."
+        f"{confident} confident: with {guarantee['level']:.0%} confidence, their accuracy on photos of the same kind "
+        f"is at least {at_least:.1%} ({guarantee['accepted']} of {count} {photos} photos reach the threshold)."
     )
     if not guarantee["reached"]:
-        text += f" So few photos do not guarantee the target of {guarantee['target']:.1%}."
+        text += f" This lower bound is below the target of {guarantee['target']:.1%}; more photos may raise it."
     return text
 
 
-def _below(ordered: np.ndarray, place: int) -> float:
+def sentences(
+    metrics: Mapping[str, Any], calibration: Mapping[str, Any], confident: Mapping[str, Any], photos: str
+) -> list[str]:
+    """Returns sentences on calibration error, temperature, guaranteed and measured accuracy above the threshold.
+
+    Args:
+        metrics: a `SplitMetrics` as a dictionary.
+        calibration: `temperature`, `threshold` and, for a training run, `guarantee` (a `Threshold.record`).
+        confident: a `ConfidentShare` of the same photos as a dictionary.
+        photos: description of the photos, such as "the test split".
+    """
+    temperature, threshold, guarantee = (calibration.get(key) for key in ("temperature", "threshold", "guarantee"))
+    found = [error_described(metrics["reliability"], metrics["count"])]
+    if temperature == 1:
+        found.append("No temperature was applied to the logits.")
+    else:
+        found.append(f"The model divides its logits by a temperature of {temperature:.3f}, fitted on validation.")
+    if guarantee:
+        found.append(described(guarantee))
+    if threshold and confident["accuracy"] is not None:
+        low, high = confident["interval"]
+        others = confident["accuracy_of_others"]
+        found.append(
+            f"On {photos}, {confident['coverage']:.0%} of the predictions have a probability of {threshold:.2f} or "
+            f"more; their accuracy is {confident['accuracy']:.3f} ({low:.3f} to {high:.3f})"
+            + ("." if others is None else f", that of the others {others:.3f}.")
+        )
+    return found
+
+
+def _below(ordered: np.ndarray, index: int) -> float:
     """Returns a threshold slightly below the confidence at an index and above the next lower confidence.
 
     The margin prevents rounding from moving photos across the threshold.
 
     Args:
         ordered: confidences in descending order, `float64 [N]`.
-        place: index of the confidence.
+        index: index of the confidence.
     """
-    here = float(ordered[place])
-    lower = ordered[ordered < here]
-    return here - min(1e-4, (here - float(lower[0])) / 2 if len(lower) else 1e-4)
+    confidence = float(ordered[index])
+    lower = ordered[ordered < confidence]
+    return confidence - min(1e-4, (confidence - float(lower[0])) / 2 if len(lower) else 1e-4)
 
 
 @dataclass(frozen=True)
@@ -236,12 +265,12 @@ def confident_share(probabilities: np.ndarray, labels: np.ndarray, threshold: fl
         threshold: lowest top probability of a confident prediction.
     """
     right = probabilities.argmax(axis=1) == labels
-    chosen = probabilities.max(axis=1) >= threshold
-    some, others = right[chosen], right[~chosen]
+    reached = probabilities.max(axis=1) >= threshold
+    confident, others = right[reached], right[~reached]
     return ConfidentShare(
-        coverage=float(chosen.mean()),
-        accuracy=float(some.mean()) if len(some) else None,
-        interval=wilson(int(some.sum()), len(some)) if len(some) else None,
+        coverage=float(reached.mean()),
+        accuracy=float(confident.mean()) if len(confident) else None,
+        interval=wilson(int(confident.sum()), len(confident)) if len(confident) else None,
         accuracy_of_others=float(others.mean()) if len(others) else None,
     )
 
@@ -258,17 +287,17 @@ def save_calibration(path: Path, calibration: Calibration) -> None:
     Raises:
         CheckpointError: the file cannot be read or written.
     """
-    about = checkpoint.metadata(path)
-    if about.threshold is None:
+    metadata = checkpoint.metadata(path)
+    if metadata.threshold is None:
         model = checkpoint.load(path)
         fold(model, calibration.temperature)
-        checkpoint.save(model, path, replace(about, **asdict(calibration)))
+        checkpoint.save(model, path, replace(metadata, **asdict(calibration)))
 
 
 def of(path: Path) -> Calibration:
     """Returns the calibration saved in a checkpoint."""
-    about = checkpoint.metadata(path)
-    return Calibration(about.temperature, about.threshold or 0.0)
+    metadata = checkpoint.metadata(path)
+    return Calibration(metadata.temperature, metadata.threshold or 0.0)
 
 
 @dataclass(frozen=True)
@@ -292,7 +321,7 @@ class Reliability:
 
     @property
     def calibrated(self) -> bool:
-        """Whether chance alone can explain the error: it does not exceed the upper end of `band`."""
+        """Whether random variation alone can explain the error: it does not exceed the upper end of `band`."""
         return self.ece <= self.band[1]
 
 
@@ -330,17 +359,17 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, seed: int = 0) ->
 
 
 def error_described(reliability: Mapping[str, Any], count: int) -> str:
-    """Returns sentences that state the calibration error and whether chance alone can explain it.
+    """Returns sentences that state the calibration error and whether random variation alone can explain it.
 
     Args:
         reliability: a `Reliability` as a dictionary.
         count: number of photos that it was measured on.
     """
     error, most = reliability["ece"], reliability["band"][1]
-    verdict = "no sign of miscalibration" if error <= most else "a sign of miscalibration: do not rely on them"
+    verdict = "no sign of miscalibration" if error <= most else "a sign of miscalibration, do not rely on them"
     return (
-        f"Stated probabilities and measured accuracy differ by {error:.3f} on average (expected calibration error). On "
-        f"{count} photos chance alone makes up to {most:.3f}, so this is {verdict}."
+        f"Predicted probabilities and measured accuracy differ by {error:.3f} on average (expected calibration error, "
+        f"ECE). On {count} photos random variation alone causes an ECE of up to {most:.3f}: this is {verdict}."
     )
 
 

@@ -43,11 +43,11 @@ class LabelError(HeadstandError):
 class SuspectLabel:
     """A photo whose label is probably wrong.
 
-    `place` is the index of the photo, `given` that of its label's class and `likely` that of the predicted class. `own`
-    and `confidence` are the probabilities of these two classes.
+    `index` is that of the photo, `given` that of its label's class and `likely` that of the predicted class. `own` and
+    `confidence` are the probabilities of these two classes.
     """
 
-    place: int
+    index: int
     given: int
     likely: int
     own: float
@@ -70,16 +70,16 @@ def out_of_sample(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, 
     classes = int(labels.max()) + 1 if len(labels) else 0
     different = [len(set(groups[labels == label].tolist())) for label in range(classes)]
     if classes < 2 or min(different) < 2:
-        raise LabelError("labels can only be checked with two classes or more, each with two different photos or more")
+        raise LabelError("checking labels needs at least two classes with at least two different photos each")
     folds = StratifiedGroupKFold(min(FOLDS, *different), shuffle=True, random_state=seed)
     probabilities = np.zeros((len(labels), classes))
-    for known, unknown in folds.split(features, labels, groups):
+    for train, held_out in folds.split(features, labels, groups):
         model = make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH / features.shape[1], max_iter=300))
         with warnings.catch_warnings():
             # Photos can be ranked without full convergence.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(features[known], labels[known])
-        probabilities[np.ix_(unknown, model.classes_)] = model.predict_proba(features[unknown])
+            model.fit(features[train], labels[train])
+        probabilities[np.ix_(held_out, model.classes_)] = model.predict_proba(features[held_out])
     return probabilities
 
 
@@ -125,7 +125,7 @@ def check(report: DoctorReport, recipe: Recipe) -> list[Issue]:
     probabilities = out_of_sample(features, labels, report.groups, recipe.seed)
     cases = [
         IssueCase(
-            (exams[suspect.place].name,),
+            (exams[suspect.index].name,),
             f"labelled {names[suspect.given]} ({suspect.own:.0%}), looks like {names[suspect.likely]} "
             f"({suspect.confidence:.0%})",
         )

@@ -59,23 +59,20 @@ def leak(backbone: Backbone, dataset: Dataset, right: np.ndarray) -> Leak:
     return among(before(backbone), dataset.folder, dataset.split("test"), right)
 
 
-def among(seen: Sequence[str], folder: Path, photos: Sequence[Photo], right: np.ndarray) -> Leak:
+def among(fingerprints: Sequence[str], folder: Path, photos: Sequence[Photo], right: np.ndarray) -> Leak:
     """Returns the evaluation photos that have near duplicates among photos with the given fingerprints.
 
     Args:
-        seen: fingerprints of training photos.
+        fingerprints: fingerprints of training photos.
         folder: folder that the photos' paths are relative to.
         photos: N evaluation photos.
         right: `bool [N]`, which of them were classified correctly.
     """
-    ours = examination.signatures([folder / photo.path for photo in photos]) if seen else []
-    twin = (
-        near_duplicates.near_duplicates_of_any(ours, [Signature(text) for text in seen])
-        if seen
-        else np.zeros(len(right), bool)
-    )
-    known = [photo.path for photo, one in zip(photos, twin, strict=True) if one]
-    return Leak(tuple(known), None if twin.all() else float(right[~twin].mean()), len(seen))
+    leaked = np.zeros(len(right), bool)
+    if fingerprints:
+        signatures = examination.signatures([folder / photo.path for photo in photos])
+        leaked = near_duplicates.near_duplicates_of_any(signatures, [Signature(text) for text in fingerprints])
+    return _leak(photos, leaked, right, len(fingerprints))
 
 
 def across_splits(dataset: Dataset, right: np.ndarray) -> Leak:
@@ -88,10 +85,14 @@ def across_splits(dataset: Dataset, right: np.ndarray) -> Leak:
         right: `bool [N]`, which test photos were classified correctly.
     """
     trained = {photo.group for photo in dataset.split("train")}
-    known = np.array([photo.group in trained for photo in dataset.split("test")])
-    photos = [photo.path for photo, twin in zip(dataset.split("test"), known, strict=True) if twin]
-    compared = len(dataset.split("train"))
-    return Leak(tuple(photos), None if known.all() else float(right[~known].mean()), compared)
+    photos = dataset.split("test")
+    leaked = np.array([photo.group in trained for photo in photos])
+    return _leak(photos, leaked, right, len(dataset.split("train")))
+
+
+def _leak(photos: Sequence[Photo], leaked: np.ndarray, right: np.ndarray, compared: int) -> Leak:
+    paths = tuple(photo.path for photo, is_leaked in zip(photos, leaked, strict=True) if is_leaked)
+    return Leak(paths, None if leaked.all() else float(right[~leaked].mean()), compared)
 
 
 def _signatures(dataset: Dataset, splits: Sequence[str]) -> list[Signature]:

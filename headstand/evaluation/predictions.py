@@ -16,7 +16,7 @@ from headstand.prepare.manifest import Dataset, Photo
 
 def class_indices(dataset: Dataset, photos: Sequence[Photo]) -> np.ndarray:
     """Returns the index of each photo's class in `dataset.classes`, `int32 [N]`."""
-    index = {name: place for place, name in enumerate(dataset.classes)}
+    index = {name: number for number, name in enumerate(dataset.classes)}
     return np.array([index[photo.class_] for photo in photos], np.int32)
 
 

@@ -17,7 +17,7 @@ from headstand.recipe.sections import Average
 _MARGIN = 8 / 7
 """Side of the decoded photo / side of a crop: 256 / 224, as in Krizhevsky et al. 2012."""
 
-WORDS: dict[str, str] = {"mirror": "the photo and its mirror image", "crops": "ten crops of the photo"}
+VIEWS: dict[str, str] = {"mirror": "the photo and its mirror image", "crops": "ten crops of the photo"}
 """Description of the views by setting, for messages and reports."""
 
 
@@ -35,20 +35,20 @@ def averaged(
             mirror images (Krizhevsky et al. 2012, "ImageNet classification with deep convolutional neural networks").
     """
     photos = dataset.split(split)
-    answers = []
+    batches = []
     for start in range(0, len(photos), BATCH):
         views = _views(dataset, photos[start : start + BATCH], kind, way)
-        answers.append(np.mean([np.asarray(call(tf.constant(view))) for view in views], axis=0))
-    return np.concatenate(answers)
+        batches.append(np.mean([np.asarray(call(tf.constant(view))) for view in views], axis=0))
+    return np.concatenate(batches)
 
 
 def _views(dataset: Dataset, photos: Sequence[Photo], kind: InputKind, way: Average) -> list[np.ndarray]:
     """Returns the views of some photos, each in shape and dtype of the model's input."""
     if way == "mirror":
-        shown = [decoded(dataset.folder, photos, kind)]
+        crops = [decoded(dataset.folder, photos, kind)]
     else:
         size, larger = kind.size, round(kind.size * _MARGIN)
         whole, edge = pixels(dataset.folder, photos, larger), larger - size
-        places = [(0, 0), (0, edge), (edge, 0), (edge, edge), (edge // 2, edge // 2)]
-        shown = [whole[:, top : top + size, left : left + size] for top, left in places]
-    return [view for one in shown for view in (one, kind.mirror(one))]
+        corners = [(0, 0), (0, edge), (edge, 0), (edge, edge), (edge // 2, edge // 2)]
+        crops = [whole[:, top : top + size, left : left + size] for top, left in corners]
+    return [view for crop in crops for view in (crop, kind.mirror(crop))]

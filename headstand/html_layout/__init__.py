@@ -1,11 +1,11 @@
-"""Renders self-contained HTML pages from one Jinja2 layout: training reports, evaluations, doctor and explore.
+"""Renders self-contained HTML pages from one Jinja2 layout: reports, evaluations, comparisons, doctor and explore.
 
-`layout.html.j2` is the base template of every page. Each kind of page has a template NAME.html.j2 and a style sheet
-NAME.css. The templates escape all values except `Markup`.
+`layout.html.j2` is the base template of every page, `sections.html.j2` that of pages with titled sections, and
+`macros.html.j2` has the elements that several pages share. The templates escape all values except `Markup`.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,21 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 _FOLDER = Path(__file__).parent
+_STYLES = {"doctor": "doctor.css", "explore": "explore.css"}
+"""Style sheet of each page that does not use `report.css`."""
 
 
 def render(page: str, /, title: str, **values: Any) -> str:
     """Returns a complete HTML page.
 
     Args:
-        page: name of the template and of the style sheet: `report`, `doctor` or `explore`.
+        page: name of the template: `report`, `evaluation`, `comparison`, `doctor` or `explore`.
         title: title of the browser window.
         values: variables of the template.
     """
-    style = Markup((_FOLDER / f"{page}.css").read_text(encoding="utf-8"))  # noqa: S704 - a file of this package
-    return _TEMPLATES.get_template(f"{page}.html.j2").render(title=title, style=style, **values)
+    style = (_FOLDER / _STYLES.get(page, "report.css")).read_text(encoding="utf-8")
+    template = _TEMPLATES.get_template(f"{page}.html.j2")
+    return template.render(title=title, style=Markup(style), **values)  # noqa: S704 - a file of this package
 
 
 def anchor(title: str) -> str:
@@ -37,6 +40,21 @@ def breakable(name: str) -> Markup:
     return escape(name).replace("_", Markup("_<wbr>"))
 
 
+def fixed(value: float, digits: int = 3) -> str:
+    """Returns a number with a fixed number of decimals."""
+    return f"{value:.{digits}f}"
+
+
+def interval(ends: Sequence[float]) -> str:
+    """Returns an interval as text with three decimals."""
+    return "{:.3f}–{:.3f}".format(*ends)
+
+
+def data_uri(kind: str, data: bytes) -> str:
+    """Returns an encoded image of the format `kind` (png, jpeg or webp) as a data URI."""
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
 def image(kind: str, data: bytes, attributes: Mapping[str, Any]) -> Markup:
     """Returns an `img` element with the image embedded as a data URI.
 
@@ -45,9 +63,8 @@ def image(kind: str, data: bytes, attributes: Mapping[str, Any]) -> Markup:
         data: the encoded image.
         attributes: further attributes of the element.
     """
-    source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     rest = Markup("").join(Markup(' {}="{}"').format(key, value) for key, value in attributes.items())
-    return Markup('<img src="{}"{}>').format(source, rest)
+    return Markup('<img src="{}"{}>').format(data_uri(kind, data), rest)
 
 
 _TEMPLATES = Environment(
@@ -58,4 +75,11 @@ _TEMPLATES = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-_TEMPLATES.filters |= {"anchor": anchor, "breakable": breakable, "thousands": "{:,}".format}
+_TEMPLATES.filters |= {
+    "anchor": anchor,
+    "breakable": breakable,
+    "thousands": "{:,}".format,
+    "fixed": fixed,
+    "percent": "{:.0%}".format,
+    "interval": interval,
+}

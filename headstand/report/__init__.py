@@ -2,6 +2,6 @@
 
 from headstand.report.context import ReportContext
 from headstand.report.record import write
-from headstand.report.terminal import figures, per_class
+from headstand.report.terminal import metrics, per_class
 
-__all__ = ["ReportContext", "figures", "per_class", "write"]
+__all__ = ["ReportContext", "metrics", "per_class", "write"]

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from headstand import inputs
-from headstand.evaluation.calibration import described, error_described
+from headstand.evaluation.calibration import described, sentences
 from headstand.inputs import InputKind
 
 NOT_STATED = "not stated"
@@ -25,6 +25,7 @@ def card(report: dict[str, Any], certificate: dict[str, Any] | None = None, stem
     recipe, counts, test = report["recipe"], report["data"]["photos"], report["test"]
     versions, kind = report["versions"], _kind(recipe)
     low, high = test["interval"]
+    calibration = "\n".join(sentences(test, report["calibration"], report["calibration"]["test"], "the test split"))
     stem = stem or PurePosixPath(report["refitted"] or report["checkpoint"]).stem
     return f"""# {report["name"]}: a classifier of {len(report["data"]["classes"])} classes
 
@@ -36,28 +37,26 @@ Classes: {", ".join(report["data"]["classes"])}.
   test.{_stated(recipe["card"]["photos"])} Manifest SHA-256 `{report["data"]["digest"]}`.
 - Seed {recipe["seed"]}; TensorFlow {versions["tensorflow"]}, Keras {versions["keras"]}.
 
-## Figures
+## Metrics
 
-| split | {kind} | accuracy | 95 % interval | top {test["k"]} | macro F1 | log loss |
+| split | {kind} | accuracy | 95 % interval | top-{test["k"]} accuracy | macro F1 | log loss |
 |---|---|---|---|---|---|---|
 {_row("validation", report["validation"])}
 {_row("test", test)}
 
 Test accuracy is {test["accuracy"]:.3f} ({low:.3f} to {high:.3f}, Wilson). The run scored the test split once, after
-everything was chosen. Validation accuracy was maximised by choosing by it.
+model selection. Validation accuracy is optimistic, because the model was selected by it.
 
 {_leakage(report, kind)}
 
-{error_described(test["reliability"], test["count"])}
-{_temperature(report["calibration"]["temperature"])}
-{_confident(report["calibration"])}
+{calibration}
 
 {_refit(report)}
 
 {_files(stem, kind, certificate)}## Limits
 
-It assigns one of its classes to every input, also to inputs that show none of them, possibly with a high probability.
-The figures hold for {kind} like those of the test split: measure it on your own before you rely on it.
+The model assigns one of its classes to every input, also to inputs that show none of them, possibly with a high
+probability. The metrics hold for {kind} like those of the test split: evaluate the model on your own {kind} first.
 """
 
 
@@ -123,15 +122,15 @@ def _row(split: str, scores: dict[str, Any]) -> str:
 
 def _leakage(report: dict[str, Any], kind: str) -> str:
     """Returns sentences about leakage: test photos that the model or its pretrained weights may be trained on."""
-    straddling, leak = report["straddling"], report["leak"]
+    split_leak, backbone_leak = report["straddling"], report["leak"]
     similar = "near duplicates" if kind == "photos" else "exact copies"
     within = (
-        f"{_have(len(straddling['photos']), kind)} {similar} among the training {kind}, as the source divides them"
-        f"{_without(straddling)}"
-        if straddling["photos"]
+        f"{_have(len(split_leak['photos']), kind)} {similar} among the training {kind}, as the source divides them"
+        f"{_without(split_leak)}"
+        if split_leak["photos"]
         else f"No test {_one(kind)} has {similar} among the training {kind}, as far as preparation found any."
     )
-    return f"{within}\n{_starting(report['recipe']['backbone']['weights'], leak, kind)}".rstrip()
+    return f"{within}\n{_starting(report['recipe']['backbone']['weights'], backbone_leak, kind)}".rstrip()
 
 
 def _starting(weights: str, leak: dict[str, Any], kind: str) -> str:
@@ -141,10 +140,10 @@ def _starting(weights: str, leak: dict[str, Any], kind: str) -> str:
     if weights == "none":
         return ""
     if leak.get("compared"):
-        return f"None has one among the {leak['compared']} photos that the starting weights were fine-tuned on."
+        return f"None has any among the {leak['compared']} photos that the starting weights were fine-tuned on."
     if weights == "imagenet":
-        return f"Whether test {kind} are among the pictures of ImageNet was not checked."
-    return f"What the starting weights were trained on is not known: test {kind} may be among it."
+        return f"Whether ImageNet contains test {kind} was not checked."
+    return f"The training data of the starting weights are not known: they may contain test {kind}."
 
 
 def _have(count: int, kind: str) -> str:
@@ -160,30 +159,10 @@ def _without(leak: dict[str, Any]) -> str:
     return "." if without is None else f"; without them the accuracy is {without:.3f}."
 
 
-def _temperature(temperature: float) -> str:
-    if temperature == 1:
-        return "No temperature was applied to the logits."
-    return f"The logits were divided by {temperature:.3f}, fitted on validation; the model contains this."
-
-
-def _confident(calibration: dict[str, Any]) -> str:
-    """Returns sentences about the guaranteed accuracy above the confidence threshold and that on the test split."""
-    text, test = "", calibration["test"]
-    if guarantee := calibration.get("guarantee"):
-        text = described(guarantee)
-    if calibration["threshold"] and test["accuracy"] is not None:
-        low, high = test["interval"]
-        text += (
-            f"\nOn test, {test['coverage']:.0%} of the answers reach {calibration['threshold']:.2f}, and "
-            f"{test['accuracy']:.3f} ({low:.3f} to {high:.3f}) of those are right."
-        )
-    return text.strip()
-
-
 def _files(stem: str, kind: str, certificate: dict[str, Any] | None) -> str:
     if certificate is None:
         return ""
-    takes = f"{'pixels 0..255' if kind == 'photos' else kind} in"
+    takes = "pixels 0..255" if kind == "photos" else kind
     confidence = certificate.get("confidence")
     served = ""
     if confidence:
@@ -196,11 +175,11 @@ def _files(stem: str, kind: str, certificate: dict[str, Any] | None) -> str:
         served = f"\n\n{served}"
     return f"""## Files
 
-- `{stem}.h5`: Keras, {takes}, probabilities out; `keras.models.load_model` opens it.
-- `{stem}.tflite`: the same in {certificate["format"]} ({certificate["bytes"] / 1e6:.1f} MB), with its labels inside.
-- `{stem}.parity.json`: what follows, photo by photo.
+- `{stem}.h5`: Keras model from {takes} to probabilities; load it with `keras.models.load_model`.
+- `{stem}.tflite`: the same model as {certificate["format"]} ({certificate["bytes"] / 1e6:.1f} MB), with its labels.
+- `{stem}.parity.json`: the comparison below, for each photo.
 
-## Does the `.tflite` answer like the `.h5`?
+## Do the `.tflite` and the `.h5` agree?
 
 {_verdict(certificate)}
 
@@ -210,8 +189,8 @@ def _files(stem: str, kind: str, certificate: dict[str, Any] | None) -> str:
 
 
 def _compared(certificate: dict[str, Any]) -> str:
-    learned = ", which were trained on these photos" if certificate["seen_in_training"] else ""
-    columns = [(f"these weights{learned}", certificate)]
+    trained = ", which were trained on these photos" if certificate["seen_in_training"] else ""
+    columns = [(f"these weights{trained}", certificate)]
     if certificate["unseen"]:
         columns.append(("the weights before the refit", certificate["unseen"]))
     head = f"{certificate['count']} {certificate['photos']} photos, from their files on"
@@ -226,9 +205,9 @@ def _compared(certificate: dict[str, Any]) -> str:
         accuracies = [each["accuracy"] for _, each in columns]
         pairs = (f"{each['trained']:.4f}, {each['served']:.4f}" for each in accuracies)
         rows.append(["accuracy of the `.h5`, of the `.tflite`", *pairs])
-        rows.append(["lost, in points, with its 95 % interval", *(_lost(each) for each in accuracies)])
+        rows.append(["accuracy loss in percentage points, 95 % interval", *(_lost(each) for each in accuracies)])
     times = ", ".join(f"{time:.1f} ms on {threads}" for threads, time in certificate["milliseconds"].items())
-    rows.append(["one photo takes", times, *("" for _ in columns[1:])])
+    rows.append(["latency for one photo", times, *("" for _ in columns[1:])])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -247,16 +226,16 @@ def _verdict(certificate: dict[str, Any]) -> str:
 
 def _refit(report: dict[str, Any]) -> str:
     if not report["refitted"]:
-        return "The weights in this folder are those that these figures were measured with."
+        return "The metrics were measured with the weights in this folder."
     if report["refitted"] == report.get("scored"):
         return (
             "The weights in this folder were trained once more when everything was chosen, on the training and\n"
             "validation splits. The test figures are theirs; validation figures, temperature and threshold are those\n"
-            "of the weights before, which learned from the training split alone."
+            "of the weights before, which were trained on the training split alone."
         )
     fine_tuned = report["recipe"]["finetune"]["epochs"]
     return (
-        "**The weights in this folder are not those that these figures were measured with.** They were trained "
+        "**The metrics were not measured with the weights in this folder.** These were trained "
         f"once more{f', {_epochs(_selected(report))}' if fine_tuned else ''},\n"
-        "when everything was chosen, on all three splits. No photo is left to measure them on."
+        "when everything was chosen, on all three splits. No photo is left to evaluate them on."
     )

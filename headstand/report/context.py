@@ -9,7 +9,7 @@ import numpy as np
 from headstand.diagnosis import Finding
 from headstand.evaluation.calibration import Calibration, Threshold
 from headstand.evaluation.leakage import Leak
-from headstand.evaluation.score import SplitMetrics
+from headstand.evaluation.metrics import SplitMetrics
 from headstand.heads.baseline import Baseline
 from headstand.heads.search import SearchResult
 from headstand.prepare.manifest import Dataset
@@ -25,17 +25,17 @@ class ReportContext:
         recipe: the resolved recipe.
         dataset: the prepared dataset.
         baseline: closed-form baseline on the same features.
-        found: trials of the search and the head that it selected.
+        search: trials of the search and the head that it selected.
         history: metrics by epoch of the last training phase.
         best_epoch: the epoch that was kept, from 1.
         calibration: temperature and confidence threshold.
         guarantee: the confidence threshold with the lower bound of its accuracy on validation.
         scores: metrics by split, validation and test.
         averaged: the same with test-time augmentation; empty if the recipe does not use it.
-        answers: probabilities by split, `float32 [N, classes]`.
+        probabilities: predicted probabilities by split, `float32 [N, classes]`.
         labels: class indices by split, `int [N]`.
-        leak: test photos with near duplicates among the photos that the backbone was trained on before the run.
-        straddling: test photos with near duplicates in the training split of the dataset.
+        backbone_leak: test photos with near duplicates among the photos that the backbone was trained on earlier.
+        split_leak: test photos with near duplicates in the training split of the dataset.
         checkpoint: file of the model before any refit.
         refitted: file of the model refitted on more splits; None without refit.
         scored: file of the model that was scored on the test split.
@@ -46,17 +46,17 @@ class ReportContext:
     recipe: Recipe
     dataset: Dataset
     baseline: Baseline
-    found: SearchResult
+    search: SearchResult
     history: Sequence[Mapping[str, float]]
     best_epoch: int
     calibration: Calibration
     guarantee: Threshold
     scores: dict[str, SplitMetrics]
     averaged: dict[str, SplitMetrics]
-    answers: dict[str, np.ndarray]
+    probabilities: dict[str, np.ndarray]
     labels: dict[str, np.ndarray]
-    leak: Leak
-    straddling: Leak
+    backbone_leak: Leak
+    split_leak: Leak
     checkpoint: Path
     refitted: Path | None
     scored: Path

@@ -10,12 +10,11 @@ from matplotlib.ticker import MaxNLocator
 
 from headstand import files
 from headstand.evaluation.calibration import Reliability
-from headstand.evaluation.score import SplitMetrics
+from headstand.evaluation.metrics import SplitMetrics
 
 mpl.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "figure.dpi": 110})
 
 TRAIN, VALIDATION = "#8a8f98", "#d1495b"
-
 
 SIZE = (4.5, 3.2)
 """Width and height in inches of plots that are laid out side by side; readable on a phone."""
@@ -26,9 +25,9 @@ def curve(history: Sequence[Mapping[str, float]], best_epoch: int, key: str) -> 
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.subplots()
     epochs = range(1, len(history) + 1)
-    axes.plot(epochs, [figures[key] for figures in history], color=TRAIN, marker=".", label="training")
+    axes.plot(epochs, [metrics[key] for metrics in history], color=TRAIN, marker=".", label="training")
     if f"val_{key}" in history[0]:
-        validation = [figures[f"val_{key}"] for figures in history]
+        validation = [metrics[f"val_{key}"] for metrics in history]
         axes.plot(epochs, validation, color=VALIDATION, marker=".", label="validation")
         axes.axvline(best_epoch, color="black", linewidth=0.8, linestyle=":", label="kept")
     axes.set(xlabel="epoch", ylabel=key)
@@ -44,33 +43,32 @@ def curve(history: Sequence[Mapping[str, float]], best_epoch: int, key: str) -> 
 def reliability(found: Reliability, threshold: float) -> Figure:
     """Plots the reliability diagram: accuracy against predicted probability; a line marks the confidence threshold."""
     figure = Figure(figsize=SIZE, layout="constrained")
-    stated = figure.subplots()
-    stated.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
     confidence, accuracy, counts = np.array(found.bins).T
-    stated.plot(confidence, accuracy, color=VALIDATION, linewidth=1)
-    stated.scatter(confidence, accuracy, s=12 + 220 * counts / counts.sum(), color=VALIDATION, alpha=0.7)
-    low, high = found.band
-    stated.set_title(f"calibration error {found.ece:.3f}; perfect: {low:.3f} to {high:.3f}", fontsize=9)
-    stated.set(xlabel="stated probability", ylabel="share that is right", xlim=(0, 1.02), ylim=(0, 1.04))
+    axes.plot(confidence, accuracy, color=VALIDATION, linewidth=1)
+    axes.scatter(confidence, accuracy, s=12 + 220 * counts / counts.sum(), color=VALIDATION, alpha=0.7)
+    axes.set_title(f"ECE {found.ece:.3f}; by chance up to {found.band[1]:.3f}", fontsize=9)
+    axes.set(xlabel="predicted probability", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.04))
     if threshold:
-        stated.axvline(threshold, color="black", linewidth=0.8, linestyle=":")
+        axes.axvline(threshold, color="black", linewidth=0.8, linestyle=":")
     return figure
 
 
 def coverage(found: Reliability) -> Figure:
     """Plots accuracy against coverage, the share of photos that are classified, most confident first."""
     figure = Figure(figsize=SIZE, layout="constrained")
-    covered = figure.subplots()
-    shares, right = np.array(found.coverage).T
-    covered.plot(shares, right, color=VALIDATION)
-    covered.set_title("the surest answers first", fontsize=9)
-    covered.set(xlabel="share of photos answered", ylabel="share that is right", xlim=(0, 1.02))
+    axes = figure.subplots()
+    shares, accuracy = np.array(found.coverage).T
+    axes.plot(shares, accuracy, color=VALIDATION)
+    axes.set_title("the most confident predictions first", fontsize=9)
+    axes.set(xlabel="coverage: share of photos classified", ylabel="accuracy", xlim=(0, 1.02))
     return figure
 
 
-def confusion(evaluation: SplitMetrics, classes: Sequence[str]) -> Figure:
+def confusion(metrics: SplitMetrics, classes: Sequence[str]) -> Figure:
     """Plots the confusion matrix: counts of true class (rows) by predicted class (columns), shaded by share of row."""
-    counts = np.array(evaluation.confusion)
+    counts = np.array(metrics.confusion)
     many = len(classes) > 20
     side = 2.2 + len(classes) * (0.17 if many else 0.55)
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
@@ -90,10 +88,17 @@ def confusion(evaluation: SplitMetrics, classes: Sequence[str]) -> Figure:
         parse_math=False,
     )
     axes.set_yticks(range(len(classes)), classes, fontsize=size, parse_math=False)
-    axes.set(xlabel="answer", ylabel="truth")
+    axes.set(xlabel="predicted class", ylabel="true class")
     axes.spines[:].set_visible(False)
-    axes.set_title(f"{evaluation.accuracy:.3f} of {evaluation.count} photos right")
+    axes.set_title(f"accuracy {metrics.accuracy:.3f} on {metrics.count} photos")
     return figure
+
+
+def save_metric_plots(folder: Path, metrics: SplitMetrics, classes: Sequence[str], threshold: float) -> None:
+    """Writes the plots of a split's metrics, `confusion.png`, `calibration.png` and `coverage.png`, into a folder."""
+    save(confusion(metrics, classes), folder / "confusion.png")
+    save(reliability(metrics.reliability, threshold), folder / "calibration.png")
+    save(coverage(metrics.reliability), folder / "coverage.png")
 
 
 def save(figure: Figure, path: Path) -> Path:

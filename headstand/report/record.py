@@ -9,12 +9,11 @@ from typing import Any
 
 from headstand import __version__, files
 from headstand.evaluation.calibration import confident_share
-from headstand.evaluation.mistakes import mistakes
-from headstand.evaluation.slices import slices
+from headstand.evaluation.error_analysis import mistakes, slices
 from headstand.heads.search import plots as search_plots
 from headstand.heads.search import table
 from headstand.prepare.manifest import SPLITS
-from headstand.report import card, page, plots
+from headstand.report import card, plots, training_page
 from headstand.report.context import ReportContext
 from headstand.runs import REPORT
 from headstand.tracking.chart import chart
@@ -22,7 +21,7 @@ from headstand.tracking.chart import chart
 PAGE, CARD = "report.html", "MODEL_CARD.md"
 
 
-def write(folder: Path, story: ReportContext) -> dict[str, Any]:
+def write(folder: Path, context: ReportContext) -> dict[str, Any]:
     """Writes trials.csv, the plots, report.html, MODEL_CARD.md and, as the last file, report.json into a run's folder.
 
     Returns:
@@ -30,32 +29,31 @@ def write(folder: Path, story: ReportContext) -> dict[str, Any]:
         95 % intervals, calibration, slices and mistakes of the test split, leakage into the test split, file names,
         seconds, resources, diagnosis, versions.
     """
-    photos = story.scores["validation"].count
-    table.write(folder / "trials.csv", story.found.trials, photos)
-    _draw(folder, story)
-    record = _record(story)
-    put(folder / PAGE, page.page(folder, story, record))
-    put(folder / CARD, card.card(record))
-    put(folder / REPORT, json.dumps(record, indent=1))
+    photos = context.scores["validation"].count
+    table.write(folder / "trials.csv", context.search.trials, photos)
+    _draw(folder, context)
+    record = _record(context)
+    files.write(folder / PAGE, training_page.page(folder, context, record))
+    files.write(folder / CARD, card.card(record))
+    files.write(folder / REPORT, json.dumps(record, indent=1))
     return record
 
 
-def _draw(folder: Path, story: ReportContext) -> None:
-    steps, test, classes = story.steps, story.scores["test"], story.dataset.classes
+def _draw(folder: Path, context: ReportContext) -> None:
+    steps, validation = context.steps, context.scores["validation"]
     for key in ("loss", "accuracy"):
-        plots.save(plots.curve(story.history, story.best_epoch, key), folder / f"{key}.png")
-    plots.save(plots.confusion(test, classes), folder / "confusion.png")
-    plots.save(plots.reliability(test.reliability, story.calibration.threshold), folder / "calibration.png")
-    plots.save(plots.coverage(test.reliability), folder / "coverage.png")
+        plots.save(plots.curve(context.history, context.best_epoch, key), folder / f"{key}.png")
+    plots.save_metric_plots(folder, context.scores["test"], context.dataset.classes, context.calibration.threshold)
     plots.save(chart(steps.sampler.samples, steps.spans, steps.sampler.cores, steps.parts), folder / "resources.png")
-    if story.found.trials:
-        search_plots.write(folder, story.found.trials, story.scores["validation"].count, story.baseline.val_accuracy)
+    if context.search.trials:
+        search_plots.write(folder, context.search.trials, validation.count, context.baseline.val_accuracy)
 
 
-def _record(story: ReportContext) -> dict[str, Any]:
-    recipe, dataset, found = story.recipe, story.dataset, story.found
-    test = dataset.split("test")
-    right = story.answers["test"].argmax(axis=1) == story.labels["test"]
+def _record(context: ReportContext) -> dict[str, Any]:
+    recipe, dataset, search = context.recipe, context.dataset, context.search
+    test, count = dataset.split("test"), context.scores["validation"].count
+    probabilities, labels = context.probabilities, context.labels
+    right = probabilities["test"].argmax(axis=1) == labels["test"]
     return {
         "name": recipe.name,
         "recipe": recipe.model_dump(mode="json"),
@@ -64,46 +62,41 @@ def _record(story: ReportContext) -> dict[str, Any]:
             "classes": list(dataset.classes),
             "photos": {split: len(dataset.split(split)) for split in SPLITS},
         },
-        "head": found.head.model_dump(mode="json"),
-        "trials": [table.row(trial, story.scores["validation"].count) for trial in found.trials],
-        "search": table.summary(found.trials, story.scores["validation"].count),
-        "baseline": {key: value for key, value in vars(story.baseline).items() if key != "correct"},
-        "history": list(story.history),
-        "best_epoch": story.best_epoch,
+        "head": search.head.model_dump(mode="json"),
+        "trials": [table.row(trial, count) for trial in search.trials],
+        "search": table.summary(search.trials, count),
+        "baseline": {key: value for key, value in vars(context.baseline).items() if key != "correct"},
+        "history": list(context.history),
+        "best_epoch": context.best_epoch,
         **{
             split: {**asdict(scores), "calibrated": scores.reliability.calibrated}
-            for split, scores in story.scores.items()
+            for split, scores in context.scores.items()
         },
-        **{f"{split}_averaged": asdict(scores) for split, scores in story.averaged.items()},
+        **{f"{split}_averaged": asdict(scores) for split, scores in context.averaged.items()},
         "calibration": {
-            **asdict(story.calibration),
-            "guarantee": story.guarantee.record,
+            **asdict(context.calibration),
+            "guarantee": context.guarantee.record,
             **{
-                split: asdict(confident_share(story.answers[split], story.labels[split], story.calibration.threshold))
-                for split in story.scores
+                split: asdict(confident_share(probabilities[split], labels[split], context.calibration.threshold))
+                for split in context.scores
             },
         },
         "slices": [asdict(one) for one in slices(test, right)],
         "mistakes": [
             {**asdict(one), "photo": one.photo.path}
-            for one in mistakes(test, story.answers["test"], story.labels["test"], dataset.classes)
+            for one in mistakes(test, probabilities["test"], labels["test"], dataset.classes)
         ],
-        "leak": asdict(story.leak),
-        "straddling": asdict(story.straddling),
-        "checkpoint": story.checkpoint.name,
-        "refitted": story.refitted.name if story.refitted else None,
-        "scored": story.scored.name,
-        "seconds": story.steps.seconds,
-        "resources": story.steps.resources(),
-        "diagnosis": [finding.record for finding in story.findings],
+        "leak": asdict(context.backbone_leak),
+        "straddling": asdict(context.split_leak),
+        "checkpoint": context.checkpoint.name,
+        "refitted": context.refitted.name if context.refitted else None,
+        "scored": context.scored.name,
+        "seconds": context.steps.seconds,
+        "resources": context.steps.resources(),
+        "diagnosis": [finding.record for finding in context.findings],
         "versions": {
             "headstand": __version__,
             "python": platform.python_version(),
             **{package: version(package) for package in ("tensorflow", "keras", "numpy", "pillow")},
         },
     }
-
-
-def put(path: Path, text: str) -> None:
-    """Writes a text file atomically."""
-    files.write(path, text)

@@ -2,33 +2,33 @@
 
 from typing import Any
 
-from headstand.evaluation.names import FIGURES
+from headstand.evaluation.metrics import metric_names
 
 
-def figures(scores: dict[str, Any]) -> str:
+def metrics(scores: dict[str, Any]) -> str:
     """Returns a table of the metrics of a split with 95 % intervals.
 
     Args:
-        scores: an `Evaluation` as a dictionary (`dataclasses.asdict`).
+        scores: a `SplitMetrics` as a dictionary (`dataclasses.asdict`).
     """
-    names = {key: name.format(k=scores["k"]) for key, name in FIGURES.items()}
+    names = metric_names(scores["k"])
     width = max(map(len, names.values()))
-    lines = [f"{'':<{width}}  figure  95 % interval"]
+    lines = [f"{'':<{width}}  value  95 % interval"]
     for key, name in names.items():
         low, high = scores["intervals"][key]
-        lines.append(f"{name:<{width}}   {scores[key]:.3f}  {low:.3f} to {high:.3f}")
+        lines.append(f"{name:<{width}}  {scores[key]:.3f}  {low:.3f} to {high:.3f}")
     return "\n".join(lines)
 
 
-def per_class(figures: dict[str, dict[str, float]]) -> str:
+def per_class(metrics: dict[str, dict[str, float]]) -> str:
     """Returns a table of precision, recall and F1 of each class; a class without photos has `-`.
 
     Args:
-        figures: metrics by class, see `Evaluation.per_class`.
+        metrics: metrics by class, see `SplitMetrics.per_class`.
     """
-    width = max(map(len, figures))
+    width = max(map(len, metrics))
     lines = [f"{'':<{width}}  precision  recall     f1  photos"]
-    for name, row in figures.items():
+    for name, row in metrics.items():
         precision, recall, f1 = (f"{row[key]:.3f}" if row["count"] else "-" for key in ("precision", "recall", "f1"))
         lines.append(f"{name:<{width}}  {precision:>9}  {recall:>6}  {f1:>5}  {row['count']:6.0f}")
     return "\n".join(lines)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from headstand import __main__
-from headstand.cli.compare import training
+from headstand.cli.compare import training_command
 from headstand.compare.entry import entries
 from headstand.errors import HeadstandError
 from headstand.recipe import RecipeError, load
@@ -48,56 +48,60 @@ def mine(workplace: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "argv",
     [
         [],
         ["--seed", "5", "--head.epochs=4", "--head.inner", "20"],
         ["--backbone.pooling", "max", "--compare.under_ms", "5", "--compare.under_mb=3"],
     ],
 )
-def test_the_command_trains_just_what_was_raced(words: list[str]) -> None:
-    recipe = load("mine.toml", words)
-    raced = entries(recipe)
-    assert len(raced) == 7
-    for entry in raced:
-        python, script, name, *rest = shlex.split(training("mine.toml", words, recipe, entry))
+def test_the_command_trains_exactly_the_compared_entry(argv: list[str]) -> None:
+    recipe = load("mine.toml", argv)
+    candidates = entries(recipe)
+    assert len(candidates) == 7
+    for entry in candidates:
+        python, script, name, *rest = shlex.split(training_command("mine.toml", argv, recipe, entry))
         assert (python, script, name) == ("python", "train.py", "mine.toml")
-        assert not any("compare" in word for word in rest)
+        assert not any("compare" in argument for argument in rest)
         again = load(name, rest)
         assert (again.backbone, again.augmentation, again.head) == (entry.backbone, entry.augmentation, entry.head)
         assert (again.seed, again.search) == (recipe.seed, recipe.search)
 
 
-def test_the_recipe_itself_needs_no_words() -> None:
+def test_the_recipe_itself_needs_no_options() -> None:
     recipe = load("mine.toml", ["--seed", "5"])
     itself = next(entry for entry in entries(recipe) if entry.variant == "as the recipe")
-    assert training("mine.toml", ["--seed", "5"], recipe, itself) == "python train.py mine.toml --seed 5"
+    assert training_command("mine.toml", ["--seed", "5"], recipe, itself) == "python train.py mine.toml --seed 5"
 
 
-def test_short_words_for_the_section(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_options_for_the_section(monkeypatch: pytest.MonkeyPatch) -> None:
     from headstand.compare import comparison
 
-    seen: list[Any] = []
+    received: list[Any] = []
 
     def stop(recipe: Any) -> None:
-        seen.append(recipe.compare)
-        raise HeadstandError("seen")
+        received.append(recipe.compare)
+        raise HeadstandError("stopped")
 
     monkeypatch.setattr(comparison, "compare", stop)
-    words = ["--backbones", "VGG16,Xception@96=none", "--under-ms=50", "--under-mb", "30.5"]
-    with pytest.raises(HeadstandError, match="seen"):
-        __main__.main(["compare", "mine.toml", *words])
-    assert (seen[0].backbones, seen[0].under_ms, seen[0].under_mb) == (("VGG16", "Xception@96=none"), 50.0, 30.5)
+    argv = ["--backbones", "VGG16,Xception@96=none", "--under-ms=50", "--under-mb", "30.5"]
+    with pytest.raises(HeadstandError, match="stopped"):
+        __main__.main(["compare", "mine.toml", *argv])
+    assert (received[0].backbones, received[0].under_ms, received[0].under_mb) == (
+        ("VGG16", "Xception@96=none"),
+        50.0,
+        30.5,
+    )
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("argv", "message"),
     [
         (["--under-ms", "soon"], "compare.under_ms = 'soon': .*valid number"),
         (["--backbones", "VGG 16"], "compare.backbones.0 = 'VGG 16'"),
         (["--backbone", "VGG16"], 'field "backbone"'),
     ],
 )
-def test_a_wrong_word_is_told(words: list[str], told: str) -> None:
-    with pytest.raises(RecipeError, match=told):
-        __main__.main(["compare", "mine.toml", *words])
+def test_an_invalid_option_is_reported(argv: list[str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        __main__.main(["compare", "mine.toml", *argv])

@@ -34,7 +34,7 @@ def report(diagnosis: Any, folder: Path) -> None:
     (folder / "report.json").write_text(json.dumps(record))
 
 
-def test_the_findings_of_a_run_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_steps_and_findings_of_a_run_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report([FINDING, {**FINDING, "severity": "note"}], tmp_path)
     __main__.main(["diagnose", str(tmp_path)])
     assert capsys.readouterr().out.splitlines() == [
@@ -46,7 +46,7 @@ def test_the_findings_of_a_run_are_told(tmp_path: Path, capsys: pytest.CaptureFi
     ]
 
 
-def test_errors_end_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_exit_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report([{**FINDING, "severity": "error"}], tmp_path)
     with pytest.raises(SystemExit) as exit_:
         __main__.main(["diagnose", str(tmp_path)])
@@ -55,22 +55,22 @@ def test_errors_end_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (None, r"cannot read .*report.json \(No such file or directory\): name the folder of a finished run"),
-        ("{", "no diagnosis that can be read .*: train again"),
-        ("{}", "no diagnosis that can be read .*resources.*: train again"),
-        ('{"resources": {"steps": {}, "cores": 1}, "diagnosis": ["a"]}', "no diagnosis that can be read"),
-        ("[]", "no diagnosis that can be read"),
+        ("{", "no readable diagnosis .*: train again"),
+        ("{}", "no readable diagnosis .*resources.*: train again"),
+        ('{"resources": {"steps": {}, "cores": 1}, "diagnosis": ["a"]}', "no readable diagnosis"),
+        ("[]", "no readable diagnosis"),
     ],
 )
-def test_a_run_without_a_diagnosis_is_told(tmp_path: Path, text: str | None, told: str) -> None:
+def test_a_run_without_a_readable_diagnosis_is_an_error(tmp_path: Path, text: str | None, message: str) -> None:
     if text is not None:
         (tmp_path / "report.json").write_text(text)
-    with pytest.raises(DiagnosisError, match=told):
+    with pytest.raises(DiagnosisError, match=message):
         __main__.main(["diagnose", str(tmp_path)])
 
 
-def test_without_a_run_the_usage_is_told() -> None:
+def test_without_a_run_the_usage_is_reported() -> None:
     with pytest.raises(HeadstandError, match=re.escape("python -m headstand diagnose RUN")):
         __main__.main(["diagnose"])

@@ -8,12 +8,12 @@ from headstand import __main__
 from headstand.prepare.manifest import Dataset
 from tests import tiny
 from tests.commands import status
-from tests.evaluate import colours
+from tests.evaluation import colours
 
 
 @pytest.fixture
 def evaluate(workplace, monkeypatch):
-    """Call `python -m headstand evaluate` with words; the exit status, 1 for a message."""
+    """Calls `python -m headstand evaluate` with arguments and returns the exit status, 1 for a message."""
     return partial(status, monkeypatch, __main__.main, "headstand", "evaluate")
 
 
@@ -27,27 +27,26 @@ def bundle(workplace: Path) -> Path:
 
 
 def test_a_bundle_on_a_folder(evaluate, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert evaluate("tiny.tflite", "--folder", "photos", "--output", "out/figures") == 0
+    assert evaluate("tiny.tflite", "--folder", "photos", "--output", "out/results") == 0
     out = capsys.readouterr().out
     lines = out.splitlines()
     assert lines[0] == "model             tiny.tflite (3 classes, 32 px)"
     assert lines[1] == "photos            5, photos"
     assert lines[2] == "accuracy=0.8000 (95 % interval 0.376 to 0.964)"
     assert "blue       1.000   0.500  0.667       2" in out
-    assert "accuracy                     0.800  0.376 to 0.964" in out
+    assert "accuracy            0.800  0.376 to 0.964" in out
     assert (
-        "confident predictions: 100%, with a probability of 0.50 or more; of these 0.800 (0.376 to 0.964) are right"
-        in out
+        "On these photos, 100% of the predictions have a probability of 0.50 or more; their accuracy is 0.800 (" in out
     )
-    assert "on average (expected calibration error). On " in out
+    assert "on average (expected calibration error, ECE). On 5 photos " in out
     assert "note              the model's training photos are not known" in out
-    assert lines[-1] == "written           out/figures/evaluation.html and out/figures/evaluation.json"
-    record = json.loads(Path("out/figures/evaluation.json").read_text())
+    assert lines[-1] == "written           out/results/evaluation.html and out/results/evaluation.json"
+    record = json.loads(Path("out/results/evaluation.json").read_text())
     assert record["scores"]["accuracy"] == 0.8
     assert not list(Path("out").rglob("*.part"))
 
 
-def test_without_a_place_the_figures_go_beside_the_runs(evaluate, bundle: Path) -> None:
+def test_without_output_the_results_are_written_beside_the_runs(evaluate, bundle: Path) -> None:
     for _ in range(2):
         assert evaluate("tiny.tflite", "--folder", "photos") == 0
     folders = sorted(Path("runs/tiny").iterdir())
@@ -63,7 +62,7 @@ def test_a_checkpoint_on_its_splits(
     out = capsys.readouterr().out
     assert "photos            12, the test split of data/shapes" in out
     assert "\ntest_accuracy=0." in out
-    assert "the run has scored this test split before: do not choose anything by these figures" in out
+    assert "the training run has scored this test split already: do not select models by these metrics" in out
     assert evaluate("shapes.h5", "--split", "validation") == 0
     out = capsys.readouterr().out
     assert "photos            12, the validation split of data/shapes" in out
@@ -72,7 +71,7 @@ def test_a_checkpoint_on_its_splits(
 
 
 @pytest.mark.parametrize(
-    ("words", "reason"),
+    ("argv", "reason"),
     [
         ([], "required: RECIPE_OR_FILE"),
         (["tiny.tflite", "--splits", "test"], "unrecognized arguments"),
@@ -86,8 +85,8 @@ def test_a_checkpoint_on_its_splits(
         (["photos"], "photos is a folder: name"),
     ],
 )
-def test_what_cannot_be_done_ends_with_1_and_one_line(evaluate, bundle, capsys, words, reason) -> None:
-    assert evaluate(*words) == 1
+def test_invalid_arguments_exit_with_1_and_one_line(evaluate, bundle, capsys, argv, reason) -> None:
+    assert evaluate(*argv) == 1
     error = capsys.readouterr().err
     assert reason in error
     assert error.startswith("error: ") and error.count("\n") == 1

@@ -1,4 +1,5 @@
 import csv
+import html
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstand import heads as heads
+from headstand import heads
 from headstand.cli import command
 from headstand.compare import comparison as comparisons
-from headstand.compare import measuring as races
+from headstand.compare import measuring
 from headstand.compare.comparison import Comparison, compare
 from headstand.compare.result import ModelSize
 from headstand.export import convert
@@ -25,6 +26,7 @@ from headstand.prepare.manifest import Dataset, ManifestError
 from headstand.recipe import Head, Recipe
 from headstand.runs import RunError, begin, newest_checkpoint
 from tests import networks
+from tests.pages import Tags
 
 pytestmark = pytest.mark.usefixtures("workplace", "small_networks")
 
@@ -76,7 +78,7 @@ def made_once() -> SimpleNamespace:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, made_once: SimpleNamespace) -> None:
     """Converting takes seconds, and has its own tests: here a model's bytes are as many as its weights'."""
-    monkeypatch.setattr(races, "converted", lambda model: bytes(4 * model.count_params()))
+    monkeypatch.setattr(measuring, "converted", lambda model: bytes(4 * model.count_params()))
     monkeypatch.setattr(backbones, "extractor", made_once.extractor)
     monkeypatch.setattr(extractor, "compiled", made_once.compiled)
     monkeypatch.setattr(heads, "fit", made_once.fit)
@@ -97,40 +99,40 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return tried
 
 
-def by_title(made: Comparison) -> dict[str, Any]:
-    return {result.entry.title: result for result in made.results}
+def by_title(comparison: Comparison) -> dict[str, Any]:
+    return {result.entry.title: result for result in comparison.results}
 
 
 def test_what_is_measured_and_what_cannot_be(dataset: Dataset, offline: list[str]) -> None:
     clock = Clock()
-    made = compare(recipe(), clock)
-    known = by_title(made)
+    comparison = compare(recipe(), clock)
+    known = by_title(comparison)
     assert set(known) == {
         "MobileNet@32 (none) sgd", "MobileNet@32 (none) max", "MobileNet@32 (none) as the recipe",
         "VGG16@32 (none) as the recipe", "Xception@32 as the recipe",
     }  # fmt: skip
     for title, result in known.items():
-        assert result.weight.size > 1000
+        assert result.model_size.size > 1000
         if title.startswith("Xception"):
             assert result.score is None
-            assert not result.weight.trained
+            assert not result.model_size.trained
             assert "accuracy not measured: cannot download the ImageNet weights of Xception" in result.reasons[0]
         else:
-            assert result.weight.trained
+            assert result.model_size.trained
             assert result.reasons == ()
             low, high = result.score.interval
             assert low <= result.score.val_accuracy <= high
             assert len(result.score.right) == len(dataset.split("validation"))
             assert result.score.val_accuracy == result.score.right.count("1") / len(result.score.right)
-    assert made.results[-1].entry.backbone.name == "Xception"
+    assert comparison.results[-1].entry.backbone.name == "Xception"
     assert offline == ["imagenet"]
     # The two that differ in their optimizer alone are one model; four architectures are timed.
     assert len(clock.timed) == 4
-    assert known["MobileNet@32 (none) sgd"].weight == known["MobileNet@32 (none) as the recipe"].weight
+    assert known["MobileNet@32 (none) sgd"].model_size == known["MobileNet@32 (none) as the recipe"].model_size
 
 
 def test_the_models_are_converted(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(races, "converted", convert.float32)
+    monkeypatch.setattr(measuring, "converted", convert.float32)
     flatbuffers: list[bytes] = []
 
     def clock(flatbuffer: bytes) -> Latency:
@@ -139,7 +141,7 @@ def test_the_models_are_converted(dataset: Dataset, monkeypatch: pytest.MonkeyPa
 
     (result,) = compare(networks.recipe(compare={"backbones": ()}), clock).results
     assert flatbuffers[0][4:8] == b"TFL3"
-    assert result.weight == ModelSize(len(flatbuffers[0]), 1.0, 1.0, True)
+    assert result.model_size == ModelSize(len(flatbuffers[0]), 1.0, 1.0, True)
 
 
 def test_accuracy_is_that_of_the_head_that_training_makes(dataset: Dataset) -> None:
@@ -180,37 +182,45 @@ def test_views_are_learnt_from(dataset: Dataset) -> None:
 
 
 def test_the_files(dataset: Dataset, offline: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    made = compare(recipe(under_mb=0.001), Clock())
-    assert made.folder.parent == Path("runs/shapes")
-    assert made.folder.name.startswith("compare-20")
-    names = {path.name for path in made.folder.iterdir()} - {".lock"}
-    assert names == {"entries.json", "entries.jsonl", "compare.csv", "compare.json", "compare.png"}
-    with (made.folder / "compare.csv").open(newline="") as file:
+    comparison = compare(recipe(under_mb=0.001), Clock())
+    assert comparison.folder.parent == Path("runs/shapes")
+    assert comparison.folder.name.startswith("compare-20")
+    names = {path.name for path in comparison.folder.iterdir()} - {".lock"}
+    assert names == {"entries.json", "entries.jsonl", "compare.csv", "compare.html", "compare.json", "compare.png"}
+    with (comparison.folder / "compare.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["val_accuracy"] == "not measured" for row in rows] == [False] * 4 + [True]
     assert rows[-1]["measured_with"] == "random weights"
-    written = json.loads((made.folder / "compare.json").read_text())
+    written = json.loads((comparison.folder / "compare.json").read_text())
     assert written["data"] == dataset.digest
     assert written["limits"] == {"milliseconds": None, "megabytes": 0.001}
     assert written["picked"] is None
-    assert written["verdict"] == "picked within 0.001 MB: nothing that was measured"
-    assert [entry["title"] for entry in written["entries"]] == [result.entry.title for result in made.results]
-    assert (made.folder / "compare.png").read_bytes().startswith(b"\x89PNG")
+    assert written["verdict"] == "selected within 0.001 MB: no measured entry"
+    assert [entry["title"] for entry in written["entries"]] == [result.entry.title for result in comparison.results]
+    assert (comparison.folder / "compare.png").read_bytes().startswith(b"\x89PNG")
+    page = (comparison.folder / "compare.html").read_text(encoding="utf-8")
+    tags = Tags()
+    tags.feed(page)
+    assert not tags.open
+    assert all(address.startswith(("data:image/png;", "#")) for address in tags.addresses)
+    assert page.count('<th scope="row">') == len(rows)
+    assert written["verdict"] in page and all(note in html.unescape(page) for note in written["notes"])
     assert "  Xception@32 as the recipe: val_accuracy=not measured, " in capsys.readouterr().out
 
 
-def test_the_budget_picks(dataset: Dataset, offline: list[str]) -> None:
-    sizes = sorted({result.weight.size for result in compare(recipe(), Clock()).results if result.weight})
-    made = compare(recipe(under_ms=sizes[-2] / 1000), Clock())
-    assert made.choice is not None
-    assert made.choice.picked.weight is not None
-    assert made.choice.picked.weight.size <= sizes[-2]
-    assert f"picked within {sizes[-2] / 1000:g} ms: {made.choice.picked.entry.title}, val_accuracy=" in made.verdict
-    assert "1 more would fit, but their accuracy is not measured" in made.verdict or sizes[-1] == sizes[-2]
+def test_the_limits_select(dataset: Dataset, offline: list[str]) -> None:
+    sizes = sorted({result.model_size.size for result in compare(recipe(), Clock()).results if result.model_size})
+    comparison = compare(recipe(under_ms=sizes[-2] / 1000), Clock())
+    assert comparison.choice is not None
+    assert comparison.choice.selected.model_size is not None
+    assert comparison.choice.selected.model_size.size <= sizes[-2]
+    title = comparison.choice.selected.entry.title
+    assert f"selected within {sizes[-2] / 1000:g} ms: {title}, val_accuracy=" in comparison.verdict
+    assert "1 more fit the limits, but their accuracy is not measured" in comparison.verdict or sizes[-1] == sizes[-2]
 
 
 def test_an_error_in_one_entry_does_not_end_the_others(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    fit, convert = heads.fit, races.converted
+    fit, convert = heads.fit, measuring.converted
 
     def failing(head: Any, *rest: Any) -> Any:
         if head.optimizer == "sgd":
@@ -219,18 +229,18 @@ def test_an_error_in_one_entry_does_not_end_the_others(dataset: Dataset, monkeyp
 
     def unconverted(model: Any) -> bytes:
         if "max" in type(model.get_layer("pool")).__name__.lower():
-            raise races.HeadstandError("no such operation")
+            raise measuring.HeadstandError("no such operation")
         return convert(model)
 
     monkeypatch.setattr(heads, "fit", failing)
-    monkeypatch.setattr(races, "converted", unconverted)
+    monkeypatch.setattr(measuring, "converted", unconverted)
     known = by_title(compare(recipe(backbones=("VGG16",)), Clock()))
     sgd = known["MobileNet@32 (none) sgd"]
     assert (sgd.score, sgd.reasons) == (None, ("accuracy not measured: MemoryError: out of memory",))
-    assert sgd.weight is not None
+    assert sgd.model_size is not None
     pooled = known["MobileNet@32 (none) max"]
     assert pooled.score is not None
-    assert (pooled.weight, pooled.reasons) == (None, ("size and latency not measured: no such operation",))
+    assert (pooled.model_size, pooled.reasons) == (None, ("size and latency not measured: no such operation",))
     assert known["VGG16@32 (none) as the recipe"].reasons == ()
 
 
@@ -249,16 +259,16 @@ def test_weights_that_are_not_there(dataset: Dataset) -> None:
         backbone={"name": "MobileNet", "size": 32, "weights": "nowhere.h5"}, compare={"backbones": ()}
     ), Clock()).results  # fmt: skip
     assert result.score is None
-    assert result.weight is not None
+    assert result.model_size is not None
     assert "there is no nowhere.h5" in result.reasons[0]
 
 
 def test_without_data_size_and_latency_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
-    made = compare(recipe(backbones=("VGG16",)), Clock())
-    assert all(result.score is None and result.weight for result in made.results)
-    assert made.choice is None
+    comparison = compare(recipe(backbones=("VGG16",)), Clock())
+    assert all(result.score is None and result.model_size for result in comparison.results)
+    assert comparison.choice is None
     out = capsys.readouterr().out
-    assert "there is no prepared data at data/shapes (`python data_preparation.py shapes` makes it)" in out
+    assert "there is no prepared data at data/shapes (`python data_preparation.py shapes` prepares it)" in out
     assert "heads with 10 classes" in out
 
 
@@ -291,10 +301,11 @@ def test_a_killed_comparison_goes_on(dataset: Dataset, offline: list[str], capsy
     whole = compare(recipe(under_ms=99), Clock())
     assert whole.folder != folder
 
-    def figures(made: Comparison) -> list[Any]:
-        return [(r.entry, r.weight, r.score and replace(r.score, features=0, head=0, cached=0)) for r in made.results]
+    def measurements(comparison: Comparison) -> list[Any]:
+        results = comparison.results
+        return [(r.entry, r.model_size, r.score and replace(r.score, features=0, head=0, cached=0)) for r in results]
 
-    assert figures(resumed) == figures(whole)
+    assert measurements(resumed) == measurements(whole)
 
 
 def test_other_entries_or_data_begin_anew(dataset: Dataset) -> None:
@@ -336,7 +347,7 @@ def test_the_verb(
     out = capsys.readouterr().out
     assert "backbone   px  variant        val accuracy" in out
     assert "not measured" in out
-    assert "\npicked without a limit: " in out
+    assert "\nselected without limits: " in out
     assert "\ntrain it          python train.py mine.toml" in out
     assert "\ntable and plot    runs/shapes/compare-" in out
 

@@ -45,7 +45,7 @@ def test_no_name_lies_on_another_or_leaves_the_picture(count: int, unmeasured: i
         assert box.y1 <= height
 
 
-def test_points_lie_at_latency_and_accuracy_and_the_pick_is_named() -> None:
+def test_points_lie_at_latency_and_accuracy_and_the_selected_entry_is_marked() -> None:
     results = [result("slow", "1" * 9 + "0", 40, 20), result("quick", "1" * 8 + "00", 10, 4), result("none", None, 3)]
     figure = scatter(results, Compare(), choose(results, Compare()))
     below, above = figure.axes
@@ -54,7 +54,7 @@ def test_points_lie_at_latency_and_accuracy_and_the_pick_is_named() -> None:
     assert bubbles[0].get_sizes()[0] == 4 * bubbles[2].get_sizes()[0]
     assert [text.get_text() for text in above.texts] == [
         "0.900  MobileNet@32 slow",
-        "0.800  MobileNet@32 quick  (picked)",
+        "0.800  MobileNet@32 quick  (selected)",
     ]
     assert [text.get_text() for text in below.texts] == ["5.0 ms, 3 MB  MobileNet@32 none"]
     assert above.get_xlim() == below.get_xlim()

@@ -12,7 +12,7 @@ RESULTS = [
 ]
 
 
-def test_the_table_is_aligned_and_tells_what_is_not_measured() -> None:
+def test_the_table_is_aligned_and_marks_what_is_not_measured() -> None:
     assert lines(RESULTS) == [
         "   backbone   px  variant      val accuracy  95 % interval   MB            ms            training",
         "-------------------------------------------------------------------------------------------------",
@@ -24,11 +24,11 @@ def test_the_table_is_aligned_and_tells_what_is_not_measured() -> None:
 
 
 def test_the_notes_explain_the_marks_that_are_there() -> None:
-    said = notes(RESULTS)
-    assert "3, 4: accuracy not measured: no weights" in said
-    assert any(line.startswith("r: ") for line in said)
-    assert any(line.startswith("c: ") for line in said)
-    assert any("down to 50% of one" in line for line in said)
+    found = notes(RESULTS)
+    assert "3, 4: accuracy not measured: no weights" in found
+    assert any(line.startswith("r: ") for line in found)
+    assert any(line.startswith("c: ") for line in found)
+    assert any("down to 50% of one" in line for line in found)
     assert len(notes(RESULTS[1:2])) == 2
 
 

@@ -1,4 +1,4 @@
-"""Figures of runs that the rules are tried on."""
+"""Metrics of runs for the tests of the rules."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,16 +11,16 @@ from headstand.stats import Outcomes
 CLASSES = ("cobra", "plank", "tree")
 
 
-def history(**figures: Sequence[float]) -> list[dict[str, float]]:
-    """Figures by epoch, from one list a figure."""
-    return [dict(zip(figures, row, strict=True)) for row in zip(*figures.values(), strict=True)]
+def history(**metrics: Sequence[float]) -> list[dict[str, float]]:
+    """Metrics by epoch, from one list for each metric."""
+    return [dict(zip(metrics, row, strict=True)) for row in zip(*metrics.values(), strict=True)]
 
 
-def phase(section: Any = "head", best: int = 0, **figures: Sequence[float]) -> TrainingPhase:
-    """A training; its best epoch is the one with the highest val_accuracy where nothing is said."""
-    rows = history(**figures)
-    if not best and "val_accuracy" in figures:
-        best = list(figures["val_accuracy"]).index(max(figures["val_accuracy"])) + 1
+def phase(section: Any = "head", best: int = 0, **metrics: Sequence[float]) -> TrainingPhase:
+    """A training phase; its best epoch is by default the one with the highest val_accuracy."""
+    rows = history(**metrics)
+    if not best and "val_accuracy" in metrics:
+        best = list(metrics["val_accuracy"]).index(max(metrics["val_accuracy"])) + 1
     return TrainingPhase(section, rows, best or len(rows))
 
 
@@ -40,10 +40,10 @@ def healthy(section: Any = "head", start: float = 0.8, epochs: int = 8) -> Train
     )
 
 
-def answers(truth: Sequence[int], given: Sequence[int], sure: float = 0.9) -> dict[str, Any]:
-    """Truth and probabilities: `sure` for the given class, the rest for the others alike."""
-    probabilities = np.full((len(given), len(CLASSES)), (1 - sure) / (len(CLASSES) - 1), np.float32)
-    probabilities[np.arange(len(given)), given] = sure
+def predictions(truth: Sequence[int], predicted: Sequence[int], confidence: float = 0.9) -> dict[str, Any]:
+    """Truth and probabilities: `confidence` for the predicted class, the rest equally for the others."""
+    probabilities = np.full((len(predicted), len(CLASSES)), (1 - confidence) / (len(CLASSES) - 1), np.float32)
+    probabilities[np.arange(len(predicted)), predicted] = confidence
     return {"truth": np.array(truth), "probabilities": probabilities}
 
 
@@ -53,16 +53,16 @@ def baseline(accuracy: float, count: int = 300) -> dict[str, Any]:
 
 
 def evidence(**fields: Any) -> DiagnosisInput:
-    """A healthy run of three classes, 300 validation photos, 95 % of them right, but for `fields`."""
+    """A healthy run of three classes with 300 validation photos, 95 % of them correct, changed by `fields`."""
     truth = np.repeat(np.arange(3), 100)
-    given = truth.copy()
-    given[::20] = (given[::20] + 1) % 3
+    predicted = truth.copy()
+    predicted[::20] = (predicted[::20] + 1) % 3
     return DiagnosisInput(
         **{
             "classes": CLASSES,
             "counts": (300, 250, 280),
             "phases": (healthy(),),
-            **answers(truth.tolist(), given.tolist()),
+            **predictions(truth.tolist(), predicted.tolist()),
             **fields,
         }
     )

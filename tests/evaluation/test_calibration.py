@@ -34,8 +34,8 @@ def test_the_temperature_is_found_that_logits_were_multiplied_by(factor: float) 
 @pytest.mark.parametrize("count", [12, 400])
 def test_perfect_answers_are_as_sure_as_their_number_allows(count: int) -> None:
     labels = np.arange(count) % 4
-    answers = softmax(np.eye(4)[labels] * 3)
-    sure = tempered(answers, temperature(answers, labels)).max(axis=1)
+    probabilities = softmax(np.eye(4)[labels] * 3)
+    sure = tempered(probabilities, temperature(probabilities, labels)).max(axis=1)
     assert sure == pytest.approx(1 - 1 / (count + 2), abs=2e-3)
 
 
@@ -48,64 +48,64 @@ def test_tempering_divides_logits_and_keeps_the_order(seed: int, factor: float) 
 
 
 def test_probabilities_that_have_rounded_to_zero_are_borne() -> None:
-    answers = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], np.float32)
-    assert np.isfinite(temperature(answers, np.array([0, 2])))
-    assert np.isfinite(tempered(answers, 3.0)).all()
+    probabilities = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], np.float32)
+    assert np.isfinite(temperature(probabilities, np.array([0, 2])))
+    assert np.isfinite(tempered(probabilities, 3.0)).all()
 
 
 def confident(levels: list[tuple[float, bool]]) -> tuple[np.ndarray, np.ndarray]:
-    """Two-class answers of given confidence, right or wrong."""
-    answers = np.array([[level, 1 - level] for level, _ in levels], np.float32)
-    return answers, np.array([0 if right else 1 for _, right in levels])
+    """Two-class probabilities of given confidence, right or wrong."""
+    probabilities = np.array([[level, 1 - level] for level, _ in levels], np.float32)
+    return probabilities, np.array([0 if right else 1 for _, right in levels])
 
 
 def test_the_threshold_is_the_lowest_whose_lower_bound_reaches_the_target() -> None:
     # From the top: 120 right at 0.95, then 1 of 30 wrong at 0.8, then half wrong at 0.6.
     levels = [(0.95, True)] * 120 + [(0.8, n > 0) for n in range(30)] + [(0.6, n % 2 == 0) for n in range(150)]
-    answers, labels = confident(levels)
-    half = threshold(answers, labels, 0.93)
+    probabilities, labels = confident(levels)
+    half = threshold(probabilities, labels, 0.93)
     # 149 of the 150 from 0.8 on; the bound holds for all ten candidates together, each at 0.5 %.
     assert half.value == pytest.approx(0.8, abs=2e-4)
     assert half.at_least == lower_bound(149, 150, 0.995) > 0.93
     assert (half.accepted, half.photos, half.reached, half.level) == (150, 300, True, 0.95)
     # 120 of 120 from 0.95 on.
-    high = threshold(answers, labels, 0.955)
+    high = threshold(probabilities, labels, 0.955)
     assert high.value == pytest.approx(0.95, abs=2e-4)
     assert high.at_least == pytest.approx(0.005 ** (1 / 120))
     # No threshold reaches 0.99: the highest bound, and it says so.
-    best = threshold(answers, labels, 0.99)
+    best = threshold(probabilities, labels, 0.99)
     assert (best.value, best.reached) == (high.value, False)
-    # Every answer will do for 0.6.
-    assert (threshold(answers, labels, 0.6).value, threshold(answers, labels, 0.6).accepted) == (0.0, 300)
+    # Every prediction is accepted for a target of 0.6.
+    assert (threshold(probabilities, labels, 0.6).value, threshold(probabilities, labels, 0.6).accepted) == (0.0, 300)
 
 
 def test_the_threshold_never_separates_equal_confidences() -> None:
-    answers, labels = confident([(0.9, True)] * 30 + [(0.9, False)] * 2 + [(0.55, False)] * 20)
-    got = threshold(answers, labels, 0.99)
+    probabilities, labels = confident([(0.9, True)] * 30 + [(0.9, False)] * 2 + [(0.55, False)] * 20)
+    got = threshold(probabilities, labels, 0.99)
     assert got.value == pytest.approx(0.9, abs=2e-4)
     assert (got.accepted, got.at_least, got.reached) == (32, lower_bound(30, 32, 0.995), False)
 
 
 def test_rounding_does_not_move_a_photo_across_the_threshold() -> None:
-    answers, labels = confident([(0.9, True)] * 40 + [(0.55, False)] * 40)
-    value = threshold(answers, labels, 0.85).value
+    probabilities, labels = confident([(0.9, True)] * 40 + [(0.55, False)] * 40)
+    value = threshold(probabilities, labels, 0.85).value
     for factor in (1 - 1e-6, 1 + 1e-6):
-        assert calibration.guarantee(answers * factor, labels, value, 0.85).accepted == 40
+        assert calibration.guarantee(probabilities * factor, labels, value, 0.85).accepted == 40
 
 
-def test_every_answer_is_confident_without_mistakes_or_with_few_photos() -> None:
+def test_every_prediction_is_confident_without_mistakes_or_with_few_photos() -> None:
     right = threshold(*confident([(0.6, True)] * 50), 0.95)
     assert (right.value, right.accepted, right.at_least) == (0.0, 50, pytest.approx(0.005 ** (1 / 50)))
     few = threshold(*confident([(0.9, True), (0.6, False)]), 0.95)
     assert (few.value, few.at_least, few.reached) == (0.0, None, False)
 
 
-def test_the_guarantee_holds_as_often_as_it_says() -> None:
-    """The accuracy of confident answers on all other photos is below the bound in at most 5 % of the runs."""
+def test_the_lower_bound_holds_at_its_confidence_level() -> None:
+    """The accuracy of confident predictions on all other photos is below the bound in at most 5 % of the runs."""
     rng = np.random.default_rng(1)
 
     def chance(top: np.ndarray | float) -> np.ndarray | float:
-        """Probability that an answer of this confidence, which is uniform over 0.5 to 1, is right."""
+        """Probability that a prediction of this confidence, which is uniform over 0.5 to 1, is correct."""
         return 0.55 + 0.9 * (top - 0.5)
 
     broken = reached = 0
@@ -121,51 +121,52 @@ def test_the_guarantee_holds_as_often_as_it_says() -> None:
     assert reached > 25
 
 
-def test_what_a_threshold_guarantees_is_described() -> None:
+def test_the_lower_bound_of_a_threshold_is_described() -> None:
     levels = [(0.95, True)] * 120 + [(0.6, n % 2 == 0) for n in range(120)]
     record = threshold(*confident(levels), 0.95).record
     assert calibration.described(record) == (
-        "Answers with a probability of 0.95 or more are confident: with 95% confidence, at least 95.7% of them are "
-        "right on photos of the same kind (120 of 240 validation photos reach the threshold)."
+        "Predictions with a probability of 0.95 or more are confident: with 95% confidence, their accuracy on photos "
+        "of the same kind is at least 95.7% (120 of 240 validation photos reach the threshold)."
     )
     assert calibration.described(threshold(*confident(levels[:40]), 0.95).record, "choosing") == (
-        "Every answer counts as confident: with 95% confidence, at least 87.6% of them are right on photos of the same "
-        "kind (40 of 40 choosing photos reach the threshold). So few photos do not guarantee the target of 95.0%."
+        "Every prediction counts as confident: with 95% confidence, their accuracy on photos of the same kind is at "
+        "least 87.6% (40 of 40 choosing photos reach the threshold). This lower bound is below the target of 95.0%; "
+        "more photos may raise it."
     )
     assert calibration.described(threshold(*confident(levels[:3]), 0.95).record) == (
-        "Every answer counts as confident: 3 validation photos are too few to fit a threshold."
+        "Every prediction counts as confident: 3 validation photos are too few to fit a threshold."
     )
 
 
 def test_a_temperature_at_the_end_of_its_range_is_not_applied() -> None:
     labels = np.arange(300) % 3
-    answers = np.tile(np.array([0.9998, 0.0001, 0.0001]), (300, 1))
-    assert temperature(answers, labels) == pytest.approx(20, rel=0.01)
-    assert calibration.at_limit(temperature(answers, labels))
-    assert calibration.calibrate(answers, labels, 0.95).temperature == 1.0
+    probabilities = np.tile(np.array([0.9998, 0.0001, 0.0001]), (300, 1))
+    assert temperature(probabilities, labels) == pytest.approx(20, rel=0.01)
+    assert calibration.at_limit(temperature(probabilities, labels))
+    assert calibration.calibrate(probabilities, labels, 0.95).temperature == 1.0
     assert [calibration.at_limit(value) for value in (0.05, 0.06, 1.0, 18.0, 19.989)] == [
         True, False, False, False, True,
     ]  # fmt: skip
 
 
-def test_the_calibration_error_is_described_with_what_chance_makes() -> None:
+def test_the_calibration_error_is_described_with_its_random_variation() -> None:
     assert calibration.error_described({"ece": 0.083, "band": (0.064, 0.159)}, 60) == (
-        "Stated probabilities and measured accuracy differ by 0.083 on average (expected calibration error). On 60 "
-        "photos chance alone makes up to 0.159, so this is no sign of miscalibration."
+        "Predicted probabilities and measured accuracy differ by 0.083 on average (expected calibration error, ECE). "
+        "On 60 photos random variation alone causes an ECE of up to 0.159: this is no sign of miscalibration."
     )
     assert calibration.error_described({"ece": 0.2, "band": (0.064, 0.159)}, 60).endswith(
-        "so this is a sign of miscalibration: do not rely on them."
+        ": this is a sign of miscalibration, do not rely on them."
     )
 
 
-def test_the_confident_answers_are_judged_apart() -> None:
-    answers, labels = confident([(0.95, True)] * 3 + [(0.8, False)] + [(0.6, True)] + [(0.55, False)] * 3)
-    found = calibration.confident_share(answers, labels, 0.8)
+def test_the_share_and_accuracy_of_confident_predictions() -> None:
+    probabilities, labels = confident([(0.95, True)] * 3 + [(0.8, False)] + [(0.6, True)] + [(0.55, False)] * 3)
+    found = calibration.confident_share(probabilities, labels, 0.8)
     assert (found.coverage, found.accuracy, found.accuracy_of_others) == (0.5, 0.75, 0.25)
     assert found.interval == wilson(3, 4)
-    nobody = calibration.confident_share(answers, labels, 0.99)
-    assert (nobody.coverage, nobody.accuracy, nobody.interval, nobody.accuracy_of_others) == (0.0, None, None, 0.5)
-    assert calibration.confident_share(answers, labels, 0.0).accuracy_of_others is None
+    none = calibration.confident_share(probabilities, labels, 0.99)
+    assert (none.coverage, none.accuracy, none.interval, none.accuracy_of_others) == (0.0, None, None, 0.5)
+    assert calibration.confident_share(probabilities, labels, 0.0).accuracy_of_others is None
 
 
 def test_folding_divides_the_logits_of_a_checkpoint_once(tmp_path: Path, small_networks: None) -> None:
@@ -186,8 +187,8 @@ def test_folding_divides_the_logits_of_a_checkpoint_once(tmp_path: Path, small_n
 
 def test_the_expected_calibration_error_of_a_case_by_hand() -> None:
     # One bin at 0.9 with 8 of 10 right, one at 0.6 with 3 of 10: gaps 0.1 and 0.3, equal shares.
-    answers, labels = confident([(0.9, n < 8) for n in range(10)] + [(0.6, n < 3) for n in range(10)])
-    found = reliability(answers, labels)
+    probabilities, labels = confident([(0.9, n < 8) for n in range(10)] + [(0.6, n < 3) for n in range(10)])
+    found = reliability(probabilities, labels)
     assert found.ece == pytest.approx(0.2, abs=1e-6)
     assert [(round(c, 3), round(a, 3), n) for c, a, n in found.bins] == [(0.6, 0.3, 10), (0.9, 0.8, 10)]
     # 2 (1 - p)^2 where right, 2 p^2 where wrong.
@@ -205,16 +206,16 @@ def test_the_band_holds_the_error_of_calibrated_models_and_not_of_others() -> No
     assert not reliability(softmax(logits * 3), labels).calibrated
 
 
-def test_calibrating_lowers_the_error_of_a_model_that_is_too_sure() -> None:
+def test_calibration_lowers_the_error_of_an_overconfident_model() -> None:
     logits, labels = drawn(4000)
-    answers = softmax(logits * 2.5)
-    found = calibration.calibrate(answers[:2000], labels[:2000], 0.8)
-    better = tempered(answers[2000:], found.temperature)
+    probabilities = softmax(logits * 2.5)
+    found = calibration.calibrate(probabilities[:2000], labels[:2000], 0.8)
+    better = tempered(probabilities[2000:], found.temperature)
     assert reliability(better, labels[2000:]).calibrated
-    assert reliability(answers[2000:], labels[2000:]).ece > 0.1
-    sure = better.max(axis=1) >= found.threshold
+    assert reliability(probabilities[2000:], labels[2000:]).ece > 0.1
+    reached = better.max(axis=1) >= found.threshold
     right = better.argmax(axis=1) == labels[2000:]
-    assert right.mean() < 0.8 <= right[sure].mean()
+    assert right.mean() < 0.8 <= right[reached].mean()
 
 
 def test_memory_of_the_simulation_does_not_grow_with_the_photos(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,10 +23,10 @@ def test_finds_planted_label_errors_and_few_others():
     assert probabilities.shape == (120, 3)
     assert np.allclose(probabilities.sum(1), 1)
     found = suspect_labels(probabilities, given)
-    places = {suspect.place for suspect in found}
+    places = {suspect.index for suspect in found}
     assert len(places & set(planted.tolist())) >= 7  # of 9
     assert len(places - set(planted.tolist())) <= 1
-    assert all(suspect.likely == truth[suspect.place] for suspect in found if suspect.place in planted)
+    assert all(suspect.likely == truth[suspect.index] for suspect in found if suspect.index in planted)
 
 
 def test_clean_labels_raise_few_alarms():
@@ -59,15 +59,15 @@ def test_the_most_doubtful_come_first():
     probabilities = np.where(given[:, None] == [0, 1], 0.9, 0.1)
     probabilities[2] = 0.08, 0.92
     probabilities[7] = 0.98, 0.02
-    assert [suspect.place for suspect in suspect_labels(probabilities, given)] == [7, 2]
+    assert [suspect.index for suspect in suspect_labels(probabilities, given)] == [7, 2]
 
 
 @pytest.mark.parametrize(
     ("given", "groups"), [([], []), ([0, 0, 0], [0, 1, 2]), ([0, 0, 1], [0, 1, 2]), ([0, 0, 1, 1], [0, 1, 2, 2])]
 )
-def test_too_little_to_judge_by(given, groups):
+def test_too_few_classes_or_photos_are_an_error(given, groups):
     given, groups = np.array(given, dtype=int), np.array(groups, dtype=int)
-    with pytest.raises(LabelError, match="two classes or more"):
+    with pytest.raises(LabelError, match="at least two classes with at least two different photos"):
         out_of_sample(np.zeros((len(given), 4), np.float32), given, groups, seed=1)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstand.evaluate import model as models
+from headstand.evaluation import evaluated_model as models
 from headstand.export.convert import ConversionError
 from headstand.export.exporting import export
 from headstand.heads import checkpoint
@@ -66,7 +66,7 @@ def test_the_bundle_answers_as_the_checkpoint_and_says_what_it_takes(trained: Pa
         assert [given[label] for label in dataset.classes] == pytest.approx(wanted.tolist(), abs=1e-4)
     # Both can be scored on the data.
     shown = np.stack([heatmap_file.decode(dataset.folder / photo.path) for photo in dataset.split("test")])
-    asked = [models.load(path).answer(shown) for path in (trained, made.bundle)]
+    asked = [models.load(path).predict(shown) for path in (trained, made.bundle)]
     np.testing.assert_allclose(*asked, atol=1e-4)
 
 

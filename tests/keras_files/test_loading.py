@@ -137,7 +137,7 @@ def test_checkpoints_and_starting_weights_are_checked_too(tmp_path: Path, suffix
 
 
 def test_evaluate_and_convert_check_a_checkpoint(tmp_path: Path) -> None:
-    from headstand.evaluate import model as evaluated
+    from headstand.evaluation import evaluated_model as evaluated
     from headstand.export import trained
 
     mark = tmp_path / "mark"

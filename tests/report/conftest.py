@@ -5,11 +5,14 @@ from pathlib import Path
 import pytest
 
 from tests import photos
+from tests.evaluation.conftest import checkpoint
+
+__all__ = ["checkpoint"]  # a fixture of the evaluation pages
 
 
 @pytest.fixture(scope="session")
 def outcome(tmp_path_factory: pytest.TempPathFactory):
-    """A run with so little training that there are mistakes; made once, not to be changed."""
+    """A run with so little training that there are mistakes; shared by all tests, which must not change it."""
     from headstand.training import train
     from tests import networks
 
@@ -27,7 +30,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory):
                 {"parameter": "learning_rate", "values": [0.0001, 0.01]},
                 {"parameter": "inner", "values": [2, 8]},
             ]
-            made = train(networks.recipe(head=head, search={"stages": stages}))
+            outcome = train(networks.recipe(head=head, search={"stages": stages}))
     finally:
         os.chdir(before)
-    return replace(made, folder=folder / made.folder, checkpoint=folder / made.checkpoint)
+    return replace(outcome, folder=folder / outcome.folder, checkpoint=folder / outcome.checkpoint)

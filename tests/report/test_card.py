@@ -20,7 +20,7 @@ CERTIFICATE: dict[str, Any] = {
 
 @pytest.fixture
 def record(outcome: Outcome) -> dict[str, Any]:
-    """The run's report, to be changed at will."""
+    """A copy of the run's report."""
     return copy.deepcopy(outcome.report)
 
 
@@ -41,8 +41,8 @@ def test_the_card_has_the_figures_of_the_report(outcome: Outcome) -> None:
             f"| {split} | 12 | {scores['accuracy']:.3f} | {low:.3f} to {high:.3f} | {scores['top_k']:.3f} | "
             f"{scores['macro_f1']:.3f} | {scores['loss']:.3f} |" in text
         )
-    assert "| split | photos | accuracy | 95 % interval | top 2 | macro F1 | log loss |" in text
-    assert f"divided by {record['calibration']['temperature']:.3f}" in text
+    assert "| split | photos | accuracy | 95 % interval | top-2 accuracy | macro F1 | log loss |" in text
+    assert f"divides its logits by a temperature of {record['calibration']['temperature']:.3f}" in text
     assert calibration.described(record["calibration"]["guarantee"]) in text
     assert calibration.error_described(record["test"]["reliability"], 12) in text
     assert record["data"]["digest"] in text
@@ -52,17 +52,17 @@ def test_the_card_has_the_figures_of_the_report(outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize(
-    ("epochs", "unfreeze", "told"),
+    ("epochs", "unfreeze", "sentence"),
     [
         (1, "all", "all of it fine-tuned for 1 epoch (BatchNormalization kept as it was)."),
         (12, "all", "all of it fine-tuned for 12 epochs (BatchNormalization kept as it was)."),
         (5, "4 blocks", "its last 4 blocks fine-tuned for 5 epochs (BatchNormalization kept as it was)."),
     ],
 )
-def test_what_was_trained(record: dict[str, Any], epochs: int, unfreeze: str, told: str) -> None:
+def test_what_was_trained(record: dict[str, Any], epochs: int, unfreeze: str, sentence: str) -> None:
     record["recipe"]["finetune"] |= {"epochs": epochs, "unfreeze": unfreeze}
     record["checkpoint"] = f"shapes_{epochs:02d}_0.900.h5"
-    assert told in card(record)
+    assert sentence in card(record)
 
 
 def test_the_card_states_the_selected_number_of_epochs(record: dict[str, Any]) -> None:
@@ -74,7 +74,7 @@ def test_the_card_states_the_selected_number_of_epochs(record: dict[str, Any]) -
     assert "trained once more, 7 epochs, when everything was chosen, on all three splits" in one_line(record)
 
 
-def test_where_it_comes_from_is_the_recipes_word(record: dict[str, Any]) -> None:
+def test_origin_of_weights_and_photos_is_taken_from_the_recipe(record: dict[str, Any]) -> None:
     record["recipe"]["card"] = {"weights": "from somewhere.", "photos": "Twelve of each."}
     record["recipe"]["backbone"]["weights"] = "imagenet"
     text = one_line(record)
@@ -83,10 +83,10 @@ def test_where_it_comes_from_is_the_recipes_word(record: dict[str, Any]) -> None
 
 
 def test_a_refitted_model_is_not_the_one_that_was_measured(record: dict[str, Any]) -> None:
-    assert "are those that these figures were measured with" in one_line(record)
+    assert "The metrics were measured with the weights in this folder." in one_line(record)
     record["refitted"] = "shapes_12_all.h5"
     text = one_line(record)
-    assert "**The weights in this folder are not those that these figures were measured with.**" in text
+    assert "**The metrics were not measured with the weights in this folder.**" in text
     assert "trained once more, when everything was chosen, on all three splits" in text
     record["recipe"]["finetune"]["epochs"] = 12
     assert "trained once more, 12 epochs, when everything was chosen, on all three splits" in one_line(record)
@@ -108,34 +108,34 @@ def test_near_duplicates_are_reported(record: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("weights", "compared", "said"),
+    ("weights", "compared", "sentence"),
     [
-        ("imagenet", 0, "Whether test photos are among the pictures of ImageNet was not checked."),
+        ("imagenet", 0, "Whether ImageNet contains test photos was not checked."),
         ("none", 0, None),
-        ("mine.weights.h5", 0, "What the starting weights were trained on is not known"),
+        ("mine.weights.h5", 0, "The training data of the starting weights are not known"),
         # A checkpoint without fingerprints, or a report of an older version.
-        ("earlier.h5", 0, "What the starting weights were trained on is not known"),
-        ("earlier.h5", None, "What the starting weights were trained on is not known"),
-        ("earlier.h5", 2582, "None has one among the 2582 photos that the starting weights were fine-tuned on."),
+        ("earlier.h5", 0, "The training data of the starting weights are not known"),
+        ("earlier.h5", None, "The training data of the starting weights are not known"),
+        ("earlier.h5", 2582, "None has any among the 2582 photos that the starting weights were fine-tuned on."),
     ],
 )
-def test_of_starting_weights_only_what_is_known_is_said(
-    record: dict[str, Any], weights: str, compared: int | None, said: str | None
+def test_only_known_facts_about_the_starting_weights_are_stated(
+    record: dict[str, Any], weights: str, compared: int | None, sentence: str | None
 ) -> None:
     record["recipe"]["backbone"]["weights"] = weights
     record["leak"] = {"photos": [], "accuracy_without": 0.9}
     if compared is not None:
         record["leak"]["compared"] = compared
     text = one_line(record)
-    sentences = ("was not checked", "is not known", "None has one among")
-    assert [one for one in sentences if one in text] == [one for one in sentences if said and one in said]
-    assert said is None or said in text
+    sentences = ("was not checked", "are not known", "None has any among")
+    assert [one for one in sentences if one in text] == [one for one in sentences if sentence and one in sentence]
+    assert sentence is None or sentence in text
     assert ("none, initialised at random." in text) == (weights == "none")
     if weights.endswith(".h5"):
         assert f"Starting weights: the file `{weights}`." in text
 
 
-def test_nothing_is_said_of_where_photos_come_from(record: dict[str, Any]) -> None:
+def test_an_unstated_origin_of_the_photos_is_left_out(record: dict[str, Any]) -> None:
     """Private photos with a recipe that states nothing."""
     record["recipe"]["card"] = {"weights": "not stated", "photos": "not stated"}
     text = one_line(record)
@@ -143,41 +143,44 @@ def test_nothing_is_said_of_where_photos_come_from(record: dict[str, Any]) -> No
         assert unverified not in text
 
 
-def test_a_model_of_heatmaps_is_not_called_one_of_photos(record: dict[str, Any]) -> None:
+def test_the_card_of_a_heatmap_model_mentions_heatmaps(record: dict[str, Any]) -> None:
     record["recipe"]["backbone"] |= {"name": "keypoints", "size": 64, "weights": "none"}
     text = one_line(record)
     assert "Network: keypoints of 17 heatmaps of 64 x 48;" in text
     assert "24 heatmaps for training" in text
     assert "No test heatmap has exact copies among the training heatmaps, as far as preparation found any." in text
     assert "| split | heatmaps |" in text
-    assert "The figures hold for heatmaps like those of the test split" in text
+    assert "The metrics hold for heatmaps like those of the test split" in text
     assert "pixels" not in text
-    assert "Keras, heatmaps in, probabilities out" in card(record, CERTIFICATE)
+    assert "Keras model from heatmaps to probabilities" in card(record, CERTIFICATE)
 
 
-def test_a_temperature_that_was_not_applied_is_not_claimed(record: dict[str, Any]) -> None:
+def test_without_temperature_none_is_stated(record: dict[str, Any]) -> None:
     record["calibration"]["temperature"] = 1.0
     text = one_line(record)
     assert "No temperature was applied to the logits." in text
-    assert "divided by" not in text
+    assert "divides its logits" not in text
 
 
-def test_confident_answers_are_reported_where_there_is_a_threshold(record: dict[str, Any]) -> None:
+def test_confident_predictions_are_reported_if_there_is_a_threshold(record: dict[str, Any]) -> None:
     record["calibration"] |= {"threshold": 0.0}
-    assert "On test" not in card(record)
+    assert "On the test split" not in card(record)
     record["calibration"] |= {
         "threshold": 0.71,
         "test": {"coverage": 0.9, "accuracy": 0.98, "interval": [0.9, 0.99], "accuracy_of_others": 0.5},
     }
-    assert "On test, 90% of the answers reach 0.71, and 0.980 (0.900 to 0.990) of those are right." in one_line(record)
+    assert (
+        "On the test split, 90% of the predictions have a probability of 0.71 or more; their accuracy is 0.980 (0.900 "
+        "to 0.990), that of the others 0.500." in one_line(record)
+    )
     record["calibration"]["test"]["accuracy"] = None
-    assert "On test" not in card(record)
+    assert "On the test split" not in card(record)
     # A report of an older version has no guarantee.
     del record["calibration"]["guarantee"]
     assert "confident:" not in card(record)
 
 
-def test_the_served_files_own_threshold_is_described(record: dict[str, Any]) -> None:
+def test_the_threshold_of_the_bundle_is_described(record: dict[str, Any]) -> None:
     confidence = {
         "value": 0.8, "target": 0.9, "at_least": 0.91, "accepted": 200, "photos": 250, "level": 0.95, "reached": True,
         "fitted_to": "validation",
@@ -187,16 +190,18 @@ def test_the_served_files_own_threshold_is_described(record: dict[str, Any]) -> 
     refitted = card(record, {**CERTIFICATE, "confidence": confidence, "unseen": FIGURES})
     assert "Fitted to the outputs of the `.tflite` before the refit." in refitted
     kept = card(record, {**CERTIFICATE, "confidence": {**confidence, "at_least": None, "fitted_to": None}})
-    assert "Answers below a probability of 0.80 are not confident; nothing is guaranteed for the others." in kept
+    assert (
+        "Predictions with a probability below 0.80 are not confident. No minimum accuracy is known for the others."
+    ) in kept
     assert "Fitted to the outputs" not in kept
 
 
-def test_files_are_named_once_there_is_a_bundle(record: dict[str, Any]) -> None:
+def test_files_are_listed_if_there_is_a_bundle(record: dict[str, Any]) -> None:
     assert "## Files" not in card(record)
     text = card(record, CERTIFICATE)
     stem = record["checkpoint"].removesuffix(".h5")
-    assert f"`{stem}.tflite`: the same in int8 (2.5 MB), with its labels inside." in text
-    assert "`shapes.tflite`: the same in int8" in card(record, CERTIFICATE, "shapes")
+    assert f"`{stem}.tflite`: the same model as int8 (2.5 MB), with its labels." in text
+    assert "`shapes.tflite`: the same model as int8" in card(record, CERTIFICATE, "shapes")
     assert "Yes (passed). Required: so much." in text
     table = text[text.index("| 12 test photos") :].splitlines()
     assert table[:8] == [
@@ -206,12 +211,12 @@ def test_files_are_named_once_there_is_a_bundle(record: dict[str, Any]) -> None:
         "| largest difference of a probability | 3.2e-02 |",
         "| mean difference | 1.0e-03 |",
         "| accuracy of the `.h5`, of the `.tflite` | 0.9000, 0.8000 |",
-        "| lost, in points, with its 95 % interval | 10.00 (-5.00 to 25.00) |",
-        "| one photo takes | 1.9 ms on 1 thread, 1.2 ms on 2 threads |",
+        "| accuracy loss in percentage points, 95 % interval | 10.00 (-5.00 to 25.00) |",
+        "| latency for one photo | 1.9 ms on 1 thread, 1.2 ms on 2 threads |",
     ]
 
 
-def test_what_failed_and_what_was_seen_is_told(record: dict[str, Any]) -> None:
+def test_failures_and_comparisons_on_training_photos_are_reported(record: dict[str, Any]) -> None:
     unseen = {**FIGURES, "agreement": 0.5, "accuracy": None}
     bad = {
         "verdict": "FAILED",

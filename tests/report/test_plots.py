@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from headstand.evaluation.calibration import Reliability
-from headstand.evaluation.score import evaluate
+from headstand.evaluation.metrics import evaluate
 from headstand.report import plots
 
 HISTORY = [
@@ -37,7 +37,7 @@ def test_calibration_and_coverage_show_every_bin() -> None:
     (stated,) = plots.reliability(found, 0.7).axes
     assert stated.collections[0].get_offsets().tolist() == [[0.5, 0.4], [0.9, 0.95]]
     assert stated.lines[-1].get_xdata()[0] == 0.7
-    assert stated.get_title() == "calibration error 0.050; perfect: 0.010 to 0.040"
+    assert stated.get_title() == "ECE 0.050; by chance up to 0.040"
     assert len(plots.reliability(found, 0.0).axes[0].lines) == len(stated.lines) - 1
     (covered,) = plots.coverage(found).axes
     assert [list(values) for values in covered.lines[0].get_data()] == [[0.5, 1.0], [1.0, 0.8]]
@@ -56,8 +56,8 @@ def test_confusion_writes_every_count(classes: int) -> None:
         column, row = text.get_position()
         assert int(text.get_text()) == counts[row, column] > 0
     assert [label.get_text() for label in axes.get_yticklabels()] == list(names)
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("answer", "truth")
-    assert f"{evaluation.accuracy:.3f} of 400" in axes.get_title()
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
+    assert axes.get_title() == f"accuracy {evaluation.accuracy:.3f} on 400 photos"
 
 
 def test_saved_as_png_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,16 +1,14 @@
 import json
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from headstand.evaluation.metrics import evaluate
 from headstand.evaluation.predictions import class_indices, predict
-from headstand.evaluation.score import evaluate
 from headstand.features import compiled
 from headstand.heads import checkpoint
 from headstand.inputs import PhotoInput
 from headstand.prepare import manifest
-from headstand.report.record import put
 from headstand.training import Outcome
 from tests import networks
 
@@ -20,7 +18,7 @@ def test_the_files(outcome: Outcome) -> None:
     plots = {"loss", "accuracy", "confusion", "calibration", "coverage", "resources"}
     plots |= {"search_history", "search_slices"}
     drawn = {name.removesuffix(".png") for name in names if name.endswith(".png")}
-    # What so few trials cannot tell is not drawn: which parameter mattered.
+    # Too few trials for the importance of the parameters.
     assert drawn - {"search_importance"} == plots
     assert names >= {"report.json", "report.html", "MODEL_CARD.md", "trials.csv"}
     assert not any(name.endswith(".part") for name in names)
@@ -30,7 +28,7 @@ def test_the_files(outcome: Outcome) -> None:
     assert json.loads((outcome.folder / "report.json").read_text()) == json.loads(json.dumps(outcome.report))
 
 
-def test_figures_are_those_of_the_checkpoint(outcome: Outcome) -> None:
+def test_metrics_are_those_of_the_checkpoint(outcome: Outcome) -> None:
     dataset = manifest.read(outcome.folder.parents[2] / "data/shapes")
     call = compiled(checkpoint.load(outcome.checkpoint))
     for split in ("validation", "test"):
@@ -44,7 +42,7 @@ def test_figures_are_those_of_the_checkpoint(outcome: Outcome) -> None:
         assert record["calibrated"] == scores.reliability.calibrated
 
 
-def test_what_it_was_made_from_and_with(outcome: Outcome) -> None:
+def test_data_recipe_and_versions(outcome: Outcome) -> None:
     record, dataset = outcome.report, manifest.read(outcome.folder.parents[2] / "data/shapes")
     assert record["data"] == {
         "digest": dataset.digest,
@@ -61,10 +59,10 @@ def test_what_it_was_made_from_and_with(outcome: Outcome) -> None:
     assert len(record["history"]) == record["best_epoch"] == 1
 
 
-def test_mistakes_and_slices_are_those_of_the_test(outcome: Outcome) -> None:
+def test_mistakes_and_slices_are_those_of_the_test_split(outcome: Outcome) -> None:
     record = outcome.report
     wrong = sum(map(sum, record["test"]["confusion"])) - sum(
-        row[place] for place, row in enumerate(record["test"]["confusion"])
+        row[index] for index, row in enumerate(record["test"]["confusion"])
     )
     assert len(record["mistakes"]) == min(12, wrong) > 0
     for one in record["mistakes"]:
@@ -78,17 +76,3 @@ def test_mistakes_and_slices_are_those_of_the_test(outcome: Outcome) -> None:
     assert formats == {"jpg": 6, "png": 6}
     for split in ("leak", "straddling"):
         assert record[split]["accuracy_without"] == record["test"]["accuracy"]
-
-
-def test_a_text_is_put_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "page.html"
-    put(path, "old é")
-    assert path.read_text(encoding="utf-8") == "old é"
-
-    def full(self: Path, target: Path) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(OSError, match="No space"):
-        put(path, "new")
-    assert path.read_text(encoding="utf-8") == "old é"

@@ -3,7 +3,7 @@ from dataclasses import asdict
 import numpy as np
 
 from headstand import report
-from headstand.evaluation.score import evaluate
+from headstand.evaluation.metrics import evaluate
 
 
 def test_the_table_for_the_terminal_is_aligned() -> None:
@@ -20,13 +20,13 @@ def test_the_table_for_the_terminal_is_aligned() -> None:
     assert len({len(line) for line in lines}) == 1
 
 
-def test_every_figure_stands_beside_its_interval() -> None:
+def test_every_metric_has_its_interval() -> None:
     labels = np.array([0, 0, 1, 1])
     scores = evaluate(np.eye(3)[[0, 1, 1, 1]] * 0.7 + 0.1, labels, ("a", "b", "c"))
-    lines = report.figures(asdict(scores)).splitlines()
-    assert lines[0].split() == ["figure", "95", "%", "interval"]
-    assert lines[1] == "accuracy                     0.750  0.301 to 0.954"
-    assert lines[3].startswith("right among first 2 ")
+    lines = report.metrics(asdict(scores)).splitlines()
+    assert lines[0].split() == ["value", "95", "%", "interval"]
+    assert lines[1] == "accuracy            0.750  0.301 to 0.954"
+    assert lines[3].startswith("top-2 accuracy ")
     assert len(lines) == 1 + len(scores.intervals)
     low, high = scores.intervals["loss"]
     assert lines[-1].split()[3:] == [f"{scores.loss:.3f}", f"{low:.3f}", "to", f"{high:.3f}"]

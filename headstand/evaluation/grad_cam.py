@@ -1,0 +1,39 @@
+"""Grad-CAM heatmaps: the image areas that contribute to a predicted class."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+
+def grad_cam(model: keras.Model, pixels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Returns Grad-CAM heatmaps (Selvaraju et al. 2017): the image areas that increase the logit of a class.
+
+    Args:
+        model: model of a checkpoint, with a layer `backbone` followed by layers up to one named `logits`.
+        pixels: images, `uint8 [N, size, size, 3]`.
+        classes: class index for each image, `int [N]`.
+
+    Returns:
+        `float32 [N, size, size]` in 0..1, scaled to a maximum of 1 for each image; all zeros if no area increases the
+        logit.
+    """
+    names = [layer.name for layer in model.layers]
+    before = model.layers[1 : names.index("backbone") + 1]
+    after = model.layers[names.index("backbone") + 1 : names.index("logits") + 1]
+    maps = tf.cast(pixels, tf.float32)
+    for layer in before:
+        maps = layer(maps, training=False)
+    with tf.GradientTape() as tape:
+        tape.watch(maps)
+        logits = maps
+        for layer in after:
+            logits = layer(logits, training=False)
+        class_logits = tf.gather(logits, classes, axis=1, batch_dims=1)
+    weights = tf.reduce_mean(tape.gradient(class_logits, maps), axis=[1, 2], keepdims=True)
+    heat = tf.nn.relu(tf.reduce_sum(weights * maps, axis=-1)).numpy()
+    heat /= np.maximum(heat.max(axis=(1, 2), keepdims=True), 1e-12)
+    size = pixels.shape[1]
+    return np.stack(
+        [np.asarray(Image.fromarray(area).resize((size, size), Image.Resampling.BILINEAR)) for area in heat]
+    ).astype(np.float32)
