@@ -167,7 +167,7 @@ def _schemas(bundle: Bundle) -> Schema:
     ]
     examples = [{"image": _PICTURE}]
     if bundle.input.kind in inputs.REGISTERED:
-        (suffix,) = bundle.input.suffixes
+        suffix = bundle.input.suffixes[0]
         coded["description"] = f"The `{suffix}` file in base64; a data: address will do."
         values: Schema = {"type": "number"}
         for length in reversed(bundle.input.shape):
