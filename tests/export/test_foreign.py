@@ -257,7 +257,7 @@ def test_several_inputs_or_outputs_are_refused(tmp_path: Path) -> None:
     x = layers.Flatten()(layers.Add()([one, two]))
     a, b = layers.Dense(3, "softmax")(x), layers.Dense(2, "softmax")(x)
     for model in (keras.Model([one, two], a), keras.Model(one, [layers.Dense(3)(layers.Flatten()(one)), one])):
-        assert "a classifier of images has one of each" in refused(files.saved(model, tmp_path / "m.keras"))
+        assert "an image classifier has one of each" in refused(files.saved(model, tmp_path / "m.keras"))
     assert b is not None
 
 
