@@ -14,18 +14,18 @@ from headstand.runs import RunError
 from headstand.serve import bundle
 from tests import networks
 from tests.commands import status
-from tests.export.conftest import model, run, trained  # noqa: F401 - the fixtures of the export tests
+from tests.export.conftest import model, run, trained  # noqa: F401 - the run that the export tests work on
 
 SCRIPT = Path(__file__).parents[1] / "convert_to_tflite.py"
 
 
-def test_the_newest_run_is_converted_and_the_next_command_is_printed(
+def test_the_newest_run_is_converted_and_the_next_command_printed(
     model: Path,  # noqa: F811
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     convert_to_tflite.main([])
-    written_path, labels = model.with_suffix(".tflite"), model.with_name("labels.txt")
-    assert bundle.read(written_path).name == "shapes"
+    made, labels = model.with_suffix(".tflite"), model.with_name("labels.txt")
+    assert bundle.read(made).name == "shapes"
     converting, converted, parity, accuracy, written, serve = capsys.readouterr().out.splitlines()
     assert converting == f"converting {model}"
     assert re.fullmatch(r"float32    converted, 0\.0 MB in \d+ s", converted)
@@ -35,13 +35,12 @@ def test_the_newest_run_is_converted_and_the_next_command_is_printed(
     assert re.fullmatch(r"accuracy   \d\.\d{4} on these photos, \d\.\d{4} before conversion", accuracy)
     beside = re.escape(str(model.with_suffix(".parity.json")))
     assert re.fullmatch(
-        rf"written    {re.escape(str(written_path))} \(float32, \d\.\d MiB\), {beside}, {re.escape(str(labels))}",
-        written,
+        rf"written    {re.escape(str(made))} \(float32, \d\.\d MiB\), {beside}, {re.escape(str(labels))}", written
     )
-    assert serve == f"serve it   HEADSTAND_MODEL={written_path} gunicorn predict:app"
+    assert serve == f"serve it   HEADSTAND_MODEL={made} gunicorn predict:app"
 
 
-def test_a_checkpoint_argument_is_converted(model: Path) -> None:  # noqa: F811
+def test_a_model_may_be_named(model: Path) -> None:  # noqa: F811
     moved = Path("elsewhere.h5")
     shutil.copy(model, moved)
     convert_to_tflite.main([str(moved)])
@@ -50,7 +49,7 @@ def test_a_checkpoint_argument_is_converted(model: Path) -> None:  # noqa: F811
 
 
 @pytest.mark.parametrize("folder", [lambda path: path.parent, lambda path: path.parent.parent])
-def test_a_run_folder_argument_is_converted(
+def test_a_run_s_folder_may_be_named(
     model: Path,  # noqa: F811
     capsys: pytest.CaptureFixture[str],
     folder: Callable[[Path], Path],
@@ -70,14 +69,14 @@ def test_a_folder_without_a_run_is_refused(model: Path) -> None:  # noqa: F811
         convert_to_tflite.main(["data"])
 
 
-def test_without_a_run_the_error_suggests_commands(workplace: Path) -> None:
+def test_without_a_run_the_error_names_the_command(workplace: Path) -> None:
     with pytest.raises(RunError, match=r"`python train\.py` makes one"):
         convert_to_tflite.main([])
 
 
 @pytest.fixture
 def failed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Returns a function that calls the script with failing arguments and returns its standard error."""
+    """Calls the script with arguments that must fail, and returns its standard error."""
 
     def call(*argv: str) -> str:
         assert status(monkeypatch, convert_to_tflite.main, "convert_to_tflite.py", *argv) == 1
@@ -86,21 +85,21 @@ def failed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     return call
 
 
-def test_a_missing_model_is_reported_in_one_line(workplace: Path) -> None:
+def test_a_missing_model_is_one_line(workplace: Path) -> None:
     result = subprocess.run([sys.executable, str(SCRIPT), "nothing.h5"], capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (
         1, "error: there is no checkpoint nothing.h5; `python train.py` makes one\n",
     )  # fmt: skip
 
 
-def test_a_text_file_is_reported_in_one_line(workplace: Path, failed: Callable[..., str]) -> None:
+def test_a_text_file_is_one_line(workplace: Path, failed: Callable[..., str]) -> None:
     Path("text.h5").write_text("not a model\n")
     error = failed("text.h5")
     assert re.fullmatch(r"error: text\.h5 is not a checkpoint that Headstand wrote .*\n", error), error
     assert [path.name for path in Path().iterdir()] == ["text.h5"]
 
 
-def test_a_conversion_with_different_predictions_is_refused(
+def test_a_model_that_predicts_differently_is_refused(
     model: Path,  # noqa: F811
     failed: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
@@ -116,23 +115,21 @@ def test_a_conversion_with_different_predictions_is_refused(
     before = sorted(model.parent.iterdir())
     error = failed(str(model))
     assert re.fullmatch(
-        r"error: the float32 model answers differently from the trained one, so nothing was written: .*\n", error
+        r"error: the float32 model predicts differently from the trained one, so nothing was written: .*\n", error
     ), error
     assert sorted(model.parent.iterdir()) == before
 
 
-def test_the_format_option_selects_the_format(model: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+def test_a_format_may_be_named(model: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
     convert_to_tflite.main([str(model), "--format", "int8", "--representative", "5"])
     assert bundle.read(model.with_suffix(".tflite")).metadata["certificate"]["format"] == "int8"
-    output = capsys.readouterr().out.splitlines()
-    assert output[1].startswith("int8 ")
-    assert output[2].strip() == "on 12 validation photos: passes"
+    said = capsys.readouterr().out.splitlines()
+    assert said[1].startswith("int8 ")
+    assert said[2].strip() == "on 12 validation photos: passes"
 
 
 @pytest.mark.parametrize("argv", [["a.h5", "--labels", "l.txt"], ["--labels", "l.txt", "--preprocess", "torch"]])
-def test_the_required_options_of_a_foreign_model_are_reported(
-    argv: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_options_of_a_foreign_model_are_reported(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         convert_to_tflite.main(argv)
     assert "needs MODEL, --labels FILE and --preprocess" in capsys.readouterr().err
