@@ -147,7 +147,7 @@ def _schemas(bundle: Bundle) -> Schema:
     ]
     examples = [{"image": _EXAMPLE}]
     if bundle.input.kind in inputs.REGISTERED:
-        (suffix,) = bundle.input.suffixes
+        suffix = bundle.input.suffixes[0]
         base64["description"] = f"The `{suffix}` file in base64; may be a data: URL."
         values: Schema = {"type": "number"}
         for length in reversed(bundle.input.shape):
