@@ -21,7 +21,7 @@ from headstand.serve.classifier import Classifier
 from headstand.serve.lambda_handler import LambdaFunction
 from headstand.serve.page import markup
 from tests import tiny
-from tests.serve.test_events import HTTP, posted
+from tests.serve.test_lambda_handler import HTTP, posted
 
 LEFT_EYE = np.zeros(heatmap_file.SHAPE, np.float32)
 LEFT_EYE[1] = 0.5

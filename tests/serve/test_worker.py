@@ -86,6 +86,23 @@ def test_each_request_is_one_line_of_json_and_so_is_each_event(service: Service)
     assert any("Booting worker" in line["message"] for line in service.lines("err"))
 
 
+def test_a_fault_of_the_service_is_logged_on_both_streams(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "faulty.py").write_text(
+        "from headstand.serve.flask_app import create_app\n"
+        "def fetch(url): raise RuntimeError('inside')\n"
+        "app = create_app(fetch=fetch)\n"
+    )
+    words = ("gunicorn", "faulty:app", "--bind", "127.0.0.1:0")
+    with running(model, tmp_path / "run", words=words, WEB_CONCURRENCY="1", PYTHONPATH=str(tmp_path)) as service:
+        answer = service.ask("POST", "/predict", b'{"url": "http://a/"}', **{"Content-Type": "application/json"})
+        assert (answer.status, answer.json["code"]) == (500, "internal_error") and b"inside" not in answer.body
+        for name in ("out", "err"):
+            until(lambda name=name: any(line.get("status") == 500 for line in service.lines(name)))
+            (line,) = [line for line in service.lines(name) if line.get("status") == 500]
+            assert line["level"] == "error" and line["request_id"] == answer.headers["X-Request-ID"]
+            assert line["exception"].endswith("RuntimeError: inside")
+
+
 @pytest.mark.parametrize(
     ("sent", "status", "code"),
     [
