@@ -72,14 +72,14 @@ def multipart() -> bytes:
         (PHOTO, ""),
     ],
 )
-def test_gunicorn_answers_each_kind_of_request(service: tuple[str, int], body: bytes, kind: str) -> None:
+def test_gunicorn_serves_each_kind_of_request(service: tuple[str, int], body: bytes, kind: str) -> None:
     status, headers, answer = ask(service, "POST", "/predict", body, kind)
     assert status == 200 and headers["Headstand-Confident"] == "true"
     assert list(answer) == ["red", "green", "blue"]
     assert answer == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6)
 
 
-def test_gunicorn_tells_a_clients_mistakes(service: tuple[str, int]) -> None:
+def test_gunicorn_reports_client_errors(service: tuple[str, int]) -> None:
     for body, kind, status, code in (
         (b'{"url": "http://127.0.0.1/"}', "application/json", 400, "forbidden_address"),
         (b"{", "application/json", 400, "bad_json"),
@@ -96,7 +96,7 @@ def test_gunicorn_is_healthy(service: tuple[str, int]) -> None:
 
 
 @pytest.mark.parametrize("option", [[], ["--preload"]])
-def test_gunicorn_without_a_model_stops_with_one_sentence(tmp_path: Path, option: list[str]) -> None:
+def test_gunicorn_without_a_model_exits_with_one_message(tmp_path: Path, option: list[str]) -> None:
     found = subprocess.run(
         [sys.executable, "-m", "gunicorn", "predict:app", "--bind", "127.0.0.1:0", *option],
         cwd=ROOT,
@@ -112,7 +112,7 @@ def test_gunicorn_without_a_model_stops_with_one_sentence(tmp_path: Path, option
     assert "Traceback" not in found.stderr
 
 
-def test_the_serving_process_loads_no_tensorflow_and_no_client_until_a_url_comes(model: Path) -> None:
+def test_the_service_imports_no_tensorflow_and_no_http_client_before_the_first_url(model: Path) -> None:
     code = """if True:
         import json, sys, predict
         client = predict.app.test_client()
@@ -138,7 +138,7 @@ def test_an_import_loads_no_model(tmp_path: Path) -> None:
     assert found.returncode == 0, found.stderr
 
 
-def test_files_are_answered_line_by_line(model: Path, tmp_path: Path) -> None:
+def test_each_file_has_a_line(model: Path, tmp_path: Path) -> None:
     red, blue = tmp_path / "red.png", tmp_path / "blue.jpg"
     red.write_bytes(tiny.photo((200, 100, 0)))
     blue.write_bytes(tiny.photo((0, 0, 250), "JPEG"))
@@ -149,7 +149,7 @@ def test_files_are_answered_line_by_line(model: Path, tmp_path: Path) -> None:
     assert next(iter(second)) == "blue"
 
 
-def test_an_unusable_image_keeps_its_line_and_fails_the_command(model: Path, tmp_path: Path) -> None:
+def test_an_unusable_image_has_a_line_and_fails_the_command(model: Path, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("words")
     (tmp_path / "red.png").write_bytes(PHOTO)
     names = [str(tmp_path / name) for name in ("text.jpg", "none.jpg", "red.png")]
@@ -171,7 +171,7 @@ def test_a_missing_or_wrong_model_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [[], ["--help"]])
-def test_no_words_print_how_to_use_it(words: list[str], tmp_path: Path) -> None:
+def test_without_arguments_the_usage_is_printed(words: list[str], tmp_path: Path) -> None:
     found = run(*words, model=tmp_path / "none.tflite")
     assert (
         found.returncode == 0 and "python predict.py IMAGE" in found.stdout and "gunicorn predict:app" in found.stdout

@@ -51,7 +51,7 @@ def test_it_writes_files_for_a_bucket(
     assert f'action="{endpoint}"' in text and "up to 4 MB" in text
 
 
-def test_what_it_cannot_ask_is_told(model: Path, endpoint: str, tmp_path: Path) -> None:
+def test_an_unusable_endpoint_is_an_error(model: Path, endpoint: str, tmp_path: Path) -> None:
     for words, told in (
         (["--endpoint", "example.com/predict"], "must be a complete URL"),
         (["--endpoint", "http://127.0.0.1:9/predict"], "no response from http://127.0.0.1:9/model"),
@@ -62,7 +62,7 @@ def test_what_it_cannot_ask_is_told(model: Path, endpoint: str, tmp_path: Path) 
             page.run(words)
 
 
-def test_the_command_serves_the_page_and_ends_quietly(model: Path, endpoint: str) -> None:
+def test_the_command_serves_the_page_until_ctrl_c(model: Path, endpoint: str) -> None:
     words = [sys.executable, "-m", "headstand", "page", "--endpoint", endpoint, "--model", str(model), "--port", "0"]
     # Who runs the tests in the background has had Ctrl-C ignored, and children take that over.
     heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
@@ -83,7 +83,7 @@ def test_the_command_serves_the_page_and_ends_quietly(model: Path, endpoint: str
         process.kill()
 
 
-def test_the_test_script_asks_through_the_gateway(endpoint: str, tmp_path: Path) -> None:
+def test_the_test_script_works_through_the_gateway(endpoint: str, tmp_path: Path) -> None:
     (tmp_path / "red.png").write_bytes(tiny.photo((255, 0, 0)))
     words = [sys.executable, "test.py", str(tmp_path / "red.png"), "--endpoint", endpoint]
     answer = json.loads(subprocess.run(words, cwd=ROOT, capture_output=True, check=True, timeout=60).stdout)
@@ -104,7 +104,7 @@ def served(model: Path, endpoint: str, tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.slow
 @skips.chromium
-def test_a_browser_asks_the_function_from_another_origin(
+def test_a_browser_calls_the_function_from_another_origin(
     browser: Any,
     served: str,
     monkeypatch: pytest.MonkeyPatch,
