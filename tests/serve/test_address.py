@@ -30,7 +30,7 @@ def test_ordinary_addresses_are_public(text: str) -> None:
 
 
 @given(st.ip_addresses(v=4))
-def test_no_private_ipv4_address_passes_in_any_disguise(ip) -> None:
+def test_no_embedded_private_ipv4_address_is_public(ip) -> None:
     if ip.is_private or ip.is_multicast or ip.is_reserved or ip.is_link_local:
         assert not address.is_public(str(ip))
     packed = ip.packed.hex()
@@ -39,17 +39,17 @@ def test_no_private_ipv4_address_passes_in_any_disguise(ip) -> None:
 
 
 @pytest.mark.parametrize("spelling", ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0x7f.1", "017700000001"])
-def test_unusual_spellings_resolve_to_what_they_mean(spelling: str) -> None:
+def test_unusual_spellings_resolve_to_their_address(spelling: str) -> None:
     assert address.resolve(spelling, 80) == ["127.0.0.1"]
 
 
-def test_all_addresses_of_a_host_are_given_once_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_addresses_of_a_host_are_returned_once_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [("8.8.8.8", 80), ("10.0.0.1", 80), ("8.8.8.8", 80)]
     answer = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", pair) for pair in found]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: answer)
     assert address.resolve("two.example", 80) == ["8.8.8.8", "10.0.0.1"]
 
 
-def test_loopback_is_this_machine_alone() -> None:
+def test_only_addresses_of_this_machine_are_loopback() -> None:
     assert address.is_loopback("127.0.0.2") and address.is_loopback("::1")
     assert not address.is_loopback("10.0.0.1") and not address.is_loopback("8.8.8.8")

@@ -47,7 +47,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, received: list[bytes]) -> Ite
     (folder / "samples" / "green.png").write_bytes(tiny.photo((0, 255, 0)))
     classifier = Classifier(tiny.bundle(folder / "tiny.tflite"))
     app = flask_app.create_app(classifier, fetch=lambda url: download.fetch(url, allow_loopback="127.0.0.1" in url))
-    app.before_request(lambda: received.append(request.get_data()) if request.method == "POST" else None)
+    # Before the hook that responds.
+    record = lambda: received.append(request.get_data()) if request.method == "POST" else None  # noqa: E731
+    app.before_request_funcs[None].insert(0, record)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -112,7 +114,7 @@ def drop(page: Any, script: str, value: Any = None) -> None:
     playwright.expect(page.locator("body.dragging")).to_have_count(0)
 
 
-def test_a_chosen_file_is_shown_with_the_probabilities(page: Any) -> None:
+def test_a_chosen_file_is_displayed_with_the_probabilities(page: Any) -> None:
     page.set_input_files("#file", file(RED))
     answer(page, "red")
     expected = tiny.expected((255, 0, 0))
@@ -128,14 +130,14 @@ def test_a_chosen_file_is_shown_with_the_probabilities(page: Any) -> None:
     playwright.expect(page.get_by_role("status")).to_have_text(f"red, {expected['red'] * 100:.1f}%.")
 
 
-def test_the_bytes_go_as_they_are(page: Any, received: list[bytes]) -> None:
+def test_the_bytes_are_sent_unchanged(page: Any, received: list[bytes]) -> None:
     with page.expect_request("**/predict") as sent:
         page.set_input_files("#file", file(RED))
     answer(page, "red")
     assert sent.value.headers["content-type"] == "image/png" and received[-1] == RED
 
 
-def test_not_sure_is_said_and_seen(page: Any) -> None:
+def test_low_confidence_is_displayed(page: Any) -> None:
     page.set_input_files("#file", file(GREY))
     answer(page, "blue", "Not sure, perhaps")
     playwright.expect(page.locator("#low-confidence")).to_contain_text(
@@ -147,23 +149,23 @@ def test_not_sure_is_said_and_seen(page: Any) -> None:
     playwright.expect(page.locator("#low-confidence")).to_be_hidden()
 
 
-def test_a_dropped_file_is_answered(page: Any) -> None:
+def test_a_dropped_file_is_classified(page: Any) -> None:
     drop(page, "data.items.add(new File([new Uint8Array(value)], 'red.png', {type: 'image/png'}))", list(RED))
     answer(page, "red")
 
 
-def test_a_dropped_link_is_answered(page: Any, server: HostileServer) -> None:
+def test_a_dropped_link_is_classified(page: Any, server: HostileServer) -> None:
     drop(page, "data.setData('text/uri-list', value)", f"# a comment\r\n{server.url()}")
     answer(page, "red")
 
 
-def test_other_things_that_are_dropped_are_told_and_leave_the_page_open(page: Any, site: str) -> None:
+def test_other_dropped_items_are_an_error_and_do_not_leave_the_page(page: Any, site: str) -> None:
     drop(page, "data.setData('text/plain', 'words')")
     problem(page, "The dropped item is not a picture")
     assert page.url == site
 
 
-def test_a_pasted_picture_is_answered(page: Any, site: str) -> None:
+def test_a_pasted_picture_is_classified(page: Any, site: str) -> None:
     copy_picture(page, site)
     page.keyboard.press("Control+V")
     answer(page, "red")
@@ -178,13 +180,13 @@ def test_the_paste_button_reads_the_clipboard(page: Any, site: str) -> None:
     problem(page, "The clipboard contains no picture and no web address")
 
 
-def test_a_clipboard_that_may_not_be_read_is_told(page: Any) -> None:
+def test_a_forbidden_clipboard_is_an_error(page: Any) -> None:
     page.evaluate("() => { navigator.clipboard.read = async () => { throw new DOMException('', 'NotAllowedError') } }")
     page.get_by_role("button", name="Paste").click()
     problem(page, "does not allow the page to read the clipboard", "Ctrl+V")
 
 
-def test_a_pasted_address_is_answered_and_its_picture_shown(page: Any, site: str, server: HostileServer) -> None:
+def test_a_pasted_url_is_classified_and_its_picture_displayed(page: Any, site: str, server: HostileServer) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=site)
     page.evaluate("text => navigator.clipboard.writeText(text)", server.url())
     page.keyboard.press("Control+V")
@@ -193,7 +195,7 @@ def test_a_pasted_address_is_answered_and_its_picture_shown(page: Any, site: str
     playwright.expect(page.locator("#preview")).to_be_visible()
 
 
-def test_pasting_into_the_field_only_writes(page: Any, site: str, server: HostileServer) -> None:
+def test_pasting_into_the_field_only_inserts_text(page: Any, site: str, server: HostileServer) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=site)
     page.evaluate("text => navigator.clipboard.writeText(text)", server.url())
     page.get_by_label("Or its web address").focus()
@@ -215,7 +217,7 @@ def test_pasting_into_the_field_only_writes(page: Any, site: str, server: Hostil
         ("", "The address is empty", "https://"),
     ],
 )
-def test_an_address_that_is_refused_is_told_and_never_opened_by_the_browser(
+def test_a_refused_url_is_an_error_and_never_fetched_by_the_browser(
     page: Any, address: str, text: str, advice: str
 ) -> None:
     page.get_by_label("Or its web address").fill(address)
@@ -233,7 +235,9 @@ def test_an_address_that_is_refused_is_told_and_never_opened_by_the_browser(
         ("empty.png", b"", "The file is empty", "Choose another"),
     ],
 )
-def test_a_file_that_is_no_picture_is_told_in_words(page: Any, name: str, data: bytes, text: str, advice: str) -> None:
+def test_a_file_that_is_not_a_picture_is_an_error_with_advice(
+    page: Any, name: str, data: bytes, text: str, advice: str
+) -> None:
     kinds = {"txt": "text/plain", "heic": "image/heic", "png": "image/png"}
     page.set_input_files("#file", file(data, name, kinds[name.split(".")[1]]))
     problem(page, "This did not work", text, advice)
@@ -242,7 +246,7 @@ def test_a_file_that_is_no_picture_is_told_in_words(page: Any, name: str, data: 
     answer(page, "red")
 
 
-def test_a_folder_is_told_from_a_picture(page: Any, site: str, tmp_path: Path) -> None:
+def test_a_folder_is_an_error(page: Any, site: str, tmp_path: Path) -> None:
     """A real one: what a browser hands out for it cannot be made by a script."""
     (tmp_path / "folder").mkdir()
     session = page.context.new_cdp_session(page)
@@ -273,7 +277,9 @@ def test_a_file_over_the_limit_is_not_sent(page: Any, tmp_path: Path) -> None:
         ({"status": 200, "body": "<html>"}, ("not that of this service",)),
     ],
 )  # fmt: skip
-def test_a_failing_service_can_be_asked_again(page: Any, answered: dict[str, Any], text: tuple[str, ...]) -> None:
+def test_a_request_to_a_failing_service_can_be_retried(
+    page: Any, answered: dict[str, Any], text: tuple[str, ...]
+) -> None:
     page.route("**/predict", lambda route: route.fulfill(**answered), times=1)
     page.set_input_files("#file", file(RED))
     problem(page, *text)
@@ -281,7 +287,7 @@ def test_a_failing_service_can_be_asked_again(page: Any, answered: dict[str, Any
     answer(page, "red")
 
 
-def test_a_service_that_cannot_be_reached_can_be_asked_again(page: Any) -> None:
+def test_a_request_to_an_unreachable_service_can_be_retried(page: Any) -> None:
     page.route("**/predict", lambda route: route.abort(), times=1)
     page.set_input_files("#file", file(RED))
     problem(page, "The server cannot be reached", "Check your connection")
@@ -289,7 +295,7 @@ def test_a_service_that_cannot_be_reached_can_be_asked_again(page: Any) -> None:
     answer(page, "red")
 
 
-def test_problem_details_are_read_too(page: Any) -> None:
+def test_problem_details_are_displayed(page: Any) -> None:
     details = {"type": "about:blank", "title": "Too Large", "code": "too_large", "detail": "the image is 9 x 9",
                "request_id": "abc"}  # fmt: skip
     page.route(
@@ -299,7 +305,7 @@ def test_problem_details_are_read_too(page: Any) -> None:
     problem(page, "The image is 9 x 9.", "Save a smaller copy")
 
 
-def test_the_last_question_is_answered_whatever_was_asked_before(page: Any) -> None:
+def test_only_the_result_of_the_last_request_is_displayed(page: Any) -> None:
     held: list[Any] = []
     page.route("**/predict", lambda route: held.append(route), times=1)
     page.set_input_files("#file", file(GREY))
@@ -311,7 +317,7 @@ def test_the_last_question_is_answered_whatever_was_asked_before(page: Any) -> N
     assert len(held) == 1
 
 
-def test_a_sample_is_answered(page: Any) -> None:
+def test_a_sample_is_classified(page: Any) -> None:
     page.get_by_role("button", name="green").click()
     answer(page, "green")
     playwright.expect(page.get_by_role("button", name="green")).to_have_attribute("aria-pressed", "true")
@@ -320,7 +326,7 @@ def test_a_sample_is_answered(page: Any) -> None:
     playwright.expect(page.get_by_role("button", name="green")).to_have_attribute("aria-pressed", "false")
 
 
-def test_the_camera_takes_a_picture_and_is_switched_off(page: Any) -> None:
+def test_the_camera_takes_a_picture_and_is_stopped(page: Any) -> None:
     page.get_by_role("button", name="Camera").click()
     playwright.expect(page.get_by_role("button", name="Take the picture")).to_be_enabled()  # at the first frame
     page.evaluate("window.track = document.getElementById('video').srcObject.getTracks()[0]")
@@ -330,7 +336,7 @@ def test_the_camera_takes_a_picture_and_is_switched_off(page: Any) -> None:
     playwright.expect(page.get_by_role("dialog")).to_have_count(0)
 
 
-def test_a_camera_that_is_refused_or_missing_is_told(page: Any) -> None:
+def test_a_forbidden_or_missing_camera_is_an_error(page: Any) -> None:
     for name, text in (
         ("NotAllowedError", "does not allow the page to use the camera"),
         ("NotFoundError", "No camera"),
@@ -342,12 +348,12 @@ def test_a_camera_that_is_refused_or_missing_is_told(page: Any) -> None:
         problem(page, text, "choose a picture" if name == "NotAllowedError" else "Choose a picture")
 
 
-def test_all_of_it_works_by_keyboard(page: Any) -> None:
+def test_the_page_can_be_used_by_keyboard(page: Any) -> None:
     reached = []
     for _ in range(8):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.innerText.trim()"))
-    assert reached == ["Skip to the picture", "file", "shoot-open", "paste", "url", "Ask", "green", "red"]
+    assert reached == ["Skip to the picture", "file", "shoot-open", "paste", "url", "Classify", "green", "red"]
     page.keyboard.press("Enter")
     answer(page, "red")
     assert page.evaluate("document.activeElement.innerText.trim()") == "red"  # nothing takes the focus away
@@ -364,7 +370,9 @@ def test_all_of_it_works_by_keyboard(page: Any) -> None:
 
 
 @pytest.mark.parametrize("width", [320, 375, 820])
-def test_a_small_screen_needs_no_scrolling_sideways_and_shows_the_answer(browser: Any, site: str, width: int) -> None:
+def test_a_small_screen_needs_no_horizontal_scrolling_and_displays_the_result(
+    browser: Any, site: str, width: int
+) -> None:
     for page in opened(browser, site, viewport={"width": width, "height": 700}, has_touch=True, is_mobile=True):
         overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         assert page.evaluate(overflow) == 0
@@ -381,7 +389,7 @@ def test_a_small_screen_needs_no_scrolling_sideways_and_shows_the_answer(browser
         assert page.evaluate(overflow) == 0
 
 
-def test_a_phone_s_own_camera_is_used(browser: Any, site: str) -> None:
+def test_the_camera_app_of_a_phone_is_used(browser: Any, site: str) -> None:
     for page in opened(browser, site, viewport={"width": 375, "height": 700}, has_touch=True, is_mobile=True):
         with page.expect_file_chooser() as chooser:
             page.get_by_role("button", name="Camera").tap()
@@ -411,14 +419,14 @@ def test_text_can_be_read_in_dark_and_light(browser: Any, site: str) -> None:
     assert grounds[0] != grounds[1]
 
 
-def test_without_scripts_the_form_still_asks(browser: Any, site: str) -> None:
+def test_the_form_works_without_scripts(browser: Any, site: str) -> None:
     for page in opened(browser, site, java_script_enabled=False):
         page.set_input_files("#file", file(RED))
         page.locator("#picture noscript button, #picture button:visible").last.click()
         playwright.expect(page.locator("body")).to_contain_text('"red"')
 
 
-def test_written_as_files_it_asks_the_endpoint_in_json(browser: Any, site: str, tmp_path: Path) -> None:
+def test_the_static_page_sends_json_to_the_endpoint(browser: Any, site: str, tmp_path: Path) -> None:
     bundle = bundles.read(tiny.bundle(tmp_path / "tiny.tflite"))
     endpoint = "https://api.example.com/live/predict"
     files = {path.name: path for path in markup.write(tmp_path / "site", bundle, endpoint)}

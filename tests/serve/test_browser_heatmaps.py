@@ -51,7 +51,7 @@ def page(browser: Any, site: str) -> Iterator[Any]:
     yield from opened(browser, site)
 
 
-def test_a_chosen_file_is_drawn_and_answered(page: Any) -> None:
+def test_a_chosen_file_is_drawn_and_classified(page: Any) -> None:
     page.set_input_files("#file", file(PERSON, "person.npy", ""))
     answer(page, "nose")
     preview = page.locator("#preview")
@@ -64,20 +64,20 @@ def test_a_chosen_file_is_drawn_and_answered(page: Any) -> None:
     playwright.expect(page.locator("#facts")).not_to_contain_text("pixels")
 
 
-def test_a_sample_is_drawn_and_can_be_tried(page: Any) -> None:
+def test_a_sample_is_drawn_and_classified(page: Any) -> None:
     sample = page.locator("[data-sample]")
     playwright.expect(page.locator("[data-heatmaps]")).to_have_js_property("naturalWidth", 384)
     sample.click()
     answer(page, "nose")
 
 
-def test_what_holds_no_heatmaps_is_told_with_the_way_out(page: Any) -> None:
+def test_a_file_without_heatmaps_is_an_error_with_advice(page: Any) -> None:
     page.set_input_files("#file", file(tiny.photo()))
     problem(page, "not a NumPy array file", "numpy.save")
     playwright.expect(page.locator("#preview")).to_be_hidden()
 
 
-def test_nothing_is_offered_that_brings_pictures(page: Any) -> None:
+def test_camera_and_paste_are_hidden(page: Any) -> None:
     for name in ("#shoot-open", "#paste"):
         playwright.expect(page.locator(name)).to_be_hidden()
     playwright.expect(page.get_by_role("heading", level=1)).to_contain_text("heatmaps")

@@ -36,14 +36,14 @@ def record(text: str = "a\nb\nc\n", **changes: Any) -> dict[str, Any]:
     return {**whole, "digest": bundle.digest(tiny.flatbuffer(), text, whole), **changes}
 
 
-def test_a_bundle_tells_what_it_holds(model: Path) -> None:
+def test_a_bundle_has_its_labels_and_metadata(model: Path) -> None:
     found = bundle.read(model)
     assert found.labels == ("blue", "green", "red")
     assert (found.size, found.name, found.threshold) == (32, "tiny", 0.5)
     assert found.flatbuffer == tiny.flatbuffer()
 
 
-def test_a_mapped_model_stays_in_its_file_and_is_checked_all_the_same(model: Path, tmp_path: Path) -> None:
+def test_a_mapped_model_is_not_copied_and_still_checked(model: Path, tmp_path: Path) -> None:
     found = bundle.read(model, mapped=True)
     assert isinstance(found.flatbuffer, memoryview) and found.flatbuffer == tiny.flatbuffer()
     damaged = bytearray(model.read_bytes())
@@ -57,19 +57,19 @@ def test_no_threshold_means_always_confident(tmp_path: Path) -> None:
     assert bundle.read(tiny.bundle(tmp_path / "a.tflite", threshold=None)).threshold == 0
 
 
-def test_labels_may_hold_any_character_but_a_line_break(tmp_path: Path) -> None:
+def test_labels_may_contain_any_character_except_a_line_break(tmp_path: Path) -> None:
     labels = ("arbre\u2028bas", "tree pose", "\u6811\u5f0f")
     assert bundle.read(tiny.bundle(tmp_path / "a.tflite", labels=labels)).labels == labels
 
 
-def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_are_errors(tmp_path: Path) -> None:
     for path in (tmp_path / "none.tflite", tmp_path):
         with pytest.raises(BundleError, match="cannot read the model"):
             bundle.read(path)
 
 
 @pytest.mark.parametrize("data", [b"", b"TFL3", b"\x89HDF\r\n\x1a\n" + b"\0" * 100, b"PK\x03\x04" + b"\0" * 50])
-def test_what_is_no_tflite_file_is_told(tmp_path: Path, data: bytes) -> None:
+def test_a_file_that_is_not_tflite_is_an_error(tmp_path: Path, data: bytes) -> None:
     assert "is not a .tflite file" in refused(tmp_path / "model.h5", data)
 
 
@@ -77,7 +77,7 @@ def test_a_plain_tflite_has_no_labels(tmp_path: Path) -> None:
     assert "has no labels and metadata" in refused(tmp_path / "a.tflite", tiny.flatbuffer())
 
 
-def test_changed_weights_are_noticed(model: Path, tmp_path: Path) -> None:
+def test_changed_weights_are_detected(model: Path, tmp_path: Path) -> None:
     data = bytearray(model.read_bytes())
     data[600] ^= 1
     assert "do not match the digest" in refused(tmp_path / "a.tflite", bytes(data))
@@ -98,24 +98,24 @@ def test_changed_weights_are_noticed(model: Path, tmp_path: Path) -> None:
         ({"certificate": "passed"}, "damaged"),
     ],
 )
-def test_metadata_that_make_no_sense_are_refused(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
+def test_invalid_metadata_is_refused(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
     members = {"labels.txt": "a\nb\nc\n", "headstand.json": record(**changes)}
     assert told in refused(tmp_path / "a.tflite", zipped(members))
 
 
-def test_swapped_labels_are_noticed(tmp_path: Path) -> None:
+def test_swapped_labels_are_detected(tmp_path: Path) -> None:
     members = {"labels.txt": "b\na\nc\n", "headstand.json": record()}
     assert "do not match the digest" in refused(tmp_path / "a.tflite", zipped(members))
 
 
 @pytest.mark.parametrize("verdict", ["passed", "FAILED"])
-def test_the_certificates_verdict_is_told(tmp_path: Path, verdict: str) -> None:
+def test_the_verdict_of_the_certificate_is_read(tmp_path: Path, verdict: str) -> None:
     found = bundle.read(tiny.bundle(tmp_path / "a.tflite", certificate={"verdict": verdict}))
     assert found.failed == (verdict == "FAILED")
 
 
 @pytest.mark.parametrize("labels", ["a\n", "a\na\nb\n", "a\n\nb\n", ""])
-def test_labels_must_be_two_or_more_and_differ(tmp_path: Path, labels: str) -> None:
+def test_there_must_be_at_least_two_different_labels(tmp_path: Path, labels: str) -> None:
     members = {"labels.txt": labels, "headstand.json": record(labels)}
     assert "two different labels" in refused(tmp_path / "a.tflite", zipped(members))
 
@@ -136,7 +136,7 @@ def test_hostile_zips_are_refused(tmp_path: Path, members: dict[str, Any]) -> No
 
 
 @given(data=st.data())
-def test_a_damaged_tail_never_gives_anything_but_its_error(model: Path, tmp_path_factory, data) -> None:
+def test_a_damaged_zip_always_raises_a_bundle_error(model: Path, tmp_path_factory, data) -> None:
     whole = bytearray(model.read_bytes())
     start = len(tiny.flatbuffer())
     for _ in range(data.draw(st.integers(1, 8))):

@@ -26,14 +26,14 @@ def test_workers_and_interpreters_follow_the_cores(cores: int, workers: int, int
 
 
 @given(st.integers(1, 256), st.integers(1, 32), st.integers(1, 8))
-def test_every_core_has_something_to_do(cores: int, workers: int, threads: int) -> None:
+def test_every_core_has_an_interpreter(cores: int, workers: int, threads: int) -> None:
     found = chosen({"WEB_CONCURRENCY": str(workers), "HEADSTAND_THREADS": str(threads)}, cores)
     assert found.workers == workers and found.threads == threads
     assert found.workers * found.interpreters * found.threads >= cores
     assert found.workers * (found.interpreters - 1) * found.threads < cores
 
 
-def test_the_environment_has_its_way() -> None:
+def test_the_environment_overrides_the_defaults() -> None:
     environment = {
         "WEB_CONCURRENCY": "3", "HEADSTAND_INTERPRETERS": "5", "HEADSTAND_THREADS": "2", "HEADSTAND_IN_FLIGHT": "1",
         "HEADSTAND_BODY_MB": "7", "HEADSTAND_BATCH": "9",
@@ -42,7 +42,7 @@ def test_the_environment_has_its_way() -> None:
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "many", "1e3", "٣", "9" * 20, " 1"])
-def test_an_impossible_number_is_told_with_its_name(value: str) -> None:
+def test_an_invalid_number_is_an_error_with_its_name(value: str) -> None:
     with pytest.raises(HeadstandError, match="HEADSTAND_BATCH must be a whole number of at least 1"):
         chosen({"HEADSTAND_BATCH": value}, 4)
 
@@ -55,7 +55,7 @@ def test_connections_follow_the_descriptors() -> None:
         connections(limits, 96)
 
 
-def test_the_gate_admits_as_many_as_it_may_and_refuses_the_next() -> None:
+def test_admission_stops_at_the_limit() -> None:
     gate = AdmissionControl(LIMITS)
     for _ in range(2):  # places that were left can be taken again
         with ExitStack() as inside:
@@ -65,7 +65,7 @@ def test_the_gate_admits_as_many_as_it_may_and_refuses_the_next() -> None:
                 pass
 
 
-def test_a_failure_inside_leaves_no_place_taken() -> None:
+def test_an_exception_releases_all_slots() -> None:
     gate = AdmissionControl(replace(LIMITS, in_flight=1))
     for _ in range(3):
         with pytest.raises(ValueError, match="inside"), gate.admit(), gate.download():
@@ -74,7 +74,7 @@ def test_a_failure_inside_leaves_no_place_taken() -> None:
         pass
 
 
-def test_downloads_have_places_of_their_own() -> None:
+def test_downloads_have_their_own_limit() -> None:
     gate = AdmissionControl(LIMITS)
     with gate.download():
         with pytest.raises(OverloadedError, match="downloads"), gate.download():
@@ -83,7 +83,7 @@ def test_downloads_have_places_of_their_own() -> None:
             pass
 
 
-def test_as_many_take_their_turn_as_there_are_interpreters() -> None:
+def test_at_most_one_thread_per_interpreter_runs() -> None:
     gate, lock = AdmissionControl(LIMITS), threading.Lock()
     waiting: list[str] = []
     seen: list[int] = []
@@ -113,7 +113,7 @@ def test_as_many_take_their_turn_as_there_are_interpreters() -> None:
     assert max(seen) <= 2 and len(seen) == 300 and waiting.count("in") == waiting.count("out") == 300
 
 
-def test_turns_are_taken_in_the_order_of_arrival() -> None:
+def test_the_semaphore_is_first_in_first_out() -> None:
     turns, order = FifoSemaphore(1), []
     turns.acquire()
 
@@ -132,7 +132,7 @@ def test_turns_are_taken_in_the_order_of_arrival() -> None:
     assert order == [0, 1, 2, 3, 4]
 
 
-def test_nobody_who_comes_later_goes_before_a_waiter() -> None:
+def test_a_later_thread_does_not_overtake_a_waiting_one() -> None:
     turns = FifoSemaphore(1)
     done, late = threading.Event(), threading.Event()
     turns.acquire()

@@ -97,7 +97,9 @@ HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
     ],
     ids=range(18),
 )  # fmt: skip
-def test_broken_http_is_refused_and_hurts_nobody(service: Service, data: bytes, statuses: tuple[int, ...]) -> None:
+def test_malformed_http_is_refused_and_does_not_affect_others(
+    service: Service, data: bytes, statuses: tuple[int, ...]
+) -> None:
     workers = service.workers()
     answer = send(service, data)
     status = int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.") else 0
@@ -107,7 +109,9 @@ def test_broken_http_is_refused_and_hurts_nobody(service: Service, data: bytes, 
     well(service, workers)
 
 
-def test_json_of_countless_parts_is_refused_unread(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_with_too_many_parts_is_refused_before_it_is_parsed(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = flask_app.create_app(classifier).test_client()
     picture = {"image": base64.b64encode(PHOTO).decode()}
     assert client.post("/predict", json={**picture, "more": [0] * 90_000}).status_code == 200

@@ -16,7 +16,7 @@ def pixels(*colors: tuple[int, int, int]) -> np.ndarray:
     return np.stack([np.full((tiny.SIZE, tiny.SIZE, 3), color, np.uint8) for color in colors])
 
 
-def test_an_answer_is_what_the_model_computes_highest_first(classifier: Classifier) -> None:
+def test_a_prediction_has_the_models_probabilities_highest_first(classifier: Classifier) -> None:
     answer = classifier.predict(tiny.photo((200, 100, 0)))
     assert list(answer.probabilities) == ["red", "green", "blue"]
     assert answer.probabilities == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6)
@@ -35,7 +35,7 @@ def test_confident_is_decided_by_the_threshold_of_the_bundle(tmp_path: Path) -> 
         assert made.predict(tiny.photo((200, 100, 0))).confident is confident
 
 
-def test_a_failed_bundle_is_served_only_when_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_bundle_is_served_only_if_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HEADSTAND_ALLOW_FAILED", raising=False)
     path = tiny.bundle(tmp_path / "a.tflite", certificate={"verdict": "FAILED"})
     with pytest.raises(BundleError, match=r"failed its comparison .* HEADSTAND_ALLOW_FAILED=1 to serve it"):
@@ -44,7 +44,7 @@ def test_a_failed_bundle_is_served_only_when_told(tmp_path: Path, monkeypatch: p
     assert next(iter(Classifier(path).predict(tiny.photo()).probabilities)) == "red"
 
 
-def test_probabilities_of_many_come_in_their_order(classifier: Classifier) -> None:
+def test_probabilities_are_in_the_order_of_the_images(classifier: Classifier) -> None:
     colors = [(255, 0, 0), (0, 255, 0), (10, 20, 250)]
     values = classifier.probabilities(pixels(*colors))
     assert values.dtype == np.float32 and values.shape == (3, 3)
@@ -52,17 +52,17 @@ def test_probabilities_of_many_come_in_their_order(classifier: Classifier) -> No
         assert dict(zip(tiny.LABELS, row.tolist(), strict=True)) == pytest.approx(tiny.expected(color), abs=1e-6)
 
 
-def test_no_images_give_no_rows(classifier: Classifier) -> None:
+def test_no_images_return_no_rows(classifier: Classifier) -> None:
     assert classifier.probabilities(np.empty((0, 32, 32, 3), np.uint8)).shape == (0, 3)
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((1, 31, 32, 3), np.uint8), np.zeros((1, 32, 32, 3), np.float32)])
-def test_other_pixels_are_refused(classifier: Classifier, wrong: np.ndarray) -> None:
+def test_pixels_of_another_shape_or_dtype_are_refused(classifier: Classifier, wrong: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"uint8 \[N, 32, 32, 3\]"):
         classifier.probabilities(wrong)
 
 
-def test_a_quantized_model_is_fed_and_read_by_its_scales(tmp_path: Path) -> None:
+def test_inputs_and_outputs_of_a_quantized_model_are_scaled(tmp_path: Path) -> None:
     made = Classifier(tiny.bundle(tmp_path / "a.tflite", model=tiny.flatbuffer(quantized=True)))
     answer = made.predict(tiny.photo((200, 100, 0)))
     assert list(answer.probabilities) == ["red", "green", "blue"]
@@ -70,7 +70,7 @@ def test_a_quantized_model_is_fed_and_read_by_its_scales(tmp_path: Path) -> None
     assert answer.probabilities["red"] == 222 / 256
 
 
-def test_what_is_no_image_is_refused(classifier: Classifier) -> None:
+def test_data_that_is_not_an_image_is_refused(classifier: Classifier) -> None:
     with pytest.raises(ImageError) as caught:
         classifier.predict(b"nothing of the kind")
     assert caught.value.code == "not_an_image"
@@ -116,14 +116,14 @@ def test_a_broken_flatbuffer_with_right_labels_is_refused(tmp_path: Path, kept: 
             Classifier(bundle, mapped=mapped)
 
 
-def test_a_model_that_answers_no_number_is_our_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probabilities_that_are_not_finite_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiny, "GAIN", float("nan"))
     made = Classifier(tiny.bundle(tmp_path / "a.tflite", model=tiny.flatbuffer()))
     with pytest.raises(BundleError, match="not finite"):
         made.predict(tiny.photo())
 
 
-def test_the_default_model_is_the_named_file(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_model_is_the_file_in_the_environment(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADSTAND_MODEL", str(model))
     assert default_model() == model
 
@@ -152,7 +152,9 @@ def test_the_default_model_is_the_shipped_one(
     assert default_model() == tmp_path / "shipped.tflite"
 
 
-def test_a_missing_model_names_the_commands_that_make_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_error_for_a_missing_model_names_the_commands_that_create_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("HEADSTAND_MODEL", str(tmp_path / "none.tflite"))
     with pytest.raises(BundleError) as caught:
         default_model()
@@ -160,7 +162,7 @@ def test_a_missing_model_names_the_commands_that_make_one(monkeypatch: pytest.Mo
         assert part in str(caught.value)
 
 
-def test_several_interpreters_answer_alike_and_side_by_side(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_interpreters_run_in_parallel_with_equal_results(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = Classifier(model, interpreters=3, threads=1)
     used: list[int] = []
     entered = threading.Barrier(3)  # only passed if three are inside at once
@@ -201,12 +203,12 @@ def test_warming_runs_every_interpreter_once(model: Path, monkeypatch: pytest.Mo
     assert len(used) == len(set(used)) == 3
 
 
-def test_a_mapped_model_answers_alike(model: Path, classifier: Classifier) -> None:
+def test_a_mapped_model_returns_the_same_probabilities(model: Path, classifier: Classifier) -> None:
     photo = tiny.photo((200, 100, 0))
     assert Classifier(model, mapped=True).predict(photo) == classifier.predict(photo)
 
 
-def test_an_answer_can_be_cut_to_its_leading_classes(classifier: Classifier) -> None:
+def test_leading_returns_the_highest_probabilities(classifier: Classifier) -> None:
     answer = classifier.predict(tiny.photo((200, 100, 0)))
     assert list(answer.leading(2)) == ["red", "green"] and answer.leading(None) == answer.probabilities
     assert answer.leading(99) == answer.probabilities

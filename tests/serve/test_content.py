@@ -73,7 +73,7 @@ def asked(classifier: Classifier, body: bytes, kind: str, path: str = "/predict"
     ],
     ids=range(11),
 )
-def test_what_is_meant_is_done(classifier: Classifier, body: bytes, kind: str) -> None:
+def test_each_valid_body_is_classified_by_both_services(classifier: Classifier, body: bytes, kind: str) -> None:
     status, answer = asked(classifier, body, kind)
     assert status == 200 and answer == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6)
 
@@ -111,12 +111,14 @@ def test_a_urlencoded_url_is_downloaded(classifier: Classifier, server: HostileS
     ],
     ids=range(20),
 )
-def test_what_is_missing_is_named(classifier: Classifier, body: bytes, kind: str, code: str, named: str) -> None:
+def test_each_invalid_body_is_an_error_that_names_the_problem(
+    classifier: Classifier, body: bytes, kind: str, code: str, named: str
+) -> None:
     _, problem = asked(classifier, body, kind)
     assert problem["code"] == code and named in problem["detail"], problem
 
 
-def test_a_batch_may_be_a_form_of_either_kind(classifier: Classifier, server: HostileServer) -> None:
+def test_a_batch_may_be_a_multipart_or_urlencoded_form(classifier: Classifier, server: HostileServer) -> None:
     files = form(part(PHOTO, "a", '; filename="a.png"'), part(PHOTO, "b"), part(b"", "c", '; filename=""'))
     fields = urlencode([("url", server.url()), ("image", TEXT), ("token", "x")]).encode()
     for body, kind in ((files, FORM), (fields, URLENCODED)):
@@ -149,14 +151,14 @@ def test_a_console_event_is_a_request_even_without_its_context(classifier: Class
     [({"body": "{"}, 400, "bad_json"), ({"body": "{}"}, 400, "no_image"), ({"body": "words"}, 415, "not_an_image"),
      ({"body": {"body": "x"}}, 400, "no_image"), ({"body": [1], "path": "/predict"}, 200, None)],
 )  # fmt: skip
-def test_a_console_event_that_is_wrong_is_answered_as_over_http(
+def test_an_invalid_console_event_is_an_http_error(
     classifier: Classifier, event: dict[str, Any], status: int, code: str | None
 ) -> None:
     answer = LambdaFunction(classifier).handle(event)
     assert answer["statusCode"] == status and json.loads(answer["body"]).get("code") == code
 
 
-def test_an_event_without_any_image_names_what_it_needs(classifier: Classifier) -> None:
+def test_the_error_for_an_event_without_an_image_names_the_fields(classifier: Classifier) -> None:
     for event in ({}, {"body": None}, {"body": ""}, {"bodies": "x"}, {"requestContext": {}}):
         error = LambdaFunction(classifier).handle(event)["error"]
         assert error["code"] == "no_image" and 'send either "url" or "image"' in error["detail"]
@@ -167,7 +169,7 @@ def test_forms_are_decoded_as_the_standard_library_decodes_them(body: bytes) -> 
     assert content._fields(body) == parse_qsl(body.decode(), keep_blank_values=True)
 
 
-def test_the_costliest_forms_take_little_time_and_memory() -> None:
+def test_the_most_expensive_forms_take_little_time_and_memory() -> None:
     """Each took minutes or gigabytes."""
     signs = b"=" * 2_000_000 + b"\0"
     assert content.one(URLENCODED, signs, pytest.fail) == signs  # no form: what it is not, the decoder says

@@ -66,7 +66,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def test_a_photo_comes_byte_for_byte(server: HostileServer) -> None:
+def test_a_download_returns_the_bytes_unchanged(server: HostileServer) -> None:
     assert local(server.url()) == PHOTO
     path, headers = server.requests[0]
     assert path == "/photo"
@@ -79,7 +79,7 @@ def test_a_photo_comes_byte_for_byte(server: HostileServer) -> None:
     ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "127.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0",
      "169.254.169.254", "[fd00:ec2::254]", "[64:ff9b::7f00:1]", "100.64.0.1", "[fe80::1%25lo]"],
 )  # fmt: skip
-def test_no_spelling_of_a_private_host_is_fetched(server: HostileServer, host: str) -> None:
+def test_no_spelling_of_a_private_host_is_requested(server: HostileServer, host: str) -> None:
     assert code_of(lambda: fetch(f"http://{host}:{server.server_port}/photo")) in ("forbidden_address", "bad_url")
     assert server.requests == []
 
@@ -92,7 +92,7 @@ def test_no_spelling_of_a_private_host_is_fetched(server: HostileServer, host: s
      "http://" + "a" * 70 + ".example.org/", "http://127.0.0.1/" + "a" * 5000, "httpx://127.0.0.1/",
      "http://\x00127.0.0.1/", "http://\u2100.example.org/"],
 )  # fmt: skip
-def test_what_is_no_web_address_is_refused_as_such(url: str) -> None:
+def test_an_invalid_url_is_refused(url: str) -> None:
     assert code_of(lambda: local(url)) == "bad_url"
 
 
@@ -108,7 +108,7 @@ def test_what_is_no_web_address_is_refused_as_such(url: str) -> None:
      "http://127.0.0.1:/", "http://./", "http://../", "http://[1]/", "http:127.0.0.1/", "http:/127.0.0.1/",
      "http:///127.0.0.1/", "HTTP://127.0.0.1/", "http://\ud800/", "http://127.0.0.1/\ud800", "http://user@/"],
 )  # fmt: skip
-def test_no_trick_of_writing_leads_to_a_connection(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_spelling_of_a_private_address_leads_to_a_connection(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = offline(monkeypatch)
     assert code_of(lambda: fetch(url)) in ("forbidden_address", "bad_url")
     assert "photos.example" not in asked
@@ -123,7 +123,7 @@ def test_ports_of_other_protocols_are_refused(port: int, scheme: str, monkeypatc
 
 
 @pytest.mark.parametrize("url", ["http://photos.example", "https://photos.example:80/", "http://photos.example:1024/"])
-def test_ports_of_web_servers_are_not(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ports_of_web_servers_are_allowed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert offline(monkeypatch) == []
     assert code_of(lambda: fetch(url)) == "forbidden_address"
 
@@ -164,7 +164,7 @@ def test_the_connection_goes_to_the_checked_address(server: HostileServer, monke
     assert server.requests[0][1]["Host"] == f"photos.example:{server.server_port}"
 
 
-def test_an_unknown_host_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_host_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object, **kwargs: object) -> None:
         raise socket.gaierror(-2, "Name or service not known")
 
@@ -172,7 +172,7 @@ def test_an_unknown_host_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert code_of(lambda: fetch("http://nowhere.example/x.jpg")) == "download_failed"
 
 
-def test_a_slow_resolver_does_not_hold_the_answer_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_resolver_does_not_delay_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: time.sleep(3) or [])
     start = time.monotonic()
     assert code_of(lambda: fetch("http://slow.example/x.jpg", timeout=0.1)) == "download_timeout"
@@ -185,7 +185,7 @@ def test_three_redirects_are_followed(server: HostileServer, hops: int) -> None:
     assert len(server.requests) == hops + 1
 
 
-def test_a_fourth_redirect_is_not(server: HostileServer) -> None:
+def test_a_fourth_redirect_is_refused(server: HostileServer) -> None:
     assert code_of(lambda: local(server.url("/hops?n=4"))) == "too_many_redirects"
     assert len(server.requests) == 4
 
@@ -215,14 +215,14 @@ def test_the_body_of_a_redirect_is_not_read(server: HostileServer) -> None:
      ("/negative-chunk", "download_failed"), ("/two-lengths", "download_failed"), ("/early-close", "download_failed"),
      ("/reset", "download_failed"), ("/strange-location", "download_failed")],
 )  # fmt: skip
-def test_bad_answers_have_their_codes(server: HostileServer, path: str, code: str) -> None:
+def test_each_invalid_response_has_its_code(server: HostileServer, path: str, code: str) -> None:
     assert code_of(lambda: local(server.url(path))) == code
 
 
 @pytest.mark.parametrize(
     "path", ["/slow-body", "/slow-headers", "/continues", "/silent", "/slow-redirect", "/endless-trailers"]
 )
-def test_time_is_capped_whatever_is_slow(server: HostileServer, path: str) -> None:
+def test_the_time_limit_covers_every_step(server: HostileServer, path: str) -> None:
     start = time.monotonic()
     assert code_of(lambda: local(server.url(path), timeout=0.3)) == "download_timeout"
     for thread in threading.enumerate():
@@ -247,7 +247,7 @@ def test_lines_and_reads_are_limited_not_only_bytes(server: HostileServer, path:
             assert not thread.is_alive()
 
 
-def test_a_photo_that_is_sent_line_by_line_is_far_from_the_limits(
+def test_a_photo_that_is_sent_line_by_line_is_within_the_limits(
     server: HostileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A byte in 256 is a line feed, so that a naive server's chunks have 256 bytes on average."""
@@ -256,7 +256,7 @@ def test_a_photo_that_is_sent_line_by_line_is_far_from_the_limits(
     assert code_of(lambda: local(server.url("/lines"))) == "download_failed"
 
 
-def test_the_limits_of_lines_are_counted_to_the_line(server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limits_of_lines_are_exact(server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"  # 3 lines
     server.words = head + b"1\r\nx\r\n" * 10 + b"0\r\n" + b"\r\n"  # 12 lines
     monkeypatch.setattr(transport, "MIN_PIECE", 10**9)
@@ -271,7 +271,7 @@ def test_the_limits_of_lines_are_counted_to_the_line(server: HostileServer, monk
     assert code_of(lambda: local(server.url("/says"))) == "download_failed"
 
 
-def test_a_redirect_has_4096_characters(server: HostileServer) -> None:
+def test_a_redirect_has_at_most_4096_characters(server: HostileServer) -> None:
     longest = "/photo?" + "a" * (4096 - len(server.url("/photo?")))
     server.words = b"HTTP/1.1 302 Found\r\nLocation: " + longest.encode() + b"\r\n\r\n"
     assert local(server.url("/says")) == PHOTO
@@ -279,7 +279,7 @@ def test_a_redirect_has_4096_characters(server: HostileServer) -> None:
     assert code_of(lambda: local(server.url("/says"))) == "bad_url"
 
 
-def test_cookies_are_not_even_read(server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cookies_are_not_parsed(server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cookiejar, "parse_ns_headers", lambda *_: pytest.fail("parsed a cookie"))
     monkeypatch.setattr(cookiejar, "split_header_words", lambda *_: pytest.fail("parsed a cookie"))
     assert local(server.url("/cookies")) == PHOTO
@@ -310,7 +310,9 @@ LINES = st.one_of(
     end=st.sampled_from([b"\r\n", b"\r\n", b"\n", b"\r"]),
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_answer_leads_to_another_error(server: HostileServer, lines: list[bytes], start: bytes, end: bytes) -> None:
+def test_every_response_is_a_body_or_a_download_error(
+    server: HostileServer, lines: list[bytes], start: bytes, end: bytes
+) -> None:
     server.words = said = start + end.join(lines)
     try:
         assert isinstance(local(server.url("/says")), bytes)
@@ -320,7 +322,7 @@ def test_no_answer_leads_to_another_error(server: HostileServer, lines: list[byt
         assert error.code != "bad_url" or b"ocation" in said
 
 
-def test_a_handshake_that_never_ends_is_capped(server: HostileServer) -> None:
+def test_the_time_limit_covers_the_tls_handshake(server: HostileServer) -> None:
     assert code_of(lambda: local(server.url(scheme="https"), timeout=0.3)) == "download_timeout"
 
 
@@ -337,7 +339,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     return paths
 
 
-def test_https_asks_the_pinned_address_for_the_hosts_name(
+def test_https_checks_the_name_of_the_host_at_the_checked_address(
     server: HostileServer, certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names: list[str] = []
@@ -363,18 +365,18 @@ def test_https_asks_the_pinned_address_for_the_hosts_name(
     assert "/photo" not in [path for path, _ in server.requests[1:]]  # the refused ones sent nothing
 
 
-def test_a_closed_port_is_told(server: HostileServer) -> None:
+def test_a_closed_port_is_an_error(server: HostileServer) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
         assert code_of(lambda: local(f"http://127.0.0.1:{port}/")) == "download_failed"
 
 
-def test_an_empty_body_is_handed_on(server: HostileServer) -> None:
+def test_an_empty_body_is_returned(server: HostileServer) -> None:
     assert local(server.url("/empty")) == b""
 
 
-def test_a_body_of_just_the_limit_passes(server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_of_exactly_the_limit_is_returned(server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(PHOTO) < MAX_BYTES
     monkeypatch.setattr(download, "MAX_BYTES", len(PHOTO))
     assert local(server.url()) == PHOTO
@@ -382,7 +384,7 @@ def test_a_body_of_just_the_limit_passes(server: HostileServer, monkeypatch: pyt
     assert code_of(lambda: local(server.url())) == "download_too_large"
 
 
-def test_the_environment_names_no_proxy_and_no_password(
+def test_proxies_and_passwords_of_the_environment_are_not_used(
     server: HostileServer, monkeypatch: pytest.MonkeyPatch, tmp_path
 ) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):

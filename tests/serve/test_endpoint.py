@@ -16,7 +16,7 @@ from tests.test_dockerfile import WEB, assemble
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
-def test_ping_and_invocations_answer_beside_the_services_own_paths(classifier: Classifier) -> None:
+def test_ping_and_invocations_are_added_to_the_services_paths(classifier: Classifier) -> None:
     client = endpoint.create_app(classifier).test_client()
     assert client.get("/ping").status_code == 200
     photo = tiny.photo((255, 0, 0))
@@ -30,14 +30,14 @@ def test_ping_and_invocations_answer_beside_the_services_own_paths(classifier: C
 
 
 @pytest.mark.parametrize(("rgb", "told"), [((255, 0, 0), "confident=true"), ((100, 100, 100), "confident=false")])
-def test_what_is_not_sure_says_so_in_the_one_header_that_reaches_a_client(
+def test_the_custom_attributes_contain_the_confidence(
     classifier: Classifier, rgb: tuple[int, int, int], told: str
 ) -> None:
     answer = endpoint.create_app(classifier).test_client().post("/invocations", data=tiny.photo(rgb))
     assert answer.headers["X-Amzn-SageMaker-Custom-Attributes"] == told
 
 
-def test_what_is_no_image_is_the_clients_error(classifier: Classifier) -> None:
+def test_data_that_is_not_an_image_is_a_client_error(classifier: Classifier) -> None:
     client = endpoint.create_app(classifier).test_client()
     answer = client.post("/invocations", data=b"no image", content_type="image/png")
     assert (answer.status_code, answer.json["code"]) == (415, "not_an_image")
@@ -59,7 +59,7 @@ def stage() -> str:
     return DOCKERFILE.partition("\nFROM web AS endpoint\n")[2].partition("\nFROM ")[0]
 
 
-def test_the_images_command_serves_and_ends_on_sigterm(model: Path, tmp_path: Path) -> None:
+def test_the_command_of_the_image_serves_and_stops_on_sigterm(model: Path, tmp_path: Path) -> None:
     words = [*_exec(stage(), "ENTRYPOINT")[2:], *_exec(stage(), "CMD")]
     assert words == ["headstand.serve.endpoint", "serve"]
     srv = assemble(WEB, tmp_path / "srv", model)
@@ -72,13 +72,13 @@ def test_the_images_command_serves_and_ends_on_sigterm(model: Path, tmp_path: Pa
         assert service.process.wait(60) == 0
 
 
-def test_the_image_is_the_services_with_the_model_where_sagemaker_unpacks_it() -> None:
+def test_the_image_loads_the_model_that_sagemaker_unpacks() -> None:
     assert "ENV HEADSTAND_MODEL=\n" in stage() and "EXPOSE 8080" in stage() and "HEALTHCHECK NONE" in stage()
     assert "COPY" not in stage() and "RUN" not in stage()
     assert str(endpoint.MODEL) == "/opt/ml/model"
 
 
-def test_it_listens_where_sagemaker_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_listens_on_the_port_that_sagemaker_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
     monkeypatch.setattr(os, "execv", lambda program, words: started.append(words))
     monkeypatch.setattr(endpoint, "MODEL", tmp_path)
@@ -97,7 +97,7 @@ def test_it_listens_where_sagemaker_says(tmp_path: Path, monkeypatch: pytest.Mon
         endpoint.main(["train"])
 
 
-def test_without_a_usable_model_it_ends_with_one_line(tmp_path: Path) -> None:
+def test_without_a_usable_model_it_exits_with_one_line(tmp_path: Path) -> None:
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(b"nothing")
     environment = {**os.environ, "HEADSTAND_MODEL": str(broken), "GUNICORN_CMD_ARGS": "--bind 127.0.0.1:0"}

@@ -27,7 +27,7 @@ def test_every_byte_of_a_file_arrives(files: list[tuple[str, str, bytes]]) -> No
 
 
 @given(st.binary(max_size=400), st.text(max_size=40))
-def test_damage_is_told_and_nothing_else(noise: bytes, words: str) -> None:
+def test_a_damaged_form_always_raises_a_payload_error(noise: bytes, words: str) -> None:
     for kind in ("multipart/form-data; boundary=edge", f"multipart/form-data; boundary={words}", words):
         for body in (noise, b"--edge\r\n" + noise, b'--edge\r\nContent-Disposition: form-data; name="a"\r\n' + noise):
             try:
@@ -36,7 +36,7 @@ def test_damage_is_told_and_nothing_else(noise: bytes, words: str) -> None:
                 assert error.code == "bad_request"
 
 
-def test_a_transfer_encoding_is_undone() -> None:
+def test_a_transfer_encoding_is_decoded() -> None:
     body = (
         b'--edge\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n'
         b"Content-Transfer-Encoding: base64\r\n\r\nAAEC\r\n--edge--\r\n"
@@ -54,7 +54,7 @@ def test_without_a_chosen_file_there_is_no_image() -> None:
     assert form.image() is None and form.fields == {"url": "https://ä.example"}
 
 
-def test_a_damaged_form_is_no_traceback() -> None:
+def test_a_damaged_form_is_a_client_error() -> None:
     for body in (b"", b"--edge\r\n\r\n\r\n--edge--", b"--other--"):
         with pytest.raises(PayloadError):
             parse("multipart/form-data; boundary=edge", body)

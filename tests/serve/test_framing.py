@@ -39,7 +39,7 @@ def bodies(data: bytes, sizes: list[int]) -> list[bytes]:
 
 
 @given(st.lists(st.binary(max_size=40), max_size=4), st.lists(st.integers(1, 30), max_size=30), st.booleans())
-def test_requests_are_cut_out_however_they_arrive(sent: list[bytes], sizes: list[int], chunked: bool) -> None:
+def test_requests_are_extracted_however_they_are_split(sent: list[bytes], sizes: list[int], chunked: bool) -> None:
     def write(body: bytes) -> bytes:
         if not chunked:
             return HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
@@ -85,7 +85,7 @@ def test_a_host_may_be_a_name_or_an_address_with_a_port(host: str) -> None:
      "Host: " + "a" * 300 + "\r\n", "Host: a:\xb2\r\n"],
 )  # fmt: skip
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-def test_what_is_no_host_is_refused(lines: str, version: str) -> None:
+def test_an_invalid_host_is_refused(lines: str, version: str) -> None:
     made = framing()
     made.feed(f"GET / HTTP/{version}\r\n{lines}\r\n".encode("latin-1"))
     if version == "1.0" and not lines:
@@ -142,7 +142,7 @@ def test_what_is_no_host_is_refused(lines: str, version: str) -> None:
     ],
     ids=range(41),
 )
-def test_each_limit_is_kept(data: bytes, error: type[Exception]) -> None:
+def test_each_limit_is_enforced(data: bytes, error: type[Exception]) -> None:
     made = framing()
     made.feed(data)
     with pytest.raises(error):
@@ -170,7 +170,7 @@ def disturbed(draw: st.DrawFn) -> bytes:
 
 
 @given(disturbed())
-def test_a_body_ends_where_gunicorns_own_reader_ends_it(data: bytes) -> None:
+def test_a_chunked_body_ends_where_gunicorns_reader_ends_it(data: bytes) -> None:
     """Where one of both sees another request than the other, one is smuggled past a proxy."""
     ours, theirs, made = [], [], framing()
     made.feed(data)
@@ -187,7 +187,7 @@ def test_as_many_chunks_as_allowed_are_joined() -> None:
     assert bodies(CHUNKED + b"1\r\na\r\n" * (MAX_CHUNKS - 1) + b"0\r\n\r\n", []) == [b"a" * (MAX_CHUNKS - 1)]
 
 
-def test_a_client_is_known_to_wait_for_permission_to_send() -> None:
+def test_expect_100_continue_is_recognised() -> None:
     for version, value, expected in (("1.1", "100-Continue", True), ("1.0", "100-continue", False)):
         made = framing()
         head = f"POST / HTTP/{version}\r\nHost: x\r\nExpect: {value}\r\nContent-Length: 3\r\n\r\n"

@@ -159,7 +159,7 @@ def test_five_thousand_requests_do_not_fail_the_service(app: Flask) -> None:
 
 
 @pytest.mark.slow
-def test_the_description_holds_for_thousands_of_requests_made_from_it(model: Path, tmp_path: Path) -> None:
+def test_the_openapi_document_holds_for_thousands_of_generated_requests(model: Path, tmp_path: Path) -> None:
     """All of schemathesis' checks, with requests that fit the description and some that do not, through gunicorn."""
     # Which text is an image in base64, and which bytes are one, no description can say: refusing it is an answer too.
     accepted = '["2xx", "400", "413", "415", "422"]'

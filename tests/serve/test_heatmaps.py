@@ -21,7 +21,7 @@ from headstand.serve.classifier import Classifier
 from headstand.serve.lambda_handler import LambdaFunction
 from headstand.serve.page import markup
 from tests import tiny
-from tests.serve.test_events import HTTP, posted
+from tests.serve.test_lambda_handler import HTTP, posted
 
 LEFT_EYE = np.zeros(heatmap_file.SHAPE, np.float32)
 LEFT_EYE[1] = 0.5
@@ -54,7 +54,7 @@ def array(values: Any, **how: Any) -> bytes:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_heatmaps_come_in_all_ways_that_photos_do_and_as_numbers(client: FlaskClient, way: str) -> None:
+def test_heatmaps_can_be_sent_like_photos_and_as_numbers(client: FlaskClient, way: str) -> None:
     given = dict(WAYS[way])
     if way == "form":
         given["data"] = {"image": (io.BytesIO(FILE), "person.npy")}
@@ -89,7 +89,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_is_not_one_person_s_heatmaps_is_refused_with_its_reason(client: FlaskClient, case: str) -> None:
+def test_invalid_heatmaps_are_refused_with_the_reason(client: FlaskClient, case: str) -> None:
     data, code, status = BAD[case]
     response = client.post("/predict", data=data, content_type="application/octet-stream")
     assert (response.status_code, response.json["code"]) == (status, code), response.text
@@ -105,7 +105,7 @@ class Trap:
         return Path.touch, (self.path,)
 
 
-def test_objects_in_a_file_are_never_made(client: FlaskClient, tmp_path: Path) -> None:
+def test_objects_in_a_file_are_never_unpickled(client: FlaskClient, tmp_path: Path) -> None:
     trap = np.empty(1, object)
     trap[0] = Trap(tmp_path / "sprung")
     data = array(trap, allow_pickle=True)
@@ -121,7 +121,7 @@ _NUMBERS = (
 
 @settings(max_examples=60, deadline=None)
 @given(st.recursive(_NUMBERS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=2), inner)))
-def test_any_other_json_is_no_heatmaps(value: Any) -> None:
+def test_any_other_json_is_refused(value: Any) -> None:
     with pytest.raises(HeatmapError) as caught:
         heatmap_file.encode(value)
     assert caught.value.code == "not_heatmaps"
@@ -138,20 +138,20 @@ def test_numbers_that_float32_cannot_hold_are_refused(value: Any, code: str) -> 
     assert caught.value.code == code
 
 
-def test_one_way_at_a_time(client: FlaskClient) -> None:
+def test_only_one_field_is_allowed(client: FlaskClient) -> None:
     body = {"heatmaps": [], "url": "https://example.com/"}
     response = client.post("/predict", json=body)
     assert (response.status_code, response.json["code"]) == (400, "no_image")
 
 
-def test_heatmaps_are_no_photo_to_a_model_of_photos(tmp_path: Path) -> None:
+def test_a_model_for_photos_refuses_heatmaps(tmp_path: Path) -> None:
     client = flask_app.create_app(Classifier(tiny.bundle(tmp_path / "tiny.tflite"))).test_client()
     for body in (WAYS["npy"], WAYS["numbers"]):
         response = client.post("/predict", **body)
         assert (response.status_code, response.json["code"]) == (415, "not_an_image")
 
 
-def test_the_function_takes_them_too(classifier: Classifier) -> None:
+def test_the_lambda_function_accepts_heatmaps(classifier: Classifier) -> None:
     function = LambdaFunction(classifier)
     for event in ({"image": base64.b64encode(FILE).decode()}, {"heatmaps": LEFT_EYE.tolist()}):
         assert next(iter(function.handle(event))) == "left_eye"
@@ -171,14 +171,14 @@ def test_gateways_pass_files_and_numbers_on_to_the_function(classifier: Classifi
         assert next(iter(json.loads(response["body"]))) == "left_eye"
 
 
-def test_a_file_is_classified_as_it_lies(classifier: Classifier, tmp_path: Path) -> None:
+def test_a_file_can_be_classified_by_path(classifier: Classifier, tmp_path: Path) -> None:
     (tmp_path / "person.npy").write_bytes(FILE)
     assert classifier.predict(tmp_path / "person.npy") == classifier.predict(FILE) == classifier.classify(LEFT_EYE)
     with pytest.raises(ValueError, match=r"heatmaps must be float32 \[N, 17, 64, 48\], not float64 \[1, 17, 64, 48\]"):
         classifier.probabilities(LEFT_EYE[None].astype(float))
 
 
-def test_a_bundle_that_says_heatmaps_must_take_them(tmp_path: Path) -> None:
+def test_a_bundle_for_heatmaps_must_have_their_input_shape(tmp_path: Path) -> None:
     path = tiny.bundle(tmp_path / "tiny.tflite", input={"kind": "heatmaps", "size": 64})
     with pytest.raises(BundleError, match=r"one input of float32 \[1, 17, 64, 48\]; the model has float32 \[1, 32"):
         Classifier(path)
@@ -187,7 +187,7 @@ def test_a_bundle_that_says_heatmaps_must_take_them(tmp_path: Path) -> None:
         bundles.read(path)
 
 
-def test_the_service_says_what_it_takes(client: FlaskClient) -> None:
+def test_the_service_describes_its_input(client: FlaskClient) -> None:
     model = client.get("/model").json
     assert (model["takes"], model["shape"]) == ("heatmaps", [17, 64, 48])
     document = client.get("/openapi.json").json
@@ -204,7 +204,7 @@ def test_the_service_says_what_it_takes(client: FlaskClient) -> None:
     assert "heatmaps" in client.get("/docs").text
 
 
-def test_the_page_asks_for_files_and_draws_the_samples(tmp_path: Path) -> None:
+def test_the_page_accepts_files_and_draws_the_samples(tmp_path: Path) -> None:
     (tmp_path / "samples").mkdir()
     (tmp_path / "samples" / "left_eye.npy").write_bytes(FILE)
     (tmp_path / "samples" / "nose.png").write_bytes(tiny.photo())

@@ -20,12 +20,12 @@ def test_a_message_is_one_line() -> None:
     }  # fmt: skip
 
 
-def test_fields_take_the_place_of_the_message() -> None:
+def test_fields_replace_the_message() -> None:
     found = line(fields={"status": 200, "path": "/a\nb"})
     assert "message" not in found and (found["status"], found["path"]) == (200, "/a\nb")
 
 
-def test_an_exception_is_told_on_the_same_line() -> None:
+def test_an_exception_is_on_the_same_line() -> None:
     try:
         raise ValueError("inside")
     except ValueError:

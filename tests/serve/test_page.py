@@ -54,7 +54,7 @@ def client(model: Path) -> FlaskClient:
     return flask_app.create_app(Classifier(model)).test_client()
 
 
-def test_a_browser_gets_the_page_and_a_program_gets_json(client: FlaskClient) -> None:
+def test_browsers_receive_the_page_and_other_clients_json(client: FlaskClient) -> None:
     page = client.get("/", headers=HTML)
     assert page.mimetype == "text/html" and page.text.startswith("<!doctype html>")
     for accept in ("*/*", "application/json", None):
@@ -69,9 +69,7 @@ DOCS = ("docs.js", "docs.css", "swagger-ui-bundle.js", "swagger-ui.css")
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", *(f"/{name}" for name in (*markup.ASSETS, *DOCS)), "/samples/red.png"])
-def test_nothing_of_the_page_can_be_framed_sniffed_or_made_to_load_from_elsewhere(
-    client: FlaskClient, path: str
-) -> None:
+def test_the_page_has_strict_security_headers(client: FlaskClient, path: str) -> None:
     response = client.get(path, headers=HTML)
     assert response.status_code == 200
     policy = dict(rule.split(" ", 1) for rule in response.headers["Content-Security-Policy"].split("; "))
@@ -109,7 +107,7 @@ def test_the_files_have_their_types(client: FlaskClient) -> None:
         assert client.get(f"/{path}").mimetype == kind, path
 
 
-def test_samples_are_the_pictures_beside_the_bundle_that_bear_a_label(client: FlaskClient, model: Path) -> None:
+def test_samples_are_the_pictures_beside_the_bundle_named_after_a_label(client: FlaskClient, model: Path) -> None:
     elements = Elements(client.get("/", headers=HTML).text)
     assert elements.all("data-sample") == ["samples/blue.webp", "samples/red.png"]
     assert client.get("/samples/red.png").data == (model.parent / "samples" / "red.png").read_bytes()
@@ -118,13 +116,13 @@ def test_samples_are_the_pictures_beside_the_bundle_that_bear_a_label(client: Fl
         assert response.status_code == 404 and "secret" not in response.text, path
 
 
-def test_without_samples_none_are_offered(tmp_path: Path) -> None:
+def test_without_samples_there_is_no_list_of_samples(tmp_path: Path) -> None:
     bundle = tiny.bundle(tmp_path / "tiny.tflite")
     page = flask_app.create_app(Classifier(bundle)).test_client().get("/", headers=HTML).text
     assert "samples" not in page
 
 
-def test_the_page_knows_the_model_and_the_limit(client: FlaskClient) -> None:
+def test_the_page_contains_the_model_and_the_limit(client: FlaskClient) -> None:
     text = client.get("/", headers=HTML).text
     elements = Elements(text)
     assert elements.all("data-limit") == [str(MAX_BYTES)] and elements.all("data-threshold") == ["0.5"]
@@ -133,7 +131,7 @@ def test_the_page_knows_the_model_and_the_limit(client: FlaskClient) -> None:
     assert re.findall(r"<li>(\w+)</li>", text) == ["blue", "green", "red"]
 
 
-def test_names_from_a_stranger_s_bundle_are_text_and_no_markup(tmp_path: Path) -> None:
+def test_names_of_an_untrusted_bundle_are_escaped(tmp_path: Path) -> None:
     evil = '"><script>alert(1)</script>'
     bundle = bundles.read(tiny.bundle(tmp_path / "tiny.tflite", labels=(evil, "&amp;", "{{ 1 + 1 }}"), name=evil))
     text = markup.html(bundle, {})
@@ -142,13 +140,13 @@ def test_names_from_a_stranger_s_bundle_are_text_and_no_markup(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["page.html", "docs.html", "docs.js", "docs.css", *markup.ASSETS])
-def test_no_file_names_another_host(name: str) -> None:
+def test_no_file_refers_to_another_host(name: str) -> None:
     text = (markup.FOLDER / name).read_text(encoding="utf-8")
     text = text.replace('xmlns="http://www.w3.org/2000/svg"', "")  # a name, which is never fetched
     assert re.findall(r"https?://[\w.]+|url\(|@import|//[a-z]+\.[a-z]", text) == []
 
 
-def test_the_markup_is_whole(client: FlaskClient) -> None:
+def test_the_markup_is_valid(client: FlaskClient) -> None:
     text = client.get("/", headers=HTML).text
     elements = Elements(text)
     ids = elements.all("id")
@@ -166,7 +164,7 @@ def test_the_markup_is_whole(client: FlaskClient) -> None:
         assert text.count(f"</{tag}>") == tags.count(tag), tag
 
 
-def test_what_the_page_refers_to_is_there(client: FlaskClient) -> None:
+def test_all_files_of_the_page_exist(client: FlaskClient) -> None:
     elements = Elements(client.get("/", headers=HTML).text)
     paths = [path for path in {*elements.all("href"), *elements.all("src")} if not path.startswith("#")]
     assert {"page.css", "page.js", "page.svg", "docs", "samples/red.png"} <= set(paths)
@@ -174,14 +172,14 @@ def test_what_the_page_refers_to_is_there(client: FlaskClient) -> None:
         assert client.get(f"/{path}").status_code == 200, path
 
 
-def test_the_script_finds_what_it_looks_for_and_writes_text_only(client: FlaskClient) -> None:
+def test_the_script_uses_existing_ids_and_sets_text_only(client: FlaskClient) -> None:
     script = "".join((markup.FOLDER / name).read_text(encoding="utf-8") for name in markup.SCRIPTS)
     ids = set(Elements(client.get("/", headers=HTML).text).all("id"))
     assert set(re.findall(r'\$\("([\w-]+)"\)(?!\?)', script)) <= ids
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function", script)
 
 
-def test_each_code_of_a_picture_that_cannot_be_used_has_its_way_out() -> None:
+def test_each_error_code_of_a_picture_has_advice() -> None:
     script = (markup.FOLDER / "problem.js").read_text(encoding="utf-8")
     table = script[script.index("const ADVICE_BY_CODE") : script.index("};", script.index("const ADVICE_BY_CODE"))]
     codes = (
@@ -192,7 +190,7 @@ def test_each_code_of_a_picture_that_cannot_be_used_has_its_way_out() -> None:
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_the_shipped_samples_are_small_and_the_shipped_model_is_sure_of_them(path: Path) -> None:
+def test_the_shipped_samples_are_small_and_classified_with_confidence(path: Path) -> None:
     classifier = Classifier(path)
     pictures = markup.samples(classifier.bundle)
     assert len(pictures) >= 4
@@ -204,7 +202,7 @@ def test_the_shipped_samples_are_small_and_the_shipped_model_is_sure_of_them(pat
         assert next(iter(answer.probabilities)) == label and answer.confident, (label, answer)
 
 
-def test_the_page_can_lie_elsewhere_than_the_endpoint(model: Path, tmp_path: Path) -> None:
+def test_the_page_can_be_on_another_host_than_the_endpoint(model: Path, tmp_path: Path) -> None:
     endpoint = "https://abc.example.com/live/predict"
     files = markup.write(tmp_path / "site", bundles.read(model), endpoint, limit=4_500_000)
     names = [path.relative_to(tmp_path / "site").as_posix() for path in files]
@@ -223,7 +221,7 @@ def test_the_page_can_lie_elsewhere_than_the_endpoint(model: Path, tmp_path: Pat
         )
 
 
-def test_the_json_is_what_it_was(client: FlaskClient) -> None:
+def test_the_json_describes_the_usage(client: FlaskClient) -> None:
     assert json.loads(client.get("/").data) == {
         "model": "tiny",
         "classes": ["blue", "green", "red"],

@@ -26,28 +26,28 @@ def test_a_url_is_fetched() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_base64_gives_its_bytes_plain_wrapped_or_as_data_address(data: bytes) -> None:
+def test_base64_may_be_plain_wrapped_or_a_data_url(data: bytes) -> None:
     text = base64.b64encode(data).decode()
     for image in (text, "\n".join(textwrap.wrap(text, 76)) + "\n", f"data:image/jpeg;base64,{text}"):
         assert image_bytes({"image": image}, fetch) == data
 
 
 @pytest.mark.parametrize("fields", [None, [], "url", 3, ["url"]])
-def test_what_is_no_object_is_refused(fields: object) -> None:
+def test_anything_but_an_object_is_refused(fields: object) -> None:
     assert code_of(fields) == "bad_request"
 
 
 @pytest.mark.parametrize("fields", [{}, {"URL": "x"}, {"url": None}, {"url": "http://x/", "image": "AAAA"}])
-def test_one_of_both_fields_must_be_there(fields: object) -> None:
+def test_exactly_one_field_is_required(fields: object) -> None:
     assert code_of(fields) == "no_image"
 
 
 @pytest.mark.parametrize("url", [3, "", "  ", ["http://x/"], {"a": 1}, False])
-def test_a_url_must_be_text(url: object) -> None:
+def test_a_url_must_be_a_string(url: object) -> None:
     assert code_of({"url": url}) == "bad_url"
 
 
-def test_a_url_has_4096_characters() -> None:
+def test_a_url_has_at_most_4096_characters() -> None:
     assert code_of({"url": "http://" + "a" * 4090}) == "bad_url"
     assert image_bytes({"url": "http://" + "a" * 4089}, lambda url: url.encode()) == b"http://" + b"a" * 4089
 
@@ -56,7 +56,7 @@ def test_a_url_has_4096_characters() -> None:
     "image",
     ["a", "AAA", "AA=A", "\u00e9AAA", "****", 3, ["AAAA"], "data:image/png,AAAA", "data:image/png;base64", "data:"],
 )
-def test_what_is_no_base64_is_refused(image: object) -> None:
+def test_invalid_base64_is_refused(image: object) -> None:
     assert code_of({"image": image}) == "bad_base64"
 
 

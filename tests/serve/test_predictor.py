@@ -15,11 +15,11 @@ def test_the_host_for_the_log_is_the_one_that_urlsplit_finds(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["", "photo.jpg", "file:///etc/passwd", "http://", "http:///x", "http://user:secret@/"])
-def test_without_a_host_nothing_of_the_url_is_logged(url: str) -> None:
+def test_a_url_without_a_host_is_not_logged(url: str) -> None:
     assert _host(url) == "?"
 
 
-def test_a_password_is_never_taken_for_the_host() -> None:
+def test_a_password_is_never_logged_as_the_host() -> None:
     assert _host("http://photos.example\\@other.example/") == "photos.example"
     assert _host("http://user:se/cret@photos.example/") == "user"
     assert _host("http://" + "a" * 300 + "/") == "a" * 255

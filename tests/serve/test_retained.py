@@ -103,7 +103,7 @@ def over_lambda(classifier: Classifier) -> Callable[[str, dict[str, Any]], int]:
 
 
 @pytest.mark.parametrize("way", [over_http, over_lambda])
-def test_no_cache_keeps_what_a_client_sent(
+def test_no_cache_keeps_client_data(
     way: Callable[[Classifier], Callable[[str, dict[str, Any]], int]], classifier: Classifier, server: HostileServer
 ) -> None:
     ask = way(classifier)
@@ -112,7 +112,7 @@ def test_no_cache_keeps_what_a_client_sent(
     assert cached() == set()
 
 
-def test_the_check_finds_what_a_cache_keeps() -> None:
+def test_the_check_detects_cached_data() -> None:
     assert cached() == set()
     urllib.parse.urlsplit(f"http://{MARK}/")
     re.compile(f"of {MARK}")

@@ -77,13 +77,30 @@ def test_counts_are_the_sum_of_all_workers(service: Service) -> None:
     assert list((service.folder / "tmp").iterdir()) == []  # no file whose disk may be full or that may be deleted
 
 
-def test_each_request_is_one_line_of_json_and_so_is_each_event(service: Service) -> None:
+def test_each_request_and_each_event_is_one_line_of_json(service: Service) -> None:
     service.ask("POST", "/predict?key=hush", PHOTO, **{"X-Request-ID": "one-line"})
     until(lambda: any(line.get("request_id") == "one-line" for line in service.lines("out")))
     (line,) = [line for line in service.lines("out") if line.get("request_id") == "one-line"]
     assert (line["status"], line["path"], line["received"]) == (200, "/predict", len(PHOTO))
     assert "hush" not in (service.folder / "out").read_text()
     assert any("Booting worker" in line["message"] for line in service.lines("err"))
+
+
+def test_a_fault_of_the_service_is_logged_on_both_streams(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "faulty.py").write_text(
+        "from headstand.serve.flask_app import create_app\n"
+        "def fetch(url): raise RuntimeError('inside')\n"
+        "app = create_app(fetch=fetch)\n"
+    )
+    words = ("gunicorn", "faulty:app", "--bind", "127.0.0.1:0")
+    with running(model, tmp_path / "run", words=words, WEB_CONCURRENCY="1", PYTHONPATH=str(tmp_path)) as service:
+        answer = service.ask("POST", "/predict", b'{"url": "http://a/"}', **{"Content-Type": "application/json"})
+        assert (answer.status, answer.json["code"]) == (500, "internal_error") and b"inside" not in answer.body
+        for name in ("out", "err"):
+            until(lambda name=name: any(line.get("status") == 500 for line in service.lines(name)))
+            (line,) = [line for line in service.lines(name) if line.get("status") == 500]
+            assert line["level"] == "error" and line["request_id"] == answer.headers["X-Request-ID"]
+            assert line["exception"].endswith("RuntimeError: inside")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +123,7 @@ def test_each_request_is_one_line_of_json_and_so_is_each_event(service: Service)
         ),
     ],
 )
-def test_what_is_no_http_is_a_problem_too(service: Service, sent: bytes, status: int, code: str) -> None:
+def test_malformed_http_is_a_problem(service: Service, sent: bytes, status: int, code: str) -> None:
     with service.connect(sent) as connection:
         head, _, body = receive(connection).partition(b"\r\n\r\n")
     assert head.startswith(f"HTTP/1.1 {status} ".encode()) and b"application/problem+json" in head
@@ -118,19 +135,19 @@ def test_what_is_no_http_is_a_problem_too(service: Service, sent: bytes, status:
     assert service.ask("GET", "/healthz").status == 200
 
 
-def test_a_client_on_this_machine_cannot_move_the_paths(service: Service) -> None:
+def test_a_local_client_cannot_set_script_name(service: Service) -> None:
     answer = service.ask("GET", "/healthz", SCRIPT_NAME="/elsewhere", PATH_INFO="/elsewhere")
     assert (answer.status, answer.json["status"]) == (200, "ok")
 
 
-def test_a_body_that_stops_early_is_the_clients_mistake(service: Service) -> None:
+def test_an_incomplete_body_is_a_client_error(service: Service) -> None:
     with service.connect(post(PHOTO[:50], length=len(PHOTO))) as connection:
         connection.shutdown(socket.SHUT_WR)  # nothing more will come
         assert b"400 Bad Request" in receive(connection)
     assert service.metric(IN_FLIGHT) == 0
 
 
-def test_bytes_are_counted_that_were_read_and_not_those_announced(service: Service) -> None:
+def test_only_bytes_that_were_read_are_counted(service: Service) -> None:
     before = service.metric(RECEIVED)
     for announced in ("9" * 400, "1" + "0" * 300, "9" * 5000):
         for path in ("/predict", "/healthz", "/none"):
@@ -152,7 +169,7 @@ def test_idle_connections_take_no_thread(service: Service) -> None:
         connection.close()
 
 
-def test_a_client_that_never_hangs_up_holds_nobody_up(service: Service) -> None:
+def test_a_client_that_never_closes_delays_no_other(service: Service) -> None:
     hanging = [service.connect(b"GET /healthz HTTP/1.0\r\n\r\n") for _ in range(40)]
     started = time.monotonic()
     assert service.ask("POST", "/predict", PHOTO).status == 200
@@ -162,7 +179,7 @@ def test_a_client_that_never_hangs_up_holds_nobody_up(service: Service) -> None:
         connection.close()
 
 
-def test_a_full_worker_refuses_at_once_and_finishes_what_it_took(
+def test_an_overloaded_worker_refuses_at_once_and_completes_admitted_requests(
     model: Path, tmp_path: Path, server: HostileServer
 ) -> None:
     with running(model, tmp_path / "run", words=LOOPBACK, WEB_CONCURRENCY="1", HEADSTAND_IN_FLIGHT="1") as service:
@@ -185,7 +202,7 @@ def test_a_full_worker_refuses_at_once_and_finishes_what_it_took(
 
 
 @pytest.mark.parametrize("refused", [True, False])
-def test_the_pause_after_a_refusal_also_follows_one_that_is_sent_in_parts(refused: bool) -> None:
+def test_the_pause_after_a_503_also_follows_a_response_sent_in_parts(refused: bool) -> None:
     worker = _worker()
     ours, theirs = socket.socketpair()
     with worker._selector, ours, theirs:
@@ -199,7 +216,7 @@ def test_the_pause_after_a_refusal_also_follows_one_that_is_sent_in_parts(refuse
         assert [found for _, found in worker._paused] == [connection] * refused
 
 
-def test_a_full_worker_hangs_up_on_nobody_for_a_connection_that_another_one_took() -> None:
+def test_a_full_worker_closes_a_connection_only_for_one_that_it_accepts() -> None:
     worker = _worker()
     worker.cfg.set("worker_connections", 1)
     with worker._selector, socket.create_server(("127.0.0.1", 0)) as listener:
@@ -214,7 +231,7 @@ def test_a_full_worker_hangs_up_on_nobody_for_a_connection_that_another_one_took
             client.close()
 
 
-def test_slow_clients_keep_no_place_from_others(small: Service) -> None:
+def test_slow_clients_do_not_block_others(small: Service) -> None:
     """More clients than places send one byte each, and as many announce the largest body."""
     slow = [small.connect(post(b"", length=MAX_BODY)) for _ in range(6)]
     slow += [small.connect(b"P") for _ in range(40)]
@@ -225,7 +242,7 @@ def test_slow_clients_keep_no_place_from_others(small: Service) -> None:
         connection.close()
 
 
-def test_a_stuck_worker_keeps_no_connection_from_the_others(model: Path, tmp_path: Path) -> None:
+def test_a_stuck_worker_does_not_take_connections_from_the_others(model: Path, tmp_path: Path) -> None:
     with running(model, tmp_path / "run", WEB_CONCURRENCY="2") as service:
         half = service.connect(post(PHOTO[:50], length=len(PHOTO)))
         until(lambda: sum(service.held(half)) == 1)
@@ -239,7 +256,7 @@ def test_a_stuck_worker_keeps_no_connection_from_the_others(model: Path, tmp_pat
         half.close()
 
 
-def test_where_memory_is_short_the_oldest_unfinished_request_is_refused(small: Service) -> None:
+def test_at_the_memory_limit_the_oldest_incomplete_request_is_refused(small: Service) -> None:
     refused = small.metric('headstand_errors_total{code="overloaded"}')
     first = small.connect(post(bytes(800_000), length=900_000))
     until(lambda: small.held(first) == [1])
@@ -254,7 +271,7 @@ def test_where_memory_is_short_the_oldest_unfinished_request_is_refused(small: S
     assert small.metric('headstand_errors_total{code="overloaded"}') > refused
 
 
-def test_with_all_descriptors_taken_the_longest_idle_connection_yields(small: Service) -> None:
+def test_at_the_connection_limit_the_longest_idle_connection_is_closed(small: Service) -> None:
     """Clients, more than descriptors, leave a connection idle or send a form that never ends."""
     form = post(b"--x", length=999).replace(b"image/png", b"multipart/form-data; boundary=x")
     idle = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -272,7 +289,7 @@ def test_with_all_descriptors_taken_the_longest_idle_connection_yields(small: Se
     assert "Traceback" not in (small.folder / "err").read_text()
 
 
-def test_clients_that_never_read_hold_nobody_up(small: Service) -> None:
+def test_clients_that_never_read_delay_no_other(small: Service) -> None:
     """Each sends many requests at once for a long page; they are more than there are threads."""
     clients = [_mute(small, 400) for _ in range(20)]
     for _ in range(5):
@@ -288,7 +305,7 @@ def test_clients_that_never_read_hold_nobody_up(small: Service) -> None:
         client.close()
 
 
-def test_a_client_that_does_not_read_in_time_is_cut_off(impatient: Service) -> None:
+def test_a_client_that_does_not_read_in_time_is_disconnected(impatient: Service) -> None:
     client = _mute(impatient, 1500)
     until(lambda: impatient.held(client) == [0])
     client.close()
@@ -303,7 +320,7 @@ def test_a_client_that_expects_100_continue_gets_it_once(service: Service) -> No
         assert answer.startswith(b"HTTP/1.1 200 OK") and b"100 Continue" not in answer
 
 
-def test_pipelined_requests_are_answered_in_order(service: Service) -> None:
+def test_responses_to_pipelined_requests_are_in_order(service: Service) -> None:
     with service.connect(post(PHOTO) + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + post(PHOTO)[:-9]) as connection:
         data = receive(connection)
         while b'"ok"' not in data:
@@ -313,7 +330,7 @@ def test_pipelined_requests_are_answered_in_order(service: Service) -> None:
         assert b'"red"' in receive(connection)
 
 
-def test_a_model_file_that_is_damaged_later_ends_no_worker(model: Path, tmp_path: Path) -> None:
+def test_a_model_file_that_is_damaged_later_stops_no_worker(model: Path, tmp_path: Path) -> None:
     """With threads in an interpreter each worker loads the model itself: from the bytes that the master has checked."""
     copy = tmp_path / "copy.tflite"
     copy.write_bytes(model.read_bytes())
@@ -353,7 +370,7 @@ def test_with_a_certificate_it_does_not_start(model: Path, tmp_path: Path) -> No
     assert done.returncode == 1 and "does not support TLS" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_a_request_that_comes_byte_by_byte_is_cut_off(impatient: Service) -> None:
+def test_a_request_that_arrives_byte_by_byte_is_aborted(impatient: Service) -> None:
     with impatient.connect(b"GET /healthz HTTP/1.1\r\nX-Slow: ") as slow:
         assert receive(slow) == b""  # the headers never came: there is nobody to answer
     with impatient.connect(post(PHOTO[:50], length=len(PHOTO))) as slow:
@@ -362,7 +379,7 @@ def test_a_request_that_comes_byte_by_byte_is_cut_off(impatient: Service) -> Non
     assert impatient.ask("POST", "/predict", PHOTO).status == 200
 
 
-def test_a_service_that_is_told_to_stop_finishes_what_it_took(model: Path, tmp_path: Path) -> None:
+def test_a_stopping_service_completes_accepted_requests(model: Path, tmp_path: Path) -> None:
     with running(model, tmp_path / "run", WEB_CONCURRENCY="2") as service:
         half = service.connect(post(PHOTO[:50], length=len(PHOTO)))
         until(lambda: sum(service.held(half)) == 1)
@@ -385,7 +402,7 @@ def test_a_service_that_is_told_to_stop_finishes_what_it_took(model: Path, tmp_p
 
 
 @pytest.mark.slow
-def test_requests_that_wait_to_be_accepted_are_answered_before_the_end(model: Path, tmp_path: Path) -> None:
+def test_a_stopping_service_accepts_queued_connections(model: Path, tmp_path: Path) -> None:
     """The worker is stopped (SIGSTOP) while they come, so that they wait in the system's queue."""
     with running(model, tmp_path / "run", WEB_CONCURRENCY="1") as service:
         (worker,) = service.workers()
@@ -401,7 +418,7 @@ def test_requests_that_wait_to_be_accepted_are_answered_before_the_end(model: Pa
         assert service.process.wait(PATIENCE) == 0
 
 
-def test_a_worker_that_dies_is_replaced_and_its_client_hears_of_it(model: Path, tmp_path: Path) -> None:
+def test_a_worker_that_dies_is_replaced_and_its_client_disconnected(model: Path, tmp_path: Path) -> None:
     with running(model, tmp_path / "run", WEB_CONCURRENCY="2") as service:
         for _ in range(10):
             assert service.ask("POST", "/predict", PHOTO).status == 200
@@ -421,7 +438,7 @@ def test_a_worker_that_dies_is_replaced_and_its_client_hears_of_it(model: Path, 
 
 
 @pytest.mark.slow
-def test_no_request_is_lost_while_workers_are_exchanged(model: Path, tmp_path: Path) -> None:
+def test_no_request_is_lost_while_workers_are_replaced(model: Path, tmp_path: Path) -> None:
     """Under steady load every worker is exchanged several times (SIGHUP); each request is answered with 200."""
     with running(model, tmp_path / "run", WEB_CONCURRENCY="2") as service:
         stop = time.monotonic() + 20

@@ -75,17 +75,17 @@ def form(*parts: tuple[str, str | None, bytes]) -> tuple[bytes, str]:
     return body + b"--edge--\r\n", "multipart/form-data; boundary=edge"
 
 
-def test_an_event_with_base64_is_answered_highest_first(function: LambdaFunction) -> None:
+def test_an_event_with_base64_returns_probabilities_highest_first(function: LambdaFunction) -> None:
     found = function.handle({"image": IMAGE})
     assert list(found) == ["green", "blue", "red"]
     assert found == pytest.approx(tiny.expected(RGB), abs=1e-6)
 
 
-def test_an_event_with_a_url_is_answered(function: LambdaFunction, server: HostileServer) -> None:
+def test_an_event_with_a_url_is_classified(function: LambdaFunction, server: HostileServer) -> None:
     assert list(function.handle({"url": server.url()})) == ["red", "green", "blue"]
 
 
-def test_a_list_is_answered_in_its_order_each_image_for_itself(function: LambdaFunction, server: HostileServer) -> None:
+def test_the_results_of_a_list_are_in_its_order(function: LambdaFunction, server: HostileServer) -> None:
     items = [{"image": IMAGE}, {"url": server.url()}, {}, {"image": "AAAA"}, 3]
     results = function.handle(items)["results"]
     assert [next(iter(found["probabilities"])) for found in results[:2]] == ["green", "red"]
@@ -102,7 +102,7 @@ def test_a_list_is_answered_in_its_order_each_image_for_itself(function: LambdaF
      ({"url": "file:///etc/passwd"}, "bad_url", 400), ("words", "bad_request", 400),
      ({"requestContext": {}, "httpMethod": 3}, "no_image", 400)],
 )  # fmt: skip
-def test_a_mistake_of_the_client_comes_back(function: LambdaFunction, event: object, code: str, status: int) -> None:
+def test_a_client_error_is_returned(function: LambdaFunction, event: object, code: str, status: int) -> None:
     context = Context()
     found = function.handle(event, context)
     assert list(found) == ["error"]
@@ -116,12 +116,12 @@ def test_a_mistake_of_the_client_comes_back(function: LambdaFunction, event: obj
     [read("schedule"), {"source": "serverless-plugin-warmup"}, {"source": "aws.scheduler"}, {"warmup": True},
      {"warmer": True, "concurrency": 3}, {"ping": 1}],
 )  # fmt: skip
-def test_a_ping_is_answered_without_work(function: LambdaFunction, event: object) -> None:
+def test_a_warm_up_event_classifies_nothing(function: LambdaFunction, event: object) -> None:
     assert function.handle(event) == {"status": "ready", "model": "tiny"}
 
 
 @pytest.mark.parametrize("name", HTTP)
-def test_each_caller_gets_json_answered_in_its_own_form(function: LambdaFunction, name: str) -> None:
+def test_each_event_has_a_response_in_its_own_form(function: LambdaFunction, name: str) -> None:
     answer = function.handle(posted(name, json.dumps({"image": IMAGE})), context := Context())
     assert (answer["statusCode"], answer["isBase64Encoded"]) == (200, False)
     found = json.loads(answer["body"])
@@ -139,13 +139,13 @@ def test_each_caller_gets_json_answered_in_its_own_form(function: LambdaFunction
 
 @pytest.mark.parametrize("name", HTTP)
 @pytest.mark.parametrize("kind", ["image/png", "application/octet-stream", "image/png; x=y", ""])
-def test_bytes_are_taken_as_they_are(function: LambdaFunction, name: str, kind: str) -> None:
+def test_image_bytes_are_accepted(function: LambdaFunction, name: str, kind: str) -> None:
     answer = function.handle(posted(name, PHOTO, kind))
     assert answer["statusCode"] == 200 and next(iter(json.loads(answer["body"]))) == "green"
 
 
 @pytest.mark.parametrize("name", HTTP)
-def test_forms_are_taken(function: LambdaFunction, name: str, server: HostileServer) -> None:
+def test_forms_are_accepted(function: LambdaFunction, name: str, server: HostileServer) -> None:
     nothing = ("image", "", b"")
     for body, kind in (
         form(("other", "a.png", b"x"), ("image", "a.png", PHOTO)),
@@ -174,7 +174,7 @@ def test_a_batch_is_a_list_or_a_form_with_several_files(function: LambdaFunction
         assert answer["statusCode"] == 200 and "Headstand-Confident" not in headers_of(answer)
 
 
-def test_an_answer_that_is_not_sure_says_so(function: LambdaFunction) -> None:
+def test_low_confidence_is_in_the_header(function: LambdaFunction) -> None:
     grey = base64.b64encode(tiny.photo((90, 91, 92))).decode()
     answer = function.handle(posted("http_api_2", json.dumps({"image": grey})))
     assert answer["headers"]["Headstand-Confident"] == "false"
@@ -216,13 +216,13 @@ def test_problems_have_the_services_codes_and_shape(
     assert ("Allow" in headers) == (status == 405)
 
 
-def test_a_body_over_the_limit_is_not_even_decoded(function: LambdaFunction) -> None:
+def test_a_body_over_the_limit_is_not_decoded(function: LambdaFunction) -> None:
     event = posted("http_api_2", "") | {"body": "?" * (MAX_BYTES * 2), "isBase64Encoded": True}
     assert function.handle(event)["statusCode"] == 413
 
 
 @pytest.mark.parametrize("name", HTTP)
-def test_a_path_and_query_are_as_long_as_over_http(function: LambdaFunction, name: str) -> None:
+def test_the_path_and_query_have_the_limit_of_the_http_service(function: LambdaFunction, name: str) -> None:
     def asked(length: int, place: str) -> int:
         event = posted(name, PHOTO, "image/png")
         if place == "path":
@@ -239,7 +239,7 @@ def test_a_path_and_query_are_as_long_as_over_http(function: LambdaFunction, nam
         assert [asked(length, place) for length in (3900, MAX_LINE, 10**6)] == [200, 414, 414]
 
 
-def test_a_long_query_is_not_even_parsed(function: LambdaFunction) -> None:
+def test_a_long_query_is_not_parsed(function: LambdaFunction) -> None:
     event = posted("http_api_2", PHOTO, "image/png") | {"rawQueryString": "a&" * 500_000}
     tracemalloc.start()
     try:
@@ -249,7 +249,7 @@ def test_a_long_query_is_not_even_parsed(function: LambdaFunction) -> None:
         tracemalloc.stop()
 
 
-def test_a_preflight_allows_what_the_page_sends(function: LambdaFunction, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_preflight_allows_the_requests_of_the_page(function: LambdaFunction, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADSTAND_ORIGIN", "https://pose.example")
     answer = function.handle(read("rest_api", httpMethod="OPTIONS", body=None))
     assert (answer["statusCode"], answer["body"]) == (204, "")
@@ -259,7 +259,7 @@ def test_a_preflight_allows_what_the_page_sends(function: LambdaFunction, monkey
     assert "Content-Type" in headers["Access-Control-Allow-Headers"]
 
 
-def test_health_and_model_are_told(function: LambdaFunction) -> None:
+def test_health_and_model_are_returned(function: LambdaFunction) -> None:
     assert json.loads(function.handle(read("load_balancer_health"))["body"]) == {"status": "ready", "model": "tiny"}
     for event in (read("rest_api", httpMethod="GET", path="/model"), read("http_api_2", rawPath="/prod/model")):
         event.get("requestContext", {}).get("http", {})["method"] = "GET"
@@ -270,7 +270,7 @@ def test_health_and_model_are_told(function: LambdaFunction) -> None:
     assert (answer["statusCode"], answer["body"]) == (200, "")
 
 
-def test_a_clients_own_request_id_is_kept_if_it_is_sane(function: LambdaFunction) -> None:
+def test_a_valid_request_id_of_the_client_is_kept(function: LambdaFunction) -> None:
     for given, kept in (("abc-1", True), ("a b\n", False)):
         event = posted("http_api_2", "{}")
         event["headers"]["x-request-id"] = given
@@ -278,7 +278,7 @@ def test_a_clients_own_request_id_is_kept_if_it_is_sane(function: LambdaFunction
         assert answer["headers"]["X-Request-ID"] == (given if kept else context.aws_request_id)
 
 
-def test_our_own_fault_raises_and_is_status_500_over_http(
+def test_a_fault_of_the_service_raises_and_is_status_500_over_http(
     classifier: Classifier, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(url: str, timeout: float) -> bytes:
@@ -317,7 +317,7 @@ def test_a_batch_ends_before_the_invocation_does(function: LambdaFunction) -> No
         assert late["error"]["code"] == "batch_timeout"
 
 
-def test_the_log_has_one_line_an_invocation_and_nothing_private(
+def test_the_log_has_one_line_per_invocation_without_private_data(
     function: LambdaFunction, server: HostileServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger=REQUESTS)

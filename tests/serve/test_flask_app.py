@@ -56,7 +56,7 @@ def upload(name: str = "image", data: bytes = PHOTO) -> dict[str, Any]:
         {"data": {"image": TEXT}, "content_type": "multipart/form-data"},
     ],
 )
-def test_all_ways_to_send_a_photo_give_the_same_answer(client: FlaskClient, request_: dict[str, Any]) -> None:
+def test_all_ways_to_send_a_photo_have_the_same_response(client: FlaskClient, request_: dict[str, Any]) -> None:
     response = client.post("/predict", **request_)
     assert response.status_code == 200 and response.mimetype == "application/json"
     answer = json.loads(response.data)
@@ -65,12 +65,12 @@ def test_all_ways_to_send_a_photo_give_the_same_answer(client: FlaskClient, requ
     assert response.headers["Headstand-Confident"] == "true"
 
 
-def test_a_url_is_downloaded_and_answered(client: FlaskClient, server: HostileServer) -> None:
+def test_a_url_is_downloaded_and_classified(client: FlaskClient, server: HostileServer) -> None:
     response = client.post("/predict", json={"url": server.url()})
     assert response.status_code == 200 and list(response.json) == ["red", "green", "blue"]
 
 
-def test_not_sure_travels_in_the_header(client: FlaskClient) -> None:
+def test_low_confidence_is_in_the_header(client: FlaskClient) -> None:
     response = client.post("/predict", data=tiny.photo((90, 90, 90)))
     assert response.headers["Headstand-Confident"] == "false"
     assert list(response.json) == ["blue", "green", "red"]
@@ -109,7 +109,7 @@ def test_not_sure_travels_in_the_header(client: FlaskClient) -> None:
         (upload(data=b"\0" * (MAX_BODY + 1)), 413, "request_entity_too_large"),
     ],
 )
-def test_each_mistake_has_its_status_and_code(
+def test_each_client_error_has_its_status_and_code(
     client: FlaskClient, request_: dict[str, Any], status: int, code: str
 ) -> None:
     response = client.post("/predict", **request_)
@@ -147,7 +147,7 @@ def test_a_client_cannot_allow_loopback(classifier: Classifier, server: HostileS
     [("GET", "/predict", 405, "method_not_allowed"), ("POST", "/healthz", 405, "method_not_allowed"),
      ("GET", "/none", 404, "not_found"), ("POST", "/predict/", 404, "not_found")],
 )  # fmt: skip
-def test_other_paths_and_methods_answer_in_json(
+def test_errors_for_other_paths_and_methods_are_json(
     client: FlaskClient, method: str, path: str, status: int, code: str
 ) -> None:
     response = client.open(path, method=method)
@@ -156,7 +156,9 @@ def test_other_paths_and_methods_answer_in_json(
     assert ("Allow" in response.headers) == (status == 405)
 
 
-def test_our_fault_is_told_without_its_inside(classifier: Classifier, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fault_of_the_service_is_reported_without_details(
+    classifier: Classifier, caplog: pytest.LogCaptureFixture
+) -> None:
     def broken(url: str) -> bytes:
         raise RuntimeError("password is 1234")
 
@@ -175,14 +177,14 @@ def test_health_and_usage_name_the_model(client: FlaskClient) -> None:
     )
 
 
-def test_an_app_without_a_model_is_not_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_app_without_a_model_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HEADSTAND_MODEL", str(tmp_path / "none.tflite"))
     with pytest.raises(BundleError, match="there is no model"):
         flask_app.create_app()
 
 
 @pytest.mark.parametrize(("top", "labels"), [("1", ["red"]), ("2", ["red", "green"]), ("3", 3), ("999999", 3)])
-def test_top_tells_the_likeliest_classes(client: FlaskClient, top: str, labels: Any) -> None:
+def test_top_limits_the_number_of_classes(client: FlaskClient, top: str, labels: Any) -> None:
     response = client.post(f"/predict?top={top}", data=PHOTO)
     assert list(response.json) == (["red", "green", "blue"] if labels == 3 else labels)
     assert response.json["red"] == pytest.approx(tiny.expected((200, 100, 0))["red"], abs=1e-6)
@@ -190,7 +192,7 @@ def test_top_tells_the_likeliest_classes(client: FlaskClient, top: str, labels: 
 
 @pytest.mark.parametrize("top", ["", "0", "-1", "1.0", "x", "1e1", "%D9%A3", "1000000", "9" * 5000, "1&top=2", "+1"])
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
-def test_a_wrong_top_is_refused(client: FlaskClient, path: str, top: str) -> None:
+def test_an_invalid_top_is_refused(client: FlaskClient, path: str, top: str) -> None:
     response = client.post(f"{path}?top={top}", data=PHOTO)
     assert (response.status_code, response.json["code"]) == (400, "bad_query")
 
@@ -204,7 +206,7 @@ def test_the_model_is_described(classifier: Classifier, client: FlaskClient) -> 
     }  # fmt: skip
 
 
-def test_the_certificate_is_what_the_export_measured(tmp_path: Path) -> None:
+def test_the_certificate_is_that_of_the_bundle(tmp_path: Path) -> None:
     made = Classifier(tiny.bundle(tmp_path / "a.tflite", certificate={"images": 7}))
     assert flask_app.create_app(made).test_client().get("/model").json["certificate"] == {"images": 7}
 
@@ -213,7 +215,7 @@ def test_the_certificate_is_what_the_export_measured(tmp_path: Path) -> None:
     ("sent", "kept"),
     [("a-B_9.z", True), ("x" * 64, True), ("x" * 65, False), ("", False), ("a b", False), ("é", False), ("a,b", False)],
 )
-def test_a_sane_request_id_is_kept_and_another_replaced(client: FlaskClient, sent: str, kept: bool) -> None:
+def test_a_valid_request_id_is_kept_and_an_invalid_one_replaced(client: FlaskClient, sent: str, kept: bool) -> None:
     for path in ("/healthz", "/none"):
         found = client.get(path, headers={"X-Request-ID": sent}).headers["X-Request-ID"]
         assert (found == sent) is kept and re.fullmatch(r"[A-Za-z0-9._-]{1,64}", found)
@@ -223,7 +225,7 @@ def test_requests_without_an_id_get_different_ones(client: FlaskClient) -> None:
     assert len({client.get("/healthz").headers["X-Request-ID"] for _ in range(20)}) == 20
 
 
-def test_a_batch_answers_each_image_and_one_bad_item_fails_alone(client: FlaskClient, server: HostileServer) -> None:
+def test_an_invalid_item_of_a_batch_does_not_affect_the_others(client: FlaskClient, server: HostileServer) -> None:
     grey = base64.b64encode(tiny.photo((90, 90, 90))).decode()
     items = [{"image": TEXT}, {"image": "?"}, 7, {"url": server.url()}, {"url": "http://10.0.0.1/"}, {"image": grey}]
     response = client.post("/predict/batch?top=2", json=items)
@@ -238,7 +240,7 @@ def test_a_batch_answers_each_image_and_one_bad_item_fails_alone(client: FlaskCl
         assert set(found["error"]) == {"type", "title", "status", "detail", "code"}
 
 
-def test_a_batch_of_files_is_answered_in_order(client: FlaskClient) -> None:
+def test_the_results_of_a_batch_of_files_are_in_order(client: FlaskClient) -> None:
     colors = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
     files = [(BytesIO(tiny.photo(color)), f"{place}.png") for place, color in enumerate(colors)]
     response = client.post("/predict/batch", data={"image": files, "other": (BytesIO(b"words"), "a.txt")})
@@ -247,7 +249,7 @@ def test_a_batch_of_files_is_answered_in_order(client: FlaskClient) -> None:
     ]  # fmt: skip
 
 
-def test_a_list_whose_sender_did_not_say_so_is_a_batch(client: FlaskClient) -> None:
+def test_a_list_without_a_content_type_is_a_batch(client: FlaskClient) -> None:
     response = client.post("/predict/batch", data=json.dumps([{"image": TEXT}]))
     assert list(response.json["results"][0]["probabilities"]) == ["red", "green", "blue"]
 
@@ -266,14 +268,14 @@ def test_a_list_whose_sender_did_not_say_so_is_a_batch(client: FlaskClient) -> N
         ({"data": b"\0" * (MAX_BODY + 1)}, 413, "request_entity_too_large"),
     ],
 )
-def test_each_mistake_with_a_whole_batch_has_its_status_and_code(
+def test_each_invalid_batch_has_its_status_and_code(
     client: FlaskClient, request_: dict[str, Any], status: int, code: str
 ) -> None:
     response = client.post("/predict/batch", **request_)
     assert (response.status_code, response.json["code"]) == (status, code)
 
 
-def test_a_batch_starts_no_image_when_its_time_is_over(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_starts_no_image_after_its_time_limit(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     fetched: list[str] = []
 
     def slow(url: str) -> bytes:
@@ -289,12 +291,12 @@ def test_a_batch_starts_no_image_when_its_time_is_over(classifier: Classifier, m
     assert [item["error"]["code"] for item in found[1:]] == ["batch_timeout"] * 2
 
 
-def test_time_is_told_by_stage(client: FlaskClient) -> None:
+def test_the_header_reports_time_by_stage(client: FlaskClient) -> None:
     timing = client.post("/predict", data=PHOTO).headers["Server-Timing"]
     assert re.sub(r"\d+\.\d\d", "N", timing) == "receive;dur=N, queue;dur=N, decode;dur=N, inference;dur=N"
 
 
-def test_a_full_service_refuses_at_once_and_says_when_to_come_again(classifier: Classifier) -> None:
+def test_an_overloaded_service_refuses_at_once_with_retry_after(classifier: Classifier) -> None:
     """While the only place is taken by a download, further predictions are refused, other paths are not."""
     limits = replace(chosen({}, cores=1), in_flight=1)
     inside, leave = threading.Event(), threading.Event()
@@ -321,7 +323,7 @@ def test_a_full_service_refuses_at_once_and_says_when_to_come_again(classifier: 
     assert app.test_client().post("/predict", data=PHOTO).status_code == 200
 
 
-def test_metrics_count_what_was_done(classifier: Classifier) -> None:
+def test_metrics_count_requests_errors_and_predictions(classifier: Classifier) -> None:
     client = flask_app.create_app(classifier).test_client()
     client.post("/predict", data=PHOTO)
     client.post("/predict", data=tiny.photo((90, 90, 90)))
@@ -348,7 +350,7 @@ def test_metrics_count_what_was_done(classifier: Classifier) -> None:
     assert 'headstand_model_info{digest="' in response.text and "created" not in response.text
 
 
-def test_a_request_is_one_line_of_the_log_without_images_queries_and_addresses(
+def test_a_request_is_one_log_line_without_images_queries_and_urls(
     classifier: Classifier, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = flask_app.create_app(classifier, fetch=lambda url: PHOTO).test_client()
@@ -369,7 +371,7 @@ def test_a_request_is_one_line_of_the_log_without_images_queries_and_addresses(
     assert second["received"] == 5 and first["ms"] >= sum(first["stages"].values()) - 0.1
 
 
-def test_the_docs_stand_alone_and_link_to_what_they_have(client: FlaskClient) -> None:
+def test_the_docs_load_only_files_that_are_served(client: FlaskClient) -> None:
     response = client.get("/docs")
     assert response.mimetype == "text/html"
     paths = re.findall(r'(?:href|src)="([^"]+)"', response.text)
@@ -381,7 +383,7 @@ def test_the_docs_stand_alone_and_link_to_what_they_have(client: FlaskClient) ->
     assert set(KINDS) <= set(re.findall(r'id="([^"]+)"', response.text))
 
 
-def test_the_description_names_every_path_and_every_code(client: FlaskClient, classifier: Classifier) -> None:
+def test_the_openapi_document_has_every_path_and_code(client: FlaskClient, classifier: Classifier) -> None:
     document = client.get("/openapi.json").json
     assert set(document["paths"]) <= set(flask_app.create_app(classifier).extensions["headstand.api"].routes)
     told = json.dumps(document["paths"]["/predict"])

@@ -12,7 +12,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_time_is_kept_by_stage_and_that_of_an_inner_stage_is_its_own(clock: list[float]) -> None:
+def test_the_time_of_a_stage_excludes_inner_stages(clock: list[float]) -> None:
     made = RequestContext(None)
     with made.stage("receive"):
         clock[0] += 1
@@ -27,7 +27,7 @@ def test_time_is_kept_by_stage_and_that_of_an_inner_stage_is_its_own(clock: list
     assert made.seconds == {"receive": 3, "download": 30, "decode": 100} and made.elapsed == 1133
 
 
-def test_a_stage_that_fails_is_timed_too(clock: list[float]) -> None:
+def test_a_failing_stage_is_timed(clock: list[float]) -> None:
     made = RequestContext(None)
     with pytest.raises(ValueError, match="inside"), made.stage("receive"), made.stage("download"):
         clock[0] += 5
