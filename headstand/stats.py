@@ -56,12 +56,12 @@ def lower_bound(right: int, count: int, level: float = LEVEL) -> float:
     return float(test.proportion_ci(level, method="exact").low)
 
 
-def bootstrap(count: int, figures: Callable[[np.ndarray], np.ndarray], seed: int = 0) -> np.ndarray:
+def bootstrap(count: int, metrics: Callable[[np.ndarray], np.ndarray], seed: int = 0) -> np.ndarray:
     """Returns 95 % percentile bootstrap intervals (Efron 1979) of metrics that are computed from weighted photos.
 
     Args:
         count: number of photos, N.
-        figures: function that maps weights `float64 [R, N]` (how often each of R resamples contains each photo) to
+        metrics: function that maps weights `float64 [R, N]` (how often each of R resamples contains each photo) to
             metrics `float [R, F]`. With weights instead of indices, a sum over photos is one matrix product for all
             resamples.
         seed: seed of the resampling.
@@ -70,7 +70,7 @@ def bootstrap(count: int, figures: Callable[[np.ndarray], np.ndarray], seed: int
         `float64 [F, 2]`: lower and upper end of the interval of each metric.
     """
     rng, shares = np.random.default_rng(seed), np.full(count, 1 / count)
-    rows = [figures(rng.multinomial(count, shares, size=size).astype(np.float64)) for size in blocks(RESAMPLES, count)]
+    rows = [metrics(rng.multinomial(count, shares, size=size).astype(np.float64)) for size in blocks(RESAMPLES, count)]
     tail = 50 * (1 - LEVEL)
     return np.percentile(np.concatenate(rows), [tail, 100 - tail], axis=0).T
 
@@ -154,7 +154,7 @@ def paired(first: np.ndarray, second: np.ndarray) -> Difference:
         ValueError: the two masks have different lengths.
     """
     if len(first) != len(second):
-        raise ValueError(f"{len(first)} and {len(second)} outcomes are not those of the same photos")
+        raise ValueError(f"{len(first)} and {len(second)} outcomes: a paired difference needs the same photos")
     count = len(first)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     # One added photo of each kind prevents an interval of width zero for few photos without a difference.

@@ -45,7 +45,7 @@ counts = st.integers(1, 5000).flatmap(lambda count: st.tuples(st.integers(0, cou
 
 
 @given(counts)
-def test_wilson_interval_contains_the_proportion_and_solves_its_equation(pair: tuple[int, int]) -> None:
+def test_wilson_interval_contains_the_share_and_solves_its_equation(pair: tuple[int, int]) -> None:
     right, count = pair
     low, high = wilson(right, count)
     assert 0 <= low <= right / count + 1e-12
@@ -73,7 +73,7 @@ def test_the_bootstrap_of_a_mean_agrees_with_the_normal_interval() -> None:
     assert high == pytest.approx(values.mean() + half, abs=0.03)
 
 
-def test_the_bootstrap_is_deterministic_for_a_seed() -> None:
+def test_the_bootstrap_depends_only_on_its_seed() -> None:
     def share(weights: np.ndarray) -> np.ndarray:
         return (weights @ np.sqrt(np.arange(100)))[:, None]
 
@@ -81,7 +81,7 @@ def test_the_bootstrap_is_deterministic_for_a_seed() -> None:
     assert not np.array_equal(bootstrap(100, share), bootstrap(100, share, seed=1))
 
 
-def test_the_bootstrap_interval_has_its_nominal_coverage() -> None:
+def test_the_coverage_of_the_bootstrap() -> None:
     rng = np.random.default_rng(0)
     covered = 0
     for seed in range(200):
@@ -94,21 +94,21 @@ def test_the_bootstrap_interval_has_its_nominal_coverage() -> None:
 def test_the_bootstrap_limits_the_size_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = []
 
-    def figures(weights: np.ndarray) -> np.ndarray:
+    def metrics(weights: np.ndarray) -> np.ndarray:
         shapes.append(weights.shape)
         return weights[:, :1]
 
-    whole = bootstrap(300, figures)
+    whole = bootstrap(300, metrics)
     assert shapes == [(RESAMPLES, 300)]
     monkeypatch.setattr(stats, "BLOCK", 30_000)
     shapes.clear()
-    # The resamples do not depend on the block size.
-    assert np.array_equal(bootstrap(300, figures), whole)
+    # The same resamples, whatever the size of a block.
+    assert np.array_equal(bootstrap(300, metrics), whole)
     assert shapes == [(100, 300)] * 10
 
 
 @pytest.mark.parametrize(("draws", "count"), [(2000, 24_000), (1000, 7), (3, 10 * BLOCK), (0, 5), (5, 0)])
-def test_blocks_are_limited_in_size_and_cover_all_draws(draws: int, count: int) -> None:
+def test_blocks_bound_the_values_and_contain_all_draws(draws: int, count: int) -> None:
     sizes = list(blocks(draws, count))
     assert sum(sizes) == draws
     assert all(size * count <= BLOCK or size == 1 for size in sizes)
@@ -151,8 +151,8 @@ def test_an_unpaired_difference_matches_a_manual_calculation() -> None:
     assert not found.paired and not found.within_noise
 
 
-def test_the_paired_comparison_detects_smaller_differences() -> None:
-    """10 of 200 photos right by one model alone: significant for the same photos, within noise for different ones."""
+def test_paired_comparisons_detect_smaller_differences() -> None:
+    """Ten photos of 200 by one model alone: beyond noise if they are the same photos, within if they are others."""
     first, second = np.ones(200, bool), np.ones(200, bool)
     first[:20] = False
     second[:30] = False
@@ -162,7 +162,7 @@ def test_the_paired_comparison_detects_smaller_differences() -> None:
 
 
 def test_five_discordant_photos_are_within_noise_and_six_are_not() -> None:
-    """As in McNemar's exact test: p is 2 / 2^5 and 2 / 2^6."""
+    """As McNemar's exact test has it: p is 2 / 2^5 and 2 / 2^6."""
     second = np.ones(100, bool)
     for alone, within in ((5, True), (6, False)):
         first = second.copy()
@@ -170,8 +170,8 @@ def test_five_discordant_photos_are_within_noise_and_six_are_not() -> None:
         assert paired(second, first).within_noise is within
 
 
-def test_outcomes_of_different_photos_cannot_be_paired() -> None:
-    with pytest.raises(ValueError, match="3 and 4 outcomes are not those of the same photos"):
+def test_outcomes_of_different_photos_are_not_paired() -> None:
+    with pytest.raises(ValueError, match="3 and 4 outcomes: a paired difference needs the same photos"):
         paired(np.ones(3, bool), np.ones(4, bool))
 
 
@@ -179,7 +179,7 @@ pairs = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=6
 
 
 @given(pairs)
-def test_the_difference_is_antisymmetric(pairs: list[tuple[bool, bool]]) -> None:
+def test_the_reversed_difference_is_the_negative(pairs: list[tuple[bool, bool]]) -> None:
     first, second = (np.array(side) for side in zip(*pairs, strict=True))
     for one, two in ((first, second), (Outcomes.of(first), Outcomes.of(second))):
         compare = paired if isinstance(one, np.ndarray) else unpaired
@@ -190,7 +190,7 @@ def test_the_difference_is_antisymmetric(pairs: list[tuple[bool, bool]]) -> None
     assert paired(first, first).within_noise
 
 
-def test_the_false_positive_rate_of_paired_differences_is_nominal() -> None:
+def test_the_false_positive_rate_for_models_of_equal_accuracy() -> None:
     rng = np.random.default_rng(0)
     significant = np.zeros(2)
     for _ in range(600):
@@ -199,7 +199,7 @@ def test_the_false_positive_rate_of_paired_differences_is_nominal() -> None:
         significant[0] += not paired(first, second).within_noise
         significant[1] += not unpaired(Outcomes.of(first), Outcomes.of(second)).within_noise
     assert significant[0] / 600 < 0.07
-    # The unpaired interval is too wide for the same photos, never too narrow.
+    # Without the pairs the interval is too wide, and never too narrow.
     assert significant[1] < significant[0]
 
 

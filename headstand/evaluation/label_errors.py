@@ -43,14 +43,14 @@ class LabelError(HeadstandError):
 class SuspectLabel:
     """A photo whose label is probably wrong.
 
-    `index` is that of the photo, `given` that of its label's class and `likely` that of the predicted class. `own` and
-    `confidence` are the probabilities of these two classes.
+    `index` is that of the photo, `label` that of its class and `predicted` that of the predicted class.
+    `label_probability` and `confidence` are the probabilities of these two classes.
     """
 
     index: int
-    given: int
-    likely: int
-    own: float
+    label: int
+    predicted: int
+    label_probability: float
     confidence: float
 
 
@@ -92,13 +92,16 @@ def suspect_labels(probabilities: np.ndarray, labels: np.ndarray) -> list[Suspec
     """
     thresholds = np.array([probabilities[labels == label, label].mean() for label in range(probabilities.shape[1])])
     confident = np.where(probabilities >= thresholds, probabilities, -1)
-    likely = confident.argmax(1)
+    predicted = confident.argmax(1)
     rows = np.arange(len(labels))
-    own = probabilities[rows, labels]
-    confidence = probabilities[rows, likely]
-    doubtful = np.flatnonzero((confident.max(1) >= 0) & (likely != labels) & (confidence - own >= MARGIN))
-    ranked = doubtful[np.argsort((own - confidence)[doubtful], kind="stable")]
-    return [SuspectLabel(int(k), int(labels[k]), int(likely[k]), float(own[k]), float(confidence[k])) for k in ranked]
+    label_probability = probabilities[rows, labels]
+    confidence = probabilities[rows, predicted]
+    margin = confidence - label_probability
+    doubtful = np.flatnonzero((confident.max(1) >= 0) & (predicted != labels) & (margin >= MARGIN))
+    return [
+        SuspectLabel(k, int(labels[k]), int(predicted[k]), float(label_probability[k]), float(confidence[k]))
+        for k in doubtful[np.argsort(-margin[doubtful], kind="stable")].tolist()
+    ]
 
 
 def check(report: DoctorReport, recipe: Recipe) -> list[Issue]:
@@ -126,7 +129,7 @@ def check(report: DoctorReport, recipe: Recipe) -> list[Issue]:
     cases = [
         IssueCase(
             (exams[suspect.index].name,),
-            f"labelled {names[suspect.given]} ({suspect.own:.0%}), looks like {names[suspect.likely]} "
+            f"labelled {names[suspect.label]} ({suspect.label_probability:.0%}), looks like {names[suspect.predicted]} "
             f"({suspect.confidence:.0%})",
         )
         for suspect in suspect_labels(probabilities, labels)

@@ -115,9 +115,8 @@ def _epochs(number: int) -> str:
 
 def _row(split: str, scores: dict[str, Any]) -> str:
     low, high = scores["interval"]
-    figures = " | ".join(f"{scores[key]:.3f}" for key in ("top_k", "macro_f1", "loss"))
-    figures = f"{scores['accuracy']:.3f} | {low:.3f} to {high:.3f} | {figures}"
-    return f"| {split} | {scores['count']} | {figures} |"
+    others = " | ".join(f"{scores[key]:.3f}" for key in ("top_k", "macro_f1", "loss"))
+    return f"| {split} | {scores['count']} | {scores['accuracy']:.3f} | {low:.3f} to {high:.3f} | {others} |"
 
 
 def _leakage(report: dict[str, Any], kind: str) -> str:

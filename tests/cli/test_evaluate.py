@@ -36,7 +36,8 @@ def test_a_bundle_on_a_folder(evaluate, bundle: Path, capsys: pytest.CaptureFixt
     assert "blue       1.000   0.500  0.667       2" in out
     assert "accuracy            0.800  0.376 to 0.964" in out
     assert (
-        "On these photos, 100% of the predictions have a probability of 0.50 or more; their accuracy is 0.800 (" in out
+        "On these photos, 100% of the predictions have a probability of 0.50 or more; "
+        "their accuracy is 0.800 (0.376 to 0.964).\n" in out
     )
     assert "on average (expected calibration error, ECE). On 5 photos " in out
     assert "note              the model's training photos are not known" in out

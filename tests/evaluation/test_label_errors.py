@@ -23,26 +23,26 @@ def test_finds_planted_label_errors_and_few_others():
     assert probabilities.shape == (120, 3)
     assert np.allclose(probabilities.sum(1), 1)
     found = suspect_labels(probabilities, given)
-    places = {suspect.index for suspect in found}
-    assert len(places & set(planted.tolist())) >= 7  # of 9
-    assert len(places - set(planted.tolist())) <= 1
-    assert all(suspect.likely == truth[suspect.index] for suspect in found if suspect.index in planted)
+    indices = {suspect.index for suspect in found}
+    assert len(indices & set(planted.tolist())) >= 7  # of 9
+    assert len(indices - set(planted.tolist())) <= 1
+    assert all(suspect.predicted == truth[suspect.index] for suspect in found if suspect.index in planted)
 
 
-def test_clean_labels_raise_few_alarms():
+def test_correct_labels_are_rarely_reported():
     features, truth = clusters()
     assert len(suspect_labels(out_of_sample(features, truth, np.arange(len(truth)), seed=1), truth)) <= 1
 
 
-def test_twins_with_the_same_wrong_label_do_not_vouch_for_each_other():
+def test_near_duplicates_with_the_same_wrong_label_are_in_the_same_fold():
     features, truth = clusters()
     given, groups = truth.copy(), np.arange(len(truth))
-    # Copies of one photo, all with one wrong label, are as good as a class of their own.
+    # Copies of one photo, all with one wrong label, look like a class of their own.
     features[:20], given[:20] = features[0], 1
-    apart = out_of_sample(features, given, groups, seed=1)[:20, 0]
+    separate = out_of_sample(features, given, groups, seed=1)[:20, 0]
     groups[:20] = 0
     together = out_of_sample(features, given, groups, seed=1)[:20, 0]
-    assert together.min() > apart.max() + 0.3
+    assert together.min() > separate.max() + 0.3
 
 
 def test_the_rule_of_confident_learning():
@@ -54,7 +54,7 @@ def test_the_rule_of_confident_learning():
     assert suspect_labels(probabilities, given) == [SuspectLabel(3, 1, 0, 0.15, 0.85)]
 
 
-def test_the_most_doubtful_come_first():
+def test_the_largest_margin_comes_first():
     given = np.array([0] * 5 + [1] * 5)
     probabilities = np.where(given[:, None] == [0, 1], 0.9, 0.1)
     probabilities[2] = 0.08, 0.92
@@ -72,7 +72,7 @@ def test_too_few_classes_or_photos_are_an_error(given, groups):
 
 
 def test_a_photo_in_the_wrong_folder_is_found_by_its_features(dataset, small_networks, monkeypatch):
-    # The stand-in network is drawn at random; the mean colours tell the shapes apart as a trained one would.
+    # The stand-in network is drawn at random; the mean colours separate the shapes as a trained network would.
     monkeypatch.setattr(label_errors, "Extractor", lambda backbone: _Colours())
     photo = next(photo for photo in dataset.split("train") if photo.class_ == "circle")
     (dataset.folder / "manifest.csv").unlink()

@@ -1,4 +1,4 @@
-"""No photo that a figure is taken on may have a near twin in what the model was trained on, pretraining included."""
+"""Evaluation photos must have no near duplicates among training photos, including those of pretraining."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from headstand.recipe import Backbone, Recipe
 
 
 def drawn(folder: Path, first: int, count: int) -> None:
-    """Drawn people: as alike and as different as photos are."""
+    """Writes drawn people, which are as similar and as different as photos."""
     for pose in ("tree", "warrior"):
         for index in range(first, first + count):
             path = folder / pose / f"{index}.png"
@@ -41,27 +41,27 @@ def signatures(dataset: Dataset, *splits: str) -> list[Signature]:
     return [Signature(text) for text in leakage.of(dataset, splits)]
 
 
-def test_twins_of_another_recipes_examination_stay_out_of_pretraining(workplace):
+def test_near_duplicates_of_another_datasets_evaluation_photos_are_not_trained_on(workplace):
     drawn(Path("photos"), 0, 10)
     drawn(Path("more"), 20, 10)
     later = prepared("later", Path("photos"))
     for number, split in enumerate(("validation", "test", "train")):
         mirrored(later.folder / later.split(split)[0].path, Path("more/tree") / f"stolen{number}.jpg")
     earlier = prepared("earlier", Path("more"), keep_apart=("later",))
-    examined = signatures(later, "validation", "test")
+    evaluated = signatures(later, "validation", "test")
     assert not near_duplicates.near_duplicates_of_any(
-        signatures(earlier, "train", "validation", "test"), examined
+        signatures(earlier, "train", "validation", "test"), evaluated
     ).any()
-    # The twin of a training photo may stay: learning from the same picture twice is no leak.
+    # A near duplicate of a training photo may stay: training on the same image twice is no leak.
     assert len(earlier.photos) == 21
-    # Without the key the leak is there, and this test would see it.
-    careless = prepared("careless", Path("more"))
+    # Without the key there is a leak, which this test would detect.
+    leaking = prepared("leaking", Path("more"))
     assert (
-        near_duplicates.near_duplicates_of_any(signatures(careless, "train", "validation", "test"), examined).sum() == 2
+        near_duplicates.near_duplicates_of_any(signatures(leaking, "train", "validation", "test"), evaluated).sum() == 2
     )
 
 
-def test_a_leak_is_told_with_the_accuracy_without_it(workplace, monkeypatch):
+def test_a_leak_is_reported_with_the_accuracy_without_it(workplace, monkeypatch):
     drawn(Path("photos"), 0, 10)
     dataset = prepared("poses", Path("photos"))
     test = dataset.split("test")
@@ -83,15 +83,15 @@ def test_a_leak_is_told_with_the_accuracy_without_it(workplace, monkeypatch):
 
 
 @pytest.mark.parametrize("weights", ["imagenet", "none", "some.weights.h5"])
-def test_weights_that_are_no_checkpoint_have_seen_nothing_of_ours(weights):
+def test_weights_without_fingerprints_have_no_known_training_photos(weights):
     assert leakage.before(Backbone(weights=weights)) == ()
 
 
-def test_no_photo_that_the_shipped_models_were_examined_on_was_seen_in_pretraining():
+def test_no_evaluation_photo_of_the_shipped_models_was_used_in_pretraining():
     shipped = {name: checkpoint.metadata(recipe.HOME / "models" / name / f"{name}.h5") for name in ("yoga6", "yoga66")}
     examined = [Signature(text) for text in shipped["yoga6"].examined]
     pretraining = [Signature(text) for text in shipped["yoga66"].seen]
     assert len(examined) > 600 and len(pretraining) > 2400
     assert not near_duplicates.near_duplicates_of_any(examined, pretraining).any()
-    # And this would have been noticed: one of them among the other's photos is found.
+    # A leak would be detected: one evaluation photo among the pretraining photos is found.
     assert near_duplicates.near_duplicates_of_any(examined, [*pretraining, examined[7]])[7]

@@ -81,9 +81,8 @@ def test_views_frozen_layers_and_test_time_augmentation_are_reported(dataset: Da
         )
     )
     text = (outcome.folder / "report.html").read_text(encoding="utf-8")
-    assert (
-        "Heads were trained on 2 augmented views of each training photo in addition to the photo itself (flip=h" in text
-    )
+    views = "Heads were trained on 2 augmented views of each training photo in addition to the photo itself"
+    assert f"{views} (flip=horizontal" in text
     assert "rotation=5.0" in text
     assert (
         "only the last 3 layers were trained. The layers before them processed each photo and 2 views of it once"

@@ -164,7 +164,7 @@ def test_groups_that_the_source_names_are_not_called_near_duplicates(tmp_path):
     dataset = made(tmp_path, [("chair", "train", 0), ("tree", "test", 0)])
     (tmp_path / "prepared.json").write_text(json.dumps({"summary": {"related": 1, "conflicts": []}}))
     text = html(dataset)
-    assert "belong together, as the source says" in section(text, "groups")
+    assert "belong together according to the source" in section(text, "groups")
     assert "<div class=warn><dt>in several splits</dt><dd>1</dd>" in text
     assert words(section(text, "label-conflicts"))[1].startswith("None")
 
