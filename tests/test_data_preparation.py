@@ -53,7 +53,7 @@ def test_any_key_of_the_recipe_can_be_given(tmp_path, monkeypatch, capsys):
     words = ["yoga6", "--source", "photos", "--name", "mine", "--split.train", "0.8"]
     assert run(monkeypatch, *words, "--split.validation", "0.1", "--split.test=0.1") == 0
     assert [len(manifest.read(Path("data/mine")).split(split)) for split in manifest.SPLITS] == [16, 2, 2]
-    assert "data/mine: made" in capsys.readouterr().out
+    assert "data/mine: prepared" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
