@@ -124,7 +124,7 @@ ISSUE_TYPES = {
         IssueType("animated", _NOTE, "Animations", "Their first frame is used."),
         IssueType("converted", _NOTE, "Photos that are not 8-bit RGB",
                   "They are converted: transparency over white, 16 bits "
-                  "scaled to 8, CMYK as its file says."),
+                  "scaled to 8, CMYK by the file's own marker."),
         IssueType("exif_turn", _NOTE, "Photos turned by their EXIF data", "They are turned upright when decoded."),
         IssueType("other_file", _NOTE, "Other files", "Neither images nor named like images; they are not used."),
         IssueType("outside_link", _NOTE, "Symbolic links that are not followed",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from headstand.prepare import geometric_matches, manifest, preparation_record
-from headstand.prepare.doctor import checkup, examine
+from headstand.prepare.doctor import checkup, errors, examine
 from headstand.prepare.doctor.folder import ExaminationError
 from headstand.prepare.geometric_matches import MatchedPair
 from headstand.prepare.manifest import SPLITS, Dataset, Photo
@@ -120,3 +120,12 @@ def test_arrays_are_left_alone(tmp_path):
     assert checkup(tmp_path) == []
     with pytest.raises(ExaminationError, match="contains arrays"):
         examine(tmp_path)
+
+
+def test_the_report_of_an_earlier_version_is_read(tmp_path):
+    folder = prepared(tmp_path / "yoga").folder
+    page = checkup(folder)[-1]
+    path = folder / "look/doctor.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"version": 1, "errors": 3}))
+    assert (checkup(folder), errors(folder)) == ([page], 3)

@@ -276,7 +276,7 @@ def test_json_has_stable_keys(folder, tmp_path):
     shutil.copy(folder / "tree/1.jpg", folder / "chair/9.jpg")
     write_json(examine(folder), tmp_path / "out/doctor.json")
     record = json.loads((tmp_path / "out/doctor.json").read_text())
-    assert (record["version"], record["photos"], record["layout"]) == (1, 15, "classes")
+    assert (record["version"], record["photos"], record["layout"]) == (2, 15, "classes")
     assert (record["errors"], record["warnings"], record["notes"]) == (1, 0, 0)
     assert record["findings"] == [
         {

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from headstand.prepare.explore import groups
-from headstand.prepare.explore.groups import Groups, some
+from headstand.prepare.explore.groups import Groups, sample
 from headstand.prepare.manifest import Dataset, Photo
 
 
@@ -62,10 +62,10 @@ def test_a_damaged_record_is_none(tmp_path, text):
 def test_some_members_of_a_large_group_are_shown_each_label_among_them(tmp_path):
     rows = [("chair", "train", 1)] * 40 + [("tree", "train", 1)] * 2
     group = list(dataset(tmp_path, rows).photos)
-    shown = some(group)
+    shown = sample(group)
     assert [photo.class_ for photo in shown] == ["chair"] * (groups.MEMBERS - 2) + ["tree"] * 2
     assert shown == sorted(shown, key=group.index)
-    assert some(group[:5]) == group[:5]
+    assert sample(group[:5]) == group[:5]
 
 
 def test_the_photos_to_show_are_those_of_the_largest_groups(tmp_path):
