@@ -53,7 +53,7 @@ def test_options_override_recipe_keys(tmp_path, monkeypatch, capsys):
     argv = ["yoga6", "--source", "photos", "--name", "mine", "--split.train", "0.8"]
     assert run(monkeypatch, *argv, "--split.validation", "0.1", "--split.test=0.1") == 0
     assert [len(manifest.read(Path("data/mine")).split(split)) for split in manifest.SPLITS] == [16, 2, 2]
-    assert "data/mine: made" in capsys.readouterr().out
+    assert "data/mine: prepared" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -26,23 +26,23 @@ class UsageError(HeadstandError):
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises a `UsageError`, which is printed as one line with exit status 1, instead of argparse's status 2."""
-        raise UsageError(f"{message}; `python -m headstand doctor --help` lists the words")
+        raise UsageError(f"{message}; `python -m headstand doctor --help` lists the arguments")
 
 
-def run(words: list[str]) -> None:
-    """Checks the folder given by the command-line arguments `words`.
+def run(argv: list[str]) -> None:
+    """Checks the folder given by the command-line arguments `argv`.
 
     Raises:
         HeadstandError: nothing to check, or a path that cannot be written.
         SystemExit: with status `FOUND_ERRORS` if there are errors.
     """
-    options, rest = _parser().parse_known_args(words)
+    options, rest = _parser().parse_known_args(argv)
     if rest and options.labels is None:
-        raise UsageError(f"unknown {' '.join(rest)}; a recipe's keys go with --labels")
+        raise UsageError(f"unknown {' '.join(rest)}; a recipe's keys need --labels")
     if options.fix and options.fix.exists():
-        raise UsageError(f"{options.fix} is there already: name a folder that is not")
+        raise UsageError(f"{options.fix} exists already: name a new folder")
     if options.fix and options.folder.lower().endswith(".csv"):
-        raise UsageError("--fix copies class folders, and a table has none: leave it out")
+        raise UsageError("--fix copies class folders, which a table does not have: omit it")
     report = examine(source(options.folder))
     if options.labels is not None:
         report = report.plus(_labels(report, options.labels, rest))
@@ -61,8 +61,8 @@ def run(words: list[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m headstand doctor",
-        description="Examine a folder of class folders, of split folders, or a prepared dataset. It is only read. "
-        "Exit status: 0 without errors, 2 with errors, 1 where the doctor could not work.",
+        description="Check a folder of class folders, of split folders, or a prepared dataset, without changing it. "
+        "Exit status: 0 without errors, 2 with errors, 1 if the check could not run.",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -71,14 +71,14 @@ def _parser() -> argparse.ArgumentParser:
         help="or an archive of one, an address of either, or a CSV table of photos and labels",
     )
     parser.add_argument("--html", type=Path, default=Path("doctor.html"), metavar="PATH", help="the page; doctor.html")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write everything that was found for programs")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write all findings as JSON")
     parser.add_argument("--fix", type=Path, metavar="TARGET", help="write a cleaned copy into this new folder")
     parser.add_argument(
         "--labels",
         nargs="?",
         const="",
         metavar="RECIPE",
-        help="look for wrong labels too, in features of the recipe's backbone: that of the folder's name, else "
+        help="search for wrong labels too, in features of the recipe's backbone: that of the folder's name, else "
         f"{DEFAULT_RECIPE}; its keys can be changed, as in --backbone.weights PATH",
     )
     return parser

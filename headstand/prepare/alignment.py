@@ -73,27 +73,27 @@ class Stack:
 
     Attributes:
         images: `[N, side, side]` for each level, `float32`, the finest `uint8`.
-        seen: masks of the same shapes, `bool`: False in corners that a rotation has filled.
+        valid: masks of the same shapes, `bool`: False in corners that a rotation has filled.
     """
 
     images: tuple[np.ndarray, ...]
-    seen: tuple[np.ndarray, ...]
+    valid: tuple[np.ndarray, ...]
 
     @classmethod
     def of(cls, thumbnails: np.ndarray) -> "Stack":
         """Builds the pyramid of thumbnails `uint8 [N, 64, 64]`."""
         sides = [level[0] for level in LEVELS]
         chunks = [thumbnails[start : start + CHUNK] for start in range(0, len(thumbnails), CHUNK)]
-        seen = np.concatenate([_shown(chunk) for chunk in chunks])
+        valid = np.concatenate([_valid(chunk) for chunk in chunks])
         return cls(
-            (*(np.concatenate([_shrunk(chunk, side) for chunk in chunks]) for side in sides[:-1]), thumbnails),
-            (*(_shrunk(seen, side) == 1 for side in sides[:-1]), seen),
+            (*(np.concatenate([_reduced(chunk, side) for chunk in chunks]) for side in sides[:-1]), thumbnails),
+            (*(_reduced(valid, side) == 1 for side in sides[:-1]), valid),
         )
 
     @property
     def mirrored(self) -> "Stack":
         """The pyramid of the horizontally mirrored thumbnails."""
-        return Stack(*(tuple(level[:, :, ::-1] for level in levels) for levels in (self.images, self.seen)))
+        return Stack(*(tuple(level[:, :, ::-1] for level in levels) for levels in (self.images, self.valid)))
 
 
 def align(first: Stack, second: Stack, i: np.ndarray, j: np.ndarray) -> Alignment:
@@ -107,7 +107,7 @@ def align(first: Stack, second: Stack, i: np.ndarray, j: np.ndarray) -> Alignmen
     """
     chunks = [(i[start : start + CHUNK], j[start : start + CHUNK]) for start in range(0, len(i), CHUNK)]
     with ThreadPoolExecutor(cores.available()) as pool:
-        parts = list(pool.map(lambda places: _align(first, second, *places), chunks))
+        parts = list(pool.map(lambda indices: _align(first, second, *indices), chunks))
     parts = parts or [Alignment(*np.empty((4, 0), np.float32))]
     return Alignment(*(np.concatenate([getattr(part, name) for part in parts]) for name in Alignment.__annotations__))
 
@@ -118,10 +118,10 @@ def _align(first: Stack, second: Stack, i: np.ndarray, j: np.ndarray) -> Alignme
     left = np.arange(len(i))
     for level, (_, steps, window, least) in enumerate(LEVELS):
         one, two = first.images[level][i[left]].astype(np.float32), second.images[level][j[left]].astype(np.float32)
-        seen = [first.seen[level][i[left]], second.seen[level][j[left]]]
-        warp[left] = _fit(one, two, seen, warp[left], steps)
-        moved, inside = _sample(_detail(two, window), seen, warp[left])
-        whole[left], worst[left] = _likeness(_detail(one, window), moved, inside)
+        valid = [first.valid[level][i[left]], second.valid[level][j[left]]]
+        warp[left] = _fit(one, two, valid, warp[left], steps)
+        moved, inside = _sample(_detail(two, window), valid, warp[left])
+        whole[left], worst[left] = _correlation(_detail(one, window), moved, inside)
         out = whole[left] < least
         whole[left[out]] = worst[left[out]] = 0
         left = left[~out]
@@ -133,13 +133,13 @@ def _align(first: Stack, second: Stack, i: np.ndarray, j: np.ndarray) -> Alignme
     return Alignment(whole, worst, angle, np.sqrt(np.maximum(area, 0)))
 
 
-def _shrunk(images: np.ndarray, side: int) -> np.ndarray:
+def _reduced(images: np.ndarray, side: int) -> np.ndarray:
     """Returns thumbnails reduced to `side` pixels by averaging squares, `float32 [P, side, side]`."""
     step = SIDE // side
     return images.reshape(len(images), side, step, side, step).mean((2, 4), dtype=np.float32)
 
 
-def _shown(images: np.ndarray) -> np.ndarray:
+def _valid(images: np.ndarray) -> np.ndarray:
     """Returns a mask that is False in the corners that a rotation has filled, `bool [P, 64, 64]`."""
     blank = np.zeros(images.shape, dtype=bool)
     for fill in (images <= BLACK, images >= WHITE):
@@ -169,23 +169,23 @@ def _grid(side: int) -> np.ndarray:
     return np.stack([x.ravel(), y.ravel(), np.ones(side * side, np.float32)])
 
 
-def _sample(images: np.ndarray, seen: list[np.ndarray], warp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _sample(images: np.ndarray, valid: list[np.ndarray], warp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Resamples images at the warped pixel centres with bilinear interpolation.
 
     Returns:
         The values, `float32 [P, side * side]`, and where both pictures are valid, `bool [P, side * side]`.
     """
     side = images.shape[1]
-    places = (warp[:, :2] @ _grid(side) + 1) * (side / 2) - 0.5
-    inside = ((places >= -0.5) & (places <= side - 0.5)).all(1)
-    places = np.clip(places, 0, side - 1.001)
-    corner = places.astype(np.int32)
-    x, y = np.moveaxis(places - corner, 1, 0)
+    positions = (warp[:, :2] @ _grid(side) + 1) * (side / 2) - 0.5
+    inside = ((positions >= -0.5) & (positions <= side - 0.5)).all(1)
+    positions = np.clip(positions, 0, side - 1.001)
+    corner = positions.astype(np.int32)
+    x, y = np.moveaxis(positions - corner, 1, 0)
     start = corner[:, 1] * side + corner[:, 0]
     flat = images.reshape(len(images), -1)
     a, b, c, d = (np.take_along_axis(flat, start + step, 1) for step in (0, 1, side, side + 1))
     nearest = start + (x >= 0.5) + side * (y >= 0.5)
-    inside &= seen[0].reshape(len(images), -1) & np.take_along_axis(seen[1].reshape(len(images), -1), nearest, 1)
+    inside &= valid[0].reshape(len(images), -1) & np.take_along_axis(valid[1].reshape(len(images), -1), nearest, 1)
     return (a * (1 - x) + b * x) * (1 - y) + (c * (1 - x) + d * x) * y, inside
 
 
@@ -196,7 +196,7 @@ def _standard(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
     return centred / np.sqrt(np.maximum((centred**2).sum(1, keepdims=True) / count, 1e-3))
 
 
-def _fit(first: np.ndarray, second: np.ndarray, seen: list[np.ndarray], warp: np.ndarray, steps: int) -> np.ndarray:
+def _fit(first: np.ndarray, second: np.ndarray, valid: list[np.ndarray], warp: np.ndarray, steps: int) -> np.ndarray:
     """Returns the affine warps after `steps` Gauss-Newton steps, `float32 [P, 3, 3]`."""
     side = first.shape[1]
     flat = first.reshape(len(first), -1)
@@ -207,7 +207,7 @@ def _fit(first: np.ndarray, second: np.ndarray, seen: list[np.ndarray], warp: np
     across, down = across.reshape(flat.shape), down.reshape(flat.shape)
     slopes = np.stack([across * x, across * y, across * one, down * x, down * y, down * one], 1).astype(np.float32)
     for _ in range(steps):
-        moved, inside = _sample(second, seen, warp)
+        moved, inside = _sample(second, valid, warp)
         weighted = slopes * inside[:, None]
         normal = weighted @ slopes.transpose(0, 2, 1)
         # Without damping the system is singular for pictures that have no structure in one direction.
@@ -223,7 +223,7 @@ def _fit(first: np.ndarray, second: np.ndarray, seen: list[np.ndarray], warp: np
     return warp.astype(np.float32)
 
 
-def _likeness(first: np.ndarray, moved: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _correlation(first: np.ndarray, moved: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the correlation over the overlap and that of the worst block, each `[P]`."""
     flat = first.reshape(len(first), -1)
     a, b = _standard(flat, inside), _standard(moved, inside)

@@ -18,7 +18,9 @@ class ChangedError(HeadstandError):
     """Raised if a source file has changed since it was first read; `path` is that file."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} changed while it was being prepared: let it come to rest and run it again")
+        super().__init__(
+            f"{path} changed while it was being prepared: stop other programs that write to it and prepare again"
+        )
         self.path = path
 
 
@@ -38,8 +40,8 @@ def copy(files: Sequence[Path], rows: Sequence[Photo], folder: Path) -> None:
     """
     try:
         _remove_others(folder, {row.path for row in rows})
-        for place in {(folder / row.path).parent for row in rows}:
-            place.mkdir(parents=True, exist_ok=True)
+        for parent in {(folder / row.path).parent for row in rows}:
+            parent.mkdir(parents=True, exist_ok=True)
         work = tqdm(
             zip(files, rows, strict=True),
             "copying",
@@ -62,13 +64,13 @@ def copy(files: Sequence[Path], rows: Sequence[Photo], folder: Path) -> None:
 
 
 def _remove_others(folder: Path, names: set[str]) -> None:
-    for place, folders, files in os.walk(folder, topdown=False):
+    for parent, folders, files in os.walk(folder, topdown=False):
         for name in files:
-            path = Path(place, name)
+            path = Path(parent, name)
             if path.relative_to(folder).as_posix() not in names or path.is_symlink():
                 path.unlink()
         for name in folders:
-            path = Path(place, name)
+            path = Path(parent, name)
             if path.is_symlink():
                 path.unlink()
             elif not any(path.iterdir()):

@@ -54,13 +54,13 @@ class MatchedPair:
 
     Attributes:
         first, second: indices of the photos.
-        likeness: correlation after the alignment, -1..1.
+        correlation: correlation after the alignment, -1..1.
         detail: description of the transformation, such as "mirrored, turned by 3°".
     """
 
     first: int
     second: int
-    likeness: float
+    correlation: float
     detail: str
 
 
@@ -84,7 +84,7 @@ def matches(thumbnails: np.ndarray, groups: np.ndarray) -> list[MatchedPair]:
             for k in np.flatnonzero(good).tolist():
                 detail = _detail(float(fit.angle[k]), float(fit.scale[k]), mirrored)
                 found.append(MatchedPair(int(i[k]), int(j[k]), float(fit.whole[k]), detail))
-    return sorted(found, key=lambda pair: (-pair.likeness, pair.first, pair.second))
+    return sorted(found, key=lambda pair: (-pair.correlation, pair.first, pair.second))
 
 
 def most_certain(matches: Sequence[MatchedPair], groups: np.ndarray) -> list[MatchedPair]:
@@ -95,43 +95,43 @@ def most_certain(matches: Sequence[MatchedPair], groups: np.ndarray) -> list[Mat
         groups: `int [N]`, group numbers; near duplicates share one.
     """
     between: dict[tuple[int, int], MatchedPair] = {}
-    for pair in sorted(matches, key=lambda pair: -pair.likeness):
+    for pair in sorted(matches, key=lambda pair: -pair.correlation):
         low, high = sorted((int(groups[pair.first]), int(groups[pair.second])))
         between.setdefault((low, high), pair)
     return list(between.values())
 
 
 def _detail(angle: float, scale: float, mirrored: bool) -> str:
-    words = ["mirrored"] * mirrored
+    steps = ["mirrored"] * mirrored
     if abs(angle) >= 0.5:
-        words.append(f"turned by {abs(angle):.0f}°" if abs(angle) >= 1 else "turned by less than 1°")
+        steps.append(f"turned by {abs(angle):.0f}°" if abs(angle) >= 1 else "turned by less than 1°")
     if abs(scale - 1) >= 0.02:
-        words.append("cropped")
-    return ", ".join(words) or "shifted or stretched"
+        steps.append("cropped")
+    return ", ".join(steps) or "shifted or stretched"
 
 
 def _candidates(thumbnails: np.ndarray, groups: np.ndarray, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
     """Returns the indices of candidate pairs, two `int64 [P]` with first < second, each unordered pair once."""
-    whole = _described(thumbnails[:, :, ::-1] if mirrored else thumbnails, CROPS[0])
-    cuts = [_described(thumbnails, crop) for crop in CROPS]
+    whole = _descriptors(thumbnails[:, :, ::-1] if mirrored else thumbnails, CROPS[0])
+    cuts = [_descriptors(thumbnails, crop) for crop in CROPS]
     count = len(thumbnails)
     most = min(NEAREST, count - 1)
     keys: set[int] = set()
     for start in range(0, count, ROWS):
         rows = slice(start, start + ROWS)
-        likeness = cuts[0][rows] @ whole.T
+        correlation = cuts[0][rows] @ whole.T
         for cut in cuts[1:]:
-            np.maximum(likeness, cut[rows] @ whole.T, out=likeness)
-        likeness[groups[rows, None] == groups[None, :]] = -1
-        near = np.argpartition(likeness, -most, axis=1)[:, -most:]
-        row, column = np.nonzero(np.take_along_axis(likeness, near, 1) >= CANDIDATE)
+            np.maximum(correlation, cut[rows] @ whole.T, out=correlation)
+        correlation[groups[rows, None] == groups[None, :]] = -1
+        near = np.argpartition(correlation, -most, axis=1)[:, -most:]
+        row, column = np.nonzero(np.take_along_axis(correlation, near, 1) >= CANDIDATE)
         i, j = row + start, near[row, column]
         keys.update((np.minimum(i, j) * count + np.maximum(i, j)).tolist())
     both = np.array(sorted(keys), dtype=np.int64)
     return both // count, both % count
 
 
-def _described(thumbnails: np.ndarray, crop: tuple[float, float, float, float]) -> np.ndarray:
+def _descriptors(thumbnails: np.ndarray, crop: tuple[float, float, float, float]) -> np.ndarray:
     """Returns descriptors of cropped thumbnails, unit vectors `float32 [N, D]`.
 
     A descriptor is the low end of the DCT-II spectrum, each coefficient times the square root of its frequency.

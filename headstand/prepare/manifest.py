@@ -130,12 +130,12 @@ def read(folder: Path) -> Dataset:
             )  # fmt: skip
     except (ValueError, TypeError, KeyError, csv.Error) as error:
         raise ManifestError(f"{path} is damaged ({error}): {remedy}") from error
-    strange = sorted({photo.split for photo in photos} - set(SPLITS))
-    if strange or not photos:
-        raise ManifestError(f"{path} has {f'the unknown splits {strange}' if strange else 'no photos'}: {remedy}")
+    unknown = sorted({photo.split for photo in photos} - set(SPLITS))
+    if unknown or not photos:
+        raise ManifestError(f"{path} has {f'the unknown splits {unknown}' if unknown else 'no photos'}: {remedy}")
     outside = next((p.path for p in photos if PurePath(p.path).is_absolute() or ".." in PurePath(p.path).parts), None)
     if outside:
-        raise ManifestError(f"{path} names {outside!r}, which leads out of its folder: {remedy}")
+        raise ManifestError(f"{path} names {outside!r}, which is outside of its folder: {remedy}")
     _check_labels(path, photos, remedy)
     return Dataset(folder, photos)
 
@@ -151,7 +151,7 @@ def _check_labels(path: Path, photos: tuple[Photo, ...], remedy: str) -> None:
     for photo in photos:
         if PurePath(photo.path).parts[:2] != (photo.split, photo.class_):
             raise ManifestError(
-                f"{path} has {photo.path!r} as {photo.class_!r} in {photo.split}, against the folder it lies in: "
+                f"{path} has {photo.path!r} as {photo.class_!r} in {photo.split}, which does not match its folder: "
                 f"{remedy}"
             )
 

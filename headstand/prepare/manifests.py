@@ -20,12 +20,12 @@ from headstand.prepare.manifest import SPLITS, Dataset
 FOLDER = "manifests"
 
 
-def run(name: str, words: Sequence[str]) -> None:
+def run(name: str, argv: Sequence[str]) -> None:
     """Writes the file lists of a recipe's dataset, prints their paths, and optionally uploads the dataset to S3.
 
     Args:
         name: name of the recipe.
-        words: command line arguments. `--prefix s3://BUCKET/KEY` is the address of the dataset in S3,
+        argv: command line arguments. `--prefix s3://BUCKET/KEY` is the address of the dataset in S3,
             `--upload s3://BUCKET/KEY` uploads it there as well; the others override keys of the recipe.
 
     Raises:
@@ -35,7 +35,7 @@ def run(name: str, words: Sequence[str]) -> None:
     parser.add_argument("--prefix")
     parser.add_argument("--upload")
     try:
-        chosen, rest = parser.parse_known_args(words)
+        chosen, rest = parser.parse_known_args(argv)
     except argparse.ArgumentError as error:
         raise HeadstandError(f"{error}: an address such as s3://BUCKET/KEY belongs there") from None
     if chosen.prefix and chosen.upload:
@@ -46,7 +46,7 @@ def run(name: str, words: Sequence[str]) -> None:
     for path in lists:
         print(path)
     if location is None:
-        print("SageMaker's augmented manifests need the dataset's place: --prefix s3://BUCKET/KEY")
+        print("SageMaker's augmented manifests need the dataset's address: --prefix s3://BUCKET/KEY")
     elif chosen.upload:
         print(upload.upload(dataset, location, lists))
 
@@ -68,12 +68,12 @@ def write(dataset: Dataset, location: upload.S3Location | None = None) -> list[P
     folder = dataset.folder / FOLDER
     folder.mkdir(exist_ok=True)
     # The date of the labels instead of today's gives identical files for the same dataset, so an upload can skip them.
-    made = datetime.fromtimestamp((dataset.folder / "manifest.csv").stat().st_mtime, UTC)
+    created = datetime.fromtimestamp((dataset.folder / "manifest.csv").stat().st_mtime, UTC)
     paths = []
     for split in SPLITS:
         texts = {".csv": _table(dataset, split, location)}
         if location:
-            texts[".jsonl"] = _lines(dataset, split, location, made)
+            texts[".jsonl"] = _lines(dataset, split, location, created)
         else:
             (folder / f"{split}.jsonl").unlink(missing_ok=True)  # from an earlier run with another address or photos
         for suffix, text in texts.items():
@@ -94,7 +94,7 @@ def _table(dataset: Dataset, split: str, location: upload.S3Location | None) -> 
     return out.getvalue()
 
 
-def _lines(dataset: Dataset, split: str, location: upload.S3Location, made: datetime) -> str:
+def _lines(dataset: Dataset, split: str, location: upload.S3Location, created: datetime) -> str:
     lines = []
     index = {name: number for number, name in enumerate(dataset.classes)}
     for photo in dataset.split(split):
@@ -104,7 +104,7 @@ def _lines(dataset: Dataset, split: str, location: upload.S3Location, made: date
             "type": "groundtruth/image-classification",
             "job-name": f"headstand/{dataset.folder.name}",
             "human-annotated": "yes",
-            "creation-date": made.strftime("%Y-%m-%dT%H:%M:%S.%f"),
+            "creation-date": created.strftime("%Y-%m-%dT%H:%M:%S.%f"),
         }
         line = {"source-ref": location.address(photo.path), "class": index[photo.class_], "class-metadata": metadata}
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")

@@ -34,11 +34,11 @@ SIDE = 32
 CANDIDATE = 0.65
 """Minimum correlation of two signatures (or one and the other's mirror image) of a candidate pair."""
 
-TWIN = 0.92
+MATCH = 0.92
 """Minimum correlation, the best over the fine crops, of near duplicates with plenty of structure."""
 
 PLENTY = 22
-"""Effective number of coefficients (`_structure`) above which the threshold is `TWIN`; the median photo has 28.
+"""Effective number of coefficients (`_structure`) above which the threshold is `MATCH`; the median photo has 28.
 
 With less structure, such as one upright figure on white, unrelated pictures correlate more, so the threshold rises
 towards 1."""
@@ -46,8 +46,8 @@ towards 1."""
 COARSE, FINE = (0.0, 0.05, 0.1), (0.0, 0.025, 0.05, 0.075, 0.1)
 """Fractions of a side that a trial crop cuts off at one end; at most 0.1 at both ends together."""
 
-HOPEFUL = 0.08
-"""How far below the threshold the best coarse crop may correlate for the fine crops to be tried."""
+ALLOWANCE = 0.08
+"""How far below the threshold the best coarse crop may correlate for the fine crops to be computed."""
 
 ROWS, COLUMNS = 512, 1024
 """Size of a tile of photos compared at once: its correlations (2 MB) fit in the CPU cache. `ROWS` divides `COLUMNS`."""
@@ -107,7 +107,7 @@ def groups(photos: Sequence[Signature], digests: Sequence[str] = ()) -> np.ndarr
     """
     first, second = _pairs(photos, photos)
     copies: dict[str, int] = {}
-    same = [copies.setdefault(digest, place) for place, digest in enumerate(digests)]
+    same = [copies.setdefault(digest, index) for index, digest in enumerate(digests)]
     first, second = np.append(first, np.arange(len(same))), np.append(second, np.array(same, dtype=np.int64))
     links = coo_array((np.ones(len(first)), (first, second)), shape=(len(photos), len(photos)))
     return renumbered(connected_components(links, directed=False)[1] if photos else np.empty(0))
@@ -139,9 +139,9 @@ def _pairs(photos: Sequence[Signature], others: Sequence[Signature]) -> tuple[np
             for flipped in (False, True):
                 a, b = i[mirrored == flipped], j[mirrored == flipped]
                 # Either of the two may be a crop of the other.
-                twins = _matches(ours, theirs, a, b, flipped) | _matches(theirs, ours, b, a, flipped)
-                first.append(a[twins])
-                second.append(b[twins])
+                matching = _matches(ours, theirs, a, b, flipped) | _matches(theirs, ours, b, a, flipped)
+                first.append(a[matching])
+                second.append(b[matching])
     return np.concatenate(first), np.concatenate(second)
 
 
@@ -167,10 +167,12 @@ def _candidates(
             better += sums
             i, j = np.divmod(np.flatnonzero(better >= CANDIDATE), better.shape[1])
             for sign in (1, -1):
-                alike = sums[i, j] + sign * differences[i, j] >= CANDIDATE
+                correlated = sums[i, j] + sign * differences[i, j] >= CANDIDATE
                 if same:
-                    alike &= i + top < j + left
-                waiting.append(np.stack([i[alike] + top, j[alike] + left, np.full(int(alike.sum()), sign < 0)]))
+                    correlated &= i + top < j + left
+                waiting.append(
+                    np.stack([i[correlated] + top, j[correlated] + left, np.full(int(correlated.sum()), sign < 0)])
+                )
             if sum(batch.shape[1] for batch in waiting) >= CHUNK:
                 i, j, mirrored = np.concatenate(waiting, axis=1)
                 waiting.clear()
@@ -183,22 +185,22 @@ def _candidates(
 def _matches(whole: np.ndarray, part: np.ndarray, i: np.ndarray, j: np.ndarray, mirrored: bool) -> np.ndarray:
     """Returns for each pair whether a crop of `whole[i]` matches `part[j]`, or its mirror image, `bool [P]`."""
     found = np.zeros(len(i), dtype=bool)
-    places = np.arange(len(i))
-    demand = np.maximum(_demand(whole[i]), _demand(part[j]))
-    for margins, allowance in ((COARSE, HOPEFUL), (FINE, 0)):
-        close = _aligned(whole, part, i[places], j[places], margins, mirrored) >= demand[places] - allowance
-        places = places[close]
-    found[places] = True
+    left = np.arange(len(i))
+    threshold = np.maximum(_threshold(whole[i]), _threshold(part[j]))
+    for margins, allowance in ((COARSE, ALLOWANCE), (FINE, 0)):
+        close = _aligned(whole, part, i[left], j[left], margins, mirrored) >= threshold[left] - allowance
+        left = left[close]
+    found[left] = True
     return found
 
 
-def _demand(vectors: np.ndarray) -> np.ndarray:
+def _threshold(vectors: np.ndarray) -> np.ndarray:
     """Returns the minimum correlation of near duplicates, `[P]`, which is higher for pictures with little structure.
 
     Args:
         vectors: unit vectors `[P, 100]`.
     """
-    return 1 - (1 - TWIN) * np.minimum(1, _structure(vectors) / PLENTY) ** 2
+    return 1 - (1 - MATCH) * np.minimum(1, _structure(vectors) / PLENTY) ** 2
 
 
 def _structure(vectors: np.ndarray) -> np.ndarray:
@@ -222,14 +224,14 @@ def _aligned(
 ) -> np.ndarray:
     """Returns the best correlation of a trial crop of `whole[i]` with `part[j]` or its mirror image, `float32 [P]`."""
     best = np.full(len(i), -1, dtype=np.float32)
-    rows, place = np.unique(i, return_inverse=True)
+    rows, index = np.unique(i, return_inverse=True)
     sign = _mirror() if mirrored else np.float32(1)
     for crop in _crops(margins):
         cut = _unit(whole[rows] @ crop) * sign
         for chunk in range(0, len(i), CHUNK):
-            some = slice(chunk, chunk + CHUNK)
-            likeness = np.einsum("pk,pk->p", cut[place[some]], part[j[some]])
-            np.maximum(best[some], likeness, out=best[some])
+            pairs = slice(chunk, chunk + CHUNK)
+            correlation = np.einsum("pk,pk->p", cut[index[pairs]], part[j[pairs]])
+            np.maximum(best[pairs], correlation, out=best[pairs])
     return best
 
 

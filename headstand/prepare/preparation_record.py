@@ -23,8 +23,13 @@ VERSION = 2
 
 RECORD = "prepared.json"
 
+_RENAMED = {
+    "twins": "near_duplicates", "straddling": "in_several_splits", "made": "is_new", "likeness": "correlation",
+}  # fmt: skip
+"""Keys of earlier records that are called otherwise now."""
 
-def state(recipe: Recipe, listing: Listing, apart: dict[str, Dataset]) -> dict[str, Any]:
+
+def state(recipe: Recipe, listing: Listing, others: dict[str, Dataset]) -> dict[str, Any]:
     """Returns everything that a preparation depends on, for detecting changes.
 
     The source is represented by a digest of the names, sizes and modification times of its files, which are quick to
@@ -45,48 +50,48 @@ def state(recipe: Recipe, listing: Listing, apart: dict[str, Dataset]) -> dict[s
         "split": recipe.split.model_dump(mode="json"),
         "source": source.hexdigest(),
         **({"large": True} if recipe.source.large else {}),
-        "apart": {name: dataset.digest for name, dataset in apart.items()},
+        "apart": {name: dataset.digest for name, dataset in others.items()},
     }
 
 
-def write(dataset: Dataset, made_from: dict[str, Any], told: Summary, pairs: Sequence[MatchedPair] | None) -> None:
+def write(dataset: Dataset, inputs: dict[str, Any], summary: Summary, pairs: Sequence[MatchedPair] | None) -> None:
     """Writes the record into the dataset's folder.
 
     Args:
         dataset: the dataset as its manifest will list it.
-        made_from: result of `state`.
-        told: summary of the preparation.
+        inputs: result of `state`.
+        summary: summary of the preparation.
         pairs: geometric matches, as indices of the manifest's rows; None if they were not searched.
     """
     record = {
-        "state": made_from,
+        "state": inputs,
         "manifest": dataset.digest,
-        "summary": {**asdict(told), "folder": str(told.folder)},
+        "summary": {**asdict(summary), "folder": str(summary.folder)},
         "pairs": None if pairs is None else [asdict(pair) for pair in pairs],
     }
     (dataset.folder / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
-def kept(folder: Path, made_from: dict[str, Any]) -> Summary | None:
+def kept(folder: Path, inputs: dict[str, Any]) -> Summary | None:
     """Returns the summary of an existing dataset if its inputs and files are unchanged, otherwise None.
 
     Args:
         folder: the dataset's folder.
-        made_from: result of `state`.
+        inputs: result of `state`.
     """
     try:
         record = _read(folder)
         dataset = manifest.read(folder)
-        if record["state"] != made_from or record["manifest"] != dataset.digest:
+        if record["state"] != inputs or record["manifest"] != dataset.digest:
             return None
         with ThreadPoolExecutor() as pool:
             if not all(pool.map(lambda photo: files.digest(folder / photo.path) == photo.sha256, dataset.photos)):
                 return None
-        told = Summary(**record["summary"])
-        left_out = [(file, reason) for file, reason in told.left_out]  # JSON has no tuples
+        recorded = Summary(**record["summary"])
+        left_out = [(file, reason) for file, reason in recorded.left_out]  # JSON has no tuples
     except (OSError, ValueError, KeyError, TypeError, HeadstandError):
         return None
-    return replace(told, folder=folder, left_out=left_out, made=False)
+    return replace(recorded, folder=folder, left_out=left_out, is_new=False)
 
 
 def summary(folder: Path) -> dict[str, Any]:
@@ -113,4 +118,11 @@ def pairs(dataset: Dataset) -> list[MatchedPair] | None:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
+    """Reads a record, also one with the keys of an earlier version."""
+    record = dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
+    pairs = record.get("pairs")
+    return record | {"summary": _renamed(record["summary"]), "pairs": pairs and [_renamed(pair) for pair in pairs]}
+
+
+def _renamed(values: dict[str, Any]) -> dict[str, Any]:
+    return {_RENAMED.get(key, key): value for key, value in dict(values).items()}

@@ -62,8 +62,8 @@ def _prepare(recipe: Recipe) -> Summary:
     with _timed(seconds, "source"):
         source = _module(recipe.source.kind)
         listing: Listing = source.listing(recipe.source, recipe.seed)
-        apart = _apart(recipe)
-        state = preparation_record.state(recipe, listing, apart)
+        others = _other_datasets(recipe)
+        state = preparation_record.state(recipe, listing, others)
     if (kept := preparation_record.kept(target, state)) is not None:
         return kept
     _check_replaceable(target, listing)
@@ -75,12 +75,12 @@ def _prepare(recipe: Recipe) -> Summary:
     read: Examine = getattr(source, "examine", examine_large if recipe.source.large else examine)
     with _timed(seconds, "reading"):
         photos, left_out = scan(listing, read)
-    with _timed(seconds, "twins"):
-        photos, near = grouping.disjoint_splits(photos, apart)
-        left_out += [(photo.item, reason) for photo, reason in near]
+    with _timed(seconds, "near duplicates"):
+        photos, excluded = grouping.disjoint_splits(photos, others)
+        left_out += [(photo.item, reason) for photo, reason in excluded]
         _check_filled(listing, photos, left_out)
-        alike, pairs = grouping.near_duplicate_groups(photos)
-        groups = split.join(alike, [photo.item.group for photo in photos])
+        duplicates, pairs = grouping.near_duplicate_groups(photos)
+        groups = split.join(duplicates, [photo.item.group for photo in photos])
     with _timed(seconds, "split"):
         classes = [names[photo.item.class_] for photo in photos]
         given = split.kept([photo.item.split for photo in photos], recipe.split)
@@ -95,12 +95,12 @@ def _prepare(recipe: Recipe) -> Summary:
             forget(listing, next(photo.item for photo in photos if photo.item.path == error.path), read)
             raise
     dataset = Dataset(part, tuple(rows))
-    sizes = np.bincount(alike)
+    sizes = np.bincount(duplicates)
     summary = Summary(
         folder=target,
         counts=counts(dataset),
         groups=int((sizes > 1).sum()),
-        twins=int(sizes[sizes > 1].sum()),
+        near_duplicates=int(sizes[sizes > 1].sum()),
         largest=int(sizes.max()),
         related=sum(count > 1 for name, count in Counter(photo.item.group for photo in photos).items() if name),
         given=[
@@ -110,8 +110,8 @@ def _prepare(recipe: Recipe) -> Summary:
         ],
         layout=list(listing.lines),
         followers=sum(s in given and s != "train" for g, s in zip(given, splits, strict=True) if not g),
-        straddling=split.in_several_splits(groups, splits),
-        conflicts=_conflicts(rows, alike),
+        in_several_splits=split.in_several_splits(groups, splits),
+        conflicts=_conflicts(rows, duplicates),
         left_out=[*listing.left_out, *((_shown(item.path, listing), reason) for item, reason in left_out)],
         converted=_converted(photos, listing),
         ignored=listing.ignored,
@@ -133,7 +133,7 @@ def _module(kind: str) -> ModuleType:
     return importlib.import_module(inputs.SOURCES.get(kind, f"headstand.prepare.sources.{kind}"))
 
 
-def _apart(recipe: Recipe) -> dict[str, Dataset]:
+def _other_datasets(recipe: Recipe) -> dict[str, Dataset]:
     """Returns the datasets in `split.keep_apart`, whose validation and test photos must have no near duplicate here.
 
     Raises:
@@ -148,9 +148,9 @@ def _check_replaceable(target: Path, listing: Listing) -> None:
     Raises:
         PrepareError: part of the source lies in it, or this program did not write it.
     """
-    place = target.resolve()
-    places = {listing.root, *{item.path.parent for item in listing.items}}
-    if inside := next((path for path in sorted(places) if path.resolve().is_relative_to(place)), None):
+    resolved = target.resolve()
+    folders = {listing.root, *{item.path.parent for item in listing.items}}
+    if inside := next((path for path in sorted(folders) if path.resolve().is_relative_to(resolved)), None):
         raise PrepareError(
             f"the source {inside} lies in {target}, which would be replaced: give the dataset another name with --name"
         )
@@ -159,7 +159,9 @@ def _check_replaceable(target: Path, listing: Listing) -> None:
         and not (target / preparation_record.RECORD).is_file()
         and (not target.is_dir() or any(target.iterdir()))
     ):
-        raise PrepareError(f"{target} is there already and was not made by data_preparation.py: move it out of the way")
+        raise PrepareError(
+            f"{target} exists already and was not written by data_preparation.py: move it to another path"
+        )
 
 
 def _folder_names(classes: tuple[str, ...]) -> dict[str, str]:
@@ -171,9 +173,9 @@ def _folder_names(classes: tuple[str, ...]) -> dict[str, str]:
     names: dict[str, str] = {}
     for name in classes:
         safe = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*\ud800-\udfff]', "_", name).strip(" .") or "_"
-        twin = next((other for other, taken in names.items() if taken.casefold() == safe.casefold()), None)
-        if twin:
-            raise PrepareError(f"the classes {twin!r} and {name!r} would share the folder {safe!r}: rename one")
+        same = next((other for other, taken in names.items() if taken.casefold() == safe.casefold()), None)
+        if same:
+            raise PrepareError(f"the classes {same!r} and {name!r} would share the folder {safe!r}: rename one")
         if (size := len(safe.encode())) > LONGEST:
             raise PrepareError(
                 f"the class name {name[:40]!r}... has {size} bytes, and at most {LONGEST} can be part of a file's "
@@ -192,10 +194,10 @@ def _check_filled(listing: Listing, photos: list[ScannedFile], left_out: list[tu
     full = {photo.item.class_ for photo in photos}
     for name in listing.classes:
         if name not in full:
-            why = next(
-                (f"{_shown(item.path, listing)}: {reason}" for item, reason in left_out if item.class_ == name), ""
+            reason = next((f"{_shown(item.path, listing)}: {why}" for item, why in left_out if item.class_ == name), "")
+            raise PrepareError(
+                f"class {name!r} has no usable photo ({reason or 'none'}): add photos or remove the class"
             )
-            raise PrepareError(f"class {name!r} has no usable photo ({why or 'none'}): add photos or remove the class")
 
 
 def _rows(
@@ -205,11 +207,11 @@ def _rows(
     digits = {name: max(DIGITS, len(str(count))) for name, count in Counter(classes).items()}
     number: Counter[str] = Counter()
     rows: list[Photo] = []
-    for photo, name, place, group in zip(photos, classes, splits, groups.tolist(), strict=True):
+    for photo, name, split_, group in zip(photos, classes, splits, groups.tolist(), strict=True):
         number[name] += 1
-        path = f"{place}/{name}/{name}{number[name]:0{digits[name]}d}{photo.file.extension}"
+        path = f"{split_}/{name}/{name}{number[name]:0{digits[name]}d}{photo.file.extension}"
         file, original = photo.file, _shown(photo.item.path, listing)
-        rows.append(Photo(path, name, place, file.sha256, file.width, file.height, group, original))
+        rows.append(Photo(path, name, split_, file.sha256, file.width, file.height, group, original))
     return rows
 
 
@@ -222,13 +224,13 @@ def _shown(path: Path, listing: Listing) -> str:
 def _converted(photos: list[ScannedFile], listing: Listing) -> dict[str, list[str]]:
     """Returns the files that need each conversion, in the order of `CONVERSIONS`."""
     paths = {name: [_shown(p.item.path, listing) for p in photos if name in p.file.conversions] for name in CONVERSIONS}
-    return {name: some for name, some in paths.items() if some}
+    return {name: files for name, files in paths.items() if files}
 
 
-def _conflicts(rows: list[Photo], alike: np.ndarray) -> list[list[str]]:
+def _conflicts(rows: list[Photo], duplicates: np.ndarray) -> list[list[str]]:
     """Returns the groups of near duplicates whose photos have more than one label, as paths in the dataset."""
     groups: dict[int, list[Photo]] = defaultdict(list)
-    for photo, group in zip(rows, alike.tolist(), strict=True):
+    for photo, group in zip(rows, duplicates.tolist(), strict=True):
         groups[group].append(photo)
     return [[p.path for p in group] for group in groups.values() if len({p.class_ for p in group}) > 1]
 

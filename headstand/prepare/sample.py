@@ -20,14 +20,14 @@ class SampleError(HeadstandError):
     """Raised for invalid arguments, an existing target folder, or a dataset whose files are not decodable photos."""
 
 
-def run(words: list[str]) -> None:
+def run(argv: list[str]) -> None:
     """Draws a sample as the command line `RECIPE N FOLDER [--key value ...]` requests and prints the paths written.
 
     `--seed` selects another sample.
     """
-    name, rest = command.recipe_and_rest(words)
+    name, rest = command.recipe_and_rest(argv)
     if len(rest) < 2 or not rest[0].isdecimal() or rest[1].startswith("-"):
-        raise SampleError("say how many photos, and where to: python -m headstand sample RECIPE N FOLDER")
+        raise SampleError("the number of photos or the folder is missing: python -m headstand sample RECIPE N FOLDER")
     for path in sample(load(name, rest[2:]), int(rest[0]), Path(rest[1])):
         print(path)
 
@@ -56,16 +56,16 @@ def sample(recipe: Recipe, count: int, folder: Path) -> list[Path]:
         raise SampleError(
             f"{recipe.data} has {len(photos):,} test photos: a sample has 1 to {len(photos):,}, not {count:,}"
         )
-    if strange := next((photo.path for photo in photos if inputs.of_file(photo.path).kind != "photos"), None):
-        raise SampleError(f"{recipe.data / strange} is an array, not a photo: only photos can be sampled")
+    if array := next((photo.path for photo in photos if inputs.of_file(photo.path).kind != "photos"), None):
+        raise SampleError(f"{recipe.data / array} is an array, not a photo: only photos can be sampled")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SampleError(f"{folder} is there already and not empty: name another folder")
+        raise SampleError(f"{folder} exists already and is not empty: name another folder")
     drawn = np.random.default_rng(recipe.seed).permutation(len(photos))[:count]
     with files.building(folder.absolute()) as part:
         digits = max(3, len(str(count)))
         rows = []
-        for number, place in enumerate(drawn.tolist(), 1):
-            photo = photos[place]
+        for number, index in enumerate(drawn.tolist(), 1):
+            photo = photos[index]
             file = f"{photo.class_}_{number:0{digits}d}.png"
             Image.fromarray(_decoded(recipe.data / photo.path)).save(part / file)
             rows.append((file, photo.class_, photo.path))

@@ -57,29 +57,29 @@ def divide(
     chosen = list(given) or [""] * len(classes)
     named = set(chosen) - {""}
     if named == set(SPLITS):
-        places: tuple[str, ...] = ("train",)
+        wanted: tuple[str, ...] = ("train",)
     else:
-        places = tuple(split for split in SPLITS if split == "train" or split not in named)
-    if "" not in chosen and len(places) > 1:
+        wanted = tuple(split for split in SPLITS if split == "train" or split not in named)
+    if "" not in chosen and len(wanted) > 1:
         # The missing splits are taken from train. Photos do not follow their group here: a predefined training photo
         # never moves to the predefined test split, even if it has a near duplicate there.
         chosen = ["" if split == "train" else split for split in chosen]
     elif settings.strategy == "grouped":
         chosen = _follow(chosen, groups)
-    free = [place for place, split in enumerate(chosen) if not split]
-    names = [classes[place] for place in free]
+    free = [index for index, split in enumerate(chosen) if not split]
+    names = [classes[index] for index in free]
     for name, count in sorted(Counter(names).items()):
-        if count < len(places):
+        if count < len(wanted):
             raise SplitError(
                 f"class {name!r} has {count} usable photo{'s' * (count != 1)}{' to divide' if named else ''}, and each "
-                f"class needs {_NUMBER[len(places)]} at least, {_one_for(places)}: add photos or remove the class"
+                f"class needs {_NUMBER[len(wanted)]} at least, {_one_for(wanted)}: add photos or remove the class"
             )
     if settings.strategy == "ordered":
-        found = _ordered(names, settings, places)
+        found = _ordered(names, settings, wanted)
     else:
-        found = _grouped(names, [digests[place] for place in free], groups[free], settings, seed, places)
-    for place, split in zip(free, found, strict=True):
-        chosen[place] = split
+        found = _grouped(names, [digests[index] for index in free], groups[free], settings, seed, wanted)
+    for index, split in zip(free, found, strict=True):
+        chosen[index] = split
     _check_everywhere(classes, chosen, named)
     return chosen
 
@@ -129,10 +129,10 @@ def join(groups: np.ndarray, names: Sequence[str]) -> np.ndarray:
 
 def in_several_splits(groups: np.ndarray, splits: Sequence[str]) -> int:
     """Returns the number of groups with photos in more than one split."""
-    places = defaultdict(set)
+    splits_of = defaultdict(set)
     for group, split in zip(groups.tolist(), splits, strict=True):
-        places[group].add(split)
-    return sum(len(place) > 1 for place in places.values())
+        splits_of[group].add(split)
+    return sum(len(names) > 1 for names in splits_of.values())
 
 
 def _follow(chosen: list[str], groups: np.ndarray) -> list[str]:
@@ -155,27 +155,27 @@ def _check_everywhere(classes: Sequence[str], splits: Sequence[str], given: set[
             )
 
 
-def _one_for(places: tuple[str, ...]) -> str:
-    return "one for each split" if places == SPLITS else " and ".join(f"one for {place}" for place in places)
+def _one_for(wanted: tuple[str, ...]) -> str:
+    return "one for each split" if wanted == SPLITS else " and ".join(f"one for {split}" for split in wanted)
 
 
-def _targets(count: int, settings: recipe.Split, places: tuple[str, ...]) -> dict[str, int]:
-    """Returns the target number of photos per split in `places` for a class of `count` photos, at least one each."""
-    whole = 1 if places == SPLITS else sum(getattr(settings, place) for place in places)
-    targets = {place: max(1, round(count * getattr(settings, place) / whole)) for place in places if place != "train"}
+def _targets(count: int, settings: recipe.Split, wanted: tuple[str, ...]) -> dict[str, int]:
+    """Returns the target number of photos per split in `wanted` for a class of `count` photos, at least one each."""
+    whole = 1 if wanted == SPLITS else sum(getattr(settings, split) for split in wanted)
+    targets = {split: max(1, round(count * getattr(settings, split) / whole)) for split in wanted if split != "train"}
     while count - sum(targets.values()) < 1:
-        targets[max(reversed(targets), key=lambda place: targets[place])] -= 1
+        targets[max(reversed(targets), key=lambda split: targets[split])] -= 1
     return {"train": count - sum(targets.values()), **targets}
 
 
-def _ordered(classes: Sequence[str], settings: recipe.Split, places: tuple[str, ...]) -> list[str]:
-    targets = {name: _targets(count, settings, places) for name, count in Counter(classes).items()}
-    rest = {name: [place for place in places for _ in range(target[place])] for name, target in targets.items()}
-    seen = Counter[str]()
+def _ordered(classes: Sequence[str], settings: recipe.Split, wanted: tuple[str, ...]) -> list[str]:
+    targets = {name: _targets(count, settings, wanted) for name, count in Counter(classes).items()}
+    rest = {name: [split for split in wanted for _ in range(target[split])] for name, target in targets.items()}
+    counted = Counter[str]()
     splits = []
     for name in classes:
-        splits.append(rest[name][seen[name]])
-        seen[name] += 1
+        splits.append(rest[name][counted[name]])
+        counted[name] += 1
     return splits
 
 
@@ -185,7 +185,7 @@ def _grouped(
     groups: np.ndarray,
     settings: recipe.Split,
     seed: int,
-    places: tuple[str, ...],
+    wanted: tuple[str, ...],
 ) -> list[str]:
     """Assigns groups to splits at random, the largest first, with probabilities proportional to the remaining capacity.
 
@@ -195,13 +195,13 @@ def _grouped(
     members: dict[int, list[int]] = defaultdict(list)
     for photo, group in enumerate(groups.tolist()):
         members[group].append(photo)
-    room = {name: _targets(count, settings, places) for name, count in Counter(classes).items()}
-    home = {group: _home([classes[photo] for photo in photos]) for group, photos in members.items()}
+    room = {name: _targets(count, settings, wanted) for name, count in Counter(classes).items()}
+    class_of = {group: _most_frequent([classes[photo] for photo in photos]) for group, photos in members.items()}
     draws = {
-        group: _draw(f"{seed} {home[group]} {min(digests[photo] for photo in photos)}")
+        group: _draw(f"{seed} {class_of[group]} {min(digests[photo] for photo in photos)}")
         for group, photos in members.items()
     }
-    waiting = Counter(home.values())
+    waiting = Counter(class_of.values())
     filled: dict[str, set[str]] = {name: set() for name in room}
     chosen: dict[int, str] = {}
 
@@ -210,17 +210,17 @@ def _grouped(
 
     # Groups with several classes go first, so that the other groups of these classes can compensate for them.
     for group in sorted(members, key=lambda group: (not mixed(group), -len(members[group]), draws[group])):
-        name = home[group]
-        empty = [split for split in places if split not in filled[name]]
+        name = class_of[group]
+        empty = [split for split in wanted if split not in filled[name]]
         if waiting[name] < len(empty):
             raise SplitError(
                 f"class {name!r} has {len(filled[name]) + waiting[name]} different photos only, the others are near "
-                f"duplicates of them or belong to them; each class needs {_NUMBER[len(places)]}, {_one_for(places)}: "
+                f"duplicates of them or belong to them; each class needs {_NUMBER[len(wanted)]}, {_one_for(wanted)}: "
                 "add photos or remove the class. Frames of one video clip per class can be divided in time with "
                 "--split.strategy ordered: then nearly equal frames lie in train and test, and the figures hold for "
                 "these clips only and are too high for new ones"
             )
-        open_ = empty if waiting[name] == len(empty) else list(places)
+        open_ = empty if waiting[name] == len(empty) else list(wanted)
         split = _choose(draws[group], len(members[group]), {split: room[name][split] for split in open_})
         waiting[name] -= 1
         chosen[group] = split
@@ -247,7 +247,7 @@ def _choose(draw: float, size: int, room: dict[str, int]) -> str:
     return next(split for split, end in zip(fitting, accumulate(fitting.values()), strict=True) if mark < end)
 
 
-def _home(names: list[str]) -> str:
+def _most_frequent(names: list[str]) -> str:
     """Returns the majority class of a group; ties are broken by natural order."""
     counts = Counter(names)
     return min(counts, key=lambda name: (-counts[name], natural(name), name))

@@ -22,13 +22,13 @@ class Summary:
         folder: the prepared dataset.
         counts: number of photos by class, then by split.
         groups: number of groups of near duplicates, geometric matches included.
-        twins: number of photos in these groups.
+        near_duplicates: number of photos in these groups.
         largest: number of photos in the largest group.
         related: number of groups of two or more photos that the source defines.
         given: predefined splits of the source that were kept.
         followers: number of photos without a predefined split that were assigned to a predefined validation or test
             split because their near duplicates are there.
-        straddling: number of groups of near duplicates, or of groups of the source, in more than one split. This
+        in_several_splits: number of groups of near duplicates, or of groups of the source, in more than one split. This
             happens with predefined splits and with the strategy `ordered`.
         conflicts: paths in the dataset of the photos of each group of near duplicates with more than one class.
         left_out: source file and reason for each photo that is not used.
@@ -38,18 +38,18 @@ class Summary:
         links: number of symbolic links that were not followed.
         layout: lines about the recognised layout of the source and the folders that were left out.
         seconds: duration of each step.
-        made: False if the dataset existed already and was unchanged.
+        is_new: False if the dataset existed already and was unchanged.
     """
 
     folder: Path
     counts: dict[str, dict[str, int]]
     groups: int = 0
-    twins: int = 0
+    near_duplicates: int = 0
     largest: int = 0
     related: int = 0
     given: list[str] = field(default_factory=list)
     followers: int = 0
-    straddling: int = 0
+    in_several_splits: int = 0
     conflicts: list[list[str]] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     converted: dict[str, list[str]] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Summary:
     links: int = 0
     layout: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
-    made: bool = True
+    is_new: bool = True
 
     def __str__(self) -> str:
         return "\n".join([*self._table(), "", *self.remarks()])
@@ -76,13 +76,12 @@ class Summary:
 
     def remarks(self) -> list[str]:
         """Returns lines about the photos that were grouped, left out, converted and ignored."""
-        lines = [*self.layout, f"twins: {self.twins} photos in {self.groups} groups, {self.largest} in the largest"]
+        counted = f"{self.near_duplicates} photos in {self.groups} groups, {self.largest} in the largest"
+        lines = [*self.layout, f"near duplicates: {counted}"]
         if self.related:
-            lines.append(f"groups: {self.related} of photos that belong together, as the source says")
+            lines.append(f"groups: {self.related} defined by the source")
         if self.given:
-            lines.append(
-                f"splits: {', '.join(self.given)} as the source gives {'it' if len(self.given) == 1 else 'them'}"
-            )
+            lines.append(f"splits: {', '.join(self.given)} kept as in the source")
         for name in self.given:
             if lacking := [class_ for class_, counts in self.counts.items() if not counts[name]]:
                 remedy = "all divides all photos anew" if name == "test" else "validation cuts it from train instead"
@@ -92,20 +91,24 @@ class Summary:
                 )
         if self.followers:
             many = f"{self.followers} photo{'s' * (self.followers != 1)}"
-            lines.append(f"splits: {many} without one went where near duplicates are that the source gives one")
-        if self.straddling:
-            kind = "near duplicates" if self.related == 0 else "near duplicates and photos that belong together"
-            way = (
-                "the source itself divides them so" if self.given else 'split.strategy = "grouped" keeps them together'
+            lines.append(
+                f"splits: {many} without one assigned to the split of near duplicates that have one in the source"
             )
-            many = f"{self.straddling} groups of {kind} lie" if self.straddling > 1 else f"1 group of {kind} lies"
-            lines.append(f"warning: {many} in more than one split, so test figures will flatter; {way}")
+        if self.in_several_splits:
+            kind = "near duplicates" if self.related == 0 else "near duplicates and of photos that the source groups"
+            way = "the source divides them this way" if self.given else 'split.strategy = "grouped" keeps them together'
+            many = (
+                f"{self.in_several_splits} groups of {kind} lie"
+                if self.in_several_splits > 1
+                else f"1 group of {kind} lies"
+            )
+            lines.append(f"warning: {many} in more than one split, so test figures are too optimistic; {way}")
         for paths in self.conflicts[:MOST]:
-            lines.append(f"warning: twins under different labels: {_some(paths)}")
+            lines.append(f"warning: near duplicates under different labels: {_some(paths)}")
         if len(self.conflicts) > MOST:
-            lines.append(f"warning: {len(self.conflicts) - MOST} more groups of twins have different labels")
+            lines.append(f"warning: {len(self.conflicts) - MOST} more groups of near duplicates have different labels")
         for reason, count in Counter(reason for _, reason in self.left_out).most_common():
-            files = [file for file, why in self.left_out if why == reason]
+            files = [file for file, cause in self.left_out if cause == reason]
             lines.append(f"left out: {count} photo{'s' * (count != 1)}, {reason}: {_some(files)}")
         for name, files in self.converted.items():
             many = f"{len(files)} photo{'s' * (len(files) != 1)}"
@@ -117,9 +120,9 @@ class Summary:
                 f"ignored: {self.links} symbolic link{'s' * (self.links != 1)}, broken, to files of another user or to "
                 "a folder that is listed already"
             )
-        if self.made:
+        if self.is_new:
             lines.append("seconds: " + ", ".join(f"{step} {value:.1f}" for step, value in self.seconds.items()))
-        state = "made" if self.made else "unchanged since it was made"
+        state = "prepared" if self.is_new else "unchanged since it was prepared"
         lines.append(f"{self.folder}: {state}")
         return lines
 

@@ -77,7 +77,7 @@ def test_a_prepared_dataset_elsewhere(dataset: Dataset) -> None:
 @pytest.mark.parametrize(
     ("photos", "split", "message"),
     [
-        ({}, None, "holds no folders"),
+        ({}, None, "contains no folders"),
         ({"red/1.txt": ""}, None, r"photos has no photos that can be used \(.jpg, "),
         ({"red/1.png": ""}, None, r"no photos that can be used; red/1.png: "),
         ({"red/1.png": "red"}, "test", "is not divided into splits: leave --split out"),

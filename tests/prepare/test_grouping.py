@@ -27,7 +27,7 @@ def test_turned_and_cropped_copies_share_a_group_with_what_they_are_copies_of(tm
     folder = healthy(tmp_path, ("tree",))
     (folder / "tree/turned.jpg").write_bytes(encoded(rotated(photo("tree", 2), 5)))
     (folder / "tree/cropped.jpg").write_bytes(encoded(cropped(photo("tree", 4), 0.1, 0.1, 0.1, 0.1)))
-    # A twin of the turned copy and not of the first picture: the three are still one group.
+    # A near duplicate of the turned copy and not of the first picture: the three are still one group.
     (folder / "tree/chained.jpg").write_bytes(encoded(rotated(photo("tree", 2), 5).resize((100, 100))))
     photos = candidates(folder)
     groups, pairs = grouping.near_duplicate_groups(photos)
@@ -43,7 +43,7 @@ def test_turned_and_cropped_copies_share_a_group_with_what_they_are_copies_of(tm
     }
 
 
-def test_too_many_photos_are_grouped_by_their_sure_twins_alone(tmp_path, monkeypatch):
+def test_too_many_photos_are_grouped_by_near_duplicates_alone(tmp_path, monkeypatch):
     folder = healthy(tmp_path, ("tree",))
     (folder / "tree/turned.jpg").write_bytes(encoded(rotated(photo("tree", 2), 5)))
     monkeypatch.setattr(geometric_matches, "MOST", 5)
@@ -59,7 +59,7 @@ def test_nothing_makes_no_groups():
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
-def test_keeps_apart_from_every_probable_twin_of_an_examined_photo(tmp_path, split):
+def test_keeps_apart_from_every_geometric_matches_of_an_examined_photo(tmp_path, split):
     other = healthy(tmp_path / "other", ("tree",), 3)
     rows = tuple(
         Photo(f"tree/{n}.jpg", "tree", split if n else "train", examine(other / f"tree/{n}.jpg").sha256, 1, 1, n)
@@ -76,7 +76,7 @@ def test_keeps_apart_from_every_probable_twin_of_an_examined_photo(tmp_path, spl
     assert {p.item.path.name for p in stay} == {"0.jpg", "1.jpg", "2.jpg", "3.jpg", "turned0.jpg"}
 
 
-def test_a_preparation_puts_probable_twins_into_one_split(tmp_path, monkeypatch):
+def test_a_preparation_puts_geometric_matches_into_one_split(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = healthy(tmp_path / "photos", count=9)
     for pose in ("chair", "tree"):

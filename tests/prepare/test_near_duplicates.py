@@ -68,7 +68,7 @@ def test_an_upside_down_picture_is_another(originals):
     assert not near_duplicates.near_duplicates_of_any(turned, originals).any()
 
 
-def test_alike_figures_on_white_are_not_twins():
+def test_similar_figures_on_white_are_not_near_duplicates():
     def figure(arms: int) -> Image.Image:
         image = Image.new("L", (96, 96), 255)
         image.paste(0, (44, 10, 52, 90))
@@ -85,7 +85,7 @@ def test_the_stored_text_decides_alone(originals):
     assert near_duplicates.near_duplicates_of_any(stored, originals).all()
 
 
-def test_twins_of_twins_share_a_group_numbered_by_first_appearance():
+def test_near_duplicates_of_near_duplicates_share_a_group_numbered_by_first_appearance():
     image = picture(7, (400, 400))
     steps = [image.crop((left, 0, 400, 400)) for left in (0, 36, 72)]
     first, middle, last = (signature(encoded(step)) for step in steps)
@@ -94,7 +94,7 @@ def test_twins_of_twins_share_a_group_numbered_by_first_appearance():
     assert near_duplicates.groups([other, first, last, middle]).tolist() == [0, 1, 1, 1]
 
 
-def test_plain_pictures_are_twins_by_their_bytes_alone():
+def test_plain_pictures_are_near_duplicates_by_their_bytes_alone():
     plain = [encoded(Image.new("RGB", (20, 20), colour), "PNG") for colour in ("red", "blue", "red")]
     signatures = [signature(data) for data in plain]
     assert {one.text for one in signatures} == {"8" * 99}
@@ -102,7 +102,7 @@ def test_plain_pictures_are_twins_by_their_bytes_alone():
     assert near_duplicates.groups(signatures, ["a", "b", "a"]).tolist() == [0, 1, 0]
 
 
-def test_nothing_has_no_twins():
+def test_no_photos_have_no_near_duplicates():
     assert near_duplicates.groups([]).shape == (0,)
     assert near_duplicates.near_duplicates_of_any([], [Signature("8" * 99)]).shape == (0,)
     assert near_duplicates.near_duplicates_of_any([Signature("8" * 99)], []).tolist() == [False]

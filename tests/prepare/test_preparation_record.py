@@ -26,7 +26,7 @@ def told(dataset: Dataset) -> Summary:
 
 
 def test_what_is_written_is_read_again(dataset):
-    assert preparation_record.kept(dataset.folder, STATE) == replace(told(dataset), made=False)
+    assert preparation_record.kept(dataset.folder, STATE) == replace(told(dataset), is_new=False)
     assert preparation_record.pairs(dataset) == PAIRS
     assert preparation_record.summary(dataset.folder)["related"] == 3
 
@@ -62,3 +62,17 @@ def test_a_damaged_record_or_an_older_one_has_no_pairs(dataset, text):
     Path(dataset.folder, "prepared.json").write_text(text)
     assert preparation_record.pairs(dataset) is None
     assert preparation_record.kept(dataset.folder, STATE) is None
+
+
+def test_a_record_with_the_keys_of_an_earlier_version_is_read(dataset):
+    path = dataset.folder / preparation_record.RECORD
+    record = json.loads(path.read_text())
+    old = {"near_duplicates": "twins", "in_several_splits": "straddling", "is_new": "made", "correlation": "likeness"}
+    record["summary"] = {old.get(key, key): value for key, value in record["summary"].items()}
+    record["pairs"] = [{old.get(key, key): value for key, value in pair.items()} for pair in record["pairs"]]
+    path.write_text(json.dumps(record))
+    assert preparation_record.kept(dataset.folder, STATE) == replace(told(dataset), is_new=False)
+    assert preparation_record.pairs(dataset) == PAIRS
+    record["pairs"] = [1]
+    path.write_text(json.dumps(record))
+    assert preparation_record.pairs(dataset) is None

@@ -88,15 +88,15 @@ def test_run_twice_it_changes_nothing(source):
     before = snapshot(Path("data"))
     second = prepare(recipe(source))
     assert snapshot(Path("data")) == before
-    assert (first.made, second.made) == (True, False)
+    assert (first.is_new, second.is_new) == (True, False)
     assert second.counts == first.counts
-    assert "data/poses: unchanged since it was made" in str(second)
+    assert "data/poses: unchanged since it was prepared" in str(second)
 
 
 def test_another_seed_draws_anew_and_the_old_one_comes_back(source):
     rows = {}
     for seed in (1, 2, 1):
-        assert prepare(recipe(source, seed=seed)).made
+        assert prepare(recipe(source, seed=seed)).is_new
         rows.setdefault(seed, []).append(Path("data/poses/manifest.csv").read_bytes())
     assert rows[1][0] == rows[1][1] != rows[2][0]
 
@@ -122,9 +122,9 @@ def test_a_lost_file_or_manifest_is_made_again(source):
     prepare(recipe(source))
     before = Path("data/poses/manifest.csv").read_bytes()
     next(Path("data/poses/train/tree").iterdir()).unlink()
-    assert prepare(recipe(source)).made
+    assert prepare(recipe(source)).is_new
     Path("data/poses/manifest.csv").unlink()
-    assert prepare(recipe(source)).made
+    assert prepare(recipe(source)).is_new
     assert Path("data/poses/manifest.csv").read_bytes() == before
 
 
@@ -163,24 +163,22 @@ def test_twins_stay_in_one_split_and_labels_that_disagree_are_told(source):
         groups.setdefault(photo.group, []).append(photo)
     assert Counter(len(group) for group in groups.values()) == {1: 21, 2: 3, 3: 1}
     assert all(len({photo.split for photo in group}) == 1 for group in groups.values())
-    assert (summary.groups, summary.twins, summary.largest, summary.straddling) == (4, 9, 3, 0)
+    assert (summary.groups, summary.near_duplicates, summary.largest, summary.in_several_splits) == (4, 9, 3, 0)
     (conflict,) = summary.conflicts
     assert Counter(path.split("/")[1] for path in conflict) == {"tree": 2, "cobra": 1}
-    assert "twins under different labels: " + ", ".join(conflict) in str(summary)
+    assert "near duplicates under different labels: " + ", ".join(conflict) in str(summary)
 
 
-def test_ordered_takes_the_file_order_and_warns_of_straddling_twins(source):
+def test_ordered_takes_the_file_order_and_warns_of_near_duplicates_in_several_splits(source):
     (source / "cobra" / "9.jpg").write_bytes((source / "cobra" / "0.jpg").read_bytes())
     summary = prepare(recipe(source, strategy="ordered"))
     dataset = manifest.read(Path("data/poses"))
     assert [photo.split for photo in dataset.photos if photo.class_ == "cobra"] == (
         ["train"] * 6 + ["validation"] * 2 + ["test"] * 2
     )
-    assert summary.straddling == 1
-    assert (
-        "warning: 1 group of near duplicates lies in more than one split, so test figures will flatter; split.strategy"
-        in str(summary)
-    )
+    assert summary.in_several_splits == 1
+    warning = "warning: 1 group of near duplicates lies in more than one split, so test figures are too optimistic; "
+    assert f"{warning}split.strategy" in str(summary)
 
 
 def test_keep_apart_leaves_out_twins_of_the_others_examination_photos(source, tmp_path):
@@ -195,11 +193,11 @@ def test_keep_apart_leaves_out_twins_of_the_others_examination_photos(source, tm
     (second / "b" / "copy.jpg").write_bytes((first.folder / learned[0].path).read_bytes())
     summary = prepare(recipe(second, name="second", keep_apart=["first"]))
     assert [file for file, _ in summary.left_out] == sorted(f"a/copy{place}.png" for place in range(10))
-    assert {reason for _, reason in summary.left_out} == {"twins of validation or test photos of first"}
+    assert {reason for _, reason in summary.left_out} == {"near duplicates of validation or test photos of first"}
     assert {name: sum(counts.values()) for name, counts in summary.counts.items()} == {"a": 6, "b": 7}
-    assert not prepare(recipe(second, name="second", keep_apart=["first"])).made
+    assert not prepare(recipe(second, name="second", keep_apart=["first"])).is_new
     prepare(recipe(source, name="first", seed=5))
-    assert prepare(recipe(second, name="second", keep_apart=["first"])).made
+    assert prepare(recipe(second, name="second", keep_apart=["first"])).is_new
 
 
 def test_keep_apart_names_the_command_that_is_missing(source):
@@ -231,7 +229,7 @@ def test_a_full_disk_leaves_the_old_dataset_and_nothing_else(source, monkeypatch
     interrupted(monkeypatch, recipe(source, seed=2), OSError(errno.ENOSPC, "No space left on device"))
     assert snapshot(Path("data")) == before
     assert [path.name for path in Path("data").iterdir()] == ["poses"]
-    assert prepare(recipe(source, seed=2)).made
+    assert prepare(recipe(source, seed=2)).is_new
 
 
 def test_an_interrupted_run_leaves_the_old_dataset_and_is_taken_up(source, monkeypatch):
@@ -244,7 +242,7 @@ def test_an_interrupted_run_leaves_the_old_dataset_and_is_taken_up(source, monke
     assert sorted(path.name for path in Path("data").iterdir()) == [".poses.part", "poses"]
     written[0].write_bytes(b"half")  # as a killed copy would be
     times = {path.name: path.stat().st_mtime_ns for path in written}
-    assert prepare(recipe(source, seed=2)).made
+    assert prepare(recipe(source, seed=2)).is_new
     assert Path("data/poses/manifest.csv").read_bytes() == wanted
     assert [path.name for path in Path("data").iterdir()] == ["poses"]
     kept = [path.name for path in Path("data/poses").rglob("*.jpg") if times.get(path.name) == path.stat().st_mtime_ns]
@@ -280,7 +278,7 @@ def test_photos_are_decoded_once_for_all_settings(source, monkeypatch):
     (source / "tree" / "99.jpg").write_bytes(b"broken")
     prepare(recipe(source))
     read = []
-    monkeypatch.setattr("headstand.prepare.scan.open_image", lambda data: read.append(data))
+    monkeypatch.setattr("headstand.prepare.examination.examine", lambda data, _: read.append(data))
     again = prepare(recipe(source, name="again"))
     assert read == []
     assert again.counts == first.counts
@@ -308,7 +306,7 @@ def test_a_divided_source_keeps_its_splits(tmp_path):
             photo.sha256 for photo in manifest.read(Path("data/poses")).split(split)
         }
     assert summary.given == ["train", "validation", "test"]
-    assert "splits: train, validation, test as the source gives them" in str(summary)
+    assert "splits: train, validation, test kept as in the source" in str(summary)
 
 
 def test_a_missing_validation_is_cut_from_train(tmp_path):
@@ -321,24 +319,24 @@ def test_a_missing_validation_is_cut_from_train(tmp_path):
     assert {digest(path) for path in (source / "test").rglob("*.jpg")} == {
         photo.sha256 for photo in manifest.read(Path("data/poses")).split("test")
     }
-    assert "splits: test as the source gives it" in str(summary)
-    assert summary.straddling == 0
+    assert "splits: test kept as in the source" in str(summary)
+    assert summary.in_several_splits == 0
 
 
-def test_twins_across_given_splits_are_a_warning(tmp_path):
+def test_near_duplicates_across_given_splits_are_a_warning(tmp_path):
     source = divided(tmp_path, {"train": {"a": 8, "b": 8}, "test": {"a": 3, "b": 3}})
     for number in range(2):
         copy = ImageOps.mirror(Image.open(source / "train" / "a" / f"{number}.jpg"))
         (source / "test" / "a" / f"copy{number}.png").write_bytes(encoded(copy, "PNG"))
     summary = prepare(recipe(source))
-    assert (summary.straddling, summary.counts["a"]["test"]) == (2, 5)
+    assert (summary.in_several_splits, summary.counts["a"]["test"]) == (2, 5)
     assert (
-        "warning: 2 groups of near duplicates lie in more than one split, so test figures will flatter; the source "
-        "itself divides them so"
+        "warning: 2 groups of near duplicates lie in more than one split, so test figures are too optimistic; "
+        "the source divides them this way"
     ) in str(summary)
 
 
-def test_what_belongs_together_stays_together_with_its_twins(tmp_path, monkeypatch):
+def test_groups_of_the_source_stay_in_one_split_with_their_near_duplicates(tmp_path, monkeypatch):
     source = class_folders(tmp_path / "photos", {"a": 12, "b": 12})
     (source / "b" / "copy.jpg").write_bytes((source / "a" / "0.jpg").read_bytes())
     belonging = {"a/0.jpg": "one", "a/1.jpg": "one", "b/3.jpg": "two", "b/4.jpg": "two", "b/copy.jpg": "two"}
@@ -354,12 +352,12 @@ def test_what_belongs_together_stays_together_with_its_twins(tmp_path, monkeypat
     photos = [photo for photo in manifest.read(Path("data/poses")).photos if photo.sha256 in together]
     assert len(photos) == 5
     assert len({photo.group for photo in photos}) == len({photo.split for photo in photos}) == 1
-    assert (summary.groups, summary.twins, summary.largest, summary.related) == (1, 2, 2, 2)
-    assert "groups: 2 of photos that belong together, as the source says" in str(summary)
-    (conflict,) = summary.conflicts  # those that belong together may well have two labels, twins may not
+    assert (summary.groups, summary.near_duplicates, summary.largest, summary.related) == (1, 2, 2, 2)
+    assert "groups: 2 defined by the source" in str(summary)
+    (conflict,) = summary.conflicts  # groups of the source may have two labels, near duplicates may not
     assert len(conflict) == 2
     belonging["a/2.jpg"] = "one"
-    assert prepare(recipe(source)).made
+    assert prepare(recipe(source)).is_new
 
 
 def test_a_table_is_prepared(tmp_path):
@@ -375,21 +373,23 @@ def test_a_table_is_prepared(tmp_path):
         "cobra": {"train": 5, "validation": 2, "test": 3},
         "tree": {"train": 5, "validation": 2, "test": 4},
     }
-    assert (summary.given, summary.followers, summary.straddling) == (["test"], 1, 0)
-    assert "splits: 1 photo without one went where near duplicates are that the source gives one" in str(summary)
+    assert (summary.given, summary.followers, summary.in_several_splits) == (["test"], 1, 0)
+    assert "splits: 1 photo without one assigned to the split of near duplicates that have one in the source" in str(
+        summary
+    )
     assert summary.left_out == [("x/gone.jpg", "cannot be read (No such file or directory)")]
     (cobra,) = (p for p in manifest.read(Path("data/poses")).photos if p.sha256 == digest(source / "x" / "8.jpg"))
     assert cobra.class_ == "cobra"
-    assert not prepare(chosen).made
+    assert not prepare(chosen).is_new
 
 
 def test_an_archive_is_prepared_as_its_folder_is(source, tmp_path, monkeypatch):
     prepare(recipe(source))
     table = Path("data/poses/manifest.csv").read_bytes()
     shutil.make_archive(str(tmp_path / "photos"), "gztar", source)
-    assert prepare(recipe(tmp_path / "photos.tar.gz")).made
+    assert prepare(recipe(tmp_path / "photos.tar.gz")).is_new
     assert Path("data/poses/manifest.csv").read_bytes() == table
-    assert not prepare(recipe(tmp_path / "photos.tar.gz")).made
+    assert not prepare(recipe(tmp_path / "photos.tar.gz")).is_new
 
 
 def test_leftovers_of_a_killed_run_do_no_harm(source):
@@ -402,7 +402,7 @@ def test_leftovers_of_a_killed_run_do_no_harm(source):
 def test_a_folder_of_the_users_is_not_replaced(source):
     Path("data/poses").mkdir(parents=True)
     Path("data/poses/thesis.txt").write_text("dear")
-    with pytest.raises(PrepareError, match=r"data/poses is there already and was not made by data_preparation\.py"):
+    with pytest.raises(PrepareError, match=r"data/poses exists already and was not written by data_preparation\.py"):
         prepare(recipe(source))
     assert Path("data/poses/thesis.txt").read_text() == "dear"
 
@@ -428,7 +428,7 @@ def test_a_name_that_is_not_utf8_is_survived(tmp_path):
     summary = prepare(recipe(source))
     str(summary).encode()
     assert list(summary.counts) == ["a", "b_"]
-    assert not prepare(recipe(source)).made
+    assert not prepare(recipe(source)).is_new
 
 
 @pytest.mark.parametrize("names", [("a?", "a*"), ("Tree", "tree")])
@@ -464,7 +464,7 @@ def test_a_damaged_record_is_made_again(source):
     prepare(recipe(source))
     for text in ("", "[]", '{"state": {}}', json.dumps({"state": None, "summary": 3})):
         Path("data/poses/prepared.json").write_text(text)
-        assert prepare(recipe(source)).made
+        assert prepare(recipe(source)).is_new
 
 
 def test_the_manifest_is_plain_csv_with_the_contracts_columns(source):
@@ -504,7 +504,7 @@ def test_a_validation_that_lacks_a_class_is_a_warning_and_can_be_cut_from_train(
         "a": {"train": 6, "validation": 2, "test": 2},
         "b": {"train": 4, "validation": 2, "test": 2},
     }
-    assert (again.made, again.given) == (True, ["test"])
+    assert (again.is_new, again.given) == (True, ["test"])
     assert not any("warning" in line for line in again.remarks())
 
 
@@ -539,8 +539,8 @@ def test_frames_of_one_clip_can_be_divided_in_time(tmp_path):
         prepare(chosen)
     summary = prepare(chosen.model_copy(update={"split": chosen.split.model_copy(update={"strategy": "ordered"})}))
     assert summary.counts["a"] == {"train": 6, "validation": 2, "test": 2}
-    assert summary.straddling == 2
-    assert any("test figures will flatter" in line for line in summary.remarks())
+    assert summary.in_several_splits == 2
+    assert any("test figures are too optimistic" in line for line in summary.remarks())
 
 
 def test_a_class_named_train_is_one_and_nothing_is_reported_as_ignored(tmp_path):
@@ -556,7 +556,7 @@ def test_linked_classes_are_copied_as_photos(tmp_path):
     summary = prepare(recipe(source))
     assert summary.counts["b"] == {"train": 3, "validation": 1, "test": 1}
     assert not any(path.is_symlink() for path in Path("data/poses").rglob("*"))
-    assert not prepare(recipe(source)).made
+    assert not prepare(recipe(source)).is_new
 
 
 def test_an_archive_with_nested_splits_is_recognised(tmp_path):

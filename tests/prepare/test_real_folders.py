@@ -130,7 +130,7 @@ def test_after_an_error_of_the_doctor_nobody_is_told_to_train(source, capsys, mo
         data_preparation.main(["yoga6", "--source", "photos", "--name", "mine"])
         out = capsys.readouterr().out
         assert out.splitlines()[-1] == (
-            "not ready: 1 error would make figures wrong; data/mine/look/doctor.html shows where. Correct the source "
+            "not ready: 1 error would make metrics wrong; data/mine/look/doctor.html shows where. Correct the source "
             "and prepare it again"
         )
         assert "train it" not in out
@@ -159,17 +159,17 @@ def test_a_large_photo_is_left_out_with_its_size_and_used_where_the_recipe_allow
     assert summary.left_out == [("tree/large.png", f"{reason}; --source.large true accepts larger files of your own")]
     large = Recipe(name="poses", source=Source(folder=str(source), large=True))
     summary = prepare(large)
-    assert (summary.made, summary.left_out, sum(summary.counts["tree"].values())) == (True, [], 7)
+    assert (summary.is_new, summary.left_out, sum(summary.counts["tree"].values())) == (True, [], 7)
     (prepared,) = Path("data/poses").glob("*/tree/*.png")
     assert prepared.read_bytes() == path.read_bytes()
     # The doctor and training read it; a service does not.
-    assert [exam.problem for exam in examine(Path("data/poses")).exams if exam.problem] == []
+    assert [check.problem for check in examine(Path("data/poses")).checks if check.problem] == []
     assert inputs.of((32, 32, 3)).decode(prepared).shape == (32, 32, 3)
     for source_ in (prepared, prepared.read_bytes()):
         with pytest.raises(ImageError) as raised:
             inputs.named("photos", 32).decode(source_)
         assert (raised.value.code, str(raised.value)) == ("too_large", reason)
-    assert not prepare(large).made
+    assert not prepare(large).is_new
     assert prepare(recipe(source)).left_out != []
 
 

@@ -71,10 +71,10 @@ def test_more_than_there_are_is_refused(count, recipe):
 def test_a_full_folder_is_left_alone_and_an_empty_one_filled(recipe):
     Path("out").mkdir()
     Path("out/mine").write_text("x")
-    with pytest.raises(SampleError, match="out is there already and not empty"):
+    with pytest.raises(SampleError, match="out exists already and is not empty"):
         sample(recipe, 2, Path("out"))
     assert [path.name for path in Path("out").iterdir()] == ["mine"]
-    with pytest.raises(SampleError, match="mine is there already"):
+    with pytest.raises(SampleError, match="mine exists already"):
         sample(recipe, 2, Path("out/mine"))
     Path("empty").mkdir()
     assert len(sample(recipe, 2, Path("empty"))) == len(list(Path("empty").iterdir())) == 3

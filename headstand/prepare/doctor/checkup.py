@@ -19,7 +19,7 @@ def checkup(folder: Path, done: Sequence[str] = ()) -> list[str]:
     """Checks a prepared dataset and writes the reports, unless `doctor.json` already covers this manifest.
 
     The geometric matches are read from the preparation record. Datasets of arrays are not checked, nor are those with
-    more than `likely.MOST` photos.
+    more than `geometric_matches.MOST` photos.
 
     Args:
         folder: the dataset's folder.
@@ -33,22 +33,22 @@ def checkup(folder: Path, done: Sequence[str] = ()) -> list[str]:
         ManifestError: there is no prepared dataset.
     """
     dataset = manifest.read(folder)
-    place = folder / "look" / PAGE
+    path = folder / "look" / PAGE
     if all(inputs.of_file(photo.path).kind != "photos" for photo in dataset.photos):
         return []
     if len(dataset.photos) > geometric_matches.MOST:
         return [f"doctor: more than {geometric_matches.MOST:,} photos; python -m headstand doctor {folder}"]
-    if place.is_file() and _examined(place.with_name(FINDINGS)) == dataset.digest:
-        return [str(place)]
+    if path.is_file() and _manifest_digest(path.with_name(FINDINGS)) == dataset.digest:
+        return [str(path)]
     report = replace(examine(folder, preparation_record.pairs(dataset)), done=tuple(done))
-    page.write(report, place)
-    write_json(report, place.with_name(FINDINGS), manifest=dataset.digest)
-    grave = replace(report, findings=(*report.of(Severity.ERROR), *report.of(Severity.WARNING)))
-    lines = [f"doctor: {line}" for line in grave.lines()[: len(grave.findings)]]
-    return [*lines, f"doctor: {report.lines()[len(report.findings)]}", str(place)]
+    page.write(report, path)
+    write_json(report, path.with_name(FINDINGS), manifest=dataset.digest)
+    reviewed = replace(report, findings=(*report.of(Severity.ERROR), *report.of(Severity.WARNING)))
+    lines = [f"doctor: {line}" for line in reviewed.lines()[: len(reviewed.findings)]]
+    return [*lines, f"doctor: {report.lines()[len(report.findings)]}", str(path)]
 
 
-def _examined(findings: Path) -> str | None:
+def _manifest_digest(findings: Path) -> str | None:
     """Returns the digest of the manifest that a `doctor.json` belongs to; None if the file is missing or damaged."""
     try:
         return str(json.loads(findings.read_text(encoding="utf-8"))["manifest"])

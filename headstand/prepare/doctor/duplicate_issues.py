@@ -10,7 +10,7 @@ from headstand.prepare.doctor.issues import Issue, IssueCase, issue
 from headstand.prepare.examination import examined
 from headstand.prepare.geometric_matches import MatchedPair
 
-LIKE, MORE = 0.8, 0.05
+MIRRORED, EXCESS = 0.8, 0.05
 """Minimum correlation of a photo with the mirror image of another, and minimum excess over the unmirrored correlation.
 
 The excess is required because symmetric pictures correlate both ways."""
@@ -35,7 +35,7 @@ def copies(checks: Sequence[FileCheck], groups: np.ndarray) -> list[Issue]:
         codes = _across(group) or [_CODES[relation]]
         for code in codes:
             cases[code].append(_case(group, code, relation))
-    return [found for code, some in cases.items() for found in issue(code, some)]
+    return [found for code, listed in cases.items() for found in issue(code, listed)]
 
 
 def likely(checks: Sequence[FileCheck], pairs: Sequence[MatchedPair]) -> list[Issue]:
@@ -48,13 +48,13 @@ def likely(checks: Sequence[FileCheck], pairs: Sequence[MatchedPair]) -> list[Is
     cases: dict[str, list[IssueCase]] = defaultdict(list)
     for pair in pairs:
         both = [checks[pair.first], checks[pair.second]]
-        codes = [f"likely_{code}" for code in _across(both)] or ["likely_twins"]
+        codes = [f"likely_{code}" for code in _across(both)] or ["geometric_matches"]
         for code in codes:
             cases[code].append(_case(both, code, pair.detail))
-    return [found for code, some in cases.items() for found in issue(code, some)]
+    return [found for code, listed in cases.items() for found in issue(code, listed)]
 
 
-_CODES = {"identical": "exact_duplicates", "alike": "near_duplicates", "mirrored": "mirror_copies"}
+_CODES = {"identical": "exact_duplicates", "similar": "near_duplicates", "mirrored": "mirror_copies"}
 
 
 def _across(group: list[FileCheck]) -> list[str]:
@@ -79,13 +79,13 @@ def _relation(group: list[FileCheck]) -> str:
     if len({check.file.sha256 for check in group}) == 1:
         return "identical"
     first = group[0]
-    return "mirrored" if any(_mirrored(first, other) for other in group[1:]) else "alike"
+    return "mirrored" if any(_mirrored(first, other) for other in group[1:]) else "similar"
 
 
 def _mirrored(first: FileCheck, second: FileCheck) -> bool:
     one, two = (examined(check.item.path, check.file.sha256).luma.astype(np.float32) for check in (first, second))
     turned = _correlation(one, two[:, ::-1])
-    return turned >= LIKE and turned >= _correlation(one, two) + MORE
+    return turned >= MIRRORED and turned >= _correlation(one, two) + EXCESS
 
 
 def _correlation(one: np.ndarray, two: np.ndarray) -> float:

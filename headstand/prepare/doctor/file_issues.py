@@ -25,11 +25,11 @@ def unusable(checks: Sequence[FileCheck]) -> list[Issue]:
     cases: dict[str, list[IssueCase]] = {}
     for check in checks:
         if check.problem:
-            code, sentence = check.problem
-            if not _named(check) and code in ("not_an_image", "damaged", "empty_file"):
+            code, message = check.problem
+            if not _has_image_extension(check) and code in ("not_an_image", "damaged", "empty_file"):
                 code = "other_file"
-            cases.setdefault(code, []).append(IssueCase((check.name,), sentence))
-    return [found for code, some in cases.items() for found in issue(code, some)]
+            cases.setdefault(code, []).append(IssueCase((check.name,), message))
+    return [found for code, listed in cases.items() for found in issue(code, listed)]
 
 
 def oddities(checks: Sequence[FileCheck]) -> list[Issue]:
@@ -63,5 +63,5 @@ def _mode(check: FileCheck) -> str:
     return ", ".join(name for name in check.file.conversions if name not in (ANIMATED, TURNED))
 
 
-def _named(check: FileCheck) -> bool:
+def _has_image_extension(check: FileCheck) -> bool:
     return check.item.path.suffix.lower() in images.EXTENSIONS

@@ -66,13 +66,15 @@ def fix(report: DoctorReport, target: Path) -> list[Action]:
     """
     root = report.contents.root.resolve()
     if target.exists():
-        raise FixError(f"{target} is there already: name a folder that is not")
+        raise FixError(f"{target} exists already: name a new folder")
     if target.resolve().is_relative_to(root):
-        raise FixError(f"{target} lies in {report.contents.root}, which is never changed: name a folder outside of it")
+        raise FixError(
+            f"{target} is inside {report.contents.root}, which is never changed: name a folder outside of it"
+        )
     with files.building(target) as part:
         actions = _write(report, part)
         if not any(action.target for action in actions):
-            raise FixError(f"nothing of {report.contents.root} can be kept")
+            raise FixError(f"no file of {report.contents.root} can be kept")
         with (part / RECORD).open("w", encoding="utf-8", newline="") as file:
             table = csv.writer(file, lineterminator="\n")
             table.writerow(["file", "action", "target", "reason"])
@@ -88,7 +90,7 @@ def described(actions: Sequence[Action], target: Path) -> list[str]:
         f"{action}: {counted[action, reason]:,}{f', {reason}' if reason else ''}"
         for action, reason in sorted(counted, key=lambda key: (order.index(key[0]), -counted[key], key[1]))
     ]
-    return [*lines, f"{target}: a cleaned copy; {RECORD} in it tells what was done with each file"]
+    return [*lines, f"{target}: a cleaned copy; {RECORD} in it lists what was done with each file"]
 
 
 def _write(report: DoctorReport, part: Path) -> list[Action]:
@@ -102,27 +104,27 @@ def _write(report: DoctorReport, part: Path) -> list[Action]:
         convert = bool(check.file.conversions)
         relative = check.item.path.relative_to(report.contents.root)
         suffixes = (".png",) if convert else EXTENSIONS[check.file.format]
-        place = relative if relative.suffix.lower() in suffixes else relative.with_suffix(suffixes[0])
+        copy = relative if relative.suffix.lower() in suffixes else relative.with_suffix(suffixes[0])
         number = 1
-        while str(place).casefold() in taken:
+        while str(copy).casefold() in taken:
             number += 1
-            place = relative.with_name(f"{relative.stem}-{number}{suffixes[0]}")
-        taken.add(str(place).casefold())
-        (part / place).parent.mkdir(parents=True, exist_ok=True)
+            copy = relative.with_name(f"{relative.stem}-{number}{suffixes[0]}")
+        taken.add(str(copy).casefold())
+        (part / copy).parent.mkdir(parents=True, exist_ok=True)
         if convert:
-            Image.fromarray(decode(check.item.path, large=True)).save(part / place, "PNG")
+            Image.fromarray(decode(check.item.path, large=True)).save(part / copy, "PNG")
         else:
-            shutil.copyfile(check.item.path, part / place)
-        action = "converted" if convert else "copied" if place == relative else "renamed"
+            shutil.copyfile(check.item.path, part / copy)
+        action = "converted" if convert else "copied" if copy == relative else "renamed"
         actions.append(
             Action(
                 check.name,
                 action,
-                report.contents.name(report.contents.root / place),
+                report.contents.name(report.contents.root / copy),
                 ", ".join(check.file.conversions),
             )
         )
-    actions += [Action(name, "left out", reason="outside of all classes") for name in report.contents.loose]
+    actions += [Action(name, "left out", reason="outside of all classes") for name in report.contents.outside_classes]
     return actions
 
 
@@ -141,24 +143,24 @@ def _copies(group: Sequence[FileCheck]) -> dict[str, str]:
     """Returns the reason for each file of a group of near duplicates that is left out, by file name."""
     out: dict[str, str] = {}
     votes = Counter(check.item.class_ for check in group)
-    winner, most = votes.most_common(1)[0]
+    majority, most = votes.most_common(1)[0]
     if len(votes) > 1:
         for check in group:
             if most < MAJORITY * len(group):
-                out[check.name] = "twins of it have another class"
-            elif check.item.class_ != winner:
-                out[check.name] = f"most twins of it have the class {winner}"
+                out[check.name] = "near duplicates have another class"
+            elif check.item.class_ != majority:
+                out[check.name] = f"most near duplicates have the class {majority}"
     kept = [check for check in group if check.name not in out]
     # Test copies take precedence over validation and training copies, so that metrics before and after the cleaning
     # use the same photos.
     rank = {"test": 0, "validation": 1, "train": 2, "": 3}
     if kept:
-        home = min((check.item.split for check in kept), key=rank.__getitem__)
+        split = min((check.item.split for check in kept), key=rank.__getitem__)
         for check in kept:
-            if check.item.split != home:
-                out[check.name] = f"twins of it are in {home}"
-    seen: dict[str, str] = {}
+            if check.item.split != split:
+                out[check.name] = f"near duplicates are in {split}"
+    first: dict[str, str] = {}
     for check in kept:
-        if check.name not in out and seen.setdefault(check.file.sha256, check.name) != check.name:
-            out[check.name] = f"identical with {seen[check.file.sha256]}"
+        if check.name not in out and first.setdefault(check.file.sha256, check.name) != check.name:
+            out[check.name] = f"identical with {first[check.file.sha256]}"
     return out

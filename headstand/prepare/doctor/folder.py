@@ -31,7 +31,7 @@ class Contents:
         layout: `classes`, `splits` or `prepared`.
         classes: names of all class folders, empty ones included, in natural order.
         items: all visible files in class folders, whatever their names; for a prepared dataset those of the manifest.
-        loose: files that are photos by their name but lie in no class folder.
+        outside_classes: files that are photos by their name but lie in no class folder.
         links: symbolic links that are not followed.
         digests: SHA-256 of each file in the manifest, by name; None unless the layout is `prepared`.
     """
@@ -40,7 +40,7 @@ class Contents:
     layout: str
     classes: tuple[str, ...]
     items: tuple[Item, ...]
-    loose: tuple[str, ...] = ()
+    outside_classes: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
     digests: dict[str, str] | None = None
 
@@ -64,21 +64,25 @@ def contents(folder: Path) -> Contents:
     visible = [path for path in found.files if PurePosixPath(path).name.lower() not in CLUTTER]
     photos = [path for path in visible if formats.is_listed(folder / path, EXTENSIONS)]
     layout = _recognised(photos, found.folders, folder)
-    homes = _homes(layout, photos, found.folders)
+    labels = _class_folders(layout, photos, found.folders)
     known = set(photos)
-    items, loose = [], []
+    items, outside_classes = [], []
     for path in sorted(visible, key=lambda path: (natural(path), path)):
-        if home := next((homes[parent] for parent in _parents(path) if parent in homes), None):
-            items.append(Item(home[0], folder / path, split=home[1]))
+        if found_in := next((labels[parent] for parent in _parents(path) if parent in labels), None):
+            items.append(Item(found_in[0], folder / path, split=found_in[1]))
         elif path in known:
-            loose.append(folder / path)
-    made = Contents(
+            outside_classes.append(folder / path)
+    listed = Contents(
         folder / layout.root,
         "splits" if any(item.split for item in items) else "classes",
-        tuple(sorted({class_ for class_, _ in homes.values()}, key=lambda name: (natural(name), name))),
+        tuple(sorted({class_ for class_, _ in labels.values()}, key=lambda name: (natural(name), name))),
         tuple(items),
     )
-    return replace(made, loose=_names(made, loose), links=_names(made, [folder / path for path in found.links]))
+    return replace(
+        listed,
+        outside_classes=_names(listed, outside_classes),
+        links=_names(listed, [folder / path for path in found.links]),
+    )
 
 
 def _recognised(photos: list[str], folders: list[str], folder: Path) -> Layout:
@@ -93,23 +97,25 @@ def _recognised(photos: list[str], folders: list[str], folder: Path) -> Layout:
         with suppress(FolderError):
             return recognise(photos, layout=layout, where=str(folder), least=1)
     if not folders:
-        raise ExaminationError(f"{folder} holds no folders: name a folder with one folder of photos for each class")
+        raise ExaminationError(f"{folder} contains no folders: name a folder with one folder of photos for each class")
     return Layout("", (), ())
 
 
-def _homes(layout: Layout, photos: list[str], folders: list[str]) -> dict[str, tuple[str, str]]:
+def _class_folders(layout: Layout, photos: list[str], folders: list[str]) -> dict[str, tuple[str, str]]:
     """Returns class and split by folder, for folders with photos of a class and for class folders without photos."""
-    homes = {_parents(path)[0]: (class_, split) for path, class_, split in layout.photos}
+    labels = {_parents(path)[0]: (class_, split) for path, class_, split in layout.photos}
     filled = {parent for path in photos for parent in _parents(path)}
-    outer = {layout.root: ""} if not homes else {}
-    for folder, (class_, split) in list(homes.items()):
-        if home := next((one for one in (folder, *_parents(folder)) if nfc(PurePosixPath(one).name) == class_), None):
-            homes.setdefault(home, (class_, split))
-            outer[_parents(home)[0]] = split
+    outer = {layout.root: ""} if not labels else {}
+    for folder, (class_, split) in list(labels.items()):
+        if outermost := next(
+            (one for one in (folder, *_parents(folder)) if nfc(PurePosixPath(one).name) == class_), None
+        ):
+            labels.setdefault(outermost, (class_, split))
+            outer[_parents(outermost)[0]] = split
     for folder in folders:
         if folder not in filled and _parents(folder)[0] in outer:
-            homes[folder] = (nfc(PurePosixPath(folder).name), outer[_parents(folder)[0]])
-    return homes
+            labels[folder] = (nfc(PurePosixPath(folder).name), outer[_parents(folder)[0]])
+    return labels
 
 
 def _parents(path: str) -> list[str]:
@@ -137,13 +143,13 @@ def source(location: str) -> Contents:
 def _prepared(folder: Path) -> Contents:
     dataset = manifest.read(folder)
     if all(inputs.of_file(photo.path).kind != "photos" for photo in dataset.photos):
-        raise ExaminationError(f"{folder} holds arrays, and the doctor examines photos")
+        raise ExaminationError(f"{folder} contains arrays; only photos can be checked")
     items = tuple(Item(photo.class_, folder / photo.path, str(photo.group), photo.split) for photo in dataset.photos)
     return Contents(
         folder, "prepared", dataset.classes, items, digests={photo.path: photo.sha256 for photo in dataset.photos}
     )
 
 
-def _names(made: Contents, paths: list[Path]) -> tuple[str, ...]:
+def _names(contents: Contents, paths: list[Path]) -> tuple[str, ...]:
     """Returns the names of the paths below the root in natural order; other paths are omitted."""
-    return tuple(sorted((made.name(path) for path in paths if path.is_relative_to(made.root)), key=natural))
+    return tuple(sorted((contents.name(path) for path in paths if path.is_relative_to(contents.root)), key=natural))

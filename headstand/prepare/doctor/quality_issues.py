@@ -41,34 +41,36 @@ DEVIATIONS = 5.0
 """Minimum distance of an outlier from the median in robust standard deviations (1.4826 median absolute deviations)."""
 
 
-def faint(checks: Sequence[FileCheck]) -> list[Issue]:
+def unclear(checks: Sequence[FileCheck]) -> list[Issue]:
     """Returns the findings `low_information`, `dark`, `bright` and `blurry`, each with the worst pictures first.
 
     A picture is in the first of these findings that applies.
     """
     pictures = [(check, check.file.measures) for check in checks if check.file.measures]
-    told: set[str] = set()
+    reported: set[str] = set()
     found: list[Issue] = []
 
-    def tell(
-        code: str, bad: Callable[[FileCheck, Measures], bool], key: Callable[[Measures], float], text: str
+    def report(
+        code: str, applies: Callable[[FileCheck, Measures], bool], key: Callable[[Measures], float], text: str
     ) -> None:
-        some = [
-            (key(measures), check) for check, measures in pictures if check.name not in told and bad(check, measures)
+        cases = [
+            (key(measures), check)
+            for check, measures in pictures
+            if check.name not in reported and applies(check, measures)
         ]
-        told.update(check.name for _, check in some)
-        ranked = sorted(some, key=lambda pair: (pair[0], pair[1].name))
+        reported.update(check.name for _, check in cases)
+        ranked = sorted(cases, key=lambda pair: (pair[0], pair[1].name))
         found.extend(issue(code, [IssueCase((check.name,), text.format(abs(value))) for value, check in ranked]))
 
-    tell(
+    report(
         "low_information",
         lambda _, m: (m.contrast < CONTRAST and m.brightest - m.darkest < 6 * CONTRAST) or m.entropy < ENTROPY,
         lambda m: m.entropy,
         "entropy {:.1f} bits",
     )
-    tell("dark", lambda _, m: m.brightest < DARK, lambda m: m.brightest, "99 % darker than {:.0f} of 255")
-    tell("bright", lambda _, m: m.darkest > BRIGHT, lambda m: -m.darkest, "99 % brighter than {:.0f} of 255")
-    tell(
+    report("dark", lambda _, m: m.brightest < DARK, lambda m: m.brightest, "99 % darker than {:.0f} of 255")
+    report("bright", lambda _, m: m.darkest > BRIGHT, lambda m: -m.darkest, "99 % brighter than {:.0f} of 255")
+    report(
         "blurry",
         lambda check, m: m.blur > BLUR and max(check.file.width, check.file.height) >= SMALLEST,
         lambda m: -m.blur,

@@ -12,16 +12,17 @@ import numpy as np
 
 from headstand.files import write
 from headstand.prepare import geometric_matches, near_duplicates
-from headstand.prepare.doctor import class_issues as class_findings
-from headstand.prepare.doctor import duplicate_issues, file_issues, quality_issues
+from headstand.prepare.doctor import class_issues, duplicate_issues, file_issues, quality_issues
 from headstand.prepare.doctor.file_check import FileCheck, check_files
 from headstand.prepare.doctor.folder import Contents, contents
 from headstand.prepare.doctor.issues import ISSUE_TYPES, Issue, IssueCase, Severity, issue
 from headstand.prepare.examination import lumas
 from headstand.prepare.manifest import SPLITS, natural
 
-VERSION = 1
-"""Version of the format of `doctor.json`; codes and keys keep their meaning within a version."""
+VERSION = 2
+"""Version of the format of `doctor.json`; codes and keys keep their meaning within a version.
+
+In version 1 the codes `geometric_matches` and `outside_classes` were called `likely_twins` and `loose_file`."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class DoctorReport:
     def counts(self) -> dict[str, dict[str, int]]:
         """Returns the number of usable photos by class in natural order, then by split (`""` for none)."""
         counted = Counter((check.item.class_, check.item.split) for check in self.usable)
-        splits = [split for split in ("", *SPLITS) if any(place == split for _, place in counted)]
+        splits = [split for split in ("", *SPLITS) if any(name == split for _, name in counted)]
         names = sorted({*self.contents.classes, *(name for name, _ in counted)}, key=lambda n: (natural(n), n))
         return {name: {split: counted[name, split] for split in splits} for name in names}
 
@@ -132,30 +133,28 @@ def examine(folder: Path | Contents, probable: Sequence[geometric_matches.Matche
     lap("files")
     known = [check.file.signature for check in usable if check.file.signature]
     groups = near_duplicates.groups(known, [check.file.sha256 for check in usable])
-    lap("twins")
+    lap("near duplicates")
     remarks = []
-    likenesses: list[geometric_matches.MatchedPair] = []
+    matches: list[geometric_matches.MatchedPair] = []
     if probable is not None and not changed:
-        likenesses = _among(probable, checks)
+        matches = _among(probable, checks)
     elif len(usable) <= geometric_matches.MOST:
-        likenesses = geometric_matches.matches(
-            lumas([(check.item.path, check.file.sha256) for check in usable]), groups
-        )
+        matches = geometric_matches.matches(lumas([(check.item.path, check.file.sha256) for check in usable]), groups)
     else:
         remarks.append(
-            f"probable twins (turned, cropped) were not searched among more than {geometric_matches.MOST:,} photos"
+            f"geometric matches (rotated, cropped) are not searched among more than {geometric_matches.MOST:,} photos"
         )
-    lap("probable twins")
+    lap("geometric matches")
     found = [
         *file_issues.unusable(checks), *file_issues.oddities(checks), *changed,
-        *quality_issues.faint(checks), *quality_issues.outliers(checks),
+        *quality_issues.unclear(checks), *quality_issues.outliers(checks),
         *duplicate_issues.copies(usable, groups),
-        *duplicate_issues.likely(usable, geometric_matches.most_certain(likenesses, groups)),
-        *class_findings.classes(listed, usable, groups),
-        *issue("loose_file", [IssueCase((name,)) for name in listed.loose]),
+        *duplicate_issues.likely(usable, geometric_matches.most_certain(matches, groups)),
+        *class_issues.classes(listed, usable, groups),
+        *issue("outside_classes", [IssueCase((name,)) for name in listed.outside_classes]),
         *issue("outside_link", [IssueCase((), name) for name in listed.links]),
     ]  # fmt: skip
-    lap("judging")
+    lap("findings")
     return DoctorReport(listed, tuple(checks), groups, _ordered(found), tuple(remarks), seconds=seconds)
 
 
@@ -177,11 +176,11 @@ def _among(
     pairs: Sequence[geometric_matches.MatchedPair], checks: Sequence[FileCheck]
 ) -> list[geometric_matches.MatchedPair]:
     """Returns the pairs of usable files, with indices among all files converted to indices among usable files."""
-    place = {number: place for place, number in enumerate(n for n, check in enumerate(checks) if not check.problem)}
+    index = {number: n for n, number in enumerate(k for k, check in enumerate(checks) if not check.problem)}
     return [
-        replace(pair, first=place[pair.first], second=place[pair.second])
+        replace(pair, first=index[pair.first], second=index[pair.second])
         for pair in pairs
-        if pair.first in place and pair.second in place
+        if pair.first in index and pair.second in index
     ]
 
 

@@ -20,8 +20,8 @@ def contact_sheet(cells: list[np.ndarray], names: list[str], columns: int, top: 
     figure = Figure(figsize=(right / 100, bottom / 100), dpi=100)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.axis("off")
-    for place, (cell, name) in enumerate(zip(cells, names, strict=True)):
-        x, y = place % columns * (width + gap), place // columns * height
+    for index, (cell, name) in enumerate(zip(cells, names, strict=True)):
+        x, y = index % columns * (width + gap), index // columns * height
         # Each cell is a separate image, because Matplotlib takes 80 bytes per pixel while it draws one.
         axes.imshow(cell, extent=(x, x + width, y + height, y), interpolation="none", aspect="auto")
         axes.text(x + 2, y + top, name, fontsize=fontsize, va="top", parse_math=False)
@@ -30,7 +30,7 @@ def contact_sheet(cells: list[np.ndarray], names: list[str], columns: int, top: 
     return figure
 
 
-def paste(place: np.ndarray, picture: np.ndarray) -> None:
+def paste(target: np.ndarray, picture: np.ndarray) -> None:
     """Copies a picture into the centre of a larger array, in place."""
-    top, left = (place.shape[0] - picture.shape[0]) // 2, (place.shape[1] - picture.shape[1]) // 2
-    place[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    top, left = (target.shape[0] - picture.shape[0]) // 2, (target.shape[1] - picture.shape[1]) // 2
+    target[top : top + picture.shape[0], left : left + picture.shape[1]] = picture

@@ -1,8 +1,7 @@
 """Exploratory data analysis (EDA) of a prepared dataset: plots of class counts, splits, photo sizes and contents.
 
-Each plot is a function that returns a Matplotlib figure, for use in notebooks; `look` writes all of them as PNG files
-and an HTML report. `gallery` and `mean_images` decode photos: pass the same `Thumbnails` to both, so that each photo is
-decoded once.
+Each plot is a function that returns a Matplotlib figure, for use in notebooks; `explore` writes all of them as PNG
+files and an HTML report. `gallery` and `mean_images` take `Thumbnails`: pass the same ones to both.
 """
 
 import math
@@ -29,7 +28,7 @@ from headstand.prepare.summary import counts
 COLORS = {"train": "#33658a", "validation": "#f6ae2d", "test": "#c1453b"}
 """Colours of the splits, which are distinguishable with colour blindness.
 
-Any two are at least 41 apart in CIE Lab, also for the three kinds of dichromacy (simulated after Machado, Oliveira and
+Any two differ by at least 41 in CIE Lab, also for the three kinds of dichromacy (simulated after Machado, Oliveira and
 Fernandes 2009, IEEE TVCG 15)."""
 
 DOTS = 300
@@ -53,9 +52,9 @@ def explore(folder: Path) -> list[Path]:
         ThumbnailError: a file of the dataset is missing or damaged.
     """
     dataset = manifest.read(folder)
-    place = folder / "look"
+    plots_folder = folder / "look"
     names = ("classes", "balance", "sizes", "means", "gallery")
-    paths = [place / "index.html", *(place / f"{name}.png" for name in names)]
+    paths = [plots_folder / "index.html", *(plots_folder / f"{name}.png" for name in names)]
     if all(path.is_file() for path in paths) and dataset.digest in paths[0].read_text(encoding="utf-8"):
         return paths
     findings = Groups.of(dataset)
@@ -68,7 +67,7 @@ def explore(folder: Path) -> list[Path]:
         "gallery": _png(gallery(dataset, thumbnails)),
     }
     text = page.page(dataset, findings, thumbnails, plots["sizes"])
-    place.mkdir(exist_ok=True)
+    plots_folder.mkdir(exist_ok=True)
     # The report is written last: its manifest digest marks all files as up to date.
     for path, data in reversed(list(zip(paths, [text.encode(), *(plots[name] for name in names)], strict=True))):
         files.write(path, data)
@@ -194,9 +193,9 @@ def _png(figure: Figure) -> bytes:
     image = Image.open(data).convert("RGB")
     colours = Image.new("P", (1, 1))
     colours.putpalette([255, 255, 255, *(image.quantize(255, Image.Quantize.MEDIANCUT).getpalette() or [])])
-    places = np.array(image.quantize(palette=colours, dither=Image.Dither.FLOYDSTEINBERG))
-    places[(np.asarray(image) == 255).all(axis=2)] = 0  # Pillow may map pure white to a similar colour
-    reduced = Image.fromarray(places)
+    indices = np.array(image.quantize(palette=colours, dither=Image.Dither.FLOYDSTEINBERG))
+    indices[(np.asarray(image) == 255).all(axis=2)] = 0  # Pillow may map pure white to a similar colour
+    reduced = Image.fromarray(indices)
     reduced.putpalette(colours.getpalette() or [])
     small = BytesIO()
     reduced.save(small, "png", optimize=True)

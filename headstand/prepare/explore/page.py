@@ -12,7 +12,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from headstand.html_layout import breakable, image, render
-from headstand.prepare.explore.groups import GROUPS, MEMBERS, Groups, some
+from headstand.prepare.explore.groups import GROUPS, MEMBERS, Groups, sample
 from headstand.prepare.explore.thumbnails import AVERAGED, FEW, SHOWN, Thumbnails, stretched
 from headstand.prepare.manifest import SPLITS, Dataset, Photo
 from headstand.prepare.summary import counts
@@ -71,7 +71,7 @@ def _facts(dataset: Dataset, findings: Groups) -> list[tuple[str, str, bool]]:
         ("largest class", f"{max(sizes.values()):,}", False),
         ("median side, pixels", f"{side:,.0f}", False),
         ("groups" if findings.related else "groups of near duplicates", f"{len(findings.groups):,}", False),
-        ("in several splits", f"{findings.straddling:,}", bool(findings.straddling)),
+        ("in several splits", f"{findings.in_several_splits:,}", bool(findings.in_several_splits)),
         ("label conflicts", f"{len(findings.conflicts):,}", bool(findings.conflicts)),
         ("left out", f"{sum(map(len, findings.left_out.values())):,}", False),
     ]
@@ -100,7 +100,7 @@ def _group(group: list[Photo], thumbnails: Thumbnails) -> dict[str, Any]:
 
 
 def _members(group: list[Photo], thumbnails: Thumbnails, labelled: bool) -> dict[str, Any]:
-    photos = [_linked(photo, thumbnails, photo.class_ if labelled else "") for photo in some(group)]
+    photos = [_linked(photo, thumbnails, photo.class_ if labelled else "") for photo in sample(group)]
     return {"photos": photos, "more": len(group) - MEMBERS}
 
 

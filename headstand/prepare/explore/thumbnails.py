@@ -143,5 +143,5 @@ def _heat(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
 
 def _evenly(photos: list[Photo], count: int) -> list[Photo]:
     """Returns at most `count` photos at even intervals; in file order, neighbours are often similar."""
-    places = np.linspace(0, len(photos) - 1, min(count, len(photos))).round().astype(int)
-    return [photos[place] for place in places]
+    indices = np.linspace(0, len(photos) - 1, min(count, len(photos))).round().astype(int)
+    return [photos[index] for index in indices]

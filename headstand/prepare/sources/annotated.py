@@ -63,25 +63,25 @@ def photos_below(root: Path) -> tuple[list[PurePath], int, Walk]:
     return photos, len(found.files) - len(photos), found
 
 
-def marked(photos: list[PurePath], place: Path) -> tuple[list[AnnotatedPhoto], LeftOut]:
+def marked(photos: list[PurePath], folder: Path) -> tuple[list[AnnotatedPhoto], LeftOut]:
     """Reads all annotations, matches them to photos, and assigns a class to each object.
 
     Args:
         photos: paths relative to the images' folder.
-        place: the annotations' folder: `.xml` files, or files without an extension that are not images.
+        folder: the annotations' folder: `.xml` files, or files without an extension that are not images.
 
     Returns:
         The photos that have usable boxes, in natural order of their annotations; and the files and objects that are
         not used, each with the reason.
     """
-    files = _sorted(path for path in walk(place).files if _is_annotation(place / path))
+    files = _sorted(path for path in walk(folder).files if _is_annotation(folder / path))
     left_out: LeftOut = []
     known = _PhotoIndex(photos)
     read: list[tuple[PurePath, PurePath, voc.Annotation]] = []
     taken: dict[PurePath, PurePath] = {}
     for file in tqdm(files, "reading boxes", unit="file", leave=False, disable=not sys.stderr.isatty()):
         try:
-            with (place / file).open("rb") as stream:
+            with (folder / file).open("rb") as stream:
                 annotation = voc.parse(stream.read(voc.MAX_BYTES + 1))
         except (voc.VocError, OSError) as error:
             left_out.append((str(file), str(error)))

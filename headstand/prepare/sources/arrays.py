@@ -83,8 +83,8 @@ def listing(source: Source, seed: int) -> Listing:
     order = sorted({label for label, _, _ in found}, key=lambda label: (natural(names[label]), names[label]))
     if len(order) < 2:
         raise ArraysError(f"the labels in {home} are of one class only, {names[order[0]]!r}: a classifier needs two")
-    place = {label: number for number, label in enumerate(order)}
-    found.sort(key=lambda item: (place[item[0]], item[1]))
+    index = {label: number for number, label in enumerate(order)}
+    found.sort(key=lambda item: (index[item[0]], item[1]))
     items = tuple(Item(names[label], root / file, split=split) for label, file, split in found)
     return Listing(root, tuple(names[label] for label in order), items)
 
@@ -192,12 +192,12 @@ def _names(home: Path, source: Source, classes: int) -> list[str]:
     return names
 
 
-def _pixels(path: Path, places: list[int]) -> np.ndarray:
-    """Returns the images at `places` as `uint8 [P, height, width, 3]`.
+def _pixels(path: Path, indices: list[int]) -> np.ndarray:
+    """Returns the images at `indices` as `uint8 [P, height, width, 3]`.
 
     The file is memory-mapped for each call, so that pages read before do not stay in memory.
     """
-    values = _open(path)[places]
+    values = _open(path)[indices]
     if values.dtype != np.uint8:
         low, high = float(values.min()), float(values.max())
         if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):
@@ -217,7 +217,7 @@ def _key(parts: list[_SplitArrays]) -> str:
     source = hashlib.sha256()
     for part in parts:
         status = (part.folder / "data.npy").stat()
-        place = os.fsencode((part.folder / "data.npy").resolve())
-        source.update(b"%s\0%d\0%d\0" % (place, status.st_size, status.st_mtime_ns))
+        resolved = os.fsencode((part.folder / "data.npy").resolve())
+        source.update(b"%s\0%d\0%d\0" % (resolved, status.st_size, status.st_mtime_ns))
         source.update(part.labels.data)
     return source.hexdigest()[:16]

@@ -159,7 +159,7 @@ def _targets(chosen: list[AnnotatedPhoto]) -> dict[PurePath, list[PurePath]]:
 def _cut(
     root: Path, chosen: list[AnnotatedPhoto], folder: Path, targets: dict[PurePath, list[PurePath]], size: int
 ) -> LeftOut:
-    """Writes the missing crops, and returns those that cannot be made, each with the reason."""
+    """Writes the missing crops, and returns those that cannot be written, each with the reason."""
     left_out: LeftOut = []
     pool = ThreadPoolExecutor(cores.available())
     try:
@@ -184,12 +184,12 @@ def _cut_photo(root: Path, photo: AnnotatedPhoto, folder: Path, targets: list[Pu
     except ImageError as error:
         return [(str(photo.photo), str(error))]
     left_out = []
-    for (thing, target), made in zip(todo, crops, strict=True):
-        if isinstance(made, str):
-            left_out.append((f"{photo.annotation}, object {thing.number}", made))
+    for (thing, target), pixels in zip(todo, crops, strict=True):
+        if isinstance(pixels, str):
+            left_out.append((f"{photo.annotation}, object {thing.number}", pixels))
             continue
         with files.replacing(target) as part:
-            Image.fromarray(made).save(part, "JPEG", quality=QUALITY, subsampling=0)
+            Image.fromarray(pixels).save(part, "JPEG", quality=QUALITY, subsampling=0)
     return left_out
 
 

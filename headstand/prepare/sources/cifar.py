@@ -43,9 +43,9 @@ class Batch:
     fine: np.ndarray
     coarse: np.ndarray
 
-    def pixels(self, places: np.ndarray, some: list[int]) -> np.ndarray:
-        """Returns the images at the indices `places[some]` as `uint8 [P, 32, 32, 3]`; `data` is channels first."""
-        return np.ascontiguousarray(self.data[places[some]].reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1))
+    def pixels(self, indices: np.ndarray, chosen: list[int]) -> np.ndarray:
+        """Returns the images at the indices `indices[chosen]` as `uint8 [P, 32, 32, 3]`; `data` is channels first."""
+        return np.ascontiguousarray(self.data[indices[chosen]].reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1))
 
 
 def listing(source: Source, seed: int) -> Listing:
@@ -77,10 +77,10 @@ def listing(source: Source, seed: int) -> Listing:
     try:
         with files.sole(root):
             for name, part in parts.items():
-                places = np.flatnonzero(chosen[name])
-                paths = [f"{name}/{part.fine[place]:02d}/{place:05d}.png" for place in places]
-                png_files.write(root, paths, partial(part.pixels, places))
-                labels = (part.fine if source.labels == "fine" else part.coarse)[places].tolist()
+                indices = np.flatnonzero(chosen[name])
+                paths = [f"{name}/{part.fine[index]:02d}/{index:05d}.png" for index in indices]
+                png_files.write(root, paths, partial(part.pixels, indices))
+                labels = (part.fine if source.labels == "fine" else part.coarse)[indices].tolist()
                 found += zip(labels, paths, [name] * len(paths), strict=True)
     except OSError as error:
         raise CifarError(
@@ -92,8 +92,8 @@ def listing(source: Source, seed: int) -> Listing:
         raise CifarError(
             f"{folder} has pictures of {len(order)} {source.labels} class only: a classifier needs two or more"
         )
-    place_of = {label: place for place, label in enumerate(order)}
-    found.sort(key=lambda item: (place_of[item[0]], item[1]))
+    index_of = {label: index for index, label in enumerate(order)}
+    found.sort(key=lambda item: (index_of[item[0]], item[1]))
     items = tuple(Item(names[label], root / file, split=split) for label, file, split in found)
     return Listing(root, tuple(names[label] for label in order), items)
 
@@ -111,9 +111,9 @@ def label_names(meta: Path) -> tuple[list[str], list[str]]:
 def _home(folder: Path) -> Path:
     """Returns the folder with the files `meta`, `train` and `test`: `folder` or one directly in it."""
     inner = sorted(path for path in folder.iterdir() if path.is_dir())
-    for place in (folder, *inner):
-        if all((place / name).is_file() for name in ("meta", *PARTS)):
-            return place
+    for candidate in (folder, *inner):
+        if all((candidate / name).is_file() for name in ("meta", *PARTS)):
+            return candidate
     raise CifarError(
         f"{folder} does not hold the files meta, train and test: the source must be the folder cifar-100-python, "
         f"or the archive of it that is at {ADDRESS}"
@@ -179,12 +179,12 @@ def _sample(parts: dict[str, Batch], source: Source, seed: int) -> dict[str, np.
         # At least one test image, even if the proportion rounds to zero.
         test = min(max(1, round(source.per_class * len(members["test"]) / total)), len(members["test"]))
         for name, quota in (("train", source.per_class - test), ("test", test)):
-            places = members[name]
-            chosen[name][places] = False
-            fine, where, counts = np.unique(parts[name].fine[places], return_inverse=True, return_counts=True)
+            indices = members[name]
+            chosen[name][indices] = False
+            fine, where, counts = np.unique(parts[name].fine[indices], return_inverse=True, return_counts=True)
             for stratum, take in enumerate(_shares(counts, quota)):
                 draw = np.random.default_rng([seed, PARTS.index(name), int(fine[stratum])])
-                chosen[name][draw.permutation(places[where == stratum])[:take]] = True
+                chosen[name][draw.permutation(indices[where == stratum])[:take]] = True
     return chosen
 
 

@@ -45,30 +45,30 @@ def class_folders(
     chosen = set(photos)
     others = [path for path in found.files if path not in chosen]
     try:
-        made = recognise(photos, others, found.folders, layout, str(folder), sequences)
+        recognised = recognise(photos, others, found.folders, layout, str(folder), sequences)
     except FolderError as error:
         if photos or not (found.system or found.links):
             raise
         skipped = [*found.lines(), *([f"links that are not followed: {len(found.links)}"] if found.links else [])]
         raise FolderError(f"{error} ({'; '.join(skipped)})") from None
-    for copy, original in made.copies:
+    for copy, original in recognised.copies:
         if (folder / copy).stat().st_size != (folder / original).stat().st_size:
             raise FolderError(
                 f"{folder / copy} looks like a copy of {folder / original} and is another photo: name the folder to "
                 "use with --source, or take all of it with --source.layout classes"
             )
-    below = f"{made.root}/" if made.root else ""
+    below = f"{recognised.root}/" if recognised.root else ""
     splits = (*SPLITS, "")
     photos_in_order = sorted(
-        made.photos, key=lambda photo: (_order(photo[1]), splits.index(photo[2]), _order(photo[0]))
+        recognised.photos, key=lambda photo: (_order(photo[1]), splits.index(photo[2]), _order(photo[0]))
     )
     return Listing(
-        folder / made.root,
+        folder / recognised.root,
         tuple(dict.fromkeys(class_ for _, class_, _ in photos_in_order)),
         tuple(Item(class_, folder / path, split=split) for path, class_, split in photos_in_order),
         sum(path.startswith(below) for path in others),
         len(found.links),
-        lines=(*made.lines, *found.lines()),
+        lines=(*recognised.lines, *found.lines()),
     )
 
 

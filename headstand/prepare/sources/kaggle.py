@@ -68,10 +68,10 @@ def _fetch(dataset: str, target: Path) -> None:
     part.mkdir(parents=True)
     try:
         _download(dataset, part, credentials())
-        made = part / target.name
-        if not made.is_dir() or not any(made.iterdir()):
+        extracted = part / target.name
+        if not extracted.is_dir() or not any(extracted.iterdir()):
             raise KaggleError(f"the Kaggle dataset {dataset!r} came without files: {OFFLINE}")
-        made.rename(target)
+        extracted.rename(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

@@ -13,7 +13,8 @@ from typing import NoReturn
 
 from headstand.errors import HeadstandError
 from headstand.prepare.listing import SPLIT_NAMES
-from headstand.prepare.manifest import SPLITS, natural, nfc
+from headstand.prepare.manifest import SPLITS, nfc
+from headstand.prepare.sources.folder_tree import Folder, build_tree, natural_key, relative_path, skip_wrappers
 from headstand.prepare.sources.split_names import beside_train, parse, roles, split_of, words_of
 
 Labelled = tuple[str, str, str]
@@ -82,12 +83,12 @@ def recognise(
     Raises:
         FolderError: fewer classes than `least`, an empty class folder, or an ambiguous layout.
     """
-    root = _descend(_tree(photos, folders))
+    root = skip_wrappers(build_tree(photos, folders))
     copies: list[tuple[str, str]] = []
     left: list[str] = []
     while layout == "auto" and (found := _copy(root, where)):
         pairs, line, root = found
-        copies, left, root = [*copies, *pairs], [*left, line], _descend(root)
+        copies, left, root = [*copies, *pairs], [*left, line], skip_wrappers(root)
     recognition = _Recognition(root, tuple(others), layout, where, sequences)
     lines, labelled = recognition.run()
     if len(classes := {class_ for _, class_, _ in labelled}) < least:
@@ -95,76 +96,7 @@ def recognise(
     return Layout(root.path, tuple(sorted(labelled)), (*lines, *left), tuple(sorted(copies)))
 
 
-class _Folder:
-    """Tree node of a folder: the photos directly in it, its subfolders by name, and the number of photos below it."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.name = path.rpartition("/")[2]
-        self.photos: list[str] = []
-        self.folders: dict[str, _Folder] = {}
-        self.total = 0
-
-    @property
-    def filled(self) -> list["_Folder"]:
-        """Returns the subfolders with photos below them, in natural order."""
-        return sorted((one for one in self.folders.values() if one.total), key=_order)
-
-    @property
-    def empty(self) -> list["_Folder"]:
-        """Returns the subfolders without photos below them, in natural order."""
-        return sorted((one for one in self.folders.values() if not one.total), key=_order)
-
-    def folders_below(self) -> list["_Folder"]:
-        """Returns the folders with photos directly in them, among this one and all below it."""
-        found, waiting = [], [self]
-        while waiting:
-            one = waiting.pop()
-            waiting += one.folders.values()
-            if one.photos:
-                found.append(one)
-        return found
-
-    def below(self) -> list[str]:
-        """Returns the paths of all photos below the folder."""
-        return [path for one in self.folders_below() for path in one.photos]
-
-
-def _tree(photos: Iterable[str], folders: Iterable[str]) -> _Folder:
-    """Returns the root of the folder tree of some paths."""
-    top = _Folder("")
-    for path in folders:
-        _reach(top, path.split("/"))
-    for path in photos:
-        along = _reach(top, path.split("/")[:-1])
-        along[-1].photos.append(path)
-        for one in along:
-            one.total += 1
-    return top
-
-
-def _reach(top: _Folder, parts: Sequence[str]) -> list[_Folder]:
-    """Returns the folders on a path from the root, and creates the missing ones."""
-    found = [top]
-    for part in parts:
-        one = found[-1]
-        if part not in one.folders:
-            one.folders[part] = _Folder(f"{one.path}/{part}" if one.path else part)
-        found.append(one.folders[part])
-    return found
-
-
-def _descend(folder: _Folder) -> _Folder:
-    """Returns the folder below any wrappers, which are folders whose photos all lie in subfolders of one subfolder."""
-    while not folder.photos and len(folder.filled) == 1:
-        (inner,) = folder.filled
-        if inner.photos or not inner.filled:
-            break
-        folder = inner
-    return folder
-
-
-def _copy(root: _Folder, where: str) -> tuple[list[tuple[str, str]], str, _Folder] | None:
+def _copy(root: Folder, where: str) -> tuple[list[tuple[str, str]], str, Folder] | None:
     """Finds a folder in `root` that holds the same folders and photos as the rest of `root`.
 
     Returns:
@@ -176,16 +108,16 @@ def _copy(root: _Folder, where: str) -> tuple[list[tuple[str, str]], str, _Folde
     """
     tops = root.filled
     for one in tops:
-        inner = _descend(one)
+        inner = skip_wrappers(one)
         if len(tops) < 3 or len(inner.filled) != len(tops) - 1:
             continue
         names = {folder.name for folder in tops if folder is not one}
         if {folder.name for folder in inner.filled} != names:
             continue
-        inside = {_relative(path, inner): path for path in inner.below()}
-        outside = {_relative(path, root): path for folder in tops if folder is not one for path in folder.below()}
+        inside = {relative_path(path, inner): path for path in inner.below()}
+        outside = {relative_path(path, root): path for folder in tops if folder is not one for path in folder.below()}
         if inside.keys() <= outside.keys():
-            left = _Folder(root.path)
+            left = Folder(root.path)
             left.photos = root.photos
             left.folders = {name: folder for name, folder in root.folders.items() if folder is not one}
             left.total = root.total - one.total
@@ -195,9 +127,9 @@ def _copy(root: _Folder, where: str) -> tuple[list[tuple[str, str]], str, _Folde
             line = f"left out: {_photos(len(outside))} beside {inner.path}, which holds copies of them"
             return [(path, inside[name]) for name, path in outside.items()], line, inner
         raise FolderError(
-            f"{_join(where, root.path)} holds {_some(sorted(names, key=_natural))} and {one.name}, which holds folders "
-            f"of the same names with other photos: use one of them, as in {_source(where, inner.path)}, or take "
-            f"{one.name} for a class with --source.layout classes"
+            f"{_join(where, root.path)} holds {_listed(sorted(names, key=natural_key))} and {one.name}, which holds "
+            "folders of the same names with other photos: use one of them, as in "
+            f"{_source(where, inner.path)}, or take {one.name} for a class with --source.layout classes"
         )
     return None
 
@@ -206,7 +138,7 @@ def _copy(root: _Folder, where: str) -> tuple[list[tuple[str, str]], str, _Folde
 class _Recognition:
     """Recognition of the layout of one folder; arguments and errors as `recognise`."""
 
-    root: _Folder
+    root: Folder
     others: tuple[str, ...]
     layout: str
     where: str
@@ -226,14 +158,14 @@ class _Recognition:
             return found
         if self.layout == "splits":
             raise FolderError(
-                f"{self.place()} holds no folders that are named as splits ({', '.join(SPLIT_NAMES)}), train among "
+                f"{self.path_of()} holds no folders that are named as splits ({', '.join(SPLIT_NAMES)}), train among "
                 "them: leave --source.layout out"
             )
         if self.layout == "inner":
             return self._inner()
         return (None if self.sequences else self._parts()) or self._classes()
 
-    def place(self, folder: _Folder | None = None) -> str:
+    def path_of(self, folder: Folder | None = None) -> str:
         """Returns the path of a folder (default `root`) for a message."""
         return _join(self.where, (folder or self.root).path)
 
@@ -242,7 +174,7 @@ class _Recognition:
         if not classes:
             raise FolderError(self._without_classes())
         raise FolderError(
-            f"there is one class only in {self.place()}, {min(classes)!r}: a classifier needs two or more"
+            f"there is one class only in {self.path_of()}, {min(classes)!r}: a classifier needs two or more"
             f"{self._names_as_classes(self.root.below())}{self._table()}"
         )
 
@@ -262,9 +194,9 @@ class _Recognition:
             return None
         labelled = [(path, "_".join(parsed[one.path][0]), parsed[one.path][1]) for one in tops for path in one.below()]
         line = f"layout: each folder is a class in a split, by its name ({_names(tops)})"
-        return [line, *self._loose()], labelled
+        return [line, *self._beside_classes()], labelled
 
-    def _splits(self) -> tuple[dict[str, list[_Folder]], list[_Folder]] | None:
+    def _splits(self) -> tuple[dict[str, list[Folder]], list[Folder]] | None:
         """Returns the folders of each split, and those to leave out; None if the folders are not splits.
 
         Raises:
@@ -275,13 +207,13 @@ class _Recognition:
         role = self._beside_train(tops) or roles([one.name for one in tops])
         named = [one for one in tops if role[one.name]]
         rest = [one for one in tops if not role[one.name]]
-        found: dict[str, list[_Folder]] = defaultdict(list)
+        found: dict[str, list[Folder]] = defaultdict(list)
         for one in named:
             found[role[one.name]].append(one)
         forced = self.layout == "splits"
         if not named or (rest and not forced and not self._divided_beside(found)):
             return None
-        within = any(_descend(one).filled for one in named)
+        within = any(skip_wrappers(one).filled for one in named)
         if "train" not in found or len(found) == 1:
             if forced and "train" in found:
                 return found, rest
@@ -290,13 +222,13 @@ class _Recognition:
             if len(found) == 1 and len(named) > 1 and "train" in found:
                 self._check_single(found)
             raise FolderError(
-                f"{self.place()} holds {_names(named)} only: a divided dataset needs train, and validation or test; "
+                f"{self.path_of()} holds {_names(named)} only: a divided dataset needs train, and validation or test; "
                 "name the folder itself with --source to have it split, or take them for classes with "
                 "--source.layout classes"
             )
         if rest and not forced:
             raise FolderError(
-                f"{self.place()} holds {_names(named)} and beside them {_names(rest)}: if it is split already, leave "
+                f"{self.path_of()} holds {_names(named)} and beside them {_names(rest)}: if it is split already, leave "
                 "the others out with --source.layout splits; if these are classes, take them all with "
                 "--source.layout classes"
             )
@@ -304,33 +236,35 @@ class _Recognition:
             self._check_single(found)
         return found, rest
 
-    def _beside_train(self, tops: list[_Folder]) -> dict[str, str]:
+    def _beside_train(self, tops: list[Folder]) -> dict[str, str]:
         """Returns the splits of `split_names.beside_train` if one has two class folders or more, all also in train."""
         role = beside_train([one.name for one in tops])
-        classes = {one.name: {nfc(c.name) for c in _descend(one).filled} for one in tops if one.name in role}
+        classes = {one.name: {nfc(c.name) for c in skip_wrappers(one).filled} for one in tops if one.name in role}
         train = {name for one, names in classes.items() if role[one] == "train" for name in names}
         evaluated = [names for one, names in classes.items() if role[one] != "train"]
         return role if any(len(names) > 1 and names <= train for names in evaluated) else {}
 
-    def _divided_beside(self, found: dict[str, list[_Folder]]) -> bool:
+    def _divided_beside(self, found: dict[str, list[Folder]]) -> bool:
         """Returns whether train and another split have class folders of the same name, so that they must be splits."""
-        classes = {split: {c.name for one in folders for c in _descend(one).filled} for split, folders in found.items()}
+        classes = {
+            split: {c.name for one in folders for c in skip_wrappers(one).filled} for split, folders in found.items()
+        }
         return any(classes.get("train", set()) & names for split, names in classes.items() if split != "train")
 
-    def _check_single(self, found: dict[str, list[_Folder]]) -> None:
+    def _check_single(self, found: dict[str, list[Folder]]) -> None:
         """Raises `FolderError` if a split has more than one folder with labels."""
         for split, named in found.items():
             # Folders of other splits without class folders hold photos without labels, which are left out.
-            folders = named if split == "train" else [one for one in named if _descend(one).filled]
+            folders = named if split == "train" else [one for one in named if skip_wrappers(one).filled]
             if split != "unlabelled" and len(folders) > 1:
                 raise FolderError(
-                    f"{self.place()} holds two folders for {split}, {_names(folders)}: join them into one, leave one "
+                    f"{self.path_of()} holds two folders for {split}, {_names(folders)}: join them into one, leave one "
                     "out, or have them joined with --source.layout splits"
                 )
 
-    def _divided(self, found: dict[str, list[_Folder]], rest: list[_Folder]) -> tuple[list[str], list[Labelled]]:
+    def _divided(self, found: dict[str, list[Folder]], rest: list[Folder]) -> tuple[list[str], list[Labelled]]:
         """Labels the photos in split folders; `found` and `rest` as returned by `_splits`."""
-        pairs = [(split, _descend(one)) for split in SPLITS for one in found.get(split, [])]
+        pairs = [(split, skip_wrappers(one)) for split in SPLITS for one in found.get(split, [])]
         left = [f"left out: {_photos(one.total)} in {one.path}" for one in rest]
         unlabelled = list(found.get("unlabelled", []))
         known = {nfc(one.name) for split, folder in pairs if split == "train" for one in folder.filled}
@@ -338,7 +272,7 @@ class _Recognition:
             left += [_unlabelled(one) for one in unlabelled]
             return self._named(pairs, left)
         labelled: list[Labelled] = []
-        kept: list[tuple[str, _Folder]] = []
+        kept: list[tuple[str, Folder]] = []
         for split, folder in pairs:
             self._check_filled(folder.empty if split == "train" else [])
             names = {nfc(one.name) for one in folder.filled}
@@ -356,7 +290,7 @@ class _Recognition:
         nested = [] if self.layout == "inner" else [one for _, folder in kept for one in folder.filled]
         return [f"{line}; one folder per class in each{_nested(nested)}", *left], labelled
 
-    def _of_class(self, folder: _Folder) -> list[tuple[str, str]]:
+    def _of_class(self, folder: Folder) -> list[tuple[str, str]]:
         """Returns the photos below a class folder with their class: its name, or that of the innermost folder."""
         if self.layout == "inner":
             return [(path, nfc(one.name)) for one in folder.folders_below() for path in one.photos]
@@ -376,14 +310,14 @@ class _Recognition:
             return None
         if any(inner.filled for one in divided for inner in one.filled):
             raise FolderError(
-                f"{self.place()} holds {_names(divided)}, each with splits that hold folders themselves: use one of "
+                f"{self.path_of()} holds {_names(divided)}, each with splits that hold folders themselves: use one of "
                 f"them, as in {_source(self.where, divided[0].path)}, or take the outer folders for classes with "
                 "--source.layout classes"
             )
         rest = [one for one in tops if one not in divided]
         if rest and self.layout != "splits":
             raise FolderError(
-                f"{self.place()} holds {_names(divided)}, each with folders for splits in it, and {_names(rest)} "
+                f"{self.path_of()} holds {_names(divided)}, each with folders for splits in it, and {_names(rest)} "
                 "without: keep the splits with --source.layout splits, or have all photos divided anew with "
                 "--source.layout classes"
             )
@@ -405,7 +339,7 @@ class _Recognition:
             FolderError: the outer folders hold the same folders, but are not named as parts.
         """
         tops = self.root.filled
-        inner = [_descend(one) for one in tops]
+        inner = [skip_wrappers(one) for one in tops]
         sets = [{nfc(one.name) for one in folder.filled} for folder in inner]
         if len(tops) < 2 or any(folder.photos for folder in inner):
             return None
@@ -417,10 +351,10 @@ class _Recognition:
             labelled = [(path, nfc(one.name), "") for folder in inner for one in folder.filled for path in one.below()]
             return [f"layout: {len(tops)} parts ({_names(tops)}), joined; one folder per class in each"], labelled
         raise FolderError(
-            f"{self.place()} holds {_names(tops)}, and each of them the folders {_some(sorted(shared, key=_natural))}. "
-            "If the inner folders are the classes: --source.layout inner joins them, "
-            f"{_source(self.where, tops[0].path)} takes one part. If the outer folders are the classes: "
-            "--source.layout classes"
+            f"{self.path_of()} holds {_names(tops)}, and each of them the folders "
+            f"{_listed(sorted(shared, key=natural_key))}. If the inner folders are the classes: "
+            f"--source.layout inner joins them, {_source(self.where, tops[0].path)} takes one part. "
+            "If the outer folders are the classes: --source.layout classes"
         )
 
     def _inner(self) -> tuple[list[str], list[Labelled]]:
@@ -429,7 +363,7 @@ class _Recognition:
         labelled = [(path, nfc(one.name), "") for one in folders for path in one.photos]
         count = len({class_ for _, class_, _ in labelled})
         line = f"layout: each innermost folder is a class; {len(folders)} folders, {count} classes"
-        return [line, *self._loose()], labelled
+        return [line, *self._beside_classes()], labelled
 
     def _classes(self) -> tuple[list[str], list[Labelled]]:
         """Labels photos by their outermost folder."""
@@ -437,9 +371,9 @@ class _Recognition:
         self._check_filled(self.root.empty)
         labelled = [(path, nfc(one.name), "") for one in tops for path in one.below()]
         nested = tops if self.layout == "auto" and not self.sequences else []
-        return [f"layout: one folder per class{_nested(nested)}", *self._loose()], labelled
+        return [f"layout: one folder per class{_nested(nested)}", *self._beside_classes()], labelled
 
-    def _named(self, pairs: list[tuple[str, _Folder]], left: list[str]) -> tuple[list[str], list[Labelled]]:
+    def _named(self, pairs: list[tuple[str, Folder]], left: list[str]) -> tuple[list[str], list[Labelled]]:
         """Labels photos by their names without the number: `cat` for `train/cat.1.jpg`.
 
         A split other than train is left out unless all its photos are named after classes of train.
@@ -451,9 +385,9 @@ class _Recognition:
         known: set[str] = set()
         used: list[str] = []
         for split, folder in pairs:
-            words = {path: _word(path) for path in folder.below()}
+            words = {path: _name_before_number(path) for path in folder.below()}
             if split in ("", "train"):
-                if self.layout != "names" and not _tell_classes(words.values()):
+                if self.layout != "names" and not _class_names(words.values()):
                     raise FolderError(self._without_labels(folder))
                 known |= {word for word in words.values() if word}
             elif not set(words.values()) <= known:
@@ -465,88 +399,84 @@ class _Recognition:
             labelled += [(path, word, split) for path, word in words.items() if word]
         if {split for _, _, split in labelled} <= {"train"}:
             labelled = [(path, class_, "") for path, class_, _ in labelled]
-        line = f"layout: the photos' names are their classes ({_some(sorted(known, key=_natural))})"
+        line = f"layout: the photos' names are their classes ({_listed(sorted(known, key=natural_key))})"
         return [line + ("" if pairs[0][0] == "" else f"; splits {', '.join(used)}"), *left], labelled
 
-    def _loose(self) -> list[str]:
+    def _beside_classes(self) -> list[str]:
         """Returns a line about the photos directly in `root`, which are left out; an empty list if there are none."""
         count = len(self.root.photos)
         return [f"left out: {_photos(count)} beside the class folders"] if count else []
 
-    def _check_filled(self, empty: list[_Folder]) -> None:
+    def _check_filled(self, empty: list[Folder]) -> None:
         """Raises `FolderError` if there are class folders without photos."""
         if empty:
-            raise FolderError(f"the class folder {self.place(empty[0])} holds no photos: fill or remove it")
+            raise FolderError(f"the class folder {self.path_of(empty[0])} holds no photos: fill or remove it")
 
-    def _without_labels(self, folder: _Folder) -> str:
+    def _without_labels(self, folder: Folder) -> str:
         """Returns the error message for a folder named train that has no class folders."""
         return (
-            f"the photos in {self.place(folder)} lie in no class folders{self._table()}. If their names are the "
+            f"the photos in {self.path_of(folder)} lie in no class folders{self._table()}. If their names are the "
             "classes: --source.layout names; if the folders are classes and no splits: --source.layout classes"
         )
 
     def _without_classes(self) -> str:
         """Returns the error message for a folder without class folders."""
-        hint = "its photos lie loose in it" if self.root.photos else "it holds no folders"
+        hint = "its photos are directly in it" if self.root.photos else "it holds no folders"
         return (
-            f"there are no class folders in {self.place()} ({hint}): make one folder of photos for each class"
+            f"there are no class folders in {self.path_of()} ({hint}): make one folder of photos for each class"
             f"{self._names_as_classes(self.root.photos)}{self._table()}"
         )
 
     def _names_as_classes(self, photos: Iterable[str]) -> str:
         """Returns a hint to use `--source.layout names` if the photos' names look like classes; else empty."""
-        names = sorted(_tell_classes(map(_word, photos)), key=_natural)
-        return f"; the photos' names seem to be classes ({_some(names)}): --source.layout names" if names else ""
+        names = sorted(_class_names(map(_name_before_number, photos)), key=natural_key)
+        return f"; the photos' names seem to be classes ({_listed(names)}): --source.layout names" if names else ""
 
     def _table(self) -> str:
         """Returns a hint with the CSV file that most likely holds the labels; empty if there is none."""
         tables = [path for path in self.others if path.lower().endswith(".csv")]
-        tables.sort(key=lambda path: (not re.search("train|label|class", path.casefold()), _natural(path)))
+        tables.sort(key=lambda path: (not re.search("train|label|class", path.casefold()), natural_key(path)))
         return f"; if a table holds the labels: {_source(self.where, tables[0])}" if tables else ""
 
 
-def _depth(folder: _Folder) -> bool:
+def _depth(folder: Folder) -> bool:
     """Returns whether a folder has two or more levels of subfolders with photos."""
     return any(one.filled for one in folder.filled)
 
 
-def _word(path: str) -> str:
+def _name_before_number(path: str) -> str:
     """Returns the text before the number in a photo's name, `cat` for `cat.17.jpg`; empty if there is no number."""
     stem = path.rpartition("/")[2].rpartition(".")[0]
     match = re.fullmatch(r"(.*[^\W\d_])[\W_]*\d+", stem)
     return nfc(match[1]) if match else ""
 
 
-def _tell_classes(words: Iterable[str]) -> set[str]:
+def _class_names(words: Iterable[str]) -> set[str]:
     """Returns the words if they look like classes: two or more, none generic, each of several photos; else empty."""
     count = Counter(words)
     generic = any(not word or word.casefold() in _GENERIC for word in count)
     return set() if generic or len(count) < 2 or min(count.values()) < 2 else set(count)
 
 
-def _nested(tops: Sequence[_Folder]) -> str:
+def _nested(tops: Sequence[Folder]) -> str:
     """Returns a note on class folders with subfolders that might be the classes; empty if there are none."""
     folders = [one for one in tops if {inner.name for inner in one.filled} - {one.name}]
-    inner = sorted({nfc(one.name) for folder in folders for one in folder.filled}, key=_natural)
+    inner = sorted({nfc(one.name) for folder in folders for one in folder.filled}, key=natural_key)
     if not folders or (len(inner) == 1 and len(folders) == len(tops) and not any(one.photos for one in tops)):
         return ""
     names = list(dict.fromkeys(one.name for one in folders))
     return (
-        f"; {_some(names)} hold{'s' * (len(names) == 1)} further folders ({_some(inner)}), whose photos count for "
+        f"; {_listed(names)} hold{'s' * (len(names) == 1)} further folders ({_listed(inner)}), whose photos count for "
         "the outer class: --source.layout inner makes each innermost folder a class"
     )
 
 
-def _unlabelled(folder: _Folder) -> str:
+def _unlabelled(folder: Folder) -> str:
     return f"left out: {_photos(folder.total)} in {folder.path} without labels"
 
 
 def _photos(count: int) -> str:
     return f"{count} photo{'s' * (count != 1)}"
-
-
-def _relative(path: str, folder: _Folder) -> str:
-    return path[len(folder.path) + 1 :] if folder.path else path
 
 
 def _source(where: str, path: str) -> str:
@@ -558,17 +488,9 @@ def _join(where: str, path: str) -> str:
     return f"{where}/{path}" if path else where
 
 
-def _names(folders: Sequence[_Folder]) -> str:
-    return _some([one.name for one in folders])
+def _names(folders: Sequence[Folder]) -> str:
+    return _listed([one.name for one in folders])
 
 
-def _some(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST]) + (f" and {len(names) - _MOST} more" if len(names) > _MOST else "")
-
-
-def _natural(name: str) -> tuple[tuple[tuple[int, int | str], ...], str]:
-    return natural(name), name
-
-
-def _order(folder: _Folder) -> tuple[tuple[tuple[int, int | str], ...], str]:
-    return _natural(folder.name)

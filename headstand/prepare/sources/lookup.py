@@ -78,9 +78,9 @@ class Files:
     @cached_property
     def _listed(self) -> list[Path]:
         found = []
-        for place, folders, files in os.walk(self._folder):
+        for parent, folders, files in os.walk(self._folder):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
-            found += [Path(place, name) for name in sorted(files) if not name.startswith(".")]
+            found += [Path(parent, name) for name in sorted(files) if not name.startswith(".")]
         return found
 
     @cached_property

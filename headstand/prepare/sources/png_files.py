@@ -30,13 +30,13 @@ def write(folder: Path, names: Sequence[str], pixels: Callable[[list[int]], np.n
         OSError: the disk cannot be written.
     """
     home = os.fspath(folder)
-    missing = [place for place, name in enumerate(names) if not os.path.isfile(f"{home}/{name}")]  # noqa: PTH113 - fast
+    missing = [index for index, name in enumerate(names) if not os.path.isfile(f"{home}/{name}")]  # noqa: PTH113 - fast
     # Temporary files are in the parent of `folder`, so that a killed process leaves only images in `folder`.
     with tqdm(total=len(missing), desc="writing", unit="photo", leave=False, disable=not sys.stderr.isatty()) as bar:
         for start in range(0, len(missing), BATCH):
-            places = missing[start : start + BATCH]
-            for place, picture in zip(places, pixels(places), strict=True):
+            indices = missing[start : start + BATCH]
+            for index, picture in zip(indices, pixels(indices), strict=True):
                 level = 0 if picture.nbytes <= _SMALL else 1
-                with files.replacing(folder / names[place], folder.parent) as part:
+                with files.replacing(folder / names[index], folder.parent) as part:
                     Image.fromarray(picture).save(part, "PNG", compress_level=level)
-            bar.update(len(places))
+            bar.update(len(indices))

@@ -78,5 +78,5 @@ def parse(name: str) -> tuple[tuple[str, ...], str]:
     splits = [word for word in found if word in SPLIT_NAMES]
     if len(splits) != 1:
         return tuple(found), ""
-    place = found.index(splits[0])
-    return (*found[:place], *found[place + 1 :]), SPLIT_NAMES[splits[0]]
+    index = found.index(splits[0])
+    return (*found[:index], *found[index + 1 :]), SPLIT_NAMES[splits[0]]

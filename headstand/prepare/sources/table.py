@@ -68,8 +68,8 @@ def listing(source: recipe.Source, seed: int) -> Listing:
         raise TableError(f"{table} has the label {classes[0]!r} only: a classifier needs two or more")
     # The common parent of all paths, as photos may lie outside the table's folder.
     root = Path(os.path.commonpath([str(table.parent.absolute()), *(os.path.dirname(key) for key in items)]))  # noqa: PTH120
-    place = {name: number for number, name in enumerate(classes)}
-    ordered = sorted(items.items(), key=lambda entry: (place[entry[1].class_], natural(entry[0]), entry[0]))
+    index = {name: number for number, name in enumerate(classes)}
+    ordered = sorted(items.items(), key=lambda entry: (index[entry[1].class_], natural(entry[0]), entry[0]))
     return Listing(root, tuple(classes), tuple(item for _, item in ordered))
 
 
@@ -107,7 +107,7 @@ def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
                 f"({', '.join(name for name in header if name)}); a name that contains {delimiter!r} needs quotes"
             )
     return [
-        (line, {name: fields[place] if place < len(fields) else "" for name, place in columns.items()})
+        (line, {name: fields[index] if index < len(fields) else "" for name, index in columns.items()})
         for line, fields in lines[1:]
     ]
 

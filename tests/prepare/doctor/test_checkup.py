@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from headstand.prepare import geometric_matches, manifest, preparation_record
-from headstand.prepare.doctor import checkup, examine
+from headstand.prepare.doctor import checkup, errors, examine
 from headstand.prepare.doctor.folder import ExaminationError
 from headstand.prepare.geometric_matches import MatchedPair
 from headstand.prepare.manifest import SPLITS, Dataset, Photo
@@ -60,7 +60,7 @@ def test_another_manifest_is_examined_whatever_the_times_of_the_files(tmp_path):
 
 
 def recorded(dataset: Dataset, *pairs: MatchedPair) -> Path:
-    """The folder, with the probable twins that its preparation is to have found."""
+    """The folder, with the geometric matches in its preparation record."""
     preparation_record.write(dataset, {}, Summary(dataset.folder, {}), pairs)
     return dataset.folder
 
@@ -70,7 +70,7 @@ def likely_leaks(folder: Path) -> list[list[str]]:
     return [case["files"] for found in findings if found["code"] == "likely_leak" for case in found["cases"]]
 
 
-def test_probable_twins_are_those_of_the_preparation(tmp_path, monkeypatch):
+def test_geometric_matches_are_those_of_the_preparation(tmp_path, monkeypatch):
     dataset = prepared(tmp_path / "yoga")
     monkeypatch.setattr(geometric_matches, "matches", lambda *_: pytest.fail("searched again"))
     folder = recorded(dataset, MatchedPair(6, 20, 0.9, "turned"), MatchedPair(0, 29, 0.95, "cropped"))
@@ -93,7 +93,7 @@ def test_a_file_that_is_unusable_leaves_the_other_pairs_as_they_are(tmp_path, mo
 TURNED = ["train/tree/tree1.jpg", "test/tree/tree0.jpg"]
 
 
-def test_probable_twins_are_searched_again_where_a_file_has_changed(tmp_path):
+def test_geometric_matches_are_searched_again_where_a_file_has_changed(tmp_path):
     dataset = prepared(tmp_path / "yoga")
     folder = recorded(dataset)
     (folder / dataset.photos[12].path).write_bytes(encoded(photo("chair", 40)))
@@ -101,7 +101,7 @@ def test_probable_twins_are_searched_again_where_a_file_has_changed(tmp_path):
     assert likely_leaks(folder) == [TURNED]
 
 
-def test_probable_twins_are_searched_again_under_another_manifest(tmp_path):
+def test_geometric_matches_are_searched_again_under_another_manifest(tmp_path):
     dataset = prepared(tmp_path / "yoga")
     folder = recorded(dataset)
     manifest.write(Dataset(folder, tuple(replace(row, group=row.group + 1) for row in dataset.photos)))
@@ -118,5 +118,14 @@ def test_arrays_are_left_alone(tmp_path):
     photos = tuple(Photo(f"{split}/a/1.npy", "a", split, "0" * 64, 48, 64, 0) for split in SPLITS)
     manifest.write(Dataset(tmp_path, photos))
     assert checkup(tmp_path) == []
-    with pytest.raises(ExaminationError, match="holds arrays"):
+    with pytest.raises(ExaminationError, match="contains arrays"):
         examine(tmp_path)
+
+
+def test_the_report_of_an_earlier_version_is_read(tmp_path):
+    folder = prepared(tmp_path / "yoga").folder
+    page = checkup(folder)[-1]
+    path = folder / "look/doctor.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"version": 1, "errors": 3}))
+    assert (checkup(folder), errors(folder)) == ([page], 3)

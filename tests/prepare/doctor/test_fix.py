@@ -73,7 +73,7 @@ def test_a_conflict_is_left_out_unless_most_agree(tmp_path):
         "tree/0.jpg",
         "cobra/wrong.jpg",
     }
-    assert told["cobra/wrong.jpg"][2] == "most twins of it have the class tree"
+    assert told["cobra/wrong.jpg"][2] == "most near duplicates have the class tree"
 
 
 def test_examined_photos_stay_and_their_copies_in_training_go(tmp_path):
@@ -89,7 +89,7 @@ def test_examined_photos_stay_and_their_copies_in_training_go(tmp_path):
     (folder / "train/tree/likely.jpg").write_bytes(encoded(rotated(photo("tree", 13), 6)))
     fix(examine(folder), tmp_path / "clean")
     told = record(tmp_path / "clean")
-    assert told["train/tree/leak.jpg"] == ("left out", "", "twins of it are in test")
+    assert told["train/tree/leak.jpg"] == ("left out", "", "near duplicates are in test")
     assert told["train/tree/likely.jpg"][0] == "copied"  # a judgement is left to people
     assert told["test/tree/2.jpg"][0] == "copied"
 
@@ -98,7 +98,7 @@ def test_the_target_must_be_new_and_elsewhere(tmp_path):
     folder = healthy(tmp_path / "photos", count=3)
     report = examine(folder)
     (tmp_path / "there").mkdir()
-    for target, reason in ((tmp_path / "there", "there already"), (folder / "clean", "lies in")):
+    for target, reason in ((tmp_path / "there", "exists already"), (folder / "clean", "is inside")):
         with pytest.raises(FixError, match=reason):
             fix(report, target)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "there"]

@@ -123,14 +123,14 @@ TWINS = {
     "resized": (lambda image: image.resize((90, 90)), "near_duplicates"),
     "slightly cropped": (lambda image: cropped(image, 0.04, 0, 0, 0.04), "near_duplicates"),
     "mirrored": (ImageOps.mirror, "mirror_copies"),
-    "turned by 3 degrees": (lambda image: rotated(image, 3), "likely_twins"),
-    "turned by 5 degrees": (lambda image: rotated(image, -5), "likely_twins"),
-    "turned with black corners": (lambda image: rotated(image, 3, filled=True), "likely_twins"),
-    "cropped": (lambda image: cropped(image, 0.1, 0.1, 0.1, 0.1), "likely_twins"),
-    "cropped in a corner": (lambda image: cropped(image, 0.1, 0.1, 0, 0), "likely_twins"),
+    "turned by 3 degrees": (lambda image: rotated(image, 3), "geometric_matches"),
+    "turned by 5 degrees": (lambda image: rotated(image, -5), "geometric_matches"),
+    "turned with black corners": (lambda image: rotated(image, 3, filled=True), "geometric_matches"),
+    "cropped": (lambda image: cropped(image, 0.1, 0.1, 0.1, 0.1), "geometric_matches"),
+    "cropped in a corner": (lambda image: cropped(image, 0.1, 0.1, 0, 0), "geometric_matches"),
     "mirrored, turned and cropped": (
         lambda image: ImageOps.mirror(cropped(rotated(image, 2), 0.05, 0.05, 0.05, 0.05)),
-        "likely_twins",
+        "geometric_matches",
     ),
 }
 
@@ -142,9 +142,9 @@ def test_finds_changed_copies(folder, change):
         (folder / "tree" / f"copy{number}.jpg").write_bytes(encoded(alter(photo("tree", number)), quality=60))
     found = told(examine(folder))
     expected = {(f"tree/{number}.jpg", f"tree/copy{number}.jpg") for number in range(3)}
-    known = {"near_duplicates", "mirror_copies", "likely_twins"}
+    known = {"near_duplicates", "mirror_copies", "geometric_matches"}
     assert {tuple(sorted(files)) for name in known & set(found) for files in found[name]} == expected
-    assert found[code]  # some may be alike enough for the plainer kind
+    assert found[code]  # some may be similar enough for `near_duplicates`
 
 
 @pytest.mark.parametrize("change", ["re-encoded", "mirrored", "turned by 5 degrees", "cropped"])
@@ -225,7 +225,7 @@ def test_a_split_with_few_or_none_of_a_class(tmp_path):
     assert details(report, "few_examined") == ["tree: 2 in test"]
 
 
-def test_loose_photos_links_and_clutter(folder, tmp_path):
+def test_photos_outside_of_classes_links_and_clutter(folder, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/x.jpg").write_bytes(encoded(photo("tree", 60)))
     (folder / "tree/link.jpg").symlink_to(tmp_path / "elsewhere/x.jpg")
@@ -236,7 +236,7 @@ def test_loose_photos_links_and_clutter(folder, tmp_path):
     (folder / "tree/Thumbs.db").write_bytes(b"?")
     (folder / "tree/.DS_Store").write_bytes(b"?")
     report = examine(folder)
-    assert told(report) == {"loose_file": [("loose.jpg",)], "outside_link": [()]}
+    assert told(report) == {"outside_classes": [("loose.jpg",)], "outside_link": [()]}
     assert details(report, "outside_link") == ["tree/gone.jpg"]
     assert "tree/link.jpg" in {exam.name for exam in report.usable}
     assert report.contents.classes == ("chair", "tree")
@@ -276,7 +276,7 @@ def test_json_has_stable_keys(folder, tmp_path):
     shutil.copy(folder / "tree/1.jpg", folder / "chair/9.jpg")
     write_json(examine(folder), tmp_path / "out/doctor.json")
     record = json.loads((tmp_path / "out/doctor.json").read_text())
-    assert (record["version"], record["photos"], record["layout"]) == (1, 15, "classes")
+    assert (record["version"], record["photos"], record["layout"]) == (2, 15, "classes")
     assert (record["errors"], record["warnings"], record["notes"]) == (1, 0, 0)
     assert record["findings"] == [
         {
@@ -296,7 +296,7 @@ def test_layouts_are_those_of_a_preparation(tmp_path):
             (tmp_path / place / pose).mkdir(parents=True)
             (tmp_path / place / pose / "1.jpg").write_bytes(encoded(photo("tree", 1)))
     found = contents(tmp_path)
-    assert (found.layout, found.classes, found.loose) == ("splits", ("cobra", "tree"), ("test1/1.jpg",))
+    assert (found.layout, found.classes, found.outside_classes) == ("splits", ("cobra", "tree"), ("test1/1.jpg",))
     assert {(item.class_, item.split) for item in found.items} == {
         (pose, split) for pose in ("tree", "cobra") for split in ("train", "test")
     }

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from headstand.prepare.explore import groups
-from headstand.prepare.explore.groups import Groups, some
+from headstand.prepare.explore.groups import Groups, sample
 from headstand.prepare.manifest import Dataset, Photo
 
 
@@ -20,12 +20,12 @@ def test_groups_of_two_and_more_come_largest_first(tmp_path):
     rows = [("tree", "train", 5)] + [("chair", "train", 1)] * 2 + [("cobra", "test", 2)] * 3
     found = Groups.of(dataset(tmp_path, rows))
     assert [[photo.group for photo in group] for group in found.groups] == [[2] * 3, [1] * 2]
-    assert (found.straddling, found.conflicts, found.left_out, found.related) == (0, [], {}, False)
+    assert (found.in_several_splits, found.conflicts, found.left_out, found.related) == (0, [], {}, False)
 
 
 def test_groups_in_several_splits_are_counted(tmp_path):
     rows = [("tree", "train", 1), ("tree", "test", 1), ("tree", "train", 2), ("tree", "train", 2)]
-    assert Groups.of(dataset(tmp_path, rows)).straddling == 1
+    assert Groups.of(dataset(tmp_path, rows)).in_several_splits == 1
 
 
 def test_conflicts_are_those_that_preparation_noted_down(tmp_path):
@@ -48,9 +48,9 @@ def test_conflicts_whose_files_are_gone_are_passed_over(tmp_path):
 
 
 def test_left_out_files_are_sorted_by_how_frequent_their_reason_is(tmp_path):
-    left_out = [["a.jpg", "damaged"], ["b.jpg", "twins"], ["c.jpg", "twins"]]
+    left_out = [["a.jpg", "damaged"], ["b.jpg", "near duplicates"], ["c.jpg", "near duplicates"]]
     found = Groups.of(dataset(tmp_path, [("tree", "train", 1)], left_out=left_out))
-    assert list(found.left_out.items()) == [("twins", ["b.jpg", "c.jpg"]), ("damaged", ["a.jpg"])]
+    assert list(found.left_out.items()) == [("near duplicates", ["b.jpg", "c.jpg"]), ("damaged", ["a.jpg"])]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"summary": 3}', '{"summary": {}}'])
@@ -62,10 +62,10 @@ def test_a_damaged_record_is_none(tmp_path, text):
 def test_some_members_of_a_large_group_are_shown_each_label_among_them(tmp_path):
     rows = [("chair", "train", 1)] * 40 + [("tree", "train", 1)] * 2
     group = list(dataset(tmp_path, rows).photos)
-    shown = some(group)
+    shown = sample(group)
     assert [photo.class_ for photo in shown] == ["chair"] * (groups.MEMBERS - 2) + ["tree"] * 2
     assert shown == sorted(shown, key=group.index)
-    assert some(group[:5]) == group[:5]
+    assert sample(group[:5]) == group[:5]
 
 
 def test_the_photos_to_show_are_those_of_the_largest_groups(tmp_path):

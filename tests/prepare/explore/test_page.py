@@ -151,11 +151,14 @@ def test_only_the_largest_of_many_groups_are_shown(tmp_path):
 
 def test_left_out_files_stand_under_their_reason_the_most_frequent_first(tmp_path):
     dataset = made(tmp_path, [("chair", "train", 0), ("tree", "test", 1)])
-    left_out = [["chair/x.jpg", "damaged"], *([f"tree/{n}.jpg", "twins of yoga6"] for n in range(page.FILES + 2))]
+    left_out = [
+        ["chair/x.jpg", "damaged"],
+        *([f"tree/{n}.jpg", "near duplicates of yoga6"] for n in range(page.FILES + 2)),
+    ]
     (tmp_path / "prepared.json").write_text(json.dumps({"summary": {"left_out": left_out}}))
     text = section(html(dataset), "left-out")
     found = words(text)
-    assert found[2] == f"{page.FILES + 2} photos: twins of yoga6"
+    assert found[2] == f"{page.FILES + 2} photos: near duplicates of yoga6"
     assert found[-2:] == ["1 photo: damaged", "chair/x.jpg"]
     assert "and 2 more, in prepared.json" in found and f"tree/{page.FILES}.jpg" not in found
 

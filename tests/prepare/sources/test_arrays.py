@@ -206,6 +206,6 @@ def test_from_arrays_to_a_prepared_dataset(workplace, cache, monkeypatch):
     summary = prepare(recipe)
     assert {name: counts["test"] for name, counts in summary.counts.items()} == {"0": 3, "1": 3}
     assert sum(counts["validation"] for counts in summary.counts.values()) >= 2
-    assert not prepare(recipe).made
+    assert not prepare(recipe).is_new
     with pytest.raises(RecipeError, match=r"arrays.*needs folder"):
         load("yoga6", ["--source.kind", "arrays"])

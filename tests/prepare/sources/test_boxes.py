@@ -453,7 +453,7 @@ def test_archives_are_prepared_end_to_end(kennel, tmp_path):
         by_photo.setdefault(item.group, set()).add((prepared.split, prepared.group))
     assert len(by_photo) == 35
     assert all(len(places) == 1 for places in by_photo.values())
-    assert summary.made and not prepare(recipe).made
+    assert summary.is_new and not prepare(recipe).is_new
 
 
 def test_an_archive_that_leads_out_is_refused(kennel, tmp_path):

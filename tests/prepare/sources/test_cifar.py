@@ -241,7 +241,7 @@ def test_from_pickles_to_a_prepared_dataset(folder, workplace, monkeypatch, cach
         (np.moveaxis(row.reshape(3, 32, 32), 0, 2) == first).all()
         for row in pickle.loads((folder / "test").read_bytes())["data"]
     )
-    assert not prepare(recipe).made
+    assert not prepare(recipe).is_new
 
 
 def test_pictures_are_png_at_every_size(tmp_path):

@@ -123,7 +123,7 @@ def test_a_source_that_is_a_link_itself_is_fine(tmp_path):
     ("layout", "message"),
     [
         ({}, "there are no class folders in .*it holds no folders"),
-        ({"": ["a.jpg"]}, "there are no class folders in .*lie loose in it"),
+        ({"": ["a.jpg"]}, "there are no class folders in .*are directly in it"),
         ({"tree": ["a.jpg"]}, "there is one class only in .*, 'tree'"),
         ({"tree": ["a.jpg"], "cobra": []}, "class folder .*cobra holds no photos"),
         ({"tree": ["a.jpg"], "cobra": ["a.txt"]}, "class folder .*cobra holds no photos"),

@@ -210,7 +210,7 @@ REFUSED = {
     ),
     "a flat folder with classes in its names": (
         photos(":cat_", ":dog_"), [],
-        "lie loose in it.*the photos' names seem to be classes .cat, dog.: --source.layout names",
+        "are directly in it.*the photos' names seem to be classes .cat, dog.: --source.layout names",
     ),
     "another test beside the splits": (
         photos(*under("Training", "a b"), *under("Test", "a b"), "test-multiple_fruits"), [],
