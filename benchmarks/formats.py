@@ -120,8 +120,8 @@ def contestants(path: Path, calibration: np.ndarray, folder: Path) -> Iterator[C
     """Writes a checkpoint in every format to files in `folder`, and yields them."""
     model = checkpoint.load(path)
     flatbuffers = {one.__name__: one(model) for one in (convert.float32, convert.float16, convert.dynamic)}
-    for remedy in quantize.REMEDIES:
-        flatbuffers[f"int8, {remedy.name}"] = quantize.int8(model, calibration, remedy)
+    for variant in quantize.VARIANTS:
+        flatbuffers[f"int8, {variant.name}"] = quantize.int8(model, calibration, variant)
     for format_, flatbuffer in flatbuffers.items():
         target = folder / f"{format_}.tflite"
         target.write_bytes(flatbuffer)

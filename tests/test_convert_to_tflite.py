@@ -19,7 +19,7 @@ from tests.export.conftest import model, run, trained  # noqa: F401 - the run th
 SCRIPT = Path(__file__).parents[1] / "convert_to_tflite.py"
 
 
-def test_the_newest_run_is_converted_and_the_next_command_told(
+def test_the_newest_run_is_converted_and_the_next_command_printed(
     model: Path,  # noqa: F811
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -69,17 +69,17 @@ def test_a_folder_without_a_run_is_refused(model: Path) -> None:  # noqa: F811
         convert_to_tflite.main(["data"])
 
 
-def test_without_a_run_the_commands_are_told(workplace: Path) -> None:
+def test_without_a_run_the_error_names_the_command(workplace: Path) -> None:
     with pytest.raises(RunError, match=r"`python train\.py` makes one"):
         convert_to_tflite.main([])
 
 
 @pytest.fixture
 def failed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Call the script with words that must fail, and return what it wrote to standard error."""
+    """Calls the script with arguments that must fail, and returns its standard error."""
 
-    def call(*words: str) -> str:
-        assert status(monkeypatch, convert_to_tflite.main, "convert_to_tflite.py", *words) == 1
+    def call(*argv: str) -> str:
+        assert status(monkeypatch, convert_to_tflite.main, "convert_to_tflite.py", *argv) == 1
         return capsys.readouterr().err
 
     return call
@@ -99,7 +99,7 @@ def test_a_text_file_is_one_line(workplace: Path, failed: Callable[..., str]) ->
     assert [path.name for path in Path().iterdir()] == ["text.h5"]
 
 
-def test_a_model_that_answers_differently_is_refused(
+def test_a_model_that_predicts_differently_is_refused(
     model: Path,  # noqa: F811
     failed: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
@@ -115,7 +115,7 @@ def test_a_model_that_answers_differently_is_refused(
     before = sorted(model.parent.iterdir())
     error = failed(str(model))
     assert re.fullmatch(
-        r"error: the float32 model answers differently from the trained one, so nothing was written: .*\n", error
+        r"error: the float32 model predicts differently from the trained one, so nothing was written: .*\n", error
     ), error
     assert sorted(model.parent.iterdir()) == before
 
@@ -128,8 +128,8 @@ def test_a_format_may_be_named(model: Path, capsys: pytest.CaptureFixture[str]) 
     assert said[2].strip() == "on 12 validation photos: passes"
 
 
-@pytest.mark.parametrize("words", [["a.h5", "--labels", "l.txt"], ["--labels", "l.txt", "--preprocess", "torch"]])
-def test_what_a_foreign_model_needs_is_reported(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("argv", [["a.h5", "--labels", "l.txt"], ["--labels", "l.txt", "--preprocess", "torch"]])
+def test_missing_options_of_a_foreign_model_are_reported(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        convert_to_tflite.main(words)
+        convert_to_tflite.main(argv)
     assert "needs MODEL, --labels FILE and --preprocess" in capsys.readouterr().err

@@ -102,7 +102,7 @@ def test_what_is_wrong_is_told_and_what_is_noted_is_not(
 @pytest.mark.parametrize(
     ("text", "words", "told"),
     [
-        (None, ["nothing"], "there is no recipe 'nothing'; there are .*demo.*yoga6"),
+        (None, ["nothing"], "there is no recipe 'nothing'; existing ones: .*demo.*yoga6"),
         (None, ["nothing.toml"], "there is no recipe file nothing.toml"),
         (RECIPE + "\ndropuot = 0.5", [], "unknown key head.dropuot = 0.5; allowed there: .*dropout"),
         (RECIPE.replace("size = 32", "size = 4"), [], "backbone.size = 4: .*32"),
@@ -134,7 +134,7 @@ def test_the_script_itself_fails_in_one_line(workplace: Path) -> None:
     words = [sys.executable, str(SCRIPT), "nothing"]
     result = subprocess.run(words, capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (1, "")
-    assert re.fullmatch(r"error: there is no recipe 'nothing'; there are .*\n", result.stderr), result.stderr
+    assert re.fullmatch(r"error: there is no recipe 'nothing'; existing ones: .*\n", result.stderr), result.stderr
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from PIL import Image
 
-from headstand.export.bundle import pack, write
+from headstand import files
+from headstand.export.bundle import pack
 from headstand.poses import heatmap_file
 
 LABELS = ("blue", "green", "red")
@@ -98,7 +99,7 @@ def flatbuffer(
 def bundle(path: Path, *, model: bytes | None = None, labels: tuple[str, ...] = LABELS, **metadata: Any) -> Path:
     """Writes a bundle of the tiny model, or of another model, and returns its path."""
     record = {"name": "tiny", "input": {"size": SIZE, "dtype": "float32"}, "temperature": 1.0, "threshold": 0.5}
-    return write(path, pack(flatbuffer() if model is None else model, labels, {**record, **metadata}))
+    return files.write(path, pack(flatbuffer() if model is None else model, labels, {**record, **metadata}))
 
 
 def heatmaps_bundle(path: Path, **metadata: Any) -> Path:

@@ -11,7 +11,7 @@ from headstand.compare import measuring, plot, table
 from headstand.compare.entry import entries
 from headstand.compare.result import Result, ResultLog, plain
 from headstand.compare.winner import Choice, choose, fits, order
-from headstand.export.latency import Clock, latency
+from headstand.export.latency import Clock, latencies
 from headstand.prepare import manifest
 from headstand.prepare.manifest import Dataset, ManifestError
 from headstand.recipe import Recipe
@@ -43,14 +43,14 @@ class Comparison:
     verdict: str
 
 
-def compare(recipe: Recipe, clock: Clock = latency) -> Comparison:
+def compare(recipe: Recipe, clock: Clock = latencies) -> Comparison:
     """Measures all entries of a recipe, selects one and writes the results; resumes an interrupted comparison.
 
     The heads are trained with the settings of the recipe and its variants, without search and without fine-tuning.
 
     Args:
         recipe: recipe with variants, backbones and limits.
-        clock: function that measures the latency of a flatbuffer.
+        clock: function that measures the latencies of flatbuffers.
 
     Raises:
         HeadstandError: a backbone is unknown or the prepared data are damaged. Missing data are not an error.

@@ -41,7 +41,7 @@ def entries(recipe: Recipe) -> tuple[ComparisonEntry, ...]:
     """
     raced = []
     for variant in recipe.variants:
-        varied = recipe.varied(variant)
+        varied = recipe.with_variant(variant)
         raced.append(ComparisonEntry(variant.name, varied.backbone, varied.augmentation, varied.head))
     backbones = [recipe.backbone, *(with_backbone(text, recipe.backbone) for text in recipe.compare.backbones)]
     raced += [ComparisonEntry(ITSELF, backbone, recipe.augmentation, recipe.head) for backbone in backbones]

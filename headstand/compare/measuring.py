@@ -64,7 +64,7 @@ def measure(
         dataset: the prepared dataset; None if there is none, so that accuracy is not measured.
         seed: seed of head training and augmentation.
         journal: measurements of an interrupted comparison; new ones are added to it.
-        clock: function that measures the latency of a flatbuffer.
+        clock: function that measures the latencies of flatbuffers.
         tell: callback for each result; its second argument is whether the result is from an earlier start.
 
     Returns:
@@ -195,7 +195,7 @@ def _weighed(entry: ComparisonEntry, rows: _EntryFeatures, head: keras.Model | N
     if head is None:
         head = heads.build(entry.head, int(extractor.output.shape[1]), rows.classes, rows.seed)
     flatbuffer = converted(heads.assemble(extractor, head, "model"))
-    timed = clock(flatbuffer)
+    (timed,) = clock([flatbuffer], 1)
     return ModelSize(len(flatbuffer), timed.milliseconds, timed.share, trained)
 
 

@@ -23,17 +23,17 @@ MANY, REACH = 1000, 0.02
 
 @dataclass(frozen=True)
 class AcceptanceCriteria:
-    """Acceptance criteria of a format, and those that a conversion does not meet; it passes if none is missing."""
+    """Acceptance criteria of a format, and those that a conversion does not meet; it passes if it meets all."""
 
-    asked: str
-    missing: tuple[str, ...]
+    required: str
+    unmet: tuple[str, ...]
 
     @property
     def passed(self) -> bool:
-        return not self.missing
+        return not self.unmet
 
 
-def judge(kind: str, parity: Parity) -> AcceptanceCriteria:
+def check(kind: str, parity: Parity) -> AcceptanceCriteria:
     """Returns the acceptance criteria for a format and those that the converted model does not meet.
 
     Comparisons are written so that NaN fails.
@@ -42,37 +42,37 @@ def judge(kind: str, parity: Parity) -> AcceptanceCriteria:
         kind: one of `FORMATS`.
         parity: comparison with the trained model.
     """
-    return _exact(LIMITS[kind], parity) if kind in LIMITS else _quantised(parity)
+    return _exact(LIMITS[kind], parity) if kind in LIMITS else _quantized(parity)
 
 
 def _exact(limit: float, parity: Parity) -> AcceptanceCriteria:
-    missing = []
+    unmet = []
     if not parity.largest_difference <= limit:
-        missing.append(f"a probability differs by {parity.largest_difference:.2g}")
+        unmet.append(f"a probability differs by {parity.largest_difference:.2g}")
     if clear := [each for each in parity.disagreeing if not each.margin <= limit]:
-        missing.append(f"{len(clear)} of {parity.count} photos get another class")
-    asked = (
+        unmet.append(f"{len(clear)} of {parity.count} photos get another class")
+    required = (
         f"every probability within {limit:g} of the trained model's, and the same class for all photos whose two "
         "highest probabilities differ by more"
     )
-    return AcceptanceCriteria(asked, tuple(missing))
+    return AcceptanceCriteria(required, tuple(unmet))
 
 
-def _quantised(parity: Parity) -> AcceptanceCriteria:
-    missing = []
-    asked = f"the same class for {AGREEMENT:.0%} of the photos"
+def _quantized(parity: Parity) -> AcceptanceCriteria:
+    unmet = []
+    required = f"the same class for {AGREEMENT:.0%} of the photos"
     if not parity.finite:
-        missing.append("probabilities are no numbers")
+        unmet.append("some probabilities are not finite")
     if not parity.agreement >= AGREEMENT:
-        missing.append(f"only {parity.agreement:.2%} of {parity.count} photos get the same class")
+        unmet.append(f"only {parity.agreement:.2%} of {parity.count} photos get the same class")
     if parity.accuracy is not None:
         allowed = max(1, int(LOST * parity.count))
-        asked += f", {100 * LOST:g} points of accuracy or one photo lost at most"
+        required += f", at most {100 * LOST:g} points of accuracy or one photo lost"
         lost = parity.accuracy.lost
         if not lost <= allowed:
-            missing.append(f"{lost} photos fewer are right, of {parity.count} ({allowed} may be)")
+            unmet.append(f"{lost} fewer of {parity.count} photos are classified correctly (allowed: {allowed})")
         if parity.count >= MANY:
-            asked += f", and the interval of the loss below {100 * REACH:g} points"
+            required += f", and the interval of the loss below {100 * REACH:g} points"
             if not (high := parity.accuracy.interval[1]) < REACH:
-                missing.append(f"the interval of the lost accuracy reaches {100 * high:.2f} points")
-    return AcceptanceCriteria(asked, tuple(missing))
+                unmet.append(f"the interval of the lost accuracy reaches {100 * high:.2f} points")
+    return AcceptanceCriteria(required, tuple(unmet))

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from headstand.export import bundle, convert, metadata
-from headstand.export.acceptance import FORMATS, AcceptanceCriteria, judge
+from headstand import files
+from headstand.export import bundle, convert
+from headstand.export.acceptance import FORMATS, AcceptanceCriteria, check
 from headstand.export.convert import ConversionError
-from headstand.export.latency import Latency, latencies
-from headstand.export.parity import Parity, answers, compared, outputs
+from headstand.export.latency import Clock, Latency, latencies
+from headstand.export.parity import Parity, compare, served_outputs, trained_outputs
 from headstand.export.photo_samples import ParitySamples, PhotoSample
-from headstand.export.quantize import REMEDIES, QuantizationVariant, calibration, int8
+from headstand.export.quantize import VARIANTS, QuantizationVariant, calibration, int8
 from headstand.export.trained import TrainedModel
 from headstand.features import compiled
 from headstand.quiet import quiet
@@ -29,8 +30,8 @@ BEST = "best"
 LEVEL = 1.05
 """Ratio up to which two latencies count as equal."""
 
-Tell = Callable[[str], None]
-Clock = Callable[[Sequence[bytes], int], Sequence[Latency]]
+Log = Callable[[str], None]
+"""Function that receives one line of progress."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class ParityResult:
     """
 
     parity: Parity
-    gate: AcceptanceCriteria
+    criteria: AcceptanceCriteria
     outputs: np.ndarray = field(compare=False, repr=False)
 
 
@@ -51,122 +52,120 @@ class ConvertedModel:
 
     Attributes:
         kind: one of `headstand.export.acceptance.FORMATS`.
-        remedy: quantization variant; None for all formats but int8.
+        variant: quantization variant; None for all formats but int8.
         flatbuffer: the `.tflite` bytes.
-        judged: comparison on `ParitySamples.choosing`; None if there was nothing to choose.
+        result: comparison on `ParitySamples.choosing`; None if there was nothing to choose.
         latency: median latencies on one thread and on two; None if not measured.
     """
 
     kind: str
-    remedy: QuantizationVariant | None
+    variant: QuantizationVariant | None
     flatbuffer: bytes
-    judged: ParityResult | None = None
+    result: ParityResult | None = None
     latency: tuple[Latency, Latency] | None = None
 
     @property
-    def made(self) -> str:
+    def conversion(self) -> str:
         """Name of the quantization variant; "converted" for formats without one."""
-        return self.remedy.name if self.remedy else "converted"
+        return self.variant.name if self.variant else "converted"
 
     @property
     def passed(self) -> bool:
-        return self.judged is None or self.judged.gate.passed
+        return self.result is None or self.result.criteria.passed
 
 
 class ConversionTrials:
     """Converts one trained model and compares the conversions with it."""
 
-    def __init__(self, trained: TrainedModel, evidence: ParitySamples, representative: int, tell: Tell) -> None:
+    def __init__(self, trained: TrainedModel, samples: ParitySamples, representative: int, log: Log) -> None:
         """Compiles the trained model and stores what all conversions share.
 
         Args:
             trained: the model.
-            evidence: photos for calibration and comparison.
+            samples: photos for calibration and comparison.
             representative: largest number of photos for the quantization ranges.
-            tell: called with one progress line per step.
+            log: called with one line of progress per step.
         """
-        self.trained, self.evidence = trained, evidence
-        self._representative, self._tell = representative, tell
+        self.trained, self.samples = trained, samples
+        self._representative, self._log = representative, log
         call = compiled(trained.model)
         self._call: Callable[[np.ndarray], np.ndarray] = lambda pixels: np.asarray(call(tf.constant(pixels)))
-        self._known: dict[str, np.ndarray] = {}
+        self._expected: dict[str, np.ndarray] = {}
         self._pixels: np.ndarray | None = None
 
-    def make(self, kind: str) -> list[ConvertedModel]:
+    def candidates(self, kind: str) -> list[ConvertedModel]:
         """Returns the conversions to one format, or to all formats for "best".
 
         If there is a choice of formats or quantization variants, each conversion is compared with the trained model on
-        `evidence.choosing`. Quantization variants are tried in order until one passes.
+        `samples.choosing`. Quantization variants are converted in order until one passes.
 
         Raises:
             ConversionError: the model cannot be converted, or the format does not suit the model's input.
         """
-        photos = self.trained.input.kind == "photos"
-        formats = FORMATS if photos else tuple(one for one in FORMATS if one != "int8")
+        taken = self.trained.input.kind
+        formats = FORMATS if taken == "photos" else tuple(one for one in FORMATS if one != "int8")
         if kind not in (BEST, *formats):
             raise ConversionError(
-                f"{kind} takes pixels of 8 bits, and {self.trained.name} takes {self.trained.input.kind}: give another "
+                f"{kind} takes pixels of 8 bits, and {self.trained.about.name} takes {taken}: choose another "
                 f"--format ({', '.join(formats)} or {BEST})"
             )
         if kind not in (BEST, "int8"):
             return [self.convert(kind)]
-        made = []
+        found = []
         for one in formats if kind == BEST else (kind,):
-            for remedy in REMEDIES if one == "int8" else (None,):
-                candidate = self.convert(one, remedy)
-                judged = self.judged(candidate, self.evidence.choosing)
-                made.append(replace(candidate, judged=judged))
-                verdict = "passes" if judged.gate.passed else "; ".join(judged.gate.missing)
-                self._tell(f"{'':10} on {judged.parity.count} {self.evidence.choosing.name} photos: {verdict}")
-                if judged.gate.passed:
+            for variant in VARIANTS if one == "int8" else (None,):
+                candidate = self.convert(one, variant)
+                result = self.compare(candidate, self.samples.choosing)
+                found.append(replace(candidate, result=result))
+                verdict = "passes" if result.criteria.passed else "; ".join(result.criteria.unmet)
+                self._log(f"{'':10} on {result.parity.count} {self.samples.choosing.name} photos: {verdict}")
+                if result.criteria.passed:
                     break
-        return made
+        return found
 
-    def convert(self, kind: str, remedy: QuantizationVariant | None = None) -> ConvertedModel:
+    def convert(self, kind: str, variant: QuantizationVariant | None = None) -> ConvertedModel:
         """Returns the conversion to one format.
 
         Args:
             kind: one of `headstand.export.acceptance.FORMATS`.
-            remedy: quantization variant for int8; None for all other formats.
+            variant: quantization variant for int8; None for all other formats.
 
         Raises:
             ConversionError: the model cannot be converted.
         """
         model, start = self.trained.model, time.perf_counter()
-        if remedy:
-            flatbuffer = int8(model, self._calibration(), remedy)
+        if variant:
+            flatbuffer = int8(model, self._calibration(), variant)
         else:
-            flatbuffer = {"float32": convert.float32, "float16": convert.float16, "dynamic": convert.dynamic}[kind](
-                model
-            )
-        made = ConvertedModel(
-            kind, remedy, metadata.describe(flatbuffer, self.trained.name, LABELS, self.trained.input)
-        )
-        self._tell(f"{kind:10} {made.made}, {len(made.flatbuffer) / 1e6:.1f} MB in {time.perf_counter() - start:.0f} s")
-        return made
+            converters = {"float32": convert.float32, "float16": convert.float16, "dynamic": convert.dynamic}
+            flatbuffer = converters[kind](model)
+        described = bundle.describe(flatbuffer, self.trained.about.name, LABELS, self.trained.input)
+        found = ConvertedModel(kind, variant, described)
+        self._log(f"{kind:10} {found.conversion}, {len(described) / 1e6:.1f} MB in {time.perf_counter() - start:.0f} s")
+        return found
 
-    def answers(self, sample: PhotoSample) -> np.ndarray:
+    def expected(self, sample: PhotoSample) -> np.ndarray:
         """Returns the trained model's probabilities for a sample, `float [N, classes]`, computed once and cached.
 
         Raises:
             ParityError: a photo is missing or damaged.
         """
-        expected = self._known.get(sample.name)
-        if expected is None:
-            expected = answers(self._call, sample, self.trained.input, len(self.trained.labels))
-            self._known[sample.name] = expected
-        return expected
+        if sample.name not in self._expected:
+            self._expected[sample.name] = trained_outputs(
+                self._call, sample, self.trained.input, len(self.trained.about.labels)
+            )
+        return self._expected[sample.name]
 
-    def judged(self, candidate: ConvertedModel, sample: PhotoSample) -> ParityResult:
+    def compare(self, candidate: ConvertedModel, sample: PhotoSample) -> ParityResult:
         """Returns the comparison of a converted model with the trained one, both run from the encoded photo files.
 
         Raises:
             HeadstandError: a photo is missing or damaged, or the converted model cannot be run.
         """
-        expected = self.answers(sample)
-        given = self.outputs(candidate, sample)
-        parity = compared(expected, given, sample, self.trained.labels)
-        return ParityResult(parity, judge(candidate.kind, parity), given)
+        expected = self.expected(sample)  # first: its error names a damaged photo
+        outputs = self.outputs(candidate, sample)
+        parity = compare(expected, outputs, sample, self.trained.about.labels)
+        return ParityResult(parity, check(candidate.kind, parity), outputs)
 
     def outputs(self, candidate: ConvertedModel, sample: PhotoSample) -> np.ndarray:
         """Returns a converted model's probabilities `float [N, classes]` for a sample, computed from the photo files.
@@ -174,18 +173,19 @@ class ConversionTrials:
         Raises:
             HeadstandError: a photo is missing or damaged, or the converted model cannot be run.
         """
-        record = {"name": self.trained.name, "input": {"kind": self.trained.input.kind, "size": self.trained.size}}
-        data = bundle.pack(candidate.flatbuffer, self.trained.labels, record)
+        about = self.trained.about
+        metadata = {"name": about.name, "input": {"kind": self.trained.input.kind, "size": about.size}}
+        data = bundle.pack(candidate.flatbuffer, about.labels, metadata)
         with tempfile.TemporaryDirectory() as folder:
             # The comparison reads a real file with the services' own code.
-            trial = bundle.write(Path(folder) / "trial.tflite", data)
+            path = files.write(Path(folder) / "candidate.tflite", data)
             with quiet():  # LiteRT logs the delegate it creates
-                served = Classifier(trial)
-            return outputs(served, sample, self.trained.labels)
+                served = Classifier(path)
+            return served_outputs(served, sample, about.labels)
 
     def _calibration(self) -> np.ndarray:
         if self._pixels is None:
-            self._pixels = calibration(self.evidence.calibration, self.trained.size, self._representative)
+            self._pixels = calibration(self.samples.calibration, self.trained.about.size, self._representative)
         return self._pixels
 
 
@@ -208,20 +208,20 @@ def fastest(candidates: Sequence[ConvertedModel]) -> ConvertedModel | None:
     return min((each for each, time in passing if time <= limit), key=lambda each: len(each.flatbuffer))
 
 
-def record(candidate: ConvertedModel) -> dict[str, Any]:
+def figures(candidate: ConvertedModel) -> dict[str, Any]:
     """Returns a candidate's figures as a JSON-compatible record for NAME.parity.json."""
-    parity = candidate.judged.parity if candidate.judged else None
+    parity = candidate.result.parity if candidate.result else None
     accuracy = parity.accuracy if parity else None
     return {
         "format": candidate.kind,
-        "made": candidate.made,
+        "made": candidate.conversion,
         "bytes": len(candidate.flatbuffer),
         "milliseconds": [round(each.milliseconds, 3) for each in candidate.latency] if candidate.latency else None,
         "agreement": parity.agreement if parity else None,
         "largest_difference": parity.largest_difference if parity else None,
         "accuracy": accuracy.served if accuracy else None,
         "lost": accuracy.lost if accuracy else None,
-        "missing": list(candidate.judged.gate.missing) if candidate.judged else [],
+        "missing": list(candidate.result.criteria.unmet) if candidate.result else [],
     }
 
 
@@ -233,12 +233,12 @@ def table(candidates: Sequence[ConvertedModel]) -> list[str]:
 
 
 def _line(candidate: ConvertedModel) -> str:
-    shown = record(candidate)
+    shown = figures(candidate)
     times = [f"{each:.2f} ms" for each in shown["milliseconds"] or ()] or ["", ""]
     cells = [
         f"{candidate.kind:10}{shown['bytes'] / 1e6:6.1f}{times[0]:>11}{times[1]:>11}",
         "" if shown["agreement"] is None else f"{shown['agreement']:9.2%}",
         "" if shown["accuracy"] is None else f"{shown['accuracy']:10.4f}{shown['lost']:6d}",
     ]
-    words = candidate.made if candidate.passed else f"{candidate.made}; FAILS: {'; '.join(shown['missing'])}"
-    return "".join(cells) + "  " + words
+    verdict = "" if candidate.passed else f"; FAILS: {'; '.join(shown['missing'])}"
+    return f"{''.join(cells)}  {candidate.conversion}{verdict}"

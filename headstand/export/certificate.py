@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from headstand.export.candidates import ConvertedModel, ParityResult, record
+from headstand.export.candidates import ConvertedModel, ParityResult, figures
 from headstand.export.latency import Latency
 from headstand.export.parity import Parity
 from headstand.export.photo_samples import ParitySamples
@@ -16,9 +16,9 @@ from headstand.serve.bundle import FAILED, PASSED
 def certificate(
     trained: TrainedModel,
     candidate: ConvertedModel,
-    evidence: ParitySamples,
-    judged: ParityResult,
-    unseen: ParityResult | None = None,
+    samples: ParitySamples,
+    result: ParityResult,
+    before_refit: ParityResult | None = None,
     warnings: Sequence[str] = (),
     confidence: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -29,24 +29,25 @@ def certificate(
     Args:
         trained: the model that was converted.
         candidate: its conversion.
-        evidence: the photos of the comparison.
-        judged: the comparison on `evidence.certifying`.
-        unseen: the same comparison for the model from before a refit, which was not trained on those photos.
+        samples: the photos of the comparison.
+        result: the comparison on `samples.certifying`.
+        before_refit: the same comparison for the model from before a refit, which was not trained on those photos.
         warnings: warnings about the accuracy on those photos.
         confidence: the served file's confidence threshold and its guarantee; None without a threshold.
     """
-    missing = [*judged.gate.missing, *(f"unseen: {each}" for each in (unseen.gate.missing if unseen else ()))]
+    unmet_before = before_refit.criteria.unmet if before_refit else ()
+    unmet = [*result.criteria.unmet, *(f"unseen: {each}" for each in unmet_before)]
     return {
-        "verdict": FAILED if missing else PASSED,
+        "verdict": FAILED if unmet else PASSED,
         "format": candidate.kind,
-        "made": candidate.made,
-        "asked": judged.gate.asked,
-        "missing": missing,
+        "made": candidate.conversion,
+        "asked": result.criteria.required,
+        "missing": unmet,
         "warnings": list(warnings),
-        "photos": evidence.certifying.name,
-        "seen_in_training": evidence.seen,
-        **_figures(judged.parity),
-        "unseen": _figures(unseen.parity) if unseen else None,
+        "photos": samples.certifying.name,
+        "seen_in_training": samples.trained_on_certifying,
+        **_figures(result.parity),
+        "unseen": _figures(before_refit.parity) if before_refit else None,
         "confidence": confidence,
         "checkpoint": trained.digest,
         "model": hashlib.sha256(candidate.flatbuffer).hexdigest(),
@@ -71,32 +72,32 @@ def _figures(parity: Parity) -> dict[str, Any]:
 
 
 def whole(
-    certified: dict[str, Any],
+    record: dict[str, Any],
     bundle: bytes,
     latency: tuple[Latency, Latency],
     parity: Parity,
-    tried: Sequence[ConvertedModel],
+    candidates: Sequence[ConvertedModel],
     chosen_on: str,
     versions: dict[str, str],
 ) -> dict[str, Any]:
     """Returns the content of NAME.parity.json: the certificate plus machine- and file-specific figures.
 
     Args:
-        certified: the certificate in the bundle.
+        record: the certificate in the bundle.
         bundle: the bundle's bytes.
         latency: median latencies on one thread and on two.
         parity: source of the photos with the largest differences.
-        tried: the candidates of the format choice; empty if there was no choice.
+        candidates: the candidates of the format choice; empty if there was no choice.
         chosen_on: name of the sample that the format was chosen on.
         versions: versions of the packages used.
     """
     return {
-        **certified,
+        **record,
         "bundle": hashlib.sha256(bundle).hexdigest(),
         "bytes": len(bundle),
         "milliseconds": {"1 thread": round(latency[0].milliseconds, 3), "2 threads": round(latency[1].milliseconds, 3)},
         "worst": [{"photo": photo, "difference": difference} for photo, difference in parity.worst],
         "disagreeing": [asdict(each) for each in parity.disagreeing],
-        "choice": {"photos": chosen_on, "candidates": [record(each) for each in tried]} if tried else None,
+        "choice": {"photos": chosen_on, "candidates": [figures(each) for each in candidates]} if candidates else None,
         "versions": versions,
     }

@@ -57,12 +57,12 @@ def corrected(quantized: bytes, exact: bytes, photos: np.ndarray) -> bytes:
     """
     model, original = flatbuffer.read(quantized), flatbuffer.read(exact)
     layers = _layers(model)
-    wanted = _observe(original, [place for name, place in _layers(original).items() if name in layers], photos)
-    for name, place in layers.items():
-        bias = _bias(model, place)
+    wanted = _observe(original, [index for name, index in _layers(original).items() if name in layers], photos)
+    for name, index in layers.items():
+        bias = _bias(model, index)
         if name in wanted and bias is not None:
             # Earlier layers are corrected already, so the remaining shift is this layer's own.
-            found = _observe(model, [place], photos)[name]
+            found = _observe(model, [index], photos)[name]
             shift = (wanted[name].mean - found.mean) / np.maximum(found.free, _LEAST_FREE)
             _add(model, bias, np.round(shift / bias.quantization.scale))
     return flatbuffer.write(model)
@@ -72,16 +72,16 @@ def _layers(model: tflite.ModelT) -> dict[str, int]:
     """Returns the layers that may have a bias, in execution order: operator index by output tensor name."""
     graph = model.subgraphs[0]
     return {
-        graph.tensors[operator.outputs[0]].name.decode(): place
-        for place, operator in enumerate(graph.operators)
+        graph.tensors[operator.outputs[0]].name.decode(): index
+        for index, operator in enumerate(graph.operators)
         if flatbuffer.operation(model, operator) in _WITH_BIAS
     }
 
 
-def _bias(model: tflite.ModelT, place: int) -> tflite.TensorT | None:
+def _bias(model: tflite.ModelT, layer: int) -> tflite.TensorT | None:
     """Returns a layer's bias tensor if it is int32 and no other layer shares it, else None."""
     graph = model.subgraphs[0]
-    index = graph.operators[place].inputs[2] if len(graph.operators[place].inputs) > 2 else -1
+    index = graph.operators[layer].inputs[2] if len(graph.operators[layer].inputs) > 2 else -1
     if index < 0 or graph.tensors[index].type != tflite.TensorType.INT32:
         return None
     users = sum(index in operator.inputs for operator in graph.operators)
@@ -100,19 +100,19 @@ def _add(model: tflite.ModelT, bias: tflite.TensorT, steps: np.ndarray) -> None:
     model.buffers[bias.buffer].data = np.frombuffer(data, np.uint8)
 
 
-def _observe(model: tflite.ModelT, places: Sequence[int], photos: np.ndarray) -> dict[str, _Observed]:
+def _observe(model: tflite.ModelT, indices: Sequence[int], photos: np.ndarray) -> dict[str, _Observed]:
     """Returns output statistics of some operators by output tensor name, running the model only as far as needed."""
     cut, graph = copy.copy(model), copy.copy(model.subgraphs[0])
-    graph.operators = graph.operators[: max(places, default=0) + 1]
-    graph.outputs = np.array([graph.operators[place].outputs[0] for place in places], np.int32)
+    graph.operators = graph.operators[: max(indices, default=0) + 1]
+    graph.outputs = np.array([graph.operators[index].outputs[0] for index in indices], np.int32)
     cut.subgraphs, cut.signatureDefs = [graph], None
     with quiet():  # LiteRT logs the delegate it creates
         interpreter = Interpreter(model_content=flatbuffer.write(cut))
         interpreter.allocate_tensors()
-    (taken,), given = interpreter.get_input_details(), interpreter.get_output_details()
+    (pixels,), given = interpreter.get_input_details(), interpreter.get_output_details()
     means, free = ([np.zeros(one["shape"][-1]) for one in given] for _ in range(2))
     for photo in photos:
-        interpreter.set_tensor(taken["index"], photo[np.newaxis].astype(taken["dtype"]))
+        interpreter.set_tensor(pixels["index"], photo[np.newaxis].astype(pixels["dtype"]))
         interpreter.invoke()
         for number, one in enumerate(given):
             values = interpreter.get_tensor(one["index"]).reshape(-1, len(means[number]))

@@ -101,7 +101,7 @@ def _classifier(loaded: keras.Model, labels: tuple[str, ...], preprocess: str, s
     network = keras.Model(given, probabilities, name="classifier")
     model = with_preprocessing(network, size, preprocess)
     if not _normalised(model):
-        raise ForeignModelError("its outputs are no probabilities: on noise they are negative or do not sum to one")
+        raise ForeignModelError("its outputs are not probabilities: some are negative, or they do not sum to 1")
     return ForeignModel(model, network, labels, size, (note,) if note else ())
 
 
@@ -116,20 +116,20 @@ def _side(shape: tuple[int | None, ...], size: int | None) -> int:
     _, height, width, channels = shape
     if channels not in (3, None):
         if shape[1] == 3:
-            raise ForeignModelError(f"its input is {list(shape)}, channels first; TFLite has them last")
+            raise ForeignModelError(f"its input is {list(shape)}, channels first; TFLite needs channels last")
         raise ForeignModelError(f"its input has {channels} channels; photos have 3, red, green and blue")
     if height is None and width is None:
         if size is None:
             raise ForeignModelError(
-                "it takes photos of any size, and a converted model has a fixed one; give --size PIXELS"
+                "it takes photos of any size, and a converted model needs a fixed size: set it with --size PIXELS"
             )
         return size
     if height is None or height != width:
-        raise ForeignModelError(f"its input is {height} x {width} pixels; Headstand serves square ones")
+        raise ForeignModelError(f"its input is {height} x {width} pixels; Headstand needs a square input")
     if size not in (None, height):
-        raise ForeignModelError(f"its input is {height} pixels, so --size {size} is not possible")
+        raise ForeignModelError(f"its input is {height} pixels, so --size {size} does not fit")
     if not 8 <= height <= _LARGEST:
-        raise ForeignModelError(f"its input is {height} pixels; Headstand serves 8 to {_LARGEST}")
+        raise ForeignModelError(f"its input is {height} pixels; Headstand supports 8 to {_LARGEST}")
     return height
 
 
@@ -141,7 +141,7 @@ def _flat(given: Any) -> Any:
         return given
     if any(side != 1 for side in given.shape[1:-1]):
         raise ForeignModelError(
-            f"its output is {list(given.shape)}, not [photos, classes]: it gives no class for a whole photo"
+            f"its output is {list(given.shape)}, not [photos, classes]: it does not classify whole photos"
         )
     return keras.layers.Flatten()(given)
 
@@ -169,23 +169,21 @@ def _probabilities(model: keras.Model, given: Any, ending: str, labels: tuple[st
         return keras.layers.Softmax(name="probabilities")(given), "the model ends in logits: a softmax was added"
     if ending == "sigmoid":
         raise ForeignModelError(
-            f"it ends in {outputs} sigmoids, each a question of its own (several labels a photo); a classifier gives "
-            "one label, with a softmax"
+            f"it ends in {outputs} sigmoids (a multi-label model); use one softmax for one label per photo"
         )
     if _normalised(model):
         return given, ""
     raise ForeignModelError(
-        f"it ends in {ending} whose numbers are neither logits nor probabilities; end it in a Dense layer or in a "
-        "softmax"
+        f"it ends in {ending}, whose outputs are neither logits nor probabilities: end it in a Dense layer or a softmax"
     )
 
 
 def _pair(given: Any, ending: str, labels: tuple[str, ...]) -> tuple[Any, str]:
     if len(labels) != 2:
-        raise ForeignModelError(f"it has one output, so two classes, and there are {len(labels)} labels")
+        raise ForeignModelError(f"it has one output, which means two classes, and there are {len(labels)} labels")
     if ending not in ("sigmoid", "logits"):
-        raise ForeignModelError(f"it has one output that ends in {ending}; two classes from one output take a sigmoid")
-    note = f"the model has one output: it counts for {labels[1]!r}, and what is left of one for {labels[0]!r}"
+        raise ForeignModelError(f"its one output ends in {ending}; two classes from one output need a sigmoid")
+    note = f"the model has one output: the probability of {labels[1]!r}; that of {labels[0]!r} is 1 minus it"
     if ending == "logits":
         given = keras.layers.Activation("sigmoid", name="probability")(given)
         note = f"the model ends in a logit: a sigmoid was added; {note.removeprefix('the model has one output: ')}"
@@ -196,11 +194,11 @@ def _pair(given: Any, ending: str, labels: tuple[str, ...]) -> tuple[Any, str]:
 
 def _normalised(model: keras.Model) -> bool:
     """Returns whether the outputs for random pixels are probabilities."""
-    values = _answers(model)
+    values = _outputs(model)
     return bool((values >= -_TOLERANCE).all() and (np.abs(values.sum(axis=1) - 1) < _TOLERANCE).all())
 
 
-def _answers(model: keras.Model) -> np.ndarray:
+def _outputs(model: keras.Model) -> np.ndarray:
     shape = (4, *model.input_shape[1:])
     pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
     pixels[0] = 128  # include a uniform image

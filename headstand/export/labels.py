@@ -39,7 +39,7 @@ def read(path: Path) -> tuple[str, ...]:
     except UnicodeDecodeError:
         raise LabelsError(f"the labels {path} are not UTF-8 text") from None
     if size > _MOST_BYTES:
-        raise LabelsError(f"the labels {path} have {size:,} bytes, too many for a list of names")
+        raise LabelsError(f"the labels {path} have {size:,} bytes; the limit is {_MOST_BYTES:,}")
     try:
         if text.lstrip()[:1] in ("[", "{"):
             return checked(_listed(text))
@@ -55,10 +55,10 @@ def checked(labels: Sequence[str]) -> tuple[str, ...]:
         LabelsError: fewer than two labels, or one that is empty, too long, not printable or a duplicate.
     """
     if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
-        raise LabelsError("labels are words, one for each output")
+        raise LabelsError("labels must be texts, one per output")
     if len(labels) < 2:
         raise LabelsError(f"a classifier needs two labels or more, not {len(labels)}")
-    seen: dict[str, int] = {}
+    numbers: dict[str, int] = {}
     for number, label in enumerate(labels, start=1):
         if not label.strip():
             raise LabelsError(f"label {number} is empty")
@@ -67,10 +67,10 @@ def checked(labels: Sequence[str]) -> tuple[str, ...]:
                 f"label {number}, {shown(label)}, is not one line of at most {_LONGEST} printable characters"
             )
         key = unicodedata.normalize("NFC", label)
-        if key in seen:
-            raise LabelsError(f"labels {seen[key]} and {number} are both {shown(label)}")
-        seen[key] = number
-    return tuple(seen)
+        if key in numbers:
+            raise LabelsError(f"labels {numbers[key]} and {number} are both {shown(label)}")
+        numbers[key] = number
+    return tuple(numbers)
 
 
 def _without_numbers(lines: list[str]) -> list[str]:
@@ -86,20 +86,20 @@ def _listed(text: str) -> list[str]:
         raise LabelsError(f"the labels are not JSON: {shown(str(error))}") from None
     if isinstance(value, dict):
         if value and all(type(item) is int for item in value.values()):
-            value = {str(place): label for label, place in value.items()}
-        wanted = [str(place) for place in range(len(value))]
-        if set(value) != set(wanted):
+            value = {str(index): label for label, index in value.items()}
+        indices = [str(index) for index in range(len(value))]
+        if set(value) != set(indices):
             raise LabelsError(f"the labels are not numbered from 0 to {len(value) - 1}, each number once")
-        value = [value[place] for place in wanted]
+        value = [value[index] for index in indices]
     if all(isinstance(item, list) and len(item) == 2 for item in value):
         value = [item[1] for item in value]
     if not all(isinstance(item, str) for item in value):
-        raise LabelsError("the labels are JSON, but neither a list of words nor numbered words")
+        raise LabelsError("the labels are JSON, but neither a list of texts nor texts with their indices")
     return list(value)
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Builds a JSON object and refuses duplicate keys, which JSON's own reader would drop silently."""
     if len({key for key, _ in pairs}) != len(pairs):
-        raise LabelsError("the labels name one number, or one word, twice")
+        raise LabelsError("the labels contain an index or a label twice")
     return dict(pairs)

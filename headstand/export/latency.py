@@ -33,12 +33,8 @@ class Latency:
     share: float
 
 
-Clock = Callable[[bytes], Latency]
-
-
-def latency(flatbuffer: bytes) -> Latency:
-    """Measures one model on one thread, see `latencies`."""
-    return latencies([flatbuffer])[0]
+Clock = Callable[[Sequence[bytes], int], Sequence[Latency]]
+"""Function with the arguments and the result of `latencies`."""
 
 
 def latencies(flatbuffers: Sequence[bytes], threads: int = 1) -> list[Latency]:
@@ -52,19 +48,19 @@ def latencies(flatbuffers: Sequence[bytes], threads: int = 1) -> list[Latency]:
         threads: threads per run.
     """
     interpreters = [_ready(each, threads) for each in flatbuffers]
-    tries: list[list[Latency]] = []
-    while len(tries) < TRIES and not (tries and _share(tries[-1]) >= QUIET):
-        tries.append(_timed(interpreters, threads))
-    return max(tries, key=_share)
+    measured: list[list[Latency]] = []
+    while len(measured) < TRIES and not (measured and _share(measured[-1]) >= QUIET):
+        measured.append(_timed(interpreters, threads))
+    return max(measured, key=_share)
 
 
 def _ready(flatbuffer: bytes, threads: int) -> Interpreter:
     with quiet():  # LiteRT logs the delegate it creates
         interpreter = Interpreter(model_content=flatbuffer, num_threads=threads)
         interpreter.allocate_tensors()
-    taken = interpreter.get_input_details()[0]
-    pixels = np.random.default_rng(0).integers(0, 256, taken["shape"]).astype(taken["dtype"])
-    interpreter.set_tensor(taken["index"], pixels)
+    details = interpreter.get_input_details()[0]
+    pixels = np.random.default_rng(0).integers(0, 256, details["shape"]).astype(details["dtype"])
+    interpreter.set_tensor(details["index"], pixels)
     for _ in range(WARM_UP):
         interpreter.invoke()
     return interpreter
@@ -74,14 +70,14 @@ def _timed(interpreters: Sequence[Interpreter], threads: int) -> list[Latency]:
     runs: list[list[float]] = [[] for _ in interpreters]
     begin, work = time.perf_counter(), time.process_time()
     while len(runs[0]) < LEAST or (len(runs[0]) < MOST and time.perf_counter() - begin < SECONDS * len(runs)):
-        for interpreter, taken in zip(interpreters, runs, strict=True):
+        for interpreter, times in zip(interpreters, runs, strict=True):
             start = time.perf_counter()
             interpreter.invoke()
-            taken.append(time.perf_counter() - start)
+            times.append(time.perf_counter() - start)
     # process_time sums over all threads, so the available CPU time is the wall time times the threads.
     processors = min(threads, os.cpu_count() or 1)
     share = min(1.0, (time.process_time() - work) / (time.perf_counter() - begin) / processors)
-    return [Latency(median(taken) * 1000, share) for taken in runs]
+    return [Latency(median(times) * 1000, share) for times in runs]
 
 
 def _share(latencies: Sequence[Latency]) -> float:

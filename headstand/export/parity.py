@@ -74,83 +74,70 @@ class Parity:
         return math.isfinite(self.largest_difference)
 
 
-def answers(
-    trained: Callable[[np.ndarray], np.ndarray], sample: PhotoSample, taken: InputKind, classes: int
+def trained_outputs(
+    trained: Callable[[np.ndarray], np.ndarray], sample: PhotoSample, kind: InputKind, classes: int
 ) -> np.ndarray:
     """Returns the trained model's probabilities for a sample, `float [N, classes]`.
 
     Args:
-        trained: the Keras model, from a batch of one decoded by `taken` to probabilities `[1, classes]`.
+        trained: the Keras model, from a batch of one decoded by `kind` to probabilities `[1, classes]`.
         sample: encoded photos.
-        taken: the model's input, which decodes the photos.
+        kind: the model's input, which decodes the photos.
         classes: number of outputs.
 
     Raises:
         ParityError: a photo is missing or damaged.
     """
     result = np.empty((len(sample.paths), classes))
-    for place, path in enumerate(_shown(sample, "as trained")):
+    for index, path in enumerate(_progress(sample, "as trained")):
         try:
-            result[place] = trained(taken.decode(path)[np.newaxis])[0]
+            result[index] = trained(kind.decode(path)[np.newaxis])[0]
         except ImageError as error:
             raise ParityError(
-                f"the {sample.name} photo {path} cannot be compared on: {error}; prepare the data again"
+                f"the {sample.name} photo {path} cannot be used for the comparison: {error}; prepare the data again"
             ) from error
     return result
 
 
-def compare(expected: np.ndarray, served: Classifier, sample: PhotoSample, labels: Sequence[str]) -> Parity:
-    """Runs the served model on the same files and returns the comparison.
-
-    Args:
-        expected: probabilities of the trained model, from `answers`.
-        served: the bundle in the classifier that the services use.
-        sample: encoded photos.
-        labels: class names in the trained model's output order.
-    """
-    return compared(expected, outputs(served, sample, labels), sample, labels)
-
-
-def outputs(served: Classifier, sample: PhotoSample, labels: Sequence[str]) -> np.ndarray:
+def served_outputs(served: Classifier, sample: PhotoSample, labels: Sequence[str]) -> np.ndarray:
     """Returns the served model's probabilities `float [N, classes]` in the order of `labels`, from encoded photos."""
-    given = np.empty((len(sample.paths), len(labels)))
-    for index, path in enumerate(_shown(sample, "as served")):
-        # Same decoding as the services, but without their size limit: a user's own photos may be larger.
-        answer = served.classify(inputs.of(served.bundle.input.shape).decode(path)).probabilities
-        given[index] = [answer[label] for label in labels]
-    return given
+    # Same decoding as the services, but without their size limit: a user's own photos may be larger.
+    kind = inputs.of(served.bundle.input.shape)
+    result = np.empty((len(sample.paths), len(labels)))
+    for index, path in enumerate(_progress(sample, "as served")):
+        probabilities = served.classify(kind.decode(path)).probabilities
+        result[index] = [probabilities[label] for label in labels]
+    return result
 
 
-def compared(expected: np.ndarray, given: np.ndarray, sample: PhotoSample, labels: Sequence[str]) -> Parity:
+def compare(expected: np.ndarray, given: np.ndarray, sample: PhotoSample, labels: Sequence[str]) -> Parity:
     """Compares the trained model's probabilities with the served model's, both `float [N, classes]`."""
     differences = np.abs(given - expected)
     largest = differences.max(axis=1)
-    tops, chosen = expected.argmax(axis=1), given.argmax(axis=1)
+    trained, served = expected.argmax(axis=1), given.argmax(axis=1)
     ordered = np.sort(expected, axis=1)
     margins = ordered[:, -1] - ordered[:, -2]
-    others = sorted(np.flatnonzero(tops != chosen), key=lambda place: -margins[place])
     names = [str(path) for path in sample.paths]
     return Parity(
         count=len(expected),
-        agreement=float((tops == chosen).mean()),
+        agreement=float((trained == served).mean()),
         largest_difference=float(largest.max()),
         mean_difference=float(differences.mean()),
-        worst=tuple((names[place], float(largest[place])) for place in np.argsort(-largest, kind="stable")[:SHOWN]),
+        worst=tuple((names[index], float(largest[index])) for index in np.argsort(-largest, kind="stable")[:SHOWN]),
         disagreeing=tuple(
-            Disagreement(names[place], labels[tops[place]], labels[chosen[place]], float(margins[place]))
-            for place in others
+            Disagreement(names[index], labels[trained[index]], labels[served[index]], float(margins[index]))
+            for index in sorted(np.flatnonzero(trained != served), key=lambda index: -margins[index])
         ),
-        accuracy=None if sample.labels is None else paired(tops == sample.labels, chosen == sample.labels),
+        accuracy=None if sample.labels is None else paired(trained == sample.labels, served == sample.labels),
     )
 
 
 def paired(trained: np.ndarray, served: np.ndarray) -> Accuracy:
     """Compares the accuracy of two models, given which photos each classified correctly, `bool [N]`."""
-    lost = stats.paired(trained, served)
-    count = int(trained.sum()) - int(served.sum())
-    return Accuracy(float(trained.mean()), float(served.mean()), count, lost.interval)
+    lost = int(trained.sum()) - int(served.sum())
+    return Accuracy(float(trained.mean()), float(served.mean()), lost, stats.paired(trained, served).interval)
 
 
-def _shown(sample: PhotoSample, how: str) -> Sequence[Path]:
-    bar: Sequence[Path] = tqdm(sample.paths, desc=f"{sample.name} {how}", unit="photo", disable=None, leave=False)
+def _progress(sample: PhotoSample, text: str) -> Sequence[Path]:
+    bar: Sequence[Path] = tqdm(sample.paths, desc=f"{sample.name} {text}", unit="photo", disable=None, leave=False)
     return bar

@@ -1,13 +1,14 @@
 """Photos for judging a conversion, in three disjoint samples: calibration, format choice and certification."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from headstand import files
 from headstand.errors import HeadstandError
+from headstand.evaluation import leakage
 from headstand.evaluation.predictions import class_indices
 from headstand.heads.checkpoint import ModelMetadata
 from headstand.images import formats
@@ -17,12 +18,11 @@ from headstand.prepare.scan import EXTENSION
 
 _SUFFIXES = {".jpeg", *EXTENSION.values()}
 
-
 LEAST = 4
 """Smallest number of photos in each third of a folder."""
 
 
-class EvidenceError(HeadstandError):
+class PhotoSampleError(HeadstandError):
     """Raised for photos that cannot be used to compare models."""
 
 
@@ -46,14 +46,15 @@ class ParitySamples:
     """Three disjoint samples of photos.
 
     Quantization ranges come from `calibration`, formats are compared and chosen on `choosing`, and the chosen one is
-    certified on `certifying`. `seen` is True if the model was trained on the photos of the last two as well: its
-    accuracy on them is then not a valid estimate.
+    certified on `certifying`. The last two fields are True if the model was trained on the photos of that sample too:
+    its accuracy on them is then not a valid estimate.
     """
 
     calibration: PhotoSample
     choosing: PhotoSample
     certifying: PhotoSample
-    seen: bool = False
+    trained_on_choosing: bool = False
+    trained_on_certifying: bool = False
 
 
 def prepared(about: ModelMetadata) -> ParitySamples:
@@ -61,11 +62,11 @@ def prepared(about: ModelMetadata) -> ParitySamples:
 
     Raises:
         ManifestError: the dataset is not prepared on this machine.
-        EvidenceError: the dataset has changed since training.
+        PhotoSampleError: the dataset has changed since training.
     """
     dataset = manifest.read(Path("data") / about.name)
     if dataset.digest != about.data or dataset.classes != about.labels:
-        raise EvidenceError(
+        raise PhotoSampleError(
             f"{dataset.folder} is not the data that this model was trained on (its manifest has changed); "
             f"prepare it as it was, or train again with `python train.py {about.name}`"
         )
@@ -75,9 +76,16 @@ def prepared(about: ModelMetadata) -> ParitySamples:
         paths = tuple(dataset.folder / photo.path for photo in photos)
         return PhotoSample(split, paths, class_indices(dataset, photos))
 
-    # All evaluation fingerprints must be in the training set; training on the validation photos alone is not enough.
-    seen = bool(about.examined) and set(about.examined) <= set(about.seen)
-    return ParitySamples(sample("train"), sample("validation"), sample("test"), seen)
+    common = set(about.examined) & set(about.seen)
+
+    def trained_on(split: str) -> bool:
+        """Returns whether at least half of a split's fingerprints are among the training fingerprints."""
+        fingerprints = leakage.of(dataset, (split,)) if common else ()
+        return bool(fingerprints) and 2 * len(common & set(fingerprints)) >= len(fingerprints)
+
+    return ParitySamples(
+        sample("train"), sample("validation"), sample("test"), trained_on("validation"), trained_on("test")
+    )
 
 
 def folder(path: Path, labels: Sequence[str]) -> ParitySamples:
@@ -88,33 +96,33 @@ def folder(path: Path, labels: Sequence[str]) -> ParitySamples:
         labels: the model's class names.
 
     Raises:
-        EvidenceError: the folder does not exist, has too few photos, or has subfolders that match no label.
+        PhotoSampleError: the folder does not exist, has too few photos, or has subfolders that match no label.
     """
     if not path.is_dir():
-        raise EvidenceError(f"there is no folder {path}; name one with photos to compare the models on")
+        raise PhotoSampleError(f"there is no folder {path}; name one with photos for the comparison")
     photos = [file for file in sorted(path.rglob("*")) if formats.is_listed(file, _SUFFIXES)]
     labels = [nfc(label) for label in labels]
     classes = [nfc(file.relative_to(path).parts[0]) if file.parent != path else None for file in photos]
-    strange = sorted({name for name in classes if name is not None and name not in labels})
-    if any(classes) and (strange or None in classes):
-        found = f"the folder {strange[0]!r}" if strange else "photos beside its folders"
-        raise EvidenceError(
+    unknown = sorted({name for name in classes if name is not None and name not in labels})
+    if any(classes) and (unknown or None in classes):
+        found = f"the folder {unknown[0]!r}" if unknown else "photos beside its folders"
+        raise PhotoSampleError(
             f"{path} holds {found}; name its folders like the labels ({', '.join(list(labels)[:8])}...), or put all "
-            "photos into the one folder"
+            "photos into one folder"
         )
     parts: list[list[int]] = [[], [], []]
-    for place, photo in enumerate(photos):
-        parts[int(hashlib.sha256(photo.read_bytes()).hexdigest()[:8], 16) % 3].append(place)
+    for index, photo in enumerate(photos):
+        parts[int(files.digest(photo)[:8], 16) % 3].append(index)
     if min(map(len, parts)) < LEAST:
-        raise EvidenceError(
-            f"{path} holds {len(photos)} photos, too few to calibrate with some, choose with others and certify with "
-            f"others still: {12 * LEAST} or more will do"
+        raise PhotoSampleError(
+            f"{path} holds {len(photos)} photos, too few for separate samples to calibrate, choose and certify with: "
+            f"use {12 * LEAST} or more"
         )
     indices = np.array([labels.index(name) for name in classes if name is not None])
 
     def sample(name: str, part: list[int]) -> PhotoSample:
         known = indices[part] if any(classes) else None
-        return PhotoSample(f"{name} third of {path.name}", tuple(photos[place] for place in part), known)
+        return PhotoSample(f"{name} third of {path.name}", tuple(photos[index] for index in part), known)
 
     first, second, last = parts
     return ParitySamples(sample("first", first), sample("second", second), sample("last", last))

@@ -32,12 +32,12 @@ def publish(run: Path, folder: Path) -> list[Path]:
         PublishError: the run has no report, its checkpoint is not converted, or the conversion did not pass.
     """
     if not (run / REPORT).is_file():
-        raise PublishError(f"{run} holds no finished run; `python train.py` prints the folder of one")
+        raise PublishError(f"{run} holds no finished run; `python train.py` prints the folder of a finished run")
     report = json.loads((run / REPORT).read_text(encoding="utf-8"))
     checkpoint = run / (report["refitted"] or report["checkpoint"])
     sources = [checkpoint.with_suffix(suffix) for suffix in SUFFIXES]
     if not all(source.is_file() for source in sources):
-        raise PublishError(f"there is no {sources[1]}; `python convert_to_tflite.py {checkpoint}` makes it")
+        raise PublishError(f"there is no {sources[1]}: run `python convert_to_tflite.py {checkpoint}`")
     if bundle.read(sources[1]).failed:
         raise PublishError(
             f"{sources[1]} did not pass its comparison with {checkpoint.name}: convert it without --force"

@@ -1,5 +1,6 @@
 """Quantizes weights and activations to 8-bit integers: a quarter of the size, at least twice as fast."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -27,20 +28,20 @@ class QuantizationVariant:
     corrected: bool = False
 
 
-REMEDIES = (QuantizationVariant("plain"), QuantizationVariant("biases corrected", corrected=True))
-"""The variants, simplest first, in the order in which they are tried until one passes."""
+VARIANTS = (QuantizationVariant("plain"), QuantizationVariant("biases corrected", corrected=True))
+"""The variants, simplest first, in the order in which they are converted until one passes."""
 
 _CORRECTED_WITH = 64
 """Photos for bias correction: means over photos and pixel positions hardly change with more."""
 
 
-def int8(model: keras.Model, photos: np.ndarray, remedy: QuantizationVariant) -> bytes:
+def int8(model: keras.Model, photos: np.ndarray, variant: QuantizationVariant) -> bytes:
     """Converts to 8-bit integers with per-channel weights; operations without an integer kernel stay in float32.
 
     Args:
         model: image classifier, `float32 [N, size, size, 3]` in 0..255 to probabilities.
         photos: `uint8 [N, size, size, 3]`, RGB, for the ranges of the activations.
-        remedy: one of `REMEDIES`.
+        variant: one of `VARIANTS`.
 
     Returns:
         A `.tflite` flatbuffer with batch size 1, uint8 pixels as input and float32 probabilities as output; the same
@@ -58,9 +59,9 @@ def int8(model: keras.Model, photos: np.ndarray, remedy: QuantizationVariant) ->
         )
 
     def samples() -> Iterator[list[np.ndarray]]:
-        for number, photo in enumerate(photos):
+        for index, photo in enumerate(photos):
             sample = photo[np.newaxis].astype(np.float32)
-            if not number:
+            if not index:
                 # A black and a white corner pixel fix the input range to 0..255 whatever the photos contain.
                 sample[0, 0, 0], sample[0, -1, -1] = 0, 255
             yield [sample]
@@ -70,7 +71,7 @@ def int8(model: keras.Model, photos: np.ndarray, remedy: QuantizationVariant) ->
     converter.representative_dataset = samples
     converter.inference_input_type = tf.uint8
     quantized = _softmax_in_float(convert.run(converter))
-    return corrected(quantized, convert.float32(model), photos[:_CORRECTED_WITH]) if remedy.corrected else quantized
+    return corrected(quantized, convert.float32(model), photos[:_CORRECTED_WITH]) if variant.corrected else quantized
 
 
 def _softmax_in_float(quantized: bytes) -> bytes:
@@ -104,21 +105,20 @@ def calibration(sample: PhotoSample, size: int, count: int) -> np.ndarray:
         CalibrationError: a photo is missing or damaged.
     """
     rng = np.random.default_rng(0)
-    turns: dict[int, int] = {}
+    ranks = Counter[int]()
     ranked = []
-    for place in rng.permutation(len(sample.paths)):
-        label = 0 if sample.labels is None else int(sample.labels[place])
-        turns[label] = turns.get(label, 0) + 1
-        ranked.append((turns[label], place))
-    # Taking one photo of each class per turn balances the classes for any count.
-    chosen = [int(place) for _, place in sorted(ranked, key=lambda one: one[0])[:count]]
+    for index in rng.permutation(len(sample.paths)):
+        label = 0 if sample.labels is None else int(sample.labels[index])
+        ranks[label] += 1
+        ranked.append((ranks[label], index))
+    # Sorted by their number within the class: this balances the classes for any count.
+    chosen = [sample.paths[index] for _, index in sorted(ranked, key=lambda one: one[0])[:count]]
     result = np.empty((len(chosen), size, size, 3), np.uint8)
-    for row, place in enumerate(chosen):
-        path = sample.paths[place]
+    for row, path in enumerate(chosen):
         try:
             result[row] = images.decode(path, size, large=True)
         except images.ImageError as error:
             raise CalibrationError(
-                f"the {sample.name} photo {path} cannot be calibrated with: {error}; prepare the data again"
+                f"the {sample.name} photo {path} cannot be used for calibration: {error}; prepare the data again"
             ) from error
     return result

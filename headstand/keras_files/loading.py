@@ -52,7 +52,7 @@ def load(path: Path, size: int | None = None) -> keras.Model:
         if index["layout"] == "weights":
             raise KerasFileError(
                 f"{path} holds weights without the configuration of a model; in Keras, build the model, load them and "
-                "write both with model.save('model.keras')"
+                "save both with model.save('model.keras')"
             )
         try:
             return _load(Path(folder), index, size)
@@ -69,9 +69,7 @@ def checked_weights(path: Path) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="headstand-") as folder:
         if _read(path, Path(folder))["layout"] != "weights":
-            raise KerasFileError(
-                f"{path} holds a whole model, not weights alone: give it another name than .weights.h5"
-            )
+            raise KerasFileError(f"{path} holds a whole model, not only weights: its name must not end in .weights.h5")
         copy = Path(folder) / "copy.weights.h5"
         (Path(folder) / "weights.h5").rename(copy)
         yield copy
@@ -169,13 +167,13 @@ def _compare_names(model: keras.Model, stored: list[tuple[str, list[str]]], name
     for layer, (name, weights) in zip(layers, stored, strict=True):
         if names[layer.name] != name:
             raise KerasFileError(
-                f"its file holds the weights of {shown(name)} where {shown(names[layer.name])} is next"
+                f"its file holds the weights of {shown(name)} where the model has {shown(names[layer.name])}"
             )
         built = [weight.name for weight in layer.trainable_weights + layer.non_trainable_weights]
         for one, other in zip(weights, built, strict=True):
             last = re.sub(r":\d+$", "", one.split("/")[-1])
             if last != other and last in _SAME and other in _SAME:
-                raise KerasFileError(f"its file holds {shown(one)} where {shown(name)} takes {other}")
+                raise KerasFileError(f"its file holds {shown(one)} where {shown(name)} has {other}")
 
 
 def _graph(model: keras.Model, shape: tuple[int, ...]) -> tf.Graph:
@@ -183,18 +181,18 @@ def _graph(model: keras.Model, shape: tuple[int, ...]) -> tf.Graph:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Keras warns of a softmax over one output, which is refused later
-            made = call.get_concrete_function(tf.TensorSpec(shape, tf.float32)).graph
+            built = call.get_concrete_function(tf.TensorSpec(shape, tf.float32)).graph
     except Exception as error:
         raise _refusal(error) from error
     work = 0.0
-    for operation in made.get_operations():
+    for operation in built.get_operations():
         values = [math.prod(output.shape) if None not in output.shape else 0 for output in operation.outputs
                   if output.shape.rank is not None]  # fmt: skip
         work += sum(values) * _window(operation)
         if max(values, default=0) > _MOST_VALUES or work > _MOST_WORK:
             name = _layer(operation.name, model)
-            raise KerasFileError(f"its layer {shown(name)} needs more memory or work than networks of photos do")
-    return made
+            raise KerasFileError(f"its layer {shown(name)} needs more memory or work than image networks do")
+    return built
 
 
 def _window(operation: tf.Operation) -> float:
@@ -238,7 +236,7 @@ def _read(path: Path, folder: Path) -> dict[str, Any]:
     """
     if path.is_dir():
         raise KerasFileError(
-            f"{path} is a folder (a SavedModel?); load it in the Keras that made it, and save it with "
+            f"{path} is a folder (a SavedModel?); load it in the Keras that wrote it, and save it with "
             "model.save('model.keras')"
         )
     if not path.is_file():
@@ -264,4 +262,4 @@ def _run(path: Path, folder: Path) -> None:
         raise KerasFileError(f"{path} cannot be read within {_PATIENCE} seconds") from None
     if done.returncode or not (folder / "index.json").is_file():
         last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-        raise KerasFileError(f"{path} cannot be read; its reader stopped with {shown(last)}")
+        raise KerasFileError(f"{path} cannot be read: the reader process stopped with {shown(last)}")

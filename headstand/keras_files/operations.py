@@ -68,7 +68,7 @@ def written(part: LayerConfig, name: str) -> dict[str, Any]:
     given = _settings(part)
     if operation == "nn.Softmax":
         if given.get("axis") not in (None, -1):
-            raise KerasFileError(f"its operation {shown(part.name)} takes a softmax over another axis than the last")
+            raise KerasFileError(f"its operation {shown(part.name)} has a softmax over another axis than the last")
         settings["axis"] = -1
     elif operation == "numpy.Stack":
         settings["axis"] = given.get("axis", 0)
@@ -98,7 +98,7 @@ def arguments(part: LayerConfig, call: Call) -> list[Any]:
             positions.setdefault(_POSITIONS[key], value)
     values = [positions[position] for position in sorted(positions)]
     operation = _operation(part)
-    wrong = KerasFileError(f"its operation {shown(part.name)} is not called as {operation.split('.')[-1]} is")
+    wrong = KerasFileError(f"its operation {shown(part.name)} has other arguments than {operation.split('.')[-1]}")
     if operation in _BINARY:
         if len(values) != 2 or not any(isinstance(value, Tensor) for value in values):
             raise wrong
@@ -132,7 +132,7 @@ def _operation(part: LayerConfig) -> str:
     if operation == "Identity" and (_function(part) or "").lower() == "cast":
         dtype = _settings(part).get("dtype")
         if dtype not in ("float16", "float32", "float64", "bfloat16"):
-            raise KerasFileError(f"its operation {shown(part.name)} casts to {shown(dtype)}; pixels are float32")
+            raise KerasFileError(f"its operation {shown(part.name)} casts to {shown(dtype)}; only floats are allowed")
     if operation == "numpy.GetItem" and all(_flips(call) for call in part.calls):
         return "numpy.Flip"  # built into TFLite; a strided slice with a negative step may not be
     return operation
@@ -181,7 +181,7 @@ def _slices(spec: Any) -> list[Any]:
         ):
             written.append({"class_name": "__slice__", "config": key})
         else:
-            raise KerasFileError(f"its configuration takes a slice {shown(key)}")
+            raise KerasFileError(f"its configuration has the slice {shown(key)}")
     return written
 
 
@@ -198,5 +198,5 @@ def _constant(value: Any, part: LayerConfig) -> Any:
     except (TypeError, ValueError, OverflowError):
         array = np.array(np.nan)
     if not np.isfinite(array).all() or array.size > _MOST_CONSTANTS:
-        raise KerasFileError(f"its operation {shown(part.name)} takes {shown(value)}, which is no number")
+        raise KerasFileError(f"its operation {shown(part.name)} takes {shown(value)}, which is not a finite number")
     return {"class_name": "__numpy__", "config": {"value": array.tolist(), "dtype": "float32"}}

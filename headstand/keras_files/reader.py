@@ -85,9 +85,9 @@ def _archive(path: Path, copy: h5py.File) -> dict[str, Any]:
     with zipfile.ZipFile(path) as archive, tempfile.TemporaryFile() as inner:
         names = archive.namelist()
         if len(names) != len(set(names)):
-            raise UnsafeFileError("holds several members of one name")
+            raise UnsafeFileError("holds several members with the same name")
         if "config.json" not in names or "model.weights.h5" not in names:
-            raise UnsafeFileError("is a zip without config.json and model.weights.h5, so no model that Keras 3 saved")
+            raise UnsafeFileError("is a zip without config.json and model.weights.h5, so not a model saved by Keras 3")
         config = _member(archive, "config.json", DESCRIPTION).decode()
         with archive.open(_checked(archive, "model.weights.h5", _WEIGHTS)) as stream:
             left = _WEIGHTS
@@ -105,7 +105,7 @@ def _checked(archive: zipfile.ZipFile, name: str, most: int) -> zipfile.ZipInfo:
     """Returns a zip member's entry.
 
     Raises:
-        RefusedError: its uncompressed size or compression ratio is too large.
+        UnsafeFileError: its uncompressed size or compression ratio is too large.
     """
     info = archive.getinfo(name)
     times, above = _EXPANSION
@@ -127,7 +127,7 @@ def _hdf5(file: h5py.File, copy: h5py.File) -> dict[str, Any]:
         return _legacy(file, copy)
     if any(root in file for root in _ROOTS):
         return {"layout": "weights", "count": _by_path(file, copy)}
-    raise UnsafeFileError("holds neither the configuration of a model nor weights as Keras 3 saves them")
+    raise UnsafeFileError("holds neither the configuration of a model nor weights in the layout of Keras 3")
 
 
 def _by_path(file: h5py.File, copy: h5py.File) -> int:
@@ -137,7 +137,7 @@ def _by_path(file: h5py.File, copy: h5py.File) -> int:
     """
     roots = [root for root in _ROOTS if root in file]
     if not roots:
-        raise UnsafeFileError("holds weights in a layout that no released Keras writes")
+        raise UnsafeFileError("holds weights in an unknown layout")
     reading = _Reading(file)
     for root in roots:
         _variables(reading, file, root, copy, _DEPTH)
@@ -147,7 +147,7 @@ def _by_path(file: h5py.File, copy: h5py.File) -> int:
 def _variables(reading: "_Reading", group: h5py.Group, name: str, copy: h5py.File, depth: int) -> None:
     inner = reading.group(group, name)
     if not depth:
-        raise UnsafeFileError("nests groups without end")
+        raise UnsafeFileError("nests groups too deeply")
     for key in inner:
         if key == "vars":
             variables = reading.group(inner, key)
@@ -174,10 +174,10 @@ def _legacy(file: h5py.File, copy: h5py.File) -> dict[str, Any]:
         names = _names(inner, "weight_names")
         if names:
             # Keras assigns weights by this order and ignores names, so the copy uses numbers.
-            made = weights.create_group(str(len(layers)))
-            made.attrs["weight_names"] = [str(number).encode() for number in range(len(names))]
+            target = weights.create_group(str(len(layers)))
+            target.attrs["weight_names"] = [str(number).encode() for number in range(len(names))]
             for number, name in enumerate(names):
-                made.create_dataset(str(number), data=reading.array(inner, name))
+                target.create_dataset(str(number), data=reading.array(inner, name))
             layers.append((layer, names))
     weights.attrs["layer_names"] = [str(number).encode() for number in range(len(layers))]
     return {"layout": "legacy", "description": description, "count": reading.count, "layers": layers}
@@ -230,7 +230,7 @@ class _Reading:
         times, above = _EXPANSION
         self._bytes += size
         if self._bytes > _WEIGHTS or (size > above and size > times * found.id.get_storage_size()):
-            raise UnsafeFileError(f"claims {size / 2**20:,.0f} MiB for the array {name[:60]!a} and does not hold them")
+            raise UnsafeFileError(f"claims {size / 2**20:,.0f} MiB for the array {name[:60]!a} but stores far fewer")
         values = np.asarray(found[()])
         if half:
             values = (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
@@ -252,7 +252,7 @@ class _Reading:
                 return None
             link = parent.get(part, getlink=True)
             if not isinstance(link, h5py.HardLink):
-                raise UnsafeFileError(f"points elsewhere at {part[:60]!a} ({type(link).__name__})")
+                raise UnsafeFileError(f"has a link instead of data at {part[:60]!a} ({type(link).__name__})")
             parent = parent[part]
         return parent
 

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from headstand import cores
 from headstand.errors import HeadstandError
-from headstand.images import decode
+from headstand.images import ImageError, decode
 
 LUMA = np.array([0.299, 0.587, 0.114])
 """Weights of R, G and B in the luma (ITU-R BT.601)."""
@@ -110,12 +110,12 @@ def signatures(paths: Sequence[Path]) -> list[Signature]:
     Progress is shown on standard error.
 
     Raises:
-        ImageError: a file cannot be decoded.
+        ImageError: a file cannot be decoded; the message names it.
     """
     with ThreadPoolExecutor(cores.available()) as pool:
         return list(
             tqdm(
-                pool.map(Signature.of, paths),
+                pool.map(_signature, paths),
                 "comparing",
                 len(paths),
                 unit="photo",
@@ -123,6 +123,13 @@ def signatures(paths: Sequence[Path]) -> list[Signature]:
                 disable=not sys.stderr.isatty(),
             )
         )
+
+
+def _signature(path: Path) -> Signature:
+    try:
+        return Signature.of(path)
+    except ImageError as error:
+        raise ImageError(error.code, f"{path}: {error}") from error
 
 
 def groups(photos: Sequence[Signature], digests: Sequence[str] = ()) -> np.ndarray:

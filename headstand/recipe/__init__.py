@@ -1,4 +1,4 @@
-"""A run, typed and validated: what to prepare, learn and export.
+"""Recipe: the typed and validated configuration of one run.
 
 A recipe is a TOML file under `recipes/`. Values come from the file, then from the environment
 (`HEADSTAND_HEAD__DROPOUT=0.5`), then from the command line (`--head.dropout 0.5`); later ones win.
@@ -27,11 +27,11 @@ from headstand.recipe.sections import Augmentation, Backbone, Card, Evaluation, 
 from headstand.recipe.variants import Compare, Variant, with_backbone
 
 HOME = Path(__file__).resolve().parents[2]
-"""The folder of the checkout: where the shipped `recipes/` and `models/` lie."""
+"""Root folder of the repository, with `recipes/` and `models/`."""
 
 
 class RecipeError(HeadstandError):
-    """A recipe that cannot be read, or a key or value in it that is not allowed."""
+    """Raised for a recipe that cannot be read, or that has a key or value that is not allowed."""
 
 
 class Recipe(BaseSettings):
@@ -44,7 +44,7 @@ class Recipe(BaseSettings):
         frozen=True, extra="forbid", env_prefix="HEADSTAND_", env_nested_delimiter="__", cli_hide_none_type=True
     )
 
-    name: Name = Field(description="names the data, the runs and the model")
+    name: Name = Field(description="name of the dataset, the runs and the model")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
     source: Source
     split: Split = Split()
@@ -55,26 +55,28 @@ class Recipe(BaseSettings):
     finetune: Finetune = Finetune()
     evaluation: Evaluation = Evaluation()
     card: Card = Card()
-    variants: tuple[Variant, ...] = Field((), description="changes that `python -m headstand compare` races")
+    variants: tuple[Variant, ...] = Field(
+        (), description="changed settings that `python -m headstand compare` compares"
+    )
     compare: Compare = Compare()
 
     @model_validator(mode="after")
     def _others(self) -> "Recipe":
         if self.name in self.split.keep_apart:
             raise ValueError(
-                f"split.keep_apart names {self.name!r}, which is this recipe's own name: its photos would go"
+                f"split.keep_apart contains {self.name!r}, the name of this recipe: all of its photos would be left out"
             )
         self.search.check(self.head)
         if self.backbone.name == "keypoints" and self.finetune.epochs:
-            raise ValueError("finetune.epochs: nothing in the backbone keypoints learns; allowed: 0")
+            raise ValueError("finetune.epochs: the backbone keypoints has no trainable weights; allowed: 0")
         if (kind := self.backbone.input.kind) != "photos" and self.evaluation.average == "crops":
             raise ValueError(f"evaluation.average = 'crops': {kind} have no crops; allowed: 'none', 'mirror'")
         names = [variant.name for variant in self.variants]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"two variants are named {name!r}: give each a name of its own")
+                raise ValueError(f"two variants are named {name!r}: names must be unique")
         for variant in self.variants:
-            self.varied(variant)
+            self.with_variant(variant)
         for text in self.compare.backbones:
             try:
                 with_backbone(text, self.backbone)
@@ -82,11 +84,11 @@ class Recipe(BaseSettings):
                 raise ValueError(f"compare.backbones, {text!r}: {'; '.join(_lines(error, ('backbone',)))}") from None
         return self
 
-    def varied(self, variant: Variant) -> "Recipe":
-        """The recipe with a variant's changes, which go before the environment's and the command line's values.
+    def with_variant(self, variant: Variant) -> "Recipe":
+        """Returns the recipe with a variant's changes, which override the environment and the command line.
 
         Raises:
-            ValueError: a key or value that is not allowed; names the variant.
+            ValueError: a key or value is not allowed; the message names the variant.
         """
         sections = {}
         for name, changes in variant.changes().items():
@@ -94,9 +96,9 @@ class Recipe(BaseSettings):
             try:
                 sections[name] = type(section).model_validate({**section.model_dump(), **changes})
             except ValidationError as error:
-                told = "; ".join(_lines(error, (name,)))
-                raise ValueError(f"variant {variant.name!r}: {told}") from None
-        # Not validated as a whole: that would read the environment again. What spans sections is checked here.
+                reason = "; ".join(_lines(error, (name,)))
+                raise ValueError(f"variant {variant.name!r}: {reason}") from None
+        # Validating the whole recipe would read the environment again; checks across sections are repeated here.
         changed = self.model_copy(update=sections)
         try:
             changed.search.check(changed.head)
@@ -106,7 +108,7 @@ class Recipe(BaseSettings):
 
     @property
     def data(self) -> Path:
-        """The prepared dataset's folder."""
+        """Folder of the prepared dataset."""
         return Path("data") / self.name
 
     @classmethod
@@ -118,19 +120,19 @@ class Recipe(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The file's values arrive as init values, so the environment goes before them; no dotenv, no secrets."""
+        """The environment overrides the values of the file, which are init values; no dotenv, no secrets."""
         return env_settings, init_settings
 
 
 def load(name: str = "yoga6", arguments: list[str] | None = None) -> Recipe:
-    """Read a recipe.
+    """Reads a recipe.
 
     Args:
         name: the name of a file under `recipes/`, a path that ends in `.toml`, or a run's `recipe.json`.
-        arguments: command-line words such as `["--head.dropout", "0.5"]`.
+        arguments: command-line arguments such as `["--head.dropout", "0.5"]`.
 
     Raises:
-        RecipeError: no such recipe, not TOML or no run's, or a key or value that is not allowed.
+        RecipeError: the recipe does not exist, has a syntax error, or has a key or value that is not allowed.
     """
     path = find(name)
     resolved = path.suffix == ".json"
@@ -149,17 +151,17 @@ def load(name: str = "yoga6", arguments: list[str] | None = None) -> Recipe:
         )
         return Recipe(_cli_settings_source=line, **file.init_kwargs)
     except ValidationError as error:
-        raise RecipeError(_explain(error, path)) from None
+        raise RecipeError(f"recipe {path}: {'; '.join(_lines(error))}") from None
     except SettingsError as error:
         text = str(error).removeprefix("error parsing CLI: ")
         raise RecipeError(f"{text}; `--help` lists the keys") from None
 
 
 def find(name: str) -> Path:
-    """The recipe's file: a path as it is, a name from `recipes/` here or in the checkout.
+    """Returns the file of a recipe: the path itself, or a name in `recipes/` of the working directory or repository.
 
     Raises:
-        RecipeError: there is none; the message lists those there are.
+        RecipeError: there is no such recipe; the message lists the existing ones.
     """
     if name.endswith((".toml", ".json")):
         if Path(name).is_file():
@@ -170,34 +172,34 @@ def find(name: str) -> Path:
         if (folder / f"{name}.toml").is_file():
             return folder / f"{name}.toml"
     known = sorted({file.stem for folder in folders for file in folder.glob("*.toml")})
-    raise RecipeError(f"there is no recipe {name!r}; there are {', '.join(known) or 'none'}")
+    raise RecipeError(f"there is no recipe {name!r}; existing ones: {', '.join(known) or 'none'}")
 
 
 def locate(path: str | Path, variable: str) -> Path:
-    """A file or folder that a recipe names: as it is, else in the checkout, else under the folder in `variable`.
+    """Returns a file or folder that a recipe names: as it is, else in the repository, else in the folder of a variable.
 
     Args:
-        path: what the recipe says.
-        variable: the environment variable to look under: `HEADSTAND_DATA` or `HEADSTAND_WEIGHTS`.
+        path: the path in the recipe.
+        variable: environment variable with a folder to search: `HEADSTAND_DATA` or `HEADSTAND_WEIGHTS`.
 
     Raises:
-        RecipeError: it is in none of these places.
+        RecipeError: it is in none of these folders.
     """
     folder = os.environ.get(variable)
-    places = [Path(path).expanduser(), HOME / path, *([Path(folder).expanduser() / path] if folder else [])]
-    places = list(dict.fromkeys(places))  # an absolute path is the same place thrice
-    for place in places:
-        if place.exists():
-            return place
-    hint = "" if folder or Path(path).is_absolute() else f"; {variable} can name a folder to look in"
-    raise RecipeError(f"there is no {path} (looked at {', '.join(map(str, places))}){hint}")
+    paths = [Path(path).expanduser(), HOME / path, *([Path(folder).expanduser() / path] if folder else [])]
+    paths = list(dict.fromkeys(paths))  # for an absolute path all are the same
+    for found in paths:
+        if found.exists():
+            return found
+    hint = "" if folder or Path(path).is_absolute() else f"; {variable} can name a folder to search"
+    raise RecipeError(f"there is no {path} (searched {', '.join(map(str, paths))}){hint}")
 
 
 def _check_environment() -> None:
-    """Refuse an environment variable that looks like a recipe key but is none; pydantic-settings would ignore it.
+    """Checks for environment variables that look like recipe keys but are not; pydantic-settings would ignore them.
 
     Raises:
-        RecipeError: with the variable's name, its value and the most similar known name.
+        RecipeError: there is one; the message has its name, its value and the most similar known name.
     """
     sections = {f"HEADSTAND_{section.upper()}": _allowed((section, "")) for section in Recipe.model_fields}
     keys = [f"{section}__{key.upper()}" for section, inside in sections.items() for key in inside]
@@ -213,27 +215,23 @@ def _check_environment() -> None:
 
 
 def _shorthands(arguments: list[str]) -> list[str]:
-    """`--source PLACE` is what people type for `--source.kind folder --source.folder PLACE`; a .csv file is a table."""
-    words: list[str] = []
+    """Expands `--source PATH` to `--source.kind folder --source.folder PATH`, or for a .csv file to a table."""
+    expanded: list[str] = []
     rest = iter(arguments)
-    for word in rest:
-        if word == "--source" or word.startswith("--source="):
-            place = word.partition("=")[2] or next(rest, "")
-            if not place:
-                raise RecipeError("--source needs a folder, an archive of one, an address of that, or a .csv file")
-            kind = "table" if place.lower().endswith(".csv") else "folder"
-            words += ["--source.kind", kind, f"--source.{kind}", place]
+    for argument in rest:
+        if argument == "--source" or argument.startswith("--source="):
+            location = argument.partition("=")[2] or next(rest, "")
+            if not location:
+                raise RecipeError("--source needs a folder, an archive of a folder, a URL of either, or a .csv file")
+            kind = "table" if location.lower().endswith(".csv") else "folder"
+            expanded += ["--source.kind", kind, f"--source.{kind}", location]
         else:
-            words.append(word)
-    return words
-
-
-def _explain(error: ValidationError, path: Path) -> str:
-    return f"recipe {path}: " + "; ".join(_lines(error))
+            expanded.append(argument)
+    return expanded
 
 
 def _lines(error: ValidationError, inside: tuple[int | str, ...] = ()) -> list[str]:
-    """What pydantic complains of, a line each; `inside` is where the validated section lies in the recipe."""
+    """Returns the errors of a validation as texts; `inside` is the location of the validated section in the recipe."""
     lines = []
     for item in error.errors():
         location = (*inside, *item["loc"])
@@ -243,14 +241,14 @@ def _lines(error: ValidationError, inside: tuple[int | str, ...] = ()) -> list[s
         elif item["type"] == "missing":
             lines.append(f"{key} is missing")
         else:
-            # A whole section is no value that anyone would look for.
+            # The value of a whole section would not help.
             value = "" if isinstance(item["input"], dict | BaseModel) else f" = {item['input']!r}"
             lines.append(f"{key}{value}: {item['msg'].removeprefix('Value error, ')}")
     return lines
 
 
 def _allowed(location: tuple[int | str, ...]) -> list[str]:
-    """The keys of the section that holds an unknown one."""
+    """Returns the keys of the section that an unknown key is in."""
     section: Any = Recipe
     for part in location[:-1]:
         if isinstance(part, str) and part in getattr(section, "model_fields", ()):

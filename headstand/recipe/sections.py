@@ -1,4 +1,4 @@
-"""The sections of a recipe, typed: what each key may be and what it means."""
+"""Sections of a recipe: keys, types, allowed values and descriptions, which are also the help texts."""
 
 import re
 from pathlib import Path
@@ -20,45 +20,51 @@ class _Section(BaseModel):
 
 
 class Source(_Section):
-    """Where the images come from."""
+    """Source of the images."""
 
     kind: Literal["kaggle", "folder", "table", "rendered", "boxes", "cifar", "arrays", "heatmaps", "actions"] = "folder"
     dataset: str | None = Field(None, pattern=r"^\w[\w.-]*/\w[\w.-]*$", description="kaggle: the dataset, OWNER/NAME")
     folder: str | None = Field(
         None,
-        description="folder: with one folder of images a class, or a zip or tar of one, as a path or an "
-        "address: http(s)://, s3:// or any that fsspec knows; cifar: its folder or archive; arrays: folder of data.npy "
-        "and labels.npy, or one a split; "
-        "heatmaps: folder with one folder of .npy files a class",
+        description="folder: a folder with one subfolder of images per class, or a zip or tar archive of one, as a "
+        "path or a URL (http(s)://, s3:// or any that fsspec supports); cifar: its folder or archive; arrays: a folder "
+        "with data.npy and labels.npy, or with one such folder per split; heatmaps: a folder with one subfolder of "
+        ".npy files per class",
     )
     large: bool = Field(
         False,
-        description="folder, kaggle, table: use photos of up to 256 MiB and 256 million pixels too; by default those "
-        "of up to 20 MiB and 64 million, which are the most that the services accept",
+        description="folder, kaggle, table: accept photos of up to 256 MiB and 256 million pixels; the default limits "
+        "are those of the services, 20 MiB and 64 million pixels",
     )
     layout: Literal["auto", "classes", "splits", "inner", "names"] = Field(
         "auto",
-        description="folder, kaggle, heatmaps: how the folder is read where auto refuses or errs. classes: each outer "
-        "folder is a class; splits: folders named train, test and so on are splits, others are left out; inner: each "
-        "innermost folder is a class; names: the class is the file's name without its number, as in cat.1.jpg",
+        description="folder, kaggle, heatmaps: layout of the folder, if auto does not recognise it correctly. classes: "
+        "each outer folder is a class; splits: folders named train, test and so on are splits, others are left out; "
+        "inner: each innermost folder is a class; names: the class is the file name without its number, as in "
+        "cat.1.jpg",
     )
-    table: str | None = Field(None, description="table: a CSV file with the columns path, label and perhaps split")
+    table: str | None = Field(None, description="table: a CSV file with the columns path, label and optionally split")
     per_class: Positive | None = Field(
-        None, description="rendered, actions: files for each class, 100; cifar: at most so many"
+        None, description="rendered, actions: files per class, by default 100; cifar: maximum per class"
     )
-    size: Positive | None = Field(None, description="side of an image in pixels; rendered: 256; boxes: 299")
-    images: str | None = Field(None, description="boxes: folder or archive of photos, a path or an address")
+    size: Positive | None = Field(
+        None, description="side of an image in pixels; default for rendered: 256, for boxes: 299"
+    )
+    images: str | None = Field(None, description="boxes: folder or archive of photos, a path or a URL")
     annotations: str | None = Field(None, description="boxes: folder or archive of Pascal VOC boxes")
-    most: Positive | Literal["all"] = Field(10, description="boxes: how many classes, the most numerous first")
+    most: Positive | Literal["all"] = Field(10, description="boxes: number of classes; the most frequent ones are used")
     labels: Literal["coarse", "fine"] = Field(
-        "coarse", description="cifar: 20 superclasses or 100 classes; arrays: which names of a `meta` beside them"
+        "coarse",
+        description="cifar: 20 superclasses or 100 classes; arrays: which names of the file `meta` beside them",
     )
-    groups: str | None = Field(None, description="heatmaps: pattern whose groups name a file's sequence or person")
+    groups: str | None = Field(
+        None, description="heatmaps: regular expression whose groups identify the sequence or person of a file"
+    )
 
     @field_validator("folder", "table", "images", "annotations", mode="before")
     @classmethod
     def _text(cls, value: Any) -> Any:
-        """A path from Python code says the same as its text; an address is no path."""
+        """Accepts a `Path`, which becomes its text, because these keys may also be URLs."""
         return str(value) if isinstance(value, Path) else value
 
     @model_validator(mode="after")
@@ -78,28 +84,28 @@ class Source(_Section):
 
 
 class Split(_Section):
-    """How the images are divided."""
+    """Split of the images into train, validation and test, as shares of 1."""
 
     train: Fraction = 0.6
     validation: Fraction = 0.2
     test: Fraction = 0.2
     strategy: Literal["grouped", "ordered"] = Field(
-        "grouped", description="grouped: stratified, near duplicates together; ordered: in file order, as they come"
+        "grouped", description="grouped: stratified by class, near duplicates together; ordered: in file order"
     )
     keep_apart: tuple[Name, ...] = Field(
-        (), description="recipes whose validation and test photos must have no near duplicate here"
+        (), description="recipes whose validation and test photos must not have near duplicates in this dataset"
     )
     recut: Literal["none", "validation", "all"] = Field(
         "none",
-        description="for a source that is divided already: validation: its validation photos join train, and "
-        "validation is cut from both; all: its splits are not used",
+        description="for a source that has splits: validation: merge its train and validation splits and draw a new "
+        "validation split; all: ignore its splits",
     )
 
     @model_validator(mode="after")
     def _whole(self) -> "Split":
         total = self.train + self.validation + self.test
         if abs(total - 1) > 1e-6 or min(self.train, self.validation, self.test) <= 0:
-            raise ValueError(f"train + validation + test must be 1 and each more than 0, not {total:g}")
+            raise ValueError(f"train + validation + test must be 1 and each more than 0; the sum is {total:g}")
         return self
 
 
@@ -108,13 +114,13 @@ def _other_backbones() -> str:
 
 
 class Backbone(_Section):
-    """The network that turns an image into features; a pretrained one, where it takes photos."""
+    """Backbone: the network that computes features of an image."""
 
     name: str = Field("Xception", description=f"a keras.applications model; for {_other_backbones()}")
     size: Annotated[int, Field(ge=32, le=1024)] = Field(150, description="side of the input in pixels")
     weights: str = Field("imagenet", description="imagenet, none, or a file: weights or a Headstand checkpoint")
     pooling: Literal["avg", "max", "none"] = Field(
-        "avg", description="what becomes of the network's last map: its average, its maximum, or none: all its values"
+        "avg", description="pooling of the last feature map: its average, its maximum, or none: all its values"
     )
 
     @property
@@ -146,154 +152,161 @@ Activation = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "swish", "tanh
 
 
 class Augmentation(_Section):
-    """Random views of the training photos, never of validation and test.
+    """Augmentation: random views of the training photos, never of validation and test photos.
 
-    A head learns from `views` of each photo that are computed once and kept; fine-tuning of the whole network draws a
-    new one in every epoch.
+    A head is trained on `views` of each photo, which are computed once and cached; fine-tuning of the whole network
+    draws a new view in every epoch.
     """
 
-    views: Annotated[int, Field(ge=0, le=1000)] = Field(0, description="kept views of a photo; 0 for the photo alone")
-    flip: Literal["none", "horizontal", "vertical", "both"] = Field("horizontal", description="of half of the views")
-    smallest_crop: Annotated[float, Field(gt=0, le=1)] = Field(0.5, description="least share of a photo; 1: no crop")
-    rotation: Annotated[float, Field(ge=0, le=180)] = Field(0.0, description="largest turn to either side, in degrees")
-    zoom: Annotated[float, Field(ge=0, le=0.5)] = Field(0.0, description="0.2: magnified by 0.8 to 1.2")
+    views: Annotated[int, Field(ge=0, le=1000)] = Field(0, description="cached views per photo; 0: the photo alone")
+    flip: Literal["none", "horizontal", "vertical", "both"] = Field("horizontal", description="flip half of the views")
+    smallest_crop: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="smallest share of the photo in a crop; 1: no crop"
+    )
+    rotation: Annotated[float, Field(ge=0, le=180)] = Field(
+        0.0, description="largest rotation in either direction, in degrees"
+    )
+    zoom: Annotated[float, Field(ge=0, le=0.5)] = Field(0.0, description="0.2: scale by 0.8 to 1.2")
     shift: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="largest shift, as a share of the side")
-    brightness: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="0.2: 0.8 to 1.2 times as bright")
+    brightness: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="0.2: 0.8 to 1.2 times the brightness")
     contrast: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="0.2: 0.8 to 1.2 times the contrast")
-    saturation: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="0.2: 0.8 to 1.2 times as colourful")
+    saturation: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="0.2: 0.8 to 1.2 times the saturation")
     jitter: Annotated[float, Field(ge=0, le=16)] = Field(
-        0.0, description="heatmaps: standard deviation by which each joint is moved, in pixels of the map"
+        0.0, description="heatmaps: standard deviation of a random shift of each joint, in pixels of the map"
     )
     joint_dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="heatmaps: share of the joints that are taken away"
+        0.0, description="heatmaps: share of the joints that are removed"
     )
 
     @property
     def settings(self) -> str:
-        """All but the number of views, in a line: the settings that a single view depends on.
+        """The settings that a single view depends on, in one line: all but the number of views.
 
-        Those of heatmaps alone are told where they are set: views of photos keep the names that they had before.
+        Settings that only heatmaps have are included if they are set, so that cached views of photos stay valid.
         """
         photos = set(self.__class__.model_fields) - {"views", "jitter", "joint_dropout"}
         return " ".join(f"{key}={value}" for key, value in self if key in photos or (key != "views" and value))
 
 
 class Head(_Section):
-    """The part that is trained: inner layers, dropout, softmax; and how it is trained."""
+    """Head: the inner layers, dropout and softmax on top of the features, and the settings of its training."""
 
     inner: tuple[Annotated[int, Field(gt=0, le=65_536)], ...] = Field(
         (100,), description="sizes of the inner layers; empty for none"
     )
     activation: tuple[Activation, ...] = Field(
-        ("relu",), min_length=1, description="of the inner layers: one for all, or one for each"
+        ("relu",), min_length=1, description="activation of the inner layers: one for all, or one for each"
     )
-    batch_norm: bool = Field(False, description="normalise each inner layer's sums before its activation")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="share of values dropped before the logits")
+    batch_norm: bool = Field(False, description="batch normalisation before each activation of an inner layer")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="dropout rate before the logits")
     loss_from: Literal["logits", "probabilities"] = Field(
-        "logits", description="probabilities: the loss is taken behind the softmax, clipped at 1e-7"
+        "logits", description="probabilities: compute the loss after the softmax, clipped at 1e-7"
     )
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    class_weights: bool = Field(True, description="weigh rare classes up, so that each class counts the same")
+    class_weights: bool = Field(True, description="weight the classes inversely to their frequency")
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop", "adadelta"] = "adam"
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="of sgd and rmsprop")
     nesterov: bool = Field(False, description="of sgd with momentum")
     weight_decay: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        None, description="share of each weight taken off a step, times the rate; unless said, adamw 0.004, others 0"
+        None, description="decoupled weight decay per step, times the learning rate; default: adamw 0.004, others 0"
     )
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.001
     schedule: Literal["constant", "cosine", "plateau"] = Field(
         "constant",
-        description="cosine: down to 0 over all epochs; plateau: halved after 2 epochs without a lower validation loss",
+        description="cosine: decay to 0 over all epochs; plateau: halve after 2 epochs without a lower validation loss",
     )
     epochs: Positive = 10
     patience: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
-        0, description="stop after so many epochs without a better one; 0: never"
+        0, description="stop after this many epochs without improvement; 0: never"
     )
     batch_size: Positive = 20
 
     @field_validator("inner", "activation", mode="before")
     @classmethod
     def _one(cls, value: Any) -> Any:
-        """`inner = 100` says the same as `inner = [100]`, `activation = "relu"` as `activation = ["relu"]`."""
+        """Accepts `inner = 100` for `inner = [100]`, and `activation = "relu"` for `activation = ["relu"]`."""
         return (value,) if isinstance(value, int | str) and not isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _possible(self) -> "Head":
         if len(self.activation) not in (1, len(self.inner)):
             raise ValueError(
-                f"activation = {list(self.activation)} does not go with inner = {list(self.inner)}; "
+                f"activation = {list(self.activation)} does not fit inner = {list(self.inner)}; "
                 "allowed: one for all layers, or one for each"
             )
         if self.batch_norm and self.batch_size == 1:
-            raise ValueError("batch_size = 1 does not go with batch_norm = true; allowed: 2 or more")
+            raise ValueError("batch_size = 1 does not work with batch_norm = true; allowed: 2 or more")
         if self.batch_norm and not self.inner:
-            raise ValueError("batch_norm = true needs an inner layer to normalise, and inner = []; allowed: false")
+            raise ValueError("batch_norm = true needs an inner layer, but inner = []; allowed: false")
         if self.momentum and self.optimizer not in ("sgd", "rmsprop"):
             raise ValueError(
-                f"momentum = {self.momentum:g} does not go with optimizer = {self.optimizer!r}; "
+                f"momentum = {self.momentum:g} does not work with optimizer = {self.optimizer!r}; "
                 "allowed: 0, or optimizer 'sgd' or 'rmsprop'"
             )
         if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
             raise ValueError(
-                f"nesterov = true does not go with optimizer = {self.optimizer!r} and momentum = {self.momentum:g}; "
+                f"nesterov = true does not work with optimizer = {self.optimizer!r} and momentum = {self.momentum:g}; "
                 "allowed: false, or optimizer 'sgd' with a momentum above 0"
             )
         return self
 
 
 class Finetune(_Section):
-    """Training the backbone too, after the head. `epochs = 0` leaves the backbone as it is."""
+    """Fine-tuning: training of the backbone too, after the head. `epochs = 0`: none."""
 
     epochs: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     unfreeze: str = Field(
         "all",
-        description="what of the backbone is trained: all, 'N blocks' or 'N layers' at its end; what comes before runs "
-        "once for each photo and each of its augmentation.views",
+        description="part of the backbone that is trained: all, or the last 'N blocks' or 'N layers'; the layers "
+        "before it run once for each photo and each of its augmentation.views",
     )
     precision: Literal["float32", "mixed_bfloat16"] = Field(
-        "float32", description="of training steps; validation and what is saved are float32"
+        "float32", description="of training steps; validation and checkpoints are float32"
     )
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(3e-4, description="peak, after warm-up; cosine to 0")
-    warmup: Fraction = Field(0.1, description="share of the steps with a rising rate")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        3e-4, description="peak learning rate, after warm-up; cosine decay to 0"
+    )
+    warmup: Fraction = Field(0.1, description="share of the steps in which the learning rate rises")
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.99, description="momentum of the weights' moving average over the steps, which is what is kept; 0 for none"
+        0.99, description="momentum of the moving average of the weights, which is what is saved; 0: no averaging"
     )
     mixup: Annotated[float, Field(ge=0, le=10)] = Field(
-        0.0, description="alpha of the Beta distribution by which pairs of photos and of labels are mixed; 0 for none"
+        0.0, description="alpha of the Beta distribution of mixup (Zhang et al. 2018); 0: no mixup"
     )
     batch_size: Positive = 32
     refit: Literal["none", "validation", "all"] = Field(
         "none",
-        description="train once more for the selected number of epochs: validation: on the validation photos too, and "
-        "that model is scored on test; all: on all splits, after the metrics are computed",
+        description="train again for the selected number of epochs: validation: on train and validation, and score "
+        "that model on test; all: on all splits, after the metrics are computed",
     )
 
     @field_validator("unfreeze")
     @classmethod
     def _part(cls, value: str) -> str:
         if not re.fullmatch(r"all|[1-9]\d{0,5} (block|layer)s?", value):
-            raise ValueError("all, 'N blocks' or 'N layers', as in '3 blocks'")
+            raise ValueError("allowed: all, 'N blocks' or 'N layers', such as '3 blocks'")
         return value
 
 
 class Evaluation(_Section):
-    """What is made of the answers once everything is trained."""
+    """Evaluation of the predictions of the trained model."""
 
     sure: Fraction = Field(
         0.95,
-        description="accuracy that the confident answers should have at least, by a 95 % confidence bound where there "
-        "are photos enough",
+        description="confidence target: lowest accuracy of confident predictions, guaranteed by a 95 % confidence "
+        "bound if there are enough photos",
     )
     average: Literal["none"] | Average = Field(
         "none",
-        description="a second figure, of answers averaged over the photo and its mirror image, or over ten crops",
+        description="additional accuracy with test-time augmentation: predictions averaged over the photo and its "
+        "mirror image, or over ten crops",
     )
 
 
 class Card(_Section):
-    """What a published model's card says that no program can know."""
+    """Statements for the model card that cannot be derived from the run."""
 
-    weights: str = Field("not stated", description="where the starting weights come from, with their licence")
-    photos: str = Field("not stated", description="what the photos are")
+    weights: str = Field("not stated", description="origin and licence of the pretrained weights")
+    photos: str = Field("not stated", description="description of the photos")

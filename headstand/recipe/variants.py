@@ -1,4 +1,4 @@
-"""The sections `variants` and `compare` of a recipe: what is raced against what."""
+"""The sections `variants` and `compare` of a recipe: the candidates of `python -m headstand compare`."""
 
 import re
 from typing import Annotated, Any
@@ -8,9 +8,9 @@ from pydantic import Field, model_validator
 from headstand.recipe.sections import Backbone, _Section
 
 SECTIONS = ("backbone", "augmentation", "head")
-"""What a variant may change: how the network is built and trained. On other photos no two figures compare."""
+"""Sections that a variant may change. Variants with other photos would not be comparable."""
 
-_RIVAL = r"^(?P<name>[A-Za-z]\w*)(@(?P<size>\d+))?(=(?P<weights>.+))?$"
+_BACKBONE = r"^(?P<name>[A-Za-z]\w*)(@(?P<size>\d+))?(=(?P<weights>.+))?$"
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -18,15 +18,15 @@ Positive = Annotated[float, Field(gt=0)]
 class Variant(_Section):
     """A named change of the recipe: `backbone.pooling = "max"`, as a dotted key or as a table."""
 
-    name: str = Field(pattern=r"^\S(.{0,58}\S)?$", description="names it in the leaderboard")
-    backbone: dict[str, Any] = Field({}, description="keys of the section that are other than the recipe's")
+    name: str = Field(pattern=r"^\S(.{0,58}\S)?$", description="name in the leaderboard")
+    backbone: dict[str, Any] = Field({}, description="keys of the section that differ from the recipe")
     augmentation: dict[str, Any] = Field({})
     head: dict[str, Any] = Field({})
 
     @model_validator(mode="before")
     @classmethod
     def _nested(cls, values: Any) -> Any:
-        """`"head.dropout" = 0.5` in quotes, as JSON has it, says the same as `head.dropout = 0.5`."""
+        """Accepts quoted dotted keys, as in JSON: `"head.dropout" = 0.5` for `head.dropout = 0.5`."""
         if not isinstance(values, dict):
             return values
         nested: dict[str, Any] = {key: value for key, value in values.items() if "." not in key}
@@ -35,7 +35,7 @@ class Variant(_Section):
             if dot:
                 table = nested.get(section, {})
                 if not isinstance(table, dict):
-                    raise ValueError(f"{section} = {table!r} and {key} = {value!r} do not go together")
+                    raise ValueError(f"{section} = {table!r} and {key} = {value!r} contradict each other")
                 nested[section] = {**table, rest: value}
         return nested
 
@@ -45,9 +45,9 @@ class Variant(_Section):
 
 
 class Compare(_Section):
-    """What `python -m headstand compare` races beside the variants, and within which limits it picks."""
+    """Backbones that `python -m headstand compare` compares beside the variants, and limits for its choice."""
 
-    backbones: tuple[Annotated[str, Field(pattern=_RIVAL)], ...] = Field(
+    backbones: tuple[Annotated[str, Field(pattern=_BACKBONE)], ...] = Field(
         (
             "Xception",
             "ResNet50",
@@ -59,24 +59,26 @@ class Compare(_Section):
             "EfficientNetB0",
             "EfficientNetV2B0",
         ),
-        description="NAME, NAME@SIZE or NAME@SIZE=WEIGHTS; unless said, size and weights are the recipe's (weights "
-        "from a file are those of its own backbone only; the others get imagenet)",
+        description="NAME, NAME@SIZE or NAME@SIZE=WEIGHTS; size and weights default to those of the recipe (a weights "
+        "file is used for the recipe's own backbone only; others get imagenet)",
     )
-    under_ms: Positive | None = Field(None, description="most milliseconds a photo, converted, on one thread")
-    under_mb: Positive | None = Field(None, description="most megabytes (10^6 bytes) of the converted model")
+    under_ms: Positive | None = Field(
+        None, description="largest latency of the converted model in milliseconds per photo, on one thread"
+    )
+    under_mb: Positive | None = Field(None, description="largest size of the converted model in megabytes (10^6 bytes)")
 
 
 def with_backbone(text: str, own: Backbone) -> Backbone:
-    """A backbone as `compare.backbones` names it.
+    """Returns a backbone of `compare.backbones`.
 
     Args:
         text: NAME, NAME@SIZE, NAME=WEIGHTS or NAME@SIZE=WEIGHTS.
-        own: the recipe's, which says what the text does not.
+        own: the backbone of the recipe, with the default values.
 
     Raises:
-        ValueError: no such text, or a size that no backbone can have (pydantic's ValidationError is one).
+        ValueError: the text has another form, or the size is not allowed (pydantic's ValidationError is one).
     """
-    match = re.match(_RIVAL, text)
+    match = re.match(_BACKBONE, text)
     if match is None:
         raise ValueError(f"{text!r} is not NAME, NAME@SIZE or NAME@SIZE=WEIGHTS")
     values = {key: value for key, value in match.groupdict().items() if value}

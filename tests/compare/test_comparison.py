@@ -46,11 +46,13 @@ class Clock:
         self.timed: list[int] = []
         self.stop = stop
 
-    def __call__(self, flatbuffer: bytes) -> Latency:
+    def __call__(self, flatbuffers: Sequence[bytes], threads: int) -> list[Latency]:
+        (flatbuffer,) = flatbuffers
+        assert threads == 1
         if len(self.timed) == self.stop:
             raise KeyboardInterrupt
         self.timed.append(len(flatbuffer))
-        return Latency(len(flatbuffer) / 1000, 1.0)
+        return [Latency(len(flatbuffer) / 1000, 1.0)]
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,17 @@ import json
 import zipfile
 from pathlib import Path
 
-import pytest
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstand.export.bundle import pack, write
+from headstand import files
+from headstand.export.bundle import describe, pack
+from headstand.inputs import PhotoInput
+from headstand.poses.heatmap_input import HeatmapInput
 from headstand.serve import bundle as serve
 from tests import tiny
 
@@ -16,7 +22,7 @@ METADATA = {"name": "tiny", "input": {"size": tiny.SIZE}, "threshold": None}
 
 
 def test_what_is_packed_is_read_back(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.tflite", pack(FLATBUFFER, ("b", "a c", "ü"), METADATA))
+    path = files.write(tmp_path / "a.tflite", pack(FLATBUFFER, ("b", "a c", "ü"), METADATA))
     read = serve.read(path)
     assert read.labels == ("b", "a c", "ü")
     assert (read.name, read.size, read.threshold) == ("tiny", tiny.SIZE, 0.0)
@@ -52,17 +58,61 @@ def test_the_zip_counts_from_the_files_start() -> None:
     assert data[len(FLATBUFFER) : len(FLATBUFFER) + 4] == b"PK\3\4"
 
 
-def test_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write(tmp_path / "a.tflite", b"old")
-    assert [file.name for file in tmp_path.iterdir()] == ["a.tflite"]
+def buffers(flatbuffer: bytes) -> list[tuple[int, bytes]]:
+    """Where each buffer's data starts, and the data; empty ones left out."""
+    model, found = schema.Model.GetRootAs(flatbuffer, 0), []
+    for place in range(model.BuffersLength()):
+        buffer = model.Buffers(place)
+        if buffer.DataLength():
+            table: flatbuffers.table.Table = buffer._tab
+            found.append((table.Vector(table.Offset(4)), buffer.DataAsNumpy().tobytes()))
+    return found
 
-    def full(self: Path, data: bytes) -> int:
-        with self.open("wb") as file:
-            file.write(data[:3])
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space left"):
-        write(path, b"newer")
-    assert path.read_bytes() == b"old"
-    assert [file.name for file in tmp_path.iterdir()] == ["a.tflite"]
+def table(flatbuffer: bytes) -> bytes:
+    model = schema.ModelT.InitFromPackedBuf(flatbuffer)
+    (entry,) = [item for item in model.metadata if item.name == b"TFLITE_METADATA"]
+    return bytes(bytearray(model.buffers[entry.buffer].data))
+
+
+def test_weights_lie_on_16_bytes_as_the_schema_asks(bundle: Path) -> None:
+    for flatbuffer in (
+        serve.read(bundle).flatbuffer,
+        describe(tiny.flatbuffer(), "tiny", "labels.txt", PhotoInput(tiny.SIZE)),
+    ):
+        found = buffers(flatbuffer)
+        assert len(found) > 2
+        assert [start % 16 for start, _ in found] == [0] * len(found)
+
+
+def test_the_model_itself_is_unchanged() -> None:
+    before = tiny.flatbuffer()
+    after = describe(before, "tiny", "labels.txt", PhotoInput(tiny.SIZE))
+    assert [data for _, data in buffers(after)][:-1] == [data for _, data in buffers(before)]
+    answers = []
+    for flatbuffer in (before, after):
+        interpreter = Interpreter(model_content=flatbuffer)
+        interpreter.allocate_tensors()
+        pixels = np.random.default_rng(0).uniform(0, 255, (1, tiny.SIZE, tiny.SIZE, 3)).astype(np.float32)
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels)
+        interpreter.invoke()
+        answers.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+    assert np.array_equal(*answers)
+
+
+def test_the_table_names_model_and_labels_and_is_replaced_not_doubled() -> None:
+    once = describe(tiny.flatbuffer(), "tiny", "labels.txt", PhotoInput(tiny.SIZE))
+    assert table(once)[4:8] == b"M001"
+    assert b"labels.txt" in table(once)
+    assert b"tiny" in table(once)
+    again = describe(once, "other", "names.txt", PhotoInput(tiny.SIZE))
+    assert b"names.txt" in table(again)
+    assert b"labels.txt" not in table(again)
+    assert describe(tiny.flatbuffer(), "tiny", "labels.txt", PhotoInput(tiny.SIZE)) == once
+
+
+def test_a_model_of_heatmaps_is_not_called_one_of_images() -> None:
+    photos = table(describe(tiny.flatbuffer(), "tiny", "labels.txt", PhotoInput(tiny.SIZE)))
+    heatmaps = table(describe(tiny.flatbuffer(), "tiny", "labels.txt", HeatmapInput()))
+    assert b"image" in photos and b"image" not in heatmaps
+    assert b"heatmaps" in heatmaps and b"labels.txt" in heatmaps

@@ -5,7 +5,7 @@ from ai_edge_litert.interpreter import Interpreter
 from headstand.export import flatbuffer
 from headstand.export.convert import float32
 from headstand.export.correction import corrected
-from headstand.export.quantize import REMEDIES, int8
+from headstand.export.quantize import VARIANTS, int8
 from tests import networks
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (24, networks.SIZE, networks.SIZE, 3)).astype(np.uint8)
@@ -40,7 +40,7 @@ def shifted(model: bytes, steps: int) -> bytes:
 @pytest.fixture
 def models(small_networks: None) -> tuple[bytes, bytes]:
     model = networks.classifier()
-    return int8(model, PIXELS, REMEDIES[0]), float32(model)
+    return int8(model, PIXELS, VARIANTS[0]), float32(model)
 
 
 def test_a_shift_in_a_layer_is_taken_out(models: tuple[bytes, bytes]) -> None:

@@ -13,35 +13,36 @@ from PIL import Image
 
 from headstand import images
 from headstand.errors import HeadstandError
-from headstand.evaluation import calibration
+from headstand.evaluation import calibration, leakage
 from headstand.export import convert, exporting
 from headstand.export.acceptance import FORMATS, LIMITS, AcceptanceCriteria
 from headstand.export.candidates import ConversionTrials, ConvertedModel, ParityResult
 from headstand.export.exporting import export
 from headstand.export.latency import Latency
 from headstand.export.parity import Parity, ParityError
-from headstand.export.photo_samples import EvidenceError, ParitySamples, PhotoSample
+from headstand.export.photo_samples import ParitySamples, PhotoSample, PhotoSampleError
 from headstand.export.trained import TrainedModel
 from headstand.heads import checkpoint
-from headstand.heads.checkpoint import CheckpointError
+from headstand.heads.checkpoint import CheckpointError, ModelMetadata
 from headstand.prepare import manifest
 from headstand.prepare.manifest import Dataset, ManifestError
+from headstand.recipe import Backbone
 from headstand.serve import bundle as serve
 from headstand.serve.classifier import Classifier
 from headstand.stats import lower_bound
 from tests import networks, photos
 
 
-def others(folder: Path) -> set[str]:
+def files_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_the_bundle_answers_as_the_checkpoint(model: Path, dataset: Dataset) -> None:
-    before = others(model.parent)
+def test_the_bundle_predicts_as_the_checkpoint(model: Path, dataset: Dataset) -> None:
+    before = files_in(model.parent)
     made = export(model)
     assert made.bundle == model.with_suffix(".tflite")
     assert made.certificate == model.with_suffix(".parity.json")
-    assert others(model.parent) == before | {made.bundle.name, made.certificate.name, "labels.txt"}
+    assert files_in(model.parent) == before | {made.bundle.name, made.certificate.name, "labels.txt"}
     assert made.labels.read_text() == "".join(f"{label}\n" for label in dataset.classes)
     assert made.size == made.bundle.stat().st_size
     assert made.parity.count == 12
@@ -56,7 +57,7 @@ def test_the_bundle_answers_as_the_checkpoint(model: Path, dataset: Dataset) -> 
         assert next(iter(given)) == dataset.classes[wanted.argmax()]
 
 
-def test_it_says_what_it_is(bundle: Path, trained: Path) -> None:
+def test_metadata_and_certificate_describe_the_model(bundle: Path, trained: Path) -> None:
     read = serve.read(bundle)
     (path,) = bundle.parent.glob("shapes_*.h5")
     assert read.labels == photos.CLASSES
@@ -78,7 +79,7 @@ def test_it_says_what_it_is(bundle: Path, trained: Path) -> None:
     assert set(metadata["versions"]) == {"headstand", "tensorflow", "keras", "ai-edge-litert"}
     assert metadata["threshold"] == checkpoint.metadata(path).threshold
     assert metadata["temperature"] == checkpoint.metadata(path).temperature != 1
-    # Nothing tells where it was made.
+    # The metadata contain no path of the machine.
     assert str(trained) not in json.dumps(metadata)
 
 
@@ -93,10 +94,10 @@ def test_converted_twice_it_is_the_same_file(anew: None, model: Path) -> None:
     assert export(model).bundle.read_bytes() == first
 
 
-def test_a_model_that_answers_differently_is_refused_and_leaves_nothing(
+def test_a_model_that_predicts_differently_is_refused_and_nothing_is_written(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = others(model.parent)
+    before = files_in(model.parent)
     real = convert.float32
 
     def changed(keras_model: networks.keras.Model) -> bytes:
@@ -107,7 +108,7 @@ def test_a_model_that_answers_differently_is_refused_and_leaves_nothing(
     monkeypatch.setattr(convert, "float32", changed)
     with pytest.raises(ParityError, match=r"nothing was written: of 12 test photos .*data/shapes/test/.*--force"):
         export(model)
-    assert others(model.parent) == before
+    assert files_in(model.parent) == before
 
 
 def test_an_accuracy_near_chance_is_reported_of_our_own_models_too(model: Path, run: Path) -> None:
@@ -118,7 +119,7 @@ def test_an_accuracy_near_chance_is_reported_of_our_own_models_too(model: Path, 
     made = export(model)
     (warning,) = made.warnings
     assert re.fullmatch(
-        r"an accuracy of 0\.\d+ on 12 photos is near chance \(0\.\d+\); it is no classifier .*", warning
+        r"an accuracy of 0\.\d+ on 12 photos is near chance \(0\.\d+\); the model does not classify .*", warning
     )
     assert json.loads(made.certificate.read_text())["warnings"] == [warning]
     assert f"**Warning:** {warning}." in (run / "MODEL_CARD.md").read_text()
@@ -133,7 +134,7 @@ def test_a_refusal_leaves_an_older_bundle_alone(model: Path, bundle: Path, monke
     assert older.read_bytes() == bundle.read_bytes()
 
 
-def test_without_data_the_command_is_told(model: Path) -> None:
+def test_without_data_the_error_names_the_command(model: Path) -> None:
     shutil.rmtree("data")
     with pytest.raises(
         ManifestError, match=r"no prepared data at data/shapes: run `python data_preparation.py shapes`"
@@ -145,7 +146,7 @@ def test_without_data_the_command_is_told(model: Path) -> None:
 def test_data_that_has_changed_since_is_refused(model: Path, dataset: Dataset) -> None:
     first = dataset.photos[0]
     manifest.write(Dataset(dataset.folder, (dataclasses.replace(first, group=999), *dataset.photos[1:])))
-    with pytest.raises(EvidenceError, match=r"data/shapes is not the data .* `python train.py shapes`"):
+    with pytest.raises(PhotoSampleError, match=r"data/shapes is not the data .* `python train.py shapes`"):
         export(model)
     assert not model.with_suffix(".tflite").exists()
 
@@ -201,15 +202,15 @@ def test_photos_of_every_kind_are_compared_from_their_files(model: Path, dataset
 
 def test_the_certificate_lies_beside_the_bundle(model: Path) -> None:
     made = export(model, clock=clock)
-    told = json.loads(made.certificate.read_text())
+    record = json.loads(made.certificate.read_text())
     inside = serve.read(made.bundle).metadata["certificate"]
-    assert {key: told[key] for key in inside} == inside
-    assert told["bundle"] == hashlib.sha256(made.bundle.read_bytes()).hexdigest()
-    assert told["bytes"] == made.size
-    assert told["milliseconds"] == {"1 thread": 1.0, "2 threads": 0.5}
-    assert len(told["worst"]) == 5
-    assert told["worst"][0]["difference"] == inside["largest_difference"]
-    assert told["choice"] is None
+    assert {key: record[key] for key in inside} == inside
+    assert record["bundle"] == hashlib.sha256(made.bundle.read_bytes()).hexdigest()
+    assert record["bytes"] == made.size
+    assert record["milliseconds"] == {"1 thread": 1.0, "2 threads": 0.5}
+    assert len(record["worst"]) == 5
+    assert record["worst"][0]["difference"] == inside["largest_difference"]
+    assert record["choice"] is None
     assert "milliseconds" not in inside
 
 
@@ -234,14 +235,14 @@ def test_each_format(model: Path, kind: str) -> None:
 
 def test_the_best_is_the_fastest_that_passes(model: Path) -> None:
     said: list[str] = []
-    made = export(model, "best", tell=said.append, clock=clock)
+    made = export(model, "best", log=said.append, clock=clock)
     # The clock has the last one fastest.
     assert made.kind == "int8"
-    told = json.loads(made.certificate.read_text())
-    assert told["choice"]["photos"] == "validation"
-    assert [row["format"] for row in told["choice"]["candidates"]] == list(FORMATS)
-    assert [row["milliseconds"] for row in told["choice"]["candidates"]] == [[4, 2], [3, 1.5], [2, 1], [1, 0.5]]
-    assert (told["photos"], told["format"]) == ("test", "int8")
+    record = json.loads(made.certificate.read_text())
+    assert record["choice"]["photos"] == "validation"
+    assert [row["format"] for row in record["choice"]["candidates"]] == list(FORMATS)
+    assert [row["milliseconds"] for row in record["choice"]["candidates"]] == [[4, 2], [3, 1.5], [2, 1], [1, 0.5]]
+    assert (record["photos"], record["format"]) == ("test", "int8")
     assert any(line.startswith("format ") for line in said)
 
 
@@ -249,8 +250,8 @@ def test_the_best_is_never_one_that_fails(model: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("headstand.export.acceptance.AGREEMENT", 1.1)
     made = export(model, "best", clock=clock)
     assert made.kind == "float16"
-    told = json.loads(made.certificate.read_text())
-    missing = [row["missing"] for row in told["choice"]["candidates"]]
+    record = json.loads(made.certificate.read_text())
+    missing = [row["missing"] for row in record["choice"]["candidates"]]
     assert [bool(each) for each in missing[:3]] == [False, False, True]
     assert all(missing[2:])
 
@@ -259,7 +260,7 @@ def test_a_format_that_fails_where_it_is_chosen_is_never_certified(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("headstand.export.acceptance.AGREEMENT", 1.1)
-    with pytest.raises(ParityError, match=r"the int8 model answers differently .* of 12 validation photos"):
+    with pytest.raises(ParityError, match=r"the int8 model predicts differently .* of 12 validation photos"):
         export(model, "int8")
     assert not model.with_suffix(".tflite").exists()
     assert not model.with_suffix(".parity.json").exists()
@@ -269,17 +270,17 @@ def test_forced_it_is_written_and_marked(model: Path, monkeypatch: pytest.Monkey
     monkeypatch.delenv("HEADSTAND_ALLOW_FAILED", raising=False)
     monkeypatch.setitem(LIMITS, "float32", -1.0)
     made = export(model, force=True)
-    assert made.missing
+    assert made.unmet
     inside = serve.read(made.bundle).metadata["certificate"]
     assert inside["verdict"] == "FAILED"
-    assert inside["missing"] == list(made.missing)
+    assert inside["missing"] == list(made.unmet)
     with pytest.raises(HeadstandError, match="did not pass its comparison"):
         Classifier(made.bundle)
 
 
 @pytest.fixture
 def refitted(run: Path, model: Path) -> Path:
-    """A checkpoint of the same run that says it was trained on the test photos too."""
+    """A refitted checkpoint of the same run, whose metadata list the evaluation photos as training photos."""
     about = checkpoint.metadata(model)
     path = model.with_name("shapes_12_all.h5")
     other = networks.keras.models.clone_model(whole := checkpoint.load(model))
@@ -290,36 +291,36 @@ def refitted(run: Path, model: Path) -> Path:
     return path
 
 
-def test_a_refitted_model_is_judged_by_its_twin_too(run: Path, model: Path, refitted: Path) -> None:
+def test_a_refitted_model_is_certified_with_the_earlier_model_too(run: Path, model: Path, refitted: Path) -> None:
     made = export(refitted, "int8", representative=8)
-    told = json.loads(made.certificate.read_text())
-    assert told["checkpoint"] == hashlib.sha256(refitted.read_bytes()).hexdigest()
-    assert told["seen_in_training"]
-    assert told["unseen"]["count"] == told["count"] == 12
-    # It is what the twin's own certificate says.
+    record = json.loads(made.certificate.read_text())
+    assert record["checkpoint"] == hashlib.sha256(refitted.read_bytes()).hexdigest()
+    assert record["seen_in_training"]
+    assert record["unseen"]["count"] == record["count"] == 12
+    # The figures are those of the certificate of the model before the refit.
     alone = json.loads(export(model, "int8", representative=8).certificate.read_text())
-    assert told["unseen"] == {key: alone[key] for key in told["unseen"]}
-    assert told["unseen"]["mean_difference"] != told["mean_difference"]
+    assert record["unseen"] == {key: alone[key] for key in record["unseen"]}
+    assert record["unseen"]["mean_difference"] != record["mean_difference"]
     assert alone["unseen"] is None and not alone["seen_in_training"]
-    assert told["choice"]["candidates"][0]["agreement"] == alone["choice"]["candidates"][0]["agreement"]
+    assert record["choice"]["candidates"][0]["agreement"] == alone["choice"]["candidates"][0]["agreement"]
 
 
-def test_its_card_has_both(run: Path, refitted: Path) -> None:
+def test_the_card_of_a_refitted_model_has_both_comparisons(run: Path, refitted: Path) -> None:
     export(refitted)
     text = (run / "MODEL_CARD.md").read_text()
     assert "| these weights, which were trained on these photos | the weights before the refit |" in text
 
 
-def test_where_the_twin_fails_the_refitted_one_does_too(refitted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    verdicts = iter([AcceptanceCriteria("something", ("of the twin",)), AcceptanceCriteria("something", ())] * 2)
-    monkeypatch.setattr("headstand.export.candidates.judge", lambda kind, parity: next(verdicts))
-    with pytest.raises(ParityError, match="It fails, since of the twin;"):
+def test_a_refitted_model_fails_if_the_earlier_model_fails(refitted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verdicts = iter([AcceptanceCriteria("", ("of the earlier model",)), AcceptanceCriteria("", ())] * 2)
+    monkeypatch.setattr("headstand.export.candidates.check", lambda kind, parity: next(verdicts))
+    with pytest.raises(ParityError, match="It fails because of the earlier model;"):
         export(refitted)
     assert not refitted.with_suffix(".tflite").exists()
     next(verdicts)
     made = export(refitted, force=True)
-    assert made.missing == ("of the twin",)
-    assert serve.read(made.bundle).metadata["certificate"]["missing"] == ["unseen: of the twin"]
+    assert made.unmet == ("of the earlier model",)
+    assert serve.read(made.bundle).metadata["certificate"]["missing"] == ["unseen: of the earlier model"]
 
 
 def stand_in_outputs(monkeypatch: pytest.MonkeyPatch, right: int, count: int = 60) -> list[str]:
@@ -330,7 +331,7 @@ def stand_in_outputs(monkeypatch: pytest.MonkeyPatch, right: int, count: int = 6
     """
     asked: list[str] = []
 
-    def outputs(bench: ConversionTrials, candidate: ConvertedModel, sample: PhotoSample) -> np.ndarray:
+    def outputs(trials: ConversionTrials, candidate: ConvertedModel, sample: PhotoSample) -> np.ndarray:
         asked.append(candidate.kind)
         assert sample.labels is not None
         answers = np.full((len(sample.labels), 3), 0.05)
@@ -345,7 +346,8 @@ def stand_in_outputs(monkeypatch: pytest.MonkeyPatch, right: int, count: int = 6
 def measured(threshold: float | None, photos: int = 60) -> ConversionTrials:
     labels = np.arange(photos) % 3
     choosing = PhotoSample("validation", tuple(Path(f"{place}.png") for place in range(photos)), labels)
-    model = TrainedModel(networks.classifier(), "shapes", ("a", "b", "c"), networks.SIZE, "0" * 64, threshold=threshold)
+    about = ModelMetadata("shapes", ("a", "b", "c"), networks.SIZE, "", "", threshold=threshold)
+    model = TrainedModel(networks.classifier(), about, "0" * 64)
     return ConversionTrials(model, ParitySamples(choosing, choosing, choosing), 1, lambda text: None)
 
 
@@ -361,13 +363,13 @@ def test_the_threshold_is_fitted_to_the_outputs_of_the_served_file(
     assert (served["target"], served["reached"], served["fitted_to"]) == (0.8, True, "validation")
     # Outputs that were computed to choose the format are not computed again.
     parity = Parity(60, 1.0, 0.0, 0.0, (), (), None)
-    known = ParityResult(parity, AcceptanceCriteria("", ()), bench_outputs := np.tile([0.2, 0.7, 0.1], (60, 1)))
+    known = ParityResult(parity, AcceptanceCriteria("", ()), known_outputs := np.tile([0.2, 0.7, 0.1], (60, 1)))
     again = exporting._confidence(measured(0.42), ConvertedModel("int8", None, b"", known), 0.8, False)
     assert asked == ["int8"] and again is not None
-    assert again["at_least"] == lower_bound(20, 60, 0.995) and len(bench_outputs) == 60
+    assert again["at_least"] == lower_bound(20, 60, 0.995) and len(known_outputs) == 60
 
 
-def test_photos_that_a_model_learned_from_guarantee_nothing(small_networks: None) -> None:
+def test_training_photos_give_no_guarantee(small_networks: None) -> None:
     kept = exporting._confidence(measured(0.42), ConvertedModel("float32", None, b""), 0.8, True)
     assert kept is not None
     assert (kept["value"], kept["at_least"], kept["reached"], kept["fitted_to"]) == (0.42, None, False, None)
@@ -394,3 +396,24 @@ def test_a_refitted_models_threshold_is_fitted_before_the_refit(run: Path, model
     model.unlink()
     confidence = serve.read(export(refitted).bundle).metadata["certificate"]["confidence"]
     assert (confidence["at_least"], confidence["fitted_to"]) == (None, None)
+
+
+@pytest.mark.parametrize(("splits", "fitted_to"), [(("test",), "validation"), (("validation",), None)])
+def test_only_training_on_the_photos_of_the_choice_prevents_a_guarantee(
+    model: Path, dataset: Dataset, splits: tuple[str, ...], fitted_to: str | None
+) -> None:
+    about = checkpoint.metadata(model)
+    checkpoint.save(
+        checkpoint.load(model), model, dataclasses.replace(about, seen=leakage.after(Backbone(), dataset, splits))
+    )
+    certificate = serve.read(export(model).bundle).metadata["certificate"]
+    assert certificate["confidence"]["fitted_to"] == fitted_to
+    assert certificate["seen_in_training"] == (splits == ("test",))
+
+
+def test_each_checkpoint_is_loaded_once(refitted: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[Path] = []
+    real = checkpoint.load
+    monkeypatch.setattr(checkpoint, "load", lambda path: loaded.append(path) or real(path))
+    export(refitted, "best", clock=clock)
+    assert loaded == [refitted, model]

@@ -4,7 +4,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from headstand.export import flatbuffer
 from headstand.export.convert import float32
-from headstand.export.quantize import REMEDIES, int8
+from headstand.export.quantize import VARIANTS, int8
 from tests import networks
 
 
@@ -24,7 +24,7 @@ def test_it_is_read_and_written_without_loss(small_networks: None) -> None:
 
 def test_equal_zero_points_are_stored_once(small_networks: None) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.uint8)
-    model = flatbuffer.read(int8(networks.classifier(), pixels, REMEDIES[0]))
+    model = flatbuffer.read(int8(networks.classifier(), pixels, VARIANTS[0]))
     before = len(flatbuffer.write(model))
     # A second weight with as many channels costs its scales, and not its zero points again.
     quantized = [tensor for tensor in model.subgraphs[0].tensors if tensor.quantization is not None]

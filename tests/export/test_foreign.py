@@ -15,7 +15,7 @@ from tests.networks import keras, layers
 FORMATS = pytest.mark.parametrize("suffix", [".h5", ".keras"])
 
 
-def answers(model: Any, pixels: np.ndarray) -> np.ndarray:
+def predict(model: Any, pixels: np.ndarray) -> np.ndarray:
     return np.asarray(model(pixels, training=False))
 
 
@@ -34,15 +34,15 @@ def refused(path: Path, labels: Any = LABELS, preprocess: str = "none", size: in
 
 
 @FORMATS
-def test_it_answers_as_keras_does(tmp_path: Path, suffix: str) -> None:
+def test_it_predicts_as_keras_does(tmp_path: Path, suffix: str) -> None:
     model = files.classifier()
     found = load(files.saved(model, tmp_path / f"m{suffix}"), LABELS, "none")
     assert isinstance(found, ForeignModel)
     assert (found.labels, found.size, found.notes) == (LABELS, SIZE, ())
     assert found.model.input_shape == (None, SIZE, SIZE, 3)
-    expected = answers(model, files.pixels())
+    expected = predict(model, files.pixels())
     assert np.ptp(expected, axis=0).max() > 0.01  # photos differ, so a mix-up of weights shows
-    np.testing.assert_allclose(answers(found.model, files.pixels()), expected, atol=1e-6)
+    np.testing.assert_allclose(predict(found.model, files.pixels()), expected, atol=1e-6)
 
 
 @FORMATS
@@ -52,7 +52,7 @@ def test_half_of_it_frozen_as_fine_tuning_leaves_it(tmp_path: Path, suffix: str)
     for name in ("conv", "bn"):
         inner.get_layer(name).trainable = False
     found = load(files.saved(model, tmp_path / f"m{suffix}"), LABELS, "none")
-    np.testing.assert_allclose(answers(found.model, files.pixels()), answers(model, files.pixels()), atol=1e-6)
+    np.testing.assert_allclose(predict(found.model, files.pixels()), predict(model, files.pixels()), atol=1e-6)
 
 
 @FORMATS
@@ -74,7 +74,7 @@ def test_a_sequential_one_around_a_network(tmp_path: Path, suffix: str) -> None:
     )
     found = load(files.saved(model, tmp_path / f"m{suffix}"), LABELS, "none")
     assert found.notes == ()
-    np.testing.assert_allclose(answers(found.model, files.pixels()), answers(model, files.pixels()), atol=1e-6)
+    np.testing.assert_allclose(predict(found.model, files.pixels()), predict(model, files.pixels()), atol=1e-6)
 
 
 @FORMATS
@@ -94,7 +94,7 @@ def test_layers_of_all_kinds(tmp_path: Path, suffix: str) -> None:
     x = layers.ELU()(layers.Reshape((-1,))(x))
     model = files.stirred(keras.Model(given, layers.Softmax()(layers.Dense(3)(x))))
     found = load(files.saved(model, tmp_path / f"m{suffix}"), LABELS, "none")
-    np.testing.assert_allclose(answers(found.model, files.pixels()), answers(model, files.pixels()), atol=1e-5)
+    np.testing.assert_allclose(predict(found.model, files.pixels()), predict(model, files.pixels()), atol=1e-5)
 
 
 @FORMATS
@@ -106,7 +106,7 @@ def test_normalization_that_learned_its_mean(tmp_path: Path, suffix: str) -> Non
     )
     layer.finalize_state()
     found = load(files.saved(model, tmp_path / f"m{suffix}"), LABELS, "none")
-    np.testing.assert_allclose(answers(found.model, files.pixels()), answers(model, files.pixels()), atol=1e-6)
+    np.testing.assert_allclose(predict(found.model, files.pixels()), predict(model, files.pixels()), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -118,14 +118,14 @@ def test_preprocessing_is_that_of_keras_applications(tmp_path: Path, name: str, 
     given = keras.Input((SIZE, SIZE, 3))
     head = layers.Dense(3, "softmax", name="head")
     model = files.stirred(keras.Model(given, head(layers.Flatten()(layers.Rescaling(0.01)(given)))))
-    expected = answers(model, np.asarray(prepare(files.pixels())))
+    expected = predict(model, np.asarray(prepare(files.pixels())))
     outside = load(files.saved(model, tmp_path / f"outside{suffix}"), LABELS, mode)
-    np.testing.assert_allclose(answers(outside.model, files.pixels()), expected, atol=1e-6)
+    np.testing.assert_allclose(predict(outside.model, files.pixels()), expected, atol=1e-6)
     # The same with the preprocessing inside the model, as tutorials put it.
     inner = keras.Input((SIZE, SIZE, 3))
     whole = keras.Model(inner, model(prepare(inner)))
     inside = load(files.saved(whole, tmp_path / f"inside{suffix}"), LABELS, "none")
-    np.testing.assert_allclose(answers(inside.model, files.pixels()), expected, atol=1e-6)
+    np.testing.assert_allclose(predict(inside.model, files.pixels()), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_logits_get_a_softmax(tmp_path: Path, ending: Any) -> None:
     model = files.classifier(*ending())
     found = load(files.saved(model, tmp_path / "m.keras"), LABELS, "none")
     assert found.notes == ("the model ends in logits: a softmax was added",)
-    np.testing.assert_allclose(answers(found.model, files.pixels()), softmax(answers(model, files.pixels())), atol=1e-6)
+    np.testing.assert_allclose(predict(found.model, files.pixels()), softmax(predict(model, files.pixels())), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -161,19 +161,19 @@ def test_probabilities_get_no_second_softmax(tmp_path: Path, ending: Any, suffix
     model = files.classifier(*ending())
     found = load(files.saved(model, tmp_path / f"m{suffix}"), LABELS, "none")
     assert found.notes == ()
-    expected = answers(model, files.pixels()).reshape(-1, 3)
-    np.testing.assert_allclose(answers(found.model, files.pixels()), expected, atol=1e-6)
+    expected = predict(model, files.pixels()).reshape(-1, 3)
+    np.testing.assert_allclose(predict(found.model, files.pixels()), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", None])
 def test_one_output_is_two_classes(tmp_path: Path, activation: str | None) -> None:
     model = files.classifier(layers.Dense(1, activation))
     found = load(files.saved(model, tmp_path / "m.h5"), ("cat", "dog"), "none")
-    p = answers(model, files.pixels())
+    p = predict(model, files.pixels())
     p = p if activation else 1 / (1 + np.exp(-p))
-    np.testing.assert_allclose(answers(found.model, files.pixels()), np.hstack([1 - p, p]), atol=1e-6)
+    np.testing.assert_allclose(predict(found.model, files.pixels()), np.hstack([1 - p, p]), atol=1e-6)
     (note,) = found.notes
-    assert note.endswith("it counts for 'dog', and what is left of one for 'cat'")
+    assert note.endswith("the probability of 'dog'; that of 'cat' is 1 minus it")
     assert ("a sigmoid was added" in note) == (activation is None)
 
 
@@ -182,11 +182,11 @@ def test_an_input_of_any_size_takes_the_one_given(tmp_path: Path) -> None:
     x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(given))
     model = files.stirred(keras.Model(given, layers.Dense(3, "softmax")(x)))
     path = files.saved(model, tmp_path / "m.h5")
-    assert "give --size PIXELS" in refused(path)
+    assert "set it with --size PIXELS" in refused(path)
     found = load(path, LABELS, "none", 24)
     assert found.size == 24
     np.testing.assert_allclose(
-        answers(found.model, files.pixels(size=24)), answers(model, files.pixels(size=24)), atol=1e-6
+        predict(found.model, files.pixels(size=24)), predict(model, files.pixels(size=24)), atol=1e-6
     )
 
 
@@ -200,7 +200,7 @@ def test_a_float16_model_is_calculated_in_float32(tmp_path: Path) -> None:
         keras.config.set_dtype_policy(before)
     found = load(path, LABELS, "none")
     assert {weight.dtype for weight in found.model.weights} == {"float32"}
-    np.testing.assert_allclose(answers(found.model, files.pixels()), answers(model, files.pixels()), atol=0.02)
+    np.testing.assert_allclose(predict(found.model, files.pixels()), predict(model, files.pixels()), atol=0.02)
 
 
 def test_it_converts_to_built_in_operations(tmp_path: Path) -> None:
@@ -209,22 +209,28 @@ def test_it_converts_to_built_in_operations(tmp_path: Path) -> None:
     found = load(files.saved(files.classifier(layers.Dense(1)), tmp_path / "m.h5"), ("cat", "dog"), "caffe")
     interpreter = Interpreter(model_content=float32(found.model))
     interpreter.allocate_tensors()
-    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
-    interpreter.set_tensor(taken["index"], files.pixels(1))
+    (pixels,), (output,) = interpreter.get_input_details(), interpreter.get_output_details()
+    interpreter.set_tensor(pixels["index"], files.pixels(1))
     interpreter.invoke()
-    np.testing.assert_allclose(interpreter.get_tensor(given["index"]), answers(found.model, files.pixels(1)), atol=1e-5)
+    np.testing.assert_allclose(
+        interpreter.get_tensor(output["index"]), predict(found.model, files.pixels(1)), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
     ("ending", "labels", "reason"),
     [
         (lambda: [layers.Dense(4, "softmax")], LABELS, "it has 4 outputs, and there are 3 labels"),
-        (lambda: [layers.Dense(3, "sigmoid")], LABELS, "it ends in 3 sigmoids, each a question of its own"),
-        (lambda: [layers.Dense(3, "relu")], LABELS, "it ends in relu whose numbers are neither logits nor probab"),
-        (lambda: [layers.Dense(3), layers.UnitNormalization()], LABELS, "it ends in mul whose numbers"),
-        (lambda: [layers.Dense(1, "sigmoid")], LABELS, "it has one output, so two classes, and there are 3 labels"),
-        (lambda: [layers.Dense(1, "softmax")], ("a", "b"), "one output that ends in softmax"),
-        (lambda: [layers.Reshape((2, 2, 1))], LABELS, "no class for a whole photo"),
+        (lambda: [layers.Dense(3, "sigmoid")], LABELS, "it ends in 3 sigmoids (a multi-label model)"),
+        (lambda: [layers.Dense(3, "relu")], LABELS, "it ends in relu, whose outputs are neither logits nor probab"),
+        (lambda: [layers.Dense(3), layers.UnitNormalization()], LABELS, "it ends in mul, whose outputs"),
+        (
+            lambda: [layers.Dense(1, "sigmoid")],
+            LABELS,
+            "it has one output, which means two classes, and",
+        ),
+        (lambda: [layers.Dense(1, "softmax")], ("a", "b"), "its one output ends in softmax"),
+        (lambda: [layers.Reshape((2, 2, 1))], LABELS, "it does not classify whole photos"),
     ],
 )
 def test_other_ends_are_refused(tmp_path: Path, ending: Any, labels: Any, reason: str) -> None:
@@ -235,10 +241,10 @@ def test_other_ends_are_refused(tmp_path: Path, ending: Any, labels: Any, reason
     ("shape", "reason"),
     [
         ((SIZE, SIZE, 1), "its input has 1 channels; photos have 3"),
-        ((3, SIZE, SIZE), "channels first; TFLite has them last"),
-        ((SIZE, 20, 3), "its input is 16 x 20 pixels; Headstand serves square ones"),
+        ((3, SIZE, SIZE), "channels first; TFLite needs channels last"),
+        ((SIZE, 20, 3), "its input is 16 x 20 pixels; Headstand needs a square input"),
         ((48,), "not [photos, height, width, 3]"),
-        ((4, 4, 3), "its input is 4 pixels; Headstand serves 8 to 1024"),
+        ((4, 4, 3), "its input is 4 pixels; Headstand supports 8 to 1024"),
     ],
 )
 def test_other_inputs_are_refused(tmp_path: Path, shape: tuple[int, ...], reason: str) -> None:
@@ -251,14 +257,14 @@ def test_several_inputs_or_outputs_are_refused(tmp_path: Path) -> None:
     x = layers.Flatten()(layers.Add()([one, two]))
     a, b = layers.Dense(3, "softmax")(x), layers.Dense(2, "softmax")(x)
     for model in (keras.Model([one, two], a), keras.Model(one, [layers.Dense(3)(layers.Flatten()(one)), one])):
-        assert "a classifier of images has one of each" in refused(files.saved(model, tmp_path / "m.keras"))
+        assert "an image classifier has one of each" in refused(files.saved(model, tmp_path / "m.keras"))
     assert b is not None
 
 
 def test_options_that_do_not_fit(tmp_path: Path) -> None:
     path = files.saved(files.classifier(), tmp_path / "m.h5")
     assert "unknown preprocessing 'tf'; there are xception, caffe, torch, none" in refused(path, preprocess="tf")
-    assert "its input is 16 pixels, so --size 20 is not possible" in refused(path, size=20)
+    assert "its input is 16 pixels, so --size 20 does not fit" in refused(path, size=20)
     assert load(path, LABELS, "none", SIZE).size == SIZE
     assert "labels 1 and 2 are both 'a'" in refused(path, ("a", "a", "b"))
     assert "needs two labels or more" in refused(path, ())

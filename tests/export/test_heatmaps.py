@@ -82,10 +82,10 @@ def test_heatmaps_that_show_nobody_get_numbers_too(trained: Path, bundle: Path, 
 
 @pytest.mark.slow
 def test_the_best_format_is_one_that_takes_heatmaps(trained: Path) -> None:
-    told: list[str] = []
-    made = export(trained, "best", tell=told.append)
+    lines: list[str] = []
+    made = export(trained, "best", log=lines.append)
     assert made.kind in ("float32", "float16", "dynamic")
-    assert not any(line.startswith("int8") for line in told)
+    assert not any(line.startswith("int8") for line in lines)
     assert bundles.read(made.bundle).input.kind == "heatmaps"
 
 

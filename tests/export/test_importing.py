@@ -7,8 +7,8 @@ from PIL import Image
 
 import convert_to_tflite
 from headstand import images
-from headstand.export.importing import PICTURES, drawn, import_model
-from headstand.export.photo_samples import EvidenceError
+from headstand.export.importing import PICTURES, generated, import_model
+from headstand.export.photo_samples import PhotoSampleError
 from headstand.prepare.manifest import Dataset
 from headstand.serve import bundle as bundles
 from headstand.serve.classifier import Classifier
@@ -18,7 +18,7 @@ from tests.networks import keras
 
 @pytest.fixture
 def model(workplace: Path) -> Path:
-    """A foreign classifier, which wants pixels in -1..1 and ends in logits."""
+    """A foreign classifier, which takes pixels in -1..1 and ends in logits."""
     pixels = keras.Input((networks.SIZE, networks.SIZE, 3))
     x = keras.layers.Conv2D(8, 3, strides=2, activation="relu")(pixels)
     x = keras.layers.GlobalAveragePooling2D()(x)
@@ -30,15 +30,15 @@ def model(workplace: Path) -> Path:
     return Path("Their Model.keras")
 
 
-def test_a_foreign_model_answers_as_it_did(model: Path) -> None:
+def test_a_foreign_model_predicts_as_before(model: Path) -> None:
     said: list[str] = []
-    made = import_model(model, Path("labels.txt"), "xception", tell=said.append)
+    made = import_model(model, Path("labels.txt"), "xception", log=said.append)
     assert made.bundle == Path("Their Model.tflite")
     assert "a softmax was added" in said[0]
     certificate = json.loads(made.certificate.read_text())
-    assert (certificate["verdict"], certificate["photos"], certificate["count"]) == ("passed", "drawn", PICTURES)
+    assert (certificate["verdict"], certificate["photos"], certificate["count"]) == ("passed", "generated", PICTURES)
     assert (certificate["accuracy"], certificate["warnings"]) == (None, [])
-    assert "accuracy " not in made.words
+    assert "accuracy " not in made.summary
     # The labels that came with the model are the same, and stay.
     assert made.labels == Path("labels.txt")
     assert Path("labels.txt").read_text() == "\n".join(photos.CLASSES) + "\n"
@@ -68,7 +68,7 @@ def test_with_photos_it_may_be_quantised(model: Path) -> None:
 
 @pytest.fixture
 def colours(workplace: Path) -> Path:
-    """Photos of one colour each, and a model that names it, from pixels in -1..1 that its first layer makes."""
+    """Photos of one colour each, and a model that names it, from pixels that its first layer scales to -1..1."""
     classes, rng = ("blue", "green", "red"), np.random.default_rng(0)
     for place, label in enumerate(classes):
         for number in range(24):
@@ -93,7 +93,7 @@ def test_the_accuracy_on_labelled_photos_is_recorded(colours: Path) -> None:
     certificate = json.loads(made.certificate.read_text())
     assert (certificate["accuracy"]["trained"], certificate["accuracy"]["served"]) == (1, 1)
     assert certificate["warnings"] == []
-    assert "accuracy   1.0000 on these photos, 1.0000 before conversion\n" in made.words
+    assert "accuracy   1.0000 on these photos, 1.0000 before conversion\n" in made.summary
     assert made.labels == Path("labels.txt")
     assert Path("labels.txt").read_text() == "blue\ngreen\nred\n"
 
@@ -104,8 +104,8 @@ def test_labels_in_the_wrong_order_are_reported(colours: Path) -> None:
     certificate = json.loads(made.certificate.read_text())
     assert (certificate["verdict"], certificate["accuracy"]["served"]) == ("passed", 0)
     (warning,) = certificate["warnings"]
-    assert warning.startswith("the accuracy is 0.000, and 1.000 if the labels were in another order: it answers ")
-    assert f"warning    {warning}\n" in made.words
+    assert warning.startswith("the accuracy is 0.000, and 1.000 if the labels were in another order: it predicts ")
+    assert f"warning    {warning}\n" in made.summary
     assert bundles.read(made.bundle).metadata["certificate"]["warnings"] == [warning]
 
 
@@ -126,17 +126,17 @@ def test_other_labels_beside_it_stay(colours: Path) -> None:
 
 
 def test_without_photos_quantisation_is_refused(model: Path) -> None:
-    with pytest.raises(EvidenceError, match=r"--format best is chosen .* --photos FOLDER, or take --format float32 or"):
+    with pytest.raises(PhotoSampleError, match=r"--format best is chosen .* --photos FOLDER, or use --format float32"):
         import_model(model, Path("labels.txt"), "xception", kind="best")
     assert sorted(path.name for path in Path().iterdir()) == ["Their Model.keras", "labels.txt"]
 
 
-def test_drawn_pictures_are_many_and_always_the_same(tmp_path: Path) -> None:
-    sample = drawn(tmp_path, 40).certifying
+def test_generated_pictures_are_many_and_always_the_same(tmp_path: Path) -> None:
+    sample = generated(tmp_path, 40).certifying
     assert len(sample.paths) == len({path.read_bytes() for path in sample.paths}) == PICTURES
     first = [images.decode(path, 40) for path in sample.paths]
     assert all(pixels.std() > 5 for pixels in first)
-    again = [images.decode(path, 40) for path in drawn(tmp_path, 40).certifying.paths]
+    again = [images.decode(path, 40) for path in generated(tmp_path, 40).certifying.paths]
     assert all((one == other).all() for one, other in zip(first, again, strict=True))
 
 

@@ -47,14 +47,14 @@ def test_numbers_that_are_not_each_line_s_own_index_stay(tmp_path: Path, text: s
         ("cat\nd\x1b[31mog\n", r"label 2, 'd\\x1b\[31mog', is not one line"),
         ("cat\n" + "x" * 201, "is not one line of at most 200"),
         ('["cat", "dog"', "are not JSON"),
-        ('["cat", 7]', "neither a list of words nor numbered words"),
+        ('["cat", 7]', "neither a list of texts nor texts with their indices"),
         ('{"0": "cat", "2": "dog"}', "not numbered from 0 to 1"),
         ('{"cat": 1, "dog": 1}', "not numbered from 0 to 0"),
-        ('{"0": "cat", "0": "dog"}', "name one number, or one word, twice"),
+        ('{"0": "cat", "0": "dog"}', "contain an index or a label twice"),
         ("[" * 100_000, "are not JSON"),
     ],
 )
-def test_what_is_no_list_of_labels_is_told(tmp_path: Path, text: str, reason: str) -> None:
+def test_an_invalid_list_of_labels_is_refused(tmp_path: Path, text: str, reason: str) -> None:
     path = tmp_path / "labels.txt"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(HeadstandError, match=reason) as caught:
@@ -72,12 +72,12 @@ def test_files_that_are_no_text(tmp_path: Path) -> None:
     with pytest.raises(HeadstandError, match="not UTF-8 text"):
         labels.read(path)
     path.write_bytes(b"cat\n" * 2_000_000)
-    with pytest.raises(HeadstandError, match="8,000,000 bytes, too many"):
+    with pytest.raises(HeadstandError, match="8,000,000 bytes; the limit is 4,194,304"):
         labels.read(path)
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
-def test_any_bytes_give_labels_or_a_sentence(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+def test_any_bytes_give_labels_or_a_printable_error(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any"
     path.write_bytes(data)
     try:

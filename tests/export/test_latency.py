@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from headstand.export import latency as latency_module
-from headstand.export.latency import latencies, latency
+from headstand.export.latency import latencies
 from tests import tiny
 
 
 def test_a_model_is_timed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(latency_module, "SECONDS", 0.0)
-    timed = latency(tiny.flatbuffer())
+    (timed,) = latencies([tiny.flatbuffer()])
     assert 0 < timed.milliseconds < 10_000
     assert 0 <= timed.share <= 1
     assert capfd.readouterr() == ("", "")

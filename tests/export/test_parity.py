@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from headstand.export.parity import Parity, ParityError, answers, compare, paired
+from headstand.export.parity import Parity, ParityError, compare, paired, served_outputs, trained_outputs
 from headstand.export.photo_samples import PhotoSample
 from headstand.inputs import PhotoInput
 from headstand.serve.classifier import Classifier
@@ -32,7 +32,7 @@ def sample(tmp_path: Path) -> PhotoSample:
 
 
 def trained(changes: dict[int, tuple[float, float, float]] | None = None) -> Trained:
-    """The tiny model in NumPy; the answer to the photo of a number is moved by `changes`."""
+    """The tiny model in NumPy; the prediction for the photo with an index is shifted by `changes`."""
 
     def call(pixels: np.ndarray) -> np.ndarray:
         assert pixels.dtype == np.uint8
@@ -46,10 +46,11 @@ def trained(changes: dict[int, tuple[float, float, float]] | None = None) -> Tra
 
 
 def compared(call: Trained, served: Classifier, sample: PhotoSample, labels: tuple[str, ...] = tiny.LABELS) -> Parity:
-    return compare(answers(call, sample, PhotoInput(tiny.SIZE), len(labels)), served, sample, labels)
+    expected = trained_outputs(call, sample, PhotoInput(tiny.SIZE), len(labels))
+    return compare(expected, served_outputs(served, sample, labels), sample, labels)
 
 
-def test_models_that_answer_alike(served: Classifier, sample: PhotoSample) -> None:
+def test_models_with_the_same_predictions(served: Classifier, sample: PhotoSample) -> None:
     parity = compared(trained(), served, sample)
     assert parity.count == 4
     assert parity.agreement == 1
@@ -84,7 +85,7 @@ def test_another_top_class_is_counted_and_named(served: Classifier, sample: Phot
 
 
 def test_labels_are_matched_by_name(served: Classifier, sample: PhotoSample) -> None:
-    """A trained model with another order of outputs compares rightly, and wrongly named outputs do not."""
+    """The order of the outputs does not matter if the labels have the same order, and matters otherwise."""
     straight = trained()
     turned = compared(lambda pixels: straight(pixels)[:, ::-1], served, sample, tiny.LABELS[::-1])
     assert turned.agreement == 1
@@ -97,7 +98,7 @@ def test_nothing_is_known_of_photos_without_classes(served: Classifier, sample: 
 
 def test_a_damaged_photo_is_named(served: Classifier, sample: PhotoSample) -> None:
     sample.paths[2].write_bytes(b"no photo")
-    with pytest.raises(ParityError, match=r"the test photo .*2\.png cannot be compared on: .*; prepare the data again"):
+    with pytest.raises(ParityError, match=r"the test photo .*2\.png cannot be used for .*; prepare the data again"):
         compared(trained(), served, sample)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from headstand.export import photo_samples
-from headstand.export.photo_samples import EvidenceError, PhotoSample
+from headstand.export.photo_samples import PhotoSample, PhotoSampleError
 from headstand.heads import checkpoint
 from headstand.prepare.manifest import Dataset
 from tests import photos
@@ -18,7 +18,7 @@ def test_a_checkpoints_own_splits(model: Path, dataset: Dataset) -> None:
         assert sample.paths == tuple(dataset.folder / photo.path for photo in dataset.split(split))
         assert sample.labels is not None
         assert [photos.CLASSES[label] for label in sample.labels] == [p.class_ for p in dataset.split(split)]
-    assert not found.seen
+    assert (found.trained_on_choosing, found.trained_on_certifying) == (False, False)
 
 
 def many(folder: Path, flat: bool = False) -> int:
@@ -36,7 +36,7 @@ def split(found: photo_samples.ParitySamples) -> list[PhotoSample]:
     return [found.calibration, found.choosing, found.certifying]
 
 
-def test_a_folder_falls_into_three_parts(tmp_path: Path) -> None:
+def test_a_folder_is_split_into_three_samples(tmp_path: Path) -> None:
     count = many(tmp_path)
     parts = split(photo_samples.folder(tmp_path, photos.CLASSES))
     paths = [path for part in parts for path in part.paths]
@@ -66,16 +66,16 @@ def test_photos_alone_have_no_classes(tmp_path: Path) -> None:
     assert [part.labels for part in split(photo_samples.folder(tmp_path, photos.CLASSES))] == [None] * 3
 
 
-def test_what_is_no_such_folder_is_told(tmp_path: Path) -> None:
-    with pytest.raises(EvidenceError, match=r"there is no folder .*nowhere"):
+def test_an_unsuitable_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PhotoSampleError, match=r"there is no folder .*nowhere"):
         photo_samples.folder(tmp_path / "nowhere", photos.CLASSES)
-    with pytest.raises(EvidenceError, match=r"holds 0 photos, too few .*: 48 or more will do"):
+    with pytest.raises(PhotoSampleError, match=r"holds 0 photos, too few .*: use 48 or more"):
         photo_samples.folder(tmp_path, photos.CLASSES)
     many(tmp_path)
     with pytest.raises(
-        EvidenceError, match=r"holds the folder 'square'; name its folders like the labels \(circle, cross"
+        PhotoSampleError, match=r"holds the folder 'square'; name its folders like the labels \(circle, cross"
     ):
         photo_samples.folder(tmp_path, photos.CLASSES[:2])
     shutil.copy(tmp_path / "circle/0.png", tmp_path / "loose.png")
-    with pytest.raises(EvidenceError, match="holds photos beside its folders"):
+    with pytest.raises(PhotoSampleError, match="holds photos beside its folders"):
         photo_samples.folder(tmp_path, photos.CLASSES)

@@ -12,7 +12,7 @@ from headstand.serve.classifier import Classifier
 from tests import photos
 
 
-def test_all_that_ships_lies_in_one_folder(run: Path, model: Path) -> None:
+def test_all_published_files_are_in_one_folder(run: Path, model: Path) -> None:
     made = export(model)
     files = publish(run, Path("models/shapes"))
     assert [str(path) for path in files] == [
@@ -24,7 +24,7 @@ def test_all_that_ships_lies_in_one_folder(run: Path, model: Path) -> None:
     assert files[2].read_bytes() == made.certificate.read_bytes()
 
 
-def test_the_card_tells_of_the_conversion(run: Path, model: Path) -> None:
+def test_the_card_describes_the_conversion(run: Path, model: Path) -> None:
     made = export(model)
     text = publish(run, Path("models/shapes"))[-1].read_text()
     # Published under the model's name; in the run's folder the files are called as the checkpoint.
@@ -32,16 +32,16 @@ def test_the_card_tells_of_the_conversion(run: Path, model: Path) -> None:
     for folder, card in ((Path("models/shapes"), text), (run, (run / "MODEL_CARD.md").read_text())):
         named = re.findall(r"^- `([^`]+)`", card[card.index("## Files") :], re.MULTILINE)
         assert len(named) == 3 and all((folder / name).is_file() for name in named)
-    told = json.loads(made.certificate.read_text())
+    record = json.loads(made.certificate.read_text())
     assert "Yes (passed). Required: every probability within 0.0001 of the trained model's" in text
     assert "| 12 test photos, from their files on | these weights |\n| --- | --- |\n| same class | 100.00% |" in text
-    accuracy = told["accuracy"]["served"]
+    accuracy = record["accuracy"]["served"]
     assert f"| accuracy of the `.h5`, of the `.tflite` | {accuracy:.4f}, {accuracy:.4f} |" in text
     assert "were trained on these photos" not in text
 
 
-def test_what_was_not_converted_is_told(run: Path, model: Path) -> None:
-    with pytest.raises(PublishError, match=r"there is no .*\.tflite; `python convert_to_tflite\.py .*\.h5` makes it"):
+def test_a_run_that_was_not_converted_is_refused(run: Path, model: Path) -> None:
+    with pytest.raises(PublishError, match=r"there is no .*\.tflite: run `python convert_to_tflite\.py .*\.h5`"):
         publish(run, Path("models/shapes"))
     with pytest.raises(PublishError, match="holds no finished run"):
         publish(Path("runs"), Path("models/shapes"))

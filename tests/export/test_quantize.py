@@ -9,7 +9,7 @@ from headstand.evaluation.predictions import class_indices
 from headstand.export import flatbuffer, quantize
 from headstand.export.convert import ConversionError
 from headstand.export.photo_samples import PhotoSample
-from headstand.export.quantize import REMEDIES, CalibrationError, QuantizationVariant, calibration, int8
+from headstand.export.quantize import VARIANTS, CalibrationError, QuantizationVariant, calibration, int8
 from headstand.prepare.manifest import Dataset
 from tests import networks, photos
 from tests.networks import keras
@@ -32,28 +32,28 @@ def run(model: bytes, pixels: np.ndarray) -> np.ndarray:
     return np.array(rows)
 
 
-@pytest.mark.parametrize("remedy", REMEDIES, ids=lambda remedy: remedy.name)
-def test_it_takes_pixels_and_answers_nearly_as_the_model(
-    remedy: QuantizationVariant, small_networks: None, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+def test_it_takes_pixels_and_predicts_nearly_as_the_model(
+    variant: QuantizationVariant, small_networks: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     model = networks.classifier(size=networks.SIZE)
     # Neither black nor white is in the photos.
-    quantized = int8(model, np.clip(PIXELS, 20, 200), remedy)
+    quantized = int8(model, np.clip(PIXELS, 20, 200), variant)
     assert capfd.readouterr() == ("", "")
-    answers = run(quantized, PIXELS)
-    np.testing.assert_allclose(answers, model(PIXELS.astype(np.float32)), atol=0.05)
-    np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-6)  # of 8 bits, they would add up to 1 +- 0.01
+    outputs = run(quantized, PIXELS)
+    np.testing.assert_allclose(outputs, model(PIXELS.astype(np.float32)), atol=0.05)
+    np.testing.assert_allclose(outputs.sum(axis=1), 1, atol=1e-6)  # of 8 bits, they would add up to 1 +- 0.01
     objects = flatbuffer.read(quantized)
     codes = [flatbuffer.operation(objects, operator) for operator in objects.subgraphs[0].operators]
     assert schema.BuiltinOperator.CUSTOM not in codes
     types = {tensor.type for tensor in objects.subgraphs[0].tensors if len(tensor.shape) == 4}
     assert types == {schema.TensorType.UINT8, schema.TensorType.INT8}
-    assert int8(model, np.clip(PIXELS, 20, 200), remedy) == quantized
+    assert int8(model, np.clip(PIXELS, 20, 200), variant) == quantized
 
 
-def test_the_remedies_begin_with_plain_and_tell_themselves_apart() -> None:
-    assert REMEDIES[0] == QuantizationVariant("plain")
-    assert len({remedy.name for remedy in REMEDIES}) == len(REMEDIES) > 1
+def test_the_variants_begin_with_plain_and_have_different_names() -> None:
+    assert VARIANTS[0] == QuantizationVariant("plain")
+    assert len({variant.name for variant in VARIANTS}) == len(VARIANTS) > 1
 
 
 def test_what_has_no_integers_stays_in_float() -> None:
@@ -61,8 +61,8 @@ def test_what_has_no_integers_stays_in_float() -> None:
     x = keras.layers.Conv2D(4, 3, strides=8)(keras.layers.Rescaling(1 / 255)(pixels))
     x = keras.ops.sin(keras.layers.GlobalAveragePooling2D()(x))
     model = keras.Model(pixels, keras.layers.Dense(3, activation="softmax")(x))
-    for remedy in REMEDIES:
-        quantized = int8(model, PIXELS, remedy)
+    for variant in VARIANTS:
+        quantized = int8(model, PIXELS, variant)
         np.testing.assert_allclose(run(quantized, PIXELS), model(PIXELS.astype(np.float32)), atol=0.05)
 
 
@@ -71,7 +71,7 @@ def test_what_has_no_integers_stays_in_float() -> None:
 )
 def test_photos_that_cannot_be_calibrated_with(pixels: np.ndarray, small_networks: None) -> None:
     with pytest.raises(CalibrationError, match=r"uint8 \[N, 32, 32, 3\]"):
-        int8(networks.classifier(), pixels, REMEDIES[0])
+        int8(networks.classifier(), pixels, VARIANTS[0])
 
 
 def test_an_operation_of_tensorflows_own_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
@@ -79,7 +79,7 @@ def test_an_operation_of_tensorflows_own_is_refused(capfd: pytest.CaptureFixture
     x = keras.layers.Flatten()(pixels)
     model = keras.Model(pixels, keras.layers.Softmax()(keras.ops.erfinv(x / 300)))
     with pytest.raises(ConversionError, match="built-in TFLite operations"):
-        int8(model, PIXELS[:2, :8, :8], REMEDIES[0])
+        int8(model, PIXELS[:2, :8, :8], VARIANTS[0])
     assert capfd.readouterr() == ("", "")
 
 

@@ -79,33 +79,34 @@ HARM = {"class_name": "__lambda__", "config": {"value": "4wEAAAA=", "code": "4wE
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda d: d["config"].update(activation=HARM), "has the activation '__lambda__', which is not among"),
-        (lambda d: d["config"].update(activation="my_act"), "has the activation 'my_act', which is not among"),
+        (lambda d: d["config"].update(activation=HARM), "has the activation '__lambda__', which is not one of"),
+        (lambda d: d["config"].update(activation="my_act"), "has the activation 'my_act', which is not one of"),
         (lambda d: d["config"].update(activation="os.system"), "has the activation 'os.system'"),
         (lambda d: d["config"].update(activation={"class_name": "function", "config": "system"}), "n 'system'"),
         (lambda d: d["config"].update(use_bias=HARM), "has 'use_bias' = {'class_name': '__lambda__'"),
         (lambda d: d.update(class_name="Lambda"), "is a Lambda"),
-        (lambda d: d.update(class_name="Mine>Dense2"), "is a 'Mine>Dense2' ('Mine>Dense2'), and not Keras's own; a"),
-        (lambda d: d.update(class_name="Custom>Dense"), "is a 'Custom>Dense' ('Custom>Dense'), and not Keras's own"),
-        (lambda d: d.update(registered_name="Mine>Dense"), "is a 'Dense' ('Mine>Dense'), and not Keras's own"),
-        (lambda d: d.update(module="os"), "is a 'Dense' ('os'), and not Keras's own"),
-        (lambda d: d.update(module="kerasevil.layers"), "is a 'Dense' ('kerasevil.layers'), and not Keras's own"),
-        (lambda d: d.update(class_name="Dense2"), "a class that Keras does not have; a custom"),
-        (lambda d: d.update(class_name="MultiHeadAttention"), "classifiers of images do not need"),
-        (lambda d: d.update(class_name="TextVectorization"), "classifiers of images do not need"),
-        (lambda d: d.update(class_name="TFSMLayer"), "is a TFSMLayer: code from outside of Keras"),
-        (lambda d: d.update(class_name="Layer"), "which classifiers of images do not need"),
+        (lambda d: d.update(class_name="Mine>Dense2"), "is a 'Mine>Dense2' ('Mine>Dense2'), a custom"),
+        (lambda d: d.update(class_name="Custom>Dense"), "is a 'Custom>Dense' ('Custom>Dense'), a custom class"),
+        (lambda d: d.update(registered_name="Mine>Dense"), "is a 'Dense' ('Mine>Dense'), a custom class"),
+        (lambda d: d.update(registered_name=["Dense"]), "is a 'Dense' (['Dense']), a custom class"),
+        (lambda d: d.update(module="os"), "is a 'Dense' ('os'), a custom class"),
+        (lambda d: d.update(module="kerasevil.layers"), "is a 'Dense' ('kerasevil.layers'), a custom class"),
+        (lambda d: d.update(class_name="Dense2"), "a class that Keras does not have; custom"),
+        (lambda d: d.update(class_name="MultiHeadAttention"), "which image classifiers do not need"),
+        (lambda d: d.update(class_name="TextVectorization"), "which image classifiers do not need"),
+        (lambda d: d.update(class_name="TFSMLayer"), "is a TFSMLayer: code from outside Keras"),
+        (lambda d: d.update(class_name="Layer"), "which image classifiers do not need"),
         (lambda d: d.update(class_name="__init__"), "a class that Keras does not have"),
         (lambda d: d.update(class_name="\x1b[2Jboo"), r"is a '\x1b[2Jboo', a class"),
         (lambda d: d.update(class_name=["Dense"]), "a layer has no class_name"),
         (lambda d: d["config"].update(units=10**12), "describes layers with more weights than its file holds"),
         (lambda d: d["config"].update(units=-1), "cannot be built"),
         (lambda d: d["config"].update(units="3"), "cannot be built"),
-        (lambda d: d["config"].update(dtype={"class_name": "QuantizedDTypePolicy"}), "was quantised in Keras"),
+        (lambda d: d["config"].update(dtype={"class_name": "QuantizedDTypePolicy"}), "was quantized in Keras"),
     ],
 )  # fmt: skip
 @FORMATS
-def test_a_head_that_is_none(tmp_path: Path, change: Any, reason: str, suffix: str) -> None:
+def test_an_invalid_head_is_refused(tmp_path: Path, change: Any, reason: str, suffix: str) -> None:
     path = files.saved(files.classifier(), tmp_path / f"m{suffix}")
     files.edited(path, lambda d: change(d["config"]["layers"][-1]))
     assert reason in refused(path)
@@ -126,17 +127,17 @@ def test_objects_that_are_registered_here_are_not_taken_either(tmp_path: Path) -
             message = refused(files.saved(files.classifier(part, layers.Dense(3)), tmp_path / f"m{suffix}"))
             assert "its layer 'mine' " in message
             assert kind in message.replace("foreign>", "")
-            assert "registered or not" in message
+            assert "not even if it is registered" in message
 
 
-def test_a_model_of_a_class_of_its_own(tmp_path: Path) -> None:
+def test_a_custom_model_class_is_refused(tmp_path: Path) -> None:
     class Mine(keras.Model):
         pass
 
     given_ = keras.Input((SIZE, SIZE, 3))
     model = Mine(given_, layers.Dense(3)(layers.Flatten()(given_)))
     message = refused(files.saved(model, tmp_path / "m.keras"))
-    assert "it is a 'Mine': a class whose code is not in the file" in message
+    assert "it is a 'Mine', a custom class, whose code is never loaded" in message
 
 
 @pytest.mark.parametrize(
@@ -150,29 +151,32 @@ def test_a_model_of_a_class_of_its_own(tmp_path: Path) -> None:
         (lambda d: d["config"].update(input_layers=["pool", 0, 0]), "its input is not an InputLayer"),
         (lambda d: d["config"].update(output_layers=["nowhere", 0, 0]), "there is no layer 'nowhere'"),
         (lambda d: d["config"].update(output_layers=["pool", 7, 0]), "'pool' is not called 8 times"),
-        (lambda d: d["config"].update(output_layers=["head", 0, 3]), "'head' gives no 4 tensors"),
-        (lambda d: d["config"]["layers"].append(d["config"]["layers"][-1]), "two layers of a network have one name"),
+        (lambda d: d["config"].update(output_layers=["head", 0, 3]), "'head' has no output 3"),
+        (
+            lambda d: d["config"]["layers"].append(d["config"]["layers"][-1]),
+            "two layers of a network have the same",
+        ),
         (lambda d: d["config"]["layers"][-1].update(inbound_nodes=7), "'head' is not called on a list"),
         (lambda d: d["config"]["layers"][-1].update(inbound_nodes=[7]), "'head' is not called as Keras calls layers"),
         (
             lambda d: d["config"]["layers"][-1].update(inbound_nodes=[[["head", 0, 0, {}]]]),
-            "its layers run in a circle",
+            "its layers form a cycle",
         ),
         (lambda d: d["config"]["layers"][-1].update(inbound_nodes=[[["x", 0, 0, {}]]]), "there is no layer 'x'"),
-        (lambda d: d["config"]["layers"][-1].update(inbound_nodes=[]), "'head' is used nowhere, or is a second input"),
+        (lambda d: d["config"]["layers"][-1].update(inbound_nodes=[]), "'head' is unused, or is a second input"),
         (
             lambda d: d["config"]["layers"][-1].update(inbound_nodes=[[["pool", 0, 0, {"training": True}]]]),
-            "'head' is set to run as in training at all times",
+            "'head' always runs in training mode",
         ),
         (
             lambda d: d["config"]["layers"][-1].update(inbound_nodes=[[["pool", 0, 0, {}]]] * 20_001),
             "has more than 20,000 layers",
         ),
-        (lambda d: d["config"]["layers"][1]["config"].update(scale="x" * 1_000_000), "which is no plain setting"),
+        (lambda d: d["config"]["layers"][1]["config"].update(scale="x" * 1_000_000), "not a plain setting"),
     ],
 )
 @FORMATS
-def test_a_graph_that_is_none(tmp_path: Path, change: Any, reason: str, suffix: str) -> None:
+def test_an_invalid_graph_is_refused(tmp_path: Path, change: Any, reason: str, suffix: str) -> None:
     path = files.saved(files.classifier(), tmp_path / f"m{suffix}")
     files.edited(path, change)
     assert reason in refused(path)
@@ -200,12 +204,12 @@ def test_layers_that_would_fill_the_memory_or_never_end(tmp_path: Path, part: di
     assert time.monotonic() - start < 60
 
 
-def test_descriptions_that_are_no_descriptions(tmp_path: Path) -> None:
+def test_invalid_descriptions_are_refused(tmp_path: Path) -> None:
     deep = '{"class_name": "Functional", "config": ' + "[" * 300 + "]" * 300 + "}"
     for text, reason in (
         ("{", "its configuration is not JSON"),
-        ("[]", "its configuration is not that of a model"),
-        ("7", "its configuration is not that of a model"),
+        ("[]", "its configuration does not describe a model"),
+        ("7", "its configuration does not describe a model"),
         (deep, "nested more than 100 deep"),
         ("[" * 500_000, "its configuration is not JSON"),
         ("9" * 10_000, "its configuration is not JSON"),
@@ -250,13 +254,13 @@ def test_hdf5_that_points_outside(tmp_path: Path) -> None:
             group.create_group("kernel")
 
     for kind, reason in (
-        ("external", "points elsewhere at 'kernel' (ExternalLink)"),
-        ("soft", "points elsewhere at 'kernel' (SoftLink)"),
+        ("external", "has a link instead of data at 'kernel' (ExternalLink)"),
+        ("soft", "has a link instead of data at 'kernel' (SoftLink)"),
         ("raw", "keeps the array 'head/kernel' in another file"),
         ("virtual", "keeps the array 'head/kernel' in another file"),
         ("strings", "not of numbers"),
         ("references", "not of numbers"),
-        ("bomb", "claims 4,096 MiB for the array 'head/kernel' and does not hold them"),
+        ("bomb", "claims 4,096 MiB for the array 'head/kernel' but stores far fewer"),
         ("missing", "has no array 'head/kernel'"),
         ("group", "has no array 'head/kernel'"),
     ):
@@ -269,7 +273,7 @@ def test_hdf5_that_points_outside(tmp_path: Path) -> None:
     with h5py.File(path, "r+") as file:
         del file["model_weights"]
         file["model_weights"] = h5py.ExternalLink(str(secret), "/")
-    assert "points elsewhere at 'model_weights'" in refused(path)
+    assert "has a link instead of data at 'model_weights'" in refused(path)
     path = files.saved(model, tmp_path / "m.keras")
     content = files.members(path)
     inner = tmp_path / "inner.h5"
@@ -278,7 +282,7 @@ def test_hdf5_that_points_outside(tmp_path: Path) -> None:
         del file["layers/dense/vars/0"]
         file["layers/dense/vars/0"] = h5py.ExternalLink(str(secret), "values")
     files.archive(path, {**content, "model.weights.h5": inner.read_bytes()})
-    assert "points elsewhere at '0' (ExternalLink)" in refused(path)
+    assert "has a link instead of data at '0' (ExternalLink)" in refused(path)
 
 
 def test_groups_within_themselves(tmp_path: Path) -> None:
@@ -289,7 +293,7 @@ def test_groups_within_themselves(tmp_path: Path) -> None:
     with h5py.File(inner, "r+") as file:
         file["layers/round"] = file["layers"]
     files.archive(path, {**content, "model.weights.h5": inner.read_bytes()})
-    assert "nests groups without end" in refused(path) or "more groups and arrays" in refused(path)
+    assert "nests groups too deeply" in refused(path) or "more groups and arrays" in refused(path)
 
 
 def test_zips_made_to_do_harm(tmp_path: Path) -> None:
@@ -310,7 +314,7 @@ def test_zips_made_to_do_harm(tmp_path: Path) -> None:
             archive.writestr(name, data)
         with pytest.warns(UserWarning, match="Duplicate name"):
             archive.writestr("config.json", b"{}")
-    assert "holds several members of one name" in refused(path)
+    assert "holds several members with the same name" in refused(path)
     for missing in ("config.json", "model.weights.h5"):
         files.archive(path, {name: data for name, data in content.items() if name != missing})
         assert "is a zip without config.json and model.weights.h5" in refused(path)
@@ -355,7 +359,7 @@ def test_a_reader_of_its_own_without_keras(tmp_path: Path, reader_process: None)
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        ("import os; os.abort()", "its reader stopped with"),
+        ("import os; os.abort()", "the reader process stopped with"),
         ("import time; time.sleep(60)", "cannot be read within 1 sec"),
     ],
 )

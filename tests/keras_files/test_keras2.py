@@ -224,14 +224,14 @@ def test_many_names_are_kept_in_several_attributes(tmp_path: Path) -> None:
             lambda w: w.update(head={"head/kernel:0": w["head"]["head/kernel:0"].T, "head/bias:0": np.zeros(3)}),
             r"head/kernel\. Weight expects shape \(4, 3\)\. Received .* \(3, 4\)",
         ),
-        # Mean and variance in the places of each other have the same shape; their names tell.
+        # Swapped mean and variance have the same shape; only their names differ.
         (
             lambda w: w.update(base={**dict(list(w["base"].items())[:-2]), **dict(list(w["base"].items())[:-3:-1])}),
-            "holds 'bn_2/moving_variance:0' where 'base' takes moving_mean",
+            "holds 'bn_2/moving_variance:0' where 'base' has moving_mean",
         ),
     ],
 )  # fmt: skip
-def test_weights_that_do_not_fit_are_told(tmp_path: Path, change: Any, reason: str) -> None:
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path, change: Any, reason: str) -> None:
     description, _, weights = tutorial()
     change(weights)
     with pytest.raises(HeadstandError, match=reason):

@@ -14,7 +14,8 @@ from headstand.features import backbones
 from headstand.features.backbones import BackboneError
 from headstand.heads import checkpoint
 from headstand.heads.checkpoint import CheckpointError
-from headstand.keras_files import config, loading
+from headstand.keras_files import layers as allowed
+from headstand.keras_files import loading
 from headstand.keras_files.parts import KerasFileError
 from headstand.recipe import Backbone
 from tests import networks
@@ -110,7 +111,7 @@ def test_layers_that_make_their_own_zeros_get_no_more_than_the_file_holds(tmp_pa
 def test_a_layer_scale_of_any_size_is_refused(tmp_path: Path) -> None:
     scale = files.entry("LayerScale", "s", "photo", init_values=1e-6, projection_dim=10**9)
     path = files.legacy(tmp_path / "m.h5", files.functional("m", [files.source("photo", SIZE, SIZE, 3), scale]))
-    with pytest.raises(KerasFileError, match=r"its layer 's' is no LayerScale of keras\.applications"):
+    with pytest.raises(KerasFileError, match=r"its layer 's' is not a valid LayerScale of keras\.applications"):
         loading.load(path)
 
 
@@ -164,7 +165,10 @@ def whole(file: h5py.File, secret: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [(outside, r"points elsewhere at 'vars' \(ExternalLink\)"), (whole, "holds a whole model, not weights alone")],
+    [
+        (outside, r"has a link instead of data at 'vars' \(ExternalLink\)"),
+        (whole, "holds a whole model"),
+    ],
 )
 def test_a_weights_file_is_checked_too(tmp_path: Path, small_networks: None, change: Any, reason: str) -> None:
     path, secret = tmp_path / "net.weights.h5", tmp_path / "secret.h5"
@@ -194,7 +198,7 @@ def test_the_documentation_lists_all_allowed_layers() -> None:
     text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
     part = text[text.index("## Keras files that are loaded") :]
     part = part[: part.index("\n## ", 1)]
-    for name in sorted(config.LAYERS | config.AUGMENTATION):
+    for name in sorted(allowed.LAYERS | allowed.AUGMENTATION):
         assert f"`{name}`" in part, name
 
 

@@ -112,7 +112,7 @@ def test_a_network_of_photos_is_not_given_heatmaps_nor_the_other_way_about():
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"finetune": {"epochs": 1}}, "finetune.epochs: nothing in the backbone keypoints learns"),
+        ({"finetune": {"epochs": 1}}, "finetune.epochs: the backbone keypoints has no trainable weights"),
         ({"evaluation": {"average": "crops"}}, "heatmaps have no crops"),
         ({"backbone": {"name": "keypoints", "size": 96}}, "size = 96"),
         ({"backbone": {"name": "keypoints", "weights": "imagenet"}}, "weights = 'imagenet'"),

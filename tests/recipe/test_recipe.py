@@ -69,13 +69,19 @@ def test_source_takes_a_table():
         ("[augmentation]\nviews = -1\n" + MINIMAL, r"augmentation.views = -1: .*0"),
         ("[augmentation]\nzoom = 0.6\n" + MINIMAL, r"augmentation.zoom = 0.6: .*0.5"),
         ("[augmentation]\nrotate = 5\n" + MINIMAL, r"unknown key augmentation.rotate = 5; .*rotation"),
-        ("[finetune]\nunfreeze = 'some'\n" + MINIMAL, r"finetune.unfreeze = 'some': all, 'N blocks' or 'N layers'"),
+        (
+            "[finetune]\nunfreeze = 'some'\n" + MINIMAL,
+            r"finetune.unfreeze = 'some': allowed: all, 'N blocks' or 'N layers'",
+        ),
         ("[finetune]\nunfreeze = '0 blocks'\n" + MINIMAL, r"finetune.unfreeze = '0 blocks': "),
         ("[finetune]\nprecision = 'half'\n" + MINIMAL, r"finetune.precision = 'half': .*'mixed_bfloat16'"),
         ("[head]\ndropuot = 0.5\n" + MINIMAL, r"unknown key head.dropuot = 0.5; allowed there: .*\bdropout\b"),
         ("[head]\ndropout = 1.0\n" + MINIMAL, r"head.dropout = 1.0: .*less than 1"),
         ("[head]\nepochs = 0\n" + MINIMAL, r"head.epochs = 0: .*greater than 0"),
-        ("[split]\ntrain = 0.9\n" + MINIMAL, r"train \+ validation \+ test must be 1 and each more than 0, not 1.3"),
+        (
+            "[split]\ntrain = 0.9\n" + MINIMAL,
+            r"train \+ validation \+ test must be 1 and each more than 0; the sum is 1.3",
+        ),
         ("[split]\ntrain = 0.8\ntest = 0.0\n" + MINIMAL, "each more than 0"),
         ("[split]\nstrategy = 'random'\n" + MINIMAL, "split.strategy = 'random': .*'grouped' or 'ordered'"),
         ("[source]\nkind = 'kaggle'\n", "needs dataset = 'OWNER/NAME'"),
@@ -89,30 +95,30 @@ def test_source_takes_a_table():
         ("seed = [\n", "mine.toml is not TOML"),
         ("[[search.stages]]\nparameter = 'dropout'\nvalues = [0.2, 1.5]\n" + MINIMAL, "search.stages"),
         ("[[search.stages]]\nparameter = 'colour'\nvalues = [1]\n" + MINIMAL, "search.stages.0.parameter = 'colour'"),
-        ("[[search.stages]]\nparameter = 'inner'\nvalues = [1]\nfinalists = 2\n" + MINIMAL, "go together"),
+        ("[[search.stages]]\nparameter = 'inner'\nvalues = [1]\nfinalists = 2\n" + MINIMAL, "must be set together"),
     ],
 )
-def test_what_is_not_allowed_is_told_with_key_and_value(text, message):
+def test_errors_name_key_and_value(text, message):
     with pytest.raises(RecipeError, match=message) as raised:
         load(write(text))
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["--bogus", "1"], "unrecognized arguments: --bogus 1; `--help` lists the keys"),
         (["--seed", "many"], "seed = 'many'"),
         (["--head.epochs"], "head.epochs.*expected one argument"),
     ],
 )
-def test_a_wrong_word_on_the_line_is_told(words, message):
+def test_a_wrong_argument_is_refused(arguments, message):
     with pytest.raises(RecipeError, match=message):
-        load("mine", words)
+        load("mine", arguments)
 
 
 @pytest.mark.parametrize("variable", ["HEADSTAND_HEAD__DROPOUT", "HEADSTAND_HEAD"])
-def test_a_wrong_value_in_the_environment_is_told(monkeypatch, variable):
+def test_a_wrong_value_in_the_environment_is_refused(monkeypatch, variable):
     monkeypatch.setenv(variable, "much")
     with pytest.raises(RecipeError, match=r"(?i)head"):
         load("mine")
@@ -128,7 +134,7 @@ def test_recipes_are_found_here_first_then_in_the_checkout():
     assert find("mine") == Path("recipes/mine.toml")
     assert find("yoga6") == HOME / "recipes" / "yoga6.toml"
     assert find("recipes/mine.toml") == Path("recipes/mine.toml")
-    with pytest.raises(RecipeError, match=r"no recipe 'nosuch'; there are .*mine, .*yoga6"):
+    with pytest.raises(RecipeError, match=r"no recipe 'nosuch'; existing ones: .*mine, .*yoga6"):
         find("nosuch")
     with pytest.raises(RecipeError, match=r"no recipe file nosuch\.toml"):
         find("nosuch.toml")
@@ -168,10 +174,10 @@ def test_locate_looks_here_then_in_the_checkout_then_under_the_variable(tmp_path
     assert locate("recipes", "HEADSTAND_DATA") == Path("recipes")
     assert locate("headstand", "HEADSTAND_DATA") == HOME / "headstand"
     assert locate(tmp_path / "store", "HEADSTAND_DATA") == tmp_path / "store"
-    with pytest.raises(RecipeError, match=r"there is no nowhere \(looked at nowhere, .*store/nowhere\)$"):
+    with pytest.raises(RecipeError, match=r"there is no nowhere \(searched nowhere, .*store/nowhere\)$"):
         locate("nowhere", "HEADSTAND_DATA")
     monkeypatch.delenv("HEADSTAND_DATA")
-    with pytest.raises(RecipeError, match="HEADSTAND_DATA can name a folder to look in"):
+    with pytest.raises(RecipeError, match="HEADSTAND_DATA can name a folder to search"):
         locate("nowhere", "HEADSTAND_DATA")
 
 
@@ -221,18 +227,18 @@ def test_every_environment_variable_that_code_and_documents_name_is_known():
     ("words", "told"),
     [
         (["activation", "rel"], "activation.0 = 'rel': Input should be 'relu'"),
-        (["activation", "relu,tanh"], "activation = ['relu', 'tanh'] does not go with inner = [100]; allowed: one for"),
+        (["activation", "relu,tanh"], "activation = ['relu', 'tanh'] does not fit inner = [100]; allowed: one for"),
         (["activation", "[]"], "head.activation = []: Tuple should have at least 1 item"),
         (["batch_norm", "true", "inner", "[]"], "batch_norm = true needs an inner layer"),
         (
             ["batch_norm", "true", "batch_size", "1"],
-            "batch_size = 1 does not go with batch_norm = true; allowed: 2 or more",
+            "batch_size = 1 does not work with batch_norm = true; allowed: 2 or more",
         ),
-        (["momentum", "0.9"], "momentum = 0.9 does not go with optimizer = 'adam'; allowed: 0, or optimizer 'sgd' or"),
+        (["momentum", "0.9"], "momentum = 0.9 does not work with optimizer = 'adam'; allowed: 0, or optimizer 'sgd' or"),
         (["momentum", "1", "optimizer", "sgd"], "head.momentum = '1': Input should be less than 1"),
         (
             ["nesterov", "true", "optimizer", "sgd"],
-            "nesterov = true does not go with optimizer = 'sgd' and momentum = 0;",
+            "nesterov = true does not work with optimizer = 'sgd' and momentum = 0;",
         ),
         (["nesterov", "true", "optimizer", "rmsprop", "momentum", "0.9"], "allowed: false, or optimizer 'sgd' with"),
         (
@@ -245,7 +251,7 @@ def test_every_environment_variable_that_code_and_documents_name_is_known():
         (["patience", "-1"], "head.patience = '-1': Input should be greater than or equal to 0"),
     ],
 )
-def test_a_head_that_cannot_be(words, told):
+def test_an_invalid_head_is_refused(words, told):
     pairs = zip(words[::2], words[1::2], strict=True)
     with pytest.raises(RecipeError) as caught:
         load("mine", [word for key, value in pairs for word in (f"--head.{key}", value)])

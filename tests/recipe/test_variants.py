@@ -18,7 +18,7 @@ def write(text: str) -> str:
 
 def varied(text: str, words: list[str] | None = None) -> Recipe:
     recipe = load(write(text), words)
-    return recipe.varied(recipe.variants[0])
+    return recipe.with_variant(recipe.variants[0])
 
 
 @pytest.mark.parametrize(
@@ -47,21 +47,21 @@ def test_a_variant_goes_before_line_and_environment(monkeypatch: pytest.MonkeyPa
     [
         ('name = "a"\nbackbone.pooling = "maxx"', "variant 'a': backbone.pooling = 'maxx': Input should be 'avg'"),
         ('name = "a"\nhead.dropuot = 0.1', "variant 'a': unknown key head.dropuot = 0.1; allowed there: activation,"),
-        ('name = "a"\nhead.momentum = 0.9', "variant 'a': head: momentum = 0.9 does not go with optimizer = 'adam'"),
+        ('name = "a"\nhead.momentum = 0.9', "variant 'a': head: momentum = 0.9 does not work with optimizer = 'adam'"),
         ('name = "a"\nsource.folder = "b"', "unknown key variants.0.source = {'folder': 'b'}; allowed there: augment"),
         ('name = "a"\n"head.inner.0" = 3', "variant 'a': unknown key head.inner.0 = 3"),
         ('name = "a"\nhead = 3', "variants.0.head = 3: Input should be a valid dictionary"),
-        ('name = "a"\nhead = 3\n"head.inner" = 3', "head = 3 and head.inner = 3 do not go together"),
+        ('name = "a"\nhead = 3\n"head.inner" = 3', "head = 3 and head.inner = 3 contradict each other"),
         ('name = ""', "variants.0.name = ''"),
         ("head.inner = 3", "variants.0.name is missing"),
         ('name = "a"\n[[variants]]\nname = "a"\nhead.inner = 3', "two variants are named 'a'"),
         (
             'name = "a"\nhead.inner = []\n[search]\nstrategy = "grid"\n[search.parameters.layers]\nvalues = [1]',
-            "variant 'a': 1 inner layers of which size?",
+            "variant 'a': 1 inner layers have no size",
         ),
     ],
 )
-def test_a_variant_that_cannot_be_is_named(text: str, told: str) -> None:
+def test_an_invalid_variant_is_named(text: str, told: str) -> None:
     with pytest.raises(RecipeError) as caught:
         load(write(f"[[variants]]\n{text}\n"))
     assert told in str(caught.value)
@@ -82,11 +82,11 @@ OWN = Backbone(name="MobileNetV2", size=224, weights="models/own.h5", pooling="m
         ("MobileNetV2@96", "MobileNetV2", 96, "models/own.h5"),
     ],
 )
-def test_a_rival_takes_from_the_recipe_what_it_does_not_say(text: str, name: str, size: int, weights: str) -> None:
+def test_a_backbone_takes_defaults_from_the_recipe(text: str, name: str, size: int, weights: str) -> None:
     assert with_backbone(text, OWN) == Backbone(name=name, size=size, weights=weights, pooling="max")
 
 
-def test_random_weights_are_lent_and_a_files_are_not() -> None:
+def test_random_weights_are_inherited_and_a_file_is_not() -> None:
     assert with_backbone("VGG16", OWN.model_copy(update={"weights": "none"})).weights == "none"
     with pytest.raises(ValueError, match="'a b' is not NAME"):
         with_backbone("a b", OWN)
@@ -100,7 +100,7 @@ def test_random_weights_are_lent_and_a_files_are_not() -> None:
         ('["VGG16@"]', "compare.backbones.0 = 'VGG16@'"),
     ],
 )
-def test_a_rival_that_cannot_be_is_named(value: str, told: str) -> None:
+def test_an_invalid_backbone_is_named(value: str, told: str) -> None:
     with pytest.raises(RecipeError, match=told):
         load(write(f"[compare]\nbackbones = {value}\n"))
 
@@ -116,7 +116,7 @@ def test_the_eight_variants_of_the_study() -> None:
     recipe = load(str(HOME / "recipes" / "yoga6-variants.toml"))
     told = []
     for variant in recipe.variants:
-        one = recipe.varied(variant)
+        one = recipe.with_variant(variant)
         head = one.head
         told.append((one.backbone.pooling, head.inner, head.activation, head.optimizer, head.loss_from))
     relu = ("relu",)

@@ -31,7 +31,7 @@ def deliver(run: Path, folders: JobFolders) -> None:
     checkpoint = run / (report["refitted"] or report["checkpoint"])
     # An earlier attempt may have been interrupted after the conversion.
     if not checkpoint.with_suffix(".tflite").is_file():
-        print(exporting.export(checkpoint).words, flush=True)
+        print(exporting.export(checkpoint).summary, flush=True)
     for path in publish(run, folders.model):
         print(f"delivered  {path}")
     shutil.copytree(run, folders.output, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*MODELS))
