@@ -102,7 +102,7 @@ def test_warnings_are_printed_and_notes_are_not(
 @pytest.mark.parametrize(
     ("text", "argv", "message"),
     [
-        (None, ["nothing"], "there is no recipe 'nothing'; there are .*demo.*yoga6"),
+        (None, ["nothing"], "there is no recipe 'nothing'; existing ones: .*demo.*yoga6"),
         (None, ["nothing.toml"], "there is no recipe file nothing.toml"),
         (RECIPE + "\ndropuot = 0.5", [], "unknown key head.dropuot = 0.5; allowed there: .*dropout"),
         (RECIPE.replace("size = 32", "size = 4"), [], "backbone.size = 4: .*32"),
@@ -134,7 +134,7 @@ def test_the_script_reports_an_error_in_one_line(workplace: Path) -> None:
     command = [sys.executable, str(SCRIPT), "nothing"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (1, "")
-    assert re.fullmatch(r"error: there is no recipe 'nothing'; there are .*\n", result.stderr), result.stderr
+    assert re.fullmatch(r"error: there is no recipe 'nothing'; existing ones: .*\n", result.stderr), result.stderr
 
 
 @pytest.mark.parametrize(

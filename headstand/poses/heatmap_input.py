@@ -97,7 +97,7 @@ class HeatmapInput:
         """Returns an encoded file of the nested lists of a JSON request; see `heatmap_file.encode`."""
         return heatmap_file.encode(values)
 
-    def augment(self, decoded: np.ndarray, settings: "Augmentation", rng: np.random.Generator) -> np.ndarray:
+    def augment(self, decoded: np.ndarray, settings: "Augmentation", rng: "np.random.Generator") -> np.ndarray:
         """Returns a random view of decoded heatmaps; see `augmentation.view`."""
         from headstand.poses import augmentation
 

@@ -46,7 +46,7 @@ _EXPOSED = f"{CONFIDENT}, Retry-After, Server-Timing, {REQUEST_ID}"
 _requests = logging.getLogger(REQUESTS)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Request:
     """HTTP request.
 
@@ -54,7 +54,7 @@ class Request:
         method: in upper case.
         path: decoded, without the query.
         query: all values of each parameter.
-        headers: value by name in lower case.
+        header: returns the value of a header by its name in lower case; None if there is none.
         read: reads and returns the whole body, at most `content.MAX_BODY` bytes; called at most once. Raises
             PayloadError if the body is too large, incomplete or not decodable.
         line_length: approximate length of the first line (method, path and query), which is limited to
@@ -64,17 +64,17 @@ class Request:
     method: str
     path: str
     query: Mapping[str, Sequence[str]]
-    headers: Mapping[str, str]
+    header: Callable[[str], str | None]
     read: Callable[[], bytes]
     line_length: int = 0
 
     @property
     def content_type(self) -> str:
         """The header Content-Type; empty if there is none."""
-        return self.headers.get("content-type", "")
+        return self.header("content-type") or ""
 
 
-@dataclass
+@dataclass(slots=True)
 class Response:
     """HTTP response; `headers` include the Content-Type. For HEAD the adapter leaves out the body."""
 
@@ -157,7 +157,7 @@ class Api:
         """Handles `POST /predict`: classifies one image."""
         top = content.top(request.query.get("top", ()))
         body = self._body(request, context)
-        with self._gate.admit(), self._in_flight():
+        with self._gate.admit, self._in_flight():
             with context.stage("receive"):
                 image = content.one(request.content_type, body, self.predictor.downloader(context))
             del body  # up to 28 MB, while the image is decoded
@@ -169,7 +169,7 @@ class Api:
         """Handles `POST /predict/batch`: classifies several images."""
         top = content.top(request.query.get("top", ()))
         body = self._body(request, context)
-        with self._gate.admit(), self._in_flight():
+        with self._gate.admit, self._in_flight():
             with context.stage("receive"):
                 sources = content.several(request.content_type, body, self.limits.batch)
             del body

@@ -142,52 +142,38 @@ class FifoSemaphore:
                 self._free += 1
 
 
+class _Limit:
+    """Context manager that counts its users up to a limit, and raises OverloadedError beyond it."""
+
+    def __init__(self, limit: int, users: str) -> None:
+        self._lock = threading.Lock()
+        self._limit, self._users, self._count = limit, users, 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._count >= self._limit:
+                raise OverloadedError(
+                    f"the service has reached its limit of {self._users} in progress; retry in {RETRY_AFTER} s"
+                )
+            self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._count -= 1
+
+
 class AdmissionControl:
-    """Admission control: admits predictions up to the capacity and rejects others at once instead of queueing them."""
+    """Admission control: admits predictions up to the capacity and rejects others at once instead of queueing them.
+
+    Attributes:
+        admit: context manager of a prediction whose request has arrived completely; OverloadedError at the limit.
+        download: context manager of a download; OverloadedError at the limit.
+    """
 
     def __init__(self, capacity: Capacity) -> None:
-        self._capacity = capacity
-        self._lock = threading.Lock()
-        self._requests = self._downloads = 0
+        self.admit = _Limit(capacity.in_flight, "predictions")
+        self.download = _Limit(capacity.downloads, "downloads")
         self._interpreters = FifoSemaphore(capacity.interpreters)
-
-    @contextmanager
-    def admit(self) -> Iterator[None]:
-        """Admits a prediction whose request has arrived completely, and counts it until the context ends.
-
-        Raises:
-            OverloadedError: the limit of predictions in flight is reached.
-        """
-        with self._lock:
-            if self._requests >= self._capacity.in_flight:
-                raise OverloadedError(
-                    f"the service has reached its limit of predictions in progress; retry in {RETRY_AFTER} s"
-                )
-            self._requests += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._requests -= 1
-
-    @contextmanager
-    def download(self) -> Iterator[None]:
-        """Admits a download and counts it until the context ends.
-
-        Raises:
-            OverloadedError: the limit of concurrent downloads is reached.
-        """
-        with self._lock:
-            if self._downloads >= self._capacity.downloads:
-                raise OverloadedError(
-                    f"the service has reached its limit of downloads in progress; retry in {RETRY_AFTER} s"
-                )
-            self._downloads += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._downloads -= 1
 
     @contextmanager
     def interpreter(self, waiting: AbstractContextManager[None]) -> Iterator[None]:

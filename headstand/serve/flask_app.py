@@ -75,7 +75,7 @@ def _respond(core: Api) -> Response:
             request.method,
             request.path,
             urllib.parse.parse_qs(request.environ.get("QUERY_STRING", ""), keep_blank_values=True),
-            {name.lower(): value for name, value in request.headers.items()},
+            request.headers.get,
             _read,
         ),
         context,

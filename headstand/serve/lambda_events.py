@@ -80,8 +80,8 @@ def response(form: str, method: str, found: Response) -> dict[str, Any]:
 def _request(
     event: Mapping[str, Any], method: str, path: str, query: Mapping[str, list[str]], line_length: int
 ) -> Request:
-    headers = _headers(event)
-    return Request(method, path, query, headers, lambda: _body(event, headers.get("content-type", "")), line_length)
+    header = _headers(event).get
+    return Request(method, path, query, header, lambda: _body(event, header("content-type") or ""), line_length)
 
 
 def _body(event: Mapping[str, Any], content_type: str) -> bytes:

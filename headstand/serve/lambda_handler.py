@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from headstand.serve import capacity, content, lambda_events
@@ -52,7 +51,7 @@ class LambdaFunction:
         aws_id = getattr(context, "aws_request_id", None)
         milliseconds = getattr(context, "get_remaining_time_in_millis", None)
         request_context = RequestContext(
-            found[0].headers.get("x-request-id") if found else None,
+            found[0].header("x-request-id") if found else None,
             aws_id,
             fields={"aws_request_id": aws_id, "form": "http" if found else "direct"},
             time_left=lambda: _SHARE * milliseconds() / 1000 if milliseconds else float("inf"),
@@ -88,12 +87,12 @@ class LambdaFunction:
 
     def _predict(self, request: Request, context: RequestContext) -> Response:
         """Handles a POST of one image, or of a batch if the body is a JSON list, which no image starts like."""
-        with context.stage("receive"):
-            body = request.read()
+        body = request.read()
         kind = content.media_type(request.content_type)
         is_list = (content.is_json(kind) or kind in content.RAW) and body.lstrip()[:1] == b"["
         handler = self._api.predict_batch if is_list else self._api.predict
-        return handler(replace(request, read=lambda: body), context)
+        request.read = lambda: body
+        return handler(request, context)
 
 
 def chosen(environment: Mapping[str, str] = os.environ) -> Capacity:

@@ -52,7 +52,7 @@ class Predictor:
         def fetch(url: str) -> bytes:
             context.hosts.append(_host(url))
             limit = {"timeout": min(TIMEOUT, context.time_left())} if context.time_left else {}
-            with self._gate.download(), context.stage("download"):
+            with self._gate.download, context.stage("download"):
                 return self._fetch(url, **limit)
 
         return fetch

@@ -37,7 +37,8 @@ class RequestContext:
     ) -> None:
         self._started = time.perf_counter()
         self._inner = 0.0
-        self.id = next((each for each in ids if each and _VALID_ID.fullmatch(each)), None) or secrets.token_hex(8)
+        valid = [each for each in ids if each and _VALID_ID.fullmatch(each)]
+        self.id = valid[0] if valid else secrets.token_hex(8)
         self.fields = fields or {}
         self.time_left = time_left
         self.seconds: dict[str, float] = {}

@@ -10,7 +10,7 @@ from tests.serve.hostile import HostileServer, hostile_server
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny bundle's path."""
+    """Path of the tiny bundle."""
     return tiny.bundle(tmp_path_factory.mktemp("model") / "tiny.tflite")
 
 

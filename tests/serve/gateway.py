@@ -1,4 +1,4 @@
-"""A stand-in for API Gateway's HTTP API in front of the function: requests become events of format 2.0."""
+"""Emulates API Gateway's HTTP API in front of the function: requests become events of format 2.0."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ EVENT = json.loads((Path(__file__).parents[1] / "events" / "http_api_2.json").re
 
 @contextmanager
 def gateway(function: LambdaFunction) -> Iterator[str]:
-    """The URL to send images to. Preflights go to the function too, as a function URL without CORS passes them on."""
+    """Yields the URL for images. Preflights are passed to the function, as by a function URL without CORS."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -45,7 +45,7 @@ def gateway(function: LambdaFunction) -> Iterator[str]:
         do_GET = do_POST = do_OPTIONS = answer
 
         def log_message(self, *args: object) -> None:
-            """Nothing: the tests' output stays readable."""
+            """Suppresses the log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -1,4 +1,4 @@
-"""A web server on this machine that misbehaves on purpose: one path for each way."""
+"""Web server on this machine with one path for each kind of hostile response."""
 
 import gzip
 import random
@@ -17,7 +17,7 @@ from tests import tiny
 PHOTO = tiny.photo()
 
 LARGE = random.Random(0).randbytes(2**20)
-"""As many bytes as a small photo, and as random."""
+"""Random bytes of the size of a small photo."""
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -43,7 +43,7 @@ WHOLE = {
     "/negative-chunk": CHUNKED + b"-5\r\nx\r\n0\r\n\r\n",
     "/strange-location": b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: http://\xff\xfe[::1/\r\n\r\n",
 }  # fmt: skip
-"""Answers that are always the same, by path."""
+"""Fixed responses by path."""
 
 ENDLESS = {
     "/huge": (OK + b"\r\n", bytes(65536), 0),
@@ -57,13 +57,13 @@ ENDLESS = {
     "/fast-trailers": (TRAILERS, b"a: b\r\n" * 1000, 0),
     "/long-trailers": (TRAILERS, b"a: " + b"b" * 60_000 + b"\r\n", 0),
     "/byte-chunks": (CHUNKED, b"1\r\nx\r\n" * 1000, 0),
-    # Each as large as it must be on average; there are too many of them.
+    # Each has the required average size, but there are too many of them.
     "/small-chunks": (CHUNKED, (b"80\r\n" + b"x" * 128 + b"\r\n") * 1000, 0),
     "/extended-chunks": (CHUNKED, (b"400;" + b"a" * 4000 + b"\r\n" + b"x" * 1024 + b"\r\n") * 10, 0),
     "/slow-body": (OK + b"Content-Length: 5000\r\n\r\n", b"x", 0.02),
     "/slow-headers": (OK + b"X: ", b"x", 0.02),
 }
-"""Answers that do not end, by path: what they start with, what follows again and again, and seconds between."""
+"""Endless responses by path: their start, the piece that is repeated, and the seconds between pieces."""
 
 
 class HostileServer(ThreadingHTTPServer):
@@ -74,15 +74,15 @@ class HostileServer(ThreadingHTTPServer):
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.stop = threading.Event()
         self.release = threading.Event()
-        """`/held` answers once it is set."""
+        """`/held` responds after it is set."""
         self.words = b""
-        """What `/says` answers, head and body."""
+        """Response of `/says`, head and body."""
 
     def url(self, path: str = "/photo", scheme: str = "http") -> str:
         return f"{scheme}://127.0.0.1:{self.server_port}{path}"
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Nothing: a client that hangs up early is what the tests want."""
+        """Suppresses errors: clients close connections early on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -92,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(self.connection, ssl.SSLSocket):
             super().handle()
             return
-        # A TLS handshake starts with byte 22 (RFC 8446, 5.1): stay silent and let the client wait.
+        # A TLS handshake starts with byte 22 (RFC 8446, 5.1): send nothing and let the client wait.
         if self.connection.recv(1, socket.MSG_PEEK) == b"\x16":
             self.server.stop.wait(60)
         else:
@@ -137,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._redirect({"to": ["/slow-redirect"]})
 
     def _bytes(self, _: object) -> None:
-        """A body in segments of one byte, each sent when the one before it was read."""
+        """Sends a body in segments of one byte."""
         self._raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n")
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._endless(b"x", 0.0002)
@@ -146,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(gzip.compress(bytes(50_000_000)), "Content-Encoding: identity, GZIP\r\n")
 
     def _early_close(self, _: object) -> None:
-        """Nothing: the connection ends without an answer."""
+        """Closes the connection without a response."""
 
     def _reset(self, _: object) -> None:
         # Closing with no time to linger sends a reset (socket(7), SO_LINGER).
@@ -174,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, *args: object) -> None:
-        """Nothing: the tests' output stays readable."""
+        """Suppresses the log."""
 
 
 @contextmanager

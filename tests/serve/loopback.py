@@ -1,4 +1,4 @@
-"""`gunicorn tests.serve.loopback:app`: the service as it is, but that it may download from this machine."""
+"""`gunicorn tests.serve.loopback:app`: the service, with permission to download from this machine."""
 
 from functools import partial
 

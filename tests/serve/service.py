@@ -1,4 +1,4 @@
-"""`gunicorn predict:app` in processes of its own, on a free port of this machine, with the repository's settings."""
+"""Runs `gunicorn predict:app` with the repository's settings in separate processes, on a free port of this machine."""
 
 import json
 import os
@@ -18,7 +18,7 @@ import psutil
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
-"""Seconds after which a test gives up waiting; no test depends on how much less it takes."""
+"""Seconds after which a waiting test fails; no test depends on a shorter time."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Service:
-    """A running service. `folder` holds `out` and `err`, what it wrote, and `tmp`, its temporary files."""
+    """A running service. `folder` contains `out` and `err`, its output, and `tmp`, its temporary files."""
 
     process: subprocess.Popen[bytes]
     port: int
     folder: Path
 
     def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
-        """One request over a connection of its own."""
+        """Sends one request over a new connection and returns the response."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             connection.request(method, path, body, headers)
@@ -51,13 +51,13 @@ class Service:
             connection.close()
 
     def connect(self, data: bytes = b"") -> socket.socket:
-        """A connection with these bytes sent over it."""
-        made = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
-        made.sendall(data)
-        return made
+        """Opens a connection and sends these bytes."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+        connection.sendall(data)
+        return connection
 
     def held(self, *connections: socket.socket) -> list[int]:
-        """How many of these connections each worker has accepted."""
+        """Returns for each worker how many of these connections it has accepted."""
         ports = {connection.getsockname()[1] for connection in connections}
         opened = [[item for item in worker.net_connections("tcp") if item.raddr] for worker in self.workers()]
         return [len(ports & {item.raddr.port for item in each}) for each in opened]
@@ -66,12 +66,12 @@ class Service:
         return psutil.Process(self.process.pid).children()
 
     def metric(self, line: str) -> float:
-        """The value of a series, 0 where it does not exist."""
+        """Returns the value of a metric, 0 if it does not exist."""
         found = re.search(rf"^{re.escape(line)} (\S+)$", self.ask("GET", "/metrics").body.decode(), re.M)
         return float(found[1]) if found else 0.0
 
     def lines(self, name: str) -> list[dict[str, Any]]:
-        """What it wrote, line by line; LiteRT's own greeting is no JSON."""
+        """Returns the JSON lines of `out` or `err`, without LiteRT's start message, which is not JSON."""
         text = (self.folder / name).read_text()
         return [json.loads(line) for line in text.splitlines() if not line.startswith("INFO: ")]
 
@@ -85,14 +85,14 @@ def running(
     words: tuple[str, ...] = ("gunicorn", "predict:app", "--bind", "127.0.0.1:0"),
     **settings: str,
 ) -> Iterator[Service]:
-    """Start the service and wait until all its workers are ready; at the end it is stopped, its temporary files gone.
+    """Starts the service and waits until all its workers are ready; stops it at the end and checks for temporary files.
 
     Args:
         model: the bundle.
-        folder: where it may write.
-        options: further words for gunicorn.
-        code: where it runs, the checkout if not told otherwise.
-        words: the module to run and its words.
+        folder: for its output and temporary files.
+        options: further arguments of gunicorn.
+        code: working directory, by default the checkout.
+        words: the module to run and its arguments.
         settings: environment variables.
     """
     (folder / "tmp").mkdir(parents=True)
@@ -117,22 +117,22 @@ def running(
 
 
 def until(condition: Callable[[], Any]) -> None:
-    """Wait for something to come true."""
+    """Waits until the condition is true."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, "it did not come true"
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.02)
 
 
 def post(body: bytes, path: str = "/predict", length: int | None = None) -> bytes:
-    """A request as it goes over the wire; `length` is announced where it is not the body's."""
+    """Returns the bytes of a request; `length` is the Content-Length if it differs from that of the body."""
     announced = len(body) if length is None else length
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {announced}\r\n\r\n"
     return head.encode() + body
 
 
 def receive(connection: socket.socket) -> bytes:
-    """All that comes until the other side hangs up, or until an answer with its body is whole."""
+    """Receives until the other side closes the connection, or until a response is complete."""
     data = b""
     while piece := connection.recv(65536):
         data += piece

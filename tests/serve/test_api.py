@@ -22,7 +22,7 @@ def api(classifier: Classifier) -> Api:
 
 
 def respond(api: Api, method: str, path: str, body: bytes = b"", line_length: int = 0) -> Response:
-    return api.respond(Request(method, path, {}, {}, lambda: body, line_length), RequestContext("id-1"))
+    return api.respond(Request(method, path, {}, {}.get, lambda: body, line_length), RequestContext("id-1"))
 
 
 def test_a_prediction_has_its_headers_and_probabilities(api: Api) -> None:

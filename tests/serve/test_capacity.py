@@ -60,26 +60,26 @@ def test_admission_stops_at_the_limit() -> None:
     for _ in range(2):  # places that were left can be taken again
         with ExitStack() as inside:
             for _ in range(3):
-                inside.enter_context(gate.admit())
-            with pytest.raises(OverloadedError, match="retry in 1 s"), gate.admit():
+                inside.enter_context(gate.admit)
+            with pytest.raises(OverloadedError, match="retry in 1 s"), gate.admit:
                 pass
 
 
 def test_an_exception_releases_all_slots() -> None:
     gate = AdmissionControl(replace(LIMITS, in_flight=1))
     for _ in range(3):
-        with pytest.raises(ValueError, match="inside"), gate.admit(), gate.download():
+        with pytest.raises(ValueError, match="inside"), gate.admit, gate.download:
             raise ValueError("inside")
-    with gate.admit(), gate.download():
+    with gate.admit, gate.download:
         pass
 
 
 def test_downloads_have_their_own_limit() -> None:
     gate = AdmissionControl(LIMITS)
-    with gate.download():
-        with pytest.raises(OverloadedError, match="downloads"), gate.download():
+    with gate.download:
+        with pytest.raises(OverloadedError, match="downloads"), gate.download:
             pass
-        with gate.admit():
+        with gate.admit:
             pass
 
 

@@ -1,4 +1,4 @@
-"""What the worst requests together do to a worker of gunicorn: nothing beyond its ceiling, and nothing to others."""
+"""Memory of a gunicorn worker under the most expensive requests at once, and their effect on others."""
 
 import base64
 import json
@@ -23,8 +23,7 @@ from tests.serve.hostile import HostileServer
 from tests.serve.service import PATIENCE, Service, running
 
 CEILING = 1500
-"""Megabytes that a worker may hold, whatever comes, with as many interpreters as the test gives it: what
-docs/threat-model.md states."""
+"""Memory limit of a worker in megabytes with the interpreters of this test, as stated in docs/threat-model.md."""
 
 PHOTO = tiny.photo((200, 100, 0))
 
@@ -39,7 +38,7 @@ def service(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 
 def send(service: Service, data: bytes) -> bytes:
-    """Send bytes as they are, and no more; returns all that comes back until the connection ends."""
+    """Sends bytes and returns everything received until the connection is closed."""
     with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE) as connection:
         found = b""
         try:
@@ -47,13 +46,13 @@ def send(service: Service, data: bytes) -> bytes:
             connection.shutdown(socket.SHUT_WR)
             while piece := connection.recv(65536):
                 found += piece
-        except OSError:  # it hung up while we were still sending
+        except OSError:  # the service closed the connection during sending
             pass
         return found
 
 
 def status_of(service: Service, path: str, body: bytes, kind: str) -> int:
-    """The status of the answer; 0 where the connection ended without one."""
+    """Returns the status of the response; 0 if the connection ended without one."""
     connection = HTTPConnection("127.0.0.1", service.port, timeout=10 * PATIENCE)
     try:
         connection.request("POST", path, body, {"Content-Type": kind})
@@ -65,7 +64,7 @@ def status_of(service: Service, path: str, body: bytes, kind: str) -> int:
 
 
 def well(service: Service, workers: list[Any]) -> None:
-    """The same process answers as before."""
+    """Checks that the same worker still responds."""
     assert service.workers() == workers
     assert status_of(service, "/predict", PHOTO, "image/png") == 200
 
@@ -103,7 +102,7 @@ def test_malformed_http_is_refused_and_does_not_affect_others(
     workers = service.workers()
     answer = send(service, data)
     status = int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.") else 0
-    # None where it hung up before all was sent: the system then forgets what it had answered.
+    # 0 if the service closed the connection before everything was sent: the system then discards the response.
     assert status in (*statuses, 0), answer[:500]
     assert b"Traceback" not in answer and answer.count(b"HTTP/1.1 ") <= 1
     well(service, workers)
@@ -134,7 +133,7 @@ def test_base64_in_small_groups_takes_no_more_memory_than_in_one() -> None:
 
 
 def requests() -> Iterator[tuple[str, bytes, str]]:
-    """Path, body and its kind: the costliest that is known, each as large as it may be."""
+    """Yields path, body and content type of the most expensive known requests, each of the maximum size."""
     names = ("png, large", "png, 16-bit, large", "png, narrow", "webp, large", "jpeg, progressive, large",
              "png of empty chunks", "jpeg of many Photoshop resources", "bmp, run-length",
              "png, 16-bit with a key")  # fmt: skip
@@ -176,11 +175,11 @@ def test_a_worker_stays_below_its_ceiling_under_the_worst_requests_at_once(
     image = bombs.BOMBS["jpeg of many Photoshop resources"][1]()
     server.words = b"HTTP/1.1 200 OK\r\n\r\n" + image
     url = json.dumps({"url": server.url("/says")}).encode()
-    # As many downloads as are let in, and more, so that all their bytes are held at once; then all others.
+    # More downloads than are admitted, so that all their bytes are in memory at once; then all others.
     worst = [("/predict", url, "application/json")] * 20 + list(requests())
     with ThreadPoolExecutor(len(worst)) as pool:
         statuses = list(pool.map(lambda request: status_of(service, *request), worst))
-    # Without an answer are those who were still sending when they were refused.
+    # Clients that were still sending when they were refused have no response.
     assert set(statuses) <= {200, 400, 413, 415, 422, 503, 0} and statuses.count(0) <= len(worst) // 2, statuses
     well(service, workers)
     highest = next(int(line.split()[1]) / 1000 for line in memory.read_text().splitlines() if line.startswith("VmHWM"))

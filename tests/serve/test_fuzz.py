@@ -1,4 +1,4 @@
-"""Requests that nobody thought of: whatever comes, the answer is one that the description names, and never a 5xx."""
+"""Random requests: every response is one of the OpenAPI document, and never has status 5xx."""
 
 import base64
 import json
@@ -33,7 +33,7 @@ KINDS_OF_BODY = (
 
 
 def fetch(url: str) -> bytes:
-    """No network: a URL is a photo if it says so."""
+    """Returns a photo for URLs that contain "photo", without network."""
     if "photo" in url:
         return SEEDS[0]
     raise DownloadError("download_failed", "the download failed: the host cannot be reached")
@@ -117,8 +117,8 @@ REQUESTS = st.fixed_dictionaries(
 
 
 def check(client: FlaskClient, request: dict[str, Any]) -> int:
-    """Send it; the answer must be one that is told of. Returns its status."""
-    # The path as gunicorn gives it: the test client would take what follows two slashes for a host.
+    """Sends the request, checks that the response is documented, and returns its status."""
+    # The path as gunicorn passes it; the test client would parse the part after two slashes as a host.
     path = request["path"].encode().decode("latin-1")
     response = client.open(**{**request, "path": "/"}, environ_overrides={"PATH_INFO": path})
     assert response.status_code < 500, response.text
@@ -160,8 +160,8 @@ def test_five_thousand_requests_do_not_fail_the_service(app: Flask) -> None:
 
 @pytest.mark.slow
 def test_the_openapi_document_holds_for_thousands_of_generated_requests(model: Path, tmp_path: Path) -> None:
-    """All of schemathesis' checks, with requests that fit the description and some that do not, through gunicorn."""
-    # Which text is an image in base64, and which bytes are one, no description can say: refusing it is an answer too.
+    """All checks of schemathesis through gunicorn, with valid and invalid requests."""
+    # The document cannot specify which bytes are an image, so refusing valid requests is allowed.
     accepted = '["2xx", "400", "413", "415", "422"]'
     settings_file = tmp_path / "schemathesis.toml"
     settings_file.write_text(f"[checks.positive_data_acceptance]\nexpected-statuses = {accepted}\n")

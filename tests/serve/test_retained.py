@@ -1,4 +1,4 @@
-"""No client data stays in a cache of the process, whichever way and whichever part of a request it came in."""
+"""No client data stays in a cache of the process, from any part of a request."""
 
 import base64
 import encodings
@@ -25,7 +25,7 @@ LONG = 30_000
 
 
 def cached() -> set[str]:
-    """The names of caches that hold a text or bytes with the mark, `functools.lru_cache` and the standard library's."""
+    """Returns the names of caches that contain the mark: `functools.lru_cache` and those of the standard library."""
     caches: list[tuple[str, Any]] = [("re", re._cache), ("encodings", encodings._cache)]  # type: ignore[attr-defined]
     wrappers = [item for item in gc.get_objects() if type(item) is functools._lru_cache_wrapper]
     caches += [(wrapper.__name__, wrapper) for wrapper in wrappers if wrapper.cache_info().currsize]
@@ -33,7 +33,7 @@ def cached() -> set[str]:
 
 
 def texts(cache: Any) -> Iterator[str]:
-    """All texts that a cache refers to, through its links, keys and values."""
+    """Yields all strings that a cache refers to, through its links, keys and values."""
     seen, level = {id(cache)}, [cache]
     for _ in range(6):
         following = []
@@ -50,7 +50,7 @@ def texts(cache: Any) -> Iterator[str]:
 
 
 def requests(server: HostileServer, mark: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Path and arguments of requests with the mark in each part that a client writes."""
+    """Yields path and arguments of requests with the mark in each part that a client controls."""
     long = mark + "a" * LONG
     yield "/predict", {"json": {"url": f"http://{long}"}}
     yield "/predict", {"json": {"url": f"http://{mark}.invalid/"}}
@@ -79,7 +79,7 @@ def over_http(classifier: Classifier) -> Callable[[str, dict[str, Any]], int]:
 
 
 def over_lambda(classifier: Classifier) -> Callable[[str, dict[str, Any]], int]:
-    """The same requests as a gateway's events: made by Flask's client, whose own caches are emptied."""
+    """The same requests as events of a gateway, built with werkzeug, whose caches are cleared."""
     function = LambdaFunction(classifier, fetch=partial(fetch, allow_loopback=True))
 
     def ask(path: str, arguments: dict[str, Any]) -> int:
@@ -127,14 +127,14 @@ def test_the_check_detects_cached_data() -> None:
 def test_memory_does_not_grow_with_long_urls(
     way: Callable[[Classifier], Callable[[str, dict[str, Any]], int]], classifier: Classifier
 ) -> None:
-    """60 bodies with a URL of 27.9 MB each left 1,988 MB."""
+    """Regression: 60 bodies with a URL of 27.9 MB each left 1,988 MB in memory."""
     ask = way(classifier)
     assert ask("/predict", {"json": {"url": "http://" + "a" * LONG}}) == 400
     tracemalloc.start()
     try:
         for number in range(20):
             assert ask("/predict", {"json": {"url": f"http://{number}" + "a" * 10 * LONG}}) == 400
-        gc.collect()  # what the test's own client made
+        gc.collect()  # objects of the test client
         assert tracemalloc.get_traced_memory()[0] < 10 * LONG
     finally:
         tracemalloc.stop()
@@ -143,7 +143,7 @@ def test_memory_does_not_grow_with_long_urls(
 def test_a_failed_download_leaves_nothing_for_the_garbage_collector(
     server: HostileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error that its own frame refers to kept up to 20 MB of a body each time."""
+    """Regression: an error that its own frame referred to kept up to 20 MB of a body."""
     monkeypatch.setattr("headstand.serve.download.MAX_BYTES", 1_000_000)
 
     def fails() -> None:

@@ -36,7 +36,7 @@ def add_routes(api: Api) -> None:
     summary = dumps({"model": bundle.name, "classes": list(bundle.labels), "usage": usage})
 
     def home(request: Request, context: RequestContext) -> Response:
-        accept = parse_accept_header(request.headers.get("accept"), MIMEAccept)
+        accept = parse_accept_header(request.header("accept"), MIMEAccept)
         if accept.best_match([JSON, "text/html"]) == "text/html":
             response = html(request, context)
         else:
@@ -61,7 +61,7 @@ def file_handler(data: bytes, kind: str) -> Handler:
     headers = {**_HEADERS, "ETag": f'"{etag}"'}
 
     def handler(request: Request, context: RequestContext) -> Response:
-        if parse_etags(request.headers.get("if-none-match")).contains_weak(etag):
+        if parse_etags(request.header("if-none-match")).contains_weak(etag):
             return Response(304, headers=dict(headers))
         return Response(200, data, {**headers, "Content-Type": kind + charset})
 

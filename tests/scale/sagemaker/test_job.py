@@ -122,7 +122,7 @@ def test_lists_come_in_pythons_spelling_too(filled: Container) -> None:
 def test_a_channel_of_weights_is_where_weights_are_looked_for(filled: Container) -> None:
     filled.channel("weights")
     os.environ.update(filled.variables())
-    with pytest.raises(HeadstandError, match=rf"there is no mine\.h5 \(looked at .*{filled.channel('weights')}/mine"):
+    with pytest.raises(HeadstandError, match=rf"there is no mine\.h5 \(searched .*{filled.channel('weights')}/mine"):
         run(filled, "--backbone.weights", "mine.h5")
     assert "there is no mine.h5" in filled.failure
 
