@@ -39,8 +39,8 @@ SEARCH = {
 FINETUNE = {"epochs": 2, "batch_size": 8, "learning_rate": 0.002}
 
 
-def answers(path: Path, dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """What the checkpoint itself says of a split's files, and the truth."""
+def predictions(path: Path, dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the probabilities of a checkpoint for the files of a split, and the class indices."""
     photos = dataset.split(split)
     pixels = np.stack([images.decode(dataset.folder / photo.path, networks.SIZE) for photo in photos])
     truth = np.array([dataset.classes.index(photo.class_) for photo in photos])
@@ -48,16 +48,16 @@ def answers(path: Path, dataset: Dataset, split: str) -> tuple[np.ndarray, np.nd
 
 
 def check_scores(report: dict[str, Any], path: Path, dataset: Dataset) -> None:
-    """The report's figures are those that the checkpoint reaches."""
+    """Checks that the metrics in the report are those of the checkpoint."""
     for split in ("validation", "test"):
-        given, truth = answers(path, dataset, split)
-        scores, right = report[split], int((given.argmax(1) == truth).sum())
+        probabilities, truth = predictions(path, dataset, split)
+        scores, right = report[split], int((probabilities.argmax(1) == truth).sum())
         assert scores["count"] == len(truth) == 12
         assert scores["accuracy"] == right / 12
         assert tuple(scores["interval"]) == wilson(right, 12)
-        assert scores["loss"] == pytest.approx(-np.log(given[np.arange(12), truth]).mean(), rel=1e-3)
+        assert scores["loss"] == pytest.approx(-np.log(probabilities[np.arange(12), truth]).mean(), rel=1e-3)
         confusion = np.zeros((3, 3), int)
-        np.add.at(confusion, (truth, given.argmax(1)), 1)
+        np.add.at(confusion, (truth, probabilities.argmax(1)), 1)
         assert scores["confusion"] == confusion.tolist()
         assert list(scores["per_class"]) == list(dataset.classes)
 
@@ -74,11 +74,13 @@ def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> No
     assert report["test"]["accuracy"] > 0.6  # colours are easy, and chance is a third
     check_scores(report, outcome.checkpoint, dataset)
     assert report["validation"]["accuracy"] == pytest.approx(best["val_accuracy"])
-    # Dividing the logits leaves the answers as they are, and costs no loss.
+    # Dividing the logits does not change the predicted classes.
     assert report["validation"]["loss"] < best["val_loss"]
     assert report["calibration"]["temperature"] == checkpoint.metadata(outcome.checkpoint).temperature != 1
     assert report["calibration"]["threshold"] == checkpoint.metadata(outcome.checkpoint).threshold
-    assert report["calibration"]["test"]["coverage"] == 1.0  # no mistakes on validation, so every answer is sure
+    assert (
+        report["calibration"]["test"]["coverage"] == 1.0
+    )  # no mistakes on validation, so every prediction is confident
 
     about = checkpoint.metadata(outcome.checkpoint)
     assert (about.name, about.labels, about.size) == ("shapes", dataset.classes, networks.SIZE)
@@ -138,12 +140,12 @@ def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> No
     assert search_["trials"] == 5
     assert (search_["best"]["stage"], search_["best"]["number"]) == (best_trial["stage"], best_trial["number"])
     others = search_["within_noise"]
-    said = f"{others} other setting{'s' * (others > 1)} did equally well: 12 validation photos cannot separate them"
-    assert (said in out) == (others > 0)
-    # The search, the page and the diagnosis count alike.
-    found = [finding for finding in report["diagnosis"] if finding["code"] == "validation-too-small"]
-    assert bool(found) == (others > 0)
-    assert all(one["evidence"].startswith(f"{others} of {search_['settings'] - 1} other settings") for one in found)
+    text = f"{others} other setting{'s' * (others > 1)} did equally well: 12 validation photos cannot separate them"
+    assert (text in out) == (others > 0)
+    # The search, the page and the diagnosis report the same number.
+    findings = [finding for finding in report["diagnosis"] if finding["code"] == "validation-too-small"]
+    assert bool(findings) == (others > 0)
+    assert all(one["evidence"].startswith(f"{others} of {search_['settings'] - 1} other settings") for one in findings)
     page = (outcome.folder / "report.html").read_text(encoding="utf-8")
     assert (f"{others} other setting" in page) == (others > 0)
 
@@ -160,7 +162,7 @@ def test_second_run_computes_no_features_and_has_the_same_result(
     assert not list(second.folder.glob("search_*.png"))
     assert second.report["search"] is None
     assert (second.folder / "trials.csv").read_text().startswith("stage,number,state,learning_rate")
-    # Another head of another run reuses them too.
+    # A run with another head reuses the features too.
     training.train(recipe(name="shapes", head={"inner": 4, "epochs": 1}))
     assert "48 photos, 0 computed" in capsys.readouterr().out
 
@@ -172,7 +174,7 @@ def test_fine_tuning_and_refit(dataset: Dataset) -> None:
     assert outcome.report["refitted"] == "shapes_01_all.h5"
     assert newest_checkpoint() == outcome.refitted
     assert len(outcome.report["history"]) == 1
-    check_scores(outcome.report, outcome.checkpoint, dataset)  # the figures are not the refitted model's
+    check_scores(outcome.report, outcome.checkpoint, dataset)  # the metrics are those of the model before the refit
     assert set(outcome.report["seconds"]) >= {"fine-tuning", "refit"}
     seen, all_seen = (checkpoint.metadata(path).seen for path in (outcome.checkpoint, outcome.refitted))
     assert len(seen) == 24
@@ -185,7 +187,7 @@ def test_fine_tuning_and_refit(dataset: Dataset) -> None:
 def test_refit_without_fine_tuning_is_the_head_on_all_splits(dataset: Dataset) -> None:
     outcome = training.train(recipe(finetune={"refit": "all"}))
     assert outcome.refitted is not None
-    # The epoch is the one that was selected on validation.
+    # The epoch was selected on validation.
     assert outcome.refitted.name == f"shapes_{outcome.report['best_epoch']:02d}_all.h5"
     assert newest_checkpoint() == outcome.refitted
     one, other = (checkpoint.load(path) for path in (outcome.checkpoint, outcome.refitted))
@@ -198,7 +200,7 @@ def test_refit_without_fine_tuning_is_the_head_on_all_splits(dataset: Dataset) -
 def test_a_fine_tuned_refit_is_trained_for_the_selected_epochs(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first of three epochs is selected, so the second training ends with it."""
+    """The first of three epochs is selected, so the refit ends after it."""
     real = CheckpointCallback.on_epoch_end
 
     def end(self: Any, number: int, logs: Any = None) -> None:
@@ -222,7 +224,7 @@ def test_test_labels_change_the_test_scores_and_nothing_else(dataset: Dataset) -
     turned = {"circle": "cross", "cross": "square", "square": "circle"}
     photos = []
     for photo in dataset.photos:
-        if photo.split == "test":  # under another label, so in another folder; the order stays
+        if photo.split == "test":  # under another label, so in another folder; the order is kept
             path = f"test/{turned[photo.class_]}/{Path(photo.path).name}"
             (dataset.folder / photo.path).rename(dataset.folder / path)
             photo = dataclasses.replace(photo, path=path, class_=turned[photo.class_])
@@ -246,18 +248,18 @@ def test_refit_with_validation_is_scored_on_test(dataset: Dataset, epochs: int) 
     report = outcome.report
     assert report["scored"] == report["refitted"] == outcome.refitted.name != outcome.checkpoint.name
     assert newest_checkpoint() == newest_checkpoint(refitted=False) == outcome.refitted
-    # 24 photos of training, 12 of validation; what was chosen on validation was taken over.
+    # 24 training photos, 12 validation photos; the calibration of the selected model is taken over.
     assert len(checkpoint.metadata(outcome.refitted).seen) == 36
     assert len(checkpoint.metadata(outcome.checkpoint).seen) == 24
     chosen, final = (checkpoint.metadata(path) for path in (outcome.checkpoint, outcome.refitted))
     assert (final.temperature, final.threshold) == (chosen.temperature, chosen.threshold)
     for split, path in (("validation", outcome.checkpoint), ("test", outcome.refitted)):
         photos = dataset.split(split)
-        answers = checkpoint.load(path)(pixels(dataset.folder, photos, networks.SIZE).astype(np.float32)).numpy()
+        probabilities = checkpoint.load(path)(pixels(dataset.folder, photos, networks.SIZE).astype(np.float32)).numpy()
         truth = class_indices(dataset, photos)
-        assert report[split]["accuracy"] == pytest.approx((answers.argmax(axis=1) == truth).mean())
-        own = answers[np.arange(len(truth)), truth]
-        assert report[split]["loss"] == pytest.approx(-np.log(own).mean(), abs=1e-4)
+        assert report[split]["accuracy"] == pytest.approx((probabilities.argmax(axis=1) == truth).mean())
+        true = probabilities[np.arange(len(truth)), truth]
+        assert report[split]["loss"] == pytest.approx(-np.log(true).mean(), abs=1e-4)
     assert "The test figures are theirs" in (outcome.folder / "MODEL_CARD.md").read_text()
 
 
@@ -287,17 +289,17 @@ def test_views_are_of_the_training_photos_alone(
     assert "with 3 views of each training photo: flip=horizontal smallest_crop=0.5 rotation=10.0 zoom=0.0" in out
     assert outcome.report["recipe"]["augmentation"]["views"] == 3
     check_scores(outcome.report, outcome.checkpoint, dataset)
-    # All is known the next time; the figures are those of the run before.
+    # The next run finds all features in the cache and has the same metrics.
     again = training.train(recipe(augmentation=settings))
     assert "48 photos, 0 computed" in capsys.readouterr().out
     assert again.report["history"] == outcome.report["history"]
-    # And another setting is another run with views of its own.
+    # Another setting has other views.
     training.train(recipe(augmentation={**settings, "rotation": 11.0}))
     assert "48 photos, 72 computed" in capsys.readouterr().out
 
 
 class Cut(Exception):
-    """Stands for a kill."""
+    """Simulates a kill."""
 
 
 def cut(*_: Any) -> None:
@@ -320,7 +322,7 @@ def test_interrupted_search_is_resumed_in_the_same_run(
         patch.setattr(TrialJournal, "add", add)
         training.train(recipe(search=SEARCH))
     (cut,) = [folder for folder in Path("runs/shapes").iterdir() if folder != whole.folder]
-    assert newest_checkpoint() == whole.checkpoint  # a run without a report is none
+    assert newest_checkpoint() == whole.checkpoint  # a run without a report is not finished
     capsys.readouterr()
     added.clear()
     monkeypatch.setattr(TrialJournal, "add", lambda *arguments: (added.append(arguments[1]), real(*arguments))[1])
@@ -347,7 +349,7 @@ def test_interrupted_fine_tuning_is_resumed_in_the_same_run(dataset: Dataset, mo
             raise Cut
 
     monkeypatch.setattr(CheckpointCallback, "on_epoch_end", end)
-    for _ in range(2):  # once while tuning, once while refitting
+    for _ in range(2):  # once during fine-tuning, once during the refit
         with pytest.raises(Cut):
             training.train(settings)
     resumed = training.train(settings)
@@ -378,7 +380,7 @@ def test_profiled_run_has_the_same_result_and_traces(
     with monkeypatch.context() as patch, pytest.raises(Cut):
         patch.setattr(training, "evaluate", cut)
         training.train(settings, profile=True)
-    profiled = training.train(settings)  # the same run goes on without
+    profiled = training.train(settings)  # the same run is resumed without profiling
     assert f"resuming {profiled.folder}" in capsys.readouterr().out
     traces = sorted(path.relative_to(profiled.folder).parts[:2] for path in profiled.folder.rglob("*.xplane.pb"))
     assert traces == [("profile", "features"), ("profile", "fine-tuning"), ("profile", "head")]
@@ -395,7 +397,7 @@ def test_fine_tuning_a_part(dataset: Dataset, graphs: None, capsys: pytest.Captu
     check_scores(outcome.report, outcome.checkpoint, dataset)
     out = capsys.readouterr().out
     assert out.count("every epoch draws from each photo and its 2 views") == 2
-    # The refit finds what the first tuning had computed.
+    # The refit finds the activations that fine-tuning had computed.
     assert ["84 photos and views computed" in out, "60 photos and views computed" in out] == [True, True]
     pairs = [checkpoint.load(path).get_layer("backbone") for path in (outcome.checkpoint, outcome.refitted)]
     same = [np.array_equal(a, b) for a, b in zip(*(network.get_weights() for network in pairs), strict=True)]
@@ -456,9 +458,9 @@ def test_class_weights_follow_the_recipe(dataset: Dataset, monkeypatch: pytest.M
     photos = [photo for photo in dataset.photos if photo.split != "train" or photo.class_ != "circle"]
     photos += [photo for photo in dataset.split("train") if photo.class_ == "circle"][:2]
     manifest.write(Dataset(dataset.folder, tuple(photos)))
-    for weighed in (True, False):
+    for weighted in (True, False):
         with pytest.raises(Cut):
-            training.train(recipe(head={"epochs": 1, "class_weights": weighed}, finetune=FINETUNE))
+            training.train(recipe(head={"epochs": 1, "class_weights": weighted}, finetune=FINETUNE))
     assert sorted(given[0].round(4).tolist()) == [0.75] * 16 + [3.0] * 2
     assert given[1].tolist() == [1] * 18
 

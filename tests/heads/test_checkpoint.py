@@ -98,7 +98,7 @@ def test_failed_save_keeps_the_previous_file(saved: Path, monkeypatch: pytest.Mo
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from headstand.tensorflow_setup import checkpoint
+from headstand.heads import checkpoint
 import keras
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 pixels = keras.Input((32, 32, 3))
@@ -118,7 +118,7 @@ def test_full_disk_is_reported_in_one_line(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     result = subprocess.run([sys.executable, "-c", FULL, str(folder)], capture_output=True, text=True)
-    # HDF5 may stumble over the file once more while Python exits, so the exit status is not requested for.
+    # HDF5 may fail once more while Python exits, so the exit status is not checked.
     assert result.stdout == f"cannot write {folder}/a.h5: File too large\n", result.stderr
     assert list(folder.iterdir()) == []
 
