@@ -81,7 +81,7 @@ def draw(pose: str, seed: int, index: int, size: int = 256, body: bool = True) -
     _check(pose, seed, index, size)
     # One random stream per aspect, so that additional draws in one do not change the others.
     entropy = int.from_bytes(hashlib.sha256(f"{pose}/{seed}/{index}".encode()).digest()[:16], "big")
-    for_pose, for_body, for_looks, for_camera, for_scene = (
+    for_pose, for_body, for_outfit, for_camera, for_scene = (
         np.random.default_rng(child) for child in np.random.SeedSequence(entropy).spawn(5)
     )
     camera = cameras.aim(for_camera)
@@ -92,7 +92,7 @@ def draw(pose: str, seed: int, index: int, size: int = 256, body: bool = True) -
         build = proportions(for_body)
         bones = skeleton.forward(angles, build)
         contact.rest(bones, variant, mirrored, build)
-        pixels, mask, keypoints = _person(bones, build, outfit.dress(for_looks), camera, place, size)
+        pixels, mask, keypoints = _person(bones, build, outfit.dress(for_outfit), camera, place, size)
     if place.front:
         overlay(pixels, place.front)
         hidden = np.asarray(place.front.getchannel("a")) > 127
@@ -139,20 +139,20 @@ def fetch(source: Source, seed: int) -> Path:
                 image.save(part, "JPEG", quality=92, subsampling=0)
     except OSError as error:
         raise RenderError(
-            f"cannot write the drawn photos to {folder}: {error.strerror or error}; "
-            "HEADSTAND_CACHE can name another folder"
+            f"cannot write the rendered photos to {folder}: {error.strerror or error}; "
+            "set HEADSTAND_CACHE to another folder"
         ) from error
     return folder
 
 
 def _check(pose: str, seed: int, index: int, size: int) -> None:
     if pose not in POSES:
-        raise RenderError(f"there is no pose {pose!r} to draw; there are {', '.join(POSES)}")
+        raise RenderError(f"unknown pose {pose!r}; allowed: {', '.join(POSES)}")
     for name, value in (("seed", seed), ("index", index)):
         if value < 0:
-            raise RenderError(f"the {name} of a drawing is {value}; it must be 0 or more")
+            raise RenderError(f"{name} = {value}: it must be 0 or more")
     if not SMALLEST <= size <= LARGEST:
-        raise RenderError(f"the size of a drawing is {size} pixels; it must be from {SMALLEST} to {LARGEST}")
+        raise RenderError(f"size = {size}: it must be from {SMALLEST} to {LARGEST} pixels")
 
 
 def _person(

@@ -234,7 +234,10 @@ def test_every_environment_variable_that_code_and_documents_name_is_known():
             ["batch_norm", "true", "batch_size", "1"],
             "batch_size = 1 does not work with batch_norm = true; allowed: 2 or more",
         ),
-        (["momentum", "0.9"], "momentum = 0.9 does not work with optimizer = 'adam'; allowed: 0, or optimizer 'sgd' or"),
+        (
+            ["momentum", "0.9"],
+            "momentum = 0.9 does not work with optimizer = 'adam'; allowed: 0, or optimizer 'sgd' or",
+        ),
         (["momentum", "1", "optimizer", "sgd"], "head.momentum = '1': Input should be less than 1"),
         (
             ["nesterov", "true", "optimizer", "sgd"],
