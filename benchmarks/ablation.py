@@ -42,13 +42,13 @@ CHANGES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def main(words: list[str]) -> None:
-    name, *rest = words
+def main(argv: list[str]) -> None:
+    name, *rest = argv
     epochs = []
     if "--epochs" in rest:
-        place = rest.index("--epochs")
-        epochs = ["--finetune.epochs", rest[place + 1]]
-        del rest[place : place + 2]
+        index = rest.index("--epochs")
+        epochs = ["--finetune.epochs", rest[index + 1]]
+        del rest[index : index + 2]
     whole = recipes.load(name, [*rest, *epochs, "--finetune.refit", "none"])
     dataset = manifest.read(whole.data)
     truth = class_indices(dataset, dataset.split("validation"))
@@ -56,24 +56,24 @@ def main(words: list[str]) -> None:
     store.mkdir(parents=True, exist_ok=True)
     found: dict[str, tuple[np.ndarray, float]] = {}
     for change, values in {"frozen, the head alone": {"finetune.epochs": 0}, **CHANGES}.items():
-        given = [word for key, value in values.items() for word in (f"--{key}", json.dumps(value).strip('"'))]
-        recipe = recipes.load(name, [*rest, *epochs, "--finetune.refit", "none", *given])
-        key = f"{change} {given} {rest} {epochs} {recipe.seed} {dataset.digest}"
+        overrides = [text for key, value in values.items() for text in (f"--{key}", json.dumps(value).strip('"'))]
+        recipe = recipes.load(name, [*rest, *epochs, "--finetune.refit", "none", *overrides])
+        key = f"{change} {overrides} {rest} {epochs} {recipe.seed} {dataset.digest}"
         path = store / f"{hashlib.sha256(key.encode()).hexdigest()[:20]}.npz"
         if not path.is_file():
             start = time.perf_counter()
-            answers, mirrored = learn(recipe, dataset, change == "without doubtful labels")
+            predicted, mirrored = learn(recipe, dataset, change == "without doubtful labels")
             part = path.with_name(f".{path.name}")
-            np.savez(part, answers=answers, mirrored=mirrored, seconds=time.perf_counter() - start)
+            np.savez(part, predicted=predicted, mirrored=mirrored, seconds=time.perf_counter() - start)
             part.replace(path)
-        kept = np.load(path)
-        seconds = float(kept["seconds"])
-        found[change] = kept["answers"].argmax(axis=1) == truth, seconds
+        saved = np.load(path)
+        seconds = float(saved["seconds"])
+        found[change] = saved["predicted"].argmax(axis=1) == truth, seconds
         print(f"  {change}: val_accuracy={found[change][0].mean():.4f}", flush=True)
         if change == "the recipe":
-            averaged = kept["answers"] + kept["mirrored"]
+            averaged = saved["predicted"] + saved["mirrored"]
             found["averaged with the mirror image"] = averaged.argmax(axis=1) == truth, seconds
-    tell(whole, found)
+    print_table(whole, found)
 
 
 def learn(recipe: Recipe, dataset: manifest.Dataset, clean: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -87,11 +87,11 @@ def learn(recipe: Recipe, dataset: manifest.Dataset, clean: bool) -> tuple[np.nd
     target = class_indices(dataset, train)
     if clean:
         groups = np.array([photo.group for photo in train])
-        answers = label_errors.out_of_sample(rows, target, groups, recipe.seed)
-        doubtful = {suspect.index for suspect in label_errors.suspect_labels(answers, target)}
+        predicted = label_errors.out_of_sample(rows, target, groups, recipe.seed)
+        doubtful = {suspect.index for suspect in label_errors.suspect_labels(predicted, target)}
         print(f"  {len(doubtful)} doubtful labels", flush=True)
-        stay = [place for place in range(len(train)) if place not in doubtful]
-        train, rows, target = [train[place] for place in stay], rows[stay], target[stay]
+        stay = [index for index in range(len(train)) if index not in doubtful]
+        train, rows, target = [train[index] for index in stay], rows[stay], target[stay]
     held_rows = extractor.rows(dataset.folder, validation).rows
     held_target = class_indices(dataset, validation)
     classes = len(dataset.classes)
@@ -99,8 +99,8 @@ def learn(recipe: Recipe, dataset: manifest.Dataset, clean: bool) -> tuple[np.nd
         recipe.head, heads.FeatureSplit(rows, target), heads.FeatureSplit(held_rows, held_target), classes, recipe.seed
     )
     if not recipe.finetune.epochs:
-        answers = np.asarray(fit.model(held_rows))
-        return answers, answers
+        predicted = np.asarray(fit.model(held_rows))
+        return predicted, predicted
     model = heads.assemble(extractor.model, fit.model, recipe.name)
     size = recipe.backbone.size
     about = checkpoint.ModelMetadata(recipe.name, dataset.classes, size, recipe.backbone.name, dataset.digest)
@@ -120,7 +120,7 @@ def learn(recipe: Recipe, dataset: manifest.Dataset, clean: bool) -> tuple[np.nd
         return plain, predict(lambda shown: call(shown[:, :, ::-1]), dataset, "validation", PhotoInput(size))
 
 
-def tell(recipe: Recipe, found: dict[str, tuple[np.ndarray, float]]) -> None:
+def print_table(recipe: Recipe, found: dict[str, tuple[np.ndarray, float]]) -> None:
     """Prints the results as a Markdown table."""
     base, _ = found["the recipe"]
     print(
@@ -128,12 +128,12 @@ def tell(recipe: Recipe, found: dict[str, tuple[np.ndarray, float]]) -> None:
         f"{recipe.seed}, {len(base)} validation photos\n"
     )
     print("| change | validation | 95 % interval | paired | 95 % interval | minutes |\n|---|---|---|---|---|---|")
-    for change, (right, seconds) in found.items():
-        low, high = wilson(int(right.sum()), len(right))
-        change_of = paired(right.astype(bool), base.astype(bool))
+    for change, (correct, seconds) in found.items():
+        low, high = wilson(int(correct.sum()), len(correct))
+        change_of = paired(correct.astype(bool), base.astype(bool))
         below, above = change_of.interval
         print(
-            f"| {change} | {right.mean():.3f} | {low:.3f} to {high:.3f} | {change_of.value:+.3f} | "
+            f"| {change} | {correct.mean():.3f} | {low:.3f} to {high:.3f} | {change_of.value:+.3f} | "
             f"{below:+.3f} to {above:+.3f} | {seconds / 60:.1f} |"
         )
 

@@ -145,7 +145,7 @@ def main() -> None:
           f"{os.cpu_count()} cores, load {load}", flush=True)  # fmt: skip
     best = {name: once(name, arguments)[-1] for name in options.only}  # warm-up: fills the caches of files and bytecode
     if abs(best.get("ours", 0) - best.get("bare", best.get("ours", 0))) > 0.02:
-        raise SystemExit(f"bare and ours do not answer alike: {best}")
+        raise SystemExit(f"bare and ours predict differently: {best}")
     rounds = [{name: once(name, arguments) for name in options.only} for _ in range(options.runs)]
     first = table(rounds, options.only)
     if options.gb_second is not None:
@@ -187,7 +187,7 @@ def once(name: str, arguments: list[str]) -> Run:
     answer = process.stdout.readline()
     wall = time.perf_counter() - started
     if not answer:
-        raise SystemExit(f"{name} did not answer")
+        raise SystemExit(f"{name} returned nothing")
     processor, memory = spent(process.pid)
     process.stdin.write("go\n")
     process.stdin.close()

@@ -30,7 +30,7 @@ from headstand.prepare import manifest
 from headstand.prepare.prepare import prepare
 from headstand.training import train
 
-_PICTURES: dict[str, Any] = {"augmentation": {"views": 0}}
+_NO_VIEWS: dict[str, Any] = {"augmentation": {"views": 0}}
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "keypoints": {},
@@ -43,16 +43,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "augmentation": {"views": 0, "flip": "none", "rotation": 0, "zoom": 0, "shift": 0, "brightness": 0,
                          "jitter": 0, "joint_dropout": 0},
     },
-    "flatten, dense 64": {"backbone": {"name": "heatmaps_flat"}, "head": {"inner": [64], "dropout": 0.0}, **_PICTURES},
+    "flatten, dense 64": {"backbone": {"name": "heatmaps_flat"}, "head": {"inner": [64], "dropout": 0.0}, **_NO_VIEWS},
     "flatten, dense 64 and 64": {
-        "backbone": {"name": "heatmaps_flat"}, "head": {"inner": [64, 64], "dropout": 0.0}, **_PICTURES,
+        "backbone": {"name": "heatmaps_flat"}, "head": {"inner": [64, 64], "dropout": 0.0}, **_NO_VIEWS,
     },
 }  # fmt: skip
 
 
-def scores(words: list[str], changes: dict[str, Any]) -> tuple[float, float, float, float]:
+def scores(argv: list[str], changes: dict[str, Any]) -> tuple[float, float, float, float]:
     """Trains a variant; returns accuracy on training and test files, macro F1 on the test files, and seconds."""
-    base = recipes.load("heatmaps", words).model_dump()
+    base = recipes.load("heatmaps", argv).model_dump()
     for section, values in changes.items():
         own = {} if section == "backbone" else base[section]
         base[section] = {**own, **values}
@@ -77,16 +77,16 @@ def main() -> None:
     arguments = parser.parse_args()
     home = arguments.folder.resolve() if arguments.folder else None
     rows = []
-    for split, groups in (("people apart", arguments.groups), ("at random", ".+")):
-        with tempfile.TemporaryDirectory() as place:
-            os.chdir(place)
-            os.environ["HEADSTAND_CACHE"] = str(Path(place) / "cache")
+    for split, groups in (("by person", arguments.groups), ("at random", ".+")):
+        with tempfile.TemporaryDirectory() as folder:
+            os.chdir(folder)
+            os.environ["HEADSTAND_CACHE"] = str(Path(folder) / "cache")
             source = ["--source.folder", str(home)]
             if home is None:
                 source = ["--source.kind", "actions", "--source.per_class", str(arguments.per_class)]
-            words = [*source, "--source.groups", groups, "--head.epochs", str(arguments.epochs)]
-            prepare(recipes.load("heatmaps", words))
-            rows += [(split, name, *scores(words, changes)) for name, changes in VARIANTS.items()]
+            argv = [*source, "--source.groups", groups, "--head.epochs", str(arguments.epochs)]
+            prepare(recipes.load("heatmaps", argv))
+            rows += [(split, name, *scores(argv, changes)) for name, changes in VARIANTS.items()]
     print(f"\n{'':32}{'split':>14}{'train':>8}{'test':>8}{'F1':>8}{'s':>6}")
     for split, name, fitted, accuracy, f1, seconds in rows:
         print(f"{name:32}{split:>14}{fitted:8.3f}{accuracy:8.3f}{f1:8.3f}{seconds:6.0f}")

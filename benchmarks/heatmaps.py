@@ -33,14 +33,14 @@ NEAREST = 4000
 def source(folder: Path, count: int) -> None:
     """Generates `count` files, evenly distributed over the actions."""
     each, rest = divmod(count, len(ACTIONS))
-    action_source.write(folder, {name: each + (place < rest) for place, name in enumerate(ACTIONS)}, seed=1)
+    action_source.write(folder, {name: each + (index < rest) for index, name in enumerate(ACTIONS)}, seed=1)
 
 
-def measured(words: list[str], folder: Path) -> tuple[float, float, str]:
+def measured(command: list[str], folder: Path) -> tuple[float, float, str]:
     """Runs a command; returns its seconds, its peak memory in MB, and its standard output."""
     environment = {**os.environ, "PYTHONPATH": str(HOME), "HEADSTAND_CACHE": str(folder / "cache")}
     start = time.perf_counter()
-    running = subprocess.Popen(words, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
+    running = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
     peak = 0
 
     def watch() -> None:
@@ -61,7 +61,7 @@ def measured(words: list[str], folder: Path) -> tuple[float, float, str]:
     printed, _ = running.communicate()
     watcher.join()
     if running.returncode:
-        sys.exit(f"error: {' '.join(words)} ended with {running.returncode}")
+        sys.exit(f"error: {' '.join(command)} ended with {running.returncode}")
     return time.perf_counter() - start, peak / 1e6, printed
 
 
@@ -69,14 +69,14 @@ def nearest(folder: Path) -> float:
     """Returns the accuracy of a 1-nearest-neighbour classifier with `NEAREST` random training files."""
     dataset, rng = manifest.read(folder), np.random.default_rng(0)
     known, asked = (
-        [photos[place] for place in rng.permutation(len(photos))[:NEAREST]]
+        [photos[index] for index in rng.permutation(len(photos))[:NEAREST]]
         for photos in (dataset.split("train"), dataset.split("test"))
     )
     rows = [
         np.stack([heatmap_file.decode(folder / each.path).ravel() for each in part]) for part in (known, asked[:1000])
     ]
     distances = (rows[0] ** 2).sum(axis=1) - 2 * rows[1] @ rows[0].T
-    found = [known[place].class_ for place in distances.argmin(axis=1)]
+    found = [known[index].class_ for index in distances.argmin(axis=1)]
     return float(np.mean([name == each.class_ for name, each in zip(found, asked, strict=False)]))
 
 
@@ -109,8 +109,8 @@ def main() -> None:
         total += seconds
         print(f"{name:10}{seconds:7.0f} s{peak:8.0f} MB", flush=True)
     (checkpoint,) = (folder / "runs/heatmaps").glob("*/*.h5")
-    words = [sys.executable, "-m", "headstand", "evaluate", str(checkpoint)]
-    seconds, peak, printed = measured(words, folder)
+    command = [sys.executable, "-m", "headstand", "evaluate", str(checkpoint)]
+    seconds, peak, printed = measured(command, folder)
     total += seconds
     print(f"{'evaluate':10}{seconds:7.0f} s{peak:8.0f} MB")
     print(f"{'all':10}{total:7.0f} s, load {os.getloadavg()[0]:.1f}")

@@ -90,31 +90,31 @@ from headstand.finetune import callbacks
 from headstand.heads import fitting
 from headstand.heads.search import trial
 log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-def write(event):
+def record(event):
     if event:
         os.write(log, f"{event} {time.monotonic()}\\n".encode())
-def record(owner, name, before=None, after=None):
+def wrap(owner, name, before=None, after=None):
     real = getattr(owner, name)
-    def recorded(*arguments, **keys):
-        write(before)
-        result = real(*arguments, **keys)
-        write(after)
+    def wrapped(*arguments, **options):
+        record(before)
+        result = real(*arguments, **options)
+        record(after)
         return result
-    setattr(owner, name, recorded)
+    setattr(owner, name, wrapped)
 PHASE = sys.argv[1]
 if PHASE == "features":
-    record(extractor.FeatureCache, "append", after="kept")
+    wrap(extractor.FeatureCache, "append", after="saved")
     real = extractor.compiled
     def compiled(model):
         call = real(model)
-        return lambda pixels: (write("begun"), call(pixels))[1]
+        return lambda pixels: (record("begun"), call(pixels))[1]
     extractor.compiled = compiled
 if PHASE == "search":
-    record(fitting, "_fit", before="begun")
-    record(trial.TrialJournal, "add", after="kept")
+    wrap(fitting, "_fit", before="begun")
+    wrap(trial.TrialJournal, "add", after="saved")
 if PHASE == "fine-tuning":
-    record(callbacks.EpochCallback, "on_epoch_begin", before="begun")
-    record(callbacks.CheckpointCallback, "on_epoch_end", after="kept")
+    wrap(callbacks.EpochCallback, "on_epoch_begin", before="begun")
+    wrap(callbacks.CheckpointCallback, "on_epoch_end", after="saved")
 train.main(["shapes.toml"])
 """
 
@@ -124,106 +124,106 @@ class Log:
     """Number of units begun and saved in all starts of a run, and seconds from the first begin to the last save."""
 
     begun: int
-    kept: int
+    saved: int
     seconds: float
 
 
 @dataclass(frozen=True)
-class Strike:
+class Kill:
     """One kill: its time as a share of the phase, its cost, and the difference of the results (0: equal)."""
 
     moment: float
-    kept: int
+    saved: int
     in_flight: int
     repeated: int
     difference: float
 
 
-class Workshop:
+class KillBenchmark:
     """Folder with a dataset, an uninterrupted run, and one subfolder for each killed run."""
 
     def __init__(self, folder: Path, phase: str, counts: dict[str, int] = COUNTS) -> None:
         """Creates the dataset with `counts` photos per class in each split, and the uninterrupted run."""
         self.phase = phase
-        self._folder = folder
+        self._root = folder
         photos.prepare(folder / "data" / "shapes", counts)
         if phase != "features":
-            self._run(self._place("warm"))  # fills the feature cache that the later runs share
-        self._whole = self._place("whole")
+            self._run(self._new_folder("warm"))  # fills the feature cache that the later runs share
+        self._whole = self._new_folder("whole")
         self._run(self._whole)
-        self.undisturbed = read(self._whole)
+        self.uninterrupted = read(self._whole)
 
-    def strike(self, moment: float, name: str) -> Strike | None:
+    def kill(self, moment: float, name: str) -> Kill | None:
         """Kills a run at a share of the phase, resumes it and compares; None if the phase was already over."""
-        place = self._place(name)
-        process = self._start(place)
-        while not read(place).begun and process.poll() is None:
+        folder = self._new_folder(name)
+        process = self._start(folder)
+        while not read(folder).begun and process.poll() is None:
             time.sleep(0.002)
-        time.sleep(moment * self.undisturbed.seconds)
+        time.sleep(moment * self.uninterrupted.seconds)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        killed = read(place)
-        if process.returncode != -signal.SIGKILL or killed.kept >= self.undisturbed.kept:
+        killed = read(folder)
+        if process.returncode != -signal.SIGKILL or killed.saved >= self.uninterrupted.saved:
             return None
-        self._run(place)
-        repeated = read(place).begun - self.undisturbed.begun
-        return Strike(moment, killed.kept, killed.begun - killed.kept, repeated, self._difference(place))
+        self._run(folder)
+        repeated = read(folder).begun - self.uninterrupted.begun
+        return Kill(moment, killed.saved, killed.begun - killed.saved, repeated, self._difference(folder))
 
-    def strikes(self, seed: int, count: int) -> Iterator[Strike]:
+    def kills(self, seed: int, count: int) -> Iterator[Kill]:
         """Yields `count` kills at random moments."""
         rng, number = np.random.default_rng(seed), 0
         while count:
             number += 1
-            if struck := self.strike(float(rng.uniform()), f"{number:03d}"):
+            if kill := self.kill(float(rng.uniform()), f"{number:03d}"):
                 count -= 1
-                yield struck
+                yield kill
 
     def noise(self) -> float:
         """Returns the difference between two uninterrupted runs."""
-        place = self._place("again")
-        self._run(place)
-        return self._difference(place)
+        folder = self._new_folder("again")
+        self._run(folder)
+        return self._difference(folder)
 
-    def _place(self, name: str) -> Path:
-        place = self._folder / name
-        place.mkdir()
-        (place / "data").symlink_to(self._folder / "data")
-        (place / "shapes.toml").write_text(COMMON + RECIPES[self.phase])
-        return place
+    def _new_folder(self, name: str) -> Path:
+        folder = self._root / name
+        folder.mkdir()
+        (folder / "data").symlink_to(self._root / "data")
+        (folder / "shapes.toml").write_text(COMMON + RECIPES[self.phase])
+        return folder
 
-    def _start(self, place: Path) -> subprocess.Popen[bytes]:
+    def _start(self, folder: Path) -> subprocess.Popen[bytes]:
         own = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTAND_")}
-        cache = place if self.phase == "features" else self._folder
+        cache = folder if self.phase == "features" else self._root
         environment = {**own, "PYTHONPATH": str(HOME), "HEADSTAND_CACHE": str(cache / "cache")}
         command = [sys.executable, "-c", TRAIN, self.phase]
-        with (place / "output").open("ab") as output:
-            return subprocess.Popen(command, cwd=place, env=environment, stdout=output, stderr=output)
+        with (folder / "output").open("ab") as output:
+            return subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
 
-    def _run(self, place: Path) -> None:
-        if self._start(place).wait():
-            raise SystemExit(f"training failed in {place}:\n" + (place / "output").read_text())
+    def _run(self, folder: Path) -> None:
+        if self._start(folder).wait():
+            raise SystemExit(f"training failed in {folder}:\n" + (folder / "output").read_text())
 
-    def _difference(self, place: Path) -> float:
+    def _difference(self, folder: Path) -> float:
         """Returns the largest difference to the uninterrupted run; infinite if selected settings or scores differ."""
         if self.phase == "features":
-            one, other = rows(place / "cache"), rows(self._whole / "cache")
+            one, other = rows(folder / "cache"), rows(self._whole / "cache")
             if one.keys() != other.keys():
                 return float("inf")
             return max(float(np.abs(one[key] - other[key]).max()) for key in other)
-        (report, weights), (wanted, wanted_weights) = end(place), end(self._whole)
+        (report, weights), (wanted, wanted_weights) = end(folder), end(self._whole)
         if report != wanted:
             return float("inf")
         return max(float(np.abs(a - b).max()) for a, b in zip(weights, wanted_weights, strict=True))
 
 
-def read(place: Path) -> Log:
+def read(folder: Path) -> Log:
     """Returns the contents of a run's log so far."""
-    path = place / "log"
+    path = folder / "log"
     # Lines are complete even after a kill, because each is written by a single call.
     lines = [line.split() for line in path.read_text().splitlines()] if path.is_file() else []
     times = [float(moment) for _, moment in lines]
-    kept = [float(moment) for word, moment in lines if word == "kept"]
-    return Log(len(lines) - len(kept), len(kept), max(kept, default=0.0) - min(times, default=0.0))
+    saved = [float(moment) for word, moment in lines if word == "saved"]
+    return Log(len(lines) - len(saved), len(saved), max(saved, default=0.0) - min(times, default=0.0))
 
 
 def rows(cache: Path) -> dict[bytes, np.ndarray]:
@@ -237,9 +237,9 @@ def rows(cache: Path) -> dict[bytes, np.ndarray]:
     return found
 
 
-def end(place: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
+def end(folder: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
     """Returns the settings and scores of a run from its report, and the weights of its checkpoint."""
-    (path,) = place.glob(f"runs/shapes/*/{REPORT}")
+    (path,) = folder.glob(f"runs/shapes/*/{REPORT}")
     report = json.loads(path.read_text())
     weights: list[np.ndarray] = []
     with h5py.File(path.parent / report["checkpoint"]) as file:
@@ -258,24 +258,27 @@ def main() -> None:
     lines = []
     for phase in arguments.phases:
         with tempfile.TemporaryDirectory() as folder:
-            workshop = Workshop(Path(folder), phase)
-            print(f"\n{phase}: {workshop.undisturbed.kept} units in {workshop.undisturbed.seconds:.1f} s", flush=True)
-            noise = workshop.noise()
-            strikes = []
-            for strike in workshop.strikes(arguments.seed, arguments.moments):
-                strikes.append(strike)
+            benchmark = KillBenchmark(Path(folder), phase)
+            print(
+                f"\n{phase}: {benchmark.uninterrupted.saved} units in {benchmark.uninterrupted.seconds:.1f} s",
+                flush=True,
+            )
+            noise = benchmark.noise()
+            kills = []
+            for kill in benchmark.kills(arguments.seed, arguments.moments):
+                kills.append(kill)
                 print(
-                    f"  killed at {strike.moment:5.1%} with {strike.kept:3} kept: {strike.in_flight} in flight, "
-                    f"{strike.repeated} repeated, difference {strike.difference:.1e}",
+                    f"  killed at {kill.moment:5.1%} with {kill.saved:3} saved: {kill.in_flight} in flight, "
+                    f"{kill.repeated} repeated, difference {kill.difference:.1e}",
                     flush=True,
                 )
             lines.append(
-                f"{phase:<12}{len(strikes):>7}{max(s.in_flight for s in strikes):>17}"
-                f"{max(s.repeated for s in strikes):>15}{sum(s.difference == 0 for s in strikes):>7}"
-                f"{max(s.difference for s in strikes):>12.1e}{noise:>24.1e}"
+                f"{phase:<12}{len(kills):>7}{max(s.in_flight for s in kills):>17}"
+                f"{max(s.repeated for s in kills):>15}{sum(s.difference == 0 for s in kills):>7}"
+                f"{max(s.difference for s in kills):>12.1e}{noise:>24.1e}"
             )
     print(f"\n{'':<12}{'kills':>7}{'most in flight':>17}{'most repeated':>15}{'equal':>7}{'largest':>12}", end="")
-    print(f"{'two undisturbed runs':>24}")
+    print(f"{'two uninterrupted runs':>24}")
     print("\n".join(lines))
 
 

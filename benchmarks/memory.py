@@ -65,12 +65,12 @@ def main() -> None:
     arguments = parser.parse_args()
     print(f"{'images':>8}{'computed':>10}{'seconds':>9}{'peak MB':>9}")
     for count in arguments.counts:
-        with tempfile.TemporaryDirectory() as place:
-            folder = Path(place) / "data" / "small"
+        with tempfile.TemporaryDirectory() as root:
+            folder = Path(root) / "data" / "small"
             make(folder, count)
-            environment = {**os.environ, "HEADSTAND_CACHE": str(Path(place) / "cache")}
-            words = [sys.executable, "-c", MEASURED, str(folder), str(arguments.views)]
-            done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+            environment = {**os.environ, "HEADSTAND_CACHE": str(Path(root) / "cache")}
+            command = [sys.executable, "-c", MEASURED, str(folder), str(arguments.views)]
+            done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
             for line in done.stdout.splitlines():
                 images, computed, seconds, peak = line.split()
                 print(f"{images:>8}{computed:>10}{seconds:>9}{peak:>9}", flush=True)

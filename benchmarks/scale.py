@@ -84,10 +84,10 @@ def child(arguments: list[str]) -> None:
     print(json.dumps({"joined": joined, "rows": rows}))
 
 
-def run(*words: object) -> dict[str, Any]:
+def run(*arguments: object) -> dict[str, Any]:
     """Runs `child` in a subprocess and returns its JSON result."""
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.scale", "child", *map(str, words)], capture_output=True, text=True
+        [sys.executable, "-m", "benchmarks.scale", "child", *map(str, arguments)], capture_output=True, text=True
     )
     if done.returncode:
         raise SystemExit(done.stderr[-2000:])
@@ -105,17 +105,17 @@ def main() -> None:
     given = parser.parse_args()
     import numpy as np
 
-    from benchmarks import search as made
+    from benchmarks import search
     from headstand.prepare import manifest
     from headstand.prepare.manifest import Dataset
     from tests.scale.ray.machines import machines
 
     backbone = json.dumps({"name": given.backbone, "size": given.size, "weights": "none"})
     load = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "photos"
-        made.COUNTS.update(train=given.photos + 32, validation=0)
-        photos = made.make(folder)
+    with tempfile.TemporaryDirectory() as root:
+        folder = Path(root) / "photos"
+        search.COUNTS.update(train=given.photos + 32, validation=0)
+        photos = search.make(folder)
         manifest.write(Dataset(folder, tuple(photo for split in photos.values() for photo in split)))
         print(
             f"{platform.machine()}, {os.cpu_count()} processors, load {load:.1f}; {given.backbone} at {given.size} px,",
@@ -129,14 +129,14 @@ def main() -> None:
             with machines(workers) as cluster:
                 for number in range(given.rounds):
                     for name, address in (("one machine", ""), ("Ray", cluster.address)):
-                        cache = f"{place}/{workers}-{number}-{name[0]}"
+                        cache = f"{root}/{workers}-{number}-{name[0]}"
                         # Ray's driver process only waits, so it is not pinned.
                         processors = "all" if address else workers
-                        told = run(processors, address, folder, backbone, given.epochs, cache, 1)
-                        rows[name] += told["rows"]
+                        result = run(processors, address, folder, backbone, given.epochs, cache, 1)
+                        rows[name] += result["rows"]
                         if address:
-                            joined.append(told["joined"])
-                    one, many = (np.load(f"{place}/{workers}-{number}-{name[0]}.npy") for name in rows)
+                            joined.append(result["joined"])
+                    one, many = (np.load(f"{root}/{workers}-{number}-{name[0]}.npy") for name in rows)
             medians = {
                 name: [statistics.median(column) for column in zip(*found, strict=True)] for name, found in rows.items()
             }

@@ -15,7 +15,7 @@ time.
   compile twelve models is not included.
 
 The ratios are relative to the faster of the two. Prints medians over the rounds. Headstand reuses the result of a
-setting that was tried in an earlier stage (each stage starts with the best values so far). The loop trains all twelve
+setting that was trained in an earlier stage (each stage starts with the best values so far). The loop trains all twelve
 settings, as the original did; the last line states how many of them differ.
 """
 
@@ -115,11 +115,9 @@ def headstand(folder: Path, photos: dict[str, list[Photo]]) -> tuple[dict[str, f
         for name, chosen in photos.items():
             labels = np.array([CLASSES.index(photo.class_) for photo in chosen], np.int32)
             splits[name] = heads.FeatureSplit(extractor.rows(folder, chosen).rows, labels)
-    stages = Search.model_validate({"stages": [{"parameter": key, "values": tried} for key, tried in SWEEP.items()]})
-    with clock("search"), tempfile.TemporaryDirectory() as place:
-        found = search.run(
-            stages, HEAD, splits["train"], splits["validation"], len(CLASSES), 1, Path(place) / "journal"
-        )
+    stages = Search.model_validate({"stages": [{"parameter": key, "values": values} for key, values in SWEEP.items()]})
+    with clock("search"), tempfile.TemporaryDirectory() as root:
+        found = search.run(stages, HEAD, splits["train"], splits["validation"], len(CLASSES), 1, Path(root) / "journal")
     assert len(found.trials) == SETTINGS
     return clock.parts, found
 
@@ -167,8 +165,8 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=400, help="images that the backbone in the loop is timed with")
     arguments = parser.parse_args()
     load = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "photos"
+    with tempfile.TemporaryDirectory() as root:
+        folder = Path(root) / "photos"
         photos = make(folder)
         size = statistics.mean(file.stat().st_size for file in folder.rglob("*.jpg"))
         loops = {"from files": loop(folder, arguments.sample, False), "in memory": loop(folder, arguments.sample, True)}
@@ -177,7 +175,7 @@ def main() -> None:
         for number in range(arguments.rounds):
             for name, once in loops.items():
                 rates[name].append(once())
-            os.environ["HEADSTAND_CACHE"] = f"{place}/{number}"
+            os.environ["HEADSTAND_CACHE"] = f"{root}/{number}"
             for name in seconds:  # the second pass uses the cached features of the first
                 parts, found = headstand(folder, photos)
                 seconds[name].append(parts)

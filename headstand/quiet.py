@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from typing import IO
 
-_ONE = threading.Lock()
+_LOCK = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -56,22 +56,22 @@ def without_information() -> Iterator[None]:
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         yield
         return
-    with _ONE, _memory() as heard:
+    with _LOCK, _memory() as captured:
         sys.stderr.flush()
         saved = os.dup(2)
-        os.dup2(heard.fileno(), 2)
+        os.dup2(captured.fileno(), 2)
         try:
             yield
         finally:
             sys.stderr.flush()
             os.dup2(saved, 2)
             os.close(saved)
-            heard.seek(0)
-            for line in heard:
+            captured.seek(0)
+            for line in captured:
                 if not line.startswith(b"INFO"):
                     os.write(2, line)
 
 
 def _memory() -> IO[bytes]:
     """Returns a file in memory if the system supports it, because a service may run on a read-only file system."""
-    return os.fdopen(os.memfd_create("heard"), "rb") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()
+    return os.fdopen(os.memfd_create("captured"), "rb") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()

@@ -15,9 +15,9 @@ from headstand.heads import checkpoint
 from headstand.quiet import quiet
 
 
-def main(words: list[str]) -> None:
-    """Convert what `words` name."""
-    source, onnx, tflite = map(Path, words)
+def main(argv: list[str]) -> None:
+    """Converts the model: checkpoint, path of the ONNX file, path of the bundle."""
+    source, onnx, tflite = map(Path, argv)
     about, model = checkpoint.metadata(source), checkpoint.load(source)
     model(np.zeros((1, about.size, about.size, 3), np.float32))  # Keras exports only what was called
     with quiet():

@@ -73,10 +73,10 @@ def load(port: int, bodies: list[Path], clients: int, seconds: int, cores: set[i
         LoadError: wrk failed.
     """
     # A thread for each connection: each has a script's state of its own, which can tell its answers apart.
-    words = ["wrk", f"-t{clients}", f"-c{clients}", f"-d{seconds}s", "--timeout", "60s", "-s", str(SCRIPT)]
-    words += [f"http://127.0.0.1:{port}", "--", *map(str, bodies)]
+    command = ["wrk", f"-t{clients}", f"-c{clients}", f"-d{seconds}s", "--timeout", "60s", "-s", str(SCRIPT)]
+    command += [f"http://127.0.0.1:{port}", "--", *map(str, bodies)]
     done = subprocess.run(
-        words, capture_output=True, text=True, check=False, preexec_fn=lambda: os.sched_setaffinity(0, cores)
+        command, capture_output=True, text=True, check=False, preexec_fn=lambda: os.sched_setaffinity(0, cores)
     )
     if done.returncode or not done.stdout:
         raise LoadError(f"wrk failed: {(done.stderr or done.stdout).strip()}")

@@ -70,11 +70,11 @@ def running(service: Service, cores: set[int], body: bytes) -> Iterator[Running]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [word.replace("{port}", str(port)) for word in service.command]
+    arguments = [text.replace("{port}", str(port)) for text in service.command]
     start = time.perf_counter()
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", *words],
+            [sys.executable, "-m", *arguments],
             cwd=ROOT,
             env={**os.environ, **service.environment},
             stdout=log,

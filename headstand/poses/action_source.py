@@ -16,8 +16,7 @@ from tqdm import tqdm
 
 from headstand import files
 from headstand.errors import HeadstandError
-from headstand.poses import heatmap_file
-from headstand.poses import heatmap_source as arrays
+from headstand.poses import heatmap_file, heatmap_source
 from headstand.poses.figure import camera as cameras
 from headstand.poses.figure import poses, skeleton
 from headstand.poses.figure.actions import ACTIONS
@@ -42,10 +41,10 @@ SIGMA = 2.0
 MARGIN = 1.25
 """Width of the person's box relative to that of the joints, as in ViTPose."""
 
-HABIT, LOST = 4.0, 0.03
+ANGLE_OFFSET, LOST = 4.0, 0.03
 """Standard deviation in degrees of a person's angle offsets; probability that a joint is not detected."""
 
-examine = arrays.examine
+examine = heatmap_source.examine
 
 
 class ActionError(HeadstandError):
@@ -64,26 +63,26 @@ def draw(action: str, person: int, seed: int, index: int) -> npt.NDArray[np.floa
     Returns:
         `float32 [17, 64, 48]`.
     """
-    build, habits = _person(person, seed)
-    rng = _chance(f"{action}/{person}/{seed}/{index}")
+    build, offsets = _person(person, seed)
+    rng = _generator(f"{action}/{person}/{seed}/{index}")
     _, angles, _ = poses.drawn(ACTIONS[action], rng)
-    for name, habit in habits.items():
+    for name, offset in offsets.items():
         low, high = poses.LIMITS[name.removeprefix("left_").removeprefix("right_")]
-        angles[name] = min(max(angles[name] + habit, low), high)
+        angles[name] = min(max(angles[name] + offset, low), high)
     joints = skeleton.forward(angles, build).joints
-    places = _seen(np.array([joints[name] for name in JOINTS]), rng)
-    places += rng.normal(0, 0.5, places.shape)
+    points = _projected(np.array([joints[name] for name in JOINTS]), rng)
+    points += rng.normal(0, 0.5, points.shape)
     heights = rng.uniform(0.35, 0.95, len(JOINTS))
     lost = rng.random(len(JOINTS)) < LOST
     heights[lost] *= 0.1
-    places[lost] += rng.normal(0, 8, (int(lost.sum()), 2))
-    return _peaks(places, heights) + rng.normal(0, 0.003, SHAPE).astype(np.float32)
+    points[lost] += rng.normal(0, 8, (int(lost.sum()), 2))
+    return _peaks(points, heights) + rng.normal(0, 0.003, SHAPE).astype(np.float32)
 
 
 def listing(source: Source, seed: int) -> Listing:
     """Returns a recipe's files by action, generated if necessary, grouped by person. Raises the errors of `fetch`."""
-    named = source.model_copy(update={"folder": str(fetch(source, seed)), "groups": source.groups or PERSON})
-    return arrays.listing(named, seed)
+    generated = {"folder": str(fetch(source, seed)), "groups": source.groups or PERSON}
+    return heatmap_source.listing(source.model_copy(update=generated), seed)
 
 
 def fetch(source: Source, seed: int) -> Path:
@@ -107,7 +106,7 @@ def fetch(source: Source, seed: int) -> Path:
         write(folder, dict.fromkeys(ACTIONS, per_class), seed)
     except OSError as error:
         raise ActionError(
-            f"cannot write the heatmaps to {folder}: {error.strerror or error}; HEADSTAND_CACHE can name another folder"
+            f"cannot write the heatmaps to {folder}: {error.strerror or error}; set HEADSTAND_CACHE to another folder"
         ) from error
     return folder
 
@@ -126,8 +125,8 @@ def write(folder: Path, counts: dict[str, int], seed: int) -> None:
     todo = []
     for action, count in counts.items():
         (folder / action).mkdir(parents=True, exist_ok=True)
-        for place in range(count):
-            person, index = divmod(place, FILES)
+        for number in range(count):
+            person, index = divmod(number, FILES)
             path = folder / action / f"person{person:03d}_{index:02d}.npy"
             if not path.is_file():
                 todo.append((path, action, person, index))
@@ -141,16 +140,16 @@ def write(folder: Path, counts: dict[str, int], seed: int) -> None:
 @lru_cache(maxsize=64)
 def _person(person: int, seed: int) -> tuple[Proportions, dict[str, float]]:
     """Returns the proportions of a person, and the person's offset of each joint angle in degrees."""
-    rng = _chance(f"{person}/{seed}")
+    rng = _generator(f"{person}/{seed}")
     names = [*poses.TRUNK, *(f"{side}_{name}" for name in poses.LIMB for side in ("left", "right"))]
-    return proportions(rng), {name: float(rng.normal(0, HABIT)) for name in names}
+    return proportions(rng), {name: float(rng.normal(0, ANGLE_OFFSET)) for name in names}
 
 
-def _chance(name: str) -> np.random.Generator:
+def _generator(name: str) -> np.random.Generator:
     return np.random.default_rng(np.frombuffer(hashlib.sha256(name.encode()).digest(), np.uint32))
 
 
-def _seen(joints: npt.NDArray[np.float64], rng: np.random.Generator) -> npt.NDArray[np.float64]:
+def _projected(joints: npt.NDArray[np.float64], rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Projects joints `[17, 3]` to heatmap coordinates, x and y in pixels `[17, 2]`, through a random camera and box.
 
     The box has the aspect ratio of the heatmap, as in ViTPose. Its size and position have random errors, as those of a
@@ -168,8 +167,8 @@ def _seen(joints: npt.NDArray[np.float64], rng: np.random.Generator) -> npt.NDAr
     return (np.stack([x, y], 1) - centre) * (WIDTH / width) + (WIDTH / 2, HEIGHT / 2)
 
 
-def _peaks(places: npt.NDArray[np.float64], heights: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+def _peaks(points: npt.NDArray[np.float64], heights: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
     """Returns one Gaussian of standard deviation `SIGMA` for each joint, `float32 [17, 64, 48]`."""
-    across = np.exp(-((np.arange(WIDTH) - places[:, :1]) ** 2) / (2 * SIGMA**2))
-    down = np.exp(-((np.arange(HEIGHT) - places[:, 1:]) ** 2) / (2 * SIGMA**2)) * heights[:, None]
+    across = np.exp(-((np.arange(WIDTH) - points[:, :1]) ** 2) / (2 * SIGMA**2))
+    down = np.exp(-((np.arange(HEIGHT) - points[:, 1:]) ** 2) / (2 * SIGMA**2)) * heights[:, None]
     return (down[:, :, None] * across[:, None, :]).astype(np.float32)

@@ -47,13 +47,16 @@ def view(maps: np.ndarray, settings: Augmentation, rng: np.random.Generator) -> 
     turn = math.radians(rng.uniform(-settings.rotation, settings.rotation))
     larger = rng.uniform(1 - settings.zoom, 1 + settings.zoom)
     moved = rng.uniform(-settings.shift, settings.shift, 2) * (WIDTH, HEIGHT)
-    own = rng.normal(0, 1, (len(JOINTS), 2)) * settings.jitter
+    jitter = rng.normal(0, 1, (len(JOINTS), 2)) * settings.jitter
     height = rng.uniform(1 - settings.brightness, 1 + settings.brightness, len(JOINTS))
     height *= rng.random(len(JOINTS)) >= settings.joint_dropout
     # The affine map from output to input pixels, as `Image.transform` expects it.
     inverse = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]]) / larger
     return np.stack(
-        [_sampled(one, inverse, moved + off) * np.float32(h) for one, off, h in zip(maps, own, height, strict=True)]
+        [
+            _sampled(one, inverse, moved + offset) * np.float32(h)
+            for one, offset, h in zip(maps, jitter, height, strict=True)
+        ]
     )
 
 

@@ -65,16 +65,18 @@ def decode(source: bytes | str | Path) -> npt.NDArray[np.float32]:
     """
     data = source if isinstance(source, bytes) else read(Path(source))
     if len(data) > MAX_BYTES:
-        raise HeatmapError("too_large", f"it has over {MAX_BYTES:,} bytes; heatmaps have {_bytes():,} and a header")
+        raise HeatmapError(
+            "too_large", f"it has over {MAX_BYTES:,} bytes; heatmaps have {_bytes():,} bytes and a header"
+        )
     shape, fortran, dtype, start = _header(data)
     if dtype != "<f4":
-        raise HeatmapError("not_heatmaps", f"its numbers are {dtype}, not <f4 (float32, little-endian)")
+        raise HeatmapError("not_heatmaps", f"its dtype is {dtype}, not <f4 (float32, little-endian)")
     if shape not in (SHAPE, (1, *SHAPE)):
         raise HeatmapError("not_heatmaps", f"its shape is {list(shape)!s:.80}, not {[1, *SHAPE]}")
     if len(data) - start != _bytes():
         raise HeatmapError(
             "corrupt_heatmaps",
-            f"it has {len(data) - start:,} bytes of numbers, not {_bytes():,}: it is cut short or damaged",
+            f"it has {len(data) - start:,} bytes of values, not {_bytes():,}: it is truncated or damaged",
         )
     return checked(np.frombuffer(data, "<f4", offset=start).reshape(SHAPE, order="F" if fortran else "C"))
 
@@ -112,8 +114,8 @@ def checked(maps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     Raises:
         HeatmapError: `corrupt_heatmaps`, some values are NaN or infinite.
     """
-    if strange := int(np.count_nonzero(~np.isfinite(maps))):
-        raise HeatmapError("corrupt_heatmaps", f"{strange:,} of its numbers are infinite or not a number")
+    if invalid := int(np.count_nonzero(~np.isfinite(maps))):
+        raise HeatmapError("corrupt_heatmaps", f"{invalid:,} of its values are not finite")
     return maps
 
 

@@ -91,7 +91,7 @@ class HeatmapInput:
     def picture(self, decoded: np.ndarray) -> np.ndarray:
         from headstand.poses import skeleton_plot
 
-        return skeleton_plot.drawn(decoded)
+        return skeleton_plot.draw_skeleton(decoded)
 
     def encode(self, values: Any) -> bytes:
         """Returns an encoded file of the nested lists of a JSON request; see `heatmap_file.encode`."""

@@ -67,7 +67,7 @@ def _compiled(pattern: str | None) -> re.Pattern[str]:
     except (re.error, RecursionError, OverflowError, Warning) as error:
         raise SequenceError(
             f"source.groups = '{pattern or '':.80}' is not a regular expression ({error}): "
-            r"it should read as '^(girl\d+|guy\d+)', where the brackets hold what names a sequence or person"
+            r"use one such as '^(girl\d+|guy\d+)', whose group identifies a sequence or person"
         ) from None
 
 
@@ -76,8 +76,8 @@ def _group(item: Item, root: Path, pattern: re.Pattern[str], given: bool) -> str
     inside = [nfc(part) for part in item.path.relative_to(root).with_suffix("").parts]
     name = "/".join(inside[inside.index(item.class_) + 1 :] if item.class_ in inside[:-1] else inside)
     match = pattern.search(name)
-    caught = (match.groups() or (match[0],)) if match else ()
-    key = "/".join(part for part in caught if part)
+    groups = (match.groups() or (match[0],)) if match else ()
+    key = "/".join(part for part in groups if part)
     # The default pattern yields sequences, not persons, so equal names in two classes are unrelated.
     return key if given or not key else f"{item.class_}/{key}"
 
@@ -93,9 +93,9 @@ def _check_enough(items: tuple[Item, ...], pattern: str | None) -> None:
         sequences[item.class_].add(item.group or str(item.path))
     for name, groups in sequences.items():
         if len(groups) < len(SPLITS):
-            said = f"by source.groups = {pattern!r}" if pattern else "by their names"
+            rule = f"source.groups = {pattern!r}" if pattern else "the file names"
             raise SequenceError(
-                f"the files of class {name!r} are {said} of {len(groups)} sequence{'s' * (len(groups) != 1)} only "
-                f"({', '.join(sorted(groups))}), and the splits need three: give another pattern with --source.groups; "
-                "'.+' takes each file for itself, and then the test may know its frames' neighbours"
+                f"the files of class {name!r} form only {len(groups)} sequence{'s' * (len(groups) != 1)} by {rule} "
+                f"({', '.join(sorted(groups))}), and the splits need three: set another pattern with --source.groups; "
+                "'.+' treats each file as a sequence, so that neighbouring frames may be in different splits"
             )

@@ -171,11 +171,11 @@ def _limbs(x: Any, y: Any, seen: Any) -> tuple[Any, Any, Any]:
     both = _fixed(ends, "both_ends", -1.0, "relu")(seen)
     along, across = _fixed(differences, "limb_x")(x), _fixed(differences, "limb_y")(y)
     parts = [along, across, _constant(count, SHORT, "short")(seen)]
-    stacked = [layers.Reshape((count, 1), name=f"limb_{place}")(part) for place, part in enumerate(parts)]
+    stacked = [layers.Reshape((count, 1), name=f"limb_{index}")(part) for index, part in enumerate(parts)]
     unit = layers.UnitNormalization(axis=-1, name="limb")(layers.Concatenate(name="limbs")(stacked))
     masked = layers.Multiply(name="limbs_seen")([unit, layers.Reshape((count, 1), name="both")(both)])
-    taken = [_fixed(np.eye(3)[:, [place]], f"component_{place}")(masked) for place in range(2)]
-    right, down = (layers.Reshape((count,), name=f"limbs_{place}")(one) for place, one in enumerate(taken))
+    taken = [_fixed(np.eye(3)[:, [index]], f"component_{index}")(masked) for index in range(2)]
+    right, down = (layers.Reshape((count,), name=f"limbs_{index}")(one) for index, one in enumerate(taken))
     # The scalar product of a vector with its direction is its length.
     products = [
         layers.Multiply(name=f"length_{axis}")(pair) for axis, pair in (("x", [along, right]), ("y", [across, down]))
@@ -187,8 +187,8 @@ def _angles(right: Any, down: Any) -> tuple[Any, Any]:
     """Returns cosine and sine of the angles between limbs, measured from the second limb to the first."""
     layers = keras.layers
     firsts, seconds = np.zeros((len(LIMBS), len(ANGLES))), np.zeros((len(LIMBS), len(ANGLES)))
-    for place, (one, other) in enumerate(ANGLES):
-        firsts[LIMBS.index(one), place] = seconds[LIMBS.index(other), place] = 1
+    for index, (one, other) in enumerate(ANGLES):
+        firsts[LIMBS.index(one), index] = seconds[LIMBS.index(other), index] = 1
     ax, ay = (_fixed(firsts, f"first_{axis}")(values) for axis, values in (("x", right), ("y", down)))
     bx, by = (_fixed(seconds, f"second_{axis}")(values) for axis, values in (("x", right), ("y", down)))
     products = {

@@ -23,7 +23,7 @@ def convolutional() -> keras.Model:
     layers = keras.layers
     maps = keras.Input(SHAPE, name="heatmaps")
     x = layers.Permute((2, 3, 1), name="picture")(maps)
-    for place, filters in enumerate(FILTERS, start=1):
-        x = layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"convolution_{place}")(x)
-        x = layers.MaxPooling2D(name=f"halved_{place}")(x)
+    for number, filters in enumerate(FILTERS, start=1):
+        x = layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"convolution_{number}")(x)
+        x = layers.MaxPooling2D(name=f"halved_{number}")(x)
     return keras.Model(maps, layers.GlobalAveragePooling2D(name="features")(x))

@@ -81,25 +81,25 @@ def draw(pose: str, seed: int, index: int, size: int = 256, body: bool = True) -
     _check(pose, seed, index, size)
     # One random stream per aspect, so that additional draws in one do not change the others.
     entropy = int.from_bytes(hashlib.sha256(f"{pose}/{seed}/{index}".encode()).digest()[:16], "big")
-    for_pose, for_body, for_looks, for_camera, for_scene = (
+    for_pose, for_body, for_outfit, for_camera, for_scene = (
         np.random.default_rng(child) for child in np.random.SeedSequence(entropy).spawn(5)
     )
     camera = cameras.aim(for_camera)
-    place = scene.build(camera, for_scene, size)
-    pixels, mask, keypoints = place.background, np.zeros((size, size), bool), np.zeros((17, 3), np.float32)
+    surroundings = scene.build(camera, for_scene, size)
+    pixels, mask, keypoints = surroundings.background, np.zeros((size, size), bool), np.zeros((17, 3), np.float32)
     if body:
         variant, angles, mirrored = poses.sample(pose, for_pose)
         build = proportions(for_body)
         bones = skeleton.forward(angles, build)
         contact.rest(bones, variant, mirrored, build)
-        pixels, mask, keypoints = _person(bones, build, outfit.dress(for_looks), camera, place, size)
-    if place.front:
-        overlay(pixels, place.front)
-        hidden = np.asarray(place.front.getchannel("a")) > 127
+        pixels, mask, keypoints = _person(bones, build, outfit.dress(for_outfit), camera, surroundings, size)
+    if surroundings.front:
+        overlay(pixels, surroundings.front)
+        hidden = np.asarray(surroundings.front.getchannel("a")) > 127
         mask &= ~hidden
         column, row = (np.clip(keypoints[:, i].astype(np.int64), 0, size - 1) for i in (0, 1))
         keypoints[:, 2] *= ~hidden[row, column]
-    return Drawing(_develop(pixels, place), mask, keypoints)
+    return Drawing(_develop(pixels, surroundings), mask, keypoints)
 
 
 def listing(source: Source, seed: int) -> Listing:
@@ -139,20 +139,20 @@ def fetch(source: Source, seed: int) -> Path:
                 image.save(part, "JPEG", quality=92, subsampling=0)
     except OSError as error:
         raise RenderError(
-            f"cannot write the drawn photos to {folder}: {error.strerror or error}; "
-            "HEADSTAND_CACHE can name another folder"
+            f"cannot write the rendered photos to {folder}: {error.strerror or error}; "
+            "set HEADSTAND_CACHE to another folder"
         ) from error
     return folder
 
 
 def _check(pose: str, seed: int, index: int, size: int) -> None:
     if pose not in POSES:
-        raise RenderError(f"there is no pose {pose!r} to draw; there are {', '.join(POSES)}")
+        raise RenderError(f"unknown pose {pose!r}; allowed: {', '.join(POSES)}")
     for name, value in (("seed", seed), ("index", index)):
         if value < 0:
-            raise RenderError(f"the {name} of a drawing is {value}; it must be 0 or more")
+            raise RenderError(f"{name} = {value}: it must be 0 or more")
     if not SMALLEST <= size <= LARGEST:
-        raise RenderError(f"the size of a drawing is {size} pixels; it must be from {SMALLEST} to {LARGEST}")
+        raise RenderError(f"size = {size}: it must be from {SMALLEST} to {LARGEST} pixels")
 
 
 def _person(
@@ -160,7 +160,7 @@ def _person(
     build: Proportions,
     outfit: outfit.Outfit,
     camera: cameras.Camera,
-    place: scene.Scene,
+    surroundings: scene.Scene,
     size: int,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
     """Returns the background with person and shadow, the mask of the person, and the keypoints."""
@@ -169,7 +169,7 @@ def _person(
     x, y, depth = view(mesh.vertices)
     fine = size * _FINER
     seen = raster.rasterise(mesh, x * _FINER, y * _FINER, depth, fine)
-    colour = light.shade(seen, outfit, camera, place, fine)
+    colour = light.shade(seen, outfit, camera, surroundings, fine)
     # Box filter: each photo pixel is the mean of its `_FINER`^2 subpixels.
     row, column = np.divmod(seen.pixel, fine)
     coarse = row // _FINER * size + column // _FINER
@@ -177,8 +177,8 @@ def _person(
     some = np.flatnonzero(count)
     cover = (count[some] / _FINER**2).astype(np.float32)
     layer = np.stack([np.bincount(coarse, channel, size * size)[some] for channel in colour], 1).astype(np.float32)
-    pixels = place.background
-    pixels *= 1 - light.shadow(mesh.vertices, view, camera, place, size)
+    pixels = surroundings.background
+    pixels *= 1 - light.shadow(mesh.vertices, view, camera, surroundings, size)
     flat = pixels.reshape(-1, 3)
     flat[some] = flat[some] * (1 - cover[:, None]) + layer * (cover / count[some])[:, None]
     mask = np.zeros(size * size, bool)
@@ -200,11 +200,13 @@ def _keypoints(
     return np.stack([x, y, shown], 1).astype(np.float32)
 
 
-def _develop(pixels: npt.NDArray[np.float32], place: scene.Scene) -> npt.NDArray[np.uint8]:
+def _develop(pixels: npt.NDArray[np.float32], surroundings: scene.Scene) -> npt.NDArray[np.uint8]:
     """Applies white balance, contrast, grain and sometimes blur; returns `uint8 [size, size, 3]`."""
-    pixels *= place.cast * np.float32(place.contrast * 255)
-    pixels += (place.grain + np.float32(0.5 - 0.5 * place.contrast)) * np.float32(255) + np.float32(0.5)
+    pixels *= surroundings.cast * np.float32(surroundings.contrast * 255)
+    pixels += (surroundings.grain + np.float32(0.5 - 0.5 * surroundings.contrast)) * np.float32(255) + np.float32(0.5)
     image = np.clip(pixels, 0, 255, out=pixels).astype(np.uint8)
-    if place.blur:
-        image = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(place.blur * len(image) / 256)))
+    if surroundings.blur:
+        image = np.asarray(
+            Image.fromarray(image).filter(ImageFilter.GaussianBlur(surroundings.blur * len(image) / 256))
+        )
     return image

@@ -25,7 +25,7 @@ _BONES = tuple(
 """Pairs of joint indices with their line colours: the person's left is blue, the right orange, the middle grey."""
 
 
-def drawn(maps: np.ndarray) -> np.ndarray:
+def draw_skeleton(maps: np.ndarray) -> np.ndarray:
     """Returns an image `uint8 [SIDE, SIDE, 3]` of heatmaps `float32 [17, 64, 48]`: maps in grey, skeleton on top."""
     heat = np.clip(maps.max(axis=0), 0, 1)
     grey = np.round(255 - 90 * heat).astype(np.uint8)
@@ -34,13 +34,13 @@ def drawn(maps: np.ndarray) -> np.ndarray:
     picture = Image.new("RGB", (SIDE, SIDE), "white")
     picture.paste(Image.fromarray(grey).resize((WIDTH * scale, HEIGHT * scale), Image.Resampling.BILINEAR), (left, 0))
     rows, columns = np.divmod(maps.reshape(len(JOINTS), -1).argmax(axis=1), WIDTH)
-    places = [(left + (x + 0.5) * scale, (y + 0.5) * scale) for x, y in zip(columns, rows, strict=True)]
-    seen = maps.reshape(len(JOINTS), -1).max(axis=1) > UNSEEN
+    points = [(left + (x + 0.5) * scale, (y + 0.5) * scale) for x, y in zip(columns, rows, strict=True)]
+    visible = maps.reshape(len(JOINTS), -1).max(axis=1) > UNSEEN
     draw = ImageDraw.Draw(picture)
     for one, other, colour in _BONES:
-        if seen[one] and seen[other]:
-            draw.line([places[one], places[other]], fill=colour, width=3)
-    for (x, y), there in zip(places, seen, strict=True):
-        if there:
+        if visible[one] and visible[other]:
+            draw.line([points[one], points[other]], fill=colour, width=3)
+    for (x, y), shown in zip(points, visible, strict=True):
+        if shown:
             draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill="#222222")
     return np.asarray(picture)

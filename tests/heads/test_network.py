@@ -95,7 +95,9 @@ def test_running_statistics_of_many_rows_are_combined(monkeypatch: pytest.Monkey
 
 
 def test_a_batch_of_one_row_is_not_normalised() -> None:
-    with pytest.raises(ValidationError, match="batch_size = 1 does not work with batch_norm = true; allowed: 2 or more"):
+    with pytest.raises(
+        ValidationError, match="batch_size = 1 does not work with batch_norm = true; allowed: 2 or more"
+    ):
         Head(batch_norm=True, batch_size=1)
 
 

@@ -111,10 +111,10 @@ def test_a_pattern_that_is_none_is_told_in_one_sentence(tmp_path, pattern):
 def test_names_that_reveal_too_few_sequences_are_told(tmp_path):
     names(tmp_path, "down", *(f"down{number:05d}" for number in range(20)))
     names(tmp_path, "up", "a1", "b1", "c1")
-    with pytest.raises(SequenceError, match=r"class 'down' are by their names of 1 sequence only .*--source\.groups"):
+    with pytest.raises(SequenceError, match=r"class 'down' form only 1 sequence by the file names .*--source\.groups"):
         listing(source(tmp_path), 1)
     assert len(groups(listing(source(tmp_path, ".+"), 1))) == 23
-    with pytest.raises(SequenceError, match=r"by source\.groups = '\^\(\[a-z\]\)' of 1 sequence only"):
+    with pytest.raises(SequenceError, match=r"form only 1 sequence by source\.groups = '\^\(\[a-z\]\)'"):
         listing(source(tmp_path, "^([a-z])"), 1)
 
 
@@ -153,8 +153,8 @@ def test_bad_files_are_left_out_with_the_reason_and_copies_stay_together(tmp_pat
     summary = prepare(recipe(folder))
     reasons = dict(summary.left_out)
     assert set(reasons) == {"tree/girl0_tree070.npy", "tree/girl1_tree071.npy"}
-    assert "cut short" in reasons["tree/girl0_tree070.npy"]
-    assert reasons["tree/girl1_tree071.npy"] == "2 of its numbers are infinite or not a number"
+    assert "truncated" in reasons["tree/girl0_tree070.npy"]
+    assert reasons["tree/girl1_tree071.npy"] == "2 of its values are not finite"
     assert sum(summary.counts["tree"].values()) == 16
     dataset = manifest.read(Path("data/maps"))
     joined = {photo.group for photo in dataset.photos if (dataset.folder / photo.path).read_bytes() == copy}

@@ -156,11 +156,11 @@ def test_a_drawing_has_nothing_of_what_lay_in_memory_before(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("lotus", 1, 0), "no pose 'lotus'.*chair, cobra"),
-        (("tree", -1, 0), "seed of a drawing is -1"),
-        (("tree", 1, -2), "index of a drawing is -2"),
-        (("tree", 1, 0, 8), "size of a drawing is 8 pixels"),
-        (("tree", 1, 0, 10**6), "size of a drawing is 1000000 pixels"),
+        (("lotus", 1, 0), "unknown pose 'lotus'.*chair, cobra"),
+        (("tree", -1, 0), "seed = -1: "),
+        (("tree", 1, -2), "index = -2: "),
+        (("tree", 1, 0, 8), "size = 8: "),
+        (("tree", 1, 0, 10**6), "size = 1000000: "),
     ],
 )
 def test_impossible_drawings_get_a_clear_sentence(arguments, words):
@@ -232,13 +232,13 @@ def test_fetch_uses_the_project_cache_by_default(tmp_path, monkeypatch):
 
 
 def test_fetch_refuses_what_cannot_be_drawn_or_written(cache, tmp_path, monkeypatch):
-    with pytest.raises(HeadstandError, match="size of a drawing is 9000"):
+    with pytest.raises(HeadstandError, match="size = 9000: "):
         fetch(Source(kind="rendered", per_class=1, size=9000), 1)
-    with pytest.raises(HeadstandError, match="seed of a drawing is -3"):
+    with pytest.raises(HeadstandError, match="seed = -3: "):
         fetch(Source(kind="rendered", per_class=1, size=32), -3)
     assert not cache.exists()
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("HEADSTAND_CACHE", str(tmp_path / "file"))
-    with pytest.raises(HeadstandError, match=r"cannot write the drawn photos.*HEADSTAND_CACHE"):
+    with pytest.raises(HeadstandError, match=r"cannot write the rendered photos.*HEADSTAND_CACHE"):
         fetch(Source(kind="rendered", per_class=1, size=32), 1)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

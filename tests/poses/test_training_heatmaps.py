@@ -137,7 +137,7 @@ def test_a_damaged_file_is_named():
     other = Path("other") / photo.path
     other.parent.mkdir(parents=True)
     other.write_bytes((dataset.folder / photo.path).read_bytes()[:-4])
-    with pytest.raises(ImageError, match=rf"{photo.class_}0001\.npy: .* cut short"):
+    with pytest.raises(ImageError, match=rf"{photo.class_}0001\.npy: .* truncated"):
         decoded(Path("other"), [photo], HeatmapInput())
 
 

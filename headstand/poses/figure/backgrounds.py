@@ -15,7 +15,7 @@ _GROUNDS = np.array([(0.30, 0.45, 0.18), (0.80, 0.72, 0.55), (0.5, 0.48, 0.45), 
 
 def paint(canvas: Canvas) -> None:
     """Fills the canvas with a random background."""
-    _PLACES[int(canvas.rng.choice(len(_PLACES), p=_SHARES))](canvas)
+    _BACKGROUNDS[int(canvas.rng.choice(len(_BACKGROUNDS), p=_SHARES))](canvas)
 
 
 def _studio(canvas: Canvas) -> None:
@@ -116,5 +116,5 @@ def _flooring(rng: np.random.Generator) -> npt.NDArray[np.float64]:
     return rough
 
 
-_PLACES: tuple[Callable[[Canvas], None], ...] = (_studio, _room, _outdoors, _clutter)
+_BACKGROUNDS: tuple[Callable[[Canvas], None], ...] = (_studio, _room, _outdoors, _clutter)
 _SHARES = (0.25, 0.39, 0.27, 0.09)

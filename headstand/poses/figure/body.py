@@ -40,32 +40,32 @@ _HEAD = np.array([
 
 def build_mesh(skeleton: Skeleton, body: Proportions, outfit: Outfit) -> Mesh:
     """Returns the surface mesh of a clothed body in its pose."""
-    sculptor = MeshBuilder()
-    _trunk(sculptor, skeleton, body, outfit)
-    _head(sculptor, skeleton, body, outfit)
-    _hair(sculptor, skeleton, body, outfit)
+    builder = MeshBuilder()
+    _trunk(builder, skeleton, body, outfit)
+    _head(builder, skeleton, body, outfit)
+    _hair(builder, skeleton, body, outfit)
     for side, sign in SIDES:
         joints = [skeleton.joints[f"{side}_{name}"] for name in ("hip", "knee", "ankle")]
         frames = [skeleton.frames[f"{side}_{name}"] for name in ("thigh", "shin")]
         table = _fine(_LEG, 34)
         table[:, 1:] *= body.limbs
         table[:, 1:] *= outfit.ease("leg", np.linspace(0, 1, len(table)))[:, None]
-        _limb(sculptor, outfit.parts.index(f"{side}_leg"), joints, frames, table, 16, 0.07)
-        _foot(sculptor, outfit.parts.index(f"{side}_foot"), skeleton, side, body)
+        _limb(builder, outfit.parts.index(f"{side}_leg"), joints, frames, table, 16, 0.07)
+        _foot(builder, outfit.parts.index(f"{side}_foot"), skeleton, side, body)
         joints = [skeleton.joints[f"{side}_{name}"] for name in ("shoulder", "elbow", "wrist")]
         frames = [skeleton.frames[f"{side}_{name}"] for name in ("upper_arm", "forearm")]
         table = _fine(_ARM, 28)
         table[:, 1:] *= body.limbs
         table[:, 1:] *= outfit.ease("arm", np.linspace(0, 1, len(table)))[:, None]
-        _limb(sculptor, outfit.parts.index(f"{side}_arm"), joints, frames, table, 14, 0.05)
-        _hand(sculptor, outfit.parts.index(f"{side}_hand"), skeleton, side, sign, body, outfit.spread_fingers)
+        _limb(builder, outfit.parts.index(f"{side}_arm"), joints, frames, table, 14, 0.05)
+        _hand(builder, outfit.parts.index(f"{side}_hand"), skeleton, side, sign, body, outfit.spread_fingers)
         # From the collar bone to the shoulder, so that there is no gap between a raised arm and the chest.
         chest = skeleton.frames["chest"]
         start = skeleton.joints["neck"] + chest @ np.array([sign * 0.045, -0.035, 0.0])
         path = start + np.linspace(0, 1, 8)[:, None] * (skeleton.joints[f"{side}_shoulder"] - start)
         girth = np.array([0.001, 0.045, 0.052, 0.055, 0.057, 0.057, 0.05, 0.001])[:, None] * np.ones((1, 3))
-        sculptor.rod(outfit.parts.index("yoke"), path, chest[:, 1], girth * (0.6 + 0.4 * body.chest), 12)
-    return sculptor.mesh()
+        builder.rod(outfit.parts.index("yoke"), path, chest[:, 1], girth * (0.6 + 0.4 * body.chest), 12)
+    return builder.mesh()
 
 
 def _fine(table: Array, count: int) -> Array:
@@ -79,7 +79,7 @@ def _fine(table: Array, count: int) -> Array:
 
 
 def _limb(
-    sculptor: MeshBuilder, part: int, joints: list[Array], frames: list[Array], table: Array, around: int, bend: float
+    builder: MeshBuilder, part: int, joints: list[Array], frames: list[Array], table: Array, around: int, bend: float
 ) -> None:
     """Adds the tube of a limb, from its root to its end, bent at the middle joint.
 
@@ -97,10 +97,10 @@ def _limb(
     direction = unit(first * (1 - share) + second * share)
     side = frames[0][:, 0] * (1 - share) + frames[1][:, 0] * share
     side = unit(side - direction * (side * direction).sum(1, keepdims=True))
-    sculptor.tube(part, centres, side, np.cross(direction, side), table[:, 1:], around)
+    builder.tube(part, centres, side, np.cross(direction, side), table[:, 1:], around)
 
 
-def _trunk(sculptor: MeshBuilder, skeleton: Skeleton, body: Proportions, outfit: Outfit) -> None:
+def _trunk(builder: MeshBuilder, skeleton: Skeleton, body: Proportions, outfit: Outfit) -> None:
     table = _fine(_TRUNK, 40)
     place = table[:, 0]
     girth = np.interp(place, [-0.1, 0.1, 0.4, 0.7, 1.0], [body.seat, body.seat, body.waist, body.chest, 1.0])
@@ -119,21 +119,21 @@ def _trunk(sculptor: MeshBuilder, skeleton: Skeleton, body: Proportions, outfit:
         [np.interp(ends, nodes, skeleton.spine_frames[:, i, j]) for i in range(3) for j in range(3)], 1
     ).reshape(-1, 3, 3)
     centres += frames[:, :, 1] * ((place - ends) * body.trunk)[:, None]
-    sculptor.tube(outfit.parts.index("trunk"), centres, unit(frames[:, :, 0]), unit(frames[:, :, 2]), rings, 24)
+    builder.tube(outfit.parts.index("trunk"), centres, unit(frames[:, :, 0]), unit(frames[:, :, 2]), rings, 24)
 
 
-def _head(sculptor: MeshBuilder, skeleton: Skeleton, body: Proportions, outfit: Outfit) -> None:
+def _head(builder: MeshBuilder, skeleton: Skeleton, body: Proportions, outfit: Outfit) -> None:
     frame, base, height = skeleton.frames["head"], skeleton.joints["skull"], body.head
     ones = np.ones((22, 1))
     table = _fine(_HEAD, 22) * height
     centres = base + frame[:, 1] * table[:, :1]
-    sculptor.tube(outfit.parts.index("head"), centres, ones * frame[:, 0], ones * frame[:, 2], table[:, 1:], 20)
+    builder.tube(outfit.parts.index("head"), centres, ones * frame[:, 0], ones * frame[:, 2], table[:, 1:], 20)
     nose = base + (np.linspace(0, 1, 6)[:, None] * [[0, -0.2, 0.10]] + [[0, 0.53, 0.375]]) * height @ frame.T
     rings = np.array([0.001, 0.03, 0.035, 0.045, 0.055, 0.001])[:, None] * [[1, 1, 0.7]] * height
-    sculptor.rod(outfit.parts.index("nose"), nose, frame[:, 0], rings)
+    builder.rod(outfit.parts.index("nose"), nose, frame[:, 0], rings)
     for _, sign in SIDES:
         ear = base + frame @ np.array([sign * 0.325, 0.45, -0.03]) * height
-        sculptor.blob(outfit.parts.index("nose"), ear, frame, (0.035 * height, 0.12 * height, 0.075 * height), 7)
+        builder.blob(outfit.parts.index("nose"), ear, frame, (0.035 * height, 0.12 * height, 0.075 * height), 7)
     # The neck tube runs from inside the skull down to a point between the shoulders.
     neck, up = skeleton.frames["neck"], skeleton.joints["skull"] + frame[:, 1] * 0.05
     down = skeleton.joints["neck"] - skeleton.frames["chest"][:, 1] * 0.05
@@ -142,13 +142,13 @@ def _head(sculptor: MeshBuilder, skeleton: Skeleton, body: Proportions, outfit: 
     direction = unit(down - up)
     sides = unit(neck[:, 0] - direction * float(direction @ neck[:, 0]))
     scale = 0.5 + 0.3 * body.limbs + 0.2 * body.head / 0.232
-    sculptor.tube(
+    builder.tube(
         outfit.parts.index("neck"), path, np.ones((10, 1)) * sides, np.ones((10, 1)) * np.cross(direction, sides),
         girth * scale, 14,
     )  # fmt: skip
 
 
-def _hair(sculptor: MeshBuilder, skeleton: Skeleton, body: Proportions, outfit: Outfit) -> None:
+def _hair(builder: MeshBuilder, skeleton: Skeleton, body: Proportions, outfit: Outfit) -> None:
     style, part = outfit.hair, outfit.parts.index("hair")
     if style == "bald":
         return
@@ -166,10 +166,10 @@ def _hair(sculptor: MeshBuilder, skeleton: Skeleton, body: Proportions, outfit: 
     line = np.interp(front, [-1.0, -0.25, 0.25, 0.62, 0.75, 1.0], [0.02, 0.05, 0.36, 0.62, 0.78, outfit.hairline])
     keep = (place[:-1, None] + place[1:, None]) / 2 > line[None]
     ones = np.ones((len(place), 1))
-    sculptor.tube(part, centres, ones * frame[:, 0], ones * frame[:, 2], rings * height, around, keep)
+    builder.tube(part, centres, ones * frame[:, 0], ones * frame[:, 2], rings * height, around, keep)
     down = np.array([0.0, -1.0, 0.0])
     if style == "bun":
-        sculptor.blob(part, base + frame @ np.array([0, *outfit.knot]) * height, frame, (0.2 * height,) * 3, 9)
+        builder.blob(part, base + frame @ np.array([0, *outfit.knot]) * height, frame, (0.2 * height,) * 3, 9)
     if style in ("ponytail", "long"):
         # The hair first leads away from the back of the head and then hangs down, whatever the rotation of the head.
         root = (
@@ -181,10 +181,10 @@ def _hair(sculptor: MeshBuilder, skeleton: Skeleton, body: Proportions, outfit: 
         path = root + step * length * unit(away * (1 - step) * 0.9 + down * (0.25 + step))
         girth = np.array([0.02, 0.09, 0.12, 0.14, 0.15, 0.15, 0.145, 0.14, 0.12, 0.10, 0.06, 0.001])[:, None]
         wide = np.array([[1.0, 1.0, 1.0]]) if style == "ponytail" else np.array([[2.3, 0.9, 1.1]])
-        sculptor.rod(part, path, frame[:, 0], girth * wide * height * 0.9, 10)
+        builder.rod(part, path, frame[:, 0], girth * wide * height * 0.9, 10)
 
 
-def _foot(sculptor: MeshBuilder, part: int, skeleton: Skeleton, side: str, body: Proportions) -> None:
+def _foot(builder: MeshBuilder, part: int, skeleton: Skeleton, side: str, body: Proportions) -> None:
     frame, ankle = skeleton.frames[f"{side}_foot"], skeleton.joints[f"{side}_ankle"]
     scale = body.foot / 0.25
     # Columns: metres along the foot from below the ankle, half-width, height above and below the centre line.
@@ -196,11 +196,11 @@ def _foot(sculptor: MeshBuilder, part: int, skeleton: Skeleton, side: str, body:
     ]), 16) * scale  # fmt: skip
     ones = np.ones((16, 1))
     centres = ankle + frame[:, 2] * table[:, :1] - frame[:, 1] * (0.04 * scale)
-    sculptor.tube(part, centres, ones * frame[:, 0], ones * frame[:, 1], table[:, 1:], 12)
+    builder.tube(part, centres, ones * frame[:, 0], ones * frame[:, 1], table[:, 1:], 12)
 
 
 def _hand(
-    sculptor: MeshBuilder, part: int, skeleton: Skeleton, side: str, sign: float, body: Proportions, spread: float
+    builder: MeshBuilder, part: int, skeleton: Skeleton, side: str, sign: float, body: Proportions, spread: float
 ) -> None:
     frame, wrist = skeleton.frames[f"{side}_hand"], skeleton.joints[f"{side}_wrist"]
     scale = body.hand / 0.178
@@ -211,7 +211,7 @@ def _hand(
         (0.041, 0.015, 0.012), (0.041, 0.013, 0.011), (0.036, 0.010, 0.009), (0.001, 0.001, 0.001),
     ]) * scale  # fmt: skip
     path = wrist + (frame[:, 1] * 0.012 - frame[:, 1] * 0.108 * palm) * scale
-    sculptor.rod(part, path, frame[:, 0], rings, 10)
+    builder.rod(part, path, frame[:, 0], rings, 10)
     step = np.linspace(0, 1, 6)[:, None]
     for x, start, length, turn in (
         (0.030, -0.088, 0.074, 8), (0.010, -0.092, 0.082, 2), (-0.010, -0.090, 0.076, -4), (-0.029, -0.082, 0.060, -11),
@@ -222,4 +222,4 @@ def _hand(
         path = wrist + (outwards[:, 0] * x + outwards[:, 1] * start + direction * length * step) * scale
         path = path + frame[:, 2] * (0.010 * scale) * step**2
         girth = np.array([0.007, 0.0105, 0.010, 0.0095, 0.0085, 0.001])[:, None] * np.ones((1, 3)) * scale
-        sculptor.rod(part, path, frame[:, 0], girth, 6)
+        builder.rod(part, path, frame[:, 0], girth, 6)

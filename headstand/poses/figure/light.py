@@ -14,7 +14,7 @@ _COARSER = 4
 """Ratio of the fragments' resolution to that of the grid on which creases are detected."""
 
 
-def shade(seen: Fragments, outfit: Outfit, camera: Camera, place: Scene, fine: int) -> Pixels:
+def shade(seen: Fragments, outfit: Outfit, camera: Camera, scene: Scene, fine: int) -> Pixels:
     """Returns the colour of each fragment, `float32 [3, N]`.
 
     The sum of wrapped diffuse light, hemispherical light from the sky and a Blinn-Phong highlight, darkened in creases.
@@ -25,8 +25,8 @@ def shade(seen: Fragments, outfit: Outfit, camera: Camera, place: Scene, fine: i
     columns = np.minimum((seen.uv[:, 1] * WIDTH).astype(np.int64), WIDTH - 1)
     texel = (seen.part * HEIGHT + rows) * WIDTH + columns
     albedo = outfit.textures.reshape(-1, 3).take(texel, axis=0)
-    direct = np.clip((normal @ place.light + 0.25) / 1.25, 0, 1)
-    half = place.light + np.array([0, 0, 1], np.float32)
+    direct = np.clip((normal @ scene.light + 0.25) / 1.25, 0, 1)
+    half = scene.light + np.array([0, 0, 1], np.float32)
     shine = np.clip(normal @ (half / np.linalg.norm(half)), 0, 1) ** 24 * outfit.gloss[seen.part]
     up = 0.72 + 0.28 * (normal @ camera.axes[:, 1].astype(np.float32))
     # A crease is deeper than its surroundings: compare the depth with its blurred copy, inside the body only.
@@ -44,22 +44,22 @@ def shade(seen: Fragments, outfit: Outfit, camera: Camera, place: Scene, fine: i
     behind = seen.depth - near - mean / np.maximum(cover, 1) * (far - near)
     crease = 1 - 0.5 * np.clip((behind - 0.008) / 0.10, 0, 1)
     direct, up, shine = direct * crease, up * crease, shine * crease
-    channels = zip(albedo.T, place.sun, place.sky, strict=True)
+    channels = zip(albedo.T, scene.sun, scene.sky, strict=True)
     return np.stack([flesh * (sun * direct + sky * up) + sun * shine for flesh, sun, sky in channels])
 
 
-def shadow(vertices: Array, view: Projection, camera: Camera, place: Scene, size: int) -> Pixels:
+def shadow(vertices: Array, view: Projection, camera: Camera, scene: Scene, size: int) -> Pixels:
     """Returns the share of light that the body blocks at each pixel, `float32 [size, size, 1]`.
 
     The cast shadow is projected onto the floor along the light direction. The contact shadow lies below the parts that
     are less than 0.12 m above the floor.
     """
-    light = camera.axes.T @ place.light
+    light = camera.axes.T @ scene.light
     light = light / max(light[1], 0.35)
     cells = 96
     dark = np.zeros((cells, cells))
     for points, weight in (
-        (vertices - np.outer(vertices[:, 1], [light[0], 1.0, light[2]]), place.shade),
+        (vertices - np.outer(vertices[:, 1], [light[0], 1.0, light[2]]), scene.shade),
         (vertices[vertices[:, 1] < 0.12] * [1, 0, 1], 0.35),
     ):
         x, y, _ = view(points)
