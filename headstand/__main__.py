@@ -63,7 +63,7 @@ def main(words: list[str]) -> None:
         for path in publish(Path(rest[0]), Path(rest[1])):
             print(path)
     elif verb == "sample":
-        from headstand.prepare import sample
+        from headstand.cli import sample
 
         sample.run(rest)
     elif verb in VERBS:

@@ -53,7 +53,7 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; `{self.prog} --help` lists the options")
+        raise UsageError(f"{message}; `{self.prog} --help` lists the arguments")
 
 
 def run(main: Callable[[list[str]], None]) -> None:

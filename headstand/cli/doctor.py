@@ -1,14 +1,11 @@
 """Command `doctor`: checks a folder of photos, prints and writes the findings, optionally writes a cleaned copy."""
 
-import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
 from headstand import recipe as recipes
-from headstand.cli.command import DEFAULT_RECIPE
-from headstand.errors import HeadstandError
+from headstand.cli.command import DEFAULT_RECIPE, Parser, UsageError
 from headstand.prepare.doctor import DoctorReport, examine, fix, page
 from headstand.prepare.doctor.fix import described
 from headstand.prepare.doctor.folder import source
@@ -17,16 +14,6 @@ from headstand.prepare.doctor.report import write_json
 
 FOUND_ERRORS = 2
 """Exit status if there are errors. It is 0 with warnings and notes only, and 1 if the check could not run."""
-
-
-class UsageError(HeadstandError):
-    """Raised for invalid command-line arguments."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Raises a `UsageError`, which is printed as one line with exit status 1, instead of argparse's status 2."""
-        raise UsageError(f"{message}; `python -m headstand doctor --help` lists the arguments")
 
 
 def run(argv: list[str]) -> None:
@@ -58,12 +45,11 @@ def run(argv: list[str]) -> None:
         sys.exit(FOUND_ERRORS)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m headstand doctor",
-        description="Check a folder of class folders, of split folders, or a prepared dataset, without changing it. "
+def _parser() -> Parser:
+    parser = Parser(
+        "python -m headstand doctor",
+        "Check a folder of class folders, of split folders, or a prepared dataset, without changing it. "
         "Exit status: 0 without errors, 2 with errors, 1 if the check could not run.",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "folder",

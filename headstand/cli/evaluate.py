@@ -1,23 +1,11 @@
 """Command line of `python -m headstand evaluate`."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from headstand import naming
-from headstand.errors import HeadstandError
+from headstand.cli.command import Parser, UsageError
 from headstand.runs import root
-
-
-class UsageError(HeadstandError):
-    """Invalid or contradictory command-line arguments."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Raises a `UsageError`, so that the program exits with status 1 and one line, not with argparse's status 2."""
-        raise UsageError(f"{message}; `python -m headstand evaluate --help` lists the arguments")
 
 
 def run(argv: Sequence[str]) -> None:
@@ -66,12 +54,11 @@ def run(argv: Sequence[str]) -> None:
     print(f"written           {folder / evaluation_page.PAGE} and {folder / evaluation_page.RECORD}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m headstand evaluate",
-        description="Evaluate a checkpoint or a bundle with the metrics of a training run, on a split of its prepared "
+def _parser() -> Parser:
+    parser = Parser(
+        "python -m headstand evaluate",
+        "Evaluate a checkpoint or a bundle with the metrics of a training run, on a split of its prepared "
         "dataset or on a folder of other photos.",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "model", metavar="RECIPE_OR_FILE", help="a .h5 or .tflite file, or a recipe: its newest finished run"

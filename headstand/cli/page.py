@@ -3,7 +3,6 @@
 The page is static. It is served on this machine only, or written into a folder for upload to a bucket.
 """
 
-import argparse
 import functools
 import http.server
 import tempfile
@@ -12,6 +11,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
+from headstand.cli.command import Parser
 from headstand.errors import HeadstandError
 from headstand.serve import bundle as bundles
 from headstand.serve.bundle import Bundle
@@ -29,7 +29,7 @@ def run(arguments: list[str]) -> None:
     Raises:
         HeadstandError: the endpoint is not a URL, does not respond, or serves another model.
     """
-    parser = argparse.ArgumentParser(prog="python -m headstand page", description="The web page of a deployed model.")
+    parser = Parser("python -m headstand page", "The web page of a deployed model.")
     parser.add_argument(
         "--endpoint", required=True, metavar="URL", help="URL that pictures are sent to, as printed by deploy"
     )

@@ -7,29 +7,16 @@ import numpy as np
 from PIL import Image
 
 from headstand import files, inputs
-from headstand.cli import command
 from headstand.errors import HeadstandError
 from headstand.images import ImageError, decode
 from headstand.prepare import manifest
-from headstand.recipe import Recipe, load
+from headstand.recipe import Recipe
 
 TABLE = "labels.csv"
 
 
 class SampleError(HeadstandError):
     """Raised for invalid arguments, an existing target folder, or a dataset whose files are not decodable photos."""
-
-
-def run(argv: list[str]) -> None:
-    """Draws a sample as the command line `RECIPE N FOLDER [--key value ...]` requests and prints the paths written.
-
-    `--seed` selects another sample.
-    """
-    name, rest = command.recipe_and_rest(argv)
-    if len(rest) < 2 or not rest[0].isdecimal() or rest[1].startswith("-"):
-        raise SampleError("the number of photos or the folder is missing: python -m headstand sample RECIPE N FOLDER")
-    for path in sample(load(name, rest[2:]), int(rest[0]), Path(rest[1])):
-        print(path)
 
 
 def sample(recipe: Recipe, count: int, folder: Path) -> list[Path]:

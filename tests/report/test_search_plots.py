@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from headstand.heads.search import plots
+from headstand.report import search_plots as plots
 from headstand.stats import wilson
 from tests.heads.search.test_table import TRIALS, trial
 
