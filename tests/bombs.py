@@ -315,7 +315,7 @@ TURNED = (0x112, 3, 1, 6 << 16)
 
 def grid(side: int) -> dict[str, Callable[[], bytes]]:
     """Returns square images of all formats, modes and scan types: name to the function that builds one."""
-    made: dict[str, Callable[[], bytes]] = {}
+    result: dict[str, Callable[[], bytes]] = {}
     for count, name in ((1, "grey"), (3, "rgb"), (4, "cmyk")):
         for frame, code in (
             (0xC0, "baseline"),
@@ -323,47 +323,47 @@ def grid(side: int) -> dict[str, Callable[[], bytes]]:
             (0xC9, "arithmetic"),
             (0xCA, "arithmetic, progressive"),
         ):
-            made[f"jpeg, {name}, {code}"] = partial(blocks, side, side, FULL[:count], None, frame)
+            result[f"jpeg, {name}, {code}"] = partial(blocks, side, side, FULL[:count], None, frame)
             if count > 1:
-                made[f"jpeg, {name}, {code}, separate"] = partial(
+                result[f"jpeg, {name}, {code}, separate"] = partial(
                     blocks, side, side, FULL[:count], SEPARATE[:count], frame
                 )
     for factors in ((2, 2), (2, 1), (4, 1), (1, 2)):
         sampling = (factors, (1, 1), (1, 1))
-        made[f"jpeg, {factors}, progressive"] = partial(blocks, side, side, sampling, None, 0xC2)
-        made[f"jpeg, {factors}, separate"] = partial(blocks, side, side, sampling, [(0,), (1, 2)])
+        result[f"jpeg, {factors}, progressive"] = partial(blocks, side, side, sampling, None, 0xC2)
+        result[f"jpeg, {factors}, separate"] = partial(blocks, side, side, sampling, [(0,), (1, 2)])
     key, turn = chunk(b"tRNS", bytes(6)), chunk(b"eXIf", exif(TURNED))
     palette = chunk(b"PLTE", bytes(768))
     for depth, color in ((1, 0), (2, 0), (8, 0), (16, 0), (8, 2), (16, 2), (8, 3), (8, 4), (16, 4), (8, 6), (16, 6)):
         before = palette if color == 3 else b""
-        made[f"png, {depth}, {color}"] = partial(png, side, side, depth=depth, color=color, before=before)
-        made[f"png, {depth}, {color}, interlaced"] = partial(
+        result[f"png, {depth}, {color}"] = partial(png, side, side, depth=depth, color=color, before=before)
+        result[f"png, {depth}, {color}, interlaced"] = partial(
             png, side, side, depth=depth, color=color, before=before, interlace=1
         )
-        made[f"png, {depth}, {color}, turned"] = partial(
+        result[f"png, {depth}, {color}, turned"] = partial(
             png, side, side, depth=depth, color=color, before=before + turn
         )
-    made["png, 8, 2, key"] = partial(png, side, side, before=key)
-    made["png, 16, 2, key"] = partial(png, side, side, depth=16, before=key)
-    made["png, 16, 2, key, turned"] = partial(png, side, side, depth=16, before=key + turn)
-    made["png, 8, 3, key"] = partial(png, side, side, color=3, before=palette + chunk(b"tRNS", bytes(256)))
-    made["png, 8, 6, texts"] = partial(png, side, side, color=6, before=WIDE_TEXTS)
+    result["png, 8, 2, key"] = partial(png, side, side, before=key)
+    result["png, 16, 2, key"] = partial(png, side, side, depth=16, before=key)
+    result["png, 16, 2, key, turned"] = partial(png, side, side, depth=16, before=key + turn)
+    result["png, 8, 3, key"] = partial(png, side, side, color=3, before=palette + chunk(b"tRNS", bytes(256)))
+    result["png, 8, 6, texts"] = partial(png, side, side, color=6, before=WIDE_TEXTS)
     for mode in ("RGB", "RGBA"):
-        made[f"webp, {mode}, lossless"] = partial(plain, mode, "WEBP", side, side, lossless=True, method=0)
-        made[f"webp, {mode}, lossy"] = partial(plain, mode, "WEBP", side, side, method=0)
-        made[f"webp, {mode}, turned"] = partial(plain, mode, "WEBP", side, side, method=0, exif=exif(TURNED))
+        result[f"webp, {mode}, lossless"] = partial(plain, mode, "WEBP", side, side, lossless=True, method=0)
+        result[f"webp, {mode}, lossy"] = partial(plain, mode, "WEBP", side, side, method=0)
+        result[f"webp, {mode}, turned"] = partial(plain, mode, "WEBP", side, side, method=0, exif=exif(TURNED))
     more = [Image.new("RGBA", (side, side), (9, 9, 9, 9))]
-    made["webp, animated"] = partial(plain, "RGBA", "WEBP", side, side, method=0, save_all=True, append_images=more)
-    made["gif"] = partial(plain, "P", "GIF", side, side)
-    made["gif, grey"] = partial(plain, "L", "GIF", side, side)
-    made["gif, disposed"] = partial(disposed, side, side)
-    made["gif, transparent"] = partial(plain, "P", "GIF", side, side, transparency=0)
+    result["webp, animated"] = partial(plain, "RGBA", "WEBP", side, side, method=0, save_all=True, append_images=more)
+    result["gif"] = partial(plain, "P", "GIF", side, side)
+    result["gif, grey"] = partial(plain, "L", "GIF", side, side)
+    result["gif, disposed"] = partial(disposed, side, side)
+    result["gif, transparent"] = partial(plain, "P", "GIF", side, side, transparency=0)
     for bits in (1, 4, 8) if side <= 4000 else (1, 4):  # otherwise the file would exceed the maximum size
-        made[f"bmp, {bits}"] = partial(bmp, side, side, bits, 0, bytes(side * -(-side * bits // 32) * 4))
-    made["bmp, runs"] = lambda: bmp(
+        result[f"bmp, {bits}"] = partial(bmp, side, side, bits, 0, bytes(side * -(-side * bits // 32) * 4))
+    result["bmp, runs"] = lambda: bmp(
         side, side, 8, 1, (b"\xff\0" * (side // 255) + bytes([side % 255, 0, 0, 0])) * side + b"\0\1"
     )
-    return made
+    return result
 
 
 SMALL = (

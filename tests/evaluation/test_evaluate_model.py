@@ -38,26 +38,26 @@ def colour_model(**about: object) -> EvaluatedModel:
 
 def test_figures_are_those_of_training(checkpoint: Path, dataset: Dataset) -> None:
     model = models.load(checkpoint)
-    made = evaluate_model(model, evaluation_set.of_dataset(dataset.folder, "validation", model.about))
+    result = evaluate_model(model, evaluation_set.of_dataset(dataset.folder, "validation", model.about))
     probabilities = predict(compiled(checkpoints.load(checkpoint)), dataset, "validation", PhotoInput(networks.SIZE))
     labels = np.array([dataset.classes.index(photo.class_) for photo in dataset.split("validation")])
-    assert made.scores == evaluate(probabilities, labels, dataset.classes)
-    assert made.confident_share.coverage == (probabilities.max(axis=1) >= 0.34).mean()
+    assert result.scores == evaluate(probabilities, labels, dataset.classes)
+    assert result.confident_share.coverage == (probabilities.max(axis=1) >= 0.34).mean()
 
 
 def test_figures_worked_by_hand(workplace: Path) -> None:
     shown = {"blue/1.png": "blue", "blue/2.png": "red", "red/1.png": "red", "red/2.png": "red"}
-    made = evaluate_model(
+    result = evaluate_model(
         colour_model(), evaluation_set.of_folder(colours.write(workplace / "p", shown), None, colour_model().about)
     )
-    assert made.scores.accuracy == 0.75
-    assert made.scores.balanced_accuracy == 0.75
-    assert made.scores.confusion == [[1, 0, 1], [0, 0, 0], [0, 0, 2]]
-    assert (made.confident_share.coverage, made.confident_share.accuracy) == (1.0, 0.75)
-    (mistake,) = made.mistakes
+    assert result.scores.accuracy == 0.75
+    assert result.scores.balanced_accuracy == 0.75
+    assert result.scores.confusion == [[1, 0, 1], [0, 0, 0], [0, 0, 2]]
+    assert (result.confident_share.coverage, result.confident_share.accuracy) == (1.0, 0.75)
+    (mistake,) = result.mistakes
     assert (mistake.photo.path, mistake.truth, mistake.answer) == ("blue/2.png", "blue", "red")
     assert mistake.confidence == pytest.approx(0.8)
-    assert made.notes == ["no photos of green: that class was not evaluated"]
+    assert result.notes == ["no photos of green: that class was not evaluated"]
 
 
 def test_the_record_is_json_with_everything(workplace: Path) -> None:
@@ -92,9 +92,9 @@ def test_reuse_of_a_split_is_noted(checkpoint: Path, dataset: Dataset) -> None:
 def test_training_photos_in_the_sample_are_noted(checkpoint: Path, dataset: Dataset) -> None:
     model = models.load(checkpoint)
     model = replace(model, about=replace(model.about, seen=leakage.of(dataset, ["train", "test"])))
-    made = evaluate_model(model, evaluation_set.of_dataset(dataset.folder, "test", model.about))
-    assert made.notes[0] == "WARNING: all 12 photos have near duplicates among those that the model was trained on"
-    assert made.record["trained"]["accuracy_without"] is None
+    result = evaluate_model(model, evaluation_set.of_dataset(dataset.folder, "test", model.about))
+    assert result.notes[0] == "WARNING: all 12 photos have near duplicates among those that the model was trained on"
+    assert result.record["trained"]["accuracy_without"] is None
 
 
 def test_photos_of_a_folder_are_compared_with_those_of_the_training_run(checkpoint: Path, dataset: Dataset) -> None:
@@ -105,16 +105,16 @@ def test_photos_of_a_folder_are_compared_with_those_of_the_training_run(checkpoi
         path = Path("other") / photo.class_ / Path(photo.path).with_stem(photo.split).name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes((dataset.folder / photo.path).read_bytes())
-    made = evaluate_model(replace(model, about=about), evaluation_set.of_folder(Path("other"), None, about))
-    assert made.training_leak is not None and made.evaluation_leak is not None
-    assert [Path(path).stem for path in made.training_leak.photos] == ["train"]
-    assert [Path(path).stem for path in made.evaluation_leak.photos] == ["test"]
-    without = made.training_leak.accuracy_without
-    assert made.notes[0] == (
+    result = evaluate_model(replace(model, about=about), evaluation_set.of_folder(Path("other"), None, about))
+    assert result.training_leak is not None and result.evaluation_leak is not None
+    assert [Path(path).stem for path in result.training_leak.photos] == ["train"]
+    assert [Path(path).stem for path in result.evaluation_leak.photos] == ["test"]
+    without = result.training_leak.accuracy_without
+    assert result.notes[0] == (
         "WARNING: 1 of the 3 photos have near duplicates among those that the model was trained on; without them the "
         f"accuracy is {without:.4f}"
     )
-    assert made.notes[1].startswith(
+    assert result.notes[1].startswith(
         "1 of the 3 photos have near duplicates among the model's own validation and test photos"
     )
 
@@ -122,9 +122,9 @@ def test_photos_of_a_folder_are_compared_with_those_of_the_training_run(checkpoi
 def test_a_bundle_without_its_checkpoint_has_unknown_training_photos(workplace: Path) -> None:
     folder = colours.write(workplace / "p", {f"{name}/1.png": name for name in LABELS})
     model = replace(colour_model(), history=False)
-    made = evaluate_model(model, evaluation_set.of_folder(folder, None, model.about))
-    assert (made.training_leak, made.evaluation_leak) == (None, None)
-    assert made.notes[0].startswith("the model's training photos are not known")
+    result = evaluate_model(model, evaluation_set.of_folder(folder, None, model.about))
+    assert (result.training_leak, result.evaluation_leak) == (None, None)
+    assert result.notes[0].startswith("the model's training photos are not known")
 
 
 def test_a_damaged_photo_is_an_error(workplace: Path) -> None:

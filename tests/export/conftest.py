@@ -71,8 +71,8 @@ def run(trained: Path, workplace: Path) -> Path:
     """The run's folder in a copy that a test may change; its bundle is taken away."""
     shutil.copytree(trained, workplace, dirs_exist_ok=True)
     (folder,) = Path("runs/shapes").iterdir()
-    for made in (*folder.glob("*.tflite"), *folder.glob("*.parity.json")):
-        made.unlink()
+    for result in (*folder.glob("*.tflite"), *folder.glob("*.parity.json")):
+        result.unlink()
     return folder
 
 

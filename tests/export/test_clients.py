@@ -22,7 +22,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "formats.md"
 
 
 @pytest.fixture(scope="module", params=["float32", "int8"])
-def made(request: pytest.FixtureRequest, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def result(request: pytest.FixtureRequest, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle in a folder with the data that it was made from."""
     folder = tmp_path_factory.mktemp("clients")
     shutil.copytree(trained, folder, dirs_exist_ok=True)
@@ -36,29 +36,29 @@ def script(number: int) -> str:
     return re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)[number]
 
 
-def run(code: str, folder: Path, *words: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code, *words], cwd=folder, capture_output=True, text=True)
+def run(code: str, folder: Path, *argv: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code, *argv], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_a_course_s_lines_get_the_right_answer(made: Path, tmp_path: Path) -> None:
+def test_a_course_s_lines_get_the_right_answer(result: Path, tmp_path: Path) -> None:
     """A photo of the model's own size is resized by nobody, so the answer is ours."""
     pixels = np.random.default_rng(3).integers(0, 256, (networks.SIZE, networks.SIZE, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "photo.png")
-    shutil.copy(made, tmp_path / "yoga6.tflite")
+    shutil.copy(result, tmp_path / "yoga6.tflite")
     code = script(0).replace("(224, 224)", str((networks.SIZE,) * 2)).replace("photo.jpg", "photo.png")
-    if bundles.read(made).metadata["input"]["dtype"] == "uint8":
+    if bundles.read(result).metadata["input"]["dtype"] == "uint8":
         code = code.replace("lambda x: x,", 'lambda x: x.astype("uint8"),')
     given = [float(number) for number in re.findall(r"[\d.]+(?:e-?\d+)?", run(code, tmp_path))]
-    wanted = Classifier(made).predict(tmp_path / "photo.png").probabilities
-    assert given == pytest.approx([wanted[label] for label in bundles.read(made).labels], abs=1e-6)
+    wanted = Classifier(result).predict(tmp_path / "photo.png").probabilities
+    assert given == pytest.approx([wanted[label] for label in bundles.read(result).labels], abs=1e-6)
 
 
-def test_a_page_of_code_needs_nothing_but_the_file(made: Path) -> None:
-    photo = next(made.parents[3].glob("data/shapes/test/*/*.jpg"))
-    answer = Classifier(made).predict(photo)
-    lines = run(script(1), made.parent, str(made), str(photo)).splitlines()
+def test_a_page_of_code_needs_nothing_but_the_file(result: Path) -> None:
+    photo = next(result.parents[3].glob("data/shapes/test/*/*.jpg"))
+    answer = Classifier(result).predict(photo)
+    lines = run(script(1), result.parent, str(result), str(photo)).splitlines()
     assert [line.split()[0] for line in lines[:3]] == list(answer.probabilities)
     assert [float(line.split()[1]) for line in lines[:3]] == pytest.approx([*answer.probabilities.values()], abs=1e-4)
     assert lines[3:] == ([] if answer.confident else ["not sure"])
@@ -78,15 +78,15 @@ with vision.ImageClassifier.create_from_options(options) as classifier:
 
 
 @pytest.mark.slow
-def test_mediapipe_gives_the_same_probabilities(made: Path, tmp_path: Path) -> None:
+def test_mediapipe_gives_the_same_probabilities(result: Path, tmp_path: Path) -> None:
     """In a process of its own: it brings a runtime of its own, and speaks."""
     pytest.importorskip("mediapipe", reason="`make setup-dev` installs MediaPipe", exc_type=ImportError)
-    dataset: list[Path] = sorted(made.parents[3].glob("data/shapes/test/*/*"))
+    dataset: list[Path] = sorted(result.parents[3].glob("data/shapes/test/*/*"))
     np.save(tmp_path / "pixels.npy", np.stack([images.decode(path, networks.SIZE) for path in dataset]))
     answers: list[dict[str, Any]] = [
-        json.loads(line) for line in run(ASK, tmp_path, str(made), str(tmp_path / "pixels.npy")).splitlines()
+        json.loads(line) for line in run(ASK, tmp_path, str(result), str(tmp_path / "pixels.npy")).splitlines()
     ]
-    ours = Classifier(made)
+    ours = Classifier(result)
     assert len(answers) == len(dataset) == 12
     for path, theirs in zip(dataset, answers, strict=True):
         wanted = ours.predict(path).probabilities

@@ -39,16 +39,16 @@ def files_in(folder: Path) -> set[str]:
 
 def test_the_bundle_predicts_as_the_checkpoint(model: Path, dataset: Dataset) -> None:
     before = files_in(model.parent)
-    made = export(model)
-    assert made.bundle == model.with_suffix(".tflite")
-    assert made.certificate == model.with_suffix(".parity.json")
-    assert files_in(model.parent) == before | {made.bundle.name, made.certificate.name, "labels.txt"}
-    assert made.labels.read_text() == "".join(f"{label}\n" for label in dataset.classes)
-    assert made.size == made.bundle.stat().st_size
-    assert made.parity.count == 12
-    assert made.parity.agreement == 1
-    assert made.parity.largest_difference <= 1e-4
-    classifier, keras_model = Classifier(made.bundle), checkpoint.load(model)
+    result = export(model)
+    assert result.bundle == model.with_suffix(".tflite")
+    assert result.certificate == model.with_suffix(".parity.json")
+    assert files_in(model.parent) == before | {result.bundle.name, result.certificate.name, "labels.txt"}
+    assert result.labels.read_text() == "".join(f"{label}\n" for label in dataset.classes)
+    assert result.size == result.bundle.stat().st_size
+    assert result.parity.count == 12
+    assert result.parity.agreement == 1
+    assert result.parity.largest_difference <= 1e-4
+    classifier, keras_model = Classifier(result.bundle), checkpoint.load(model)
     for photo in dataset.photos:
         path = dataset.folder / photo.path
         wanted = keras_model(images.decode(path, networks.SIZE)[np.newaxis].astype(np.float32)).numpy()[0]
@@ -116,12 +116,12 @@ def test_an_accuracy_near_chance_is_reported_of_our_own_models_too(model: Path, 
     blind = checkpoint.load(model)
     blind.set_weights([values * 0 if values.ndim < 4 else values for values in blind.get_weights()])
     checkpoint.save(blind, model, about)
-    made = export(model)
-    (warning,) = made.warnings
+    result = export(model)
+    (warning,) = result.warnings
     assert re.fullmatch(
         r"an accuracy of 0\.\d+ on 12 photos is near chance \(0\.\d+\); the model does not classify .*", warning
     )
-    assert json.loads(made.certificate.read_text())["warnings"] == [warning]
+    assert json.loads(result.certificate.read_text())["warnings"] == [warning]
     assert f"**Warning:** {warning}." in (run / "MODEL_CARD.md").read_text()
 
 
@@ -201,12 +201,12 @@ def test_photos_of_every_kind_are_compared_from_their_files(model: Path, dataset
 
 
 def test_the_certificate_lies_beside_the_bundle(model: Path) -> None:
-    made = export(model, clock=clock)
-    record = json.loads(made.certificate.read_text())
-    inside = serve.read(made.bundle).metadata["certificate"]
+    result = export(model, clock=clock)
+    record = json.loads(result.certificate.read_text())
+    inside = serve.read(result.bundle).metadata["certificate"]
     assert {key: record[key] for key in inside} == inside
-    assert record["bundle"] == hashlib.sha256(made.bundle.read_bytes()).hexdigest()
-    assert record["bytes"] == made.size
+    assert record["bundle"] == hashlib.sha256(result.bundle.read_bytes()).hexdigest()
+    assert record["bytes"] == result.size
     assert record["milliseconds"] == {"1 thread": 1.0, "2 threads": 0.5}
     assert len(record["worst"]) == 5
     assert record["worst"][0]["difference"] == inside["largest_difference"]
@@ -221,10 +221,10 @@ def clock(flatbuffers: Sequence[bytes], threads: int) -> list[Latency]:
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_each_format(model: Path, kind: str) -> None:
-    made = export(model, kind, representative=7)
-    read = serve.read(made.bundle)
+    result = export(model, kind, representative=7)
+    read = serve.read(result.bundle)
     certificate = read.metadata["certificate"]
-    assert (made.kind, certificate["format"], certificate["verdict"]) == (kind, kind, "passed")
+    assert (result.kind, certificate["format"], certificate["verdict"]) == (kind, kind, "passed")
     assert read.metadata["input"]["dtype"] == ("uint8" if kind == "int8" else "float32")
     types = {tensor.type for tensor in schema.ModelT.InitFromPackedBuf(read.flatbuffer, 0).subgraphs[0].tensors}
     assert (schema.TensorType.FLOAT16 in types) == (kind == "float16")
@@ -235,10 +235,10 @@ def test_each_format(model: Path, kind: str) -> None:
 
 def test_the_best_is_the_fastest_that_passes(model: Path) -> None:
     said: list[str] = []
-    made = export(model, "best", log=said.append, clock=clock)
+    result = export(model, "best", log=said.append, clock=clock)
     # The clock has the last one fastest.
-    assert made.kind == "int8"
-    record = json.loads(made.certificate.read_text())
+    assert result.kind == "int8"
+    record = json.loads(result.certificate.read_text())
     assert record["choice"]["photos"] == "validation"
     assert [row["format"] for row in record["choice"]["candidates"]] == list(FORMATS)
     assert [row["milliseconds"] for row in record["choice"]["candidates"]] == [[4, 2], [3, 1.5], [2, 1], [1, 0.5]]
@@ -248,9 +248,9 @@ def test_the_best_is_the_fastest_that_passes(model: Path) -> None:
 
 def test_the_best_is_never_one_that_fails(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headstand.export.acceptance.AGREEMENT", 1.1)
-    made = export(model, "best", clock=clock)
-    assert made.kind == "float16"
-    record = json.loads(made.certificate.read_text())
+    result = export(model, "best", clock=clock)
+    assert result.kind == "float16"
+    record = json.loads(result.certificate.read_text())
     missing = [row["missing"] for row in record["choice"]["candidates"]]
     assert [bool(each) for each in missing[:3]] == [False, False, True]
     assert all(missing[2:])
@@ -269,13 +269,13 @@ def test_a_format_that_fails_where_it_is_chosen_is_never_certified(
 def test_forced_it_is_written_and_marked(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HEADSTAND_ALLOW_FAILED", raising=False)
     monkeypatch.setitem(LIMITS, "float32", -1.0)
-    made = export(model, force=True)
-    assert made.unmet
-    inside = serve.read(made.bundle).metadata["certificate"]
+    result = export(model, force=True)
+    assert result.unmet
+    inside = serve.read(result.bundle).metadata["certificate"]
     assert inside["verdict"] == "FAILED"
-    assert inside["missing"] == list(made.unmet)
+    assert inside["missing"] == list(result.unmet)
     with pytest.raises(HeadstandError, match="did not pass its comparison"):
-        Classifier(made.bundle)
+        Classifier(result.bundle)
 
 
 @pytest.fixture
@@ -292,8 +292,8 @@ def refitted(run: Path, model: Path) -> Path:
 
 
 def test_a_refitted_model_is_certified_with_the_earlier_model_too(run: Path, model: Path, refitted: Path) -> None:
-    made = export(refitted, "int8", representative=8)
-    record = json.loads(made.certificate.read_text())
+    result = export(refitted, "int8", representative=8)
+    record = json.loads(result.certificate.read_text())
     assert record["checkpoint"] == hashlib.sha256(refitted.read_bytes()).hexdigest()
     assert record["seen_in_training"]
     assert record["unseen"]["count"] == record["count"] == 12
@@ -318,9 +318,9 @@ def test_a_refitted_model_fails_if_the_earlier_model_fails(refitted: Path, monke
         export(refitted)
     assert not refitted.with_suffix(".tflite").exists()
     next(verdicts)
-    made = export(refitted, force=True)
-    assert made.unmet == ("of the earlier model",)
-    assert serve.read(made.bundle).metadata["certificate"]["missing"] == ["unseen: of the earlier model"]
+    result = export(refitted, force=True)
+    assert result.unmet == ("of the earlier model",)
+    assert serve.read(result.bundle).metadata["certificate"]["missing"] == ["unseen: of the earlier model"]
 
 
 def stand_in_outputs(monkeypatch: pytest.MonkeyPatch, right: int, count: int = 60) -> list[str]:
@@ -380,12 +380,12 @@ def test_the_guarantee_is_in_metadata_certificate_and_card(
     run: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("headstand.evaluation.calibration.FEWEST", 6)
-    made = export(model)
-    metadata = serve.read(made.bundle).metadata
+    result = export(model)
+    metadata = serve.read(result.bundle).metadata
     confidence = metadata["certificate"]["confidence"]
     assert metadata["threshold"] == confidence["value"]
     assert (confidence["photos"], confidence["target"], confidence["fitted_to"]) == (12, 0.95, "validation")
-    assert json.loads(made.certificate.read_text())["confidence"] == confidence
+    assert json.loads(result.certificate.read_text())["confidence"] == confidence
     text = " ".join((run / "MODEL_CARD.md").read_text().split())
     assert f"{calibration.described(confidence)} Fitted to the outputs of the `.tflite`." in text
 

@@ -48,17 +48,17 @@ def inside(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_bundle_answers_as_the_checkpoint_and_says_what_it_takes(trained: Path) -> None:
-    made = export(trained)
-    bundle = bundles.read(made.bundle)
+    result = export(trained)
+    bundle = bundles.read(result.bundle)
     assert bundle.input.kind == "heatmaps"
     taken = bundle.metadata["input"]
     assert (taken["kind"], taken["shape"], taken["dtype"]) == ("heatmaps", [17, 64, 48], "float32")
     assert taken["joints"] == list(heatmap_file.JOINTS)
     assert bundle.metadata["certificate"]["verdict"] == "passed"
     assert bundle.metadata["certificate"]["largest_difference"] <= 1e-4
-    assert json.loads(made.certificate.read_text())["format"] == "float32"
+    assert json.loads(result.certificate.read_text())["format"] == "float32"
     dataset = manifest.read(Path("data/poses"))
-    classifier, keras_model = Classifier(made.bundle), checkpoint.load(trained)
+    classifier, keras_model = Classifier(result.bundle), checkpoint.load(trained)
     for photo in dataset.split("test"):
         path = dataset.folder / photo.path
         wanted = np.asarray(keras_model(np.load(path)))[0]
@@ -66,7 +66,7 @@ def test_the_bundle_answers_as_the_checkpoint_and_says_what_it_takes(trained: Pa
         assert [given[label] for label in dataset.classes] == pytest.approx(wanted.tolist(), abs=1e-4)
     # Both can be scored on the data.
     shown = np.stack([heatmap_file.decode(dataset.folder / photo.path) for photo in dataset.split("test")])
-    asked = [models.load(path).predict(shown) for path in (trained, made.bundle)]
+    asked = [models.load(path).predict(shown) for path in (trained, result.bundle)]
     np.testing.assert_allclose(*asked, atol=1e-4)
 
 
@@ -83,10 +83,10 @@ def test_heatmaps_that_show_nobody_get_numbers_too(trained: Path, bundle: Path, 
 @pytest.mark.slow
 def test_the_best_format_is_one_that_takes_heatmaps(trained: Path) -> None:
     lines: list[str] = []
-    made = export(trained, "best", log=lines.append)
-    assert made.kind in ("float32", "float16", "dynamic")
+    result = export(trained, "best", log=lines.append)
+    assert result.kind in ("float32", "float16", "dynamic")
     assert not any(line.startswith("int8") for line in lines)
-    assert bundles.read(made.bundle).input.kind == "heatmaps"
+    assert bundles.read(result.bundle).input.kind == "heatmaps"
 
 
 def test_integers_of_8_bits_are_refused_with_the_formats_that_there_are(trained: Path) -> None:

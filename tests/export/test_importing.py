@@ -32,23 +32,23 @@ def model(workplace: Path) -> Path:
 
 def test_a_foreign_model_predicts_as_before(model: Path) -> None:
     said: list[str] = []
-    made = import_model(model, Path("labels.txt"), "xception", log=said.append)
-    assert made.bundle == Path("Their Model.tflite")
+    result = import_model(model, Path("labels.txt"), "xception", log=said.append)
+    assert result.bundle == Path("Their Model.tflite")
     assert "a softmax was added" in said[0]
-    certificate = json.loads(made.certificate.read_text())
+    certificate = json.loads(result.certificate.read_text())
     assert (certificate["verdict"], certificate["photos"], certificate["count"]) == ("passed", "generated", PICTURES)
     assert (certificate["accuracy"], certificate["warnings"]) == (None, [])
-    assert "accuracy " not in made.summary
+    assert "accuracy " not in result.summary
     # The labels that came with the model are the same, and stay.
-    assert made.labels == Path("labels.txt")
+    assert result.labels == Path("labels.txt")
     assert Path("labels.txt").read_text() == "\n".join(photos.CLASSES) + "\n"
-    read = bundles.read(made.bundle)
+    read = bundles.read(result.bundle)
     assert (read.name, read.size, read.labels) == ("their-model", networks.SIZE, photos.CLASSES)
     assert read.metadata["data"] is None
     pixels = np.random.default_rng(1).integers(0, 256, (1, networks.SIZE, networks.SIZE, 3), np.uint8)
     logits = keras.models.load_model(model)(pixels / 127.5 - 1).numpy()[0].astype(float)
     wanted = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
-    assert Classifier(made.bundle).probabilities(pixels)[0] == pytest.approx(wanted, abs=1e-5)
+    assert Classifier(result.bundle).probabilities(pixels)[0] == pytest.approx(wanted, abs=1e-5)
 
 
 def test_with_photos_it_may_be_quantised(model: Path) -> None:
@@ -59,8 +59,8 @@ def test_with_photos_it_may_be_quantised(model: Path) -> None:
         target = folder / photo.class_ / Path(photo.path).name.replace(".", f"-{photo.split}.")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((dataset.folder / photo.path).read_bytes())
-    made = import_model(model, Path("labels.txt"), "xception", photos=folder, kind="int8", force=True)
-    certificate = json.loads(made.certificate.read_text())
+    result = import_model(model, Path("labels.txt"), "xception", photos=folder, kind="int8", force=True)
+    certificate = json.loads(result.certificate.read_text())
     assert (certificate["format"], certificate["photos"]) == ("int8", "last third of theirs")
     assert certificate["choice"]["photos"] == "second third of theirs"
     assert certificate["accuracy"]["trained"] == pytest.approx(certificate["accuracy"]["served"], abs=0.4)
@@ -89,29 +89,29 @@ def colours(workplace: Path) -> Path:
 
 
 def test_the_accuracy_on_labelled_photos_is_recorded(colours: Path) -> None:
-    made = import_model(colours, Path("names.txt"), "none", photos=Path("photos"))
-    certificate = json.loads(made.certificate.read_text())
+    result = import_model(colours, Path("names.txt"), "none", photos=Path("photos"))
+    certificate = json.loads(result.certificate.read_text())
     assert (certificate["accuracy"]["trained"], certificate["accuracy"]["served"]) == (1, 1)
     assert certificate["warnings"] == []
-    assert "accuracy   1.0000 on these photos, 1.0000 before conversion\n" in made.summary
-    assert made.labels == Path("labels.txt")
+    assert "accuracy   1.0000 on these photos, 1.0000 before conversion\n" in result.summary
+    assert result.labels == Path("labels.txt")
     assert Path("labels.txt").read_text() == "blue\ngreen\nred\n"
 
 
 def test_labels_in_the_wrong_order_are_reported(colours: Path) -> None:
     Path("names.txt").write_text("red\nblue\ngreen")
-    made = import_model(colours, Path("names.txt"), "none", photos=Path("photos"))
-    certificate = json.loads(made.certificate.read_text())
+    result = import_model(colours, Path("names.txt"), "none", photos=Path("photos"))
+    certificate = json.loads(result.certificate.read_text())
     assert (certificate["verdict"], certificate["accuracy"]["served"]) == ("passed", 0)
     (warning,) = certificate["warnings"]
     assert warning.startswith("the accuracy is 0.000, and 1.000 if the labels were in another order: it predicts ")
-    assert f"warning    {warning}\n" in made.summary
-    assert bundles.read(made.bundle).metadata["certificate"]["warnings"] == [warning]
+    assert f"warning    {warning}\n" in result.summary
+    assert bundles.read(result.bundle).metadata["certificate"]["warnings"] == [warning]
 
 
 def test_preprocessing_that_is_applied_twice_is_reported(colours: Path) -> None:
-    made = import_model(colours, Path("names.txt"), "xception", photos=Path("photos"))
-    certificate = json.loads(made.certificate.read_text())
+    result = import_model(colours, Path("names.txt"), "xception", photos=Path("photos"))
+    certificate = json.loads(result.certificate.read_text())
     assert (certificate["verdict"], certificate["accuracy"]["served"] < 0.5) == ("passed", True)
     (warning,) = certificate["warnings"]
     assert "and 1.000 with --preprocess none: the model seems to scale its pixels itself" in warning
@@ -119,10 +119,10 @@ def test_preprocessing_that_is_applied_twice_is_reported(colours: Path) -> None:
 
 def test_other_labels_beside_it_stay(colours: Path) -> None:
     Path("labels.txt").write_text("0 blue\n1 green\n2 red\n")
-    made = import_model(colours, Path("labels.txt"), "none")
-    assert made.labels == Path("colours.labels.txt")
+    result = import_model(colours, Path("labels.txt"), "none")
+    assert result.labels == Path("colours.labels.txt")
     assert Path("labels.txt").read_text() == "0 blue\n1 green\n2 red\n"
-    assert made.labels.read_text() == "blue\ngreen\nred\n"
+    assert result.labels.read_text() == "blue\ngreen\nred\n"
 
 
 def test_without_photos_quantisation_is_refused(model: Path) -> None:

@@ -13,7 +13,7 @@ from tests import photos
 
 
 def test_all_published_files_are_in_one_folder(run: Path, model: Path) -> None:
-    made = export(model)
+    result = export(model)
     files = publish(run, Path("models/shapes"))
     assert [str(path) for path in files] == [
         f"models/shapes/{name}" for name in ("shapes.h5", "shapes.tflite", "shapes.parity.json", "README.md")
@@ -21,18 +21,18 @@ def test_all_published_files_are_in_one_folder(run: Path, model: Path) -> None:
     assert sorted(path.name for path in Path("models/shapes").iterdir()) == sorted(path.name for path in files)
     assert files[0].read_bytes() == model.read_bytes()
     assert Classifier(files[1]).bundle.labels == photos.CLASSES
-    assert files[2].read_bytes() == made.certificate.read_bytes()
+    assert files[2].read_bytes() == result.certificate.read_bytes()
 
 
 def test_the_card_describes_the_conversion(run: Path, model: Path) -> None:
-    made = export(model)
+    result = export(model)
     text = publish(run, Path("models/shapes"))[-1].read_text()
     # Published under the model's name; in the run's folder the files are called as the checkpoint.
     assert text.replace("`shapes.", f"`{model.stem}.") == (run / "MODEL_CARD.md").read_text()
     for folder, card in ((Path("models/shapes"), text), (run, (run / "MODEL_CARD.md").read_text())):
         named = re.findall(r"^- `([^`]+)`", card[card.index("## Files") :], re.MULTILINE)
         assert len(named) == 3 and all((folder / name).is_file() for name in named)
-    record = json.loads(made.certificate.read_text())
+    record = json.loads(result.certificate.read_text())
     assert "Yes (passed). Required: every probability within 0.0001 of the trained model's" in text
     assert "| 12 test photos, from their files on | these weights |\n| --- | --- |\n| same class | 100.00% |" in text
     accuracy = record["accuracy"]["served"]

@@ -205,11 +205,11 @@ def test_bfloat16_trains_and_everything_else_is_float32(
     for event, name in (("on_epoch_begin", "training"), ("on_test_begin", "testing"), ("on_epoch_end", "saving")):
         hook = getattr(MixedPrecisionCallback, event)
 
-        def told(self: Any, *rest: Any, hook: Any = hook, name: str = name) -> None:
+        def message(self: Any, *rest: Any, hook: Any = hook, name: str = name) -> None:
             hook(self, *rest)
             precision_of_run[0] = name
 
-        monkeypatch.setattr(MixedPrecisionCallback, event, told)
+        monkeypatch.setattr(MixedPrecisionCallback, event, message)
     tuned = tune(model, dataset, Path("run"), settings)
     assert {kind for kind, when in seen if when == "training"} == {"bfloat16"}
     assert {kind for kind, when in seen if when == "testing"} == {"float32"}

@@ -35,8 +35,8 @@ def photo(width: int, height: int) -> np.ndarray:
 
 def encoded(picture: np.ndarray | Image.Image, kind: str = "PNG", **options: object) -> bytes:
     stream = io.BytesIO()
-    made = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-    made.save(stream, kind, **options)
+    result = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    result.save(stream, kind, **options)
     return stream.getvalue()
 
 

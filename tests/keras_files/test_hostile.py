@@ -370,7 +370,7 @@ def test_a_reader_that_dies_or_hangs(
     real = subprocess.run
     monkeypatch.setattr(loading, "_PATIENCE", 1)
     monkeypatch.setattr(
-        loading.subprocess, "run", lambda words, **options: real([sys.executable, "-c", script], **options)
+        loading.subprocess, "run", lambda argv, **options: real([sys.executable, "-c", script], **options)
     )
     assert reason in refused(path)
 

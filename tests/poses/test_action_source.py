@@ -97,5 +97,5 @@ def test_unseen_people_are_told_by_their_joints_and_not_by_the_nearest_picture()
     mirrored = np.asarray(network(mirror(maps[known]), training=False))
     features = np.asarray(network(maps, training=False))
     ridge = RidgeClassifier(10.0).fit(np.concatenate([features[known], mirrored]), np.tile(labels[known], 2))
-    told = ridge.score(features[unseen], labels[unseen])
-    assert nearest < 0.5 < 0.75 < told
+    message = ridge.score(features[unseen], labels[unseen])
+    assert nearest < 0.5 < 0.75 < message

@@ -154,7 +154,7 @@ def test_a_drawing_has_nothing_of_what_lay_in_memory_before(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "argv"),
     [
         (("lotus", 1, 0), "unknown pose 'lotus'.*chair, cobra"),
         (("tree", -1, 0), "seed = -1: "),
@@ -163,8 +163,8 @@ def test_a_drawing_has_nothing_of_what_lay_in_memory_before(monkeypatch: pytest.
         (("tree", 1, 0, 10**6), "size = 1000000: "),
     ],
 )
-def test_impossible_drawings_get_a_clear_sentence(arguments, words):
-    with pytest.raises(HeadstandError, match=words):
+def test_impossible_drawings_get_a_clear_sentence(arguments, argv):
+    with pytest.raises(HeadstandError, match=argv):
         draw(*arguments)
 
 

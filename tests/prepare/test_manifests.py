@@ -19,10 +19,10 @@ HOURS = 1_700_000_000
 @pytest.fixture(autouse=True)
 def dataset(tmp_path, monkeypatch) -> manifest.Dataset:
     monkeypatch.chdir(tmp_path)
-    made = prepared(Path("data/poses"), ("tree", "arbre été", "cobra"))
+    result = prepared(Path("data/poses"), ("tree", "arbre été", "cobra"))
     os.utime("data/poses/manifest.csv", (HOURS, HOURS))
     Path("poses.toml").write_text('[source]\nkind = "folder"\nfolder = "photos"\n')
-    return made
+    return result
 
 
 def rows(split: str) -> list[dict[str, str]]:
@@ -98,7 +98,7 @@ def test_the_verb_prints_what_it_wrote(capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("argv", "message"),
     [
         (["--prefix", "https://bucket"], "'https://bucket' is not an address in S3: it should read s3://BUCKET/KEY"),
         (["--prefix"], "expected one argument: an address"),
@@ -107,7 +107,7 @@ def test_the_verb_prints_what_it_wrote(capsys):
         (["--prefx", "s3://bucket"], "prefx"),
     ],
 )
-def test_what_cannot_be_is_told(words, message):
+def test_what_cannot_be_is_told(argv, message):
     with pytest.raises(HeadstandError, match=message):
-        main(["manifests", "poses.toml", *words])
+        main(["manifests", "poses.toml", *argv])
     assert not Path("data/poses/manifests").exists()

@@ -16,25 +16,25 @@ STATE = {"version": 2, "seed": 1}
 
 @pytest.fixture
 def dataset(tmp_path) -> Dataset:
-    made = prepared(tmp_path / "poses")
-    preparation_record.write(made, STATE, told(made), PAIRS)
-    return made
+    result = prepared(tmp_path / "poses")
+    preparation_record.write(result, STATE, message(result), PAIRS)
+    return result
 
 
-def told(dataset: Dataset) -> Summary:
+def message(dataset: Dataset) -> Summary:
     return Summary(dataset.folder, counts(dataset), left_out=[("a.jpg", "damaged")], related=3)
 
 
 def test_what_is_written_is_read_again(dataset):
-    assert preparation_record.kept(dataset.folder, STATE) == replace(told(dataset), is_new=False)
+    assert preparation_record.kept(dataset.folder, STATE) == replace(message(dataset), is_new=False)
     assert preparation_record.pairs(dataset) == PAIRS
     assert preparation_record.summary(dataset.folder)["related"] == 3
 
 
 def test_no_pairs_and_none_searched_are_told_apart(dataset):
-    preparation_record.write(dataset, STATE, told(dataset), [])
+    preparation_record.write(dataset, STATE, message(dataset), [])
     assert preparation_record.pairs(dataset) == []
-    preparation_record.write(dataset, STATE, told(dataset), None)
+    preparation_record.write(dataset, STATE, message(dataset), None)
     assert preparation_record.pairs(dataset) is None
 
 
@@ -71,7 +71,7 @@ def test_a_record_with_the_keys_of_an_earlier_version_is_read(dataset):
     record["summary"] = {old.get(key, key): value for key, value in record["summary"].items()}
     record["pairs"] = [{old.get(key, key): value for key, value in pair.items()} for pair in record["pairs"]]
     path.write_text(json.dumps(record))
-    assert preparation_record.kept(dataset.folder, STATE) == replace(told(dataset), is_new=False)
+    assert preparation_record.kept(dataset.folder, STATE) == replace(message(dataset), is_new=False)
     assert preparation_record.pairs(dataset) == PAIRS
     record["pairs"] = [1]
     path.write_text(json.dumps(record))

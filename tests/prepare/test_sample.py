@@ -104,10 +104,10 @@ def test_the_command(recipe, capsys):
     assert rows(Path("out")) != []
 
 
-@pytest.mark.parametrize("words", [[], ["yoga6"], ["yoga6", "3"], ["yoga6", "out", "3"], ["yoga6", "3", "--seed"]])
-def test_the_command_says_what_it_needs(words, recipe):
+@pytest.mark.parametrize("argv", [[], ["yoga6"], ["yoga6", "3"], ["yoga6", "out", "3"], ["yoga6", "3", "--seed"]])
+def test_the_command_says_what_it_needs(argv, recipe):
     with pytest.raises(HeadstandError, match="python -m headstand sample RECIPE N FOLDER"):
-        __main__.main(["sample", *words])
+        __main__.main(["sample", *argv])
 
 
 def test_without_a_prepared_dataset_the_command_that_makes_it_is_named(workplace):

@@ -46,10 +46,10 @@ def test_lists_and_single_values_from_the_line():
     assert load("mine", ["--head.inner", "200,50"]).head.inner == (200, 50)
 
 
-@pytest.mark.parametrize("words", [["--source", "there"], ["--source=there"]])
-def test_source_takes_a_folder_over_whatever_the_recipe_says(words):
+@pytest.mark.parametrize("argv", [["--source", "there"], ["--source=there"]])
+def test_source_takes_a_folder_over_whatever_the_recipe_says(argv):
     write('[source]\nkind = "kaggle"\ndataset = "a/b"\n')
-    source = load("mine", words).source
+    source = load("mine", argv).source
     assert (source.kind, source.folder) == ("folder", "there")
     with pytest.raises(RecipeError, match="--source needs a folder"):
         load("mine", ["--source"])
@@ -224,7 +224,7 @@ def test_every_environment_variable_that_code_and_documents_name_is_known():
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("argv", "told"),
     [
         (["activation", "rel"], "activation.0 = 'rel': Input should be 'relu'"),
         (["activation", "relu,tanh"], "activation = ['relu', 'tanh'] does not fit inner = [100]; allowed: one for"),
@@ -251,8 +251,8 @@ def test_every_environment_variable_that_code_and_documents_name_is_known():
         (["patience", "-1"], "head.patience = '-1': Input should be greater than or equal to 0"),
     ],
 )
-def test_an_invalid_head_is_refused(words, told):
-    pairs = zip(words[::2], words[1::2], strict=True)
+def test_an_invalid_head_is_refused(argv, told):
+    pairs = zip(argv[::2], argv[1::2], strict=True)
     with pytest.raises(RecipeError) as caught:
         load("mine", [word for key, value in pairs for word in (f"--head.{key}", value)])
     assert told in str(caught.value)
@@ -261,21 +261,21 @@ def test_an_invalid_head_is_refused(words, told):
 def test_heads_that_can_be():
     head = load("mine", ["--head.inner", "9,8", "--head.activation", "selu,tanh", "--head.optimizer", "adamw"]).head
     assert (head.inner, head.activation, head.optimizer, head.weight_decay) == ((9, 8), ("selu", "tanh"), "adamw", None)
-    words = (
+    argv = (
         "--head.optimizer sgd --head.momentum 0.9 --head.nesterov true --head.weight_decay 0.1 --head.batch_norm true"
     )
-    head = load("mine", words.split()).head
+    head = load("mine", argv.split()).head
     assert (head.momentum, head.nesterov, head.weight_decay, head.batch_norm) == (0.9, True, 0.1, True)
     assert load("mine", ["--backbone.pooling", "none"]).backbone.pooling == "none"
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (HOME / "recipes").glob("*.toml")))
 def test_a_runs_recipe_is_a_recipe_too(workplace: Path, name: str) -> None:
-    made = load(name, ["--seed", "7"])
+    result = load(name, ["--seed", "7"])
     path = workplace / "recipe.json"
-    path.write_text(json.dumps({"recipe": made.model_dump(mode="json"), "data": "0"}))
-    assert load(str(path)) == made
-    assert load(str(path), ["--seed", "8"]) == made.model_copy(update={"seed": 8})
+    path.write_text(json.dumps({"recipe": result.model_dump(mode="json"), "data": "0"}))
+    assert load(str(path)) == result
+    assert load(str(path), ["--seed", "8"]) == result.model_copy(update={"seed": 8})
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"data": 1}', '{"recipe": 3}', '{"recipe": null}', "\ud800"])

@@ -16,8 +16,8 @@ def write(text: str) -> str:
     return "mine.toml"
 
 
-def varied(text: str, words: list[str] | None = None) -> Recipe:
-    recipe = load(write(text), words)
+def varied(text: str, argv: list[str] | None = None) -> Recipe:
+    recipe = load(write(text), argv)
     return recipe.with_variant(recipe.variants[0])
 
 
@@ -43,7 +43,7 @@ def test_a_variant_goes_before_line_and_environment(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ('name = "a"\nbackbone.pooling = "maxx"', "variant 'a': backbone.pooling = 'maxx': Input should be 'avg'"),
         ('name = "a"\nhead.dropuot = 0.1', "variant 'a': unknown key head.dropuot = 0.1; allowed there: activation,"),
@@ -61,10 +61,10 @@ def test_a_variant_goes_before_line_and_environment(monkeypatch: pytest.MonkeyPa
         ),
     ],
 )
-def test_an_invalid_variant_is_named(text: str, told: str) -> None:
+def test_an_invalid_variant_is_named(text: str, message: str) -> None:
     with pytest.raises(RecipeError) as caught:
         load(write(f"[[variants]]\n{text}\n"))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -93,15 +93,15 @@ def test_random_weights_are_inherited_and_a_file_is_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         ('["Xception@9"]', "compare.backbones, 'Xception@9': backbone.size = '9': .*greater than or equal to 32"),
         ('["../x"]', r"compare.backbones.0 = '\.\./x'"),
         ('["VGG16@"]', "compare.backbones.0 = 'VGG16@'"),
     ],
 )
-def test_an_invalid_backbone_is_named(value: str, told: str) -> None:
-    with pytest.raises(RecipeError, match=told):
+def test_an_invalid_backbone_is_named(value: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
         load(write(f"[compare]\nbackbones = {value}\n"))
 
 
@@ -114,13 +114,13 @@ def test_backbones_and_limits_from_the_line() -> None:
 
 def test_the_eight_variants_of_the_study() -> None:
     recipe = load(str(HOME / "recipes" / "yoga6-variants.toml"))
-    told = []
+    message = []
     for variant in recipe.variants:
         one = recipe.with_variant(variant)
         head = one.head
-        told.append((one.backbone.pooling, head.inner, head.activation, head.optimizer, head.loss_from))
+        message.append((one.backbone.pooling, head.inner, head.activation, head.optimizer, head.loss_from))
     relu = ("relu",)
-    assert told == [
+    assert message == [
         ("avg", (), relu, "adam", "logits"),
         ("avg", (100,), relu, "adam", "logits"),
         ("none", (100,), relu, "adam", "logits"),

@@ -37,7 +37,7 @@ def test_the_page_has_the_metrics_and_needs_no_other_file(outcome: training.Outc
 def test_unused_options_are_not_mentioned(outcome: training.Outcome) -> None:
     assert not {"test_averaged", "validation_averaged"} & set(outcome.report)
     text = (outcome.folder / "report.html").read_text(encoding="utf-8")
-    assert not any(words in text for words in ("mean over", "augmented views", "The layers before them"))
+    assert not any(argv in text for argv in ("mean over", "augmented views", "The layers before them"))
 
 
 def test_the_commands_reproduce_the_run(outcome: training.Outcome, monkeypatch: pytest.MonkeyPatch) -> None:

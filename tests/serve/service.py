@@ -82,7 +82,7 @@ def running(
     folder: Path,
     *options: str,
     code: Path = ROOT,
-    words: tuple[str, ...] = ("gunicorn", "predict:app", "--bind", "127.0.0.1:0"),
+    argv: tuple[str, ...] = ("gunicorn", "predict:app", "--bind", "127.0.0.1:0"),
     **settings: str,
 ) -> Iterator[Service]:
     """Starts the service and waits until all its workers are ready; stops it at the end and checks for temporary files.
@@ -100,7 +100,7 @@ def running(
     environment |= {"HEADSTAND_MODEL": str(model), "TMPDIR": str(folder / "tmp"), "PYTHONUNBUFFERED": "1", **settings}
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
         process = subprocess.Popen(
-            [sys.executable, "-m", *words, *options], cwd=code, env=environment, stdout=out, stderr=err
+            [sys.executable, "-m", *argv, *options], cwd=code, env=environment, stdout=out, stderr=err
         )
     try:
         workers = int(environment.get("WEB_CONCURRENCY", 1))

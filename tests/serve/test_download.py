@@ -351,10 +351,10 @@ def test_https_checks_the_name_of_the_host_at_the_checked_address(
     url = f"https://photos.example:{server.server_port}"
     assert code_of(lambda: local(f"{url}/photo")) == "download_failed"  # nobody vouches for it
 
-    made = transport.session
+    result = transport.session
 
     def trusting(*args: Any, **kwargs: Any) -> Any:
-        session = made(*args, **kwargs)
+        session = result(*args, **kwargs)
         session.verify = certificate[0]
         return session
 

@@ -198,8 +198,8 @@ def test_an_invalid_top_is_refused(client: FlaskClient, path: str, top: str) -> 
 
 
 def test_the_model_is_described(classifier: Classifier, client: FlaskClient) -> None:
-    told = client.get("/model").json
-    assert told == {
+    message = client.get("/model").json
+    assert message == {
         "name": "tiny", "labels": ["blue", "green", "red"], "takes": "photos", "shape": [32, 32, 3], "size": 32,
         "threshold": 0.5, "certificate": None,
         "digest": classifier.bundle.metadata["digest"], "version": __version__,
@@ -386,8 +386,8 @@ def test_the_docs_load_only_files_that_are_served(client: FlaskClient) -> None:
 def test_the_openapi_document_has_every_path_and_code(client: FlaskClient, classifier: Classifier) -> None:
     document = client.get("/openapi.json").json
     assert set(document["paths"]) <= set(flask_app.create_app(classifier).extensions["headstand.api"].routes)
-    told = json.dumps(document["paths"]["/predict"])
+    message = json.dumps(document["paths"]["/predict"])
     unheard = {"not_found", "too_many_images", "batch_timeout"}
-    assert {code for code in KINDS if f"`{code}`" not in told} == unheard
+    assert {code for code in KINDS if f"`{code}`" not in message} == unheard
     labels = document["components"]["schemas"]["Probabilities"]["propertyNames"]["enum"]
     assert labels == ["blue", "green", "red"]

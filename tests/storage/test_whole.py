@@ -32,8 +32,8 @@ def upload(client: Any, folder: Path, prefix: str) -> None:
 
 
 def test_a_folder_of_class_folders_is_a_source(bucket: Any, workplace: Path) -> None:
-    made = photos.prepare(workplace / "made")
-    upload(bucket, made.folder / "train", "poses")
+    result = photos.prepare(workplace / "made")
+    upload(bucket, result.folder / "train", "poses")
     summary = prepare(recipe("s3://photos/poses/"))
     assert sum(sum(row.values()) for row in summary.counts.values()) == 24
     assert prepare(recipe("s3://photos/poses/")).made is False
@@ -43,12 +43,12 @@ def test_a_folder_of_class_folders_is_a_source(bucket: Any, workplace: Path) -> 
 
 
 def test_any_store_holds_folders_and_archives(workplace: Path) -> None:
-    made = photos.prepare(workplace / "made")
-    folder = (made.folder / "train").as_uri()
+    result = photos.prepare(workplace / "made")
+    folder = (result.folder / "train").as_uri()
     copied = archive.unpacked(folder)
     assert len(list(copied.rglob("*.jpg"))) == 12
     assert workplace / ".cache" in copied.parents
-    packed = shutil.make_archive(str(workplace / "poses"), "zip", made.folder / "train")
+    packed = shutil.make_archive(str(workplace / "poses"), "zip", result.folder / "train")
     assert len(list(archive.unpacked(Path(packed).as_uri()).rglob("*.jpg"))) == 12
     with pytest.raises(HeadstandError, match=r"file:///.*nothing\.zip does not exist"):
         archive.unpacked((workplace / "nothing.zip").as_uri())

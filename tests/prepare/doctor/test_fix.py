@@ -43,20 +43,20 @@ def test_leaves_out_renames_and_converts(tmp_path):
     before = tree(folder)
     fix(examine(folder), tmp_path / "clean")
     assert tree(folder) == before
-    told = record(tmp_path / "clean")
-    assert told["tree/empty.jpg"] == ("left out", "", "0 bytes")
-    assert told["tree/9.jpg"] == ("left out", "", "identical with tree/1.jpg")
-    assert told["loose.jpg"] == ("left out", "", "outside of all classes")
-    assert told["tree/turned.jpg"] == ("converted", "tree/turned.png", "EXIF turn")
-    assert told["tree/inks.jpg"] == ("converted", "tree/inks.png", "CMYK")
+    actions = record(tmp_path / "clean")
+    assert actions["tree/empty.jpg"] == ("left out", "", "0 bytes")
+    assert actions["tree/9.jpg"] == ("left out", "", "identical with tree/1.jpg")
+    assert actions["loose.jpg"] == ("left out", "", "outside of all classes")
+    assert actions["tree/turned.jpg"] == ("converted", "tree/turned.png", "EXIF turn")
+    assert actions["tree/inks.jpg"] == ("converted", "tree/inks.png", "CMYK")
     # The two that would share a name do not.
-    assert {told["tree/a.png"][1], told["tree/a.jpg"][1]} == {"tree/a.jpg", "tree/a-2.jpg"}
-    for name, (_, target, _) in told.items():
+    assert {actions["tree/a.png"][1], actions["tree/a.jpg"][1]} == {"tree/a.jpg", "tree/a-2.jpg"}
+    for name, (_, target, _) in actions.items():
         if target:
             assert np.array_equal(decode(tmp_path / "clean" / target), decode(folder / name))
-    assert {name for name in tree(tmp_path / "clean") if name != "doctor.csv"} == {row[1] for row in told.values()} - {
-        ""
-    }
+    assert {name for name in tree(tmp_path / "clean") if name != "doctor.csv"} == {
+        row[1] for row in actions.values()
+    } - {""}
     assert not examine(tmp_path / "clean").findings
 
 
@@ -67,13 +67,13 @@ def test_a_conflict_is_left_out_unless_most_agree(tmp_path):
         (folder / f"tree/more{number}.jpg").write_bytes(encoded(photo("tree", 1), quality=quality))
     (folder / "cobra/wrong.jpg").write_bytes(encoded(ImageOps.mirror(photo("tree", 1)), quality=70))
     fix(examine(folder), tmp_path / "clean")
-    told = record(tmp_path / "clean")
-    assert {name for name, row in told.items() if row[0] == "left out"} == {
+    actions = record(tmp_path / "clean")
+    assert {name for name, row in actions.items() if row[0] == "left out"} == {
         "chair/tied.jpg",
         "tree/0.jpg",
         "cobra/wrong.jpg",
     }
-    assert told["cobra/wrong.jpg"][2] == "most near duplicates have the class tree"
+    assert actions["cobra/wrong.jpg"][2] == "most near duplicates have the class tree"
 
 
 def test_examined_photos_stay_and_their_copies_in_training_go(tmp_path):
@@ -88,10 +88,10 @@ def test_examined_photos_stay_and_their_copies_in_training_go(tmp_path):
     (folder / "train/tree/leak.jpg").write_bytes(encoded(photo("tree", 12), quality=70))
     (folder / "train/tree/likely.jpg").write_bytes(encoded(rotated(photo("tree", 13), 6)))
     fix(examine(folder), tmp_path / "clean")
-    told = record(tmp_path / "clean")
-    assert told["train/tree/leak.jpg"] == ("left out", "", "near duplicates are in test")
-    assert told["train/tree/likely.jpg"][0] == "copied"  # a judgement is left to people
-    assert told["test/tree/2.jpg"][0] == "copied"
+    actions = record(tmp_path / "clean")
+    assert actions["train/tree/leak.jpg"] == ("left out", "", "near duplicates are in test")
+    assert actions["train/tree/likely.jpg"][0] == "copied"  # a judgement is left to people
+    assert actions["test/tree/2.jpg"][0] == "copied"
 
 
 def test_the_target_must_be_new_and_elsewhere(tmp_path):

@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
     return healthy(tmp_path / "photos")
 
 
-def told(report: DoctorReport) -> dict[str, list[tuple[str, ...]]]:
+def message(report: DoctorReport) -> dict[str, list[tuple[str, ...]]]:
     """The files of each case, by code."""
     return {found.kind.code: [case.files for case in found.cases] for found in report.findings}
 
@@ -33,7 +33,7 @@ def details(report: DoctorReport, code: str) -> list[str]:
 
 def test_a_healthy_folder_has_nothing_to_tell(folder):
     report = examine(folder)
-    assert told(report) == {}
+    assert message(report) == {}
     assert report.counts() == {"chair": {"": 7}, "tree": {"": 7}}
     assert report.lines() == ["14 usable photos in 2 classes; 0 errors, 0 warnings, 0 notes"]
 
@@ -101,8 +101,8 @@ def test_names_the_fault_of_a_file(folder, name):
     make, code, detail = FILES[name]
     (folder / "tree" / name).write_bytes(make())
     report = examine(folder)
-    assert (f"tree/{name}",) in told(report)[code]
-    assert all((f"tree/{name}",) in cases for cases in told(report).values())
+    assert (f"tree/{name}",) in message(report)[code]
+    assert all((f"tree/{name}",) in cases for cases in message(report).values())
     assert detail in details(report, code)[0]
     usable = ISSUE_TYPES[code].severity != Severity.ERROR and code != "other_file"
     assert report.counts()["tree"][""] == 7 + usable
@@ -114,7 +114,7 @@ def test_an_exif_turn_is_told_and_size_taken_upright(folder):
     wide = photo("tree", 44).resize((300, 110))
     (folder / "tree" / "turned.jpg").write_bytes(encoded(wide, exif=exif))
     report = examine(folder)
-    assert told(report)["exif_turn"] == [("tree/turned.jpg",)]
+    assert message(report)["exif_turn"] == [("tree/turned.jpg",)]
     assert details(report, "aspect_outlier") == ["110 x 300"]
 
 
@@ -140,7 +140,7 @@ def test_finds_changed_copies(folder, change):
     alter, code = TWINS[change]
     for number in range(3):
         (folder / "tree" / f"copy{number}.jpg").write_bytes(encoded(alter(photo("tree", number)), quality=60))
-    found = told(examine(folder))
+    found = message(examine(folder))
     expected = {(f"tree/{number}.jpg", f"tree/copy{number}.jpg") for number in range(3)}
     known = {"near_duplicates", "mirror_copies", "geometric_matches"}
     assert {tuple(sorted(files)) for name in known & set(found) for files in found[name]} == expected
@@ -165,7 +165,7 @@ def test_what_the_doctor_says_of_copies_is_what_a_preparation_does(folder, tmp_p
 def test_identical_files_in_a_class_are_a_note(folder):
     shutil.copy(folder / "tree/1.jpg", folder / "tree/9.jpg")
     report = examine(folder)
-    assert told(report) == {"exact_duplicates": [("tree/1.jpg", "tree/9.jpg")]}
+    assert message(report) == {"exact_duplicates": [("tree/1.jpg", "tree/9.jpg")]}
     assert not report.of(Severity.ERROR)
 
 
@@ -175,7 +175,7 @@ def test_identical_files_in_a_class_are_a_note(folder):
 def test_a_copy_in_another_class_is_a_conflict(folder, alter, code):
     (folder / "chair/copy.jpg").write_bytes(encoded(alter(photo("tree", 2)), quality=70))
     report = examine(folder)
-    assert told(report) == {code: [("chair/copy.jpg", "tree/2.jpg")]}
+    assert message(report) == {code: [("chair/copy.jpg", "tree/2.jpg")]}
     assert "chair, tree" in details(report, code)[0]
     assert bool(report.of(Severity.ERROR)) == (code == "label_conflict")
 
@@ -188,10 +188,10 @@ def test_a_copy_in_another_split_is_a_leak(tmp_path, alter, code):
             for number in range(5):
                 image = photo(pose, number + 5 * len(split))
                 (tmp_path / split / pose / f"{number}.jpg").write_bytes(encoded(image))
-    assert told(examine(tmp_path)) == {}
+    assert message(examine(tmp_path)) == {}
     (tmp_path / "Test/tree/copy.jpg").write_bytes(encoded(alter(photo("tree", 27)), quality=70))
     report = examine(tmp_path)
-    assert told(report) == {code: [("train/tree/2.jpg", "Test/tree/copy.jpg")]} or told(report) == {
+    assert message(report) == {code: [("train/tree/2.jpg", "Test/tree/copy.jpg")]} or message(report) == {
         code: [("Test/tree/copy.jpg", "train/tree/2.jpg")]
     }
     assert "test, train" in details(report, code)[0]
@@ -236,7 +236,7 @@ def test_photos_outside_of_classes_links_and_clutter(folder, tmp_path):
     (folder / "tree/Thumbs.db").write_bytes(b"?")
     (folder / "tree/.DS_Store").write_bytes(b"?")
     report = examine(folder)
-    assert told(report) == {"outside_classes": [("loose.jpg",)], "outside_link": [()]}
+    assert message(report) == {"outside_classes": [("loose.jpg",)], "outside_link": [()]}
     assert details(report, "outside_link") == ["tree/gone.jpg"]
     assert "tree/link.jpg" in {exam.name for exam in report.usable}
     assert report.contents.classes == ("chair", "tree")
@@ -259,7 +259,7 @@ def test_a_prepared_dataset_is_held_against_its_manifest(dataset):
     changed, missing = (folder / photo.path for photo in dataset.photos[:2])
     changed.write_bytes(dataset.photos[5].path and (folder / dataset.photos[8].path).read_bytes())
     missing.unlink()
-    found = told(examine(folder))
+    found = message(examine(folder))
     assert found["changed_file"] == [(dataset.photos[0].path,)]
     assert found["missing_file"] == [(dataset.photos[1].path,)]
 

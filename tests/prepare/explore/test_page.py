@@ -22,7 +22,7 @@ def png(colour: str = "red") -> bytes:
     return data.getvalue()
 
 
-def made(folder: Path, photos: list[tuple[str, str, int]]) -> Dataset:
+def result(folder: Path, photos: list[tuple[str, str, int]]) -> Dataset:
     """A dataset of `(class, split, group)`."""
     rows = []
     for number, (name, split, group) in enumerate(photos):
@@ -42,7 +42,7 @@ def section(text: str, name: str) -> str:
     return re.search(rf'<section id="{name}">(.*?)</section>', text, re.DOTALL)[1]
 
 
-def words(text: str) -> list[str]:
+def argv(text: str) -> list[str]:
     return [part.strip() for part in re.sub("<[^>]*>", "\n", text).split("\n") if part.strip()]
 
 
@@ -71,7 +71,7 @@ class Tags(HTMLParser):
 
 
 def test_the_page_is_whole_and_holds_all_that_it_shows(tmp_path):
-    dataset = made(tmp_path, [("chair", "train", 0), ("chair", "test", 1), ("to & fro#1", "validation", 2)])
+    dataset = result(tmp_path, [("chair", "train", 0), ("chair", "test", 1), ("to & fro#1", "validation", 2)])
     text = html(dataset)
     tags = Tags()
     tags.feed(text)
@@ -91,8 +91,8 @@ def test_the_page_is_whole_and_holds_all_that_it_shows(tmp_path):
 
 def test_counts_per_class_and_split_with_sums_and_gaps(tmp_path):
     rows = [("chair", "train", n) for n in range(3)] + [("chair", "test", 9), ("tree", "validation", 10)]
-    text = section(html(made(tmp_path, rows)), "photos-per-class")
-    table = words(text)
+    text = section(html(result(tmp_path, rows)), "photos-per-class")
+    table = argv(text)
     assert table[table.index("chair") :] == [
         "chair", "3", "0", "1", "4",
         "tree", "0", "1", "0", "1",
@@ -105,7 +105,7 @@ def test_counts_per_class_and_split_with_sums_and_gaps(tmp_path):
 
 
 def test_names_of_classes_and_files_and_reasons_are_written_not_run(tmp_path):
-    dataset = made(tmp_path / "<b>data", [(EVIL, "train", 0), (EVIL, "test", 0), ("tree", "train", 0)])
+    dataset = result(tmp_path / "<b>data", [(EVIL, "train", 0), (EVIL, "test", 0), ("tree", "train", 0)])
     record = {"summary": {"left_out": [["<img src=x>.jpg", "<i>why</i>"]]}}
     (dataset.folder / "prepared.json").write_text(json.dumps(record))
     text = html(dataset)
@@ -120,9 +120,9 @@ def test_names_of_classes_and_files_and_reasons_are_written_not_run(tmp_path):
 def test_near_duplicates_are_shown_largest_group_first(tmp_path):
     rows = [("tree", "train", 5)] + [("chair", "train", 1)] * 2 + [("cobra", "test", 2)] * 3
     rows += [("mixed", "train", 3), ("mixed", "test", 3)]
-    dataset = made(tmp_path, rows)
+    dataset = result(tmp_path, rows)
     text = section(html(dataset), "near-duplicates")
-    titles = [words(title) for title in re.findall("<h3>(.*?)</h3>", text)]
+    titles = [argv(title) for title in re.findall("<h3>(.*?)</h3>", text)]
     assert titles == [
         ["cobra", "3 photos, all in test"],
         ["chair", "2 photos, all in train"],
@@ -133,55 +133,55 @@ def test_near_duplicates_are_shown_largest_group_first(tmp_path):
 
 def test_label_conflicts_show_each_label(tmp_path):
     rows = [("chair", "train", 1)] * 40 + [("tree", "train", 1), ("cobra", "train", 2), ("cobra", "train", 2)]
-    dataset = made(tmp_path, rows)
+    dataset = result(tmp_path, rows)
     text = html(dataset)
     conflict = section(text, "label-conflicts")
-    assert words(conflict)[2] == "chair 40 / tree 1"
+    assert argv(conflict)[2] == "chair 40 / tree 1"
     assert re.findall("([a-z]+)</a>", conflict) == ["chair"] * (MEMBERS - 1) + ["tree"]
-    assert words(conflict)[-1] == f"and {41 - MEMBERS} more"
+    assert argv(conflict)[-1] == f"and {41 - MEMBERS} more"
     assert "<div class=warn><dt>label conflicts</dt><dd>1</dd>" in text
 
 
 def test_only_the_largest_of_many_groups_are_shown(tmp_path):
-    dataset = made(tmp_path, [("chair", "train", n // 2) for n in range(2 * GROUPS + 6)])
+    dataset = result(tmp_path, [("chair", "train", n // 2) for n in range(2 * GROUPS + 6)])
     text = section(html(dataset), "near-duplicates")
     assert text.count("<article") == GROUPS
     assert f"{GROUPS} of {GROUPS + 3} groups are shown" in text
 
 
 def test_left_out_files_stand_under_their_reason_the_most_frequent_first(tmp_path):
-    dataset = made(tmp_path, [("chair", "train", 0), ("tree", "test", 1)])
+    dataset = result(tmp_path, [("chair", "train", 0), ("tree", "test", 1)])
     left_out = [
         ["chair/x.jpg", "damaged"],
         *([f"tree/{n}.jpg", "near duplicates of yoga6"] for n in range(page.FILES + 2)),
     ]
     (tmp_path / "prepared.json").write_text(json.dumps({"summary": {"left_out": left_out}}))
     text = section(html(dataset), "left-out")
-    found = words(text)
+    found = argv(text)
     assert found[2] == f"{page.FILES + 2} photos: near duplicates of yoga6"
     assert found[-2:] == ["1 photo: damaged", "chair/x.jpg"]
     assert "and 2 more, in prepared.json" in found and f"tree/{page.FILES}.jpg" not in found
 
 
 def test_groups_that_the_source_names_are_not_called_near_duplicates(tmp_path):
-    dataset = made(tmp_path, [("chair", "train", 0), ("tree", "test", 0)])
+    dataset = result(tmp_path, [("chair", "train", 0), ("tree", "test", 0)])
     (tmp_path / "prepared.json").write_text(json.dumps({"summary": {"related": 1, "conflicts": []}}))
     text = html(dataset)
     assert "belong together according to the source" in section(text, "groups")
     assert "<div class=warn><dt>in several splits</dt><dd>1</dd>" in text
-    assert words(section(text, "label-conflicts"))[1].startswith("None")
+    assert argv(section(text, "label-conflicts"))[1].startswith("None")
 
 
 def test_clean_data_says_so(tmp_path):
-    text = html(made(tmp_path, [("chair", "train", 0), ("tree", "test", 1)]))
-    assert words(section(text, "near-duplicates"))[1].startswith("None")
-    assert words(section(text, "label-conflicts"))[1].startswith("None")
-    assert words(section(text, "left-out"))[1].startswith("Nothing")
+    text = html(result(tmp_path, [("chair", "train", 0), ("tree", "test", 1)]))
+    assert argv(section(text, "near-duplicates"))[1].startswith("None")
+    assert argv(section(text, "label-conflicts"))[1].startswith("None")
+    assert argv(section(text, "left-out"))[1].startswith("Nothing")
     assert "class=warn" not in text
 
 
 def test_facts_head_the_page(tmp_path):
-    dataset = made(tmp_path, [("chair", "train", 0)] * 1200 + [("tree", "test", 1)])
+    dataset = result(tmp_path, [("chair", "train", 0)] * 1200 + [("tree", "test", 1)])
     photos = tuple(replace(photo, width=100, height=400) for photo in dataset.photos)
     facts = page._facts(replace(dataset, photos=photos), Groups.of(dataset))
     assert [word for name, value, _ in facts for word in (name, value)] == [

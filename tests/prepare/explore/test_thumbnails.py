@@ -32,14 +32,14 @@ def grey(value: int, width: int = 20, height: int = 20) -> np.ndarray:
 def test_photos_are_whole_their_longest_side_the_same(tmp_path):
     scene = np.random.default_rng(0).integers(0, 256, (60, 240, 3), dtype=np.uint8)
     dataset = stored(tmp_path, {"train/a/1.png": scene, "train/a/2.png": grey(9, 10, 40)})
-    made = Thumbnails.of(dataset)
-    assert made.side == SIDE
-    assert {path: picture.shape for path, picture in made.pictures.items()} == {
+    result = Thumbnails.of(dataset)
+    assert result.side == SIDE
+    assert {path: picture.shape for path, picture in result.pictures.items()} == {
         "train/a/1.png": (SIDE // 4, SIDE, 3),
         "train/a/2.png": (SIDE, SIDE // 4, 3),
     }
     exact = decode(tmp_path / "train/a/1.png", (SIDE, SIDE // 4)).astype(int)
-    assert np.abs(made.pictures["train/a/1.png"] - exact).mean() < 6
+    assert np.abs(result.pictures["train/a/1.png"] - exact).mean() < 6
 
 
 @pytest.mark.parametrize(("turn", "shape"), [(1, (56, 112)), (3, (56, 112)), (6, (112, 56)), (8, (112, 56))])
@@ -72,22 +72,22 @@ def test_large_classes_are_sampled_evenly_and_each_file_is_decoded_once(tmp_path
     dataset = stored(tmp_path, {f"train/a/{n}.png": grey(n // 2, 4, 4) for n in range(count)})
     opened = []
     monkeypatch.setattr(thumbnails, "examined", lambda *a: opened.append(1) or examined(*a))
-    made = Thumbnails.of(dataset, [dataset.photos[1], dataset.photos[1], dataset.photos[0]])
+    result = Thumbnails.of(dataset, [dataset.photos[1], dataset.photos[1], dataset.photos[0]])
     assert len(opened) in range(thumbnails.AVERAGED, thumbnails.AVERAGED + 9)
-    assert [photo.path for photo in made.shown["a"]][:: thumbnails.SHOWN - 1] == [
+    assert [photo.path for photo in result.shown["a"]][:: thumbnails.SHOWN - 1] == [
         "train/a/0.png",
         f"train/a/{count - 1}.png",
     ]
-    assert set(made.pictures) == {photo.path for photo in made.shown["a"]} | {"train/a/1.png"}
-    assert abs(int(made.means["a"][0, 0, 0]) - (count - 1) / 4) <= 1
+    assert set(result.pictures) == {photo.path for photo in result.shown["a"]} | {"train/a/1.png"}
+    assert abs(int(result.means["a"][0, 0, 0]) - (count - 1) / 4) <= 1
 
 
 def test_many_classes_have_smaller_photos(tmp_path):
     dataset = stored(tmp_path, {f"train/{n}/1.png": grey(n) for n in range(thumbnails.FEW + 1)})
-    made = Thumbnails.of(dataset)
-    assert made.side == SMALL
-    assert made.pictures["train/0/1.png"].shape == (SMALL, SMALL, 3)
-    assert made.means["0"].shape == (SIDE, SIDE, 3)
+    result = Thumbnails.of(dataset)
+    assert result.side == SMALL
+    assert result.pictures["train/0/1.png"].shape == (SMALL, SMALL, 3)
+    assert result.means["0"].shape == (SIDE, SIDE, 3)
 
 
 def test_heatmaps_are_shown_as_the_sum_over_their_joints(tmp_path):
@@ -96,13 +96,13 @@ def test_heatmaps_are_shown_as_the_sum_over_their_joints(tmp_path):
     heat[0, 5, :32, :24] = 0.25
     heat[0, 9, 32:, 24:] = 0.25
     heat[0, 9, 63, 47] = np.nan
-    made = Thumbnails.of(stored(tmp_path, {"train/chair/1.npy": heat}))
-    picture = made.pictures["train/chair/1.npy"]
+    result = Thumbnails.of(stored(tmp_path, {"train/chair/1.npy": heat}))
+    picture = result.pictures["train/chair/1.npy"]
     assert picture.shape == (SIDE, round(SIDE * 48 / 64), 3)
     assert picture[10, 10].tolist() == [255] * 3
     assert picture[10, -10].tolist() == [0] * 3
     assert picture[-30, -30].tolist() == [128] * 3
-    assert np.array_equal(made.means["chair"][10, 10], [255] * 3)
+    assert np.array_equal(result.means["chair"][10, 10], [255] * 3)
 
 
 @pytest.mark.parametrize("shape", [(64, 48), (0, 64, 48), (7,), ()])
@@ -141,7 +141,7 @@ def test_pickled_objects_are_not_loaded(tmp_path):
 
 def test_contrast_is_stretched_to_the_full_range_except_of_a_plain_picture():
     pale = np.linspace(100, 150, 101).astype(np.uint8).repeat(3).reshape(1, 101, 3)
-    made = stretched(pale)
-    assert (made.min(), made.max()) == (0, 255)
-    assert (np.diff(made[0, :, 0].astype(int)) >= 0).all()
+    result = stretched(pale)
+    assert (result.min(), result.max()) == (0, 255)
+    assert (np.diff(result[0, :, 0].astype(int)) >= 0).all()
     assert np.array_equal(stretched(grey(77)), grey(77))

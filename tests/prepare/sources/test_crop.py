@@ -25,9 +25,9 @@ def png(pixels: np.ndarray, turn: int = 1) -> bytes:
 
 
 def one(pixels: np.ndarray, box: Box, size: int, declared: tuple[int, int] | None = None, turn: int = 1) -> np.ndarray:
-    (made,) = crops(png(pixels, turn), [box], size, declared)
-    assert isinstance(made, np.ndarray), made
-    return made
+    (result,) = crops(png(pixels, turn), [box], size, declared)
+    assert isinstance(result, np.ndarray), result
+    return result
 
 
 @pytest.mark.parametrize(
@@ -51,15 +51,15 @@ def test_the_square_around_a_box_is_taken_from_the_photo(box, x, y, side):
     ("box", "above"), [(Box(0, 0, 100, 80), 10), (Box(0, 20, 100, 40), 20), (Box(-9, 75, 999, 999), 0)]
 )
 def test_where_the_photo_is_too_narrow_its_edge_goes_on(box, above):
-    made = one(PHOTO, box, 100)
-    assert np.array_equal(made[above : above + 80], PHOTO)
-    assert (made[:above] == PHOTO[0]).all() and (made[above + 80 :] == PHOTO[-1]).all()
+    result = one(PHOTO, box, 100)
+    assert np.array_equal(result[above : above + 80], PHOTO)
+    assert (result[:above] == PHOTO[0]).all() and (result[above + 80 :] == PHOTO[-1]).all()
 
 
 def test_tall_photos_are_widened_likewise():
-    made = one(PHOTO.transpose(1, 0, 2), Box(0, 0, 80, 100), 100)
-    assert np.array_equal(made[:, 10:90], PHOTO.transpose(1, 0, 2))
-    assert (made[:, :10] == made[:, 10:11]).all() and (made[:, 90:] == made[:, 89:90]).all()
+    result = one(PHOTO.transpose(1, 0, 2), Box(0, 0, 80, 100), 100)
+    assert np.array_equal(result[:, 10:90], PHOTO.transpose(1, 0, 2))
+    assert (result[:, :10] == result[:, 10:11]).all() and (result[:, 90:] == result[:, 89:90]).all()
 
 
 @pytest.mark.parametrize("box", [Box(10, 20, 50, 40), Box(0, 0, 100, 50), Box(0, 0, 20, 80)])
@@ -67,8 +67,8 @@ def test_proportions_are_kept(box):
     pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     pixels[int(box.top) : int(box.bottom), int(box.left) : int(box.right)] = 255
     pixels[:, [0, -1]] = pixels[[0, -1]] = 0  # so that nothing white is repeated
-    made = one(pixels, box, 299)[..., 0] > 127
-    rows, columns = made.any(1).sum(), made.any(0).sum()
+    result = one(pixels, box, 299)[..., 0] > 127
+    rows, columns = result.any(1).sum(), result.any(0).sum()
     long_side = max(box.right - box.left, box.bottom - box.top)
     inner = pixels[..., 0] > 0
     assert columns == pytest.approx(inner.any(0).sum() * 299 / long_side, abs=2)
@@ -102,10 +102,10 @@ def test_boxes_count_stored_pixels_and_crops_are_upright(turn):
 
 @pytest.mark.parametrize("turn", range(5, 9))
 def test_boxes_that_were_drawn_on_the_upright_photo_are_read_so(turn):
-    made = one(stored(PHOTO, turn), Box(10, 50, 50, 60), 40, (WIDTH, HEIGHT), turn)
-    assert np.array_equal(made, PHOTO[35:75, 10:50])
+    result = one(stored(PHOTO, turn), Box(10, 50, 50, 60), 40, (WIDTH, HEIGHT), turn)
+    assert np.array_equal(result, PHOTO[35:75, 10:50])
     half = one(stored(PHOTO, turn), Box(5, 25, 25, 30), 40, (WIDTH // 2, HEIGHT // 2), turn)
-    assert np.array_equal(half, made)
+    assert np.array_equal(half, result)
 
 
 def test_an_almost_square_photo_is_told_by_its_exact_size():
@@ -131,20 +131,20 @@ def test_boxes_of_another_picture_are_not_guessed(declared):
     "box", [Box(100, 10, 120, 20), Box(-20, 10, 0, 20), Box(10, 80, 20, 99), Box(3, 3, 3.3, 9), Box(5e8, 1, 9e8, 2)]
 )
 def test_a_box_without_a_pixel_in_the_photo_is_told(box):
-    made = crops(png(PHOTO), [Box(0, 0, 40, 40), box], 40, None)
-    assert np.array_equal(made[0], PHOTO[:40, :40])
-    assert made[1] == OUTSIDE
+    result = crops(png(PHOTO), [Box(0, 0, 40, 40), box], 40, None)
+    assert np.array_equal(result[0], PHOTO[:40, :40])
+    assert result[1] == OUTSIDE
 
 
 def test_a_long_strip_takes_no_square_of_memory():
     data = png(np.full((2, 20_000, 3), 90, np.uint8))
     tracemalloc.start()
     try:
-        (made,) = crops(data, [Box(0, 0, 20_000, 2)], 64, None)
+        (result,) = crops(data, [Box(0, 0, 20_000, 2)], 64, None)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert made.shape == (64, 64, 3) and (made == 90).all()
+    assert result.shape == (64, 64, 3) and (result == 90).all()
     assert peak < 10_000_000
 
 
@@ -160,8 +160,8 @@ edge = st.floats(-50, 150)
 def test_any_box_gives_a_square_or_a_reason(edges, width, height, size):
     left, right, top, bottom = min(edges[:2]), max(edges[:2]), min(edges[2:]), max(edges[2:])
     pixels = np.full((height, width, 3), 77, np.uint8)
-    made = crop._cut(pixels, Box(left / 9, top / 9, right / 9, bottom / 9), size)
-    if isinstance(made, str):
-        assert made == OUTSIDE
+    result = crop._cut(pixels, Box(left / 9, top / 9, right / 9, bottom / 9), size)
+    if isinstance(result, str):
+        assert result == OUTSIDE
     else:
-        assert made.shape == (size, size, 3) and made.dtype == np.uint8 and (made == 77).all()
+        assert result.shape == (size, size, 3) and result.dtype == np.uint8 and (result == 77).all()

@@ -5,12 +5,12 @@ from headstand.prepare.sources.split_names import beside_train, roles, split_of
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_splits_are_known_by_many_names(split):
-    words = {
+    argv = {
         "train": ["train", "Training", "TRAIN", "training_set", "trainset", "TrainSet", "train1", "seg_train"],
         "validation": ["val", "valid", "Validation", "dev", "VAL", "valid_set", "val_images", "validation set"],
         "test": ["test", "Testing", "test1", "test_set", "eval", "Test Images", "testset", "evaluation", "test2017"],
     }  # fmt: skip
-    assert {word: split_of(word) for word in words[split]} == dict.fromkeys(words[split], split)
+    assert {word: split_of(word) for word in argv[split]} == dict.fromkeys(argv[split], split)
 
 
 @pytest.mark.parametrize("name", ["", "tests", "contest", "train_test", "test tube", "steam train", "valley", "trains"])

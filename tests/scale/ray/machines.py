@@ -58,11 +58,11 @@ class Machines:
 
 @contextmanager
 def machines(count: int) -> Iterator[Machines]:
-    made = Machines(count)
+    result = Machines(count)
     try:
-        yield made
+        yield result
     finally:
-        made.close()
+        result.close()
 
 
 def _settings() -> dict[str, Any]:

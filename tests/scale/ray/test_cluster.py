@@ -154,46 +154,46 @@ def task() -> dict[str, Any]:
 def test_a_machine_is_killed_in_the_middle_of_a_grid(whole: Machines, workplace: Path) -> None:
     given = task()
     alone = search.run(GRID, HEAD, **given, journal=Path("one.journal"))
-    told: list[int] = []
+    message: list[int] = []
 
     def after(trial: search.Trial, from_journal: bool) -> None:
-        told.append(trial.number)
-        if len(told) == 2:
+        message.append(trial.number)
+        if len(message) == 2:
             assert whole.kill(whole.nodes[0])
 
     with scale.backend(whole.address) as there:
         found = there.search(GRID, HEAD, **given, journal=Path("many.journal"), after_trial=after)
-    assert sorted(told) == list(range(1, 13))
+    assert sorted(message) == list(range(1, 13))
     assert [(trial.number, trial.values) for trial in found.trials] == [(t.number, t.values) for t in alone.trials]
     assert [trial.val_accuracy for trial in found.trials] == [trial.val_accuracy for trial in alone.trials]
     assert np.allclose([t.val_loss for t in found.trials], [t.val_loss for t in alone.trials], atol=1e-4)
     assert found.head == alone.head
     # On the disk it is the same search: nothing is left to be run.
     again = search.run(
-        GRID, HEAD, **given, journal=Path("many.journal"), after_trial=lambda _, known: told.append(known)
+        GRID, HEAD, **given, journal=Path("many.journal"), after_trial=lambda _, known: message.append(known)
     )
-    assert told[12:] == [True] * 12
+    assert message[12:] == [True] * 12
     assert again.head == alone.head
 
 
 def test_the_estimator_draws_for_all_machines_and_resumes(cluster: Machines, workplace: Path) -> None:
     given = task()
-    told: list[tuple[int, bool]] = []
+    message: list[tuple[int, bool]] = []
 
     class Interrupted(Exception):
         pass
 
     def after(trial: search.Trial, from_journal: bool) -> None:
-        told.append((trial.number, from_journal))
-        if len(told) == 3:
+        message.append((trial.number, from_journal))
+        if len(message) == 3:
             raise Interrupted
 
     with scale.backend(cluster.address) as there:
         with pytest.raises(Interrupted):
             there.search(TPE, HEAD, **given, journal=Path("journal"), after_trial=after)
         found = there.search(TPE, HEAD, **given, journal=Path("journal"), after_trial=after)
-    assert told[:3] == [(1, False), (2, False), (3, False)]
-    assert told[3:] == [(1, True), (2, True), (3, True), *((number, False) for number in range(4, 9))]
+    assert message[:3] == [(1, False), (2, False), (3, False)]
+    assert message[3:] == [(1, True), (2, True), (3, True), *((number, False) for number in range(4, 9))]
     assert [trial.number for trial in found.trials] == list(range(1, 9))
     assert len({trial.values["learning_rate"] for trial in found.trials}) == 8
     assert all(1e-4 <= trial.values["learning_rate"] <= 0.1 for trial in found.trials)

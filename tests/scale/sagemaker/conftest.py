@@ -12,7 +12,7 @@ from tests.prepare.conftest import s3_account, s3_server  # noqa: F401 - fixture
 
 @pytest.fixture
 def client(s3_account: None, s3_server: str) -> Iterator[Any]:  # noqa: F811
-    made = boto3.client("sagemaker")
-    yield made
-    made.close()
+    result = boto3.client("sagemaker")
+    yield result
+    result.close()
     requests.post(f"{s3_server}/moto-api/reset", timeout=10).raise_for_status()

@@ -47,12 +47,12 @@ def tuning(status: str = "Completed", **more: Any) -> dict[str, Any]:
 
 def trial(name: str, accuracy: float | None, **values: str) -> dict[str, Any]:
     """One of ListTrainingJobsForHyperParameterTuningJob."""
-    told = {"MetricName": "val_accuracy", "Value": accuracy}
+    message = {"MetricName": "val_accuracy", "Value": accuracy}
     return {
         "TrainingJobName": name,
         "TrainingJobArn": f"arn:aws:sagemaker:eu-central-1:123456789012:training-job/{name}",
         "CreationTime": MOMENT,
         "TrainingJobStatus": "Failed" if accuracy is None else "Completed",
         "TunedHyperParameters": {f"head.{key}": value for key, value in values.items()},
-        **({} if accuracy is None else {"FinalHyperParameterTuningJobObjectiveMetric": told}),
+        **({} if accuracy is None else {"FinalHyperParameterTuningJobObjectiveMetric": message}),
     }

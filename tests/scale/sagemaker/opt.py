@@ -80,12 +80,12 @@ class Container:
         for name, value in found.items():
             (self.base / "input" / "config" / f"{name}.json").write_text(json.dumps(value))
 
-    def start(self, *words: str, **more: str) -> "subprocess.Popen[bytes]":
+    def start(self, *argv: str, **more: str) -> "subprocess.Popen[bytes]":
         """A process as SageMaker would start it; both streams go to `log`."""
         own = {name: value for name, value in os.environ.items() if not name.startswith(("HEADSTAND_", "SM_"))}
         environment = {**own, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **more}
         with (self.base / "log").open("a") as log:
-            return subprocess.Popen([sys.executable, *words], cwd=ROOT, env=environment, stdout=log, stderr=log)
+            return subprocess.Popen([sys.executable, *argv], cwd=ROOT, env=environment, stdout=log, stderr=log)
 
     @property
     def log(self) -> str:

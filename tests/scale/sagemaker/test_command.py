@@ -34,14 +34,14 @@ def test_a_training_job_is_submitted(client: Any, capsys: pytest.CaptureFixture[
     (name,) = [one["TrainingJobName"] for one in client.list_training_jobs()["TrainingJobSummaries"]]
     assert f"training job  {name}\n" in message and f"--job {name} " in message
     assert f"model         s3://jobs/out/{name}/output/model.tar.gz" in message
-    made = client.describe_training_job(TrainingJobName=name)
-    assert made["HyperParameters"] == {"recipe": "yoga107", "head.epochs": "40"}
-    assert made["EnableManagedSpotTraining"]
+    result = client.describe_training_job(TrainingJobName=name)
+    assert result["HyperParameters"] == {"recipe": "yoga107", "head.epochs": "40"}
+    assert result["EnableManagedSpotTraining"]
     capsys.readouterr()
     command.run(["train", "yoga107", *JOB, "--resume", name, "--validation", "s3://photos/v/"])
     (other,) = {one["TrainingJobName"] for one in client.list_training_jobs()["TrainingJobSummaries"]} - {name}
     again = client.describe_training_job(TrainingJobName=other)
-    assert again["CheckpointConfig"] == made["CheckpointConfig"]
+    assert again["CheckpointConfig"] == result["CheckpointConfig"]
     assert [one["ChannelName"] for one in again["InputDataConfig"]] == ["training", "validation"]
 
 
@@ -74,12 +74,12 @@ def test_jobs_that_a_tuning_job_cannot_learn_from_are_reported(capsys: pytest.Ca
     given = [f"earlier-{number}" for number in range(1, 6)]
     command.run(["tune", "yoga107", *JOB, "--dry-run", "--warm-start", *given])
     printed = capsys.readouterr()
-    made = requests(printed.out)
+    result = requests(printed.out)
     parents = [
         [each["HyperParameterTuningJobName"] for each in one["WarmStartConfig"]["ParentHyperParameterTuningJobs"]]
-        for one in made[:2]
+        for one in result[:2]
     ]
-    assert parents == [given, [*given[1:], made[0]["HyperParameterTuningJobName"]]]
+    assert parents == [given, [*given[1:], result[0]["HyperParameterTuningJobName"]]]
     assert printed.err.startswith("tuning job 2 does not use the results of earlier-1: SageMaker takes")
     assert printed.err.count("\n") == 1
 
@@ -88,8 +88,8 @@ def test_one_search_alone_is_submitted_and_not_waited_for(client: Any, monkeypat
     monkeypatch.delattr(job_results, "tuning")
     cache = ("--cache", "s3://jobs/cache/")
     command.run(["tune", "yoga107", *JOB, *cache, "--step", "2", "--warm-start", "first", "other"])
-    (made,) = client.list_hyper_parameter_tuning_jobs()["HyperParameterTuningJobSummaries"]
-    found = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=made["HyperParameterTuningJobName"])
+    (job,) = client.list_hyper_parameter_tuning_jobs()["HyperParameterTuningJobSummaries"]
+    found = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=job["HyperParameterTuningJobName"])
     assert found["TrainingJobDefinition"]["Environment"] == {"HEADSTAND_CACHE": "s3://jobs/cache"}
     parents = found["WarmStartConfig"]["ParentHyperParameterTuningJobs"]
     assert [each["HyperParameterTuningJobName"] for each in parents] == ["first", "other"]
@@ -118,8 +118,8 @@ def test_a_dry_run_prints_the_requests_and_asks_nobody(
     monkeypatch.setattr(command.account, "client", lambda: pytest.fail("it asked"))
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     command.run(["train", "yoga107", *JOB, "--dry-run", "--profiler"])
-    (made,) = requests(capsys.readouterr().out)
-    assert made["ProfilerRuleConfigurations"][0]["RuleEvaluatorImage"].startswith("929884845733.dkr.ecr.eu-west-1.")
+    (result,) = requests(capsys.readouterr().out)
+    assert result["ProfilerRuleConfigurations"][0]["RuleEvaluatorImage"].startswith("929884845733.dkr.ecr.eu-west-1.")
     command.run(["tune", "yoga107", *JOB, "--dry-run"])
     assert len(requests(capsys.readouterr().out)) == 5
     command.run(["deploy", "poses", *ENDPOINT, "--model", "s3://a/model.tar.gz", "--dry-run"])

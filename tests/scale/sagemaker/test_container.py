@@ -13,15 +13,15 @@ from tests.scale.sagemaker.opt import Container
 
 @pytest.fixture
 def opt(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Container:
-    made = Container.make(workplace / "opt")
-    for name, value in made.variables().items():
+    result = Container.make(workplace / "opt")
+    for name, value in result.variables().items():
         monkeypatch.setenv(name, value)  # so that what is set is undone
         monkeypatch.delenv(name)
     for name in ("SM_CHANNEL_TRAINING", "SM_CHANNEL_VALIDATION"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(made.base))
-    return made
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(result.base))
+    return result
 
 
 @pytest.fixture

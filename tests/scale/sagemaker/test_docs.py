@@ -35,13 +35,13 @@ def commands() -> list[str]:
 
 @pytest.mark.parametrize("line", commands())
 def test_every_command_makes_a_request_that_fits(line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    words = [word for word in shlex.split(line) if word not in ("--wait", "--dry-run")]
-    if words[0] == "remove":
+    argv = [word for word in shlex.split(line) if word not in ("--wait", "--dry-run")]
+    if argv[0] == "remove":
         return
-    if "--job" in words:  # which would have to be asked for
-        index = words.index("--job")
-        words[index : index + 2] = ["--model", "s3://my-bucket/model.tar.gz"]
-    command.run([*words, "--dry-run"])
+    if "--job" in argv:  # which would have to be asked for
+        index = argv.index("--job")
+        argv[index : index + 2] = ["--model", "s3://my-bucket/model.tar.gz"]
+    command.run([*argv, "--dry-run"])
     assert "arn:aws:iam::123456789012:role/headstand-" in capsys.readouterr().out
 
 

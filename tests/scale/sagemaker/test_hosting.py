@@ -23,20 +23,20 @@ def version(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_requests_hang_together() -> None:
-    made = endpoint(environment={"HEADSTAND_THREADS": "2"}, isolated=True).requests()
-    for operation, request in made.items():
+    result = endpoint(environment={"HEADSTAND_THREADS": "2"}, isolated=True).requests()
+    for operation, request in result.items():
         hold(operation, request)
-    model = made["CreateModel"]
+    model = result["CreateModel"]
     assert model["PrimaryContainer"] == {
         "Image": jobs.IMAGE,
         "ModelDataUrl": MODEL,
         "Environment": {"HEADSTAND_THREADS": "2"},
     }
     assert model["EnableNetworkIsolation"]
-    (variant,) = made["CreateEndpointConfig"]["ProductionVariants"]
-    assert variant["ModelName"] == model["ModelName"] == made["CreateEndpoint"]["EndpointConfigName"]
+    (variant,) = result["CreateEndpointConfig"]["ProductionVariants"]
+    assert variant["ModelName"] == model["ModelName"] == result["CreateEndpoint"]["EndpointConfigName"]
     assert (variant["InstanceType"], variant["InitialInstanceCount"]) == ("ml.c6i.large", 1)
-    assert made["CreateEndpoint"]["EndpointName"] == "poses"
+    assert result["CreateEndpoint"]["EndpointName"] == "poses"
 
 
 def test_names_of_endpoints_leave_room_for_those_of_their_models() -> None:
@@ -48,9 +48,9 @@ def test_names_of_endpoints_leave_room_for_those_of_their_models() -> None:
 
 
 def test_a_serverless_endpoint_has_memory_and_no_instances() -> None:
-    made = endpoint(memory=2048).requests()
-    hold("CreateEndpointConfig", made["CreateEndpointConfig"])
-    (variant,) = made["CreateEndpointConfig"]["ProductionVariants"]
+    result = endpoint(memory=2048).requests()
+    hold("CreateEndpointConfig", result["CreateEndpointConfig"])
+    (variant,) = result["CreateEndpointConfig"]["ProductionVariants"]
     assert variant["ServerlessConfig"] == {"MemorySizeInMB": 2048, "MaxConcurrency": 5}
     assert "InstanceType" not in variant
 

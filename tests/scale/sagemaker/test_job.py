@@ -25,10 +25,10 @@ pytestmark = pytest.mark.usefixtures("small_networks", "undrawn")
 
 @pytest.fixture
 def container(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Container]:
-    made = Container.make(workplace / "opt")
+    result = Container.make(workplace / "opt")
     kept = dict(os.environ)
     handler = signal.getsignal(signal.SIGTERM)
-    yield made
+    yield result
     signal.signal(signal.SIGTERM, handler)
     os.environ.clear()
     os.environ.update(kept)

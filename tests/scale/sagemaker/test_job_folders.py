@@ -43,8 +43,8 @@ def test_runs_and_features_lie_among_the_checkpoints_and_downloads_do_not(
         folders.enter()
     assert Path.cwd() == folders.work
     cache = Path(os.environ["HEADSTAND_CACHE"])
-    for made in ("runs/poses/a", cache / "features/a", cache / "activations/a", cache / "kaggle/a"):
-        Path(made).mkdir(parents=True)
+    for result in ("runs/poses/a", cache / "features/a", cache / "activations/a", cache / "kaggle/a"):
+        Path(result).mkdir(parents=True)
     assert sorted(path.relative_to(folders.checkpoints).as_posix() for path in folders.checkpoints.rglob("a")) == [
         "activations/a",
         "features/a",

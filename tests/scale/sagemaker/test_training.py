@@ -24,36 +24,36 @@ def request(**changes: Any) -> dict[str, Any]:
 
 def test_a_job_has_its_hyperparameters_channels_and_checkpoints() -> None:
     channels = {"training": "s3://photos/yoga107/", "weights": "s3://photos/weights"}
-    made = request(channels=channels, instance="ml.g5.xlarge", volume=50, hours=1.5)
-    hold("CreateTrainingJob", made)
-    assert made["HyperParameters"] == VALUES
-    sources = [(each["ChannelName"], each["DataSource"]["S3DataSource"]["S3Uri"]) for each in made["InputDataConfig"]]
+    result = request(channels=channels, instance="ml.g5.xlarge", volume=50, hours=1.5)
+    hold("CreateTrainingJob", result)
+    assert result["HyperParameters"] == VALUES
+    sources = [(each["ChannelName"], each["DataSource"]["S3DataSource"]["S3Uri"]) for each in result["InputDataConfig"]]
     # With one slash at the end: S3 takes it for the start of keys, not for a folder.
     assert sources == [("training", "s3://photos/yoga107/"), ("weights", "s3://photos/weights/")]
-    assert made["ResourceConfig"] == {"InstanceType": "ml.g5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 50}
-    assert made["StoppingCondition"] == {"MaxRuntimeInSeconds": 5400}
-    assert made["CheckpointConfig"] == {"S3Uri": "s3://jobs/out/yoga107-1/checkpoints"}
-    assert (made["EnableManagedSpotTraining"], made["ProfilerConfig"]) == (False, {"DisableProfiler": True})
-    assert "DebugHookConfig" not in made and "ProfilerRuleConfigurations" not in made
+    assert result["ResourceConfig"] == {"InstanceType": "ml.g5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 50}
+    assert result["StoppingCondition"] == {"MaxRuntimeInSeconds": 5400}
+    assert result["CheckpointConfig"] == {"S3Uri": "s3://jobs/out/yoga107-1/checkpoints"}
+    assert (result["EnableManagedSpotTraining"], result["ProfilerConfig"]) == (False, {"DisableProfiler": True})
+    assert "DebugHookConfig" not in result and "ProfilerRuleConfigurations" not in result
 
 
 def test_a_spot_job_may_wait_and_another_jobs_checkpoints_are_gone_on_from() -> None:
-    made = request(spot=True, hours=2, isolated=True, channels={}, checkpoints="s3://jobs/out/first/checkpoints")
-    hold("CreateTrainingJob", made)
-    assert made["EnableManagedSpotTraining"] and made["EnableNetworkIsolation"]
-    assert made["StoppingCondition"] == {"MaxRuntimeInSeconds": 7200, "MaxWaitTimeInSeconds": 14400}
-    assert made["CheckpointConfig"] == {"S3Uri": "s3://jobs/out/first/checkpoints"}
-    assert "InputDataConfig" not in made
+    result = request(spot=True, hours=2, isolated=True, channels={}, checkpoints="s3://jobs/out/first/checkpoints")
+    hold("CreateTrainingJob", result)
+    assert result["EnableManagedSpotTraining"] and result["EnableNetworkIsolation"]
+    assert result["StoppingCondition"] == {"MaxRuntimeInSeconds": 7200, "MaxWaitTimeInSeconds": 14400}
+    assert result["CheckpointConfig"] == {"S3Uri": "s3://jobs/out/first/checkpoints"}
+    assert "InputDataConfig" not in result
 
 
 def test_profiler_and_debugger_bring_their_rules() -> None:
-    made = request(profiler=True, debugger=True)
-    hold("CreateTrainingJob", made)
-    assert made["ProfilerConfig"]["S3OutputPath"] == "s3://jobs/out/yoga107-1/profiler"
-    assert made["DebugHookConfig"]["S3OutputPath"] == "s3://jobs/out/yoga107-1/debugger"
+    result = request(profiler=True, debugger=True)
+    hold("CreateTrainingJob", result)
+    assert result["ProfilerConfig"]["S3OutputPath"] == "s3://jobs/out/yoga107-1/profiler"
+    assert result["DebugHookConfig"]["S3OutputPath"] == "s3://jobs/out/yoga107-1/debugger"
     for key, names in (("ProfilerRuleConfigurations", rules.PROFILER), ("DebugRuleConfigurations", rules.DEBUGGER)):
-        assert [rule["RuleParameters"]["rule_to_invoke"] for rule in made[key]] == list(names)
-        assert {rule["RuleEvaluatorImage"] for rule in made[key]} == {
+        assert [rule["RuleParameters"]["rule_to_invoke"] for rule in result[key]] == list(names)
+        assert {rule["RuleEvaluatorImage"] for rule in result[key]} == {
             "482524230118.dkr.ecr.eu-central-1.amazonaws.com/sagemaker-debugger-rules:latest"
         }
 
@@ -66,13 +66,13 @@ def test_the_rules_image_is_the_regions() -> None:
 
 
 def test_the_stubber_and_the_stand_in_take_the_request(client: Any) -> None:
-    made = request(profiler=True, debugger=True, spot=True)
+    result = request(profiler=True, debugger=True, spot=True)
     with Stubber(client) as stub:
         arn = "arn:aws:sagemaker:us-east-1:123456789012:training-job/yoga107-1"
-        stub.add_response("create_training_job", {"TrainingJobArn": arn}, made)
-        client.create_training_job(**made)
+        stub.add_response("create_training_job", {"TrainingJobArn": arn}, result)
+        client.create_training_job(**result)
         stub.assert_no_pending_responses()
-    client.create_training_job(**made)
+    client.create_training_job(**result)
     found = client.describe_training_job(TrainingJobName="yoga107-1")
     assert found["HyperParameters"] == VALUES
     assert found["EnableManagedSpotTraining"]

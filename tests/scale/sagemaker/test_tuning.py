@@ -33,8 +33,8 @@ def ranges(**dimensions: dict[str, Any]) -> tuple[dict[str, str], tuning.Ranges]
 
 
 def test_the_originals_first_job_searches_the_rate_on_a_logarithmic_scale() -> None:
-    made = request(1)
-    config = made["HyperParameterTuningJobConfig"]
+    result = request(1)
+    config = result["HyperParameterTuningJobConfig"]
     assert config["ParameterRanges"] == {
         "ContinuousParameterRanges": [
             {
@@ -52,20 +52,20 @@ def test_the_originals_first_job_searches_the_rate_on_a_logarithmic_scale() -> N
     assert config["HyperParameterTuningJobObjective"] == {"Type": "Maximize", "MetricName": "val_accuracy"}
     assert config["ResourceLimits"] == {"MaxNumberOfTrainingJobs": 10, "MaxParallelTrainingJobs": 2}
     assert config["Strategy"] == "Bayesian"
-    job = made["TrainingJobDefinition"]
+    job = result["TrainingJobDefinition"]
     assert job["StaticHyperParameters"] == {"recipe": "yoga107", "seed": "1", "search.strategy": "none"}
     assert {"Name": "val_accuracy", "Regex": r"val_accuracy=([0-9.]+)"} in job["AlgorithmSpecification"][
         "MetricDefinitions"
     ]
     # Trials would share one place.
     assert "CheckpointConfig" not in job
-    assert "WarmStartConfig" not in made
+    assert "WarmStartConfig" not in result
 
 
 def test_what_has_one_value_is_not_searched() -> None:
-    made = request(3)
-    assert made["TrainingJobDefinition"]["StaticHyperParameters"]["head.epochs"] == "6"
-    found = made["HyperParameterTuningJobConfig"]["ParameterRanges"]
+    result = request(3)
+    assert result["TrainingJobDefinition"]["StaticHyperParameters"]["head.epochs"] == "6"
+    found = result["HyperParameterTuningJobConfig"]["ParameterRanges"]
     assert [entry["Name"] for entries in found.values() for entry in entries] == [
         "head.learning_rate",
         "head.batch_size",
@@ -73,8 +73,8 @@ def test_what_has_one_value_is_not_searched() -> None:
 
 
 def test_the_second_job_learns_from_the_first() -> None:
-    made = request(2, parents=["yoga107-1"])
-    assert made["WarmStartConfig"] == {
+    result = request(2, parents=["yoga107-1"])
+    assert result["WarmStartConfig"] == {
         "ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "yoga107-1"}],
         "WarmStartType": "IdenticalDataAndAlgorithm",
     }
@@ -87,9 +87,9 @@ def test_the_second_job_learns_from_the_first() -> None:
 @pytest.mark.parametrize("step", [1, 2, 3, 4, 5])
 def test_a_trial_trains_what_it_is_told_and_searches_nothing(step: int) -> None:
     """SageMaker's values go back through the container's own reading and the recipe's own check."""
-    made = request(step, parents=["a"])
-    given = dict(made["TrainingJobDefinition"]["StaticHyperParameters"])
-    found = made["HyperParameterTuningJobConfig"]["ParameterRanges"]
+    result = request(step, parents=["a"])
+    given = dict(result["TrainingJobDefinition"]["StaticHyperParameters"])
+    found = result["HyperParameterTuningJobConfig"]["ParameterRanges"]
     for entry in found["ContinuousParameterRanges"]:
         given[entry["Name"]] = entry["MaxValue"]
     for entry in found["CategoricalParameterRanges"]:
@@ -161,13 +161,13 @@ def test_a_grid_is_categorical_and_has_no_number_of_trials() -> None:
     argv = ["--search.strategy", "grid"]
     recipe = recipes.load("yoga6", argv)
     (job,) = tuning.jobs(recipe)
-    made = tuning.request("g", recipe, job, {"recipe": "yoga6", "search.strategy": "grid"}, jobs.setup())
-    hold("CreateHyperParameterTuningJob", made)
-    config = made["HyperParameterTuningJobConfig"]
+    result = tuning.request("g", recipe, job, {"recipe": "yoga6", "search.strategy": "grid"}, jobs.setup())
+    hold("CreateHyperParameterTuningJob", result)
+    config = result["HyperParameterTuningJobConfig"]
     assert config["Strategy"] == "Grid"
     assert set(config["ParameterRanges"]) == {"CategoricalParameterRanges"}
     assert config["ResourceLimits"] == {"MaxParallelTrainingJobs": 2}
-    assert made["TrainingJobDefinition"]["StaticHyperParameters"]["search.strategy"] == "none"
+    assert result["TrainingJobDefinition"]["StaticHyperParameters"]["search.strategy"] == "none"
     with pytest.raises(CloudError, match="nothing to learn"):
         tuning.request("g", recipe, job, {}, jobs.setup(), parents=["a"])
     stepped = Job(parameters={"dropout": Dimension(low=0.0, high=0.2, step=0.1)})
@@ -184,10 +184,10 @@ def test_a_staged_search_and_a_change_to_what_is_searched_are_refused() -> None:
 def test_the_stubber_and_the_stand_in_take_all_jobs_of_the_example(client: Any) -> None:
     with Stubber(client) as stub:
         for step in range(1, 6):
-            made = request(step, parents=["a"])
+            result = request(step, parents=["a"])
             arn = f"arn:aws:sagemaker:us-east-1:123456789012:hyper-parameter-tuning-job/{step}"
-            stub.add_response("create_hyper_parameter_tuning_job", {"HyperParameterTuningJobArn": arn}, made)
-            client.create_hyper_parameter_tuning_job(**made)
+            stub.add_response("create_hyper_parameter_tuning_job", {"HyperParameterTuningJobArn": arn}, result)
+            client.create_hyper_parameter_tuning_job(**result)
         stub.assert_no_pending_responses()
     for step in range(1, 6):
         client.create_hyper_parameter_tuning_job(**request(step, parents=["a"]))
