@@ -21,8 +21,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.bundle(tmp_path_factory.mktemp("model") / "tiny.tflite")
 
 
-def run(*words: str, model: Path, code: str = "predict.py") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *([code] if code.endswith(".py") else ["-c", code]), *words]
+def run(*arguments: str, model: Path, code: str = "predict.py") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *([code] if code.endswith(".py") else ["-c", code]), *arguments]
     environment = {**os.environ, "HEADSTAND_MODEL": str(model)}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
@@ -153,8 +153,8 @@ def test_an_unusable_image_has_a_line_and_fails_the_command(model: Path, tmp_pat
     (tmp_path / "text.jpg").write_text("words")
     (tmp_path / "red.png").write_bytes(PHOTO)
     names = [str(tmp_path / name) for name in ("text.jpg", "none.jpg", "red.png")]
-    words = [names[0], "http://127.0.0.1/x.jpg", *names[1:]]
-    found = run(*words, model=model)
+    arguments = [names[0], "http://127.0.0.1/x.jpg", *names[1:]]
+    found = run(*arguments, model=model)
     lines = [json.loads(line) for line in found.stdout.splitlines()]
     assert [line["error"]["code"] for line in lines[:3]] == ["not_an_image", "forbidden_address", "not_an_image"]
     assert "none.jpg" in lines[2]["error"]["message"] and next(iter(lines[3])) == "red"
@@ -170,9 +170,9 @@ def test_a_missing_or_wrong_model_is_one_line(tmp_path: Path) -> None:
     assert found.returncode == 1 and "is not a .tflite file" in found.stderr and "Traceback" not in found.stderr
 
 
-@pytest.mark.parametrize("words", [[], ["--help"]])
-def test_without_arguments_the_usage_is_printed(words: list[str], tmp_path: Path) -> None:
-    found = run(*words, model=tmp_path / "none.tflite")
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_without_arguments_the_usage_is_printed(arguments: list[str], tmp_path: Path) -> None:
+    found = run(*arguments, model=tmp_path / "none.tflite")
     assert (
         found.returncode == 0 and "python predict.py IMAGE" in found.stdout and "gunicorn predict:app" in found.stdout
     )

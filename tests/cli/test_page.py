@@ -44,30 +44,30 @@ def test_it_writes_files_for_a_bucket(
 ) -> None:
     site = tmp_path / "site"
     page.run(["--endpoint", endpoint, "--model", str(model), "--output", str(site)])
-    told = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
     names = ["index.html", *markup.ASSETS, "samples/green.png"]
-    assert told[:-1] == [str(site / name) for name in names] and f"aws s3 sync {site} s3://" in told[-1]
+    assert lines[:-1] == [str(site / name) for name in names] and f"aws s3 sync {site} s3://" in lines[-1]
     text = (site / "index.html").read_text()
     assert f'action="{endpoint}"' in text and "up to 4 MB" in text
 
 
 def test_an_unusable_endpoint_is_an_error(model: Path, endpoint: str, tmp_path: Path) -> None:
-    for words, told in (
+    for arguments, message in (
         (["--endpoint", "example.com/predict"], "must be a complete URL"),
         (["--endpoint", "http://127.0.0.1:9/predict"], "no response from http://127.0.0.1:9/model"),
         (["--endpoint", endpoint], "has other labels than"),  # the shipped one has other classes
         (["--endpoint", endpoint.replace("predict", "x/y"), "--model", str(model), "--port", "70000"], "port 70000"),
     ):
-        with pytest.raises(HeadstandError, match=told):
-            page.run(words)
+        with pytest.raises(HeadstandError, match=message):
+            page.run(arguments)
 
 
 def test_the_command_serves_the_page_until_ctrl_c(model: Path, endpoint: str) -> None:
-    words = [sys.executable, "-m", "headstand", "page", "--endpoint", endpoint, "--model", str(model), "--port", "0"]
+    command = [sys.executable, "-m", "headstand", "page", "--endpoint", endpoint, "--model", str(model), "--port", "0"]
     # Who runs the tests in the background has had Ctrl-C ignored, and children take that over.
     heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(words, cwd=ROOT, preexec_fn=heard, **pipes)  # type: ignore[call-overload]
+    process = subprocess.Popen(command, cwd=ROOT, preexec_fn=heard, **pipes)  # type: ignore[call-overload]
     try:
         assert process.stdout
         address = process.stdout.readline().split()[0]
@@ -77,16 +77,16 @@ def test_the_command_serves_the_page_until_ctrl_c(model: Path, endpoint: str) ->
                 response = session.get(address + name, timeout=30)
                 assert (response.status_code, response.headers["Content-Type"].partition(";")[0]) == (200, kind), name
         process.send_signal(signal.SIGINT)
-        told, wrong = process.communicate(timeout=30)
-        assert (process.returncode, told.strip(), wrong) == (0, "", "")
+        output, errors = process.communicate(timeout=30)
+        assert (process.returncode, output.strip(), errors) == (0, "", "")
     finally:
         process.kill()
 
 
 def test_the_test_script_works_through_the_gateway(endpoint: str, tmp_path: Path) -> None:
     (tmp_path / "red.png").write_bytes(tiny.photo((255, 0, 0)))
-    words = [sys.executable, "test.py", str(tmp_path / "red.png"), "--endpoint", endpoint]
-    answer = json.loads(subprocess.run(words, cwd=ROOT, capture_output=True, check=True, timeout=60).stdout)
+    command = [sys.executable, "test.py", str(tmp_path / "red.png"), "--endpoint", endpoint]
+    answer = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=60).stdout)
     assert answer == pytest.approx(tiny.expected((255, 0, 0)), abs=1e-6)
 
 

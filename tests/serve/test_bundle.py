@@ -84,7 +84,7 @@ def test_changed_weights_are_detected(model: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"format": 1}, "bundle format 1"),
         ({"name": ""}, "no name"),
@@ -98,9 +98,9 @@ def test_changed_weights_are_detected(model: Path, tmp_path: Path) -> None:
         ({"certificate": "passed"}, "damaged"),
     ],
 )
-def test_invalid_metadata_is_refused(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
+def test_invalid_metadata_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     members = {"labels.txt": "a\nb\nc\n", "headstand.json": record(**changes)}
-    assert told in refused(tmp_path / "a.tflite", zipped(members))
+    assert message in refused(tmp_path / "a.tflite", zipped(members))
 
 
 def test_swapped_labels_are_detected(tmp_path: Path) -> None:
