@@ -75,7 +75,7 @@ class HostileServer(ThreadingHTTPServer):
         self.stop = threading.Event()
         self.release = threading.Event()
         """`/held` responds after it is set."""
-        self.words = b""
+        self.body = b""
         """Response of `/says`, head and body."""
 
     def url(self, path: str = "/photo", scheme: str = "http") -> str:
@@ -154,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.close()
 
     def _says(self, _: object) -> None:
-        self._raw(self.server.words)
+        self._raw(self.server.body)
 
     def _held(self, _: object) -> None:
         self.server.release.wait(60)

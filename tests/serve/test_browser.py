@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, skips.chromium]
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 
 RED = tiny.photo((255, 0, 0))
-GREY = tiny.photo((90, 90, 90))  # the tiny model is not sure of it
+GREY = tiny.photo((90, 90, 90))  # below the threshold of the tiny model
 
 
 def file(data: bytes, name: str = "photo.png", kind: str = "image/png") -> dict[str, Any]:
@@ -62,7 +62,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, received: list[bytes]) -> Ite
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as running:
-        # A made-up camera, and no window that asks whether it may be used.
+        # A fake camera, without a permission dialog.
         fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
         started = running.chromium.launch(executable_path=skips.CHROMIUM, args=fake)
         yield started
@@ -126,7 +126,7 @@ def test_a_chosen_file_is_displayed_with_the_probabilities(page: Any) -> None:
     assert widths[0] == pytest.approx(expected["red"], abs=0.01)
     playwright.expect(page.locator("#preview")).to_be_visible()
     playwright.expect(page.locator("#facts")).to_contain_text("40\u00a0×\u00a030\u00a0pixels")
-    # What a screen reader says.
+    # The text for screen readers.
     playwright.expect(page.get_by_role("status")).to_have_text(f"red, {expected['red'] * 100:.1f}%.")
 
 
@@ -247,7 +247,7 @@ def test_a_file_that_is_not_a_picture_is_an_error_with_advice(
 
 
 def test_a_folder_is_an_error(page: Any, site: str, tmp_path: Path) -> None:
-    """A real one: what a browser hands out for it cannot be made by a script."""
+    """A real folder, because a script cannot create its drop event."""
     (tmp_path / "folder").mkdir()
     session = page.context.new_cdp_session(page)
     box = page.locator("#stage").bounding_box()
@@ -331,7 +331,7 @@ def test_the_camera_takes_a_picture_and_is_stopped(page: Any) -> None:
     playwright.expect(page.get_by_role("button", name="Take the picture")).to_be_enabled()  # at the first frame
     page.evaluate("window.track = document.getElementById('video').srcObject.getTracks()[0]")
     page.get_by_role("button", name="Take the picture").click()
-    answer(page, "green")  # the colour of Chromium's made-up camera
+    answer(page, "green")  # the colour of Chromium's fake camera
     assert page.evaluate("window.track.readyState") == "ended"
     playwright.expect(page.get_by_role("dialog")).to_have_count(0)
 

@@ -57,7 +57,7 @@ def test_a_chosen_file_is_drawn_and_classified(page: Any) -> None:
     preview = page.locator("#preview")
     playwright.expect(preview).to_be_visible()
     assert preview.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [48 * 8, 64 * 8]
-    # The middles of the left and the right shin, and a corner where nobody is: blue, orange and white.
+    # The middles of the left and the right shin, and an empty corner: blue, orange and white.
     shins = [(np.array(STANDING[f"{side}_knee"]) + STANDING[f"{side}_ankle"]) / 2 for side in ("left", "right")]
     found = [preview.evaluate(PIXEL, [round((x + 0.5) * 8), round((y + 0.5) * 8)]) for x, y in [*shins, (2, 2)]]
     assert found == [[0x2A, 0x78, 0xB8], [0xC8, 0x64, 0x1E], [255, 255, 255]]

@@ -57,7 +57,7 @@ def test_connections_follow_the_descriptors() -> None:
 
 def test_admission_stops_at_the_limit() -> None:
     gate = AdmissionControl(LIMITS)
-    for _ in range(2):  # places that were left can be taken again
+    for _ in range(2):  # released slots can be used again
         with ExitStack() as inside:
             for _ in range(3):
                 inside.enter_context(gate.admit)

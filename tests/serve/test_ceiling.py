@@ -173,7 +173,7 @@ def test_a_worker_stays_below_its_ceiling_under_the_worst_requests_at_once(
     if not memory.exists():
         pytest.skip(f"{skips.PLATFORM}memory is read from /proc")
     image = bombs.BOMBS["jpeg of many Photoshop resources"][1]()
-    server.words = b"HTTP/1.1 200 OK\r\n\r\n" + image
+    server.body = b"HTTP/1.1 200 OK\r\n\r\n" + image
     url = json.dumps({"url": server.url("/says")}).encode()
     # More downloads than are admitted, so that all their bytes are in memory at once; then all others.
     worst = [("/predict", url, "application/json")] * 20 + list(requests())

@@ -31,8 +31,8 @@ def test_equal_probabilities_stay_in_label_order(classifier: Classifier) -> None
 def test_confident_is_decided_by_the_threshold_of_the_bundle(tmp_path: Path) -> None:
     top = tiny.expected((200, 100, 0))["red"]
     for threshold, confident in ((top - 1e-4, True), (top + 1e-4, False), (None, True)):
-        result = Classifier(tiny.bundle(tmp_path / "a.tflite", threshold=threshold))
-        assert result.predict(tiny.photo((200, 100, 0))).confident is confident
+        classifier = Classifier(tiny.bundle(tmp_path / "a.tflite", threshold=threshold))
+        assert classifier.predict(tiny.photo((200, 100, 0))).confident is confident
 
 
 def test_a_failed_bundle_is_served_only_if_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,8 +63,8 @@ def test_pixels_of_another_shape_or_dtype_are_refused(classifier: Classifier, wr
 
 
 def test_inputs_and_outputs_of_a_quantized_model_are_scaled(tmp_path: Path) -> None:
-    result = Classifier(tiny.bundle(tmp_path / "a.tflite", model=tiny.flatbuffer(quantized=True)))
-    answer = result.predict(tiny.photo((200, 100, 0)))
+    classifier = Classifier(tiny.bundle(tmp_path / "a.tflite", model=tiny.flatbuffer(quantized=True)))
+    answer = classifier.predict(tiny.photo((200, 100, 0)))
     assert list(answer.probabilities) == ["red", "green", "blue"]
     assert answer.probabilities == pytest.approx(tiny.expected((200, 100, 0)), abs=1 / 256)
     assert answer.probabilities["red"] == 222 / 256
@@ -95,16 +95,16 @@ def test_threads_share_one_classifier(classifier: Classifier) -> None:
 
 
 @pytest.mark.parametrize(
-    ("result", "message"),
+    ("options", "message"),
     [
         ({"labels": ("a", "b")}, r"its labels require .* \[1, 2\]; the model has float32 \[1, 3\]"),
         ({"model": tiny.flatbuffer(labels=4)}, r"its labels require .* \[1, 3\]; the model has float32 \[1, 4\]"),
         ({"model": tiny.flatbuffer(size=16)}, r"its metadata require .* \[1, 32, 32, 3\]; .* float32 \[1, 16, 16, 3\]"),
     ],
 )
-def test_a_model_that_does_not_fit_its_metadata_is_refused(tmp_path: Path, result: dict, message: str) -> None:
+def test_a_model_that_does_not_fit_its_metadata_is_refused(tmp_path: Path, options: dict, message: str) -> None:
     with pytest.raises(BundleError, match=message):
-        Classifier(tiny.bundle(tmp_path / "a.tflite", **result))
+        Classifier(tiny.bundle(tmp_path / "a.tflite", **options))
 
 
 @pytest.mark.parametrize("kept", [8, 9, 100, 300, 600])
@@ -118,9 +118,9 @@ def test_a_broken_flatbuffer_with_right_labels_is_refused(tmp_path: Path, kept: 
 
 def test_probabilities_that_are_not_finite_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiny, "GAIN", float("nan"))
-    result = Classifier(tiny.bundle(tmp_path / "a.tflite", model=tiny.flatbuffer()))
+    classifier = Classifier(tiny.bundle(tmp_path / "a.tflite", model=tiny.flatbuffer()))
     with pytest.raises(BundleError, match="not finite"):
-        result.predict(tiny.photo())
+        classifier.predict(tiny.photo())
 
 
 def test_the_default_model_is_the_file_in_the_environment(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,24 +163,24 @@ def test_the_error_for_a_missing_model_names_the_commands_that_create_one(
 
 
 def test_several_interpreters_run_in_parallel_with_equal_results(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = Classifier(model, interpreters=3, threads=1)
+    classifier = Classifier(model, interpreters=3, threads=1)
     used: list[int] = []
     entered = threading.Barrier(3)  # only passed if three are inside at once
-    real = result._pool[0].__class__.invoke
+    real = classifier._pool[0].__class__.invoke
 
     def invoke(interpreter: object) -> None:
         used.append(id(interpreter))
         entered.wait(60)
         real(interpreter)
 
-    monkeypatch.setattr(result._pool[0].__class__, "invoke", invoke)
+    monkeypatch.setattr(classifier._pool[0].__class__, "invoke", invoke)
     colors = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
     answers: list[str] = [""] * 3
 
-    def work(place: int) -> None:
-        answers[place] = next(iter(result.classify(pixels(colors[place])[0]).probabilities))
+    def work(index: int) -> None:
+        answers[index] = next(iter(classifier.classify(pixels(colors[index])[0]).probabilities))
 
-    threads = [threading.Thread(target=work, args=(place,)) for place in range(3)]
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -189,17 +189,17 @@ def test_several_interpreters_run_in_parallel_with_equal_results(model: Path, mo
 
 
 def test_warming_runs_every_interpreter_once(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = Classifier(model, interpreters=3)
+    classifier = Classifier(model, interpreters=3)
     used: list[int] = []
-    kind = result._pool[0].__class__
+    kind = classifier._pool[0].__class__
     invoke = kind.invoke
 
     def noted(interpreter: Any) -> None:
         used.append(id(interpreter))
-        invoke(interpreter)  # or the answer would be whatever lay in its memory
+        invoke(interpreter)  # otherwise the output would be uninitialised memory
 
     monkeypatch.setattr(kind, "invoke", noted)
-    result.warm()
+    classifier.warm()
     assert len(used) == len(set(used)) == 3
 
 

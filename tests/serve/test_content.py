@@ -172,7 +172,7 @@ def test_forms_are_decoded_as_the_standard_library_decodes_them(body: bytes) -> 
 def test_the_most_expensive_forms_take_little_time_and_memory() -> None:
     """Each took minutes or gigabytes."""
     signs = b"=" * 2_000_000 + b"\0"
-    assert content.one(URLENCODED, signs, pytest.fail) == signs  # no form: what it is not, the decoder says
+    assert content.one(URLENCODED, signs, pytest.fail) == signs  # not a form: the decoder reports the error
     escapes = b"image=" + b"%41" * 400_000
     tracemalloc.start()
     try:

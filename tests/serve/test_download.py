@@ -258,7 +258,7 @@ def test_a_photo_that_is_sent_line_by_line_is_within_the_limits(
 
 def test_the_limits_of_lines_are_exact(server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"  # 3 lines
-    server.words = head + b"1\r\nx\r\n" * 10 + b"0\r\n" + b"\r\n"  # 12 lines
+    server.body = head + b"1\r\nx\r\n" * 10 + b"0\r\n" + b"\r\n"  # 12 lines
     monkeypatch.setattr(transport, "MIN_PIECE", 10**9)
     monkeypatch.setattr(transport, "FREE_PIECES", 15)
     assert local(server.url("/says")) == b"x" * 10
@@ -273,9 +273,9 @@ def test_the_limits_of_lines_are_exact(server: HostileServer, monkeypatch: pytes
 
 def test_a_redirect_has_at_most_4096_characters(server: HostileServer) -> None:
     longest = "/photo?" + "a" * (4096 - len(server.url("/photo?")))
-    server.words = b"HTTP/1.1 302 Found\r\nLocation: " + longest.encode() + b"\r\n\r\n"
+    server.body = b"HTTP/1.1 302 Found\r\nLocation: " + longest.encode() + b"\r\n\r\n"
     assert local(server.url("/says")) == PHOTO
-    server.words = b"HTTP/1.1 302 Found\r\nLocation: " + longest.encode() + b"a\r\n\r\n"
+    server.body = b"HTTP/1.1 302 Found\r\nLocation: " + longest.encode() + b"a\r\n\r\n"
     assert code_of(lambda: local(server.url("/says"))) == "bad_url"
 
 
@@ -313,13 +313,13 @@ LINES = st.one_of(
 def test_every_response_is_a_body_or_a_download_error(
     server: HostileServer, lines: list[bytes], start: bytes, end: bytes
 ) -> None:
-    server.words = said = start + end.join(lines)
+    server.body = sent = start + end.join(lines)
     try:
         assert isinstance(local(server.url("/says")), bytes)
     except DownloadError as error:
         assert "127.0.0.1" not in str(error)
         # What is odd in an answer is no fault of the URL, unless it redirects.
-        assert error.code != "bad_url" or b"ocation" in said
+        assert error.code != "bad_url" or b"ocation" in sent
 
 
 def test_the_time_limit_covers_the_tls_handshake(server: HostileServer) -> None:
@@ -349,12 +349,12 @@ def test_https_checks_the_name_of_the_host_at_the_checked_address(
     server.socket = context.wrap_socket(server.socket, server_side=True)
     resolver(monkeypatch, ["127.0.0.1"])
     url = f"https://photos.example:{server.server_port}"
-    assert code_of(lambda: local(f"{url}/photo")) == "download_failed"  # nobody vouches for it
+    assert code_of(lambda: local(f"{url}/photo")) == "download_failed"  # the certificate is not trusted
 
-    result = transport.session
+    create = transport.session
 
     def trusting(*args: Any, **kwargs: Any) -> Any:
-        session = result(*args, **kwargs)
+        session = create(*args, **kwargs)
         session.verify = certificate[0]
         return session
 

@@ -29,12 +29,12 @@ def test_ping_and_invocations_are_added_to_the_services_paths(classifier: Classi
     assert client.get("/invocations").status_code == 405
 
 
-@pytest.mark.parametrize(("rgb", "message"), [((255, 0, 0), "confident=true"), ((100, 100, 100), "confident=false")])
+@pytest.mark.parametrize(("rgb", "expected"), [((255, 0, 0), "confident=true"), ((100, 100, 100), "confident=false")])
 def test_the_custom_attributes_contain_the_confidence(
-    classifier: Classifier, rgb: tuple[int, int, int], message: str
+    classifier: Classifier, rgb: tuple[int, int, int], expected: str
 ) -> None:
     answer = endpoint.create_app(classifier).test_client().post("/invocations", data=tiny.photo(rgb))
-    assert answer.headers["X-Amzn-SageMaker-Custom-Attributes"] == message
+    assert answer.headers["X-Amzn-SageMaker-Custom-Attributes"] == expected
 
 
 def test_data_that_is_not_an_image_is_a_client_error(classifier: Classifier) -> None:
@@ -80,17 +80,17 @@ def test_the_image_loads_the_model_that_sagemaker_unpacks() -> None:
 
 def test_it_listens_on_the_port_that_sagemaker_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr(os, "execv", lambda program, words: started.append(words))
+    monkeypatch.setattr(os, "execv", lambda program, arguments: started.append(arguments))
     monkeypatch.setattr(endpoint, "MODEL", tmp_path)
     bundle = tiny.bundle(tmp_path / "yoga6.tflite")
-    for port, message in ((None, "--bind 0.0.0.0:8080"), ("7001", "--bind 0.0.0.0:7001")):
+    for port, expected in ((None, "--bind 0.0.0.0:8080"), ("7001", "--bind 0.0.0.0:7001")):
         monkeypatch.setenv("HEADSTAND_MODEL", "")
         monkeypatch.setenv("GUNICORN_CMD_ARGS", "")
         monkeypatch.delenv("GUNICORN_CMD_ARGS")
         if port:
             monkeypatch.setenv("SAGEMAKER_BIND_TO_PORT", port)
         endpoint.main(["serve"])
-        assert os.environ["GUNICORN_CMD_ARGS"] == message
+        assert os.environ["GUNICORN_CMD_ARGS"] == expected
         assert os.environ["HEADSTAND_MODEL"] == str(bundle)
     assert started[0][1:] == ["-m", "gunicorn", "headstand.serve.endpoint:served()"]
     with pytest.raises(HeadstandError, match="unknown arguments 'train': this container takes only 'serve'"):

@@ -198,8 +198,8 @@ def test_an_invalid_top_is_refused(client: FlaskClient, path: str, top: str) -> 
 
 
 def test_the_model_is_described(classifier: Classifier, client: FlaskClient) -> None:
-    message = client.get("/model").json
-    assert message == {
+    description = client.get("/model").json
+    assert description == {
         "name": "tiny", "labels": ["blue", "green", "red"], "takes": "photos", "shape": [32, 32, 3], "size": 32,
         "threshold": 0.5, "certificate": None,
         "digest": classifier.bundle.metadata["digest"], "version": __version__,
@@ -207,8 +207,8 @@ def test_the_model_is_described(classifier: Classifier, client: FlaskClient) -> 
 
 
 def test_the_certificate_is_that_of_the_bundle(tmp_path: Path) -> None:
-    made = Classifier(tiny.bundle(tmp_path / "a.tflite", certificate={"images": 7}))
-    assert flask_app.create_app(made).test_client().get("/model").json["certificate"] == {"images": 7}
+    classifier = Classifier(tiny.bundle(tmp_path / "a.tflite", certificate={"images": 7}))
+    assert flask_app.create_app(classifier).test_client().get("/model").json["certificate"] == {"images": 7}
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_an_invalid_item_of_a_batch_does_not_affect_the_others(client: FlaskClie
 
 def test_the_results_of_a_batch_of_files_are_in_order(client: FlaskClient) -> None:
     colors = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
-    files = [(BytesIO(tiny.photo(color)), f"{place}.png") for place, color in enumerate(colors)]
+    files = [(BytesIO(tiny.photo(color)), f"{index}.png") for index, color in enumerate(colors)]
     response = client.post("/predict/batch", data={"image": files, "other": (BytesIO(b"words"), "a.txt")})
     assert [next(iter(found.get("probabilities", {"-": 0}))) for found in response.json["results"]] == [
         "red", "green", "blue", "-",
@@ -297,7 +297,7 @@ def test_the_header_reports_time_by_stage(client: FlaskClient) -> None:
 
 
 def test_an_overloaded_service_refuses_at_once_with_retry_after(classifier: Classifier) -> None:
-    """While the only place is taken by a download, further predictions are refused, other paths are not."""
+    """While a download uses the only slot, further predictions are refused, other paths are not."""
     limits = replace(chosen({}, cores=1), in_flight=1)
     inside, leave = threading.Event(), threading.Event()
 
@@ -386,8 +386,8 @@ def test_the_docs_load_only_files_that_are_served(client: FlaskClient) -> None:
 def test_the_openapi_document_has_every_path_and_code(client: FlaskClient, classifier: Classifier) -> None:
     document = client.get("/openapi.json").json
     assert set(document["paths"]) <= set(flask_app.create_app(classifier).extensions["headstand.api"].routes)
-    message = json.dumps(document["paths"]["/predict"])
-    unheard = {"not_found", "too_many_images", "batch_timeout"}
-    assert {code for code in KINDS if f"`{code}`" not in message} == unheard
+    documented = json.dumps(document["paths"]["/predict"])
+    undocumented = {"not_found", "too_many_images", "batch_timeout"}
+    assert {code for code in KINDS if f"`{code}`" not in documented} == undocumented
     labels = document["components"]["schemas"]["Probabilities"]["propertyNames"]["enum"]
     assert labels == ["blue", "green", "red"]

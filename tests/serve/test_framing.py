@@ -29,11 +29,11 @@ def framing() -> Framing:
 
 def bodies(data: bytes, sizes: list[int]) -> list[bytes]:
     """The bodies of all requests in bytes that arrive in pieces of these sizes, then all at once."""
-    found, made = [], framing()
+    found, parser = [], framing()
     for size in [*sizes, len(data)]:
         piece, data = data[:size], data[size:]
-        made.feed(piece)
-        while request := made.take():
+        parser.feed(piece)
+        while request := parser.take():
             found.append(request.body.read())
     return found
 
@@ -51,10 +51,10 @@ def test_requests_are_extracted_however_they_are_split(sent: list[bytes], sizes:
 
 @given(st.binary(max_size=300), st.sampled_from([b"", HEAD, CHUNKED, CHUNKED + b"3\r\nabc", CHUNKED + b"0\r\n"]))
 def test_any_bytes_are_a_request_an_incomplete_one_or_a_parse_error(noise: bytes, start: bytes) -> None:
-    made = framing()
-    made.feed(start + noise)
+    parser = framing()
+    parser.feed(start + noise)
     with contextlib.suppress(ParseException):
-        made.take()
+        parser.take()
 
 
 @pytest.mark.parametrize(
@@ -86,13 +86,13 @@ def test_a_host_may_be_a_name_or_an_address_with_a_port(host: str) -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_an_invalid_host_is_refused(lines: str, version: str) -> None:
-    made = framing()
-    made.feed(f"GET / HTTP/{version}\r\n{lines}\r\n".encode("latin-1"))
+    parser = framing()
+    parser.feed(f"GET / HTTP/{version}\r\n{lines}\r\n".encode("latin-1"))
     if version == "1.0" and not lines:
-        assert made.take()
+        assert parser.take()
     else:
         with pytest.raises(InvalidHeader):
-            made.take()
+            parser.take()
 
 
 @pytest.mark.parametrize(
@@ -143,10 +143,10 @@ def test_an_invalid_host_is_refused(lines: str, version: str) -> None:
     ids=range(41),
 )
 def test_each_limit_is_enforced(data: bytes, error: type[Exception]) -> None:
-    made = framing()
-    made.feed(data)
+    parser = framing()
+    parser.feed(data)
     with pytest.raises(error):
-        made.take()
+        parser.take()
 
 
 WHOLE = [
@@ -164,18 +164,18 @@ def disturbed(draw: st.DrawFn) -> bytes:
     """Up to three whole requests with up to two disturbances."""
     data = b"".join(draw(st.lists(st.sampled_from(WHOLE), min_size=1, max_size=3)))
     for noise in draw(st.lists(st.sampled_from(NOISE), max_size=2)):
-        place = draw(st.integers(0, len(data)))
-        data = data[:place] + noise + data[place:]
+        position = draw(st.integers(0, len(data)))
+        data = data[:position] + noise + data[position:]
     return data
 
 
 @given(disturbed())
 def test_a_chunked_body_ends_where_gunicorns_reader_ends_it(data: bytes) -> None:
     """Where one of both sees another request than the other, one is smuggled past a proxy."""
-    ours, theirs, made = [], [], framing()
-    made.feed(data)
+    ours, theirs, parser = [], [], framing()
+    parser.feed(data)
     with contextlib.suppress(ParseException):
-        while request := made.take():
+        while request := parser.take():
             ours.append((request.method, request.body.read()))
     with contextlib.suppress(ParseException, OSError, StopIteration):
         for request in RequestParser(Config(), iter([data]), ("127.0.0.1", 1)):
@@ -189,8 +189,8 @@ def test_as_many_chunks_as_allowed_are_joined() -> None:
 
 def test_expect_100_continue_is_recognised() -> None:
     for version, value, expected in (("1.1", "100-Continue", True), ("1.0", "100-continue", False)):
-        made = framing()
+        parser = framing()
         head = f"POST / HTTP/{version}\r\nHost: x\r\nExpect: {value}\r\nContent-Length: 3\r\n\r\n"
-        assert not made.expects_continue
-        made.feed(head.encode())
-        assert made.take() is None and made.has_head and made.expects_continue is expected
+        assert not parser.expects_continue
+        parser.feed(head.encode())
+        assert parser.take() is None and parser.has_head and parser.expects_continue is expected

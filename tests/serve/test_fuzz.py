@@ -126,10 +126,10 @@ def check(client: FlaskClient, request: dict[str, Any]) -> int:
     if response.status_code >= 400:
         assert response.mimetype == MEDIA_TYPE
         if request["method"] != "HEAD":
-            message = json.loads(response.data)
-            assert set(message) == {"type", "title", "status", "detail", "code", "request_id"}
-            assert message["status"] == response.status_code
-            assert message["code"] not in KINDS or KINDS[message["code"]].status == response.status_code
+            problem = json.loads(response.data)
+            assert set(problem) == {"type", "title", "status", "detail", "code", "request_id"}
+            assert problem["status"] == response.status_code
+            assert problem["code"] not in KINDS or KINDS[problem["code"]].status == response.status_code
             assert "Traceback" not in response.text and "/headstand/" not in response.text
     elif response.mimetype == "application/json" and request["method"] == "POST":
         answer = json.loads(response.data, parse_constant=pytest.fail)

@@ -155,8 +155,8 @@ def test_the_lambda_function_accepts_heatmaps(classifier: Classifier) -> None:
     function = LambdaFunction(classifier)
     for event in ({"image": base64.b64encode(FILE).decode()}, {"heatmaps": LEFT_EYE.tolist()}):
         assert next(iter(function.handle(event))) == "left_eye"
-    message = function.handle({"image": base64.b64encode(tiny.photo()).decode()})
-    assert message["error"]["code"] == "not_heatmaps"
+    result = function.handle({"image": base64.b64encode(tiny.photo()).decode()})
+    assert result["error"]["code"] == "not_heatmaps"
 
 
 @pytest.mark.parametrize("name", HTTP)

@@ -223,9 +223,9 @@ def test_a_body_over_the_limit_is_not_decoded(function: LambdaFunction) -> None:
 
 @pytest.mark.parametrize("name", HTTP)
 def test_the_path_and_query_have_the_limit_of_the_http_service(function: LambdaFunction, name: str) -> None:
-    def asked(length: int, place: str) -> int:
+    def asked(length: int, part: str) -> int:
         event = posted(name, PHOTO, "image/png")
-        if place == "path":
+        if part == "path":
             event["rawPath" if "rawPath" in event else "path"] = "/" + "a" * length
         elif "rawQueryString" in event and "http" in event["requestContext"]:
             event["rawQueryString"] = "a=" + "b" * length
@@ -235,8 +235,8 @@ def test_the_path_and_query_have_the_limit_of_the_http_service(function: LambdaF
         assert answer["statusCode"] == 200 or json.loads(answer["body"])["code"] == "uri_too_long"
         return answer["statusCode"]
 
-    for place in ("path", "query"):
-        assert [asked(length, place) for length in (3900, MAX_LINE, 10**6)] == [200, 414, 414]
+    for part in ("path", "query"):
+        assert [asked(length, part) for length in (3900, MAX_LINE, 10**6)] == [200, 414, 414]
 
 
 def test_a_long_query_is_not_parsed(function: LambdaFunction) -> None:

@@ -13,23 +13,23 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_the_time_of_a_stage_excludes_inner_stages(clock: list[float]) -> None:
-    result = RequestContext(None)
-    with result.stage("receive"):
+    context = RequestContext(None)
+    with context.stage("receive"):
         clock[0] += 1
-        with result.stage("download"):
+        with context.stage("download"):
             clock[0] += 10
         clock[0] += 2
-        with result.stage("download"):
+        with context.stage("download"):
             clock[0] += 20
-    with result.stage("decode"):
+    with context.stage("decode"):
         clock[0] += 100
     clock[0] += 1000
-    assert result.seconds == {"receive": 3, "download": 30, "decode": 100} and result.elapsed == 1133
+    assert context.seconds == {"receive": 3, "download": 30, "decode": 100} and context.elapsed == 1133
 
 
 def test_a_failing_stage_is_timed(clock: list[float]) -> None:
-    result = RequestContext(None)
-    with pytest.raises(ValueError, match="inside"), result.stage("receive"), result.stage("download"):
+    context = RequestContext(None)
+    with pytest.raises(ValueError, match="inside"), context.stage("receive"), context.stage("download"):
         clock[0] += 5
         raise ValueError("inside")
-    assert result.seconds == {"receive": 0, "download": 5}
+    assert context.seconds == {"receive": 0, "download": 5}

@@ -47,7 +47,7 @@ def service(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 @pytest.fixture(scope="module")
 def small(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One worker with few places, little memory and few file descriptors: 124 leave 56 connections."""
+    """One worker with low limits of predictions, memory and file descriptors: 124 leave 56 connections."""
     few = {"WEB_CONCURRENCY": "1", "HEADSTAND_IN_FLIGHT": "2", "HEADSTAND_BODY_MB": "1"}
     folder = tmp_path_factory.mktemp("small") / "run"
     with running(model, folder, words=(*LIMITED, "124", *GUNICORN), **few) as started:
@@ -56,7 +56,7 @@ def small(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 
 @pytest.fixture(scope="module")
 def impatient(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One worker whose deadlines are short."""
+    """One worker with short time limits."""
     folder = tmp_path_factory.mktemp("impatient")
     settings, config = str(ROOT / "gunicorn.conf.py"), folder / "impatient.py"
     config.write_text(
@@ -74,7 +74,7 @@ def test_counts_are_the_sum_of_all_workers(service: Service) -> None:
         assert service.ask("POST", "/predict", PHOTO).status == 200
     # Whichever worker is asked.
     assert {service.metric(line) - before for _ in range(8)} == {20.0}
-    assert list((service.folder / "tmp").iterdir()) == []  # no file whose disk may be full or that may be deleted
+    assert list((service.folder / "tmp").iterdir()) == []  # no file, which could be deleted or on a full disk
 
 
 def test_each_request_and_each_event_is_one_line_of_json(service: Service) -> None:
@@ -127,9 +127,9 @@ def test_malformed_http_is_a_problem(service: Service, sent: bytes, status: int,
     with service.connect(sent) as connection:
         head, _, body = receive(connection).partition(b"\r\n\r\n")
     assert head.startswith(f"HTTP/1.1 {status} ".encode()) and b"application/problem+json" in head
-    told = json.loads(body)
-    assert (told["status"], told["code"]) == (status, code)
-    assert told["request_id"] in head.decode()
+    problem = json.loads(body)
+    assert (problem["status"], problem["code"]) == (status, code)
+    assert problem["request_id"] in head.decode()
     for name in ("out", "err"):
         assert "hush" not in (service.folder / name).read_text()
     assert service.ask("GET", "/healthz").status == 200
@@ -232,7 +232,7 @@ def test_a_full_worker_closes_a_connection_only_for_one_that_it_accepts() -> Non
 
 
 def test_slow_clients_do_not_block_others(small: Service) -> None:
-    """More clients than places send one byte each, and as many announce the largest body."""
+    """More clients than admitted predictions send one byte each, or announce the largest body."""
     slow = [small.connect(post(b"", length=MAX_BODY)) for _ in range(6)]
     slow += [small.connect(b"P") for _ in range(40)]
     until(lambda: small.held(*slow) == [46])
@@ -364,15 +364,15 @@ def test_a_deleted_temporary_folder_changes_nothing(model: Path, tmp_path: Path)
 
 
 def test_with_a_certificate_it_does_not_start(model: Path, tmp_path: Path) -> None:
-    words = [sys.executable, "-m", *GUNICORN, "--certfile", str(model)]
+    command = [sys.executable, "-m", *GUNICORN, "--certfile", str(model)]
     environment = {**os.environ, "HEADSTAND_MODEL": str(model), "TMPDIR": str(tmp_path)}
-    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1 and "does not support TLS" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_request_that_arrives_byte_by_byte_is_aborted(impatient: Service) -> None:
     with impatient.connect(b"GET /healthz HTTP/1.1\r\nX-Slow: ") as slow:
-        assert receive(slow) == b""  # the headers never came: there is nobody to answer
+        assert receive(slow) == b""  # the headers never arrived, so there is no response
     with impatient.connect(post(PHOTO[:50], length=len(PHOTO))) as slow:
         assert b"400 Bad Request" in receive(slow)
     assert impatient.metric(IN_FLIGHT) == 0
