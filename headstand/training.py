@@ -134,6 +134,7 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
             _check_finite(fit.best, "head.learning_rate")
             log(f"kept epoch {fit.best_epoch}: val_accuracy={fit.best['val_accuracy']:.4f}")
         phases = [TrainingPhase("head", fit.history, fit.best_epoch)]
+        trained: heads.Fit | finetune.FinetuneResult = fit
 
         model = heads.assemble(extractor.model, fit.model, recipe.name)
         metadata = checkpoint.ModelMetadata(
@@ -153,7 +154,7 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
                 _check_finite(tuned.best, "finetune.learning_rate")
                 log(f"kept epoch {tuned.best_epoch}: val_accuracy={tuned.best['val_accuracy']:.4f}")
             phases.append(TrainingPhase("finetune", tuned.history, tuned.best_epoch))
-            selected, head = tuned.checkpoint, None
+            trained, selected, head = tuned, tuned.checkpoint, None
         else:
             name = f"{recipe.name}_{fit.best_epoch:02d}_{fit.best['val_accuracy']:.3f}.h5"
             selected, head = checkpoint.save(model, run.folder / name, metadata), fit.model
@@ -184,7 +185,7 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
                 if recipe.finetune.epochs:
                     refitted = _finetune(
                         recipe, dataset, splits, None, model, metadata, run.folder, history, steps, profile,
-                        epochs=phases[-1].best_epoch,
+                        epochs=trained.best_epoch,
                     ).checkpoint  # fmt: skip
                 else:
                     name = f"{recipe.name}_{again.best_epoch:02d}_all.h5"
@@ -238,8 +239,8 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
                 dataset=dataset,
                 baseline=baseline,
                 search=searched,
-                history=phases[-1].history,
-                best_epoch=phases[-1].best_epoch,
+                history=trained.history,
+                best_epoch=trained.best_epoch,
                 calibration=calibrated,
                 guarantee=guarantee,
                 scores=scores,
