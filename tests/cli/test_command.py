@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from headstand import __main__ as verbs
+from headstand import __main__ as commands
 from headstand.cli import command, demo
 from headstand.errors import HeadstandError
 
@@ -94,14 +94,14 @@ def test_a_closed_pipe_causes_no_message() -> None:
 
 def test_subcommands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     for argv in ([], ["--help"], ["-h"]):
-        verbs.main(argv)
+        commands.main(argv)
         out = capsys.readouterr().out
-        assert all(f"  {verb} " in out for verb in verbs.VERBS)
+        assert all(f"  {name} " in out for name in commands.COMMANDS)
 
 
 def test_an_unknown_subcommand_lists_the_known_ones() -> None:
-    with pytest.raises(HeadstandError, match=r"there is no verb 'fly'; there are compare, demo"):
-        verbs.main(["fly"])
+    with pytest.raises(HeadstandError, match=r"there is no command 'fly'; there are compare, demo"):
+        commands.main(["fly"])
 
 
 @pytest.mark.parametrize(
@@ -117,5 +117,5 @@ def test_the_demo_takes_a_recipe_and_overrides(
 ) -> None:
     given: list[Any] = []
     monkeypatch.setattr(demo, "run", lambda *arguments: given.append(arguments))
-    verbs.main(argv)
+    commands.main(argv)
     assert given == [expected]

@@ -333,7 +333,7 @@ def test_what_looks_for_runs_does_not_take_a_comparison_for_one(dataset: Dataset
     assert compare(settings, Clock()).folder.name.startswith("compare-")
 
 
-def test_the_verb(
+def test_the_command(
     dataset: Dataset, offline: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from headstand import __main__
