@@ -59,8 +59,8 @@ class BenchmarkError(HeadstandError):
     """Raised for a missing package or a checkpoint that cannot be converted."""
 
 
-def main(words: list[str]) -> None:
-    """Runs the benchmark with the command-line arguments `words`."""
+def main(argv: list[str]) -> None:
+    """Runs the benchmark with the command-line arguments."""
     parser = argparse.ArgumentParser(
         "benchmarks.serving", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -69,7 +69,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=3, help="length of each load (default 3)")
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="only this, with the model that is served")
-    options = parser.parse_args(words)
+    options = parser.parse_args(argv)
     loads.require()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops the services on SIGTERM, as after Ctrl-C
     with tempfile.TemporaryDirectory() as name:
@@ -113,8 +113,8 @@ def prepare(checkpoint: Path, best: Path | None, folder: Path) -> list[Service]:
         )
     onnx, float32 = folder / "model.onnx", folder / "float32.tflite"
     # In a subprocess, so that TensorFlow's threads and memory are released before the measurement.
-    words = [sys.executable, "-m", "benchmarks.services.conversion", checkpoint, onnx, float32]
-    if subprocess.run(words, cwd=ROOT, check=False).returncode:
+    arguments = [sys.executable, "-m", "benchmarks.services.conversion", checkpoint, onnx, float32]
+    if subprocess.run(arguments, cwd=ROOT, check=False).returncode:
         raise BenchmarkError(f"{checkpoint} could not be converted for the services")
     environment = {
         "BENCHMARK_H5": str(checkpoint),

@@ -100,7 +100,7 @@ def test_a_response_without_probabilities_is_an_error(monkeypatch: pytest.Monkey
     response = requests.Response()
     response.status_code, response._content = 200, body
     monkeypatch.setattr(requests.Session, "post", lambda *_, **__: response)
-    with pytest.raises(HeadstandError, match="answered with status 200 and no classes"):
+    with pytest.raises(HeadstandError, match="returned status 200 and no probabilities"):
         ask("http://127.0.0.1:1/", {"image": ""})
 
 

@@ -115,7 +115,7 @@ def test_an_error_response_is_one_line_and_exit_status_1(photo: str, status: int
 def test_a_refused_connection_is_reported(photo: str) -> None:
     found = run(photo, "--endpoint", "http://127.0.0.1:9/")  # the discard port, which has no service today
     assert found.returncode == 1
-    assert found.stderr == "error: nothing answers at http://127.0.0.1:9/; start the service, or name it: --endpoint\n"
+    assert found.stderr == "error: no response from http://127.0.0.1:9/: start it, or use another --endpoint\n"
 
 
 def test_invalid_arguments_are_reported(tmp_path: Path) -> None:
