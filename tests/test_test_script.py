@@ -101,8 +101,8 @@ def test_without_an_image_it_sends_the_url_of_a_photo() -> None:
         (503, b'{"title": "Busy", "detail": "try again"}', "503: try again"),
         (200, b'{"error": {"code": "too_large", "detail": "too many bytes"}}', "too_large: too many bytes"),
         (400, b'{"error": {"detail": "unknown"}}', "?: unknown"),
-        (502, b"<html>Bad gateway</html>", "answered with status 502"),
-        (200, b"[]", "answered with status 200 and no classes"),
+        (502, b"<html>Bad gateway</html>", "returned status 502"),
+        (200, b"[]", "returned status 200 and no probabilities"),
     ],
 )
 def test_an_error_response_is_one_line_and_exit_status_1(photo: str, status: int, body: bytes, message: str) -> None:
@@ -122,4 +122,4 @@ def test_invalid_arguments_are_reported(tmp_path: Path) -> None:
     found = run(str(tmp_path / "none.jpg"))
     assert found.returncode == 1 and "none.jpg" in found.stderr and "Traceback" not in found.stderr
     found = run("LICENSE", "--endpoint", "localhost:8080")
-    assert found.returncode == 1 and "cannot ask localhost:8080" in found.stderr and "Traceback" not in found.stderr
+    assert found.returncode == 1 and "the request to localhost:8080 failed" in found.stderr and "Traceback" not in found.stderr
