@@ -1,6 +1,6 @@
 """Metadata of one source file, a photo or another kind of file, that the preparation and the quality check use."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from headstand.prepare.near_duplicates import Signature
@@ -65,7 +65,8 @@ class FileMetadata:
 
     def as_json(self) -> dict[str, Any]:
         """Returns the metadata as JSON values."""
-        return asdict(self) | {"signature": self.signature and self.signature.text}
+        signature, measures = self.signature and self.signature.text, self.measures and vars(self.measures)
+        return vars(self) | {"signature": signature, "measures": measures}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "FileMetadata":

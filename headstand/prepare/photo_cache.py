@@ -96,4 +96,4 @@ def read(sha256: str, large: bool) -> ExaminedPhoto | None:
 
 
 def _path(sha256: str) -> Path:
-    return files.cache() / "examined" / VERSION / sha256[:2] / sha256
+    return Path(files.cache(), "examined", VERSION, sha256[:2], sha256)
