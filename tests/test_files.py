@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from headstand import files
-from headstand.scale import storage
+from headstand import files, storage
 
 
 def names(folder: Path) -> list[str]:
