@@ -40,8 +40,8 @@ def test_preparing_again_restores_a_modified_photo_or_manifest(
     monkeypatch.chdir(tmp_path)
     source = class_folders(tmp_path / "photos", {"cobra": 5, "tree": 5})
     recipe = Recipe(name="poses", source=Source(folder=str(source)))
-    assert prepare(recipe).made
-    assert not prepare(recipe).made
+    assert prepare(recipe).is_new
+    assert not prepare(recipe).is_new
     dataset = manifest.read(recipe.data)
     table, photo = recipe.data / "manifest.csv", recipe.data / dataset.split("test")[0].path
     before = table.read_bytes(), photo.read_bytes()
@@ -49,9 +49,9 @@ def test_preparing_again_restores_a_modified_photo_or_manifest(
         photo.write_bytes(before[1][:-1] + b"x")
     else:
         table.write_bytes(b"".join(before[0].splitlines(keepends=True)[:-1]))
-    assert prepare(recipe).made
+    assert prepare(recipe).is_new
     assert (table.read_bytes(), photo.read_bytes()) == before
-    assert not prepare(recipe).made
+    assert not prepare(recipe).is_new
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ def test_bad_files_are_left_out_with_the_reason_and_copies_stay_together(tmp_pat
     assert len(joined) == 1
     (group,) = joined
     assert sum(photo.group == group for photo in dataset.photos) == 7
-    assert not prepare(recipe(folder)).made
+    assert not prepare(recipe(folder)).is_new
 
 
 def test_a_class_of_bad_files_is_told(tmp_path):

@@ -36,7 +36,7 @@ def test_a_folder_of_class_folders_is_a_source(bucket: Any, workplace: Path) -> 
     upload(bucket, result.folder / "train", "poses")
     summary = prepare(recipe("s3://photos/poses/"))
     assert sum(sum(row.values()) for row in summary.counts.values()) == 24
-    assert prepare(recipe("s3://photos/poses/")).made is False
+    assert prepare(recipe("s3://photos/poses/")).is_new is False
     # A photo less at the source is one less here.
     bucket.delete_object(Bucket="photos", Key=keys(bucket)[0])
     assert sum(sum(row.values()) for row in prepare(recipe("s3://photos/poses")).counts.values()) == 23
