@@ -135,15 +135,15 @@ def test_what_is_measured_and_what_cannot_be(dataset: Dataset, offline: list[str
 
 def test_the_models_are_converted(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measuring, "converted", convert.float32)
-    flatbuffers: list[bytes] = []
+    converted: list[bytes] = []
 
-    def clock(flatbuffer: bytes) -> Latency:
-        flatbuffers.append(flatbuffer)
-        return Latency(1.0, 1.0)
+    def clock(flatbuffers: Sequence[bytes], threads: int) -> list[Latency]:
+        converted.extend(flatbuffers)
+        return [Latency(1.0, 1.0)]
 
     (result,) = compare(networks.recipe(compare={"backbones": ()}), clock).results
-    assert flatbuffers[0][4:8] == b"TFL3"
-    assert result.model_size == ModelSize(len(flatbuffers[0]), 1.0, 1.0, True)
+    assert converted[0][4:8] == b"TFL3"
+    assert result.model_size == ModelSize(len(converted[0]), 1.0, 1.0, True)
 
 
 def test_accuracy_is_that_of_the_head_that_training_makes(dataset: Dataset) -> None:
