@@ -69,7 +69,7 @@ def test_a_leak_is_told_with_the_accuracy_without_it(workplace, monkeypatch):
     known = checkpoint.ModelMetadata(
         "old", ("a", "b"), 96, "MobileNetV2", "", seen=(Signature.of(images.decode(Path("stolen.jpg"))).text,)
     )
-    monkeypatch.setattr(checkpoint, "about", lambda path: known)
+    monkeypatch.setattr(checkpoint, "metadata", lambda path: known)
     Path("old.h5").touch()
     right = np.array([True, False, *[True] * (len(test) - 2)])
     leak = leakage.leak(Backbone(weights="old.h5"), dataset, right)
