@@ -124,7 +124,7 @@ def test_a_name_too_long_for_a_dataset_is_refused():
 
 
 def test_after_an_error_of_the_doctor_nobody_is_told_to_train(source, capsys, monkeypatch):
-    monkeypatch.setattr(data_preparation, "look", lambda folder: [])
+    monkeypatch.setattr(data_preparation, "explore", lambda folder: [])
     (source / "tree" / "copy.jpg").write_bytes((source / "cobra" / "1.jpg").read_bytes())
     for _ in range(2):  # the second time the dataset and the doctor's page are there already
         data_preparation.main(["yoga6", "--source", "photos", "--name", "mine"])
