@@ -57,7 +57,7 @@ def actions(name: str) -> set[str]:
 
 def called() -> set[str]:
     """The calls of SageMaker that the code makes, by AWS's names."""
-    text = "".join(path.read_text() for path in (ROOT / "headstand" / "cloud").glob("*.py"))
+    text = "".join(path.read_text() for path in (ROOT / "headstand" / "scale" / "sagemaker").glob("*.py"))
     names = set(re.findall(r"client\.(\w+)\(", text)) | set(re.findall(r'get_paginator\("(\w+)"\)', text))
     names |= set(re.findall(r"client\.(delete_\w+),", text))
     service = operation("CreateModel").service_model
