@@ -137,7 +137,7 @@ def test_a_dry_run_prints_the_requests_and_asks_nobody(
         (["tune", "yoga107", *JOB, "--step", "6"], "--step 6: the recipe's search has 5 jobs"),
         (["tune", "yoga107", *JOB, "--step", "2"], "--warm-start TUNINGJOB"),
         (["tune", "yoga107", *JOB, "--step", "2", "--warm-start", *"abcdef"], "6 parents; a tuning job learns from 5"),
-        (["deploy", "a", *ENDPOINT, "--job", "b", "--dry-run"], "give --model with --dry-run"),
+        (["deploy", "a", *ENDPOINT, "--job", "b", "--dry-run"], "use --model with --dry-run"),
         (["deploy", "a", *ENDPOINT, "--model", "s3://a/b", "--head.epochs", "3"], "deploy does not take --head.epochs"),
         (["train", "yoga107", *JOB, "--resume", "a", "--dry-run"], "leave --dry-run out"),
     ],

@@ -78,7 +78,7 @@ def test_the_second_job_learns_from_the_first() -> None:
         "ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "yoga107-1"}],
         "WarmStartType": "IdenticalDataAndAlgorithm",
     }
-    with pytest.raises(CloudError, match="--warm-start TUNINGJOB names it"):
+    with pytest.raises(CloudError, match="with --warm-start TUNINGJOB"):
         request(2)
     with pytest.raises(CloudError, match="6 parents; a tuning job learns from 5"):
         request(2, parents=list("abcdef"))
@@ -139,7 +139,7 @@ def test_ranges_of_every_kind() -> None:
     ],
 )
 def test_a_written_value_is_read_as_it_was(values: dict[str, Any]) -> None:
-    argv = hyperparameters({f"head.{key}": tuning.written(value) for key, value in values.items()})
+    argv = hyperparameters({f"head.{key}": tuning.argument_text(value) for key, value in values.items()})
     head = recipes.load("yoga107", argv).head
     assert {key: getattr(head, key) for key in values} == values
 
@@ -168,7 +168,7 @@ def test_a_grid_is_categorical_and_has_no_number_of_trials() -> None:
     assert set(config["ParameterRanges"]) == {"CategoricalParameterRanges"}
     assert config["ResourceLimits"] == {"MaxParallelTrainingJobs": 2}
     assert result["TrainingJobDefinition"]["StaticHyperParameters"]["search.strategy"] == "none"
-    with pytest.raises(CloudError, match="nothing to learn"):
+    with pytest.raises(CloudError, match="--warm-start has no effect"):
         tuning.request("g", recipe, job, {}, jobs.setup(), parents=["a"])
     stepped = Job(parameters={"dropout": Dimension(low=0.0, high=0.2, step=0.1)})
     assert tuning.ranges(stepped, grid=True)[1]["CategoricalParameterRanges"][0]["Values"] == ["0.0", "0.1", "0.2"]
