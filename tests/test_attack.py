@@ -21,7 +21,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     argv = ("tests.serve.limited", "1024", "gunicorn", "tests.serve.loopback:app", "--bind", "127.0.0.1:0")
     folder = tmp_path_factory.mktemp("attack") / "run"
     settings = {"WEB_CONCURRENCY": "2", "HEADSTAND_INTERPRETERS": "1"}
-    with running(SHIPPED, folder, words=argv, **settings) as started:
+    with running(SHIPPED, folder, argv=argv, **settings) as started:
         yield started
 
 

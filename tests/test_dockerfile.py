@@ -130,7 +130,7 @@ def test_the_service_runs_on_the_files_of_the_image_and_writes_only_to_tmp(tmp_p
     variables |= {"HEADSTAND_MODEL": str(srv / "model.tflite"), "PYTHONPATH": ""}
     argv = [argument.replace("0.0.0.0:8000", "127.0.0.1:0") for argument in command[2:]]
     before = sorted(srv.rglob("*"))
-    with running(srv / "model.tflite", tmp_path / "run", code=srv, words=tuple(argv), **variables) as service:
+    with running(srv / "model.tflite", tmp_path / "run", code=srv, argv=tuple(argv), **variables) as service:
         check = json.loads(re.search(r"^HEALTHCHECK .+CMD \\\n +(.+)$", WEB, re.M)[1])  # type: ignore[index]
         probe = [sys.executable, *(argument.replace(":8000", f":{service.port}") for argument in check[1:])]
         assert subprocess.run(probe, check=False, timeout=60).returncode == 0

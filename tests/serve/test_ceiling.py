@@ -33,7 +33,7 @@ def service(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     """One worker with two interpreters."""
     folder = tmp_path_factory.mktemp("service") / "it"
     words = ("gunicorn", "tests.serve.loopback:app", "--bind", "127.0.0.1:0")
-    with running(model, folder, words=words, WEB_CONCURRENCY="1", HEADSTAND_INTERPRETERS="2") as service:
+    with running(model, folder, argv=words, WEB_CONCURRENCY="1", HEADSTAND_INTERPRETERS="2") as service:
         yield service
 
 

@@ -64,7 +64,7 @@ def test_the_command_of_the_image_serves_and_stops_on_sigterm(model: Path, tmp_p
     assert words == ["headstand.serve.endpoint", "serve"]
     srv = assemble(WEB, tmp_path / "srv", model)
     variables = {"GUNICORN_CMD_ARGS": "--bind 127.0.0.1:0", "PYTHONPATH": ""}
-    with running(srv / "model.tflite", tmp_path / "run", code=srv, words=tuple(words), **variables) as service:
+    with running(srv / "model.tflite", tmp_path / "run", code=srv, argv=tuple(words), **variables) as service:
         assert service.ask("GET", "/ping").status == 200
         answer = service.ask("POST", "/invocations", tiny.photo(), **{"Content-Type": "image/png"})
         assert answer.json == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-4)

@@ -50,7 +50,7 @@ def small(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     """One worker with low limits of predictions, memory and file descriptors: 124 leave 56 connections."""
     few = {"WEB_CONCURRENCY": "1", "HEADSTAND_IN_FLIGHT": "2", "HEADSTAND_BODY_MB": "1"}
     folder = tmp_path_factory.mktemp("small") / "run"
-    with running(model, folder, words=(*LIMITED, "124", *GUNICORN), **few) as started:
+    with running(model, folder, argv=(*LIMITED, "124", *GUNICORN), **few) as started:
         yield started
 
 
@@ -93,7 +93,7 @@ def test_a_fault_of_the_service_is_logged_on_both_streams(model: Path, tmp_path:
         "app = create_app(fetch=fetch)\n"
     )
     words = ("gunicorn", "faulty:app", "--bind", "127.0.0.1:0")
-    with running(model, tmp_path / "run", words=words, WEB_CONCURRENCY="1", PYTHONPATH=str(tmp_path)) as service:
+    with running(model, tmp_path / "run", argv=words, WEB_CONCURRENCY="1", PYTHONPATH=str(tmp_path)) as service:
         answer = service.ask("POST", "/predict", b'{"url": "http://a/"}', **{"Content-Type": "application/json"})
         assert (answer.status, answer.json["code"]) == (500, "internal_error") and b"inside" not in answer.body
         for name in ("out", "err"):
@@ -182,7 +182,7 @@ def test_a_client_that_never_closes_delays_no_other(service: Service) -> None:
 def test_an_overloaded_worker_refuses_at_once_and_completes_admitted_requests(
     model: Path, tmp_path: Path, server: HostileServer
 ) -> None:
-    with running(model, tmp_path / "run", words=LOOPBACK, WEB_CONCURRENCY="1", HEADSTAND_IN_FLIGHT="1") as service:
+    with running(model, tmp_path / "run", argv=LOOPBACK, WEB_CONCURRENCY="1", HEADSTAND_IN_FLIGHT="1") as service:
         body = json.dumps({"url": server.url("/held")}).encode()
         waiting = service.connect(post(body))
         until(lambda: service.metric(IN_FLIGHT) == 1)

@@ -66,7 +66,7 @@ def test_a_spot_job_is_interrupted_resumed_and_served(workplace: Path) -> None:
     photo = next(container.channel("validation").rglob("*.*")).read_bytes()
     words = ("headstand.serve.endpoint", "serve")
     bind = "--bind 127.0.0.1:0"
-    with running(served / "poses.tflite", workplace / "run", words=words, GUNICORN_CMD_ARGS=bind) as endpoint:
+    with running(served / "poses.tflite", workplace / "run", argv=words, GUNICORN_CMD_ARGS=bind) as endpoint:
         assert endpoint.ask("GET", "/ping").status == 200
         answer = endpoint.ask("POST", "/invocations", photo, **{"Content-Type": "application/x-image"})
         assert answer.status == 200
