@@ -274,7 +274,7 @@ def test_forced_it_is_written_and_marked(model: Path, monkeypatch: pytest.Monkey
     inside = serve.read(result.bundle).metadata["certificate"]
     assert inside["verdict"] == "FAILED"
     assert inside["missing"] == list(result.unmet)
-    with pytest.raises(HeadstandError, match="did not pass its comparison"):
+    with pytest.raises(HeadstandError, match="failed its comparison"):
         Classifier(result.bundle)
 
 
