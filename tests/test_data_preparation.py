@@ -59,7 +59,7 @@ def test_options_override_recipe_keys(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["nosuch"], "error: there is no recipe 'nosuch'; there are "),
+        (["nosuch"], "error: there is no recipe 'nosuch'; existing ones: "),
         (["--source", "nowhere"], "error: there is no nowhere"),
         (["--source"], "error: --source needs a folder"),
         (["--bogus", "1"], "error: unrecognized arguments: --bogus 1; `--help` lists the keys"),
