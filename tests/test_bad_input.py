@@ -16,7 +16,7 @@ from headstand.prepare.sources import folder
 from headstand.recipe import Recipe, RecipeError, Source, load
 from headstand.report import plots
 from headstand.runs import RunError, newest_checkpoint
-from test import ask
+from test import request
 from tests.prepare.photos import class_folders
 
 
@@ -67,7 +67,7 @@ def test_preparing_again_restores_a_modified_photo_or_manifest(
             r"finetune\.epochs = .*: Input should be less than or equal to 1000000",
         ),
         (["--split.keep_apart", '["../x"]'], r"split\.keep_apart\.0 = '\.\./x'"),
-        (["--split.keep_apart", '["yoga6"]'], r"split\.keep_apart names 'yoga6', which is this recipe's own name"),
+        (["--split.keep_apart", '["yoga6"]'], r"split\.keep_apart contains 'yoga6', the name of this recipe"),
     ],
 )
 def test_out_of_range_values_are_refused(argv: list[str], message: str) -> None:
@@ -101,7 +101,7 @@ def test_a_response_without_probabilities_is_an_error(monkeypatch: pytest.Monkey
     response.status_code, response._content = 200, body
     monkeypatch.setattr(requests.Session, "post", lambda *_, **__: response)
     with pytest.raises(HeadstandError, match="returned status 200 and no probabilities"):
-        ask("http://127.0.0.1:1/", {"image": ""})
+        request("http://127.0.0.1:1/", {"image": ""})
 
 
 def test_dollar_signs_in_a_class_name_are_not_parsed_as_mathematics(tmp_path: Path) -> None:

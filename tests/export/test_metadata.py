@@ -5,7 +5,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from headstand.export.metadata import describe
+from headstand.export.bundle import describe
 from headstand.inputs import PhotoInput
 from headstand.poses.heatmap_input import HeatmapInput
 from headstand.serve import bundle as serve

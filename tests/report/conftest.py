@@ -5,9 +5,6 @@ from pathlib import Path
 import pytest
 
 from tests import photos
-from tests.evaluation.conftest import checkpoint
-
-__all__ = ["checkpoint"]  # a fixture of the evaluation pages
 
 
 @pytest.fixture(scope="session")

@@ -152,7 +152,7 @@ def unpacked(location: str, *, digest: str | None = None) -> Path:
         interrupted call leaves no folder; its download is resumed by the next call.
 
     Raises:
-        DownloadError: as `download.fetch`.
+        TransferError: as `download.fetch`.
         ArchiveError: not an archive, damaged, encrypted, or larger than the limits; or a member lies outside the folder
             or is neither a file nor a folder. No unpacked files remain.
         RemoteError: a folder's URL cannot be reached.

@@ -60,7 +60,7 @@ def listing(source: Source, seed: int) -> Listing:
     Raises:
         ArraysError: missing files, wrong types or shapes, numbers out of range; or the disk cannot be written.
         CifarError, UnpickleError: an invalid `meta`.
-        RecipeError, DownloadError, ArchiveError: as `archive.unpacked`.
+        RecipeError, TransferError, ArchiveError: as `archive.unpacked`.
     """
     home = _home(archive.unpacked(source.folder or ""))
     parts = _parts(home)

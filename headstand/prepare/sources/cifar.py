@@ -61,7 +61,7 @@ def listing(source: Source, seed: int) -> Listing:
         CifarError: another layout, labels that do not fit, or a sample too small for the splits; or the disk cannot be
             written.
         UnpickleError: a pickle is damaged, or holds more than plain data.
-        RecipeError, DownloadError, ArchiveError: as `archive.unpacked`.
+        RecipeError, TransferError, ArchiveError: as `archive.unpacked`.
     """
     if source.per_class is not None and source.per_class < len(SPLITS):
         raise CifarError(

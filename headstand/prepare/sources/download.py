@@ -51,7 +51,7 @@ def fetch(address: str, target: Path, *, digest: str | None = None) -> Path:
         `target`; for a local path the resolved path: such a file is verified but not copied.
 
     Raises:
-        DownloadError: unreachable, refused, missing, too large, another digest, or not enough disk space. The bytes
+        TransferError: unreachable, refused, missing, too large, another digest, or not enough disk space. The bytes
             received after an interruption are kept beside `target`, so that the next call resumes the download.
         RecipeError: a local path does not exist.
     """

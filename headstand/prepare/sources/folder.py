@@ -20,7 +20,7 @@ def listing(source: recipe.Source, seed: int) -> Listing:
     Raises:
         RecipeError: the path does not exist.
         FolderError: as `class_folders`.
-        DownloadError, ArchiveError: as `archive.unpacked`.
+        TransferError, ArchiveError: as `archive.unpacked`.
     """
     return class_folders(archive.unpacked(source.folder or ""), layout=source.layout)
 

@@ -58,7 +58,7 @@ def http(address: str, have: int, version: str | None) -> Iterator[Transfer]:
 
     Raises:
         BrokenError: no connection, a broken one, or a temporary HTTP error; the transfer may be retried.
-        DownloadError: a permanent error.
+        TransferError: a permanent error.
     """
     # Encoded transfers have neither the file's length nor its digest, and cannot be resumed.
     headers = {"Accept-Encoding": "identity"}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from headstand.prepare.sources import archive
 from headstand.prepare.sources.archive import ArchiveError, extract, unpacked
-from headstand.prepare.sources.download import DownloadError
+from headstand.prepare.sources.download import TransferError
 from headstand.recipe import RecipeError
 from tests.prepare.web import site
 
@@ -154,7 +154,7 @@ def test_a_damaged_download_is_fetched_anew_by_the_next_call(tmp_path, cache):
 
 def test_a_wrong_digest_unpacks_nothing(tmp_path, cache):
     path = MAKERS["photos.zip"](tmp_path / "photos.zip")
-    with pytest.raises(DownloadError, match=r"photos\.zip has the md5"):
+    with pytest.raises(TransferError, match=r"photos\.zip has the md5"):
         unpacked(str(path), digest="md5:" + "0" * 32)
     assert not cache.exists()
 

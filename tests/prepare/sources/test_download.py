@@ -9,7 +9,7 @@ import pytest
 
 from headstand import files
 from headstand.prepare.sources import download
-from headstand.prepare.sources.download import DownloadError, fetch
+from headstand.prepare.sources.download import TransferError, fetch
 from headstand.prepare.sources.transfer import shown
 from headstand.recipe import RecipeError
 from tests.prepare.web import site
@@ -156,14 +156,14 @@ def test_a_part_of_another_address_is_not_used(server, target):
 
 def test_a_wrong_digest_is_told_and_nothing_stays(server, target):
     wrong = "md5:" + "0" * 32
-    with pytest.raises(DownloadError, match=rf"photos\.zip has the md5 {MD5[4:]}, not {'0' * 32}: it is damaged"):
+    with pytest.raises(TransferError, match=rf"photos\.zip has the md5 {MD5[4:]}, not {'0' * 32}: it is damaged"):
         fetch(server.address, target, digest=wrong)
     assert visible(target) == []
 
 
 def test_after_some_tries_the_failure_is_told_and_what_came_is_kept(server, target):
     server.cuts = [1000] + [0] * 10
-    with pytest.raises(DownloadError, match=r"broke \(.*\): 1,000 bytes are kept, run it again to go on"):
+    with pytest.raises(TransferError, match=r"broke \(.*\): 1,000 bytes are kept, run it again to go on"):
         fetch(server.address, target)
     assert len(server.asked) == 1 + download.TRIES - 1
     server.cuts = []
@@ -185,7 +185,7 @@ def test_a_server_in_trouble_is_asked_again(server, target):
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
 def test_a_refusal_is_told_at_once(server, target, status):
     server.statuses = [status]
-    with pytest.raises(DownloadError, match=rf"photos\.zip answers HTTP {status} .*: check the address"):
+    with pytest.raises(TransferError, match=rf"photos\.zip answers HTTP {status} .*: check the address"):
         fetch(server.address, target)
     assert (len(server.asked), visible(target)) == (1, [])
 
@@ -195,20 +195,20 @@ def test_redirects_are_followed_but_not_for_ever(server, target):
     assert fetch(server.address, target).read_bytes() == DATA
     target.unlink()
     server.statuses = [302] * 50
-    with pytest.raises(DownloadError, match="leads from one address to the next without end"):
+    with pytest.raises(TransferError, match="leads from one address to the next without end"):
         fetch(server.address, target)
 
 
 def test_no_connection_is_told_without_secrets(target):
     address = "http://me:secret@127.0.0.1:1/photos.zip?token=secret#secret"
-    with pytest.raises(DownloadError, match=r"http://127\.0\.0\.1:1/photos\.zip broke") as raised:
+    with pytest.raises(TransferError, match=r"http://127\.0\.0\.1:1/photos\.zip broke") as raised:
         fetch(address, target)
     assert "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize("address", ["http://", "http://[::1", "https://a b/c", "http://a:b/"])
 def test_an_impossible_address_is_told(target, address):
-    with pytest.raises(DownloadError, match=r"is not an address|broke"):
+    with pytest.raises(TransferError, match=r"is not an address|broke"):
         fetch(address, target)
 
 
@@ -222,7 +222,7 @@ def test_secrets_are_not_shown():
 def test_the_cap_holds_whether_or_not_the_length_is_stated(server, target, monkeypatch, length):
     server.length = length
     monkeypatch.setattr(download, "MAX_BYTES", 1000)
-    with pytest.raises(DownloadError, match=r"at most 1,000 are fetched|more than 1,000 bytes"):
+    with pytest.raises(TransferError, match=r"at most 1,000 are fetched|more than 1,000 bytes"):
         fetch(server.address, target)
     assert not target.exists()
 
@@ -230,14 +230,14 @@ def test_the_cap_holds_whether_or_not_the_length_is_stated(server, target, monke
 def test_too_little_room_is_told_before_anything_comes(server, target, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 1000))
-    with pytest.raises(DownloadError, match=r"has 300,000 bytes, and .* has room for 1,000; HEADSTAND_CACHE"):
+    with pytest.raises(TransferError, match=r"has 300,000 bytes, and .* has room for 1,000; HEADSTAND_CACHE"):
         fetch(server.address, target)
     assert visible(target) == []
 
 
 def test_a_folder_that_cannot_be_written_is_told(server, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DownloadError, match=r"cannot write .*HEADSTAND_CACHE"):
+    with pytest.raises(TransferError, match=r"cannot write .*HEADSTAND_CACHE"):
         fetch(server.address, tmp_path / "file" / "photos.zip")
 
 
@@ -247,17 +247,17 @@ def test_a_local_file_is_checked_but_not_copied(tmp_path, target, monkeypatch):
     assert fetch("photos.zip", target, digest=MD5) == tmp_path / "photos.zip"
     assert not target.parent.exists()
     (tmp_path / "photos.zip").write_bytes(DATA[:-1])
-    with pytest.raises(DownloadError, match=r"photos\.zip has the sha256 .*: it is damaged or another version"):
+    with pytest.raises(TransferError, match=r"photos\.zip has the sha256 .*: it is damaged or another version"):
         fetch("photos.zip", target, digest=SHA)
     with pytest.raises(RecipeError, match="there is no nowhere"):
         fetch("nowhere", target)
-    with pytest.raises(DownloadError, match="is no file"):
+    with pytest.raises(TransferError, match="is no file"):
         fetch(str(tmp_path), target)
 
 
 @pytest.mark.parametrize("digest", ["abc", "sha1:" + "0" * 40, "md5:" + "0" * 31, "sha256:" + "g" * 64])
 def test_a_digest_that_is_none_is_told(server, target, digest):
-    with pytest.raises(DownloadError, match=r"is neither sha256:\.\.\. nor md5:"):
+    with pytest.raises(TransferError, match=r"is neither sha256:\.\.\. nor md5:"):
         fetch(server.address, target, digest=digest)
     assert server.asked == []
 

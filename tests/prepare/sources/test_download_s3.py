@@ -12,7 +12,7 @@ from aiobotocore.client import AioBaseClient
 from botocore.exceptions import ClientError, NoCredentialsError
 
 from headstand.prepare.sources import download
-from headstand.prepare.sources.download import DownloadError, fetch
+from headstand.prepare.sources.download import TransferError, fetch
 
 DATA = random.Random(2).randbytes(3_000_000)
 ADDRESS = "s3://downloads/a b/photos.zip"
@@ -72,7 +72,7 @@ def test_an_object_that_changed_is_fetched_from_its_start(bucket, tmp_path):
     ],
 )
 def test_an_address_without_a_file_is_refused(bucket, tmp_path, address, message):
-    with pytest.raises(DownloadError, match=message):
+    with pytest.raises(TransferError, match=message):
         fetch(address, tmp_path / "photos.zip")
 
 
@@ -105,7 +105,7 @@ def refusal(code, status):
 def test_a_refusal_is_reported_and_not_repeated(bucket, tmp_path, monkeypatch, error, message):
     errors = [error]
     failing(monkeypatch, errors)
-    with pytest.raises(DownloadError, match=rf"^s3://downloads/a b/photos\.zip: {message}"):
+    with pytest.raises(TransferError, match=rf"^s3://downloads/a b/photos\.zip: {message}"):
         fetch(ADDRESS, tmp_path / "photos.zip")
 
 
@@ -116,7 +116,7 @@ def test_a_server_in_trouble_is_asked_again(bucket, tmp_path, monkeypatch):
 
 def test_missing_packages_are_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "fsspec", None)
-    with pytest.raises(DownloadError, match=r"photos\.zip needs packages that are not installed .*: pipenv sync"):
+    with pytest.raises(TransferError, match=r"photos\.zip needs packages that are not installed .*: pipenv sync"):
         fetch(ADDRESS, tmp_path / "photos.zip")
     assert not (tmp_path / "photos.zip").exists()
 
@@ -127,5 +127,5 @@ def test_no_connection_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(s3fs.S3FileSystem, "default_config_kwargs", {}, raising=False)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setattr(download, "TRIES", 2)
-    with pytest.raises(DownloadError, match=r"broke \(no connection, or it was cut\): check the network"):
+    with pytest.raises(TransferError, match=r"broke \(no connection, or it was cut\): check the network"):
         fetch(ADDRESS, tmp_path / "photos.zip")
