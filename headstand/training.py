@@ -4,6 +4,8 @@
 report.
 """
 
+from headstand import tensorflow_setup  # noqa: F401, I001 - before the first import of Keras
+
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace

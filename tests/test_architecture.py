@@ -48,3 +48,21 @@ def test_imports_go_in_one_direction(folder: str, forbidden: set[str]) -> None:
 def test_only_entry_points_import_the_optional_package() -> None:
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {"scale", "cli", "__pycache__"}
     assert {folder for folder in folders if "scale" in imported(folder)} == set()
+
+
+def test_every_module_silences_tensorflow_before_its_first_import() -> None:
+    """TensorFlow logs about GPUs when it is first imported, unless `headstand.tensorflow_setup` has done so."""
+    silent = {path.parent for path in PACKAGE.rglob("__init__.py") if "tensorflow_setup" in path.read_text("utf-8")}
+    loud = []
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if path.name == "tensorflow_setup.py" or silent & set(path.parents):
+            continue
+        for node in ast.parse(text).body:
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if {module.split(".")[0] for module in modules} & {"keras", "tensorflow"}:
+                if "tensorflow_setup" not in "".join(text.splitlines(keepends=True)[: node.lineno - 1]):
+                    loud.append(str(path.relative_to(PACKAGE)))
+                break
+    assert loud == []

@@ -3,6 +3,8 @@
 Features are extracted once for each pair of backbone and augmentation. Each architecture is converted and timed once.
 """
 
+from headstand import tensorflow_setup  # noqa: F401, I001 - before the first import of Keras
+
 import socket
 import time
 from collections.abc import Callable, Iterator

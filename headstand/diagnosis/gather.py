@@ -1,5 +1,7 @@
 """Collects the input of the diagnosis from the objects of a training run."""
 
+from headstand import tensorflow_setup  # noqa: F401, I001 - before the first import of Keras
+
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -3,6 +3,8 @@
 Nothing is looked up under a name from the file, except the allowed built-in layers in `keras.layers`.
 """
 
+from headstand import tensorflow_setup  # noqa: F401, I001 - before the first import of Keras
+
 import inspect
 import re
 from typing import Any

@@ -1,5 +1,7 @@
 """Loads a Keras model from an untrusted file, using a copy built from checked parts."""
 
+from headstand import tensorflow_setup  # noqa: F401, I001 - before the first import of Keras
+
 import json
 import math
 import os

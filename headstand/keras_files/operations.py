@@ -4,6 +4,8 @@ Both name a public function and its arguments. The table lists the few that prep
 keras.applications use.
 """
 
+from headstand import tensorflow_setup  # noqa: F401, I001 - before the first import of Keras
+
 from typing import Any
 
 import keras

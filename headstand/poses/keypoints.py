@@ -5,6 +5,8 @@ Further features are the limbs' directions and lengths and the angles between li
 TFLite and have fixed weights, so an `.h5` model loads wherever Keras is installed, and a client sends raw heatmaps.
 """
 
+from headstand import tensorflow_setup  # noqa: F401, I001 - before the first import of Keras
+
 from collections.abc import Sequence
 from typing import Any
 

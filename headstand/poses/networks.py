@@ -4,6 +4,8 @@ With a head that has inner layers they reproduce the models of an earlier study:
 (plus one more layer), and `heatmaps_cnn`, which is fine-tuned because it has no pretrained weights.
 """
 
+from headstand import tensorflow_setup  # noqa: F401, I001 - before the first import of Keras
+
 import keras
 
 from headstand.poses.heatmap_file import SHAPE

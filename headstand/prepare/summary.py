@@ -76,7 +76,9 @@ class Summary:
 
     def remarks(self) -> list[str]:
         """Returns lines about the photos that were grouped, left out, converted and ignored."""
-        counted = f"{self.near_duplicates} photos in {self.groups} groups, {self.largest} in the largest"
+        counted = "none"
+        if self.groups:
+            counted = f"{self.near_duplicates} photos in {self.groups} groups, the largest of {self.largest}"
         lines = [*self.layout, f"near duplicates: {counted}"]
         if self.related:
             lines.append(f"groups: {self.related} defined by the source")

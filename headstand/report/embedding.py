@@ -1,5 +1,7 @@
 """Images embedded in HTML pages as data URIs: plots of a folder, and photos of wrong predictions with Grad-CAM."""
 
+from headstand import tensorflow_setup  # noqa: F401, I001 - before the first import of Keras
+
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path

@@ -4,6 +4,8 @@ Standard output is read by people and by the regular expressions of cloud tuners
 validation accuracy; several lines have it, the last is that of the selected model.
 """
 
+from headstand import tensorflow_setup  # noqa: F401, I001 - before the first import of Keras
+
 import csv
 import shutil
 from collections.abc import Mapping, Sequence

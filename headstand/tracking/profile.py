@@ -1,5 +1,7 @@
 """Traces of some training steps for TensorBoard's profiler, recorded with the option `--profile`."""
 
+from headstand import tensorflow_setup  # noqa: F401, I001 - before the first import of Keras
+
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path

@@ -14,7 +14,8 @@ from headstand.inputs import InputKind
 from headstand.recipe import Augmentation
 from headstand.scale.ray.shards import Shards
 
-import keras  # isort: skip - after headstand.tensorflow_setup, which silences TensorFlow
+import headstand.tensorflow_setup  # noqa: F401 # isort: skip - before the first import of Keras
+import keras  # isort: skip
 import tensorflow as tf  # isort: skip
 
 Block = dict[str, np.ndarray]
