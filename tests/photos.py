@@ -14,6 +14,20 @@ _COLORS = ((220, 40, 40), (40, 200, 60), (50, 60, 230))
 COUNTS = {"train": 8, "validation": 4, "test": 4}
 """Photos per class in each split."""
 
+BACKBONE = """
+[backbone]
+name = "MobileNet"
+size = 32
+weights = "none"
+"""
+"""Backbone section of a recipe, small and without a download."""
+
+SOURCE = """
+[source]
+folder = "photos"
+"""
+"""Source section of a recipe."""
+
 
 def picture(class_: int, rng: np.random.Generator, size: int = 40) -> Image.Image:
     """Returns an image of a shape in the colour of its class at a random position on noise."""

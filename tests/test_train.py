@@ -9,26 +9,22 @@ import pytest
 
 import train
 from headstand.prepare.manifest import Dataset
+from tests import photos
 from tests.commands import status
 
 SCRIPT = Path(__file__).parents[1] / "train.py"
 
-RECIPE = """
-# A run over the shapes.
-[source]
-folder = "photos"
-
-[backbone]
-name = "MobileNet"
-size = 32
-weights = "none"
-
+RECIPE = (
+    photos.SOURCE
+    + photos.BACKBONE
+    + """
 [head]
 inner = 8
 epochs = 12
 learning_rate = 0.02
 batch_size = 8
 """
+)
 
 
 def recipe(text: str = RECIPE) -> str:

@@ -123,12 +123,12 @@ def _dataset(recipe: Recipe) -> Dataset | None:
     return dataset
 
 
-def _log(result: Result, remembered: bool) -> None:
+def _log(result: Result, from_journal: bool) -> None:
     score, size = result.score, result.model_size
     print(
         f"  {result.entry.title}: val_accuracy={f'{score.val_accuracy:.4f}' if score else table.UNKNOWN}, "
         + (f"{size.megabytes:.1f} MB, {size.milliseconds:.1f} ms" if size else f"size {table.UNKNOWN}")
-        + ("  (remembered)" if remembered else ""),
+        + ("  (from the journal)" if from_journal else ""),
         flush=True,
     )
 

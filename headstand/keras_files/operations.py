@@ -125,8 +125,8 @@ def _function(part: LayerConfig) -> str | None:
         return part.kind
     # An .h5 of Keras 3 has no module: a layer takes its tensors as one list, an operation as separate arguments.
     merges = part.kind in ("Add", "Subtract", "Multiply", "Maximum", "Minimum")
-    apart = any(len(call.arguments) + len(call.keywords.keys() & {"x2", "y"}) > 1 for call in part.calls)
-    return part.kind if not hasattr(keras.layers, part.kind) or (merges and apart) else None
+    with_two_inputs = any(len(call.arguments) + len(call.keywords.keys() & {"x2", "y"}) > 1 for call in part.calls)
+    return part.kind if not hasattr(keras.layers, part.kind) or (merges and with_two_inputs) else None
 
 
 def _operation(part: LayerConfig) -> str:

@@ -9,15 +9,13 @@ from headstand.cli.compare import training_command
 from headstand.compare.entry import entries
 from headstand.errors import HeadstandError
 from headstand.recipe import RecipeError, load
+from tests import photos
 
-RECIPE = """
-seed = 3
-[source]
-folder = "photos"
-[backbone]
-name = "MobileNet"
-size = 32
-weights = "none"
+RECIPE = (
+    "seed = 3\n"
+    + photos.SOURCE
+    + photos.BACKBONE
+    + """
 [head]
 inner = 50
 weight_decay = 0.1
@@ -40,6 +38,7 @@ backbone = { name = "VGG16", size = 64, weights = "some file.h5" }
 [compare]
 backbones = ["Xception@71=imagenet"]
 """
+)
 
 
 @pytest.fixture(autouse=True)

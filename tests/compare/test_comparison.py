@@ -299,7 +299,7 @@ def test_a_killed_comparison_goes_on(dataset: Dataset, offline: list[str], capsy
     assert len(clock.timed) == 2
     out = capsys.readouterr().out
     assert out.startswith(f"resuming {folder}: 5 entries\n")
-    assert out.count("(remembered)") == 3
+    assert out.count("(from the journal)") == 3
     whole = compare(recipe(under_ms=99), Clock())
     assert whole.folder != folder
 

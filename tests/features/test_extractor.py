@@ -60,21 +60,27 @@ def test_only_missing_rows_are_computed(dataset: Dataset) -> None:
     assert sum(sizes) == 24
 
 
+def interrupted(extractor: Extractor, number: int) -> list[int]:
+    """Raises KeyboardInterrupt in the network's call with this number; returns a list of the sizes of all batches."""
+    call, sizes = extractor.call, []
+
+    def counted_call(pixels: Any) -> Any:
+        sizes.append(len(pixels))
+        if len(sizes) == number:
+            raise KeyboardInterrupt
+        return call(pixels)
+
+    extractor.call = counted_call
+    return sizes
+
+
 def test_interruption_keeps_the_finished_batches(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "BATCH", 10)
     whole = Extractor(SETTINGS).model(
         np.stack([images.decode(dataset.folder / photo.path, 32) for photo in dataset.photos]).astype(np.float32)
     )
     extractor = Extractor(SETTINGS)
-    call, calls = extractor.call, []
-
-    def interrupted(pixels: Any) -> Any:
-        calls.append(len(pixels))
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return call(pixels)
-
-    extractor.call = interrupted
+    calls = interrupted(extractor, 3)
     with pytest.raises(KeyboardInterrupt):
         extractor.rows(dataset.folder, dataset.photos)
     assert calls == [10, 10, 10]
@@ -224,15 +230,7 @@ def test_interrupted_views_are_resumed(dataset: Dataset, monkeypatch: pytest.Mon
     monkeypatch.setenv("HEADSTAND_CACHE", "other")
     monkeypatch.setattr(decoding, "BATCH", 10)
     extractor = Extractor(SETTINGS)
-    call, calls = extractor.call, []
-
-    def interrupted(pixels: Any) -> Any:
-        calls.append(len(pixels))
-        if len(calls) == 5:
-            raise KeyboardInterrupt
-        return call(pixels)
-
-    extractor.call = interrupted
+    interrupted(extractor, 5)
     with pytest.raises(KeyboardInterrupt):
         extractor.views(dataset.folder, dataset.photos, VIEWS, 7)
     got = Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 7)

@@ -9,17 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import photos
+
 ROOT = Path(__file__).parents[3]
 
-RECIPE = """
+RECIPE = (
+    photos.BACKBONE
+    + """
 [source]
 kind = "kaggle"
 dataset = "nobody/never-asked"
-
-[backbone]
-name = "MobileNet"
-size = 32
-weights = "none"
 
 [head]
 inner = 8
@@ -30,6 +29,7 @@ batch_size = 8
 [search]
 strategy = "none"
 """
+)
 
 
 @dataclass(frozen=True)
