@@ -25,7 +25,8 @@ pytestmark = [pytest.mark.slow, skips.chromium]
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 
 RED = tiny.photo((255, 0, 0))
-GREY = tiny.photo((90, 90, 90))  # below the threshold of the tiny model
+UNSURE = tiny.photo((110, 90, 70))
+"""Classified as red with 47.2 %, below the threshold of the tiny model. No tie: rounding would break it either way."""
 
 
 def file(data: bytes, name: str = "photo.png", kind: str = "image/png") -> dict[str, Any]:
@@ -138,12 +139,12 @@ def test_the_bytes_are_sent_unchanged(page: Any, received: list[bytes]) -> None:
 
 
 def test_low_confidence_is_displayed(page: Any) -> None:
-    page.set_input_files("#file", file(GREY))
-    answer(page, "blue", "Not sure, perhaps")
+    page.set_input_files("#file", file(UNSURE))
+    answer(page, "red", "Not sure, perhaps")
     playwright.expect(page.locator("#low-confidence")).to_contain_text(
         "Predictions with a probability of 50.0% or more are confident."
     )
-    playwright.expect(page.get_by_role("status")).to_contain_text("Not sure. The likeliest is blue, 33.3%.")
+    playwright.expect(page.get_by_role("status")).to_contain_text("Not sure. The likeliest is red, 47.2%.")
     page.set_input_files("#file", file(RED))
     answer(page, "red")
     playwright.expect(page.locator("#low-confidence")).to_be_hidden()
@@ -308,7 +309,7 @@ def test_problem_details_are_displayed(page: Any) -> None:
 def test_only_the_result_of_the_last_request_is_displayed(page: Any) -> None:
     held: list[Any] = []
     page.route("**/predict", lambda route: held.append(route), times=1)
-    page.set_input_files("#file", file(GREY))
+    page.set_input_files("#file", file(UNSURE))
     playwright.expect(page.locator("#waiting")).to_be_visible()
     playwright.expect(page.locator("#panel")).to_have_attribute("aria-busy", "true")
     page.set_input_files("#file", file(RED))
@@ -402,8 +403,8 @@ def test_text_can_be_read_in_dark_and_light(browser: Any, site: str) -> None:
     grounds = []
     for scheme in ("light", "dark"):
         for page in opened(browser, site, color_scheme=scheme):
-            page.set_input_files("#file", file(GREY))
-            answer(page, "blue", "Not sure, perhaps")
+            page.set_input_files("#file", file(UNSURE))
+            answer(page, "red", "Not sure, perhaps")
             for selector in (
                 "h1",
                 ".intro p",
@@ -447,7 +448,7 @@ def test_the_static_page_sends_json_to_the_endpoint(browser: Any, site: str, tmp
     )
     page.goto("https://bucket.example.com/index.html")
     page.set_input_files("#file", file(RED))
-    answer(page, "blue", "Not sure, perhaps")
+    answer(page, "red", "Not sure, perhaps")
     assert list(sent[0]) == ["image"]
     assert Image.open(io.BytesIO(base64.b64decode(sent[0]["image"]))).getpixel((0, 0)) == (255, 0, 0)
     context.close()
