@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 import headstand
 from headstand import files, naming
 from headstand.errors import HeadstandError
-from headstand.recipe import Backbone, Recipe, RecipeError, locate
+from headstand.recipe import Backbone, Recipe, RecipeError, locate, with_current_keys
 from headstand.storage import Mirror, is_remote
 
 REPORT = "report.json"
@@ -26,6 +26,9 @@ REPORT = "report.json"
 
 RECIPE = "recipe.json"
 """Name of the file with the run's identity: resolved recipe, digests of data and weights, versions of the code."""
+
+_RENAMED = {"straddling": "split_leak"}
+"""Keys of reports of earlier versions with their present names."""
 
 JOURNAL = "search.journal"
 """Name of Optuna's journal file, which holds every finished trial."""
@@ -276,6 +279,20 @@ def checkpoint_in(folder: Path) -> Path:
             + (f"a checkpoint: {checkpoints}" if checkpoints else "a checkpoint, or train one with `python train.py`")
         )
     return _checkpoint(reports[-1], refitted=True)
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """Returns the report of a finished run, also of one that an earlier version wrote.
+
+    Raises:
+        OSError: the report cannot be read.
+        ValueError: it is not JSON.
+    """
+    record = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    return {
+        **{_RENAMED.get(key, key): value for key, value in record.items()},
+        "recipe": with_current_keys(record["recipe"]),
+    }
 
 
 def _checkpoint(report: Path, refitted: bool) -> Path:

@@ -145,8 +145,8 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
             size=recipe.backbone.size,
             backbone=recipe.backbone.name,
             data=dataset.digest,
-            seen=leakage.after(recipe.backbone, dataset, ("train",)),
-            examined=leakage.of(dataset, ("validation", "test")),
+            training_fingerprints=leakage.after(recipe.backbone, dataset, ("train",)),
+            evaluation_fingerprints=leakage.of(dataset, ("validation", "test")),
         )
         if recipe.finetune.epochs:
             with steps("fine-tuning") as log:
@@ -165,12 +165,17 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
             # A run that was interrupted after this step has its calibration in the checkpoint already.
             if checkpoint.metadata(selected).threshold is None:
                 uncalibrated = _predict(selected, head, dataset, "validation", features, extractor.input)
-                chosen = calibration.calibrate(uncalibrated, validation_split.labels, recipe.evaluation.sure)
+                chosen = calibration.calibrate(
+                    uncalibrated, validation_split.labels, recipe.evaluation.confidence_target
+                )
                 calibration.save_calibration(selected, chosen)
             calibrated = calibration.of(selected)
             probabilities = {"validation": _predict(selected, head, dataset, "validation", features, extractor.input)}
             guarantee = calibration.guarantee(
-                probabilities["validation"], validation_split.labels, calibrated.threshold, recipe.evaluation.sure
+                probabilities["validation"],
+                validation_split.labels,
+                calibrated.threshold,
+                recipe.evaluation.confidence_target,
             )
             log(f"temperature={calibrated.temperature:.3f}. {calibration.described(guarantee.record)}")
 
@@ -183,7 +188,7 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
                 rows, _ = _extract_splits(recipe, dataset, extractor, splits, views=True)
                 again = heads.refit(searched.head, rows, len(classes), seed, fit)
                 model = heads.assemble(extractor.model, again.model, recipe.name)
-                metadata = replace(metadata, seen=leakage.after(recipe.backbone, dataset, splits))
+                metadata = replace(metadata, training_fingerprints=leakage.after(recipe.backbone, dataset, splits))
                 if recipe.finetune.epochs:
                     refitted = _finetune(
                         recipe, dataset, splits, None, model, metadata, run.folder, history, steps, profile,

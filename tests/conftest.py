@@ -119,8 +119,8 @@ def checkpoint(dataset: Dataset, small_networks: None) -> Path:
 
     about = replace(
         networks.about(dataset.digest),
-        seen=leakage.of(dataset, ["train"]),
-        examined=leakage.of(dataset, ["validation", "test"]),
+        training_fingerprints=leakage.of(dataset, ["train"]),
+        evaluation_fingerprints=leakage.of(dataset, ["validation", "test"]),
         temperature=1.5,
         threshold=0.34,
     )

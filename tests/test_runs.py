@@ -8,7 +8,7 @@ import pytest
 from filelock import FileLock
 
 import headstand
-from headstand import runs as runs
+from headstand import runs
 from headstand.recipe import Recipe
 from headstand.runs import Run, RunError, begin, finished, newest_checkpoint
 from tests import networks
@@ -187,6 +187,16 @@ def test_missing_finished_run_is_reported_with_the_commands(recipe: Recipe) -> N
     begin(recipe, "d1")
     with pytest.raises(RunError, match=r"no finished run under runs/; `python train.py` makes one, and `make demo`"):
         newest_checkpoint()
+
+
+def test_report_with_the_keys_of_an_earlier_version_is_read(tmp_path: Path, recipe: Recipe) -> None:
+    values = recipe.model_dump(mode="json")
+    values["evaluation"] = {"sure": 0.8, "average": "none"}
+    (tmp_path / "report.json").write_text(json.dumps({"recipe": values, "straddling": {"photos": []}, "leak": {}}))
+    report = runs.read_report(tmp_path)
+    assert set(report) == {"recipe", "split_leak", "leak"}
+    assert report["split_leak"] == {"photos": []}
+    assert report["recipe"]["evaluation"] == {"confidence_target": 0.8, "average": "none"}
 
 
 def test_the_newest_finished_run_is_used() -> None:

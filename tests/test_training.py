@@ -176,7 +176,9 @@ def test_fine_tuning_and_refit(dataset: Dataset) -> None:
     assert len(outcome.report["history"]) == 1
     check_scores(outcome.report, outcome.checkpoint, dataset)  # the metrics are those of the model before the refit
     assert set(outcome.report["seconds"]) >= {"fine-tuning", "refit"}
-    seen, all_seen = (checkpoint.metadata(path).seen for path in (outcome.checkpoint, outcome.refitted))
+    seen, all_seen = (
+        checkpoint.metadata(path).training_fingerprints for path in (outcome.checkpoint, outcome.refitted)
+    )
     assert len(seen) == 24
     assert set(seen) < set(all_seen)
     assert len(all_seen) == 48
@@ -194,7 +196,7 @@ def test_refit_without_fine_tuning_is_the_head_on_all_splits(dataset: Dataset) -
     pairs = zip(*(model.get_layer("backbone").get_weights() for model in (one, other)), strict=True)
     assert all(np.array_equal(a, b) for a, b in pairs)
     assert not np.allclose(one.get_layer("logits").get_weights()[0], other.get_layer("logits").get_weights()[0])
-    assert len(checkpoint.metadata(outcome.refitted).seen) == 48
+    assert len(checkpoint.metadata(outcome.refitted).training_fingerprints) == 48
 
 
 def test_a_fine_tuned_refit_is_trained_for_the_selected_epochs(
@@ -249,8 +251,8 @@ def test_refit_with_validation_is_scored_on_test(dataset: Dataset, epochs: int) 
     assert report["scored"] == report["refitted"] == outcome.refitted.name != outcome.checkpoint.name
     assert newest_checkpoint() == newest_checkpoint(refitted=False) == outcome.refitted
     # 24 training photos, 12 validation photos; the calibration of the selected model is taken over.
-    assert len(checkpoint.metadata(outcome.refitted).seen) == 36
-    assert len(checkpoint.metadata(outcome.checkpoint).seen) == 24
+    assert len(checkpoint.metadata(outcome.refitted).training_fingerprints) == 36
+    assert len(checkpoint.metadata(outcome.checkpoint).training_fingerprints) == 24
     chosen, final = (checkpoint.metadata(path) for path in (outcome.checkpoint, outcome.refitted))
     assert (final.temperature, final.threshold) == (chosen.temperature, chosen.threshold)
     for split, path in (("validation", outcome.checkpoint), ("test", outcome.refitted)):

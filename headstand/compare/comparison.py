@@ -92,7 +92,7 @@ def compare(recipe: Recipe, clock: Clock = latencies) -> Comparison:
             "within_noise": NOISE,
             "picked": choice.selected.entry.title if choice else None,
             "best": choice.best.entry.title if choice else None,
-            "alike": [result.entry.title for result in choice.indistinguishable] if choice else [],
+            "indistinguishable": [result.entry.title for result in choice.indistinguishable] if choice else [],
             "verdict": verdict,
             "notes": notes,
             "entries": [table.record(result) for result in results],

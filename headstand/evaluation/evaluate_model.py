@@ -68,8 +68,8 @@ class EvaluationResult:
             },
             "slices": [asdict(one) for one in self.slices],
             "mistakes": [{**asdict(one), "photo": one.photo.path} for one in self.mistakes],
-            "trained": self.training_leak and asdict(self.training_leak),
-            "examined": self.evaluation_leak and asdict(self.evaluation_leak),
+            "training_leak": self.training_leak and asdict(self.training_leak),
+            "evaluation_leak": self.evaluation_leak and asdict(self.evaluation_leak),
             "notes": self.notes,
             "versions": {"headstand": __version__},
         }
@@ -148,9 +148,9 @@ def evaluate_model(model: EvaluatedModel, sample: EvaluationSet) -> EvaluationRe
         confident_share(probabilities, labels, about.threshold or 0.0),
         tuple(slices(sample.photos, right)),
         tuple(mistakes(sample.photos, probabilities, labels, about.labels)),
-        leak(about.seen),
+        leak(about.training_fingerprints),
         # For the model's own dataset, `EvaluationResult.notes` states the reuse of a split without a comparison.
-        None if sample.own else leak(about.examined),
+        None if sample.own else leak(about.evaluation_fingerprints),
     )
 
 

@@ -1,7 +1,7 @@
 """Loads a Keras checkpoint or a TFLite bundle for evaluation, with a common interface for both."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -115,8 +115,11 @@ def _bundle(path: Path) -> EvaluatedModel:
     )
     if origin:
         known = checkpoint.metadata(origin)
-        about = ModelMetadata(
-            **{**vars(about), "backbone": known.backbone, "seen": known.seen, "examined": known.examined}
+        about = replace(
+            about,
+            backbone=known.backbone,
+            training_fingerprints=known.training_fingerprints,
+            evaluation_fingerprints=known.evaluation_fingerprints,
         )
     return EvaluatedModel(
         path, files.digest(path), about, origin is not None, inputs.of(bundle.input.shape), classifier.probabilities

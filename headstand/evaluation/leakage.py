@@ -35,7 +35,7 @@ def before(backbone: Backbone) -> tuple[str, ...]:
     """
     if backbone.weights in ("imagenet", "none") or backbone.weights.endswith(".weights.h5"):
         return ()
-    return checkpoint.metadata(recipes.locate(backbone.weights, "HEADSTAND_WEIGHTS")).seen
+    return checkpoint.metadata(recipes.locate(backbone.weights, "HEADSTAND_WEIGHTS")).training_fingerprints
 
 
 def after(backbone: Backbone, dataset: Dataset, splits: Sequence[str]) -> tuple[str, ...]:

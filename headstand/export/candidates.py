@@ -214,7 +214,7 @@ def figures(candidate: ConvertedModel) -> dict[str, Any]:
     accuracy = parity.accuracy if parity else None
     return {
         "format": candidate.kind,
-        "made": candidate.conversion,
+        "conversion": candidate.conversion,
         "bytes": len(candidate.flatbuffer),
         "milliseconds": [round(each.milliseconds, 3) for each in candidate.latency] if candidate.latency else None,
         "agreement": parity.agreement if parity else None,

@@ -1,8 +1,10 @@
 """Parity certificate of an export: the record in the bundle, in NAME.parity.json and on the model card."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from headstand.export.candidates import ConvertedModel, ParityResult, figures
@@ -11,6 +13,9 @@ from headstand.export.parity import Parity
 from headstand.export.photo_samples import ParitySamples
 from headstand.export.trained import TrainedModel
 from headstand.serve.bundle import FAILED, PASSED
+
+_RENAMED = {"made": "conversion", "asked": "required", "unseen": "before_refit"}
+"""Keys of earlier versions, as in the certificates under `models/`, with their present names."""
 
 
 def certificate(
@@ -36,18 +41,18 @@ def certificate(
         confidence: the served file's confidence threshold and its guarantee; None without a threshold.
     """
     unmet_before = before_refit.criteria.unmet if before_refit else ()
-    unmet = [*result.criteria.unmet, *(f"unseen: {each}" for each in unmet_before)]
+    unmet = [*result.criteria.unmet, *(f"before the refit: {each}" for each in unmet_before)]
     return {
         "verdict": FAILED if unmet else PASSED,
         "format": candidate.kind,
-        "made": candidate.conversion,
-        "asked": result.criteria.required,
+        "conversion": candidate.conversion,
+        "required": result.criteria.required,
         "missing": unmet,
         "warnings": list(warnings),
         "photos": samples.certifying.name,
         "seen_in_training": samples.trained_on_certifying,
         **_figures(result.parity),
-        "unseen": _figures(before_refit.parity) if before_refit else None,
+        "before_refit": _figures(before_refit.parity) if before_refit else None,
         "confidence": confidence,
         "checkpoint": trained.digest,
         "model": hashlib.sha256(candidate.flatbuffer).hexdigest(),
@@ -69,6 +74,16 @@ def _figures(parity: Parity) -> dict[str, Any]:
             "interval": list(accuracy.interval),
         },
     }
+
+
+def read_certificate(path: Path) -> dict[str, Any]:
+    """Returns the content of a NAME.parity.json, also of one that an earlier version wrote.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not JSON.
+    """
+    return {_RENAMED.get(key, key): value for key, value in json.loads(path.read_text(encoding="utf-8")).items()}
 
 
 def whole(

@@ -23,7 +23,7 @@ from headstand.export.candidates import (
     table,
     timed,
 )
-from headstand.export.certificate import certificate, whole
+from headstand.export.certificate import certificate, read_certificate, whole
 from headstand.export.latency import Clock, latencies
 from headstand.export.parity import Parity, ParityError
 from headstand.export.photo_samples import ParitySamples, PhotoSample
@@ -31,7 +31,7 @@ from headstand.export.trained import TrainedModel
 from headstand.recipe import Evaluation
 from headstand.report.card import card
 from headstand.report.record import CARD
-from headstand.runs import REPORT
+from headstand.runs import REPORT, read_report
 from headstand.serve.bundle import LABELS
 
 REPRESENTATIVE = 300
@@ -111,7 +111,7 @@ def export(path: Path, kind: str = "float32", **options: Any) -> Export:
     samples = photo_samples.prepared(model.about)
     report, before_refit = _report(path), None
     if report:
-        options.setdefault("target", report["recipe"]["evaluation"]["sure"])
+        options.setdefault("target", report["recipe"]["evaluation"]["confidence_target"])
     if report and report["refitted"] == path.name:
         # Fingerprints do not show this for inputs other than photos.
         on_certifying = samples.trained_on_certifying or report["recipe"]["finetune"]["refit"] == "all"
@@ -120,8 +120,7 @@ def export(path: Path, kind: str = "float32", **options: Any) -> Export:
             before_refit = trained.read(selected)
     found = convert(model, samples, path.with_suffix(".tflite"), kind, before_refit=before_refit, **options)
     if report and path.name in (report["checkpoint"], report["refitted"]):
-        certified = json.loads(found.certificate.read_text(encoding="utf-8"))
-        files.write(path.with_name(CARD), card(report, certified, path.stem))
+        files.write(path.with_name(CARD), card(report, read_certificate(found.certificate), path.stem))
     return found
 
 
@@ -132,7 +131,7 @@ def convert(
     kind: str = "float32",
     *,
     before_refit: TrainedModel | None = None,
-    target: float = Evaluation().sure,
+    target: float = Evaluation().confidence_target,
     representative: int = REPRESENTATIVE,
     force: bool = False,
     log: Log = lambda line: None,
@@ -194,8 +193,7 @@ def convert(
 
 def _report(path: Path) -> dict[str, Any] | None:
     """Returns the report of the run in a checkpoint's folder; None if there is none."""
-    report = path.with_name(REPORT)
-    return json.loads(report.read_text(encoding="utf-8")) if report.is_file() else None
+    return read_report(path.parent) if path.with_name(REPORT).is_file() else None
 
 
 def _warnings(

@@ -76,7 +76,7 @@ def prepared(about: ModelMetadata) -> ParitySamples:
         paths = tuple(dataset.folder / photo.path for photo in photos)
         return PhotoSample(split, paths, class_indices(dataset, photos))
 
-    common = set(about.examined) & set(about.seen)
+    common = set(about.evaluation_fingerprints) & set(about.training_fingerprints)
 
     def trained_on(split: str) -> bool:
         """Returns whether at least half of a split's fingerprints are among the training fingerprints."""

@@ -1,13 +1,13 @@
 """Copies a finished run's checkpoint, bundle, certificate and model card into a folder for release."""
 
-import json
 import shutil
 from pathlib import Path
 
 from headstand import files
 from headstand.errors import HeadstandError
+from headstand.export.certificate import read_certificate
 from headstand.report.card import card
-from headstand.runs import REPORT
+from headstand.runs import REPORT, read_report
 from headstand.serve import bundle
 
 SUFFIXES = (".h5", ".tflite", ".parity.json")
@@ -33,7 +33,7 @@ def publish(run: Path, folder: Path) -> list[Path]:
     """
     if not (run / REPORT).is_file():
         raise PublishError(f"{run} holds no finished run; `python train.py` prints the folder of a finished run")
-    report = json.loads((run / REPORT).read_text(encoding="utf-8"))
+    report = read_report(run)
     checkpoint = run / (report["refitted"] or report["checkpoint"])
     sources = [checkpoint.with_suffix(suffix) for suffix in SUFFIXES]
     if not all(source.is_file() for source in sources):
@@ -48,6 +48,5 @@ def publish(run: Path, folder: Path) -> list[Path]:
         with files.replacing(target) as part:
             shutil.copyfile(source, part)
     page = folder / "README.md"
-    certificate = json.loads(sources[2].read_text(encoding="utf-8"))
-    page.write_text(card(report, certificate, report["name"]), encoding="utf-8")
+    page.write_text(card(report, read_certificate(sources[2]), report["name"]), encoding="utf-8")
     return [*targets, page]

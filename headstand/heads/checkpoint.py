@@ -21,6 +21,9 @@ from headstand.quiet import quiet
 _RECORD = "headstand"
 """Name of the HDF5 dataset that holds `ModelMetadata` as JSON; Keras does not read it."""
 
+_RENAMED = {"seen": "training_fingerprints", "examined": "evaluation_fingerprints"}
+"""Keys of earlier versions, as in the checkpoints under `models/`, with their present names."""
+
 _OVERHEAD = 8192
 """Upper limit of the bytes that HDF5 and the Keras configuration take per variable; 3,500 were measured."""
 
@@ -34,11 +37,11 @@ class ModelMetadata:
     """Metadata in a checkpoint.
 
     `name` is the name of the recipe, `labels` are the classes in output order, `size` is the side of the input in
-    pixels, `backbone` the name of the network in keras.applications, `data` the digest of the prepared dataset. `seen`
-    are the fingerprints (see `headstand.prepare.near_duplicates`) of all photos that the model, or the checkpoint it
-    started from, was trained on; `examined` those of the validation and test photos that its metrics were measured on.
-    `temperature` is the temperature by which the logits have already been divided, for information. `threshold` is the
-    lowest top probability of a confident prediction; None if none was selected.
+    pixels, `backbone` the name of the network in keras.applications, `data` the digest of the prepared dataset.
+    `training_fingerprints` are those (see `headstand.prepare.near_duplicates`) of all photos that the model, or the
+    checkpoint it started from, was trained on; `evaluation_fingerprints` those of the validation and test photos that
+    its metrics were measured on. `temperature` is the temperature by which the logits have already been divided, for
+    information. `threshold` is the lowest top probability of a confident prediction; None if none was selected.
     """
 
     name: str
@@ -46,8 +49,8 @@ class ModelMetadata:
     size: int
     backbone: str
     data: str
-    seen: tuple[str, ...] = ()
-    examined: tuple[str, ...] = ()
+    training_fingerprints: tuple[str, ...] = ()
+    evaluation_fingerprints: tuple[str, ...] = ()
     temperature: float = 1.0
     threshold: float | None = None
 
@@ -133,8 +136,10 @@ def metadata(path: Path) -> ModelMetadata:
                 file[_RECORD].external or file[_RECORD].is_virtual or file[_RECORD].shape
             ):
                 raise KeyError(f"no dataset {_RECORD!r}")
-            record = json.loads(file[_RECORD][()])
-        lists = {key: tuple(record.get(key, ())) for key in ("labels", "seen", "examined")}
+            record = {_RENAMED.get(key, key): value for key, value in json.loads(file[_RECORD][()]).items()}
+        lists = {
+            key: tuple(record.get(key, ())) for key in ("labels", "training_fingerprints", "evaluation_fingerprints")
+        }
         return ModelMetadata(**{**record, **lists})
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint {path}; `python train.py` makes one") from None

@@ -138,7 +138,7 @@ def load(name: str = "yoga6", arguments: list[str] | None = None) -> Recipe:
     resolved = path.suffix == ".json"
     try:
         text = path.read_text(encoding="utf-8")
-        values = dict(json.loads(text)["recipe"]) if resolved else tomllib.loads(text)
+        values = with_current_keys(json.loads(text)["recipe"]) if resolved else tomllib.loads(text)
     except (ValueError, KeyError, TypeError) as error:
         kind = "a run's recipe.json" if resolved else "TOML"
         raise RecipeError(f"{path} is not {kind}: {error}") from error
@@ -155,6 +155,15 @@ def load(name: str = "yoga6", arguments: list[str] | None = None) -> Recipe:
     except SettingsError as error:
         text = str(error).removeprefix("error parsing CLI: ")
         raise RecipeError(f"{text}; `--help` lists the keys") from None
+
+
+def with_current_keys(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns the resolved recipe of an earlier run with the present names of its keys."""
+    values = dict(values)
+    if "evaluation" in values:
+        renamed = {"sure": "confidence_target"}
+        values["evaluation"] = {renamed.get(key, key): value for key, value in dict(values["evaluation"]).items()}
+    return values
 
 
 def find(name: str) -> Path:

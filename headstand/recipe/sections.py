@@ -293,10 +293,10 @@ class Finetune(_Section):
 class Evaluation(_Section):
     """Evaluation of the predictions of the trained model."""
 
-    sure: Fraction = Field(
+    confidence_target: Fraction = Field(
         0.95,
-        description="confidence target: lowest accuracy of confident predictions, guaranteed by a 95 % confidence "
-        "bound if there are enough photos",
+        description="lowest accuracy of confident predictions, guaranteed by a 95 % confidence bound if there are "
+        "enough photos",
     )
     average: Literal["none"] | Average = Field(
         "none",

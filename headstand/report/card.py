@@ -121,7 +121,7 @@ def _row(split: str, scores: dict[str, Any]) -> str:
 
 def _leakage(report: dict[str, Any], kind: str) -> str:
     """Returns sentences about leakage: test photos that the model or its pretrained weights may be trained on."""
-    split_leak, backbone_leak = report["straddling"], report["leak"]
+    split_leak, backbone_leak = report["split_leak"], report["leak"]
     similar = "near duplicates" if kind == "photos" else "exact copies"
     within = (
         f"{_have(len(split_leak['photos']), kind)} {similar} among the training {kind}, as the source divides them"
@@ -167,7 +167,7 @@ def _files(stem: str, kind: str, certificate: dict[str, Any] | None) -> str:
     if confidence:
         # A threshold is valid only for the outputs that it was fitted to.
         fitted = confidence["fitted_to"]
-        source = " before the refit" if certificate["unseen"] else ""
+        source = " before the refit" if certificate["before_refit"] else ""
         served = described(confidence, fitted or "validation")
         if fitted:
             served += f" Fitted to the outputs of the `.tflite`{source}."
@@ -190,8 +190,8 @@ def _files(stem: str, kind: str, certificate: dict[str, Any] | None) -> str:
 def _compared(certificate: dict[str, Any]) -> str:
     trained = ", which were trained on these photos" if certificate["seen_in_training"] else ""
     columns = [(f"these weights{trained}", certificate)]
-    if certificate["unseen"]:
-        columns.append(("the weights before the refit", certificate["unseen"]))
+    if certificate["before_refit"]:
+        columns.append(("the weights before the refit", certificate["before_refit"]))
     head = f"{certificate['count']} {certificate['photos']} photos, from their files on"
     rows = [
         [head, *(title for title, _ in columns)],
@@ -216,7 +216,7 @@ def _lost(accuracy: dict[str, Any]) -> str:
 
 
 def _verdict(certificate: dict[str, Any]) -> str:
-    required = f"Required: {certificate['asked']}."
+    required = f"Required: {certificate['required']}."
     if certificate["missing"]:
         return f"**No** ({certificate['verdict']}): {'; '.join(certificate['missing'])}. {required}"
     text = f"Yes ({certificate['verdict']}). {required}"

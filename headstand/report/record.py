@@ -86,7 +86,7 @@ def _record(context: ReportContext) -> dict[str, Any]:
             for one in mistakes(test, probabilities["test"], labels["test"], dataset.classes)
         ],
         "leak": asdict(context.backbone_leak),
-        "straddling": asdict(context.split_leak),
+        "split_leak": asdict(context.split_leak),
         "checkpoint": context.checkpoint.name,
         "refitted": context.refitted.name if context.refitted else None,
         "scored": context.scored.name,

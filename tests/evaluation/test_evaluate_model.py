@@ -77,7 +77,7 @@ def test_the_record_is_json_with_everything(workplace: Path) -> None:
     assert record["calibration"]["threshold"] == 0.5
     assert record["calibration"]["confident"]["coverage"] == 1.0
     assert [one["photo"] for one in record["mistakes"]] == ["green/1.png"]
-    assert record["trained"] == {"photos": [], "accuracy_without": pytest.approx(2 / 3), "compared": 0}
+    assert record["training_leak"] == {"photos": [], "accuracy_without": pytest.approx(2 / 3), "compared": 0}
     assert record["notes"] == [f"1 files left out: red/2.png: {record['photos']['left_out'][0][1]}"]
 
 
@@ -91,16 +91,16 @@ def test_reuse_of_a_split_is_noted(checkpoint: Path, dataset: Dataset) -> None:
 
 def test_training_photos_in_the_sample_are_noted(checkpoint: Path, dataset: Dataset) -> None:
     model = models.load(checkpoint)
-    model = replace(model, about=replace(model.about, seen=leakage.of(dataset, ["train", "test"])))
+    model = replace(model, about=replace(model.about, training_fingerprints=leakage.of(dataset, ["train", "test"])))
     result = evaluate_model(model, evaluation_set.of_dataset(dataset.folder, "test", model.about))
     assert result.notes[0] == "WARNING: all 12 photos have near duplicates among those that the model was trained on"
-    assert result.record["trained"]["accuracy_without"] is None
+    assert result.record["training_leak"]["accuracy_without"] is None
 
 
 def test_photos_of_a_folder_are_compared_with_those_of_the_training_run(checkpoint: Path, dataset: Dataset) -> None:
     model = models.load(checkpoint)
     trained_on, tested_on, held_out = (dataset.split(split)[0] for split in ("train", "test", "validation"))
-    about = replace(model.about, examined=leakage.of(dataset, ["test"]))
+    about = replace(model.about, evaluation_fingerprints=leakage.of(dataset, ["test"]))
     for photo in (trained_on, tested_on, held_out):
         path = Path("other") / photo.class_ / Path(photo.path).with_stem(photo.split).name
         path.parent.mkdir(parents=True, exist_ok=True)

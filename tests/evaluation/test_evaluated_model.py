@@ -78,7 +78,10 @@ def test_a_bundle_takes_the_fingerprints_of_the_checkpoint_in_its_folder(checkpo
     model = load(tiny.bundle(Path("tiny.tflite"), checkpoint=digest))
     known = checkpoints.metadata(checkpoint)
     assert model.history
-    assert (model.about.seen, model.about.examined) == (known.seen, known.examined)
+    assert (model.about.training_fingerprints, model.about.evaluation_fingerprints) == (
+        known.training_fingerprints,
+        known.evaluation_fingerprints,
+    )
     assert (model.about.name, model.about.threshold) == ("tiny", 0.5)
     assert not load(tiny.bundle(Path("tiny.tflite"), checkpoint="0" * 64)).history
 

@@ -67,7 +67,12 @@ def test_a_leak_is_reported_with_the_accuracy_without_it(workplace, monkeypatch)
     test = dataset.split("test")
     mirrored(dataset.folder / test[1].path, Path("stolen.jpg"))
     known = checkpoint.ModelMetadata(
-        "old", ("a", "b"), 96, "MobileNetV2", "", seen=(Signature.of(images.decode(Path("stolen.jpg"))).text,)
+        "old",
+        ("a", "b"),
+        96,
+        "MobileNetV2",
+        "",
+        training_fingerprints=(Signature.of(images.decode(Path("stolen.jpg"))).text,),
     )
     monkeypatch.setattr(checkpoint, "metadata", lambda path: known)
     Path("old.h5").touch()
@@ -76,10 +81,10 @@ def test_a_leak_is_reported_with_the_accuracy_without_it(workplace, monkeypatch)
     assert leak.photos == (test[1].path,)
     assert leak.accuracy_without == 1.0
     assert set(leakage.after(Backbone(weights="old.h5"), dataset, ("train",))) == {
-        *known.seen,
+        *known.training_fingerprints,
         *leakage.of(dataset, ["train"]),
     }
-    assert known.seen[0] not in leakage.of(dataset, ["test"])
+    assert known.training_fingerprints[0] not in leakage.of(dataset, ["test"])
 
 
 @pytest.mark.parametrize("weights", ["imagenet", "none", "some.weights.h5"])
@@ -89,9 +94,9 @@ def test_weights_without_fingerprints_have_no_known_training_photos(weights):
 
 def test_no_evaluation_photo_of_the_shipped_models_was_used_in_pretraining():
     shipped = {name: checkpoint.metadata(recipe.HOME / "models" / name / f"{name}.h5") for name in ("yoga6", "yoga66")}
-    examined = [Signature(text) for text in shipped["yoga6"].examined]
-    pretraining = [Signature(text) for text in shipped["yoga66"].seen]
-    assert len(examined) > 600 and len(pretraining) > 2400
-    assert not near_duplicates.near_duplicates_of_any(examined, pretraining).any()
+    evaluated = [Signature(text) for text in shipped["yoga6"].evaluation_fingerprints]
+    pretraining = [Signature(text) for text in shipped["yoga66"].training_fingerprints]
+    assert len(evaluated) > 600 and len(pretraining) > 2400
+    assert not near_duplicates.near_duplicates_of_any(evaluated, pretraining).any()
     # A leak would be detected: one evaluation photo among the pretraining photos is found.
-    assert near_duplicates.near_duplicates_of_any(examined, [*pretraining, examined[7]])[7]
+    assert near_duplicates.near_duplicates_of_any(evaluated, [*pretraining, evaluated[7]])[7]

@@ -285,7 +285,7 @@ def refitted(run: Path, model: Path) -> Path:
     path = model.with_name("shapes_12_all.h5")
     other = networks.keras.models.clone_model(whole := checkpoint.load(model))
     other.set_weights([values * 1.01 for values in whole.get_weights()])
-    checkpoint.save(other, path, dataclasses.replace(about, seen=about.examined))
+    checkpoint.save(other, path, dataclasses.replace(about, training_fingerprints=about.evaluation_fingerprints))
     report = json.loads((run / "report.json").read_text())
     (run / "report.json").write_text(json.dumps({**report, "refitted": path.name}))
     return path
@@ -296,12 +296,12 @@ def test_a_refitted_model_is_certified_with_the_earlier_model_too(run: Path, mod
     record = json.loads(result.certificate.read_text())
     assert record["checkpoint"] == hashlib.sha256(refitted.read_bytes()).hexdigest()
     assert record["seen_in_training"]
-    assert record["unseen"]["count"] == record["count"] == 12
+    assert record["before_refit"]["count"] == record["count"] == 12
     # The figures are those of the certificate of the model before the refit.
     alone = json.loads(export(model, "int8", representative=8).certificate.read_text())
-    assert record["unseen"] == {key: alone[key] for key in record["unseen"]}
-    assert record["unseen"]["mean_difference"] != record["mean_difference"]
-    assert alone["unseen"] is None and not alone["seen_in_training"]
+    assert record["before_refit"] == {key: alone[key] for key in record["before_refit"]}
+    assert record["before_refit"]["mean_difference"] != record["mean_difference"]
+    assert alone["before_refit"] is None and not alone["seen_in_training"]
     assert record["choice"]["candidates"][0]["agreement"] == alone["choice"]["candidates"][0]["agreement"]
 
 
@@ -320,7 +320,7 @@ def test_a_refitted_model_fails_if_the_earlier_model_fails(refitted: Path, monke
     next(verdicts)
     result = export(refitted, force=True)
     assert result.unmet == ("of the earlier model",)
-    assert serve.read(result.bundle).metadata["certificate"]["missing"] == ["unseen: of the earlier model"]
+    assert serve.read(result.bundle).metadata["certificate"]["missing"] == ["before the refit: of the earlier model"]
 
 
 def stand_in_outputs(monkeypatch: pytest.MonkeyPatch, right: int, count: int = 60) -> list[str]:
@@ -404,7 +404,9 @@ def test_only_training_on_the_photos_of_the_choice_prevents_a_guarantee(
 ) -> None:
     about = checkpoint.metadata(model)
     checkpoint.save(
-        checkpoint.load(model), model, dataclasses.replace(about, seen=leakage.after(Backbone(), dataset, splits))
+        checkpoint.load(model),
+        model,
+        dataclasses.replace(about, training_fingerprints=leakage.after(Backbone(), dataset, splits)),
     )
     certificate = serve.read(export(model).bundle).metadata["certificate"]
     assert certificate["confidence"]["fitted_to"] == fitted_to

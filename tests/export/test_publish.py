@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from headstand.export.acceptance import LIMITS
+from headstand.export.certificate import read_certificate
 from headstand.export.exporting import export
 from headstand.export.publish import PublishError, publish
+from headstand.recipe import HOME
 from headstand.serve.classifier import Classifier
 from tests import photos
 
@@ -38,6 +40,26 @@ def test_the_card_describes_the_conversion(run: Path, model: Path) -> None:
     accuracy = record["accuracy"]["served"]
     assert f"| accuracy of the `.h5`, of the `.tflite` | {accuracy:.4f}, {accuracy:.4f} |" in text
     assert "were trained on these photos" not in text
+
+
+def test_the_card_of_a_run_of_an_earlier_version_is_the_same(run: Path, model: Path) -> None:
+    result = export(model)
+    card = publish(run, Path("models/shapes"))[-1].read_text()
+    report = json.loads((run / "report.json").read_text())
+    report["straddling"] = report.pop("split_leak")
+    (run / "report.json").write_text(json.dumps(report))
+    certificate = json.loads(result.certificate.read_text())
+    for present, earlier in {"conversion": "made", "required": "asked", "before_refit": "unseen"}.items():
+        certificate[earlier] = certificate.pop(present)
+    result.certificate.write_text(json.dumps(certificate))
+    assert publish(run, Path("models/earlier"))[-1].read_text() == card
+
+
+@pytest.mark.parametrize(("name", "conversion"), [("yoga6", "plain"), ("yoga66", "biases corrected")])
+def test_shipped_certificates_are_read(name: str, conversion: str) -> None:
+    certificate = read_certificate(HOME / "models" / name / f"{name}.parity.json")
+    assert (certificate["conversion"], certificate["before_refit"]) == (conversion, None)
+    assert certificate["required"].startswith("the same class for 97% of the photos")
 
 
 def test_a_run_that_was_not_converted_is_refused(run: Path, model: Path) -> None:

@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import h5py
@@ -97,6 +98,7 @@ def test_failed_save_keeps_the_previous_file(saved: Path, monkeypatch: pytest.Mo
 
 FULL = """
 import resource, signal, sys
+from dataclasses import asdict, replace
 from pathlib import Path
 from headstand.heads import checkpoint
 import keras
@@ -188,7 +190,13 @@ def test_plain_keras_model_is_loaded_and_has_no_metadata(tmp_path: Path) -> None
         checkpoint.metadata(path)
 
 
-RECORDS = ["[]", "{", '{"labels": 3, "seen": []}', '{"name": "x"}', '{"labels": [], "seen": []}']
+RECORDS = [
+    "[]",
+    "{",
+    '{"labels": 3, "training_fingerprints": []}',
+    '{"name": "x"}',
+    '{"labels": [], "training_fingerprints": []}',
+]
 
 
 @pytest.mark.parametrize("record", RECORDS)
@@ -198,6 +206,17 @@ def test_a_damaged_record(saved: Path, record: str) -> None:
         file["headstand"] = record
     with pytest.raises(CheckpointError, match="not a checkpoint that Headstand wrote"):
         checkpoint.metadata(saved)
+
+
+def test_metadata_with_the_keys_of_an_earlier_version_is_read(saved: Path) -> None:
+    known = checkpoint.metadata(saved)
+    record = asdict(replace(known, training_fingerprints=("12", "ab"), evaluation_fingerprints=("ef",)))
+    earlier = {"training_fingerprints": "seen", "evaluation_fingerprints": "examined"}
+    with h5py.File(saved, "a") as file:
+        del file["headstand"]
+        file["headstand"] = json.dumps({earlier.get(key, key): value for key, value in record.items()})
+    expected = replace(known, training_fingerprints=("12", "ab"), evaluation_fingerprints=("ef",))
+    assert checkpoint.metadata(saved) == expected
 
 
 def lambda_model(path: Path, mark: Path, old: bool) -> None:

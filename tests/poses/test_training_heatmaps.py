@@ -54,10 +54,10 @@ def inside(home, monkeypatch):
 def test_a_run_ends_in_a_report_and_a_checkpoint_that_takes_heatmaps():
     outcome = train(recipe())
     assert outcome.report["test"]["accuracy"] > 0.9
-    assert outcome.report["straddling"]["photos"] == ()
+    assert outcome.report["split_leak"]["photos"] == ()
     about = checkpoint.metadata(outcome.checkpoint)
     assert (about.backbone, about.size, about.labels) == ("keypoints", 64, ("lunging", "raised", "standing"))
-    assert about.seen == about.examined == ()
+    assert about.training_fingerprints == about.evaluation_fingerprints == ()
     page = (outcome.folder / "report.html").read_text()
     assert "keypoints of 17 heatmaps" in page
     # Plain Keras opens it, and it answers from the files as the report says.

@@ -278,6 +278,18 @@ def test_a_runs_recipe_is_a_recipe_too(workplace: Path, name: str) -> None:
     assert load(str(path), ["--seed", "8"]) == result.model_copy(update={"seed": 8})
 
 
+def test_a_runs_recipe_with_the_keys_of_an_earlier_version_is_read(workplace: Path) -> None:
+    result = load("mine", ["--evaluation.confidence_target", "0.8"])
+    values = result.model_dump(mode="json")
+    values["evaluation"]["sure"] = values["evaluation"].pop("confidence_target")
+    (workplace / "recipe.json").write_text(json.dumps({"recipe": values}))
+    assert load("recipe.json") == result
+    with pytest.raises(RecipeError, match=r"evaluation\.sure.*allowed there: average, confidence_target"):
+        load(write(MINIMAL + "[evaluation]\nsure = 0.8\n"))
+    with pytest.raises(RecipeError, match="sure"):
+        load("recipe.json", ["--evaluation.sure", "0.8"])
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"data": 1}', '{"recipe": 3}', '{"recipe": null}', "\ud800"])
 def test_another_json_is_no_recipe(workplace: Path, text: str) -> None:
     (workplace / "recipe.json").write_bytes(text.encode("utf-8", "surrogatepass"))

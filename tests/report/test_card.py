@@ -12,8 +12,8 @@ FIGURES = {
     "count": 12, "agreement": 0.9753, "largest_difference": 3.2e-2, "mean_difference": 1e-3, "accuracy": ACCURACY,
 }  # fmt: skip
 CERTIFICATE: dict[str, Any] = {
-    **FIGURES, "format": "int8", "bytes": 2_480_000, "verdict": "passed", "missing": [], "asked": "so much",
-    "photos": "test", "seen_in_training": False, "unseen": None, "confidence": None,
+    **FIGURES, "format": "int8", "bytes": 2_480_000, "verdict": "passed", "missing": [], "required": "so much",
+    "photos": "test", "seen_in_training": False, "before_refit": None, "confidence": None,
     "milliseconds": {"1 thread": 1.88, "2 threads": 1.2},
 }  # fmt: skip
 
@@ -97,7 +97,7 @@ def test_near_duplicates_are_reported(record: dict[str, Any]) -> None:
         record
     )
     record["leak"] = {"photos": ["a", "b"], "accuracy_without": 0.5, "compared": 9}
-    record["straddling"] = {"photos": ["c"], "accuracy_without": None, "compared": 24}
+    record["split_leak"] = {"photos": ["c"], "accuracy_without": None, "compared": 24}
     text = one_line(record)
     assert (
         "2 test photos have near duplicates among those that the starting weights were fine-tuned on; without them the "
@@ -187,7 +187,7 @@ def test_the_threshold_of_the_bundle_is_described(record: dict[str, Any]) -> Non
     }  # fmt: skip
     text = card(record, {**CERTIFICATE, "confidence": confidence})
     assert f"{calibration.described(confidence)} Fitted to the outputs of the `.tflite`.\n" in text
-    refitted = card(record, {**CERTIFICATE, "confidence": confidence, "unseen": FIGURES})
+    refitted = card(record, {**CERTIFICATE, "confidence": confidence, "before_refit": FIGURES})
     assert "Fitted to the outputs of the `.tflite` before the refit." in refitted
     kept = card(record, {**CERTIFICATE, "confidence": {**confidence, "at_least": None, "fitted_to": None}})
     assert (
@@ -217,13 +217,13 @@ def test_files_are_listed_if_there_is_a_bundle(record: dict[str, Any]) -> None:
 
 
 def test_failures_and_comparisons_on_training_photos_are_reported(record: dict[str, Any]) -> None:
-    unseen = {**FIGURES, "agreement": 0.5, "accuracy": None}
+    before_refit = {**FIGURES, "agreement": 0.5, "accuracy": None}
     bad = {
         "verdict": "FAILED",
         "missing": ["this", "that"],
         "seen_in_training": True,
         "accuracy": None,
-        "unseen": unseen,
+        "before_refit": before_refit,
     }
     text = card(record, {**CERTIFICATE, **bad})
     assert "**No** (FAILED): this; that. Required: so much." in text

@@ -74,5 +74,5 @@ def test_mistakes_and_slices_are_those_of_the_test_split(outcome: Outcome) -> No
     )
     formats = {one["value"]: one["count"] for one in record["slices"] if one["by"] == "format"}
     assert formats == {"jpg": 6, "png": 6}
-    for split in ("leak", "straddling"):
+    for split in ("leak", "split_leak"):
         assert record[split]["accuracy_without"] == record["test"]["accuracy"]

@@ -64,7 +64,7 @@ def test_names_are_escaped(outcome: training.Outcome) -> None:
 
 
 def test_leakage_between_the_splits_is_reported(outcome: training.Outcome) -> None:
-    record = {**outcome.report, "straddling": {"photos": ["a", "b"], "accuracy_without": 0.5}, "mistakes": []}
+    record = {**outcome.report, "split_leak": {"photos": ["a", "b"], "accuracy_without": 0.5}, "mistakes": []}
     text = training_page.page(Path("nowhere"), None, record)
     assert (
         "2 test photos have near duplicates among the training photos.</b> Without them the accuracy is 0.500." in text
