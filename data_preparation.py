@@ -7,7 +7,7 @@
     python data_preparation.py yoga6 --help                 every key, its default and what it means
 
 Photos are copied to data/RECIPE/{train,validation,test}/CLASS/ and listed in data/RECIPE/manifest.csv; plots are in
-data/RECIPE/look/, all on one page in index.html, and the findings of the data check in doctor.html. Near duplicates
+data/RECIPE/explore/, all on one page in index.html, and the findings of the data check in doctor.html. Near duplicates
 stay in one split. A second run changes nothing unless photos or settings have changed.
 """
 
@@ -31,7 +31,7 @@ def main(argv: list[str]) -> None:
     if found := errors(recipe.data):
         print(
             f"not ready: {found} error{'s' * (found != 1)} would make metrics wrong; "
-            f"{recipe.data / 'look' / 'doctor.html'} shows where. Correct the source and prepare it again"
+            f"{recipe.data / 'explore' / 'doctor.html'} shows where. Correct the source and prepare it again"
         )
     else:
         print(f"train it: {train}")

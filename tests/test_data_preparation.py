@@ -36,7 +36,7 @@ def test_a_fresh_process_prepares_a_folder_of_png(tmp_path):
     assert done.stdout.splitlines()[3].split() == ["all", "6", "2", "2", "10"]
     assert done.stdout.splitlines()[-1] == "train it: python train.py yoga6"
     assert len(manifest.read(Path("data/yoga6")).photos) == 10
-    assert sorted(path.name for path in Path("data/yoga6/look").iterdir()) == [
+    assert sorted(path.name for path in Path("data/yoga6/explore").iterdir()) == [
         "balance.png",
         "classes.png",
         "doctor.html",

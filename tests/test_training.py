@@ -216,8 +216,8 @@ def test_a_fine_tuned_refit_is_trained_for_the_selected_epochs(
     with (outcome.folder / "history.csv").open(newline="") as file:
         assert [row["phase"] for row in csv.DictReader(file)].count("refit") == 1
     card = " ".join((outcome.folder / "MODEL_CARD.md").read_text().split())
-    assert "all of it fine-tuned for 1 of 3 epochs" in card
-    assert "trained once more, 1 epoch, when everything was chosen, on all three splits" in card
+    assert "all layers fine-tuned for 1 of 3 epochs" in card
+    assert "trained again for 1 epoch on all three splits" in card
 
 
 def test_test_labels_change_the_test_scores_and_nothing_else(dataset: Dataset) -> None:

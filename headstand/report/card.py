@@ -98,10 +98,10 @@ def _trained(report: dict[str, Any]) -> str:
     if not recipe["finetune"]["epochs"]:
         return "the backbone is frozen, only the head was trained."
     part = recipe["finetune"].get("unfreeze", "all")
-    which = "all of it" if part == "all" else f"its last {part}"
+    which = "all layers" if part == "all" else f"its last {part}"
     epochs = recipe["finetune"]["epochs"]
     trained = _epochs(epochs) if _selected(report) == epochs else f"{_selected(report)} of {_epochs(epochs)}"
-    return f"{which} fine-tuned for {trained} (BatchNormalization kept as it was)."
+    return f"{which} fine-tuned for {trained} (BatchNormalization layers frozen)."
 
 
 def _selected(report: dict[str, Any]) -> int:
@@ -124,10 +124,10 @@ def _leakage(report: dict[str, Any], kind: str) -> str:
     split_leak, backbone_leak = report["split_leak"], report["leak"]
     similar = "near duplicates" if kind == "photos" else "exact copies"
     within = (
-        f"{_have(len(split_leak['photos']), kind)} {similar} among the training {kind}, as the source divides them"
-        f"{_without(split_leak)}"
+        f"{_have(len(split_leak['photos']), kind)} {similar} among the training {kind}, because the splits are "
+        f"those of the source{_without(split_leak)}"
         if split_leak["photos"]
-        else f"No test {_one(kind)} has {similar} among the training {kind}, as far as preparation found any."
+        else f"Preparation found no {similar} of test {kind} among the training {kind}."
     )
     return f"{within}\n{_starting(report['recipe']['backbone']['weights'], backbone_leak, kind)}".rstrip()
 
@@ -139,7 +139,10 @@ def _starting(weights: str, leak: dict[str, Any], kind: str) -> str:
     if weights == "none":
         return ""
     if leak.get("compared"):
-        return f"None has any among the {leak['compared']} photos that the starting weights were fine-tuned on."
+        return (
+            f"No test photo has near duplicates among the {leak['compared']} that the starting weights were fine-tuned "
+            "on."
+        )
     if weights == "imagenet":
         return f"Whether ImageNet contains test {kind} was not checked."
     return f"The training data of the starting weights are not known: they may contain test {kind}."
@@ -178,7 +181,7 @@ def _files(stem: str, kind: str, certificate: dict[str, Any] | None) -> str:
 - `{stem}.tflite`: the same model as {certificate["format"]} ({certificate["bytes"] / 1e6:.1f} MB), with its labels.
 - `{stem}.parity.json`: the comparison below, for each photo.
 
-## Do the `.tflite` and the `.h5` agree?
+## Parity of the `.tflite` with the `.h5`
 
 {_verdict(certificate)}
 
@@ -192,7 +195,7 @@ def _compared(certificate: dict[str, Any]) -> str:
     columns = [(f"these weights{trained}", certificate)]
     if certificate["before_refit"]:
         columns.append(("the weights before the refit", certificate["before_refit"]))
-    head = f"{certificate['count']} {certificate['photos']} photos, from their files on"
+    head = f"{certificate['count']} {certificate['photos']} photos, decoded from their files"
     rows = [
         [head, *(title for title, _ in columns)],
         ["---" for _ in range(1 + len(columns))],
@@ -218,8 +221,8 @@ def _lost(accuracy: dict[str, Any]) -> str:
 def _verdict(certificate: dict[str, Any]) -> str:
     required = f"Required: {certificate['required']}."
     if certificate["missing"]:
-        return f"**No** ({certificate['verdict']}): {'; '.join(certificate['missing'])}. {required}"
-    text = f"Yes ({certificate['verdict']}). {required}"
+        return f"**Failed**: {'; '.join(certificate['missing'])}. {required}"
+    text = f"Passed. {required}"
     return "\n\n".join([text, *(f"**Warning:** {each}." for each in certificate.get("warnings", []))])
 
 
@@ -228,13 +231,13 @@ def _refit(report: dict[str, Any]) -> str:
         return "The metrics were measured with the weights in this folder."
     if report["refitted"] == report.get("scored"):
         return (
-            "The weights in this folder were trained once more when everything was chosen, on the training and\n"
-            "validation splits. The test figures are theirs; validation figures, temperature and threshold are those\n"
-            "of the weights before, which were trained on the training split alone."
+            "After model selection, the weights in this folder were trained again on the training and validation\n"
+            "splits. The test metrics belong to them; validation metrics, temperature and threshold belong to the\n"
+            "weights before the refit, which were trained on the training split only."
         )
     fine_tuned = report["recipe"]["finetune"]["epochs"]
     return (
-        "**The metrics were not measured with the weights in this folder.** These were trained "
-        f"once more{f', {_epochs(_selected(report))}' if fine_tuned else ''},\n"
-        "when everything was chosen, on all three splits. No photo is left to evaluate them on."
+        "**The metrics were not measured with the weights in this folder.** After model selection, these were\n"
+        f"trained again{f' for {_epochs(_selected(report))}' if fine_tuned else ''} on all three splits. "
+        "No photo is left to evaluate them on."
     )

@@ -130,8 +130,8 @@ def test_after_an_error_of_the_doctor_nobody_is_told_to_train(source, capsys, mo
         data_preparation.main(["yoga6", "--source", "photos", "--name", "mine"])
         out = capsys.readouterr().out
         assert out.splitlines()[-1] == (
-            "not ready: 1 error would make metrics wrong; data/mine/look/doctor.html shows where. Correct the source "
-            "and prepare it again"
+            "not ready: 1 error would make metrics wrong; data/mine/explore/doctor.html shows where. Correct the "
+            "source and prepare it again"
         )
         assert "train it" not in out
     (source / "tree" / "copy.jpg").unlink()

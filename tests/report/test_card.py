@@ -54,9 +54,9 @@ def test_the_card_has_the_figures_of_the_report(outcome: Outcome) -> None:
 @pytest.mark.parametrize(
     ("epochs", "unfreeze", "sentence"),
     [
-        (1, "all", "all of it fine-tuned for 1 epoch (BatchNormalization kept as it was)."),
-        (12, "all", "all of it fine-tuned for 12 epochs (BatchNormalization kept as it was)."),
-        (5, "4 blocks", "its last 4 blocks fine-tuned for 5 epochs (BatchNormalization kept as it was)."),
+        (1, "all", "all layers fine-tuned for 1 epoch (BatchNormalization layers frozen)."),
+        (12, "all", "all layers fine-tuned for 12 epochs (BatchNormalization layers frozen)."),
+        (5, "4 blocks", "its last 4 blocks fine-tuned for 5 epochs (BatchNormalization layers frozen)."),
     ],
 )
 def test_what_was_trained(record: dict[str, Any], epochs: int, unfreeze: str, sentence: str) -> None:
@@ -68,10 +68,10 @@ def test_what_was_trained(record: dict[str, Any], epochs: int, unfreeze: str, se
 def test_the_card_states_the_selected_number_of_epochs(record: dict[str, Any]) -> None:
     record["recipe"]["finetune"] |= {"epochs": 12, "unfreeze": "all"}
     record["checkpoint"], record["best_epoch"] = "shapes_07_0.900.h5", 7
-    assert "all of it fine-tuned for 7 of 12 epochs (" in card(record)
+    assert "all layers fine-tuned for 7 of 12 epochs (" in card(record)
     record["refitted"] = "shapes_07_all.h5"
-    assert "all of it fine-tuned for 7 of 12 epochs (" in card(record)
-    assert "trained once more, 7 epochs, when everything was chosen, on all three splits" in one_line(record)
+    assert "all layers fine-tuned for 7 of 12 epochs (" in card(record)
+    assert "trained again for 7 epochs on all three splits" in one_line(record)
 
 
 def test_origin_of_weights_and_photos_is_taken_from_the_recipe(record: dict[str, Any]) -> None:
@@ -87,15 +87,13 @@ def test_a_refitted_model_is_not_the_one_that_was_measured(record: dict[str, Any
     record["refitted"] = "shapes_12_all.h5"
     text = one_line(record)
     assert "**The metrics were not measured with the weights in this folder.**" in text
-    assert "trained once more, when everything was chosen, on all three splits" in text
+    assert "trained again on all three splits" in text
     record["recipe"]["finetune"]["epochs"] = 12
-    assert "trained once more, 12 epochs, when everything was chosen, on all three splits" in one_line(record)
+    assert "trained again for 12 epochs on all three splits" in one_line(record)
 
 
 def test_near_duplicates_are_reported(record: dict[str, Any]) -> None:
-    assert "No test photo has near duplicates among the training photos, as far as preparation found any." in one_line(
-        record
-    )
+    assert "Preparation found no near duplicates of test photos among the training photos." in one_line(record)
     record["leak"] = {"photos": ["a", "b"], "accuracy_without": 0.5, "compared": 9}
     record["split_leak"] = {"photos": ["c"], "accuracy_without": None, "compared": 24}
     text = one_line(record)
@@ -103,8 +101,11 @@ def test_near_duplicates_are_reported(record: dict[str, Any]) -> None:
         "2 test photos have near duplicates among those that the starting weights were fine-tuned on; without them the "
         "accuracy is 0.500." in text
     )
-    assert "1 test photo has near duplicates among the training photos, as the source divides them." in text
-    assert "No test photo" not in text
+    assert (
+        "1 test photo has near duplicates among the training photos, because the splits are those of the source."
+        in text
+    )
+    assert "Preparation found no" not in text
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,11 @@ def test_near_duplicates_are_reported(record: dict[str, Any]) -> None:
         # A checkpoint without fingerprints, or a report of an older version.
         ("earlier.h5", 0, "The training data of the starting weights are not known"),
         ("earlier.h5", None, "The training data of the starting weights are not known"),
-        ("earlier.h5", 2582, "None has any among the 2582 photos that the starting weights were fine-tuned on."),
+        (
+            "earlier.h5",
+            2582,
+            "No test photo has near duplicates among the 2582 that the starting weights were fine-tuned on.",
+        ),
     ],
 )
 def test_only_known_facts_about_the_starting_weights_are_stated(
@@ -127,7 +132,7 @@ def test_only_known_facts_about_the_starting_weights_are_stated(
     if compared is not None:
         record["leak"]["compared"] = compared
     text = one_line(record)
-    sentences = ("was not checked", "are not known", "None has any among")
+    sentences = ("was not checked", "are not known", "No test photo has near duplicates among")
     assert [one for one in sentences if one in text] == [one for one in sentences if sentence and one in sentence]
     assert sentence is None or sentence in text
     assert ("none, initialised at random." in text) == (weights == "none")
@@ -148,7 +153,7 @@ def test_the_card_of_a_heatmap_model_mentions_heatmaps(record: dict[str, Any]) -
     text = one_line(record)
     assert "Network: keypoints of 17 heatmaps of 64 x 48;" in text
     assert "24 heatmaps for training" in text
-    assert "No test heatmap has exact copies among the training heatmaps, as far as preparation found any." in text
+    assert "Preparation found no exact copies of test heatmaps among the training heatmaps." in text
     assert "| split | heatmaps |" in text
     assert "The metrics hold for heatmaps like those of the test split" in text
     assert "pixels" not in text
@@ -202,10 +207,10 @@ def test_files_are_listed_if_there_is_a_bundle(record: dict[str, Any]) -> None:
     stem = record["checkpoint"].removesuffix(".h5")
     assert f"`{stem}.tflite`: the same model as int8 (2.5 MB), with its labels." in text
     assert "`shapes.tflite`: the same model as int8" in card(record, CERTIFICATE, "shapes")
-    assert "Yes (passed). Required: so much." in text
+    assert "Passed. Required: so much." in text
     table = text[text.index("| 12 test photos") :].splitlines()
     assert table[:8] == [
-        "| 12 test photos, from their files on | these weights |",
+        "| 12 test photos, decoded from their files | these weights |",
         "| --- | --- |",
         "| same class | 97.53% |",
         "| largest difference of a probability | 3.2e-02 |",
@@ -226,7 +231,7 @@ def test_failures_and_comparisons_on_training_photos_are_reported(record: dict[s
         "before_refit": before_refit,
     }
     text = card(record, {**CERTIFICATE, **bad})
-    assert "**No** (FAILED): this; that. Required: so much." in text
+    assert "**Failed**: this; that. Required: so much." in text
     assert (
         "| these weights, which were trained on these photos | the weights before the refit |\n| --- | --- | --- |"
         in text

@@ -12,7 +12,7 @@ from headstand.prepare.doctor.issues import Severity
 from headstand.prepare.doctor.report import examine, write_json
 
 PAGE, FINDINGS = "doctor.html", "doctor.json"
-"""Names of the HTML and JSON reports in the dataset's `look/`."""
+"""Names of the HTML and JSON reports in the dataset's `explore/`."""
 
 
 def checkup(folder: Path, done: Sequence[str] = ()) -> list[str]:
@@ -33,7 +33,7 @@ def checkup(folder: Path, done: Sequence[str] = ()) -> list[str]:
         ManifestError: there is no prepared dataset.
     """
     dataset = manifest.read(folder)
-    path = folder / "look" / PAGE
+    path = folder / "explore" / PAGE
     if all(inputs.of_file(photo.path).kind != "photos" for photo in dataset.photos):
         return []
     if len(dataset.photos) > geometric_matches.MOST:
@@ -59,6 +59,6 @@ def _manifest_digest(findings: Path) -> str | None:
 def errors(folder: Path) -> int:
     """Returns the number of errors that the last check of a prepared dataset found; 0 if it was not checked."""
     try:
-        return int(json.loads((folder / "look" / FINDINGS).read_text(encoding="utf-8"))["errors"])
+        return int(json.loads((folder / "explore" / FINDINGS).read_text(encoding="utf-8"))["errors"])
     except (OSError, ValueError, KeyError, TypeError):
         return 0

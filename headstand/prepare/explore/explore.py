@@ -42,7 +42,7 @@ HIGHEST = 600.0
 
 
 def explore(folder: Path) -> list[Path]:
-    """Writes the plots and the HTML report of a prepared dataset into its `look/`, unless they are up to date.
+    """Writes the plots and the HTML report of a prepared dataset into its `explore/`, unless they are up to date.
 
     Returns:
         The paths of the report and of the plots.
@@ -52,7 +52,7 @@ def explore(folder: Path) -> list[Path]:
         ThumbnailError: a file of the dataset is missing or damaged.
     """
     dataset = manifest.read(folder)
-    plots_folder = folder / "look"
+    plots_folder = folder / "explore"
     names = ("classes", "balance", "sizes", "means", "gallery")
     paths = [plots_folder / "index.html", *(plots_folder / f"{name}.png" for name in names)]
     if all(path.is_file() for path in paths) and dataset.digest in paths[0].read_text(encoding="utf-8"):
@@ -129,7 +129,7 @@ def image_sizes(dataset: Dataset) -> Figure:
     _logarithmic(aspects, {0.125: "1:8", 0.25: "1:4", 0.5: "1:2", 1: "1:1", 2: "2:1", 4: "4:1", 8: "8:1"})
     sides.set_xlabel("side of the square with as many pixels", fontsize=9)
     aspects.set_xlabel("width : height", fontsize=9)
-    _title(figure, "Photo sizes: a dot a photo, a line at the class's median")
+    _title(figure, "Photo sizes: one dot per photo, lines at the medians")
     return figure
 
 

@@ -25,7 +25,7 @@ def page(dataset: Dataset, findings: Groups, thumbnails: Thumbnails, sizes: byte
     """Returns the report as HTML.
 
     Args:
-        dataset: the prepared dataset; relative links to its files work if the page is in its `look/`.
+        dataset: the prepared dataset; relative links to its files work if the page is in its `explore/`.
         findings: findings of this dataset.
         thumbnails: thumbnails of this dataset and of `findings.photos`.
         sizes: plot of photo sizes, PNG.

@@ -39,12 +39,12 @@ def test_tells_of_a_leak_that_the_split_could_not_see_and_once_only(tmp_path):
     assert len(lines) == 3
     assert lines[0].startswith("doctor: warning likely_leak") and "train/tree/tree1.jpg" in lines[0]
     assert lines[1] == "doctor: 30 usable photos in 2 classes; 0 errors, 1 warning, 0 notes"
-    assert lines[2] == str(folder / "look/doctor.html")
-    assert "left out: 3 photos" in (folder / "look/doctor.html").read_text()
-    assert json.loads((folder / "look/doctor.json").read_text())["layout"] == "prepared"
-    before = (folder / "look/doctor.html").stat().st_mtime_ns
-    assert checkup(folder) == [str(folder / "look/doctor.html")]
-    assert (folder / "look/doctor.html").stat().st_mtime_ns == before
+    assert lines[2] == str(folder / "explore/doctor.html")
+    assert "left out: 3 photos" in (folder / "explore/doctor.html").read_text()
+    assert json.loads((folder / "explore/doctor.json").read_text())["layout"] == "prepared"
+    before = (folder / "explore/doctor.html").stat().st_mtime_ns
+    assert checkup(folder) == [str(folder / "explore/doctor.html")]
+    assert (folder / "explore/doctor.html").stat().st_mtime_ns == before
 
 
 def test_another_manifest_is_examined_whatever_the_times_of_the_files(tmp_path):
@@ -54,8 +54,8 @@ def test_another_manifest_is_examined_whatever_the_times_of_the_files(tmp_path):
     assert checkup(dataset.folder) == [page]
     manifest.write(replace(dataset, photos=dataset.photos[1:]))
     assert checkup(dataset.folder)[-2].startswith("doctor: 29 usable photos in 2 classes; 0 errors, ")
-    assert json.loads((dataset.folder / "look/doctor.json").read_text())["photos"] == 29
-    (dataset.folder / "look/doctor.json").write_text("{")
+    assert json.loads((dataset.folder / "explore/doctor.json").read_text())["photos"] == 29
+    (dataset.folder / "explore/doctor.json").write_text("{")
     assert len(checkup(dataset.folder)) > 1
 
 
@@ -66,7 +66,7 @@ def recorded(dataset: Dataset, *pairs: MatchedPair) -> Path:
 
 
 def likely_leaks(folder: Path) -> list[list[str]]:
-    findings = json.loads((folder / "look/doctor.json").read_text())["findings"]
+    findings = json.loads((folder / "explore/doctor.json").read_text())["findings"]
     return [case["files"] for found in findings if found["code"] == "likely_leak" for case in found["cases"]]
 
 
@@ -125,7 +125,7 @@ def test_arrays_are_left_alone(tmp_path):
 def test_the_report_of_an_earlier_version_is_read(tmp_path):
     folder = prepared(tmp_path / "yoga").folder
     page = checkup(folder)[-1]
-    path = folder / "look/doctor.json"
+    path = folder / "explore/doctor.json"
     record = json.loads(path.read_text())
     path.write_text(json.dumps(record | {"version": 1, "errors": 3}))
     assert (checkup(folder), errors(folder)) == ([page], 3)

@@ -193,7 +193,7 @@ def test_look_saves_a_page_and_plots_and_draws_them_again_only_for_another_manif
     explore.explore(dataset.folder)
     assert all(path.read_bytes() != b"stale" for path in paths)
     assert dataset.digest in page and other.digest in paths[0].read_text(encoding="utf-8")
-    assert sorted(path.name for path in (dataset.folder / "look").iterdir()) == sorted(["index.html", *PLOTS])
+    assert sorted(path.name for path in (dataset.folder / "explore").iterdir()) == sorted(["index.html", *PLOTS])
 
 
 def test_look_writes_class_names_that_the_plots_font_lacks(tmp_path):
