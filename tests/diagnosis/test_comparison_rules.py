@@ -62,14 +62,14 @@ def test_a_rate_at_the_lower_edge_within_noise_is_a_note() -> None:
 @pytest.mark.parametrize(
     ("rate", "accuracies"), [(0.01, (0.5, 0.6, 0.9, 0.7)), (0.1, (0.5, 0.6, 0.95, 0.9))], ids=["inside", "no gain"]
 )
-def test_a_rate_within_its_range_is_no_finding(rate: float, accuracies: tuple[float, ...]) -> None:
+def test_a_rate_within_its_range_is_not_reported(rate: float, accuracies: tuple[float, ...]) -> None:
     run = evidence(
         head=Head(learning_rate=rate), searched=(SearchedRange("learning_rate", RATES),), trials=rates(*accuracies)
     )
     assert not list(comparison_rules.edge_of_range(run))
 
 
-def test_the_smallest_valid_value_is_no_edge() -> None:
+def test_the_smallest_valid_value_is_not_reported_as_an_edge() -> None:
     trials = (TrialResult({"dropout": 0.0}, 0.9), TrialResult({"dropout": 0.5}, 0.5))
     assert not list(
         comparison_rules.edge_of_range(evidence(searched=(SearchedRange("dropout", (0.0, 0.5)),), trials=trials))
@@ -151,7 +151,7 @@ def test_few_validation_photos_are_a_warning() -> None:
     assert finding.evidence.endswith("val_accuracy=0.9000, on 30 validation photos")
 
 
-def test_settings_that_differ_clearly_are_no_finding() -> None:
+def test_settings_that_differ_clearly_are_not_reported() -> None:
     assert not list(comparison_rules.indistinguishable(evidence(trials=trials(0.96, 0.8, 0.5), settings=3)))
     assert not list(comparison_rules.indistinguishable(evidence(trials=trials(0.96), settings=1)))
 
@@ -216,7 +216,7 @@ def test_a_higher_test_accuracy_is_reported() -> None:
 @pytest.mark.parametrize(
     ("validation", "test"), [((0.95, 57), (0.9, 60)), ((0.9, 200), (0.85, 200)), ((0.9, 200), (0.9, 200))]
 )
-def test_a_gap_within_noise_is_no_finding(validation: tuple[float, int], test: tuple[float, int]) -> None:
+def test_a_gap_within_noise_is_not_reported(validation: tuple[float, int], test: tuple[float, int]) -> None:
     run = evidence(**outcome(*validation), test=Outcomes.counted(*test))
     assert not list(comparison_rules.validation_test_gap(run))
     assert not list(comparison_rules.validation_test_gap(evidence(**outcome(*validation))))

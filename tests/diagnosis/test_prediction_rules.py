@@ -71,7 +71,7 @@ def test_imbalance_without_weights_is_a_warning() -> None:
     assert finding.advice == "weight rare classes more: --head.class_weights true"
 
 
-def test_weighted_or_balanced_classes_are_no_finding() -> None:
+def test_weighted_or_balanced_classes_are_not_reported() -> None:
     assert not list(prediction_rules.imbalance_ignored(evidence(counts=(400, 100, 120))))
     assert not list(prediction_rules.imbalance_ignored(evidence(head=Head(class_weights=False))))
 
@@ -89,7 +89,7 @@ def test_wrong_predictions_with_saturated_probabilities_are_reported() -> None:
     assert one(prediction_rules.saturated_softmax(tuned)).advice == "smooth the labels: --finetune.label_smoothing 0.1"
 
 
-def test_few_wrong_predictions_are_no_saturation() -> None:
+def test_few_wrong_predictions_are_not_saturation() -> None:
     assert not list(prediction_rules.saturated_softmax(evidence()))
     right = evidence(**runs.predictions([0] * 200, [0] * 200, 0.99999))
     assert not list(prediction_rules.saturated_softmax(right))
@@ -117,6 +117,6 @@ def test_probabilities_that_are_much_too_low_are_a_finding() -> None:
     assert finding.evidence.endswith("the predictions are correct far more often than their probabilities suggest")
 
 
-def test_a_temperature_within_its_range_is_no_finding() -> None:
+def test_a_temperature_within_its_range_is_not_reported() -> None:
     assert not list(prediction_rules.temperature_at_limit(evidence()))
     assert not list(prediction_rules.temperature_at_limit(DiagnosisInput()))

@@ -38,7 +38,7 @@ def test_a_rising_loss_suggests_a_lower_learning_rate() -> None:
     [[1.0, 0.5, 0.3], [1.09, 1.05, 0.98], [0.001, 0.001, 0.002], [1.1, 1.1]],
     ids=["falls", "begins to fall", "varies near zero", "too few epochs"],
 )
-def test_a_loss_that_falls_is_no_finding(losses: list[float]) -> None:
+def test_a_falling_loss_is_not_reported(losses: list[float]) -> None:
     run = phase(loss=losses, val_accuracy=[0.9] * len(losses))
     assert not list(training_rules.loss_not_falling(evidence(phases=(run,))))
 
@@ -89,7 +89,7 @@ def test_the_suggestion_against_overfitting_depends_on_the_settings(head: Head, 
     assert one(training_rules.overfitting(evidence(phases=(phase(section, **OVER),), head=head))).advice == advice
 
 
-def test_losses_that_rise_together_or_slightly_are_no_overfitting() -> None:
+def test_losses_that_rise_together_or_slightly_are_not_overfitting() -> None:
     together = {**OVER, "loss": [0.9, 0.6, 0.4, 0.3, 0.4, 0.5]}
     slightly = {**OVER, "val_loss": [0.8, 0.5, 0.4, 0.31, 0.32, 0.36]}
     for metrics in (together, slightly):

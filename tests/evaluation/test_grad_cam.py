@@ -9,7 +9,7 @@ from headstand.recipe import Backbone, Head
 from tests import networks
 
 
-def test_it_lights_up_where_the_class_is_seen(small_networks: None) -> None:
+def test_the_heatmap_is_high_where_the_class_is(small_networks: None) -> None:
     """The head is set to read one channel of the feature maps: the attention is that channel's map."""
     model = networks.classifier(size=64)
     for layer in model.layers:

@@ -66,13 +66,13 @@ def test_figures_are_those_of_scikit_learn(seed: int) -> None:
         assert low <= getattr(result, name) <= high, name
 
 
-def test_few_classes_are_given_two_guesses_and_a_tie_is_no_knowledge() -> None:
+def test_with_few_classes_top_k_is_2_and_a_tie_counts_as_wrong() -> None:
     probabilities = np.array([[0.5, 0.3, 0.2], [0.2, 0.3, 0.5], [1 / 3, 1 / 3, 1 / 3]])
     result = evaluate(probabilities, np.array([1, 0, 0]), ("a", "b", "c"))
     assert (result.k, result.top_k) == (2, pytest.approx(1 / 3))
 
 
-def test_a_sure_and_wrong_answer_costs_much_but_no_infinity() -> None:
+def test_the_loss_of_a_confident_wrong_prediction_is_large_but_finite() -> None:
     result = evaluate(np.array([[1.0, 0.0]], np.float32), np.array([1]), ("a", "b"))
     assert result.accuracy == 0
     assert 10 < result.loss < 1000

@@ -26,13 +26,13 @@ def test_a_damaged_photo_is_named(dataset: Dataset) -> None:
     assert told.value.code == "not_an_image"
 
 
-def test_labels_are_places_in_natural_order(dataset: Dataset) -> None:
+def test_labels_are_indices_in_natural_order(dataset: Dataset) -> None:
     photos = [replace(dataset.photos[0], class_=name) for name in ("pose10", "pose2", "pose2")]
     numbered = Dataset(dataset.folder, tuple(photos))
     assert class_indices(numbered, photos).tolist() == [1, 0, 0]
 
 
-def test_answers_come_in_the_order_of_the_split(dataset: Dataset) -> None:
+def test_predictions_are_in_the_order_of_the_split(dataset: Dataset) -> None:
     def mean(shown: np.ndarray) -> np.ndarray:
         return np.asarray(shown).mean(axis=(1, 2))
 

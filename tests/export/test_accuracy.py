@@ -58,13 +58,13 @@ def test_an_accuracy_near_chance_has_likely_causes() -> None:
     assert "--preprocess" not in found
 
 
-def test_one_class_for_all_photos_is_no_other_order_where_most_show_another() -> None:
+def test_one_predicted_class_is_not_reported_as_another_class_order() -> None:
     truth = np.array([0] * 4 + [1] * 46)
     (found,) = warnings(predicted(np.zeros_like(truth), 2), truth, LABELS[:2])
     assert found.startswith("an accuracy of 0.080 on 50 photos is near chance (0.920)")
 
 
-def test_few_photos_of_many_classes_prove_no_order() -> None:
+def test_few_photos_of_many_classes_do_not_show_another_class_order() -> None:
     truth = np.arange(5)
     (found,) = warnings(predicted((truth + 1) % 5, 5), truth, tuple("abcde"))
     assert "near chance" in found

@@ -21,7 +21,7 @@ FLATBUFFER = tiny.flatbuffer()
 METADATA = {"name": "tiny", "input": {"size": tiny.SIZE}, "threshold": None}
 
 
-def test_what_is_packed_is_read_back(tmp_path: Path) -> None:
+def test_a_packed_bundle_is_read_back(tmp_path: Path) -> None:
     path = files.write(tmp_path / "a.tflite", pack(FLATBUFFER, ("b", "a c", "ü"), METADATA))
     read = serve.read(path)
     assert read.labels == ("b", "a c", "ü")
@@ -75,7 +75,7 @@ def table(flatbuffer: bytes) -> bytes:
     return bytes(bytearray(model.buffers[entry.buffer].data))
 
 
-def test_weights_lie_on_16_bytes_as_the_schema_asks(bundle: Path) -> None:
+def test_weights_are_aligned_to_16_bytes(bundle: Path) -> None:
     for flatbuffer in (
         serve.read(bundle).flatbuffer,
         describe(tiny.flatbuffer(), "tiny", "labels.txt", PhotoInput(tiny.SIZE)),

@@ -55,7 +55,7 @@ def test_a_course_s_lines_get_the_right_answer(result: Path, tmp_path: Path) -> 
     assert given == pytest.approx([wanted[label] for label in bundles.read(result).labels], abs=1e-6)
 
 
-def test_a_page_of_code_needs_nothing_but_the_file(result: Path) -> None:
+def test_example_code_needs_only_the_file(result: Path) -> None:
     photo = next(result.parents[3].glob("data/shapes/test/*/*.jpg"))
     answer = Classifier(result).predict(photo)
     lines = run(script(1), result.parent, str(result), str(photo)).splitlines()

@@ -34,7 +34,7 @@ def refused(path: Path, labels: Any = LABELS, preprocess: str = "none", size: in
 
 
 @FORMATS
-def test_it_predicts_as_keras_does(tmp_path: Path, suffix: str) -> None:
+def test_predictions_are_those_of_keras(tmp_path: Path, suffix: str) -> None:
     model = files.classifier()
     found = load(files.saved(model, tmp_path / f"m{suffix}"), LABELS, "none")
     assert isinstance(found, ForeignModel)
@@ -98,7 +98,7 @@ def test_layers_of_all_kinds(tmp_path: Path, suffix: str) -> None:
 
 
 @FORMATS
-def test_normalization_that_learned_its_mean(tmp_path: Path, suffix: str) -> None:
+def test_adapted_normalization(tmp_path: Path, suffix: str) -> None:
     layer = layers.Normalization()
     layer.adapt(files.pixels())
     model = files.stirred(
@@ -273,7 +273,7 @@ def test_options_that_do_not_fit(tmp_path: Path) -> None:
     assert "is a folder (a SavedModel?)" in refused(tmp_path / "saved_model")
 
 
-def test_weights_that_are_no_numbers(tmp_path: Path) -> None:
+def test_weights_that_are_not_finite(tmp_path: Path) -> None:
     model = files.classifier()
     model.get_layer("head").bias.assign([0, float("nan"), 0])
     assert "are not all finite numbers" in refused(files.saved(model, tmp_path / "m.keras"))

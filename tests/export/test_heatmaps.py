@@ -47,7 +47,7 @@ def inside(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(trained.parents[3])
 
 
-def test_the_bundle_answers_as_the_checkpoint_and_says_what_it_takes(trained: Path) -> None:
+def test_the_bundle_predicts_like_the_checkpoint_and_describes_its_input(trained: Path) -> None:
     result = export(trained)
     bundle = bundles.read(result.bundle)
     assert bundle.input.kind == "heatmaps"
@@ -71,7 +71,7 @@ def test_the_bundle_answers_as_the_checkpoint_and_says_what_it_takes(trained: Pa
 
 
 @pytest.mark.parametrize("value", [0.0, -0.0, -1e-4, 1e-20, 1.0, -1.0, 1e6, -1e38, 3e38])
-def test_heatmaps_that_show_nobody_get_numbers_too(trained: Path, bundle: Path, value: float) -> None:
+def test_heatmaps_without_a_person_give_finite_probabilities(trained: Path, bundle: Path, value: float) -> None:
     classifier, model = Classifier(bundle), checkpoint.load(trained)
     maps = np.full(heatmap_file.SHAPE, value, np.float32)
     for shown in (maps, np.where(np.arange(17)[:, None, None] % 2 == 0, maps, 0.0).astype(np.float32)):

@@ -62,7 +62,7 @@ def test_an_invalid_list_of_labels_is_refused(tmp_path: Path, text: str, reason:
     assert "labels.txt" in str(caught.value)
 
 
-def test_files_that_are_no_text(tmp_path: Path) -> None:
+def test_files_that_are_not_text(tmp_path: Path) -> None:
     path = tmp_path / "labels.txt"
     with pytest.raises(HeadstandError, match="cannot be read: No such file"):
         labels.read(path)

@@ -92,7 +92,7 @@ def test_labels_are_matched_by_name(served: Classifier, sample: PhotoSample) -> 
     assert compared(straight, served, sample, tiny.LABELS[::-1]).agreement < 1
 
 
-def test_nothing_is_known_of_photos_without_classes(served: Classifier, sample: PhotoSample) -> None:
+def test_photos_without_classes_have_no_accuracy(served: Classifier, sample: PhotoSample) -> None:
     assert compared(trained(), served, PhotoSample("test", sample.paths, None)).accuracy is None
 
 

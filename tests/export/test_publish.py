@@ -74,7 +74,7 @@ def test_a_run_that_was_not_converted_is_refused(run: Path, model: Path) -> None
     assert not Path("models").exists()
 
 
-def test_what_failed_is_not_published(run: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_conversion_is_not_published(run: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LIMITS, "float32", -1.0)
     export(model, force=True)
     with pytest.raises(PublishError, match="did not pass its comparison"):
@@ -83,7 +83,7 @@ def test_what_failed_is_not_published(run: Path, model: Path, monkeypatch: pytes
     assert not Path("models").exists()
 
 
-def test_a_model_that_is_no_runs_has_no_card(model: Path) -> None:
+def test_a_model_outside_a_run_has_no_card(model: Path) -> None:
     elsewhere = Path("elsewhere")
     elsewhere.mkdir()
     shutil.copy(model, elsewhere / "a.h5")

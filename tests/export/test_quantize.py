@@ -56,7 +56,7 @@ def test_the_variants_begin_with_plain_and_have_different_names() -> None:
     assert len({variant.name for variant in VARIANTS}) == len(VARIANTS) > 1
 
 
-def test_what_has_no_integers_stays_in_float() -> None:
+def test_operations_without_integer_kernels_stay_in_float() -> None:
     pixels = keras.Input((32, 32, 3))
     x = keras.layers.Conv2D(4, 3, strides=8)(keras.layers.Rescaling(1 / 255)(pixels))
     x = keras.ops.sin(keras.layers.GlobalAveragePooling2D()(x))
@@ -102,7 +102,7 @@ def test_calibration_takes_training_photos_of_all_classes_alike(tmp_path: Path) 
     np.testing.assert_array_equal(calibration(training(dataset), 40, 7), every[:7])
 
 
-def test_where_classes_differ_the_small_one_is_taken_whole(tmp_path: Path) -> None:
+def test_all_photos_of_a_small_class_are_taken(tmp_path: Path) -> None:
     dataset = photos.prepare(tmp_path, {"train": 6, "validation": 1, "test": 1})
     few = [one for one in dataset.photos if one.class_ != "cross"] + [
         one for one in dataset.split("train") if one.class_ == "cross"

@@ -62,7 +62,7 @@ def test_a_refusal_names_the_unsupported_format_and_the_remedy(name, data):
         (b"\xff\xd8\xff\xe0", ""),
     ],
 )
-def test_what_is_no_picture_is_named_too(data, text):
+def test_other_file_formats_are_named_too(data, text):
     assert refusal(data) == text
 
 
@@ -87,7 +87,7 @@ def test_decoded_formats_are_identified_by_content(tmp_path, name):
 
 
 @pytest.mark.parametrize("data", [b"", b"BM and more text", b"RIFF1234WAVE", b"notes", b"P1 for Anna", b"%PDF-1.7"])
-def test_other_files_are_no_images(tmp_path, data):
+def test_other_files_are_not_images(tmp_path, data):
     (tmp_path / "a").write_bytes(data)
     assert not is_image_file(tmp_path / "a")
     assert not is_image_file(tmp_path)

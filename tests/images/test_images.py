@@ -132,7 +132,7 @@ def test_grey_and_black_and_white_become_three_channels() -> None:
     assert decode(encoded(Image.fromarray(grey > 50))).tolist() == [[[0] * 3, [255] * 3, [255] * 3]]
 
 
-def test_cmyk_is_read_as_ink_whichever_way_the_jpeg_counts_it() -> None:
+def test_cmyk_is_read_with_and_without_inversion() -> None:
     """Adobe writes CMYK inverted and marks it by its APP14 segment; without the mark 255 is full ink."""
     inks = bytes([0, 255, 255, 0])  # magenta and yellow: red
     adobe = encoded(Image.frombytes("CMYK", (16, 16), inks * 256), "JPEG")
@@ -209,7 +209,7 @@ def test_damaged_exif_does_not_damage_the_photo(exif: bytes) -> None:
 
 
 @pytest.mark.parametrize("turn", [0, 9, 65535])
-def test_an_unknown_orientation_is_none(turn: int) -> None:
+def test_an_unknown_orientation_is_ignored(turn: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = turn
     assert np.array_equal(decode(encoded(scene(), exif=exif)), scene())
@@ -259,11 +259,11 @@ def test_other_formats_are_not_taken(kind: str) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"words", b"%PDF-1.7", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"\0" * 99])
-def test_what_is_no_image_is_told(data: bytes) -> None:
+def test_data_that_is_not_an_image_is_reported(data: bytes) -> None:
     assert code_of(data) == "not_an_image"
 
 
-def test_sizes_are_judged_by_the_header_before_any_pixel_is_made() -> None:
+def test_sizes_are_checked_in_the_header_before_decoding() -> None:
     assert code_of(png(8001, 8000)) == "too_large"
     assert code_of(png(2**31 - 1, 2**31 - 1)) == "too_large"
     assert code_of(png(8000, 8000)) == "corrupt_image"  # within the cap, and there are no pixels
@@ -272,14 +272,14 @@ def test_sizes_are_judged_by_the_header_before_any_pixel_is_made() -> None:
     assert code_of(bytes(bitmap)) == "too_large"
 
 
-def test_too_many_bytes_are_not_even_looked_at(tmp_path: Path) -> None:
+def test_too_many_bytes_are_not_parsed(tmp_path: Path) -> None:
     data = encoded(scene()) + b"\0" * images.MAX_BYTES
     assert code_of(data) == "too_large"
     (tmp_path / "large.png").write_bytes(data)
     assert code_of(tmp_path / "large.png") == "too_large"
 
 
-def test_webp_has_its_own_cap_for_its_decoder_keeps_several_copies() -> None:
+def test_webp_has_a_lower_limit_because_its_decoder_needs_several_copies() -> None:
     data = bytearray(encoded(Image.new("RGB", (16, 16)), "WEBP"))
     frame = data.index(b"\x9d\x01\x2a")  # VP8's start code; width and height follow (RFC 6386, 9.1)
     data[frame + 3 : frame + 7] = struct.pack("<HH", 8000, 8000)
@@ -315,7 +315,7 @@ def test_stripes_average_instead_of_aliasing() -> None:
 
 
 @pytest.mark.parametrize("target", [96, 150, 224])
-def test_a_jpeg_decoded_small_looks_like_one_decoded_whole(target: int) -> None:
+def test_a_jpeg_in_draft_mode_looks_like_a_fully_decoded_one(target: int) -> None:
     data = encoded(photo(1600, 1200), "JPEG", quality=92)
     with Image.open(io.BytesIO(data)) as image:
         whole = np.asarray(image.convert("RGB").resize((target, target), Image.Resampling.BILINEAR)).astype(int)
@@ -337,7 +337,7 @@ def test_a_large_picture_is_shrunk_in_strips_to_nearly_the_same(turn: int, monke
     assert difference.mean() < 1 and difference.max() <= 16 and difference.max() > 0
 
 
-def test_large_pictures_wait_for_one_another_and_ordinary_ones_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_images_are_decoded_one_at_a_time_and_others_in_parallel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "_ORDINARY", 150_000)
     free = [encoded(photo(90, 90)), encoded(photo(200, 200), "JPEG")]
     costly = [encoded(photo(200, 200)), encoded(photo(200, 200), "JPEG", progressive=True)]
@@ -356,7 +356,7 @@ def test_large_pictures_wait_for_one_another_and_ordinary_ones_do_not(monkeypatc
 
 
 @skips.linux
-def test_the_memory_of_a_large_picture_goes_back(tmp_path: Path) -> None:
+def test_the_memory_of_a_large_image_is_released(tmp_path: Path) -> None:
     """In a thread, and twice, for only then would the C library keep it."""
     code = """if True:
         import sys, threading
@@ -385,7 +385,7 @@ def test_the_memory_of_a_large_picture_goes_back(tmp_path: Path) -> None:
     assert float(found.stdout) < 130, found.stdout + found.stderr  # a picture takes 80 MB: without care, 270 stay
 
 
-def test_a_colour_profile_is_left_alone() -> None:
+def test_a_colour_profile_is_ignored() -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     assert np.array_equal(decode(encoded(scene(), icc_profile=profile)), scene())
 

@@ -184,7 +184,7 @@ def test_preprocessing_of_resnet_and_arithmetic_of_mobilenet(tmp_path: Path) -> 
     np.testing.assert_allclose(answers(load(path, LABELS, "none").model), expected, atol=1e-5)
 
 
-def test_layers_that_keras_applications_keeps_for_itself(tmp_path: Path) -> None:
+def test_custom_layers_of_keras_applications(tmp_path: Path) -> None:
     gamma = np.array([0.5, -2, 3], np.float32)
     parts = [
         source("photo", SIZE, SIZE, 3),
@@ -200,7 +200,7 @@ def test_layers_that_keras_applications_keeps_for_itself(tmp_path: Path) -> None
     np.testing.assert_allclose(answers(load(path, LABELS, "none").model), expected, atol=1e-5)
 
 
-def test_many_names_are_kept_in_several_attributes(tmp_path: Path) -> None:
+def test_many_names_are_stored_in_several_attributes(tmp_path: Path) -> None:
     import h5py
 
     description, model, weights = tutorial()
@@ -238,7 +238,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path, change: Any, reason
         load(files.legacy(tmp_path / "m.h5", description, weights), LABELS, "none")
 
 
-def test_a_setting_that_keras_3_does_not_know_is_not_dropped(tmp_path: Path) -> None:
+def test_a_setting_that_keras_3_does_not_have_is_not_dropped(tmp_path: Path) -> None:
     description, _, weights = tutorial()
     bn = description["config"]["layers"][4]["config"]["layers"][2]["config"]
     bn["virtual_batch_size"] = None

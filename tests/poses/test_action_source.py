@@ -15,7 +15,7 @@ from headstand.prepare.prepare import prepare
 from headstand.recipe import Recipe, Source
 
 
-def test_seventeen_actions_with_angles_that_a_body_can_have():
+def test_seventeen_actions_with_anatomically_possible_angles():
     assert len(ACTIONS) == 17
     assert all(name.startswith("action_") for name in ACTIONS)
     for variants in ACTIONS.values():
@@ -63,7 +63,7 @@ def test_files_lie_in_a_folder_an_action_and_name_the_person(tmp_path: Path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["made"]
 
 
-def test_no_person_is_in_two_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_each_person_is_in_one_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HEADSTAND_CACHE", str(tmp_path / "cache"))
     prepare(Recipe(name="made", source=Source(kind="actions", per_class=4 * FILES)))
@@ -83,7 +83,7 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: py
         action_source.fetch(Source(kind="actions", per_class=1), 1)
 
 
-def test_unseen_people_are_told_by_their_joints_and_not_by_the_nearest_picture():
+def test_actions_of_new_people_are_classified_by_joints_and_not_by_the_nearest_heatmap():
     people, files = 12, 1
     maps = np.stack([draw(name, p, 1, i) for name in ACTIONS for p in range(people) for i in range(files)])
     labels = np.repeat(np.arange(17), people * files)

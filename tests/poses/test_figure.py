@@ -137,7 +137,7 @@ def test_a_ball_is_drawn_as_a_disc_without_holes_nearest_surface_first():
     np.testing.assert_allclose(seen.normal[middle].mean(0), [0, 0, 1], atol=0.1)
 
 
-def test_what_lies_beyond_the_frame_is_cut_off():
+def test_parts_outside_the_frame_are_clipped():
     sculptor = MeshBuilder()
     sculptor.blob(0, np.zeros(3), np.eye(3), (1.0, 1.0, 1.0), 16)
     mesh = sculptor.mesh()
@@ -149,7 +149,7 @@ def test_what_lies_beyond_the_frame_is_cut_off():
 
 @quick
 @given(some_pose, seeds)
-def test_the_camera_frames_every_body_as_it_meant_to(pose, seed):
+def test_the_camera_frames_every_body_as_requested(pose, seed):
     bones, _, _, build = _posed(pose, seed)
     rng = np.random.default_rng(seed)
     mesh = body.build_mesh(bones, build, outfit.dress(rng))

@@ -24,7 +24,7 @@ def test_gives_the_numbers_of_one_person_as_they_are(tmp_path, batch, order):
         np.testing.assert_array_equal(found, values.reshape(17, 64, 48))
 
 
-def test_reads_the_second_version_of_the_format_and_tells_of_no_file(tmp_path):
+def test_reads_the_second_version_of_the_format_and_reports_a_missing_file(tmp_path):
     values = np.ones(SHAPE, np.float32)
     with (tmp_path / "2.npy").open("wb") as file:
         np.lib.format.write_array(file, values, version=(2, 0))
@@ -84,7 +84,7 @@ CODES = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_no_heatmap_is_refused_with_the_reason(tmp_path, monkeypatch, name):
+def test_invalid_heatmaps_are_refused_with_the_reason(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     data, message = BAD[name]
     with pytest.raises(HeatmapError, match=message) as caught:

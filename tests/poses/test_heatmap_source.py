@@ -99,7 +99,7 @@ def test_the_recipes_pattern_names_persons_over_all_classes(tmp_path):
 @pytest.mark.parametrize(
     "pattern", ["(", "[a-", "(?P<x", "a{2,1}", "*", r"\1", "(?z)", "(" * 5000, "a{99999999999999}"]
 )
-def test_a_pattern_that_is_none_is_told_in_one_sentence(tmp_path, pattern):
+def test_an_invalid_pattern_is_reported_in_one_sentence(tmp_path, pattern):
     names(tmp_path, "chair", "a", "b", "c")
     names(tmp_path, "tree", "a", "b", "c")
     with pytest.raises(SequenceError, match="is not a regular expression") as caught:
@@ -108,7 +108,7 @@ def test_a_pattern_that_is_none_is_told_in_one_sentence(tmp_path, pattern):
     assert len(str(caught.value)) < 500
 
 
-def test_names_that_reveal_too_few_sequences_are_told(tmp_path):
+def test_too_few_sequences_in_the_names_are_reported(tmp_path):
     names(tmp_path, "down", *(f"down{number:05d}" for number in range(20)))
     names(tmp_path, "up", "a1", "b1", "c1")
     with pytest.raises(SequenceError, match=r"class 'down' form only 1 sequence by the file names .*--source\.groups"):
@@ -164,7 +164,7 @@ def test_bad_files_are_left_out_with_the_reason_and_copies_stay_together(tmp_pat
     assert not prepare(recipe(folder)).is_new
 
 
-def test_a_class_of_bad_files_is_told(tmp_path):
+def test_a_class_of_damaged_files_is_reported(tmp_path):
     folder = frames(tmp_path / "source")
     for path in (folder / "tree").iterdir():
         write(path, np.zeros((17, 64, 47), np.float32))

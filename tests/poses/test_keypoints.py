@@ -38,7 +38,7 @@ def test_joints_are_from_the_hips_in_units_of_the_body(keypoints):
 
 @settings(deadline=None, max_examples=8)
 @given(st.floats(-3, 3), st.floats(-2.5, 2.5), st.floats(0.7, 1.0), st.floats(0.3, 1.0))
-def test_place_size_and_height_of_the_peaks_change_nothing(keypoints, right, down, scale, height):
+def test_features_do_not_depend_on_position_size_and_height_of_the_peaks(keypoints, right, down, scale, height):
     points = places(LUNGING)
     moved = (points - (24, 32)) * scale + (24 + right, 32 + down)
     here, there = (features(keypoints, maps) for maps in (heatmaps(points), heatmaps(moved, height)))
@@ -62,7 +62,7 @@ def test_limbs_have_directions_and_angles(keypoints):
     assert (found["cosine"][straight], found["sine"][straight]) == pytest.approx((cosine, sine), abs=0.05)
 
 
-def test_a_joint_that_is_not_seen_is_masked_wherever_its_peak_is(keypoints):
+def test_an_invisible_joint_is_masked_wherever_its_peak_is(keypoints):
     wrist, heights = JOINTS.index("left_wrist"), np.full(17, 0.8)
     heights[wrist] = 0.04
     points = places(STANDING)
@@ -75,7 +75,7 @@ def test_a_joint_that_is_not_seen_is_masked_wherever_its_peak_is(keypoints):
     assert here["right"][LIMBS.index(("right_elbow", "right_wrist"))] != 0
 
 
-def test_shoulders_stand_for_hips_that_are_not_seen(keypoints):
+def test_shoulders_replace_invisible_hips(keypoints):
     heights = np.full(17, 0.8)
     heights[[JOINTS.index("left_hip"), JOINTS.index("right_hip")]] = 0
     found = features(keypoints, heatmaps(places(STANDING), heights))
@@ -92,7 +92,7 @@ def test_a_mirror_image_is_the_mirror_image_of_the_features(keypoints):
     np.testing.assert_allclose(there["y"][swapped], here["y"], atol=0.01)
 
 
-def test_nothing_seen_gives_nothing_and_no_infinity(keypoints):
+def test_without_visible_joints_all_features_are_zero(keypoints):
     for maps in (np.zeros((17, 64, 48), np.float32), np.full((17, 64, 48), -1e6, np.float32)):
         found = features(keypoints, maps)
         assert all(np.array_equal(values, np.zeros_like(values)) for values in found.values())
@@ -101,7 +101,7 @@ def test_nothing_seen_gives_nothing_and_no_infinity(keypoints):
         assert all(np.isfinite(values).all() for values in found.values())
 
 
-def test_poses_are_told_apart_and_nothing_learns(keypoints):
+def test_poses_have_different_features_and_no_weight_is_trainable(keypoints):
     every = np.stack([heatmaps(places(pose)) for pose in POSES.values()])
     rows = np.asarray(keypoints(every, training=False))
     distances = np.linalg.norm(rows[:, None] - rows[None], axis=2)

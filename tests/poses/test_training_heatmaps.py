@@ -86,13 +86,13 @@ def test_mistakes_are_shown_as_skeletons():
 
 
 @pytest.mark.parametrize("name", ["heatmaps_flat", "heatmaps_cnn"])
-def test_the_networks_of_the_study_before_go_the_same_way(name):
+def test_networks_of_the_earlier_study_are_trained_the_same_way(name):
     outcome = train(recipe(backbone={"name": name}, head={"inner": [8], "epochs": 2}, augmentation={}))
     assert outcome.report["test"]["count"] > 0
 
 
 @pytest.mark.slow
-def test_what_learns_is_fine_tuned_on_fresh_views(eager):
+def test_trainable_weights_are_fine_tuned_on_new_views(eager):
     tuned = {"epochs": 1, "batch_size": 16, "ema": 0.0, "learning_rate": 0.001}
     outcome = train(recipe(backbone={"name": "heatmaps_cnn"}, head={"inner": [], "epochs": 1}, finetune=tuned))
     before = train(recipe(backbone={"name": "heatmaps_cnn"}, head={"inner": [], "epochs": 1}))
@@ -104,7 +104,7 @@ def test_what_learns_is_fine_tuned_on_fresh_views(eager):
     assert not np.array_equal(*weights)
 
 
-def test_a_network_of_photos_is_not_given_heatmaps_nor_the_other_way_about():
+def test_a_photo_backbone_refuses_heatmaps_and_a_heatmap_backbone_photos():
     with pytest.raises(HeadstandError, match=r"data/poses holds heatmaps, and MobileNetV2 takes photos: .*keypoints"):
         train(recipe(backbone={"name": "MobileNetV2", "weights": "none", "size": 32}))
 
@@ -118,7 +118,7 @@ def test_a_network_of_photos_is_not_given_heatmaps_nor_the_other_way_about():
         ({"backbone": {"name": "keypoints", "weights": "imagenet"}}, "weights = 'imagenet'"),
     ],
 )
-def test_what_does_not_go_with_heatmaps_is_refused_with_the_recipe(sections, message):
+def test_settings_that_heatmaps_do_not_support_are_refused_with_the_recipe(sections, message):
     with pytest.raises(ValueError, match=message):
         recipe(**sections)
 
@@ -141,6 +141,6 @@ def test_a_damaged_file_is_named():
         decoded(Path("other"), [photo], HeatmapInput())
 
 
-def test_heatmaps_have_no_likeness_to_compare():
+def test_heatmaps_are_not_compared_for_near_duplicates():
     dataset = manifest.read(Path("data/poses"))
     assert leakage.of(dataset, ("train", "test")) == ()

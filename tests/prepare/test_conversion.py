@@ -76,7 +76,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_names_what_the_decoder_converts_and_the_decoder_does_so(name):
+def test_the_named_conversions_are_those_of_the_decoder(name):
     data, expected, colour = CASES[name]
     with open_image(data) as image:
         assert conversions(image, data) == expected
@@ -90,14 +90,14 @@ def test_every_conversion_is_covered():
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-def test_damaged_exif_is_no_turn():
+def test_damaged_exif_is_no_rotation():
     exif = b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"
     data = encoded(plain(), "JPEG", exif=exif)
     with open_image(data) as image:
         assert conversions(image, data) == ()
 
 
-def test_a_damaged_second_frame_does_no_harm():
+def test_a_damaged_second_frame_is_ignored():
     data = animated("GIF")
     second = data.rindex(b"\x2c")  # its image descriptor
     with open_image(data[: second + 5]) as image:

@@ -113,7 +113,7 @@ def test_small_pictures_show_the_upright_photo(tmp_path):
 
 
 @pytest.mark.parametrize("size", [(640, 480), (1000, 700), (200, 3000), (90, 60)])
-def test_a_draft_does_not_change_what_is_found(size):
+def test_draft_decoding_does_not_change_the_findings(size):
     """The JPEG draft is at most 8 times smaller than the photo and at least as large as `SIDE`."""
     for seed in range(5):
         data = encoded(picture(seed, size), quality=90)
@@ -122,7 +122,7 @@ def test_a_draft_does_not_change_what_is_found(size):
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}\n", b"[1]", b'{"large": false, "file": {"extension": ".jpg"}}\n123'])
-def test_damaged_entries_count_for_nothing(cache_folder, decoded, damage):
+def test_damaged_entries_are_ignored(cache_folder, decoded, damage):
     data = encoded(picture(1))
     first = examine(data)
     (entry,) = (path for path in cache_folder.rglob("*") if path.name == first.file.sha256)

@@ -23,7 +23,7 @@ def partners(photos: list[ScannedFile], groups: np.ndarray) -> list[set[str]]:
     return [names for names in members if len(names) > 1]
 
 
-def test_turned_and_cropped_copies_share_a_group_with_what_they_are_copies_of(tmp_path):
+def test_rotated_and_cropped_copies_share_a_group_with_the_original(tmp_path):
     folder = healthy(tmp_path, ("tree",))
     (folder / "tree/turned.jpg").write_bytes(encoded(rotated(photo("tree", 2), 5)))
     (folder / "tree/cropped.jpg").write_bytes(encoded(cropped(photo("tree", 4), 0.1, 0.1, 0.1, 0.1)))
@@ -52,14 +52,14 @@ def test_too_many_photos_are_grouped_by_near_duplicates_alone(tmp_path, monkeypa
     assert pairs is None
 
 
-def test_nothing_makes_no_groups():
+def test_without_photos_there_are_no_groups():
     groups, pairs = grouping.near_duplicate_groups([])
     assert groups.shape == (0,)
     assert pairs == []
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
-def test_keeps_apart_from_every_geometric_matches_of_an_examined_photo(tmp_path, split):
+def test_disjoint_splits_leave_out_all_geometric_matches_of_evaluation_photos(tmp_path, split):
     other = healthy(tmp_path / "other", ("tree",), 3)
     rows = tuple(
         Photo(f"tree/{n}.jpg", "tree", split if n else "train", examine(other / f"tree/{n}.jpg").sha256, 1, 1, n)

@@ -28,7 +28,7 @@ photos = st.builds(
 
 
 @given(st.lists(photos, min_size=1, max_size=8))
-def test_what_is_written_is_read(tmp_path_factory, rows):
+def test_a_written_manifest_is_read_back(tmp_path_factory, rows):
     dataset = Dataset(tmp_path_factory.mktemp("data"), tuple(rows))
     path = manifest.write(dataset)
     read = manifest.read(dataset.folder)
@@ -109,7 +109,7 @@ GOOD = "path,class,split,sha256,width,height,group\n"
         ("\xff\xfe", "is damaged"),
     ],
 )
-def test_a_damaged_manifest_is_told(tmp_path, text, message):
+def test_a_damaged_manifest_is_reported(tmp_path, text, message):
     (tmp_path / "manifest.csv").write_bytes(text.encode("latin-1"))
     with pytest.raises(ManifestError, match=message):
         manifest.read(tmp_path)

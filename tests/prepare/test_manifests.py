@@ -52,7 +52,7 @@ def test_the_source_table_reads_them(dataset):
     assert {(item.path, item.class_) for item in found.items} == expected
 
 
-def test_a_place_makes_addresses_and_augmented_manifests(dataset):
+def test_with_a_prefix_addresses_and_augmented_manifests_are_written(dataset):
     paths = manifests.write(dataset, S3Location.of("s3://bucket/some/key/"))
     assert [path.name for path in paths] == [
         "train.csv", "train.jsonl", "validation.csv", "validation.jsonl", "test.csv", "test.jsonl",
@@ -81,13 +81,13 @@ def test_the_same_dataset_gives_the_same_bytes(dataset):
     assert [path.read_bytes() for path in manifests.write(dataset, location)] == first
 
 
-def test_without_a_place_no_addresses_of_an_earlier_one_stay(dataset):
+def test_without_a_prefix_addresses_of_an_earlier_run_are_removed(dataset):
     manifests.write(dataset, S3Location.of("s3://bucket"))
     manifests.write(dataset)
     assert sorted(p.name for p in Path("data/poses/manifests").iterdir()) == ["test.csv", "train.csv", "validation.csv"]
 
 
-def test_the_verb_prints_what_it_wrote(capsys):
+def test_the_command_prints_the_files_it_wrote(capsys):
     main(["manifests", "poses.toml", "--prefix", "s3://bucket/key"])
     printed = capsys.readouterr().out.splitlines()
     assert printed[:2] == ["data/poses/manifests/train.csv", "data/poses/manifests/train.jsonl"]
@@ -107,7 +107,7 @@ def test_the_verb_prints_what_it_wrote(capsys):
         (["--prefx", "s3://bucket"], "prefx"),
     ],
 )
-def test_what_cannot_be_is_told(argv, message):
+def test_invalid_arguments_are_reported(argv, message):
     with pytest.raises(HeadstandError, match=message):
         main(["manifests", "poses.toml", *argv])
     assert not Path("data/poses/manifests").exists()

@@ -79,7 +79,7 @@ def test_similar_figures_on_white_are_not_near_duplicates():
     assert near_duplicates.groups(signatures).tolist() == [0, 1, 2]
 
 
-def test_the_stored_text_decides_alone(originals):
+def test_near_duplicates_depend_only_on_the_stored_text(originals):
     stored = [Signature(original.text) for original in originals]
     assert all(len(copy.text) == 99 for copy in stored)
     assert near_duplicates.near_duplicates_of_any(stored, originals).all()
@@ -123,6 +123,6 @@ def test_the_order_of_the_photos_does_not_matter(twelve, order):
 
 
 @given(st.text(max_size=120).filter(lambda text: len(text) != 99) | st.sampled_from(["0" * 99, "g" * 99, "A" * 99]))
-def test_what_is_no_signature_is_refused(text):
+def test_an_invalid_signature_is_refused(text):
     with pytest.raises(SignatureError, match="not the signature of a photo"):
         Signature(text)

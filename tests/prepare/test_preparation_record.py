@@ -25,13 +25,13 @@ def message(dataset: Dataset) -> Summary:
     return Summary(dataset.folder, counts(dataset), left_out=[("a.jpg", "damaged")], related=3)
 
 
-def test_what_is_written_is_read_again(dataset):
+def test_a_written_record_is_read_back(dataset):
     assert preparation_record.kept(dataset.folder, STATE) == replace(message(dataset), is_new=False)
     assert preparation_record.pairs(dataset) == PAIRS
     assert preparation_record.summary(dataset.folder)["related"] == 3
 
 
-def test_no_pairs_and_none_searched_are_told_apart(dataset):
+def test_no_pairs_differ_from_pairs_that_were_not_searched(dataset):
     preparation_record.write(dataset, STATE, message(dataset), [])
     assert preparation_record.pairs(dataset) == []
     preparation_record.write(dataset, STATE, message(dataset), None)

@@ -83,7 +83,7 @@ def test_the_copies_are_files_of_their_own(source):
     assert not any(path.read_bytes() == b"edited" for path in source.rglob("*.jpg"))
 
 
-def test_run_twice_it_changes_nothing(source):
+def test_a_second_run_changes_nothing(source):
     first = prepare(recipe(source))
     before = snapshot(Path("data"))
     second = prepare(recipe(source))
@@ -93,7 +93,7 @@ def test_run_twice_it_changes_nothing(source):
     assert "data/poses: unchanged since it was prepared" in str(second)
 
 
-def test_another_seed_draws_anew_and_the_old_one_comes_back(source):
+def test_another_seed_gives_another_split_and_the_first_seed_the_first_split(source):
     rows = {}
     for seed in (1, 2, 1):
         assert prepare(recipe(source, seed=seed)).is_new
@@ -101,13 +101,13 @@ def test_another_seed_draws_anew_and_the_old_one_comes_back(source):
     assert rows[1][0] == rows[1][1] != rows[2][0]
 
 
-def test_a_changed_source_is_prepared_anew(source):
+def test_a_changed_source_is_prepared_again(source):
     prepare(recipe(source))
     (source / "tree" / "99.jpg").write_bytes(encoded(picture(99)))
     assert prepare(recipe(source)).counts["tree"]["train"] == 10
 
 
-def test_another_place_of_the_same_photos_gives_the_same_dataset(source, tmp_path):
+def test_the_same_photos_in_another_folder_give_the_same_dataset(source, tmp_path):
     prepare(recipe(source))
     table = Path("data/poses/manifest.csv").read_bytes()
     moved = tmp_path / "moved" / "nested"
@@ -118,7 +118,7 @@ def test_another_place_of_the_same_photos_gives_the_same_dataset(source, tmp_pat
     assert Path("data/poses/manifest.csv").read_bytes() == table
 
 
-def test_a_lost_file_or_manifest_is_made_again(source):
+def test_a_lost_file_or_manifest_is_written_again(source):
     prepare(recipe(source))
     before = Path("data/poses/manifest.csv").read_bytes()
     next(Path("data/poses/train/tree").iterdir()).unlink()
@@ -151,7 +151,7 @@ def test_extensions_follow_the_content(source):
     assert not list(Path("data/poses").rglob("*.JPEG"))
 
 
-def test_twins_stay_in_one_split_and_labels_that_disagree_are_told(source):
+def test_near_duplicates_stay_in_one_split_and_conflicting_labels_are_reported(source):
     for number in range(4):
         copy = ImageOps.mirror(picture(10 + number))
         (source / "tree" / f"copy{number}.png").write_bytes(encoded(copy, "PNG"))
@@ -181,7 +181,7 @@ def test_ordered_takes_the_file_order_and_warns_of_near_duplicates_in_several_sp
     assert f"{warning}split.strategy" in str(summary)
 
 
-def test_keep_apart_leaves_out_twins_of_the_others_examination_photos(source, tmp_path):
+def test_keep_apart_leaves_out_near_duplicates_of_evaluation_photos(source, tmp_path):
     prepare(recipe(source, name="first"))
     first = manifest.read(Path("data/first"))
     examined = [photo for photo in first.photos if photo.split != "train"]
@@ -251,14 +251,14 @@ def test_an_interrupted_run_leaves_the_old_dataset_and_is_taken_up(source, monke
         assert digest(Path("data/poses") / photo.path) == photo.sha256
 
 
-def test_what_another_run_left_does_not_get_into_the_dataset(source, monkeypatch):
+def test_leftovers_of_another_run_do_not_enter_the_dataset(source, monkeypatch):
     interrupted(monkeypatch, recipe(source, seed=2), KeyboardInterrupt())
     prepare(recipe(source))
     files = {path.relative_to("data/poses").as_posix() for path in Path("data/poses").rglob("*.jpg")}
     assert files == {photo.path for photo in manifest.read(Path("data/poses")).photos}
 
 
-def test_a_photo_that_changes_between_reading_and_copying_is_told_and_read_again(source, monkeypatch):
+def test_a_photo_that_changes_between_reading_and_copying_is_reported_and_read_again(source, monkeypatch):
     path = source / "tree" / "3.jpg"
     prepare(recipe(source))
     status = path.stat()
@@ -392,7 +392,7 @@ def test_an_archive_is_prepared_as_its_folder_is(source, tmp_path, monkeypatch):
     assert not prepare(recipe(tmp_path / "photos.tar.gz")).is_new
 
 
-def test_leftovers_of_a_killed_run_do_no_harm(source):
+def test_leftovers_of_a_killed_run_are_removed(source):
     for leftover in (".poses.part", ".poses.old"):
         (Path("data") / leftover / "train").mkdir(parents=True)
     prepare(recipe(source))
@@ -422,7 +422,7 @@ def test_odd_class_names_become_safe_folders(tmp_path):
     assert {path.name for path in Path("data/poses/train").iterdir()} == set(names.values())
 
 
-def test_a_name_that_is_not_utf8_is_survived(tmp_path):
+def test_a_name_that_is_not_utf8_is_accepted(tmp_path):
     source = class_folders(tmp_path / "photos", {"a": 3, "b\udcff": 4})
     (source / "a" / "\udcff.jpg").write_bytes(b"broken")
     summary = prepare(recipe(source))
@@ -432,12 +432,12 @@ def test_a_name_that_is_not_utf8_is_survived(tmp_path):
 
 
 @pytest.mark.parametrize("names", [("a?", "a*"), ("Tree", "tree")])
-def test_classes_that_would_share_a_folder_are_told(tmp_path, names):
+def test_classes_that_would_share_a_folder_are_reported(tmp_path, names):
     with pytest.raises(PrepareError, match="would share the folder"):
         prepare(recipe(class_folders(tmp_path / "photos", dict.fromkeys(names, 3))))
 
 
-def test_a_class_without_a_usable_photo_is_told_with_the_reason(source):
+def test_a_class_without_a_usable_photo_is_reported_with_the_reason(source):
     for path in (source / "cobra").iterdir():
         path.write_bytes(b"nothing")
     with pytest.raises(PrepareError, match=r"class 'cobra' has no usable photo \(cobra/0.jpg: .*not an image"):
@@ -460,7 +460,7 @@ def test_numbers_are_wider_where_a_class_needs_it(source, monkeypatch):
     assert {path.name for path in Path("data/poses").glob("*/tree/tree0[12].jpg")} == {"tree01.jpg", "tree02.jpg"}
 
 
-def test_a_damaged_record_is_made_again(source):
+def test_a_damaged_record_is_written_again(source):
     prepare(recipe(source))
     for text in ("", "[]", '{"state": {}}', json.dumps({"state": None, "summary": 3})):
         Path("data/poses/prepared.json").write_text(text)

@@ -123,7 +123,7 @@ def test_a_name_too_long_for_a_dataset_is_refused():
         load("yoga6", ["--name", "n" * 101])
 
 
-def test_after_an_error_of_the_doctor_nobody_is_told_to_train(source, capsys, monkeypatch):
+def test_after_an_error_of_the_doctor_training_is_not_suggested(source, capsys, monkeypatch):
     monkeypatch.setattr(data_preparation, "explore", lambda folder: [])
     (source / "tree" / "copy.jpg").write_bytes((source / "cobra" / "1.jpg").read_bytes())
     for _ in range(2):  # the second time the dataset and the doctor's page are there already
@@ -173,7 +173,7 @@ def test_a_large_photo_is_left_out_with_its_size_and_used_where_the_recipe_allow
     assert prepare(recipe(source)).left_out != []
 
 
-def test_one_s_own_files_have_limits_too(tmp_path, monkeypatch):
+def test_a_users_own_files_have_limits_too(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     Image.new("RGB", (100, 100)).save(path)
     monkeypatch.setattr(opening, "OWN_PIXELS", 9999)

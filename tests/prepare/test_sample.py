@@ -68,7 +68,7 @@ def test_more_than_there_are_is_refused(count, recipe):
     assert not Path("out").exists()
 
 
-def test_a_full_folder_is_left_alone_and_an_empty_one_filled(recipe):
+def test_a_folder_with_files_is_not_changed_and_an_empty_one_is_filled(recipe):
     Path("out").mkdir()
     Path("out/mine").write_text("x")
     with pytest.raises(SampleError, match="out exists already and is not empty"):
@@ -88,7 +88,7 @@ def test_a_damaged_photo_leaves_nothing_behind(recipe):
     assert [path.name for path in Path().iterdir()] == ["data"]
 
 
-def test_arrays_are_no_photos(recipe):
+def test_arrays_are_not_photos(recipe):
     photo = Photo("test/tree/a.npy", "tree", "test", "0" * 64, 4, 4, 99)
     manifest.write(Dataset(recipe.data, (*manifest.read(recipe.data).photos, photo)))
     with pytest.raises(SampleError, match=r"a\.npy is an array, not a photo"):
@@ -105,7 +105,7 @@ def test_the_command(recipe, capsys):
 
 
 @pytest.mark.parametrize("argv", [[], ["yoga6"], ["yoga6", "3"], ["yoga6", "out", "3"], ["yoga6", "3", "--seed"]])
-def test_the_command_says_what_it_needs(argv, recipe):
+def test_the_command_reports_missing_arguments(argv, recipe):
     with pytest.raises(HeadstandError, match="python -m headstand sample RECIPE N FOLDER"):
         __main__.main(["sample", *argv])
 

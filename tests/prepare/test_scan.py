@@ -41,7 +41,7 @@ class Reader:
         return examine(path)
 
 
-def test_tells_what_each_file_is_like_and_why_others_are_not(listing):
+def test_usable_files_are_described_and_others_have_a_reason(listing):
     found, left_out = scan(listing)
     assert [candidate.item for candidate in found] == list(listing.items[:6])
     first = found[0].file
@@ -52,7 +52,7 @@ def test_tells_what_each_file_is_like_and_why_others_are_not(listing):
     ]  # fmt: skip
 
 
-def test_a_second_scan_opens_nothing_and_says_the_same(listing):
+def test_a_second_scan_opens_nothing_and_gives_the_same_result(listing):
     reader = Reader()
     first = scan(listing, reader)
     assert sorted(reader.read) == [f"{number}.jpg" for number in range(7)]
@@ -74,7 +74,7 @@ def test_changed_new_and_forgotten_files_are_read_again(listing):
     assert found[2].file.signature == Signature.of(decode(encoded(picture(50))))
 
 
-def test_notes_of_one_reader_or_decoder_are_not_anothers(listing, monkeypatch):
+def test_cache_entries_of_another_reader_or_decoder_are_not_used(listing, monkeypatch):
     def other(path):
         return FileMetadata(".npy", "0" * 64, 48, 64, None)
 
@@ -112,7 +112,7 @@ def test_an_interrupted_scan_is_taken_up(listing, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", [b"", b"\xff\xfe\n[1]\nnull\n{}\n", b'["0.jpg", [1, 2]'])
-def test_damaged_notes_count_for_nothing(listing, cache, damage):
+def test_damaged_cache_entries_are_ignored(listing, cache, damage):
     first = scan(listing)
     (notes,) = cache.iterdir()
     lines = notes.read_bytes().splitlines(keepends=True)
@@ -123,13 +123,13 @@ def test_damaged_notes_count_for_nothing(listing, cache, damage):
     assert scan(listing) == first
 
 
-def test_a_cache_that_cannot_be_written_costs_nothing_but_time(listing, tmp_path, monkeypatch):
+def test_without_a_writable_cache_the_result_is_the_same(listing, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("HEADSTAND_CACHE", str(tmp_path / "file"))
     assert len(scan(listing)[0]) == 6
 
 
-def test_names_that_are_not_utf8_are_noted(listing, tmp_path):
+def test_names_that_are_not_utf8_are_cached(listing, tmp_path):
     path = tmp_path / "photos" / "\udcff.jpg"
     path.write_bytes(encoded(picture(60)))
     odd = Listing(listing.root, ("a",), (Item("a", path),))

@@ -31,7 +31,7 @@ def datasets(draw):
 
 
 @drawn(datasets(), st.integers(0, 99))
-def test_groups_stay_whole_fractions_hold_and_every_class_is_everywhere(dataset, seed):
+def test_groups_are_not_divided_fractions_hold_and_every_class_is_in_every_split(dataset, seed):
     classes, digests, groups = dataset
     splits = divide(classes, digests, groups, SETTINGS, seed)
     assert in_several_splits(groups, splits) == 0
@@ -109,14 +109,14 @@ def test_small_classes_and_odd_fractions_fill_every_split(count, train, strategy
     assert set(splits) == {"train", "validation", "test"}
 
 
-def test_too_few_photos_are_told_with_class_and_count():
+def test_too_few_photos_are_reported_with_class_and_count():
     with pytest.raises(SplitError, match=r"class 'rare' has 2 usable photos, and each class needs three"):
         divide(["rare"] * 2 + ["full"] * 9, ["0"] * 11, np.arange(11), SETTINGS, 1)
     with pytest.raises(SplitError, match=r"class 'rare' has 1 usable photo,"):
         divide(["rare"], ["0"], np.arange(1), ORDERED, 1)
 
 
-def test_too_few_different_photos_are_told():
+def test_too_few_different_photos_are_reported():
     groups = np.array([0, 0, 0, 1, 1, 2, 3, 4])
     with pytest.raises(SplitError, match=r"class 'same' has 2 different photos only"):
         divide(["same"] * 5 + ["full"] * 3, [digest(p) for p in range(8)], groups, SETTINGS, 1)
@@ -141,7 +141,7 @@ def test_splits_that_are_all_given_are_kept():
     ],
 )
 @pytest.mark.parametrize("rest", ["train", ""])
-def test_a_missing_split_is_cut_from_train_or_from_what_is_open(strategy, kept, counts, rest):
+def test_a_missing_split_is_taken_from_train_or_from_unassigned_photos(strategy, kept, counts, rest):
     splits = given(["a"] * 110, [kept] * 10 + [rest] * 100, settings=Split(strategy=strategy))
     assert splits[:10] == [kept] * 10
     assert Counter(splits[10:]) == counts
@@ -153,7 +153,7 @@ def test_both_missing_splits_are_cut_from_train():
     assert Counter(given(["a"] * 50, ["train"] * 50)) == {"train": 30, "validation": 10, "test": 10}
 
 
-def test_open_photos_go_to_train_alone_where_all_else_is_given():
+def test_unassigned_photos_go_to_train_if_all_splits_are_given():
     splits = given(["a"] * 12, ["validation"] * 2 + ["test"] * 2 + ["train"] + [""] * 7)
     assert splits == ["validation"] * 2 + ["test"] * 2 + ["train"] * 8
 
@@ -168,7 +168,7 @@ def test_open_photos_follow_the_given_ones_that_they_belong_to():
     assert in_several_splits(groups, splits) == 0
 
 
-def test_training_photos_never_follow_their_twins_into_the_given_test():
+def test_training_photos_do_not_follow_their_near_duplicates_into_the_given_test_split():
     groups = np.arange(20)
     groups[[0, 15]] = 0
     splits = given(["a"] * 20, ["test"] * 5 + ["train"] * 15, groups)
@@ -177,7 +177,7 @@ def test_training_photos_never_follow_their_twins_into_the_given_test():
 
 
 @drawn(datasets(), st.integers(0, 9))
-def test_groups_of_open_photos_stay_whole_beside_given_ones(dataset, seed):
+def test_groups_of_unassigned_photos_are_not_divided(dataset, seed):
     classes, digests, groups = dataset
     names = sorted(set(classes))
     splits = divide(
@@ -230,7 +230,7 @@ def test_frames_of_one_clip_are_pointed_to_the_ordered_strategy_and_its_cost():
     }  # fmt: skip
 
 
-def test_too_few_open_photos_are_told():
+def test_too_few_unassigned_photos_are_reported():
     with pytest.raises(
         SplitError,
         match=r"'a' has 1 usable photo to divide, .*needs two at least, one for train and one for validation",

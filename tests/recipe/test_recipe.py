@@ -24,7 +24,7 @@ def write(text: str, name: str = "mine") -> str:
     return name
 
 
-def test_defaults_fill_what_a_recipe_does_not_say():
+def test_missing_keys_have_their_defaults():
     recipe = load("mine")
     assert (recipe.name, recipe.seed, recipe.data) == ("mine", 5, Path("data/mine"))
     assert (recipe.split.train, recipe.split.validation, recipe.split.test) == (0.6, 0.2, 0.2)
@@ -32,7 +32,7 @@ def test_defaults_fill_what_a_recipe_does_not_say():
     assert (recipe.head.epochs, recipe.head.batch_size) == (10, 20)
 
 
-def test_the_line_goes_before_the_environment_and_that_before_the_file(monkeypatch):
+def test_the_command_line_overrides_the_environment_and_that_the_file(monkeypatch):
     write("seed = 5\n[head]\ndropout = 0.1\nepochs = 3\nbatch_size = 7\n" + MINIMAL)
     monkeypatch.setenv("HEADSTAND_HEAD__DROPOUT", "0.2")
     monkeypatch.setenv("HEADSTAND_HEAD__EPOCHS", "4")
@@ -47,7 +47,7 @@ def test_lists_and_single_values_from_the_line():
 
 
 @pytest.mark.parametrize("argv", [["--source", "there"], ["--source=there"]])
-def test_source_takes_a_folder_over_whatever_the_recipe_says(argv):
+def test_a_source_folder_overrides_the_recipe(argv):
     write('[source]\nkind = "kaggle"\ndataset = "a/b"\n')
     source = load("mine", argv).source
     assert (source.kind, source.folder) == ("folder", "there")
@@ -124,7 +124,7 @@ def test_a_wrong_value_in_the_environment_is_refused(monkeypatch, variable):
         load("mine")
 
 
-def test_bytes_that_are_no_text_are_told():
+def test_bytes_that_are_not_text_are_reported():
     Path("recipes/mine.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(RecipeError, match="is not TOML"):
         load("mine")
@@ -161,7 +161,7 @@ def test_a_recipe_is_frozen():
         recipe.head.dropout = 0.5
 
 
-def test_a_recipe_survives_being_written_down():
+def test_a_recipe_is_the_same_after_writing_and_reading():
     recipe = load("mine", ["--head.inner", "200,50"])
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
 
@@ -291,7 +291,7 @@ def test_a_runs_recipe_with_the_keys_of_an_earlier_version_is_read(workplace: Pa
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"data": 1}', '{"recipe": 3}', '{"recipe": null}', "\ud800"])
-def test_another_json_is_no_recipe(workplace: Path, text: str) -> None:
+def test_other_json_is_not_a_recipe(workplace: Path, text: str) -> None:
     (workplace / "recipe.json").write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(RecipeError, match=r"recipe.json is not a run's recipe.json"):
         load("recipe.json")

@@ -40,7 +40,7 @@ def test_layers_need_a_size() -> None:
         with_overrides(bare, {"layers": 2})
 
 
-def test_what_means_nothing_beside_the_others_is_left_out() -> None:
+def test_parameters_without_effect_are_left_out() -> None:
     head = Head(optimizer="sgd", momentum=0.9, nesterov=True, batch_norm=True)
     assert with_overrides(head, {"learning_rate": 0.1}) == head.model_copy(update={"learning_rate": 0.1})
     assert (
@@ -89,7 +89,7 @@ def test_the_steps_of_a_range_are_round_numbers(low: int, count: int, step: floa
     assert all(value == float(f"{value:.12g}") for value in listed)
 
 
-def test_whole_numbers_stay_whole() -> None:
+def test_integers_stay_integers() -> None:
     listed = Dimension(low=1, high=7, step=2).listed("epochs")
     assert listed == (1, 3, 5, 7)
     assert all(isinstance(value, int) for value in listed)
@@ -151,7 +151,7 @@ def test_an_invalid_search_is_refused(text: str, message: str, tmp_path: Any, mo
     assert len(str(raised.value)) < 400
 
 
-def test_a_strategy_from_the_line_takes_what_the_stages_name() -> None:
+def test_a_strategy_on_the_command_line_uses_the_keys_of_the_stages() -> None:
     stages = [{"parameter": "dropout", "values": [0.1, 0.2]}, {"parameter": "epochs", "values": [3]}]
     search = Search.model_validate({"strategy": "tpe", "stages": stages, "trials": 7})
     (job,) = search.plan
@@ -162,7 +162,7 @@ def test_a_strategy_from_the_line_takes_what_the_stages_name() -> None:
     }
 
 
-def test_a_search_for_nothing_passes_over_what_a_recipe_names() -> None:
+def test_without_a_search_the_stages_are_ignored() -> None:
     for name in ("yoga6", "yoga107"):
         assert load(name, ["--search.strategy", "none"]).search.plan == ()
 

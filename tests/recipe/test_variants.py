@@ -29,13 +29,13 @@ def varied(text: str, argv: list[str] | None = None) -> Recipe:
         '[[variants]]\nname = "a"\n"backbone.pooling" = "max"\n"head.inner" = [9, 8]\n',
     ],
 )
-def test_a_variant_changes_what_it_names_and_nothing_else(text: str) -> None:
+def test_a_variant_changes_only_its_keys(text: str) -> None:
     recipe = varied(text)
     assert (recipe.backbone.pooling, recipe.head.inner) == ("max", (9, 8))
     assert (recipe.head.learning_rate, recipe.backbone.name) == (0.01, "Xception")
 
 
-def test_a_variant_goes_before_line_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variant_overrides_command_line_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADSTAND_HEAD__DROPOUT", "0.3")
     monkeypatch.setenv("HEADSTAND_HEAD__EPOCHS", "4")
     recipe = varied('[[variants]]\nname = "a"\nhead.dropout = 0.1\nhead.inner = 7\n', ["--head.inner", "200"])

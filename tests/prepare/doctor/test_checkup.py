@@ -33,7 +33,7 @@ def prepared(folder: Path) -> Dataset:
     return dataset
 
 
-def test_tells_of_a_leak_that_the_split_could_not_see_and_once_only(tmp_path):
+def test_a_leak_that_the_split_missed_is_reported_once(tmp_path):
     folder = prepared(tmp_path / "yoga").folder
     lines = checkup(folder, ["left out: 3 photos"])
     assert len(lines) == 3
@@ -109,12 +109,12 @@ def test_geometric_matches_are_searched_again_under_another_manifest(tmp_path):
     assert likely_leaks(folder) == [TURNED]
 
 
-def test_by_itself_the_doctor_searches_on_its_own(tmp_path):
+def test_without_recorded_pairs_the_doctor_searches_for_them(tmp_path):
     found = examine(recorded(prepared(tmp_path / "yoga"))).findings
     assert [list(case.files) for one in found if one.kind.code == "likely_leak" for case in one.cases] == [TURNED]
 
 
-def test_arrays_are_left_alone(tmp_path):
+def test_arrays_are_not_examined(tmp_path):
     photos = tuple(Photo(f"{split}/a/1.npy", "a", split, "0" * 64, 48, 64, 0) for split in SPLITS)
     manifest.write(Dataset(tmp_path, photos))
     assert checkup(tmp_path) == []

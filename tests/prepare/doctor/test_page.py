@@ -32,7 +32,7 @@ def test_everything_lies_inside_and_names_are_escaped(tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["doctor.html"]
 
 
-def test_a_long_gallery_is_cut_and_says_so(tmp_path):
+def test_a_long_gallery_is_shortened_with_a_note(tmp_path):
     folder = healthy(tmp_path / "photos")
     for number in range(page.SHOWN + 3):
         (folder / "tree" / f"none{number}.jpg").write_bytes(b"")
@@ -42,6 +42,6 @@ def test_a_long_gallery_is_cut_and_says_so(tmp_path):
     assert "and 3 more" in text
 
 
-def test_a_healthy_folder_says_so(tmp_path):
+def test_a_healthy_folder_is_reported_as_such(tmp_path):
     page.write(examine(healthy(tmp_path / "photos", count=3)), tmp_path / "doctor.html")
     assert "<p>No findings.</p>" in Path(tmp_path / "doctor.html").read_text()

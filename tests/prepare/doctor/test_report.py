@@ -31,7 +31,7 @@ def details(report: DoctorReport, code: str) -> list[str]:
     return [case.detail for found in report.findings if found.kind.code == code for case in found.cases]
 
 
-def test_a_healthy_folder_has_nothing_to_tell(folder):
+def test_a_healthy_folder_has_no_findings(folder):
     report = examine(folder)
     assert message(report) == {}
     assert report.counts() == {"chair": {"": 7}, "tree": {"": 7}}
@@ -108,7 +108,7 @@ def test_names_the_fault_of_a_file(folder, name):
     assert report.counts()["tree"][""] == 7 + usable
 
 
-def test_an_exif_turn_is_told_and_size_taken_upright(folder):
+def test_an_exif_rotation_is_reported_and_sizes_are_upright(folder):
     exif = Image.Exif()
     exif[0x0112] = 6
     wide = photo("tree", 44).resize((300, 110))
@@ -148,7 +148,7 @@ def test_finds_changed_copies(folder, change):
 
 
 @pytest.mark.parametrize("change", ["re-encoded", "mirrored", "turned by 5 degrees", "cropped"])
-def test_what_the_doctor_says_of_copies_is_what_a_preparation_does(folder, tmp_path, monkeypatch, change):
+def test_the_doctor_and_the_preparation_agree_on_copies(folder, tmp_path, monkeypatch, change):
     alter, code = TWINS[change]
     for number in range(3):
         (folder / "tree" / f"copy{number}.jpg").write_bytes(encoded(alter(photo("tree", number)), quality=60))
@@ -311,7 +311,7 @@ def test_a_layout_that_a_preparation_refuses_is_examined_by_its_outer_folders(tm
     assert (found.layout, found.classes, len(found.items)) == ("classes", ("augmented", "original"), 4)
 
 
-def test_files_that_are_no_photos_and_empty_classes_belong_to_their_class_folder(tmp_path):
+def test_other_files_and_empty_classes_belong_to_their_class_folder(tmp_path):
     for name in ("tree/deep/1.jpg", "cobra/1.jpg"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_bytes(encoded(photo("tree", 1)))

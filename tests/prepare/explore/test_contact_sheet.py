@@ -23,7 +23,7 @@ def test_cells_lie_line_by_line_pixel_by_pixel():
     assert (drawn[:, 40:56] == 255).all() and (drawn[60:, 40:] == 255).all()
 
 
-def test_names_are_no_formulas():
+def test_names_are_not_parsed_as_formulas():
     (text,) = contact_sheet([np.zeros((9, 9, 3), dtype=np.uint8)], ["$x_{"], 1, 0, 8).gca().texts
     assert not text.get_parse_math()
 

@@ -123,7 +123,7 @@ def test_the_scatter_of_a_large_class_is_thinned_but_its_median_is_of_all(tmp_pa
     assert median.get_segments()[0][0, 0] == 501
 
 
-def test_gallery_holds_eight_photos_a_class_whole_and_unsquashed(dataset):
+def test_the_gallery_has_eight_uncropped_photos_per_class_in_proportion(dataset):
     thumbnails = Thumbnails.of(dataset)
     figure = explore.gallery(dataset, thumbnails)
     assert [text.get_text() for text in figure.gca().texts] == ["$a_{b}$ & c  (5)", "cobra  (10)", "tree  (15)"]
@@ -167,7 +167,7 @@ def test_many_classes_stay_readable(dataset, classes):
     assert (figure.get_size_inches() * 100)[0] == pytest.approx(8 * (SIDE + 36) - 16)
 
 
-def test_no_plot_outgrows_what_matplotlib_can_draw(dataset, monkeypatch):
+def test_no_plot_is_larger_than_matplotlib_can_draw(dataset, monkeypatch):
     assert explore.HIGHEST * 100 < 2**16
     monkeypatch.setattr(explore, "HIGHEST", 3.0)
     assert explore.class_counts(many(dataset, 30)).get_figheight() == 3
@@ -205,7 +205,7 @@ def test_look_writes_class_names_that_the_plots_font_lacks(tmp_path):
     assert "蛇" in page and "木" in page
 
 
-def test_look_names_the_command_where_there_is_no_data(tmp_path):
+def test_explore_names_the_command_if_there_is_no_data(tmp_path):
     with pytest.raises(ManifestError, match=r"run `python data_preparation.py nothing`"):
         explore.explore(tmp_path / "nothing")
 

@@ -28,7 +28,7 @@ def test_groups_in_several_splits_are_counted(tmp_path):
     assert Groups.of(dataset(tmp_path, rows)).in_several_splits == 1
 
 
-def test_conflicts_are_those_that_preparation_noted_down(tmp_path):
+def test_conflicts_are_those_that_preparation_recorded(tmp_path):
     rows = [("tree", "train", 1), ("chair", "train", 1), ("tree", "train", 2), ("cobra", "train", 2)]
     noted = [["train/tree/2.jpg", "train/cobra/3.jpg"]]
     found = Groups.of(dataset(tmp_path, rows, conflicts=noted, related=2))
@@ -42,7 +42,7 @@ def test_without_a_record_groups_of_several_labels_are_conflicts(tmp_path):
     assert [[photo.class_ for photo in group] for group in found.conflicts] == [["tree", "chair"]]
 
 
-def test_conflicts_whose_files_are_gone_are_passed_over(tmp_path):
+def test_conflicts_of_missing_files_are_skipped(tmp_path):
     rows = [("tree", "train", 1), ("chair", "train", 2)]
     assert Groups.of(dataset(tmp_path, rows, conflicts=[["train/tree/0.jpg", "train/x/9.jpg"]])).conflicts == []
 
@@ -54,7 +54,7 @@ def test_left_out_files_are_sorted_by_how_frequent_their_reason_is(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"summary": 3}', '{"summary": {}}'])
-def test_a_damaged_record_is_none(tmp_path, text):
+def test_a_damaged_record_is_ignored(tmp_path, text):
     (tmp_path / "prepared.json").write_text(text)
     assert Groups.of(dataset(tmp_path, [("tree", "train", 1)])).left_out == {}
 

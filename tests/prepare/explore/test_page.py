@@ -70,7 +70,7 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_is_whole_and_holds_all_that_it_shows(tmp_path):
+def test_the_page_is_complete_and_self_contained(tmp_path):
     dataset = result(tmp_path, [("chair", "train", 0), ("chair", "test", 1), ("to & fro#1", "validation", 2)])
     text = html(dataset)
     tags = Tags()
@@ -172,7 +172,7 @@ def test_groups_that_the_source_names_are_not_called_near_duplicates(tmp_path):
     assert argv(section(text, "label-conflicts"))[1].startswith("None")
 
 
-def test_clean_data_says_so(tmp_path):
+def test_clean_data_is_reported_as_such(tmp_path):
     text = html(result(tmp_path, [("chair", "train", 0), ("tree", "test", 1)]))
     assert argv(section(text, "near-duplicates"))[1].startswith("None")
     assert argv(section(text, "label-conflicts"))[1].startswith("None")

@@ -29,7 +29,7 @@ def grey(value: int, width: int = 20, height: int = 20) -> np.ndarray:
     return np.full((height, width, 3), value, dtype=np.uint8)
 
 
-def test_photos_are_whole_their_longest_side_the_same(tmp_path):
+def test_photos_are_not_cropped_and_have_the_same_longest_side(tmp_path):
     scene = np.random.default_rng(0).integers(0, 256, (60, 240, 3), dtype=np.uint8)
     dataset = stored(tmp_path, {"train/a/1.png": scene, "train/a/2.png": grey(9, 10, 40)})
     result = Thumbnails.of(dataset)

@@ -73,7 +73,7 @@ def test_every_kind_unpacks_to_the_same_files(tmp_path, cache, name):
     assert all(not p.is_symlink() and not stat.S_IMODE(p.stat().st_mode) & 0o111 for p in files_in(folder))
 
 
-def test_old_tars_without_a_magic_are_known(tmp_path):
+def test_old_tars_without_a_magic_number_are_recognised(tmp_path):
     path = tmp_path / "old.tar"
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as out:
         info = tarfile.TarInfo("a/b.jpg")
@@ -111,7 +111,7 @@ def test_a_second_call_does_nothing_and_the_content_is_the_key(tmp_path, cache, 
     assert unpacked(str(path.rename(tmp_path / "elsewhere" / "photos.zip"))) == first
 
 
-def test_another_content_under_the_same_name_is_unpacked_anew(tmp_path, cache):
+def test_other_content_under_the_same_name_is_unpacked_again(tmp_path, cache):
     path = MAKERS["photos.zip"](tmp_path / "photos.zip")
     first = unpacked(str(path))
     zipped(path, {"new/c.jpg": b"c"})
@@ -120,7 +120,7 @@ def test_another_content_under_the_same_name_is_unpacked_anew(tmp_path, cache):
     assert content(second) == {"new/c.jpg": b"c"}
 
 
-def test_an_address_is_fetched_once_and_the_archive_not_kept(tmp_path, cache):
+def test_an_address_is_downloaded_once_and_the_archive_deleted(tmp_path, cache):
     data = MAKERS["photos.zip"](tmp_path / "photos.zip").read_bytes()
     with site(data) as server:
         folder = unpacked(server.address + "?token=secret", digest=f"md5:{hashlib.md5(data).hexdigest()}")
@@ -139,7 +139,7 @@ def test_an_address_without_a_file_name_works(tmp_path):
             assert content(unpacked(server.address.rpartition("/files")[0] + path)) == FILES
 
 
-def test_a_damaged_download_is_fetched_anew_by_the_next_call(tmp_path, cache):
+def test_a_damaged_download_is_repeated_by_the_next_call(tmp_path, cache):
     data = MAKERS["photos.tar.gz"](tmp_path / "photos.tgz").read_bytes()
     with site(data[:200]) as server:
         with pytest.raises(ArchiveError, match="is damaged or cut short"):
@@ -208,7 +208,7 @@ def test_links_in_zips_are_refused(tmp_path, cache):
     assert files_in(cache) == []
 
 
-def test_encrypted_zips_are_told(tmp_path):
+def test_encrypted_zips_are_reported(tmp_path):
     path = MAKERS["stored.zip"](tmp_path / "secret.zip")
     data = bytearray(path.read_bytes())
     for magic, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
@@ -261,7 +261,7 @@ def test_huge_headers_count_too(tmp_path, monkeypatch):
         unpacked(str(path))
 
 
-def test_the_caps_on_bytes_files_and_room_hold(tmp_path, cache, monkeypatch):
+def test_limits_of_bytes_files_and_disk_space_are_enforced(tmp_path, cache, monkeypatch):
     path = MAKERS["photos.tar"](tmp_path / "photos.tar")
     with monkeypatch.context() as patch:
         patch.setattr(archive, "MAX_BYTES", 5000)
@@ -280,7 +280,7 @@ def test_the_caps_on_bytes_files_and_room_hold(tmp_path, cache, monkeypatch):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_archives_cut_short_are_told_and_leave_nothing(tmp_path, cache, name):
+def test_truncated_archives_are_reported_and_leave_nothing(tmp_path, cache, name):
     path = MAKERS[name](tmp_path / name)
     data = path.read_bytes()
     if name == "photos.tar":  # of what follows the files' bytes the first zeros matter only
@@ -293,7 +293,7 @@ def test_archives_cut_short_are_told_and_leave_nothing(tmp_path, cache, name):
 
 
 @given(st.data())
-def test_any_damage_is_told_or_does_no_harm(tmp_path_factory, data):
+def test_any_damage_is_reported_or_harmless(tmp_path_factory, data):
     tmp_path = tmp_path_factory.mktemp("damage")
     name = data.draw(st.sampled_from(sorted(MAKERS)))
     path = MAKERS[name](tmp_path / name)
@@ -318,13 +318,13 @@ def test_a_changed_photo_in_a_zip_is_found(tmp_path):
 
 
 @pytest.mark.parametrize("data", [b"", b"plain text", bytes(2000), b"\x1f\x8b\x08\x00rest"])
-def test_what_is_no_archive_is_told(tmp_path, data):
+def test_a_file_that_is_not_an_archive_is_reported(tmp_path, data):
     (tmp_path / "file.zip").write_bytes(data)
     with pytest.raises(ArchiveError, match=r"file\.zip is (neither a folder nor a zip or tar archive|damaged)"):
         unpacked(str(tmp_path / "file.zip"))
 
 
-def test_a_photo_that_is_only_compressed_is_no_archive(tmp_path):
+def test_a_compressed_photo_is_not_an_archive(tmp_path):
     import gzip
 
     (tmp_path / "photo.gz").write_bytes(gzip.compress(b"photo" * 500))
@@ -332,7 +332,7 @@ def test_a_photo_that_is_only_compressed_is_no_archive(tmp_path):
         unpacked(str(tmp_path / "photo.gz"))
 
 
-def test_an_archive_without_files_is_told(tmp_path):
+def test_an_archive_without_files_is_reported(tmp_path):
     with pytest.raises(ArchiveError, match="is an archive without files"):
         unpacked(str(tarred(tmp_path / "empty.tar.gz", {}, "w:gz")))
     with pytest.raises(ArchiveError, match="is an archive without files"):
@@ -370,14 +370,14 @@ def test_leftovers_of_a_killed_run_are_cleared(tmp_path, cache):
     assert not part.exists()
 
 
-def test_a_cache_that_cannot_be_written_is_told(tmp_path, cache):
+def test_a_cache_that_cannot_be_written_is_reported(tmp_path, cache):
     cache.write_text("in the way")
     path = MAKERS["photos.zip"](tmp_path / "photos.zip")
     with pytest.raises(ArchiveError, match=r"cannot unpack .*photos\.zip .*HEADSTAND_CACHE can name another folder"):
         unpacked(str(path))
 
 
-def test_a_file_where_a_folder_is_needed_is_told(tmp_path, cache):
+def test_a_file_in_place_of_a_folder_is_reported(tmp_path, cache):
     path = tarred(tmp_path / "odd.tar", {"a": b"file", "a/b.jpg": b"below it"})
     with pytest.raises(ArchiveError, match=r"cannot unpack .*odd\.tar"):
         unpacked(str(path))

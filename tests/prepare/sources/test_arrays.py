@@ -74,12 +74,12 @@ def test_one_hot_labels(dtype, tmp_path):
     assert found.classes == ("0", "1", "2")
 
 
-def test_a_column_of_numbers_is_no_one_hot(tmp_path):
+def test_a_column_of_numbers_is_not_one_hot(tmp_path):
     found = read(write(tmp_path / "a", pixels(3), np.array([[1], [0], [1]])))
     assert [item.class_ for item in found.items] == ["0", "1", "1"]
 
 
-def test_folders_of_splits_keep_what_they_say(tmp_path):
+def test_folders_of_splits_are_kept(tmp_path):
     for number, (name, count) in enumerate((("train", 6), ("VAL", 4), ("test", 2))):
         write(tmp_path / "a" / name, pixels(count, number), np.arange(count) % 2)
     found = read(tmp_path / "a")
@@ -142,7 +142,7 @@ OBJECTS = np.array([{"a": 1}, None], dtype=object)
         (OBJECTS, np.array([0, 1]), "data.npy is no array of numbers .* Python objects"),
     ],
 )
-def test_what_is_no_picture_or_no_label_is_told(data, labels, sentence, tmp_path):
+def test_invalid_images_and_labels_are_reported(data, labels, sentence, tmp_path):
     with pytest.raises(ArraysError, match=sentence):
         read(write(tmp_path / "a", data, labels))
 
@@ -166,7 +166,7 @@ def test_objects_and_plain_pickles_are_not_run(name, tmp_path):
     assert not (tmp_path / "made").exists()
 
 
-def test_damaged_files_are_told(tmp_path):
+def test_damaged_files_are_reported(tmp_path):
     folder = write(tmp_path / "a", pixels(2), np.array([0, 1]))
     whole = (folder / "data.npy").read_bytes()
     huge = whole.replace(b"(2, 9, 7, 3)", b"(9**9,9, 7)")
@@ -184,7 +184,7 @@ def test_damaged_files_are_told(tmp_path):
         read(folder)
 
 
-def test_other_folders_are_told(tmp_path):
+def test_other_folders_are_reported(tmp_path):
     (tmp_path / "a").mkdir()
     with pytest.raises(ArraysError, match=r"holds no data.npy and labels.npy, and no folders"):
         read(tmp_path / "a")

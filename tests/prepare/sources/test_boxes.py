@@ -158,7 +158,7 @@ def test_a_second_call_writes_nothing(kennel, tmp_path):
     assert snapshot(tmp_path) == before
 
 
-def test_an_interrupted_call_goes_on_where_it_stopped(kennel, monkeypatch):
+def test_an_interrupted_call_is_resumed(kennel, monkeypatch):
     whole = listing(kennel.source(), 1)
     expected = {name: data for name, (data, _) in snapshot(whole.root).items()}
     for item in whole.items[1::2]:
@@ -182,7 +182,7 @@ def test_an_interrupted_call_goes_on_where_it_stopped(kennel, monkeypatch):
 
 
 @pytest.mark.parametrize("change", ["photo", "box", "size", "most"])
-def test_whatever_changes_the_crops_makes_them_anew(kennel, change):
+def test_crops_are_written_again_if_anything_changes_them(kennel, change):
     old = listing(kennel.source(), 1)
     before = snapshot(old.root)
     keys = {"size": {"size": SIZE + 1}, "most": {"most": 2}}.get(change, {})
@@ -252,7 +252,7 @@ def voc_folder(root: Path) -> Source:
     return Source(kind="boxes", images=str(root / "JPEGImages"), annotations=str(root / "Annotations"), size=SIZE)
 
 
-def test_where_folders_do_not_tell_the_objects_name_is_the_class(tmp_path):
+def test_objects_names_are_classes_if_folders_are_not(tmp_path):
     found = listing(voc_folder(tmp_path / "VOC2007"), 1)
     assert counts(found) == {"dog": 6, "tabby_cat": 3}
     colors = {"dog": (250, 10, 10), "tabby_cat": (10, 250, 10)}
@@ -289,7 +289,7 @@ def test_a_photo_is_found_by_the_name_that_its_annotation_states(tmp_path):
     assert counts(listing(source, 1)) == {"dog": 6, "tabby_cat": 3}
 
 
-def test_what_belongs_to_two_photos_or_twice_to_one_is_reported(tmp_path):
+def test_annotations_of_two_photos_and_repeated_ones_are_reported(tmp_path):
     source = voc_folder(tmp_path / "voc")
     images, annotations = tmp_path / "voc" / "JPEGImages", tmp_path / "voc" / "Annotations"
     (images / "more").mkdir()
@@ -305,7 +305,7 @@ def test_what_belongs_to_two_photos_or_twice_to_one_is_reported(tmp_path):
     assert counts(listing(source, 1)) == {"dog": 6, "tabby_cat": 3}
 
 
-def test_folders_tell_where_all_objects_have_one_name(tmp_path):
+def test_folders_are_classes_if_all_objects_have_one_name(tmp_path):
     kennel = Kennel(tmp_path / "plain")
     for place in (kennel.images, kennel.annotations):
         for folder in ("Red Fish", "blue-fish"):
@@ -346,7 +346,7 @@ def test_breeds_of_one_name_keep_their_numbers(kennel, monkeypatch):
     )  # fmt: skip
 
 
-def test_names_from_strangers_stay_within_the_cache(tmp_path):
+def test_untrusted_names_stay_within_the_cache(tmp_path):
     source = voc_folder(tmp_path / "voc")
     names = ["../../outside", "/root", "x" * 5000, "ü" * 90, "", "con/../dog"]
     for number, name in enumerate(names):
@@ -371,7 +371,7 @@ def test_links_to_own_photos_are_followed_and_to_those_of_another_user_counted(k
     assert found.left_out == (("n02111889-Samoyed/n02111889_99", "no photo has its name"),)
 
 
-def test_long_names_and_names_that_are_not_utf8_are_survived(kennel):
+def test_long_names_and_names_that_are_not_utf8_are_accepted(kennel):
     folder = kennel.images / "n02111889-Samoyed"
     boxes_ = kennel.annotations / "n02111889-Samoyed"
     for stem in ("long" * 60, "odd\udcff"):
@@ -386,7 +386,7 @@ def test_long_names_and_names_that_are_not_utf8_are_survived(kennel):
 
 
 @pytest.mark.parametrize("size", [15, 2049])
-def test_sizes_that_make_no_sense_are_refused(kennel, size):
+def test_invalid_sizes_are_refused(kennel, size):
     with pytest.raises(BoxesError, match=f"source.size is {size} pixels; it must be from 16 to 2048"):
         listing(kennel.source(size=size), 1)
 
@@ -402,14 +402,14 @@ def test_one_class_or_none_is_refused(tmp_path):
     assert not (tmp_path / "cache" / "boxes").exists()
 
 
-def test_a_class_whose_boxes_all_fail_is_told_with_the_reason(kennel):
+def test_a_class_whose_boxes_all_fail_is_reported_with_the_reason(kennel):
     for path in (kennel.images / "n02086240-Shih-Tzu").iterdir():
         path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(BoxesError, match=r"class 'shih_tzu' has no box that can be cut \(n02086240-Shih-Tzu/.*damaged"):
         listing(kennel.source(), 1)
 
 
-def test_a_full_disk_is_told_and_leaves_no_half_file(kennel, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_leaves_no_partial_file(kennel, tmp_path, monkeypatch):
     def full(self, file, *_, **__):
         Path(file).write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")

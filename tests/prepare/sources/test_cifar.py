@@ -82,7 +82,7 @@ def test_fine_labels_are_the_classes_in_natural_order(folder):
     assert {item.path for item in found.items} == {item.path for item in listing(source(folder), 1).items}
 
 
-def test_a_class_without_pictures_is_none(tmp_path):
+def test_a_class_without_images_is_left_out(tmp_path):
     meta = {"fine_label_names": [*FINE, "unicorn"], "coarse_label_names": [*COARSE, "fables"]}
     found = listing(source(write(tmp_path / "x", meta=meta), labels="fine"), 1)
     assert "unicorn" not in found.classes
@@ -109,7 +109,7 @@ def test_without_a_folder_the_official_archive_is_fetched(folder, monkeypatch):
     ]
 
 
-def test_a_second_call_writes_nothing_and_an_interrupted_one_goes_on(folder, monkeypatch):
+def test_a_second_call_writes_nothing_and_an_interrupted_one_is_resumed(folder, monkeypatch):
     real, count = Image.Image.save, 0
 
     def stop(image, *arguments, **options):
@@ -182,7 +182,7 @@ def test_other_pictures_get_another_folder(folder, tmp_path):
         ("test", {"labels": [1], "data": np.zeros((1, 3072), np.uint8)}, "no list fine_labels"),
     ],
 )
-def test_what_is_not_cifar_100_is_told(name, change, sentence, tmp_path, cache):
+def test_files_that_are_not_cifar_100_are_reported(name, change, sentence, tmp_path, cache):
     with pytest.raises(CifarError, match=sentence):
         listing(source(write(tmp_path / "x", **{name: change})), 1)
     assert not cache.exists() or not list(cache.rglob("*.png"))
@@ -194,7 +194,7 @@ def test_one_class_is_too_few(tmp_path):
         listing(source(write(tmp_path / "x", train=train, test=train)), 1)
 
 
-def test_a_pickle_that_means_harm_is_not_run(tmp_path):
+def test_a_malicious_pickle_is_not_run(tmp_path):
     class Harm:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "made"),)
@@ -213,13 +213,13 @@ def test_a_name_that_leads_elsewhere_stays_a_name(tmp_path, cache):
     assert not list(tmp_path.glob("**/evil"))
 
 
-def test_a_folder_without_the_files_is_told(tmp_path):
+def test_a_folder_without_the_files_is_reported(tmp_path):
     (tmp_path / "x").mkdir()
     with pytest.raises(CifarError, match="does not hold the files meta, train and test"):
         listing(source(tmp_path / "x"), 1)
 
 
-def test_a_disk_that_refuses_is_told(folder, cache, monkeypatch):
+def test_a_disk_error_is_reported(folder, cache, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device")
 

@@ -50,7 +50,7 @@ def test_the_square_around_a_box_is_taken_from_the_photo(box, x, y, side):
 @pytest.mark.parametrize(
     ("box", "above"), [(Box(0, 0, 100, 80), 10), (Box(0, 20, 100, 40), 20), (Box(-9, 75, 999, 999), 0)]
 )
-def test_where_the_photo_is_too_narrow_its_edge_goes_on(box, above):
+def test_a_narrow_photo_is_padded_with_its_edge(box, above):
     result = one(PHOTO, box, 100)
     assert np.array_equal(result[above : above + 80], PHOTO)
     assert (result[:above] == PHOTO[0]).all() and (result[above + 80 :] == PHOTO[-1]).all()
@@ -75,7 +75,7 @@ def test_proportions_are_kept(box):
     assert rows == pytest.approx(inner.any(1).sum() * 299 / long_side, abs=2)
 
 
-def test_shrinking_averages_and_does_not_pick():
+def test_downscaling_averages_pixels():
     pixels = np.zeros((64, 64, 3), np.uint8)
     pixels[::2, ::2] = pixels[1::2, 1::2] = 255
     assert abs(one(pixels, Box(0, 0, 64, 64), 8).astype(int) - 127).max() <= 3
@@ -108,7 +108,7 @@ def test_boxes_that_were_drawn_on_the_upright_photo_are_read_so(turn):
     assert np.array_equal(half, result)
 
 
-def test_an_almost_square_photo_is_told_by_its_exact_size():
+def test_the_orientation_of_an_almost_square_photo_follows_its_exact_size():
     pixels = np.asarray(picture(2, (41, 40)))
     box = Box(0, 0, 20, 20)
     assert np.array_equal(one(stored(pixels, 6), box, 20, (41, 40), 6), pixels[:20, :20])
@@ -130,13 +130,13 @@ def test_boxes_of_another_picture_are_not_guessed(declared):
 @pytest.mark.parametrize(
     "box", [Box(100, 10, 120, 20), Box(-20, 10, 0, 20), Box(10, 80, 20, 99), Box(3, 3, 3.3, 9), Box(5e8, 1, 9e8, 2)]
 )
-def test_a_box_without_a_pixel_in_the_photo_is_told(box):
+def test_a_box_outside_the_photo_is_reported(box):
     result = crops(png(PHOTO), [Box(0, 0, 40, 40), box], 40, None)
     assert np.array_equal(result[0], PHOTO[:40, :40])
     assert result[1] == OUTSIDE
 
 
-def test_a_long_strip_takes_no_square_of_memory():
+def test_a_long_strip_needs_little_memory():
     data = png(np.full((2, 20_000, 3), 90, np.uint8))
     tracemalloc.start()
     try:
@@ -148,7 +148,7 @@ def test_a_long_strip_takes_no_square_of_memory():
     assert peak < 10_000_000
 
 
-def test_a_damaged_photo_is_told():
+def test_a_damaged_photo_is_reported():
     with pytest.raises(ImageError):
         crops(encoded(picture(1))[:900], [Box(0, 0, 9, 9)], 20, None)
 

@@ -49,14 +49,14 @@ def test_fetches_once(server, target, digest):
     assert visible(target) == ["photos.zip"]
 
 
-def test_a_file_with_another_digest_is_fetched_anew(server, target):
+def test_a_file_with_another_digest_is_downloaded_again(server, target):
     target.parent.mkdir()
     target.write_bytes(b"old")
     assert fetch(server.address, target).read_bytes() == b"old"
     assert fetch(server.address, target, digest=SHA).read_bytes() == DATA
 
 
-def test_a_broken_transfer_goes_on_where_it_stopped(server, target):
+def test_a_broken_transfer_is_resumed(server, target):
     server.cuts = [100_000, 50_000]
     assert fetch(server.address, target, digest=SHA).read_bytes() == DATA
     assert [(asked.get("range"), asked.get("if-range")) for asked in server.asked] == [
@@ -132,7 +132,7 @@ def left(target, data, address, version='"1"'):
     target.with_name(f".{target.name}.part.json").write_text(json.dumps(note))
 
 
-def test_a_part_that_was_whole_needs_no_more_bytes(server, target):
+def test_a_complete_partial_file_needs_no_more_bytes(server, target):
     left(target, DATA, server.address)
     assert fetch(server.address, target, digest=SHA).read_bytes() == DATA
     assert [asked["range"] for asked in server.asked] == [f"bytes={len(DATA)}-"]
@@ -154,14 +154,14 @@ def test_a_part_of_another_address_is_not_used(server, target):
     assert fetch(server.address, target).read_bytes() == DATA
 
 
-def test_a_wrong_digest_is_told_and_nothing_stays(server, target):
+def test_a_wrong_digest_is_reported_and_leaves_nothing(server, target):
     wrong = "md5:" + "0" * 32
     with pytest.raises(TransferError, match=rf"photos\.zip has the md5 {MD5[4:]}, not {'0' * 32}: it is damaged"):
         fetch(server.address, target, digest=wrong)
     assert visible(target) == []
 
 
-def test_after_some_tries_the_failure_is_told_and_what_came_is_kept(server, target):
+def test_after_several_attempts_the_failure_is_reported_and_the_partial_file_kept(server, target):
     server.cuts = [1000] + [0] * 10
     with pytest.raises(TransferError, match=r"broke \(.*\): 1,000 bytes are kept, run it again to go on"):
         fetch(server.address, target)
@@ -176,14 +176,14 @@ def test_a_short_answer_without_a_stated_length_is_taken_as_it_is(server, target
     assert fetch(server.address, target).read_bytes() == DATA
 
 
-def test_a_server_in_trouble_is_asked_again(server, target):
+def test_a_request_is_repeated_after_a_server_error(server, target):
     server.statuses = [503, 429]
     assert fetch(server.address, target).read_bytes() == DATA
     assert len(server.asked) == 3
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
-def test_a_refusal_is_told_at_once(server, target, status):
+def test_a_refusal_is_reported_without_another_attempt(server, target, status):
     server.statuses = [status]
     with pytest.raises(TransferError, match=rf"photos\.zip answers HTTP {status} .*: check the address"):
         fetch(server.address, target)
@@ -199,7 +199,7 @@ def test_redirects_are_followed_but_not_for_ever(server, target):
         fetch(server.address, target)
 
 
-def test_no_connection_is_told_without_secrets(target):
+def test_a_failed_connection_is_reported_without_secrets(target):
     address = "http://me:secret@127.0.0.1:1/photos.zip?token=secret#secret"
     with pytest.raises(TransferError, match=r"http://127\.0\.0\.1:1/photos\.zip broke") as raised:
         fetch(address, target)
@@ -207,7 +207,7 @@ def test_no_connection_is_told_without_secrets(target):
 
 
 @pytest.mark.parametrize("address", ["http://", "http://[::1", "https://a b/c", "http://a:b/"])
-def test_an_impossible_address_is_told(target, address):
+def test_an_invalid_address_is_reported(target, address):
     with pytest.raises(TransferError, match=r"is not an address|broke"):
         fetch(address, target)
 
@@ -227,7 +227,7 @@ def test_the_cap_holds_whether_or_not_the_length_is_stated(server, target, monke
     assert not target.exists()
 
 
-def test_too_little_room_is_told_before_anything_comes(server, target, monkeypatch):
+def test_too_little_disk_space_is_reported_before_the_download(server, target, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 1000))
     with pytest.raises(TransferError, match=r"has 300,000 bytes, and .* has room for 1,000; HEADSTAND_CACHE"):
@@ -235,7 +235,7 @@ def test_too_little_room_is_told_before_anything_comes(server, target, monkeypat
     assert visible(target) == []
 
 
-def test_a_folder_that_cannot_be_written_is_told(server, tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported(server, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(TransferError, match=r"cannot write .*HEADSTAND_CACHE"):
         fetch(server.address, tmp_path / "file" / "photos.zip")
@@ -256,7 +256,7 @@ def test_a_local_file_is_checked_but_not_copied(tmp_path, target, monkeypatch):
 
 
 @pytest.mark.parametrize("digest", ["abc", "sha1:" + "0" * 40, "md5:" + "0" * 31, "sha256:" + "g" * 64])
-def test_a_digest_that_is_none_is_told(server, target, digest):
+def test_an_invalid_digest_is_reported(server, target, digest):
     with pytest.raises(TransferError, match=r"is neither sha256:\.\.\. nor md5:"):
         fetch(server.address, target, digest=digest)
     assert server.asked == []

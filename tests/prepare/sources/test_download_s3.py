@@ -109,7 +109,7 @@ def test_a_refusal_is_reported_and_not_repeated(bucket, tmp_path, monkeypatch, e
         fetch(ADDRESS, tmp_path / "photos.zip")
 
 
-def test_a_server_in_trouble_is_asked_again(bucket, tmp_path, monkeypatch):
+def test_a_request_is_repeated_after_a_server_error(bucket, tmp_path, monkeypatch):
     failing(monkeypatch, [refusal("SlowDown", 503), refusal("PreconditionFailed", 412), refusal("503", 503)])
     assert fetch(ADDRESS, tmp_path / "photos.zip").read_bytes() == DATA
 

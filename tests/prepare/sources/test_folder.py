@@ -130,7 +130,7 @@ def test_a_source_that_is_a_link_itself_is_fine(tmp_path):
         ({"only": []}, "only holds no photos"),
     ],
 )
-def test_a_wrong_layout_is_told(tmp_path, layout, message):
+def test_a_wrong_layout_is_reported(tmp_path, layout, message):
     for place, names in layout.items():
         touch(tmp_path / place, *names)
     with pytest.raises(FolderError, match=message):
@@ -215,14 +215,14 @@ def test_photos_of_a_split_without_class_folders_are_left_out(tmp_path):
         ({"train/a": ["1.jpg"], "train/b": [], "test/a": ["1.jpg"], "test/b": ["1.jpg"]}, "train/b holds no photos"),
     ],
 )
-def test_a_wrong_division_is_told(tmp_path, layout, message):
+def test_a_wrong_division_is_reported(tmp_path, layout, message):
     for place, names in layout.items():
         touch(tmp_path / place, *names)
     with pytest.raises(FolderError, match=message):
         folder.class_folders(tmp_path)
 
 
-def test_other_extensions_can_be_asked_for(tmp_path):
+def test_other_extensions_can_be_requested(tmp_path):
     touch(tmp_path / "a", "1.npy", "1.jpg")
     touch(tmp_path / "b", "1.npy")
     found = folder.class_folders(tmp_path, (".npy",))
@@ -249,7 +249,7 @@ def test_listing_looks_into_archives(tmp_path, monkeypatch):
     assert found.items[0].path.read_bytes() == (tmp_path / "in/photos/a/0.jpg").read_bytes()
 
 
-def test_listing_refuses_what_is_neither_folder_nor_archive(tmp_path, monkeypatch):
+def test_listing_refuses_other_paths_than_folders_and_archives(tmp_path, monkeypatch):
     monkeypatch.setenv("HEADSTAND_CACHE", str(tmp_path / "cache"))
     touch(tmp_path, "file")
     with pytest.raises(ArchiveError, match="file is neither a folder nor a zip or tar archive"):

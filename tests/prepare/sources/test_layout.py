@@ -330,7 +330,7 @@ def test_empty_class_folders_are_an_error_but_for_a_split_beside_train():
     assert recognise(paths, folders=["val/b", "empty"]).photos == recognise(paths).photos
 
 
-def test_a_very_deep_folder_is_no_problem():
+def test_a_very_deep_folder_is_read():
     deep = "/".join(["x"] * 1500)
     assert read(recognise([f"a/{deep}/1.jpg", "b/1.jpg"])) == {"a": {"": [f"a/{deep}"]}, "b": {"": ["b"]}}
 

@@ -4,7 +4,7 @@ from headstand.prepare.sources.split_names import beside_train, roles, split_of
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_splits_are_known_by_many_names(split):
+def test_splits_are_recognised_by_many_names(split):
     argv = {
         "train": ["train", "Training", "TRAIN", "training_set", "trainset", "TrainSet", "train1", "seg_train"],
         "validation": ["val", "valid", "Validation", "dev", "VAL", "valid_set", "val_images", "validation set"],
@@ -18,7 +18,7 @@ def test_other_names_mean_no_split(name):
     assert split_of(name) == ""
 
 
-def test_one_pattern_of_names_means_splits():
+def test_a_common_pattern_of_names_is_recognised_as_splits():
     names = ["asl_alphabet_train", "asl_alphabet_test", "steam train", "pred"]
     assert roles(names) == {
         "asl_alphabet_train": "train", "asl_alphabet_test": "test", "steam train": "", "pred": "unlabelled",
@@ -40,5 +40,5 @@ def test_one_pattern_of_names_means_splits():
         ("1 1test", ""),
     ],
 )
-def test_a_name_alone_and_with_the_word_of_a_split(names, splits):
+def test_a_name_with_and_without_the_name_of_a_split(names, splits):
     assert list(beside_train(names.split()).values()) == splits.split()

@@ -40,7 +40,7 @@ def test_splits_by_all_their_names_and_none(folder):
     }  # fmt: skip
 
 
-def test_spreadsheets_marks_line_ends_spaces_and_other_columns_do_no_harm(folder):
+def test_byte_order_marks_line_ends_spaces_and_other_columns_are_accepted(folder):
     text = "id, label ,path\r\n7, tree ,a/2.jpg\r\n8,cobra, ./a//10.jpg\r\n"
     found = listed(folder, text, encoding="utf-8-sig")
     assert [(item.class_, item.path) for item in found.items] == [
@@ -98,13 +98,13 @@ def test_a_photo_named_twice_alike_counts_once(folder):
         ('path,label\na/2.jpg,"x\n', "cannot be read as a CSV file in UTF-8"),
     ],
 )
-def test_a_wrong_table_is_told(folder, text, message):
+def test_an_invalid_table_is_reported(folder, text, message):
     with pytest.raises(TableError, match=message) as raised:
         listed(folder, text)
     assert "\n" not in str(raised.value)
 
 
-def test_what_is_no_text_is_told(folder):
+def test_a_table_that_is_not_text_is_reported(folder):
     with pytest.raises(TableError, match="cannot be read as a CSV file in UTF-8"):
         listed(folder, "path,label\na/é.jpg,x\n", encoding="latin-1")
     with pytest.raises(TableError, match="cannot be read as a CSV file"):
@@ -140,7 +140,7 @@ READABLE = {
 
 @pytest.mark.parametrize("name", READABLE)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_what_is_unambiguous_is_read(folder, name, encoding):
+def test_unambiguous_tables_are_read(folder, name, encoding):
     found = listed(folder, READABLE[name], encoding=encoding)
     assert found.items == (Item("x", folder / "a/2.jpg"), Item("y", folder / "b 1/ü.png"))
 

@@ -145,7 +145,7 @@ RECONSTRUCT = word("numpy.core.multiarray _reconstruct")
         b"K\x01\x81",
     ],
 )
-def test_the_known_words_do_nothing_but_build_arrays_and_bytes(program):
+def test_the_allowed_names_only_build_arrays_and_bytes(program):
     with pytest.raises(UnpickleError):
         load(b"\x80\x04}" + text("data") + program + b"s.", "it")
 
@@ -158,7 +158,7 @@ def test_a_text_that_is_encoded_again_and_again_is_refused():
         load(b"\x80\x04}" + text("k") + b"(" + big + once * 3 + b"ts.", "it")
 
 
-def test_a_far_place_in_the_memo_takes_no_memory():
+def test_a_large_memo_index_takes_no_memory():
     """Python's own unpickler fills 64 GB for it."""
     for data in (b"\x80\x02}r\xff\xff\xff\xff.", b"\x80\x02}r\x00\x00\x20\x00."):
         with pytest.raises(UnpickleError, match=r"numbers an object .*, and has fewer instructions"):
@@ -167,7 +167,7 @@ def test_a_far_place_in_the_memo_takes_no_memory():
 
 
 @pytest.mark.parametrize("length", [2**31 - 1, 2**40, 2**63 - 1])
-def test_a_length_that_is_not_there_takes_no_memory(length):
+def test_a_declared_length_without_data_takes_no_memory(length):
     with pytest.raises(UnpickleError, match="damaged or cut short"):
         load(b"\x80\x04}" + text("k") + b"\x8e" + struct.pack("<Q", length) + b"abc", "it")
 
@@ -257,7 +257,7 @@ def test_only_a_dictionary_is_taken(value):
 
 
 @pytest.mark.parametrize("value", [1.5, {1, 2}, np.zeros(2, np.float32), np.array(["a"]), np.array([None]), 1j])
-def test_what_pictures_and_labels_do_without_is_refused(value):
+def test_instructions_that_arrays_do_not_need_are_refused(value):
     with pytest.raises(UnpickleError):
         load(pickle.dumps({"a": value}, 4), "it")
 
@@ -279,7 +279,7 @@ def test_any_damage_is_read_or_refused(data, protocol):
         load(bytes(whole[: data.draw(st.integers(0, len(whole)))]), "it")
 
 
-def test_each_instruction_that_is_known_exists():
+def test_each_allowed_instruction_exists():
     known = {opcode.name for opcode in pickletools.opcodes}
     assert known >= unpickle._OPCODES
     assert not unpickle._OPCODES & {

@@ -52,7 +52,7 @@ def test_objects_keep_their_order_and_their_number():
         ((), "an object without a box"),
     ],
 )
-def test_boxes_that_are_none_are_told(edges, fault):
+def test_invalid_boxes_are_reported(edges, fault):
     (found,) = parse(annotation(thing("dog", *edges))).things
     assert (found.box, found.fault) == (None, fault)
 
@@ -64,7 +64,7 @@ def test_boxes_of_parts_are_not_objects_boxes():
 
 
 @pytest.mark.parametrize("size", ["", "<size/>", "<size><width>0</width><height>0</height></size>"])
-def test_a_size_that_is_not_stated_is_none(size):
+def test_a_missing_size_is_none(size):
     assert parse(annotation(thing("dog", 1, 2, 3, 4), more=size)).size is None
 
 
@@ -100,7 +100,7 @@ def test_a_document_type_in_an_encoding_without_ascii_letters_is_refused_too():
             parse(head.encode() + BOMB.encode(encoding))
 
 
-def test_entities_that_nobody_declared_are_refused():
+def test_undeclared_entities_are_refused():
     with pytest.raises(VocError, match="undefined entity"):
         parse(b"<annotation><filename>&a;</filename></annotation>")
 
@@ -124,12 +124,12 @@ def test_too_large_is_refused_before_it_is_parsed():
         (b"<" + b"a" * 500 + b"/>", "its root is <a{40}>"),
     ],
 )
-def test_what_is_no_annotation_is_told(data, message):
+def test_a_file_that_is_not_an_annotation_is_reported(data, message):
     with pytest.raises(VocError, match=message):
         parse(data)
 
 
-def test_deep_nesting_does_no_harm():
+def test_deep_nesting_is_accepted():
     deep = b"<annotation>" + b"<a>" * 40_000 + b"</a>" * 40_000 + b"</annotation>"
     assert parse(deep).things == ()
 
@@ -143,7 +143,7 @@ def test_any_bytes_are_read_or_refused(data):
 
 
 @given(st.tuples(*[st.floats(-1e4, 1e4)] * 4))
-def test_a_box_has_an_area_or_there_is_none(edges):
+def test_a_box_has_an_area_or_is_none(edges):
     (found,) = parse(annotation(thing("dog", *(repr(edge) for edge in edges)))).things
     left, top, right, bottom = edges
     assert (found.box is not None) == (left < right and top < bottom)

@@ -42,11 +42,11 @@ def test_system_folders_are_skipped_and_their_files_counted(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["recycled", "thumbnails", "#hashtag", "@user", "$a", "lost", "found", "system"])
-def test_class_names_are_no_system_folders(name):
+def test_class_names_are_not_taken_for_system_folders(name):
     assert not is_system(name)
 
 
-def test_nothing_skipped_is_no_line():
+def test_without_skipped_files_nothing_is_printed():
     assert Walk().lines() == []
 
 

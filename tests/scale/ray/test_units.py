@@ -27,7 +27,7 @@ from headstand.scale.ray.shards import Shards
 
 
 @pytest.mark.slow
-def test_nothing_imports_ray_or_fsspec_by_itself() -> None:
+def test_ray_and_fsspec_are_imported_only_on_request() -> None:
     code = "import sys, train\nfrom headstand import scale, training\nwith scale.backend(None) as here: pass\n"
     code += "print(here is training.LOCAL, [name for name in ('ray', 'fsspec', 's3fs') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
