@@ -309,7 +309,7 @@ ORDINARY: dict[str, tuple[str, Callable[[], bytes]]] = {
 }
 """Large images that the threads of a service still decode concurrently, in the format of `CHEAP`."""
 
-TURNED = (0x112, 3, 1, 6 << 16)
+ROTATED = (0x112, 3, 1, 6 << 16)
 """EXIF entry of an image rotated by 90 degrees."""
 
 
@@ -332,7 +332,7 @@ def grid(side: int) -> dict[str, Callable[[], bytes]]:
         sampling = (factors, (1, 1), (1, 1))
         result[f"jpeg, {factors}, progressive"] = partial(blocks, side, side, sampling, None, 0xC2)
         result[f"jpeg, {factors}, separate"] = partial(blocks, side, side, sampling, [(0,), (1, 2)])
-    key, turn = chunk(b"tRNS", bytes(6)), chunk(b"eXIf", exif(TURNED))
+    key, orientation = chunk(b"tRNS", bytes(6)), chunk(b"eXIf", exif(ROTATED))
     palette = chunk(b"PLTE", bytes(768))
     for depth, color in ((1, 0), (2, 0), (8, 0), (16, 0), (8, 2), (16, 2), (8, 3), (8, 4), (16, 4), (8, 6), (16, 6)):
         before = palette if color == 3 else b""
@@ -341,17 +341,17 @@ def grid(side: int) -> dict[str, Callable[[], bytes]]:
             png, side, side, depth=depth, color=color, before=before, interlace=1
         )
         result[f"png, {depth}, {color}, turned"] = partial(
-            png, side, side, depth=depth, color=color, before=before + turn
+            png, side, side, depth=depth, color=color, before=before + orientation
         )
     result["png, 8, 2, key"] = partial(png, side, side, before=key)
     result["png, 16, 2, key"] = partial(png, side, side, depth=16, before=key)
-    result["png, 16, 2, key, turned"] = partial(png, side, side, depth=16, before=key + turn)
+    result["png, 16, 2, key, turned"] = partial(png, side, side, depth=16, before=key + orientation)
     result["png, 8, 3, key"] = partial(png, side, side, color=3, before=palette + chunk(b"tRNS", bytes(256)))
     result["png, 8, 6, texts"] = partial(png, side, side, color=6, before=WIDE_TEXTS)
     for mode in ("RGB", "RGBA"):
         result[f"webp, {mode}, lossless"] = partial(plain, mode, "WEBP", side, side, lossless=True, method=0)
         result[f"webp, {mode}, lossy"] = partial(plain, mode, "WEBP", side, side, method=0)
-        result[f"webp, {mode}, turned"] = partial(plain, mode, "WEBP", side, side, method=0, exif=exif(TURNED))
+        result[f"webp, {mode}, turned"] = partial(plain, mode, "WEBP", side, side, method=0, exif=exif(ROTATED))
     more = [Image.new("RGBA", (side, side), (9, 9, 9, 9))]
     result["webp, animated"] = partial(plain, "RGBA", "WEBP", side, side, method=0, save_all=True, append_images=more)
     result["gif"] = partial(plain, "P", "GIF", side, side)
@@ -418,8 +418,8 @@ def estimate(data: bytes, size: int = 224) -> int | None:
         with opened.open_image(data) as image:
             image.draft(None, (2 * size, 2 * size))
             held, temporary = opened.memory(image, data)
-            turned = opened.may_be_turned(image, data)
-            return held + max(temporary, images._converted(image, (size, size), turned))
+            rotated = opened.may_be_turned(image, data)
+            return held + max(temporary, images._converted(image, (size, size), rotated))
     except ImageError:
         return None
 
@@ -438,5 +438,5 @@ def _status(key: str) -> str:
 
 if __name__ == "__main__":
     decode(SMALL_JPEG, 224)  # loads lazily imported modules before the measurement
-    for word in sys.argv[1:]:
-        print(json.dumps({"name": word, **measure(word)}), flush=True)
+    for argument in sys.argv[1:]:
+        print(json.dumps({"name": argument, **measure(argument)}), flush=True)

@@ -105,7 +105,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disables plots, which take two thirds of a small run's time; tests/report tests them."""
     from headstand.report import record
 
-    monkeypatch.setattr(record, "_draw", lambda folder, story: None)
+    monkeypatch.setattr(record, "_draw", lambda folder, context: None)
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ def _seeds() -> list[bytes]:
         ("WEBP", {}), ("WEBP", {"lossless": True}), ("WEBP", {"exif": exif}), ("GIF", {}), ("BMP", {}),
     ]  # fmt: skip
     seeds = [bombs.encoded(picture, kind, **options) for kind, options in kinds]
-    turned = picture.rotate(90)
+    rotated = picture.rotate(90)
     for kind in ("MPO", "GIF", "WEBP", "PNG"):
-        seeds.append(bombs.encoded(picture, kind, save_all=True, append_images=[turned]))
+        seeds.append(bombs.encoded(picture, kind, save_all=True, append_images=[rotated]))
     seeds.append(bombs.encoded(picture.convert("CMYK"), "JPEG"))
     seeds.extend(bombs.encoded(picture.convert("L").convert(mode), "PNG") for mode in ("1", "L", "P", "LA", "I;16"))
     xmp = bombs.chunk(b"iTXt", b'XML:com.adobe.xmp\0\0\0\0\0tiff:Orientation="6"')

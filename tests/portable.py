@@ -35,7 +35,7 @@ NAMES = {
     "select": re.compile("e?poll.*|EPOLL.*|kqueue"),
 }
 
-ELSEWHERE = ("headstand.serve.worker", "headstand.scale.ray", "headstand.__main__")
+NOT_IMPORTED = ("headstand.serve.worker", "headstand.scale.ray", "headstand.__main__")
 """Modules that are not imported: gunicorn's worker class runs on Unix only, and a cluster needs Ray."""
 
 RECIPE = """
@@ -56,10 +56,10 @@ batch_size = 8
 def reduced() -> dict[str, ModuleType]:
     """Returns copies of the modules without the names that another operating system lacks."""
     found = {}
-    for name, lacking in NAMES.items():
+    for name, missing in NAMES.items():
         real = importlib.import_module(name)
         found[name] = ModuleType(name)
-        vars(found[name]).update({key: value for key, value in vars(real).items() if not lacking.fullmatch(key)})
+        vars(found[name]).update({key: value for key, value in vars(real).items() if not missing.fullmatch(key)})
     for name in ("rename", "symlink", "link"):
         setattr(found["os"], name, globals()[name])
     return found
@@ -109,7 +109,7 @@ def main(folder: str) -> None:
     import headstand
 
     for module in pkgutil.walk_packages(headstand.__path__, "headstand."):
-        if not module.name.startswith(ELSEWHERE):
+        if not module.name.startswith(NOT_IMPORTED):
             importlib.import_module(module.name)
     import convert_to_tflite
     import data_preparation
@@ -131,8 +131,8 @@ def main(folder: str) -> None:
     os.environ["HEADSTAND_MODEL"] = str(bundle)
     predict.main([str(next(Path("photos/test").rglob("*.png")))])
     reserved = re.compile(r'.*[<>:"|?*\\].*|.*[. ]|(con|prn|aux|nul|com\d|lpt\d)(\..*)?', re.IGNORECASE | re.DOTALL)
-    wrong = [str(path) for path in Path().rglob("*") if reserved.fullmatch(PurePath(path).name)]
-    assert not wrong, f"names that Windows does not allow: {wrong}"
+    invalid = [str(path) for path in Path().rglob("*") if reserved.fullmatch(PurePath(path).name)]
+    assert not invalid, f"names that Windows does not allow: {invalid}"
 
 
 if __name__ == "__main__":

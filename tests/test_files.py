@@ -90,20 +90,20 @@ def test_digest_is_the_sha256_of_the_file(tmp_path):
 
 
 def test_a_lock_is_held_by_one_thread_at_a_time(tmp_path):
-    target, inside, made = tmp_path / "cache" / "made", threading.Event(), []
+    target, inside, created = tmp_path / "cache" / "made", threading.Event(), []
 
     def make(number: int) -> None:
         with files.sole(target):
-            if not made:
+            if not created:
                 inside.set()
-                made.append(number)
+                created.append(number)
 
     threads = [threading.Thread(target=make, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert inside.is_set() and len(made) == 1
+    assert inside.is_set() and len(created) == 1
     assert names(target.parent) == [".made.lock"]
 
 

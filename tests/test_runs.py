@@ -178,8 +178,8 @@ def test_runs_started_in_the_same_second_have_different_names(
 
 def test_run_killed_while_writing_its_recipe_is_not_resumed(recipe: Recipe) -> None:
     first = begin(recipe, "d1")
-    whole = (first.folder / "recipe.json").read_text()
-    (first.folder / "recipe.json").write_text(whole[:-9])
+    text = (first.folder / "recipe.json").read_text()
+    (first.folder / "recipe.json").write_text(text[:-9])
     assert not begin(recipe, "d1").resumed
 
 

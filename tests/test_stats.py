@@ -98,12 +98,12 @@ def test_the_bootstrap_limits_the_size_of_a_block(monkeypatch: pytest.MonkeyPatc
         shapes.append(weights.shape)
         return weights[:, :1]
 
-    whole = bootstrap(300, metrics)
+    expected = bootstrap(300, metrics)
     assert shapes == [(RESAMPLES, 300)]
     monkeypatch.setattr(stats, "BLOCK", 30_000)
     shapes.clear()
     # The same resamples, whatever the size of a block.
-    assert np.array_equal(bootstrap(300, metrics), whole)
+    assert np.array_equal(bootstrap(300, metrics), expected)
     assert shapes == [(100, 300)] * 10
 
 

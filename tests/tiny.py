@@ -40,25 +40,25 @@ def flatbuffer(
     model.buffers, model.operatorCodes, tensors = [_buffer(b"")], [], []
 
     def tensor(name: str, shape: list[int], data: np.ndarray | None = None, kind: int = 0, scale: float = 0) -> int:
-        made = schema.TensorT()
-        made.name, made.shape, made.type, made.buffer = name, shape, kind, 0
+        entry = schema.TensorT()
+        entry.name, entry.shape, entry.type, entry.buffer = name, shape, kind, 0
         if data is not None:
-            made.buffer = len(model.buffers)
+            entry.buffer = len(model.buffers)
             model.buffers.append(_buffer(data.tobytes()))
         if scale:
-            made.quantization = schema.QuantizationParametersT()
-            made.quantization.scale, made.quantization.zeroPoint = [scale], [0]
-        tensors.append(made)
+            entry.quantization = schema.QuantizationParametersT()
+            entry.quantization.scale, entry.quantization.zeroPoint = [scale], [0]
+        tensors.append(entry)
         return len(tensors) - 1
 
     def operator(code: int, inputs: list[int], output: int, kind: int = 0, options: Any = None) -> Any:
         entry = schema.OperatorCodeT()
         entry.builtinCode, entry.deprecatedBuiltinCode, entry.version = code, min(code, 127), 1
         model.operatorCodes.append(entry)
-        made = schema.OperatorT()
-        made.opcodeIndex, made.inputs, made.outputs = len(model.operatorCodes) - 1, inputs, [output]
-        made.builtinOptionsType, made.builtinOptions = kind, options
-        return made
+        step = schema.OperatorT()
+        step.opcodeIndex, step.inputs, step.outputs = len(model.operatorCodes) - 1, inputs, [output]
+        step.builtinOptionsType, step.builtinOptions = kind, options
+        return step
 
     float32, int32, uint8 = schema.TensorType.FLOAT32, schema.TensorType.INT32, schema.TensorType.UINT8
     ops, kinds = schema.BuiltinOperator, schema.BuiltinOptions
@@ -67,11 +67,11 @@ def flatbuffer(
     # For heatmaps, averaging over rows and columns leaves one value per joint.
     over = [1, 2] if shape is None else [2, 3]
     axes = tensor("axes", [2], np.array(over, np.int32), int32)
-    left = 3 if shape is None else shape[0]
-    mean = tensor("mean", [1, left])
+    channels = 3 if shape is None else shape[0]
+    mean = tensor("mean", [1, channels])
     if shape is not None:
-        weights = np.eye(labels, left, dtype=np.float32) * 100
-    kernel, bias = tensor("kernel", [labels, left], weights), tensor("bias", [labels], np.zeros(labels, np.float32))
+        weights = np.eye(labels, channels, dtype=np.float32) * 100
+    kernel, bias = tensor("kernel", [labels, channels], weights), tensor("bias", [labels], np.zeros(labels, np.float32))
     logits, result = tensor("logits", [1, labels]), tensor("probabilities", [1, labels])
     softmax = schema.SoftmaxOptionsT()
     softmax.beta = 1.0
@@ -84,10 +84,12 @@ def flatbuffer(
     if quantized:
         # Scale 2, so that a test fails if the input scale is ignored: the image would be twice as bright.
         raw = tensor("raw", shown, kind=uint8, scale=2.0)
-        coded = tensor("coded", [1, labels], kind=uint8, scale=1 / 256)
+        quantized_output = tensor("coded", [1, labels], kind=uint8, scale=1 / 256)
         steps.insert(0, operator(ops.DEQUANTIZE, [raw], image, kinds.DequantizeOptions, schema.DequantizeOptionsT()))
-        steps.append(operator(ops.QUANTIZE, [result], coded, kinds.QuantizeOptions, schema.QuantizeOptionsT()))
-        image, result = raw, coded
+        steps.append(
+            operator(ops.QUANTIZE, [result], quantized_output, kinds.QuantizeOptions, schema.QuantizeOptionsT())
+        )
+        image, result = raw, quantized_output
     graph = schema.SubGraphT()
     graph.tensors, graph.operators, graph.inputs, graph.outputs = tensors, steps, [image], [result]
     model.subgraphs = [graph]
@@ -117,6 +119,6 @@ def photo(rgb: tuple[int, int, int] = (200, 100, 0), kind: str = "PNG") -> bytes
 
 
 def _buffer(data: bytes) -> Any:
-    made = schema.BufferT()
-    made.data = np.frombuffer(data, np.uint8) if data else None
-    return made
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(data, np.uint8) if data else None
+    return buffer

@@ -48,15 +48,15 @@ def test_run_passes_the_arguments_without_the_script_name(monkeypatch: pytest.Mo
     ],
 )
 def test_user_errors_are_one_line_with_exit_status_1(error: Exception, line: str) -> None:
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(SystemExit) as excinfo:
         command.run(raising(error))
-    assert caught.value.code == line
+    assert excinfo.value.code == line
 
 
 def test_an_interruption_has_exit_status_130(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(SystemExit) as excinfo:
         command.run(raising(KeyboardInterrupt()))
-    assert caught.value.code == 130
+    assert excinfo.value.code == 130
     assert capsys.readouterr().err == "\ninterrupted; run the same command again to continue\n"
 
 
@@ -66,8 +66,8 @@ def test_internal_errors_keep_their_traceback(error: Exception) -> None:
         command.run(raising(error))
 
 
-def shell(code: str, *rest: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code, *rest], capture_output=True, text=True)
+def shell(code: str, *arguments: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
 
 
 def test_the_shell_gets_exit_status_and_standard_error() -> None:

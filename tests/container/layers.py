@@ -16,7 +16,7 @@ from tests.container import engines
 
 MODEL = "models/yoga6/yoga6.tflite"
 
-OURS = ("packages", "code", "model")
+ADDED = ("packages", "code", "model")
 """The last layers, which the Dockerfile adds; the layers below are those of the base image."""
 
 
@@ -32,10 +32,10 @@ class Layer:
 
 def read(archive: Path) -> tuple[dict[str, Any], list[Layer]]:
     """Returns configuration and layers, lowest first, of an image in the format of `docker save`."""
-    with tarfile.open(archive) as whole:
+    with tarfile.open(archive) as image:
 
         def part(name: str) -> bytes:
-            file = whole.extractfile(name)
+            file = image.extractfile(name)
             assert file, name
             return file.read()
 
@@ -61,8 +61,8 @@ def main() -> None:
             file = Path(folder) / f"{architecture}.tar"
             engine.save(engine.build(architecture, MODEL), file)
             layers = read(file)[1]
-            base, ours = layers[: -len(OURS)], layers[-len(OURS) :]
-            named = [("base", base)] + [(name, [layer]) for name, layer in zip(OURS, ours, strict=True)]
+            base, added = layers[: -len(ADDED)], layers[-len(ADDED) :]
+            named = [("base", base)] + [(name, [layer]) for name, layer in zip(ADDED, added, strict=True)]
             for name, chosen in named:
                 sizes = (sum(getattr(layer, what) for layer in chosen) / 1e6 for what in ("unpacked", "compressed"))
                 print(f"| {architecture}: {name} |" + "".join(f" {size:.1f} |" for size in sizes))

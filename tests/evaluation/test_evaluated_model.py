@@ -55,9 +55,9 @@ def test_a_checkpoint_predicts_as_its_network(checkpoint: Path) -> None:
 @pytest.mark.parametrize(("key", "value"), [("labels", ("circle", "cross")), ("size", 48)])
 def test_a_checkpoint_that_contradicts_its_metadata_is_refused(checkpoint: Path, key: str, value: object) -> None:
     about = replace(checkpoints.metadata(checkpoint), **{key: value})
-    wrong = checkpoints.save(checkpoints.load(checkpoint), Path("wrong.h5"), about)
+    other = checkpoints.save(checkpoints.load(checkpoint), Path("wrong.h5"), about)
     with pytest.raises(ModelError, match=r"wrong.h5 does not match its metadata: .* train it again"):
-        load(wrong)
+        load(other)
 
 
 def test_a_bundle_predicts_as_it_is_served(workplace: Path) -> None:

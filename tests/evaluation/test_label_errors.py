@@ -17,16 +17,16 @@ def clusters(each: int = 40, classes: int = 3, seed: int = 0) -> tuple[np.ndarra
 def test_finds_planted_label_errors_and_few_others():
     features, truth = clusters()
     given = truth.copy()
-    planted = np.arange(3, len(truth), 13)
-    given[planted] = (given[planted] + 1) % 3
+    wrong = np.arange(3, len(truth), 13)
+    given[wrong] = (given[wrong] + 1) % 3
     probabilities = out_of_sample(features, given, np.arange(len(given)), seed=1)
     assert probabilities.shape == (120, 3)
     assert np.allclose(probabilities.sum(1), 1)
     found = suspect_labels(probabilities, given)
     indices = {suspect.index for suspect in found}
-    assert len(indices & set(planted.tolist())) >= 7  # of 9
-    assert len(indices - set(planted.tolist())) <= 1
-    assert all(suspect.predicted == truth[suspect.index] for suspect in found if suspect.index in planted)
+    assert len(indices & set(wrong.tolist())) >= 7  # of 9
+    assert len(indices - set(wrong.tolist())) <= 1
+    assert all(suspect.predicted == truth[suspect.index] for suspect in found if suspect.index in wrong)
 
 
 def test_correct_labels_are_rarely_reported():

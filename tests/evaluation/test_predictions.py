@@ -21,9 +21,9 @@ def test_pixels_are_decoded_in_the_order_of_the_photos(dataset: Dataset) -> None
 def test_a_damaged_photo_is_named(dataset: Dataset) -> None:
     photo = dataset.split("test")[5]
     (dataset.folder / photo.path).write_bytes(b"none")
-    with pytest.raises(ImageError, match=f"{dataset.folder / photo.path}: the data is not an image") as told:
+    with pytest.raises(ImageError, match=f"{dataset.folder / photo.path}: the data is not an image") as excinfo:
         pixels(dataset.folder, dataset.split("test"), 24)
-    assert told.value.code == "not_an_image"
+    assert excinfo.value.code == "not_an_image"
 
 
 def test_labels_are_indices_in_natural_order(dataset: Dataset) -> None:

@@ -15,19 +15,19 @@ _CONVERTED: dict[tuple[object, ...], bytes] = {}
 
 
 @pytest.fixture(autouse=True)
-def remembered(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def cached_conversions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Convert each model once in all tests of a process; tests that ask for `anew` convert it each time."""
     if "anew" in request.fixturenames:
         return
     from headstand.export import candidates, convert
 
     def once(name: str, real: Callable[..., bytes]) -> Callable[..., bytes]:
-        def call(model: Any, *rest: Any) -> bytes:
+        def call(model: Any, *arguments: Any) -> bytes:
             weights = hashlib.sha256(b"".join(values.tobytes() for values in model.get_weights())).digest()
-            given = (each.tobytes() if isinstance(each, np.ndarray) else each for each in rest)
+            given = (each.tobytes() if isinstance(each, np.ndarray) else each for each in arguments)
             key = (name, model.to_json(), weights, *given)
             if key not in _CONVERTED:
-                _CONVERTED[key] = real(model, *rest)
+                _CONVERTED[key] = real(model, *arguments)
             return _CONVERTED[key]
 
         return call
@@ -58,7 +58,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 patch.delenv(variable)
             for name in networks.backbones.names():
                 patch.setattr(networks.keras.applications, name, networks.tiny)
-            patch.setattr(record, "_draw", lambda folder, story: None)
+            patch.setattr(record, "_draw", lambda folder, context: None)
             photos.prepare(Path("data/shapes"))
             export(train(networks.recipe()).checkpoint)
     finally:

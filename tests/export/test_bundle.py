@@ -61,8 +61,8 @@ def test_the_zip_counts_from_the_files_start() -> None:
 def buffers(flatbuffer: bytes) -> list[tuple[int, bytes]]:
     """Where each buffer's data starts, and the data; empty ones left out."""
     model, found = schema.Model.GetRootAs(flatbuffer, 0), []
-    for place in range(model.BuffersLength()):
-        buffer = model.Buffers(place)
+    for index in range(model.BuffersLength()):
+        buffer = model.Buffers(index)
         if buffer.DataLength():
             table: flatbuffers.table.Table = buffer._tab
             found.append((table.Vector(table.Offset(4)), buffer.DataAsNumpy().tobytes()))

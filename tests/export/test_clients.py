@@ -51,8 +51,8 @@ def test_a_course_s_lines_get_the_right_answer(result: Path, tmp_path: Path) -> 
     if bundles.read(result).metadata["input"]["dtype"] == "uint8":
         code = code.replace("lambda x: x,", 'lambda x: x.astype("uint8"),')
     given = [float(number) for number in re.findall(r"[\d.]+(?:e-?\d+)?", run(code, tmp_path))]
-    wanted = Classifier(result).predict(tmp_path / "photo.png").probabilities
-    assert given == pytest.approx([wanted[label] for label in bundles.read(result).labels], abs=1e-6)
+    expected = Classifier(result).predict(tmp_path / "photo.png").probabilities
+    assert given == pytest.approx([expected[label] for label in bundles.read(result).labels], abs=1e-6)
 
 
 def test_example_code_needs_only_the_file(result: Path) -> None:
@@ -64,7 +64,7 @@ def test_example_code_needs_only_the_file(result: Path) -> None:
     assert lines[3:] == ([] if answer.confident else ["not sure"])
 
 
-ASK = """
+MEDIAPIPE = """
 import json, sys
 import mediapipe as mp
 import numpy as np
@@ -84,11 +84,11 @@ def test_mediapipe_gives_the_same_probabilities(result: Path, tmp_path: Path) ->
     dataset: list[Path] = sorted(result.parents[3].glob("data/shapes/test/*/*"))
     np.save(tmp_path / "pixels.npy", np.stack([images.decode(path, networks.SIZE) for path in dataset]))
     answers: list[dict[str, Any]] = [
-        json.loads(line) for line in run(ASK, tmp_path, str(result), str(tmp_path / "pixels.npy")).splitlines()
+        json.loads(line) for line in run(MEDIAPIPE, tmp_path, str(result), str(tmp_path / "pixels.npy")).splitlines()
     ]
-    ours = Classifier(result)
+    classifier = Classifier(result)
     assert len(answers) == len(dataset) == 12
-    for path, theirs in zip(dataset, answers, strict=True):
-        wanted = ours.predict(path).probabilities
-        assert theirs == pytest.approx(wanted, abs=1e-6)
-        assert max(theirs, key=theirs.__getitem__) == next(iter(wanted))
+    for path, probabilities in zip(dataset, answers, strict=True):
+        expected = classifier.predict(path).probabilities
+        assert probabilities == pytest.approx(expected, abs=1e-6)
+        assert max(probabilities, key=probabilities.__getitem__) == next(iter(expected))

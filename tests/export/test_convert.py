@@ -43,9 +43,9 @@ def test_an_operation_of_tensorflows_own_is_refused(capfd: pytest.CaptureFixture
     pixels = keras.Input((8, 8, 3))
     x = keras.layers.Flatten()(pixels)
     model = keras.Model(pixels, keras.layers.Softmax()(keras.ops.erfinv(x / 300)))
-    with pytest.raises(ConversionError) as caught:
+    with pytest.raises(ConversionError) as excinfo:
         float32(model)
-    message = str(caught.value)
+    message = str(excinfo.value)
     assert message.startswith("the model cannot be converted to built-in TFLite operations: ")
     assert len(message.splitlines()) == 1
     assert capfd.readouterr() == ("", "")

@@ -25,9 +25,9 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def refused(path: Path, labels: Any = LABELS, preprocess: str = "none", size: int | None = None) -> str:
-    with pytest.raises(HeadstandError) as caught:
+    with pytest.raises(HeadstandError) as excinfo:
         load(path, labels, preprocess, size)
-    message = str(caught.value)
+    message = str(excinfo.value)
     assert message.isprintable()
     assert len(message) < 700
     return message
@@ -123,8 +123,8 @@ def test_preprocessing_is_that_of_keras_applications(tmp_path: Path, name: str, 
     np.testing.assert_allclose(predict(outside.model, files.pixels()), expected, atol=1e-6)
     # The same with the preprocessing inside the model, as tutorials put it.
     inner = keras.Input((SIZE, SIZE, 3))
-    whole = keras.Model(inner, model(prepare(inner)))
-    inside = load(files.saved(whole, tmp_path / f"inside{suffix}"), LABELS, "none")
+    network = keras.Model(inner, model(prepare(inner)))
+    inside = load(files.saved(network, tmp_path / f"inside{suffix}"), LABELS, "none")
     np.testing.assert_allclose(predict(inside.model, files.pixels()), expected, atol=1e-6)
 
 

@@ -24,14 +24,14 @@ from tests.poses.test_training_heatmaps import recipe
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint, in the run's folder of a workplace with its data."""
-    place = tmp_path_factory.mktemp("heatmaps")
-    heatmaps.folder(place / "source", people=6)
+    folder = tmp_path_factory.mktemp("heatmaps")
+    heatmaps.folder(folder / "source", people=6)
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place)
-        patch.setenv("HEADSTAND_CACHE", str(place / "cache"))
-        patch.setattr(record, "_draw", lambda folder, story: None)
+        patch.chdir(folder)
+        patch.setenv("HEADSTAND_CACHE", str(folder / "cache"))
+        patch.setattr(record, "_draw", lambda folder, context: None)
         prepare(recipe())
-        return place / train(recipe(augmentation={})).checkpoint
+        return folder / train(recipe(augmentation={})).checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +66,8 @@ def test_the_bundle_predicts_like_the_checkpoint_and_describes_its_input(trained
         assert [given[label] for label in dataset.classes] == pytest.approx(wanted.tolist(), abs=1e-4)
     # Both can be scored on the data.
     shown = np.stack([heatmap_file.decode(dataset.folder / photo.path) for photo in dataset.split("test")])
-    asked = [models.load(path).predict(shown) for path in (trained, result.bundle)]
-    np.testing.assert_allclose(*asked, atol=1e-4)
+    probabilities = [models.load(path).predict(shown) for path in (trained, result.bundle)]
+    np.testing.assert_allclose(*probabilities, atol=1e-4)
 
 
 @pytest.mark.parametrize("value", [0.0, -0.0, -1e-4, 1e-20, 1.0, -1.0, 1e6, -1e38, 3e38])

@@ -22,19 +22,19 @@ def model(workplace: Path) -> Path:
     pixels = keras.Input((networks.SIZE, networks.SIZE, 3))
     x = keras.layers.Conv2D(8, 3, strides=2, activation="relu")(pixels)
     x = keras.layers.GlobalAveragePooling2D()(x)
-    whole = keras.Model(pixels, keras.layers.Dense(3)(x))
+    network = keras.Model(pixels, keras.layers.Dense(3)(x))
     rng = np.random.default_rng(0)
-    whole.set_weights([rng.normal(0, 0.8, weights.shape) for weights in whole.get_weights()])
-    whole.save("Their Model.keras")
+    network.set_weights([rng.normal(0, 0.8, weights.shape) for weights in network.get_weights()])
+    network.save("Their Model.keras")
     Path("labels.txt").write_text("\n".join(photos.CLASSES) + "\n")
     return Path("Their Model.keras")
 
 
 def test_a_foreign_model_predicts_as_before(model: Path) -> None:
-    said: list[str] = []
-    result = import_model(model, Path("labels.txt"), "xception", log=said.append)
+    messages: list[str] = []
+    result = import_model(model, Path("labels.txt"), "xception", log=messages.append)
     assert result.bundle == Path("Their Model.tflite")
-    assert "a softmax was added" in said[0]
+    assert "a softmax was added" in messages[0]
     certificate = json.loads(result.certificate.read_text())
     assert (certificate["verdict"], certificate["photos"], certificate["count"]) == ("passed", "generated", PICTURES)
     assert (certificate["accuracy"], certificate["warnings"]) == (None, [])
@@ -70,10 +70,10 @@ def test_with_photos_it_may_be_quantised(model: Path) -> None:
 def colours(workplace: Path) -> Path:
     """Photos of one colour each, and a model that names it, from pixels that its first layer scales to -1..1."""
     classes, rng = ("blue", "green", "red"), np.random.default_rng(0)
-    for place, label in enumerate(classes):
+    for index, label in enumerate(classes):
         for number in range(24):
             pixels = rng.integers(0, 60, (networks.SIZE, networks.SIZE, 3))
-            pixels[..., 2 - place] += rng.integers(60, 120)
+            pixels[..., 2 - index] += rng.integers(60, 120)
             path = Path("photos") / label / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels.astype(np.uint8)).save(path)

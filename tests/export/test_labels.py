@@ -57,9 +57,9 @@ def test_numbers_that_are_not_each_line_s_own_index_stay(tmp_path: Path, text: s
 def test_an_invalid_list_of_labels_is_refused(tmp_path: Path, text: str, reason: str) -> None:
     path = tmp_path / "labels.txt"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(HeadstandError, match=reason) as caught:
+    with pytest.raises(HeadstandError, match=reason) as excinfo:
         labels.read(path)
-    assert "labels.txt" in str(caught.value)
+    assert "labels.txt" in str(excinfo.value)
 
 
 def test_files_that_are_not_text(tmp_path: Path) -> None:

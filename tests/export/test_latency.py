@@ -15,11 +15,11 @@ def test_a_model_is_timed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
 
 
 def test_medians_of_runs_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, order, made = [0.0], [], []
+    now, order, arguments = [0.0], [], []
 
     class Stub:
         def __init__(self, model_content: bytes, num_threads: int) -> None:
-            made.append((model_content, num_threads))
+            arguments.append((model_content, num_threads))
             self.content, self.runs = model_content, 0
 
         def allocate_tensors(self) -> None: ...
@@ -42,7 +42,7 @@ def test_medians_of_runs_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency_module.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(latency_module.time, "process_time", lambda: now[0] / 2)
     first, second = latencies([b"one", b"other"], threads=2)
-    assert made == [(b"one", 2), (b"other", 2)]
+    assert arguments == [(b"one", 2), (b"other", 2)]
     assert (first.milliseconds, second.milliseconds) == (250.0, 500.0)
     # Half of the time of one processor, and so a quarter of that of two.
     assert (first.share, second.share) == (0.25, 0.25)
@@ -57,15 +57,15 @@ def test_medians_of_runs_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_two_threads_need_the_time_of_two_processors(
     monkeypatch: pytest.MonkeyPatch, used: float, processors: int, share: float, tries: int
 ) -> None:
-    now, made = [0.0], []
+    now, stubs = [0.0], []
 
     class Stub:
         def invoke(self) -> None:
             now[0] += 1.0
 
     def ready(*_: object) -> Stub:
-        made.append(Stub())
-        return made[-1]
+        stubs.append(Stub())
+        return stubs[-1]
 
     runs = []
     real = latency_module._timed

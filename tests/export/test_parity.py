@@ -25,7 +25,7 @@ def served(tmp_path: Path) -> Classifier:
 @pytest.fixture
 def sample(tmp_path: Path) -> PhotoSample:
     """Red, green, blue and something blue."""
-    paths = tuple(tmp_path / f"{place}.png" for place in range(len(COLORS)))
+    paths = tuple(tmp_path / f"{number}.png" for number in range(len(COLORS)))
     for path, color in zip(paths, COLORS, strict=True):
         Image.new("RGB", (50, 40), color).save(path)
     return PhotoSample("test", paths, np.array([2, 1, 0, 1]))
@@ -86,10 +86,10 @@ def test_another_top_class_is_counted_and_named(served: Classifier, sample: Phot
 
 def test_labels_are_matched_by_name(served: Classifier, sample: PhotoSample) -> None:
     """The order of the outputs does not matter if the labels have the same order, and matters otherwise."""
-    straight = trained()
-    turned = compared(lambda pixels: straight(pixels)[:, ::-1], served, sample, tiny.LABELS[::-1])
-    assert turned.agreement == 1
-    assert compared(straight, served, sample, tiny.LABELS[::-1]).agreement < 1
+    original = trained()
+    mirrored = compared(lambda pixels: original(pixels)[:, ::-1], served, sample, tiny.LABELS[::-1])
+    assert mirrored.agreement == 1
+    assert compared(original, served, sample, tiny.LABELS[::-1]).agreement < 1
 
 
 def test_photos_without_classes_have_no_accuracy(served: Classifier, sample: PhotoSample) -> None:

@@ -84,8 +84,8 @@ def test_a_failed_conversion_is_not_published(run: Path, model: Path, monkeypatc
 
 
 def test_a_model_outside_a_run_has_no_card(model: Path) -> None:
-    elsewhere = Path("elsewhere")
-    elsewhere.mkdir()
-    shutil.copy(model, elsewhere / "a.h5")
-    export(elsewhere / "a.h5")
-    assert sorted(path.name for path in elsewhere.iterdir()) == ["a.h5", "a.parity.json", "a.tflite", "labels.txt"]
+    folder = Path("elsewhere")
+    folder.mkdir()
+    shutil.copy(model, folder / "a.h5")
+    export(folder / "a.h5")
+    assert sorted(path.name for path in folder.iterdir()) == ["a.h5", "a.parity.json", "a.tflite", "labels.txt"]

@@ -52,10 +52,10 @@ def png(width: int, height: int, *, depth: int = 8, color: int = 2, rows: bytes 
 
 
 def code_of(data: bytes | Path, size: int | None = None) -> str:
-    with pytest.raises(ImageError) as caught:
+    with pytest.raises(ImageError) as excinfo:
         decode(data, size)
-    assert str(caught.value) and "\n" not in str(caught.value)
-    return caught.value.code
+    assert str(excinfo.value) and "\n" not in str(excinfo.value)
+    return excinfo.value.code
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "WEBP"])
@@ -172,7 +172,7 @@ def test_alpha_lies_over_white() -> None:
     assert (decode(encoded(Image.fromarray(grey))) == 216).all()  # 60 * 0.2 + 255 * 0.8
 
 
-TURNED = {
+STORED = {
     1: lambda a: a,
     2: np.fliplr,
     3: lambda a: np.rot90(a, 2),
@@ -185,12 +185,12 @@ TURNED = {
 """How a camera stores an upright scene for each EXIF orientation."""
 
 
-@pytest.mark.parametrize("turn", TURNED)
+@pytest.mark.parametrize("orientation", STORED)
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_photos_are_turned_upright(turn: int, kind: str) -> None:
+def test_photos_are_turned_upright(orientation: int, kind: str) -> None:
     exif = Image.Exif()
-    exif[0x0112] = turn
-    stored = np.ascontiguousarray(TURNED[turn](scene()))
+    exif[0x0112] = orientation
+    stored = np.ascontiguousarray(STORED[orientation](scene()))
     options = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}, "PNG": {}}[kind]
     data = encoded(stored, kind, exif=exif, **options)
     assert decode(data).shape == scene().shape
@@ -208,10 +208,10 @@ def test_damaged_exif_does_not_damage_the_photo(exif: bytes) -> None:
     )
 
 
-@pytest.mark.parametrize("turn", [0, 9, 65535])
-def test_an_unknown_orientation_is_ignored(turn: int) -> None:
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_an_unknown_orientation_is_ignored(orientation: int) -> None:
     exif = Image.Exif()
-    exif[0x0112] = turn
+    exif[0x0112] = orientation
     assert np.array_equal(decode(encoded(scene(), exif=exif)), scene())
 
 
@@ -244,11 +244,11 @@ def test_any_bytes_give_pixels_or_an_image_error(data: bytes, start: bytes) -> N
 @given(st.data())
 def test_a_damaged_photo_gives_pixels_or_an_image_error(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(["PNG", "JPEG", "WEBP", "GIF", "BMP"]))
-    whole = bytearray(encoded(scene(), kind))
+    encoding = bytearray(encoded(scene(), kind))
     for _ in range(data.draw(st.integers(1, 10))):
-        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+        encoding[data.draw(st.integers(0, len(encoding) - 1))] = data.draw(st.integers(0, 255))
     try:
-        assert decode(bytes(whole), 16).shape == (16, 16, 3)
+        assert decode(bytes(encoding), 16).shape == (16, 16, 3)
     except ImageError as error:
         assert error.code in ("corrupt_image", "not_an_image", "too_large")
 
@@ -318,22 +318,24 @@ def test_stripes_average_instead_of_aliasing() -> None:
 def test_a_jpeg_in_draft_mode_looks_like_a_fully_decoded_one(target: int) -> None:
     data = encoded(photo(1600, 1200), "JPEG", quality=92)
     with Image.open(io.BytesIO(data)) as image:
-        whole = np.asarray(image.convert("RGB").resize((target, target), Image.Resampling.BILINEAR)).astype(int)
-    difference = np.abs(decode(data, target).astype(int) - whole)
+        expected = np.asarray(image.convert("RGB").resize((target, target), Image.Resampling.BILINEAR)).astype(int)
+    difference = np.abs(decode(data, target).astype(int) - expected)
     assert difference.mean() < 1 and difference.max() <= 16
 
 
-@pytest.mark.parametrize("turn", [1, 6])
-def test_a_large_picture_is_shrunk_in_strips_to_nearly_the_same(turn: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_picture_is_shrunk_in_strips_to_nearly_the_same(
+    orientation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     exif = Image.Exif()
-    exif[0x0112] = turn
+    exif[0x0112] = orientation
     layer = np.dstack([photo(700, 450), np.full((450, 700), 200, np.uint8)])
     data = encoded(layer, exif=exif)
-    whole = decode(data, 64).astype(int)
+    expected = decode(data, 64).astype(int)
     monkeypatch.setattr(images, "_STRIP", 5_000)
-    assert np.array_equal(decode(data, 64), whole)  # strips alone change nothing
+    assert np.array_equal(decode(data, 64), expected)  # strips alone change nothing
     monkeypatch.setattr(images, "_LARGE", 100_000)
-    difference = np.abs(decode(data, 64).astype(int) - whole)
+    difference = np.abs(decode(data, 64).astype(int) - expected)
     assert difference.mean() < 1 and difference.max() <= 16 and difference.max() > 0
 
 
@@ -409,10 +411,10 @@ def test_a_fresh_process_knows_every_format(tmp_path: Path) -> None:
         assert found.stdout == "(48, 64, 3)\n", found.stderr
 
 
-@pytest.mark.parametrize("turn", range(1, 9))
-def test_dimensions_are_those_of_the_decoded_picture(turn: int) -> None:
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_dimensions_are_those_of_the_decoded_picture(orientation: int) -> None:
     exif = Image.Exif()
-    exif[0x0112] = turn
+    exif[0x0112] = orientation
     data = encoded(scene(64, 48), "JPEG", exif=exif)
     height, width = decode(data).shape[:2]
-    assert images.dimensions(data) == (width, height) == ((64, 48) if turn < 5 else (48, 64))
+    assert images.dimensions(data) == (width, height) == ((64, 48) if orientation < 5 else (48, 64))

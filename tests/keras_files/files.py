@@ -65,8 +65,8 @@ def entry(kind: str, name: str, *sources: Any, **config: Any) -> dict[str, Any]:
 def operation(name: str, function: str, source: str, node: int = 0, /, **keywords: Any) -> dict[str, Any]:
     """Bare arithmetic as Keras 2 writes it."""
     kind = "SlicingOpLambda" if "getitem" in function else "TFOpLambda"
-    made = entry(kind, name, function=function)
-    return {**made, "inbound_nodes": [[source, node, 0, keywords]]}
+    layer = entry(kind, name, function=function)
+    return {**layer, "inbound_nodes": [[source, node, 0, keywords]]}
 
 
 def functional(name: str, parts: list[dict[str, Any]], *, kind: str = "Functional") -> dict[str, Any]:
@@ -76,9 +76,9 @@ def functional(name: str, parts: list[dict[str, Any]], *, kind: str = "Functiona
 
 
 def source(name: str, *shape: int | None) -> dict[str, Any]:
-    made = entry("InputLayer", name, batch_input_shape=[None, *shape], sparse=False, ragged=False)
-    del made["config"]["trainable"]
-    return made
+    layer = entry("InputLayer", name, batch_input_shape=[None, *shape], sparse=False, ragged=False)
+    del layer["config"]["trainable"]
+    return layer
 
 
 def legacy(
@@ -106,9 +106,9 @@ def members(path: Path) -> dict[str, bytes]:
 
 
 def archive(path: Path, content: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
-    with zipfile.ZipFile(path, "w", compression) as made:
+    with zipfile.ZipFile(path, "w", compression) as file:
         for name, data in content.items():
-            made.writestr(name, data)
+            file.writestr(name, data)
     return path
 
 

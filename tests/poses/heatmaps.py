@@ -21,7 +21,7 @@ LUNGING = {**STANDING, "left_knee": (36, 42), "left_ankle": (36, 53), "right_kne
 POSES = {"lunging": LUNGING, "raised": RAISED, "standing": STANDING}
 
 
-def places(pose: dict[str, tuple[float, float]]) -> np.ndarray:
+def positions(pose: dict[str, tuple[float, float]]) -> np.ndarray:
     """Returns the joints as `float64 [17, 2]`, x and y in COCO's order."""
     return np.array([pose[name] for name in JOINTS], float)
 
@@ -41,7 +41,7 @@ def folder(root: Path, people: int = 12, frames: int = 3, seed: int = 0) -> Path
         for name, pose in POSES.items():
             (root / name).mkdir(parents=True, exist_ok=True)
             for frame in range(frames):
-                points = (places(pose) - (24, 32)) * scale + (24, 32) + moved + rng.normal(0, 0.5, (17, 2))
+                points = (positions(pose) - (24, 32)) * scale + (24, 32) + moved + rng.normal(0, 0.5, (17, 2))
                 maps = heatmaps(points, rng.uniform(0.4, 0.9, 17))
                 np.save(root / name / f"girl{person}_{frame:03d}.npy", maps[None])
     return root

@@ -27,11 +27,11 @@ def test_seventeen_actions_with_anatomically_possible_angles():
 
 def test_the_same_arguments_give_the_same_numbers_in_any_order():
     keys = [("action_up", 3, 1, 0), ("action_sit", 3, 1, 0), ("action_up", 4, 1, 0), ("action_up", 3, 2, 0)]
-    here = [draw(*key) for key in keys]
+    samples = [draw(*key) for key in keys]
     action_source._person.cache_clear()
-    for key, maps in zip(reversed(keys), reversed(here), strict=True):
+    for key, maps in zip(reversed(keys), reversed(samples), strict=True):
         np.testing.assert_array_equal(draw(*key), maps)
-    assert len({maps.tobytes() for maps in here}) == len(keys)
+    assert len({maps.tobytes() for maps in samples}) == len(keys)
 
 
 def test_peaks_are_where_the_body_has_its_joints(monkeypatch):

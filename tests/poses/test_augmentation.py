@@ -4,14 +4,14 @@ import pytest
 from headstand.poses.augmentation import MIRRORED, mirror, view
 from headstand.poses.heatmap_file import JOINTS
 from headstand.recipe import Augmentation
-from tests.poses.heatmaps import LUNGING, heatmaps, places
+from tests.poses.heatmaps import LUNGING, heatmaps, positions
 
-STILL = {"flip": "none", "brightness": 0.0}
+NO_CHANGE = {"flip": "none", "brightness": 0.0}
 
 
 def drawn(seed: int = 0, **settings: object) -> np.ndarray:
-    maps = heatmaps(places(LUNGING))
-    return view(maps, Augmentation.model_validate({**STILL, **settings}), np.random.default_rng(seed))
+    maps = heatmaps(positions(LUNGING))
+    return view(maps, Augmentation.model_validate({**NO_CHANGE, **settings}), np.random.default_rng(seed))
 
 
 def peaks(maps: np.ndarray) -> np.ndarray:
@@ -22,21 +22,21 @@ def peaks(maps: np.ndarray) -> np.ndarray:
 
 
 def test_a_mirror_swaps_left_and_right_and_nothing_else():
-    names = [JOINTS[place] for place in MIRRORED]
+    names = [JOINTS[index] for index in MIRRORED]
     assert names[0] == "nose"
     for joint, image in zip(JOINTS[1:], names[1:], strict=True):
         assert image == joint.replace("left", "x").replace("right", "left").replace("x", "right")
-    points = places(LUNGING)
-    seen = peaks(mirror(heatmaps(points)))
+    points = positions(LUNGING)
+    mirrored = peaks(mirror(heatmaps(points)))
     # The mirror's left wrist is where the right one was, on the other side of the map.
     left, right = JOINTS.index("left_wrist"), JOINTS.index("right_wrist")
-    np.testing.assert_allclose(seen[left], (47 - points[right, 0], points[right, 1]), atol=0.05)
+    np.testing.assert_allclose(mirrored[left], (47 - points[right, 0], points[right, 1]), atol=0.05)
     np.testing.assert_array_equal(mirror(mirror(heatmaps(points))), heatmaps(points))
     np.testing.assert_array_equal(mirror(heatmaps(points)[None])[0], mirror(heatmaps(points)))
 
 
 def test_without_any_setting_a_view_is_the_person():
-    np.testing.assert_allclose(drawn(), heatmaps(places(LUNGING)), atol=1e-6)
+    np.testing.assert_allclose(drawn(), heatmaps(positions(LUNGING)), atol=1e-6)
     np.testing.assert_array_equal(drawn(3, jitter=1.0), drawn(3, jitter=1.0))
     assert not np.array_equal(drawn(3, jitter=1.0), drawn(4, jitter=1.0))
 

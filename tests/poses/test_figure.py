@@ -111,40 +111,40 @@ def test_rotations_are_right_handed_and_least():
 
 
 def test_normals_point_outwards():
-    sculptor = MeshBuilder()
-    sculptor.blob(0, np.array([1.0, 2.0, 3.0]), np.eye(3), (0.5, 0.5, 0.5), 24)
-    mesh = sculptor.mesh()
+    builder = MeshBuilder()
+    builder.blob(0, np.array([1.0, 2.0, 3.0]), np.eye(3), (0.5, 0.5, 0.5), 24)
+    mesh = builder.mesh()
     outward = unit(mesh.vertices - [1.0, 2.0, 3.0])
     assert ((mesh.normals * outward).sum(1) > 0.9).all()
 
 
 def test_a_ball_is_drawn_as_a_disc_without_holes_nearest_surface_first():
-    sculptor = MeshBuilder()
+    builder = MeshBuilder()
     for part, z in ((0, 0.0), (1, -1.0)):
-        sculptor.blob(part, np.array([0.0, 0.0, z]), np.eye(3), (0.4, 0.4, 0.4), 24)
-    mesh = sculptor.mesh()
+        builder.blob(part, np.array([0.0, 0.0, z]), np.eye(3), (0.4, 0.4, 0.4), 24)
+    mesh = builder.mesh()
     x, y, z = mesh.vertices.T
-    seen = raster.rasterise(mesh, 50 + 100 * x, 50 - 100 * y, 5 - z, 100)
+    fragments = raster.rasterise(mesh, 50 + 100 * x, 50 - 100 * y, 5 - z, 100)
     covered = np.zeros(100 * 100, bool)
-    covered[seen.pixel] = True
+    covered[fragments.pixel] = True
     rows, columns = np.divmod(np.arange(100 * 100), 100)
     inside = np.hypot(rows - 49.5, columns - 49.5) < 38
     assert covered[inside].mean() > 0.97
     assert not covered[np.hypot(rows - 49.5, columns - 49.5) > 42].any()
-    assert (seen.part == 0).all()
-    assert seen.depth.min() == pytest.approx(4.6, abs=0.01)
-    middle = np.abs(seen.pixel - 5050) < 2
-    np.testing.assert_allclose(seen.normal[middle].mean(0), [0, 0, 1], atol=0.1)
+    assert (fragments.part == 0).all()
+    assert fragments.depth.min() == pytest.approx(4.6, abs=0.01)
+    middle = np.abs(fragments.pixel - 5050) < 2
+    np.testing.assert_allclose(fragments.normal[middle].mean(0), [0, 0, 1], atol=0.1)
 
 
 def test_parts_outside_the_frame_are_clipped():
-    sculptor = MeshBuilder()
-    sculptor.blob(0, np.zeros(3), np.eye(3), (1.0, 1.0, 1.0), 16)
-    mesh = sculptor.mesh()
+    builder = MeshBuilder()
+    builder.blob(0, np.zeros(3), np.eye(3), (1.0, 1.0, 1.0), 16)
+    mesh = builder.mesh()
     x, y, z = mesh.vertices.T
-    seen = raster.rasterise(mesh, 20 + 60 * x, 20 + 60 * -y, 5 - z, 40)
-    assert len(seen.pixel) > 1500
-    assert seen.pixel.max() < 1600
+    fragments = raster.rasterise(mesh, 20 + 60 * x, 20 + 60 * -y, 5 - z, 40)
+    assert len(fragments.pixel) > 1500
+    assert fragments.pixel.max() < 1600
 
 
 @quick
@@ -153,10 +153,10 @@ def test_the_camera_frames_every_body_as_requested(pose, seed):
     bones, _, _, build = _posed(pose, seed)
     rng = np.random.default_rng(seed)
     mesh = body.build_mesh(bones, build, outfit.dress(rng))
-    aimed = camera.aim(rng)
-    x, y, depth = camera.frame(aimed, mesh.vertices, 100.0)(mesh.vertices)
-    assert max(np.ptp(x), np.ptp(y)) == pytest.approx(100 * aimed.share)
-    assert y.max() == pytest.approx(100 * aimed.bottom)
+    view = camera.aim(rng)
+    x, y, depth = camera.frame(view, mesh.vertices, 100.0)(mesh.vertices)
+    assert max(np.ptp(x), np.ptp(y)) == pytest.approx(100 * view.share)
+    assert y.max() == pytest.approx(100 * view.bottom)
     assert (depth > 0.5).all()
     assert np.isfinite(mesh.vertices).all()
     assert np.ptp(mesh.vertices[:, 1]) < 2.5

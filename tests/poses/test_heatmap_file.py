@@ -33,7 +33,7 @@ def test_reads_the_second_version_of_the_format_and_reports_a_missing_file(tmp_p
         decode(tmp_path / "none.npy")
 
 
-class Trap:
+class Malicious:
     def __reduce__(self):
         return (Path("sprung").touch, ())
 
@@ -55,8 +55,8 @@ BAD = {
     "empty": (b"", "not a NumPy array file"),
     "text": (b"not an array", "not a NumPy array file"),
     "a zip": (b"PK\x03\x04" + bytes(100), "not a NumPy array file"),
-    "a pickle": (pickle.dumps(Trap()), "not a NumPy array file"),
-    "objects": (saved(np.array([Trap()], dtype=object)), r"its dtype is \|O, not <f4"),
+    "a pickle": (pickle.dumps(Malicious()), "not a NumPy array file"),
+    "objects": (saved(np.array([Malicious()], dtype=object)), r"its dtype is \|O, not <f4"),
     "double precision": (saved(np.zeros(SHAPE)), "its dtype is <f8, not <f4"),
     "big-endian": (saved(np.zeros(SHAPE, ">f4")), "its dtype is >f4, not <f4"),
     "two persons": (
@@ -87,9 +87,9 @@ CODES = {
 def test_invalid_heatmaps_are_refused_with_the_reason(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     data, message = BAD[name]
-    with pytest.raises(HeatmapError, match=message) as caught:
+    with pytest.raises(HeatmapError, match=message) as excinfo:
         decode(data)
-    assert caught.value.code == CODES.get(name, "not_heatmaps")
+    assert excinfo.value.code == CODES.get(name, "not_heatmaps")
     assert not Path("sprung").exists()
 
 
@@ -97,8 +97,8 @@ def test_invalid_heatmaps_are_refused_with_the_reason(tmp_path, monkeypatch, nam
 @given(st.dictionaries(st.integers(0, 140), st.integers(0, 255), min_size=1, max_size=4))
 def test_a_damaged_header_is_refused_or_harmless(changes):
     data = bytearray(GOOD)
-    for place, byte in changes.items():
-        data[place] = byte
+    for offset, byte in changes.items():
+        data[offset] = byte
     try:
         values = decode(bytes(data))
     except HeatmapError:

@@ -87,13 +87,16 @@ def test_folders_inside_a_class_are_sequences(tmp_path):
 def test_the_recipes_pattern_names_persons_over_all_classes(tmp_path):
     for class_ in ("chair", "tree"):
         names(
-            tmp_path, class_, *(f"{who}_{class_}{n}" for who in ("girl1", "girl2", "guy1") for n in (1, 2)), "stranger"
+            tmp_path,
+            class_,
+            *(f"{prefix}_{class_}{n}" for prefix in ("girl1", "girl2", "guy1") for n in (1, 2)),
+            "stranger",
         )
     found = listing(source(tmp_path, r"^(girl|guy)(\d+)"), 1)
     assert set(groups(found)) == {"girl/1", "girl/2", "guy/1", ""}
     assert groups(found)["girl/1"] == {"girl1_chair1", "girl1_chair2", "girl1_tree1", "girl1_tree2"}
-    whole = listing(source(tmp_path, r"^(?:girl|guy)\d+"), 1)
-    assert set(groups(whole)) == {"girl1", "girl2", "guy1", ""}
+    ungrouped = listing(source(tmp_path, r"^(?:girl|guy)\d+"), 1)
+    assert set(groups(ungrouped)) == {"girl1", "girl2", "guy1", ""}
 
 
 @pytest.mark.parametrize(
@@ -102,10 +105,10 @@ def test_the_recipes_pattern_names_persons_over_all_classes(tmp_path):
 def test_an_invalid_pattern_is_reported_in_one_sentence(tmp_path, pattern):
     names(tmp_path, "chair", "a", "b", "c")
     names(tmp_path, "tree", "a", "b", "c")
-    with pytest.raises(SequenceError, match="is not a regular expression") as caught:
+    with pytest.raises(SequenceError, match="is not a regular expression") as excinfo:
         listing(source(tmp_path, pattern), 1)
-    assert "\n" not in str(caught.value)
-    assert len(str(caught.value)) < 500
+    assert "\n" not in str(excinfo.value)
+    assert len(str(excinfo.value)) < 500
 
 
 def test_too_few_sequences_in_the_names_are_reported(tmp_path):
@@ -157,9 +160,9 @@ def test_bad_files_are_left_out_with_the_reason_and_copies_stay_together(tmp_pat
     assert reasons["tree/girl1_tree071.npy"] == "2 of its values are not finite"
     assert sum(summary.counts["tree"].values()) == 16
     dataset = manifest.read(Path("data/maps"))
-    joined = {photo.group for photo in dataset.photos if (dataset.folder / photo.path).read_bytes() == copy}
-    assert len(joined) == 1
-    (group,) = joined
+    matching = {photo.group for photo in dataset.photos if (dataset.folder / photo.path).read_bytes() == copy}
+    assert len(matching) == 1
+    (group,) = matching
     assert sum(photo.group == group for photo in dataset.photos) == 7
     assert not prepare(recipe(folder)).is_new
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from headstand.poses.augmentation import MIRRORED, mirror
 from headstand.poses.heatmap_file import JOINTS
 from headstand.poses.keypoints import ANGLES, LIMBS, TIMES, network
-from tests.poses.heatmaps import LUNGING, POSES, RAISED, STANDING, heatmaps, places
+from tests.poses.heatmaps import LUNGING, POSES, RAISED, STANDING, heatmaps, positions
 
 COUNTS = {"x": 17, "y": 17, "seen": 17, "right": len(LIMBS), "down": len(LIMBS), "length": len(LIMBS),
           "cosine": len(ANGLES), "sine": len(ANGLES)}  # fmt: skip
@@ -25,7 +25,7 @@ def features(keypoints: keras.Model, maps: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def test_joints_are_from_the_hips_in_units_of_the_body(keypoints):
-    points = places(STANDING)
+    points = positions(STANDING)
     found = features(keypoints, heatmaps(points))
     middle = points[[JOINTS.index("left_hip"), JOINTS.index("right_hip")]].mean(axis=0)
     expected = points - middle
@@ -39,15 +39,15 @@ def test_joints_are_from_the_hips_in_units_of_the_body(keypoints):
 @settings(deadline=None, max_examples=8)
 @given(st.floats(-3, 3), st.floats(-2.5, 2.5), st.floats(0.7, 1.0), st.floats(0.3, 1.0))
 def test_features_do_not_depend_on_position_size_and_height_of_the_peaks(keypoints, right, down, scale, height):
-    points = places(LUNGING)
+    points = positions(LUNGING)
     moved = (points - (24, 32)) * scale + (24 + right, 32 + down)
-    here, there = (features(keypoints, maps) for maps in (heatmaps(points), heatmaps(moved, height)))
+    first, second = (features(keypoints, maps) for maps in (heatmaps(points), heatmaps(moved, height)))
     for name in COUNTS:
-        np.testing.assert_allclose(there[name], here[name], atol=0.03, err_msg=name)
+        np.testing.assert_allclose(second[name], first[name], atol=0.03, err_msg=name)
 
 
 def test_limbs_have_directions_and_angles(keypoints):
-    found = features(keypoints, heatmaps(places(RAISED)))
+    found = features(keypoints, heatmaps(positions(RAISED)))
     arm = LIMBS.index(("left_elbow", "left_wrist"))
     assert (found["right"][arm], found["down"][arm]) == pytest.approx((0, -1), abs=0.1)
     torso = LIMBS.index(("hips", "shoulders"))
@@ -55,7 +55,7 @@ def test_limbs_have_directions_and_angles(keypoints):
     straight = ANGLES.index((("left_hip", "left_knee"), ("left_knee", "left_ankle")))
     assert (found["cosine"][straight], found["sine"][straight]) == pytest.approx((1, 0), abs=0.1)
     # The thigh of a lunge goes out, its shin straight down: the angle between them is theirs in the picture.
-    found = features(keypoints, heatmaps(places(LUNGING)))
+    found = features(keypoints, heatmaps(positions(LUNGING)))
     thigh, shin = np.array([9, 10]), np.array([0, 11])
     cosine = thigh @ shin / np.linalg.norm(thigh) / np.linalg.norm(shin)
     sine = (thigh[1] * shin[0] - thigh[0] * shin[1]) / np.linalg.norm(thigh) / np.linalg.norm(shin)
@@ -65,31 +65,31 @@ def test_limbs_have_directions_and_angles(keypoints):
 def test_an_invisible_joint_is_masked_wherever_its_peak_is(keypoints):
     wrist, heights = JOINTS.index("left_wrist"), np.full(17, 0.8)
     heights[wrist] = 0.04
-    points = places(STANDING)
-    elsewhere = points.copy()
-    elsewhere[wrist] = (5, 60)
-    here, there = (features(keypoints, heatmaps(where, heights)) for where in (points, elsewhere))
+    points = positions(STANDING)
+    changed = points.copy()
+    changed[wrist] = (5, 60)
+    first, second = (features(keypoints, heatmaps(joints, heights)) for joints in (points, changed))
     for name in COUNTS:
-        np.testing.assert_allclose(there[name], here[name], atol=1e-4, err_msg=name)
-    assert here["x"][wrist] == here["seen"][wrist] == here["right"][LIMBS.index(("left_elbow", "left_wrist"))] == 0
-    assert here["right"][LIMBS.index(("right_elbow", "right_wrist"))] != 0
+        np.testing.assert_allclose(second[name], first[name], atol=1e-4, err_msg=name)
+    assert first["x"][wrist] == first["seen"][wrist] == first["right"][LIMBS.index(("left_elbow", "left_wrist"))] == 0
+    assert first["right"][LIMBS.index(("right_elbow", "right_wrist"))] != 0
 
 
 def test_shoulders_replace_invisible_hips(keypoints):
     heights = np.full(17, 0.8)
     heights[[JOINTS.index("left_hip"), JOINTS.index("right_hip")]] = 0
-    found = features(keypoints, heatmaps(places(STANDING), heights))
+    found = features(keypoints, heatmaps(positions(STANDING), heights))
     shoulders = [JOINTS.index("left_shoulder"), JOINTS.index("right_shoulder")]
     assert found["x"][shoulders].sum() == pytest.approx(0, abs=0.02)
     assert found["y"][shoulders] == pytest.approx([0, 0], abs=0.02)
 
 
 def test_a_mirror_image_is_the_mirror_image_of_the_features(keypoints):
-    maps = heatmaps(places(LUNGING))
-    here, there = features(keypoints, maps), features(keypoints, mirror(maps))
+    maps = heatmaps(positions(LUNGING))
+    first, second = features(keypoints, maps), features(keypoints, mirror(maps))
     swapped = list(MIRRORED)
-    np.testing.assert_allclose(there["x"][swapped], -here["x"], atol=0.01)
-    np.testing.assert_allclose(there["y"][swapped], here["y"], atol=0.01)
+    np.testing.assert_allclose(second["x"][swapped], -first["x"], atol=0.01)
+    np.testing.assert_allclose(second["y"][swapped], first["y"], atol=0.01)
 
 
 def test_without_visible_joints_all_features_are_zero(keypoints):
@@ -102,7 +102,7 @@ def test_without_visible_joints_all_features_are_zero(keypoints):
 
 
 def test_poses_have_different_features_and_no_weight_is_trainable(keypoints):
-    every = np.stack([heatmaps(places(pose)) for pose in POSES.values()])
+    every = np.stack([heatmaps(positions(pose)) for pose in POSES.values()])
     rows = np.asarray(keypoints(every, training=False))
     distances = np.linalg.norm(rows[:, None] - rows[None], axis=2)
     assert distances[np.triu_indices(3, 1)].min() > 1

@@ -33,13 +33,13 @@ def recipe(**sections: object) -> Recipe:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
     """A folder with the dataset prepared in it."""
-    place = tmp_path_factory.mktemp("heatmaps")
-    heatmaps.folder(place / "source")
+    folder = tmp_path_factory.mktemp("heatmaps")
+    heatmaps.folder(folder / "source")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place)
-        patch.setenv("HEADSTAND_CACHE", str(place / "cache"))
+        patch.chdir(folder)
+        patch.setenv("HEADSTAND_CACHE", str(folder / "cache"))
         prepare(recipe())
-    return place
+    return folder
 
 
 pytestmark = pytest.mark.usefixtures("undrawn")

@@ -44,7 +44,7 @@ def sixteen_bits_of_colour() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + parts
 
 
-def turned(orientation: int) -> bytes:
+def rotated(orientation: int) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
     return encoded(plain(), exif=exif)
@@ -69,9 +69,9 @@ CASES = {
     "animated webp": (animated("WEBP"), ("several frames",), RED),
     "animated png": (animated("PNG"), ("several frames",), RED),
     "animated gif": (animated("GIF"), ("palette", "several frames"), RED),
-    "turned": (turned(6), ("EXIF turn",), RED),
-    "upright by its EXIF": (turned(1), (), RED),
-    "an orientation that is none": (turned(9), (), RED),
+    "turned": (rotated(6), ("EXIF turn",), RED),
+    "upright by its EXIF": (rotated(1), (), RED),
+    "an orientation that is none": (rotated(9), (), RED),
 }
 
 

@@ -35,15 +35,15 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[bytes]:
 
 def photos(folder: Path) -> dict[Path, bytes]:
     """Photos of two classes and several formats, among them near duplicates, rotated copies and EXIF rotations."""
-    turned = Image.Exif()
-    turned[0x0112] = 6
+    exif = Image.Exif()
+    exif[0x0112] = 6
     files = {}
     for number in range(12):
         for class_ in ("chair", "tree"):
             image = photo(class_, number).resize((320, 260))
             files[f"{class_}/{number}.jpg"] = encoded(image, quality=90)
             if number < 3:
-                files[f"{class_}/small{number}.png"] = encoded(image.resize((200, 180)), "PNG", exif=turned)
+                files[f"{class_}/small{number}.png"] = encoded(image.resize((200, 180)), "PNG", exif=exif)
                 files[f"{class_}/turned{number}.bmp"] = encoded(rotated(image, 4), "BMP")
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

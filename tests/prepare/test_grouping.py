@@ -69,11 +69,11 @@ def test_disjoint_splits_leave_out_all_geometric_matches_of_evaluation_photos(tm
     for n in range(3):
         (folder / f"chair/turned{n}.jpg").write_bytes(encoded(rotated(photo("tree", n), 4)))
     (folder / "chair/copy.jpg").write_bytes((other / "tree/2.jpg").read_bytes())
-    stay, out = grouping.disjoint_splits(candidates(folder), {"first": Dataset(other, rows)})
-    assert {p.item.path.name for p, _ in out} == {"turned1.jpg", "turned2.jpg", "copy.jpg"}
-    assert {reason for _, reason in out} == {"near duplicates of validation or test photos of first"}
+    kept, left_out = grouping.disjoint_splits(candidates(folder), {"first": Dataset(other, rows)})
+    assert {p.item.path.name for p, _ in left_out} == {"turned1.jpg", "turned2.jpg", "copy.jpg"}
+    assert {reason for _, reason in left_out} == {"near duplicates of validation or test photos of first"}
     # The other's training photos bar nothing.
-    assert {p.item.path.name for p in stay} == {"0.jpg", "1.jpg", "2.jpg", "3.jpg", "turned0.jpg"}
+    assert {p.item.path.name for p in kept} == {"0.jpg", "1.jpg", "2.jpg", "3.jpg", "turned0.jpg"}
 
 
 def test_a_preparation_puts_geometric_matches_into_one_split(tmp_path, monkeypatch):
@@ -88,7 +88,7 @@ def test_a_preparation_puts_geometric_matches_into_one_split(tmp_path, monkeypat
     for row in dataset.photos:
         splits.setdefault(row.group, set()).add(row.split)
     assert len(splits) == 18  # of 28 photos
-    assert all(len(places) == 1 for places in splits.values())
+    assert all(len(names) == 1 for names in splits.values())
     found = preparation_record.pairs(dataset)
     assert found
     assert all(dataset.photos[pair.first].group == dataset.photos[pair.second].group for pair in found)

@@ -139,11 +139,11 @@ def test_a_label_that_is_not_the_files_folder_is_refused(tmp_path, changes):
 @given(st.permutations(range(6)))
 def test_rows_in_any_order_are_taken_and_labels_in_another_are_not(tmp_path_factory, order):
     """Shuffling the rows is harmless; shuffling the labels without their files is seen."""
-    classes = [("cobra", "tree", "chair")[place % 3] for place in range(6)]
-    rows = [Photo(f"train/{name}/{place}.jpg", name, "train", "", 1, 1, 0) for place, name in enumerate(classes)]
+    classes = [("cobra", "tree", "chair")[index % 3] for index in range(6)]
+    rows = [Photo(f"train/{name}/{index}.jpg", name, "train", "", 1, 1, 0) for index, name in enumerate(classes)]
     folder = tmp_path_factory.mktemp("data")
-    manifest.write(Dataset(folder, tuple(rows[place] for place in order)))
-    labels = [classes[place] for place in order]
+    manifest.write(Dataset(folder, tuple(rows[index] for index in order)))
+    labels = [classes[index] for index in order]
     mixed = Dataset(folder, tuple(replace(row, class_=label) for row, label in zip(rows, labels, strict=True)))
     if labels == classes:
         manifest.write(mixed)

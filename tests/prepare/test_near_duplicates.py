@@ -48,11 +48,11 @@ def test_finds_every_changed_copy_and_no_other(change, originals):
 @pytest.mark.parametrize("change", ["mirrored", "cropped"])
 def test_finds_copies_in_other_tiles_and_batches(change, originals, monkeypatch):
     copies = [signature(encoded(CHANGES[change](picture(seed)))) for seed in range(COUNT)]
-    whole = near_duplicates.groups([*originals, *copies])
+    grouped = near_duplicates.groups([*originals, *copies])
     monkeypatch.setattr(near_duplicates, "ROWS", 8)
     monkeypatch.setattr(near_duplicates, "COLUMNS", 16)
     monkeypatch.setattr(near_duplicates, "CHUNK", 3)
-    assert near_duplicates.groups([*originals, *copies]).tolist() == whole.tolist() == [*range(COUNT), *range(COUNT)]
+    assert near_duplicates.groups([*originals, *copies]).tolist() == grouped.tolist() == [*range(COUNT), *range(COUNT)]
     assert near_duplicates.near_duplicates_of_any(originals, copies[::2]).tolist() == [True, False] * (COUNT // 2)
 
 
@@ -64,8 +64,8 @@ def test_finds_a_crop_whichever_side_holds_it(originals):
 
 
 def test_an_upside_down_picture_is_another(originals):
-    turned = [signature(encoded(ImageOps.flip(picture(seed)))) for seed in range(COUNT)]
-    assert not near_duplicates.near_duplicates_of_any(turned, originals).any()
+    flipped = [signature(encoded(ImageOps.flip(picture(seed)))) for seed in range(COUNT)]
+    assert not near_duplicates.near_duplicates_of_any(flipped, originals).any()
 
 
 def test_similar_figures_on_white_are_not_near_duplicates():
@@ -117,8 +117,8 @@ def twelve() -> list[Signature]:
 @given(st.permutations(range(12)))
 def test_the_order_of_the_photos_does_not_matter(twelve, order):
     photos = twelve
-    groups = near_duplicates.groups([photos[place] for place in order])
-    pairs = np.array([place // 2 for place in order])
+    groups = near_duplicates.groups([photos[index] for index in order])
+    pairs = np.array([index // 2 for index in order])
     assert ((groups[:, None] == groups[None, :]) == (pairs[:, None] == pairs[None, :])).all()
 
 

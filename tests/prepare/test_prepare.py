@@ -129,8 +129,8 @@ def test_a_lost_file_or_manifest_is_written_again(source):
 
 
 def test_damaged_photos_are_left_out_and_named(source):
-    whole = (source / "tree" / "3.jpg").read_bytes()
-    (source / "tree" / "3.jpg").write_bytes(whole[: len(whole) // 2])
+    data = (source / "tree" / "3.jpg").read_bytes()
+    (source / "tree" / "3.jpg").write_bytes(data[: len(data) // 2])
     (source / "tree" / "4.jpg").write_bytes(b"")
     (source / "cobra" / "5.jpg").write_text("<html>not found</html>")
     summary = prepare(recipe(source))
@@ -184,15 +184,15 @@ def test_ordered_takes_the_file_order_and_warns_of_near_duplicates_in_several_sp
 def test_keep_apart_leaves_out_near_duplicates_of_evaluation_photos(source, tmp_path):
     prepare(recipe(source, name="first"))
     first = manifest.read(Path("data/first"))
-    examined = [photo for photo in first.photos if photo.split != "train"]
-    learned = [photo for photo in first.photos if photo.split == "train"]
+    evaluated = [photo for photo in first.photos if photo.split != "train"]
+    trained = [photo for photo in first.photos if photo.split == "train"]
     second = class_folders(tmp_path / "second", {"a": 6, "b": 6}, first=500)
-    for place, photo in enumerate(examined):
+    for index, photo in enumerate(evaluated):
         copy = ImageOps.mirror(Image.open(first.folder / photo.path)).resize((90, 72))
-        (second / "a" / f"copy{place}.png").write_bytes(encoded(copy, "PNG"))
-    (second / "b" / "copy.jpg").write_bytes((first.folder / learned[0].path).read_bytes())
+        (second / "a" / f"copy{index}.png").write_bytes(encoded(copy, "PNG"))
+    (second / "b" / "copy.jpg").write_bytes((first.folder / trained[0].path).read_bytes())
     summary = prepare(recipe(second, name="second", keep_apart=["first"]))
-    assert [file for file, _ in summary.left_out] == sorted(f"a/copy{place}.png" for place in range(10))
+    assert [file for file, _ in summary.left_out] == sorted(f"a/copy{index}.png" for index in range(10))
     assert {reason for _, reason in summary.left_out} == {"near duplicates of validation or test photos of first"}
     assert {name: sum(counts.values()) for name, counts in summary.counts.items()} == {"a": 6, "b": 7}
     assert not prepare(recipe(second, name="second", keep_apart=["first"])).is_new
@@ -288,8 +288,8 @@ def test_photos_are_decoded_once_for_all_settings(source, monkeypatch):
 
 def divided(tmp_path, counts, first=0):
     """Class folders under split folders, `{split: {class: count}}`."""
-    for place, (split, classes) in enumerate(counts.items()):
-        class_folders(tmp_path / "photos" / split, classes, first + 1000 * place)
+    for index, (split, classes) in enumerate(counts.items()):
+        class_folders(tmp_path / "photos" / split, classes, first + 1000 * index)
     return tmp_path / "photos"
 
 
@@ -363,7 +363,7 @@ def test_groups_of_the_source_stay_in_one_split_with_their_near_duplicates(tmp_p
 def test_a_table_is_prepared(tmp_path):
     source = class_folders(tmp_path / "photos", {"x": 20})
     labels = ["cobra", "tree"] * 10
-    rows = [f"x/{place}.jpg,{label},{'test' if place < 6 else ''}" for place, label in enumerate(labels)]
+    rows = [f"x/{index}.jpg,{label},{'test' if index < 6 else ''}" for index, label in enumerate(labels)]
     (source / "x" / "20.png").write_bytes(encoded(ImageOps.mirror(picture(1)), "PNG"))
     rows.append("x/20.png,tree,")
     (source / "labels.csv").write_text("\n".join(["path,label,split", *rows, "x/gone.jpg,tree,"]))

@@ -97,19 +97,19 @@ def test_a_class_name_that_is_too_long_is_refused_before_copying(source, kind):
     name = "ü" * 125
     if kind == "folder":
         (source / "tree").rename(source / name)
-        place = source
+        location = source
     else:
-        place = source.parent / "labels.csv"
+        location = source.parent / "labels.csv"
         rows = [
             f"photos/{label}/{n}.jpg,{name if label == 'tree' else label}"
             for label in ("cobra", "tree")
             for n in range(3)
         ]
-        place.write_text("\n".join(["path,label", *rows]), encoding="utf-8")
+        location.write_text("\n".join(["path,label", *rows]), encoding="utf-8")
     with pytest.raises(
         PrepareError, match=r"the class name 'ü{40}'\.\.\. has 250 bytes, and at most 200 .* rename the"
     ):
-        prepare(recipe(place))
+        prepare(recipe(location))
     assert not Path("data").exists()
 
 

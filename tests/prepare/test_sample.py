@@ -50,9 +50,9 @@ def test_a_sample_holds_test_photos_with_their_labels(recipe):
 
 def test_the_seed_decides_the_draw(recipe):
     drawn = {}
-    for place, seed in (("a", 1), ("b", 1), ("c", 2)):
-        sample(load("yoga6", ["--seed", str(seed)]), 6, Path(place))
-        drawn[place] = rows(Path(place))
+    for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
+        sample(load("yoga6", ["--seed", str(seed)]), 6, Path(folder))
+        drawn[folder] = rows(Path(folder))
     assert drawn["a"] == drawn["b"] != drawn["c"]
 
 

@@ -27,7 +27,7 @@ def datasets(draw):
             classes += [name] * size
             groups += [group] * size
             group += 1
-    return classes, [digest(place) for place in range(len(classes))], np.array(groups)
+    return classes, [digest(index) for index in range(len(classes))], np.array(groups)
 
 
 @drawn(datasets(), st.integers(0, 99))
@@ -36,12 +36,12 @@ def test_groups_are_not_divided_fractions_hold_and_every_class_is_in_every_split
     splits = divide(classes, digests, groups, SETTINGS, seed)
     assert in_several_splits(groups, splits) == 0
     for name in set(classes):
-        mine = [place for place, other in enumerate(classes) if other == name]
-        largest = max(Counter(groups[mine].tolist()).values())
-        counts = Counter(splits[place] for place in mine)
+        indices = [index for index, other in enumerate(classes) if other == name]
+        largest = max(Counter(groups[indices].tolist()).values())
+        counts = Counter(splits[index] for index in indices)
         for split, fraction in (("train", 0.6), ("validation", 0.2), ("test", 0.2)):
             assert counts[split] >= 1
-            assert abs(counts[split] - fraction * len(mine)) <= largest + 1
+            assert abs(counts[split] - fraction * len(indices)) <= largest + 1
 
 
 @drawn(datasets(), st.randoms(use_true_random=False))
@@ -51,11 +51,11 @@ def test_the_order_of_the_files_does_not_matter(dataset, random):
     random.shuffle(order)
     straight = divide(classes, digests, groups, SETTINGS, 1)
     shuffled = divide([classes[p] for p in order], [digests[p] for p in order], groups[order], SETTINGS, 1)
-    assert shuffled == [straight[place] for place in order]
+    assert shuffled == [straight[index] for index in order]
 
 
 def test_single_photos_hit_the_fractions_exactly_and_the_seed_draws():
-    classes, digests = ["a"] * 100 + ["b"] * 50, [digest(place) for place in range(150)]
+    classes, digests = ["a"] * 100 + ["b"] * 50, [digest(index) for index in range(150)]
     draws = [divide(classes, digests, np.arange(150), SETTINGS, seed) for seed in (1, 1, 2)]
     assert draws[0] == draws[1] != draws[2]
     assert Counter(zip(classes, draws[2], strict=True)) == {
@@ -66,10 +66,10 @@ def test_single_photos_hit_the_fractions_exactly_and_the_seed_draws():
 
 def test_large_groups_do_not_all_go_to_train():
     groups = np.repeat(np.arange(20), 5)
-    places = Counter()
+    counts = Counter()
     for seed in range(30):
-        places.update(divide(["a"] * 100, [digest(p) for p in range(100)], groups, SETTINGS, seed)[::5])
-    assert places == {"train": 360, "validation": 120, "test": 120}
+        counts.update(divide(["a"] * 100, [digest(p) for p in range(100)], groups, SETTINGS, seed)[::5])
+    assert counts == {"train": 360, "validation": 120, "test": 120}
     mixed = np.append(np.zeros(10, int), np.arange(1, 91))
     first = Counter(divide(["a"] * 100, [digest(p) for p in range(100)], mixed, SETTINGS, s)[0] for s in range(60))
     assert all(first[split] >= 4 for split in ("train", "validation", "test"))
@@ -80,13 +80,13 @@ def test_a_group_with_two_labels_stays_in_one_split():
     groups = np.arange(20)
     groups[[3, 4, 12]] = 3
     for seed in range(20):
-        splits = divide(classes, [digest(place) for place in range(20)], groups, SETTINGS, seed)
+        splits = divide(classes, [digest(index) for index in range(20)], groups, SETTINGS, seed)
         assert splits[3] == splits[4] == splits[12]
         assert Counter(splits[:10]) == Counter(splits[10:]) == {"train": 6, "validation": 2, "test": 2}
 
 
 def test_another_class_does_not_change_the_draw():
-    digests = [digest(place) for place in range(40)]
+    digests = [digest(index) for index in range(40)]
     alone = divide(["a"] * 20, digests[:20], np.arange(20), SETTINGS, 1)
     assert divide(["a"] * 20 + ["b"] * 20, digests, np.arange(40), SETTINGS, 1)[:20] == alone
 
@@ -123,7 +123,7 @@ def test_too_few_different_photos_are_reported():
 
 
 def given(classes, splits, groups=None, settings=SETTINGS, seed=1):
-    digests = [digest(place) for place in range(len(classes))]
+    digests = [digest(index) for index in range(len(classes))]
     return divide(classes, digests, np.arange(len(classes)) if groups is None else groups, settings, seed, splits)
 
 
@@ -262,5 +262,5 @@ def test_join_gives_the_connected_components(pairs):
             for j in range(len(pairs)):
                 if groups[i] == groups[j] or (names[i] and names[i] == names[j]):
                     label[i] = label[j] = min(label[i], label[j])
-    seen = {}
-    assert join(groups, names).tolist() == [seen.setdefault(place, len(seen)) for place in label]
+    components = {}
+    assert join(groups, names).tolist() == [components.setdefault(index, len(components)) for index in label]

@@ -189,7 +189,7 @@ def test_kaggle_names_are_owner_and_name():
 
 
 @pytest.mark.parametrize(
-    ("variable", "meant"),
+    ("variable", "suggested"),
     [
         ("HEADSTAND_HAED__DROPOUT", "HEADSTAND_HEAD__DROPOUT"),
         ("HEADSTAND_INFLIGHT", "HEADSTAND_IN_FLIGHT"),
@@ -197,9 +197,9 @@ def test_kaggle_names_are_owner_and_name():
         ("HEADSTAND_XQZW", ""),
     ],
 )
-def test_an_unknown_environment_variable_is_refused_with_a_suggestion(monkeypatch, variable, meant):
+def test_an_unknown_environment_variable_is_refused_with_a_suggestion(monkeypatch, variable, suggested):
     monkeypatch.setenv(variable, "0.5")
-    suggestion = rf" \(did you mean {meant}\?\)" if meant else ""
+    suggestion = rf" \(did you mean {suggested}\?\)" if suggested else ""
     with pytest.raises(RecipeError, match=rf"^unknown environment variable {variable}='0\.5'{suggestion}: unset it\."):
         load("mine")
 
@@ -224,7 +224,7 @@ def test_every_environment_variable_that_code_and_documents_name_is_known():
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "message"),
     [
         (["activation", "rel"], "activation.0 = 'rel': Input should be 'relu'"),
         (["activation", "relu,tanh"], "activation = ['relu', 'tanh'] does not fit inner = [100]; allowed: one for"),
@@ -251,11 +251,11 @@ def test_every_environment_variable_that_code_and_documents_name_is_known():
         (["patience", "-1"], "head.patience = '-1': Input should be greater than or equal to 0"),
     ],
 )
-def test_an_invalid_head_is_refused(argv, told):
+def test_an_invalid_head_is_refused(argv, message):
     pairs = zip(argv[::2], argv[1::2], strict=True)
-    with pytest.raises(RecipeError) as caught:
-        load("mine", [word for key, value in pairs for word in (f"--head.{key}", value)])
-    assert told in str(caught.value)
+    with pytest.raises(RecipeError) as excinfo:
+        load("mine", [argument for key, value in pairs for argument in (f"--head.{key}", value)])
+    assert message in str(excinfo.value)
 
 
 def test_heads_that_can_be():

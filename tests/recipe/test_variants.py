@@ -62,10 +62,10 @@ def test_a_variant_overrides_command_line_and_environment(monkeypatch: pytest.Mo
     ],
 )
 def test_an_invalid_variant_is_named(text: str, message: str) -> None:
-    with pytest.raises(RecipeError) as caught:
+    with pytest.raises(RecipeError) as excinfo:
         load(write(f"[[variants]]\n{text}\n"))
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert message in str(excinfo.value)
+    assert "\n" not in str(excinfo.value)
 
 
 OWN = Backbone(name="MobileNetV2", size=224, weights="models/own.h5", pooling="max")

@@ -24,7 +24,7 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 TRAILERS = CHUNKED + b"1\r\nx\r\n0\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n"
 
-WHOLE = {
+FIXED = {
     "/huge-promised": OK + b"Content-Length: 99999999999\r\n\r\n",
     "/cut-short": OK + b"Content-Length: 5000\r\n\r\n" + PHOTO,
     "/no-length": OK + b"Content-Length: many\r\n\r\n" + PHOTO,
@@ -76,7 +76,7 @@ class HostileServer(ThreadingHTTPServer):
         self.release = threading.Event()
         """`/held` responds after it is set."""
         self.body = b""
-        """Response of `/says`, head and body."""
+        """Response of `/body`, head and body."""
 
     def url(self, path: str = "/photo", scheme: str = "http") -> str:
         return f"{scheme}://127.0.0.1:{self.server_port}{path}"
@@ -101,8 +101,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.requests.append((self.path, dict(self.headers)))
         parts = urlsplit(self.path)
-        if parts.path in WHOLE:
-            self._raw(WHOLE[parts.path])
+        if parts.path in FIXED:
+            self._raw(FIXED[parts.path])
         elif parts.path in ENDLESS:
             start, piece, pause = ENDLESS[parts.path]
             self._raw(start)
@@ -117,8 +117,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._raw(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + query["to"][0].encode() + b"\r\n\r\n")
 
     def _hops(self, query: dict[str, list[str]]) -> None:
-        left = int(query["n"][0])
-        self._redirect({"to": ["/photo" if left == 1 else f"/hops?n={left - 1}"]})
+        remaining = int(query["n"][0])
+        self._redirect({"to": ["/photo" if remaining == 1 else f"/hops?n={remaining - 1}"]})
 
     def _gzip(self, _: object) -> None:
         self._answer(gzip.compress(PHOTO), "Content-Encoding: gzip\r\n")
@@ -153,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
 
-    def _says(self, _: object) -> None:
+    def _body(self, _: object) -> None:
         self._raw(self.server.body)
 
     def _held(self, _: object) -> None:

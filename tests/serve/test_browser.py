@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, skips.chromium]
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 
 RED = tiny.photo((255, 0, 0))
-UNSURE = tiny.photo((110, 90, 70))
+UNCERTAIN = tiny.photo((110, 90, 70))
 """Classified as red with 47.2 %, below the threshold of the tiny model. No tie: rounding would break it either way."""
 
 
@@ -80,15 +80,15 @@ def opened(browser: Any, site: str, **options: Any) -> Iterator[Any]:
     context = browser.new_context(reduced_motion="reduce", **options)
     context.set_default_timeout(20_000)
     page = context.new_page()
-    wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda said: wrong.append(said.text) if "Security Policy" in said.text else None)
-    page.on("request", lambda sent: wrong.append(sent.url) if not sent.url.startswith((site, "blob:http://127.0.0.1"))
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if "Security Policy" in message.text else None)
+    page.on("request", lambda sent: problems.append(sent.url) if not sent.url.startswith((site, "blob:http://127.0.0.1"))
             and "127.0.0.1" not in sent.url else None)  # fmt: skip
     page.goto(site)
     yield page
     context.close()
-    assert wrong == []
+    assert problems == []
 
 
 def answer(page: Any, label: str, heading: str = "It looks like") -> None:
@@ -139,7 +139,7 @@ def test_the_bytes_are_sent_unchanged(page: Any, received: list[bytes]) -> None:
 
 
 def test_low_confidence_is_displayed(page: Any) -> None:
-    page.set_input_files("#file", file(UNSURE))
+    page.set_input_files("#file", file(UNCERTAIN))
     answer(page, "red", "Not sure, perhaps")
     playwright.expect(page.locator("#low-confidence")).to_contain_text(
         "Predictions with a probability of 50.0% or more are confident."
@@ -263,7 +263,7 @@ def test_a_file_over_the_limit_is_not_sent(page: Any, tmp_path: Path) -> None:
     with large.open("wb") as stream:
         stream.truncate(MAX_BYTES + 1)
     sent: list[str] = []
-    page.on("request", lambda asked: sent.append(asked.url) if asked.method == "POST" else None)
+    page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
     page.set_input_files("#file", large)
     problem(page, "The picture has 21.0 MB; the limit is 20 MB", "Save a smaller copy")
     assert sent == []
@@ -309,7 +309,7 @@ def test_problem_details_are_displayed(page: Any) -> None:
 def test_only_the_result_of_the_last_request_is_displayed(page: Any) -> None:
     held: list[Any] = []
     page.route("**/predict", lambda route: held.append(route), times=1)
-    page.set_input_files("#file", file(UNSURE))
+    page.set_input_files("#file", file(UNCERTAIN))
     playwright.expect(page.locator("#waiting")).to_be_visible()
     playwright.expect(page.locator("#panel")).to_have_attribute("aria-busy", "true")
     page.set_input_files("#file", file(RED))
@@ -400,10 +400,10 @@ def test_the_camera_app_of_a_phone_is_used(browser: Any, site: str) -> None:
 
 
 def test_text_can_be_read_in_dark_and_light(browser: Any, site: str) -> None:
-    grounds = []
+    backgrounds = []
     for scheme in ("light", "dark"):
         for page in opened(browser, site, color_scheme=scheme):
-            page.set_input_files("#file", file(UNSURE))
+            page.set_input_files("#file", file(UNCERTAIN))
             answer(page, "red", "Not sure, perhaps")
             for selector in (
                 "h1",
@@ -416,8 +416,8 @@ def test_text_can_be_read_in_dark_and_light(browser: Any, site: str) -> None:
                 ".percent",
             ):
                 assert page.locator(selector).first.evaluate(CONTRAST) >= 4.5, (scheme, selector)
-            grounds.append(page.evaluate("getComputedStyle(document.documentElement).backgroundColor"))
-    assert grounds[0] != grounds[1]
+            backgrounds.append(page.evaluate("getComputedStyle(document.documentElement).backgroundColor"))
+    assert backgrounds[0] != backgrounds[1]
 
 
 def test_the_form_works_without_scripts(browser: Any, site: str) -> None:

@@ -24,16 +24,16 @@ def zipped(members: dict[str, Any], flatbuffer: bytes | None = None) -> bytes:
 
 def refused(path: Path, data: bytes) -> str:
     path.write_bytes(data)
-    with pytest.raises(BundleError) as caught:
+    with pytest.raises(BundleError) as excinfo:
         bundle.read(path)
-    assert str(path) in str(caught.value)
-    return str(caught.value)
+    assert str(path) in str(excinfo.value)
+    return str(excinfo.value)
 
 
 def record(text: str = "a\nb\nc\n", **changes: Any) -> dict[str, Any]:
     """Metadata that go with the labels' text, signed; `changes` come after that."""
-    whole = {"format": 2, "name": "tiny", "input": {"size": 32}, "threshold": 0.5}
-    return {**whole, "digest": bundle.digest(tiny.flatbuffer(), text, whole), **changes}
+    metadata = {"format": 2, "name": "tiny", "input": {"size": 32}, "threshold": 0.5}
+    return {**metadata, "digest": bundle.digest(tiny.flatbuffer(), text, metadata), **changes}
 
 
 def test_a_bundle_has_its_labels_and_metadata(model: Path) -> None:
@@ -137,12 +137,12 @@ def test_hostile_zips_are_refused(tmp_path: Path, members: dict[str, Any]) -> No
 
 @given(data=st.data())
 def test_a_damaged_zip_always_raises_a_bundle_error(model: Path, tmp_path_factory, data) -> None:
-    whole = bytearray(model.read_bytes())
+    content = bytearray(model.read_bytes())
     start = len(tiny.flatbuffer())
     for _ in range(data.draw(st.integers(1, 8))):
-        whole[data.draw(st.integers(start, len(whole) - 1))] = data.draw(st.integers(0, 255))
+        content[data.draw(st.integers(start, len(content) - 1))] = data.draw(st.integers(0, 255))
     path = tmp_path_factory.getbasetemp() / "damaged.tflite"
-    path.write_bytes(bytes(whole))
+    path.write_bytes(bytes(content))
     try:
         assert len(bundle.read(path).labels) >= 2
     except BundleError as error:

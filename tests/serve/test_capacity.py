@@ -56,41 +56,41 @@ def test_connections_follow_the_descriptors() -> None:
 
 
 def test_admission_stops_at_the_limit() -> None:
-    gate = AdmissionControl(LIMITS)
+    control = AdmissionControl(LIMITS)
     for _ in range(2):  # released slots can be used again
         with ExitStack() as inside:
             for _ in range(3):
-                inside.enter_context(gate.admit)
-            with pytest.raises(OverloadedError, match="retry in 1 s"), gate.admit:
+                inside.enter_context(control.admit)
+            with pytest.raises(OverloadedError, match="retry in 1 s"), control.admit:
                 pass
 
 
 def test_an_exception_releases_all_slots() -> None:
-    gate = AdmissionControl(replace(LIMITS, in_flight=1))
+    control = AdmissionControl(replace(LIMITS, in_flight=1))
     for _ in range(3):
-        with pytest.raises(ValueError, match="inside"), gate.admit, gate.download:
+        with pytest.raises(ValueError, match="inside"), control.admit, control.download:
             raise ValueError("inside")
-    with gate.admit, gate.download:
+    with control.admit, control.download:
         pass
 
 
 def test_downloads_have_their_own_limit() -> None:
-    gate = AdmissionControl(LIMITS)
-    with gate.download:
-        with pytest.raises(OverloadedError, match="downloads"), gate.download:
+    control = AdmissionControl(LIMITS)
+    with control.download:
+        with pytest.raises(OverloadedError, match="downloads"), control.download:
             pass
-        with gate.admit:
+        with control.admit:
             pass
 
 
 def test_at_most_one_thread_per_interpreter_runs() -> None:
-    gate, lock = AdmissionControl(LIMITS), threading.Lock()
+    control, lock = AdmissionControl(LIMITS), threading.Lock()
     waiting: list[str] = []
-    seen: list[int] = []
+    counts: list[int] = []
     inside = 0
 
     @contextmanager
-    def noted() -> Iterator[None]:
+    def recorded() -> Iterator[None]:
         waiting.append("in")
         yield
         waiting.append("out")
@@ -98,10 +98,10 @@ def test_at_most_one_thread_per_interpreter_runs() -> None:
     def work() -> None:
         nonlocal inside
         for _ in range(50):
-            with gate.interpreter(noted()):
+            with control.interpreter(recorded()):
                 with lock:
                     inside += 1
-                    seen.append(inside)
+                    counts.append(inside)
                 with lock:
                     inside -= 1
 
@@ -110,7 +110,7 @@ def test_at_most_one_thread_per_interpreter_runs() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert max(seen) <= 2 and len(seen) == 300 and waiting.count("in") == waiting.count("out") == 300
+    assert max(counts) <= 2 and len(counts) == 300 and waiting.count("in") == waiting.count("out") == 300
 
 
 def test_the_semaphore_is_first_in_first_out() -> None:
@@ -142,19 +142,19 @@ def test_a_later_thread_does_not_overtake_a_waiting_one() -> None:
         done.wait()
         turns.release()
 
-    def come() -> None:
+    def acquire() -> None:
         turns.acquire()
         late.set()
         turns.release()
 
-    waiter, comer = threading.Thread(target=wait), threading.Thread(target=come)
+    waiter, later = threading.Thread(target=wait), threading.Thread(target=acquire)
     waiter.start()
     until(lambda: len(turns._waiting) == 1)
     turns.release()
-    comer.start()  # while the waiter may still be waking up
+    later.start()  # while the waiter may still be waking up
     until(lambda: len(turns._waiting) == 1)
     assert not late.is_set()
     done.set()
     waiter.join()
-    comer.join()
+    later.join()
     assert late.is_set()

@@ -32,8 +32,8 @@ PHOTO = tiny.photo((200, 100, 0))
 def service(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One worker with two interpreters."""
     folder = tmp_path_factory.mktemp("service") / "it"
-    words = ("gunicorn", "tests.serve.loopback:app", "--bind", "127.0.0.1:0")
-    with running(model, folder, argv=words, WEB_CONCURRENCY="1", HEADSTAND_INTERPRETERS="2") as service:
+    argv = ("gunicorn", "tests.serve.loopback:app", "--bind", "127.0.0.1:0")
+    with running(model, folder, argv=argv, WEB_CONCURRENCY="1", HEADSTAND_INTERPRETERS="2") as service:
         yield service
 
 
@@ -63,7 +63,7 @@ def status_of(service: Service, path: str, body: bytes, kind: str) -> int:
         connection.close()
 
 
-def well(service: Service, workers: list[Any]) -> None:
+def check_responds(service: Service, workers: list[Any]) -> None:
     """Checks that the same worker still responds."""
     assert service.workers() == workers
     assert status_of(service, "/predict", PHOTO, "image/png") == 200
@@ -105,7 +105,7 @@ def test_malformed_http_is_refused_and_does_not_affect_others(
     # 0 if the service closed the connection before everything was sent: the system then discards the response.
     assert status in (*statuses, 0), answer[:500]
     assert b"Traceback" not in answer and answer.count(b"HTTP/1.1 ") <= 1
-    well(service, workers)
+    check_responds(service, workers)
 
 
 def test_json_with_too_many_parts_is_refused_before_it_is_parsed(
@@ -143,12 +143,12 @@ def requests() -> Iterator[tuple[str, bytes, str]]:
     for data in images.values():
         yield "/predict", data, "image/png"
     small = [data for data in images.values() if len(data) < 2**20]
-    coded = [{"image": base64.b64encode(data).decode()} for data in small]
-    yield "/predict/batch", json.dumps(coded[:4]).encode(), "application/json"
-    room = MAX_BODY - 100
-    yield "/predict", b"[" + bombs.times(b"[],", room) + b"0]", "application/json"
-    yield "/predict", b'{"image":"' + bombs.times(b"AA ", room) + b'"}', "application/json"
-    yield "/predict", '{"image":"\U0001f938'.encode() + bombs.times(b"A", room) + b'"}', "application/json"
+    items = [{"image": base64.b64encode(data).decode()} for data in small]
+    yield "/predict/batch", json.dumps(items[:4]).encode(), "application/json"
+    length = MAX_BODY - 100
+    yield "/predict", b"[" + bombs.times(b"[],", length) + b"0]", "application/json"
+    yield "/predict", b'{"image":"' + bombs.times(b"AA ", length) + b'"}', "application/json"
+    yield "/predict", '{"image":"\U0001f938'.encode() + bombs.times(b"A", length) + b'"}', "application/json"
     yield "/predict", b'{"image":"' + base64.b64encode(bytes(MAX_BYTES)) + b'"}', "application/json"
     head = b'--cut\r\nContent-Disposition: form-data; name="image"'
     yield (
@@ -158,10 +158,10 @@ def requests() -> Iterator[tuple[str, bytes, str]]:
     )
     yield (
         "/predict",
-        head + b"\r\n\r\n" + bombs.times(b"A", room) + b"\r\n--cut--\r\n",
+        head + b"\r\n\r\n" + bombs.times(b"A", length) + b"\r\n--cut--\r\n",
         "multipart/form-data; boundary=cut",
     )
-    yield "/predict", bombs.times(head + b"\r\n\r\n1\r\n", room), "multipart/form-data; boundary=cut"
+    yield "/predict", bombs.times(head + b"\r\n\r\n1\r\n", length), "multipart/form-data; boundary=cut"
 
 
 @pytest.mark.slow
@@ -174,14 +174,14 @@ def test_a_worker_stays_below_its_ceiling_under_the_worst_requests_at_once(
         pytest.skip(f"{skips.PLATFORM}memory is read from /proc")
     image = bombs.BOMBS["jpeg of many Photoshop resources"][1]()
     server.body = b"HTTP/1.1 200 OK\r\n\r\n" + image
-    url = json.dumps({"url": server.url("/says")}).encode()
+    url = json.dumps({"url": server.url("/body")}).encode()
     # More downloads than are admitted, so that all their bytes are in memory at once; then all others.
     worst = [("/predict", url, "application/json")] * 20 + list(requests())
     with ThreadPoolExecutor(len(worst)) as pool:
         statuses = list(pool.map(lambda request: status_of(service, *request), worst))
     # Clients that were still sending when they were refused have no response.
     assert set(statuses) <= {200, 400, 413, 415, 422, 503, 0} and statuses.count(0) <= len(worst) // 2, statuses
-    well(service, workers)
+    check_responds(service, workers)
     highest = next(int(line.split()[1]) / 1000 for line in memory.read_text().splitlines() if line.startswith("VmHWM"))
     print(f"{highest:.0f} MB", Counter(statuses))
     assert highest < CEILING, statuses

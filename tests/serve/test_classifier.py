@@ -56,10 +56,10 @@ def test_no_images_return_no_rows(classifier: Classifier) -> None:
     assert classifier.probabilities(np.empty((0, 32, 32, 3), np.uint8)).shape == (0, 3)
 
 
-@pytest.mark.parametrize("wrong", [np.zeros((1, 31, 32, 3), np.uint8), np.zeros((1, 32, 32, 3), np.float32)])
-def test_pixels_of_another_shape_or_dtype_are_refused(classifier: Classifier, wrong: np.ndarray) -> None:
+@pytest.mark.parametrize("unexpected", [np.zeros((1, 31, 32, 3), np.uint8), np.zeros((1, 32, 32, 3), np.float32)])
+def test_pixels_of_another_shape_or_dtype_are_refused(classifier: Classifier, unexpected: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"uint8 \[N, 32, 32, 3\]"):
-        classifier.probabilities(wrong)
+        classifier.probabilities(unexpected)
 
 
 def test_inputs_and_outputs_of_a_quantized_model_are_scaled(tmp_path: Path) -> None:
@@ -71,27 +71,27 @@ def test_inputs_and_outputs_of_a_quantized_model_are_scaled(tmp_path: Path) -> N
 
 
 def test_data_that_is_not_an_image_is_refused(classifier: Classifier) -> None:
-    with pytest.raises(ImageError) as caught:
+    with pytest.raises(ImageError) as excinfo:
         classifier.predict(b"nothing of the kind")
-    assert caught.value.code == "not_an_image"
+    assert excinfo.value.code == "not_an_image"
 
 
 def test_threads_share_one_classifier(classifier: Classifier) -> None:
     colors = [(250, 0, 0), (0, 250, 0), (0, 0, 250), (200, 100, 0)]
-    wrong: list[object] = []
+    unexpected: list[object] = []
 
     def work(color: tuple[int, int, int]) -> None:
         for _ in range(100):
             found = dict(zip(tiny.LABELS, classifier.probabilities(pixels(color))[0].tolist(), strict=True))
             if found != pytest.approx(tiny.expected(color), abs=1e-5):
-                wrong.append((color, found))
+                unexpected.append((color, found))
 
     threads = [threading.Thread(target=work, args=(color,)) for color in colors]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert wrong == []
+    assert unexpected == []
 
 
 @pytest.mark.parametrize(
@@ -156,10 +156,10 @@ def test_the_error_for_a_missing_model_names_the_commands_that_create_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HEADSTAND_MODEL", str(tmp_path / "none.tflite"))
-    with pytest.raises(BundleError) as caught:
+    with pytest.raises(BundleError) as excinfo:
         default_model()
     for part in ("none.tflite (HEADSTAND_MODEL)", "python train.py", "python convert_to_tflite.py", "make demo"):
-        assert part in str(caught.value)
+        assert part in str(excinfo.value)
 
 
 def test_several_interpreters_run_in_parallel_with_equal_results(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,11 +194,11 @@ def test_warming_runs_every_interpreter_once(model: Path, monkeypatch: pytest.Mo
     kind = classifier._pool[0].__class__
     invoke = kind.invoke
 
-    def noted(interpreter: Any) -> None:
+    def recorded(interpreter: Any) -> None:
         used.append(id(interpreter))
         invoke(interpreter)  # otherwise the output would be uninitialised memory
 
-    monkeypatch.setattr(kind, "invoke", noted)
+    monkeypatch.setattr(kind, "invoke", recorded)
     classifier.warm()
     assert len(used) == len(set(used)) == 3
 

@@ -35,7 +35,7 @@ def form(*parts: bytes) -> bytes:
     return b"".join(parts) + b"--cut--\r\n"
 
 
-def asked(classifier: Classifier, body: bytes, kind: str, path: str = "/predict") -> tuple[int, Any]:
+def response_of(classifier: Classifier, body: bytes, kind: str, path: str = "/predict") -> tuple[int, Any]:
     """Status and body of the answer, without its id; it must be the same over HTTP and through Lambda."""
     loopback = partial(fetch, allow_loopback=True)
     client = flask_app.create_app(classifier, fetch=loopback).test_client()
@@ -74,14 +74,14 @@ def asked(classifier: Classifier, body: bytes, kind: str, path: str = "/predict"
     ids=range(11),
 )
 def test_each_valid_body_is_classified_by_both_services(classifier: Classifier, body: bytes, kind: str) -> None:
-    status, answer = asked(classifier, body, kind)
+    status, answer = response_of(classifier, body, kind)
     assert status == 200 and answer == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6)
 
 
 @pytest.mark.parametrize("body", [b"url=%b", b"a=b&url=%b", b"url=%b&url=x"])
 def test_a_urlencoded_url_is_downloaded(classifier: Classifier, server: HostileServer, body: bytes) -> None:
     for text in (server.url(), quote(server.url(), safe="")):
-        status, answer = asked(classifier, body % text.encode(), URLENCODED)
+        status, answer = response_of(classifier, body % text.encode(), URLENCODED)
         assert status == 200 and list(answer) == ["red", "green", "blue"]
 
 
@@ -114,7 +114,7 @@ def test_a_urlencoded_url_is_downloaded(classifier: Classifier, server: HostileS
 def test_each_invalid_body_is_an_error_that_names_the_problem(
     classifier: Classifier, body: bytes, kind: str, code: str, named: str
 ) -> None:
-    _, problem = asked(classifier, body, kind)
+    _, problem = response_of(classifier, body, kind)
     assert problem["code"] == code and named in problem["detail"], problem
 
 
@@ -122,10 +122,10 @@ def test_a_batch_may_be_a_multipart_or_urlencoded_form(classifier: Classifier, s
     files = form(part(PHOTO, "a", '; filename="a.png"'), part(PHOTO, "b"), part(b"", "c", '; filename=""'))
     fields = urlencode([("url", server.url()), ("image", TEXT), ("token", "x")]).encode()
     for body, kind in ((files, FORM), (fields, URLENCODED)):
-        status, answer = asked(classifier, body, kind, "/predict/batch")
+        status, answer = response_of(classifier, body, kind, "/predict/batch")
         assert status == 200
         assert [next(iter(found["probabilities"])) for found in answer["results"]] == ["red", "red"]
-    status, problem = asked(classifier, form(part(b"x", "a")), FORM, "/predict/batch")
+    status, problem = response_of(classifier, form(part(b"x", "a")), FORM, "/predict/batch")
     assert (status, problem["code"]) == (400, "no_image") and "a part with a file name" in problem["detail"]
 
 

@@ -26,25 +26,25 @@ def local(url: str, timeout: float = 20.0) -> bytes:
 
 
 def code_of(call: Callable[[], object]) -> str:
-    with pytest.raises(DownloadError) as caught:
+    with pytest.raises(DownloadError) as excinfo:
         call()
-    assert "127.0.0.1" not in str(caught.value) and "secret" not in str(caught.value)
-    return caught.value.code
+    assert "127.0.0.1" not in str(excinfo.value) and "secret" not in str(excinfo.value)
+    return excinfo.value.code
 
 
 def resolver(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
     """Let `getaddrinfo` give one answer after the other, the last one for ever; returns the names asked for."""
-    real, asked, left = socket.getaddrinfo, [], list(answers)
+    real, hosts, remaining = socket.getaddrinfo, [], list(answers)
 
     def look_up(host: str, port: int, *args: Any, **kwargs: Any) -> list[Any]:
         if host[:1].isdigit():  # an address that was settled on
             return real(host, port, *args, **kwargs)
-        asked.append(host)
-        found = left.pop(0) if len(left) > 1 else left[0]
+        hosts.append(host)
+        found = remaining.pop(0) if len(remaining) > 1 else remaining[0]
         return [entry for item in found for entry in real(item, port, type=socket.SOCK_STREAM)]
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    return asked
+    return hosts
 
 
 def offline(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -52,10 +52,10 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     Addresses keep their meaning, however they are spelt.
     """
-    real, asked = socket.getaddrinfo, []
+    real, hosts = socket.getaddrinfo, []
 
     def look_up(host: str, port: int, *args: Any, **kwargs: Any) -> list[Any]:
-        asked.append(host)
+        hosts.append(host)
         try:
             return real(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
         except socket.gaierror:
@@ -63,7 +63,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     monkeypatch.setattr(socket.socket, "connect", lambda self, address: pytest.fail("connected"))
-    return asked
+    return hosts
 
 
 def test_a_download_returns_the_bytes_unchanged(server: HostileServer) -> None:
@@ -109,17 +109,17 @@ def test_an_invalid_url_is_refused(url: str) -> None:
      "http:///127.0.0.1/", "HTTP://127.0.0.1/", "http://\ud800/", "http://127.0.0.1/\ud800", "http://user@/"],
 )  # fmt: skip
 def test_no_spelling_of_a_private_address_leads_to_a_connection(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = offline(monkeypatch)
+    hosts = offline(monkeypatch)
     assert code_of(lambda: fetch(url)) in ("forbidden_address", "bad_url")
-    assert "photos.example" not in asked
+    assert "photos.example" not in hosts
 
 
 @pytest.mark.parametrize("port", [1, 21, 22, 25, 53, 79, 110, 445, 1023])
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_ports_of_other_protocols_are_refused(port: int, scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = offline(monkeypatch)
+    hosts = offline(monkeypatch)
     assert code_of(lambda: fetch(f"{scheme}://photos.example:{port}/")) == "bad_url"
-    assert asked == []
+    assert hosts == []
 
 
 @pytest.mark.parametrize("url", ["http://photos.example", "https://photos.example:80/", "http://photos.example:1024/"])
@@ -151,11 +151,11 @@ def test_every_address_of_a_host_must_be_public(server: HostileServer, monkeypat
 def test_an_address_that_changes_after_the_check_is_not_connected_to(
     server: HostileServer, monkeypatch: pytest.MonkeyPatch, second: str
 ) -> None:
-    asked = resolver(monkeypatch, [PUBLIC], [second])
+    hosts = resolver(monkeypatch, [PUBLIC], [second])
     connected: list[object] = []
     monkeypatch.setattr(socket.socket, "connect", lambda self, address: connected.append(address))
     assert code_of(lambda: fetch(f"http://rebinding.example:{server.server_port}/photo")) == "forbidden_address"
-    assert asked == ["rebinding.example"] * 2 and connected == []
+    assert hosts == ["rebinding.example"] * 2 and connected == []
 
 
 def test_the_connection_goes_to_the_checked_address(server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,9 +238,9 @@ def test_the_time_limit_covers_every_step(server: HostileServer, path: str) -> N
      "/fast-continues", "/long-continues", "/long-headers"],
 )  # fmt: skip
 def test_lines_and_reads_are_limited_not_only_bytes(server: HostileServer, path: str) -> None:
-    with pytest.raises(DownloadError, match="too many small pieces") as caught:
+    with pytest.raises(DownloadError, match="too many small pieces") as excinfo:
         local(server.url(path))
-    assert caught.value.code == "download_failed"
+    assert excinfo.value.code == "download_failed"
     for thread in threading.enumerate():
         if thread.name == "download":
             thread.join(10)
@@ -261,22 +261,22 @@ def test_the_limits_of_lines_are_exact(server: HostileServer, monkeypatch: pytes
     server.body = head + b"1\r\nx\r\n" * 10 + b"0\r\n" + b"\r\n"  # 12 lines
     monkeypatch.setattr(transport, "MIN_PIECE", 10**9)
     monkeypatch.setattr(transport, "FREE_PIECES", 15)
-    assert local(server.url("/says")) == b"x" * 10
+    assert local(server.url("/body")) == b"x" * 10
     monkeypatch.setattr(transport, "MAX_LINES", 14)
-    assert code_of(lambda: local(server.url("/says"))) == "download_failed"
+    assert code_of(lambda: local(server.url("/body"))) == "download_failed"
     monkeypatch.undo()
     monkeypatch.setattr(transport, "MAX_LINE_BYTES", len(head) + 10 * 3 + 3 + 2)
-    assert local(server.url("/says")) == b"x" * 10
+    assert local(server.url("/body")) == b"x" * 10
     monkeypatch.setattr(transport, "MAX_LINE_BYTES", transport.MAX_LINE_BYTES - 1)
-    assert code_of(lambda: local(server.url("/says"))) == "download_failed"
+    assert code_of(lambda: local(server.url("/body"))) == "download_failed"
 
 
 def test_a_redirect_has_at_most_4096_characters(server: HostileServer) -> None:
     longest = "/photo?" + "a" * (4096 - len(server.url("/photo?")))
     server.body = b"HTTP/1.1 302 Found\r\nLocation: " + longest.encode() + b"\r\n\r\n"
-    assert local(server.url("/says")) == PHOTO
+    assert local(server.url("/body")) == PHOTO
     server.body = b"HTTP/1.1 302 Found\r\nLocation: " + longest.encode() + b"a\r\n\r\n"
-    assert code_of(lambda: local(server.url("/says"))) == "bad_url"
+    assert code_of(lambda: local(server.url("/body"))) == "bad_url"
 
 
 def test_cookies_are_not_parsed(server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,7 +315,7 @@ def test_every_response_is_a_body_or_a_download_error(
 ) -> None:
     server.body = sent = start + end.join(lines)
     try:
-        assert isinstance(local(server.url("/says")), bytes)
+        assert isinstance(local(server.url("/body")), bytes)
     except DownloadError as error:
         assert "127.0.0.1" not in str(error)
         # What is odd in an answer is no fault of the URL, unless it redirects.

@@ -60,11 +60,11 @@ def stage() -> str:
 
 
 def test_the_command_of_the_image_serves_and_stops_on_sigterm(model: Path, tmp_path: Path) -> None:
-    words = [*_exec(stage(), "ENTRYPOINT")[2:], *_exec(stage(), "CMD")]
-    assert words == ["headstand.serve.endpoint", "serve"]
+    argv = [*_exec(stage(), "ENTRYPOINT")[2:], *_exec(stage(), "CMD")]
+    assert argv == ["headstand.serve.endpoint", "serve"]
     srv = assemble(WEB, tmp_path / "srv", model)
     variables = {"GUNICORN_CMD_ARGS": "--bind 127.0.0.1:0", "PYTHONPATH": ""}
-    with running(srv / "model.tflite", tmp_path / "run", code=srv, argv=tuple(words), **variables) as service:
+    with running(srv / "model.tflite", tmp_path / "run", code=srv, argv=tuple(argv), **variables) as service:
         assert service.ask("GET", "/ping").status == 200
         answer = service.ask("POST", "/invocations", tiny.photo(), **{"Content-Type": "image/png"})
         assert answer.json == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-4)
@@ -110,4 +110,4 @@ def test_without_a_usable_model_it_exits_with_one_line(tmp_path: Path) -> None:
 
 def _exec(text: str, instruction: str) -> list[str]:
     (found,) = re.findall(rf"^{instruction} (\[.+\])$", text, re.M)
-    return [word.strip(' "') for word in found.strip("[]").split(",")]
+    return [item.strip(' "') for item in found.strip("[]").split(",")]

@@ -69,9 +69,9 @@ KIND = "multipart/form-data; boundary=edge"
 
 
 def code_of(body: bytes, kind: str = KIND) -> str:
-    with pytest.raises(PayloadError) as caught:
+    with pytest.raises(PayloadError) as excinfo:
         parse(kind, body + b"--edge--\r\n")
-    return caught.value.code
+    return excinfo.value.code
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_each_limit_is_enforced(data: bytes, error: type[Exception]) -> None:
         parser.take()
 
 
-WHOLE = [
+COMPLETE = [
     b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", HEAD + b"Content-Length: 3\r\n\r\nabc",
     CHUNKED + b"3\r\nabc\r\n0\r\n\r\n", CHUNKED + b'3 ; a="b;\\""\r\nabc\r\n0\r\nA: b\r\n\r\n',
 ]  # fmt: skip
@@ -162,7 +162,7 @@ NOISE = [
 @st.composite
 def disturbed(draw: st.DrawFn) -> bytes:
     """Up to three whole requests with up to two disturbances."""
-    data = b"".join(draw(st.lists(st.sampled_from(WHOLE), min_size=1, max_size=3)))
+    data = b"".join(draw(st.lists(st.sampled_from(COMPLETE), min_size=1, max_size=3)))
     for noise in draw(st.lists(st.sampled_from(NOISE), max_size=2)):
         position = draw(st.integers(0, len(data)))
         data = data[:position] + noise + data[position:]
@@ -172,15 +172,15 @@ def disturbed(draw: st.DrawFn) -> bytes:
 @given(disturbed())
 def test_a_chunked_body_ends_where_gunicorns_reader_ends_it(data: bytes) -> None:
     """Where one of both sees another request than the other, one is smuggled past a proxy."""
-    ours, theirs, parser = [], [], framing()
+    parsed, reference, parser = [], [], framing()
     parser.feed(data)
     with contextlib.suppress(ParseException):
         while request := parser.take():
-            ours.append((request.method, request.body.read()))
+            parsed.append((request.method, request.body.read()))
     with contextlib.suppress(ParseException, OSError, StopIteration):
         for request in RequestParser(Config(), iter([data]), ("127.0.0.1", 1)):
-            theirs.append((request.method, request.body.read()))
-    assert ours == theirs[: len(ours)]
+            reference.append((request.method, request.body.read()))
+    assert parsed == reference[: len(parsed)]
 
 
 def test_as_many_chunks_as_allowed_are_joined() -> None:

@@ -26,7 +26,7 @@ from tests.serve.test_lambda_handler import HTTP, posted
 LEFT_EYE = np.zeros(heatmap_file.SHAPE, np.float32)
 LEFT_EYE[1] = 0.5
 FILE = heatmap_file.encode(LEFT_EYE)
-WAYS = {
+REQUESTS = {
     "npy": {"data": FILE, "content_type": "application/octet-stream"},
     "curl": {"data": FILE, "content_type": "application/x-www-form-urlencoded"},
     "form": {"data": {"image": (io.BytesIO(FILE), "person.npy")}},
@@ -47,16 +47,16 @@ def client(classifier: Classifier) -> FlaskClient:
     return flask_app.create_app(classifier, fetch=lambda url: FILE).test_client()
 
 
-def array(values: Any, **how: Any) -> bytes:
+def array(values: Any, **options: Any) -> bytes:
     stream = io.BytesIO()
-    np.save(stream, values, **how)
+    np.save(stream, values, **options)
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_heatmaps_can_be_sent_like_photos_and_as_numbers(client: FlaskClient, way: str) -> None:
-    given = dict(WAYS[way])
-    if way == "form":
+@pytest.mark.parametrize("name", REQUESTS)
+def test_heatmaps_can_be_sent_like_photos_and_as_numbers(client: FlaskClient, name: str) -> None:
+    given = dict(REQUESTS[name])
+    if name == "form":
         given["data"] = {"image": (io.BytesIO(FILE), "person.npy")}
     response = client.post("/predict", **given)
     assert response.status_code == 200, response.text
@@ -66,8 +66,8 @@ def test_heatmaps_can_be_sent_like_photos_and_as_numbers(client: FlaskClient, wa
 
 
 def test_a_batch_of_heatmaps_has_a_result_for_each(client: FlaskClient) -> None:
-    coded = base64.b64encode(FILE).decode()
-    response = client.post("/predict/batch", json=[{"image": coded}, {"image": "AAAA"}, {"heatmaps": [[1, 2], [3]]}])
+    encoded = base64.b64encode(FILE).decode()
+    response = client.post("/predict/batch", json=[{"image": encoded}, {"image": "AAAA"}, {"heatmaps": [[1, 2], [3]]}])
     first, second, third = response.json["results"]
     assert next(iter(first["probabilities"])) == "left_eye"
     assert second["error"]["code"] == third["error"]["code"] == "not_heatmaps"
@@ -95,7 +95,7 @@ def test_invalid_heatmaps_are_refused_with_the_reason(client: FlaskClient, case:
     assert (response.status_code, response.json["code"]) == (status, code), response.text
 
 
-class Trap:
+class Malicious:
     """Unpickling it would write a file."""
 
     def __init__(self, path: Path) -> None:
@@ -107,7 +107,7 @@ class Trap:
 
 def test_objects_in_a_file_are_never_unpickled(client: FlaskClient, tmp_path: Path) -> None:
     trap = np.empty(1, object)
-    trap[0] = Trap(tmp_path / "sprung")
+    trap[0] = Malicious(tmp_path / "sprung")
     data = array(trap, allow_pickle=True)
     assert b"touch" in data or b"Path" in data
     assert client.post("/predict", data=data, content_type="application/octet-stream").status_code == 415
@@ -122,9 +122,9 @@ _NUMBERS = (
 @settings(max_examples=60, deadline=None)
 @given(st.recursive(_NUMBERS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=2), inner)))
 def test_any_other_json_is_refused(value: Any) -> None:
-    with pytest.raises(HeatmapError) as caught:
+    with pytest.raises(HeatmapError) as excinfo:
         heatmap_file.encode(value)
-    assert caught.value.code == "not_heatmaps"
+    assert excinfo.value.code == "not_heatmaps"
 
 
 @pytest.mark.parametrize(
@@ -133,9 +133,9 @@ def test_any_other_json_is_refused(value: Any) -> None:
 )
 def test_numbers_that_float32_cannot_hold_are_refused(value: Any, code: str) -> None:
     maps = np.full(heatmap_file.SHAPE, value, object if not isinstance(value, float) else float).tolist()
-    with pytest.raises(HeatmapError) as caught:
+    with pytest.raises(HeatmapError) as excinfo:
         heatmap_file.encode(maps)
-    assert caught.value.code == code
+    assert excinfo.value.code == code
 
 
 def test_only_one_field_is_allowed(client: FlaskClient) -> None:
@@ -146,7 +146,7 @@ def test_only_one_field_is_allowed(client: FlaskClient) -> None:
 
 def test_a_model_for_photos_refuses_heatmaps(tmp_path: Path) -> None:
     client = flask_app.create_app(Classifier(tiny.bundle(tmp_path / "tiny.tflite"))).test_client()
-    for body in (WAYS["npy"], WAYS["numbers"]):
+    for body in (REQUESTS["npy"], REQUESTS["numbers"]):
         response = client.post("/predict", **body)
         assert (response.status_code, response.json["code"]) == (415, "not_an_image")
 

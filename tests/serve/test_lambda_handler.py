@@ -223,7 +223,7 @@ def test_a_body_over_the_limit_is_not_decoded(function: LambdaFunction) -> None:
 
 @pytest.mark.parametrize("name", HTTP)
 def test_the_path_and_query_have_the_limit_of_the_http_service(function: LambdaFunction, name: str) -> None:
-    def asked(length: int, part: str) -> int:
+    def status_of(length: int, part: str) -> int:
         event = posted(name, PHOTO, "image/png")
         if part == "path":
             event["rawPath" if "rawPath" in event else "path"] = "/" + "a" * length
@@ -236,7 +236,7 @@ def test_the_path_and_query_have_the_limit_of_the_http_service(function: LambdaF
         return answer["statusCode"]
 
     for part in ("path", "query"):
-        assert [asked(length, part) for length in (3900, MAX_LINE, 10**6)] == [200, 414, 414]
+        assert [status_of(length, part) for length in (3900, MAX_LINE, 10**6)] == [200, 414, 414]
 
 
 def test_a_long_query_is_not_parsed(function: LambdaFunction) -> None:
@@ -271,11 +271,11 @@ def test_health_and_model_are_returned(function: LambdaFunction) -> None:
 
 
 def test_a_valid_request_id_of_the_client_is_kept(function: LambdaFunction) -> None:
-    for given, kept in (("abc-1", True), ("a b\n", False)):
+    for given, valid in (("abc-1", True), ("a b\n", False)):
         event = posted("http_api_2", "{}")
         event["headers"]["x-request-id"] = given
         answer = function.handle(event, context := Context())
-        assert answer["headers"]["X-Request-ID"] == (given if kept else context.aws_request_id)
+        assert answer["headers"]["X-Request-ID"] == (given if valid else context.aws_request_id)
 
 
 def test_a_fault_of_the_service_raises_and_is_status_500_over_http(

@@ -15,10 +15,10 @@ def fetch(url: str) -> bytes:
 
 
 def code_of(fields: object) -> str:
-    with pytest.raises((PayloadError, DownloadError, ImageError)) as caught:
+    with pytest.raises((PayloadError, DownloadError, ImageError)) as excinfo:
         image_bytes(fields, fetch)
-    assert described(caught.value) == {"error": {"code": caught.value.code, "message": str(caught.value)}}
-    return caught.value.code
+    assert described(excinfo.value) == {"error": {"code": excinfo.value.code, "message": str(excinfo.value)}}
+    return excinfo.value.code
 
 
 def test_a_url_is_fetched() -> None:

@@ -34,7 +34,7 @@ def cached() -> set[str]:
 
 def texts(cache: Any) -> Iterator[str]:
     """Yields all strings that a cache refers to, through its links, keys and values."""
-    seen, level = {id(cache)}, [cache]
+    visited, level = {id(cache)}, [cache]
     for _ in range(6):
         following = []
         for item in level:
@@ -43,8 +43,8 @@ def texts(cache: Any) -> Iterator[str]:
                     yield found
                 elif isinstance(found, bytes):
                     yield found.decode("latin-1")
-                elif id(found) not in seen and not isinstance(found, (int, float, type, type(re), type(cached))):
-                    seen.add(id(found))
+                elif id(found) not in visited and not isinstance(found, (int, float, type, type(re), type(cached))):
+                    visited.add(id(found))
                     following.append(found)
         level = following
 
@@ -82,7 +82,7 @@ def over_lambda(classifier: Classifier) -> Callable[[str, dict[str, Any]], int]:
     """The same requests as events of a gateway, built with werkzeug, whose caches are cleared."""
     function = LambdaFunction(classifier, fetch=partial(fetch, allow_loopback=True))
 
-    def ask(path: str, arguments: dict[str, Any]) -> int:
+    def send(path: str, arguments: dict[str, Any]) -> int:
         from werkzeug.test import EnvironBuilder
 
         builder = EnvironBuilder(path, method="POST", **arguments)
@@ -99,15 +99,17 @@ def over_lambda(classifier: Classifier) -> Callable[[str, dict[str, Any]], int]:
         urllib.parse.clear_cache()
         return function.handle(event)["statusCode"]
 
-    return ask
+    return send
 
 
-@pytest.mark.parametrize("way", [over_http, over_lambda])
+@pytest.mark.parametrize("transport", [over_http, over_lambda])
 def test_no_cache_keeps_client_data(
-    way: Callable[[Classifier], Callable[[str, dict[str, Any]], int]], classifier: Classifier, server: HostileServer
+    transport: Callable[[Classifier], Callable[[str, dict[str, Any]], int]],
+    classifier: Classifier,
+    server: HostileServer,
 ) -> None:
-    ask = way(classifier)
-    statuses = [ask(path, arguments) for path, arguments in requests(server, MARK)]
+    send = transport(classifier)
+    statuses = [send(path, arguments) for path, arguments in requests(server, MARK)]
     assert statuses.count(200) == 4 and max(statuses) < 500
     assert cached() == set()
 
@@ -123,17 +125,17 @@ def test_the_check_detects_cached_data() -> None:
         re.purge()
 
 
-@pytest.mark.parametrize("way", [over_http, over_lambda])
+@pytest.mark.parametrize("transport", [over_http, over_lambda])
 def test_memory_does_not_grow_with_long_urls(
-    way: Callable[[Classifier], Callable[[str, dict[str, Any]], int]], classifier: Classifier
+    transport: Callable[[Classifier], Callable[[str, dict[str, Any]], int]], classifier: Classifier
 ) -> None:
     """Regression: 60 bodies with a URL of 27.9 MB each left 1,988 MB in memory."""
-    ask = way(classifier)
-    assert ask("/predict", {"json": {"url": "http://" + "a" * LONG}}) == 400
+    send = transport(classifier)
+    assert send("/predict", {"json": {"url": "http://" + "a" * LONG}}) == 400
     tracemalloc.start()
     try:
         for number in range(20):
-            assert ask("/predict", {"json": {"url": f"http://{number}" + "a" * 10 * LONG}}) == 400
+            assert send("/predict", {"json": {"url": f"http://{number}" + "a" * 10 * LONG}}) == 400
         gc.collect()  # objects of the test client
         assert tracemalloc.get_traced_memory()[0] < 10 * LONG
     finally:

@@ -15,49 +15,49 @@ def put(client: Any, name: str, data: bytes) -> None:
 def test_pull_fetches_missing_files_only(bucket: Any, tmp_path: Path) -> None:
     for name, data in {"a/one": b"1", "a/deep/two": b"22", "a/skip": b"3", "ab/other": b"4", "a/": b""}.items():
         put(bucket, name, data)
-    here = Mirror("s3://photos/a/", tmp_path / "here")
-    assert here.listed() == {"one": 1, "deep/two": 2, "skip": 1}
-    assert here.pull(lambda name: name != "skip") == 2
+    mirrored = Mirror("s3://photos/a/", tmp_path / "here")
+    assert mirrored.listed() == {"one": 1, "deep/two": 2, "skip": 1}
+    assert mirrored.pull(lambda name: name != "skip") == 2
     assert (tmp_path / "here/deep/two").read_bytes() == b"22"
     assert sorted(path.name for path in (tmp_path / "here").rglob("*") if path.is_file()) == ["one", "two"]
-    assert here.pull(lambda name: name != "skip") == 0
+    assert mirrored.pull(lambda name: name != "skip") == 0
     put(bucket, "a/one", b"longer")
-    assert here.pull() == 2
+    assert mirrored.pull() == 2
     assert (tmp_path / "here/one").read_bytes() == b"longer"
     bucket.delete_object(Bucket="photos", Key="a/skip")
-    here.drop()
+    mirrored.drop()
     assert not (tmp_path / "here/skip").exists()
     assert Mirror("s3://photos/nothing", tmp_path / "nothing").pull() == 0
 
 
 def test_push_uploads_changed_files_and_the_last_one_last(bucket: Any, tmp_path: Path) -> None:
-    here = Mirror("s3://photos/runs/one", tmp_path)
+    mirrored = Mirror("s3://photos/runs/one", tmp_path)
     for name in ("a_report", "z", "deep/y", ".lock", "half.part", ".saving-1/x"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
     sent: list[str] = []
-    real = here._system.put_file
-    here._system.put_file = lambda local, remote: (sent.append(remote), real(local, remote))
-    assert here.push(last="a_report") == 3
+    real = mirrored._system.put_file
+    mirrored._system.put_file = lambda local, remote: (sent.append(remote), real(local, remote))
+    assert mirrored.push(last="a_report") == 3
     assert sent == ["photos/runs/one/deep/y", "photos/runs/one/z", "photos/runs/one/a_report"]
     assert keys(bucket) == ["runs/one/a_report", "runs/one/deep/y", "runs/one/z"]
-    assert here.push() == 0
+    assert mirrored.push() == 0
     (tmp_path / "z").write_text("more")
-    assert here.push() == 1
+    assert mirrored.push() == 1
     assert bucket.get_object(Bucket="photos", Key="runs/one/z")["Body"].read() == b"more"
     # What came from there need not go back.
-    there = Mirror("s3://photos/runs/one", tmp_path / "again")
-    assert there.pull() == 3
-    assert there.push() == 0
+    other = Mirror("s3://photos/runs/one", tmp_path / "again")
+    assert other.pull() == 3
+    assert other.push() == 0
 
 
 def test_folders_are_created_in_stores_that_have_them(tmp_path: Path) -> None:
     (tmp_path / "here/deep").mkdir(parents=True)
     (tmp_path / "here/deep/x").write_text("1")
-    here = Mirror((tmp_path / "there/far").as_uri(), tmp_path / "here")
-    assert here.push() == 1
-    here.write("new/y", b"2")
-    assert here.listed() == {"deep/x": 1, "new/y": 1}
+    mirrored = Mirror((tmp_path / "there/far").as_uri(), tmp_path / "here")
+    assert mirrored.push() == 1
+    mirrored.write("new/y", b"2")
+    assert mirrored.listed() == {"deep/x": 1, "new/y": 1}
 
 
 def test_names_outside_the_folder_are_skipped(bucket: Any, tmp_path: Path) -> None:
@@ -71,8 +71,8 @@ def test_changed_files_are_uploaded_while_the_block_runs(
     bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mirror, "INTERVAL", 0.01)
-    here = Mirror("s3://photos/run", tmp_path)
-    with pytest.raises(KeyError), here.uploading("report.json"):
+    mirrored = Mirror("s3://photos/run", tmp_path)
+    with pytest.raises(KeyError), mirrored.uploading("report.json"):
         (tmp_path / "journal").write_text("1")
         while "run/journal" not in keys(bucket):
             pass
@@ -84,7 +84,7 @@ def test_changed_files_are_uploaded_while_the_block_runs(
     bucket.delete_bucket(Bucket="photos")
     with (
         pytest.raises(RemoteError, match=f"^s3://photos/run: .* complete in {tmp_path}"),
-        here.uploading("report.json"),
+        mirrored.uploading("report.json"),
     ):
         (tmp_path / "late").write_text("3")
 
@@ -93,9 +93,9 @@ def test_a_failed_transfer_is_reported_at_once_and_retried_until_it_succeeds(
     bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(mirror, "INTERVAL", 0.001)
-    here = Mirror("s3://photos/run", tmp_path)
+    mirrored = Mirror("s3://photos/run", tmp_path)
     attempts: list[str] = []
-    three, recovered, push = threading.Event(), threading.Event(), here.push
+    three, recovered, push = threading.Event(), threading.Event(), mirrored.push
 
     def failing(last: str) -> int:
         attempts.append(last)
@@ -105,8 +105,8 @@ def test_a_failed_transfer_is_reported_at_once_and_retried_until_it_succeeds(
             raise RemoteError("s3://photos/run needs new credentials" if attempts[1:] else "s3://photos/run is slow")
         return push(last=last)
 
-    monkeypatch.setattr(here, "push", failing)
-    with here.uploading("report.json"):
+    monkeypatch.setattr(mirrored, "push", failing)
+    with mirrored.uploading("report.json"):
         (tmp_path / "checkpoint").write_text("1")
         assert three.wait(60)
         recovered.set()
@@ -122,12 +122,12 @@ def test_a_failed_transfer_is_reported_at_once_and_retried_until_it_succeeds(
 def test_error_of_the_block_is_raised_instead_of_the_upload_error(
     bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    here = Mirror("s3://photos/run", tmp_path)
+    mirrored = Mirror("s3://photos/run", tmp_path)
 
     def refused(last: str) -> int:
         raise OSError("no room")
 
-    monkeypatch.setattr(here, "push", refused)
-    with pytest.raises(KeyError, match="the work failed"), here.uploading("report.json"):
+    monkeypatch.setattr(mirrored, "push", refused)
+    with pytest.raises(KeyError, match="the work failed"), mirrored.uploading("report.json"):
         raise KeyError("the work failed")
     assert capsys.readouterr().err == f"WARNING: no room. The files are complete in {tmp_path}: copy them from there\n"

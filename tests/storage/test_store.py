@@ -26,9 +26,9 @@ def test_printable_address_has_no_secret() -> None:
 
 @pytest.mark.parametrize("address", ["s3://KEY:SECRET@bucket/a", "s3://bucket/a?SECRET=1", "ftp://SECRET@host/a"])
 def test_address_with_a_secret_is_refused_without_printing_it(address: str) -> None:
-    with pytest.raises(RemoteError, match="AWS_PROFILE") as caught:
+    with pytest.raises(RemoteError, match="AWS_PROFILE") as excinfo:
         opened(address)
-    assert "SECRET" not in str(caught.value)
+    assert "SECRET" not in str(excinfo.value)
 
 
 def test_invalid_address_and_unknown_scheme(tmp_path: Path) -> None:

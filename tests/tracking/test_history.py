@@ -36,7 +36,7 @@ def rows(path: Path) -> list[list[str]]:
         return list(csv.reader(file))
 
 
-WHOLE = [
+COMPLETE = [
     ["phase", "epoch", "loss", "val_accuracy", "gradient_norm", "extra"],
     ["head", "1", "1.0", "0.5", "", "3.0"],
     ["head", "2", "0.5", "0.75", "", "2.0"],
@@ -48,7 +48,7 @@ def test_every_epoch_of_every_phase_is_written(tmp_path: Path) -> None:
     with History(tmp_path) as history:
         history.write("head", HEAD)
         history.write("fine-tuning", TUNED)
-    assert rows(tmp_path / "history.csv") == WHOLE
+    assert rows(tmp_path / "history.csv") == COMPLETE
     assert not list(tmp_path.glob("*.part"))
     assert events(tmp_path / "tensorboard" / "head") == [
         (1, "loss", 1.0), (1, "val_accuracy", 0.5), (1, "extra", 3.0),
@@ -67,7 +67,7 @@ def test_resumed_run_neither_duplicates_nor_loses_a_row(tmp_path: Path, done: in
             resumed.write("head", HEAD[: epoch + 1])
         resumed.write("head", HEAD)
         resumed.write("fine-tuning", TUNED)
-    assert rows(tmp_path / "history.csv") == WHOLE
+    assert rows(tmp_path / "history.csv") == COMPLETE
     assert [step for step, name, _ in events(tmp_path / "tensorboard" / "head") if name == "loss"] == [1, 2]
 
 

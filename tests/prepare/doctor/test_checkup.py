@@ -18,11 +18,11 @@ from tests.prepare.doctor.faults import encoded, photo, rotated
 def prepared(folder: Path) -> Dataset:
     """Two classes of five photos a split; a test photo is a training photo turned by six degrees."""
     photos = []
-    for place, split in enumerate(SPLITS):
+    for index, split in enumerate(SPLITS):
         for pose in ("chair", "tree"):
             for number in range(5):
                 leaks = (split, pose, number) == ("test", "tree", 0)
-                image = rotated(photo("tree", 1), 6) if leaks else photo(pose, number + 5 * place)
+                image = rotated(photo("tree", 1), 6) if leaks else photo(pose, number + 5 * index)
                 path = folder / split / pose / f"{pose}{number}.jpg"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(encoded(image))
@@ -90,7 +90,7 @@ def test_a_file_that_is_unusable_leaves_the_other_pairs_as_they_are(tmp_path, mo
     assert likely_leaks(folder) == [[dataset.photos[6].path, dataset.photos[21].path]]
 
 
-TURNED = ["train/tree/tree1.jpg", "test/tree/tree0.jpg"]
+ROTATED = ["train/tree/tree1.jpg", "test/tree/tree0.jpg"]
 
 
 def test_geometric_matches_are_searched_again_where_a_file_has_changed(tmp_path):
@@ -98,7 +98,7 @@ def test_geometric_matches_are_searched_again_where_a_file_has_changed(tmp_path)
     folder = recorded(dataset)
     (folder / dataset.photos[12].path).write_bytes(encoded(photo("chair", 40)))
     checkup(folder)
-    assert likely_leaks(folder) == [TURNED]
+    assert likely_leaks(folder) == [ROTATED]
 
 
 def test_geometric_matches_are_searched_again_under_another_manifest(tmp_path):
@@ -106,12 +106,12 @@ def test_geometric_matches_are_searched_again_under_another_manifest(tmp_path):
     folder = recorded(dataset)
     manifest.write(Dataset(folder, tuple(replace(row, group=row.group + 1) for row in dataset.photos)))
     checkup(folder)
-    assert likely_leaks(folder) == [TURNED]
+    assert likely_leaks(folder) == [ROTATED]
 
 
 def test_without_recorded_pairs_the_doctor_searches_for_them(tmp_path):
     found = examine(recorded(prepared(tmp_path / "yoga"))).findings
-    assert [list(case.files) for one in found if one.kind.code == "likely_leak" for case in one.cases] == [TURNED]
+    assert [list(case.files) for one in found if one.kind.code == "likely_leak" for case in one.cases] == [ROTATED]
 
 
 def test_arrays_are_not_examined(tmp_path):

@@ -118,7 +118,7 @@ def test_an_exif_rotation_is_reported_and_sizes_are_upright(folder):
     assert details(report, "aspect_outlier") == ["110 x 300"]
 
 
-TWINS = {
+COPIES = {
     "re-encoded": (lambda image: image, "near_duplicates"),
     "resized": (lambda image: image.resize((90, 90)), "near_duplicates"),
     "slightly cropped": (lambda image: cropped(image, 0.04, 0, 0, 0.04), "near_duplicates"),
@@ -135,9 +135,9 @@ TWINS = {
 }
 
 
-@pytest.mark.parametrize("change", TWINS)
+@pytest.mark.parametrize("change", COPIES)
 def test_finds_changed_copies(folder, change):
-    alter, code = TWINS[change]
+    alter, code = COPIES[change]
     for number in range(3):
         (folder / "tree" / f"copy{number}.jpg").write_bytes(encoded(alter(photo("tree", number)), quality=60))
     found = message(examine(folder))
@@ -149,7 +149,7 @@ def test_finds_changed_copies(folder, change):
 
 @pytest.mark.parametrize("change", ["re-encoded", "mirrored", "turned by 5 degrees", "cropped"])
 def test_the_doctor_and_the_preparation_agree_on_copies(folder, tmp_path, monkeypatch, change):
-    alter, code = TWINS[change]
+    alter, code = COPIES[change]
     for number in range(3):
         (folder / "tree" / f"copy{number}.jpg").write_bytes(encoded(alter(photo("tree", number)), quality=60))
     found = examine(folder).findings
@@ -157,9 +157,9 @@ def test_the_doctor_and_the_preparation_agree_on_copies(folder, tmp_path, monkey
     assert all(one.kind.advice.endswith(" preparation keeps them in one split.") for one in found)
     monkeypatch.chdir(tmp_path)
     prepare(Recipe(name="poses", source=Source(folder=str(folder))))
-    places = {one.sha256: (one.split, one.group) for one in manifest.read(Path("data/poses")).photos}
+    groups = {one.sha256: (one.split, one.group) for one in manifest.read(Path("data/poses")).photos}
     cases = [case.files for one in found for case in one.cases]
-    assert [len({places[digest(folder / file)] for file in files}) for files in cases] == [1] * 3
+    assert [len({groups[digest(folder / file)] for file in files}) for files in cases] == [1] * 3
 
 
 def test_identical_files_in_a_class_are_a_note(folder):
@@ -238,7 +238,7 @@ def test_photos_outside_of_classes_links_and_clutter(folder, tmp_path):
     report = examine(folder)
     assert message(report) == {"outside_classes": [("loose.jpg",)], "outside_link": [()]}
     assert details(report, "outside_link") == ["tree/gone.jpg"]
-    assert "tree/link.jpg" in {exam.name for exam in report.usable}
+    assert "tree/link.jpg" in {usable.name for usable in report.usable}
     assert report.contents.classes == ("chair", "tree")
 
 
@@ -291,10 +291,10 @@ def test_json_has_stable_keys(folder, tmp_path):
 
 
 def test_layouts_are_those_of_a_preparation(tmp_path):
-    for place in ("training_set/training_set", "test_set/test_set", "test1"):
-        for pose in ("tree", "cobra") if place != "test1" else ("",):
-            (tmp_path / place / pose).mkdir(parents=True)
-            (tmp_path / place / pose / "1.jpg").write_bytes(encoded(photo("tree", 1)))
+    for subfolder in ("training_set/training_set", "test_set/test_set", "test1"):
+        for pose in ("tree", "cobra") if subfolder != "test1" else ("",):
+            (tmp_path / subfolder / pose).mkdir(parents=True)
+            (tmp_path / subfolder / pose / "1.jpg").write_bytes(encoded(photo("tree", 1)))
     found = contents(tmp_path)
     assert (found.layout, found.classes, found.outside_classes) == ("splits", ("cobra", "tree"), ("test1/1.jpg",))
     assert {(item.class_, item.split) for item in found.items} == {
@@ -303,10 +303,10 @@ def test_layouts_are_those_of_a_preparation(tmp_path):
 
 
 def test_a_layout_that_a_preparation_refuses_is_examined_by_its_outer_folders(tmp_path):
-    for place in ("original", "augmented"):
+    for subfolder in ("original", "augmented"):
         for pose in ("tree", "cobra"):
-            (tmp_path / place / pose).mkdir(parents=True)
-            (tmp_path / place / pose / "1.jpg").write_bytes(encoded(photo("tree", 1)))
+            (tmp_path / subfolder / pose).mkdir(parents=True)
+            (tmp_path / subfolder / pose / "1.jpg").write_bytes(encoded(photo("tree", 1)))
     found = contents(tmp_path)
     assert (found.layout, found.classes, len(found.items)) == ("classes", ("augmented", "original"), 4)
 

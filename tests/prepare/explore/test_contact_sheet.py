@@ -17,8 +17,8 @@ def test_cells_lie_line_by_line_pixel_by_pixel():
     canvas.draw()
     drawn = np.asarray(canvas.buffer_rgba())[..., :3]
     assert drawn.shape == (90, 96, 3)
-    for place, cell in enumerate(cells):
-        top, left = place // 2 * 30, place % 2 * 56
+    for index, cell in enumerate(cells):
+        top, left = index // 2 * 30, index % 2 * 56
         assert np.array_equal(drawn[top : top + 30, left : left + 40], cell)
     assert (drawn[:, 40:56] == 255).all() and (drawn[60:, 40:] == 255).all()
 
@@ -29,7 +29,7 @@ def test_names_are_not_parsed_as_formulas():
 
 
 def test_a_picture_is_pasted_into_the_middle():
-    place = np.zeros((5, 8), dtype=np.uint8)
-    paste(place, np.full((3, 2), 7, dtype=np.uint8))
-    assert place.sum() == 42
-    assert (place[1:4, 3:5] == 7).all()
+    canvas = np.zeros((5, 8), dtype=np.uint8)
+    paste(canvas, np.full((3, 2), 7, dtype=np.uint8))
+    assert canvas.sum() == 42
+    assert (canvas[1:4, 3:5] == 7).all()

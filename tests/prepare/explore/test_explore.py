@@ -198,10 +198,10 @@ def test_look_saves_a_page_and_plots_and_draws_them_again_only_for_another_manif
 
 def test_look_writes_class_names_that_the_plots_font_lacks(tmp_path):
     plain(tmp_path, {"蛇": [10, 200], "木": [60]})
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as messages:
         warnings.simplefilter("always")
         page = explore.explore(tmp_path)[0].read_text(encoding="utf-8")
-    assert not said
+    assert not messages
     assert "蛇" in page and "木" in page
 
 

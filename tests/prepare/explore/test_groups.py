@@ -30,9 +30,9 @@ def test_groups_in_several_splits_are_counted(tmp_path):
 
 def test_conflicts_are_those_that_preparation_recorded(tmp_path):
     rows = [("tree", "train", 1), ("chair", "train", 1), ("tree", "train", 2), ("cobra", "train", 2)]
-    noted = [["train/tree/2.jpg", "train/cobra/3.jpg"]]
-    found = Groups.of(dataset(tmp_path, rows, conflicts=noted, related=2))
-    assert [[photo.path for photo in group] for group in found.conflicts] == noted
+    conflicts = [["train/tree/2.jpg", "train/cobra/3.jpg"]]
+    found = Groups.of(dataset(tmp_path, rows, conflicts=conflicts, related=2))
+    assert [[photo.path for photo in group] for group in found.conflicts] == conflicts
     assert found.related
 
 

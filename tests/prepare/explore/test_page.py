@@ -13,7 +13,7 @@ from headstand.prepare.explore.groups import GROUPS, MEMBERS, Groups
 from headstand.prepare.explore.thumbnails import Thumbnails
 from headstand.prepare.manifest import Dataset, Photo
 
-EVIL = "<script>alert('1')</script> & \"co\""
+MARKUP = "<script>alert('1')</script> & \"co\""
 
 
 def png(colour: str = "red") -> bytes:
@@ -105,7 +105,7 @@ def test_counts_per_class_and_split_with_sums_and_gaps(tmp_path):
 
 
 def test_names_of_classes_and_files_and_reasons_are_written_not_run(tmp_path):
-    dataset = result(tmp_path / "<b>data", [(EVIL, "train", 0), (EVIL, "test", 0), ("tree", "train", 0)])
+    dataset = result(tmp_path / "<b>data", [(MARKUP, "train", 0), (MARKUP, "test", 0), ("tree", "train", 0)])
     record = {"summary": {"left_out": [["<img src=x>.jpg", "<i>why</i>"]]}}
     (dataset.folder / "prepared.json").write_text(json.dumps(record))
     text = html(dataset)
@@ -184,7 +184,7 @@ def test_facts_head_the_page(tmp_path):
     dataset = result(tmp_path, [("chair", "train", 0)] * 1200 + [("tree", "test", 1)])
     photos = tuple(replace(photo, width=100, height=400) for photo in dataset.photos)
     facts = page._facts(replace(dataset, photos=photos), Groups.of(dataset))
-    assert [word for name, value, _ in facts for word in (name, value)] == [
+    assert [text for name, value, _ in facts for text in (name, value)] == [
         "photos", "1,201", "classes", "2", "smallest class", "1", "largest class", "1,200",
         "median side, pixels", "200", "groups of near duplicates", "1", "in several splits", "0",
         "label conflicts", "0", "left out", "0",

@@ -42,10 +42,10 @@ def test_photos_are_not_cropped_and_have_the_same_longest_side(tmp_path):
     assert np.abs(result.pictures["train/a/1.png"] - exact).mean() < 6
 
 
-@pytest.mark.parametrize(("turn", "shape"), [(1, (56, 112)), (3, (56, 112)), (6, (112, 56)), (8, (112, 56))])
-def test_a_photo_that_exif_turns_keeps_its_shape(tmp_path, turn, shape):
+@pytest.mark.parametrize(("orientation", "shape"), [(1, (56, 112)), (3, (56, 112)), (6, (112, 56)), (8, (112, 56))])
+def test_a_photo_that_exif_turns_keeps_its_shape(tmp_path, orientation, shape):
     exif = Image.Exif()
-    exif[0x0112] = turn
+    exif[0x0112] = orientation
     dataset = stored(tmp_path, {"train/a/1.jpg": grey(90, 200, 100)}, exif=exif)
     assert Thumbnails.of(dataset).pictures["train/a/1.jpg"].shape[:2] == shape
 
@@ -125,10 +125,10 @@ def test_a_file_that_is_gone_or_damaged_is_named_with_the_way_out(tmp_path, name
     file = folder / "train/a" / name
     for data in (b"words", b"", file.read_bytes()[:50], None):
         file.unlink() if data is None else file.write_bytes(data)
-        with pytest.raises(ThumbnailError) as told:
+        with pytest.raises(ThumbnailError) as excinfo:
             Thumbnails.of(dataset)
-        assert f"{name} cannot be shown (" in str(told.value)
-        assert str(told.value).endswith(f"remove {folder} and run `python data_preparation.py poses` again")
+        assert f"{name} cannot be shown (" in str(excinfo.value)
+        assert str(excinfo.value).endswith(f"remove {folder} and run `python data_preparation.py poses` again")
 
 
 def test_pickled_objects_are_not_loaded(tmp_path):

@@ -341,13 +341,13 @@ def test_an_archive_without_files_is_reported(tmp_path):
 
 def test_an_interrupted_call_leaves_no_folder_and_the_next_succeeds(tmp_path, cache, monkeypatch):
     path = MAKERS["photos.zip"](tmp_path / "photos.zip")
-    place, calls = archive._place, []
+    real, calls = archive._place, []
 
     def fail(*arguments):
         calls.append(arguments)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        place(*arguments)
+        real(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(archive, "_place", fail)

@@ -41,9 +41,9 @@ def test_every_picture_arrives_bit_for_bit_under_its_number(tmp_path):
     assert [item.class_ for item in found.items] == [str(label) for label in np.sort(labels)]
     assert len({item.path for item in found.items}) == 30
     for item in found.items:
-        place = int(item.path.stem)
-        np.testing.assert_array_equal(decode(item.path), data[place])
-        assert item.class_ == str(labels[place])
+        index = int(item.path.stem)
+        np.testing.assert_array_equal(decode(item.path), data[index])
+        assert item.class_ == str(labels[index])
         assert item.split == ""
         assert item.path.is_relative_to(found.root)
 
@@ -106,10 +106,10 @@ def test_names_come_from_a_file_beside(tmp_path):
 def test_a_second_call_writes_nothing_and_other_arrays_get_another_folder(tmp_path, monkeypatch):
     folder = write(tmp_path / "a", pixels(4), np.array([0, 1, 1, 0]))
     found = read(folder)
-    asked = []
-    monkeypatch.setattr(png_files.Image, "fromarray", asked.append)
+    calls = []
+    monkeypatch.setattr(png_files.Image, "fromarray", calls.append)
     assert read(folder) == found
-    assert not asked
+    assert not calls
     monkeypatch.undo()
     write(folder, pixels(5, 2), np.array([0, 1, 1, 0, 1]))
     assert len(read(folder).items) == 5
@@ -147,7 +147,7 @@ def test_invalid_images_and_labels_are_reported(data, labels, sentence, tmp_path
         read(write(tmp_path / "a", data, labels))
 
 
-class Harm:
+class Malicious:
     def __init__(self, path):
         self.path = path
 
@@ -157,9 +157,9 @@ class Harm:
 
 @pytest.mark.parametrize("name", ["data.npy", "labels.npy"])
 def test_objects_and_plain_pickles_are_not_run(name, tmp_path):
-    harm = np.array([Harm(tmp_path / "made")], dtype=object)
+    array = np.array([Malicious(tmp_path / "made")], dtype=object)
     folder = write(tmp_path / "a", pixels(2), np.array([0, 1]))
-    for content in (lambda path: np.save(path, harm), lambda path: path.write_bytes(pickle.dumps(harm))):
+    for content in (lambda path: np.save(path, array), lambda path: path.write_bytes(pickle.dumps(array))):
         content(folder / name)
         with pytest.raises(ArraysError, match=f"{name} is no array of numbers"):
             read(folder)
@@ -168,13 +168,13 @@ def test_objects_and_plain_pickles_are_not_run(name, tmp_path):
 
 def test_damaged_files_are_reported(tmp_path):
     folder = write(tmp_path / "a", pixels(2), np.array([0, 1]))
-    whole = (folder / "data.npy").read_bytes()
-    huge = whole.replace(b"(2, 9, 7, 3)", b"(9**9,9, 7)")
-    for content in (whole[:-1], whole[:40], b"", b"text", whole.replace(b"2, 9", b"9999999999, 9"[:4]), huge):
+    original = (folder / "data.npy").read_bytes()
+    huge = original.replace(b"(2, 9, 7, 3)", b"(9**9,9, 7)")
+    for content in (original[:-1], original[:40], b"", b"text", original.replace(b"2, 9", b"9999999999, 9"[:4]), huge):
         (folder / "data.npy").write_bytes(content)
         with pytest.raises(ArraysError, match=r"data\.npy"):
             read(folder)
-    (folder / "data.npy").write_bytes(whole)
+    (folder / "data.npy").write_bytes(original)
     (folder / "labels.npy").unlink()
     with pytest.raises(ArraysError, match=r"there is no .*labels.npy"):
         read(folder)

@@ -39,14 +39,14 @@ def home(tmp_path, monkeypatch):
 
 def xml(objects: list[tuple[str, Edges]], filename: str = "%s", size: tuple[int, int] | None = (120, 96)) -> str:
     tags = ("xmin", "ymin", "xmax", "ymax")
-    things = "".join(
+    elements = "".join(
         f"<object><name>{name}</name><bndbox>"
         + "".join(f"<{tag}>{edge}</{tag}>" for tag, edge in zip(tags, edges, strict=True))
         + "</bndbox></object>"
         for name, edges in objects
     )
     stated = f"<size><width>{size[0]}</width><height>{size[1]}</height></size>" if size else ""
-    return f"<annotation><filename>{filename}</filename>{stated}{things}</annotation>"
+    return f"<annotation><filename>{filename}</filename>{stated}{elements}</annotation>"
 
 
 def photo(seed: int, squares: list[tuple[Edges, tuple[int, int, int]]]) -> Image.Image:
@@ -57,7 +57,7 @@ def photo(seed: int, squares: list[tuple[Edges, tuple[int, int, int]]]) -> Image
     return image
 
 
-class Kennel:
+class DogPhotos:
     """Makes photos and annotations as Stanford Dogs has them."""
 
     def __init__(self, root: Path) -> None:
@@ -67,8 +67,8 @@ class Kennel:
         self.seed += 1
         stem = f"{folder.partition('-')[0]}_{self.seed}"
         squares = [(box, tuple(np.clip(np.add(COLORS[folder], 8 * i), 0, 255))) for i, box in enumerate(edges)]
-        for place in (self.images, self.annotations):
-            (place / folder).mkdir(parents=True, exist_ok=True)
+        for parent in (self.images, self.annotations):
+            (parent / folder).mkdir(parents=True, exist_ok=True)
         photo(self.seed, squares).save(self.images / folder / f"{stem}.jpg", quality=98, subsampling=0)
         name = name or folder.partition("-")[2]
         (self.annotations / folder / stem).write_text(xml([(name, box) for box in edges]))
@@ -81,17 +81,17 @@ class Kennel:
 
 
 @pytest.fixture
-def kennel(tmp_path) -> Kennel:
+def dogs(tmp_path) -> DogPhotos:
     """Two breeds with four photos, one with three; one photo shows two dogs."""
-    kennel = Kennel(tmp_path / "dogs")
+    dogs = DogPhotos(tmp_path / "dogs")
     shih_tzu, afghan, samoyed = COLORS
-    for place in range(4):
-        kennel.add(samoyed, [(10 + place, 20, 50 + place, 60)])
-        kennel.add(afghan, [(60, 10 + place, 110, 60 + place)])
-    kennel.add(shih_tzu, [(5, 5, 35, 35), (70, 40, 110, 80)])
+    for offset in range(4):
+        dogs.add(samoyed, [(10 + offset, 20, 50 + offset, 60)])
+        dogs.add(afghan, [(60, 10 + offset, 110, 60 + offset)])
+    dogs.add(shih_tzu, [(5, 5, 35, 35), (70, 40, 110, 80)])
     for _ in range(2):
-        kennel.add(shih_tzu, [(40, 30, 80, 70)])
-    return kennel
+        dogs.add(shih_tzu, [(40, 30, 80, 70)])
+    return dogs
 
 
 def counts(found: Listing) -> Counter[str]:
@@ -103,8 +103,8 @@ def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
     return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 
-def test_each_dog_is_cut_out_of_its_photo(kennel, tmp_path):
-    found = listing(kennel.source(), 1)
+def test_each_dog_is_cut_out_of_its_photo(dogs, tmp_path):
+    found = listing(dogs.source(), 1)
     assert found.classes == ("afghan_hound", "samoyed", "shih_tzu")
     assert counts(found) == {"afghan_hound": 4, "samoyed": 4, "shih_tzu": 4}
     assert (found.left_out, found.ignored, found.links) == ((), 0, 0)
@@ -118,8 +118,8 @@ def test_each_dog_is_cut_out_of_its_photo(kennel, tmp_path):
         assert abs(pixels.astype(int) - COLORS[folder]).max() <= 8 + 12
 
 
-def test_dogs_of_one_photo_share_its_group_and_no_others_do(kennel):
-    items = listing(kennel.source(), 1).items
+def test_dogs_of_one_photo_share_its_group_and_no_others_do(dogs):
+    items = listing(dogs.source(), 1).items
     groups = Counter(item.group for item in items)
     assert len(groups) == 11
     assert [group for group, count in groups.items() if count == 2] == ["n02086240-Shih-Tzu/n02086240_9.jpg"]
@@ -129,88 +129,88 @@ def test_dogs_of_one_photo_share_its_group_and_no_others_do(kennel):
     assert np.allclose(first, (230, 30, 30), atol=3) and np.allclose(second, (238, 38, 38), atol=3)
 
 
-def test_the_photo_around_an_oblong_box_is_kept_in_proportion(kennel):
+def test_the_photo_around_an_oblong_box_is_kept_in_proportion(dogs):
     folder = "n02111889-Samoyed"
-    name = kennel.add(folder, [(30, 40, 70, 60)])
-    found = listing(kennel.source(), 1)
+    name = dogs.add(folder, [(30, 40, 70, 60)])
+    found = listing(dogs.source(), 1)
     (item,) = (item for item in found.items if item.group == f"{name}.jpg")
     pixels = decode(item.path).astype(int)
     band = pixels[SIZE // 4 + 1 : SIZE * 3 // 4 - 1]
     assert abs(band - COLORS[folder]).max() < 40
-    expected = decode(kennel.images / f"{name}.jpg")[30:70, 30:70]
+    expected = decode(dogs.images / f"{name}.jpg")[30:70, 30:70]
     expected = np.asarray(Image.fromarray(expected).resize((SIZE, SIZE), Image.Resampling.BILINEAR)).astype(int)
     assert abs(pixels - expected).mean() < 3
 
 
-def test_saved_crops_keep_fine_colours(kennel):
-    name = kennel.add("n02111889-Samoyed", [(20, 20, 20 + SIZE, 20 + SIZE)])
+def test_saved_crops_keep_fine_colours(dogs):
+    name = dogs.add("n02111889-Samoyed", [(20, 20, 20 + SIZE, 20 + SIZE)])
     pixels = np.zeros((96, 120, 3), np.uint8)
     pixels[:, ::2], pixels[:, 1::2] = (220, 40, 40), (40, 160, 40)
-    (kennel.images / f"{name}.jpg").write_bytes(encoded(Image.fromarray(pixels), "PNG"))
-    (item,) = (item for item in listing(kennel.source(), 1).items if item.group == f"{name}.jpg")
+    (dogs.images / f"{name}.jpg").write_bytes(encoded(Image.fromarray(pixels), "PNG"))
+    (item,) = (item for item in listing(dogs.source(), 1).items if item.group == f"{name}.jpg")
     assert abs(decode(item.path).astype(int) - pixels[20 : 20 + SIZE, 20 : 20 + SIZE]).mean() < 4
 
 
-def test_a_second_call_writes_nothing(kennel, tmp_path):
-    first = listing(kennel.source(), 1)
+def test_a_second_call_writes_nothing(dogs, tmp_path):
+    first = listing(dogs.source(), 1)
     before = snapshot(tmp_path)
-    assert listing(kennel.source(), 2) == first
+    assert listing(dogs.source(), 2) == first
     assert snapshot(tmp_path) == before
 
 
-def test_an_interrupted_call_is_resumed(kennel, monkeypatch):
-    whole = listing(kennel.source(), 1)
-    expected = {name: data for name, (data, _) in snapshot(whole.root).items()}
-    for item in whole.items[1::2]:
+def test_an_interrupted_call_is_resumed(dogs, monkeypatch):
+    expected_listing = listing(dogs.source(), 1)
+    expected = {name: data for name, (data, _) in snapshot(expected_listing.root).items()}
+    for item in expected_listing.items[1::2]:
         item.path.unlink()
-    kept = snapshot(whole.root)
+    kept = snapshot(expected_listing.root)
     cut, calls = crop.crops, []
 
-    def stop(data, todo, *rest):
-        calls.append(len(todo))
+    def stop(data, pending, *arguments):
+        calls.append(len(pending))
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return cut(data, todo, *rest)
+        return cut(data, pending, *arguments)
 
     monkeypatch.setattr(crop, "crops", stop)
     with pytest.raises(KeyboardInterrupt):
-        listing(kennel.source(), 1)
-    assert {name: snapshot(whole.root)[name] for name in kept} == kept
+        listing(dogs.source(), 1)
+    assert {name: snapshot(expected_listing.root)[name] for name in kept} == kept
     monkeypatch.setattr(crop, "crops", cut)
-    assert listing(kennel.source(), 1) == whole
-    assert {name: data for name, (data, _) in snapshot(whole.root).items()} == expected
+    assert listing(dogs.source(), 1) == expected_listing
+    assert {name: data for name, (data, _) in snapshot(expected_listing.root).items()} == expected
 
 
 @pytest.mark.parametrize("change", ["photo", "box", "size", "most"])
-def test_crops_are_written_again_if_anything_changes_them(kennel, change):
-    old = listing(kennel.source(), 1)
+def test_crops_are_written_again_if_anything_changes_them(dogs, change):
+    old = listing(dogs.source(), 1)
     before = snapshot(old.root)
     keys = {"size": {"size": SIZE + 1}, "most": {"most": 2}}.get(change, {})
     if change == "photo":
-        path = kennel.images / f"{next(iter(COLORS))}/n02086240_10.jpg"
+        path = dogs.images / f"{next(iter(COLORS))}/n02086240_10.jpg"
         path.write_bytes(encoded(photo(99, [((40, 30, 80, 70), (9, 9, 9))])))
     if change == "box":
-        path = kennel.annotations / "n02111889-Samoyed" / "n02111889_1"
+        path = dogs.annotations / "n02111889-Samoyed" / "n02111889_1"
         path.write_text(path.read_text().replace("<xmin>10<", "<xmin>12<"))
-    new = listing(kennel.source(**keys), 1)
+    new = listing(dogs.source(**keys), 1)
     assert new.root != old.root
     assert snapshot(old.root) == before
 
 
-def test_the_most_numerous_classes_are_kept_counted_by_photos(kennel):
+def test_the_most_numerous_classes_are_kept_counted_by_photos(dogs):
     # Shih-Tzu has as many dogs as the others, but fewer photos.
-    assert listing(kennel.source(most=2), 1).classes == ("afghan_hound", "samoyed")
-    kennel.add("n02086240-Shih-Tzu", [(1, 1, 40, 40)])
-    assert listing(kennel.source(most=2), 1).classes == ("afghan_hound", "samoyed")  # equals: by name
-    kennel.add("n02086240-Shih-Tzu", [(1, 1, 40, 40)])
-    assert listing(kennel.source(most=2), 1).classes == ("afghan_hound", "shih_tzu")
-    assert len(listing(kennel.source(most="all"), 1).classes) == len(listing(kennel.source(), 1).classes) == 3
+    assert listing(dogs.source(most=2), 1).classes == ("afghan_hound", "samoyed")
+    dogs.add("n02086240-Shih-Tzu", [(1, 1, 40, 40)])
+    assert listing(dogs.source(most=2), 1).classes == ("afghan_hound", "samoyed")  # equals: by name
+    dogs.add("n02086240-Shih-Tzu", [(1, 1, 40, 40)])
+    assert listing(dogs.source(most=2), 1).classes == ("afghan_hound", "shih_tzu")
+    assert len(listing(dogs.source(most="all"), 1).classes) == len(listing(dogs.source(), 1).classes) == 3
 
 
-def test_boxes_that_cannot_be_cut_are_reported_and_the_rest_is_used(kennel):
+def test_boxes_that_cannot_be_cut_are_reported_and_the_rest_is_used(dogs):
     folder = "n02111889-Samoyed"
-    name = kennel.add(folder, [(90, 10, 40, 60), (10, 10, 10, 60), (10, 10, 40, 40), (300, 10, 340, 40)])
-    found = listing(kennel.source(), 1)
+    name = dogs.add(folder, [(90, 10, 40, 60), (10, 10, 10, 60), (10, 10, 40, 40), (300, 10, 340, 40)])
+    found = listing(dogs.source(), 1)
     assert [item.path.name for item in found.items if item.group == f"{name}.jpg"] == ["n02111889_12-3.jpg"]
     assert found.left_out == (
         (f"{name}, object 1", "an inverted box (90, 10, 40, 60)"),
@@ -219,15 +219,15 @@ def test_boxes_that_cannot_be_cut_are_reported_and_the_rest_is_used(kennel):
     )
 
 
-def test_damaged_files_are_reported_and_the_rest_is_used(kennel):
+def test_damaged_files_are_reported_and_the_rest_is_used(dogs):
     afghan = "n02088094-Afghan_hound"
-    broken = kennel.images / afghan / "n02088094_2.jpg"
+    broken = dogs.images / afghan / "n02088094_2.jpg"
     broken.write_bytes(broken.read_bytes()[:700])
     bomb = '<!DOCTYPE a [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><annotation><filename>&b;</filename></annotation>'
-    (kennel.annotations / afghan / "n02088094_4").write_text(bomb)
-    (kennel.annotations / afghan / "n02088094_999").write_text(xml([("Afghan_hound", (1, 1, 9, 9))]))
-    (kennel.annotations / afghan / "n02088094_6").write_text(xml([("Afghan_hound", (1, 1, 9, 9))], size=(50, 300)))
-    found = listing(kennel.source(), 1)
+    (dogs.annotations / afghan / "n02088094_4").write_text(bomb)
+    (dogs.annotations / afghan / "n02088094_999").write_text(xml([("Afghan_hound", (1, 1, 9, 9))]))
+    (dogs.annotations / afghan / "n02088094_6").write_text(xml([("Afghan_hound", (1, 1, 9, 9))], size=(50, 300)))
+    found = listing(dogs.source(), 1)
     assert counts(found) == {"afghan_hound": 1, "samoyed": 4, "shih_tzu": 4}
     reasons = dict(found.left_out)
     assert "declares a document type" in reasons[f"{afghan}/n02088094_4"]
@@ -275,9 +275,9 @@ def test_images_and_annotations_may_lie_in_one_tree(tmp_path):
 def test_photos_and_xml_may_lie_side_by_side(tmp_path):
     voc_folder(tmp_path / "voc")
     for path in [*(tmp_path / "voc").glob("*/*")]:
-        place = "train" if int(path.stem) < 3 else "valid"
-        (tmp_path / "flat" / place).mkdir(parents=True, exist_ok=True)
-        shutil.move(path, tmp_path / "flat" / place / path.name)
+        split = "train" if int(path.stem) < 3 else "valid"
+        (tmp_path / "flat" / split).mkdir(parents=True, exist_ok=True)
+        shutil.move(path, tmp_path / "flat" / split / path.name)
     found = listing(Source(kind="boxes", images="flat", annotations="flat", size=SIZE), 1)
     assert counts(found) == {"dog": 6, "tabby_cat": 3}
 
@@ -306,15 +306,15 @@ def test_annotations_of_two_photos_and_repeated_ones_are_reported(tmp_path):
 
 
 def test_folders_are_classes_if_all_objects_have_one_name(tmp_path):
-    kennel = Kennel(tmp_path / "plain")
-    for place in (kennel.images, kennel.annotations):
+    dogs = DogPhotos(tmp_path / "plain")
+    for root in (dogs.images, dogs.annotations):
         for folder in ("Red Fish", "blue-fish"):
-            (place / folder).mkdir(parents=True)
+            (root / folder).mkdir(parents=True)
     for number in range(6):
         folder = ("Red Fish", "blue-fish")[number % 2]
-        photo(number, []).save(kennel.images / folder / f"{number}.jpg")
-        (kennel.annotations / folder / f"{number}.xml").write_text(xml([("fish", (5, 5, 50, 50))]))
-    assert counts(listing(kennel.source(), 1)) == {"blue_fish": 3, "red_fish": 3}
+        photo(number, []).save(dogs.images / folder / f"{number}.jpg")
+        (dogs.annotations / folder / f"{number}.xml").write_text(xml([("fish", (5, 5, 50, 50))]))
+    assert counts(listing(dogs.source(), 1)) == {"blue_fish": 3, "red_fish": 3}
 
 
 @pytest.mark.parametrize(
@@ -337,11 +337,11 @@ def test_class_names(text, name):
     assert class_name(text) == name
 
 
-def test_breeds_of_one_name_keep_their_numbers(kennel, monkeypatch):
+def test_breeds_of_one_name_keep_their_numbers(dogs, monkeypatch):
     for folder in ("n02012849-crane", "n03126707-crane"):
         monkeypatch.setitem(COLORS, folder, (9, 9, 9))
-        kennel.add(folder, [(10, 10, 40, 40)])
-    assert listing(kennel.source(), 1).classes == (
+        dogs.add(folder, [(10, 10, 40, 40)])
+    assert listing(dogs.source(), 1).classes == (
         "afghan_hound", "n02012849_crane", "n03126707_crane", "samoyed", "shih_tzu"
     )  # fmt: skip
 
@@ -357,59 +357,59 @@ def test_untrusted_names_stay_within_the_cache(tmp_path):
     assert {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*.jpg")} == {"voc", "cache"}
 
 
-def test_links_to_own_photos_are_followed_and_to_those_of_another_user_counted(kennel, tmp_path, monkeypatch):
-    elsewhere = tmp_path / "elsewhere.jpg"
-    photo(77, []).save(elsewhere)
-    (kennel.images / "n02111889-Samoyed" / "n02111889_99.jpg").symlink_to(elsewhere)
-    (kennel.annotations / "n02111889-Samoyed" / "n02111889_99").write_text(xml([("Samoyed", (1, 1, 40, 40))]))
-    found = listing(kennel.source(), 1)
+def test_links_to_own_photos_are_followed_and_to_those_of_another_user_counted(dogs, tmp_path, monkeypatch):
+    outside = tmp_path / "elsewhere.jpg"
+    photo(77, []).save(outside)
+    (dogs.images / "n02111889-Samoyed" / "n02111889_99.jpg").symlink_to(outside)
+    (dogs.annotations / "n02111889-Samoyed" / "n02111889_99").write_text(xml([("Samoyed", (1, 1, 40, 40))]))
+    found = listing(dogs.source(), 1)
     assert (found.links, found.left_out) == (0, ())
     assert "n02111889-Samoyed/n02111889_99.jpg" in {item.group for item in found.items}
     monkeypatch.setattr(walk, "_may_follow", lambda path, home, owners: False)
-    found = listing(kennel.source(), 1)
+    found = listing(dogs.source(), 1)
     assert found.links == 1
     assert found.left_out == (("n02111889-Samoyed/n02111889_99", "no photo has its name"),)
 
 
-def test_long_names_and_names_that_are_not_utf8_are_accepted(kennel):
-    folder = kennel.images / "n02111889-Samoyed"
-    boxes_ = kennel.annotations / "n02111889-Samoyed"
+def test_long_names_and_names_that_are_not_utf8_are_accepted(dogs):
+    folder = dogs.images / "n02111889-Samoyed"
+    annotations = dogs.annotations / "n02111889-Samoyed"
     for stem in ("long" * 60, "odd\udcff"):
         photo(len(stem), []).save(folder / "new.jpg")
         (folder / "new.jpg").rename(folder / f"{stem}.jpg")
-        (boxes_ / stem).write_text(xml([("Samoyed", (1, 1, 40, 40))]))
-    (boxes_ / "lost\udcff").write_text("nothing")
-    found = listing(kennel.source(), 1)
+        (annotations / stem).write_text(xml([("Samoyed", (1, 1, 40, 40))]))
+    (annotations / "lost\udcff").write_text("nothing")
+    found = listing(dogs.source(), 1)
     assert counts(found)["samoyed"] == 6
     json.dumps(found.left_out).encode()
     str(found.left_out).encode()
 
 
 @pytest.mark.parametrize("size", [15, 2049])
-def test_invalid_sizes_are_refused(kennel, size):
+def test_invalid_sizes_are_refused(dogs, size):
     with pytest.raises(BoxesError, match=f"source.size is {size} pixels; it must be from 16 to 2048"):
-        listing(kennel.source(size=size), 1)
+        listing(dogs.source(size=size), 1)
 
 
 def test_one_class_or_none_is_refused(tmp_path):
-    kennel = Kennel(tmp_path / "dogs")
-    kennel.add("n02111889-Samoyed", [(1, 1, 9, 9)])
+    dogs = DogPhotos(tmp_path / "dogs")
+    dogs.add("n02111889-Samoyed", [(1, 1, 9, 9)])
     with pytest.raises(BoxesError, match="of one class only, 'samoyed'"):
-        listing(kennel.source(), 1)
-    (kennel.annotations / "n02111889-Samoyed" / "n02111889_1").write_text("a note")
+        listing(dogs.source(), 1)
+    (dogs.annotations / "n02111889-Samoyed" / "n02111889_1").write_text("a note")
     with pytest.raises(BoxesError, match=r"no usable box for any of the 1 photos .*n02111889_1: .* is not XML"):
-        listing(kennel.source(), 1)
+        listing(dogs.source(), 1)
     assert not (tmp_path / "cache" / "boxes").exists()
 
 
-def test_a_class_whose_boxes_all_fail_is_reported_with_the_reason(kennel):
-    for path in (kennel.images / "n02086240-Shih-Tzu").iterdir():
+def test_a_class_whose_boxes_all_fail_is_reported_with_the_reason(dogs):
+    for path in (dogs.images / "n02086240-Shih-Tzu").iterdir():
         path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(BoxesError, match=r"class 'shih_tzu' has no box that can be cut \(n02086240-Shih-Tzu/.*damaged"):
-        listing(kennel.source(), 1)
+        listing(dogs.source(), 1)
 
 
-def test_a_full_disk_is_reported_and_leaves_no_partial_file(kennel, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_leaves_no_partial_file(dogs, tmp_path, monkeypatch):
     def full(self, file, *_, **__):
         Path(file).write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -417,7 +417,7 @@ def test_a_full_disk_is_reported_and_leaves_no_partial_file(kennel, tmp_path, mo
     with monkeypatch.context() as patch:
         patch.setattr(Image.Image, "save", full)
         with pytest.raises(BoxesError, match=r"cannot write the crops .* No space left on device; HEADSTAND_CACHE"):
-            listing(kennel.source(), 1)
+            listing(dogs.source(), 1)
     assert not [path for path in (tmp_path / "cache" / "boxes").rglob("*") if path.is_file()]
 
 
@@ -428,13 +428,13 @@ def tar(folder: Path) -> Path:
     return path
 
 
-def test_archives_are_prepared_end_to_end(kennel, tmp_path):
+def test_archives_are_prepared_end_to_end(dogs, tmp_path):
     for folder, breed in enumerate(COLORS):
         for number in range(8):
             left = 5 + 6 * number
-            kennel.add(breed, [(left, 10 + folder, left + 40, 50 + folder), (left + 42, 5, left + 62, 25)])
-    images, annotations = tar(kennel.images), tar(kennel.annotations)
-    for folder in (kennel.images, kennel.annotations):
+            dogs.add(breed, [(left, 10 + folder, left + 40, 50 + folder), (left + 42, 5, left + 62, 25)])
+    images, annotations = tar(dogs.images), tar(dogs.annotations)
+    for folder in (dogs.images, dogs.annotations):
         shutil.rmtree(folder)
     source = Source(kind="boxes", images=str(images), annotations=str(annotations), size=SIZE)
     recipe = Recipe(name="dogs", source=source, split=Split(train=0.7, validation=0.15, test=0.15))
@@ -446,22 +446,22 @@ def test_archives_are_prepared_end_to_end(kennel, tmp_path):
     assert {photo.split for photo in dataset.photos} == {"train", "validation", "test"}
     # Crops of one photo, told by their bytes, lie in one split and share a group.
     found = listing(source, 1)
-    place = {(dataset.folder / photo.path).read_bytes(): photo for photo in dataset.photos}
+    photos = {(dataset.folder / photo.path).read_bytes(): photo for photo in dataset.photos}
     by_photo: dict[str, set[tuple[str, int]]] = {}
     for item in found.items:
-        prepared = place[item.path.read_bytes()]
+        prepared = photos[item.path.read_bytes()]
         by_photo.setdefault(item.group, set()).add((prepared.split, prepared.group))
     assert len(by_photo) == 35
-    assert all(len(places) == 1 for places in by_photo.values())
+    assert all(len(groups) == 1 for groups in by_photo.values())
     assert summary.is_new and not prepare(recipe).is_new
 
 
-def test_an_archive_that_leads_out_is_refused(kennel, tmp_path):
+def test_an_archive_that_leads_out_is_refused(dogs, tmp_path):
     with tarfile.open(tmp_path / "images.tar", "w") as archive:
         info = tarfile.TarInfo("../outside.jpg")
         info.size = 4
         archive.addfile(info, io.BytesIO(b"oops"))
-    source = Source(kind="boxes", images="images.tar", annotations=str(kennel.annotations))
+    source = Source(kind="boxes", images="images.tar", annotations=str(dogs.annotations))
     with pytest.raises(ArchiveError, match="leads out of its folder"):
         listing(source, 1)
     assert not (tmp_path.parent / "outside.jpg").exists()
@@ -476,16 +476,16 @@ def test_the_recipe_dogs_names_the_official_archives_and_their_digests():
     assert [stage.parameter for stage in recipe.search.stages] == ["learning_rate", "inner", "dropout"]
 
 
-def test_official_addresses_are_fetched_with_their_digests(kennel, monkeypatch):
-    asked = {}
+def test_official_addresses_are_fetched_with_their_digests(dogs, monkeypatch):
+    digests = {}
 
     def unpacked(location: str, *, digest: str | None = None) -> Path:
-        asked[location] = digest
-        return kennel.images if "images" in location else kennel.annotations
+        digests[location] = digest
+        return dogs.images if "images" in location else dogs.annotations
 
     monkeypatch.setattr(boxes, "unpacked", unpacked)
     found = listing(load("dogs").source, 1)
-    assert asked == boxes.DIGESTS
-    assert all(value.startswith("sha256:") and len(value) == 71 for value in asked.values())
+    assert digests == boxes.DIGESTS
+    assert all(value.startswith("sha256:") and len(value) == 71 for value in digests.values())
     assert isinstance(found.items[0], Item)
     assert decode(found.items[0].path).shape == (299, 299, 3)

@@ -67,10 +67,10 @@ def test_every_picture_arrives_bit_for_bit_under_its_label_and_split(folder):
         assert len(items) == len(values["data"])
         for item in items:
             assert item.path.is_relative_to(found.root)
-            place = int(item.path.stem)
-            stored = values["data"][place].reshape(3, 32, 32)  # red, green and blue, row by row
+            index = int(item.path.stem)
+            stored = values["data"][index].reshape(3, 32, 32)  # red, green and blue, row by row
             np.testing.assert_array_equal(decode(item.path), np.moveaxis(stored, 0, 2))
-            assert item.class_ == COARSE[values["coarse_labels"][place]]
+            assert item.class_ == COARSE[values["coarse_labels"][index]]
 
 
 def test_fine_labels_are_the_classes_in_natural_order(folder):
@@ -90,21 +90,21 @@ def test_a_class_without_images_is_left_out(tmp_path):
 
 @pytest.mark.parametrize("form", ["folder", "around", "tar"])
 def test_the_folder_its_parent_or_its_archive_give_the_same(form, folder, tmp_path):
-    place = {"folder": folder, "around": tmp_path / "outer", "tar": tmp_path / "c.tar.gz"}[form]
+    path = {"folder": folder, "around": tmp_path / "outer", "tar": tmp_path / "c.tar.gz"}[form]
     expected = listing(source(folder), 1)
     if form == "around":
-        write(place / "cifar-100-python")
+        write(path / "cifar-100-python")
     if form == "tar":
-        with tarfile.open(place, "w:gz") as file:
+        with tarfile.open(path, "w:gz") as file:
             file.add(folder, "cifar-100-python")
-    assert listing(source(place), 1) == expected
+    assert listing(source(path), 1) == expected
 
 
 def test_without_a_folder_the_official_archive_is_fetched(folder, monkeypatch):
-    asked = []
-    monkeypatch.setattr(archive, "unpacked", lambda place, digest=None: asked.append((place, digest)) or folder)
+    calls = []
+    monkeypatch.setattr(archive, "unpacked", lambda location, digest=None: calls.append((location, digest)) or folder)
     assert len(listing(Source(kind="cifar"), 1).items) == 72
-    assert asked == [
+    assert calls == [
         ("https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz", "md5:eb9058c3a382ffc7106e4002c42a8d85")
     ]
 
@@ -195,13 +195,13 @@ def test_one_class_is_too_few(tmp_path):
 
 
 def test_a_malicious_pickle_is_not_run(tmp_path):
-    class Harm:
+    class Malicious:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "made"),)
 
     for name in ("meta", "train", "test"):
         with pytest.raises(UnpickleError, match=f"{name} asks for 'posix.mkdir'.*should not trust it"):
-            listing(source(write(tmp_path / f"in {name}", **{name: pickle.dumps({"data": Harm()}, 2)})), 1)
+            listing(source(write(tmp_path / f"in {name}", **{name: pickle.dumps({"data": Malicious()}, 2)})), 1)
     assert not (tmp_path / "made").exists()
 
 
@@ -250,7 +250,7 @@ def test_pictures_are_png_at_every_size(tmp_path):
     }
     for side, pixels in values.items():
         png_files.write(
-            tmp_path / "p", [f"{side}/0.png", f"{side}/1.png"], lambda places, pixels=pixels: pixels[places]
+            tmp_path / "p", [f"{side}/0.png", f"{side}/1.png"], lambda indices, pixels=pixels: pixels[indices]
         )
         for number in (0, 1):
             data = (tmp_path / "p" / str(side) / f"{number}.png").read_bytes()

@@ -17,15 +17,17 @@ WIDTH, HEIGHT = 100, 80
 PHOTO = np.asarray(picture(1, (WIDTH, HEIGHT)))
 
 
-def png(pixels: np.ndarray, turn: int = 1) -> bytes:
+def png(pixels: np.ndarray, orientation: int = 1) -> bytes:
     exif, data = Image.Exif(), io.BytesIO()
-    exif[0x0112] = turn
+    exif[0x0112] = orientation
     Image.fromarray(pixels).save(data, "PNG", exif=exif)
     return data.getvalue()
 
 
-def one(pixels: np.ndarray, box: Box, size: int, declared: tuple[int, int] | None = None, turn: int = 1) -> np.ndarray:
-    (result,) = crops(png(pixels, turn), [box], size, declared)
+def one(
+    pixels: np.ndarray, box: Box, size: int, declared: tuple[int, int] | None = None, orientation: int = 1
+) -> np.ndarray:
+    (result,) = crops(png(pixels, orientation), [box], size, declared)
     assert isinstance(result, np.ndarray), result
     return result
 
@@ -81,30 +83,30 @@ def test_downscaling_averages_pixels():
     assert abs(one(pixels, Box(0, 0, 64, 64), 8).astype(int) - 127).max() <= 3
 
 
-def stored(upright: np.ndarray, turn: int) -> np.ndarray:
+def stored(upright: np.ndarray, orientation: int) -> np.ndarray:
     """The pixels that a camera stores for an upright picture."""
-    back = {6: 8, 8: 6}.get(turn, turn)
-    return upright if turn == 1 else np.asarray(Image.fromarray(upright).transpose(_TURNS[back]))
+    back = {6: 8, 8: 6}.get(orientation, orientation)
+    return upright if orientation == 1 else np.asarray(Image.fromarray(upright).transpose(_TURNS[back]))
 
 
-@pytest.mark.parametrize("turn", range(1, 9))
-def test_boxes_count_stored_pixels_and_crops_are_upright(turn):
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_boxes_count_stored_pixels_and_crops_are_upright(orientation):
     pixels = PHOTO.copy()
     pixels[50:60, 10:50] = (255, 0, 0)
     pixels[50:55, 10:30] = (255, 0, 1)  # its upper left quarter
-    kept = stored(pixels, turn)
-    y, x = np.nonzero((kept[..., 0] == 255) & (kept[..., 1] == 0) & (kept[..., 2] <= 1))
+    image = stored(pixels, orientation)
+    y, x = np.nonzero((image[..., 0] == 255) & (image[..., 1] == 0) & (image[..., 2] <= 1))
     box = Box(x.min(), y.min(), x.max() + 1, y.max() + 1)
-    assert np.array_equal(one(kept, box, 40, turn=turn), pixels[35:75, 10:50])
-    height, width = kept.shape[:2]
-    assert np.array_equal(one(kept, box, 40, (width, height), turn), pixels[35:75, 10:50])
+    assert np.array_equal(one(image, box, 40, orientation=orientation), pixels[35:75, 10:50])
+    height, width = image.shape[:2]
+    assert np.array_equal(one(image, box, 40, (width, height), orientation), pixels[35:75, 10:50])
 
 
-@pytest.mark.parametrize("turn", range(5, 9))
-def test_boxes_that_were_drawn_on_the_upright_photo_are_read_so(turn):
-    result = one(stored(PHOTO, turn), Box(10, 50, 50, 60), 40, (WIDTH, HEIGHT), turn)
+@pytest.mark.parametrize("orientation", range(5, 9))
+def test_boxes_that_were_drawn_on_the_upright_photo_are_read_so(orientation):
+    result = one(stored(PHOTO, orientation), Box(10, 50, 50, 60), 40, (WIDTH, HEIGHT), orientation)
     assert np.array_equal(result, PHOTO[35:75, 10:50])
-    half = one(stored(PHOTO, turn), Box(5, 25, 25, 30), 40, (WIDTH // 2, HEIGHT // 2), turn)
+    half = one(stored(PHOTO, orientation), Box(5, 25, 25, 30), 40, (WIDTH // 2, HEIGHT // 2), orientation)
     assert np.array_equal(half, result)
 
 

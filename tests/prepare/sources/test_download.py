@@ -124,7 +124,7 @@ def test_a_server_without_ranges_sends_all_again(server, target):
     assert fetch(server.address, target).read_bytes() == DATA
 
 
-def left(target, data, address, version='"1"'):
+def write_part(target, data, address, version='"1"'):
     """What a killed run leaves."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.with_name(f".{target.name}.part").write_bytes(data)
@@ -133,31 +133,31 @@ def left(target, data, address, version='"1"'):
 
 
 def test_a_complete_partial_file_needs_no_more_bytes(server, target):
-    left(target, DATA, server.address)
+    write_part(target, DATA, server.address)
     assert fetch(server.address, target, digest=SHA).read_bytes() == DATA
     assert [asked["range"] for asked in server.asked] == [f"bytes={len(DATA)}-"]
 
 
 def test_a_part_longer_than_the_file_is_dropped(server, target):
-    left(target, DATA + b"more", server.address)
+    write_part(target, DATA + b"more", server.address)
     assert fetch(server.address, target).read_bytes() == DATA
 
 
 def test_a_part_with_wrong_bytes_is_found_by_its_digest(server, target):
-    left(target, b"?" * 1000, server.address)
+    write_part(target, b"?" * 1000, server.address)
     assert fetch(server.address, target, digest=SHA).read_bytes() == DATA
     assert len(server.asked) == 2
 
 
 def test_a_part_of_another_address_is_not_used(server, target):
-    left(target, b"?" * 1000, server.address + "2")
+    write_part(target, b"?" * 1000, server.address + "2")
     assert fetch(server.address, target).read_bytes() == DATA
 
 
 def test_a_wrong_digest_is_reported_and_leaves_nothing(server, target):
-    wrong = "md5:" + "0" * 32
+    digest = "md5:" + "0" * 32
     with pytest.raises(TransferError, match=rf"photos\.zip has the md5 {MD5[4:]}, not {'0' * 32}: it is damaged"):
-        fetch(server.address, target, digest=wrong)
+        fetch(server.address, target, digest=digest)
     assert visible(target) == []
 
 

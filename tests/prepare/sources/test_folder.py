@@ -51,13 +51,13 @@ def test_hidden_files_are_passed_over_and_others_counted(tmp_path):
 
 
 def test_links_to_folders_and_photos_of_the_same_user_are_followed(tmp_path):
-    elsewhere = touch(tmp_path / "elsewhere", "far.jpg")
+    outside = touch(tmp_path / "elsewhere", "far.jpg")
     source = tmp_path / "photos"
     touch(source / "tree", "a.jpg")
     touch(source / "cobra", "a.jpg")
-    (source / "tree" / "out.jpg").symlink_to(elsewhere / "far.jpg")
+    (source / "tree" / "out.jpg").symlink_to(outside / "far.jpg")
     (source / "tree" / "inside.jpg").symlink_to(source / "cobra" / "a.jpg")
-    (source / "third").symlink_to(elsewhere)
+    (source / "third").symlink_to(outside)
     (source / "again").symlink_to(source / "tree")  # listed as `tree`
     found = folder.class_folders(source)
     assert [item.path.relative_to(source).as_posix() for item in found.items] == [
@@ -101,9 +101,9 @@ def test_class_names_are_compared_in_one_normal_form(tmp_path):
 
 
 def test_a_copy_is_left_out_where_the_files_are_equal_and_refused_where_not(tmp_path):
-    for place in (tmp_path, tmp_path / "photos"):
+    for subfolder in (tmp_path, tmp_path / "photos"):
         for name in ("a", "b"):
-            touch(place / name, "1.jpg")
+            touch(subfolder / name, "1.jpg")
     found = folder.class_folders(tmp_path)
     assert (found.classes, len(found.items)) == (("a", "b"), 2)
     assert found.lines[1] == "left out: 2 photos in photos, a copy of the folders beside it"
@@ -131,8 +131,8 @@ def test_a_source_that_is_a_link_itself_is_fine(tmp_path):
     ],
 )
 def test_a_wrong_layout_is_reported(tmp_path, layout, message):
-    for place, names in layout.items():
-        touch(tmp_path / place, *names)
+    for subfolder, names in layout.items():
+        touch(tmp_path / subfolder, *names)
     with pytest.raises(FolderError, match=message):
         folder.class_folders(tmp_path)
 
@@ -150,9 +150,9 @@ def test_a_divided_folder_keeps_its_splits(tmp_path, names):
     touch(tmp_path / train / "tree", "2.jpg", "10.jpg")
     touch(tmp_path / train / "cobra", "a.jpg")
     touch(tmp_path / train, "README.txt")
-    for place in (validation, test):
+    for subfolder in (validation, test):
         for name in ("tree", "cobra"):
-            touch(tmp_path / place / name, "b.jpg")
+            touch(tmp_path / subfolder / name, "b.jpg")
     assert listed(tmp_path) == (
         ("cobra", "tree"),
         [
@@ -169,9 +169,9 @@ def test_a_divided_folder_keeps_its_splits(tmp_path, names):
 
 
 def test_a_divided_folder_may_be_nested_and_lack_a_split(tmp_path):
-    for place in ("train", "test"):
+    for subfolder in ("train", "test"):
         for name in ("a", "b"):
-            touch(tmp_path / "archive" / place / name, "1.jpg")
+            touch(tmp_path / "archive" / subfolder / name, "1.jpg")
     _, items = listed(tmp_path)
     assert [(path.partition("/")[2], split) for _, path, split in items] == [
         ("train/a/1.jpg", "train"), ("test/a/1.jpg", "test"), ("train/b/1.jpg", "train"), ("test/b/1.jpg", "test"),
@@ -216,8 +216,8 @@ def test_photos_of_a_split_without_class_folders_are_left_out(tmp_path):
     ],
 )
 def test_a_wrong_division_is_reported(tmp_path, layout, message):
-    for place, names in layout.items():
-        touch(tmp_path / place, *names)
+    for subfolder, names in layout.items():
+        touch(tmp_path / subfolder, *names)
     with pytest.raises(FolderError, match=message):
         folder.class_folders(tmp_path)
 

@@ -12,8 +12,8 @@ def photos(*folders, count=2):
     """`count` photos in each folder; a word after a colon is the first part of their names."""
     paths = []
     for folder in folders:
-        folder, _, word = folder.partition(":")
-        paths += [f"{folder}/{word}{number}.jpg".removeprefix("/") for number in range(1, count + 1)]
+        folder, _, prefix = folder.partition(":")
+        paths += [f"{folder}/{prefix}{number}.jpg".removeprefix("/") for number in range(1, count + 1)]
     return paths
 
 

@@ -10,7 +10,7 @@ def test_splits_are_recognised_by_many_names(split):
         "validation": ["val", "valid", "Validation", "dev", "VAL", "valid_set", "val_images", "validation set"],
         "test": ["test", "Testing", "test1", "test_set", "eval", "Test Images", "testset", "evaluation", "test2017"],
     }  # fmt: skip
-    assert {word: split_of(word) for word in argv[split]} == dict.fromkeys(argv[split], split)
+    assert {name: split_of(name) for name in argv[split]} == dict.fromkeys(argv[split], split)
 
 
 @pytest.mark.parametrize("name", ["", "tests", "contest", "train_test", "test tube", "steam train", "valley", "trains"])

@@ -102,9 +102,9 @@ def test_a_pickle_that_would_run_something_is_refused_and_not_run(tmp_path):
     ],
 )
 def test_every_other_name_is_refused(name, argument):
-    module, word = name.split()
-    plain = b"\x80\x02c" + f"{module}\n{word}\n".encode() + b"X\x01\x00\x00\x001\x85R."
-    stacked = b"\x80\x04" + text(module) + text(word) + b"\x93\x8c\x011\x85R."
+    module, attribute = name.split()
+    plain = b"\x80\x02c" + f"{module}\n{attribute}\n".encode() + b"X\x01\x00\x00\x001\x85R."
+    stacked = b"\x80\x04" + text(module) + text(attribute) + b"\x93\x8c\x011\x85R."
     for data in (plain, stacked):
         with pytest.raises(UnpickleError, match="asks for"):
             load(data, "it")
@@ -114,12 +114,12 @@ def text(value: str) -> bytes:
     return b"\x8c" + bytes([len(value)]) + value.encode()
 
 
-def word(name: str) -> bytes:
+def global_name(name: str) -> bytes:
     return b"c" + name.replace(" ", "\n").encode() + b"\n"
 
 
-ENCODE, NDARRAY, DTYPE = word("_codecs encode"), word("numpy ndarray"), word("numpy dtype")
-RECONSTRUCT = word("numpy.core.multiarray _reconstruct")
+ENCODE, NDARRAY, DTYPE = global_name("_codecs encode"), global_name("numpy ndarray"), global_name("numpy dtype")
+RECONSTRUCT = global_name("numpy.core.multiarray _reconstruct")
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,8 @@ def test_a_declared_length_without_data_takes_no_memory(length):
 def test_an_array_has_the_bytes_that_its_shape_needs():
     data = pickle.dumps({"a": np.zeros((2, 3), np.uint8)}, 2)
     assert load(data, "it")["a"].shape == (2, 3)
-    for wrong in (b"K\x02K\x04", b"K\x01K\x03", b"K\x00K\x03", b"J\xff\xff\xff\xffJ\xfa\xff\xff\xff"):
-        changed = data.replace(b"K\x02K\x03", wrong)
+    for sizes in (b"K\x02K\x04", b"K\x01K\x03", b"K\x00K\x03", b"J\xff\xff\xff\xffJ\xfa\xff\xff\xff"):
+        changed = data.replace(b"K\x02K\x03", sizes)
         assert changed != data
         with pytest.raises(UnpickleError, match="damaged or cut short"):
             load(changed, "it")
@@ -226,7 +226,7 @@ def test_numbers_that_collide_in_a_dictionary_are_refused():
 def test_many_arrays_of_the_same_bytes_are_views():
     raw = text("raw") + b"\x96" + struct.pack("<Q", 10_000) + bytes(10_000) + b"\x94"
     array = (
-        word("numpy.core.numeric _frombuffer")
+        global_name("numpy.core.numeric _frombuffer")
         + b"(h\x00"
         + DTYPE
         + text("u1")
@@ -272,11 +272,11 @@ def test_any_bytes_are_read_or_refused(data):
 @settings(max_examples=300)
 @given(st.data(), st.sampled_from([2, 4, 5]))
 def test_any_damage_is_read_or_refused(data, protocol):
-    whole = bytearray(pickle.dumps(PLAIN, protocol))
+    encoded = bytearray(pickle.dumps(PLAIN, protocol))
     for _ in range(data.draw(st.integers(1, 4))):
-        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+        encoded[data.draw(st.integers(0, len(encoded) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(UnpickleError):
-        load(bytes(whole[: data.draw(st.integers(0, len(whole)))]), "it")
+        load(bytes(encoded[: data.draw(st.integers(0, len(encoded)))]), "it")
 
 
 def test_each_allowed_instruction_exists():

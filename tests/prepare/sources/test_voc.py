@@ -13,14 +13,14 @@ DOG = """<annotation>
 </annotation>"""
 
 
-def thing(name: str, *edges: object) -> str:
+def element(name: str, *edges: object) -> str:
     tags = zip(("xmin", "ymin", "xmax", "ymax"), edges, strict=False)
     box = "".join(f"<{tag}>{edge}</{tag}>" for tag, edge in tags)
     return f"<object><name>{name}</name><bndbox>{box}</bndbox></object>"
 
 
-def annotation(*things: str, more: str = "") -> bytes:
-    return f"<annotation>{more}{''.join(things)}</annotation>".encode()
+def annotation(*elements: str, more: str = "") -> bytes:
+    return f"<annotation>{more}{''.join(elements)}</annotation>".encode()
 
 
 def test_reads_name_size_and_boxes():
@@ -32,7 +32,7 @@ def test_reads_name_size_and_boxes():
 
 
 def test_objects_keep_their_order_and_their_number():
-    found = parse(annotation(thing("cat", 1, 2, 3, 4), thing("dog", 9, 9, 2, 12), thing(" cow ", 5, 6, 7, 8)))
+    found = parse(annotation(element("cat", 1, 2, 3, 4), element("dog", 9, 9, 2, 12), element(" cow ", 5, 6, 7, 8)))
     assert [t.name for t in found.things] == ["cat", "dog", "cow"]
     assert [t.box for t in found.things] == [Box(1, 2, 3, 4), None, Box(5, 6, 7, 8)]
 
@@ -53,7 +53,7 @@ def test_objects_keep_their_order_and_their_number():
     ],
 )
 def test_invalid_boxes_are_reported(edges, fault):
-    (found,) = parse(annotation(thing("dog", *edges))).things
+    (found,) = parse(annotation(element("dog", *edges))).things
     assert (found.box, found.fault) == (None, fault)
 
 
@@ -65,11 +65,11 @@ def test_boxes_of_parts_are_not_objects_boxes():
 
 @pytest.mark.parametrize("size", ["", "<size/>", "<size><width>0</width><height>0</height></size>"])
 def test_a_missing_size_is_none(size):
-    assert parse(annotation(thing("dog", 1, 2, 3, 4), more=size)).size is None
+    assert parse(annotation(element("dog", 1, 2, 3, 4), more=size)).size is None
 
 
 def test_other_encodings_that_hold_ascii_are_read():
-    text = '<?xml version="1.0" encoding="ISO-8859-1"?>' + annotation(thing("châtaigne", 1, 2, 3, 4)).decode()
+    text = '<?xml version="1.0" encoding="ISO-8859-1"?>' + annotation(element("châtaigne", 1, 2, 3, 4)).decode()
     assert parse(text.encode("latin-1")).things[0].name == "châtaigne"
 
 
@@ -106,7 +106,7 @@ def test_undeclared_entities_are_refused():
 
 
 def test_too_large_is_refused_before_it_is_parsed():
-    data = annotation(thing("dog", 1, 2, 3, 4))
+    data = annotation(element("dog", 1, 2, 3, 4))
     padded = data + b" " * (voc.MAX_BYTES - len(data))
     assert len(parse(padded).things) == 1
     with pytest.raises(VocError, match="more than 1,048,576 bytes"):
@@ -144,7 +144,7 @@ def test_any_bytes_are_read_or_refused(data):
 
 @given(st.tuples(*[st.floats(-1e4, 1e4)] * 4))
 def test_a_box_has_an_area_or_is_none(edges):
-    (found,) = parse(annotation(thing("dog", *(repr(edge) for edge in edges)))).things
+    (found,) = parse(annotation(element("dog", *(repr(edge) for edge in edges)))).things
     left, top, right, bottom = edges
     assert (found.box is not None) == (left < right and top < bottom)
     assert found.box is None or found.box == Box(*edges)

@@ -71,10 +71,10 @@ def test_loops_broken_links_and_second_paths_are_counted(tmp_path):
 
 def test_links_that_double_at_each_level_end(tmp_path):
     for level in range(30):
-        place = tmp_path / f"level{level}"
-        place.mkdir()
+        folder = tmp_path / f"level{level}"
+        folder.mkdir()
         for name in ("a", "b"):
-            (place / name).symlink_to(tmp_path / f"level{level + 1}")
+            (folder / name).symlink_to(tmp_path / f"level{level + 1}")
     touch(tmp_path / "level30" / "1.jpg")
     files, _, links = listed(tmp_path / "level0")
     assert (len(files), len(links)) == (1, 30)

@@ -46,8 +46,8 @@ TPE = Search.model_validate(
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Machines]:
-    with machines(2) as made:
-        yield made
+    with machines(2) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
 
 
 @pytest.fixture
-def whole(cluster: Machines) -> Iterator[Machines]:
+def restored_cluster(cluster: Machines) -> Iterator[Machines]:
     """The cluster, made whole again afterwards."""
     yield cluster
     while len(cluster.nodes) < 2:
@@ -87,8 +87,8 @@ def test_features_are_those_of_one_machine(
     rows = alone.rows(dataset.folder, dataset.photos).rows
     views = alone.views(dataset.folder, dataset.split("train"), augmentation, 1).rows
     monkeypatch.setenv("HEADSTAND_CACHE", "many")
-    with scale.backend(cluster.address) as there:
-        together = there.extractor(backbone)
+    with scale.backend(cluster.address) as backend:
+        together = backend.extractor(backbone)
         found = together.rows(dataset.folder, dataset.photos)
         assert 0.1 < rows.std() < 10
         assert found.computed == 48
@@ -97,7 +97,7 @@ def test_features_are_those_of_one_machine(
             np.abs(together.views(dataset.folder, dataset.split("train"), augmentation, 1).rows - views).max() <= 1e-5
         )
         # Known by now, to a cluster and to one machine alike.
-        assert there.extractor(backbone).rows(dataset.folder, dataset.photos).computed == 0
+        assert backend.extractor(backbone).rows(dataset.folder, dataset.photos).computed == 0
         assert Extractor(backbone).rows(dataset.folder, dataset.photos).computed == 0
 
         photo = dataset.folder / dataset.photos[5].path
@@ -105,29 +105,29 @@ def test_features_are_those_of_one_machine(
         monkeypatch.setenv("HEADSTAND_CACHE", "damaged")
         photo.write_bytes(content[:-20])
         with pytest.raises(HeadstandError, match=rf"{photo.name} is not the file that was prepared"):
-            there.extractor(backbone).rows(dataset.folder, dataset.photos)
+            backend.extractor(backbone).rows(dataset.folder, dataset.photos)
         photo.write_bytes(content)
     assert not list(Path("many").rglob("*.part"))
 
 
 def test_a_machine_is_killed_in_the_middle_of_extraction(
-    whole: Machines, workplace: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+    restored_cluster: Machines, workplace: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = photos.prepare(Path("data/shapes"), {"train": 400, "validation": 10, "test": 10})
     monkeypatch.setenv("HEADSTAND_CACHE", "one")
     rows = Extractor(backbone).rows(dataset.folder, dataset.photos).rows
     monkeypatch.setenv("HEADSTAND_CACHE", "many")
     at_kill: list[int] = []
-    with scale.backend(whole.address) as there:
-        together = there.extractor(backbone)
+    with scale.backend(restored_cluster.address) as backend:
+        together = backend.extractor(backbone)
 
-        def strike() -> None:
+        def kill() -> None:
             while len(shards := list(together.folder.glob("*.rows"))) < 2:
                 time.sleep(0.01)
-            assert whole.kill(whole.nodes[0])
+            assert restored_cluster.kill(restored_cluster.nodes[0])
             at_kill.append(len(shards))
 
-        killer = threading.Thread(target=strike, daemon=True)
+        killer = threading.Thread(target=kill, daemon=True)
         killer.start()
         found = together.rows(dataset.folder, dataset.photos)
         killer.join()
@@ -151,7 +151,7 @@ def task() -> dict[str, Any]:
     return {"train": split(120), "validation": split(60), "classes": 3, "seed": 1}
 
 
-def test_a_machine_is_killed_in_the_middle_of_a_grid(whole: Machines, workplace: Path) -> None:
+def test_a_machine_is_killed_in_the_middle_of_a_grid(restored_cluster: Machines, workplace: Path) -> None:
     given = task()
     alone = search.run(GRID, HEAD, **given, journal=Path("one.journal"))
     message: list[int] = []
@@ -159,10 +159,10 @@ def test_a_machine_is_killed_in_the_middle_of_a_grid(whole: Machines, workplace:
     def after(trial: search.Trial, from_journal: bool) -> None:
         message.append(trial.number)
         if len(message) == 2:
-            assert whole.kill(whole.nodes[0])
+            assert restored_cluster.kill(restored_cluster.nodes[0])
 
-    with scale.backend(whole.address) as there:
-        found = there.search(GRID, HEAD, **given, journal=Path("many.journal"), after_trial=after)
+    with scale.backend(restored_cluster.address) as backend:
+        found = backend.search(GRID, HEAD, **given, journal=Path("many.journal"), after_trial=after)
     assert sorted(message) == list(range(1, 13))
     assert [(trial.number, trial.values) for trial in found.trials] == [(t.number, t.values) for t in alone.trials]
     assert [trial.val_accuracy for trial in found.trials] == [trial.val_accuracy for trial in alone.trials]
@@ -188,10 +188,10 @@ def test_the_estimator_draws_for_all_machines_and_resumes(cluster: Machines, wor
         if len(message) == 3:
             raise Interrupted
 
-    with scale.backend(cluster.address) as there:
+    with scale.backend(cluster.address) as backend:
         with pytest.raises(Interrupted):
-            there.search(TPE, HEAD, **given, journal=Path("journal"), after_trial=after)
-        found = there.search(TPE, HEAD, **given, journal=Path("journal"), after_trial=after)
+            backend.search(TPE, HEAD, **given, journal=Path("journal"), after_trial=after)
+        found = backend.search(TPE, HEAD, **given, journal=Path("journal"), after_trial=after)
     assert message[:3] == [(1, False), (2, False), (3, False)]
     assert message[3:] == [(1, True), (2, True), (3, True), *((number, False) for number in range(4, 9))]
     assert [trial.number for trial in found.trials] == list(range(1, 9))
@@ -218,8 +218,8 @@ def test_a_whole_run(cluster: Machines, dataset: Dataset, backbone: Backbone, mo
     monkeypatch.setenv("HEADSTAND_CACHE", "one")
     alone = training.train(recipe)
     monkeypatch.setenv("HEADSTAND_CACHE", "many")
-    with scale.backend(cluster.address) as there:
-        together = training.train(recipe, backend=there)
+    with scale.backend(cluster.address) as backend:
+        together = training.train(recipe, backend=backend)
     assert together.report["head"] == alone.report["head"]
     assert together.report["test"]["accuracy"] == alone.report["test"]["accuracy"]
     with (together.folder / "trials.csv").open(newline="") as file:

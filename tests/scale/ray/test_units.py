@@ -68,14 +68,14 @@ def test_blocks_keep_the_views_of_a_photo_together(dataset: Dataset) -> None:
     own = [bytes.fromhex(photo.sha256) for photo in photos]
     names = np.array([[np.void(view_key(digest, augmentation, 1, view)) for digest in own] for view in range(2)])
     paths = [dataset.folder / photo.path for photo in photos]
-    todo = jobs([place for place in range(14) if place != 3], names, paths, range(2))
-    made = [pickle.loads(block) for block in blocks(todo, names.reshape(-1), [p.sha256 for p in photos], 4)]
-    assert [len(block) for block in made] == [4, 5, 4]
-    entries = [entry for block in made for entry in block]
+    work = jobs([index for index in range(14) if index != 3], names, paths, range(2))
+    unpickled = [pickle.loads(block) for block in blocks(work, names.reshape(-1), [p.sha256 for p in photos], 4)]
+    assert [len(block) for block in unpickled] == [4, 5, 4]
+    entries = [entry for block in unpickled for entry in block]
     assert sorted(entry[1] for entry in entries) == [0, 1, 2, *range(4, 14)]
-    for path, place_, name, key, digest in entries:
-        assert (path, digest) == (str(paths[place_ % 7]), photos[place_ % 7].sha256)
-        assert name == key == names.reshape(-1)[place_].tobytes()
+    for path, index, name, key, digest in entries:
+        assert (path, digest) == (str(paths[index % 7]), photos[index % 7].sha256)
+        assert name == key == names.reshape(-1)[index].tobytes()
 
 
 def test_block_is_decoded_or_has_an_error(dataset: Dataset) -> None:
@@ -84,8 +84,8 @@ def test_block_is_decoded_or_has_an_error(dataset: Dataset) -> None:
     paths = [dataset.folder / photo.path for photo in photos]
 
     def decoded() -> dict[str, np.ndarray]:
-        todo = blocks(jobs(range(3), names, paths, (None,)), names[0], [photo.sha256 for photo in photos], 9)
-        return decode({"jobs": np.array(list(todo), object)}, PhotoInput(32), Augmentation())
+        work = blocks(jobs(range(3), names, paths, (None,)), names[0], [photo.sha256 for photo in photos], 9)
+        return decode({"jobs": np.array(list(work), object)}, PhotoInput(32), Augmentation())
 
     block = decoded()
     assert block["index"].tolist() == [0, 1, 2]
