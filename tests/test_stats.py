@@ -164,9 +164,9 @@ def test_paired_comparisons_detect_smaller_differences() -> None:
 def test_five_discordant_photos_are_within_noise_and_six_are_not() -> None:
     """As McNemar's exact test has it: p is 2 / 2^5 and 2 / 2^6."""
     second = np.ones(100, bool)
-    for alone, within in ((5, True), (6, False)):
+    for discordant, within in ((5, True), (6, False)):
         first = second.copy()
-        first[:alone] = False
+        first[:discordant] = False
         assert paired(second, first).within_noise is within
 
 

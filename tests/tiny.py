@@ -33,7 +33,7 @@ def flatbuffer(
 
     With the `shape` of heatmaps, the logit of each label is 100 times the mean of one joint's map.
     """
-    shown = [1, *(shape or (size, size, 3))]
+    input_shape = [1, *(shape or (size, size, 3))]
     model = schema.ModelT()
     model.version = 3
     model.description = "tiny"
@@ -63,7 +63,7 @@ def flatbuffer(
     float32, int32, uint8 = schema.TensorType.FLOAT32, schema.TensorType.INT32, schema.TensorType.UINT8
     ops, kinds = schema.BuiltinOperator, schema.BuiltinOptions
     weights = np.resize(np.fliplr(np.eye(3, dtype=np.float32)) * GAIN, (labels, 3))
-    image = tensor("pixels", shown, kind=float32)
+    image = tensor("pixels", input_shape, kind=float32)
     # For heatmaps, averaging over rows and columns leaves one value per joint.
     over = [1, 2] if shape is None else [2, 3]
     axes = tensor("axes", [2], np.array(over, np.int32), int32)
@@ -83,7 +83,7 @@ def flatbuffer(
     ]  # fmt: skip
     if quantized:
         # Scale 2, so that a test fails if the input scale is ignored: the image would be twice as bright.
-        raw = tensor("raw", shown, kind=uint8, scale=2.0)
+        raw = tensor("raw", input_shape, kind=uint8, scale=2.0)
         quantized_output = tensor("coded", [1, labels], kind=uint8, scale=1 / 256)
         steps.insert(0, operator(ops.DEQUANTIZE, [raw], image, kinds.DequantizeOptions, schema.DequantizeOptionsT()))
         steps.append(
@@ -107,8 +107,8 @@ def bundle(path: Path, *, model: bytes | None = None, labels: tuple[str, ...] = 
 def heatmaps_bundle(path: Path, **metadata: Any) -> Path:
     """Writes a bundle that predicts which map has the highest mean, of the joints nose, left eye and right eye."""
     model = flatbuffer(shape=heatmap_file.SHAPE)
-    taken = {"kind": "heatmaps", "size": 64, "shape": list(heatmap_file.SHAPE), "dtype": "float32"}
-    return bundle(path, model=model, labels=heatmap_file.JOINTS[:3], input=taken, **metadata)
+    input_metadata = {"kind": "heatmaps", "size": 64, "shape": list(heatmap_file.SHAPE), "dtype": "float32"}
+    return bundle(path, model=model, labels=heatmap_file.JOINTS[:3], input=input_metadata, **metadata)
 
 
 def photo(rgb: tuple[int, int, int] = (200, 100, 0), kind: str = "PNG") -> bytes:

@@ -30,7 +30,7 @@ def test_the_heatmap_is_high_where_the_class_is(small_networks: None) -> None:
         # Pillow's bilinear puts a pixel's value at its middle; 16 of the picture's make one of the map's.
         middles = heat[one, 7::16, 7::16] / 2 + heat[one, 8::16, 8::16] / 2
         np.testing.assert_allclose(middles, channel / channel.max(), atol=0.06)
-    assert not heat[2].any()  # nothing speaks for class 0
+    assert not heat[2].any()  # no evidence for class 0
 
 
 @pytest.mark.parametrize(

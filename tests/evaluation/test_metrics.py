@@ -37,8 +37,8 @@ def test_figures_worked_by_hand() -> None:
 def test_means_are_taken_over_the_classes_that_have_photos() -> None:
     result = scored([0, 1, 1, 2], [0, 1, 1, 0])
     assert result.confusion == [[1, 0, 1], [0, 2, 0], [0, 0, 0]]
-    nothing = {"precision": 0.0, "recall": 0.0, "f1": 0.0, "count": 0, "low": 0.0, "high": 1.0}
-    assert result.per_class["c"] == nothing
+    empty = {"precision": 0.0, "recall": 0.0, "f1": 0.0, "count": 0, "low": 0.0, "high": 1.0}
+    assert result.per_class["c"] == empty
     assert result.balanced_accuracy == pytest.approx((1 / 2 + 1) / 2)
     assert result.macro_recall == pytest.approx((1 / 2 + 1) / 2)
     assert result.macro_precision == 1
@@ -56,8 +56,8 @@ def test_figures_are_those_of_scikit_learn(seed: int) -> None:
     predicted = probabilities.argmax(axis=1)
     assert result.balanced_accuracy == pytest.approx(metrics.balanced_accuracy_score(labels, predicted))
     for average in ("macro", "weighted"):
-        wanted = metrics.precision_recall_fscore_support(labels, predicted, average=average, zero_division=0)
-        for name, value in zip(("precision", "recall", "f1"), wanted, strict=False):
+        expected = metrics.precision_recall_fscore_support(labels, predicted, average=average, zero_division=0)
+        for name, value in zip(("precision", "recall", "f1"), expected, strict=False):
             assert getattr(result, f"{average}_{name}") == pytest.approx(value), name
     assert result.k == 5
     assert result.top_k == pytest.approx(metrics.top_k_accuracy_score(labels, probabilities, k=5))

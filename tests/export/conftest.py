@@ -16,7 +16,7 @@ _CONVERTED: dict[tuple[object, ...], bytes] = {}
 
 @pytest.fixture(autouse=True)
 def cached_conversions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Convert each model once in all tests of a process; tests that ask for `anew` convert it each time."""
+    """Convert each model once in all tests of a process; tests with the fixture `anew` convert it each time."""
     if "anew" in request.fixturenames:
         return
     from headstand.export import candidates, convert
@@ -38,7 +38,7 @@ def cached_conversions(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
 
 @pytest.fixture
 def anew() -> None:
-    """Conversions are not remembered."""
+    """Conversions are not cached."""
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,7 @@ def run(code: str, folder: Path, *argv: str) -> str:
 
 
 def test_a_course_s_lines_get_the_right_answer(result: Path, tmp_path: Path) -> None:
-    """A photo of the model's own size is resized by nobody, so the answer is ours."""
+    """A photo of the model's input size is not resized, so the probabilities are the same."""
     pixels = np.random.default_rng(3).integers(0, 256, (networks.SIZE, networks.SIZE, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "photo.png")
     shutil.copy(result, tmp_path / "yoga6.tflite")
@@ -79,7 +79,7 @@ with vision.ImageClassifier.create_from_options(options) as classifier:
 
 @pytest.mark.slow
 def test_mediapipe_gives_the_same_probabilities(result: Path, tmp_path: Path) -> None:
-    """In a process of its own: it brings a runtime of its own, and speaks."""
+    """In a separate process, because MediaPipe has its own runtime and writes to stderr."""
     pytest.importorskip("mediapipe", reason="`make setup-dev` installs MediaPipe", exc_type=ImportError)
     dataset: list[Path] = sorted(result.parents[3].glob("data/shapes/test/*/*"))
     np.save(tmp_path / "pixels.npy", np.stack([images.decode(path, networks.SIZE) for path in dataset]))

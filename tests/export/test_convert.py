@@ -25,13 +25,13 @@ def test_it_answers_as_the_model_with_built_in_operations(
     assert all(code != schema.BuiltinOperator.CUSTOM and name is None for code, name in codes)
     interpreter = Interpreter(model_content=flatbuffer)
     interpreter.allocate_tensors()
-    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
-    assert (taken["shape"].tolist(), taken["dtype"]) == ([1, 32, 32, 3], np.float32)
-    assert (given["shape"].tolist(), given["dtype"]) == ([1, 3], np.float32)
+    (input_details,), (output_details,) = interpreter.get_input_details(), interpreter.get_output_details()
+    assert (input_details["shape"].tolist(), input_details["dtype"]) == ([1, 32, 32, 3], np.float32)
+    assert (output_details["shape"].tolist(), output_details["dtype"]) == ([1, 3], np.float32)
     pixels = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype(np.float32)
-    interpreter.set_tensor(taken["index"], pixels)
+    interpreter.set_tensor(input_details["index"], pixels)
     interpreter.invoke()
-    np.testing.assert_allclose(interpreter.get_tensor(given["index"]), model(pixels), atol=1e-5)
+    np.testing.assert_allclose(interpreter.get_tensor(output_details["index"]), model(pixels), atol=1e-5)
 
 
 def test_the_same_model_converts_to_the_same_bytes(small_networks: None) -> None:

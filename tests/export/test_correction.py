@@ -18,12 +18,12 @@ def logits(model: bytes) -> np.ndarray:
     graph.outputs, objects.signatureDefs = graph.operators[-1].inputs, None
     interpreter = Interpreter(model_content=flatbuffer.write(objects))
     interpreter.allocate_tensors()
-    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+    (input_details,), (output_details,) = interpreter.get_input_details(), interpreter.get_output_details()
     rows = []
     for row in PIXELS:
-        interpreter.set_tensor(taken["index"], row[np.newaxis].astype(taken["dtype"]))
+        interpreter.set_tensor(input_details["index"], row[np.newaxis].astype(input_details["dtype"]))
         interpreter.invoke()
-        rows.append(interpreter.get_tensor(given["index"])[0])
+        rows.append(interpreter.get_tensor(output_details["index"])[0])
     return np.array(rows)
 
 
@@ -45,10 +45,10 @@ def models(small_networks: None) -> tuple[bytes, bytes]:
 
 def test_a_shift_in_a_layer_is_taken_out(models: tuple[bytes, bytes]) -> None:
     quantized, exact = models
-    wanted = logits(exact).mean(axis=0)
+    expected = logits(exact).mean(axis=0)
     off = shifted(quantized, 4000)
-    before = np.abs(logits(off).mean(axis=0) - wanted).max()
-    after = np.abs(logits(corrected(off, exact, PIXELS)).mean(axis=0) - wanted).max()
+    before = np.abs(logits(off).mean(axis=0) - expected).max()
+    after = np.abs(logits(corrected(off, exact, PIXELS)).mean(axis=0) - expected).max()
     step = np.ptp(logits(exact)) / 255
     assert before > 4 * step
     assert after < step
@@ -60,9 +60,9 @@ def test_nothing_but_biases_changes(models: tuple[bytes, bytes]) -> None:
     before, after = flatbuffer.read(quantized), flatbuffer.read(result)
     assert len(result) == len(quantized)
     for one, other in zip(before.subgraphs[0].tensors, after.subgraphs[0].tensors, strict=True):
-        held, holds = before.buffers[one.buffer].data, after.buffers[other.buffer].data
-        if held is not None and one.type != flatbuffer.tflite.TensorType.INT32:
-            np.testing.assert_array_equal(held, holds)
+        buffer_before, buffer_after = before.buffers[one.buffer].data, after.buffers[other.buffer].data
+        if buffer_before is not None and one.type != flatbuffer.tflite.TensorType.INT32:
+            np.testing.assert_array_equal(buffer_before, buffer_after)
 
 
 def test_the_order_of_the_photos_does_not_matter(models: tuple[bytes, bytes]) -> None:

@@ -10,9 +10,9 @@ from tests import networks
 
 def test_it_is_read_and_written_without_loss(small_networks: None) -> None:
     model = networks.classifier()
-    once = flatbuffer.write(flatbuffer.read(float32(model)))
-    assert flatbuffer.write(flatbuffer.read(once)) == once
-    interpreter = Interpreter(model_content=once)
+    rewritten = flatbuffer.write(flatbuffer.read(float32(model)))
+    assert flatbuffer.write(flatbuffer.read(rewritten)) == rewritten
+    interpreter = Interpreter(model_content=rewritten)
     interpreter.allocate_tensors()
     pixels = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype(np.float32)
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels)

@@ -51,9 +51,13 @@ def test_the_bundle_predicts_like_the_checkpoint_and_describes_its_input(trained
     result = export(trained)
     bundle = bundles.read(result.bundle)
     assert bundle.input.kind == "heatmaps"
-    taken = bundle.metadata["input"]
-    assert (taken["kind"], taken["shape"], taken["dtype"]) == ("heatmaps", [17, 64, 48], "float32")
-    assert taken["joints"] == list(heatmap_file.JOINTS)
+    input_metadata = bundle.metadata["input"]
+    assert (input_metadata["kind"], input_metadata["shape"], input_metadata["dtype"]) == (
+        "heatmaps",
+        [17, 64, 48],
+        "float32",
+    )
+    assert input_metadata["joints"] == list(heatmap_file.JOINTS)
     assert bundle.metadata["certificate"]["verdict"] == "passed"
     assert bundle.metadata["certificate"]["largest_difference"] <= 1e-4
     assert json.loads(result.certificate.read_text())["format"] == "float32"
@@ -61,9 +65,9 @@ def test_the_bundle_predicts_like_the_checkpoint_and_describes_its_input(trained
     classifier, keras_model = Classifier(result.bundle), checkpoint.load(trained)
     for photo in dataset.split("test"):
         path = dataset.folder / photo.path
-        wanted = np.asarray(keras_model(np.load(path)))[0]
+        expected = np.asarray(keras_model(np.load(path)))[0]
         given = classifier.predict(path.read_bytes()).probabilities
-        assert [given[label] for label in dataset.classes] == pytest.approx(wanted.tolist(), abs=1e-4)
+        assert [given[label] for label in dataset.classes] == pytest.approx(expected.tolist(), abs=1e-4)
     # Both can be scored on the data.
     shown = np.stack([heatmap_file.decode(dataset.folder / photo.path) for photo in dataset.split("test")])
     probabilities = [models.load(path).predict(shown) for path in (trained, result.bundle)]

@@ -47,8 +47,8 @@ def test_a_foreign_model_predicts_as_before(model: Path) -> None:
     assert read.metadata["data"] is None
     pixels = np.random.default_rng(1).integers(0, 256, (1, networks.SIZE, networks.SIZE, 3), np.uint8)
     logits = keras.models.load_model(model)(pixels / 127.5 - 1).numpy()[0].astype(float)
-    wanted = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
-    assert Classifier(result.bundle).probabilities(pixels)[0] == pytest.approx(wanted, abs=1e-5)
+    expected = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    assert Classifier(result.bundle).probabilities(pixels)[0] == pytest.approx(expected, abs=1e-5)
 
 
 def test_with_photos_it_may_be_quantised(model: Path) -> None:

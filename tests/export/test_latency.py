@@ -33,7 +33,7 @@ def test_medians_of_runs_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         def invoke(self) -> None:
             self.runs += 1
             order.append(self.content)
-            # The warm-up is slow, and so is one of the runs: neither tells in the median.
+            # The warm-up and one of the runs are slow: neither changes the median.
             slow = self.runs <= latency_module.WARM_UP or self.runs % 10 == 8
             now[0] += 9.0 if slow else {b"one": 0.25, b"other": 0.5}[self.content]
 

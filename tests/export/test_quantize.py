@@ -20,15 +20,15 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (24, networks.SIZE, networks.
 def run(model: bytes, pixels: np.ndarray) -> np.ndarray:
     interpreter = Interpreter(model_content=model)
     interpreter.allocate_tensors()
-    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
-    assert (taken["dtype"], given["dtype"]) == (np.uint8, np.float32)
+    (input_details,), (output_details,) = interpreter.get_input_details(), interpreter.get_output_details()
+    assert (input_details["dtype"], output_details["dtype"]) == (np.uint8, np.float32)
     # A step of the input is a step of the pixels: any interpreter may be given pixels as they are.
-    assert taken["quantization"] == (1, 0)
+    assert input_details["quantization"] == (1, 0)
     rows = []
     for row in pixels:
-        interpreter.set_tensor(taken["index"], row[np.newaxis])
+        interpreter.set_tensor(input_details["index"], row[np.newaxis])
         interpreter.invoke()
-        rows.append(interpreter.get_tensor(given["index"])[0])
+        rows.append(interpreter.get_tensor(output_details["index"])[0])
     return np.array(rows)
 
 
@@ -108,10 +108,10 @@ def test_all_photos_of_a_small_class_are_taken(tmp_path: Path) -> None:
         one for one in dataset.split("train") if one.class_ == "cross"
     ][:1]
     dataset = type(dataset)(tmp_path, tuple(few))
-    cross = quantize.images.decode(tmp_path / few[-1].path, 40)
+    decoded_cross = quantize.images.decode(tmp_path / few[-1].path, 40)
     chosen = calibration(training(dataset), 40, 5)
     assert len(chosen) == 5
-    assert sum((row == cross).all() for row in chosen) == 1
+    assert sum((row == decoded_cross).all() for row in chosen) == 1
 
 
 def test_a_damaged_training_photo_is_named(tmp_path: Path) -> None:

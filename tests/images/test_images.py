@@ -112,7 +112,7 @@ def test_one_colour_of_sixteen_bits_is_transparent_if_all_of_its_bits_agree() ->
 
 @pytest.mark.parametrize(("depth", "packed"), [(1, 0b01_000000), (2, 0b00_01_10_11), (4, 0x01)])
 def test_one_level_of_few_bits_of_grey_is_transparent(depth: int, packed: int) -> None:
-    """A level of 2 bits is told in 2 bits, though Pillow spreads the pixels over 8."""
+    """Transparency of a 2-bit image is stored in 2 bits, although Pillow expands the pixels to 8."""
     trns = b"tRNS\0\1"
     extra = struct.pack(">I", 2) + trns + struct.pack(">I", zlib.crc32(trns))
     width = min(4, 8 // depth)

@@ -3,4 +3,4 @@ import pytest
 
 @pytest.fixture
 def reader_process() -> None:
-    """Files are read as for users, by a process of its own."""
+    """Files are read in a separate process, as for users."""

@@ -1,4 +1,4 @@
-"""Files as Keras 2 wrote them, byte by byte; what they should answer is told by the same network built in Keras 3."""
+"""Files as Keras 2 wrote them, byte by byte; the expected outputs are those of the same network built in Keras 3."""
 
 from pathlib import Path
 from typing import Any

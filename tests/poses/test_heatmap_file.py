@@ -44,7 +44,7 @@ def saved(values: np.ndarray) -> bytes:
     return data.getvalue()
 
 
-def headed(header: str, body: bytes = b"") -> bytes:
+def with_header(header: str, body: bytes = b"") -> bytes:
     text = header.encode() + b"\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + body
 
@@ -69,10 +69,10 @@ BAD = {
     "too long": (GOOD + b"\0", "208,897 bytes of values"),
     "no numbers": (GOOD[:128], "0 bytes of values"),
     "huge": (GOOD + bytes(2**20), "over 1,048,576 bytes; heatmaps have 208,896"),
-    "a header that calls": (headed("__import__('pathlib').Path('sprung').touch()"), "header is damaged"),
-    "a deep header": (headed("-" * 9000 + "1"), "header is damaged"),
-    "brackets": (headed("(" * 9000), "header is damaged"),
-    "an endless shape": (headed("{'descr': '<f4', 'fortran_order': False, 'shape': (1e9,)}"), "header is damaged"),
+    "a header that calls": (with_header("__import__('pathlib').Path('sprung').touch()"), "header is damaged"),
+    "a deep header": (with_header("-" * 9000 + "1"), "header is damaged"),
+    "brackets": (with_header("(" * 9000), "header is damaged"),
+    "an endless shape": (with_header("{'descr': '<f4', 'fortran_order': False, 'shape': (1e9,)}"), "header is damaged"),
     "format 3": (b"\x93NUMPY\x03\x00" + GOOD[8:], "not a NumPy array file"),
 }
 
@@ -114,7 +114,7 @@ def test_what_numpy_and_others_write_is_read():
         "{'descr': '<f4', 'fortran_order': False, 'shape': (1L, 17L, 64L, 48L), }",
         "{'descr': '<f4', 'fortran_order': True, 'shape': (1,17,64,48), }  ",
     ):
-        assert decode(headed(header, body)).shape == (17, 64, 48), header
+        assert decode(with_header(header, body)).shape == (17, 64, 48), header
 
 
 def test_threads_read_side_by_side():

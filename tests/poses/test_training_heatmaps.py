@@ -60,7 +60,7 @@ def test_a_run_ends_in_a_report_and_a_checkpoint_that_takes_heatmaps():
     assert about.training_fingerprints == about.evaluation_fingerprints == ()
     page = (outcome.folder / "report.html").read_text()
     assert "keypoints of 17 heatmaps" in page
-    # Plain Keras opens it, and it answers from the files as the report says.
+    # Plain Keras loads it, and its accuracy on the files is that of the report.
     model = keras.models.load_model(outcome.checkpoint, compile=False)
     dataset = manifest.read(Path("data/poses"))
     shown = np.stack([np.load(dataset.folder / photo.path)[0] for photo in dataset.split("test")])

@@ -1,4 +1,4 @@
-"""Photos for the tests: random shapes, no two alike."""
+"""Photos for the tests: random shapes, all different."""
 
 import io
 from pathlib import Path

@@ -234,7 +234,7 @@ def test_a_full_disk_leaves_the_old_dataset_and_nothing_else(source, monkeypatch
 
 def test_an_interrupted_run_leaves_the_old_dataset_and_is_taken_up(source, monkeypatch):
     prepare(recipe(source, seed=2))
-    wanted = Path("data/poses/manifest.csv").read_bytes()
+    expected = Path("data/poses/manifest.csv").read_bytes()
     prepare(recipe(source))
     before = snapshot(Path("data/poses"))
     written = interrupted(monkeypatch, recipe(source, seed=2), KeyboardInterrupt())
@@ -243,7 +243,7 @@ def test_an_interrupted_run_leaves_the_old_dataset_and_is_taken_up(source, monke
     written[0].write_bytes(b"half")  # as a killed copy would be
     times = {path.name: path.stat().st_mtime_ns for path in written}
     assert prepare(recipe(source, seed=2)).is_new
-    assert Path("data/poses/manifest.csv").read_bytes() == wanted
+    assert Path("data/poses/manifest.csv").read_bytes() == expected
     assert [path.name for path in Path("data").iterdir()] == ["poses"]
     kept = [path.name for path in Path("data/poses").rglob("*.jpg") if times.get(path.name) == path.stat().st_mtime_ns]
     assert sorted(kept) == sorted(path.name for path in written[1:])
@@ -274,7 +274,7 @@ def test_a_photo_that_changes_between_reading_and_copying_is_reported_and_read_a
 
 def test_photos_are_decoded_once_for_all_settings(source, monkeypatch):
     first = prepare(recipe(source))
-    wanted = Path("data/poses/manifest.csv").read_bytes()
+    expected = Path("data/poses/manifest.csv").read_bytes()
     (source / "tree" / "99.jpg").write_bytes(b"broken")
     prepare(recipe(source))
     read = []
@@ -283,7 +283,7 @@ def test_photos_are_decoded_once_for_all_settings(source, monkeypatch):
     assert read == []
     assert again.counts == first.counts
     assert again.left_out[0][0] == "tree/99.jpg"
-    assert Path("data/again/manifest.csv").read_bytes() == wanted
+    assert Path("data/again/manifest.csv").read_bytes() == expected
 
 
 def divided(tmp_path, counts, first=0):

@@ -211,15 +211,15 @@ def test_a_class_without_photos_in_a_given_train_is_an_error_with_the_option():
 
 
 @pytest.mark.parametrize(
-    ("recut", "wanted"),
+    ("recut", "expected"),
     [
         ("none", ["train", "validation", "test", ""]),
         ("validation", ["train", "train", "test", ""]),
         ("all", ["", "", "", ""]),
     ],
 )
-def test_recut_gives_up_splits_of_the_source(recut, wanted):
-    assert kept(["train", "validation", "test", ""], Split(recut=recut)) == wanted
+def test_recut_gives_up_splits_of_the_source(recut, expected):
+    assert kept(["train", "validation", "test", ""], Split(recut=recut)) == expected
 
 
 def test_frames_of_one_clip_are_pointed_to_the_ordered_strategy_and_its_cost():

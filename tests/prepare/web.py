@@ -1,4 +1,4 @@
-"""A web server on loopback whose every answer a test decides."""
+"""A web server on loopback whose responses a test controls."""
 
 import re
 import threading
@@ -8,9 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Site(ThreadingHTTPServer):
-    """Serves one file at every path, with ranges; keeps what it was asked.
+    """Serves one file at every path, with ranges; records the headers of the requests.
 
-    `cuts` are counts of bytes after which the next answers break off; `statuses` are what the next answers say instead.
+    `cuts` are numbers of bytes after which the next responses end; `statuses` are the statuses of the next responses.
     """
 
     def __init__(self, data: bytes) -> None:

@@ -80,7 +80,7 @@ def test_an_invalid_dimension_is_refused(keys: dict[str, Any], message: str) -> 
 
 @given(st.integers(-50, 50), st.integers(1, 40), st.sampled_from([0.1, 0.25, 0.001, 2.0]))
 def test_the_steps_of_a_range_are_round_numbers(low: int, count: int, step: float) -> None:
-    """Against arithmetic in whole steps: 0.1 + 0.2 is 0.3 here."""
+    """Compared with integer arithmetic: 0.1 + 0.2 is 0.3 here."""
     start = low * step
     listed = Dimension(low=start, high=start + count * step, step=step).listed("dropout")
     assert len(listed) == count + 1

@@ -92,7 +92,7 @@ def running(
         folder: for its output and temporary files.
         options: further arguments of gunicorn.
         code: working directory, by default the checkout.
-        words: the module to run and its arguments.
+        argv: the module to run and its arguments.
         settings: environment variables.
     """
     (folder / "tmp").mkdir(parents=True)

@@ -76,7 +76,7 @@ def page(browser: Any, site: str) -> Iterator[Any]:
 
 
 def opened(browser: Any, site: str, **options: Any) -> Iterator[Any]:
-    """An opened page; at the end it must have raised nothing, broken no policy and asked no other host."""
+    """An opened page; finally checks that it raised no error, violated no policy and contacted no other host."""
     context = browser.new_context(reduced_motion="reduce", **options)
     context.set_default_timeout(20_000)
     page = context.new_page()

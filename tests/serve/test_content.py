@@ -1,4 +1,4 @@
-"""What a body means, asked over HTTP and through Lambda: the same answer each time."""
+"""Request bodies over HTTP and through Lambda: both give the same response."""
 
 import base64
 import json

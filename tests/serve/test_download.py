@@ -33,7 +33,7 @@ def code_of(call: Callable[[], object]) -> str:
 
 
 def resolver(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
-    """Let `getaddrinfo` give one answer after the other, the last one for ever; returns the names asked for."""
+    """Lets `getaddrinfo` return these answers in turn, then the last one; returns the list of resolved names."""
     real, hosts, remaining = socket.getaddrinfo, [], list(answers)
 
     def look_up(host: str, port: int, *args: Any, **kwargs: Any) -> list[Any]:
@@ -48,9 +48,9 @@ def resolver(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
 
 
 def offline(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Let every name mean this machine, and every connection fail the test; returns the names and addresses asked for.
+    """Resolves every name to this machine and fails the test at a connection; returns the list of resolved hosts.
 
-    Addresses keep their meaning, however they are spelt.
+    Addresses are resolved to themselves, in any spelling.
     """
     real, hosts = socket.getaddrinfo, []
 
@@ -353,12 +353,12 @@ def test_https_checks_the_name_of_the_host_at_the_checked_address(
 
     create = transport.session
 
-    def trusting(*args: Any, **kwargs: Any) -> Any:
+    def request_with_certificate(*args: Any, **kwargs: Any) -> Any:
         session = create(*args, **kwargs)
         session.verify = certificate[0]
         return session
 
-    monkeypatch.setattr(transport, "session", trusting)
+    monkeypatch.setattr(transport, "session", request_with_certificate)
     assert local(f"{url}/photo") == PHOTO and names == ["photos.example"] * 2
     assert code_of(lambda: local(f"{url.replace('photos', 'other')}/photo")) == "download_failed"
     assert code_of(lambda: local(f"{url}/slow-headers", timeout=0.5)) == "download_timeout"

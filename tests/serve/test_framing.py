@@ -161,7 +161,7 @@ NOISE = [
 
 @st.composite
 def disturbed(draw: st.DrawFn) -> bytes:
-    """Up to three whole requests with up to two disturbances."""
+    """Up to three complete requests with up to two changes."""
     data = b"".join(draw(st.lists(st.sampled_from(COMPLETE), min_size=1, max_size=3)))
     for noise in draw(st.lists(st.sampled_from(NOISE), max_size=2)):
         position = draw(st.integers(0, len(data)))

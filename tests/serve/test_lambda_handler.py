@@ -27,7 +27,7 @@ IMAGE = base64.b64encode(PHOTO).decode()
 
 
 class Context:
-    """Lambda's, as far as the function asks it."""
+    """The part of Lambda's context that the function uses."""
 
     def __init__(self, left: int = 30_000) -> None:
         self.aws_request_id = str(uuid.uuid4())
@@ -125,7 +125,7 @@ def test_each_event_has_a_response_in_its_own_form(function: LambdaFunction, nam
     answer = function.handle(posted(name, json.dumps({"image": IMAGE})), context := Context())
     assert (answer["statusCode"], answer["isBase64Encoded"]) == (200, False)
     found = json.loads(answer["body"])
-    assert list(found) == ["green", "blue"]  # each event asks for the top two
+    assert list(found) == ["green", "blue"]  # each event requests the two most probable classes
     assert found == pytest.approx({k: v for k, v in tiny.expected(RGB).items() if k != "red"}, abs=1e-6)
     headers = headers_of(answer)
     assert headers["Content-Type"] == "application/json" and headers["Headstand-Confident"] == "true"

@@ -24,8 +24,8 @@ def services(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     text = CONFIGURATION.read_text()
     assert "rate=10r/s;" in text
     with running(model, folder / "run", WEB_CONCURRENCY="1") as service:
-        with proxied(service, folder, text.replace("rate=10r/s;", "rate=9999r/s;")) as behind:
-            yield service, behind
+        with proxied(service, folder, text.replace("rate=10r/s;", "rate=9999r/s;")) as proxy:
+            yield service, proxy
 
 
 @contextmanager
@@ -48,53 +48,53 @@ def proxied(service: Service, folder: Path, configuration: str) -> Iterator[Serv
         f"http {{ access_log off; {temporary} include {folder / 'headstand.conf'}; }}\n"
     )
     process = subprocess.Popen([nginx, "-p", str(folder), "-c", str(folder / "nginx.conf")])
-    behind = replace(service, port=port)
+    proxy = replace(service, port=port)
 
     def ready() -> bool:
         assert process.poll() is None, (folder / "error").read_text()
         try:
-            behind.connect().close()
+            proxy.connect().close()
         except ConnectionError:
             return False
         return True
 
     try:
         until(ready)
-        yield behind
+        yield proxy
     finally:
         process.terminate()
         process.wait(PATIENCE)
 
 
 def test_predictions_and_errors_pass_through(services: tuple[Service, Service]) -> None:
-    _, behind = services
-    answer = behind.ask("POST", "/predict", PHOTO, **{"X-Request-ID": "mine"})
+    _, proxy = services
+    answer = proxy.ask("POST", "/predict", PHOTO, **{"X-Request-ID": "mine"})
     assert answer.status == 200 and answer.headers["X-Request-ID"] == "mine"
     assert answer.json == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-4)
-    assert behind.ask("POST", "/predict", b"words").json["code"] == "not_an_image"
+    assert proxy.ask("POST", "/predict", b"words").json["code"] == "not_an_image"
 
 
 def test_metrics_are_not_for_clients(services: tuple[Service, Service]) -> None:
-    service, behind = services
-    assert behind.ask("GET", "/metrics").status == 403
+    service, proxy = services
+    assert proxy.ask("GET", "/metrics").status == 403
     assert service.ask("GET", "/metrics").status == 200
 
 
 def test_a_request_reaches_the_service_only_when_it_is_complete(services: tuple[Service, Service]) -> None:
-    service, behind = services
-    with behind.connect(post(PHOTO[:50], length=len(PHOTO))) as slow:
-        assert behind.ask("POST", "/predict", PHOTO).status == 200
+    service, proxy = services
+    with proxy.connect(post(PHOTO[:50], length=len(PHOTO))) as slow:
+        assert proxy.ask("POST", "/predict", PHOTO).status == 200
         (worker,) = service.workers()
         # One connection at most: the one that nginx keeps.
         assert len([item for item in worker.net_connections("tcp") if item.raddr]) <= 1
         slow.sendall(PHOTO[50:])
         assert b"200 OK" in receive(slow)
-    with behind.connect(post(b"", length=2**30)) as large:
+    with proxy.connect(post(b"", length=2**30)) as large:
         assert b" 413 " in receive(large)
 
 
 def test_a_client_that_asks_too_often_is_refused_by_nginx(services: tuple[Service, Service], tmp_path: Path) -> None:
     service, _ = services
-    with proxied(service, tmp_path, CONFIGURATION.read_text()) as behind:
-        statuses = {behind.ask("GET", "/healthz").status for _ in range(100)}
+    with proxied(service, tmp_path, CONFIGURATION.read_text()) as proxy:
+        statuses = {proxy.ask("GET", "/healthz").status for _ in range(100)}
     assert statuses == {200, 429}

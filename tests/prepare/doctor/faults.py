@@ -36,8 +36,8 @@ def healthy(root: Path, poses: tuple[str, ...] = ("chair", "tree"), count: int =
 def rotated(image: Image.Image, degrees: float, filled: bool = False) -> Image.Image:
     """Turned; the corners black, or cut away."""
     result = image.rotate(degrees, Image.Resampling.BICUBIC)
-    cut = int(np.tan(np.radians(abs(degrees))) * image.width / 2) + 1
-    return result if filled else result.crop((cut, cut, image.width - cut, image.height - cut))
+    margin = int(np.tan(np.radians(abs(degrees))) * image.width / 2) + 1
+    return result if filled else result.crop((margin, margin, image.width - margin, image.height - margin))
 
 
 def cropped(image: Image.Image, left: float, top: float, right: float, bottom: float) -> Image.Image:

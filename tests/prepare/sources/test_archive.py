@@ -392,7 +392,7 @@ def test_the_project_cache_is_the_default(tmp_path, monkeypatch):
 
 
 def mac_zip(path, files, encoding):
-    """A zip whose names are in an encoding and without the flag that says which, as macOS writes UTF-8."""
+    """A zip whose names are in an encoding without the flag that names it, as macOS writes UTF-8."""
     with zipfile.ZipFile(path, "w") as out:
         for number, data in enumerate(files.values()):
             out.writestr(f"{number:08d}", data)

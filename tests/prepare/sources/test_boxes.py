@@ -50,7 +50,7 @@ def xml(objects: list[tuple[str, Edges]], filename: str = "%s", size: tuple[int,
 
 
 def photo(seed: int, squares: list[tuple[Edges, tuple[int, int, int]]]) -> Image.Image:
-    """Blobs, no two alike, with a coloured square for each dog."""
+    """Random blobs with a coloured square for each dog."""
     image = picture(seed).point(lambda value: value // 2)
     for edges, color in squares:
         image.paste(color, tuple(map(int, edges)))
@@ -444,7 +444,7 @@ def test_archives_are_prepared_end_to_end(dogs, tmp_path):
     assert Counter(p.class_ for p in dataset.photos) == {"afghan_hound": 20, "samoyed": 20, "shih_tzu": 20}
     assert all((photo.width, photo.height) == (SIZE, SIZE) for photo in dataset.photos)
     assert {photo.split for photo in dataset.photos} == {"train", "validation", "test"}
-    # Crops of one photo, told by their bytes, lie in one split and share a group.
+    # Crops of one photo, identified by their bytes, are in one split and share a group.
     found = listing(source, 1)
     photos = {(dataset.folder / photo.path).read_bytes(): photo for photo in dataset.photos}
     by_photo: dict[str, set[tuple[str, int]]] = {}

@@ -35,7 +35,7 @@ def part(per_class: int, seed: int) -> dict[str, object]:
 
 
 def write(folder: Path, **changes: object) -> Path:
-    """A small CIFAR-100; `changes` replace `meta`, `train` or `test` whole."""
+    """A small CIFAR-100; `changes` replace all of `meta`, `train` or `test`."""
     folder.mkdir(parents=True)
     values = {
         "meta": {"fine_label_names": FINE, "coarse_label_names": COARSE},

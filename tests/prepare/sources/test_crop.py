@@ -36,7 +36,7 @@ def one(
     ("box", "x", "y", "side"),
     [
         (Box(20, 30, 60, 70), 20, 30, 40),  # a square is cut as it is
-        (Box(20, 30, 60, 40), 20, 15, 40),  # a wide one grows up and down alike
+        (Box(20, 30, 60, 40), 20, 15, 40),  # a wide one grows equally up and down
         (Box(50, 10, 60, 50), 35, 10, 40),  # a tall one to both sides
         (Box(20, 0, 60, 10), 20, 0, 40),  # at the top only down
         (Box(90, 10, 100, 50), 60, 10, 40),  # at the right only to the left

@@ -9,7 +9,7 @@ from headstand.prepare.sources.layout import FolderError, recognise
 
 
 def photos(*folders, count=2):
-    """`count` photos in each folder; a word after a colon is the first part of their names."""
+    """`count` photos in each folder; a text after a colon is the prefix of their names."""
     paths = []
     for folder in folders:
         folder, _, prefix = folder.partition(":")
@@ -172,9 +172,9 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_layout_is_recognised(name):
-    paths, wanted, line = LAYOUTS[name]
+    paths, expected, line = LAYOUTS[name]
     found = recognise(paths)
-    assert read(found) == wanted
+    assert read(found) == expected
     assert found.lines[0] == line
     assert recognise(reversed(paths)) == found
 
@@ -252,7 +252,7 @@ def test_an_ambiguous_layout_is_refused_with_the_option(name):
 
 
 @pytest.mark.parametrize(
-    ("paths", "layout", "wanted"),
+    ("paths", "layout", "expected"),
     [
         (LAYOUTS["superclass/class"][0], "inner", {
             "cat": {"": ["animals/cat"]}, "dog": {"": ["animals/dog"]},
@@ -293,8 +293,8 @@ def test_an_ambiguous_layout_is_refused_with_the_option(name):
         }),
     ],
 )  # fmt: skip
-def test_the_option_decides(paths, layout, wanted):
-    assert read(recognise(paths, layout=layout)) == wanted
+def test_the_option_decides(paths, layout, expected):
+    assert read(recognise(paths, layout=layout)) == expected
 
 
 def test_what_is_left_out_is_reported():

@@ -29,7 +29,7 @@ PYTHON_2 = (  # as cPickle of Python 2 with NumPy 1.6 writes {"data": array([[1,
 )
 
 
-def same(found, expected):
+def assert_same(found, expected):
     assert list(found) == list(expected)
     for key, value in expected.items():
         if isinstance(value, np.ndarray):
@@ -41,18 +41,18 @@ def same(found, expected):
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_reads_plain_data_and_arrays_of_every_protocol(protocol):
-    same(load(pickle.dumps(PLAIN, protocol), "it"), PLAIN)
+    assert_same(load(pickle.dumps(PLAIN, protocol), "it"), PLAIN)
 
 
 def test_reads_what_python_2_wrote():
-    same(load(PYTHON_2, "it"), {"data": np.array([[1, 2, 3]], np.uint8), "labels": [7, 300]})
+    assert_same(load(PYTHON_2, "it"), {"data": np.array([[1, 2, 3]], np.uint8), "labels": [7, 300]})
 
 
 def test_reads_the_names_of_old_numpy():
     new = pickle.dumps(PLAIN, 2)
     old = new.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
     assert old != new
-    same(load(old, "it"), PLAIN)
+    assert_same(load(old, "it"), PLAIN)
 
 
 @pytest.mark.parametrize("protocol", [2, 5])
@@ -83,7 +83,7 @@ def test_a_pickle_that_would_run_something_is_refused_and_not_run(tmp_path):
         with pytest.raises(UnpickleError, match=r"asks for 'posix\.mkdir'.*not run, and you should not trust it"):
             load(data, "train")
         assert not target.exists()
-    pickle.loads(data)  # it does what it says, to one who runs it
+    pickle.loads(data)  # unpickling really runs it
     assert target.exists()
 
 

@@ -63,7 +63,7 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
 
 @pytest.fixture
 def restored_cluster(cluster: Machines) -> Iterator[Machines]:
-    """The cluster, made whole again afterwards."""
+    """The cluster; killed nodes are replaced afterwards."""
     yield cluster
     while len(cluster.nodes) < 2:
         cluster.nodes.append(cluster.add())
@@ -83,20 +83,21 @@ def test_features_are_those_of_one_machine(
 ) -> None:
     augmentation = Augmentation(views=2)
     monkeypatch.setenv("HEADSTAND_CACHE", "one")
-    alone = Extractor(backbone)
-    rows = alone.rows(dataset.folder, dataset.photos).rows
-    views = alone.views(dataset.folder, dataset.split("train"), augmentation, 1).rows
+    single = Extractor(backbone)
+    rows = single.rows(dataset.folder, dataset.photos).rows
+    views = single.views(dataset.folder, dataset.split("train"), augmentation, 1).rows
     monkeypatch.setenv("HEADSTAND_CACHE", "many")
     with scale.backend(cluster.address) as backend:
-        together = backend.extractor(backbone)
-        found = together.rows(dataset.folder, dataset.photos)
+        distributed = backend.extractor(backbone)
+        found = distributed.rows(dataset.folder, dataset.photos)
         assert 0.1 < rows.std() < 10
         assert found.computed == 48
         assert np.abs(found.rows - rows).max() <= 1e-5
         assert (
-            np.abs(together.views(dataset.folder, dataset.split("train"), augmentation, 1).rows - views).max() <= 1e-5
+            np.abs(distributed.views(dataset.folder, dataset.split("train"), augmentation, 1).rows - views).max()
+            <= 1e-5
         )
-        # Known by now, to a cluster and to one machine alike.
+        # Cached by now, for a cluster and for one machine.
         assert backend.extractor(backbone).rows(dataset.folder, dataset.photos).computed == 0
         assert Extractor(backbone).rows(dataset.folder, dataset.photos).computed == 0
 
@@ -119,28 +120,28 @@ def test_a_machine_is_killed_in_the_middle_of_extraction(
     monkeypatch.setenv("HEADSTAND_CACHE", "many")
     at_kill: list[int] = []
     with scale.backend(restored_cluster.address) as backend:
-        together = backend.extractor(backbone)
+        distributed = backend.extractor(backbone)
 
         def kill() -> None:
-            while len(shards := list(together.folder.glob("*.rows"))) < 2:
+            while len(shards := list(distributed.folder.glob("*.rows"))) < 2:
                 time.sleep(0.01)
             assert restored_cluster.kill(restored_cluster.nodes[0])
             at_kill.append(len(shards))
 
         killer = threading.Thread(target=kill, daemon=True)
         killer.start()
-        found = together.rows(dataset.folder, dataset.photos)
+        found = distributed.rows(dataset.folder, dataset.photos)
         killer.join()
-    shards = len(list(together.folder.glob("*.rows")))
+    shards = len(list(distributed.folder.glob("*.rows")))
     assert at_kill[0] < shards - 2
     assert found.computed == 1260
     assert np.abs(found.rows - rows).max() <= 1e-5
-    assert set(cached(together.folder, together.width).values()) == {1}
-    assert len(cached(together.folder, together.width)) == 1260
+    assert set(cached(distributed.folder, distributed.width).values()) == {1}
+    assert len(cached(distributed.folder, distributed.width)) == 1260
 
 
 def task() -> dict[str, Any]:
-    """Features that heads can tell apart, not too well."""
+    """Features that heads can separate, but not perfectly."""
     rng = np.random.default_rng(3)
     centres = rng.normal(size=(3, 16))
 
@@ -153,7 +154,7 @@ def task() -> dict[str, Any]:
 
 def test_a_machine_is_killed_in_the_middle_of_a_grid(restored_cluster: Machines, workplace: Path) -> None:
     given = task()
-    alone = search.run(GRID, HEAD, **given, journal=Path("one.journal"))
+    single = search.run(GRID, HEAD, **given, journal=Path("one.journal"))
     message: list[int] = []
 
     def after(trial: search.Trial, from_journal: bool) -> None:
@@ -164,16 +165,16 @@ def test_a_machine_is_killed_in_the_middle_of_a_grid(restored_cluster: Machines,
     with scale.backend(restored_cluster.address) as backend:
         found = backend.search(GRID, HEAD, **given, journal=Path("many.journal"), after_trial=after)
     assert sorted(message) == list(range(1, 13))
-    assert [(trial.number, trial.values) for trial in found.trials] == [(t.number, t.values) for t in alone.trials]
-    assert [trial.val_accuracy for trial in found.trials] == [trial.val_accuracy for trial in alone.trials]
-    assert np.allclose([t.val_loss for t in found.trials], [t.val_loss for t in alone.trials], atol=1e-4)
-    assert found.head == alone.head
+    assert [(trial.number, trial.values) for trial in found.trials] == [(t.number, t.values) for t in single.trials]
+    assert [trial.val_accuracy for trial in found.trials] == [trial.val_accuracy for trial in single.trials]
+    assert np.allclose([t.val_loss for t in found.trials], [t.val_loss for t in single.trials], atol=1e-4)
+    assert found.head == single.head
     # On the disk it is the same search: nothing is left to be run.
     again = search.run(
         GRID, HEAD, **given, journal=Path("many.journal"), after_trial=lambda _, known: message.append(known)
     )
     assert message[12:] == [True] * 12
-    assert again.head == alone.head
+    assert again.head == single.head
 
 
 def test_the_estimator_draws_for_all_machines_and_resumes(cluster: Machines, workplace: Path) -> None:
@@ -216,14 +217,14 @@ def test_a_whole_run(cluster: Machines, dataset: Dataset, backbone: Backbone, mo
     }
     recipe = recipes.Recipe.model_validate(values)
     monkeypatch.setenv("HEADSTAND_CACHE", "one")
-    alone = training.train(recipe)
+    single = training.train(recipe)
     monkeypatch.setenv("HEADSTAND_CACHE", "many")
     with scale.backend(cluster.address) as backend:
-        together = training.train(recipe, backend=backend)
-    assert together.report["head"] == alone.report["head"]
-    assert together.report["test"]["accuracy"] == alone.report["test"]["accuracy"]
-    with (together.folder / "trials.csv").open(newline="") as file:
+        distributed = training.train(recipe, backend=backend)
+    assert distributed.report["head"] == single.report["head"]
+    assert distributed.report["test"]["accuracy"] == single.report["test"]["accuracy"]
+    with (distributed.folder / "trials.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 2
-    resources = json.loads((together.folder / "report.json").read_text())["resources"]["steps"]["features"]
+    resources = json.loads((distributed.folder / "report.json").read_text())["resources"]["steps"]["features"]
     assert resources["photos"] == 48
     assert list(resources["parts"]) == ["cluster"]

@@ -1,4 +1,4 @@
-"""What the cluster's room does without a cluster."""
+"""Functions of the Ray backend that need no cluster."""
 
 import pickle
 import socket
