@@ -36,7 +36,7 @@ def test_the_heatmap_is_high_where_the_class_is(small_networks: None) -> None:
 @pytest.mark.parametrize(
     "name", ["MobileNetV2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ResNet50", "EfficientNetB0"))]
 )
-def test_every_kind_of_preprocessing_is_gone_through(name: str, tmp_path) -> None:
+def test_every_kind_of_preprocessing_is_supported(name: str, tmp_path) -> None:
     extractor = backbones.extractor(Backbone(name=name, size=64, weights="none"))
     model = heads.assemble(extractor, heads.build(Head(inner=(4,)), extractor.output.shape[-1], 3, 1), "m")
     loaded = checkpoint.load(checkpoint.save(model, tmp_path / "m.h5", networks.about()))

@@ -48,7 +48,7 @@ def test_the_same_model_gives_the_same_bytes() -> None:
     assert one != pack(FLATBUFFER, ("b", "a"), METADATA)
 
 
-def test_the_zip_counts_from_the_files_start() -> None:
+def test_zip_offsets_are_relative_to_the_start_of_the_file() -> None:
     data = pack(FLATBUFFER, ("a", "b"), METADATA)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         first = archive.infolist()[0]
@@ -100,7 +100,7 @@ def test_the_model_itself_is_unchanged() -> None:
     assert np.array_equal(*answers)
 
 
-def test_the_table_names_model_and_labels_and_is_replaced_not_doubled() -> None:
+def test_the_metadata_table_names_model_and_labels_and_is_not_duplicated() -> None:
     once = describe(tiny.flatbuffer(), "tiny", "labels.txt", PhotoInput(tiny.SIZE))
     assert table(once)[4:8] == b"M001"
     assert b"labels.txt" in table(once)
@@ -111,7 +111,7 @@ def test_the_table_names_model_and_labels_and_is_replaced_not_doubled() -> None:
     assert describe(tiny.flatbuffer(), "tiny", "labels.txt", PhotoInput(tiny.SIZE)) == once
 
 
-def test_a_model_of_heatmaps_is_not_called_one_of_images() -> None:
+def test_the_input_of_a_heatmap_model_is_not_described_as_an_image() -> None:
     photos = table(describe(tiny.flatbuffer(), "tiny", "labels.txt", PhotoInput(tiny.SIZE)))
     heatmaps = table(describe(tiny.flatbuffer(), "tiny", "labels.txt", HeatmapInput()))
     assert b"image" in photos and b"image" not in heatmaps

@@ -42,7 +42,7 @@ def run(code: str, folder: Path, *argv: str) -> str:
     return done.stdout
 
 
-def test_a_course_s_lines_get_the_right_answer(result: Path, tmp_path: Path) -> None:
+def test_the_code_of_a_course_gives_the_expected_prediction(result: Path, tmp_path: Path) -> None:
     """A photo of the model's input size is not resized, so the probabilities are the same."""
     pixels = np.random.default_rng(3).integers(0, 256, (networks.SIZE, networks.SIZE, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "photo.png")

@@ -14,7 +14,7 @@ def operators(flatbuffer: bytes) -> list[tuple[int, bytes | None]]:
     return [(max(one.builtinCode, one.deprecatedBuiltinCode), one.customCode) for one in model.operatorCodes]
 
 
-def test_it_answers_as_the_model_with_built_in_operations(
+def test_the_conversion_has_built_in_operations_and_the_same_predictions(
     small_networks: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     model = networks.classifier("ResNet50")

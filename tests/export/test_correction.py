@@ -43,7 +43,7 @@ def models(small_networks: None) -> tuple[bytes, bytes]:
     return int8(model, PIXELS, VARIANTS[0]), float32(model)
 
 
-def test_a_shift_in_a_layer_is_taken_out(models: tuple[bytes, bytes]) -> None:
+def test_a_shift_in_a_layer_is_corrected(models: tuple[bytes, bytes]) -> None:
     quantized, exact = models
     expected = logits(exact).mean(axis=0)
     off = shifted(quantized, 4000)
@@ -70,7 +70,7 @@ def test_the_order_of_the_photos_does_not_matter(models: tuple[bytes, bytes]) ->
     assert corrected(quantized, exact, PIXELS) == corrected(quantized, exact, PIXELS[::-1])
 
 
-def test_layers_of_other_names_stay(models: tuple[bytes, bytes]) -> None:
+def test_layers_of_other_names_are_not_changed(models: tuple[bytes, bytes]) -> None:
     quantized, exact = models
     renamed = flatbuffer.read(exact)
     for tensor in renamed.subgraphs[0].tensors:

@@ -46,7 +46,7 @@ def test_predictions_are_those_of_keras(tmp_path: Path, suffix: str) -> None:
 
 
 @FORMATS
-def test_half_of_it_frozen_as_fine_tuning_leaves_it(tmp_path: Path, suffix: str) -> None:
+def test_a_partly_frozen_model(tmp_path: Path, suffix: str) -> None:
     model = files.classifier()
     inner = model.get_layer("base")
     for name in ("conv", "bn"):
@@ -56,7 +56,7 @@ def test_half_of_it_frozen_as_fine_tuning_leaves_it(tmp_path: Path, suffix: str)
 
 
 @FORMATS
-def test_a_sequential_one_around_a_network(tmp_path: Path, suffix: str) -> None:
+def test_a_sequential_model_around_a_network(tmp_path: Path, suffix: str) -> None:
     model = files.stirred(
         keras.Sequential(
             [
@@ -166,7 +166,7 @@ def test_probabilities_get_no_second_softmax(tmp_path: Path, ending: Any, suffix
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", None])
-def test_one_output_is_two_classes(tmp_path: Path, activation: str | None) -> None:
+def test_one_output_becomes_two_classes(tmp_path: Path, activation: str | None) -> None:
     model = files.classifier(layers.Dense(1, activation))
     found = load(files.saved(model, tmp_path / "m.h5"), ("cat", "dog"), "none")
     p = predict(model, files.pixels())
@@ -177,7 +177,7 @@ def test_one_output_is_two_classes(tmp_path: Path, activation: str | None) -> No
     assert ("a sigmoid was added" in note) == (activation is None)
 
 
-def test_an_input_of_any_size_takes_the_one_given(tmp_path: Path) -> None:
+def test_an_input_of_any_size_gets_the_given_size(tmp_path: Path) -> None:
     given = keras.Input((None, None, 3))
     x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(given))
     model = files.stirred(keras.Model(given, layers.Dense(3, "softmax")(x)))
@@ -233,7 +233,7 @@ def test_it_converts_to_built_in_operations(tmp_path: Path) -> None:
         (lambda: [layers.Reshape((2, 2, 1))], LABELS, "it does not classify whole photos"),
     ],
 )
-def test_other_ends_are_refused(tmp_path: Path, ending: Any, labels: Any, reason: str) -> None:
+def test_other_output_layers_are_refused(tmp_path: Path, ending: Any, labels: Any, reason: str) -> None:
     assert reason in refused(files.saved(files.classifier(*ending()), tmp_path / "m.h5"), labels)
 
 

@@ -85,7 +85,7 @@ def test_heatmaps_without_a_person_give_finite_probabilities(trained: Path, bund
 
 
 @pytest.mark.slow
-def test_the_best_format_is_one_that_takes_heatmaps(trained: Path) -> None:
+def test_the_best_format_supports_heatmaps(trained: Path) -> None:
     lines: list[str] = []
     result = export(trained, "best", log=lines.append)
     assert result.kind in ("float32", "float16", "dynamic")
@@ -93,6 +93,6 @@ def test_the_best_format_is_one_that_takes_heatmaps(trained: Path) -> None:
     assert bundles.read(result.bundle).input.kind == "heatmaps"
 
 
-def test_integers_of_8_bits_are_refused_with_the_formats_that_there_are(trained: Path) -> None:
+def test_int8_is_refused_with_the_supported_formats(trained: Path) -> None:
     with pytest.raises(ConversionError, match=r"int8 takes pixels .* \(float32, float16, dynamic or best\)"):
         export(trained, "int8")

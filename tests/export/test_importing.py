@@ -51,7 +51,7 @@ def test_a_foreign_model_predicts_as_before(model: Path) -> None:
     assert Classifier(result.bundle).probabilities(pixels)[0] == pytest.approx(expected, abs=1e-5)
 
 
-def test_with_photos_it_may_be_quantised(model: Path) -> None:
+def test_with_photos_a_model_can_be_quantised(model: Path) -> None:
     dataset: Dataset = photos.prepare(Path("prepared"))
     # All splits: the folder is one of class folders.
     folder = Path("theirs")
@@ -117,7 +117,7 @@ def test_preprocessing_that_is_applied_twice_is_reported(colours: Path) -> None:
     assert "and 1.000 with --preprocess none: the model seems to scale its pixels itself" in warning
 
 
-def test_other_labels_beside_it_stay(colours: Path) -> None:
+def test_other_labels_in_the_folder_are_kept(colours: Path) -> None:
     Path("labels.txt").write_text("0 blue\n1 green\n2 red\n")
     result = import_model(colours, Path("labels.txt"), "none")
     assert result.labels == Path("colours.labels.txt")
@@ -131,7 +131,7 @@ def test_without_photos_quantisation_is_refused(model: Path) -> None:
     assert sorted(path.name for path in Path().iterdir()) == ["Their Model.keras", "labels.txt"]
 
 
-def test_generated_pictures_are_many_and_always_the_same(tmp_path: Path) -> None:
+def test_generated_images_are_deterministic(tmp_path: Path) -> None:
     sample = generated(tmp_path, 40).certifying
     assert len(sample.paths) == len({path.read_bytes() for path in sample.paths}) == PICTURES
     first = [images.decode(path, 40) for path in sample.paths]
@@ -140,7 +140,7 @@ def test_generated_pictures_are_many_and_always_the_same(tmp_path: Path) -> None
     assert all((one == other).all() for one, other in zip(first, again, strict=True))
 
 
-def test_the_command_takes_it(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_imports_a_foreign_model(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     convert_to_tflite.main([str(model), "--labels", "labels.txt", "--preprocess", "xception"])
     assert Classifier("Their Model.tflite").bundle.labels == photos.CLASSES
     assert "serve it   HEADSTAND_MODEL='Their Model.tflite'" in capsys.readouterr().out

@@ -30,7 +30,7 @@ def test_lines_and_the_usual_json(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["1 tree\n2 oak\n", "0 tree\noak\n", "0 tree\n2 oak\n", "0\n1\n", "0tree\n1oak\n"])
-def test_numbers_that_are_not_each_line_s_own_index_stay(tmp_path: Path, text: str) -> None:
+def test_numbers_that_are_not_the_index_of_their_line_are_kept(tmp_path: Path, text: str) -> None:
     path = tmp_path / "labels.txt"
     path.write_text(text)
     assert labels.read(path) == tuple(text.split("\n")[:2])

@@ -115,7 +115,7 @@ def test_a_loss_worked_by_hand() -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
-def test_the_other_way_round_a_loss_is_a_gain(pairs: list[tuple[bool, bool]]) -> None:
+def test_the_reversed_comparison_is_a_gain(pairs: list[tuple[bool, bool]]) -> None:
     first, second = (np.array(side) for side in zip(*pairs, strict=True))
     there, back = paired(first, second), paired(second, first)
     assert there.lost == -back.lost

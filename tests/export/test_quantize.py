@@ -89,7 +89,7 @@ def training(dataset: Dataset) -> PhotoSample:
     return PhotoSample("train", tuple(dataset.folder / photo.path for photo in chosen), class_indices(dataset, chosen))
 
 
-def test_calibration_takes_training_photos_of_all_classes_alike(tmp_path: Path) -> None:
+def test_calibration_takes_equally_many_training_photos_of_all_classes(tmp_path: Path) -> None:
     counts = {"train": 5, "validation": 3, "test": 3}
     dataset = photos.prepare(tmp_path, counts)
     every = calibration(training(dataset), 40, 100)

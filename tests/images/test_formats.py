@@ -66,7 +66,7 @@ def test_other_file_formats_are_named_too(data, text):
     assert refusal(data) == text
 
 
-def test_a_client_s_many_comments_cost_no_time():
+def test_many_comments_take_no_time():
     """A pattern that can divide them in many ways would try all 2**73; in a process, so that it can be stopped."""
     code = (
         "from headstand.images.formats import refusal; assert [refusal(b'<!---->' * 73 + end) for end in (b'', b'<a>')]"

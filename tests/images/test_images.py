@@ -59,13 +59,13 @@ def code_of(data: bytes | Path, size: int | None = None) -> str:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "WEBP"])
-def test_lossless_formats_come_back_exactly(kind: str) -> None:
+def test_lossless_formats_are_decoded_exactly(kind: str) -> None:
     options = {"lossless": True} if kind == "WEBP" else {}
     found = decode(encoded(scene(), kind, **options))
     assert found.dtype == np.uint8 and np.array_equal(found, scene())
 
 
-def test_jpeg_and_mpo_come_back_closely() -> None:
+def test_jpeg_and_mpo_are_decoded_closely() -> None:
     for kind, options in (("JPEG", {}), ("JPEG", {"progressive": True}), ("MPO", {"save_all": True})):
         found = decode(encoded(scene(), kind, quality=95, subsampling=0, **options)).astype(int)
         assert found.shape == (48, 64, 3) and np.abs(found - scene()).max() <= 12
@@ -121,7 +121,7 @@ def test_one_level_of_few_bits_of_grey_is_transparent(depth: int, packed: int) -
     assert found[0, :, 0].tolist() == [255 if level == 1 else level * 255 // (2**depth - 1) for level in levels]
 
 
-def test_sixteen_bit_grey_with_alpha_lies_over_white() -> None:
+def test_sixteen_bit_grey_with_alpha_is_composited_over_white() -> None:
     pixels = struct.pack(">HHHH", 0x4000, 0xFFFF, 0x4000, 0)
     assert decode(png(2, 1, depth=16, color=4, rows=b"\0" + pixels)).tolist() == [[[0x40] * 3, [255] * 3]]
 
@@ -162,7 +162,7 @@ def test_a_colour_key_is_transparent() -> None:
     assert np.array_equal(decode(encoded(scene(), transparency=(250, 10, 20))), expected)
 
 
-def test_alpha_lies_over_white() -> None:
+def test_alpha_is_composited_over_white() -> None:
     layer = np.dstack([scene(), np.full((48, 64), 255, np.uint8)])
     layer[:24, :, 3], layer[24:, :, 3] = 0, 128
     found = decode(encoded(layer)).astype(int)
@@ -202,7 +202,7 @@ def test_photos_are_turned_upright(orientation: int, kind: str) -> None:
 @pytest.mark.parametrize(
     "exif", [b"Exif\0\0MM\0*", b"Exif\0\0" + b"\xff" * 60, b"words", b"Exif\0\0II*\0\x08\0\0\0\xff\xff"]
 )
-def test_damaged_exif_does_not_damage_the_photo(exif: bytes) -> None:
+def test_damaged_exif_is_ignored(exif: bytes) -> None:
     assert (
         np.abs(decode(encoded(scene(), "JPEG", quality=95, subsampling=0, exif=exif)).astype(int) - scene()).max() <= 12
     )
@@ -286,7 +286,7 @@ def test_webp_has_a_lower_limit_because_its_decoder_needs_several_copies() -> No
     assert code_of(bytes(data)) == "too_large"
 
 
-def test_a_jpeg_of_countless_scans_is_refused() -> None:
+def test_a_jpeg_of_too_many_scans_is_refused() -> None:
     data = encoded(photo(64, 64), "JPEG", progressive=True)
     scan = data[data.rindex(b"\xff\xda") : -2]
     assert decode(data[:-2] + scan * 50 + data[-2:]).shape == (64, 64, 3)
@@ -392,7 +392,7 @@ def test_a_colour_profile_is_ignored() -> None:
     assert np.array_equal(decode(encoded(scene(), icc_profile=profile)), scene())
 
 
-def test_the_preprocessor_is_keras_image_helpers_with_our_resize() -> None:
+def test_the_preprocessor_is_that_of_keras_image_helper_with_the_resize_of_the_decoder() -> None:
     preprocessor = Preprocessor((32, 24))
     assert isinstance(preprocessor, BasePreprocessor)
     tensor = preprocessor.convert_to_tensor(Image.fromarray(photo(200, 100)))

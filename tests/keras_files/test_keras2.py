@@ -117,7 +117,7 @@ def test_transfer_learning_as_in_the_tutorial(tmp_path: Path, frozen: tuple[str,
     np.testing.assert_allclose(answers(found.model), answers(model), atol=1e-6)
 
 
-def test_a_sequential_one_with_the_input_in_its_first_layer(tmp_path: Path) -> None:
+def test_a_sequential_model_with_the_input_in_its_first_layer(tmp_path: Path) -> None:
     random = np.random.default_rng(3)
     kernel, alpha, dense = random.normal(size=(3, 3, 3, 4)), random.normal(size=(1, 1, 4)), random.normal(size=(196, 3))
     config = [

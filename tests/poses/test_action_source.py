@@ -47,7 +47,7 @@ def test_peaks_are_where_the_body_has_its_joints(monkeypatch):
     assert above == 20
 
 
-def test_files_lie_in_a_folder_an_action_and_name_the_person(tmp_path: Path):
+def test_files_are_in_one_folder_per_action_and_name_the_person(tmp_path: Path):
     action_source.write(tmp_path / "made", {"action_up": FILES + 1, "action_down": 2}, seed=1)
     names = sorted(path.relative_to(tmp_path / "made").as_posix() for path in tmp_path.rglob("*.npy"))
     assert names[:3] == ["action_down/person000_00.npy", "action_down/person000_01.npy", "action_up/person000_00.npy"]

@@ -46,7 +46,7 @@ def test_half_of_the_views_are_mirrored():
     assert 10 < sum(flipped) < 30
 
 
-def test_a_turn_keeps_all_distances_and_is_about_the_middle():
+def test_a_rotation_keeps_all_distances_and_the_centre():
     before, after = peaks(drawn()), peaks(drawn(0, rotation=20))
     between = [np.linalg.norm(points[:, None] - points[None], axis=2) for points in (before, after)]
     np.testing.assert_allclose(between[1], between[0], atol=0.6)
@@ -56,7 +56,7 @@ def test_a_turn_keeps_all_distances_and_is_about_the_middle():
     assert np.abs(after - before).max() > 2
 
 
-def test_zoom_scales_all_distances_alike():
+def test_zoom_scales_all_distances_equally():
     inner = [JOINTS.index(name) for name in ("left_shoulder", "right_shoulder", "left_hip", "right_hip", "nose")]
     before, after = peaks(drawn())[inner], peaks(drawn(5, zoom=0.3))[inner]
     ratio = np.linalg.norm(after[1:] - after[0], axis=1) / np.linalg.norm(before[1:] - before[0], axis=1)
@@ -64,7 +64,7 @@ def test_zoom_scales_all_distances_alike():
     assert abs(ratio.mean() - 1) > 0.02
 
 
-def test_a_shift_moves_all_alike_and_jitter_each_for_itself():
+def test_a_shift_moves_all_joints_equally_and_jitter_each_separately():
     inner = [JOINTS.index(name) for name in ("left_shoulder", "right_shoulder", "left_hip", "right_hip", "nose")]
     moved = (peaks(drawn(2, shift=0.1)) - peaks(drawn()))[inner]
     assert np.ptp(moved, axis=0).max() < 0.1
@@ -73,7 +73,7 @@ def test_a_shift_moves_all_alike_and_jitter_each_for_itself():
     np.testing.assert_allclose(moved.std(axis=0), 0.7, atol=0.12)
 
 
-def test_joints_are_dropped_and_seen_better_or_worse():
+def test_joints_are_dropped_and_peaks_scaled():
     lost = np.mean([(drawn(seed, joint_dropout=0.25).max(axis=(1, 2)) == 0).mean() for seed in range(30)])
     assert lost == pytest.approx(0.25, abs=0.06)
     heights = drawn(1, brightness=0.3).max(axis=(1, 2)) / 0.8
@@ -81,11 +81,11 @@ def test_joints_are_dropped_and_seen_better_or_worse():
     assert 1.05 < heights.max() < 1.31
 
 
-def test_settings_of_photos_change_no_heatmap():
+def test_settings_for_photos_do_not_change_heatmaps():
     np.testing.assert_array_equal(drawn(1, smallest_crop=0.2, contrast=0.5, saturation=0.5), drawn(1))
 
 
-def test_settings_of_heatmaps_leave_the_names_of_photos_views():
+def test_settings_for_heatmaps_do_not_change_the_keys_of_photo_views():
     assert "jitter" not in Augmentation().settings
     assert Augmentation(jitter=0.5).settings == f"{Augmentation().settings} jitter=0.5"
     assert "joint_dropout=0.1" in Augmentation(joint_dropout=0.1).settings

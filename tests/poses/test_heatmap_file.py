@@ -16,7 +16,7 @@ SHAPE = (1, 17, 64, 48)
 
 @pytest.mark.parametrize("batch", [(1,), ()])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_gives_the_numbers_of_one_person_as_they_are(tmp_path, batch, order):
+def test_values_of_one_person_are_returned_unchanged(tmp_path, batch, order):
     values = np.random.default_rng(0).normal(size=(*batch, 17, 64, 48)).astype(np.float32)
     np.save(tmp_path / "a.npy", np.asarray(values, order=order))
     for found in (decode(tmp_path / "a.npy"), decode((tmp_path / "a.npy").read_bytes())):
@@ -106,7 +106,7 @@ def test_a_damaged_header_is_refused_or_harmless(changes):
     assert (values.shape, values.dtype) == ((17, 64, 48), np.float32)
 
 
-def test_what_numpy_and_others_write_is_read():
+def test_headers_of_numpy_and_other_writers_are_read():
     body = GOOD[128:]
     for header in (
         "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 17, 64, 48), }",
@@ -117,6 +117,6 @@ def test_what_numpy_and_others_write_is_read():
         assert decode(with_header(header, body)).shape == (17, 64, 48), header
 
 
-def test_threads_read_side_by_side():
+def test_threads_read_concurrently():
     with ThreadPoolExecutor(16) as pool:
         assert sum(maps.shape == (17, 64, 48) for maps in pool.map(decode, [GOOD] * 2000)) == 2000

@@ -48,7 +48,7 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_makes_class_folders_per_split_with_a_manifest_that_fits(source):
+def test_class_folders_per_split_match_the_manifest(source):
     before = snapshot(source)
     summary = prepare(recipe(source))
     dataset = manifest.read(Path("data/poses"))
@@ -76,7 +76,7 @@ def test_numbers_follow_the_natural_order_of_the_source(source):
     assert digest(tenth) == digest(source / "tree" / "10.jpg")
 
 
-def test_the_copies_are_files_of_their_own(source):
+def test_the_copies_are_separate_files(source):
     prepare(recipe(source))
     for path in Path("data/poses").rglob("*.jpg"):
         path.write_bytes(b"edited")
@@ -232,7 +232,7 @@ def test_a_full_disk_leaves_the_old_dataset_and_nothing_else(source, monkeypatch
     assert prepare(recipe(source, seed=2)).is_new
 
 
-def test_an_interrupted_run_leaves_the_old_dataset_and_is_taken_up(source, monkeypatch):
+def test_an_interrupted_run_leaves_the_old_dataset_and_is_resumed(source, monkeypatch):
     prepare(recipe(source, seed=2))
     expected = Path("data/poses/manifest.csv").read_bytes()
     prepare(recipe(source))

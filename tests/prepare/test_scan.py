@@ -91,7 +91,7 @@ def test_cache_entries_of_another_reader_or_decoder_are_not_used(listing, monkey
     assert len(reader.read) == 7
 
 
-def test_an_interrupted_scan_is_taken_up(listing, monkeypatch):
+def test_an_interrupted_scan_is_resumed(listing, monkeypatch):
     monkeypatch.setattr(module, "BLOCK", 2)
     monkeypatch.setattr(cores, "available", lambda: 1)
     reader = Reader()

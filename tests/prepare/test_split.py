@@ -158,7 +158,7 @@ def test_unassigned_photos_go_to_train_if_all_splits_are_given():
     assert splits == ["validation"] * 2 + ["test"] * 2 + ["train"] * 8
 
 
-def test_open_photos_follow_the_given_ones_that_they_belong_to():
+def test_unassigned_photos_follow_the_given_photos_of_their_group():
     groups = np.array([0, 1, *range(2, 30)])
     groups[[10, 11]] = 0
     groups[[12]] = 1
@@ -222,7 +222,7 @@ def test_recut_gives_up_splits_of_the_source(recut, expected):
     assert kept(["train", "validation", "test", ""], Split(recut=recut)) == expected
 
 
-def test_frames_of_one_clip_are_pointed_to_the_ordered_strategy_and_its_cost():
+def test_the_error_for_frames_of_one_clip_names_the_ordered_strategy_and_its_cost():
     with pytest.raises(SplitError, match=r"--split.strategy ordered: .*figures hold for these clips only"):
         divide(["clip"] * 9, [digest(p) for p in range(9)], np.zeros(9, int), SETTINGS, 1)
     assert Counter(divide(["clip"] * 9, [digest(p) for p in range(9)], np.zeros(9, int), ORDERED, 1)) == {
@@ -242,7 +242,7 @@ def test_too_few_unassigned_photos_are_reported():
         given(["a"] * 5, ["test", "test", "train", "train", "train"], np.array([0, 1, 2, 2, 2]))
 
 
-def test_join_makes_one_of_groups_that_share_a_name():
+def test_join_merges_groups_that_share_a_name():
     groups = np.array([0, 1, 2, 0, 3, 4, 5])
     assert join(groups, [""] * 7).tolist() == groups.tolist()
     #      name "x" ties 1 and 3, "y" ties 3 (through its group) and 5; empty ties nothing

@@ -40,7 +40,7 @@ def test_the_command_line_overrides_the_environment_and_that_the_file(monkeypatc
     assert (recipe.head.dropout, recipe.head.epochs, recipe.head.batch_size, recipe.seed) == (0.2, 6, 7, 8)
 
 
-def test_lists_and_single_values_from_the_line():
+def test_lists_and_single_values_on_the_command_line():
     recipe = load("mine", ["--head.inner", "200", "--split.keep_apart", "one,two"])
     assert (recipe.head.inner, recipe.split.keep_apart) == ((200,), ("one", "two"))
     assert load("mine", ["--head.inner", "200,50"]).head.inner == (200, 50)
@@ -130,7 +130,7 @@ def test_bytes_that_are_not_text_are_reported():
         load("mine")
 
 
-def test_recipes_are_found_here_first_then_in_the_checkout():
+def test_recipes_are_found_in_the_working_directory_first_then_in_the_checkout():
     assert find("mine") == Path("recipes/mine.toml")
     assert find("yoga6") == HOME / "recipes" / "yoga6.toml"
     assert find("recipes/mine.toml") == Path("recipes/mine.toml")
@@ -166,7 +166,7 @@ def test_a_recipe_is_the_same_after_writing_and_reading():
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
 
 
-def test_locate_looks_here_then_in_the_checkout_then_under_the_variable(tmp_path, monkeypatch):
+def test_locate_searches_the_working_directory_then_the_checkout_then_the_variable(tmp_path, monkeypatch):
     monkeypatch.setenv("HEADSTAND_DATA", str(tmp_path / "store"))
     (tmp_path / "store" / "photos").mkdir(parents=True)
     (tmp_path / "store" / "recipes").mkdir()
@@ -258,7 +258,7 @@ def test_an_invalid_head_is_refused(argv, message):
     assert message in str(excinfo.value)
 
 
-def test_heads_that_can_be():
+def test_valid_heads():
     head = load("mine", ["--head.inner", "9,8", "--head.activation", "selu,tanh", "--head.optimizer", "adamw"]).head
     assert (head.inner, head.activation, head.optimizer, head.weight_decay) == ((9, 8), ("selu", "tanh"), "adamw", None)
     argv = (

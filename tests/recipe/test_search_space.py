@@ -26,7 +26,7 @@ HEAD = Head(inner=(30, 20), dropout=0.1)
         ({"dropout": 0.5}, (30, 20)),
     ],
 )
-def test_number_and_size_of_the_layers_make_the_inner_layers(values: dict[str, Any], inner: tuple[int, ...]) -> None:
+def test_number_and_size_of_the_layers_define_the_inner_layers(values: dict[str, Any], inner: tuple[int, ...]) -> None:
     head = with_overrides(HEAD, values)
     assert head.inner == inner
     assert head.dropout == values.get("dropout", 0.1)
@@ -167,7 +167,7 @@ def test_without_a_search_the_stages_are_ignored() -> None:
         assert load(name, ["--search.strategy", "none"]).search.plan == ()
 
 
-def test_the_shipped_search_by_jobs_is_the_originals() -> None:
+def test_the_shipped_search_by_jobs_is_that_of_the_original() -> None:
     search = load("yoga107").search
     assert search.strategy == "tpe"
     assert [job.warm_start for job in search.plan] == [False, True, False, True, False]
@@ -185,7 +185,7 @@ def test_the_number_of_layers_is_searched_where_the_original_did() -> None:
     assert layers.values == (0, 1, 2, 3)
 
 
-def test_ranges_and_warm_starts_from_the_line(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranges_and_warm_starts_on_the_command_line(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     ranges = (
         "[search.parameters]\ndropout = {low = 0, high = 0.5}\nlearning_rate = {low = 0.01, high = 0.1, log = true}\n"

@@ -105,7 +105,7 @@ def test_an_invalid_backbone_is_named(value: str, message: str) -> None:
         load(write(f"[compare]\nbackbones = {value}\n"))
 
 
-def test_backbones_and_limits_from_the_line() -> None:
+def test_backbones_and_limits_on_the_command_line() -> None:
     compare = load(write(""), ["--compare.backbones", "VGG16,Xception@96=none", "--compare.under_ms", "5"]).compare
     assert (compare.backbones, compare.under_ms, compare.under_mb) == (("VGG16", "Xception@96=none"), 5.0, None)
     with pytest.raises(RecipeError, match=r"compare.under_mb = '0': .*greater than 0"):

@@ -47,7 +47,7 @@ def test_a_leak_that_the_split_missed_is_reported_once(tmp_path):
     assert (folder / "explore/doctor.html").stat().st_mtime_ns == before
 
 
-def test_another_manifest_is_examined_whatever_the_times_of_the_files(tmp_path):
+def test_another_manifest_is_examined_regardless_of_modification_times(tmp_path):
     dataset = prepared(tmp_path / "yoga")
     page = checkup(dataset.folder)[-1]
     os.utime(page, ns=(2**62, 2**62))
@@ -81,7 +81,7 @@ def test_geometric_matches_are_those_of_the_preparation(tmp_path, monkeypatch):
     ]
 
 
-def test_a_file_that_is_unusable_leaves_the_other_pairs_as_they_are(tmp_path, monkeypatch):
+def test_an_unusable_file_does_not_change_the_other_pairs(tmp_path, monkeypatch):
     dataset = prepared(tmp_path / "yoga")
     monkeypatch.setattr(geometric_matches, "matches", lambda *_: pytest.fail("searched again"))
     folder = recorded(dataset, MatchedPair(3, 20, 0.9, "turned"), MatchedPair(6, 21, 0.9, "turned"))

@@ -29,7 +29,7 @@ def test_a_healthy_folder_is_copied_as_it_is(tmp_path):
     assert copy == tree(folder)
 
 
-def test_leaves_out_renames_and_converts(tmp_path):
+def test_files_are_left_out_renamed_and_converted(tmp_path):
     folder = healthy(tmp_path / "photos")
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -76,7 +76,7 @@ def test_a_conflict_is_left_out_unless_most_agree(tmp_path):
     assert actions["cobra/wrong.jpg"][2] == "most near duplicates have the class tree"
 
 
-def test_examined_photos_stay_and_their_copies_in_training_go(tmp_path):
+def test_evaluation_photos_are_kept_and_their_copies_in_training_left_out(tmp_path):
     folder = tmp_path / "photos"
     for split in ("train", "test"):
         for pose in ("chair", "tree"):

@@ -11,7 +11,7 @@ from headstand.prepare.doctor import examine, page
 from tests.prepare.doctor.faults import encoded, healthy, photo
 
 
-def test_everything_lies_inside_and_names_are_escaped(tmp_path):
+def test_the_page_is_self_contained_and_names_are_escaped(tmp_path):
     folder = healthy(tmp_path / "photos <b>")
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -225,7 +225,7 @@ def test_a_split_with_few_or_none_of_a_class(tmp_path):
     assert details(report, "few_examined") == ["tree: 2 in test"]
 
 
-def test_photos_outside_of_classes_links_and_clutter(folder, tmp_path):
+def test_photos_outside_of_classes_links_and_system_files(folder, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/x.jpg").write_bytes(encoded(photo("tree", 60)))
     (folder / "tree/link.jpg").symlink_to(tmp_path / "elsewhere/x.jpg")
@@ -254,7 +254,7 @@ def test_nothing_to_examine(tmp_path, make):
         examine(tmp_path / "photos")
 
 
-def test_a_prepared_dataset_is_held_against_its_manifest(dataset):
+def test_a_prepared_dataset_is_compared_with_its_manifest(dataset):
     folder = dataset.folder
     changed, missing = (folder / photo.path for photo in dataset.photos[:2])
     changed.write_bytes(dataset.photos[5].path and (folder / dataset.photos[8].path).read_bytes())

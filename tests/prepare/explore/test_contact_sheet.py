@@ -4,7 +4,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from headstand.prepare.explore.contact_sheet import contact_sheet, paste
 
 
-def test_cells_lie_line_by_line_pixel_by_pixel():
+def test_cells_are_arranged_row_by_row():
     random = np.random.default_rng(0)
     cells = [random.integers(0, 256, (30, 40, 3), dtype=np.uint8) for _ in range(5)]
     figure = contact_sheet(cells, list("abcde"), 2, 3, 8)

@@ -108,7 +108,7 @@ def test_image_sizes_show_sides_and_shapes_with_their_medians(tmp_path):
     assert [label.get_text() for label in aspects.get_xticklabels()] == ["1:4", "1:2", "1:1", "2:1", "4:1"]
 
 
-def test_image_sizes_have_a_scale_where_all_photos_are_almost_alike(tmp_path):
+def test_image_sizes_have_a_scale_if_all_photos_are_almost_equal(tmp_path):
     rows = [Photo(f"train/a/{n}", "a", "train", "0" * 64, n, n, n) for n in range(290, 300)]
     sides, aspects = explore.image_sizes(Dataset(tmp_path, tuple(rows))).axes
     assert [label.get_text() for label in sides.get_xticklabels()] == ["256", "512"]
@@ -173,7 +173,7 @@ def test_no_plot_is_larger_than_matplotlib_can_draw(dataset, monkeypatch):
     assert explore.class_counts(many(dataset, 30)).get_figheight() == 3
 
 
-def test_look_saves_a_page_and_plots_and_draws_them_again_only_for_another_manifest(dataset):
+def test_explore_writes_a_page_and_plots_again_only_for_another_manifest(dataset):
     paths = explore.explore(dataset.folder)
     assert [path.name for path in paths] == ["index.html", *PLOTS]
     for path in paths[1:]:
@@ -196,7 +196,7 @@ def test_look_saves_a_page_and_plots_and_draws_them_again_only_for_another_manif
     assert sorted(path.name for path in (dataset.folder / "explore").iterdir()) == sorted(["index.html", *PLOTS])
 
 
-def test_look_writes_class_names_that_the_plots_font_lacks(tmp_path):
+def test_explore_writes_class_names_that_the_font_of_the_plots_lacks(tmp_path):
     plain(tmp_path, {"蛇": [10, 200], "木": [60]})
     with warnings.catch_warnings(record=True) as messages:
         warnings.simplefilter("always")

@@ -104,7 +104,7 @@ def test_counts_per_class_and_split_with_sums_and_gaps(tmp_path):
     assert re.findall(r"left:([\d.]+)%", text) == ["60.00", "80.00"] * 2
 
 
-def test_names_of_classes_and_files_and_reasons_are_written_not_run(tmp_path):
+def test_names_and_reasons_are_escaped(tmp_path):
     dataset = result(tmp_path / "<b>data", [(MARKUP, "train", 0), (MARKUP, "test", 0), ("tree", "train", 0)])
     record = {"summary": {"left_out": [["<img src=x>.jpg", "<i>why</i>"]]}}
     (dataset.folder / "prepared.json").write_text(json.dumps(record))
@@ -149,7 +149,7 @@ def test_only_the_largest_of_many_groups_are_shown(tmp_path):
     assert f"{GROUPS} of {GROUPS + 3} groups are shown" in text
 
 
-def test_left_out_files_stand_under_their_reason_the_most_frequent_first(tmp_path):
+def test_left_out_files_are_listed_by_reason_the_most_frequent_first(tmp_path):
     dataset = result(tmp_path, [("chair", "train", 0), ("tree", "test", 1)])
     left_out = [
         ["chair/x.jpg", "damaged"],
@@ -163,7 +163,7 @@ def test_left_out_files_stand_under_their_reason_the_most_frequent_first(tmp_pat
     assert "and 2 more, in prepared.json" in found and f"tree/{page.FILES}.jpg" not in found
 
 
-def test_groups_that_the_source_names_are_not_called_near_duplicates(tmp_path):
+def test_groups_of_the_source_are_not_listed_as_near_duplicates(tmp_path):
     dataset = result(tmp_path, [("chair", "train", 0), ("tree", "test", 0)])
     (tmp_path / "prepared.json").write_text(json.dumps({"summary": {"related": 1, "conflicts": []}}))
     text = html(dataset)
@@ -180,7 +180,7 @@ def test_clean_data_is_reported_as_such(tmp_path):
     assert "class=warn" not in text
 
 
-def test_facts_head_the_page(tmp_path):
+def test_facts_are_at_the_top_of_the_page(tmp_path):
     dataset = result(tmp_path, [("chair", "train", 0)] * 1200 + [("tree", "test", 1)])
     photos = tuple(replace(photo, width=100, height=400) for photo in dataset.photos)
     facts = page._facts(replace(dataset, photos=photos), Groups.of(dataset))

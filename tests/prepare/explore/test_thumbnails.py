@@ -118,7 +118,7 @@ def test_arrays_that_are_plain_are_black_and_those_without_a_picture_are_refused
 
 
 @pytest.mark.parametrize("name", ["1.png", "1.npy"])
-def test_a_file_that_is_gone_or_damaged_is_named_with_the_way_out(tmp_path, name):
+def test_a_missing_or_damaged_file_is_named_with_the_remedy(tmp_path, name):
     folder = tmp_path / "poses"
     picture = grey(5) if name == "1.png" else np.ones((2, 2))
     dataset = stored(folder, {f"train/a/{name}": picture})

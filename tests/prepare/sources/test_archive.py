@@ -173,7 +173,7 @@ ESCAPES = [
 
 @pytest.mark.parametrize("name", ESCAPES)
 @pytest.mark.parametrize("kind", ["zip", "tar"])
-def test_names_that_lead_out_are_refused(tmp_path, cache, name, kind):
+def test_names_outside_the_folder_are_refused(tmp_path, cache, name, kind):
     maker = zipped if kind == "zip" else tarred
     path = maker(tmp_path / f"bad.{kind}", {"ok/a.jpg": b"a", name: b"evil"})
     with pytest.raises(ArchiveError, match=r"bad\..* holds .*, which leads out of its folder: do not trust it"):

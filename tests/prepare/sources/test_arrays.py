@@ -34,7 +34,7 @@ def read(folder: Path, **options: object):
     return listing(Source.model_validate({"kind": "arrays", "folder": str(folder), **options}), 1)
 
 
-def test_every_picture_arrives_bit_for_bit_under_its_number(tmp_path):
+def test_every_image_is_written_losslessly_under_its_number(tmp_path):
     data, labels = pixels(30), np.arange(30) % 11
     found = read(write(tmp_path / "a", data, labels))
     assert found.classes == tuple(str(number) for number in range(11))
@@ -89,7 +89,7 @@ def test_folders_of_splits_are_kept(tmp_path):
         np.testing.assert_array_equal(decode(item.path), pixels(6, seed)[int(item.path.stem)])
 
 
-def test_names_come_from_a_file_beside(tmp_path):
+def test_names_are_read_from_a_file_in_the_folder(tmp_path):
     folder = write(tmp_path / "a", pixels(4), np.array([0, 1, 1, 0]))
     (folder / "meta").write_bytes(
         pickle.dumps({"fine_label_names": ["oak", "elm"], "coarse_label_names": ["fish", "bird"]}, 2)

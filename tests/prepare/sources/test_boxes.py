@@ -261,7 +261,7 @@ def test_objects_names_are_classes_if_folders_are_not(tmp_path):
     assert {item.group for item in found.items if item.class_ == "tabby_cat"} <= {f"00000{n}.jpg" for n in (1, 3, 5)}
 
 
-def test_images_and_annotations_may_lie_in_one_tree(tmp_path):
+def test_images_and_annotations_may_be_in_one_tree(tmp_path):
     for name in ("VOC2007", "VOC2012"):
         voc_folder(tmp_path / "VOCdevkit" / name)
     source = Source(kind="boxes", images="VOCdevkit", annotations="VOCdevkit", size=SIZE)
@@ -272,7 +272,7 @@ def test_images_and_annotations_may_lie_in_one_tree(tmp_path):
     assert len({item.group for item in found.items}) == 12
 
 
-def test_photos_and_xml_may_lie_side_by_side(tmp_path):
+def test_photos_and_xml_may_be_in_the_same_folder(tmp_path):
     voc_folder(tmp_path / "voc")
     for path in [*(tmp_path / "voc").glob("*/*")]:
         split = "train" if int(path.stem) < 3 else "valid"
@@ -456,7 +456,7 @@ def test_archives_are_prepared_end_to_end(dogs, tmp_path):
     assert summary.is_new and not prepare(recipe).is_new
 
 
-def test_an_archive_that_leads_out_is_refused(dogs, tmp_path):
+def test_an_archive_with_names_outside_its_folder_is_refused(dogs, tmp_path):
     with tarfile.open(tmp_path / "images.tar", "w") as archive:
         info = tarfile.TarInfo("../outside.jpg")
         info.size = 4

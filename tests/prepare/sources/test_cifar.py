@@ -56,7 +56,7 @@ def source(folder: Path, **options: object) -> Source:
     return Source.model_validate({"kind": "cifar", "folder": str(folder), **options})
 
 
-def test_every_picture_arrives_bit_for_bit_under_its_label_and_split(folder):
+def test_every_image_is_written_losslessly_with_its_label_and_split(folder):
     found = listing(source(folder), 1)
     assert found.classes == ("fruit", "mammals", "plants")
     assert len(found.items) == 72
@@ -205,7 +205,7 @@ def test_a_malicious_pickle_is_not_run(tmp_path):
     assert not (tmp_path / "made").exists()
 
 
-def test_a_name_that_leads_elsewhere_stays_a_name(tmp_path, cache):
+def test_a_class_name_with_a_path_is_not_used_as_a_path(tmp_path, cache):
     meta = {"fine_label_names": ["../../../evil", "/etc/x", *FINE[2:]], "coarse_label_names": COARSE}
     found = listing(source(write(tmp_path / "x", meta=meta), labels="fine"), 1)
     assert "../../../evil" in found.classes

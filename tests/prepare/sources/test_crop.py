@@ -58,7 +58,7 @@ def test_a_narrow_photo_is_padded_with_its_edge(box, above):
     assert (result[:above] == PHOTO[0]).all() and (result[above + 80 :] == PHOTO[-1]).all()
 
 
-def test_tall_photos_are_widened_likewise():
+def test_tall_photos_are_padded_too():
     result = one(PHOTO.transpose(1, 0, 2), Box(0, 0, 80, 100), 100)
     assert np.array_equal(result[:, 10:90], PHOTO.transpose(1, 0, 2))
     assert (result[:, :10] == result[:, 10:11]).all() and (result[:, 90:] == result[:, 89:90]).all()
@@ -103,7 +103,7 @@ def test_boxes_count_stored_pixels_and_crops_are_upright(orientation):
 
 
 @pytest.mark.parametrize("orientation", range(5, 9))
-def test_boxes_that_were_drawn_on_the_upright_photo_are_read_so(orientation):
+def test_boxes_of_the_upright_photo_are_recognised(orientation):
     result = one(stored(PHOTO, orientation), Box(10, 50, 50, 60), 40, (WIDTH, HEIGHT), orientation)
     assert np.array_equal(result, PHOTO[35:75, 10:50])
     half = one(stored(PHOTO, orientation), Box(5, 25, 25, 30), 40, (WIDTH // 2, HEIGHT // 2), orientation)

@@ -64,7 +64,7 @@ def test_a_broken_transfer_is_resumed(server, target):
     ]  # fmt: skip
 
 
-def test_an_interrupted_call_is_taken_up_by_the_next(server, target):
+def test_an_interrupted_call_is_resumed_by_the_next(server, target):
     server.cuts = [200_000]
 
     def breaks(_):
@@ -94,7 +94,7 @@ def test_a_file_that_changed_meanwhile_is_fetched_from_its_start(server, target)
     assert server.asked[-1]["if-range"] == '"1"'
 
 
-def test_a_server_that_overlooks_the_condition_cannot_join_two_versions(server, target):
+def test_two_versions_are_not_joined_if_the_server_ignores_if_range(server, target):
     server.cuts, server.heeds_if_range = [200_000], False
 
     def change(_):
@@ -107,13 +107,13 @@ def test_a_server_that_overlooks_the_condition_cannot_join_two_versions(server, 
 
 
 @pytest.mark.parametrize(("tag", "date"), [(None, None), ('W/"1"', None)])
-def test_without_a_name_for_the_version_it_starts_again(server, target, tag, date):
+def test_without_a_version_the_download_starts_again(server, target, tag, date):
     server.tag, server.date, server.cuts = tag, date, [200_000]
     assert fetch(server.address, target).read_bytes() == DATA
     assert [asked.get("range") for asked in server.asked] == [None, None]
 
 
-def test_a_date_names_a_version_too(server, target):
+def test_a_date_identifies_a_version_too(server, target):
     server.tag, server.date, server.cuts = None, "Mon, 01 Jan 2024 00:00:00 GMT", [200_000]
     assert fetch(server.address, target).read_bytes() == DATA
     assert server.asked[1]["if-range"] == server.date
@@ -190,7 +190,7 @@ def test_a_refusal_is_reported_without_another_attempt(server, target, status):
     assert (len(server.asked), visible(target)) == (1, [])
 
 
-def test_redirects_are_followed_but_not_for_ever(server, target):
+def test_redirects_are_followed_up_to_a_limit(server, target):
     server.statuses, server.location = [302], "/other"
     assert fetch(server.address, target).read_bytes() == DATA
     target.unlink()
@@ -219,7 +219,7 @@ def test_secrets_are_not_shown():
 
 
 @pytest.mark.parametrize("length", [True, False])
-def test_the_cap_holds_whether_or_not_the_length_is_stated(server, target, monkeypatch, length):
+def test_the_size_limit_is_enforced_with_and_without_a_stated_length(server, target, monkeypatch, length):
     server.length = length
     monkeypatch.setattr(download, "MAX_BYTES", 1000)
     with pytest.raises(TransferError, match=r"at most 1,000 are fetched|more than 1,000 bytes"):

@@ -31,7 +31,7 @@ def test_lists_photos_by_class_in_natural_order(tmp_path):
     ]  # fmt: skip
 
 
-def test_goes_down_nested_single_folders(tmp_path):
+def test_nested_single_folders_are_descended(tmp_path):
     inner = tmp_path / "archive" / "yoga poses"
     touch(inner / "tree", "a.jpg")
     touch(inner / "cobra", "a.jpg")
@@ -39,7 +39,7 @@ def test_goes_down_nested_single_folders(tmp_path):
     assert folder.class_folders(tmp_path).root == inner
 
 
-def test_hidden_files_are_passed_over_and_others_counted(tmp_path):
+def test_hidden_files_are_skipped_and_others_counted(tmp_path):
     touch(tmp_path, "README.md", ".DS_Store")
     touch(tmp_path / ".git" / "x", "a.jpg")
     touch(tmp_path / "tree", "a.jpg", ".hidden.jpg", "notes.txt", "Thumbs.db")
@@ -239,7 +239,7 @@ def test_listing_finds_the_folder_under_headstand_data(tmp_path, monkeypatch):
         )  # fmt: skip
 
 
-def test_listing_looks_into_archives(tmp_path, monkeypatch):
+def test_listing_reads_archives(tmp_path, monkeypatch):
     monkeypatch.setenv("HEADSTAND_CACHE", str(tmp_path / "cache"))
     class_folders(tmp_path / "in" / "photos", {"a": 1, "b": 1})
     shutil.make_archive(str(tmp_path / "photos"), "zip", tmp_path / "in")

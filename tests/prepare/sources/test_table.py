@@ -48,7 +48,7 @@ def test_byte_order_marks_line_ends_spaces_and_other_columns_are_accepted(folder
     ]  # fmt: skip
 
 
-def test_photos_may_lie_elsewhere(folder):
+def test_photos_may_be_in_another_folder(folder):
     outside = folder.parent / "beside" / "c.jpg"
     found = listed(folder, f"path,label\na/2.jpg,x\n../beside/c.jpg,y\n{folder}/a/10.jpg,y\n")
     assert found.root == folder.parent
@@ -63,7 +63,7 @@ def test_the_table_is_found_under_headstand_data(folder, monkeypatch):
         listing(Source(kind="table", table="other.csv"), 1)
 
 
-def test_a_photo_named_twice_alike_counts_once(folder):
+def test_a_photo_listed_twice_with_one_label_counts_once(folder):
     found = listed(folder, "path,label\na/2.jpg,x\na/10.jpg,y\n./a/2.jpg,x\n")
     assert len(found.items) == 2
 
