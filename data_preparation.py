@@ -1,7 +1,7 @@
 """Prepare a recipe's photos: download, check, split and plot.
 
     python data_preparation.py                              the yoga6 recipe, downloaded from Kaggle
-    python data_preparation.py yoga6 --source FOLDER        the same from a folder with one folder of photos a class
+    python data_preparation.py yoga6 --source FOLDER        the same from a folder with one folder per class
     python data_preparation.py demo                         photos that Headstand renders, offline
     python data_preparation.py yoga6 --seed 2 --split.strategy ordered
     python data_preparation.py yoga6 --help                 every key, its default and what it means

@@ -201,7 +201,7 @@ def soak(service: Service, bodies: list[Path], minutes: float) -> None:
             )
     if len(seen) > 2:
         slope = np.polyfit(*zip(*seen[1:], strict=True), 1)[0]
-        print(f"after the first spell: {seen[1][1]:.1f} to {seen[-1][1]:.1f} MB, trend {slope:+.2f} MB a minute")
+        print(f"after the first spell: {seen[1][1]:.1f} to {seen[-1][1]:.1f} MB, trend {slope:+.2f} MB per minute")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ class Load:
     """What the clients saw in so many seconds, and what it cost the service.
 
     `taken` are the latencies of the answers (status 200) in milliseconds; `rest` is what remains of them without
-    download, decoding and inference, where the service tells these in Server-Timing. `refused` counts 503, `failed`
+    download, decoding and inference, if the service reports these in Server-Timing. `refused` counts 503, `failed`
     every other status and broken connections. `processor` is in seconds, `memory` in MB.
     """
 
@@ -37,7 +37,7 @@ class Load:
     memory: float = 0
 
     def rate(self) -> float:
-        """Answers a second."""
+        """Responses per second."""
         return len(self.taken) / self.seconds
 
     def p50(self) -> float:
@@ -72,7 +72,7 @@ def load(port: int, bodies: list[Path], clients: int, seconds: int, cores: set[i
     Raises:
         LoadError: wrk failed.
     """
-    # A thread for each connection: each has a script's state of its own, which can tell its answers apart.
+    # A thread for each connection: each has its own script state, which identifies its responses.
     command = ["wrk", f"-t{clients}", f"-c{clients}", f"-d{seconds}s", "--timeout", "60s", "-s", str(SCRIPT)]
     command += [f"http://127.0.0.1:{port}", "--", *map(str, bodies)]
     done = subprocess.run(
