@@ -90,7 +90,7 @@ def test_digest_is_the_sha256_of_the_file(tmp_path):
 
 
 def test_a_lock_is_held_by_one_thread_at_a_time(tmp_path):
-    target, inside, created = tmp_path / "cache" / "made", threading.Event(), []
+    target, inside, created = tmp_path / "cache" / "created", threading.Event(), []
 
     def make(number: int) -> None:
         with files.sole(target):
@@ -104,7 +104,7 @@ def test_a_lock_is_held_by_one_thread_at_a_time(tmp_path):
     for thread in threads:
         thread.join()
     assert inside.is_set() and len(created) == 1
-    assert names(target.parent) == [".made.lock"]
+    assert names(target.parent) == [".created.lock"]
 
 
 def test_the_cache_directory_follows_the_environment_variable(tmp_path, monkeypatch):

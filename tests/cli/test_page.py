@@ -112,7 +112,7 @@ def test_a_browser_sends_requests_to_another_origin(
     for opened in test_browser.opened(browser, served):
         opened.set_input_files("#file", test_browser.file(test_browser.RED))
         test_browser.answer(opened, "red")
-        opened.set_input_files("#file", test_browser.file(test_browser.UNSURE))
+        opened.set_input_files("#file", test_browser.file(test_browser.UNCERTAIN))
         test_browser.answer(opened, "red", "Not sure, perhaps")  # CORS exposes the header to the other origin
         opened.locator("[data-sample]").click()
         test_browser.answer(opened, "green")

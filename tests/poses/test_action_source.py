@@ -48,26 +48,26 @@ def test_peaks_are_where_the_body_has_its_joints(monkeypatch):
 
 
 def test_files_are_in_one_folder_per_action_and_name_the_person(tmp_path: Path):
-    action_source.write(tmp_path / "made", {"action_up": FILES + 1, "action_down": 2}, seed=1)
-    names = sorted(path.relative_to(tmp_path / "made").as_posix() for path in tmp_path.rglob("*.npy"))
+    action_source.write(tmp_path / "generated", {"action_up": FILES + 1, "action_down": 2}, seed=1)
+    names = sorted(path.relative_to(tmp_path / "generated").as_posix() for path in tmp_path.rglob("*.npy"))
     assert names[:3] == ["action_down/person000_00.npy", "action_down/person000_01.npy", "action_up/person000_00.npy"]
     assert names[-1] == "action_up/person001_00.npy" and len(names) == FILES + 3
-    array = np.load(tmp_path / "made" / names[-1])
+    array = np.load(tmp_path / "generated" / names[-1])
     assert (array.shape, array.dtype) == ((1, 17, 64, 48), np.float32)
     np.testing.assert_array_equal(array[0], draw("action_up", 1, 1, 0))
-    before = (tmp_path / "made" / names[0]).stat().st_mtime_ns
-    (tmp_path / "made" / names[1]).unlink()
-    action_source.write(tmp_path / "made", {"action_up": FILES + 1, "action_down": 2}, seed=1)
-    assert (tmp_path / "made" / names[0]).stat().st_mtime_ns == before
-    assert (tmp_path / "made" / names[1]).is_file()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["made"]
+    before = (tmp_path / "generated" / names[0]).stat().st_mtime_ns
+    (tmp_path / "generated" / names[1]).unlink()
+    action_source.write(tmp_path / "generated", {"action_up": FILES + 1, "action_down": 2}, seed=1)
+    assert (tmp_path / "generated" / names[0]).stat().st_mtime_ns == before
+    assert (tmp_path / "generated" / names[1]).is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["generated"]
 
 
 def test_each_person_is_in_one_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HEADSTAND_CACHE", str(tmp_path / "cache"))
-    prepare(Recipe(name="made", source=Source(kind="actions", per_class=4 * FILES)))
-    dataset = manifest.read(Path("data/made"))
+    prepare(Recipe(name="generated", source=Source(kind="actions", per_class=4 * FILES)))
+    dataset = manifest.read(Path("data/generated"))
     assert len(dataset.photos) == 17 * 4 * FILES
     splits: dict[str, set[str]] = {}
     for photo in dataset.photos:

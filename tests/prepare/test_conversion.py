@@ -113,7 +113,7 @@ def test_preparation_reports_what_is_converted_and_copies_every_byte(tmp_path, m
     clear.putpixel((0, 0), (0, 0, 0, 0))
     (source / "cobra" / "5.jpg").write_bytes(encoded(clear))
     expected = {"transparency": ["cobra/5.jpg", "tree/4.jpg"], "grey": ["tree/2.jpg", "tree/4.jpg"]}
-    for seed in (1, 1, 2):  # made, kept, made from what was noted
+    for seed in (1, 1, 2):  # computed, kept, computed from the cache
         summary = prepare(Recipe(name="poses", seed=seed, source=Source(folder=str(source))))
         assert summary.converted == expected
         assert list(summary.converted) == ["transparency", "grey"]

@@ -23,8 +23,8 @@ class Site(ThreadingHTTPServer):
         self.cuts: list[int] = []
         self.statuses: list[int] = []
         self.location: str | None = None
-        self.heeds_if_range = True
-        self.asked: list[dict[str, str]] = []
+        self.supports_if_range = True
+        self.requests: list[dict[str, str]] = []
 
     @property
     def address(self) -> str:
@@ -36,7 +36,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         site = self.server
-        site.asked.append({name.lower(): value for name, value in self.headers.items()})
+        site.requests.append({name.lower(): value for name, value in self.headers.items()})
         if site.statuses:
             self.send_response(site.statuses.pop(0))
             if site.location:
@@ -46,7 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")) if site.ranges else None
         condition = self.headers.get("If-Range")
-        if condition and site.heeds_if_range and condition not in (site.tag, site.date):
+        if condition and site.supports_if_range and condition not in (site.tag, site.date):
             wanted = None
         start, size = int(wanted[1]) if wanted else 0, len(site.data)
         if wanted and start >= size:

@@ -12,7 +12,7 @@ from headstand.poses import heatmap_file
 from headstand.serve import flask_app
 from headstand.serve.classifier import Classifier
 from tests import skips, tiny
-from tests.poses.heatmaps import STANDING, places
+from tests.poses.heatmaps import STANDING, positions
 from tests.poses.heatmaps import heatmaps as drawn
 from tests.serve.test_browser import answer, browser, file, opened, playwright, problem
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, skips.chromium]
 
 __all__ = ["browser"]
 
-PERSON = heatmap_file.encode(drawn(places(STANDING), np.linspace(0.5, 0.9, 17)[::-1]))
+PERSON = heatmap_file.encode(drawn(positions(STANDING), np.linspace(0.5, 0.9, 17)[::-1]))
 
 PIXEL = """(image, [x, y]) => {
   const canvas = document.createElement("canvas");

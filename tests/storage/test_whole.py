@@ -32,7 +32,7 @@ def upload(client: Any, folder: Path, prefix: str) -> None:
 
 
 def test_a_folder_of_class_folders_is_a_source(bucket: Any, workplace: Path) -> None:
-    result = photos.prepare(workplace / "made")
+    result = photos.prepare(workplace / "prepared")
     upload(bucket, result.folder / "train", "poses")
     summary = prepare(recipe("s3://photos/poses/"))
     assert sum(sum(row.values()) for row in summary.counts.values()) == 24
@@ -43,7 +43,7 @@ def test_a_folder_of_class_folders_is_a_source(bucket: Any, workplace: Path) -> 
 
 
 def test_any_store_holds_folders_and_archives(workplace: Path) -> None:
-    result = photos.prepare(workplace / "made")
+    result = photos.prepare(workplace / "prepared")
     folder = (result.folder / "train").as_uri()
     copied = archive.unpacked(folder)
     assert len(list(copied.rglob("*.jpg"))) == 12

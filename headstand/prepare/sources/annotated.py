@@ -99,16 +99,16 @@ def marked(photos: list[PurePath], folder: Path) -> tuple[list[AnnotatedPhoto], 
     found = []
     for file, photo, annotation in read:
         objects = []
-        if not annotation.things:
+        if not annotation.objects:
             left_out.append((str(photo), "a photo without boxes"))
-        for number, thing in enumerate(annotation.things, 1):
-            class_ = folders[file.parent.name] if folders else class_name(thing.name)
-            fault = thing.fault or ("an object without a name" if not class_ else "")
+        for number, object_ in enumerate(annotation.objects, 1):
+            class_ = folders[file.parent.name] if folders else class_name(object_.name)
+            fault = object_.fault or ("an object without a name" if not class_ else "")
             fault = fault or (f"a name of more than {_LONGEST} bytes" if len(class_.encode()) > _LONGEST else "")
-            if thing.box is None or fault:
+            if object_.box is None or fault:
                 left_out.append((f"{file}, object {number}", fault))
             else:
-                objects.append(CropBox(number, class_, thing.box))
+                objects.append(CropBox(number, class_, object_.box))
         if objects:
             found.append(AnnotatedPhoto(photo, file, annotation.size, tuple(objects)))
     return found, left_out
@@ -170,7 +170,7 @@ def _folder_classes(read: list[tuple[PurePath, PurePath, voc.Annotation]]) -> di
     and all objects have the same name.
     """
     folders = sorted({file.parent.name for file, _, _ in read})
-    names = {class_name(thing.name) for _, _, annotation in read for thing in annotation.things}
+    names = {class_name(object_.name) for _, _, annotation in read for object_ in annotation.objects}
     divided = len(folders) > 1 and len(names) == 1 and not any(map(split_of, folders))
     if not (all(_WORDNET.match(name) for name in folders) or (divided and all(map(class_name, folders)))):
         return {}

@@ -96,9 +96,9 @@ def listing(source: Source, seed: int) -> Listing:
             f"cannot write the crops to {folder}: {error.strerror or error}; HEADSTAND_CACHE can name another folder"
         ) from error
     items = [
-        Item(thing.class_, folder / target, photo.photo.as_posix())
+        Item(crop_box.class_, folder / target, photo.photo.as_posix())
         for photo in chosen
-        for thing, target in zip(photo.objects, targets[photo.photo], strict=True)
+        for crop_box, target in zip(photo.objects, targets[photo.photo], strict=True)
         if (folder / target).is_file()
     ]
     for name in sorted(set(classes) - {item.class_ for item in items}):
@@ -112,7 +112,7 @@ def listing(source: Source, seed: int) -> Listing:
 
 def _most(marked: list[AnnotatedPhoto], most: int | Literal["all"]) -> tuple[str, ...]:
     """Returns the `most` classes with the most photos, in natural order."""
-    count = Counter(name for photo in marked for name in {thing.class_ for thing in photo.objects})
+    count = Counter(name for photo in marked for name in {crop_box.class_ for crop_box in photo.objects})
     ranked = sorted(count, key=lambda name: (-count[name], natural(name), name))
     kept = ranked if most == "all" else ranked[:most]
     return tuple(sorted(kept, key=lambda name: (natural(name), name)))
@@ -120,7 +120,7 @@ def _most(marked: list[AnnotatedPhoto], most: int | Literal["all"]) -> tuple[str
 
 def _only(marked: list[AnnotatedPhoto], classes: tuple[str, ...]) -> list[AnnotatedPhoto]:
     """Returns the photos with objects of `classes`, without their other objects."""
-    kept = [replace(m, objects=tuple(thing for thing in m.objects if thing.class_ in classes)) for m in marked]
+    kept = [replace(m, objects=tuple(crop_box for crop_box in m.objects if crop_box.class_ in classes)) for m in marked]
     return [photo for photo in kept if photo.objects]
 
 
@@ -130,7 +130,7 @@ def _key(root: Path, chosen: list[AnnotatedPhoto], size: int) -> str:
         digests = pool.map(lambda photo: _digest(root / photo.photo), chosen)
         bar = tqdm(digests, "checking", len(chosen), unit="photo", leave=False, disable=not sys.stderr.isatty())
         state = [
-            (photo.photo.as_posix(), digest, photo.declared, [astuple(thing) for thing in photo.objects])
+            (photo.photo.as_posix(), digest, photo.declared, [astuple(crop_box) for crop_box in photo.objects])
             for photo, digest in zip(chosen, bar, strict=True)
         ]
     text = json.dumps([crop.VERSION, DECODER, Image.__version__, QUALITY, size, state])
@@ -152,7 +152,9 @@ def _targets(chosen: list[AnnotatedPhoto]) -> dict[PurePath, list[PurePath]]:
         name = photo.photo.stem
         if stems[name] > 1 or len(os.fsencode(name)) > _LONGEST:
             name = hashlib.sha256(os.fsencode(photo.photo)).hexdigest()[:16]
-        targets[photo.photo] = [PurePath(thing.class_, f"{name}-{thing.number}.jpg") for thing in photo.objects]
+        targets[photo.photo] = [
+            PurePath(crop_box.class_, f"{name}-{crop_box.number}.jpg") for crop_box in photo.objects
+        ]
     return targets
 
 
@@ -173,20 +175,20 @@ def _cut(
 
 def _cut_photo(root: Path, photo: AnnotatedPhoto, folder: Path, targets: list[PurePath], size: int) -> LeftOut:
     todo = [
-        (thing, folder / target)
-        for thing, target in zip(photo.objects, targets, strict=True)
+        (crop_box, folder / target)
+        for crop_box, target in zip(photo.objects, targets, strict=True)
         if not (folder / target).is_file()
     ]
     if not todo:
         return []
     try:
-        crops = crop.crops(read(root / photo.photo), [thing.box for thing, _ in todo], size, photo.declared)
+        crops = crop.crops(read(root / photo.photo), [crop_box.box for crop_box, _ in todo], size, photo.declared)
     except ImageError as error:
         return [(str(photo.photo), str(error))]
     left_out = []
-    for (thing, target), pixels in zip(todo, crops, strict=True):
+    for (crop_box, target), pixels in zip(todo, crops, strict=True):
         if isinstance(pixels, str):
-            left_out.append((f"{photo.annotation}, object {thing.number}", pixels))
+            left_out.append((f"{photo.annotation}, object {crop_box.number}", pixels))
             continue
         with files.replacing(target) as part:
             Image.fromarray(pixels).save(part, "JPEG", quality=QUALITY, subsampling=0)

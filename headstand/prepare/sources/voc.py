@@ -43,7 +43,7 @@ class Annotation:
 
     filename: str
     size: tuple[int, int] | None
-    things: tuple[AnnotatedObject, ...]
+    objects: tuple[AnnotatedObject, ...]
 
 
 def parse(data: bytes) -> Annotation:

@@ -125,7 +125,7 @@ def test_an_address_is_downloaded_once_and_the_archive_deleted(tmp_path, cache):
     with site(data) as server:
         folder = unpacked(server.address + "?token=secret", digest=f"md5:{hashlib.md5(data).hexdigest()}")
         assert content(folder) == FILES
-        assert len(server.asked) == 1
+        assert len(server.requests) == 1
     digest = f"md5:{hashlib.md5(data).hexdigest()}"
     assert unpacked(server.address + "?token=secret", digest=digest) == folder
     assert "secret" not in str(folder)

@@ -157,13 +157,13 @@ class Malicious:
 
 @pytest.mark.parametrize("name", ["data.npy", "labels.npy"])
 def test_objects_and_plain_pickles_are_not_run(name, tmp_path):
-    array = np.array([Malicious(tmp_path / "made")], dtype=object)
+    array = np.array([Malicious(tmp_path / "created")], dtype=object)
     folder = write(tmp_path / "a", pixels(2), np.array([0, 1]))
     for content in (lambda path: np.save(path, array), lambda path: path.write_bytes(pickle.dumps(array))):
         content(folder / name)
         with pytest.raises(ArraysError, match=f"{name} is no array of numbers"):
             read(folder)
-    assert not (tmp_path / "made").exists()
+    assert not (tmp_path / "created").exists()
 
 
 def test_damaged_files_are_reported(tmp_path):

@@ -197,12 +197,12 @@ def test_one_class_is_too_few(tmp_path):
 def test_a_malicious_pickle_is_not_run(tmp_path):
     class Malicious:
         def __reduce__(self):
-            return os.mkdir, (str(tmp_path / "made"),)
+            return os.mkdir, (str(tmp_path / "created"),)
 
     for name in ("meta", "train", "test"):
         with pytest.raises(UnpickleError, match=f"{name} asks for 'posix.mkdir'.*should not trust it"):
             listing(source(write(tmp_path / f"in {name}", **{name: pickle.dumps({"data": Malicious()}, 2)})), 1)
-    assert not (tmp_path / "made").exists()
+    assert not (tmp_path / "created").exists()
 
 
 def test_a_class_name_with_a_path_is_not_used_as_a_path(tmp_path, cache):

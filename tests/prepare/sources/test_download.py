@@ -44,8 +44,8 @@ def test_fetches_once(server, target, digest):
     for _ in range(2):
         assert fetch(server.address, target, digest=digest) == target
         assert target.read_bytes() == DATA
-    assert len(server.asked) == 1
-    assert server.asked[0]["accept-encoding"] == "identity"
+    assert len(server.requests) == 1
+    assert server.requests[0]["accept-encoding"] == "identity"
     assert visible(target) == ["photos.zip"]
 
 
@@ -59,7 +59,7 @@ def test_a_file_with_another_digest_is_downloaded_again(server, target):
 def test_a_broken_transfer_is_resumed(server, target):
     server.cuts = [100_000, 50_000]
     assert fetch(server.address, target, digest=SHA).read_bytes() == DATA
-    assert [(asked.get("range"), asked.get("if-range")) for asked in server.asked] == [
+    assert [(request.get("range"), request.get("if-range")) for request in server.requests] == [
         (None, None), ("bytes=100000-", '"1"'), ("bytes=150000-", '"1"'),
     ]  # fmt: skip
 
@@ -78,7 +78,7 @@ def test_an_interrupted_call_is_resumed_by_the_next(server, target):
     assert visible(target) == [".photos.zip.part", ".photos.zip.part.json"]
     fetch(server.address, target)
     assert target.read_bytes() == DATA
-    assert server.asked[-1]["range"] == "bytes=200000-"
+    assert server.requests[-1]["range"] == "bytes=200000-"
     assert visible(target) == ["photos.zip"]
 
 
@@ -91,11 +91,11 @@ def test_a_file_that_changed_meanwhile_is_fetched_from_its_start(server, target)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(download.time, "sleep", change)
         assert fetch(server.address, target).read_bytes() == DATA[::-1]
-    assert server.asked[-1]["if-range"] == '"1"'
+    assert server.requests[-1]["if-range"] == '"1"'
 
 
 def test_two_versions_are_not_joined_if_the_server_ignores_if_range(server, target):
-    server.cuts, server.heeds_if_range = [200_000], False
+    server.cuts, server.supports_if_range = [200_000], False
 
     def change(_):
         server.data, server.tag = DATA[::-1], '"2"'
@@ -103,20 +103,20 @@ def test_two_versions_are_not_joined_if_the_server_ignores_if_range(server, targ
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(download.time, "sleep", change)
         assert fetch(server.address, target).read_bytes() == DATA[::-1]
-    assert [asked.get("range") for asked in server.asked] == [None, "bytes=200000-", None]
+    assert [request.get("range") for request in server.requests] == [None, "bytes=200000-", None]
 
 
 @pytest.mark.parametrize(("tag", "date"), [(None, None), ('W/"1"', None)])
 def test_without_a_version_the_download_starts_again(server, target, tag, date):
     server.tag, server.date, server.cuts = tag, date, [200_000]
     assert fetch(server.address, target).read_bytes() == DATA
-    assert [asked.get("range") for asked in server.asked] == [None, None]
+    assert [request.get("range") for request in server.requests] == [None, None]
 
 
 def test_a_date_identifies_a_version_too(server, target):
     server.tag, server.date, server.cuts = None, "Mon, 01 Jan 2024 00:00:00 GMT", [200_000]
     assert fetch(server.address, target).read_bytes() == DATA
-    assert server.asked[1]["if-range"] == server.date
+    assert server.requests[1]["if-range"] == server.date
 
 
 def test_a_server_without_ranges_sends_all_again(server, target):
@@ -135,7 +135,7 @@ def write_part(target, data, address, version='"1"'):
 def test_a_complete_partial_file_needs_no_more_bytes(server, target):
     write_part(target, DATA, server.address)
     assert fetch(server.address, target, digest=SHA).read_bytes() == DATA
-    assert [asked["range"] for asked in server.asked] == [f"bytes={len(DATA)}-"]
+    assert [request["range"] for request in server.requests] == [f"bytes={len(DATA)}-"]
 
 
 def test_a_part_longer_than_the_file_is_dropped(server, target):
@@ -146,7 +146,7 @@ def test_a_part_longer_than_the_file_is_dropped(server, target):
 def test_a_part_with_wrong_bytes_is_found_by_its_digest(server, target):
     write_part(target, b"?" * 1000, server.address)
     assert fetch(server.address, target, digest=SHA).read_bytes() == DATA
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 def test_a_part_of_another_address_is_not_used(server, target):
@@ -165,10 +165,10 @@ def test_after_several_attempts_the_failure_is_reported_and_the_partial_file_kep
     server.cuts = [1000] + [0] * 10
     with pytest.raises(TransferError, match=r"broke \(.*\): 1,000 bytes are kept, run it again to go on"):
         fetch(server.address, target)
-    assert len(server.asked) == 1 + download.TRIES - 1
+    assert len(server.requests) == 1 + download.TRIES - 1
     server.cuts = []
     assert fetch(server.address, target).read_bytes() == DATA
-    assert server.asked[-1]["range"] == "bytes=1000-"
+    assert server.requests[-1]["range"] == "bytes=1000-"
 
 
 def test_a_short_answer_without_a_stated_length_is_taken_as_it_is(server, target):
@@ -179,7 +179,7 @@ def test_a_short_answer_without_a_stated_length_is_taken_as_it_is(server, target
 def test_a_request_is_repeated_after_a_server_error(server, target):
     server.statuses = [503, 429]
     assert fetch(server.address, target).read_bytes() == DATA
-    assert len(server.asked) == 3
+    assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
@@ -187,7 +187,7 @@ def test_a_refusal_is_reported_without_another_attempt(server, target, status):
     server.statuses = [status]
     with pytest.raises(TransferError, match=rf"photos\.zip answers HTTP {status} .*: check the address"):
         fetch(server.address, target)
-    assert (len(server.asked), visible(target)) == (1, [])
+    assert (len(server.requests), visible(target)) == (1, [])
 
 
 def test_redirects_are_followed_up_to_a_limit(server, target):
@@ -259,7 +259,7 @@ def test_a_local_file_is_checked_but_not_copied(tmp_path, target, monkeypatch):
 def test_an_invalid_digest_is_reported(server, target, digest):
     with pytest.raises(TransferError, match=r"is neither sha256:\.\.\. nor md5:"):
         fetch(server.address, target, digest=digest)
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_two_processes_wait_for_each_other(target):

@@ -77,7 +77,7 @@ class Calls:
 
 
 def test_a_pickle_that_would_run_something_is_refused_and_not_run(tmp_path):
-    target = tmp_path / "made"
+    target = tmp_path / "created"
     for protocol in (2, 4):
         data = pickle.dumps({"data": Calls(os.mkdir, str(target))}, protocol)
         with pytest.raises(UnpickleError, match=r"asks for 'posix\.mkdir'.*not run, and you should not trust it"):

@@ -27,14 +27,14 @@ def test_reads_name_size_and_boxes():
     found = parse(DOG.encode())
     assert found.filename == "n02086240_1011"
     assert found.size == (500, 375)
-    (dog,) = found.things
+    (dog,) = found.objects
     assert (dog.name, dog.box, dog.fault) == ("Shih-Tzu", Box(25, 10.5, 276, 375), "")
 
 
 def test_objects_keep_their_order_and_their_number():
     found = parse(annotation(element("cat", 1, 2, 3, 4), element("dog", 9, 9, 2, 12), element(" cow ", 5, 6, 7, 8)))
-    assert [t.name for t in found.things] == ["cat", "dog", "cow"]
-    assert [t.box for t in found.things] == [Box(1, 2, 3, 4), None, Box(5, 6, 7, 8)]
+    assert [t.name for t in found.objects] == ["cat", "dog", "cow"]
+    assert [t.box for t in found.objects] == [Box(1, 2, 3, 4), None, Box(5, 6, 7, 8)]
 
 
 @pytest.mark.parametrize(
@@ -53,13 +53,13 @@ def test_objects_keep_their_order_and_their_number():
     ],
 )
 def test_invalid_boxes_are_reported(edges, fault):
-    (found,) = parse(annotation(element("dog", *edges))).things
+    (found,) = parse(annotation(element("dog", *edges))).objects
     assert (found.box, found.fault) == (None, fault)
 
 
 def test_boxes_of_parts_are_not_objects_boxes():
     head = "<part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></part>"
-    (found,) = parse(annotation(f"<object><name>person</name>{head}</object>")).things
+    (found,) = parse(annotation(f"<object><name>person</name>{head}</object>")).objects
     assert (found.name, found.box) == ("person", None)
 
 
@@ -70,7 +70,7 @@ def test_a_missing_size_is_none(size):
 
 def test_other_encodings_that_hold_ascii_are_read():
     text = '<?xml version="1.0" encoding="ISO-8859-1"?>' + annotation(element("châtaigne", 1, 2, 3, 4)).decode()
-    assert parse(text.encode("latin-1")).things[0].name == "châtaigne"
+    assert parse(text.encode("latin-1")).objects[0].name == "châtaigne"
 
 
 BOMB = (
@@ -108,7 +108,7 @@ def test_undeclared_entities_are_refused():
 def test_too_large_is_refused_before_it_is_parsed():
     data = annotation(element("dog", 1, 2, 3, 4))
     padded = data + b" " * (voc.MAX_BYTES - len(data))
-    assert len(parse(padded).things) == 1
+    assert len(parse(padded).objects) == 1
     with pytest.raises(VocError, match="more than 1,048,576 bytes"):
         parse(padded + b" ")
 
@@ -131,7 +131,7 @@ def test_a_file_that_is_not_an_annotation_is_reported(data, message):
 
 def test_deep_nesting_is_accepted():
     deep = b"<annotation>" + b"<a>" * 40_000 + b"</a>" * 40_000 + b"</annotation>"
-    assert parse(deep).things == ()
+    assert parse(deep).objects == ()
 
 
 @given(st.binary(max_size=300) | st.text(max_size=300).map(lambda text: DOG[:150].encode() + text.encode()))
@@ -144,7 +144,7 @@ def test_any_bytes_are_read_or_refused(data):
 
 @given(st.tuples(*[st.floats(-1e4, 1e4)] * 4))
 def test_a_box_has_an_area_or_is_none(edges):
-    (found,) = parse(annotation(element("dog", *(repr(edge) for edge in edges)))).things
+    (found,) = parse(annotation(element("dog", *(repr(edge) for edge in edges)))).objects
     left, top, right, bottom = edges
     assert (found.box is not None) == (left < right and top < bottom)
     assert found.box is None or found.box == Box(*edges)
