@@ -68,12 +68,12 @@ def parse(data: bytes) -> Annotation:
     if root.tag != "annotation":
         raise VocError(f"the file is XML, but no VOC annotation: its root is <{str(root.tag)[:40]}>")
     size = _number(root, "size/width"), _number(root, "size/height")
-    whole = (int(size[0]), int(size[1])) if size[0] >= 1 and size[1] >= 1 else None
+    stated = (int(size[0]), int(size[1])) if size[0] >= 1 and size[1] >= 1 else None
     # Only direct children of the root: the body parts of an object have boxes of their own.
-    return Annotation(_text(root, "filename"), whole, tuple(_thing(item) for item in root.findall("object")))
+    return Annotation(_text(root, "filename"), stated, tuple(_object(item) for item in root.findall("object")))
 
 
-def _thing(item: ET.Element) -> AnnotatedObject:
+def _object(item: ET.Element) -> AnnotatedObject:
     edges = [_number(item, f"bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax")]
     name = _text(item, "name")
     if not all(math.isfinite(edge) for edge in edges):
