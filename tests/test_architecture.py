@@ -52,17 +52,17 @@ def test_only_entry_points_import_the_optional_package() -> None:
 
 def test_every_module_silences_tensorflow_before_its_first_import() -> None:
     """TensorFlow logs about GPUs when it is first imported, unless `headstand.tensorflow_setup` has done so."""
-    silent = {path.parent for path in PACKAGE.rglob("__init__.py") if "tensorflow_setup" in path.read_text("utf-8")}
-    loud = []
+    silenced = {path.parent for path in PACKAGE.rglob("__init__.py") if "tensorflow_setup" in path.read_text("utf-8")}
+    unsilenced = []
     for path in PACKAGE.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
-        if path.name == "tensorflow_setup.py" or silent & set(path.parents):
+        if path.name == "tensorflow_setup.py" or silenced & set(path.parents):
             continue
         for node in ast.parse(text).body:
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             if {module.split(".")[0] for module in modules} & {"keras", "tensorflow"}:
                 if "tensorflow_setup" not in "".join(text.splitlines(keepends=True)[: node.lineno - 1]):
-                    loud.append(str(path.relative_to(PACKAGE)))
+                    unsilenced.append(str(path.relative_to(PACKAGE)))
                 break
-    assert loud == []
+    assert unsilenced == []

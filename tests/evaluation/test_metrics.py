@@ -10,9 +10,9 @@ from headstand.evaluation.metrics import evaluate
 from headstand.stats import wilson
 
 
-def scored(answers: list[int], labels: list[int], classes: tuple[str, ...] = ("a", "b", "c")):
-    probabilities = np.full((len(answers), len(classes)), 0.2, np.float32)
-    probabilities[np.arange(len(answers)), answers] = 1 - 0.2 * (len(classes) - 1)
+def scored(predictions: list[int], labels: list[int], classes: tuple[str, ...] = ("a", "b", "c")):
+    probabilities = np.full((len(predictions), len(classes)), 0.2, np.float32)
+    probabilities[np.arange(len(predictions)), predictions] = 1 - 0.2 * (len(classes) - 1)
     return evaluate(probabilities, np.array(labels), classes)
 
 

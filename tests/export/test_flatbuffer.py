@@ -35,8 +35,8 @@ def test_equal_zero_points_are_stored_once(small_networks: None) -> None:
     other.quantization.scale = one.quantization.scale * 2
     other.quantization.zeroPoint = one.quantization.zeroPoint.copy()
     model.subgraphs[0].tensors.append(other)
-    grown = flatbuffer.write(model)
-    assert before + 4 * networks.WIDTH < len(grown) < before + 4 * networks.WIDTH + 8 * networks.WIDTH + 56
-    again = flatbuffer.read(grown).subgraphs[0].tensors
+    enlarged = flatbuffer.write(model)
+    assert before + 4 * networks.WIDTH < len(enlarged) < before + 4 * networks.WIDTH + 8 * networks.WIDTH + 56
+    again = flatbuffer.read(enlarged).subgraphs[0].tensors
     assert again[-1].quantization.zeroPoint.tolist() == [0] * networks.WIDTH
     assert again[-1].quantization.scale.tolist() == (one.quantization.scale * 2).tolist()

@@ -49,9 +49,9 @@ def test_the_order_of_the_files_does_not_matter(dataset, random):
     classes, digests, groups = dataset
     order = list(range(len(classes)))
     random.shuffle(order)
-    straight = divide(classes, digests, groups, SETTINGS, 1)
+    ordered = divide(classes, digests, groups, SETTINGS, 1)
     shuffled = divide([classes[p] for p in order], [digests[p] for p in order], groups[order], SETTINGS, 1)
-    assert shuffled == [straight[index] for index in order]
+    assert shuffled == [ordered[index] for index in order]
 
 
 def test_single_photos_hit_the_fractions_exactly_and_the_seed_draws():
@@ -87,8 +87,8 @@ def test_a_group_with_two_labels_stays_in_one_split():
 
 def test_another_class_does_not_change_the_draw():
     digests = [digest(index) for index in range(40)]
-    alone = divide(["a"] * 20, digests[:20], np.arange(20), SETTINGS, 1)
-    assert divide(["a"] * 20 + ["b"] * 20, digests, np.arange(40), SETTINGS, 1)[:20] == alone
+    expected = divide(["a"] * 20, digests[:20], np.arange(20), SETTINGS, 1)
+    assert divide(["a"] * 20 + ["b"] * 20, digests, np.arange(40), SETTINGS, 1)[:20] == expected
 
 
 def test_ordered_takes_the_first_then_the_next_then_the_rest():

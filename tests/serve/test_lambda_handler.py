@@ -313,8 +313,8 @@ def test_a_batch_ends_before_the_invocation_does(function: LambdaFunction) -> No
     assert first == second and "green" in first["probabilities"]
     for event in ([{"image": IMAGE}], posted("http_api_2", json.dumps([{"image": IMAGE}]))):
         answer = function.handle(event, Context(0))
-        [late] = (json.loads(answer["body"]) if "body" in answer else answer)["results"]
-        assert late["error"]["code"] == "batch_timeout"
+        [result] = (json.loads(answer["body"]) if "body" in answer else answer)["results"]
+        assert result["error"]["code"] == "batch_timeout"
 
 
 def test_the_log_has_one_line_per_invocation_without_private_data(

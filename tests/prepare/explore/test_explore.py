@@ -151,19 +151,19 @@ def test_mean_images_are_the_classes_means_with_more_contrast(tmp_path):
 @pytest.mark.parametrize("classes", [66, pytest.param(120, marks=pytest.mark.slow)])
 def test_many_classes_stay_readable(dataset, classes):
     long = "a_long_name_of_a_pose_with_its_variation_{}_on_the_left_side"
-    crowd = many(dataset, classes, long)
+    large = many(dataset, classes, long)
     for draw in (explore.class_counts, explore.split_balance, explore.image_sizes):
-        figure = draw(crowd)
+        figure = draw(large)
         assert labels(figure)[:2] == ["a_long_name_of_a_pose_w…he_left_side"] * 2
         assert figure.get_figheight() / classes > 0.2
-    thumbnails = Thumbnails.of(crowd)
+    thumbnails = Thumbnails.of(large)
     assert thumbnails.side == SMALL
-    figure = explore.gallery(crowd, thumbnails)
+    figure = explore.gallery(large, thumbnails)
     assert (figure.get_size_inches() * 100).tolist() == pytest.approx(
         [2 * 8 * (SMALL + 4) + 16, classes / 2 * (SMALL + 28)]
     )
     assert figure.gca().texts[1].get_text() == f"{long.format(1)}  (3)"
-    figure = explore.mean_images(crowd, thumbnails)
+    figure = explore.mean_images(large, thumbnails)
     assert (figure.get_size_inches() * 100)[0] == pytest.approx(8 * (SIDE + 36) - 16)
 
 
