@@ -440,7 +440,7 @@ def test_the_static_page_sends_json_to_the_endpoint(browser: Any, site: str, tmp
                    "Access-Control-Expose-Headers": "Headstand-Confident", "Headstand-Confident": "false"}  # fmt: skip
         if route.request.method == "POST":
             sent.append(route.request.post_data_json)
-        route.fulfill(headers=headers, json={"red": 0.4, "blue": 0.6})
+        route.fulfill(headers=headers, json={"red": 0.6, "blue": 0.4})
 
     page.route(endpoint, gateway)
     page.route(
