@@ -262,7 +262,7 @@ def test_refit_with_validation_is_scored_on_test(dataset: Dataset, epochs: int) 
         assert report[split]["accuracy"] == pytest.approx((probabilities.argmax(axis=1) == truth).mean())
         true = probabilities[np.arange(len(truth)), truth]
         assert report[split]["loss"] == pytest.approx(-np.log(true).mean(), abs=1e-4)
-    assert "The test figures are theirs" in (outcome.folder / "MODEL_CARD.md").read_text()
+    assert "The test metrics belong to them" in (outcome.folder / "MODEL_CARD.md").read_text()
 
 
 @pytest.mark.parametrize("refit", ["none", "all"])
