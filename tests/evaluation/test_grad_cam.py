@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -33,10 +35,13 @@ def test_it_lights_up_where_the_class_is_seen(small_networks: None) -> None:
     assert not heat[2].any()  # nothing speaks for class 0
 
 
-@pytest.mark.parametrize(
-    "name", ["MobileNetV2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ResNet50", "EfficientNetB0"))]
-)
-def test_every_kind_of_preprocessing_is_gone_through(name: str, tmp_path) -> None:
+@pytest.mark.parametrize("real", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["MobileNetV2", "ResNet50", "EfficientNetB0"])
+def test_every_kind_of_preprocessing_is_gone_through(
+    name: str, real: bool, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if not real:
+        request.getfixturevalue("small_networks")
     extractor = backbones.extractor(Backbone(name=name, size=64, weights="none"))
     model = heads.assemble(extractor, heads.build(Head(inner=(4,)), extractor.output.shape[-1], 3, 1), "m")
     loaded = checkpoint.load(checkpoint.save(model, tmp_path / "m.h5", networks.about()))
