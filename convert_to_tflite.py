@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from headstand.cli import command
+from headstand.runs import RunError, checkpoint_in, newest_checkpoint
 
 FORMATS = ("float32", "float16", "dynamic", "int8", "best")
 
@@ -61,14 +62,15 @@ def main(argv: list[str]) -> None:
         parser.error("a model that was not trained by Headstand needs MODEL, --labels FILE and --preprocess")
     if arguments.verbose:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
-    # Imported here because TensorFlow takes seconds to import, and a wrong option should be reported at once.
+    path = arguments.model or newest_checkpoint()
+    if not arguments.labels:
+        path = checkpoint_in(path) if path.is_dir() else path
+        if not path.exists():
+            raise RunError(f"there is no checkpoint {path}; `python train.py` makes one")
+    # Imported here because TensorFlow takes seconds to import, and a wrong argument should be reported at once.
     import headstand.tensorflow_setup  # noqa: F401 - silences TensorFlow, which the next line would import
     from headstand.export import exporting, importing
-    from headstand.runs import checkpoint_in, newest_checkpoint
 
-    path = arguments.model or newest_checkpoint()
-    if path.is_dir() and not arguments.labels:
-        path = checkpoint_in(path)
     print(f"converting {path}", flush=True)
     options: dict[str, Any] = {
         "kind": arguments.format,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import betaincinv
 from scipy.stats import binomtest, norm
 
 LEVEL = 0.95
@@ -50,10 +51,7 @@ def lower_bound(right: int, count: int, level: float = LEVEL) -> float:
         count: number of trials; the bound is 0 without trials.
         level: confidence level.
     """
-    if not count:
-        return 0.0
-    test = binomtest(int(right), int(count), alternative="greater")
-    return float(test.proportion_ci(level, method="exact").low)
+    return float(betaincinv(right, count - right + 1, 1 - level)) if right else 0.0
 
 
 def bootstrap(count: int, metrics: Callable[[np.ndarray], np.ndarray], seed: int = 0) -> np.ndarray:

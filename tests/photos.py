@@ -1,6 +1,8 @@
 """Synthetic prepared datasets of coloured shapes on noise, small enough to train on in a test."""
 
 import hashlib
+import io
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -46,19 +48,28 @@ def picture(class_: int, rng: np.random.Generator, size: int = 40) -> Image.Imag
 
 def prepare(folder: Path, counts: dict[str, int] | None = None, seed: int = 0) -> Dataset:
     """Writes class folders per split, half JPEG and half PNG, and their manifest."""
-    rng = np.random.default_rng(seed)
-    photos = []
-    for split in SPLITS:
-        for index, class_ in enumerate(CLASSES):
-            for number in range((counts or COUNTS)[split]):
-                kind = ("jpg", "png")[number % 2]
-                path = folder / split / class_ / f"{class_}{number:04d}.{kind}"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                image = picture(index, rng)
-                image.save(path, quality=95) if kind == "jpg" else image.save(path)
-                digest = hashlib.sha256(path.read_bytes()).hexdigest()
-                relative = path.relative_to(folder).as_posix()
-                photos.append(Photo(relative, class_, split, digest, *image.size, len(photos)))
-    dataset = Dataset(folder, tuple(photos))
+    encoded = _encoded(tuple((counts or COUNTS)[split] for split in SPLITS), seed)
+    for photo, data in encoded:
+        path = folder / photo.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    dataset = Dataset(folder, tuple(photo for photo, _ in encoded))
     manifest.write(dataset)
     return dataset
+
+
+@cache
+def _encoded(counts: tuple[int, ...], seed: int) -> tuple[tuple[Photo, bytes], ...]:
+    """Returns the photos and their files' content, which many tests need again."""
+    rng = np.random.default_rng(seed)
+    photos: list[tuple[Photo, bytes]] = []
+    for split, count in zip(SPLITS, counts, strict=True):
+        for index, class_ in enumerate(CLASSES):
+            for number in range(count):
+                kind, options = (("jpg", {"format": "JPEG", "quality": 95}), ("png", {"format": "PNG"}))[number % 2]
+                image, stream = picture(index, rng), io.BytesIO()
+                image.save(stream, **options)
+                digest = hashlib.sha256(stream.getvalue()).hexdigest()
+                name = f"{split}/{class_}/{class_}{number:04d}.{kind}"
+                photos.append((Photo(name, class_, split, digest, *image.size, len(photos)), stream.getvalue()))
+    return tuple(photos)

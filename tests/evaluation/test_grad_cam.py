@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from headstand import heads as heads
+from headstand import heads
 from headstand.evaluation.grad_cam import grad_cam
 from headstand.features import backbones
 from headstand.heads import checkpoint
@@ -33,10 +35,13 @@ def test_the_heatmap_is_high_where_the_class_is(small_networks: None) -> None:
     assert not heat[2].any()  # no evidence for class 0
 
 
-@pytest.mark.parametrize(
-    "name", ["MobileNetV2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ResNet50", "EfficientNetB0"))]
-)
-def test_every_kind_of_preprocessing_is_supported(name: str, tmp_path) -> None:
+@pytest.mark.parametrize("real", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["MobileNetV2", "ResNet50", "EfficientNetB0"])
+def test_every_kind_of_preprocessing_is_supported(
+    name: str, real: bool, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if not real:
+        request.getfixturevalue("small_networks")
     extractor = backbones.extractor(Backbone(name=name, size=64, weights="none"))
     model = heads.assemble(extractor, heads.build(Head(inner=(4,)), extractor.output.shape[-1], 3, 1), "m")
     loaded = checkpoint.load(checkpoint.save(model, tmp_path / "m.h5", networks.about()))

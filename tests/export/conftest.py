@@ -1,5 +1,4 @@
 import hashlib
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 
 from headstand.prepare.manifest import Dataset
-from tests import photos
+from tests import photos, shared
 
 _CONVERTED: dict[tuple[object, ...], bytes] = {}
 
@@ -44,26 +43,19 @@ def anew() -> None:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with prepared photos, a run over them and its bundle, made once; tests work on a copy of it."""
-    from headstand.export.exporting import export
-    from headstand.report import record
-    from headstand.training import train
-    from tests import networks
 
-    folder = tmp_path_factory.mktemp("trained")
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
+    def fill() -> None:
+        from headstand.export.exporting import export
+        from headstand.report import record
+        from headstand.training import train
+        from tests import networks
+
         with pytest.MonkeyPatch.context() as patch:
-            for variable in [name for name in os.environ if name.startswith("HEADSTAND_")]:
-                patch.delenv(variable)
-            for name in networks.backbones.names():
-                patch.setattr(networks.keras.applications, name, networks.tiny)
             patch.setattr(record, "_draw", lambda folder, context: None)
             photos.prepare(Path("data/shapes"))
             export(train(networks.recipe()).checkpoint)
-    finally:
-        os.chdir(before)
-    return folder
+
+    return shared.folder(tmp_path_factory, "trained", fill)
 
 
 @pytest.fixture

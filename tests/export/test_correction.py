@@ -37,9 +37,11 @@ def shifted(model: bytes, steps: int) -> bytes:
     return flatbuffer.write(objects)
 
 
-@pytest.fixture
-def models(small_networks: None) -> tuple[bytes, bytes]:
-    model = networks.classifier()
+@pytest.fixture(scope="module")
+def models() -> tuple[bytes, bytes]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks.keras.applications, "MobileNet", networks.tiny)
+        model = networks.classifier()
     return int8(model, PIXELS, VARIANTS[0]), float32(model)
 
 

@@ -199,50 +199,54 @@ def test_views_are_the_model_on_random_views(dataset: Dataset) -> None:
 
 
 def test_each_view_is_computed_once(dataset: Dataset) -> None:
-    first = Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 1)
+    photos = dataset.split("test")
+    first = Extractor(SETTINGS).views(dataset.folder, photos, VIEWS, 1)
     again = Extractor(SETTINGS)
     again.call = forbid
     # Another order of photos, fewer views: all known.
-    turned = again.views(dataset.folder, dataset.photos[::-1], VIEWS.model_copy(update={"views": 2}), 1)
+    turned = again.views(dataset.folder, photos[::-1], VIEWS.model_copy(update={"views": 2}), 1)
     assert turned.computed == 0
     assert np.array_equal(turned.rows, first.rows[:2, ::-1])
-    more = Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS.model_copy(update={"views": 5}), 1)
-    assert more.computed == 96
+    more = Extractor(SETTINGS).views(dataset.folder, photos, VIEWS.model_copy(update={"views": 5}), 1)
+    assert more.computed == 2 * 12
     assert np.array_equal(more.rows[:3], first.rows)
 
 
 @pytest.mark.parametrize("change", [{"seed": 2}, {"rotation": 11.0}, {"flip": "none"}], ids=str)
 def test_another_seed_or_setting_is_a_miss(dataset: Dataset, change: dict[str, Any]) -> None:
-    Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 1)
+    photos = dataset.split("test")
+    Extractor(SETTINGS).views(dataset.folder, photos, VIEWS, 1)
     seed = change.pop("seed", 1)
-    other = Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS.model_copy(update=change), seed)
-    assert other.computed == 3 * 48
+    other = Extractor(SETTINGS).views(dataset.folder, photos, VIEWS.model_copy(update=change), seed)
+    assert other.computed == 3 * 12
 
 
 def test_another_decoder_is_a_miss_for_views_too(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 1)
+    photos = dataset.split("test")
+    Extractor(SETTINGS).views(dataset.folder, photos, VIEWS, 1)
     monkeypatch.setattr(images, "DECODER", images.DECODER + "x")
-    assert Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 1).computed == 3 * 48
+    assert Extractor(SETTINGS).views(dataset.folder, photos, VIEWS, 1).computed == 3 * 12
 
 
 def test_interrupted_views_are_resumed(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 7).rows
+    photos = dataset.split("test")
+    whole = Extractor(SETTINGS).views(dataset.folder, photos, VIEWS, 7).rows
     monkeypatch.setenv("HEADSTAND_CACHE", "other")
     monkeypatch.setattr(decoding, "BATCH", 10)
     extractor = Extractor(SETTINGS)
-    interrupted(extractor, 5)
+    interrupted(extractor, 3)
     with pytest.raises(KeyboardInterrupt):
-        extractor.views(dataset.folder, dataset.photos, VIEWS, 7)
-    got = Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 7)
-    assert got.computed == 3 * 48 - 40
+        extractor.views(dataset.folder, photos, VIEWS, 7)
+    got = Extractor(SETTINGS).views(dataset.folder, photos, VIEWS, 7)
+    assert got.computed == 3 * 12 - 20
     np.testing.assert_allclose(got.rows, whole, atol=1e-5)
 
 
 def test_a_photo_is_read_once_for_all_its_views(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     read, paths = images.read, []
     monkeypatch.setattr(images, "read", lambda path, *rest: (paths.append(path), read(path, *rest))[1])
-    Extractor(SETTINGS).views(dataset.folder, dataset.photos, VIEWS, 1)
-    assert len(paths) == len(set(paths)) == 48
+    Extractor(SETTINGS).views(dataset.folder, dataset.split("test"), VIEWS, 1)
+    assert len(paths) == len(set(paths)) == 12
 
 
 def test_feature_table_leaves_no_file(dataset: Dataset, workplace: Path) -> None:

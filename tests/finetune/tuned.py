@@ -14,7 +14,8 @@ from headstand.recipe import Augmentation, Finetune
 from tests import networks
 from tests.networks import keras
 
-SETTINGS = Finetune(epochs=3, learning_rate=0.003, batch_size=8, warmup=0.2, ema=0.5)
+SETTINGS = Finetune(epochs=2, learning_rate=0.003, batch_size=12, warmup=0.2, ema=0.5)
+"""Two steps an epoch."""
 
 PARTLY = SETTINGS.model_copy(update={"unfreeze": "3 layers"})
 """The second of two convolutions, with its BatchNormalization and activation."""

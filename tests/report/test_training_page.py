@@ -71,7 +71,9 @@ def test_leakage_between_the_splits_is_reported(outcome: training.Outcome) -> No
     )
 
 
-def test_views_frozen_layers_and_test_time_augmentation_are_reported(dataset: Dataset, small_networks: None) -> None:
+def test_views_frozen_layers_and_test_time_augmentation_are_reported(
+    dataset: Dataset, small_networks: None, undrawn: None, eager: None
+) -> None:
     outcome = training.train(
         networks.recipe(
             head={"epochs": 1},

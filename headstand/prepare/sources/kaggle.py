@@ -6,7 +6,6 @@ folders in the home directory, prompt on the terminal and call `exit`, which mus
 process.
 """
 
-import errno
 import json
 import os
 import shutil
@@ -14,15 +13,15 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 
 from headstand import files
 from headstand.errors import HeadstandError
 from headstand.prepare.listing import Listing
 from headstand.prepare.sources.folder import class_folders
 from headstand.recipe import Source
+
+_SCRIPT = Path(__file__).resolve().with_name("kaggle_download.py")
 
 OFFLINE = "give a folder of photos with --source FOLDER, or see `make demo`, which needs no download"
 
@@ -119,13 +118,10 @@ def _download(dataset: str, folder: Path, user: Credentials | None) -> None:
                 json.dumps({"username": user.username, "key": user.key}), encoding="utf-8"
             )
         report = Path(desk) / "report.json"
-        # No use of the home and working directories; `-P` keeps the child's folder off its module search path.
+        # No use of the home and working directories; `-P` keeps the script's folder off its module search path.
         environment = {**os.environ, "KAGGLE_CONFIG_DIR": desk, "KAGGLEHUB_CACHE": str(folder / "hub")}
-        environment["PYTHONPATH"] = os.pathsep.join(
-            [str(Path(__file__).resolve().parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        )
-        command = [sys.executable, "-P", "-m", "headstand.prepare.sources.kaggle", dataset, str(folder), str(report)]
-        done = subprocess.run(  # noqa: S603 - our own module; the dataset's name is checked by the recipe
+        command = [sys.executable, "-P", str(_SCRIPT), dataset, str(folder), str(report)]
+        done = subprocess.run(  # noqa: S603 - our own script; the dataset's name is checked by the recipe
             command, cwd=desk, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno()
         )
         if done.returncode == 0:
@@ -150,48 +146,3 @@ def _sentence(dataset: str, kind: str, text: str, user: Credentials | None) -> s
     if kind == "network":
         return f"Kaggle cannot be reached for the dataset {dataset!r}: check the network, or {OFFLINE}"
     return f"the download of the Kaggle dataset {dataset!r} broke ({text}): try again, or {OFFLINE}"
-
-
-def _child(dataset: str, folder: str, report: str) -> int:
-    """Downloads in the child process; on failure writes a JSON report and returns exit status 1."""
-    name = dataset.partition("/")[2]
-    try:
-        if Path("kaggle.json").is_file():
-            if find_spec("cgi") is None:
-                # opendatasets 0.1.22 imports `cgi`, which Python 3.13 removed; its Kaggle download does not use it.
-                sys.modules["cgi"] = ModuleType("cgi")
-            import opendatasets
-
-            opendatasets.download(f"https://www.kaggle.com/datasets/{dataset}", data_dir=folder)
-        else:
-            import kagglehub
-
-            kagglehub.dataset_download(dataset, output_dir=str(Path(folder) / name))
-    except (Exception, SystemExit) as error:
-        text = f"{type(error).__name__}: {error}".splitlines()[0]
-        if Path("kaggle.json").is_file():
-            text = text.replace(json.loads(Path("kaggle.json").read_text(encoding="utf-8"))["key"], "***")
-        text = text[:200]  # after the key is masked, which may lie across the cut
-        Path(report).write_text(json.dumps({"kind": _kind(error), "text": text}), encoding="utf-8")
-        return 1
-    return 0
-
-
-def _kind(error: BaseException) -> str:
-    import click
-    import requests
-
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "full"
-    if status == 404:
-        return "missing"
-    if status in (401, 403) or isinstance(error, SystemExit | click.Abort):
-        return "refused"
-    if isinstance(error, requests.ConnectionError | requests.Timeout):
-        return "network"
-    return "broken"
-
-
-if __name__ == "__main__":
-    sys.exit(_child(*sys.argv[1:]))

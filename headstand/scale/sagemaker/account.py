@@ -1,5 +1,6 @@
 """Creates AWS clients, validates requests and converts AWS errors to messages."""
 
+import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -44,14 +45,22 @@ def check(operation: str, request: Mapping[str, Any]) -> None:
         CloudError: an argument is missing, unknown or of another type.
     """
     try:
-        import botocore.session
         from botocore.validate import ParamValidator
+
+        shape = _service_model().operation_model(operation).input_shape
     except ImportError:
         raise CloudError(_MISSING) from None
-    shape = botocore.session.get_session().get_service_model("sagemaker").operation_model(operation).input_shape
     report = ParamValidator().validate(dict(request), shape)
     if report.has_errors():
         raise CloudError(f"{operation}: {' '.join(report.generate_report().split())}")
+
+
+@functools.cache
+def _service_model() -> Any:
+    """Returns botocore's description of SageMaker, whose file of several megabytes takes long to read."""
+    import botocore.session
+
+    return botocore.session.get_session().get_service_model("sagemaker")
 
 
 @contextmanager
