@@ -17,8 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from headstand import finetune
-from headstand import heads as heads
+from headstand import finetune, heads
 from headstand import recipe as recipes
 from headstand.evaluation import label_errors
 from headstand.evaluation.predictions import class_indices, predict
@@ -101,7 +100,7 @@ def learn(recipe: Recipe, dataset: manifest.Dataset, clean: bool) -> tuple[np.nd
     if not recipe.finetune.epochs:
         predicted = np.asarray(fit.model(held_rows))
         return predicted, predicted
-    model = heads.assemble(extractor.model, fit.model, recipe.name)
+    model = heads.assemble(extractor.feature_model, fit.model, recipe.name)
     size = recipe.backbone.size
     about = checkpoint.ModelMetadata(recipe.name, dataset.classes, size, recipe.backbone.name, dataset.digest)
     with tempfile.TemporaryDirectory() as folder:

@@ -185,7 +185,7 @@ def _size(entry: ComparisonEntry, rows: _EntryFeatures, head: keras.Model | None
     Random weights replace those that are not available, which changes neither size nor operations.
     """
     if rows.extractor:
-        extractor = rows.extractor.model
+        extractor = rows.extractor.feature_model
     else:
         extractor = backbones.extractor(Backbone.model_validate({**entry.backbone.model_dump(), "weights": "none"}))
     trained = head is not None

@@ -5,6 +5,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from headstand.features.backbones import feature_map
+
 
 def grad_cam(model: keras.Model, pixels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Returns Grad-CAM heatmaps (Selvaraju et al. 2017): the image areas that increase the logit of a class.
@@ -19,15 +21,16 @@ def grad_cam(model: keras.Model, pixels: np.ndarray, classes: np.ndarray) -> np.
         logit.
     """
     names = [layer.name for layer in model.layers]
-    before = model.layers[1 : names.index("backbone") + 1]
-    after = model.layers[names.index("backbone") + 1 : names.index("logits") + 1]
-    maps = tf.cast(pixels, tf.float32)
-    for layer in before:
-        maps = layer(maps, training=False)
+    index = names.index("backbone")
+    network = model.layers[index]
+    with_map = keras.Model(network.input, [network.output, feature_map(network)])
+    values = tf.cast(pixels, tf.float32)
+    for layer in model.layers[1:index]:
+        values = layer(values, training=False)
     with tf.GradientTape() as tape:
-        tape.watch(maps)
-        logits = maps
-        for layer in after:
+        tape.watch(values)
+        logits, maps = with_map(values, training=False)
+        for layer in model.layers[index + 1 : names.index("logits") + 1]:
             logits = layer(logits, training=False)
         class_logits = tf.gather(logits, classes, axis=1, batch_dims=1)
     weights = tf.reduce_mean(tape.gradient(class_logits, maps), axis=[1, 2], keepdims=True)

@@ -1,6 +1,7 @@
 """Backbones: networks of `keras.applications` with preprocessing layers, and those of registered kinds of input."""
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,6 +42,10 @@ _POOLING = {
 }
 
 
+_NO_FEATURES = (keras.layers.InputLayer, keras.layers.ZeroPadding2D, keras.layers.Rescaling)
+"""Layers whose outputs are not feature maps of their own."""
+
+
 class BackboneError(HeadstandError):
     """The backbone is unknown, or its weights cannot be downloaded or loaded."""
 
@@ -56,12 +61,18 @@ def preprocessing(name: str) -> Preprocessing | None:
     return next((mode for prefix, mode in _PREPROCESSING if name.startswith(prefix)), None)
 
 
-def extractor(backbone: recipes.Backbone) -> keras.Model:
+def extractor(backbone: recipes.Backbone, like: keras.Model | None = None) -> keras.Model:
     """Returns the feature extractor of a backbone, a model from decoded files to feature vectors.
+
+    Args:
+        backbone: the recipe's section.
+        like: an extractor that differs in the number of depths only; its network is shared instead of loaded again.
 
     Returns:
         For photos, a model from `float32 [N, size, size, 3]` in 0..255 to `float32 [N, D]`: preprocessing, the network
         (layer `backbone`), and pooling (layer `pool`; without pooling it flattens, and D = height x width x channels).
+        With several depths, pooling is part of the layer `backbone`: its output is the pooled last map, followed by
+        the pooled `earlier_maps`, the nearest one first.
         For other kinds of input, a model from `float32 [N, *shape]` with the layer `backbone` alone.
 
     Raises:
@@ -74,11 +85,88 @@ def extractor(backbone: recipes.Backbone) -> keras.Model:
         network.name = "backbone"
         values = keras.Input(kind.shape, name=kind.kind)
         return keras.Model(values, network(values), name="extractor")
-    network = _network(backbone)
+    network = _network(backbone) if like is None else _without_pooling(like.get_layer("backbone"))
     pixels = keras.Input((backbone.size, backbone.size, 3), name="pixels")
-    features = network(scaled(pixels, preprocessing(backbone.name)))
-    pool = _POOLING[backbone.pooling](name="pool")
-    return keras.Model(pixels, pool(features), name="extractor")
+    pool, values = _POOLING[backbone.pooling], scaled(pixels, preprocessing(backbone.name))
+    earlier = [] if backbone.pooling == "none" else earlier_maps(network, backbone.depths - 1)
+    if not earlier:
+        return keras.Model(pixels, pool(name="pool")(network(values)), name="extractor")
+    # The last map comes first, so that the order of the layers and of their weights is that of the network alone.
+    pooled = [pool(name="pool")(network.output)]
+    pooled += [pool(name=f"pool_{number}")(each) for number, each in enumerate(earlier, start=1)]
+    network = keras.Model(network.input, keras.layers.Concatenate(name="depths")(pooled), name="backbone")
+    return keras.Model(pixels, network(values), name="extractor")
+
+
+def feature_map(network: keras.Model) -> Any:
+    """Returns the final feature map of a layer `backbone`, a symbolic tensor `[N, height, width, C]`."""
+    return network.output if len(network.output.shape) == 4 else network.get_layer("pool").input
+
+
+def _without_pooling(network: keras.Model) -> keras.Model:
+    return keras.Model(network.input, feature_map(network), name="backbone")
+
+
+def balanced(extractor: keras.Model, head: keras.Model, features: np.ndarray) -> tuple[keras.Model, keras.Model]:
+    """Returns an equivalent extractor and head whose features have the same range at every depth.
+
+    In int8 all concatenated tensors have one scale, so that a depth of small values would have few levels: each depth
+    is divided by its largest feature, and the first layer of the head multiplies its weights by it. An extractor of a
+    single depth is returned as it is.
+
+    Args:
+        extractor: model from pixels to features.
+        head: trained model from features to probabilities; it is not changed.
+        features: training features, `float32 [N, D]`.
+    """
+    network = extractor.get_layer("backbone")
+    if "depths" not in [layer.name for layer in network.layers]:
+        return extractor, head
+    pooled = network.get_layer("depths").input
+    widths = [int(each.shape[-1]) for each in pooled]
+    parts = np.split(features, np.cumsum(widths)[:-1], axis=1)
+    largest = [max(float(np.abs(part).max()), 1e-6) for part in parts]
+    scaled = [
+        keras.layers.Rescaling(1 / value, name=f"rescale_{number}")(each)
+        for number, (value, each) in enumerate(zip(largest, pooled, strict=True))
+    ]
+    network = keras.Model(network.input, keras.layers.Concatenate(name="depths")(scaled), name="backbone")
+    x = extractor.input
+    for layer in extractor.layers[1:-1]:
+        x = layer(x)
+    weights, head = head.get_weights(), keras.models.clone_model(head)
+    head.set_weights(weights)
+    first = next(layer for layer in head.layers if isinstance(layer, keras.layers.Dense))
+    first.kernel.assign(first.kernel.numpy() * np.repeat(largest, widths)[:, None])
+    return keras.Model(extractor.input, network(x), name="extractor"), head
+
+
+def earlier_maps(network: keras.Model, count: int) -> list[Any]:
+    """Returns the last feature maps of the resolutions before the final one, the smallest resolution first.
+
+    A resolution is the whole number of halvings of the input's height that is nearest to a map's height. Maps that are
+    smaller than the final one, such as the weights of channels in squeeze-and-excitation blocks, are not used.
+
+    Args:
+        network: from `[N, size, size, 3]` to a feature map `[N, height, width, C]`.
+        count: largest number of maps.
+    """
+
+    def halvings(height: int) -> int:
+        return round(math.log2(network.input.shape[1] / height))
+
+    maps: dict[int, Any] = {}
+    for depth in sorted(network._nodes_by_depth, reverse=True):
+        for node in network._nodes_by_depth[depth]:
+            if isinstance(
+                node.operation, keras.layers.InputLayer | keras.layers.ZeroPadding2D | keras.layers.Rescaling
+            ):
+                continue
+            for output in node.output_tensors:
+                if len(output.shape) == 4 and output.shape[1]:
+                    maps[halvings(output.shape[1])] = output
+    levels = sorted(level for level in maps if 0 < level < halvings(network.output.shape[1]))
+    return [maps[level] for level in levels[::-1][:count]]
 
 
 def digest(model: keras.Model) -> str:

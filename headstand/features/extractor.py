@@ -21,6 +21,7 @@ from headstand.features.decoding import FeatureError, Job, decoded, digest, grou
 from headstand.inputs import PhotoInput
 from headstand.prepare.manifest import Photo
 from headstand.recipe import Augmentation, Backbone
+from headstand.recipe.sections import DEPTHS
 from headstand.tracking.timing import CACHE, NETWORK, WAITING, Stopwatch
 
 _UPLOAD = 8 * 2**20
@@ -208,17 +209,21 @@ class Extraction:
 
 
 class Extractor(CachedForwardPass):
-    """A backbone with its feature cache; the constructor loads the network, `rows` runs it only on a cache miss."""
+    """A backbone with its feature cache; the constructor loads the network, `rows` runs it only on a cache miss.
+
+    The cache holds the features of all depths; `feature_model` is the model that computes those of the recipe.
+    """
 
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone
-        model = backbones.extractor(backbone)
+        model = backbones.extractor(backbone.model_copy(update={"depths": DEPTHS}))
         kind = backbone.input
-        space = f"{backbone.pooling}|{kind.decoder}|{backbones.digest(model)}"
+        space = f"{backbone.pooling}|{DEPTHS} depths|{kind.decoder}|{backbones.digest(model)}"
         if not isinstance(kind, PhotoInput) and (version := kind.backbones[backbone.name]):
             space += f"|{version}"
         name = f"{backbone.name}-{backbone.size}-{hashlib.sha256(space.encode()).hexdigest()[:16]}"
         super().__init__(model, files.cache() / "features" / name)
+        self.feature_model = model if backbone.depths == DEPTHS else backbones.extractor(backbone, like=model)
 
     def compute_ahead(self, folder: Path, photos: Sequence[Photo]) -> int:
         """Computes features that later calls of `rows` need, if one large batch is faster; returns how many.
@@ -267,4 +272,5 @@ class Extractor(CachedForwardPass):
             for indices, rows in self.compute(missing, keys, paths, augmentation, views, label):
                 for index, row in zip(indices, rows, strict=True):
                     table.write(index, row)
-            return Extraction(table.mapped().reshape(*keys.shape, self.width), len(missing))
+            values = table.mapped().reshape(*keys.shape, self.width)
+            return Extraction(values[..., : self.feature_model.output.shape[-1]], len(missing))

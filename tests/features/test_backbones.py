@@ -282,3 +282,56 @@ def test_weights_of_the_original_keras_network_are_loaded(
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_is_saved_loaded_and_converted(name: str, tmp_path: Path) -> None:
     assert convert.float32(round_trip(name, tmp_path))[4:8] == b"TFL3"
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "maps"),
+    [
+        ("VGG16", 64, {4: 512, 8: 512, 16: 256}),  # the maps before the last three poolings
+        pytest.param("MobileNetV2", 96, {6: 576, 12: 192, 24: 144}, marks=pytest.mark.slow),
+        pytest.param("ResNet50", 64, {4: 1024, 8: 512, 16: 256}, marks=pytest.mark.slow),
+        # Weights of channels (1 x 1) and padded maps (odd sizes) are not depths.
+        pytest.param("EfficientNetB0", 64, {4: 672, 8: 240, 16: 144}, marks=pytest.mark.slow),
+    ],
+)
+def test_earlier_depths_are_the_last_maps_of_each_resolution(name: str, size: int, maps: dict[int, int]) -> None:
+    settings = Backbone(name=name, size=size, weights="none")
+    one = backbones.extractor(settings)
+    deep = backbones.extractor(settings.model_copy(update={"depths": 4}), like=one)
+    network = deep.get_layer("backbone")
+    found = backbones.earlier_maps(one.get_layer("backbone"), 3)
+    assert {each.shape[1]: each.shape[3] for each in found} == maps
+    last = one.output.shape[-1]
+    assert deep.output.shape[-1] == last + sum(maps.values())
+    for alone, shared in zip(one.get_layer("backbone").get_weights(), network.get_weights(), strict=True):
+        np.testing.assert_array_equal(alone, shared)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, size, size, 3)).astype(np.float32)
+    outputs = keras.Model(network.input, list(found))
+    values = deep(pixels).numpy()
+    np.testing.assert_allclose(values[:, :last], one(pixels), rtol=1e-5, atol=1e-6)
+    preprocessed = pixels
+    for layer in deep.layers[1:-1]:  # the preprocessing, if the network does not contain it
+        preprocessed = layer(preprocessed)
+    pooled = np.concatenate([np.asarray(each).mean(axis=(1, 2)) for each in outputs(preprocessed)], axis=1)
+    np.testing.assert_allclose(values[:, last:], pooled, rtol=1e-4, atol=1e-5)
+
+
+def test_without_pooling_there_is_one_depth(small_networks: None) -> None:
+    settings = Backbone(name="MobileNet", size=32, weights="none", pooling="none", depths=4)
+    assert backbones.extractor(settings).output.shape == (None, 2 * 2 * networks.WIDTH)
+
+
+def test_balanced_depths_have_one_range_and_the_same_predictions(small_networks: None) -> None:
+    extractor = backbones.extractor(Backbone(name="MobileNet", size=32, weights="none", depths=2))
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3)).astype(np.float32)
+    features = extractor(pixels).numpy()
+    for inner in ((), (4,)):
+        head = networks.heads.build(networks.Head(inner=inner), networks.WIDTH + 8, 3, 1)
+        before = head.get_weights()
+        other, changed = backbones.balanced(extractor, head, features)
+        np.testing.assert_allclose(changed(other(pixels)), head(features), rtol=1e-5, atol=1e-6)
+        for part in np.split(other(pixels).numpy(), [networks.WIDTH], axis=1):
+            assert np.abs(part).max() == pytest.approx(1, rel=1e-5)
+        assert all((one == two).all() for one, two in zip(before, head.get_weights(), strict=True))
+    single = backbones.extractor(Backbone(name="MobileNet", size=32, weights="none"))
+    assert backbones.balanced(single, head, features) == (single, head)

@@ -35,7 +35,7 @@ def test_rows_are_the_model_on_decoded_pixels(dataset: Dataset) -> None:
     assert got.computed == len(dataset.photos) == 48
     assert got.rows.dtype == np.float32
     pixels = np.stack([images.decode(dataset.folder / photo.path, 32) for photo in dataset.photos])
-    np.testing.assert_allclose(got.rows, extractor.model(pixels.astype(np.float32), training=False), atol=1e-5)
+    np.testing.assert_allclose(got.rows, extractor.feature_model(pixels.astype(np.float32), training=False), atol=1e-5)
     # They differ from photo to photo, or the comparison would be worth little.
     assert np.unique(got.rows.round(4), axis=0).shape[0] == 48
 
@@ -76,7 +76,7 @@ def interrupted(extractor: Extractor, number: int) -> list[int]:
 
 def test_interruption_keeps_the_finished_batches(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "BATCH", 10)
-    whole = Extractor(SETTINGS).model(
+    whole = Extractor(SETTINGS).feature_model(
         np.stack([images.decode(dataset.folder / photo.path, 32) for photo in dataset.photos]).astype(np.float32)
     )
     extractor = Extractor(SETTINGS)
@@ -191,7 +191,7 @@ def test_views_are_the_model_on_random_views(dataset: Dataset) -> None:
             data = (dataset.folder / photos[index].path).read_bytes()
             key = augmentation.view_key(bytes.fromhex(photos[index].sha256), VIEWS, 1, number)
             view = augmentation.view_sampler(data, PhotoInput(32), VIEWS)(augmentation.view_rng(key))
-            wanted = extractor.model(view[None].astype(np.float32), training=False).numpy()[0]
+            wanted = extractor.feature_model(view[None].astype(np.float32), training=False).numpy()[0]
             np.testing.assert_allclose(got.rows[number, index], wanted, atol=1e-5)
     # They are neither the photos themselves nor one another.
     whole = extractor.rows(dataset.folder, photos).rows
@@ -266,3 +266,14 @@ def test_compiled_is_the_model_in_inference_mode() -> None:
     # One graph for every batch size.
     np.testing.assert_allclose(call(pixels[:1]), call(pixels)[:1], atol=1e-6)
     assert backbones.digest(model) == backbones.digest(model)
+
+
+def test_one_cache_entry_holds_all_depths(dataset: Dataset) -> None:
+    deep = Extractor(SETTINGS.model_copy(update={"depths": 2}))
+    both = deep.rows(dataset.folder, dataset.photos)
+    last = Extractor(SETTINGS).rows(dataset.folder, dataset.photos)
+    assert (both.computed, last.computed) == (48, 0)
+    assert both.rows.shape == (48, networks.WIDTH + 8) and last.rows.shape == (48, networks.WIDTH)
+    assert np.array_equal(both.rows[:, : networks.WIDTH], last.rows)
+    pixels = np.stack([images.decode(dataset.folder / photo.path, 32) for photo in dataset.photos])
+    np.testing.assert_allclose(both.rows, deep.feature_model(pixels.astype(np.float32), training=False), atol=1e-5)
