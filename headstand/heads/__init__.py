@@ -5,6 +5,7 @@ from headstand import tensorflow_setup  # noqa: F401, I001 - before the first im
 from headstand.heads.fitting import (
     FeatureSplit,
     Fit,
+    Selection,
     batch_bounds,
     class_weights,
     fit,
@@ -19,6 +20,7 @@ __all__ = [
     "KEYS",
     "FeatureSplit",
     "Fit",
+    "Selection",
     "assemble",
     "batch_bounds",
     "build",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from threading import Event, Lock
+from typing import Literal
 
 import keras
 import numpy as np
@@ -11,7 +12,13 @@ import tensorflow as tf
 
 from headstand import cores
 from headstand import recipe as recipes
-from headstand.heads import epoch, network
+from headstand.heads import epoch, linear, network
+
+Selection = Literal["log_loss", "accuracy"]
+"""What selects epochs and heads on validation."""
+
+WORST = 100.0
+"""Log loss from which on all losses are equally bad for a search; probabilities of the smallest float32 have 87."""
 
 AfterEpoch = Callable[[int, dict[str, float]], None]
 
@@ -50,8 +57,8 @@ class Fit:
 
     `history` holds for every epoch `loss` (the objective: weighted and smoothed as the recipe sets), `accuracy`,
     `val_loss` (plain cross-entropy), `val_accuracy`, `learning_rate` (of its first step) and `gradient_norm` (the
-    largest global norm of a step). The best epoch has the highest validation accuracy, and among equals the lowest
-    validation loss. After `refit` there are no validation metrics, and the best epoch is the last one.
+    largest global norm of a step); for logistic regression not the last two. The best epoch is the first of the highest
+    `rank`. After `refit` there are no validation metrics, and the best epoch is the last one.
     """
 
     history: list[dict[str, float]]
@@ -80,8 +87,11 @@ def fit(
     classes: int,
     seed: int,
     after_epoch: AfterEpoch | None = None,
+    selection: Selection = "accuracy",
 ) -> Fit:
     """Trains a head on shuffled batches and selects the epoch on the validation split.
+
+    With the optimizer `lbfgs`, the head is solved at once (`headstand.heads.linear`): its history has one epoch.
 
     Args:
         head: layers, optimizer, learning rate and epochs.
@@ -90,8 +100,10 @@ def fit(
         classes: number of classes.
         seed: of initial weights, dropout, order of the rows and views.
         after_epoch: called with the epoch (from 1) and its metrics; an exception that it raises ends the training.
+        selection: what selects the epoch, as in `rank`.
     """
-    return _fit(head, _tensors(train), classes, seed, _tensors(validation), after_epoch=after_epoch)
+    data = _tensors(train, head.standardise), _tensors(validation)
+    return _fit(head, data[0], classes, seed, data[1], after_epoch=after_epoch, selection=selection)
 
 
 def refit(head: recipes.Head, train: FeatureSplit, classes: int, seed: int, selected: Fit) -> Fit:
@@ -108,7 +120,7 @@ def refit(head: recipes.Head, train: FeatureSplit, classes: int, seed: int, sele
         seed: as in `fit`.
         selected: the result of the first training.
     """
-    return _fit(head, _tensors(train), classes, seed, None, selected=selected)
+    return _fit(head, _tensors(train, head.standardise), classes, seed, None, selected=selected)
 
 
 def fit_many(
@@ -118,6 +130,7 @@ def fit_many(
     classes: int,
     seed: int,
     after_fit: Callable[[int, Fit], None] | None = None,
+    selection: Selection = "accuracy",
 ) -> list[Fit]:
     """Trains several heads in parallel, as many at a time as there are processors.
 
@@ -130,11 +143,13 @@ def fit_many(
         classes: number of classes.
         seed: of every head, as in `fit`, so that trials differ in their settings only.
         after_fit: called in the calling thread with a head's index in `heads` and its result, as soon as it is ready.
+        selection: what selects the epochs, as in `rank`.
 
     Returns:
         The results of `fit`, in the order of `heads`.
     """
-    train_tensors, validation_tensors = _tensors(train), _tensors(validation)
+    standardise = any(head.standardise for head in heads)
+    train_tensors, validation_tensors = _tensors(train, standardise), _tensors(validation)
     stopped = Event()
 
     def stop(number: int, metrics: dict[str, float]) -> None:
@@ -143,7 +158,7 @@ def fit_many(
 
     with ThreadPoolExecutor(cores.available()) as pool:
         futures = {
-            pool.submit(_fit, head, train_tensors, classes, seed, validation_tensors, stop): index
+            pool.submit(_fit, head, train_tensors, classes, seed, validation_tensors, stop, None, selection): index
             for index, head in enumerate(heads)
         }
         try:
@@ -159,38 +174,56 @@ def fit_many(
     return [future.result() for future in futures]
 
 
-def rank(metrics: Mapping[str, float]) -> tuple[bool, float, float]:
-    """Returns the sort key of an epoch or trial: validation accuracy, then lower loss; higher is better.
+def rank(metrics: Mapping[str, float], selection: Selection = "accuracy") -> tuple[bool, float, float]:
+    """Returns the sort key of an epoch or trial; higher is better.
 
     A loss that is not finite ranks last: with a NaN loss every prediction is the first class, whose share of the photos
     may look like a good accuracy.
+
+    Args:
+        metrics: its `val_accuracy` and `val_loss` are used.
+        selection: `accuracy` sorts by validation accuracy, then lower loss; `log_loss` by lower loss, then accuracy.
     """
     accuracy, loss = metrics["val_accuracy"], metrics["val_loss"]
-    return (True, accuracy, -loss) if np.isfinite(loss) else (False, accuracy, 0.0)
+    if not np.isfinite(loss):
+        return False, accuracy, 0.0
+    return (True, accuracy, -loss) if selection == "accuracy" else (True, -loss, accuracy)
 
 
-def objective(metrics: Mapping[str, float]) -> float:
-    """Returns the value that a search maximises: validation accuracy, or 0 if the loss is not finite."""
-    return metrics["val_accuracy"] if np.isfinite(metrics["val_loss"]) else 0.0
+def objective(metrics: Mapping[str, float], selection: Selection = "accuracy") -> float:
+    """Returns the value that a search maximises, for `selection` as in `rank`.
+
+    Validation accuracy, or 0 if the loss is not finite; or the negative loss, at least `-WORST`.
+    """
+    loss = metrics["val_loss"]
+    if selection == "accuracy":
+        return metrics["val_accuracy"] if np.isfinite(loss) else 0.0
+    return -min(loss, WORST) if np.isfinite(loss) else -WORST
 
 
 @dataclass(frozen=True)
 class _SplitTensors:
-    """A split and its tensors, except for the class weights, which depend on the head."""
+    """A split and its tensors, except for the class weights and the standardisation, which depend on the head.
+
+    `moments` are mean and inverse standard deviation of the features, `float64 [D]`; None if no head needs them.
+    """
 
     split: FeatureSplit
     features: tf.Tensor
     views: tf.Tensor
     labels: tf.Tensor
+    moments: tuple[np.ndarray, np.ndarray] | None
 
-    def tensors(self, weights: tf.Tensor) -> epoch.EpochData:
-        return epoch.EpochData(self.features, self.views, self.labels, weights)
+    def tensors(self, weights: tf.Tensor, mean: tf.Tensor, scale: tf.Tensor) -> epoch.EpochData:
+        return epoch.EpochData(self.features, self.views, self.labels, weights, mean, scale)
 
 
-def _tensors(split: FeatureSplit) -> _SplitTensors:
+def _tensors(split: FeatureSplit, standardise: bool = False) -> _SplitTensors:
     width = split.features.shape[1]
     views = np.zeros((0, width), np.float32) if split.views is None else split.views.reshape(-1, width)
-    return _SplitTensors(split, _tensor(split.features), _tensor(views), tf.constant(split.labels, tf.int32))
+    moments = linear.standardisation(split.features) if standardise else None
+    labels = tf.constant(split.labels, tf.int32)
+    return _SplitTensors(split, _tensor(split.features), _tensor(views), labels, moments)
 
 
 def _tensor(array: np.ndarray) -> tf.Tensor:
@@ -212,8 +245,11 @@ def _fit(
     validation: _SplitTensors | None,
     after_epoch: AfterEpoch | None = None,
     selected: Fit | None = None,
+    selection: Selection = "accuracy",
 ) -> Fit:
     """Trains a head as `fit` if there is a validation split, else as `refit` for the epochs of `selected`."""
+    if head.optimizer == "lbfgs":
+        return _solve(head, train.split, classes, seed, validation.split if validation else None, after_epoch)
     count = len(train.split.labels)
     bounds = batch_bounds(count, head.batch_size)
     steps, view_count = len(bounds) - 1, 0 if train.split.views is None else len(train.split.views)
@@ -230,7 +266,10 @@ def _fit(
     activations = network.activations(head)
     state = epoch.state(model, epoch.SLOTS[head.optimizer])
     train_epoch = epoch.training(epoch.graph_key(head, view_count > 0))
-    train_data, order = train.tensors(weights), np.random.default_rng(seed)
+    width = train.features.shape[1]
+    mean, scale = train.moments if train.moments and head.standardise else (np.zeros(width), np.ones(width))
+    constants = weights, tf.constant(mean, tf.float32), tf.constant(scale, tf.float32)
+    train_data, order = train.tensors(*constants), np.random.default_rng(seed)
     history: list[dict[str, float]] = []
     best_epoch, best_values = 0, list[np.ndarray]()
     for number in range(1, (selected.best_epoch if selected else head.epochs) + 1):
@@ -256,10 +295,12 @@ def _fit(
             "gradient_norm": float(norm),
         }
         if validation:
-            val_loss, val_accuracy = epoch.validation(activations, head.batch_norm)(state, validation.tensors(weights))
+            val_loss, val_accuracy = epoch.validation(activations, head.batch_norm)(
+                state, validation.tensors(*constants)
+            )
             metrics |= {"val_loss": float(val_loss), "val_accuracy": float(val_accuracy)}
         history.append(metrics)
-        if not best_epoch or not validation or rank(metrics) > rank(history[best_epoch - 1]):
+        if not best_epoch or not validation or (rank(metrics, selection) > rank(history[best_epoch - 1], selection)):
             # Copied because `numpy()` may return a view of the variable itself.
             best_epoch, best_values = number, [np.array(variable) for variable in state.saved]
         if after_epoch:
@@ -269,7 +310,37 @@ def _fit(
     variables = [variable for group in epoch.model_variables(model) for variable in group]
     for variable, value in zip(variables, best_values, strict=True):
         variable.assign(value)
+    if head.standardise:
+        network.fold_standardisation(model, mean, scale)
     return Fit(history, best_epoch, model)
+
+
+def _solve(
+    head: recipes.Head,
+    train: FeatureSplit,
+    classes: int,
+    seed: int,
+    validation: FeatureSplit | None,
+    after_epoch: AfterEpoch | None,
+) -> Fit:
+    """Fits logistic regression; its only epoch has no learning rate and no gradient norm. Each view is a row."""
+    views = [] if train.views is None else list(train.views)
+    features = np.concatenate([train.features, *views]) if views else train.features
+    strength = linear.DEFAULT if head.weight_decay is None else head.weight_decay
+    weights = class_weights(train.labels, classes, head.class_weights)
+    solution = linear.solve(features, np.tile(train.labels, 1 + len(views)), weights, strength)
+    with _BUILD_LOCK:
+        model = network.build(head, train.features.shape[1], classes, seed)
+    model.get_layer("logits").set_weights([solution.kernel, solution.bias])
+    metrics = {}
+    for prefix, split in {"": train, "val_": validation}.items():
+        if split:
+            found = network.probabilities(model, split.features)
+            metrics[f"{prefix}loss"] = float(linear.log_losses(found, split.labels).mean())
+            metrics[f"{prefix}accuracy"] = float((found.argmax(axis=1) == split.labels).mean())
+    if after_epoch:
+        after_epoch(1, metrics)
+    return Fit([metrics], 1, model)
 
 
 def learning_rates(head: recipes.Head, steps: int, history: Sequence[dict[str, float]]) -> np.ndarray:

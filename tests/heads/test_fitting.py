@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstand import heads as heads
+from headstand import heads
 from headstand.features.cache import FeatureTable
 from headstand.heads import FeatureSplit, Fit, epoch, fitting
 from headstand.recipe import Head

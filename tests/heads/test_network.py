@@ -5,8 +5,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from pydantic import ValidationError
 
-from headstand import finetune
-from headstand import heads as heads
+from headstand import finetune, heads
 from headstand.export import convert
 from headstand.features import backbones
 from headstand.heads import checkpoint, epoch

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstand import heads as heads
+from headstand import heads
 from headstand.heads import fitting, network
 from headstand.recipe import Head
 from tests.heads.test_head import blobs

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from headstand import heads as heads
+from headstand import heads
 from headstand.heads.search import space as spaces
 from headstand.heads.search import tpe
 from headstand.heads.search.trial import Trial, TrialJournal, best
@@ -87,7 +87,7 @@ def run(
         search: the recipe's section: strategy, parameters and values.
         start: the head that the search starts from.
         train: training split.
-        validation: the split that ranks the trials: by accuracy, then by lower loss.
+        validation: the split that ranks the trials, by `search.selection`.
         classes: number of classes.
         seed: seed of every trial, so that trials differ in their settings only.
         journal: Optuna's journal file, from which an interrupted search resumes.
@@ -100,6 +100,8 @@ def run(
     """
     if search.strategy == "none":
         return SearchResult((), start)
-    runner = runner_class(SearchData(train, validation, classes, seed), TrialJournal(journal), after_trial)
+    runner = runner_class(
+        SearchData(train, validation, classes, seed, search.selection), TrialJournal(journal), after_trial
+    )
     head = strategies[search.strategy](search, start, runner)
     return SearchResult(tuple(runner.trials), head)

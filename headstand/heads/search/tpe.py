@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -48,7 +49,7 @@ def run_jobs(
         if not job.warm_start:
             earlier = []
         elif isinstance(job.warm_start, str):
-            earlier = trials_of_run(job.warm_start)
+            earlier = [replace(trial, selection=runner.data.selection) for trial in trials_of_run(job.warm_start)]
         run_job(number, job, start, runner, earlier)
         earlier = [*earlier, *runner.of(number)]
     winner = best(runner.trials)

@@ -13,7 +13,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 
-from headstand import heads as heads
+from headstand import heads
 from headstand.errors import HeadstandError
 from headstand.heads.search import space as spaces
 from headstand.recipe import Head
@@ -41,6 +41,7 @@ class Trial:
         pruned: whether the trial was stopped early.
         seconds: training time; for heads trained in parallel, the time since the previous one was finished.
         right: which validation photos the head classified correctly, encoded by `pack_bits`; empty if unknown.
+        selection: what ranks trials and epochs, as in `headstand.heads.rank`.
     """
 
     stage: int
@@ -54,16 +55,17 @@ class Trial:
     pruned: bool = False
     seconds: float = field(default=0.0, compare=False)
     right: str = field(default="", repr=False)
+    selection: heads.Selection = "accuracy"
 
     @property
     def rank(self) -> tuple[bool, float, float]:
         """Sort key, higher is better, as for epochs (`headstand.heads.rank`)."""
-        return heads.rank({"val_accuracy": self.val_accuracy, "val_loss": self.val_loss})
+        return heads.rank({"val_accuracy": self.val_accuracy, "val_loss": self.val_loss}, self.selection)
 
     @property
     def objective(self) -> float:
         """The value that a search maximises (`headstand.heads.objective`)."""
-        return heads.objective({"val_accuracy": self.val_accuracy, "val_loss": self.val_loss})
+        return heads.objective({"val_accuracy": self.val_accuracy, "val_loss": self.val_loss}, self.selection)
 
     def outcomes(self, photos: int) -> Outcomes:
         """Returns the head's outcomes on `photos` validation photos, by photo if they are known."""
@@ -149,6 +151,7 @@ def optuna_trial(trial: Trial, space: spaces.Space, params: dict[str, Any] | Non
             "epoch": trial.epoch,
             "seconds": trial.seconds,
             "right": trial.right,
+            "selection": trial.selection,
         },
     )
 
@@ -194,6 +197,7 @@ def _load(storage: JournalStorage) -> list[Trial]:
                     pruned=stored.state == TrialState.PRUNED,
                     seconds=fields["seconds"],
                     right=fields.get("right", ""),
+                    selection=fields.get("selection", "accuracy"),
                 )
             )
     return sorted(trials, key=lambda trial: (trial.stage, trial.number))

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import optuna
 
-from headstand import heads as heads
+from headstand import heads
 from headstand.heads.search.space import Space
 from headstand.heads.search.trial import SearchError, Trial, TrialJournal, pack_bits
 from headstand.recipe import Head
@@ -32,13 +32,14 @@ CHUNK = 1024
 class SearchData:
     """Training split, validation split, number of classes and seed, the same for all trials of a search.
 
-    All trials share one seed, so that they differ in their settings only.
+    All trials share one seed, so that they differ in their settings only. `selection` ranks trials and epochs.
     """
 
     train: heads.FeatureSplit
     validation: heads.FeatureSplit
     classes: int
     seed: int
+    selection: heads.Selection = "accuracy"
 
 
 class TrialRunner:
@@ -94,7 +95,8 @@ class TrialRunner:
             seconds, previous = now - previous, now
             for index in groups[group]:  # identical heads: without inner layers, `units` has no effect
                 values, head = candidates[index]
-                trial = Trial(stage, first + index, dict(values), head, 0.0, 0.0, 1, seconds=seconds, right=right)
+                trial = self._trial(stage, first + index, values, head)
+                trial = replace(trial, seconds=seconds, right=right)
                 trials[index] = self._add(with_results(trial, history), space)
                 seconds = 0.0
 
@@ -109,7 +111,7 @@ class TrialRunner:
         data = self.data
         heads.fit_many(
             selected, data.train, data.validation, data.classes, data.seed,
-            lambda index, fit: after_fit(index, fit.history, correct(fit.model, data.validation)),
+            lambda index, fit: after_fit(index, fit.history, correct(fit.model, data.validation)), data.selection,
         )  # fmt: skip
 
     def run_one(self, stage: int, space: Space, values: Mapping[str, Any], head: Head, stop: Stop) -> Trial:
@@ -125,9 +127,13 @@ class TrialRunner:
         number = len(self.of(stage)) + 1
         trial = self._known(stage, number, values, head, space)
         if trial is None:
-            trial = self._add(self._fit(Trial(stage, number, dict(values), head, 0.0, 0.0, 1), stop), space)
+            trial = self._add(self._fit(self._trial(stage, number, values, head), stop), space)
         self.trials.append(trial)
         return trial
+
+    def _trial(self, stage: int, number: int, values: Mapping[str, Any], head: Head) -> Trial:
+        """Returns a trial without results."""
+        return Trial(stage, number, dict(values), head, 0.0, 0.0, 1, selection=self.data.selection)
 
     def _fit(self, trial: Trial, stop: Stop) -> Trial:
         data, start = self.data, time.perf_counter()
@@ -140,7 +146,9 @@ class TrialRunner:
                 raise optuna.TrialPruned
 
         try:
-            fit = heads.fit(trial.head, data.train, data.validation, data.classes, data.seed, after_epoch)
+            fit = heads.fit(
+                trial.head, data.train, data.validation, data.classes, data.seed, after_epoch, data.selection
+            )
             history, pruned, right = fit.history, False, correct(fit.model, data.validation)
         except optuna.TrialPruned:
             pruned, right = True, ""
@@ -183,7 +191,7 @@ def correct(model: keras.Model, validation: heads.FeatureSplit) -> str:
 
 def with_results(trial: Trial, history: Sequence[Mapping[str, float]]) -> Trial:
     """Returns the trial with the metrics of its best epoch and its validation accuracy curve."""
-    ranks = [heads.rank(metrics) for metrics in history]
+    ranks = [heads.rank(metrics, trial.selection) for metrics in history]
     best = ranks.index(max(ranks))
     return replace(
         trial,

@@ -11,7 +11,7 @@ import numpy as np
 import ray
 from ray import tune
 
-from headstand import heads as heads
+from headstand import heads
 from headstand.heads import search as local
 from headstand.heads.search.trial import SearchError
 from headstand.heads.search.trial_runner import AfterFit, AfterTrial, SearchData, TrialRunner, correct
@@ -241,11 +241,12 @@ def _plain(data: SearchData) -> SearchData:
         views = None if split.views is None else np.asarray(split.views).view(np.ndarray)
         return heads.FeatureSplit(np.asarray(split.features).view(np.ndarray), split.labels, views)
 
-    return SearchData(plain(data.train), plain(data.validation), data.classes, data.seed)
+    return SearchData(plain(data.train), plain(data.validation), data.classes, data.seed, data.selection)
 
 
 def _fit(config: dict[str, Any], data: SearchData, selected: Sequence[Head]) -> None:
     """Trains one head to the end and reports its metrics once."""
-    fit = heads.fit(selected[config["index"]], data.train, data.validation, data.classes, data.seed)
+    head = selected[config["index"]]
+    fit = heads.fit(head, data.train, data.validation, data.classes, data.seed, selection=data.selection)
     right = correct(fit.model, data.validation)
-    tune.report({HISTORY: fit.history, METRIC: heads.objective(fit.best), RIGHT: right})
+    tune.report({HISTORY: fit.history, METRIC: heads.objective(fit.best, data.selection), RIGHT: right})

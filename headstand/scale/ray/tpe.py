@@ -1,5 +1,6 @@
 """TPE search on a Ray cluster: Optuna samples heads, and Ray Tune trains many of them in parallel."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from optuna.storages import InMemoryStorage
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
-from headstand import heads as heads
+from headstand import heads
 from headstand.heads.search import space as spaces
 from headstand.heads.search import tpe
 from headstand.heads.search.trial import SearchError, Trial, optuna_trial
@@ -50,7 +51,9 @@ def _job(number: int, job: Job, start: Head, runner: TrialRunner, earlier: Seque
         now = time.perf_counter()
         seconds, previous = now - previous, now
         values = {name: spaces.recipe_value(name, config[name], job.parameters[name]) for name in space}
-        trial = Trial(number, 0, values, build_head(start, values), 0.0, 0.0, 1, seconds=seconds)
+        trial = Trial(
+            number, 0, values, build_head(start, values), 0.0, 0.0, 1, seconds=seconds, selection=runner.data.selection
+        )
         runner.record(
             replace(with_results(trial, result[HISTORY]), pruned=not result.get(FINISHED), right=result.get(RIGHT, "")),
             space,
@@ -93,14 +96,14 @@ def _fit_reporting_epochs(config: dict[str, Any], data: SearchData, start: dict[
         values = {name: spaces.recipe_value(name, value, parameters[name]) for name, value in config.items()}
         head = build_head(Head.model_validate(start), values)
     except SearchError as error:
-        tune.report({INVALID: str(error), HISTORY: [], METRIC: 0.0})
+        tune.report({INVALID: str(error), HISTORY: [], METRIC: heads.objective({"val_loss": math.inf}, data.selection)})
         return
     history: list[dict[str, float]] = []
 
     def after_epoch(number: int, metrics: dict[str, float]) -> None:
         history.append(metrics)
-        tune.report({HISTORY: history, METRIC: heads.objective(metrics)})
+        tune.report({HISTORY: history, METRIC: heads.objective(metrics, data.selection)})
 
-    fit = heads.fit(head, data.train, data.validation, data.classes, data.seed, after_epoch)
+    fit = heads.fit(head, data.train, data.validation, data.classes, data.seed, after_epoch, data.selection)
     right = correct(fit.model, data.validation)
-    tune.report({HISTORY: fit.history, METRIC: heads.objective(fit.best), FINISHED: True, RIGHT: right})
+    tune.report({HISTORY: fit.history, METRIC: heads.objective(fit.best, data.selection), FINISHED: True, RIGHT: right})

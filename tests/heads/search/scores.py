@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstand import heads as heads
+from headstand import heads
 from headstand.heads import FeatureSplit, Fit
 from headstand.recipe import Head
 
@@ -28,7 +28,7 @@ class Scores:
         monkeypatch.setattr(heads, "fit_many", self.fit_many)
         return self
 
-    def fit(self, head: Head, *data: Any) -> Fit:
+    def fit(self, head: Head, *data: Any, selection: str = "accuracy") -> Fit:
         after_epoch = data[4] if len(data) > 4 else None
         if len(self.heads) + 1 == self.crash_at:
             raise KeyboardInterrupt
@@ -52,6 +52,7 @@ class Scores:
         classes: int,
         seed: int,
         after_fit: Any,
+        selection: str = "accuracy",
     ) -> list[Fit]:
         fits = []
         for index, head in enumerate(many):

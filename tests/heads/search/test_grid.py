@@ -33,7 +33,8 @@ def scores(monkeypatch: pytest.MonkeyPatch) -> Scores:
 
 def run(journal: Path, plan: Search = GRID, reported: list[Any] | None = None) -> search.SearchResult:
     after = None if reported is None else lambda trial, known: reported.append((trial, known))
-    return search.run(plan, START, EMPTY, EMPTY, 3, 1, journal, after)
+    by_accuracy = plan.model_copy(update={"selection": "accuracy"})
+    return search.run(by_accuracy, START, EMPTY, EMPTY, 3, 1, journal, after)
 
 
 def test_every_combination_is_trained_and_the_best_selected(tmp_path: Path, scores: Scores) -> None:

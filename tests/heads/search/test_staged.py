@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from headstand import heads as heads
+from headstand import heads
 from headstand.heads import search
 from headstand.recipe import Head, Search
 from tests.heads.search.scores import EMPTY, Scores
@@ -38,7 +38,8 @@ def scores(monkeypatch: pytest.MonkeyPatch) -> Scores:
 
 def run(journal: Path, stages: Search = STAGES, reported: list[Any] | None = None) -> search.SearchResult:
     after = None if reported is None else lambda trial, known: reported.append((trial, known))
-    return search.run(stages, START, EMPTY, EMPTY, 3, 1, journal, after)
+    by_accuracy = stages.model_copy(update={"selection": "accuracy"})
+    return search.run(by_accuracy, START, EMPTY, EMPTY, 3, 1, journal, after)
 
 
 def settings_of(head: Head) -> tuple[Any, ...]:
@@ -149,3 +150,15 @@ def test_a_real_search_finds_the_rate_that_learns(tmp_path: Path) -> None:
     # A trial is the very training that the chosen head will have.
     fit = heads.fit(found.head, train, validation, 3, 1)
     assert (fit.best["val_accuracy"], fit.best["val_loss"]) == (fast.val_accuracy, pytest.approx(fast.val_loss))
+
+
+def test_by_log_loss_the_lowest_loss_is_selected(tmp_path: Path, scores: Scores) -> None:
+    # The rule's loss depends on dropout alone; the accuracy would select an inner layer of 6 and 5.
+    stages = Search.model_validate(
+        {"stages": [{"parameter": "inner", "values": [4, [6, 5]]}, {"parameter": "dropout", "values": [0.0, 0.2]}]}
+    )
+    scores.rule = lambda head: (0.9 if head.inner == (6, 5) else 0.1, 1.0 - head.dropout + 0.1 * (head.inner == (6, 5)))
+    for _ in range(2):  # also when it is read back from the journal
+        found = search.run(stages, START, EMPTY, EMPTY, 3, 1, tmp_path / "journal")
+        assert settings_of(found.head)[1:3] == ((4,), 0.2)
+        assert [trial.objective for trial in found.trials] == pytest.approx([-1.0, -1.1, -1.0, -0.8])

@@ -41,7 +41,8 @@ def scores(monkeypatch: pytest.MonkeyPatch) -> Scores:
 
 
 def run(journal: Path, settings: Search, start: Head = START, seed: int = 1) -> search.SearchResult:
-    return search.run(settings, start, EMPTY, EMPTY, 3, seed, journal)
+    by_accuracy = settings.model_copy(update={"selection": "accuracy"})
+    return search.run(by_accuracy, start, EMPTY, EMPTY, 3, seed, journal)
 
 
 def test_heads_lie_in_the_ranges(tmp_path: Path, scores: Scores) -> None:
