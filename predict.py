@@ -15,7 +15,7 @@ from headstand.errors import HeadstandError
 from headstand.images import ImageError
 from headstand.serve.classifier import Classifier, default_model
 from headstand.serve.download import fetch
-from headstand.serve.download.refusal import DownloadError
+from headstand.serve.download.errors import DownloadError
 from headstand.serve.payload import described
 
 

@@ -1,4 +1,4 @@
-"""Training: from a prepared dataset to a trained and evaluated checkpoint."""
+"""Sets TensorFlow's environment variables and silences its first import; imported before Keras."""
 
 import os
 

@@ -80,7 +80,7 @@ def divide(
         found = _grouped(names, [digests[index] for index in free], groups[free], settings, seed, wanted)
     for index, split in zip(free, found, strict=True):
         chosen[index] = split
-    _check_everywhere(classes, chosen, named)
+    _check_every_split_has_class(classes, chosen, named)
     return chosen
 
 
@@ -137,14 +137,14 @@ def in_several_splits(groups: np.ndarray, splits: Sequence[str]) -> int:
 
 def _follow(chosen: list[str], groups: np.ndarray) -> list[str]:
     """Returns the splits with each unassigned photo assigned to the split of the first assigned photo of its group."""
-    homes: dict[int, str] = {}
+    split_of_group: dict[int, str] = {}
     for group, split in zip(groups.tolist(), chosen, strict=True):
         if split:
-            homes.setdefault(group, split)
-    return [split or homes.get(group, "") for group, split in zip(groups.tolist(), chosen, strict=True)]
+            split_of_group.setdefault(group, split)
+    return [split or split_of_group.get(group, "") for group, split in zip(groups.tolist(), chosen, strict=True)]
 
 
-def _check_everywhere(classes: Sequence[str], splits: Sequence[str], given: set[str]) -> None:
+def _check_every_split_has_class(classes: Sequence[str], splits: Sequence[str], given: set[str]) -> None:
     check_train(classes, splits)
     filled = set(zip(classes, splits, strict=True))
     for name in sorted(set(classes)):
@@ -195,14 +195,14 @@ def _grouped(
     members: dict[int, list[int]] = defaultdict(list)
     for photo, group in enumerate(groups.tolist()):
         members[group].append(photo)
-    room = {name: _targets(count, settings, wanted) for name, count in Counter(classes).items()}
+    capacity = {name: _targets(count, settings, wanted) for name, count in Counter(classes).items()}
     class_of = {group: _most_frequent([classes[photo] for photo in photos]) for group, photos in members.items()}
     draws = {
         group: _draw(f"{seed} {class_of[group]} {min(digests[photo] for photo in photos)}")
         for group, photos in members.items()
     }
     waiting = Counter(class_of.values())
-    filled: dict[str, set[str]] = {name: set() for name in room}
+    filled: dict[str, set[str]] = {name: set() for name in capacity}
     chosen: dict[int, str] = {}
 
     def mixed(group: int) -> bool:
@@ -221,16 +221,16 @@ def _grouped(
                 "these clips only and are too high for new ones"
             )
         open_ = empty if waiting[name] == len(empty) else list(wanted)
-        split = _choose(draws[group], len(members[group]), {split: room[name][split] for split in open_})
+        split = _choose(draws[group], len(members[group]), {split: capacity[name][split] for split in open_})
         waiting[name] -= 1
         chosen[group] = split
         for photo in members[group]:
-            room[classes[photo]][split] -= 1
+            capacity[classes[photo]][split] -= 1
             filled[classes[photo]].add(split)
     return [chosen[group] for group in groups.tolist()]
 
 
-def _choose(draw: float, size: int, room: dict[str, int]) -> str:
+def _choose(draw: float, size: int, capacity: dict[str, int]) -> str:
     """Returns a split with probability proportional to its remaining capacity, among those where the group fits.
 
     If the group fits nowhere, returns the split with the largest remaining capacity.
@@ -238,11 +238,11 @@ def _choose(draw: float, size: int, room: dict[str, int]) -> str:
     Args:
         draw: random number in 0..1.
         size: number of photos in the group.
-        room: remaining capacity by split.
+        capacity: remaining capacity by split.
     """
-    fitting = {split: space for split, space in room.items() if space >= size}
+    fitting = {split: space for split, space in capacity.items() if space >= size}
     if not fitting:
-        return max(room, key=lambda split: room[split])
+        return max(capacity, key=lambda split: capacity[split])
     mark = draw * sum(fitting.values())
     return next(split for split, end in zip(fitting, accumulate(fitting.values()), strict=True) if mark < end)
 

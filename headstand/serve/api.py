@@ -116,8 +116,8 @@ class Api:
         cors: bool = False,
     ) -> None:  # fmt: skip
         self.bundle, self.limits = classifier.bundle, limits
-        self._gate = AdmissionControl(limits)
-        self.predictor = Predictor(classifier, self._gate, fetch)
+        self._admission = AdmissionControl(limits)
+        self.predictor = Predictor(classifier, self._admission, fetch)
         self._metrics, self._cors = metrics, cors
         self.routes: dict[str, Route] = {}
         self.add("POST", "/predict", self.predict)
@@ -157,7 +157,7 @@ class Api:
         """Handles `POST /predict`: classifies one image."""
         top = content.top(request.query.get("top", ()))
         body = self._body(request, context)
-        with self._gate.admit, self._in_flight():
+        with self._admission.admit, self._in_flight():
             with context.stage("receive"):
                 image = content.one(request.content_type, body, self.predictor.downloader(context))
             del body  # up to 28 MB, while the image is decoded
@@ -169,7 +169,7 @@ class Api:
         """Handles `POST /predict/batch`: classifies several images."""
         top = content.top(request.query.get("top", ()))
         body = self._body(request, context)
-        with self._gate.admit, self._in_flight():
+        with self._admission.admit, self._in_flight():
             with context.stage("receive"):
                 sources = content.several(request.content_type, body, self.limits.batch)
             del body

@@ -9,7 +9,7 @@ from headstand import inputs
 from headstand.errors import HeadstandError
 from headstand.images import MAX_BYTES, ImageError
 from headstand.serve.download import MAX_URL
-from headstand.serve.download.refusal import DownloadError
+from headstand.serve.download.errors import DownloadError
 
 Fetch = Callable[..., bytes]
 """Function that downloads a URL, its argument, and returns the bytes; raises `DownloadError`."""

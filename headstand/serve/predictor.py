@@ -9,7 +9,7 @@ from headstand.serve.capacity import AdmissionControl, OverloadedError
 from headstand.serve.classifier import Classifier, Prediction
 from headstand.serve.content import Source
 from headstand.serve.download import TIMEOUT
-from headstand.serve.download.refusal import DownloadError
+from headstand.serve.download.errors import DownloadError
 from headstand.serve.payload import Fetch, PayloadError
 from headstand.serve.problem import problem
 from headstand.serve.request_context import RequestContext
@@ -40,7 +40,7 @@ class Predictor:
     """
 
     def __init__(self, classifier: Classifier, gate: AdmissionControl, fetch: Fetch) -> None:
-        self._classifier, self._gate, self._fetch = classifier, gate, fetch
+        self._classifier, self._admission, self._fetch = classifier, gate, fetch
 
     def downloader(self, context: RequestContext) -> Fetch:
         """Returns a download function for one request.
@@ -52,7 +52,7 @@ class Predictor:
         def fetch(url: str) -> bytes:
             context.hosts.append(_host(url))
             limit = {"timeout": min(TIMEOUT, context.time_left())} if context.time_left else {}
-            with self._gate.download, context.stage("download"):
+            with self._admission.download, context.stage("download"):
                 return self._fetch(url, **limit)
 
         return fetch
@@ -63,7 +63,7 @@ class Predictor:
         Raises:
             ImageError: the image cannot be decoded, as `headstand.inputs.InputKind.decode`.
         """
-        with self._gate.interpreter(context.stage("queue")):
+        with self._admission.interpreter(context.stage("queue")):
             with context.stage("decode"):
                 decoded = self._classifier.bundle.input.decode(image)
             with context.stage("inference"):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from headstand.images import MAX_BYTES
 from headstand.serve import download
 from headstand.serve.download import fetch, transport
-from headstand.serve.download.refusal import DownloadError
+from headstand.serve.download.errors import DownloadError
 from tests.serve.hostile import LARGE, PHOTO, HostileServer
 
 PUBLIC = "93.184.215.14"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from headstand.serve import flask_app
 from headstand.serve.classifier import Classifier
-from headstand.serve.download.refusal import DownloadError
+from headstand.serve.download.errors import DownloadError
 from headstand.serve.problem import KINDS, MEDIA_TYPE
 from tests.mutations import SEEDS, mutations
 from tests.serve.service import running

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headstand.images import MAX_BYTES, ImageError
-from headstand.serve.download.refusal import DownloadError
+from headstand.serve.download.errors import DownloadError
 from headstand.serve.payload import PayloadError, described, image_bytes
 
 

@@ -11,7 +11,7 @@ import urllib.parse
 from typing import TYPE_CHECKING
 
 from headstand.images import MAX_BYTES
-from headstand.serve.download.refusal import FORBIDDEN, DownloadError
+from headstand.serve.download.errors import FORBIDDEN, DownloadError
 
 if TYPE_CHECKING:
     from requests import Response
