@@ -1,7 +1,7 @@
 """Trains one run from a prepared dataset to an evaluated checkpoint and its report.
 
-`train` is the whole run: backbone, features, baseline, search, head, fine-tuning, calibration, refit, evaluation,
-report.
+`train` is the whole run: backbone, features, logistic regression, search, head, selection, fine-tuning, calibration,
+refit, evaluation, report.
 """
 
 from headstand import tensorflow_setup  # noqa: F401, I001 - before the first import of Keras
@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from headstand import finetune, inputs, report
-from headstand import heads as heads
+from headstand import heads
 from headstand.diagnosis import Finding, TrainingPhase, diagnose, gather
 from headstand.errors import HeadstandError
 from headstand.evaluation import calibration, leakage
@@ -25,9 +25,10 @@ from headstand.evaluation.metrics import SplitMetrics, evaluate
 from headstand.evaluation.predictions import class_indices, predict
 from headstand.evaluation.view_averaging import VIEWS, averaged
 from headstand.features import Extractor, compiled
+from headstand.features.backbones import balanced
 from headstand.finetune.freezing import frozen
-from headstand.heads import checkpoint, search
-from headstand.heads.baseline import ridge
+from headstand.heads import checkpoint, cross_validation, search
+from headstand.heads.cross_validation import CrossValidated
 from headstand.inputs import InputKind
 from headstand.prepare import manifest
 from headstand.prepare.manifest import SPLITS, Dataset, ManifestError
@@ -85,12 +86,14 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
     """
     dataset = _load_dataset(recipe)
     classes, seed = dataset.classes, recipe.seed
+    if recipe.finetune.epochs:  # fine-tuning changes the earlier feature maps themselves
+        recipe = recipe.model_copy(update={"backbone": recipe.backbone.model_copy(update={"depths": 1})})
     with ExitStack() as stack:
         steps = stack.enter_context(Steps())
         with steps("backbone") as log:
             extractor = backend.extractor(recipe.backbone)
             if recipe.finetune.epochs:  # checked here so that an invalid `unfreeze` fails before the search
-                frozen(extractor.model.get_layer("backbone"), recipe.finetune.unfreeze)
+                frozen(extractor.feature_model.get_layer("backbone"), recipe.finetune.unfreeze)
             log(f"{recipe.backbone.name} at {extractor.input.description}, weights {recipe.backbone.weights}")
 
         # The run is created after the backbone is loaded, so that a failure to load leaves no empty run folder.
@@ -110,10 +113,17 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
                 log(f"with {recipe.augmentation.views} views of each training photo: {recipe.augmentation.settings}")
         train_split, validation_split = features["train"], features["validation"]
 
-        with steps("baseline") as log:
-            baseline = ridge(train_split, validation_split, len(classes), seed)
-            accuracy, (low, high) = baseline.val_accuracy, baseline.interval
-            log(f"val_accuracy={accuracy:.4f} (95 % interval {low:.3f} to {high:.3f}) with ridge regression")
+        with steps("logistic regression") as log:
+            both = [photo for split in ("train", "validation") for photo in dataset.split(split)]
+            groups = np.array([photo.group for photo in both])
+            # Views of validation photos are trained on in a refit only.
+            views = bool(_refit_splits(recipe))
+            together, _ = _extract_splits(recipe, dataset, extractor, ("train", "validation"), views=views)
+            folds = cross_validation.split_folds(train_split, validation_split, groups, seed)
+            linear = cross_validation.logistic_regression(recipe.head, together, folds, len(classes))
+            linear_fit = heads.fit(linear.head, train_split, validation_split, len(classes), seed)
+            linear_validated = cross_validation.validated(linear.head, linear_fit, validation_split)
+            log(f"{_figures(linear)}, L2 penalty {linear.head.weight_decay:.2g}")
 
         with steps("search") as log:
             searched = backend.search(
@@ -131,14 +141,33 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
         with steps("head") as log:
             skipped = min(1, searched.head.epochs - 1)  # the first epoch includes compilation
             with trace(run.folder, "head", profile, skipped, count=1) as after_epoch:
-                fit = heads.fit(searched.head, train_split, validation_split, len(classes), seed, after_epoch)
+                fit = heads.fit(
+                    searched.head, train_split, validation_split, len(classes), seed, after_epoch,
+                    recipe.search.selection,
+                )  # fmt: skip
             history.write("head", fit.history)
-            _check_finite(fit.best, "head.learning_rate")
             log(f"kept epoch {fit.best_epoch}: val_accuracy={fit.best['val_accuracy']:.4f}")
-        phases = [TrainingPhase("head", fit.history, fit.best_epoch)]
+
+        choice = comparison = None
+        if recipe.search.selection == "log_loss":
+            with steps("selection") as log:
+                # The head's settings and epoch were selected on validation: if it is not better there, it is not
+                # elsewhere, and is not trained for each fold.
+                candidate, compared = cross_validation.validated(searched.head, fit, validation_split), linear_validated
+                if cross_validation.better(candidate, compared):
+                    candidate = cross_validation.trained(searched.head, fit, together, folds, len(classes), seed)
+                    compared = linear
+                choice, comparison = candidate, (candidate, compared)
+                if not cross_validation.better(candidate, compared):
+                    choice, fit = linear, linear_fit
+                name = "logistic regression" if choice is linear else "the searched head"
+                log(f"{_figures(candidate)} with the searched head; selected: {name}")
+        _check_finite(fit.best, "head.learning_rate")
+        # Logistic regression has no epochs to diagnose.
+        phases = [TrainingPhase("head", fit.history, fit.best_epoch)] if fit is not linear_fit else []
         trained: heads.Fit | finetune.FinetuneResult = fit
 
-        model = heads.assemble(extractor.model, fit.model, recipe.name)
+        model = heads.assemble(*balanced(extractor.feature_model, fit.model, train_split.features), recipe.name)
         metadata = checkpoint.ModelMetadata(
             name=recipe.name,
             labels=classes,
@@ -180,14 +209,17 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
             log(f"temperature={calibrated.temperature:.3f}. {calibration.described(guarantee.record)}")
 
         refitted, scored = None, selected
-        if recipe.finetune.refit != "none":
-            splits = SPLITS if recipe.finetune.refit == "all" else ("train", "validation")
+        splits = _refit_splits(recipe)
+        if splits:
             with steps("refit") as log:
-                # Loaded again, since fine-tuning changes the weights of the extractor's network.
-                extractor = backend.extractor(recipe.backbone)
-                rows, _ = _extract_splits(recipe, dataset, extractor, splits, views=True)
-                again = heads.refit(searched.head, rows, len(classes), seed, fit)
-                model = heads.assemble(extractor.model, again.model, recipe.name)
+                if recipe.finetune.epochs:
+                    # Loaded again, since fine-tuning changes the weights of the extractor's network.
+                    extractor = backend.extractor(recipe.backbone)
+                rows = together
+                if splits == SPLITS:
+                    rows, _ = _extract_splits(recipe, dataset, extractor, splits, views=True)
+                again = heads.refit(choice.head if choice else searched.head, rows, len(classes), seed, fit)
+                model = heads.assemble(*balanced(extractor.feature_model, again.model, rows.features), recipe.name)
                 metadata = replace(metadata, training_fingerprints=leakage.after(recipe.backbone, dataset, splits))
                 if recipe.finetune.epochs:
                     refitted = _finetune(
@@ -195,13 +227,14 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
                         epochs=trained.best_epoch,
                     ).checkpoint  # fmt: skip
                 else:
-                    name = f"{recipe.name}_{again.best_epoch:02d}_all.h5"
+                    accuracy = f"_{choice.accuracy:.3f}" if choice else ""
+                    name = f"{recipe.name}_{again.best_epoch:02d}{accuracy}_all.h5"
                     refitted = checkpoint.save(model, run.folder / name, metadata)
                 # No photo is held out to calibrate the refitted model: it takes over the selected model's calibration.
                 calibration.save_calibration(refitted, calibrated)
                 log(f"{refitted.name}: trained on {', '.join(splits)}")
             if "test" not in splits:
-                scored, head = refitted, None
+                scored, head = refitted, (None if recipe.finetune.epochs else again.model)
 
         with steps("evaluation") as log:
             # First use of the test split: everything has been selected by now.
@@ -229,7 +262,7 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
             gather.evidence(
                 recipe,
                 classes,
-                baseline,
+                linear_validated.correct,
                 searched,
                 fit.model,
                 features,
@@ -244,7 +277,10 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
             report.ReportContext(
                 recipe=recipe,
                 dataset=dataset,
-                baseline=baseline,
+                linear=linear,
+                linear_validated=linear_validated,
+                comparison=comparison,
+                head=choice.head if choice else searched.head,
                 search=searched,
                 history=trained.history,
                 best_epoch=trained.best_epoch,
@@ -322,6 +358,20 @@ def _print_trial(trial: search.Trial, from_journal: bool) -> None:
         + ("  (from the journal)" if from_journal else ""),
         flush=True,
     )
+
+
+def _refit_splits(recipe: Recipe) -> tuple[str, ...]:
+    """Returns the splits that the selected model is trained on again; none if it is not."""
+    if recipe.finetune.refit == "all":
+        return SPLITS
+    always = recipe.search.selection == "log_loss" and not recipe.finetune.epochs
+    return ("train", "validation") if always or recipe.finetune.refit == "validation" else ()
+
+
+def _figures(found: CrossValidated) -> str:
+    """Returns log loss and accuracy of a head in cross-validation as text."""
+    how = f"{found.folds} folds" if found.folds > 1 else "validation"
+    return f"log loss {found.losses.mean():.4f}, accuracy {found.accuracy:.4f} on {how}"
 
 
 def _check_finite(best: dict[str, float], rate: str) -> None:

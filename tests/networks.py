@@ -8,7 +8,7 @@ import headstand.tensorflow_setup  # noqa: F401 - imports TensorFlow quietly
 import keras  # isort: skip
 from keras import layers
 
-from headstand import heads as heads
+from headstand import heads
 from headstand.features import backbones
 from headstand.heads import checkpoint
 from headstand.recipe import Backbone, Head, Recipe
@@ -40,11 +40,14 @@ def about(data: str = "0" * 64, name: str = "shapes") -> checkpoint.ModelMetadat
 
 
 def recipe(folder: Path = Path("photos"), **sections: Any) -> Recipe:
-    """Returns a recipe of a small run with the small network."""
-    values = {
+    """Returns a recipe of a small run with the small network, which selects heads by accuracy."""
+    values: dict[str, Any] = {
         "name": "shapes",
         "source": {"kind": "folder", "folder": folder},
         "backbone": {"name": "MobileNet", "size": SIZE, "weights": "none"},
         "head": {"inner": 8, "epochs": 12, "learning_rate": 0.02, "batch_size": 8},
+        "search": {"selection": "accuracy"},
     }
+    if "search" in sections:
+        sections["search"] = {**values["search"], **sections["search"]}
     return Recipe.model_validate({**values, **sections})

@@ -23,6 +23,8 @@ inner = 8
 epochs = 12
 learning_rate = 0.02
 batch_size = 8
+[search]
+selection = "accuracy"
 """
 )
 
@@ -35,11 +37,11 @@ def recipe(text: str = RECIPE) -> str:
 def test_the_last_lines_are_the_next_commands(
     dataset: Dataset, small_networks: None, undrawn: None, eager: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train.main([recipe(), "--head.epochs", "6"])
+    train.main([recipe(), "--head.epochs", "6", "--search.selection", "log_loss"])
     lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("diagnosis: ")]
     convert, serve = lines[-2:]
     found = re.fullmatch(
-        r"convert it        python convert_to_tflite\.py (runs/shapes/\S+/shapes_0\d_\d\.\d{3}\.h5)", convert
+        r"convert it        python convert_to_tflite\.py (runs/shapes/\S+/shapes_0\d_\d\.\d{3}_all\.h5)", convert
     )
     assert found
     path = Path(found[1])
@@ -100,7 +102,11 @@ def test_warnings_are_printed_and_notes_are_not(
     [
         (None, ["nothing"], "there is no recipe 'nothing'; existing ones: .*demo.*yoga6"),
         (None, ["nothing.toml"], "there is no recipe file nothing.toml"),
-        (RECIPE + "\ndropuot = 0.5", [], "unknown key head.dropuot = 0.5; allowed there: .*dropout"),
+        (
+            RECIPE.replace("[search]", "dropuot = 0.5\n[search]"),
+            [],
+            "unknown key head.dropuot = 0.5; allowed there: .*dropout",
+        ),
         (RECIPE.replace("size = 32", "size = 4"), [], "backbone.size = 4: .*32"),
         ("head = [", [], "shapes.toml is not TOML"),
         (RECIPE, ["--head.dropout", "1.5"], "head.dropout = .*1.5.*less than 1"),

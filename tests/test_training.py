@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstand import finetune, images, training
-from headstand import heads as heads
+from headstand import finetune, heads, images, training
 from headstand.errors import HeadstandError
 from headstand.evaluation.predictions import class_indices, pixels
 from headstand.features import FeatureError, decoding
@@ -95,7 +94,7 @@ def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> No
     assert set(written["seconds"]) == {
         "backbone",
         "features",
-        "baseline",
+        "logistic regression",
         "search",
         "head",
         "calibration",
@@ -134,7 +133,13 @@ def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> No
     assert f"test_accuracy={report['test']['accuracy']:.4f} (95 % interval" in out
     floor = report["baseline"]
     assert floor["val_accuracy"] in [right / 12 for right in range(6, 13)]  # better than chance, which is a third
-    assert re.search(rf"^baseline .* val_accuracy={floor['val_accuracy']:.4f} \(95 % interval", out, re.M)
+    assert re.search(
+        r"^logistic regression .* log loss \d\.\d{4}, accuracy \d\.\d{4} on 5 folds, L2 penalty", out, re.M
+    )
+    selection = report["selection"]
+    assert selection["criterion"] == "accuracy" and selection["selected"] == "searched head"
+    assert selection["compared"] is None and selection["difference"] is None
+    assert (selection["cross_validated"]["folds"], selection["cross_validated"]["photos"]) == (5, 36)
     search_ = report["search"]
     best_trial = max(report["trials"], key=lambda trial: (trial["val_accuracy"], -trial["val_loss"]))
     assert search_["trials"] == 5
@@ -148,6 +153,64 @@ def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> No
     assert all(one["evidence"].startswith(f"{others} of {search_['settings'] - 1} other settings") for one in findings)
     page = (outcome.folder / "report.html").read_text(encoding="utf-8")
     assert (f"{others} other setting" in page) == (others > 0)
+
+
+def cross_validated(monkeypatch: pytest.MonkeyPatch, *, searched_is_better: bool) -> None:
+    monkeypatch.setattr(training.cross_validation, "better", lambda network, linear: searched_is_better)
+
+
+@pytest.mark.parametrize("searched_is_better", [False, True])
+def test_the_head_with_the_lower_log_loss_is_trained_again_on_train_and_validation(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, searched_is_better: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cross_validated(monkeypatch, searched_is_better=searched_is_better)
+    outcome = training.train(recipe(search={"selection": "log_loss"}))
+    report, selection = outcome.report, outcome.report["selection"]
+    name = "searched head" if searched_is_better else "logistic regression"
+    assert selection["selected"] == name
+    assert selection["criterion"] == "log_loss"
+    compared, linear = selection["compared"], selection["cross_validated"]
+    assert (linear["folds"], linear["photos"]) == (5, 36)
+    # A head that is no better on validation is not trained for each fold.
+    assert compared["searched head"]["photos"] == (36 if searched_is_better else 12)
+    chosen = compared["searched head"] if searched_is_better else linear
+    assert report["head"] == chosen["head"]
+    assert (report["head"]["optimizer"] == "lbfgs") != searched_is_better
+    gap = compared["searched head"]["accuracy"] - compared["logistic regression"]["accuracy"]
+    assert selection["difference"]["value"] == pytest.approx(gap)
+    # Calibrated on validation before the refit; the test split is scored with the refitted model.
+    epoch = report["best_epoch"]
+    assert outcome.refitted and outcome.refitted.name == f"shapes_{epoch:02d}_{chosen['accuracy']:.3f}_all.h5"
+    assert report["scored"] == outcome.refitted.name != report["checkpoint"]
+    for split, path in {"validation": outcome.checkpoint, "test": outcome.refitted}.items():
+        found, truth = predictions(path, dataset, split)
+        assert report[split]["accuracy"] == (found.argmax(1) == truth).mean()
+        assert report[split]["loss"] == pytest.approx(-np.log(found[np.arange(12), truth]).mean(), rel=1e-3)
+    before, after = checkpoint.metadata(outcome.checkpoint), checkpoint.metadata(outcome.refitted)
+    assert (before.temperature, before.threshold) == (after.temperature, after.threshold)
+    assert len(after.training_fingerprints) == len(before.training_fingerprints) + 12
+    assert len(list(outcome.folder.glob("*.h5"))) == 2
+    page = (outcome.folder / "report.html").read_text()
+    assert f"{chosen['log_loss']:.4f}" in page and "standard deviation of the folds" in page
+    assert ("Logistic regression has no epochs" in page) != searched_is_better
+    assert f"selected: {'the searched head' if searched_is_better else name}" in capsys.readouterr().out
+
+
+def test_depths_give_one_head_whose_file_predicts_the_same(dataset: Dataset) -> None:
+    backbone = {"name": "MobileNet", "size": networks.SIZE, "weights": "none", "depths": 2}
+    outcome = training.train(recipe(backbone=backbone, search={"selection": "log_loss"}, head={"standardise": True}))
+    assert outcome.refitted
+    found, truth = predictions(outcome.refitted, dataset, "test")
+    assert outcome.report["test"]["accuracy"] == (found.argmax(1) == truth).mean()
+    network = checkpoint.load(outcome.refitted).get_layer("backbone")
+    assert network.output.shape[-1] > networks.WIDTH
+
+
+def test_fine_tuning_uses_the_last_depth_alone(dataset: Dataset) -> None:
+    backbone = {"name": "MobileNet", "size": networks.SIZE, "weights": "none", "depths": 2}
+    outcome = training.train(recipe(backbone=backbone, finetune={**FINETUNE, "epochs": 1}))
+    assert outcome.report["recipe"]["backbone"]["depths"] == 1
+    assert checkpoint.load(outcome.checkpoint).get_layer("backbone").output.shape[-1] == networks.WIDTH
 
 
 def test_second_run_computes_no_features_and_has_the_same_result(
@@ -272,7 +335,8 @@ def test_views_are_of_the_training_photos_alone(
     real, real_refit, given = heads.fit, heads.refit, []
 
     def fit(head: Any, train: heads.FeatureSplit, validation: heads.FeatureSplit, *rest: Any) -> heads.Fit:
-        given.append((train, validation.views))
+        if head.optimizer != "lbfgs":  # logistic regression is the comparison
+            given.append((train, validation.views))
         return real(head, train, validation, *rest)
 
     def fit_again(head: Any, train: heads.FeatureSplit, *rest: Any) -> heads.Fit:
@@ -433,7 +497,7 @@ def test_head_worse_than_the_baseline_is_reported(dataset: Dataset) -> None:
     outcome = training.train(recipe(head={"epochs": 1, "learning_rate": 1e-7, "inner": 4}))
     floor = outcome.report["baseline"]["val_accuracy"]
     (finding,) = [finding for finding in outcome.findings if finding.code == "baseline-not-beaten"]
-    assert f"ridge regression on the same features has {floor:.4f}" in finding.evidence
+    assert f"logistic regression on the same features has {floor:.4f}" in finding.evidence
 
 
 def test_diverging_training_is_reported(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

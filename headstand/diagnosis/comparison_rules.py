@@ -72,7 +72,7 @@ def validation_test_gap(evidence: DiagnosisInput) -> Iterator[Finding]:
 
 
 def baseline_not_beaten(evidence: DiagnosisInput) -> Iterator[Finding]:
-    """Reports a trained model that is no more accurate on validation than the closed-form baseline."""
+    """Reports a trained model that is no more accurate on validation than the linear baseline."""
     baseline = evidence.baseline_outcomes
     if baseline is None or not evidence.phases:
         return

@@ -163,7 +163,7 @@ class DiagnosisInput:
         indistinguishable: how many of them, besides the best, are within noise of the best.
         dead: dead units of each ReLU layer of the selected head.
         waits: time measurements of the steps that decode photos.
-        baseline: name of the closed-form baseline.
+        baseline: name of the linear baseline.
         baseline_outcomes: outcomes of the baseline on the validation photos.
     """
 

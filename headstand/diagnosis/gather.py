@@ -19,7 +19,6 @@ from headstand.diagnosis.diagnosis_input import (
     number,
 )
 from headstand.heads import FeatureSplit
-from headstand.heads.baseline import Baseline
 from headstand.heads.search import SearchResult, Trial
 from headstand.heads.search.table import complete, indistinguishable
 from headstand.recipe import Recipe, Search
@@ -34,7 +33,7 @@ ROWS = 1024
 def evidence(
     recipe: Recipe,
     classes: tuple[str, ...],
-    baseline: Baseline,
+    linear_correct: np.ndarray,
     found: SearchResult,
     model: keras.Model,
     rows: Mapping[str, FeatureSplit],
@@ -48,7 +47,8 @@ def evidence(
     Args:
         recipe: the run's recipe.
         classes: labels in output order.
-        baseline: ridge regression on the same features.
+        linear_correct: whether logistic regression on the same features, trained on train, classifies each validation
+            photo correctly, `bool [N]`.
         found: trials of the search and the head that it selected.
         model: the selected head, trained; maps features to probabilities.
         rows: features and labels of `train` and `validation`.
@@ -73,12 +73,8 @@ def evidence(
         searched=searched(recipe.search),
         settings=len(complete(found.trials)),
         indistinguishable=len(indistinguishable(found.trials, count)),
-        baseline="ridge regression",
-        baseline_outcomes=(
-            Outcomes.counted(baseline.val_accuracy, count)
-            if baseline.correct is None
-            else Outcomes.of(baseline.correct)
-        ),
+        baseline="logistic regression",
+        baseline_outcomes=Outcomes.of(linear_correct),
         dead=dead(model, train.features),
         waits=waits(steps),
     )

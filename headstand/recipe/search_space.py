@@ -55,6 +55,8 @@ def _without_unused(fields: dict[str, Any]) -> dict[str, Any]:
         fields["momentum"] = 0.0
     if fields["optimizer"] != "sgd" or not fields["momentum"]:
         fields["nesterov"] = False
+    if fields["optimizer"] == "lbfgs":
+        fields |= {"inner": (), "activation": ("relu",), "dropout": 0.0, "label_smoothing": 0.0, "loss_from": "logits"}
     if not fields["inner"]:
         fields["batch_norm"] = False
     return fields
@@ -233,6 +235,12 @@ class Search(Job):
     """
 
     strategy: Literal["staged", "grid", "tpe", "none"] = "staged"
+    selection: Literal["log_loss", "accuracy"] = Field(
+        "log_loss",
+        description="log_loss: heads and epochs are selected by log loss, the result is compared with logistic "
+        "regression by cross-validation, and the better one is trained again on train and validation; accuracy: by "
+        "validation accuracy alone",
+    )
     stages: tuple[Stage, ...] = Field((), description="staged: the parameters and their values, in order")
     jobs: tuple[Job, ...] = Field(
         (), description="grid, tpe: several searches one after the other, instead of parameters and trials"

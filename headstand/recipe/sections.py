@@ -109,6 +109,10 @@ class Split(_Section):
         return self
 
 
+DEPTHS = 4
+"""Largest number of depths: earlier feature maps measured no gain."""
+
+
 def _other_backbones() -> str:
     return "; for ".join(f"{kind}: {', '.join(found.backbones)}" for kind, found in inputs.REGISTERED.items())
 
@@ -121,6 +125,11 @@ class Backbone(_Section):
     weights: str = Field("imagenet", description="imagenet, none, or a file: weights or a Headstand checkpoint")
     pooling: Literal["avg", "max", "none"] = Field(
         "avg", description="pooling of the last feature map: its average, its maximum, or none: all its values"
+    )
+    depths: Annotated[int, Field(ge=1, le=DEPTHS)] = Field(
+        1,
+        description="number of depths whose pooled feature maps are concatenated: the last one, and before it the last "
+        "one of each larger resolution; 1 without pooling and with fine-tuning",
     )
 
     @property
@@ -204,11 +213,18 @@ class Head(_Section):
     )
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     class_weights: bool = Field(True, description="weight the classes inversely to their frequency")
-    optimizer: Literal["adam", "adamw", "sgd", "rmsprop", "adadelta"] = "adam"
+    standardise: bool = Field(
+        False, description="standardise the features with the training split's mean and standard deviation"
+    )
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop", "adadelta", "lbfgs"] = Field(
+        "adam", description="lbfgs: logistic regression, solved on all rows at once"
+    )
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="of sgd and rmsprop")
     nesterov: bool = Field(False, description="of sgd with momentum")
     weight_decay: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        None, description="decoupled weight decay per step, times the learning rate; default: adamw 0.004, others 0"
+        None,
+        description="decoupled weight decay per step, times the learning rate; default: adamw 0.004, others 0. lbfgs: "
+        "the L2 penalty, half of it times the squared weights; default: selected by cross-validation",
     )
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.001
     schedule: Literal["constant", "cosine", "plateau"] = Field(
@@ -242,6 +258,13 @@ class Head(_Section):
             raise ValueError(
                 f"momentum = {self.momentum:g} does not work with optimizer = {self.optimizer!r}; "
                 "allowed: 0, or optimizer 'sgd' or 'rmsprop'"
+            )
+        if self.optimizer == "lbfgs" and (
+            self.inner or self.dropout or self.label_smoothing or self.loss_from != "logits"
+        ):
+            raise ValueError(
+                "optimizer = 'lbfgs' is logistic regression; allowed: inner = [], dropout = 0, label_smoothing = 0 and "
+                "loss_from = 'logits'"
             )
         if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
             raise ValueError(

@@ -3,6 +3,7 @@
 Every statement is measured by the run or taken from the recipe (and marked so). Unknown facts are left out.
 """
 
+import re
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -106,7 +107,9 @@ def _trained(report: dict[str, Any]) -> str:
 
 def _selected(report: dict[str, Any]) -> int:
     """Returns the number of epochs that the weights were trained for, parsed from the checkpoint's file name."""
-    return int((report["refitted"] or report["checkpoint"]).split("_")[-2])
+    found = re.search(r"_(\d+)(_\d\.\d+)?(_all)?\.\w+$", report["refitted"] or report["checkpoint"])
+    assert found, report["checkpoint"]
+    return int(found[1])
 
 
 def _epochs(number: int) -> str:

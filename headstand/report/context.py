@@ -10,10 +10,10 @@ from headstand.diagnosis import Finding
 from headstand.evaluation.calibration import Calibration, Threshold
 from headstand.evaluation.leakage import Leak
 from headstand.evaluation.metrics import SplitMetrics
-from headstand.heads.baseline import Baseline
+from headstand.heads.cross_validation import CrossValidated
 from headstand.heads.search import SearchResult
 from headstand.prepare.manifest import Dataset
-from headstand.recipe import Recipe
+from headstand.recipe import Head, Recipe
 from headstand.tracking.timing import Steps
 
 
@@ -24,8 +24,11 @@ class ReportContext:
     Attributes:
         recipe: the resolved recipe.
         dataset: the prepared dataset.
-        baseline: closed-form baseline on the same features.
-        search: trials of the search and the head that it selected.
+        linear: cross-validated logistic regression on the same features.
+        linear_validated: logistic regression that was trained on train, on validation.
+        comparison: the searched head and logistic regression on the same photos; None if heads are selected otherwise.
+        head: settings of the selected head.
+        search: trials of the search and the head that it found.
         history: metrics by epoch of the last training phase.
         best_epoch: the epoch that was kept, from 1.
         calibration: temperature and confidence threshold.
@@ -45,7 +48,10 @@ class ReportContext:
 
     recipe: Recipe
     dataset: Dataset
-    baseline: Baseline
+    linear: CrossValidated
+    linear_validated: CrossValidated
+    comparison: tuple[CrossValidated, CrossValidated] | None
+    head: Head
     search: SearchResult
     history: Sequence[Mapping[str, float]]
     best_epoch: int

@@ -15,6 +15,7 @@ from headstand.prepare.manifest import SPLITS
 from headstand.report import card, plots, search_plots, training_page
 from headstand.report.context import ReportContext
 from headstand.runs import REPORT
+from headstand.stats import paired, wilson
 from headstand.tracking.chart import chart
 
 PAGE, CARD = "report.html", "MODEL_CARD.md"
@@ -45,7 +46,7 @@ def _draw(folder: Path, context: ReportContext) -> None:
     plots.save_metric_plots(folder, context.scores["test"], context.dataset.classes, context.calibration.threshold)
     plots.save(chart(steps.sampler.samples, steps.spans, steps.sampler.cores, steps.parts), folder / "resources.png")
     if context.search.trials:
-        search_plots.write(folder, context.search.trials, validation.count, context.baseline.val_accuracy)
+        search_plots.write(folder, context.search.trials, validation.count, context.linear_validated.accuracy)
 
 
 def _record(context: ReportContext) -> dict[str, Any]:
@@ -61,10 +62,11 @@ def _record(context: ReportContext) -> dict[str, Any]:
             "classes": list(dataset.classes),
             "photos": {split: len(dataset.split(split)) for split in SPLITS},
         },
-        "head": search.head.model_dump(mode="json"),
+        "head": context.head.model_dump(mode="json"),
         "trials": [table.row(trial, count) for trial in search.trials],
         "search": table.summary(search.trials, count),
-        "baseline": {key: value for key, value in vars(context.baseline).items() if key != "correct"},
+        "baseline": _baseline(context),
+        "selection": _selection(context),
         "history": list(context.history),
         "best_epoch": context.best_epoch,
         **{
@@ -99,3 +101,32 @@ def _record(context: ReportContext) -> dict[str, Any]:
             **{package: version(package) for package in ("tensorflow", "keras", "numpy", "pillow")},
         },
     }
+
+
+def _baseline(context: ReportContext) -> dict[str, Any]:
+    """Returns the accuracy of logistic regression, trained on train, on the validation photos, with its interval."""
+    correct = context.linear_validated.correct
+    return {"val_accuracy": float(correct.mean()), "interval": wilson(int(correct.sum()), len(correct))}
+
+
+def _selection(context: ReportContext) -> dict[str, Any]:
+    """Returns the cross-validated figures of logistic regression, and its comparison with the searched head.
+
+    `compared` has both on the same photos: validation, or all folds if the searched head is better on validation; None
+    if heads are selected by accuracy. `difference` is the accuracy of the searched head minus that of logistic
+    regression, with its paired interval.
+    """
+    linear = context.linear
+    record: dict[str, Any] = {
+        "criterion": context.recipe.search.selection,
+        "selected": "searched head" if context.head != linear.head else "logistic regression",
+        "cross_validated": linear.record,
+        "compared": None,
+        "difference": None,
+    }
+    if context.comparison:
+        candidate, compared = context.comparison
+        gap = paired(candidate.correct, compared.correct)
+        record["compared"] = {"searched head": candidate.record, "logistic regression": compared.record}
+        record["difference"] = {"value": gap.value, "interval": gap.interval, "within_noise": gap.within_noise}
+    return record

@@ -49,7 +49,7 @@ def predictions(truth: Sequence[int], predicted: Sequence[int], confidence: floa
 
 def baseline(accuracy: float, count: int = 300) -> dict[str, Any]:
     """A closed-form baseline with an accuracy on the validation photos."""
-    return {"baseline": "ridge regression", "baseline_outcomes": Outcomes.counted(accuracy, count)}
+    return {"baseline": "logistic regression", "baseline_outcomes": Outcomes.counted(accuracy, count)}
 
 
 def evidence(**fields: Any) -> DiagnosisInput:

@@ -14,7 +14,7 @@ def test_a_baseline_that_is_as_good_is_reported() -> None:
     run = phase(val_accuracy=[0.8, 0.90])
     finding = one(comparison_rules.baseline_not_beaten(evidence(phases=(run,), **baseline(0.95))))
     assert (finding.code, finding.severity) == ("baseline-not-beaten", "warning")
-    assert finding.evidence == "val_accuracy=0.9000; ridge regression on the same features has 0.9500"
+    assert finding.evidence == "val_accuracy=0.9000; logistic regression on the same features has 0.9500"
     assert finding.advice.endswith("--head.inner []")
     linear = evidence(phases=(run,), **baseline(0.95), head=Head(inner=()))
     assert one(comparison_rules.baseline_not_beaten(linear)).advice.endswith(

@@ -77,7 +77,7 @@ def test_a_second_run_takes_all_features_from_the_cache(capsys):
 
 
 def test_mistakes_are_shown_as_skeletons():
-    outcome = train(recipe(head={"inner": [], "epochs": 1, "learning_rate": 1e-6}))
+    outcome = train(recipe(head={"inner": [], "epochs": 1, "learning_rate": 1e-6}, search={"selection": "accuracy"}))
     assert outcome.report["mistakes"]
     assert outcome.report["mistakes"][0]["photo"].endswith(".npy")
     page = (outcome.folder / "report.html").read_text()

@@ -243,7 +243,7 @@ def test_every_environment_variable_that_code_and_documents_name_is_known():
         (["nesterov", "true", "optimizer", "rmsprop", "momentum", "0.9"], "allowed: false, or optimizer 'sgd' with"),
         (
             ["optimizer", "lion"],
-            "head.optimizer = 'lion': Input should be 'adam', 'adamw', 'sgd', 'rmsprop' or 'adadelta'",
+            "head.optimizer = 'lion': Input should be 'adam', 'adamw', 'sgd', 'rmsprop', 'adadelta' or 'lbfgs'",
         ),
         (["schedule", "step"], "head.schedule = 'step': Input should be 'constant', 'cosine' or 'plateau'"),
         (["label_smoothing", "1"], "head.label_smoothing = '1': Input should be less than 1"),
