@@ -29,8 +29,7 @@ from typing import Any
 import numpy as np
 
 import headstand.tensorflow_setup  # noqa: F401 - imports TensorFlow quietly
-from headstand import features, images
-from headstand import heads as heads
+from headstand import features, heads, images
 from headstand.errors import HeadstandError
 from headstand.evaluation.predictions import class_indices
 from headstand.export import convert, quantize
