@@ -43,9 +43,8 @@ def main(argv: list[str]) -> None:
     if profile:
         print(f"profile           tensorboard --logdir {outcome.folder}/profile")
     print(f"report and plots  {outcome.folder}")
-    best = outcome.refitted or outcome.checkpoint
-    print(f"convert it        python convert_to_tflite.py {best}")
-    print(f"serve it          HEADSTAND_MODEL={best.with_suffix('.tflite')} gunicorn predict:app")
+    print(f"convert it        python convert_to_tflite.py {outcome.final}")
+    print(f"serve it          HEADSTAND_MODEL={outcome.final.with_suffix('.tflite')} gunicorn predict:app")
 
 
 if __name__ == "__main__":

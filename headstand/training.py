@@ -69,6 +69,11 @@ class Outcome:
     report: dict[str, Any]
     findings: tuple[Finding, ...]
 
+    @property
+    def final(self) -> Path:
+        """The checkpoint to convert and serve: the refitted one, if any."""
+        return self.refitted or self.checkpoint
+
 
 def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Outcome:
     """Trains a classifier by a recipe: features, search, head, optional fine-tuning, evaluation and report.
@@ -161,7 +166,8 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
                 if not cross_validation.better(candidate, compared):
                     choice, fit = linear, linear_fit
                 name = "logistic regression" if choice is linear else "the searched head"
-                log(f"{_figures(candidate)} with the searched head; selected: {name}")
+                reached = f"val_accuracy={fit.best['val_accuracy']:.4f}"  # the last one in the log is the run's
+                log(f"{_figures(candidate)} with the searched head; selected: {name}, {reached}")
         _check_finite(fit.best, "head.learning_rate")
         # Logistic regression has no epochs to diagnose.
         phases = [TrainingPhase("head", fit.history, fit.best_epoch)] if fit is not linear_fit else []

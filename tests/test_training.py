@@ -193,7 +193,7 @@ def test_the_head_with_the_lower_log_loss_is_trained_again_on_train_and_validati
     page = (outcome.folder / "report.html").read_text()
     assert f"{chosen['log_loss']:.4f}" in page and "standard deviation of the folds" in page
     assert ("Logistic regression has no epochs" in page) != searched_is_better
-    assert f"selected: {'the searched head' if searched_is_better else name}" in capsys.readouterr().out
+    assert f"selected: {'the searched head' if searched_is_better else name}, val_accuracy=" in capsys.readouterr().out
 
 
 def test_depths_give_one_head_whose_file_predicts_the_same(dataset: Dataset) -> None:

@@ -37,12 +37,12 @@ def run(name: str, arguments: list[str]) -> None:
         from headstand.training import train
 
         outcome = train(recipe)
-        add_file(outcome.checkpoint)
+        add_file(outcome.final)
         add_file(outcome.folder / "report.json")
-    with _step("convert", f"python convert_to_tflite.py {outcome.checkpoint}") as add_file:
+    with _step("convert", f"python convert_to_tflite.py {outcome.final}") as add_file:
         from headstand.export.exporting import export
 
-        exported = export(outcome.checkpoint)
+        exported = export(outcome.final)
         print(
             f"{exported.parity.count} test photos: same top class on {exported.parity.agreement:.0%}, "
             f"largest difference {exported.parity.largest_difference:.1e}"
