@@ -13,6 +13,7 @@ from headstand import cores
 from headstand import recipe as recipes
 from headstand.heads import linear, network
 from headstand.heads.fitting import FeatureSplit, Fit, class_weights, refit
+from headstand.recipe.search_space import with_overrides
 from headstand.stats import wilson
 
 FOLDS = 5
@@ -35,7 +36,6 @@ class CrossValidated:
         losses: log loss of each held-out photo, `float64 [N]`.
         correct: whether each held-out photo is classified correctly, `bool [N]`.
         spread: standard deviation of the folds' accuracies; 0 for a single fold.
-        at_limit: whether the selected L2 penalty is the first or last that was tried.
         seconds: duration.
     """
 
@@ -44,7 +44,6 @@ class CrossValidated:
     losses: np.ndarray = field(repr=False)
     correct: np.ndarray = field(repr=False)
     spread: float
-    at_limit: bool
     seconds: float
 
     @property
@@ -99,7 +98,7 @@ def logistic_regression(head: recipes.Head, data: FeatureSplit, folds: Folds, cl
     """Cross-validates logistic regression and selects the L2 penalty with the lowest log loss.
 
     Args:
-        head: its class weights are used, and its `weight_decay` as the only penalty if it is set.
+        head: its class weights are used, and its `weight_decay` as the only penalty if its optimizer is `lbfgs`.
         data: train and validation together; each view of a photo is a row that is trained on and not held out.
         folds: from `split_folds`.
         classes: number of classes.
@@ -108,33 +107,26 @@ def logistic_regression(head: recipes.Head, data: FeatureSplit, folds: Folds, cl
         FeatureValueError: features are not finite.
     """
     began = time.perf_counter()
-    settings = {
-        "inner": (),
-        "activation": ("relu",),
-        "dropout": 0.0,
-        "loss_from": "logits",
-        "batch_norm": False,
-        "label_smoothing": 0.0,
-    }
-    start = head.model_copy(update={**settings, "optimizer": "lbfgs", "momentum": 0.0, "nesterov": False})
+    # The weight decay of another optimizer has another meaning.
+    penalty = head.weight_decay if head.optimizer == "lbfgs" else None
+    start = with_overrides(head, {"optimizer": "lbfgs", "weight_decay": penalty})
     views = [] if data.views is None else list(data.views)
     features = np.concatenate([data.features, *views]) if views else data.features
-    strengths = linear.STRENGTHS if start.weight_decay is None else linear.strengths(start.weight_decay)
+    strengths = linear.STRENGTHS if penalty is None else linear.strengths(penalty)
     weights = class_weights(data.labels, classes, head.class_weights)
     found = linear.cross_validate(features, data.labels, weights, strengths, folds, 1 + len(views))
     held_out = np.concatenate([fold[1] for fold in folds])
     losses = [linear.log_losses(each[held_out], data.labels[held_out]) for each in found]
-    best = len(losses) - 1 if start.weight_decay is not None else int(np.argmin([each.mean() for each in losses]))
+    best = int(np.argmin([each.mean() for each in losses])) if penalty is None else len(losses) - 1
     chosen = start.model_copy(update={"weight_decay": strengths[best]})
-    at_limit = start.weight_decay is None and best in (0, len(strengths) - 1)
-    return _result(chosen, found[best], data.labels, folds, at_limit, time.perf_counter() - began)
+    return _result(chosen, found[best], data.labels, folds, time.perf_counter() - began)
 
 
 def validated(head: recipes.Head, fit: Fit, validation: FeatureSplit) -> CrossValidated:
     """Returns the figures of a head that was trained on train for the photos of validation."""
     probabilities = network.probabilities(fit.model, validation.features)
     fold = np.arange(0), np.arange(len(validation.labels))
-    return _result(head, probabilities, validation.labels, [fold], False, 0.0)
+    return _result(head, probabilities, validation.labels, [fold], 0.0)
 
 
 def trained(
@@ -155,7 +147,7 @@ def trained(
 
     with ThreadPoolExecutor(cores.available()) as pool:
         list(pool.map(fold, folds))
-    return _result(head, result, data.labels, folds, False, time.perf_counter() - began)
+    return _result(head, result, data.labels, folds, time.perf_counter() - began)
 
 
 def better(network_: CrossValidated, linear_: CrossValidated) -> bool:
@@ -172,7 +164,7 @@ def better(network_: CrossValidated, linear_: CrossValidated) -> bool:
 
 def _result(
     head: recipes.Head, probabilities: np.ndarray, labels: np.ndarray, folds: Sequence[tuple[np.ndarray, np.ndarray]],
-    at_limit: bool, seconds: float,
+    seconds: float,
 ) -> CrossValidated:  # fmt: skip
     held_out = np.concatenate([fold[1] for fold in folds])
     correct = probabilities.argmax(axis=1) == labels
@@ -182,6 +174,5 @@ def _result(
         losses=linear.log_losses(probabilities[held_out], labels[held_out]),
         correct=correct[held_out],
         spread=float(np.std([correct[fold[1]].mean() for fold in folds])) if len(folds) > 1 else 0.0,
-        at_limit=at_limit,
         seconds=seconds,
     )

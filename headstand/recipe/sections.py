@@ -224,7 +224,7 @@ class Head(_Section):
     weight_decay: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None,
         description="decoupled weight decay per step, times the learning rate; default: adamw 0.004, others 0. lbfgs: "
-        "the L2 penalty, half of it times the squared weights; default: selected by cross-validation",
+        "the L2 penalty, half of it times the squared weights; default 0.01",
     )
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.001
     schedule: Literal["constant", "cosine", "plateau"] = Field(
