@@ -22,6 +22,9 @@ FOLDS = 5
 MOST = 20_000
 """Largest number of rows, views included, for which a head is trained once for each fold."""
 
+PATIENCE = 2
+"""Penalties that are no better, after which weaker ones are not tried."""
+
 Folds = list[tuple[np.ndarray, np.ndarray]]
 """Training and held-out rows of each fold, as indices."""
 
@@ -95,7 +98,10 @@ def split_folds(train: FeatureSplit, validation: FeatureSplit, groups: np.ndarra
 
 
 def logistic_regression(head: recipes.Head, data: FeatureSplit, folds: Folds, classes: int) -> CrossValidated:
-    """Cross-validates logistic regression and selects the L2 penalty with the lowest log loss.
+    """Cross-validates logistic regression and selects the L2 penalty.
+
+    From the strongest penalty to the weakest, one replaces the one selected so far if its log loss is lower by more
+    than one standard error; the path ends after `PATIENCE` penalties in a row that do not.
 
     Args:
         head: its class weights are used, and its `weight_decay` as the only penalty if its optimizer is `lbfgs`.
@@ -114,12 +120,18 @@ def logistic_regression(head: recipes.Head, data: FeatureSplit, folds: Folds, cl
     features = np.concatenate([data.features, *views]) if views else data.features
     strengths = linear.STRENGTHS if penalty is None else linear.strengths(penalty)
     weights = class_weights(data.labels, classes, head.class_weights)
-    found = linear.cross_validate(features, data.labels, weights, strengths, folds, 1 + len(views))
     held_out = np.concatenate([fold[1] for fold in folds])
-    losses = [linear.log_losses(each[held_out], data.labels[held_out]) for each in found]
-    best = int(np.argmin([each.mean() for each in losses])) if penalty is None else len(losses) - 1
-    chosen = start.model_copy(update={"weight_decay": strengths[best]})
-    return _result(chosen, found[best], data.labels, folds, time.perf_counter() - began)
+    path = linear.cross_validate(features, data.labels, weights, strengths, folds, 1 + len(views))
+    chosen, probabilities, losses, waited = strengths[0], np.zeros((0, classes)), np.zeros(0), 0
+    for strength, found in zip(strengths, path, strict=True):
+        compared = linear.log_losses(found[held_out], data.labels[held_out])
+        waited += 1
+        if penalty is not None or not len(losses) or _lower(compared, losses):
+            chosen, probabilities, losses, waited = strength, found, compared, 0
+        if waited == PATIENCE:
+            break
+    selected = start.model_copy(update={"weight_decay": chosen})
+    return _result(selected, probabilities, data.labels, folds, time.perf_counter() - began)
 
 
 def validated(head: recipes.Head, fit: Fit, validation: FeatureSplit) -> CrossValidated:
@@ -158,7 +170,12 @@ def better(network_: CrossValidated, linear_: CrossValidated) -> bool:
     """
     if not np.isfinite(network_.losses).all():
         return False
-    difference = linear_.losses - network_.losses
+    return _lower(network_.losses, linear_.losses)
+
+
+def _lower(losses: np.ndarray, others: np.ndarray) -> bool:
+    """Returns whether losses of the same photos are lower on average by more than one standard error."""
+    difference = others - losses
     return float(difference.mean()) > standard_error(difference)
 
 

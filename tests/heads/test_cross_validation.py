@@ -50,23 +50,44 @@ def test_validation_is_the_only_fold_otherwise(reason: str, monkeypatch: pytest.
     assert training.tolist() == list(range(60)) and held_out.tolist() == list(range(60, 90))
 
 
-def test_logistic_regression_selects_the_penalty_with_the_lowest_log_loss() -> None:
+def test_logistic_regression_selects_the_strongest_penalty_of_the_indistinguishable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train, validation, data = halves()
+    folds = cross_validation.split_folds(train, validation, np.arange(90), 1)
+    probabilities = []
+    # Two penalties in a row that are no better than 0.6 on average end the path before the best one.
+    for right in (0.4, 0.6, [0.7, 0.5], 0.59, 0.9):
+        one = np.full((90, 3), 0.1, np.float32)
+        one[np.arange(90), data.labels] = np.resize(np.array(right, np.float32), 90)
+        probabilities.append(one)
+    strengths = (0.5, 0.4, 0.3, 0.2, 0.1)
+    monkeypatch.setattr(linear, "STRENGTHS", strengths)
+    monkeypatch.setattr(linear, "cross_validate", lambda *_: iter(probabilities))
+    found = cross_validation.logistic_regression(HEAD, data, folds, 3)
+    assert found.head == Head(
+        inner=(), optimizer="lbfgs", weight_decay=0.4, class_weights=False, epochs=3, learning_rate=0.01
+    )
+    assert found.losses == pytest.approx(np.full(90, -np.log(0.6)), rel=1e-6)
+    assert found.accuracy == 1
+    fixed = cross_validation.logistic_regression(LINEAR.model_copy(update={"weight_decay": 0.1}), data, folds, 3)
+    assert fixed.losses == pytest.approx(np.full(90, -np.log(0.9)), rel=1e-6)
+
+
+def test_logistic_regression_is_scored_on_photos_held_out() -> None:
     train, validation, data = halves()
     folds = cross_validation.split_folds(train, validation, np.arange(90), 1)
     found = cross_validation.logistic_regression(HEAD, data, folds, 3)
-    by_strength = [
-        cross_validation.logistic_regression(LINEAR.model_copy(update={"weight_decay": value}), data, folds, 3)
-        for value in linear.STRENGTHS
-    ]
-    losses = [each.losses.mean() for each in by_strength]
-    best = int(np.argmin(losses))
-    assert found.head == Head(
-        inner=(), optimizer="lbfgs", weight_decay=linear.STRENGTHS[best], class_weights=False, epochs=3,
-        learning_rate=0.01,
-    )  # fmt: skip
-    assert found.losses.mean() == pytest.approx(losses[best])
-    assert found.accuracy == pytest.approx(by_strength[best].correct.mean())
+    assert found.head.weight_decay in linear.STRENGTHS
+    fixed = cross_validation.logistic_regression(found.head, data, folds, 3)
+    assert found.losses.tolist() == fixed.losses.tolist()
     assert (found.folds, len(found.losses), len(found.correct)) == (5, 90, 90)
+    wrong = data.labels.copy()
+    wrong[folds[0][1]] = (wrong[folds[0][1]] + 1) % 3
+    other = cross_validation.logistic_regression(found.head, replace(data, labels=wrong), folds, 3)
+    ours = slice(0, len(folds[0][1]))  # the photos of the first fold, whose own labels do not change the model
+    right = np.exp(-found.losses[ours])
+    assert (np.exp(-other.losses[ours]) <= 1 - right + 1e-6).all()
 
 
 def test_the_weight_decay_of_another_optimizer_is_no_penalty() -> None:
