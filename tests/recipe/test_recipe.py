@@ -107,7 +107,7 @@ def test_errors_name_key_and_value(text, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--bogus", "1"], "unrecognized arguments: --bogus 1; `--help` lists the keys"),
+        (["--bogus", "1"], "unrecognized arguments: --bogus 1; `--help-all` lists the keys"),
         (["--seed", "many"], "seed = 'many'"),
         (["--head.epochs"], "head.epochs.*expected one argument"),
     ],
