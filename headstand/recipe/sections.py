@@ -61,6 +61,12 @@ class Source(_Section):
         None, description="heatmaps: regular expression whose groups identify the sequence or person of a file"
     )
 
+    @property
+    def location(self) -> str:
+        """Where the photos are: a path, an address or the name of a dataset; the kind for photos that are drawn."""
+        keys = {"kaggle": self.dataset, "table": self.table, "boxes": self.images}
+        return keys.get(self.kind, self.folder) or self.kind
+
     @field_validator("folder", "table", "images", "annotations", mode="before")
     @classmethod
     def _text(cls, value: Any) -> Any:
