@@ -13,9 +13,10 @@ import argparse
 import os
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from headstand.cli import command
+from headstand.recipe.sections import Preprocessing
 from headstand.runs import RunError, checkpoint_in, newest_checkpoint
 
 FORMATS = ("float32", "float16", "dynamic", "int8", "best")
@@ -47,7 +48,7 @@ def main(argv: list[str]) -> None:
     other = parser.add_argument_group("a model that was not trained by Headstand, .h5 or .keras")
     other.add_argument("--labels", type=Path, metavar="FILE", help="class names in output order: one per line, or JSON")
     other.add_argument(
-        "--preprocess", choices=("xception", "caffe", "torch", "none"), help="scaling of pixels 0..255 before the model"
+        "--preprocess", choices=get_args(Preprocessing), help="scaling of pixels 0..255 before the model"
     )
     other.add_argument("--size", type=int, metavar="PIXELS", help="side of its input, if the model does not fix it")
     other.add_argument(
