@@ -68,6 +68,7 @@ def test_the_wheel_contains_code_pages_recipes_and_models(built: Path) -> None:
     assert package.is_dir() and set(tracked.stdout.split()) <= names
     shipped = {name.removeprefix("headstand/shipped/") for name in names if name.startswith("headstand/shipped/")}
     assert {f"recipes/{recipe.name}" for recipe in (ROOT / "recipes").iterdir()} <= shipped
+    assert {"models/backbones/efficientnet_lite0.keras", "models/backbones/LICENSE"} <= shipped
     assert {"models/yoga6/yoga6.tflite", "models/yoga6/samples/tree.webp", "gunicorn.conf.py"} <= shipped
     assert all((ROOT / name).is_file() for name in shipped)
     assert {name.partition("/")[0] for name in names} == {"headstand", f"headstand-{headstand.__version__}.dist-info"}

@@ -15,6 +15,8 @@ from headstand.cli.options import SETTINGS, RecipeCommand
 
 FORMATS = ("float32", "float16", "dynamic", "int8", "best")
 
+PREPROCESSING = ("xception", "caffe", "torch", "lite", "none")
+
 FILE, FOLDER = click.Path(path_type=Path), click.Path(path_type=Path)
 
 MODELS, DATA, DEPLOY, MORE = "Train and use a model", "Look at photos and models", "Deploy", "More"
@@ -149,8 +151,8 @@ def compare(
 @click.option("--force", is_flag=True, help="Write the model although its predictions differ, marked as failed.")
 @click.option("--verbose", is_flag=True, help="Show the output of TensorFlow's converter.")
 @foreign("--labels", type=FILE, metavar="FILE", help="class names in output order: one per line, or JSON")
-@foreign("--preprocess", type=click.Choice(["xception", "caffe", "torch", "none"]), metavar="NAME",
-         help="scaling of pixels 0 to 255 before the model: xception, caffe, torch or none")  # fmt: skip
+@foreign("--preprocess", type=click.Choice(PREPROCESSING), metavar="NAME",
+         help=f"scaling of pixels 0 to 255 before the model: {', '.join(PREPROCESSING)}")  # fmt: skip
 @foreign("--size", type=click.IntRange(1), metavar="PIXELS", help="side of its input, if it is not fixed")
 @foreign("--photos", type=FOLDER, metavar="FOLDER", help="for the comparison; in class folders, for accuracy too")
 @click.pass_context

@@ -22,14 +22,11 @@ from pydantic_settings import (
 )
 
 from headstand import HOME, environment
-from headstand.errors import HeadstandError
+from headstand.recipe.paths import RecipeError
+from headstand.recipe.paths import locate as locate
 from headstand.recipe.search_space import Search
 from headstand.recipe.sections import Augmentation, Backbone, Card, Evaluation, Finetune, Head, Name, Source, Split
 from headstand.recipe.variants import Compare, Variant, with_backbone
-
-
-class RecipeError(HeadstandError):
-    """Raised for a recipe that cannot be read, or that has a key or value that is not allowed."""
 
 
 class Recipe(BaseSettings):
@@ -191,26 +188,6 @@ def names() -> list[str]:
 
 def _folders() -> list[Path]:
     return [Path("recipes"), HOME / "recipes"]
-
-
-def locate(path: str | Path, variable: str) -> Path:
-    """Returns a file or folder that a recipe names: as it is, else in the repository, else in the folder of a variable.
-
-    Args:
-        path: the path in the recipe.
-        variable: environment variable with a folder to search: `HEADSTAND_DATA` or `HEADSTAND_WEIGHTS`.
-
-    Raises:
-        RecipeError: it is in none of these folders.
-    """
-    folder = os.environ.get(variable)
-    paths = [Path(path).expanduser(), HOME / path, *([Path(folder).expanduser() / path] if folder else [])]
-    paths = list(dict.fromkeys(paths))  # for an absolute path all are the same
-    for found in paths:
-        if found.exists():
-            return found
-    hint = "" if folder or Path(path).is_absolute() else f"; {variable} can name a folder to search"
-    raise RecipeError(f"there is no {path} (searched {', '.join(map(str, paths))}){hint}")
 
 
 def _check_environment() -> None:

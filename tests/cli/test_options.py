@@ -1,11 +1,16 @@
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import rich_click as click
 
-from headstand.cli import options
+from headstand.cli import app, options
 from headstand.cli.options import KEYS, SECTIONS, split_keys
 from headstand.recipe import Recipe, load
+from headstand.recipe.sections import Preprocessing
+
+
+def test_the_choices_are_those_of_the_types() -> None:
+    assert get_args(Preprocessing) == app.PREPROCESSING
 
 
 def test_the_sections_are_those_of_a_recipe() -> None:
