@@ -61,6 +61,7 @@ KEYS = (
     Key("head.inner", "UNITS", "of inner layers: 256,128; [] none", (100,), "Training"),
     Key("head.dropout", "RATE", "before the last layer", 0.0, "Training"),
     Key("head.epochs", "N", "of each head", 10, "Training"),
+    Key("head.learning_rate", "RATE", "of the head", 0.001, "Training"),
     Key("augmentation.views", "N", "random views of each photo", 0, "Training"),
     Key("search.strategy", "NAME", "staged, grid, tpe or none", "staged", "Training"),
     Key("finetune.epochs", "N", "that train the backbone too", 0, "Training"),
@@ -100,13 +101,16 @@ class RecipeCommand(click.RichCommand):
         )  # fmt: skip
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        own, ctx.params["overrides"] = split_keys(args)
         try:
+            own, ctx.params["overrides"] = split_keys(args)
             return super().parse_args(ctx, own)
         except click.NoSuchOption as error:
             name = error.option_name.removeprefix("--")
             if keys := [f"--{key.name}" for key in KEYS if key.name.endswith(f".{name}")]:
                 raise click.NoSuchOption(error.option_name, possibilities=keys, ctx=ctx) from None
+            raise
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
             raise
 
 

@@ -49,8 +49,8 @@ def test_a_source_without_a_usable_name_needs_one() -> None:
 
 
 def test_an_unknown_source_is_an_error_with_a_similar_recipe(workplace: Path) -> None:
-    with pytest.raises(HeadstandError, match=r"no folder, archive or table yoga7, .* \(did you mean yoga6"):
-        __main__.main(["train", "yoga7"])
+    with pytest.raises(HeadstandError, match=r"no folder, archive or table demoo, .* \(did you mean demo\?"):
+        __main__.main(["train", "demoo"])
 
 
 def test_recipes_and_photos_are_told_apart(source: Path) -> None:
