@@ -1,3 +1,4 @@
+# make                 prints this text
 # make demo            offline: renders photos, trains, converts, predicts   (about 4 minutes after installation)
 # make demo-heatmaps   the same with heatmaps of people's joints             (about 2 minutes after installation)
 # make test            style, types and tests, in parallel                   (4 to 12 minutes after that, on two cores)
@@ -21,7 +22,10 @@ export PIPENV_NOSPIN := 1
 PIPENV := .pipenv/bin/pipenv
 RUN := .venv/bin/python
 
-.PHONY: demo demo-heatmaps test test-browser unit test-all test-container lint setup setup-dev lock clean deploy serve-lambda
+.PHONY: help demo demo-heatmaps test test-browser unit test-all test-container lint setup setup-dev lock clean deploy serve-lambda
+
+help:
+	@sed -n '1,5s/^# //p' $(MAKEFILE_LIST)
 
 demo: setup
 	$(RUN) -m headstand demo $(RECIPE)

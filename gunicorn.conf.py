@@ -30,7 +30,10 @@ with contextlib.suppress(AttributeError, OSError, TypeError):
     allocator.mallopt(-3, 2**20)
     allocator.mallopt(-1, 4 * 2**20)
 
-limits = capacity.chosen()
+try:
+    limits = capacity.chosen()
+except HeadstandError as error:  # gunicorn would print a traceback
+    sys.exit(f"error: {error}")
 workers = limits.workers
 worker_class = "headstand.serve.worker.Worker"
 # More threads than admitted predictions: the others refuse further predictions and answer /metrics, /docs and the page.

@@ -1,12 +1,14 @@
 """Classify images, at the command line or over HTTP.
 
-python predict.py IMAGE [IMAGE ...]     one line of JSON for each file or URL: {class: probability}, highest first
+python predict.py [--model MODEL] IMAGE [IMAGE ...]
+                                        one line of JSON for each file or URL: {class: probability}, highest first
 gunicorn predict:app                    serve: POST /predict with {"url": ...}, {"image": base64}, a file or the bytes
 
-The model is models/yoga6/yoga6.tflite, or the file that HEADSTAND_MODEL names.
+The model is models/yoga6/yoga6.tflite, or the file that --model or HEADSTAND_MODEL names.
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,12 @@ from headstand.serve.payload import described
 
 def main(arguments: list[str]) -> None:
     """Prints one line for each image, in the order of the arguments; fails at the end if any image is unusable."""
+    arguments, model = command.option(arguments, "--model", "the path of a .tflite file")
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__.strip() if __doc__ else "")
         return
-    classifier = Classifier(default_model())
+    classifier = Classifier(model or default_model())
+    print(f"model: {classifier.bundle.path}", file=sys.stderr)
     failed = 0
     for argument in arguments:
         try:

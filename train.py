@@ -3,7 +3,7 @@
     python train.py                                     the yoga6 recipe
     python train.py demo                                another recipe
     python train.py yoga6 --backbone.name MobileNetV2 --backbone.size 224 --backbone.weights models/yoga66/yoga66.h5
-    python train.py yoga6 --help                        every key, its default and what it means
+    python train.py --help                              the most used options; --help-all: every key of a recipe
     python train.py yoga6 --profile                     trace some steps, for `tensorboard --logdir RUN/profile`
     python train.py yoga6 --ray auto                    features and search on a Ray cluster; or its HOST:PORT
 
@@ -15,20 +15,26 @@ The same command resumes an interrupted run. A cloud tuner reads the metrics wit
 point of a SageMaker training job (docs/sagemaker.md).
 """
 
+import rich_click as click
+
 from headstand import recipe
 from headstand.cli import command
+from headstand.cli.options import SETTINGS, RecipeCommand, invoke, searched
 from headstand.scale.sagemaker import job
 
-PROFILE = "--profile"
 
+@click.command(cls=RecipeCommand, recipe=command.DEFAULT_RECIPE, context_settings=SETTINGS)
+@click.argument("name", default=command.DEFAULT_RECIPE, metavar="[RECIPE]")
+@click.option("--ray", metavar="ADDRESS", help="features and search on a Ray cluster: auto or HOST:PORT")
+@click.option("--profile", is_flag=True, help="Trace some steps, for `tensorboard --logdir RUN/profile`.")
+def train(name: str, ray: str | None, profile: bool, overrides: list[str]) -> None:
+    """Train a classifier on the photos that `data_preparation.py` has prepared by RECIPE.
 
-def main(argv: list[str]) -> None:
-    """Train by the recipe and the options in the command-line arguments."""
-    # Not a key of the recipe: it changes no result, and a run that was started without it is resumed with it.
-    profile = PROFILE in argv
-    argv, ray = command.option([argument for argument in argv if argument != PROFILE], "--ray", "auto or HOST:PORT")
-    name, rest = command.recipe_and_rest(argv)
-    settings = recipe.load(name, rest)
+    The report is written to runs/RECIPE/TIME; the last lines are the commands that convert and serve the model. The
+    same command resumes an interrupted run.
+    """
+    settings = recipe.load(name, overrides)
+    print("".join(searched(settings, overrides)), end="", flush=True)
     # TensorFlow takes seconds to import; an invalid recipe is reported before.
     from headstand import report, scale, training
 
@@ -45,6 +51,11 @@ def main(argv: list[str]) -> None:
     print(f"report and plots  {outcome.folder}")
     print(f"convert it        python convert_to_tflite.py {outcome.final}")
     print(f"serve it          HEADSTAND_MODEL={outcome.final.with_suffix('.tflite')} gunicorn predict:app")
+
+
+def main(argv: list[str]) -> None:
+    """Trains as the arguments `argv` specify."""
+    invoke(train, "python train.py", argv)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Names of the environment variables that Headstand reads beside the keys of a recipe."""
 
 import difflib
+from collections.abc import Iterable
 
 PATHS = ("HEADSTAND_CACHE", "HEADSTAND_DATA", "HEADSTAND_MODEL", "HEADSTAND_RUNS", "HEADSTAND_WEIGHTS")
 """Folders and files: caches, datasets, the model to serve, runs, pretrained weights."""
@@ -19,8 +20,10 @@ SERVICE = (
 VARIABLES = PATHS + SERVICE
 
 
-def suggestion(name: str, known: tuple[str, ...] = VARIABLES) -> str:
-    """Returns " (did you mean NAME?)" for the most similar known name, or an empty text if none is similar."""
-    prefix = "HEADSTAND_"  # compared without it: it would make all names similar
+def suggestion(name: str, known: Iterable[str] = VARIABLES, prefix: str = "HEADSTAND_") -> str:
+    """Returns " (did you mean NAME?)" for the most similar known name, or an empty text if none is similar.
+
+    Names are compared without their common prefix, which would make all of them similar.
+    """
     similar = difflib.get_close_matches(name.removeprefix(prefix), [one.removeprefix(prefix) for one in known], n=1)
     return f" (did you mean {prefix}{similar[0]}?)" if similar else ""

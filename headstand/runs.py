@@ -125,13 +125,14 @@ def _record(recipe: Recipe, data: str) -> str:
 
 
 def identity(*backbones: Backbone) -> dict[str, Any]:
-    """Returns what a result depends on besides recipe and data: versions of the code and digests of weights files.
+    """Returns what a result depends on besides recipe and data: versions of the code and digests of networks' files.
 
     The dictionary can be written as JSON.
     """
     packages = ("tensorflow", "keras", "numpy", "pillow")
     code = {"headstand": headstand.__version__, "source": _source(), **{name: version(name) for name in packages}}
-    return {"code": code, "weights": {backbone.weights: _weights(backbone) for backbone in backbones}}
+    paths = {path for one in backbones for path in (one.network_file, one.weights_file) if path}
+    return {"code": code, "weights": {path: _digest(path) for path in sorted(paths)}}
 
 
 @functools.cache
@@ -144,15 +145,10 @@ def _source() -> str:
     return digest.hexdigest()
 
 
-def _weights(backbone: Backbone) -> str | None:
-    """Returns the SHA-256 of the initial weights file; None for `none`, an unreadable file, and `imagenet`.
-
-    The weights of `imagenet` are determined by the version of Keras.
-    """
-    if backbone.weights in ("imagenet", "none"):
-        return None
+def _digest(path: str) -> str | None:
+    """Returns the SHA-256 of a file of a network or its weights; None if it is unreadable."""
     try:
-        return files.digest(locate(backbone.weights, "HEADSTAND_WEIGHTS"))
+        return files.digest(locate(path, "HEADSTAND_WEIGHTS"))
     except (RecipeError, OSError):  # reported when the network is built
         return None
 

@@ -30,7 +30,7 @@ from headstand.finetune.freezing import frozen
 from headstand.heads import checkpoint, cross_validation, search
 from headstand.heads.cross_validation import CrossValidated
 from headstand.inputs import InputKind
-from headstand.prepare import manifest
+from headstand.prepare import manifest, preparation_record
 from headstand.prepare.manifest import SPLITS, Dataset, ManifestError
 from headstand.recipe import Backbone, Recipe
 from headstand.runs import begin
@@ -90,6 +90,7 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
         HeadstandError: the data is not prepared or has changed, or the backbone cannot be loaded.
     """
     dataset = _load_dataset(recipe)
+    recipe = preparation_record.with_source(recipe)
     classes, seed = dataset.classes, recipe.seed
     if recipe.finetune.epochs:  # fine-tuning changes the earlier feature maps themselves
         recipe = recipe.model_copy(update={"backbone": recipe.backbone.model_copy(update={"depths": 1})})

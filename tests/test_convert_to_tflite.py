@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import convert_to_tflite
+from headstand.errors import HeadstandError
 from headstand.export import convert
 from headstand.heads import checkpoint
 from headstand.runs import RunError
@@ -26,7 +27,7 @@ def test_the_newest_run_is_converted_and_the_next_command_printed(
     convert_to_tflite.main([])
     made, labels = model.with_suffix(".tflite"), model.with_name("labels.txt")
     assert bundle.read(made).name == "shapes"
-    converting, converted, parity, accuracy, written, serve = capsys.readouterr().out.splitlines()
+    converting, converted, parity, accuracy, written, try_it, serve = capsys.readouterr().out.splitlines()
     assert converting == f"converting {model}"
     assert re.fullmatch(r"float32    converted, 0\.0 MB in \d+ s", converted)
     assert re.fullmatch(
@@ -37,6 +38,7 @@ def test_the_newest_run_is_converted_and_the_next_command_printed(
     assert re.fullmatch(
         rf"written    {re.escape(str(made))} \(float32, \d\.\d MiB\), {beside}, {re.escape(str(labels))}", written
     )
+    assert try_it == f"try it     python predict.py --model {made} photo.jpg"
     assert serve == f"serve it   HEADSTAND_MODEL={made} gunicorn predict:app"
 
 
@@ -129,7 +131,6 @@ def test_a_format_may_be_named(model: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize("argv", [["a.h5", "--labels", "l.txt"], ["--labels", "l.txt", "--preprocess", "torch"]])
-def test_missing_options_of_a_foreign_model_are_reported(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
+def test_missing_options_of_a_foreign_model_are_reported(argv: list[str]) -> None:
+    with pytest.raises(HeadstandError, match="needs MODEL, --labels FILE and --preprocess"):
         convert_to_tflite.main(argv)
-    assert "needs MODEL, --labels FILE and --preprocess" in capsys.readouterr().err

@@ -61,8 +61,8 @@ def test_options_override_recipe_keys(tmp_path, monkeypatch, capsys):
     [
         (["nosuch"], "error: there is no recipe 'nosuch'; existing ones: "),
         (["--source", "nowhere"], "error: there is no nowhere"),
-        (["--source"], "error: --source needs a folder"),
-        (["--bogus", "1"], "error: unrecognized arguments: --bogus 1; `--help` lists the keys"),
+        (["--source"], "error: --source needs a value"),
+        (["--bogus", "1"], "error: No such option '--bogus'. `python data_preparation.py --help` lists"),
         (["--source", "empty"], "error: there are no class folders in empty"),
         (["--seed", "-1"], "seed = '-1'"),
     ],

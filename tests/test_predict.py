@@ -151,6 +151,13 @@ def test_files_are_predicted_one_per_line(model: Path, tmp_path: Path) -> None:
     assert next(iter(second)) == "blue"
 
 
+def test_the_model_may_be_named_and_is_reported(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "red.png").write_bytes(PHOTO)
+    found = run("--model", str(model), str(tmp_path / "red.png"), model=tmp_path / "none.tflite")
+    assert (found.returncode, found.stderr) == (0, f"model: {model}\n")
+    assert next(iter(json.loads(found.stdout))) == "red"
+
+
 def test_an_unusable_image_has_an_error_line_and_fails_the_command(model: Path, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("text")
     (tmp_path / "red.png").write_bytes(PHOTO)

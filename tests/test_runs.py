@@ -120,6 +120,14 @@ def test_a_run_from_other_weights_is_not_resumed() -> None:
     assert finished(settings, "d1") is None
 
 
+def test_a_run_from_another_network_is_not_resumed() -> None:
+    Path("net.keras").write_bytes(b"one")
+    settings = networks.recipe(backbone={"name": "net.keras", "size": 32})
+    ended(begin(settings, "d1"))
+    Path("net.keras").write_bytes(b"two")
+    assert "since these have changed: weights.net.keras" in ended(begin(settings, "d1")).reason
+
+
 def test_reason_for_a_new_run(recipe: Recipe) -> None:
     first = begin(recipe, "d1")
     assert first.reason == ""

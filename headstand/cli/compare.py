@@ -8,26 +8,18 @@ from typing import Any
 from headstand import recipe as recipes
 from headstand.recipe import Recipe
 
-_SHORT = {
-    "--backbones": "--compare.backbones",
-    "--under-ms": "--compare.under_ms",
-    "--under-mb": "--compare.under_mb",
-}
-
 
 def run(name: str, argv: list[str]) -> None:
     """Compares a recipe's variants and backbones, and prints the leaderboard and the command to train the best choice.
 
     Args:
         name: the recipe's name or file.
-        argv: command-line overrides as for `headstand.recipe.load`; `--backbones`, `--under-ms` and `--under-mb` are
-            short for the keys of the recipe's section `compare`.
+        argv: command-line overrides as for `headstand.recipe.load`.
 
     Raises:
         HeadstandError: the recipe is invalid, a backbone is unknown, or the prepared data are damaged.
     """
-    argv = _expanded(argv)
-    recipe = recipes.load(name, argv)
+    recipe = recipes.load(name, list(argv))
     # Importing TensorFlow takes seconds, so the recipe is checked before. The first import suppresses its messages.
     import headstand.tensorflow_setup  # noqa: F401
 
@@ -72,12 +64,6 @@ def training_command(name: str, argv: Sequence[str], recipe: Recipe, entry: Any)
             kept += pair
     options = [*kept, *(part for key, value in changes.items() for part in (key, _formatted(value)))]
     return shlex.join(["python", "train.py", name, *options])
-
-
-def _expanded(argv: Sequence[str]) -> list[str]:
-    """Returns the arguments with the short options of `_SHORT` replaced by recipe keys."""
-    split = (argument.partition("=") for argument in argv)
-    return [_SHORT.get(key, key) + equals + value for key, equals, value in split]
 
 
 def _formatted(value: Any) -> str:

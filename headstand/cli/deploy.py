@@ -15,8 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from headstand import naming
-from headstand.cli.command import Parser
+from headstand import environment, naming
 from headstand.errors import HeadstandError
 from headstand.serve import bundle
 from headstand.serve.classifier import SHIPPED
@@ -34,6 +33,9 @@ KEPT = 5
 """Images that the ECR repository retains; storage of older ones would be billed every month."""
 
 _MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "arm64": "arm64", "aarch64": "arm64"}
+_SET = ("ImageUri", "Architecture")
+"""Parameters of the template that the deployment sets itself."""
+
 _PLATFORMS = {"x86_64": "linux/amd64", "arm64": "linux/arm64"}
 
 
@@ -49,40 +51,68 @@ class Deployment:
     tag: str
 
 
-def run(argv: list[str]) -> None:
-    """Deploys a model as the command line specifies; prints every command and finally the URL.
+def run(
+    model: str | None,
+    stack: str,
+    region: str | None,
+    architecture: str | None,
+    parameters: Sequence[str],
+    dry_run: bool,
+) -> None:
+    """Deploys a model; prints every command and finally the URL.
+
+    Args:
+        model: a bundle in `models/` or `runs/` of the checkout; by default the shipped one.
+        stack: name of the stack, the function and the repository.
+        region: by default that of the environment or of the AWS CLI.
+        architecture: `arm64` or `x86_64`; by default this machine's.
+        parameters: parameters of the template, `Name=value`.
+        dry_run: only print the commands.
 
     Raises:
-        HeadstandError: no region, a missing tool or model, or a command that failed.
+        HeadstandError: no region, a missing tool or model, an unknown parameter, or a command that failed.
     """
-    parser = Parser("python -m headstand deploy", "Deploys a model as a container to AWS Lambda.")
-    parser.add_argument("model", nargs="?", default=str(SHIPPED), help="a .tflite file under models/ or runs/")
-    parser.add_argument("--stack", default="headstand", help="name of the stack, the function and the repository")
-    parser.add_argument("--region", help="by default AWS_REGION, AWS_DEFAULT_REGION or the AWS CLI's own")
-    parser.add_argument("--architecture", choices=sorted(_PLATFORMS), help="by default this machine's")
-    parser.add_argument("--set", nargs="*", default=[], metavar="Name=value", help=f"parameters of {TEMPLATE}")
-    parser.add_argument("--dry-run", action="store_true", help="only print the commands")
-    options = parser.parse_args(argv)
-    if wrong := [text for text in options.set if not text.partition("=")[0].isalnum() or "=" not in text]:
-        raise HeadstandError(f"--set takes Name=value, not {wrong[0]!r}; {TEMPLATE} has the names")
-    if not re.fullmatch("[a-z][a-z0-9-]{0,61}[a-z0-9]", options.stack):
-        raise HeadstandError(f"--stack takes lower-case letters, digits and hyphens, not {options.stack!r}")
-    if not options.dry_run:
+    if not (ROOT / TEMPLATE).is_file():
+        raise HeadstandError(f"deploying needs a checkout of the repository: there is no {TEMPLATE} in {ROOT}")
+    _check_parameters(parameters)
+    if not re.fullmatch("[a-z][a-z0-9-]{0,61}[a-z0-9]", stack):
+        raise HeadstandError(f"--stack takes lower-case letters, digits and hyphens, not {stack!r}")
+    if not dry_run:
         for tool, address in TOOLS.items():
             if not shutil.which(tool):
                 raise HeadstandError(f"{tool} is not installed: install it as {address} describes, or use --dry-run")
-    name, path = _model(options.model)
+    name, path = _model(model or str(SHIPPED))
     deploy(
         Deployment(
-            options.stack,
-            options.region or _region(options.dry_run),
+            stack,
+            region or _region(dry_run),
             path,
-            options.architecture or _MACHINES.get(platform.machine().lower(), "x86_64"),
-            tuple(options.set),
+            architecture or _MACHINES.get(platform.machine().lower(), "x86_64"),
+            tuple(parameters),
             f"{name}-{naming.stamp('%Y%m%d-%H%M%S')}",
         ),
-        CommandRunner(dry=options.dry_run),
+        CommandRunner(dry=dry_run),
     )
+
+
+def _check_parameters(parameters: Sequence[str]) -> None:
+    """Checks parameters against those of the template.
+
+    Raises:
+        HeadstandError: one is not `Name=value`, or the template has no such name, or sets it itself.
+    """
+    template = (ROOT / TEMPLATE).read_text(encoding="utf-8")
+    section = re.search(r"^Parameters:\n((?:[ #].*\n|\n)*)", template, re.MULTILINE)
+    known = [name for name in re.findall(r"^  (\w+):", section[1] if section else "", re.MULTILINE) if name not in _SET]
+    for text in parameters:
+        name, equals, _ = text.partition("=")
+        if not equals or not name.isalnum():
+            raise HeadstandError(f"--set takes Name=value, not {text!r}; {TEMPLATE} has the names: {', '.join(known)}")
+        if name not in known:
+            similar = environment.suggestion(name, known, prefix="")
+            raise HeadstandError(
+                f"--set {text}: {TEMPLATE} has no parameter {name}{similar}; it has {', '.join(known)}"
+            )
 
 
 class CommandRunner:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from headstand import recipe as recipes
-from headstand.cli.command import DEFAULT_RECIPE, Parser, UsageError
+from headstand.cli.command import DEFAULT_RECIPE, UsageError
 from headstand.prepare.doctor import DoctorReport, examine, fix, page
 from headstand.prepare.doctor.fix import described
 from headstand.prepare.doctor.folder import source
@@ -16,58 +16,43 @@ FOUND_ERRORS = 2
 """Exit status if there are errors. It is 0 with warnings and notes only, and 1 if the check could not run."""
 
 
-def run(argv: list[str]) -> None:
-    """Checks the folder given by the command-line arguments `argv`.
+def run(
+    location: str, html: Path, json: Path | None, target: Path | None, labels: str | None, overrides: list[str]
+) -> None:
+    """Checks photos, prints the findings and writes them.
+
+    Args:
+        location: a folder, an archive or table, or the address of one.
+        html: the page to write.
+        json: a file to write all findings to.
+        target: new folder for a cleaned copy.
+        labels: recipe with whose backbone wrong labels are searched; empty: that of the folder's name, else
+            `DEFAULT_RECIPE`; None: they are not searched.
+        overrides: keys of that recipe as command-line arguments.
 
     Raises:
         HeadstandError: nothing to check, or a path that cannot be written.
         SystemExit: with status `FOUND_ERRORS` if there are errors.
     """
-    options, rest = _parser().parse_known_args(argv)
-    if rest and options.labels is None:
-        raise UsageError(f"unknown {' '.join(rest)}; a recipe's keys need --labels")
-    if options.fix and options.fix.exists():
-        raise UsageError(f"{options.fix} exists already: name a new folder")
-    if options.fix and options.folder.lower().endswith(".csv"):
+    if overrides and labels is None:
+        raise UsageError(f"{' '.join(overrides)}: a recipe's keys need --labels")
+    if target and target.exists():
+        raise UsageError(f"{target} exists already: name a new folder")
+    if target and location.lower().endswith(".csv"):
         raise UsageError("--fix copies class folders, which a table does not have: omit it")
-    report = examine(source(options.folder))
-    if options.labels is not None:
-        report = report.plus(_labels(report, options.labels, rest))
-    if options.fix:
-        report = replace(report, done=tuple(described(fix(report, options.fix), options.fix)))
+    report = examine(source(location))
+    if labels is not None:
+        report = report.plus(_labels(report, labels, overrides))
+    if target:
+        report = replace(report, done=tuple(described(fix(report, target), target)))
     print("\n".join([*report.lines(), *report.done]))
-    page.write(report, options.html)
-    print(options.html)
-    if options.json:
-        write_json(report, options.json)
-        print(options.json)
+    page.write(report, html)
+    print(html)
+    if json:
+        write_json(report, json)
+        print(json)
     if report.of(Severity.ERROR):
         sys.exit(FOUND_ERRORS)
-
-
-def _parser() -> Parser:
-    parser = Parser(
-        "python -m headstand doctor",
-        "Check a folder of class folders, of split folders, or a prepared dataset, without changing it. "
-        "Exit status: 0 without errors, 2 with errors, 1 if the check could not run.",
-    )
-    parser.add_argument(
-        "folder",
-        metavar="FOLDER",
-        help="or an archive of one, an address of either, or a CSV table of photos and labels",
-    )
-    parser.add_argument("--html", type=Path, default=Path("doctor.html"), metavar="PATH", help="the page; doctor.html")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write all findings as JSON")
-    parser.add_argument("--fix", type=Path, metavar="TARGET", help="write a cleaned copy into this new folder")
-    parser.add_argument(
-        "--labels",
-        nargs="?",
-        const="",
-        metavar="RECIPE",
-        help="search for wrong labels too, in features of the recipe's backbone: that of the folder's name, else "
-        f"{DEFAULT_RECIPE}; its keys can be changed, as in --backbone.weights PATH",
-    )
-    return parser
 
 
 def _labels(report: DoctorReport, name: str, rest: list[str]) -> list[Issue]:

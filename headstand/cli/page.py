@@ -11,7 +11,6 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
-from headstand.cli.command import Parser
 from headstand.errors import HeadstandError
 from headstand.serve import bundle as bundles
 from headstand.serve.bundle import Bundle
@@ -23,34 +22,30 @@ LIMIT = 4_500_000
 (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
 
 
-def run(arguments: list[str]) -> None:
-    """Serves the page until Ctrl-C, or writes it, as the command line specifies.
+def run(endpoint: str, path: Path | None, output: Path | None, port: int) -> None:
+    """Serves the page until Ctrl-C, or writes it.
+
+    Args:
+        endpoint: URL of the predictions.
+        path: the bundle that is deployed there; by default the one that is served here.
+        output: folder to write the page into, instead of serving it.
+        port: port on this machine.
 
     Raises:
         HeadstandError: the endpoint is not a URL, does not respond, or serves another model.
     """
-    parser = Parser("python -m headstand page", "The web page of a deployed model.")
-    parser.add_argument(
-        "--endpoint", required=True, metavar="URL", help="URL that pictures are sent to, as printed by deploy"
-    )
-    parser.add_argument("--model", type=Path, help="the bundle that is deployed there; by default the shipped one")
-    parser.add_argument(
-        "--output", type=Path, metavar="FOLDER", help="write the page into this folder instead of serving it"
-    )
-    parser.add_argument("--port", type=int, default=8001, help="port on this machine")
-    options = parser.parse_args(arguments)
-    model = bundles.read(options.model or default_model())
-    _check(options.endpoint, model)
-    if options.output:
-        for path in markup.write(options.output, model, options.endpoint, limit=LIMIT):
-            print(path)
-        print(f"to upload it to a bucket: aws s3 sync {options.output} s3://BUCKET/")
+    model = bundles.read(path or default_model())
+    _check(endpoint, model)
+    if output:
+        for file in markup.write(output, model, endpoint, limit=LIMIT):
+            print(file)
+        print(f"to upload it to a bucket: aws s3 sync {output} s3://BUCKET/")
         return
     with tempfile.TemporaryDirectory() as folder:
-        markup.write(Path(folder), model, options.endpoint, limit=LIMIT)
-        with server(Path(folder), options.port) as page:
+        markup.write(Path(folder), model, endpoint, limit=LIMIT)
+        with server(Path(folder), port) as page:
             print(
-                f"http://127.0.0.1:{page.server_port}/ sends pictures to {options.endpoint}; stop it with Ctrl-C",
+                f"http://127.0.0.1:{page.server_port}/ sends pictures to {endpoint}; stop it with Ctrl-C",
                 flush=True,
             )
             try:

@@ -23,7 +23,11 @@ class ComparisonEntry:
     def title(self) -> str:
         """Display name in messages and plots: backbone, input size, weights other than ImageNet's, variant."""
         weights = self.backbone.weights
-        origin = "" if weights == "imagenet" else f" ({weights if weights == 'none' else PurePath(weights).name})"
+        origin = (
+            ""
+            if weights in ("imagenet", "pretrained")
+            else f" ({weights if weights == 'none' else PurePath(weights).name})"
+        )
         return f"{self.backbone.name}@{self.backbone.size}{origin} {self.variant}"
 
     @property

@@ -24,7 +24,6 @@ from headstand.evaluation.predictions import class_indices
 from headstand.export.convert import float32 as converted
 from headstand.export.latency import Clock
 from headstand.features import Extractor, backbones
-from headstand.features.backbones import BackboneError
 from headstand.prepare.manifest import Dataset
 from headstand.recipe import Backbone
 from headstand.stats import wilson
@@ -43,11 +42,10 @@ def check(entries: tuple[ComparisonEntry, ...]) -> None:
 
     Raises:
         BackboneError: a backbone is unknown; the message has the first such name.
+        RecipeError: the file of a backbone does not exist.
     """
-    known = backbones.names()
     for entry in entries:
-        if entry.backbone.name not in known:
-            raise BackboneError(f"unknown backbone {entry.backbone.name!r}; there are {', '.join(known)}")
+        backbones.check(entry.backbone)
 
 
 def measure(
@@ -186,6 +184,8 @@ def _size(entry: ComparisonEntry, rows: _EntryFeatures, head: keras.Model | None
     """
     if rows.extractor:
         extractor = rows.extractor.feature_model
+    elif entry.backbone.network_file:
+        raise HeadstandError("the network is not available")
     else:
         extractor = backbones.extractor(Backbone.model_validate({**entry.backbone.model_dump(), "weights": "none"}))
     trained = head is not None

@@ -31,9 +31,14 @@ class Suggestion:
     changes: tuple[tuple[str, Any], ...] = ()
     complete: bool = False
 
+    @property
+    def options(self) -> list[str]:
+        """The changes as command-line arguments; none if `text` is complete."""
+        changes = () if self.complete else self.changes
+        return [part for key, value in changes for part in (f"--{key}", _formatted(value))]
+
     def __str__(self) -> str:
-        options = "" if self.complete else " ".join(f"--{key} {_formatted(value)}" for key, value in self.changes)
-        return ": ".join(part for part in (self.text, options) if part)
+        return ": ".join(part for part in (self.text, " ".join(self.options)) if part)
 
 
 @dataclass(frozen=True)

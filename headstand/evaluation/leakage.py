@@ -1,5 +1,6 @@
 """Fingerprints of training images, used to detect leakage into a test split."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 from headstand import inputs
 from headstand import recipe as recipes
 from headstand.heads import checkpoint
+from headstand.heads.checkpoint import CheckpointError
 from headstand.prepare import examination, near_duplicates
 from headstand.prepare.manifest import Dataset, Photo
 from headstand.prepare.near_duplicates import Signature
@@ -31,11 +33,14 @@ class Leak:
 def before(backbone: Backbone) -> tuple[str, ...]:
     """Returns the fingerprints of the photos that the backbone's weights were trained on, as far as they are recorded.
 
-    They are recorded in checkpoints; for ImageNet, random or `.weights.h5` weights the result is empty.
+    They are recorded in checkpoints; for other weights the result is empty.
     """
-    if backbone.weights in ("imagenet", "none") or backbone.weights.endswith(".weights.h5"):
-        return ()
-    return checkpoint.metadata(recipes.locate(backbone.weights, "HEADSTAND_WEIGHTS")).training_fingerprints
+    if (path := backbone.weights_file) and not path.endswith(".weights.h5"):
+        return checkpoint.metadata(recipes.locate(path, "HEADSTAND_WEIGHTS")).training_fingerprints
+    if not path and backbone.network_file:
+        with contextlib.suppress(CheckpointError):  # the network is not in a checkpoint
+            return checkpoint.metadata(recipes.locate(backbone.network_file, "HEADSTAND_WEIGHTS")).training_fingerprints
+    return ()
 
 
 def after(backbone: Backbone, dataset: Dataset, splits: Sequence[str]) -> tuple[str, ...]:

@@ -3,22 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import keras
 import numpy as np
 
 from headstand.errors import HeadstandError
 from headstand.export import labels as label_files
-from headstand.features.backbones import Preprocessing, scaled
+from headstand.features.backbones import scaled
 from headstand.keras_files import loading
 from headstand.keras_files.parts import KerasFileError
+from headstand.recipe.sections import Preprocessing
 
-Preprocess = Literal["xception", "caffe", "torch", "none"]
-"""Scaling of pixels before the model. "xception": to -1..1. "caffe": BGR minus ImageNet's means. "torch": 0..1,
-standardized by ImageNet's statistics. "none": unchanged, because the model scales them itself."""
-
-MODES: dict[str, Preprocessing] = {"xception": "tf", "caffe": "caffe", "torch": "torch", "none": "none"}
+PREPROCESSING: tuple[Preprocessing, ...] = get_args(Preprocessing)
 
 _LARGEST = 1024
 """Largest input side in pixels; EfficientNetB7 takes 600."""
@@ -56,21 +53,21 @@ class ForeignModel:
     notes: tuple[str, ...]
 
 
-def load(path: Path, labels: Sequence[str], preprocess: str, size: int | None = None) -> ForeignModel:
+def load(path: Path, labels: Sequence[str], preprocess: Preprocessing, size: int | None = None) -> ForeignModel:
     """Builds an image classifier from an `.h5` (Keras 2 or 3) or a `.keras` file.
 
     Args:
         path: a Sequential or Functional model of built-in Keras layers.
         labels: one per output, in order; two for a single sigmoid, the second for outputs near 1.
-        preprocess: one of `Preprocess`.
+        preprocess: one of `PREPROCESSING`.
         size: input side in pixels, if the model does not fix it.
 
     Raises:
         HeadstandError: the file, the labels or the options do not form a classifier; the message gives the reason.
     """
     labels = label_files.checked(labels)
-    if preprocess not in get_args(Preprocess):
-        raise ForeignModelError(f"unknown preprocessing {preprocess!r}; there are {', '.join(get_args(Preprocess))}")
+    if preprocess not in PREPROCESSING:
+        raise ForeignModelError(f"unknown preprocessing {preprocess!r}; there are {', '.join(PREPROCESSING)}")
     if size is not None and not 8 <= size <= _LARGEST:
         raise ForeignModelError(f"--size {size} is not from 8 to {_LARGEST} pixels")
     loaded = loading.load(path, size)
@@ -80,19 +77,21 @@ def load(path: Path, labels: Sequence[str], preprocess: str, size: int | None = 
         raise ForeignModelError(f"{path} cannot be imported: {error}") from error.__cause__
 
 
-def with_preprocessing(network: keras.Model, size: int, preprocess: str) -> keras.Model:
+def with_preprocessing(network: keras.Model, size: int, preprocess: Preprocessing) -> keras.Model:
     """Returns a model that takes RGB pixels in 0..255, scales them and applies the network.
 
     Args:
         network: takes the same input as the model in the file.
         size: input side in pixels.
-        preprocess: one of `Preprocess`.
+        preprocess: scaling of the pixels.
     """
     pixels = keras.Input((size, size, 3), name="pixels")
-    return keras.Model(pixels, network(scaled(pixels, MODES[preprocess]), training=False), name="foreign")
+    return keras.Model(pixels, network(scaled(pixels, preprocess), training=False), name="foreign")
 
 
-def _classifier(loaded: keras.Model, labels: tuple[str, ...], preprocess: str, size: int | None) -> ForeignModel:
+def _classifier(
+    loaded: keras.Model, labels: tuple[str, ...], preprocess: Preprocessing, size: int | None
+) -> ForeignModel:
     size = _side(loaded.input_shape, size)
     given = keras.Input((size, size, 3), name="input")
     # training=False turns off augmentation and dropout whatever the file contains.

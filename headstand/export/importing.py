@@ -17,6 +17,7 @@ from headstand.export.exporting import Export, convert
 from headstand.export.photo_samples import ParitySamples, PhotoSample, PhotoSampleError
 from headstand.export.trained import TrainedModel
 from headstand.heads.checkpoint import ModelMetadata
+from headstand.recipe.sections import Preprocessing
 
 PICTURES = 48
 """Number of generated pictures for the comparison without photos."""
@@ -25,7 +26,7 @@ PICTURES = 48
 def import_model(
     path: Path,
     labels: Path,
-    preprocess: str,
+    preprocess: Preprocessing,
     size: int | None = None,
     photos: Path | None = None,
     kind: str = "float32",
@@ -61,7 +62,7 @@ def import_model(
     model = TrainedModel(found.model, about, files.digest(path))
     others = {
         mode: foreign.with_preprocessing(found.network, found.size, mode)
-        for mode in foreign.MODES
+        for mode in foreign.PREPROCESSING
         if mode != preprocess
     }
     with tempfile.TemporaryDirectory() as folder:

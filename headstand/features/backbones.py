@@ -1,9 +1,11 @@
-"""Backbones: networks of `keras.applications` with preprocessing layers, and those of registered kinds of input."""
+"""Backbones: networks of `keras.applications` or in files, with preprocessing; those of registered kinds of input."""
 
 import hashlib
+import json
 import math
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,15 +17,14 @@ from headstand.heads import checkpoint
 from headstand.keras_files import loading
 from headstand.keras_files.parts import KerasFileError
 from headstand.quiet import quiet
+from headstand.recipe.sections import SHIPPED, Preprocessing
 
-Preprocessing = Literal["tf", "caffe", "torch", "none"]
-
-# Preprocessing of each family: the `mode` of its `preprocess_input` in keras.applications; "none" if the network
-# scales its input itself. A test compares this table with `preprocess_input` of each family.
+# Preprocessing of each family of keras.applications, as its `preprocess_input`; "none" if the network scales its input
+# itself. A test compares this table with `preprocess_input` of each family.
 _PREPROCESSING: tuple[tuple[str, Preprocessing], ...] = (
-    ("ResNet50V2", "tf"), ("ResNet101V2", "tf"), ("ResNet152V2", "tf"), ("ResNet", "caffe"), ("VGG", "caffe"),
-    ("DenseNet", "torch"), ("EfficientNet", "none"), ("ConvNeXt", "none"), ("MobileNetV3", "none"),
-    ("Xception", "tf"), ("MobileNet", "tf"), ("Inception", "tf"), ("NASNet", "tf"),
+    ("ResNet50V2", "xception"), ("ResNet101V2", "xception"), ("ResNet152V2", "xception"), ("ResNet", "caffe"),
+    ("VGG", "caffe"), ("DenseNet", "torch"), ("EfficientNet", "none"), ("ConvNeXt", "none"), ("MobileNetV3", "none"),
+    ("Xception", "xception"), ("MobileNet", "xception"), ("Inception", "xception"), ("NASNet", "xception"),
 )  # fmt: skip
 
 # ImageNet statistics from `keras.applications.imagenet_utils.preprocess_input`: BGR means in 0..255 for "caffe", RGB
@@ -36,11 +37,21 @@ _CUSTOM_LAYERS = ("LayerScale", "CustomScaleLayer")
 """Custom layers that are private to keras.applications."""
 
 _POOLING = {
-    "avg": keras.layers.GlobalAveragePooling2D,
-    "max": keras.layers.GlobalMaxPooling2D,
-    "none": keras.layers.Flatten,
+    ("avg", 4): keras.layers.GlobalAveragePooling2D,
+    ("max", 4): keras.layers.GlobalMaxPooling2D,
+    ("avg", 3): keras.layers.GlobalAveragePooling1D,
+    ("max", 3): keras.layers.GlobalMaxPooling1D,
 }
+"""Pooling layers by the recipe's key and the rank of the features: a map has 4 axes, a sequence of tokens 3."""
 
+_ACTIVATIONS = {
+    "Relu": "relu", "Relu6": "relu6", "Silu": "silu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Gelu": "gelu",
+    "HardSigmoid": "hard_sigmoid", "HardSilu": "hard_silu",
+}  # fmt: skip
+"""Names of activations by the operation between layers."""
+
+_NAMES = ("name", "shared_object_id", "build_config")
+"""Keys of a layer's configuration that do not change what it computes."""
 
 _NO_FEATURES = (keras.layers.InputLayer, keras.layers.ZeroPadding2D, keras.layers.Rescaling)
 """Layers whose outputs are not feature maps of their own."""
@@ -56,9 +67,47 @@ def names() -> list[str]:
     return sorted(name for name in candidates if isinstance(getattr(keras.applications, name), type(names)))
 
 
+def check(backbone: recipes.Backbone) -> None:
+    """Checks that there is a network for photos of this name, without loading it.
+
+    Raises:
+        BackboneError: the name is unknown.
+        RecipeError: its file does not exist.
+    """
+    if backbone.network_file:
+        recipes.locate(backbone.network_file, "HEADSTAND_WEIGHTS")
+    elif backbone.name not in names():
+        others = (name for kind in inputs.REGISTERED.values() for name in kind.backbones)
+        raise BackboneError(
+            f"unknown backbone {backbone.name!r}; there are {', '.join([*names(), *SHIPPED, *others])}, and networks "
+            "in .keras and .h5 files"
+        )
+
+
 def preprocessing(name: str) -> Preprocessing | None:
-    """Returns the preprocessing mode of a backbone (see `scaled`); None for an unknown name."""
+    """Returns the preprocessing of a network of `keras.applications` (see `scaled`); None for another name."""
     return next((mode for prefix, mode in _PREPROCESSING if name.startswith(prefix)), None)
+
+
+def _preprocessing(backbone: recipes.Backbone, network: keras.Model) -> Preprocessing:
+    """Returns the preprocessing that the recipe states, or that the network was trained with.
+
+    Raises:
+        BackboneError: neither is known.
+    """
+    if backbone.preprocessing != "auto":
+        return backbone.preprocessing
+    if not backbone.network_file:
+        return preprocessing(backbone.name) or "none"
+    if backbone.name in SHIPPED:
+        return SHIPPED[backbone.name][1]
+    first = next(layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer))
+    if isinstance(first, keras.layers.Rescaling | keras.layers.Normalization) or first.name == "scale":
+        return "none"
+    raise BackboneError(
+        f"{backbone.name} does not begin with a Rescaling or Normalization layer: state how its pixels are scaled with "
+        "--backbone.preprocessing xception, caffe, torch, lite, or none if the network scales them itself"
+    )
 
 
 def extractor(backbone: recipes.Backbone, like: keras.Model | None = None) -> keras.Model:
@@ -70,7 +119,8 @@ def extractor(backbone: recipes.Backbone, like: keras.Model | None = None) -> ke
 
     Returns:
         For photos, a model from `float32 [N, size, size, 3]` in 0..255 to `float32 [N, D]`: preprocessing, the network
-        (layer `backbone`), and pooling (layer `pool`; without pooling it flattens, and D = height x width x channels).
+        up to its last feature map or tokens (layer `backbone`), and pooling (layer `pool`; without pooling it flattens,
+        and D = height x width x channels).
         With several depths, pooling is part of the layer `backbone`: its output is the pooled last map, followed by
         the pooled `earlier_maps`, the nearest one first.
         For other kinds of input, a model from `float32 [N, *shape]` with the layer `backbone` alone.
@@ -87,8 +137,9 @@ def extractor(backbone: recipes.Backbone, like: keras.Model | None = None) -> ke
         return keras.Model(values, network(values), name="extractor")
     network = _network(backbone) if like is None else _without_pooling(like.get_layer("backbone"))
     pixels = keras.Input((backbone.size, backbone.size, 3), name="pixels")
-    pool, values = _POOLING[backbone.pooling], scaled(pixels, preprocessing(backbone.name))
-    earlier = [] if backbone.pooling == "none" else earlier_maps(network, backbone.depths - 1)
+    values = scaled(pixels, _preprocessing(backbone, network))
+    pool = _POOLING.get((backbone.pooling, len(network.output.shape)), keras.layers.Flatten)
+    earlier = [] if pool is keras.layers.Flatten else earlier_maps(network, backbone.depths - 1)
     if not earlier:
         return keras.Model(pixels, pool(name="pool")(network(values)), name="extractor")
     # The last map comes first, so that the order of the layers and of their weights is that of the network alone.
@@ -99,8 +150,12 @@ def extractor(backbone: recipes.Backbone, like: keras.Model | None = None) -> ke
 
 
 def feature_map(network: keras.Model) -> Any:
-    """Returns the final feature map of a layer `backbone`, a symbolic tensor `[N, height, width, C]`."""
-    return network.output if len(network.output.shape) == 4 else network.get_layer("pool").input
+    """Returns the final features of a layer `backbone` before pooling, a symbolic tensor.
+
+    It is a feature map `[N, height, width, C]`; of a network without one, its output.
+    """
+    pools = [layer for layer in network.layers if layer.name == "pool"]
+    return pools[0].input if pools else network.output
 
 
 def _without_pooling(network: keras.Model) -> keras.Model:
@@ -148,45 +203,100 @@ def earlier_maps(network: keras.Model, count: int) -> list[Any]:
     smaller than the final one, such as the weights of channels in squeeze-and-excitation blocks, are not used.
 
     Args:
-        network: from `[N, size, size, 3]` to a feature map `[N, height, width, C]`.
+        network: from `[N, size, size, 3]` to a feature map `[N, height, width, C]`; other networks have no such maps.
         count: largest number of maps.
     """
-
-    def halvings(height: int) -> int:
-        return round(math.log2(network.input.shape[1] / height))
-
-    maps: dict[int, Any] = {}
-    for depth in sorted(network._nodes_by_depth, reverse=True):
-        for node in network._nodes_by_depth[depth]:
-            if isinstance(
-                node.operation, keras.layers.InputLayer | keras.layers.ZeroPadding2D | keras.layers.Rescaling
-            ):
-                continue
-            for output in node.output_tensors:
-                if len(output.shape) == 4 and output.shape[1]:
-                    maps[halvings(output.shape[1])] = output
-    levels = sorted(level for level in maps if 0 < level < halvings(network.output.shape[1]))
+    if len(network.output.shape) != 4:
+        return []
+    maps, final = _maps(network), _halvings(network, network.output)
+    levels = sorted(level for level in maps if 0 < level < final)
     return [maps[level] for level in levels[::-1][:count]]
 
 
+def _halvings(network: keras.Model, tensor: Any) -> int:
+    return round(math.log2(network.input.shape[1] / tensor.shape[1]))
+
+
+def _maps(network: keras.Model) -> dict[int, Any]:
+    """Returns the last feature map of each resolution by its number of halvings."""
+    maps: dict[int, Any] = {}
+    for node in nodes(network):
+        if not isinstance(node.operation, _NO_FEATURES):
+            for output in node.output_tensors:
+                if len(output.shape) == 4 and output.shape[1]:
+                    maps[_halvings(network, output)] = output
+    return maps
+
+
+def nodes(network: keras.Model) -> list[Any]:
+    """Returns the calls of the network's layers in their order, as Keras's nodes."""
+    return [node for depth in sorted(network._nodes_by_depth, reverse=True) for node in network._nodes_by_depth[depth]]
+
+
+def _to_features(network: keras.Model) -> keras.Model:
+    """Returns the network up to its features: its output, or the last feature map if it ends in pooling or classes.
+
+    The last map is the last one of the smallest resolution above 1 x 1.
+    """
+    if len(network.output.shape) > 2:
+        return network
+    last = [tensor for _, tensor in sorted(_maps(network).items()) if tensor.shape[1] > 1]
+    return keras.Model(network.input, last[-1]) if last else network
+
+
 def digest(model: keras.Model) -> str:
-    """Returns the SHA-256 of all weights in their order, in hexadecimal; part of the feature cache's key."""
-    sha256 = hashlib.sha256()
+    """Returns the SHA-256 of a model's layers and weights in their order, in hexadecimal; part of cache keys.
+
+    Names of layers, which Keras may number differently in each process, do not change it.
+    """
+    sha256 = hashlib.sha256(json.dumps(_architecture(model)).encode())
     for weight in model.get_weights():
         sha256.update(np.ascontiguousarray(weight).tobytes())
     return sha256.hexdigest()
 
 
-def scaled(pixels: Any, mode: Preprocessing | None) -> Any:
+def _architecture(model: keras.Model) -> list[Any]:
+    """Returns for each call of the model's layers: class, configuration, and the numbers of the tensors it takes."""
+    numbers: dict[int, int] = {}
+    calls: list[Any] = []
+    for node in nodes(model):
+        part = node.operation
+        if isinstance(part, keras.Model):
+            config: Any = _architecture(part)
+        else:
+            config = _without_names(part.get_config())
+        taken = [numbers[id(tensor)] for tensor in node.input_tensors if not node.is_input]
+        calls.append([type(part).__name__, config, taken])
+        for tensor in node.output_tensors:
+            numbers[id(tensor)] = len(numbers)
+    return calls
+
+
+def _without_names(value: Any) -> Any:
+    """Returns a configuration that can be written as JSON, without the keys in `_NAMES`."""
+    if isinstance(value, dict):
+        return {str(key): _without_names(item) for key, item in sorted(value.items()) if key not in _NAMES}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_without_names(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else type(value).__name__
+
+
+def folder_name(name: str) -> str:
+    """Returns the name of a backbone, which may be a path, as a part of a folder's name."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(name).name)
+
+
+def scaled(pixels: Any, mode: Preprocessing) -> Any:
     """Adds the preprocessing of a backbone as layers of the model and returns the preprocessed pixels.
 
     Args:
         pixels: symbolic RGB pixels in 0..255, `[N, height, width, 3]`.
-        mode: `tf` scales to -1..1; `caffe` converts to BGR and subtracts ImageNet's means; `torch` scales to 0..1 and
-            standardises with ImageNet's statistics; `none` and None return the pixels unchanged.
+        mode: the scaling.
     """
-    if mode == "tf":
+    if mode == "xception":
         return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(pixels)
+    if mode == "lite":
+        return keras.layers.Rescaling(1 / 128, offset=-127 / 128, name="scale")(pixels)
     if mode == "torch":
         scale = [1 / (255 * std) for std in _TORCH_STD]
         offset = [-mean / std for mean, std in zip(_TORCH_MEAN, _TORCH_STD, strict=True)]
@@ -201,15 +311,27 @@ def scaled(pixels: Any, mode: Preprocessing | None) -> Any:
 
 
 def _network(backbone: recipes.Backbone) -> keras.Model:
-    if backbone.name not in names():
-        others = (name for kind in inputs.REGISTERED.values() for name in kind.backbones)
-        raise BackboneError(f"unknown backbone {backbone.name!r}; there are {', '.join([*names(), *others])}")
+    """Returns the network of a backbone for photos up to its features, as the layer `backbone`."""
+    check(backbone)
+    network = _from_file(backbone) if backbone.network_file else _from_applications(backbone)
+    if backbone.weights_file:
+        network = _load(network, recipes.locate(backbone.weights_file, "HEADSTAND_WEIGHTS"), backbone.name)
+    else:
+        network = plain(network)
+    # Named after building: EfficientNetV2 selects its blocks by the name that it is built with.
+    network.name = "backbone"
+    return network
+
+
+def _from_applications(backbone: recipes.Backbone) -> keras.Model:
     build = getattr(keras.applications, backbone.name)
     shape = (backbone.size, backbone.size, 3)
     # A fixed seed: the cache and a resumed run need the same random weights again.
     keras.utils.set_random_seed(0)
     try:
-        if backbone.weights == "imagenet":
+        if backbone.weights != "imagenet":
+            network = build(include_top=False, weights=None, input_shape=shape)
+        else:
             try:
                 network = build(include_top=False, weights="imagenet", input_shape=shape)
             except Exception as error:  # keras raises a bare Exception when the download fails
@@ -217,19 +339,35 @@ def _network(backbone: recipes.Backbone) -> keras.Model:
                     raise
                 raise BackboneError(
                     f"cannot download the ImageNet weights of {backbone.name} ({error}); connect to the network, "
-                    "name a file with --backbone.weights PATH, or use --backbone.weights none to train without"
+                    f"name a file with --backbone.weights PATH, use --backbone.name {next(iter(SHIPPED))}, which needs "
+                    "no download, or --backbone.weights none to train without"
                 ) from error
-        else:
-            network = build(include_top=False, weights=None, input_shape=shape)
     except ValueError as error:
         raise BackboneError(f"{backbone.name} at {backbone.size} pixels: {str(error).splitlines()[0]}") from error
-    if backbone.weights in ("imagenet", "none"):
-        network = plain(network)
-    else:
-        network = _load(network, recipes.locate(backbone.weights, "HEADSTAND_WEIGHTS"), backbone.name)
-    # Named after building: EfficientNetV2 selects its blocks by the name that it is built with.
-    network.name = "backbone"
     return network
+
+
+def _from_file(backbone: recipes.Backbone) -> keras.Model:
+    """Returns the network in an untrusted `.keras` or `.h5` file, for photos of the recipe's size.
+
+    Raises:
+        BackboneError: the file is refused, or its network does not take photos of this size.
+    """
+    assert backbone.network_file
+    try:
+        network = loading.load(recipes.locate(backbone.network_file, "HEADSTAND_WEIGHTS"), backbone.size)
+    except KerasFileError as error:
+        raise BackboneError(f"backbone {backbone.name}: {error}") from error
+    shape = network.input_shape
+    if len(shape) != 4 or shape[3] not in (3, None):
+        raise BackboneError(f"backbone {backbone.name}: its input is {list(shape)}, not [photos, height, width, 3]")
+    try:
+        return _to_features(plain(network, backbone.size))
+    except ValueError as error:
+        own = f"; it was built for {shape[1]} pixels: use --backbone.size {shape[1]}" if shape[1] else ""
+        raise BackboneError(
+            f"backbone {backbone.name} at {backbone.size} pixels: {str(error).strip().splitlines()[0]}{own}"
+        ) from error
 
 
 def _load(network: keras.Model, path: Path, name: str) -> keras.Model:
@@ -249,25 +387,41 @@ def _load(network: keras.Model, path: Path, name: str) -> keras.Model:
         raise BackboneError(f"the weights {path} do not fit {name}: {reason}") from error
 
 
-def plain(network: keras.Model) -> keras.Model:
-    """Returns an equivalent network of built-in layers, whose `.h5` loads in plain Keras.
+def plain(network: keras.Model, size: int | None = None) -> keras.Model:
+    """Returns an equivalent network of built-in layers, without networks within it, whose `.h5` loads in plain Keras.
 
-    A network that has no other layers is returned unchanged.
+    A network that is already in this form is returned unchanged.
 
     MobileNetV3, ConvNeXt and InceptionResNetV2 contain custom layers or arithmetic operations between layers, which
-    Keras 3 writes to an `.h5` but cannot read back. Number and order of the weights stay the same. The weight `[C]` of
-    a LayerScale becomes the kernel `[1, 1, C, 1]` of a depthwise 1x1 convolution.
+    Keras 3 writes to an `.h5` but cannot read back. Number and order of the weights stay the same, except for those of
+    networks within it. The weight `[C]` of a LayerScale becomes the kernel `[1, 1, C, 1]` of a depthwise 1x1
+    convolution.
+
+    Args:
+        network: from photos to features; its layers are shared with the result.
+        size: side of the input of the result in pixels; by default as it is.
+
+    Raises:
+        ValueError: the network cannot be applied to photos of this size.
     """
-    if all(
-        isinstance(part, keras.layers.Layer) and type(part).__name__ not in _CUSTOM_LAYERS
+    shape = (size, size, 3) if size else tuple(network.input_shape[1:])
+    if network.input_shape[1:] == shape and all(
+        isinstance(part, keras.layers.Layer)
+        and not isinstance(part, keras.Model)
+        and type(part).__name__ not in _CUSTOM_LAYERS
         for part in network.operations
     ):
         return network
-    return keras.models.clone_model(network, clone_function=lambda part: part, call_function=_call)
+    pixels = keras.Input(shape, name=network.operations[0].name)
+    return keras.Model(pixels, _call(network, pixels), name=network.name)
 
 
 def _call(part: Any, *arguments: Any, **keywords: Any) -> Any:
     """Calls a layer or operation of the network, or the built-in layers that replace it, and returns the output."""
+    if isinstance(part, keras.Sequential):
+        part = part._functional
+    if isinstance(part, keras.Model):
+        return part._run_through_graph(arguments[0], call_fn=_call)
     kind = type(part).__name__
     if kind == "LayerScale":
         scale = keras.layers.DepthwiseConv2D(1, use_bias=False, name=part.name)
@@ -278,10 +432,19 @@ def _call(part: Any, *arguments: Any, **keywords: Any) -> Any:
         shortcut, residual = arguments[0]
         residual = keras.layers.Rescaling(part.scale, name=f"{part.name}_scale")(residual)
         return keras.layers.Add(name=part.name)([shortcut, residual])
-    if kind in ("Add", "Multiply") and not isinstance(part, keras.layers.Layer):
-        x, operand = arguments
-        if isinstance(operand, keras.KerasTensor):
-            return getattr(keras.layers, kind)(name=part.name)([x, operand])
-        scale, offset = (1.0, operand) if kind == "Add" else (operand, 0.0)
-        return keras.layers.Rescaling(scale, offset, name=part.name)(x)
+    if isinstance(part, keras.layers.Layer):
+        return part(*arguments, **keywords)
+    if kind in _ACTIVATIONS:
+        return keras.layers.Activation(_ACTIVATIONS[kind], name=part.name)(arguments[0])
+    if kind in ("Add", "Multiply", "Subtract", "TrueDivide"):
+        one, other = arguments
+        if all(isinstance(each, keras.KerasTensor) for each in arguments):
+            if kind != "TrueDivide":
+                return getattr(keras.layers, kind)(name=part.name)([one, other])
+        elif isinstance(one, keras.KerasTensor) or kind in ("Add", "Multiply"):
+            x, constant = (one, other) if isinstance(one, keras.KerasTensor) else (other, one)
+            value = np.asarray(constant, np.float64)
+            scale = value if kind == "Multiply" else 1 / value if kind == "TrueDivide" else np.array(1.0)
+            offset = value if kind == "Add" else -value if kind == "Subtract" else np.array(0.0)
+            return keras.layers.Rescaling(scale.tolist(), offset.tolist(), name=part.name)(x)
     return part(*arguments, **keywords)

@@ -221,7 +221,9 @@ class Extractor(CachedForwardPass):
         space = f"{backbone.pooling}|{DEPTHS} depths|{kind.decoder}|{backbones.digest(model)}"
         if not isinstance(kind, PhotoInput) and (version := kind.backbones[backbone.name]):
             space += f"|{version}"
-        name = f"{backbone.name}-{backbone.size}-{hashlib.sha256(space.encode()).hexdigest()[:16]}"
+        name = (
+            f"{backbones.folder_name(backbone.name)}-{backbone.size}-{hashlib.sha256(space.encode()).hexdigest()[:16]}"
+        )
         super().__init__(model, files.cache() / "features" / name)
         self.feature_model = model if backbone.depths == DEPTHS else backbones.extractor(backbone, like=model)
 

@@ -125,8 +125,10 @@ class FrozenPrefix(CachedForwardPass):
             depth: index of the last frozen layer among the backbone's layers.
         """
         kind = inputs.of(model.input.shape[1:])
-        space = f"{name}|{depth}|{kind.decoder}|{backbones.digest(model)}"
-        folder = f"{name}-{kind.shape[0]}-{depth}-{hashlib.sha256(space.encode()).hexdigest()[:16]}"
+        space = f"{depth}|{kind.decoder}|{backbones.digest(model)}"
+        folder = (
+            f"{backbones.folder_name(name)}-{kind.shape[0]}-{depth}-{hashlib.sha256(space.encode()).hexdigest()[:16]}"
+        )
         super().__init__(model, files.cache() / "activations" / folder)
         self.shape: tuple[int, ...] = tuple(model.output.shape[1:])
 

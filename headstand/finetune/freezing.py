@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from headstand.errors import HeadstandError
+from headstand.features import backbones
 
 _BLOCK = re.compile(
     r"(?P<name>block_?\d+[a-z]?(?=_(?!\d))"  # MobileNetV2, Xception, VGG, EfficientNet
@@ -107,7 +108,7 @@ def _cut(network: keras.Model, free: Sequence[keras.layers.Layer]) -> tuple[Any,
 
     None if there is no such tensor but the network's input. `free` are the layers that are not frozen.
     """
-    nodes = [node for depth in sorted(network._nodes_by_depth, reverse=True) for node in network._nodes_by_depth[depth]]
+    nodes = backbones.nodes(network)
     # BatchNormalization is never trained: see `finetune.compile_for`.
     trained = {id(layer) for layer in free if layer.weights and not isinstance(layer, keras.layers.BatchNormalization)}
     last_use = {id(tensor): index for index, node in enumerate(nodes) for tensor in node.input_tensors}

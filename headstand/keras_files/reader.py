@@ -73,6 +73,26 @@ def extract(path: Path, folder: Path) -> None:
     (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
 
 
+def input_size(path: Path) -> int | None:
+    """Returns the side of a network's square input in pixels; None if the file does not state it or is damaged.
+
+    Only the configuration is read.
+    """
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                entry = json.loads(_member(archive, "config.json", DESCRIPTION))
+        else:
+            with h5py.File(path, "r") as file:
+                entry = json.loads(file.attrs["model_config"])
+        while "layers" in (config := entry["config"]):
+            entry = config["layers"][0]
+        _, height, width, _ = config.get("batch_shape") or config["batch_input_shape"]
+        return height if type(height) is int and height == width else None
+    except Exception:  # it is refused with the reason when it is loaded
+        return None
+
+
 def _limit(size: int) -> None:
     """Limits this process to 6 GiB of address space plus 4 times `size` bytes, and to 120 seconds of CPU time."""
     with contextlib.suppress(NameError):

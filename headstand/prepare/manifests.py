@@ -4,7 +4,6 @@ The formats are CSV, and JSON Lines in the form of SageMaker's augmented manifes
 image classification (https://docs.aws.amazon.com/sagemaker/latest/dg/sms-data-output.html).
 """
 
-import argparse
 import csv
 import io
 import json
@@ -13,41 +12,33 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from headstand import files, recipe
-from headstand.errors import HeadstandError
 from headstand.prepare import manifest, upload
 from headstand.prepare.manifest import SPLITS, Dataset
 
 FOLDER = "manifests"
 
 
-def run(name: str, argv: Sequence[str]) -> None:
+def run(name: str, overrides: Sequence[str], prefix: str | None, destination: str | None) -> None:
     """Writes the file lists of a recipe's dataset, prints their paths, and optionally uploads the dataset to S3.
 
     Args:
         name: name of the recipe.
-        argv: command line arguments. `--prefix s3://BUCKET/KEY` is the address of the dataset in S3,
-            `--upload s3://BUCKET/KEY` uploads it there as well; the others override keys of the recipe.
+        overrides: keys of the recipe as command-line arguments.
+        prefix: address of the dataset in S3, `s3://BUCKET/KEY`; None if it is not there.
+        destination: address to upload it to, which is the prefix too; None for no upload.
 
     Raises:
         HeadstandError: there is no such recipe or dataset, the address is invalid, or the upload fails.
     """
-    parser = argparse.ArgumentParser(prog=f"manifests {name}", allow_abbrev=False, add_help=False, exit_on_error=False)
-    parser.add_argument("--prefix")
-    parser.add_argument("--upload")
-    try:
-        chosen, rest = parser.parse_known_args(argv)
-    except argparse.ArgumentError as error:
-        raise HeadstandError(f"{error}: an address such as s3://BUCKET/KEY belongs there") from None
-    if chosen.prefix and chosen.upload:
-        raise HeadstandError("--prefix and --upload exclude each other: --upload is the prefix too")
-    location = upload.S3Location.of(chosen.upload or chosen.prefix) if chosen.upload or chosen.prefix else None
-    dataset = manifest.read(recipe.load(name, rest).data)
+    address = destination or prefix
+    location = upload.S3Location.of(address) if address else None
+    dataset = manifest.read(recipe.load(name, list(overrides)).data)
     lists = write(dataset, location)
     for path in lists:
         print(path)
     if location is None:
         print("SageMaker's augmented manifests need the dataset's address: --prefix s3://BUCKET/KEY")
-    elif chosen.upload:
+    elif destination:
         print(upload.upload(dataset, location, lists))
 
 

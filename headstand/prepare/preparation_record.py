@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from headstand.prepare.geometric_matches import MatchedPair
 from headstand.prepare.listing import Listing
 from headstand.prepare.manifest import Dataset
 from headstand.prepare.summary import Summary
-from headstand.recipe import Recipe
+from headstand.recipe import Recipe, RecipeError, Source, locate
+from headstand.storage import is_remote
 
 VERSION = 2
 """Version of the preparation; a new value causes all datasets to be prepared again."""
@@ -54,16 +56,24 @@ def state(recipe: Recipe, listing: Listing, others: dict[str, Dataset]) -> dict[
     }
 
 
-def write(dataset: Dataset, inputs: dict[str, Any], summary: Summary, pairs: Sequence[MatchedPair] | None) -> None:
+def write(
+    dataset: Dataset,
+    source: Source,
+    inputs: dict[str, Any],
+    summary: Summary,
+    pairs: Sequence[MatchedPair] | None,
+) -> None:
     """Writes the record into the dataset's folder.
 
     Args:
         dataset: the dataset as its manifest will list it.
+        source: where its photos come from.
         inputs: result of `state`.
         summary: summary of the preparation.
         pairs: geometric matches, as indices of the manifest's rows; None if they were not searched.
     """
     record = {
+        "source": located(source).model_dump(mode="json", exclude_defaults=True) | {"kind": source.kind},
         "state": inputs,
         "manifest": dataset.digest,
         "summary": {**asdict(summary), "folder": str(summary.folder)},
@@ -92,6 +102,31 @@ def kept(folder: Path, inputs: dict[str, Any]) -> Summary | None:
     except (OSError, ValueError, KeyError, TypeError, HeadstandError):
         return None
     return replace(recorded, folder=folder, left_out=left_out, is_new=False)
+
+
+def located(source: Source) -> Source:
+    """Returns a source with absolute paths of its local files and folders."""
+    paths = {}
+    for key in ("folder", "table", "images", "annotations"):
+        path = getattr(source, key)
+        if path and not is_remote(path):
+            with suppress(RecipeError):
+                paths[key] = str(locate(path, "HEADSTAND_DATA").absolute())
+    return source.model_copy(update=paths)
+
+
+def source(folder: Path) -> Source | None:
+    """Returns the source that a dataset was prepared from; None if an earlier version prepared it, or nothing did."""
+    try:
+        return Source.model_validate(_read(folder)["source"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def with_source(recipe: Recipe) -> Recipe:
+    """Returns a recipe with the source that its dataset was prepared from, which the command line may have named."""
+    recorded = source(recipe.data)
+    return recipe.model_copy(update={"source": recorded}) if recorded else recipe
 
 
 def summary(folder: Path) -> dict[str, Any]:

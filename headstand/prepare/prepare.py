@@ -67,6 +67,7 @@ def _prepare(recipe: Recipe) -> Summary:
     if (kept := preparation_record.kept(target, state)) is not None:
         return kept
     _check_replaceable(target, listing)
+    replaced = _replaced(recipe)
     names = _folder_names(listing.classes)
     split.check_train(
         [item.class_ for item in listing.items], split.kept([item.split for item in listing.items], recipe.split)
@@ -117,8 +118,9 @@ def _prepare(recipe: Recipe) -> Summary:
         ignored=listing.ignored,
         links=listing.links,
         seconds=seconds,
+        replaced=replaced,
     )
-    preparation_record.write(dataset, state, summary, pairs)
+    preparation_record.write(dataset, recipe.source, state, summary, pairs)
     manifest.write(dataset)
     _swap(part, target)
     return summary
@@ -162,6 +164,12 @@ def _check_replaceable(target: Path, listing: Listing) -> None:
         raise PrepareError(
             f"{target} exists already and was not written by data_preparation.py: move it to another path"
         )
+
+
+def _replaced(recipe: Recipe) -> str:
+    """Returns the source of an existing dataset if the recipe has another, so that its photos are replaced; else ""."""
+    before = preparation_record.source(recipe.data)
+    return before.location if before and before.location != preparation_record.located(recipe.source).location else ""
 
 
 def _folder_names(classes: tuple[str, ...]) -> dict[str, str]:

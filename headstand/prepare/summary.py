@@ -38,6 +38,7 @@ class Summary:
         links: number of symbolic links that were not followed.
         layout: lines about the recognised layout of the source and the folders that were left out.
         seconds: duration of each step.
+        replaced: the other source whose photos the dataset held before; empty if there is none.
         is_new: False if the dataset existed already and was unchanged.
     """
 
@@ -57,6 +58,7 @@ class Summary:
     links: int = 0
     layout: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    replaced: str = ""
     is_new: bool = True
 
     def __str__(self) -> str:
@@ -124,6 +126,8 @@ class Summary:
             )
         if self.is_new:
             lines.append("seconds: " + ", ".join(f"{step} {value:.1f}" for step, value in self.seconds.items()))
+        if self.is_new and self.replaced:
+            lines.append(f"replaced: {self.folder} held the photos of {self.replaced}; --name keeps both")
         state = "prepared" if self.is_new else "unchanged since it was prepared"
         lines.append(f"{self.folder}: {state}")
         return lines

@@ -6,6 +6,7 @@ A recipe is a TOML file under `recipes/`. Values come from the file, then from t
 
 import json
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,18 +21,12 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from headstand import environment
-from headstand.errors import HeadstandError
+from headstand import HOME, environment
+from headstand.recipe.paths import RecipeError
+from headstand.recipe.paths import locate as locate
 from headstand.recipe.search_space import Search
 from headstand.recipe.sections import Augmentation, Backbone, Card, Evaluation, Finetune, Head, Name, Source, Split
 from headstand.recipe.variants import Compare, Variant, with_backbone
-
-HOME = Path(__file__).resolve().parents[2]
-"""Root folder of the repository, with `recipes/` and `models/`."""
-
-
-class RecipeError(HeadstandError):
-    """Raised for a recipe that cannot be read, or that has a key or value that is not allowed."""
 
 
 class Recipe(BaseSettings):
@@ -154,7 +149,9 @@ def load(name: str = "yoga6", arguments: list[str] | None = None) -> Recipe:
         raise RecipeError(f"recipe {path}: {'; '.join(_lines(error))}") from None
     except SettingsError as error:
         text = str(error).removeprefix("error parsing CLI: ")
-        raise RecipeError(f"{text}; `--help` lists the keys") from None
+        unknown = re.search(r"unrecognized arguments: --([^\s=]+)", text)
+        similar = environment.suggestion(f"--{unknown[1]}", _options(), prefix="--") if unknown else ""
+        raise RecipeError(f"{text}{similar}; `--help-all` lists the keys") from None
 
 
 def with_current_keys(values: dict[str, Any]) -> dict[str, Any]:
@@ -176,32 +173,21 @@ def find(name: str) -> Path:
         if Path(name).is_file():
             return Path(name)
         raise RecipeError(f"there is no recipe file {name}")
-    folders = [Path("recipes"), HOME / "recipes"]
-    for folder in folders:
+    for folder in _folders():
         if (folder / f"{name}.toml").is_file():
             return folder / f"{name}.toml"
-    known = sorted({file.stem for folder in folders for file in folder.glob("*.toml")})
-    raise RecipeError(f"there is no recipe {name!r}; existing ones: {', '.join(known) or 'none'}")
+    known = names()
+    similar = environment.suggestion(name, known, prefix="")
+    raise RecipeError(f"there is no recipe {name!r}{similar}; existing ones: {', '.join(known) or 'none'}")
 
 
-def locate(path: str | Path, variable: str) -> Path:
-    """Returns a file or folder that a recipe names: as it is, else in the repository, else in the folder of a variable.
+def names() -> list[str]:
+    """Returns the names of all recipes."""
+    return sorted({file.stem for folder in _folders() for file in folder.glob("*.toml")})
 
-    Args:
-        path: the path in the recipe.
-        variable: environment variable with a folder to search: `HEADSTAND_DATA` or `HEADSTAND_WEIGHTS`.
 
-    Raises:
-        RecipeError: it is in none of these folders.
-    """
-    folder = os.environ.get(variable)
-    paths = [Path(path).expanduser(), HOME / path, *([Path(folder).expanduser() / path] if folder else [])]
-    paths = list(dict.fromkeys(paths))  # for an absolute path all are the same
-    for found in paths:
-        if found.exists():
-            return found
-    hint = "" if folder or Path(path).is_absolute() else f"; {variable} can name a folder to search"
-    raise RecipeError(f"there is no {path} (searched {', '.join(map(str, paths))}){hint}")
+def _folders() -> list[Path]:
+    return [Path("recipes"), HOME / "recipes"]
 
 
 def _check_environment() -> None:
@@ -239,6 +225,12 @@ def _shorthands(arguments: list[str]) -> list[str]:
     return expanded
 
 
+def _options() -> list[str]:
+    """Returns the command-line options of all keys."""
+    sections = {name: _allowed((name, "")) for name in Recipe.model_fields}
+    return [f"--{name}" for name in sections] + [f"--{name}.{key}" for name, keys in sections.items() for key in keys]
+
+
 def _lines(error: ValidationError, inside: tuple[int | str, ...] = ()) -> list[str]:
     """Returns the errors of a validation as texts; `inside` is the location of the validated section in the recipe."""
     lines = []
@@ -246,7 +238,9 @@ def _lines(error: ValidationError, inside: tuple[int | str, ...] = ()) -> list[s
         location = (*inside, *item["loc"])
         key = ".".join(str(part) for part in location) or "recipe"
         if item["type"] == "extra_forbidden":
-            lines.append(f"unknown key {key} = {item['input']!r}; allowed there: {', '.join(_allowed(location))}")
+            allowed = _allowed(location)
+            similar = environment.suggestion(str(location[-1]), allowed, prefix="")
+            lines.append(f"unknown key {key} = {item['input']!r}; allowed there: {', '.join(allowed)}{similar}")
         elif item["type"] == "missing":
             lines.append(f"{key} is missing")
         else:

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from headstand import inputs
 from headstand.inputs import InputKind
+from headstand.keras_files import reader
+from headstand.recipe.paths import RecipeError, locate
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0, le=1_000_000)]
@@ -61,6 +63,12 @@ class Source(_Section):
         None, description="heatmaps: regular expression whose groups identify the sequence or person of a file"
     )
 
+    @property
+    def location(self) -> str:
+        """Where the photos are: a path, an address or the name of a dataset; the kind for photos that are drawn."""
+        keys = {"kaggle": self.dataset, "table": self.table, "boxes": self.images}
+        return keys.get(self.kind, self.folder) or self.kind
+
     @field_validator("folder", "table", "images", "annotations", mode="before")
     @classmethod
     def _text(cls, value: Any) -> Any:
@@ -113,6 +121,16 @@ DEPTHS = 4
 """Largest number of depths: earlier feature maps measured no gain."""
 
 
+Preprocessing = Literal["xception", "caffe", "torch", "lite", "none"]
+"""Scaling of pixels in 0..255 before a network. "xception": to -1..1. "caffe": BGR minus ImageNet's means. "torch":
+0..1, standardised by ImageNet's statistics. "lite": (pixels - 127) / 128. "none": unchanged."""
+
+SHIPPED: dict[str, tuple[str, Preprocessing]] = {
+    "EfficientNetLite0": ("models/backbones/efficientnet_lite0.keras", "lite"),
+}
+"""Networks with ImageNet weights in the repository: file and preprocessing by name."""
+
+
 def _other_backbones() -> str:
     return "; for ".join(f"{kind}: {', '.join(found.backbones)}" for kind, found in inputs.REGISTERED.items())
 
@@ -120,9 +138,26 @@ def _other_backbones() -> str:
 class Backbone(_Section):
     """Backbone: the network that computes features of an image."""
 
-    name: str = Field("Xception", description=f"a keras.applications model; for {_other_backbones()}")
-    size: Annotated[int, Field(ge=32, le=1024)] = Field(150, description="side of the input in pixels")
-    weights: str = Field("imagenet", description="imagenet, none, or a file: weights or a Headstand checkpoint")
+    name: str = Field(
+        "Xception",
+        min_length=1,
+        description=f"a keras.applications model; {', '.join(SHIPPED)}, which needs no download; a .keras or .h5 file "
+        f"with a network; for {_other_backbones()}",
+    )
+    size: Annotated[int, Field(ge=32, le=1024)] = Field(
+        150, description="side of the input in pixels; for a network in a file by default its own"
+    )
+    weights: str = Field(
+        "imagenet",
+        description="imagenet; none: random; pretrained: those in the file of the network; or a file: weights or a "
+        "Headstand checkpoint",
+    )
+    preprocessing: Literal["auto"] | Preprocessing = Field(
+        "auto",
+        description="scaling of the pixels 0..255 before the network. xception: to -1..1; caffe: BGR minus ImageNet's "
+        "means; torch: standardised by ImageNet's statistics; lite: (pixels - 127) / 128; none: the network scales "
+        "them itself; auto: as the network was trained, where that is known",
+    )
     pooling: Literal["avg", "max", "none"] = Field(
         "avg", description="pooling of the last feature map: its average, its maximum, or none: all its values"
     )
@@ -137,17 +172,38 @@ class Backbone(_Section):
         """The input that it takes."""
         return inputs.of_backbone(self.name, self.size)
 
+    @property
+    def network_file(self) -> str | None:
+        """The file that holds the network, as for `locate` with `HEADSTAND_WEIGHTS`; None if it is not in a file."""
+        return network_file(self.name)
+
+    @property
+    def weights_file(self) -> str | None:
+        """The file that the weights are read from instead of the network's own, as for `locate`."""
+        return None if self.weights in ("imagenet", "pretrained", "none") else self.weights
+
     @model_validator(mode="before")
     @classmethod
     def _fixed(cls, values: Any) -> Any:
-        """Sets the size and the weights of a network for another input than photos, which has no choice of them."""
+        """Sets size and weights of a network that determines them: for another input than photos, or in a file."""
         if isinstance(values, dict) and isinstance(name := values.get("name"), str):
             kind = inputs.of_backbone(name, 0)
-            return values if kind.kind == "photos" else {"size": kind.size, "weights": "none", **values}
+            if kind.kind != "photos":
+                return {"size": kind.size, "weights": "none", **values}
+            if file := network_file(name):
+                weights = {} if name in SHIPPED else {"weights": "pretrained"}
+                return {**({} if "size" in values else _own_size(file)), **weights, **values}
         return values
 
     @model_validator(mode="after")
     def _fitting(self) -> "Backbone":
+        own = "imagenet" if self.name in SHIPPED else "pretrained" if self.network_file else None
+        allowed = {own} if own else {"imagenet", "none"}
+        if self.input.kind == "photos" and not self.weights_file and self.weights not in allowed:
+            raise ValueError(
+                f"{self.name} does not work with weights = {self.weights!r}; allowed: "
+                f"{', '.join(map(repr, sorted(allowed)))} or a file"
+            )
         size = self.input.size
         if self.input.kind != "photos" and (self.size, self.weights) != (size, "none"):
             raise ValueError(
@@ -155,6 +211,20 @@ class Backbone(_Section):
                 f"weights = {self.weights!r} are not possible; allowed: {size} and 'none', or neither key"
             )
         return self
+
+
+def network_file(name: str) -> str | None:
+    """Returns the file that holds the network of this name; None if it is not in a file."""
+    return SHIPPED[name][0] if name in SHIPPED else name if name.endswith((".keras", ".h5")) else None
+
+
+def _own_size(file: str) -> dict[str, int]:
+    """Returns the key `size` with the side of the network's input; empty if the file does not state it."""
+    try:
+        size = reader.input_size(locate(file, "HEADSTAND_WEIGHTS"))
+    except RecipeError:  # reported when the network is loaded
+        size = None
+    return {"size": size} if size else {}
 
 
 Activation = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "swish", "tanh", "sigmoid"]

@@ -5,12 +5,12 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from headstand.recipe.sections import Backbone, _Section
+from headstand.recipe.sections import Backbone, _Section, network_file
 
 SECTIONS = ("backbone", "augmentation", "head")
 """Sections that a variant may change. Variants with other photos would not be comparable."""
 
-_BACKBONE = r"^(?P<name>[A-Za-z]\w*)(@(?P<size>\d+))?(=(?P<weights>.+))?$"
+_BACKBONE = r"^(?P<name>[A-Za-z]\w*|[^@=]+\.(keras|h5))(@(?P<size>\d+))?(=(?P<weights>.+))?$"
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -82,6 +82,9 @@ def with_backbone(text: str, own: Backbone) -> Backbone:
     if match is None:
         raise ValueError(f"{text!r} is not NAME, NAME@SIZE or NAME@SIZE=WEIGHTS")
     values = {key: value for key, value in match.groupdict().items() if value}
-    if values["name"] != own.name and own.weights not in ("imagenet", "none"):
-        values.setdefault("weights", "imagenet")
-    return Backbone.model_validate({**own.model_dump(), **values})
+    settings = own.model_dump()
+    if values["name"] != own.name:  # weights other than random ones, and preprocessing, belong to the network
+        settings["preprocessing"] = "auto"
+        if own.weights != "none" or network_file(values["name"]):
+            del settings["weights"]
+    return Backbone.model_validate({**settings, **values})

@@ -10,6 +10,7 @@ from typing import Any
 from headstand import inputs
 from headstand.evaluation.calibration import described, sentences
 from headstand.inputs import InputKind
+from headstand.recipe.sections import SHIPPED
 
 NOT_STATED = "not stated"
 """Default of `card.weights` and `card.photos` in a recipe, which the model card omits."""
@@ -82,11 +83,11 @@ def _weights(recipe: dict[str, Any]) -> str:
     weights = recipe["backbone"]["weights"]
     if weights == "none":
         return "none, initialised at random."
-    used = (
-        "ImageNet weights of keras.applications."
-        if weights == "imagenet"
-        else f"the file `{PurePosixPath(weights).name}`."
-    )
+    name = recipe["backbone"]["name"]
+    if weights == "imagenet":
+        used = f"ImageNet weights of {'Headstand (models/backbones)' if name in SHIPPED else 'keras.applications'}."
+    else:
+        used = f"the file `{PurePosixPath(name if weights == 'pretrained' else weights).name}`."
     return used + _stated(recipe["card"]["weights"])
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from headstand import images
+from headstand import HOME, images
 from headstand.quiet import without_information
 from headstand.serve import bundle as bundles
 from headstand.serve.bundle import ALLOW_FAILED, BundleError
@@ -19,8 +19,8 @@ from headstand.serve.bundle import ALLOW_FAILED, BundleError
 KEPT: bundles.Bundle | None = None
 """The bundle that `keep` has read; None before."""
 
-SHIPPED = Path(__file__).resolve().parents[2] / "models" / "yoga6" / "yoga6.tflite"
-"""The bundle in the repository, served unless `HEADSTAND_MODEL` names another."""
+SHIPPED = HOME / "models" / "yoga6" / "yoga6.tflite"
+"""The bundle that comes with Headstand, served unless `HEADSTAND_MODEL` names another."""
 
 
 @dataclass(frozen=True)

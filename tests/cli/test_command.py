@@ -92,18 +92,6 @@ def test_a_closed_pipe_causes_no_message() -> None:
     assert result.returncode == 1
 
 
-def test_subcommands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    for argv in ([], ["--help"], ["-h"]):
-        commands.main(argv)
-        out = capsys.readouterr().out
-        assert all(f"  {name} " in out for name in commands.COMMANDS)
-
-
-def test_an_unknown_subcommand_lists_the_known_ones() -> None:
-    with pytest.raises(HeadstandError, match=r"there is no command 'fly'; there are compare, demo"):
-        commands.main(["fly"])
-
-
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [

@@ -11,6 +11,7 @@ import yaml
 from cfnlint.api import lint_file
 from moto.server import ThreadedMotoServer
 
+from headstand import __main__
 from headstand.cli import deploy
 from headstand.errors import HeadstandError
 
@@ -48,6 +49,10 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "calls"
 
 
+def run(*argv: str) -> None:
+    __main__.main(["deploy", *argv])
+
+
 def recorded(calls: Path) -> list[list[str]]:
     return [json.loads(line) for line in calls.read_text().splitlines()]
 
@@ -56,7 +61,7 @@ def test_a_dry_run_prints_every_command_and_runs_none(
     calls: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "")
-    deploy.run(["--dry-run", "--architecture", "arm64", "--set", "Memory=3008"])
+    run("--dry-run", "--architecture", "arm64", "--set", "Memory=3008")
     shown = [line[2:] for line in capsys.readouterr().out.splitlines() if line.startswith("$ ")]
     assert [" ".join(line.split()[:3]) for line in shown] == [
         "aws sts get-caller-identity",
@@ -84,7 +89,7 @@ def test_deploy_runs_the_commands(
 ) -> None:
     if new:
         monkeypatch.setenv("NEW", "1")
-    deploy.run(["--stack", "poses"])
+    run("--stack", "poses")
     done = recorded(calls)
     verbs = [call[2] if call[0] == "aws" else call[1] for call in done]
     created = ["create-repository", "put-lifecycle-policy"] if new else []
@@ -103,7 +108,7 @@ def test_deploy_runs_the_commands(
 def test_a_failing_command_stops_the_deployment(calls: Path, monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
     monkeypatch.setenv("FAILS", fails)
     with pytest.raises(HeadstandError, match=f"{fails}.* failed with exit status 1"):
-        deploy.run([])
+        run()
     last = recorded(calls)[-1]
     assert fails in last[:3]
 
@@ -117,13 +122,15 @@ def test_invalid_arguments_and_missing_tools_are_reported(tmp_path: Path, monkey
         (["--dry-run", "none.tflite"], "cannot read the model"),
         (["--dry-run", "--stack", "My_Stack"], "--stack takes lower-case letters"),
         (["--dry-run", "--set", "Memory"], "--set takes Name=value"),
+        (["--dry-run", "--set", "Memry=3008"], r"has no parameter Memry \(did you mean Memory\?\); it has Memory, "),
+        (["--dry-run", "--set", "ImageUri=a"], "has no parameter ImageUri; it has Memory, "),
     ):
         with pytest.raises(HeadstandError, match=message):
-            deploy.run(argv)
+            run(*argv)
     outside = tmp_path / "copy.tflite"
     shutil.copy(deploy.SHIPPED, outside)
     with pytest.raises(HeadstandError, match="is not in models"):
-        deploy.run(["--dry-run", str(outside)])
+        run("--dry-run", str(outside))
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +154,7 @@ def test_the_aws_cli_accepts_the_commands(
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PATH", f"{folder}:/bin")
     for new in (True, False):
-        deploy.run([])
+        run()
         assert ("create-repository" in capsys.readouterr().out) == new
 
 

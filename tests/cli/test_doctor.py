@@ -43,7 +43,7 @@ def test_errors_have_exit_status_2_and_all_files_are_written(doctor, workplace, 
     [
         (["nowhere"], "there is no nowhere"),
         (["photos.csv", "--fix", "clean"], "--fix copies class folders"),
-        ([], "required: FOLDER"),
+        ([], "Missing argument 'PHOTOS'. `headstand doctor --help`"),
         (["photos", "--backbone.size", "96"], "need --labels"),
         (["photos", "--fix", "photos"], "exists already"),
         (["photos", "--html", "photos/tree/0.jpg/x.html"], "cannot write"),

@@ -74,9 +74,9 @@ def test_a_checkpoint_on_its_splits(
 @pytest.mark.parametrize(
     ("argv", "reason"),
     [
-        ([], "required: RECIPE_OR_FILE"),
-        (["tiny.tflite", "--splits", "test"], "unrecognized arguments"),
-        (["tiny.tflite", "--split", "train"], "invalid choice: 'train'"),
+        ([], "Missing argument 'MODEL'"),
+        (["tiny.tflite", "--splits", "test"], "Did you mean '--split'?"),
+        (["tiny.tflite", "--split", "train"], "'train' is not one of 'validation', 'test'"),
         (["tiny.tflite", "--folder", "nowhere"], "there is no folder nowhere"),
         (["tiny.tflite"], "there is no prepared data at data/tiny"),
         (["tiny.tflite", "--folder", "photos", "--split", "test"], "is not divided into splits"),

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import requests
 
+from headstand import __main__
 from headstand.cli import page
 from headstand.errors import HeadstandError
 from headstand.serve.classifier import Classifier
@@ -39,11 +40,15 @@ def endpoint(model: Path) -> Iterator[str]:
         yield url
 
 
+def run(*argv: str) -> None:
+    __main__.main(["page", *argv])
+
+
 def test_it_writes_the_files_of_a_static_site(
     model: Path, endpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site = tmp_path / "site"
-    page.run(["--endpoint", endpoint, "--model", str(model), "--output", str(site)])
+    run("--endpoint", endpoint, "--model", str(model), "--output", str(site))
     lines = capsys.readouterr().out.splitlines()
     names = ["index.html", *markup.ASSETS, "samples/green.png"]
     assert lines[:-1] == [str(site / name) for name in names] and f"aws s3 sync {site} s3://" in lines[-1]
@@ -59,7 +64,7 @@ def test_an_unusable_endpoint_is_reported(model: Path, endpoint: str, tmp_path: 
         (["--endpoint", endpoint.replace("predict", "x/y"), "--model", str(model), "--port", "70000"], "port 70000"),
     ):
         with pytest.raises(HeadstandError, match=message):
-            page.run(argv)
+            run(*argv)
 
 
 def test_the_command_serves_the_page_and_exits_silently(model: Path, endpoint: str) -> None:
@@ -92,7 +97,7 @@ def test_the_test_script_sends_a_photo_through_the_gateway(endpoint: str, tmp_pa
 
 @pytest.fixture
 def served(model: Path, endpoint: str, tmp_path: Path) -> Iterator[str]:
-    page.run(["--endpoint", endpoint, "--model", str(model), "--output", str(tmp_path / "site")])
+    run("--endpoint", endpoint, "--model", str(model), "--output", str(tmp_path / "site"))
     server = page.server(tmp_path / "site", 0)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -92,6 +92,12 @@ def test_weights_without_fingerprints_have_no_known_training_photos(weights):
     assert leakage.before(Backbone(weights=weights)) == ()
 
 
+def test_a_checkpoint_as_the_network_has_the_fingerprints_of_its_training_photos():
+    yoga66 = recipe.HOME / "models/yoga66/yoga66.h5"
+    assert leakage.before(Backbone(name=str(yoga66))) == checkpoint.metadata(yoga66).training_fingerprints
+    assert leakage.before(Backbone(name="EfficientNetLite0")) == ()
+
+
 def test_no_evaluation_photo_of_the_shipped_models_was_used_in_pretraining():
     shipped = {name: checkpoint.metadata(recipe.HOME / "models" / name / f"{name}.h5") for name in ("yoga6", "yoga66")}
     evaluated = [Signature(text) for text in shipped["yoga6"].evaluation_fingerprints]

@@ -7,7 +7,6 @@ import pytest
 from headstand.errors import HeadstandError
 from headstand.export.convert import float32
 from headstand.export.foreign import ForeignModel, load
-from headstand.features import backbones
 from tests.keras_files import files
 from tests.keras_files.files import LABELS, SIZE
 from tests.networks import keras, layers
@@ -263,7 +262,7 @@ def test_several_inputs_or_outputs_are_refused(tmp_path: Path) -> None:
 
 def test_options_that_do_not_fit(tmp_path: Path) -> None:
     path = files.saved(files.classifier(), tmp_path / "m.h5")
-    assert "unknown preprocessing 'tf'; there are xception, caffe, torch, none" in refused(path, preprocess="tf")
+    assert "unknown preprocessing 'tf'; there are xception, caffe, torch, lite, none" in refused(path, preprocess="tf")
     assert "its input is 16 pixels, so --size 20 does not fit" in refused(path, size=20)
     assert load(path, LABELS, "none", SIZE).size == SIZE
     assert "labels 1 and 2 are both 'a'" in refused(path, ("a", "a", "b"))
@@ -277,9 +276,3 @@ def test_weights_that_are_not_finite(tmp_path: Path) -> None:
     model = files.classifier()
     model.get_layer("head").bias.assign([0, float("nan"), 0])
     assert "are not all finite numbers" in refused(files.saved(model, tmp_path / "m.keras"))
-
-
-def test_the_preprocessing_names_are_those_of_the_backbones() -> None:
-    assert {backbones.preprocessing(name) for name in ("Xception", "ResNet50", "DenseNet121", "EfficientNetB0")} == {
-        "tf", "caffe", "torch", "none",
-    }  # fmt: skip

@@ -11,6 +11,7 @@ from headstand.features.backbones import BackboneError, plain
 from headstand.heads import checkpoint
 from headstand.recipe import Backbone, RecipeError
 from tests import networks
+from tests.keras_files import files
 from tests.networks import keras
 
 NAMES = backbones.names()
@@ -335,3 +336,96 @@ def test_balanced_depths_have_one_range_and_the_same_predictions(small_networks:
         assert all((one == two).all() for one, two in zip(before, head.get_weights(), strict=True))
     single = backbones.extractor(Backbone(name="MobileNet", size=32, weights="none"))
     assert backbones.balanced(single, head, features) == (single, head)
+
+
+def test_network_in_a_file_is_a_backbone_of_its_own_size(tmp_path: Path) -> None:
+    network = files.stirred(files.base(48))
+    for suffix in (".keras", ".h5"):
+        path = str(files.saved(network, tmp_path / f"net{suffix}"))
+        settings = Backbone(name=path, preprocessing="lite", pooling="max")
+        assert (settings.size, settings.weights) == (48, "pretrained")
+        pixels = files.pixels(size=48)
+        wanted = network((pixels - 127) / 128).numpy().max(axis=(1, 2))
+        np.testing.assert_allclose(backbones.extractor(settings)(pixels), wanted, rtol=1e-5, atol=1e-5)
+        # At another size it is the same network: it has convolutions only.
+        larger = backbones.extractor(settings.model_copy(update={"size": 64}))
+        assert same(larger, network)
+        pixels = files.pixels(size=64)
+        base = files.base(64)
+        base.set_weights(network.get_weights())
+        wanted = base((pixels - 127) / 128).numpy().max(axis=(1, 2))
+        np.testing.assert_allclose(larger(pixels), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_network_in_a_file_needs_its_preprocessing(tmp_path: Path) -> None:
+    path = str(files.saved(files.base(32), tmp_path / "net.keras"))
+    message = refused(name=path)
+    assert message.startswith(f"{path} does not begin with a Rescaling or Normalization layer: state how its pixels")
+    assert "--backbone.preprocessing xception, caffe, torch, lite, or none" in message
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+def test_a_classifier_in_a_file_is_used_up_to_its_last_feature_map(tmp_path: Path, sequential: bool) -> None:
+    given = keras.Input((32, 32, 3))
+    inner = keras.Sequential([given, files.base(32)]) if sequential else files.base(32)
+    x = inner(keras.layers.Rescaling(1 / 127.5, -1)(given))
+    outputs = keras.layers.Dense(4, "softmax")(keras.layers.GlobalAveragePooling2D()(x))
+    model = files.stirred(keras.Model(given, outputs))
+    path = str(files.saved(model, tmp_path / "classifier.keras"))
+    extractor = backbones.extractor(Backbone(name=path))
+    assert not any(isinstance(layer, keras.Model) for layer in extractor.get_layer("backbone").layers)
+    pixels = files.pixels(size=32)
+    wanted = inner(pixels / 127.5 - 1).numpy().mean(axis=(1, 2))
+    np.testing.assert_allclose(extractor(pixels), wanted, rtol=1e-5, atol=1e-5)
+    # Its checkpoint lends the weights to the same network.
+    head = networks.heads.build(networks.Head(inner=()), 4, 3, 5)
+    saved = checkpoint.save(networks.heads.assemble(extractor, head, "x"), tmp_path / "x.h5", networks.about())
+    assert same(backbones.extractor(Backbone(name=path, weights=str(saved))), extractor)
+
+
+def test_arithmetic_between_the_layers_of_a_file_becomes_layers(tmp_path: Path) -> None:
+    given = keras.Input((32, 32, 3))
+    mean = np.array([120, 115, 100], np.float32)
+    x = keras.layers.Conv2D(4, 3, strides=2, name="conv")((given - mean) / 60.0)
+    x = keras.ops.silu(0.5 * x) * (x - keras.ops.relu6(x)) + 2.0
+    model = files.stirred(keras.Model(given, x))
+    path = str(files.saved(model, tmp_path / "net.keras"))
+    extractor = backbones.extractor(Backbone(name=path, preprocessing="none"))
+    network = extractor.get_layer("backbone")
+    assert all(isinstance(part, keras.layers.Layer) for part in network.operations)
+    pixels = files.pixels(size=32)
+    np.testing.assert_allclose(network(pixels), model(pixels), rtol=1e-4, atol=1e-4)
+
+
+def test_a_file_that_is_no_network_for_photos_is_refused(tmp_path: Path) -> None:
+    given = keras.Input((40,))
+    path = str(files.saved(keras.Model(given, keras.layers.Dense(2)(given)), tmp_path / "m.keras"))
+    assert refused(name=path).endswith("its input is [None, 40], not [photos, height, width, 3]")
+    (tmp_path / "text.keras").write_text("no archive")
+    assert "is neither HDF5 (.h5) nor a Keras archive (.keras)" in refused(name=str(tmp_path / "text.keras"))
+    assert "there is no nowhere.h5" in refused(name="nowhere.h5")
+    given = keras.Input((32, 32, 3))
+    fixed = keras.Model(given, keras.layers.Reshape((16, 64, 3))(given))
+    path = str(files.saved(fixed, tmp_path / "fixed.keras"))
+    assert refused(name=path, size=40, preprocessing="none").endswith(
+        "it was built for 32 pixels: use --backbone.size 32"
+    )
+
+
+def test_digest_depends_on_the_architecture_but_not_on_names() -> None:
+    def network(activation: str, name: str | None = None) -> keras.Model:
+        given = keras.Input((8, 8, 3))
+        return keras.Model(given, keras.layers.ReLU(name=name)(keras.layers.Activation(activation)(given)))
+
+    one = backbones.digest(network("tanh"))
+    assert one == backbones.digest(network("tanh", "other"))
+    assert one != backbones.digest(network("relu"))
+    shared = keras.Input((8, 8, 3))
+    a, b = keras.layers.Rescaling(2.0)(shared), keras.layers.Rescaling(3.0)(shared)
+    first, second = (keras.layers.Subtract()(pair) for pair in ([a, b], [b, a]))
+    assert backbones.digest(keras.Model(shared, first)) != backbones.digest(keras.Model(shared, second))
+
+
+def test_name_of_a_folder() -> None:
+    assert backbones.folder_name("MobileNetV2") == "MobileNetV2"
+    assert backbones.folder_name("../some nets/b0@2.keras") == "b0-2.keras"

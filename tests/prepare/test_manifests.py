@@ -101,7 +101,7 @@ def test_the_command_prints_the_files_it_wrote(capsys):
     ("argv", "message"),
     [
         (["--prefix", "https://bucket"], "'https://bucket' is not an address in S3: it should read s3://BUCKET/KEY"),
-        (["--prefix"], "expected one argument: an address"),
+        (["--prefix"], "Option '--prefix' requires an argument"),
         (["--prefix", "s3://bucket", "--upload", "s3://bucket"], "exclude each other"),
         (["--name", "other"], "no prepared data at data/other"),
         (["--prefx", "s3://bucket"], "prefx"),

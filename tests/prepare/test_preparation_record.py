@@ -8,16 +8,18 @@ from headstand.prepare import manifest, preparation_record
 from headstand.prepare.geometric_matches import MatchedPair
 from headstand.prepare.manifest import Dataset
 from headstand.prepare.summary import Summary, counts
+from headstand.recipe import Source, load
 from tests.prepare.datasets import prepared
 
 PAIRS = [MatchedPair(0, 3, 0.97, "turned by 4°"), MatchedPair(1, 2, 0.93, "mirrored, cropped")]
 STATE = {"version": 2, "seed": 1}
+SOURCE = Source(folder="photos", layout="classes")
 
 
 @pytest.fixture
 def dataset(tmp_path) -> Dataset:
     result = prepared(tmp_path / "poses")
-    preparation_record.write(result, STATE, message(result), PAIRS)
+    preparation_record.write(result, SOURCE, STATE, message(result), PAIRS)
     return result
 
 
@@ -32,9 +34,9 @@ def test_a_written_record_is_read_back(dataset):
 
 
 def test_no_pairs_differ_from_pairs_that_were_not_searched(dataset):
-    preparation_record.write(dataset, STATE, message(dataset), [])
+    preparation_record.write(dataset, SOURCE, STATE, message(dataset), [])
     assert preparation_record.pairs(dataset) == []
-    preparation_record.write(dataset, STATE, message(dataset), None)
+    preparation_record.write(dataset, SOURCE, STATE, message(dataset), None)
     assert preparation_record.pairs(dataset) is None
 
 
@@ -76,3 +78,29 @@ def test_a_record_with_the_keys_of_an_earlier_version_is_read(dataset):
     record["pairs"] = [1]
     path.write_text(json.dumps(record))
     assert preparation_record.pairs(dataset) is None
+
+
+def test_the_source_is_recorded_with_its_absolute_path_and_replaces_that_of_the_recipe(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    dataset = prepared(Path("data/yoga6"))
+    recipe = load("yoga6")
+    assert preparation_record.source(dataset.folder) is None
+    assert preparation_record.with_source(recipe) == recipe
+    preparation_record.write(dataset, SOURCE, STATE, message(dataset), [])
+    expected = SOURCE.model_copy(update={"folder": str(tmp_path / "photos")})
+    assert preparation_record.source(dataset.folder) == expected
+    assert preparation_record.with_source(recipe) == recipe.model_copy(update={"source": expected})
+
+
+@pytest.mark.parametrize(
+    ("source", "location"),
+    [
+        (Source(kind="kaggle", dataset="a/b"), "a/b"),
+        (Source(kind="table", table="a.csv"), "a.csv"),
+        (Source(folder="s3://a/b.zip"), "s3://a/b.zip"),
+        (Source(kind="rendered"), "rendered"),
+    ],
+)
+def test_the_location_of_a_source(source, location):
+    assert preparation_record.located(source).location == location

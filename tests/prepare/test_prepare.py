@@ -118,6 +118,15 @@ def test_the_same_photos_in_another_folder_give_the_same_dataset(source, tmp_pat
     assert Path("data/poses/manifest.csv").read_bytes() == table
 
 
+def test_another_source_under_the_same_name_is_reported(source, tmp_path):
+    assert prepare(recipe(source)).replaced == ""
+    other = class_folders(tmp_path / "other", {"cobra": 10, "tree": 12}, first=50)
+    summary = prepare(recipe(other))
+    assert summary.replaced == str(source)
+    assert f"replaced: data/poses held the photos of {source}; --name keeps both" in summary.remarks()
+    assert prepare(recipe(other)).replaced == str(source) and "replaced" not in str(prepare(recipe(other)))
+
+
 def test_a_lost_file_or_manifest_is_written_again(source):
     prepare(recipe(source))
     before = Path("data/poses/manifest.csv").read_bytes()

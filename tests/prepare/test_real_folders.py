@@ -9,6 +9,7 @@ from PIL import Image
 
 import data_preparation
 from headstand import inputs
+from headstand.cli import train
 from headstand.images import ImageError, decode
 from headstand.images import encoded as opening
 from headstand.prepare import manifest
@@ -124,7 +125,7 @@ def test_a_name_too_long_for_a_dataset_is_refused():
 
 
 def test_after_an_error_of_the_doctor_training_is_not_suggested(source, capsys, monkeypatch):
-    monkeypatch.setattr(data_preparation, "explore", lambda folder: [])
+    monkeypatch.setattr(train, "explore", lambda folder: [])
     (source / "tree" / "copy.jpg").write_bytes((source / "cobra" / "1.jpg").read_bytes())
     for _ in range(2):  # the second time the dataset and the doctor's page are there already
         data_preparation.main(["yoga6", "--source", "photos", "--name", "mine"])

@@ -107,7 +107,7 @@ def test_errors_name_key_and_value(text, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--bogus", "1"], "unrecognized arguments: --bogus 1; `--help` lists the keys"),
+        (["--bogus", "1"], "unrecognized arguments: --bogus 1; `--help-all` lists the keys"),
         (["--seed", "many"], "seed = 'many'"),
         (["--head.epochs"], "head.epochs.*expected one argument"),
     ],
@@ -295,3 +295,24 @@ def test_other_json_is_not_a_recipe(workplace: Path, text: str) -> None:
     (workplace / "recipe.json").write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(RecipeError, match=r"recipe.json is not a run's recipe.json"):
         load("recipe.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "message"),
+    [
+        ("a.keras", "imagenet", "a.keras does not work with weights = 'imagenet'; allowed: 'pretrained' or a file"),
+        ("EfficientNetLite0", "none", "allowed: 'imagenet' or a file"),
+        ("VGG16", "pretrained", "allowed: 'imagenet', 'none' or a file"),
+    ],
+)
+def test_weights_that_a_network_does_not_have(name: str, weights: str, message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load("mine", ["--backbone.name", name, "--backbone.weights", weights])
+    assert message in str(caught.value)
+
+
+def test_size_of_a_network_in_a_file_is_its_own_unless_the_recipe_states_one() -> None:
+    shipped = ["--backbone.name", "EfficientNetLite0"]
+    assert load("mine", shipped).backbone.size == 224
+    assert load("mine", [*shipped, "--backbone.size", "96"]).backbone.size == 96
+    assert load("mine", ["--backbone.name", "nowhere.keras"]).backbone.size == 150

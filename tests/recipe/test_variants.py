@@ -80,6 +80,9 @@ OWN = Backbone(name="MobileNetV2", size=224, weights="models/own.h5", pooling="m
         ("Xception=none", "Xception", 224, "none"),
         ("MobileNetV2", "MobileNetV2", 224, "models/own.h5"),
         ("MobileNetV2@96", "MobileNetV2", 96, "models/own.h5"),
+        ("EfficientNetLite0", "EfficientNetLite0", 224, "imagenet"),
+        ("nets/a b.keras@96", "nets/a b.keras", 96, "pretrained"),
+        ("nets/a.h5=b.h5", "nets/a.h5", 224, "b.h5"),
     ],
 )
 def test_a_backbone_takes_defaults_from_the_recipe(text: str, name: str, size: int, weights: str) -> None:
@@ -87,7 +90,13 @@ def test_a_backbone_takes_defaults_from_the_recipe(text: str, name: str, size: i
 
 
 def test_random_weights_are_inherited_and_a_file_is_not() -> None:
-    assert with_backbone("VGG16", OWN.model_copy(update={"weights": "none"})).weights == "none"
+    own = OWN.model_copy(update={"weights": "none", "preprocessing": "torch"})
+    assert with_backbone("VGG16", own).weights == "none"
+    assert with_backbone("EfficientNetLite0", own).weights == "imagenet"
+    assert (with_backbone("VGG16", own).preprocessing, with_backbone("MobileNetV2@96", own).preprocessing) == (
+        "auto",
+        "torch",
+    )
     with pytest.raises(ValueError, match="'a b' is not NAME"):
         with_backbone("a b", OWN)
 

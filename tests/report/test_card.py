@@ -80,6 +80,10 @@ def test_origin_of_weights_and_photos_is_taken_from_the_recipe(record: dict[str,
     text = one_line(record)
     assert "Starting weights: ImageNet weights of keras.applications. The recipe states: from somewhere." in text
     assert "12 for test. The recipe states: Twelve of each. Manifest" in text
+    record["recipe"]["backbone"]["name"] = "EfficientNetLite0"
+    assert "Starting weights: ImageNet weights of Headstand (models/backbones). The" in one_line(record)
+    record["recipe"]["backbone"] |= {"name": "nets/one.keras", "weights": "pretrained"}
+    assert "Starting weights: the file `one.keras`. The recipe states" in one_line(record)
 
 
 def test_a_refitted_model_is_not_the_one_that_was_measured(record: dict[str, Any]) -> None:

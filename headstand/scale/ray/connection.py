@@ -6,9 +6,10 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from headstand import recipe
+import headstand
 from headstand.errors import HeadstandError
 from headstand.quiet import quiet
 from headstand.training import Backend
@@ -71,7 +72,7 @@ def connected(address: str) -> Iterator[Backend]:
             ray.init(
                 address,
                 # Workers run this checkout's code, whatever version is installed there, with their own dependencies.
-                runtime_env={"py_modules": [str(recipe.HOME / "headstand")], "env_vars": _settings()},
+                runtime_env={"py_modules": [str(Path(headstand.__file__).parent)], "env_vars": _settings()},
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )

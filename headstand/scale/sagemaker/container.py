@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from headstand import HOME
 from headstand.cli import command
-from headstand.recipe import HOME
 from headstand.scale.sagemaker.job_folders import MODEL, OUTPUT, JobError, JobFolders
 
 BASE = "SAGEMAKER_BASE_DIR"

@@ -66,7 +66,7 @@ def _run(train: Train, argv: list[str], folders: JobFolders) -> None:
         os.environ.update(channels.source(splits, folders.work / "channels.csv"))
     settings = recipe.load(path, rest)
     # TensorFlow is loaded from here on.
-    from headstand.prepare import manifest
+    from headstand.prepare import manifest, preparation_record
     from headstand.prepare.prepare import prepare
     from headstand.runs import finished
     from headstand.scale.sagemaker.delivery import deliver
@@ -79,9 +79,10 @@ def _run(train: Train, argv: list[str], folders: JobFolders) -> None:
         settings.data.unlink(missing_ok=True)
         settings.data.symlink_to(ready)
     data = manifest.read(settings.data).digest
-    if not finished(settings, data):
+    trained = preparation_record.with_source(settings)
+    if not finished(trained, data):
         train([path, *rest])
-    folder = finished(settings, data)
+    folder = finished(trained, data)
     assert folder is not None
     deliver(folder, folders)
 

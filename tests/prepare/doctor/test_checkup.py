@@ -12,6 +12,7 @@ from headstand.prepare.doctor.folder import ExaminationError
 from headstand.prepare.geometric_matches import MatchedPair
 from headstand.prepare.manifest import SPLITS, Dataset, Photo
 from headstand.prepare.summary import Summary
+from headstand.recipe import Source
 from tests.prepare.doctor.faults import encoded, photo, rotated
 
 
@@ -61,7 +62,7 @@ def test_another_manifest_is_examined_regardless_of_modification_times(tmp_path)
 
 def recorded(dataset: Dataset, *pairs: MatchedPair) -> Path:
     """The folder, with the geometric matches in its preparation record."""
-    preparation_record.write(dataset, {}, Summary(dataset.folder, {}), pairs)
+    preparation_record.write(dataset, Source(folder="photos"), {}, Summary(dataset.folder, {}), pairs)
     return dataset.folder
 
 

@@ -49,8 +49,9 @@ def test_the_image_starts_train_py_on_what_it_holds(tmp_path: Path) -> None:
 def test_every_recipes_models_are_in_the_image() -> None:
     assert {"train.py", "headstand", "recipes", "models"} == set(copied())
     for path in sorted((ROOT / "recipes").glob("*.toml")):
-        weights = recipes.load(path.stem).backbone.weights
-        assert weights in ("imagenet", "none") or not (ROOT / weights).exists() or weights.startswith("models/")
+        backbone = recipes.load(path.stem).backbone
+        for file in filter(None, (backbone.network_file, backbone.weights_file)):
+            assert not (ROOT / file).exists() or file.startswith("models/")
 
 
 def test_the_build_context_holds_what_is_copied_and_nothing_private() -> None:

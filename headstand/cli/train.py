@@ -1,0 +1,227 @@
+"""Commands `train`, `explore` and `init`: from photos to a model that is ready to be served, and the recipe of it."""
+
+import re
+import shlex
+import textwrap
+import tomllib
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+import tomlkit
+from pydantic import BaseModel
+
+from headstand import environment, recipe, storage
+from headstand.cli.command import UsageError
+from headstand.cli.options import searched
+from headstand.errors import HeadstandError
+from headstand.prepare import preparation_record
+from headstand.prepare.doctor.checkup import PAGE, checkup, errors
+from headstand.prepare.explore.explore import explore
+from headstand.prepare.prepare import prepare
+from headstand.recipe import Recipe
+
+BASE = "photos"
+"""The recipe of a folder of photos."""
+
+FINDINGS = 3
+"""Number of findings of the diagnosis that are printed."""
+
+
+def train(photos: str, base: str, overrides: list[str]) -> None:
+    """Prepares photos, trains on them, converts the model to the fastest format, and prints how to use it.
+
+    Args:
+        photos: a source of photos, or a recipe, as in `resolved`.
+        base: the recipe whose settings are used for a source of photos.
+        overrides: recipe keys as command-line arguments.
+
+    Raises:
+        HeadstandError: the photos cannot be used, their labels have errors, or a step fails.
+    """
+    settings = resolved(photos, base, overrides)
+    print("".join(searched(settings, overrides)), end="", flush=True)
+    _prepare_or_stop(settings)
+    # Imported here because TensorFlow takes seconds to import, and unusable photos should be reported before.
+    from headstand import training
+    from headstand.export.exporting import export
+    from headstand.prepare import manifest
+
+    outcome = training.train(settings)
+    print(f"\nconverting {outcome.final}", flush=True)
+    exported = export(outcome.final, "best", log=lambda line: print(line, flush=True))
+    print(exported.summary)
+    test = outcome.report["test"]
+    low, high = test["interval"]
+    print(
+        f"\nThe model is right on {test['accuracy']:.1%} of {test['count']} photos that it was not trained on "
+        f"(95 % interval {low:.1%} to {high:.1%})."
+    )
+    for finding in [finding for finding in outcome.findings if finding.severity != "note"][:FINDINGS]:
+        print(f"\n{finding}")
+        if options := next((each.options for each in finding.suggestions if each.options), []):
+            print(f"  {command('train', photos, base, overrides, options)}")
+    example = settings.data / manifest.read(settings.data).split("test")[0].path
+    print(f"\nreport    {outcome.folder / 'report.html'}")
+    print(f"try it    {shlex.join(['headstand', 'predict', str(exported.bundle), str(example)])}")
+    print(f"serve it  {shlex.join(['headstand', 'serve', str(exported.bundle)])}")
+
+
+def prepare_and_explore(photos: str, base: str, overrides: list[str]) -> None:
+    """Prepares photos and prints what was found in them; arguments and errors as for `train`."""
+    _prepare_or_stop(resolved(photos, base, overrides))
+    print(f"train it: {command('train', photos, base, overrides)}")
+
+
+def prepare_and_check(settings: Recipe) -> str:
+    """Prepares the dataset of a recipe, prints its summary, and writes its plots and the findings of the doctor.
+
+    Returns:
+        A sentence about errors that would make the metrics wrong; empty without errors.
+    """
+    summary = prepare(settings)
+    print(summary)
+    for line in [*checkup(settings.data, summary.remarks()), *explore(settings.data)]:
+        print(line, flush=True)
+    found = errors(settings.data)
+    if not found:
+        return ""
+    page = settings.data / "explore" / PAGE
+    many = f"{found} error{'s' * (found != 1)}"
+    return f"{many} would make metrics wrong; {page} shows where. Correct the source and prepare it again"
+
+
+def _prepare_or_stop(settings: Recipe) -> None:
+    """Prepares the dataset of a recipe.
+
+    Raises:
+        HeadstandError: it has errors that would make the metrics wrong.
+    """
+    if wrong := prepare_and_check(settings):
+        copy = shlex.join(["headstand", "doctor", settings.source.location, "--fix", f"{settings.name}-cleaned"])
+        raise HeadstandError(
+            wrong + (f", or use a copy without these photos: {copy}" if settings.source.kind == "folder" else "")
+        )
+
+
+def resolved(photos: str, base: str, overrides: list[str]) -> Recipe:
+    """Returns the recipe of a source of photos, or the recipe that `photos` names.
+
+    Args:
+        photos: a folder, archive, table or URL as for `--source`; else the name or file of a recipe.
+        base: the recipe whose settings are used for a source of photos.
+        overrides: recipe keys as command-line arguments.
+
+    Raises:
+        RecipeError: there is neither such a source nor such a recipe, or a key is not valid.
+        UsageError: the dataset of this name has another source.
+    """
+    if _is_recipe(photos):
+        return recipe.load(photos, overrides)
+    name = [] if "--name" in overrides else ["--name", dataset_name(photos)]
+    settings = recipe.load(base, ["--source", photos, *name, *overrides])
+    before = preparation_record.source(settings.data)
+    if name and before and before.location != preparation_record.located(settings.source).location:
+        raise UsageError(
+            f"{settings.data} holds the photos of {before.location}: choose another --name, or remove that folder"
+        )
+    return settings
+
+
+def _is_recipe(photos: str) -> bool:
+    """Returns whether an argument names a recipe and not a source of photos.
+
+    Raises:
+        RecipeError: it names neither.
+    """
+    if photos.endswith((".toml", ".json")):
+        return True
+    if storage.is_remote(photos):
+        return False
+    try:
+        recipe.locate(photos, "HEADSTAND_DATA")
+    except recipe.RecipeError:
+        names = recipe.names()
+        if photos in names:
+            return True
+        raise recipe.RecipeError(
+            f"there is no folder, archive or table {photos}, and no recipe of this name"
+            f"{environment.suggestion(photos, names, prefix='')}"
+        ) from None
+    return False
+
+
+def dataset_name(photos: str) -> str:
+    """Returns a name for the dataset of a source: that of the folder or file, in characters that a recipe accepts.
+
+    Raises:
+        UsageError: it has no such character.
+    """
+    path = urlsplit(photos).path if storage.is_remote(photos) else Path(photos).expanduser().resolve().as_posix()
+    name = re.sub(r"(\.tar)?\.(zip|tar|t?gz|t?bz2|t?xz|csv)$", "", PurePosixPath(path).name, flags=re.IGNORECASE)
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    found = re.sub("[^a-z0-9_-]+", "-", plain).strip("-_")[:100]
+    if not found:
+        raise UsageError(f"{photos} gives no name for the dataset: add --name NAME")
+    return found
+
+
+def command(verb: str, photos: str, base: str, overrides: Sequence[str], changes: Sequence[str] = ()) -> str:
+    """Returns a complete command line, in which `changes` replace overrides of the same keys."""
+    pairs = zip(overrides[::2], overrides[1::2], strict=True)
+    kept = [part for pair in pairs if pair[0] not in changes for part in pair]
+    recipe_option = ["--recipe", base] if base != BASE else []
+    return shlex.join(["headstand", verb, photos, *recipe_option, *kept, *changes])
+
+
+def init(photos: str, base: str, overrides: list[str]) -> Path:
+    """Writes the recipe that `train` would use for photos, with a comment at each key; returns its path.
+
+    Raises:
+        HeadstandError: the photos do not exist, a key is not valid, or the file exists.
+    """
+    if _is_recipe(photos):
+        raise UsageError(f"{photos} is a recipe already: name a folder, archive, table or URL of photos")
+    settings = resolved(photos, base, overrides)
+    path = Path(f"{settings.name}.toml")
+    if path.exists():
+        raise UsageError(f"{path} exists already: move it, or choose another name with --name")
+    path.write_text(_recipe_text(settings, base), encoding="utf-8")
+    return path
+
+
+def _recipe_text(settings: Recipe, base: str) -> str:
+    """Returns a recipe as TOML: the keys of the base recipe and those that differ from it, with their descriptions."""
+    given = tomllib.loads(recipe.find(base).read_text(encoding="utf-8"))
+    original = recipe.load(base)
+    document = tomlkit.document()
+    for line in (
+        f"A copy of the recipe {base!r} by `headstand init`. Train by it, or list all keys:",
+        "",
+        f"  headstand train {settings.name}.toml",
+        "  headstand train --help-all",
+    ):
+        document.add(tomlkit.comment(line))
+    document.add(tomlkit.nl())
+    document.add("name", settings.name)
+    document.add("seed", settings.seed)
+    for section in type(settings).model_fields:
+        model = getattr(settings, section)
+        if not isinstance(model, BaseModel) or section == "card":
+            continue
+        values = model.model_dump(mode="json", exclude_none=True)
+        if section == "source":
+            kept = {"kind", *model.model_dump(exclude_defaults=True)}
+        else:
+            other = getattr(original, section)
+            kept = {*given.get(section, {}), *(key for key, value in model if value != getattr(other, key))}
+        if not kept:
+            continue
+        table = tomlkit.table()
+        for key in [key for key in values if key in kept]:
+            for line in textwrap.wrap(type(model).model_fields[key].description or "", 100):
+                table.add(tomlkit.comment(line))
+            table.add(key, values[key])
+        document.add(section, table)
+    return tomlkit.dumps(document)
