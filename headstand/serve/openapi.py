@@ -3,14 +3,17 @@
 from typing import Any
 
 from headstand import __version__, inputs
-from headstand.images import MAX_BYTES
+from headstand.images import MAX_BYTES, isolated
 from headstand.serve.bundle import Bundle
 from headstand.serve.capacity import Capacity
 from headstand.serve.content import MAX_BODY
 from headstand.serve.download import MAX_URL
 from headstand.serve.problem import KINDS, MEDIA_TYPE
 
-_IMAGES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "application/octet-stream")
+_IMAGES = (
+    "image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp",
+    *(f"image/{kind.lower()}" for kind in isolated.MODULES if isolated.enabled(kind)), "application/octet-stream",
+)  # fmt: skip
 _DOWNLOAD = ("download_failed", "download_timeout", "http_error", "too_many_redirects")
 """Error codes of a failed download; in a batch they are in the image's result, not in the response's status."""
 

@@ -231,7 +231,7 @@ def test_a_refused_url_is_an_error_and_never_fetched_by_the_browser(
     ("name", "data", "text", "advice"),
     [
         ("words.txt", b"words", "not a picture", "JPEG, PNG, WebP"),
-        ("phone.heic", b"\0\0\0\x18ftypheic\0\0\0\0heicmif1", "not a picture", "Most Compatible"),
+        ("photo.jxl", b"\xff\x0a\0\0", "not a picture", "Most Compatible"),
         ("cut.png", RED[:60], "damaged or cut short", "save a copy"),
         ("empty.png", b"", "The file is empty", "Choose another"),
     ],
@@ -239,7 +239,7 @@ def test_a_refused_url_is_an_error_and_never_fetched_by_the_browser(
 def test_a_file_that_is_not_a_picture_is_an_error_with_advice(
     page: Any, name: str, data: bytes, text: str, advice: str
 ) -> None:
-    kinds = {"txt": "text/plain", "heic": "image/heic", "png": "image/png"}
+    kinds = {"txt": "text/plain", "jxl": "image/jxl", "png": "image/png"}
     page.set_input_files("#file", file(data, name, kinds[name.split(".")[1]]))
     problem(page, "This did not work", text, advice)
     playwright.expect(page.locator("#caption")).to_have_text(name)

@@ -1,7 +1,7 @@
 // Problems, described for people: the reason and what they can do.
 export const ADVICE = {
-  picture: "Supported formats: JPEG, PNG, WebP, GIF and BMP. Save the picture as one of these, or take a screenshot of it. "
-    + "An iPhone saves JPEG instead of HEIC under Settings, Camera, Formats, Most Compatible.",
+  picture: "Supported formats: JPEG, PNG, WebP, GIF, BMP, AVIF, HEIC and TIFF. Save the picture as one of these, or take a screenshot of it. "
+    + "If HEIC photos are refused: an iPhone saves JPEG under Settings, Camera, Formats, Most Compatible.",
   heatmaps: "Supported: a .npy file with the heatmaps of one person, float32 [1, 17, 64, 48], as written by numpy.save.",
   damaged: "Open it in a picture viewer. If it looks complete there, save a copy and try that.",
   large: "Save a smaller copy, 1,000 pixels wide is enough, and try that.",
