@@ -24,12 +24,14 @@ RUN case "${TARGETARCH:-$(uname -m)}" in arm64 | aarch64) machine=aarch64 ;; *) 
     && python -m pip install --no-cache-dir --require-hashes --only-binary :all: --no-compile --target /packages \
         --platform manylinux_2_28_${machine} --platform manylinux_2_27_${machine} \
         --platform manylinux_2_17_${machine} --platform manylinux2014_${machine} -r requirements.txt
-# Removed: LiteRT's GPU delegate and its compilers for other chips, tests, and the codec of a format that is refused.
+# Removed: LiteRT's GPU delegate and its compilers for other chips, tests, Fortran tools and C headers of NumPy, Pillow's
+# fonts and colour management; and the decoder of AVIF, which is larger than that of HEIC: the function refuses AVIF.
 # Byte code is compiled here, because a function can write only to /tmp and would compile at every start. It is not
 # checked against file times, which a layer may not preserve.
 RUN cd /packages \
     && rm -rf bin ai_edge_litert/libLiteRtWebGpuAccelerator.so ai_edge_litert/aot ai_edge_litert/tools \
-        ai_edge_litert/vendors PIL/_avif* pillow.libs/libavif* numpy/tests numpy/*/tests \
+        ai_edge_litert/vendors numpy/tests numpy/*/tests numpy/f2py numpy/_core/include PIL/_avif* pillow.libs/libavif* \
+        PIL/_imagingft* pillow.libs/libfreetype* pillow.libs/libharfbuzz* PIL/_imagingcms* pillow.libs/liblcms2* \
     && python -m compileall -q --invalidation-mode unchecked-hash .
 
 FROM --platform=${BUILDPLATFORM} ${BASE_IMAGE} AS code

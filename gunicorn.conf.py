@@ -5,6 +5,7 @@ The command line and GUNICORN_CMD_ARGS take precedence; HEADSTAND_... and WEB_CO
 
 import contextlib
 import ctypes
+import gc
 import os
 import resource
 import socket
@@ -101,6 +102,20 @@ def when_ready(server: Any) -> None:
         for listener in server.LISTENERS:
             if listener.sock.family in (socket.AF_INET, socket.AF_INET6):
                 listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)
+
+
+def on_reload(server: Any) -> None:
+    """Loads the bundle again on SIGHUP, before the workers are replaced; an invalid one changes nothing."""
+    try:
+        if server.cfg.preload_app:
+            # `served` prints the error of an unusable bundle and exits.
+            server.app.callable = server.app.load()
+            gc.collect()  # the application before has cycles
+        else:
+            classifier.keep(again=True)
+    except (Exception, SystemExit) as error:  # any other end would stop the service
+        reason = "" if isinstance(error, SystemExit) else f" ({error})"
+        server.log.error("The bundle cannot be loaded%s; the one before it is served on", reason)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -42,13 +42,12 @@ def main(arguments: list[str]) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    """Creates `app` when gunicorn asks for it: importing this module for `main` loads no model."""
+    """Creates `app` when gunicorn asks for it, anew each time: importing this module for `main` loads no model."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from headstand.serve.flask_app import served
 
-    globals()[name] = app = served()
-    return app
+    return served()
 
 
 if __name__ == "__main__":

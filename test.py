@@ -3,12 +3,13 @@
 python test.py [IMAGE_OR_URL] [--endpoint URL]
 
 The default endpoint is the Lambda container on this machine (`docker run -p 8080:8080 headstand`); that of the Flask
-service is http://localhost:8000/predict. A file is sent as base64, a URL unchanged. The default image is a photo of a
-tree pose from Wikimedia Commons (by Nina Mel, CC BY-SA 3.0).
+service is http://localhost:8000/predict. A file is sent as base64, a URL unchanged. If HEADSTAND_API_KEY is set, it is
+sent, too. The default image is a photo of a tree pose from Wikimedia Commons (by Nina Mel, CC BY-SA 3.0).
 """
 
 import base64
 import json
+import os
 from pathlib import Path
 from typing import TypeGuard
 from urllib.parse import urlsplit
@@ -47,6 +48,9 @@ def request(endpoint: str, fields: dict[str, str]) -> dict[str, float]:
     with requests.Session() as session:
         # A proxy configured in the environment cannot reach this machine's own ports.
         session.trust_env = urlsplit(endpoint).hostname not in ("localhost", "127.0.0.1", "::1")
+        # The first key, if the variable is the service's own.
+        if key := os.environ.get("HEADSTAND_API_KEY", "").partition(",")[0].strip():
+            session.headers["Authorization"] = f"Bearer {key}"
         try:
             response = session.post(endpoint, json=fields, timeout=60)
         except requests.ConnectionError:

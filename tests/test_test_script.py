@@ -72,17 +72,23 @@ def test_it_sends_a_photo_to_the_lambda_function(model: Path, photo: str) -> Non
         assert found.returncode == 1 and found.stderr.startswith("error: forbidden_address: ")
 
 
-def test_it_sends_a_photo_to_the_flask_service(model: Path, photo: str) -> None:
+def test_it_sends_a_photo_and_a_key_to_the_flask_service(
+    model: Path, photo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADSTAND_API_KEY", "a-key-of-characters, another-key-of-characters")
     server = make_server("127.0.0.1", 0, create_app(Classifier(model)))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
         found = run(photo, "--endpoint", f"http://localhost:{server.server_port}/predict")
+        monkeypatch.delenv("HEADSTAND_API_KEY")
+        refused = run(photo, "--endpoint", f"http://localhost:{server.server_port}/predict")
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
     assert found.returncode == 0 and list(json.loads(found.stdout)) == ["red", "green", "blue"]
+    assert refused.returncode == 1 and refused.stderr.startswith("error: unauthorized: ")
 
 
 def test_without_an_image_it_sends_the_url_of_a_photo() -> None:

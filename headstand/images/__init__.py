@@ -1,7 +1,7 @@
 """Image decoder: encoded bytes to RGB pixels, the same for training, export and both services.
 
 They all use `decode`, so that a photo gives the same array everywhere. A change of its results must raise `DECODER`,
-which is part of every feature-cache key.
+which is part of every feature-cache key; a further format does not change results.
 """
 
 import contextlib
@@ -14,13 +14,13 @@ import numpy as np
 from keras_image_helper.base import BasePreprocessor
 from PIL import Image, ImageChops
 
+from headstand.errors import ImageError
 from headstand.images.encoded import (
     EXTENSIONS,
     FORMATS,
     MAX_BYTES,
     MAX_PIXELS,
     MAX_SIDE,
-    ImageError,
     check_memory,
     damage_reported,
     dimensions,
@@ -122,21 +122,23 @@ def decode(
             is squashed, never cropped, so that no part of it is lost. None keeps the size and does not limit the
             memory; use it only for trusted files.
         large: apply the larger limits for a user's own files; see `open_image`.
-        draft: minimum width and height, as stored, to which a JPEG may be reduced while it is decoded; by default twice
-            the longer side of `size`. A smaller draft is faster and has slightly other values.
+        draft: minimum width and height, as stored, to which a JPEG, AVIF, HEIC or TIFF file may be reduced while it
+            is decoded; by default twice the longer side of `size`. A smaller draft is faster and has slightly other
+            values.
 
     Returns:
         `uint8 [height, width, 3]`, RGB: upright by EXIF, transparency over white, 16 bits scaled to 8, the first
         frame of an animation.
 
     Raises:
-        ImageError: the data is not an image of `FORMATS`, exceeds the limits, or is damaged.
+        ImageError: the data is not an image of a known format, exceeds the limits, or is damaged.
     """
     data = source if isinstance(source, bytes) else read(Path(source), large)
     target = (size, size) if isinstance(size, int) else size
     with damage_reported(), open_image(data, large) as image:
         if target:
-            # libjpeg decodes at 1/2, 1/4 or 1/8 at little cost; twice the target size is enough for antialiasing.
+            # libjpeg decodes at 1/2, 1/4 or 1/8 at little cost, and less has to be transferred from the process of an
+            # isolated decoder; twice the target size is enough for antialiasing.
             image.draft(None, draft or (2 * max(target), 2 * max(target)))
         held, temporary = memory(image, data)
         needed = held + max(temporary, _converted(image, target, may_be_turned(image, data)))

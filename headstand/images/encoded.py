@@ -21,14 +21,15 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401 - otherwise Pillow imports forty plugins, PDF's among them, to find it
 )
 
-from headstand.errors import HeadstandError
+from headstand.errors import ImageError
 from headstand.images import formats
+from headstand.images.isolated import MODULES, IsolatedImage, enabled
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-"""Formats that are decoded, by Pillow's names.
+"""Formats that are decoded in this process, by Pillow's names; those of `isolated.MODULES` have one of their own.
 
-MPO, which some phones and cameras write into a `.jpg`, opens as JPEG. TIFF, PSD, EPS and others are refused, because
-their parsers are large and users of a classifier do not send them.
+MPO, which some phones and cameras write into a `.jpg`, opens as JPEG. PSD, EPS and others are refused, because their
+parsers are large and users of a classifier do not send them.
 """
 
 MAX_BYTES = 20 * 2**20
@@ -89,7 +90,10 @@ _MAX_EXIF_PARTS = 32
 Pillow concatenates them and copies all previous ones each time, so that many segments take hours.
 """
 
-EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp")
+EXTENSIONS = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp",
+    ".avif", ".heic", ".heif", ".hif", ".tif", ".tiff",
+)  # fmt: skip
 """Extensions of image files; the format of a file is determined by its content."""
 
 _MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
@@ -113,14 +117,6 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 # `open_image` checks the size itself and reports it.
 Image.MAX_IMAGE_PIXELS = None
-
-
-class ImageError(HeadstandError):
-    """Error for an unusable image. `code` is stable: `not_an_image`, `too_large`, `corrupt_image`."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @contextmanager
@@ -164,18 +160,30 @@ def open_image(data: bytes, large: bool = False) -> Image.Image:
     """
     _check_size(len(data), large)
     _check_parts(data)
+    kind = formats.isolated(data)
     try:
-        image = Image.open(_Source(data), formats=FORMATS)
+        image = IsolatedImage(data, kind, large) if kind else Image.open(_Source(data), formats=FORMATS)
     except ImageError:
         raise
     except UnidentifiedImageError:
         why = formats.refusal(data)
-        text = f"the data is not an image of a known format ({', '.join(FORMATS)})" + (f"; {why}" if why else "")
+        known = ", ".join((*FORMATS, *filter(enabled, MODULES)))
+        text = f"the data is not an image of a known format ({known})" + (f"; {why}" if why else "")
         raise ImageError("not_an_image", text) from None
     except MemoryError:
         raise ImageError("too_large", "the image takes more memory to open than there is") from None
     except Exception as error:
         raise ImageError("corrupt_image", f"the image's header is damaged ({reason(error)})") from error
+    try:
+        _check_image(image, data, large)
+    except BaseException:
+        image.close()
+        raise
+    return image
+
+
+def _check_image(image: Image.Image, data: bytes, large: bool) -> None:
+    """Raises ImageError if an opened image exceeds the limits."""
     width, height = image.size
     limit = max_pixels(image, large)
     if width * height > limit:
@@ -189,7 +197,8 @@ def open_image(data: bytes, large: bool = False) -> Image.Image:
         scans = _scans(data)
         if scans > _MAX_SCANS or (scans > 1 and scans * width * height > _MAX_SCANNED * (4 if large else 1)):
             raise ImageError("too_large", f"the JPEG has {scans} scans, too many for its size")
-    return image
+    if isinstance(image, IsolatedImage):
+        check_memory(image.needed, large)
 
 
 def _check_size(size: int, large: bool) -> None:
@@ -252,6 +261,8 @@ def memory(image: Image.Image, data: bytes) -> tuple[int, int]:
     """
     pixels = image.width * image.height
     held = pixels * _STORAGE.get(image.mode, 4)
+    if isinstance(image, IsolatedImage):
+        return 2 * held, image.needed  # the pixels, and the bytes that come from the process
     if image.format in ("JPEG", "MPO"):
         coefficients, others = _jpeg(data)
         return held + others, coefficients

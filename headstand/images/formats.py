@@ -9,6 +9,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from headstand.images.isolated import MODULES, enabled
+
 HEAD = 512
 """Number of bytes at the start of a file that identify its format."""
 
@@ -22,12 +24,16 @@ class Format:
         image: whether it is an image format. Images in a class folder are listed regardless of their name, other files
             only if they have a photo's extension.
         decoded: whether `headstand.images` decodes it.
+        isolated: whether it does so in a process of its own, if the decoder is installed; see `isolated.py`.
     """
 
     name: str
     image: bool = True
     decoded: bool = False
+    isolated: bool = False
 
+
+_AVIF, _HEIC, _TIFF = (Format(name, decoded=True, isolated=True) for name in ("AVIF", "HEIC", "TIFF"))
 
 _COMMENT = rb"<!--((?!-->).)*-->\s*"
 """A comment, which ends at its first `-->`: with `.*?` a client's 70 comments would match in 2**70 ways."""
@@ -39,8 +45,8 @@ _SIGNATURES: tuple[tuple[bytes, Format], ...] = (
     (rb"GIF8[79]a", Format("GIF", decoded=True)),
     (rb"RIFF.{4}WEBP", Format("WEBP", decoded=True)),
     (rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0", Format("BMP", decoded=True)),
-    (rb".{4}ftyp(avif|avis)|.{4}ftyp(mif1|msf1|miaf).{4}(.{4})*?(avif|avis)", Format("AVIF")),
-    (rb".{4}ftyp(hei[cmsx]|hev[cmsx]|mif1|msf1|miaf)", Format("HEIC")),
+    (rb".{4}ftyp(avif|avis)|.{4}ftyp(mif1|msf1|miaf).{4}(.{4})*?(avif|avis)", _AVIF),
+    (rb".{4}ftyp(hei[cmsx]|hev[cmsx]|mif1|msf1|miaf)", _HEIC),
     (rb".{4}ftypcrx ", Format("a Canon raw file (CR3)")),
     (rb".{4}ftypj(p2|px|pm) |\0\0\0\x0cjP  |\xff\x4f\xff\x51", Format("JPEG 2000")),
     (rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", Format("JPEG XL")),
@@ -48,7 +54,8 @@ _SIGNATURES: tuple[tuple[bytes, Format], ...] = (
     (rb"(II\*\0|MM\0\*).{4}CR", Format("a Canon raw file (CR2)")),
     (rb"FUJIFILMCCD-RAW", Format("a Fujifilm raw file (RAF)")),
     (rb"II(RO|RS|U\0)|MMOR|FOVb|\0MRM", Format("a camera's raw file")),
-    (rb"II[*+]\0|MM\0[*+]", Format("TIFF or a camera's raw file")),
+    (rb"II\*\0|MM\0\*", _TIFF),
+    (rb"II\+\0|MM\0\+", Format("BigTIFF")),
     (rb"8BPS", Format("Photoshop (PSD)")),
     (rb"gimp xcf", Format("GIMP (XCF)")),
     (rb"\0\0[\x01\x02]\0[\x01-\x40]\0", Format("an icon (ICO)")),
@@ -90,9 +97,16 @@ def refusal(data: bytes) -> str:
     The text is empty if the format is unknown or is decoded.
     """
     kind = identify(data)
-    if kind is None or kind.decoded:
+    if kind is None or (kind.decoded and not kind.isolated):
         return ""
-    return f"it is {kind.name}: {_REMEDIES.get(kind.name, 'convert it to JPEG or PNG')}"
+    missing = f", which is not enabled here (it needs {MODULES[kind.name]})" if kind.isolated else ""
+    return f"it is {kind.name}{missing}: {_REMEDIES.get(kind.name, 'convert it to JPEG or PNG')}"
+
+
+def isolated(data: bytes) -> str:
+    """Returns the name of the format of data that `isolated.py` decodes, if it is enabled; else an empty text."""
+    kind = identify(data)
+    return kind.name if kind and kind.isolated and enabled(kind.name) else ""
 
 
 def is_listed(path: Path, extensions: Collection[str]) -> bool:

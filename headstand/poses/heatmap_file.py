@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from headstand.images.encoded import ImageError
+from headstand.errors import ImageError
 
 DECODER = "1"
 """Version of the decoder; a new value invalidates all cached features of heatmaps."""

@@ -8,6 +8,7 @@ from headstand.prepare.near_duplicates import Signature
 EXTENSIONS = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "MPO": (".jpg", ".jpeg", ".jpe", ".jfif"), "PNG": (".png",),
     "WEBP": (".webp",), "GIF": (".gif",), "BMP": (".bmp",),
+    "AVIF": (".avif",), "HEIC": (".heic", ".heif", ".hif"), "TIFF": (".tif", ".tiff"),
 }  # fmt: skip
 """Valid file name extensions by Pillow format, the usual one first; the format is detected from the content."""
 

@@ -8,11 +8,14 @@ from pathlib import Path
 
 from headstand import files
 from headstand.errors import HeadstandError
-from headstand.images import DECODER
+from headstand.images import DECODER, isolated
 from headstand.prepare.file_metadata import FileMetadata
 
-VERSION = f"3-{DECODER}"
-"""Version of the cache entries; a new value invalidates all of them."""
+VERSION = f"3-{DECODER}-{'-'.join(filter(isolated.enabled, isolated.MODULES))}"
+"""Version of the cache entries; a new value invalidates all of them.
+
+It has the formats that not every installation decodes, because the refusals of files are cached too.
+"""
 
 State = tuple[int, int]
 """Size in bytes and modification time in nanoseconds of a file."""

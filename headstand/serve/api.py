@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headstand import __version__
-from headstand.serve import capacity, content
+from headstand.serve import api_keys, capacity, content
+from headstand.serve.api_keys import ApiKeys
 from headstand.serve.capacity import AdmissionControl, Capacity
 from headstand.serve.classifier import Classifier
 from headstand.serve.logs import REQUESTS
@@ -37,7 +38,7 @@ FAULT = "the server failed; its log contains the reason"
 
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST",
-    "Access-Control-Allow-Headers": f"Content-Type, {REQUEST_ID}",
+    "Access-Control-Allow-Headers": f"Authorization, Content-Type, {REQUEST_ID}",
     "Access-Control-Max-Age": "86400",
 }
 _EXPOSED = f"{CONFIDENT}, Retry-After, Server-Timing, {REQUEST_ID}"
@@ -109,12 +110,21 @@ class Api:
         fetch: downloads a URL for a client; `fetch(url, timeout=seconds)` if the request has a deadline.
         metrics: counts the requests; None for no metrics.
         cors: allow pages of all origins, or of the origin in `HEADSTAND_ORIGIN`, to use the interface.
+        keys: one of them is required for each POST, which are the predictions; by default those of the environment.
+
+    Attributes:
+        draining: whether this process finishes its last requests; `/readyz` then returns status 503.
+
+    Raises:
+        HeadstandError: as `api_keys.configured`.
     """
 
     def __init__(
         self, classifier: Classifier, limits: Capacity, *, fetch: Fetch, metrics: "Metrics | None" = None,
-        cors: bool = False,
+        cors: bool = False, keys: ApiKeys | None = None,
     ) -> None:  # fmt: skip
+        self.keys = api_keys.configured() if keys is None else keys
+        self.draining = False
         self.bundle, self.limits = classifier.bundle, limits
         self._admission = AdmissionControl(limits)
         self.predictor = Predictor(classifier, self._admission, fetch)
@@ -123,7 +133,7 @@ class Api:
         self.add("POST", "/predict", self.predict)
         self.add("POST", "/predict/batch", self.predict_batch)
         self.add("GET", "/healthz", constant(dumps({"status": "ok", "model": self.bundle.name})))
-        self.add("GET", "/readyz", constant(dumps(self.ready())))
+        self.add("GET", "/readyz", self._readyz)
         self.add("GET", "/model", constant(dumps(self._model())))
 
     def add(self, method: str, path: str, handler: Handler, label: str | None = None) -> None:
@@ -177,7 +187,7 @@ class Api:
         return Response(200, dumps({"results": results}), {"Content-Type": JSON})
 
     def ready(self) -> dict[str, Any]:
-        """Returns the JSON object of `/readyz`."""
+        """Returns the JSON object of `/readyz` for a service that is ready."""
         return {"status": "ready", "model": self.bundle.name}
 
     def error(self, context: RequestContext, code: str, detail: str) -> dict[str, Any]:
@@ -228,6 +238,9 @@ class Api:
             response = self._problem(context, "method_not_allowed", f"this path supports {', '.join(methods)}")
             response.headers["Allow"] = ", ".join(methods)
             return response
+        if route.method == "POST" and not self.keys.admits(request.header("authorization")):
+            detail = "predictions need an API key: send the header `Authorization: Bearer KEY`"
+            return self._problem(context, "unauthorized", detail)
         return route.handler(request, context)
 
     def _finish(
@@ -253,7 +266,9 @@ class Api:
     def _problem(self, context: RequestContext, code: str, detail: str) -> Response:
         members = self.error(context, code, detail)
         response = Response(members["status"], dumps(members), {"Content-Type": MEDIA_TYPE})
-        if code == "overloaded":
+        if code == "unauthorized":
+            response.headers["WWW-Authenticate"] = "Bearer"
+        if members["status"] == 503:
             response.headers["Retry-After"] = str(capacity.RETRY_AFTER)
         return response
 
@@ -262,6 +277,13 @@ class Api:
             body = request.read()
         context.received = len(body)
         return body
+
+    def _readyz(self, request: Request, context: RequestContext) -> Response:
+        if self.draining:
+            return self._problem(context, "not_ready", "this process finishes its last requests")
+        if not self.predictor.works():
+            return self._problem(context, "not_ready", "the model fails; the log contains the reason")
+        return Response(200, dumps(self.ready()), {"Content-Type": JSON})
 
     def _in_flight(self) -> Any:
         return self._metrics.in_flight() if self._metrics else nullcontext()

@@ -179,15 +179,22 @@ class Classifier:
                 self._pool.append(interpreter)
 
 
-def keep() -> None:
+def keep(*, again: bool = False) -> None:
     """Reads and checks the bundle to serve and stores it in `KEPT`, for processes that are forked later.
 
     The file may change or be damaged before they start.
 
+    Args:
+        again: replace the kept bundle, after the new one has been run.
+
     Raises:
-        BundleError: as `default_model` and `bundle.read`.
+        BundleError: as `default_model` and `Classifier`; the kept bundle stays.
     """
     global KEPT
+    if again:
+        fresh = Classifier(default_model())
+        fresh.warm()
+        KEPT = fresh.bundle
     KEPT = KEPT or bundles.read(default_model())
 
 

@@ -47,7 +47,7 @@ def create_app(classifier: Classifier | None = None, *, fetch: Fetch = fetch, li
     core = Api(model, limits, fetch=fetch, metrics=counts)
     core.add("GET", "/metrics", lambda *_: api.Response(200, counts.render(), {"Content-Type": metrics.MEDIA_TYPE}))
     page.add_routes(core)
-    reference.add_routes(core, openapi.document(model.bundle, limits))
+    reference.add_routes(core, openapi.document(model.bundle, limits, keys=bool(core.keys)))
     app = Flask("headstand", static_folder=None)
     app.extensions |= {"headstand": model, "headstand.api": core}
     app.config["MAX_CONTENT_LENGTH"] = content.MAX_BODY

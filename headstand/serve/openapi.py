@@ -3,14 +3,17 @@
 from typing import Any
 
 from headstand import __version__, inputs
-from headstand.images import MAX_BYTES
+from headstand.images import MAX_BYTES, isolated
 from headstand.serve.bundle import Bundle
 from headstand.serve.capacity import Capacity
 from headstand.serve.content import MAX_BODY
 from headstand.serve.download import MAX_URL
 from headstand.serve.problem import KINDS, MEDIA_TYPE
 
-_IMAGES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "application/octet-stream")
+_IMAGES = (
+    "image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp",
+    *(f"image/{kind.lower()}" for kind in isolated.MODULES if isolated.enabled(kind)), "application/octet-stream",
+)  # fmt: skip
 _DOWNLOAD = ("download_failed", "download_timeout", "http_error", "too_many_redirects")
 """Error codes of a failed download; in a batch they are in the image's result, not in the response's status."""
 
@@ -29,8 +32,17 @@ _EXAMPLE = "R0lGODdhAQABAIEAAP///wAAAAAAAAAAACwAAAAAAQABAAAIBAABBAQAOw=="
 Schema = dict[str, Any]
 
 
-def document(bundle: Bundle, limits: Capacity) -> dict[str, Any]:
-    """Returns the whole OpenAPI document for the served model and the capacity limits."""
+def document(bundle: Bundle, limits: Capacity, *, keys: bool = False) -> dict[str, Any]:
+    """Returns the whole OpenAPI document for the served model and the capacity limits.
+
+    Args:
+        bundle: the served model.
+        limits: capacity of a worker.
+        keys: whether predictions need an API key.
+    """
+    refused = ("unauthorized",) if keys else ()
+    secured: Schema = {"security": [{"key": []}]} if keys else {}
+    schemes: Schema = {"securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}} if keys else {}
     top = {
         "name": "top",
         "in": "query",
@@ -55,6 +67,7 @@ def document(bundle: Bundle, limits: Capacity) -> dict[str, Any]:
             "/predict": {"post": {
                 "summary": "Classify one image",
                 "operationId": "predict",
+                **secured,
                 "parameters": parameters,
                 "requestBody": {"required": True, "content": _one_image(bundle)},
                 "responses": {
@@ -63,28 +76,29 @@ def document(bundle: Bundle, limits: Capacity) -> dict[str, Any]:
                         "required": True,
                         "schema": {"enum": ["true", "false"]},
                     }}),
-                    **_problems(*_BODY, *_IMAGE, *_REGISTERED),
+                    **_problems(*refused, *_BODY, *_IMAGE, *_REGISTERED),
                 },
             }},
             "/predict/batch": {"post": {
                 "summary": f"Classify up to {limits.batch} images",
                 "description": "The result of an image that cannot be classified is a problem.",
                 "operationId": "predict_batch",
+                **secured,
                 "parameters": parameters,
                 "requestBody": {"required": True, "content": _images(limits)},
                 "responses": {
                     "200": _success("One result per image, in the order of the request.", "Batch"),
-                    **_problems(*_BODY, "too_many_images"),
+                    **_problems(*refused, *_BODY, "too_many_images"),
                 },
             }},
             "/model": _get("The served model", "Model"),
             "/healthz": _get("Whether the process is alive", "Health"),
-            "/readyz": _get("Whether the model is loaded and warm", "Health"),
+            "/readyz": _get("Whether the model works and the process is to go on", "Health", "not_ready"),
             "/metrics": _text("Metrics for Prometheus", "text/plain"),
             "/openapi.json": _get("This description", "Description"),
             "/docs": _text("This description as a web page", "text/html"),
         },
-        "components": {"schemas": _schemas(bundle)},
+        "components": {"schemas": _schemas(bundle), **schemes},
     }  # fmt: skip
 
 
@@ -211,8 +225,8 @@ def _problems(*codes: str) -> Schema:
     for code in (*codes, *_EVERY_PATH):
         statuses.setdefault(KINDS[code].status, []).append(code)
     retry = {"Retry-After": {"required": True, "schema": {"type": "string", "pattern": "^[0-9]+$"}}}
-    allow = {"Allow": {"required": True, "schema": {"type": "string"}}}
-    more = {503: retry, 405: allow}
+    allow, bearer = ({name: {"required": True, "schema": {"type": "string"}}} for name in ("Allow", "WWW-Authenticate"))
+    more = {401: bearer, 405: allow, 503: retry}
     return {
         str(status): {
             "description": " ".join(f"`{code}`: {KINDS[code].title}." for code in found),
@@ -223,10 +237,10 @@ def _problems(*codes: str) -> Schema:
     }
 
 
-def _get(summary: str, schema: str) -> Schema:
+def _get(summary: str, schema: str, *codes: str) -> Schema:
     name = summary.lower().replace(" ", "_")
     return {"get": {"summary": summary, "operationId": name, "parameters": [],
-                    "responses": {"200": _success(summary, schema), **_problems()}}}  # fmt: skip
+                    "responses": {"200": _success(summary, schema), **_problems(*codes)}}}  # fmt: skip
 
 
 def _text(summary: str, kind: str) -> Schema:

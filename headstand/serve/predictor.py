@@ -1,8 +1,11 @@
 """Prediction for one request: admission to an interpreter, decoding, inference, timing and counting."""
 
+import contextlib
 import re
 import time
 from typing import Any
+
+import numpy as np
 
 from headstand.images import ImageError
 from headstand.serve.capacity import AdmissionControl, OverloadedError
@@ -41,6 +44,19 @@ class Predictor:
 
     def __init__(self, classifier: Classifier, gate: AdmissionControl, fetch: Fetch) -> None:
         self._classifier, self._admission, self._fetch = classifier, gate, fetch
+        self._failed = False
+
+    def works(self) -> bool:
+        """Returns whether the model works: no prediction has failed, or it has classified a black image since.
+
+        Not the failed prediction alone decides, because a client may have chosen its image.
+        """
+        if self._failed:
+            kind = self._classifier.bundle.input
+            with contextlib.suppress(Exception):  # the failed prediction is in the log
+                self._classifier.classify(np.zeros(kind.shape, kind.dtype))
+                self._failed = False
+        return not self._failed
 
     def downloader(self, context: RequestContext) -> Fetch:
         """Returns a download function for one request.
@@ -67,7 +83,11 @@ class Predictor:
             with context.stage("decode"):
                 decoded = self._classifier.bundle.input.decode(image)
             with context.stage("inference"):
-                prediction = self._classifier.classify(decoded)
+                try:
+                    prediction = self._classifier.classify(decoded)
+                except Exception:
+                    self._failed = True
+                    raise
         context.confident.append(prediction.confident)
         return prediction
 

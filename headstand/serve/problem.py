@@ -25,6 +25,7 @@ KINDS = {
     "too_many_images": ProblemType(400, "The batch has too many images"),
     "bad_url": ProblemType(400, "The URL cannot be used"),
     "forbidden_address": ProblemType(400, "The URL's address is not allowed"),
+    "unauthorized": ProblemType(401, "The request has no valid API key"),
     "not_found": ProblemType(404, "There is nothing at this path"),
     "method_not_allowed": ProblemType(405, "This path does not support this method"),
     "too_large": ProblemType(413, "The image is too large"),
@@ -42,6 +43,7 @@ KINDS = {
     "headers_too_large": ProblemType(431, "The request's headers are too large"),
     "internal_error": ProblemType(500, "The server failed"),
     "overloaded": ProblemType(503, "The service is overloaded"),
+    "not_ready": ProblemType(503, "The service is not ready"),
     **{code: ProblemType(*entry) for kind in inputs.REGISTERED.values() for code, entry in kind.errors.items()},
 }
 """All error codes that clients may receive."""

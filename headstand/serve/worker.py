@@ -170,6 +170,7 @@ class Worker(base.Worker):
             now = time.monotonic()
             if not self.alive and stop is None:
                 stop = now + self.cfg.graceful_timeout
+                self.wsgi.extensions["headstand.api"].draining = True
                 self._stop_listening(now)
             if stop is not None and (now > stop or not self._connections):
                 break

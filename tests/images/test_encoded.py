@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 
 from headstand import images
+from headstand.errors import ImageError
 from headstand.images import decode, encoded
-from headstand.images.encoded import ImageError, open_image
+from headstand.images.encoded import open_image
 from tests import bombs, skips
 
 ROOT = Path(__file__).parents[2]
@@ -322,7 +323,7 @@ def test_what_precedes_an_image_makes_it_none() -> None:
         assert code_of(b"\0" + data) == "not_an_image"
 
 
-@pytest.mark.parametrize("kind", ["TIFF", "ICO", "PPM", "TGA", "PDF", "EPS", "ICNS", "JPEG2000", "PCX", "SGI", "DDS"])
+@pytest.mark.parametrize("kind", ["ICO", "PPM", "TGA", "PDF", "EPS", "ICNS", "JPEG2000", "PCX", "SGI", "DDS"])
 def test_a_name_or_a_wish_opens_no_other_format(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(bombs.encoded(Image.new("RGB", (32, 32)), kind))

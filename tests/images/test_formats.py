@@ -5,21 +5,26 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from headstand.images.encoded import ImageError, open_image
-from headstand.images.formats import identify, is_image_file, refusal
+from headstand.errors import ImageError
+from headstand.images.encoded import open_image
+from headstand.images.formats import identify, is_image_file, isolated, refusal
+from headstand.images.isolated import MODULES, enabled
 
 
 def box(brand: bytes, *compatible: bytes) -> bytes:
     return b"\0\0\0\x20ftyp" + brand + b"\0\0\0\0" + b"".join(compatible) + b"\0" * 40
 
 
-UNSUPPORTED = {
+ISOLATED = {
     "HEIC": (box(b"heic"), box(b"heix"), box(b"mif1", b"mif1", b"heic"), box(b"msf1", b"hevc")),
     "AVIF": (box(b"avif"), box(b"avis"), box(b"mif1", b"avif", b"miaf")),
+    "TIFF": (b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08"),
+}
+UNSUPPORTED = {
     "JPEG XL": (b"\xff\x0a\x00\x00", b"\0\0\0\x0cJXL \r\n\x87\n"),
     "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51\0"),
     "JPEG XR": (b"II\xbc\x01\0",),
-    "TIFF or a camera's raw file": (b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08", b"II+\0"),
+    "BigTIFF": (b"II+\0\x08\0", b"MM\0+\0\x08"),
     "a Canon raw file (CR2)": (b"II*\0\x10\0\0\0CR\x02\0",),
     "a Canon raw file (CR3)": (box(b"crx "),),
     "a Fujifilm raw file (RAF)": (b"FUJIFILMCCD-RAW 0201",),
@@ -42,6 +47,23 @@ def test_a_refusal_names_the_unsupported_format_and_the_remedy(name, data):
         open_image(data)
     assert raised.value.code == "not_an_image"
     assert str(raised.value).endswith(f"; it is {name}: convert it to JPEG or PNG")
+
+
+@pytest.mark.parametrize(("name", "data"), [(name, data) for name, some in ISOLATED.items() for data in some])
+def test_a_format_that_is_not_enabled_is_named_with_what_it_needs(name, data, monkeypatch):
+    assert isolated(data) == name
+    monkeypatch.setitem(MODULES, name, "headstand.nothing")
+    enabled.cache_clear()
+    try:
+        assert isolated(data) == ""
+        with pytest.raises(ImageError) as raised:
+            open_image(data)
+    finally:
+        enabled.cache_clear()
+    assert raised.value.code == "not_an_image"
+    reason = f"; it is {name}, which is not enabled here (it needs headstand.nothing): convert it to JPEG or PNG"
+    assert str(raised.value).endswith(reason)
+    assert f"{name})" not in str(raised.value).partition(";")[0]
 
 
 @pytest.mark.parametrize(

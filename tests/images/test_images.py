@@ -253,7 +253,7 @@ def test_a_damaged_photo_gives_pixels_or_an_image_error(data: st.DataObject) -> 
         assert error.code in ("corrupt_image", "not_an_image", "too_large")
 
 
-@pytest.mark.parametrize("kind", ["TIFF", "PPM", "TGA", "ICO", "PDF", "JPEG2000"])
+@pytest.mark.parametrize("kind", ["PPM", "TGA", "ICO", "PDF", "JPEG2000"])
 def test_other_formats_are_not_taken(kind: str) -> None:
     assert code_of(encoded(scene(), kind)) == "not_an_image"
 

@@ -3,11 +3,14 @@
 import json
 import logging
 
+import numpy as np
 import pytest
 
 from headstand.serve import capacity
 from headstand.serve.api import Api, Request, Response
-from headstand.serve.classifier import Classifier
+from headstand.serve.api_keys import ApiKeys
+from headstand.serve.bundle import BundleError
+from headstand.serve.classifier import Classifier, Prediction
 from headstand.serve.content import MAX_LINE
 from headstand.serve.logs import REQUESTS, Line
 from headstand.serve.request_context import RequestContext
@@ -78,3 +81,71 @@ def test_a_request_that_cannot_be_read_is_logged_with_its_code(api: Api, caplog:
     line = json.loads(Line().format(record))
     assert (line["status"], line["code"]) == (503, "overloaded")
     assert line["request_id"] == response.headers["X-Request-ID"] == json.loads(response.body)["request_id"]
+
+
+KEY = "0123456789abcdef"
+
+
+def test_with_keys_each_prediction_needs_one_and_nothing_else_does(classifier: Classifier) -> None:
+    api = Api(classifier, capacity.chosen({}, cores=1), fetch=lambda url: PHOTO, cors=True, keys=ApiKeys(KEY))
+
+    def read() -> bytes:
+        assert authorized, "the body of a refused request is not read"
+        return PHOTO
+
+    for authorized in (False, True):
+        headers = {"authorization": f"Bearer {KEY}"} if authorized else {}
+        for path in ("/predict", "/predict/batch"):
+            request = Request("POST", path, {}, {**headers, "content-type": "image/png"}.get, read)
+            response = api.respond(request, RequestContext())
+            assert (response.status == 401) == (not authorized)
+            assert response.headers.get("WWW-Authenticate") == (None if authorized else "Bearer")
+            assert KEY.encode() not in response.body
+    problem = json.loads(respond(api, "POST", "/predict", PHOTO).body)
+    assert problem["code"] == "unauthorized" and "Authorization: Bearer" in problem["detail"]
+    for path in ("/healthz", "/readyz", "/model"):
+        assert respond(api, "GET", path).status == 200
+    preflight = respond(api, "OPTIONS", "/predict")
+    assert preflight.status == 204 and "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
+
+
+def test_a_draining_process_is_not_ready(api: Api) -> None:
+    assert respond(api, "GET", "/readyz").status == 200
+    api.draining = True
+    response = respond(api, "GET", "/readyz")
+    assert (response.status, response.headers["Retry-After"]) == (503, "1")
+    assert json.loads(response.body)["code"] == "not_ready"
+    assert respond(api, "GET", "/healthz").status == 200 and respond(api, "POST", "/predict", PHOTO).status == 200
+
+
+def test_a_failing_model_is_not_ready_until_it_works_again(
+    api: Api, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(decoded: object) -> None:
+        raise BundleError("not finite")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(classifier, "classify", fail)
+        assert respond(api, "GET", "/readyz").status == 200  # nothing has failed yet
+        assert respond(api, "POST", "/predict", PHOTO).status == 500
+        for _ in range(2):
+            response = respond(api, "GET", "/readyz")
+            assert response.status == 503 and json.loads(response.body)["code"] == "not_ready"
+    assert [respond(api, "GET", "/readyz").status for _ in range(2)] == [200, 200]
+
+
+def test_an_image_on_which_the_model_fails_does_not_make_the_service_not_ready(
+    api: Api, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a client could take the service out of its load balancer."""
+    classify = classifier.classify
+
+    def fail_on_colours(decoded: np.ndarray) -> Prediction:
+        if decoded.any():
+            raise BundleError("not finite")
+        return classify(decoded)
+
+    monkeypatch.setattr(classifier, "classify", fail_on_colours)
+    assert respond(api, "POST", "/predict", PHOTO).status == 500
+    assert respond(api, "GET", "/readyz").status == 200
+    assert respond(api, "POST", "/predict", b"no image").status == 415

@@ -4,6 +4,7 @@ import base64
 import io
 import re
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -231,7 +232,7 @@ def test_a_refused_url_is_an_error_and_never_fetched_by_the_browser(
     ("name", "data", "text", "advice"),
     [
         ("words.txt", b"words", "not a picture", "JPEG, PNG, WebP"),
-        ("phone.heic", b"\0\0\0\x18ftypheic\0\0\0\0heicmif1", "not a picture", "Most Compatible"),
+        ("photo.jxl", b"\xff\x0a\0\0", "not a picture", "Most Compatible"),
         ("cut.png", RED[:60], "damaged or cut short", "save a copy"),
         ("empty.png", b"", "The file is empty", "Choose another"),
     ],
@@ -239,7 +240,7 @@ def test_a_refused_url_is_an_error_and_never_fetched_by_the_browser(
 def test_a_file_that_is_not_a_picture_is_an_error_with_advice(
     page: Any, name: str, data: bytes, text: str, advice: str
 ) -> None:
-    kinds = {"txt": "text/plain", "heic": "image/heic", "png": "image/png"}
+    kinds = {"txt": "text/plain", "jxl": "image/jxl", "png": "image/png"}
     page.set_input_files("#file", file(data, name, kinds[name.split(".")[1]]))
     problem(page, "This did not work", text, advice)
     playwright.expect(page.locator("#caption")).to_have_text(name)
@@ -272,7 +273,7 @@ def test_a_file_over_the_limit_is_not_sent(page: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("answered", "text"),
     [
-        ({"status": 503, "headers": {"Retry-After": "2"}, "body": "{}"}, ("The service is busy", "Try again in 2 s")),
+        ({"status": 503, "headers": {"Retry-After": "60"}, "body": "{}"}, ("The service is busy", "Try again in 60 s")),
         ({"status": 500, "json": {"error": {"code": "bug", "message": "x"}}}, ("The service failed", "Wait")),
         ({"status": 500, "body": "<html>"}, ("The service failed",)),
         ({"status": 200, "body": "<html>"}, ("not that of this service",)),
@@ -286,6 +287,54 @@ def test_a_request_to_a_failing_service_can_be_retried(
     problem(page, *text)
     page.get_by_role("button", name="Try again").click()
     answer(page, "red")
+
+
+def test_the_page_waits_as_long_as_a_busy_service_says_and_tries_again(page: Any) -> None:
+    times: list[float] = []
+    past = "Wed, 21 Oct 2015 07:28:00 GMT"
+
+    def respond(route: Any) -> None:
+        times.append(time.monotonic())
+        if len(times) < 3:
+            route.fulfill(status=503, headers={"Retry-After": "1"}, body="{}")
+        else:
+            route.continue_()
+
+    page.route("**/predict", respond)
+    page.set_input_files("#file", file(RED))
+    answer(page, "red")
+    assert len(times) == 3 and times[1] - times[0] >= 1 <= times[2] - times[1]
+    # A date in the past, or a service that stays busy: the user decides.
+    page.unroute("**/predict")
+    page.route("**/predict", lambda route: route.fulfill(status=503, headers={"Retry-After": past}, body="{}"))
+    page.set_input_files("#file", file(RED))
+    problem(page, "The service is busy", "Wait a moment")
+
+
+def test_the_page_asks_for_an_api_key_and_sends_it(page: Any) -> None:
+    sent: list[str | None] = []
+
+    def respond(route: Any) -> None:
+        sent.append(route.request.headers.get("authorization"))
+        if sent[-1] == "Bearer right":
+            route.continue_()
+        else:
+            details = {"code": "unauthorized", "detail": "x"}
+            route.fulfill(status=401, json=details, content_type="application/problem+json")
+
+    page.route("**/predict", respond)
+    playwright.expect(page.get_by_label("API key")).to_be_hidden()
+    page.set_input_files("#file", file(RED))
+    problem(page, "This service needs an API key", "Enter the key")
+    for key in ("wrong", "right"):
+        page.get_by_label("API key").fill(key)
+        page.get_by_role("button", name="Send").click()
+        playwright.expect(page.locator("#panel")).to_have_attribute("aria-busy", "false")
+    answer(page, "red")
+    playwright.expect(page.get_by_label("API key")).to_be_hidden()
+    page.set_input_files("#file", file(RED))
+    answer(page, "red")
+    assert sent == [None, "Bearer wrong", "Bearer right", "Bearer right"]
 
 
 def test_a_request_to_an_unreachable_service_can_be_retried(page: Any) -> None:

@@ -387,7 +387,32 @@ def test_the_openapi_document_has_every_path_and_code(client: FlaskClient, class
     document = client.get("/openapi.json").json
     assert set(document["paths"]) <= set(flask_app.create_app(classifier).extensions["headstand.api"].routes)
     documented = json.dumps(document["paths"]["/predict"])
-    undocumented = {"not_found", "too_many_images", "batch_timeout"}
+    undocumented = {"not_found", "too_many_images", "batch_timeout", "unauthorized", "not_ready"}
     assert {code for code in KINDS if f"`{code}`" not in documented} == undocumented
     labels = document["components"]["schemas"]["Probabilities"]["propertyNames"]["enum"]
     assert labels == ["blue", "green", "red"]
+
+
+def test_the_openapi_document_has_the_api_key_if_there_is_one(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADSTAND_API_KEY", "0123456789abcdef")
+    client = flask_app.create_app(classifier).test_client()
+    document = client.get("/openapi.json").json
+    assert document["components"]["securitySchemes"] == {"key": {"type": "http", "scheme": "bearer"}}
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            assert ("security" in operation) == ("401" in operation["responses"]) == path.startswith("/predict")
+    for path in ("/", "/page.js", "/docs", "/metrics", "/healthz", "/readyz", "/model", "/openapi.json"):
+        assert client.get(path).status_code == 200
+    assert client.post("/predict", data=PHOTO).status_code == 401
+    authorized = client.post("/predict", data=PHOTO, headers={"Authorization": "Bearer 0123456789abcdef"})
+    assert authorized.status_code == 200
+    assert client.get("/metrics").data.count(b'headstand_errors_total{code="unauthorized"} 1.0') == 1
+
+
+def test_an_invalid_api_key_stops_the_start(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADSTAND_API_KEY", "short")
+    with pytest.raises(SystemExit) as caught:
+        flask_app.served(lambda: flask_app.create_app(classifier))
+    assert caught.value.code == 4

@@ -259,6 +259,24 @@ def test_a_preflight_allows_the_requests_of_the_page(function: LambdaFunction, m
     assert "Content-Type" in headers["Access-Control-Allow-Headers"]
 
 
+@pytest.mark.parametrize("form", HTTP)
+def test_a_request_over_http_needs_an_api_key_if_there_is_one(
+    form: str, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AWS authorizes direct invocations itself."""
+    monkeypatch.setenv("HEADSTAND_API_KEY", "0123456789abcdef")
+    function = LambdaFunction(classifier)
+    event = posted(form, PHOTO, "image/png")
+    answer = function.handle(event)
+    assert answer["statusCode"] == 401 and json.loads(answer["body"])["code"] == "unauthorized"
+    for key, value in (("headers", "Bearer 0123456789abcdef"), ("multiValueHeaders", ["Bearer 0123456789abcdef"])):
+        if key in event:
+            event[key]["Authorization"] = value
+    assert function.handle(event)["statusCode"] == 200
+    assert list(function.handle({"image": IMAGE})) == ["green", "blue", "red"]
+    assert json.loads(function.handle(read("load_balancer_health"))["body"])["status"] == "ready"
+
+
 def test_health_and_model_are_returned(function: LambdaFunction) -> None:
     assert json.loads(function.handle(read("load_balancer_health"))["body"]) == {"status": "ready", "model": "tiny"}
     for event in (read("rest_api", httpMethod="GET", path="/model"), read("http_api_2", rawPath="/prod/model")):

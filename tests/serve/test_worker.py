@@ -437,6 +437,45 @@ def test_a_worker_that_dies_is_replaced_and_its_client_disconnected(model: Path,
         assert service.metric(IN_FLIGHT) == 0
 
 
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_sighup_loads_a_changed_bundle_and_refuses_an_invalid_one(threads: str, tmp_path: Path) -> None:
+    path = tiny.bundle(tmp_path / "model.tflite")
+    with running(path, tmp_path / "run", WEB_CONCURRENCY="1", HEADSTAND_THREADS=threads) as service:
+
+        def reload(data: bytes) -> str:
+            """Replaces the file, sends SIGHUP and waits for the new worker; returns the digest that is served."""
+            (tmp_path / "new").write_bytes(data)
+            (tmp_path / "new").replace(path)
+            (before,) = service.workers()
+            service.process.send_signal(signal.SIGHUP)
+            until(lambda: not before.is_running() and len(service.workers()) == 1)
+            assert service.ask("POST", "/predict", PHOTO).status == 200
+            return service.ask("GET", "/model").json["digest"]
+
+        original = path.read_bytes()
+        digest = service.ask("GET", "/model").json["digest"]
+        other = tiny.bundle(tmp_path / "other.tflite", model=tiny.flatbuffer(quantized=True)).read_bytes()
+        changed = reload(other)
+        assert changed != digest
+        for invalid in (b"", other[:-200], tiny.bundle(tmp_path / "none.tflite", threshold=2.0).read_bytes()):
+            assert reload(invalid) == changed
+        assert (service.folder / "err").read_text().count("the one before it is served on") == 3
+        assert reload(original) == digest
+
+
+def test_a_service_that_ends_is_not_ready(model: Path, tmp_path: Path) -> None:
+    with running(model, tmp_path / "run", WEB_CONCURRENCY="1") as service:
+        client = service.connect(b"GET /readyz HTTP/1.1\r\nHost: x\r\n")
+        until(lambda: service.held(client) == [1])
+        service.process.terminate()
+        with pytest.raises(ConnectionError):
+            until(lambda: service.connect().close())
+        client.sendall(b"\r\n")
+        answer = receive(client)
+        client.close()
+        assert answer.startswith(b"HTTP/1.1 503 ") and b"Retry-After: 1\r\n" in answer and b"not_ready" in answer
+
+
 @pytest.mark.slow
 def test_no_request_is_lost_while_workers_are_replaced(model: Path, tmp_path: Path) -> None:
     """Under steady load every worker is exchanged several times (SIGHUP); each request is answered with 200."""

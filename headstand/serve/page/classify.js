@@ -4,6 +4,13 @@ import { Problem, problemOf } from "./problem.js";
 
 export const endpoint = new URL(document.getElementById("picture").action);
 
+let key = ""; // in memory only: other pages of the same origin could read a stored one
+
+/** Sets the API key that all further requests send. */
+export function setKey(text) {
+  key = text.trim();
+}
+
 /** Returns headers and body of the request for a picture or its URL. */
 async function request({ blob, url }) {
   const json = { headers: { "Content-Type": "application/json" } };
@@ -33,6 +40,7 @@ function base64(blob) {
 /** Classifies a picture: pairs [label, probability], highest first; confident (null if unknown); time in milliseconds. */
 export async function classify(source, signal) {
   const options = await request(source);
+  if (key) options.headers.Authorization = `Bearer ${key}`;
   const started = performance.now();
   let response, text;
   try {

@@ -1,5 +1,5 @@
 // The page: receives a picture from a file, a drop, the clipboard, the camera or a URL, and classifies it.
-import { classify } from "./classify.js";
+import { classify, setKey } from "./classify.js";
 import { addCamera } from "./camera.js";
 import { ADVICE, Problem } from "./problem.js";
 import { $, HEATMAPS, fail, picture, show, size, state } from "./view.js";
@@ -7,9 +7,28 @@ import { $, HEATMAPS, fail, picture, show, size, state } from "./view.js";
 const LIMIT = Number(document.body.dataset.limit);
 const TIMEOUT = 60_000; // milliseconds
 const WAITING_DELAY = 150; // milliseconds before the waiting state is shown, so that it does not flicker
+const RETRIES = 2; // automatic ones, if the service is busy
+const LONGEST_WAIT = 10; // seconds that the page waits for each; beyond them the user decides
 const WEB_ADDRESS = /^https?:\/\/\S+$/i;
 
 let current = null; // AbortController of the request in progress
+
+/** Classifies a picture; waits and tries again if the service is busy and says for how long. */
+async function classified(source, signal) {
+  for (let retries = 0; ; retries += 1) {
+    try {
+      return await classify(source, signal);
+    } catch (error) {
+      if (!(error.wait > 0 && error.wait <= LONGEST_WAIT) || retries === RETRIES) throw error;
+      state("waiting");
+      $("status").textContent = `The service is busy. Next try in ${error.wait} s.`;
+      await new Promise((resolve, reject) => {
+        const timer = setTimeout(resolve, 1000 * error.wait);
+        signal.addEventListener("abort", () => { clearTimeout(timer); reject(signal.reason); }, { once: true });
+      });
+    }
+  }
+}
 
 async function submit(source) {
   current?.abort();
@@ -26,12 +45,13 @@ async function submit(source) {
       throw new Problem(`The picture has ${size(source.blob.size)}; the limit is ${Math.floor(LIMIT / 1e6)} MB.`, { advice: ADVICE.large });
     }
     $("problem").replaceChildren();
+    $("access").hidden = true;
     $("panel").setAttribute("aria-busy", "true");
     waiting = setTimeout(() => {
       state("waiting");
       $("status").textContent = "Classifying the picture.";
     }, WAITING_DELAY);
-    const result = await classify(source, controller.signal).finally(() => clearTimeout(waiting));
+    const result = await classified(source, controller.signal).finally(() => clearTimeout(waiting));
     if (controller !== current) return;
     // Only now, so that this browser does not fetch a URL that the service refuses to fetch.
     if (source.url) picture(source, true);
@@ -40,12 +60,26 @@ async function submit(source) {
     if (controller !== current) return;
     const retry = () => submit(source);
     if (timedOut) fail(new Problem("The server took too long.", { advice: ADVICE.again, again: true }), retry);
-    else if (error instanceof Problem) fail(error, retry);
+    else if (error instanceof Problem) {
+      fail(error, retry);
+      if (error.code === "unauthorized") askKey(retry);
+    }
     else throw error;
   } finally {
     clearTimeout(timer);
     if (controller === current) current = null;
   }
+}
+
+/** Shows the field for the API key; then sends the picture again. */
+function askKey(retry) {
+  $("access").hidden = false;
+  $("access").onsubmit = (event) => {
+    event.preventDefault();
+    setKey($("key").value);
+    retry();
+  };
+  $("key").focus();
 }
 
 function submitAddress(text) {

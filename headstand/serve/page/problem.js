@@ -1,7 +1,7 @@
 // Problems, described for people: the reason and what they can do.
 export const ADVICE = {
-  picture: "Supported formats: JPEG, PNG, WebP, GIF and BMP. Save the picture as one of these, or take a screenshot of it. "
-    + "An iPhone saves JPEG instead of HEIC under Settings, Camera, Formats, Most Compatible.",
+  picture: "Supported formats: JPEG, PNG, WebP, GIF, BMP, AVIF, HEIC and TIFF. Save the picture as one of these, or take a screenshot of it. "
+    + "If HEIC photos are refused: an iPhone saves JPEG under Settings, Camera, Formats, Most Compatible.",
   heatmaps: "Supported: a .npy file with the heatmaps of one person, float32 [1, 17, 64, 48], as written by numpy.save.",
   damaged: "Open it in a picture viewer. If it looks complete there, save a copy and try that.",
   large: "Save a smaller copy, 1,000 pixels wide is enough, and try that.",
@@ -26,20 +26,28 @@ const ADVICE_BY_CODE = {
   download_timeout: ADVICE.open,
   http_error: ADVICE.open,
   too_many_redirects: ADVICE.open,
+  unauthorized: "Enter the key that its operator gave you.",
 };
 
 /** Messages by code, where those of the service are too technical. */
 const MESSAGES = {
   not_an_image: "This is not a picture, or not in a supported format",
   forbidden_address: "This address is not public",
+  unauthorized: "This service needs an API key",
 };
 
-/** A problem: a message for people, advice, whether to offer another try, and the request's id. */
+/** A problem: a message for people, advice, whether to offer another try, the request's id, the service's code, and the seconds after which the service wants the next try, 0 if it does not say. */
 export class Problem extends Error {
-  constructor(message, { advice = "", again = false, id = "" } = {}) {
+  constructor(message, { advice = "", again = false, id = "", code = "", wait = 0 } = {}) {
     super(message);
-    Object.assign(this, { advice, again, id });
+    Object.assign(this, { advice, again, id, code, wait });
   }
+}
+
+/** Returns the seconds of the header Retry-After, which is a number or a date (RFC 9110, 10.2.3); 0 without it. */
+function retryAfter(value) {
+  const seconds = /^\d+$/.test(value ?? "") ? Number(value) : (Date.parse(value) - Date.now()) / 1000;
+  return Math.max(0, Math.ceil(seconds)) || 0;
 }
 
 function sentence(text) {
@@ -56,7 +64,7 @@ export function problemOf(result, response) {
   const busy = response.status === 503 || response.status === 429;
   const failed = response.status >= 500;
   const message = MESSAGES[code] ?? (busy ? "The service is busy" : failed ? "The service failed" : detail || `The service responded with status ${response.status}`);
-  const seconds = Number(response.headers.get("Retry-After"));
-  const advice = ADVICE_BY_CODE[code] ?? (busy && seconds > 0 ? `Try again in ${seconds} s.` : failed || busy ? ADVICE.again : "");
-  return new Problem(sentence(message), { advice, again: failed || busy, id: failed ? String(id) : "" });
+  const wait = busy ? retryAfter(response.headers.get("Retry-After")) : 0;
+  const advice = ADVICE_BY_CODE[code] ?? (wait ? `Try again in ${wait} s.` : failed || busy ? ADVICE.again : "");
+  return new Problem(sentence(message), { advice, again: failed || busy, id: failed ? String(id) : "", code, wait });
 }
