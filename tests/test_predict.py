@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import predict
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
@@ -149,6 +150,18 @@ def test_files_are_predicted_one_per_line(model: Path, tmp_path: Path) -> None:
     first, second = map(json.loads, found.stdout.splitlines())
     assert first == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6) and next(iter(first)) == "red"
     assert next(iter(second)) == "blue"
+
+
+def test_an_unknown_input_has_a_line_on_standard_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HEADSTAND_MODEL", str(tiny.known_bundle(tmp_path / "a.tflite")))
+    (tmp_path / "red.png").write_bytes(PHOTO)
+    (tmp_path / "dark.png").write_bytes(tiny.photo((20, 30, 40)))
+    predict.main([str(tmp_path / "red.png"), str(tmp_path / "dark.png")])
+    found = capsys.readouterr()
+    assert [next(iter(json.loads(line))) for line in found.out.splitlines()] == ["red", "blue"]
+    assert found.err == f"unknown input: {tmp_path / 'dark.png'} is unlike the photos the model was trained on\n"
 
 
 def test_an_unusable_image_has_an_error_line_and_fails_the_command(model: Path, tmp_path: Path) -> None:
