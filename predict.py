@@ -1,7 +1,8 @@
 """Classify images, at the command line or over HTTP.
 
 python predict.py [--model MODEL] IMAGE [IMAGE ...]
-                                        one line of JSON for each file or URL: {class: probability}, highest first
+                                        one line of JSON for each file or URL: {class: probability}, highest first;
+                                        a line on standard error for each that is unlike the training photos
 gunicorn predict:app                    serve: POST /predict with {"url": ...}, {"image": base64}, a file or the bytes
 
 The model is models/yoga6/yoga6.tflite, or the file that --model or HEADSTAND_MODEL names.
@@ -33,7 +34,10 @@ def main(arguments: list[str]) -> None:
     for argument in arguments:
         try:
             image = fetch(argument) if argument.startswith(("http://", "https://")) else Path(argument)
-            print(json.dumps(classifier.predict(image).probabilities), flush=True)
+            prediction = classifier.predict(image)
+            print(json.dumps(prediction.probabilities), flush=True)
+            if prediction.known is False:
+                print(f"unknown input: {argument} is unlike the photos the model was trained on", file=sys.stderr)
         except (ImageError, DownloadError) as error:
             print(json.dumps(described(error)), flush=True)
             failed += 1

@@ -19,7 +19,7 @@ from headstand import finetune, inputs, report
 from headstand import heads
 from headstand.diagnosis import Finding, TrainingPhase, diagnose, gather
 from headstand.errors import HeadstandError
-from headstand.evaluation import calibration, leakage
+from headstand.evaluation import calibration, leakage, unknown_inputs
 from headstand.evaluation.calibration import tempered
 from headstand.evaluation.metrics import SplitMetrics, evaluate
 from headstand.evaluation.predictions import class_indices, predict
@@ -215,6 +215,19 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
             )
             log(f"temperature={calibrated.temperature:.3f}. {calibration.described(guarantee.record)}")
 
+        with steps("unknown inputs") as log:
+            fine_tuned = recipe.finetune.epochs > 0
+            frozen_model = None if fine_tuned else model
+            photo_features = {
+                split: _head_inputs(selected, frozen_model, dataset, (split,), features[split], extractor.input)
+                for split in ("train", "validation")
+            }
+            detector = unknown_inputs.fit(photo_features["train"], train_split.labels, seed, centered=not fine_tuned)
+            similarities = {"validation": detector.similarities(photo_features["validation"])}
+            detector = replace(detector, threshold=unknown_inputs.threshold(similarities["validation"]))
+            unknown_inputs.save(selected, detector)
+            log(f"{len(detector.prototypes)} prototypes, known from a similarity of {detector.threshold:.3f}")
+
         refitted, scored = None, selected
         splits = _refit_splits(recipe)
         if splits:
@@ -237,15 +250,24 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
                     accuracy = f"_{choice.accuracy:.3f}" if choice else ""
                     name = f"{recipe.name}_{again.best_epoch:02d}{accuracy}_all.h5"
                     refitted = checkpoint.save(model, run.folder / name, metadata)
-                # No photo is held out to calibrate the refitted model: it takes over the selected model's calibration.
+                # No photo is held out to calibrate the refitted model: it takes over the selected model's calibration
+                # and threshold of unknown inputs.
                 calibration.save_calibration(refitted, calibrated)
+                model_again = None if fine_tuned else model
+                inputs_again = _head_inputs(refitted, model_again, dataset, splits, rows, extractor.input)
+                fitted_again = unknown_inputs.fit(inputs_again, rows.labels, seed, centered=not fine_tuned)
+                detector_again = replace(fitted_again, threshold=detector.threshold)
+                unknown_inputs.save(refitted, detector_again)
                 log(f"{refitted.name}: trained on {', '.join(splits)}")
             if "test" not in splits:
                 scored, head = refitted, (None if recipe.finetune.epochs else again.model)
+                detector, frozen_model = detector_again, model_again
 
         with steps("evaluation") as log:
             # First use of the test split: everything has been selected by now.
             probabilities["test"] = _predict(scored, head, dataset, "test", features, extractor.input)
+            test_inputs = _head_inputs(scored, frozen_model, dataset, ("test",), features["test"], extractor.input)
+            similarities["test"] = detector.similarities(test_inputs)
             scores = {split: evaluate(probabilities[split], features[split].labels, classes) for split in probabilities}
             checkpoints = {"validation": selected, "test": scored}
             averages = _evaluate_averaged(recipe, dataset, checkpoints, features, extractor.input)
@@ -293,6 +315,7 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
                 best_epoch=trained.best_epoch,
                 calibration=calibrated,
                 guarantee=guarantee,
+                known=unknown_inputs.record(detector.threshold, similarities),
                 scores=scores,
                 averaged=averages,
                 probabilities=probabilities,
@@ -443,6 +466,32 @@ def _predict(
     if head is None:
         return predict(compiled(checkpoint.load(path)), dataset, split, kind)
     return tempered(heads.probabilities(head, features[split].features), checkpoint.metadata(path).temperature)
+
+
+def _head_inputs(
+    path: Path,
+    frozen: keras.Model | None,
+    dataset: Dataset,
+    splits: Sequence[str],
+    rows: heads.FeatureSplit,
+    kind: InputKind,
+) -> np.ndarray:
+    """Returns the features of a checkpoint for the photos of some splits, `float32 [N, D]`.
+
+    Args:
+        path: the checkpoint.
+        frozen: its model if its backbone computed `rows`, which then save the pass through the backbone; else None.
+        dataset: the prepared dataset.
+        splits: names of the splits.
+        rows: extracted features of the same photos.
+        kind: input of the model.
+    """
+    if frozen:
+        scale = unknown_inputs.feature_scale(frozen)
+        return rows.features if np.all(scale == 1) else rows.features * scale
+    network = unknown_inputs.with_features(checkpoint.load(path))
+    call = compiled(keras.Model(network.input, network.outputs[1]))
+    return np.concatenate([predict(call, dataset, split, kind) for split in splits])
 
 
 def _evaluate_averaged(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import predict
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
@@ -158,6 +159,20 @@ def test_the_model_may_be_named_and_is_reported(model: Path, tmp_path: Path) -> 
     assert next(iter(json.loads(found.stdout))) == "red"
 
 
+def test_an_unknown_input_has_a_line_on_standard_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HEADSTAND_MODEL", str(tiny.known_bundle(tmp_path / "a.tflite")))
+    (tmp_path / "red.png").write_bytes(PHOTO)
+    (tmp_path / "dark.png").write_bytes(tiny.photo((20, 30, 40)))
+    predict.main([str(tmp_path / "red.png"), str(tmp_path / "dark.png")])
+    found = capsys.readouterr()
+    assert [next(iter(json.loads(line))) for line in found.out.splitlines()] == ["red", "blue"]
+    assert found.err.splitlines()[1:] == [
+        f"unknown input: {tmp_path / 'dark.png'} is unlike the photos the model was trained on"
+    ]
+
+
 def test_an_unusable_image_has_an_error_line_and_fails_the_command(model: Path, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("text")
     (tmp_path / "red.png").write_bytes(PHOTO)
@@ -183,5 +198,7 @@ def test_a_missing_or_invalid_model_is_reported_in_one_line(tmp_path: Path) -> N
 def test_without_arguments_the_usage_is_printed(argv: list[str], tmp_path: Path) -> None:
     found = run(*argv, model=tmp_path / "none.tflite")
     assert (
-        found.returncode == 0 and "python predict.py IMAGE" in found.stdout and "gunicorn predict:app" in found.stdout
+        found.returncode == 0
+        and "python predict.py [--model MODEL] IMAGE" in found.stdout
+        and "gunicorn predict:app" in found.stdout
     )

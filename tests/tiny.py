@@ -27,11 +27,17 @@ def expected(rgb: tuple[float, float, float]) -> dict[str, float]:
 
 
 def flatbuffer(
-    *, size: int = SIZE, quantized: bool = False, labels: int = 3, shape: tuple[int, ...] | None = None
+    *,
+    size: int = SIZE,
+    quantized: bool = False,
+    labels: int = 3,
+    shape: tuple[int, ...] | None = None,
+    similarity: bool = False,
 ) -> bytes:
     """Returns a TFLite model: mean over the image, a dense layer and softmax; `quantized` makes input and output uint8.
 
-    With the `shape` of heatmaps, the logit of each label is 100 times the mean of one joint's map.
+    With the `shape` of heatmaps, the logit of each label is 100 times the mean of one joint's map. With `similarity`
+    there is a second output, the brightness in 0..1.
     """
     input_shape = [1, *(shape or (size, size, 3))]
     model = schema.ModelT()
@@ -90,8 +96,15 @@ def flatbuffer(
             operator(ops.QUANTIZE, [result], quantized_output, kinds.QuantizeOptions, schema.QuantizeOptionsT())
         )
         image, result = raw, quantized_output
+    outputs = [result]
+    if similarity:
+        third = tensor("third", [1, 3], np.full((1, 3), 1 / 765, np.float32))
+        none = tensor("none", [1], np.zeros(1, np.float32))
+        outputs.append(tensor("similarity", [1, 1]))
+        steps.append(operator(ops.FULLY_CONNECTED, [mean, third, none], outputs[1], kinds.FullyConnectedOptions,
+                              schema.FullyConnectedOptionsT()))  # fmt: skip
     graph = schema.SubGraphT()
-    graph.tensors, graph.operators, graph.inputs, graph.outputs = tensors, steps, [image], [result]
+    graph.tensors, graph.operators, graph.inputs, graph.outputs = tensors, steps, [image], outputs
     model.subgraphs = [graph]
     builder = flatbuffers.Builder(4096)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
@@ -102,6 +115,11 @@ def bundle(path: Path, *, model: bytes | None = None, labels: tuple[str, ...] = 
     """Writes a bundle of the tiny model, or of another model, and returns its path."""
     record = {"name": "tiny", "input": {"size": SIZE, "dtype": "float32"}, "temperature": 1.0, "threshold": 0.5}
     return files.write(path, pack(flatbuffer() if model is None else model, labels, {**record, **metadata}))
+
+
+def known_bundle(path: Path, threshold: float = 0.3, **metadata: Any) -> Path:
+    """Writes a bundle of the tiny model for which dark images are unknown inputs, and returns its path."""
+    return bundle(path, model=flatbuffer(similarity=True), known_threshold=threshold, **metadata)
 
 
 def heatmaps_bundle(path: Path, **metadata: Any) -> Path:

@@ -33,7 +33,7 @@ def predict(model: str, images: tuple[str, ...], form: str) -> None:
     table = csv.writer(sys.stdout, lineterminator="\n")
     labels = classifier.bundle.labels
     if form == "csv":
-        table.writerow(["image", "class", "confident", *labels, "error"])
+        table.writerow(["image", "class", "confident", "known", *labels, "error"])
     failed = count = 0
     for name in _names(images, classifier.bundle.input.suffixes):
         count += 1
@@ -45,7 +45,7 @@ def predict(model: str, images: tuple[str, ...], form: str) -> None:
             error, failed = problem, failed + 1
         if error:
             if form == "csv":
-                table.writerow([name, "", "", *[""] * len(labels), str(error)])
+                table.writerow([name, "", "", "", *[""] * len(labels), str(error)])
             elif form == "json":
                 print(json.dumps({"image": name, "error": {"code": error.code, "message": str(error)}}), flush=True)
             else:
@@ -55,13 +55,17 @@ def predict(model: str, images: tuple[str, ...], form: str) -> None:
         best = next(iter(values))
         if form == "csv":
             row = [f"{values[label]:.6f}" for label in labels]
-            table.writerow([name, best, str(prediction.confident).lower(), *row, ""])
+            known = "" if prediction.known is None else str(prediction.known).lower()
+            table.writerow([name, best, str(prediction.confident).lower(), known, *row, ""])
         elif form == "json":
             line = {"image": name, "confident": prediction.confident, "probabilities": values}
-            print(json.dumps(line), flush=True)
+            print(json.dumps(line if prediction.known is None else {**line, "known": prediction.known}), flush=True)
         else:
             text = ", ".join(f"{label} {value:.3f}" for label, value in prediction.leading(SHOWN).items())
-            print(f"{name}  {text}{'' if prediction.confident else '  (not confident)'}", flush=True)
+            notes = [] if prediction.confident else ["not confident"]
+            if prediction.known is False:
+                notes.append("unlike the training photos")
+            print(name, "", text, *([f" ({'; '.join(notes)})"] if notes else []), flush=True)
     if failed:
         raise HeadstandError(f"{failed} of {count} images cannot be used")
 

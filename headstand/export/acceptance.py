@@ -1,5 +1,6 @@
 """Export formats and the acceptance criteria for their conversions."""
 
+import math
 from dataclasses import dataclass
 
 from headstand.export.parity import Parity
@@ -12,7 +13,7 @@ LIMITS = {"float32": 1e-4, "float16": 1e-2}
 """Largest difference of any probability. Conversion alone causes about 5e-6, half precision about 4e-3."""
 
 AGREEMENT = 0.97
-"""Smallest share of photos for which a quantized model must predict the trained model's class."""
+"""Smallest share of photos for which a quantized model must predict the trained model's class, and known or unknown."""
 
 LOST = 0.005
 """Largest accuracy loss of a quantized model, as a share of the photos; one photo is always allowed."""
@@ -49,11 +50,13 @@ def _exact(limit: float, parity: Parity) -> AcceptanceCriteria:
     unmet = []
     if not parity.largest_difference <= limit:
         unmet.append(f"a probability differs by {parity.largest_difference:.2g}")
+    if parity.detection and not parity.detection.largest_difference <= limit:
+        unmet.append(f"a similarity to the training photos differs by {parity.detection.largest_difference:.2g}")
     if clear := [each for each in parity.disagreeing if not each.margin <= limit]:
         unmet.append(f"{len(clear)} of {parity.count} photos get another class")
     required = (
-        f"every probability within {limit:g} of the trained model's, and the same class for all photos whose two "
-        "highest probabilities differ by more"
+        f"every probability{' and similarity' if parity.detection else ''} within {limit:g} of the trained model's, "
+        "and the same class for all photos whose two highest probabilities differ by more"
     )
     return AcceptanceCriteria(required, tuple(unmet))
 
@@ -65,6 +68,12 @@ def _quantized(parity: Parity) -> AcceptanceCriteria:
         unmet.append("some probabilities are not finite")
     if not parity.agreement >= AGREEMENT:
         unmet.append(f"only {parity.agreement:.2%} of {parity.count} photos get the same class")
+    if parity.detection:
+        most = max(1, int((1 - AGREEMENT) * parity.count))
+        required += f", known or unknown as by the trained model for {AGREEMENT:.0%} or all but one"
+        # NaN differs from every number, and is never known.
+        if not (parity.detection.changed <= most and math.isfinite(parity.detection.largest_difference)):
+            unmet.append(f"{parity.detection.changed} of {parity.count} photos change between known and unknown")
     if parity.accuracy is not None:
         allowed = max(1, int(LOST * parity.count))
         required += f", at most {100 * LOST:g} points of accuracy or one photo lost"

@@ -53,14 +53,15 @@ def describe(flatbuffer: bytes, name: str, labels_file: str, kind: InputKind) ->
     """Returns the model with a metadata table, which replaces an existing one.
 
     Args:
-        flatbuffer: a classifier with one input, for photos pixels in 0..255, and one output of probabilities.
+        flatbuffer: a classifier with one input, for photos pixels in 0..255, and the output probabilities; a second
+            output is the similarity of `headstand.export.second_output`.
         name: the model's name.
         labels_file: name of the associated file with one label per line.
         kind: the model's input.
     """
     model = read(flatbuffer)
     buffer = tflite.BufferT()
-    buffer.data = list(_table(name, labels_file, kind))
+    buffer.data = list(_table(name, labels_file, kind, len(model.subgraphs[0].outputs)))
     entry = tflite.MetadataT()
     entry.name = _NAME.encode()
     entry.buffer = len(model.buffers)
@@ -69,14 +70,15 @@ def describe(flatbuffer: bytes, name: str, labels_file: str, kind: InputKind) ->
     return write(model)
 
 
-def _table(name: str, labels_file: str, kind: InputKind) -> bytes:
-    """Returns ModelMetadata: an RGB image or another kind of input, and probabilities with labels as output."""
+def _table(name: str, labels_file: str, kind: InputKind, outputs: int) -> bytes:
+    """Returns ModelMetadata: an RGB image or another kind of input, probabilities with labels, and other outputs."""
     b = flatbuffers.Builder(1024)
     labels = _object(b, 5, {0: b.CreateString(labels_file)}, {2: _TENSOR_AXIS_LABELS})
     stats = _object(b, 2, {0: _floats(b, [1.0]), 1: _floats(b, [0.0])})
-    scores = _object(b, 7, {0: b.CreateString("probability"), 5: stats, 6: _vector(b, [labels])})
+    scores = [_object(b, 7, {0: b.CreateString("probability"), 5: stats, 6: _vector(b, [labels])})]
+    scores += [_object(b, 7, {0: b.CreateString("similarity")}) for _ in range(outputs - 1)]
     image = _image(b) if kind.kind == "photos" else _object(b, 7, {0: b.CreateString(kind.kind)})
-    subgraph = _object(b, 5, {2: _vector(b, [image]), 3: _vector(b, [scores])})
+    subgraph = _object(b, 5, {2: _vector(b, [image]), 3: _vector(b, scores)})
     top = {0: b.CreateString(name), 3: _vector(b, [subgraph]), 7: b.CreateString("1.0.0")}
     b.Finish(_object(b, 8, top), b"M001")
     return bytes(b.Output())

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from headstand import files
-from headstand.export import bundle, convert
+from headstand.evaluation import unknown_inputs
+from headstand.export import bundle, convert, second_output
 from headstand.export.acceptance import FORMATS, AcceptanceCriteria, check
 from headstand.export.convert import ConversionError
 from headstand.export.latency import Clock, Latency, latencies
@@ -38,7 +40,7 @@ Log = Callable[[str], None]
 class ParityResult:
     """Comparison of a converted model with the trained one, and the acceptance criteria applied.
 
-    `outputs`, `float [N, classes]`, are the converted model's probabilities.
+    `outputs`, `float [N, columns]`, are those of `ConversionTrials.outputs`.
     """
 
     parity: Parity
@@ -88,8 +90,13 @@ class ConversionTrials:
         """
         self.trained, self.samples = trained, samples
         self._representative, self._log = representative, log
-        call = compiled(trained.model)
-        self._call: Callable[[np.ndarray], np.ndarray] = lambda pixels: np.asarray(call(tf.constant(pixels)))
+        self._model, columns = trained.model, [trained.model.output]
+        self._score: keras.Model | None = None
+        if trained.detector:
+            self._model, self._score = unknown_inputs.with_features(trained.model), trained.detector.network()
+            columns = [self._model.outputs[0], self._score(self._model.outputs[1])]
+        call = compiled(keras.Model(self._model.input, columns))
+        self._call: Callable[[np.ndarray], np.ndarray] = lambda pixels: np.concatenate(call(tf.constant(pixels)), 1)
         self._expected: dict[str, np.ndarray] = {}
         self._pixels: np.ndarray | None = None
 
@@ -133,26 +140,29 @@ class ConversionTrials:
         Raises:
             ConversionError: the model cannot be converted.
         """
-        model, start = self.trained.model, time.perf_counter()
+        model, start = self._model, time.perf_counter()
         if variant:
             flatbuffer = int8(model, self._calibration(), variant)
         else:
             converters = {"float32": convert.float32, "float16": convert.float16, "dynamic": convert.dynamic}
             flatbuffer = converters[kind](model)
+        if self._score:
+            half = convert.float32 if kind == "float32" else convert.float16
+            flatbuffer = second_output.append(flatbuffer, half(self._score))
         described = bundle.describe(flatbuffer, self.trained.about.name, LABELS, self.trained.input)
         found = ConvertedModel(kind, variant, described)
         self._log(f"{kind:10} {found.conversion}, {len(described) / 1e6:.1f} MB in {time.perf_counter() - start:.0f} s")
         return found
 
     def expected(self, sample: PhotoSample) -> np.ndarray:
-        """Returns the trained model's probabilities for a sample, `float [N, classes]`, computed once and cached.
+        """Returns the trained model's outputs for a sample as `outputs` does, computed once and cached.
 
         Raises:
             ParityError: a photo is missing or damaged.
         """
         if sample.name not in self._expected:
             self._expected[sample.name] = trained_outputs(
-                self._call, sample, self.trained.input, len(self.trained.about.labels)
+                self._call, sample, self.trained.input, len(self.trained.about.labels) + (self._score is not None)
             )
         return self._expected[sample.name]
 
@@ -164,17 +174,24 @@ class ConversionTrials:
         """
         expected = self.expected(sample)  # first: its error names a damaged photo
         outputs = self.outputs(candidate, sample)
-        parity = compare(expected, outputs, sample, self.trained.about.labels)
+        parity = compare(expected, outputs, sample, self.trained.about.labels, self._known)
         return ParityResult(parity, check(candidate.kind, parity), outputs)
 
     def outputs(self, candidate: ConvertedModel, sample: PhotoSample) -> np.ndarray:
-        """Returns a converted model's probabilities `float [N, classes]` for a sample, computed from the photo files.
+        """Returns a converted model's outputs for a sample, computed from the photo files.
+
+        Returns:
+            `float [N, classes]`, the probabilities, with one more column, the similarity, if there is a detector.
 
         Raises:
             HeadstandError: a photo is missing or damaged, or the converted model cannot be run.
         """
         about = self.trained.about
-        metadata = {"name": about.name, "input": {"kind": self.trained.input.kind, "size": about.size}}
+        metadata = {
+            "name": about.name,
+            "input": {"kind": self.trained.input.kind, "size": about.size},
+            "known_threshold": self._known,
+        }
         data = bundle.pack(candidate.flatbuffer, about.labels, metadata)
         with tempfile.TemporaryDirectory() as folder:
             # The comparison reads a real file with the services' own code.
@@ -182,6 +199,10 @@ class ConversionTrials:
             with quiet():  # LiteRT logs the delegate it creates
                 served = Classifier(path)
             return served_outputs(served, sample, about.labels)
+
+    @property
+    def _known(self) -> float | None:
+        return self.trained.detector.threshold if self.trained.detector else None
 
     def _calibration(self) -> np.ndarray:
         if self._pixels is None:

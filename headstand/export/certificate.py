@@ -26,6 +26,7 @@ def certificate(
     before_refit: ParityResult | None = None,
     warnings: Sequence[str] = (),
     confidence: dict[str, Any] | None = None,
+    known: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Returns the certificate that goes into the bundle.
 
@@ -39,6 +40,7 @@ def certificate(
         before_refit: the same comparison for the model from before a refit, which was not trained on those photos.
         warnings: warnings about the accuracy on those photos.
         confidence: the served file's confidence threshold and its guarantee; None without a threshold.
+        known: the served file's threshold for unknown inputs, and the shares that it accepts; None without a detector.
     """
     unmet_before = before_refit.criteria.unmet if before_refit else ()
     unmet = [*result.criteria.unmet, *(f"before the refit: {each}" for each in unmet_before)]
@@ -54,6 +56,7 @@ def certificate(
         **_figures(result.parity),
         "before_refit": _figures(before_refit.parity) if before_refit else None,
         "confidence": confidence,
+        "known": known,
         "checkpoint": trained.digest,
         "model": hashlib.sha256(candidate.flatbuffer).hexdigest(),
     }
@@ -73,6 +76,7 @@ def _figures(parity: Parity) -> dict[str, Any]:
             "lost": accuracy.lost / parity.count,
             "interval": list(accuracy.interval),
         },
+        "detection": parity.detection and asdict(parity.detection),
     }
 
 

@@ -1,6 +1,7 @@
 """Converts a trained model to a bundle and writes it if it gives the same predictions."""
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -11,6 +12,7 @@ import keras
 import numpy as np
 
 from headstand import __version__, files
+from headstand.evaluation import unknown_inputs
 from headstand.evaluation.calibration import Threshold, threshold
 from headstand.export import accuracy, bundle, photo_samples, trained
 from headstand.export.candidates import (
@@ -166,7 +168,9 @@ def convert(
         for line in table(candidates):
             log(line)
     chosen = _chosen(candidates, kind, samples.choosing, force)
-    confidence = _confidence(trials, chosen, target, samples.trained_on_choosing and not before_refit)
+    trained_on_choosing = samples.trained_on_choosing and not before_refit
+    confidence = _confidence(trials, chosen, target, trained_on_choosing)
+    known = _known(trials, chosen, trained_on_choosing)
     result_before = None
     if before_refit:
         result_before = _certified(trials, chosen, force)
@@ -174,9 +178,9 @@ def convert(
         chosen = trials.convert(chosen.kind, chosen.variant)
     result = _certified(trials, chosen, force)
     warnings = _warnings(trials, samples.certifying, others)
-    record = certificate(model, chosen, samples, result, result_before, warnings, confidence)
+    record = certificate(model, chosen, samples, result, result_before, warnings, confidence, known)
     data = bundle.pack(
-        chosen.flatbuffer, model.about.labels, {**_metadata(model, chosen, confidence), "certificate": record}
+        chosen.flatbuffer, model.about.labels, {**_metadata(model, chosen, confidence, known), "certificate": record}
     )
     (measured,) = timed([chosen], clock)
     assert measured.latency
@@ -202,7 +206,8 @@ def _warnings(
     """Returns warnings about the trained model's accuracy on labelled photos; empty without labels."""
     if sample.labels is None:
         return ()
-    labels, expected = trials.trained.about.labels, trials.expected(sample)
+    labels = trials.trained.about.labels
+    expected = trials.expected(sample)[:, : len(labels)]
     correct = expected.argmax(axis=1) == sample.labels
     if not others or correct.mean() >= _GOOD:
         return tuple(accuracy.warnings(expected, sample.labels, labels, others and {}))
@@ -239,8 +244,33 @@ def _confidence(
     if trained_on_choosing or sample.labels is None:
         fitted = Threshold(value, target, None, len(sample.paths), len(sample.paths))
         return {**fitted.record, "fitted_to": None}
-    outputs = chosen.result.outputs if chosen.result else trials.outputs(chosen, sample)
+    outputs = _outputs(trials, chosen)[:, : len(trials.trained.about.labels)]
     return {**threshold(outputs, sample.labels, target).record, "fitted_to": sample.name}
+
+
+def _known(trials: ConversionTrials, chosen: ConvertedModel, trained_on_choosing: bool) -> dict[str, Any] | None:
+    """Returns the threshold of the served file for unknown inputs, fitted as the one in `_confidence`.
+
+    `accepted` is the share of photos that it accepts: of those that it was fitted to, and of generated pictures, which
+    show nothing. None without a detector.
+    """
+    if not trials.trained.detector:
+        return None
+    sample, value = trials.samples.choosing, trials.trained.detector.threshold
+    similarities = _outputs(trials, chosen)[:, -1]
+    if not trained_on_choosing:
+        value = unknown_inputs.threshold(similarities)
+    scores = {sample.name: similarities}
+    if trials.trained.input.kind == "photos":
+        with tempfile.TemporaryDirectory() as folder:
+            pictures = photo_samples.generated(Path(folder), trials.trained.about.size).choosing
+            scores[pictures.name] = trials.outputs(chosen, pictures)[:, -1]
+    return {**unknown_inputs.record(value, scores), "fitted_to": None if trained_on_choosing else sample.name}
+
+
+def _outputs(trials: ConversionTrials, chosen: ConvertedModel) -> np.ndarray:
+    """Returns the outputs of the chosen conversion for the photos of the format choice; see `trials.outputs`."""
+    return chosen.result.outputs if chosen.result else trials.outputs(chosen, trials.samples.choosing)
 
 
 def _certified(trials: ConversionTrials, chosen: ConvertedModel, force: bool) -> ParityResult:
@@ -286,13 +316,16 @@ def _refusal(chosen: ConvertedModel, result: ParityResult, sample: PhotoSample) 
     )
 
 
-def _metadata(model: TrainedModel, chosen: ConvertedModel, confidence: dict[str, Any] | None) -> dict[str, Any]:
+def _metadata(
+    model: TrainedModel, chosen: ConvertedModel, confidence: dict[str, Any] | None, known: dict[str, Any] | None
+) -> dict[str, Any]:
     """Returns the bundle's metadata without the certificate."""
     return {
         "name": model.about.name,
         "input": model.input.metadata("uint8" if chosen.kind == "int8" else "float32"),
         "temperature": model.about.temperature,
         "threshold": confidence["value"] if confidence else None,
+        "known_threshold": known["value"] if known else None,
         "checkpoint": model.digest,
         "data": model.about.data or None,
         "versions": _versions(),

@@ -5,22 +5,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from headstand import files
 from headstand.export import foreign, photo_samples
 from headstand.export import labels as label_files
 from headstand.export.acceptance import LIMITS
 from headstand.export.candidates import Log
 from headstand.export.exporting import Export, convert
-from headstand.export.photo_samples import ParitySamples, PhotoSample, PhotoSampleError
+from headstand.export.photo_samples import PhotoSampleError
 from headstand.export.trained import TrainedModel
 from headstand.heads.checkpoint import ModelMetadata
 from headstand.recipe.sections import Preprocessing
-
-PICTURES = 48
-"""Number of generated pictures for the comparison without photos."""
 
 
 def import_model(
@@ -66,22 +60,7 @@ def import_model(
         if mode != preprocess
     }
     with tempfile.TemporaryDirectory() as folder:
-        samples = photo_samples.folder(photos, found.labels) if photos else generated(Path(folder), found.size)
+        samples = (
+            photo_samples.folder(photos, found.labels) if photos else photo_samples.generated(Path(folder), found.size)
+        )
         return convert(model, samples, path.with_suffix(".tflite"), kind, log=log, others=others, **options)
-
-
-def generated(folder: Path, size: int) -> ParitySamples:
-    """Returns generated pictures of soft coloured patches, from coarse to fine, the same ones each time.
-
-    Args:
-        folder: where the pictures are written.
-        size: input side of the model in pixels.
-    """
-    rng = np.random.default_rng(0)
-    paths = []
-    for number in range(PICTURES):
-        coarse = rng.integers(0, 256, (2 + number % 24, 2 + number % 24, 3), np.uint8)
-        paths.append(folder / f"picture{number:02d}.png")
-        Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC).save(paths[-1])
-    sample = PhotoSample("generated", tuple(paths), None)
-    return ParitySamples(sample, sample, sample)

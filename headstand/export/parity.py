@@ -48,6 +48,18 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
+class Detection:
+    """Comparison of the scores of unknown inputs.
+
+    `largest_difference` is that of a similarity; `changed` is the number of photos that only one of the models, with
+    the same threshold, accepts as known.
+    """
+
+    largest_difference: float
+    changed: int
+
+
+@dataclass(frozen=True)
 class Parity:
     """Comparison of two models over `count` photos.
 
@@ -59,6 +71,7 @@ class Parity:
         worst: the photos with the largest differences, with these.
         disagreeing: the photos with another top class, by decreasing margin.
         accuracy: of both models; None if the classes are unknown.
+        detection: comparison of the scores of unknown inputs; None without a detector.
     """
 
     count: int
@@ -68,6 +81,7 @@ class Parity:
     worst: tuple[tuple[str, float], ...]
     disagreeing: tuple[Disagreement, ...]
     accuracy: Accuracy | None
+    detection: Detection | None = None
 
     @property
     def finite(self) -> bool:
@@ -75,20 +89,20 @@ class Parity:
 
 
 def trained_outputs(
-    trained: Callable[[np.ndarray], np.ndarray], sample: PhotoSample, kind: InputKind, classes: int
+    trained: Callable[[np.ndarray], np.ndarray], sample: PhotoSample, kind: InputKind, columns: int
 ) -> np.ndarray:
-    """Returns the trained model's probabilities for a sample, `float [N, classes]`.
+    """Returns the trained model's outputs for a sample, `float [N, columns]`.
 
     Args:
-        trained: the Keras model, from a batch of one decoded by `kind` to probabilities `[1, classes]`.
+        trained: the Keras model, from a batch of one decoded by `kind` to outputs `[1, columns]`.
         sample: encoded photos.
         kind: the model's input, which decodes the photos.
-        classes: number of outputs.
+        columns: number of classes, and one more if the last column is the similarity of a detector.
 
     Raises:
         ParityError: a photo is missing or damaged.
     """
-    result = np.empty((len(sample.paths), classes))
+    result = np.empty((len(sample.paths), columns))
     for index, path in enumerate(_progress(sample, "as trained")):
         try:
             result[index] = trained(kind.decode(path)[np.newaxis])[0]
@@ -100,18 +114,38 @@ def trained_outputs(
 
 
 def served_outputs(served: Classifier, sample: PhotoSample, labels: Sequence[str]) -> np.ndarray:
-    """Returns the served model's probabilities `float [N, classes]` in the order of `labels`, from encoded photos."""
+    """Returns the served model's outputs from encoded photos, `float [N, columns]`.
+
+    The columns are the probabilities in the order of `labels` and, if the bundle detects unknown inputs, similarities.
+    """
     # Same decoding as the services, but without their size limit: a user's own photos may be larger.
     kind = inputs.of(served.bundle.input.shape)
-    result = np.empty((len(sample.paths), len(labels)))
+    result = np.empty((len(sample.paths), len(labels) + (served.bundle.known_threshold is not None)))
     for index, path in enumerate(_progress(sample, "as served")):
-        probabilities = served.classify(kind.decode(path)).probabilities
-        result[index] = [probabilities[label] for label in labels]
+        prediction = served.classify(kind.decode(path))
+        similarity = [] if prediction.similarity is None else [prediction.similarity]
+        result[index] = [*(prediction.probabilities[label] for label in labels), *similarity]
     return result
 
 
-def compare(expected: np.ndarray, given: np.ndarray, sample: PhotoSample, labels: Sequence[str]) -> Parity:
-    """Compares the trained model's probabilities with the served model's, both `float [N, classes]`."""
+def compare(
+    expected: np.ndarray, given: np.ndarray, sample: PhotoSample, labels: Sequence[str], known: float | None = None
+) -> Parity:
+    """Compares the trained model's outputs with the served model's, both `float [N, columns]`.
+
+    Args:
+        expected: from `trained_outputs`.
+        given: from `served_outputs`.
+        sample: the photos.
+        labels: class names in the order of the first columns.
+        known: the detector's threshold, if the last column is its similarity.
+    """
+    detection = None
+    if known is not None:
+        (trained_score, served_score) = expected[:, -1], given[:, -1]
+        changed = int(((trained_score >= known) != (served_score >= known)).sum())
+        detection = Detection(float(np.abs(served_score - trained_score).max()), changed)
+    expected, given = expected[:, : len(labels)], given[:, : len(labels)]
     differences = np.abs(given - expected)
     largest = differences.max(axis=1)
     trained, served = expected.argmax(axis=1), given.argmax(axis=1)
@@ -129,6 +163,7 @@ def compare(expected: np.ndarray, given: np.ndarray, sample: PhotoSample, labels
             for index in sorted(np.flatnonzero(trained != served), key=lambda index: -margins[index])
         ),
         accuracy=None if sample.labels is None else paired(trained == sample.labels, served == sample.labels),
+        detection=detection,
     )
 
 

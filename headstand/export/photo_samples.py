@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from headstand import files
 from headstand.errors import HeadstandError
@@ -17,6 +18,9 @@ from headstand.prepare.file_metadata import EXTENSIONS
 from headstand.prepare.manifest import nfc
 
 _SUFFIXES = {".jpeg", *(usual for usual, *_ in EXTENSIONS.values())}
+
+PICTURES = 48
+"""Number of generated pictures."""
 
 LEAST = 4
 """Smallest number of photos in each third of a folder."""
@@ -126,3 +130,20 @@ def folder(path: Path, labels: Sequence[str]) -> ParitySamples:
 
     first, second, last = parts
     return ParitySamples(sample("first", first), sample("second", second), sample("last", last))
+
+
+def generated(folder: Path, size: int) -> ParitySamples:
+    """Returns generated pictures of soft coloured patches, from coarse to fine, the same ones each time.
+
+    Args:
+        folder: where the pictures are written.
+        size: input side of the model in pixels.
+    """
+    rng = np.random.default_rng(0)
+    paths = []
+    for number in range(PICTURES):
+        coarse = rng.integers(0, 256, (2 + number % 24, 2 + number % 24, 3), np.uint8)
+        paths.append(folder / f"picture{number:02d}.png")
+        Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC).save(paths[-1])
+    sample = PhotoSample("generated", tuple(paths), None)
+    return ParitySamples(sample, sample, sample)

@@ -79,14 +79,18 @@ def _softmax_in_float(quantized: bytes) -> bytes:
     model = flatbuffer.read(quantized)
     graph = model.subgraphs[0]
     operations = [flatbuffer.operation(model, operator) for operator in graph.operators]
-    if operations[-2:] == [tflite.BuiltinOperator.SOFTMAX, tflite.BuiltinOperator.DEQUANTIZE]:
-        softmax, dequantize = graph.operators[-2:]
-        logits, between, probabilities = softmax.inputs, softmax.outputs, dequantize.outputs
-        dequantize.inputs, dequantize.outputs = logits, between
-        softmax.inputs, softmax.outputs = between, probabilities
-        tensor = graph.tensors[between[0]]
-        tensor.type, tensor.quantization = tflite.TensorType.FLOAT32, None
-        graph.operators[-2:] = dequantize, softmax
+    produced_by = {operator.outputs[0]: number for number, operator in enumerate(graph.operators)}
+    for output in graph.outputs:
+        last = produced_by[output]
+        first = produced_by.get(graph.operators[last].inputs[0], last)
+        if [operations[first], operations[last]] == [tflite.BuiltinOperator.SOFTMAX, tflite.BuiltinOperator.DEQUANTIZE]:
+            softmax, dequantize = graph.operators[first], graph.operators[last]
+            logits, between, probabilities = softmax.inputs, softmax.outputs, dequantize.outputs
+            dequantize.inputs, dequantize.outputs = logits, between
+            softmax.inputs, softmax.outputs = between, probabilities
+            tensor = graph.tensors[between[0]]
+            tensor.type, tensor.quantization = tflite.TensorType.FLOAT32, None
+            graph.operators[first], graph.operators[last] = dequantize, softmax
     return flatbuffer.write(model)
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import keras
 
 from headstand import files, inputs
+from headstand.evaluation import unknown_inputs
+from headstand.evaluation.unknown_inputs import Detector
 from headstand.heads import checkpoint
 from headstand.heads.checkpoint import CheckpointError, ModelMetadata
 from headstand.inputs import InputKind
@@ -19,11 +21,13 @@ class TrainedModel:
         model: decoded inputs `[N, *input.shape]`, for photos pixels in 0..255, to probabilities.
         about: metadata of the model; `data` is empty if the training data is unknown.
         digest: hex SHA-256 of the file it came from.
+        detector: score of unknown inputs, which becomes the second output; None if the model has none.
     """
 
     model: keras.Model
     about: ModelMetadata
     digest: str
+    detector: Detector | None = None
 
     @property
     def input(self) -> InputKind:
@@ -38,7 +42,7 @@ def read(path: Path) -> TrainedModel:
         CheckpointError: the file is not a checkpoint, is damaged, or its model does not match its metadata.
     """
     about = checkpoint.metadata(path)
-    trained = TrainedModel(checkpoint.load(path), about, files.digest(path))
+    trained = TrainedModel(checkpoint.load(path), about, files.digest(path), unknown_inputs.load(path))
     taken, given = trained.model.input_shape, trained.model.output_shape
     stated = (about.size, (None, *trained.input.shape), (None, len(about.labels)))
     if (trained.input.size, taken, given) != stated:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import h5py
 import keras
+import numpy as np
 
+from headstand import files
 from headstand.errors import HeadstandError
 from headstand.keras_files import loading
 from headstand.keras_files.parts import KerasFileError
@@ -23,6 +25,9 @@ _RECORD = "headstand"
 
 _RENAMED = {"seen": "training_fingerprints", "examined": "evaluation_fingerprints"}
 """Keys of earlier versions, as in the checkpoints under `models/`, with their present names."""
+
+_ARRAY_LIMIT = 2**28
+"""Largest array that is read, in bytes, because a checkpoint may be untrusted."""
 
 _OVERHEAD = 8192
 """Upper limit of the bytes that HDF5 and the Keras configuration take per variable; 3,500 were measured."""
@@ -131,12 +136,9 @@ def metadata(path: Path) -> ModelMetadata:
     """
     try:
         with h5py.File(path, "r") as file:
-            # A soft or external link, or an external or virtual dataset, could read another file.
-            if not isinstance(file.get(_RECORD, getlink=True), h5py.HardLink) or (
-                file[_RECORD].external or file[_RECORD].is_virtual or file[_RECORD].shape
-            ):
+            if (found := _dataset(file, _RECORD)) is None or found.shape:
                 raise KeyError(f"no dataset {_RECORD!r}")
-            record = {_RENAMED.get(key, key): value for key, value in json.loads(file[_RECORD][()]).items()}
+            record = {_RENAMED.get(key, key): value for key, value in json.loads(found[()]).items()}
         lists = {
             key: tuple(record.get(key, ())) for key in ("labels", "training_fingerprints", "evaluation_fingerprints")
         }
@@ -145,3 +147,54 @@ def metadata(path: Path) -> ModelMetadata:
         raise CheckpointError(f"there is no checkpoint {path}; `python train.py` makes one") from None
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} is not a checkpoint that Headstand wrote ({error})") from error
+
+
+def save_array(path: Path, name: str, values: np.ndarray, threshold: float) -> None:
+    """Adds an array and a threshold to a checkpoint atomically, or replaces them; `save` drops them.
+
+    Args:
+        path: the checkpoint.
+        name: name of the HDF5 dataset.
+        values: `float32`, with two axes.
+        threshold: a value in the dataset's attributes.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
+    with writing(path, (), path.stat().st_size + values.nbytes), files.replacing(path) as part:
+        shutil.copyfile(path, part)
+        with h5py.File(part, "a") as file:
+            if name in file:
+                del file[name]
+            file.create_dataset(name, data=values).attrs["threshold"] = threshold
+
+
+def array(path: Path, name: str) -> tuple[np.ndarray, float] | None:
+    """Returns array and threshold as saved by `save_array`; None if the checkpoint has none of this name.
+
+    Raises:
+        CheckpointError: they are damaged: not finite, of another type, or too large.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            if name not in file:
+                return None
+            found = _dataset(file, name)
+            if found is None or found.dtype != np.float32 or found.ndim != 2 or found.nbytes > _ARRAY_LIMIT:
+                raise ValueError(f"{name!r} is not an array of float32")
+            values, threshold = np.asarray(found[()]), float(found.attrs["threshold"])
+        if not (np.isfinite(values).all() and np.isfinite(threshold)):
+            raise ValueError(f"{name!r} is not finite")
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); train again") from error
+    return values, threshold
+
+
+def _dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
+    """Returns a dataset whose values are in the file itself.
+
+    A soft or external link, or an external or virtual dataset, could read another file: None for these.
+    """
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
+        return None
+    return None if file[name].external or file[name].is_virtual else file[name]

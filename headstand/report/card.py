@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from headstand import inputs
+from headstand.evaluation import unknown_inputs
 from headstand.evaluation.calibration import described, sentences
 from headstand.inputs import InputKind
 from headstand.recipe.sections import SHIPPED
@@ -28,6 +29,7 @@ def card(report: dict[str, Any], certificate: dict[str, Any] | None = None, stem
     versions, kind = report["versions"], _kind(recipe)
     low, high = test["interval"]
     calibration = "\n".join(sentences(test, report["calibration"], report["calibration"]["test"], "the test split"))
+    known = f"\n\n{unknown_inputs.described(report['known'])}" if "known" in report else ""
     stem = stem or PurePosixPath(report["refitted"] or report["checkpoint"]).stem
     return f"""# {report["name"]}: a classifier of {len(report["data"]["classes"])} classes
 
@@ -51,7 +53,7 @@ model selection. Validation accuracy is optimistic, because the model was select
 
 {_leakage(report, kind)}
 
-{calibration}
+{calibration}{known}
 
 {_refit(report)}
 
@@ -179,6 +181,8 @@ def _files(stem: str, kind: str, certificate: dict[str, Any] | None) -> str:
         if fitted:
             served += f" Fitted to the outputs of the `.tflite`{source}."
         served = f"\n\n{served}"
+    if known := certificate.get("known"):
+        served += f"\n\nThe `.tflite`: {unknown_inputs.described(known)}"
     return f"""## Files
 
 - `{stem}.h5`: Keras model from {takes} to probabilities; load it with `keras.models.load_model`.

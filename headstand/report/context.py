@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,7 @@ class ReportContext:
         best_epoch: the epoch that was kept, from 1.
         calibration: temperature and confidence threshold.
         guarantee: the confidence threshold with the lower bound of its accuracy on validation.
+        known: threshold and accepted photos of the detector of unknown inputs; see `unknown_inputs.record`.
         scores: metrics by split, validation and test.
         averaged: the same with test-time augmentation; empty if the recipe does not use it.
         probabilities: predicted probabilities by split, `float32 [N, classes]`.
@@ -57,6 +59,7 @@ class ReportContext:
     best_epoch: int
     calibration: Calibration
     guarantee: Threshold
+    known: dict[str, Any]
     scores: dict[str, SplitMetrics]
     averaged: dict[str, SplitMetrics]
     probabilities: dict[str, np.ndarray]

@@ -82,6 +82,7 @@ def _record(context: ReportContext) -> dict[str, Any]:
                 for split in context.scores
             },
         },
+        "known": context.known,
         "slices": [asdict(one) for one in slices(test, right)],
         "mistakes": [
             {**asdict(one), "photo": one.photo.path}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from headstand import inputs
+from headstand.evaluation import unknown_inputs
 from headstand.evaluation.calibration import sentences
 from headstand.evaluation.metrics import metric_names
 from headstand.evaluation.view_averaging import VIEWS
@@ -40,6 +41,7 @@ def page(folder: Path, context: ReportContext | None, record: dict[str, Any]) ->
         views=recipe.augmentation.settings if recipe.augmentation.views else "",
         trial_keys=_trial_keys(record),
         calibration=sentences(record["test"], record["calibration"], record["calibration"]["test"], "the test split"),
+        known=unknown_inputs.described(record["known"]) if "known" in record else "",
         averages=averages,
         metric_names=metric_names(record["test"]["k"]),
         plots=embedding.plots(folder),

@@ -31,6 +31,9 @@ JSON = "application/json"
 CONFIDENT = "Headstand-Confident"
 """Response header: `false` if the highest probability is below the bundle's threshold, else `true`."""
 
+KNOWN = "Headstand-Known"
+"""Response header: `false` if the image is unlike the training photos, else `true`; absent if the model cannot tell."""
+
 REQUEST_ID = "X-Request-ID"
 """Header with the request's id in every response; a request may set it."""
 
@@ -41,7 +44,7 @@ _PREFLIGHT = {
     "Access-Control-Allow-Headers": f"Authorization, Content-Type, {REQUEST_ID}",
     "Access-Control-Max-Age": "86400",
 }
-_EXPOSED = f"{CONFIDENT}, Retry-After, Server-Timing, {REQUEST_ID}"
+_EXPOSED = f"{CONFIDENT}, {KNOWN}, Retry-After, Server-Timing, {REQUEST_ID}"
 """Response headers that a page of another origin may read (CORS)."""
 
 _requests = logging.getLogger(REQUESTS)
@@ -172,8 +175,10 @@ class Api:
                 image = content.one(request.content_type, body, self.predictor.downloader(context))
             del body  # up to 28 MB, while the image is decoded
             prediction = self.predictor.predict(image, context)
-        confident = "true" if prediction.confident else "false"
-        return Response(200, dumps(prediction.leading(top)), {"Content-Type": JSON, CONFIDENT: confident})
+        headers = {"Content-Type": JSON, CONFIDENT: "true" if prediction.confident else "false"}
+        if prediction.known is not None:
+            headers[KNOWN] = "true" if prediction.known else "false"
+        return Response(200, dumps(prediction.leading(top)), headers)
 
     def predict_batch(self, request: Request, context: RequestContext) -> Response:
         """Handles `POST /predict/batch`: classifies several images."""
@@ -217,6 +222,7 @@ class Api:
             "stages": {name: round(value * 1000, 2) for name, value in context.seconds.items()},
             "images": len(context.confident),
             "not_confident": context.confident.count(False),
+            "not_known": context.known.count(False),
         }
         line |= {"codes": context.codes} if context.codes else {}
         line |= {"hosts": context.hosts} if context.hosts else {}
@@ -302,6 +308,7 @@ class Api:
             "shape": list(bundle.input.shape),
             "size": bundle.size,
             "threshold": bundle.threshold,
+            "known_threshold": bundle.known_threshold,
             "digest": bundle.metadata["digest"],
             "certificate": bundle.metadata.get("certificate"),
             "version": __version__,

@@ -50,9 +50,10 @@ class Bundle:
         metadata: the whole `headstand.json`: `format` (2), `name`, `input` (for photos `size`, `dtype`, `range`,
             `resize`, `decoder`; for heatmaps `kind` ("heatmaps"), `size`, `shape`, `dtype`, `decoder`), `temperature`
             (already part of the model), `threshold` (a lower top probability is reported as not confident; null for no
-            threshold), `digest` (hex, see `digest`), `checkpoint` (hex SHA-256 of the trained model's file), `data`
-            (hex SHA-256 of the manifest), `certificate` (comparison with the trained model: `verdict`, `format`,
-            `agreement`...), `versions`.
+            threshold), `known_threshold` (a lower similarity to the training photos, the second output, is reported as
+            an unknown input; null or absent if the model has no second output), `digest` (hex, see `digest`),
+            `checkpoint` (hex SHA-256 of the trained model's file), `data` (hex SHA-256 of the manifest), `certificate`
+            (comparison with the trained model: `verdict`, `format`, `agreement`...), `versions`.
         flatbuffer: the model, exactly the bytes that were checked, because the file may change afterwards. It is a
             view of the file only if the bundle was read with `mapped`.
     """
@@ -76,6 +77,12 @@ class Bundle:
     def threshold(self) -> float:
         """The lowest top probability of a confident prediction; 0 if the metadata has no threshold."""
         return float(self.metadata.get("threshold") or 0.0)
+
+    @property
+    def known_threshold(self) -> float | None:
+        """The lowest similarity to the training photos of a known input; None if the model does not compute one."""
+        value = self.metadata.get("known_threshold")
+        return None if value is None else float(value)
 
     @property
     def failed(self) -> bool:
@@ -132,13 +139,15 @@ def _read(path: Path, file: BinaryIO, mapped: bool) -> Bundle:
             size = int(metadata["input"]["size"])
             expected = str(metadata["digest"]) if version == VERSION else None
             bundle = Bundle(path, labels, size, metadata, flatbuffer)
+            known = bundle.known_threshold
             valid = bool(bundle.name and bundle.input) and 0 <= bundle.threshold <= 1 and bundle.failed in (True, False)
+            valid = valid and (known is None or -1 <= known <= 1)
     except Exception as error:  # a malicious zip or JSON can raise many types, from zlib.error to RecursionError
         raise BundleError(f"{path} has no labels and metadata, or damaged ones: {remedy}") from error
     if version != VERSION:
         raise BundleError(f"{path} has bundle format {version!r}; this version reads {VERSION}: {remedy}")
     if not valid:
-        raise BundleError(f"{path} has no name, or a threshold that is not between 0 and 1: {remedy}")
+        raise BundleError(f"{path} has no name, or a threshold that is out of range: {remedy}")
     if digest(flatbuffer, text, metadata) != expected:
         raise BundleError(f"{path} is damaged: its bytes do not match the digest inside: {remedy}")
     if len(labels) < 2 or len(set(labels)) != len(labels) or not all(labels):

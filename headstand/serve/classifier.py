@@ -30,10 +30,14 @@ class Prediction:
     Attributes:
         probabilities: probability by label, highest first, ties in label order.
         confident: whether the highest probability reaches the bundle's threshold.
+        known: whether the image is similar enough to the training photos; None if the model does not compute it.
+        similarity: the largest cosine similarity to a prototype of the training photos; None if it is not computed.
     """
 
     probabilities: dict[str, float]
     confident: bool
+    known: bool | None = None
+    similarity: float | None = None
 
     def leading(self, top: int | None) -> dict[str, float]:
         """Returns the `top` highest probabilities by label, or all if `top` is None."""
@@ -74,7 +78,7 @@ class Classifier:
             reason = str(error).splitlines()[0] if str(error) else "no reason given"
             raise BundleError(f"the model in {path} cannot be run: {reason}") from error
         self._input = self._pool[0].get_input_details()[0]
-        self._output = self._pool[0].get_output_details()[0]
+        self._outputs = self._pool[0].get_output_details()
         self._free = threading.Semaphore(interpreters)
 
     def _interpreter(self, threads: int) -> Interpreter:
@@ -89,6 +93,14 @@ class Classifier:
     def _check(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         input_kind, classes = self.bundle.input, len(self.bundle.labels)
         photos = input_kind.dtype == np.uint8
+        if self.bundle.known_threshold is not None:
+            found = [(tensor["shape"].tolist(), tensor["dtype"].__name__) for tensor in outputs[1:]]
+            if found != [([1, 1], "float32")]:
+                raise BundleError(
+                    f"{self.bundle.path}: its metadata has a threshold for unknown inputs, which requires a second "
+                    f"output float32 [1, 1]; the model has {found or 'none'}"
+                )
+            outputs = outputs[:1]
         for kind, tensors, shape in (("input", inputs, [1, *input_kind.shape]), ("output", outputs, [1, classes])):
             found = [(tensor["shape"].tolist(), tensor["dtype"].__name__) for tensor in tensors]
             allowed = ("float32", "uint8") if photos or kind == "output" else ("float32",)
@@ -124,36 +136,45 @@ class Classifier:
         Raises:
             ValueError, BundleError: as `probabilities`.
         """
-        values = self.probabilities(decoded[np.newaxis])[0]
-        order = np.argsort(-values, kind="stable")
-        ranked = {self.bundle.labels[index]: float(values[index]) for index in order}
-        return Prediction(ranked, bool(values[order[0]] >= self.bundle.threshold))
+        values, similarities = self.outputs(decoded[np.newaxis])
+        order = np.argsort(-values[0], kind="stable")
+        ranked = {self.bundle.labels[index]: float(values[0, index]) for index in order}
+        confident = bool(values[0, order[0]] >= self.bundle.threshold)
+        known = self.bundle.known_threshold
+        if similarities is None or known is None:
+            return Prediction(ranked, confident)
+        return Prediction(ranked, confident, bool(similarities[0] >= known), float(similarities[0]))
 
     def probabilities(self, decoded: np.ndarray) -> np.ndarray:
-        """Runs the model on decoded images, one at a time, and returns the class probabilities.
+        """Returns the class probabilities of decoded images, the first of `outputs`."""
+        return self.outputs(decoded)[0]
+
+    def outputs(self, decoded: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Runs the model on decoded images, one at a time.
 
         Args:
             decoded: `uint8 [N, size, size, 3]`, RGB; heatmaps `float32 [N, 17, 64, 48]`.
 
         Returns:
-            `float32 [N, classes]`, in label order.
+            The class probabilities, `float32 [N, classes]`, in label order; and the similarities to the training
+            photos, `float32 [N]`, or None if the model does not compute them.
 
         Raises:
             ValueError: `decoded` has another shape or dtype.
-            BundleError: an output of the model is not finite.
+            BundleError: a value of an output of the model is not finite.
         """
         input_kind = self.bundle.input
         if decoded.dtype != input_kind.dtype or decoded.shape[1:] != input_kind.shape:
             expected = f"{np.dtype(input_kind.dtype)} [N, {', '.join(map(str, input_kind.shape))}]"
             raise ValueError(f"{input_kind.kind} must be {expected}, not {decoded.dtype} {list(decoded.shape)}")
-        result = np.empty((len(decoded), len(self.bundle.labels)), np.float32)
+        classes, scored = len(self.bundle.labels), self.bundle.known_threshold is not None
+        result = np.empty((len(decoded), classes + scored), np.float32)
         for index, image in enumerate(decoded):
             values = _quantized(image[np.newaxis], self._input)
-            output = self._run(values)
-            result[index] = _dequantized(output, self._output)[0]
+            result[index] = np.concatenate(self._run(values), axis=1)[0]
         if not np.isfinite(result).all():
             raise BundleError(f"{self.bundle.path} returns probabilities that are not finite")
-        return result
+        return result[:, :classes], result[:, classes] if scored else None
 
     def warm(self, formats: Sequence[str] = images.FORMATS) -> None:
         """Runs every interpreter and the decoders of these formats once, because the first use is slow.
@@ -168,13 +189,13 @@ class Classifier:
             # `_run` takes the last interpreter of the list: rotate, so that each one runs.
             self._pool.append(self._pool.pop(0))
 
-    def _run(self, values: np.ndarray) -> np.ndarray:
+    def _run(self, values: np.ndarray) -> list[np.ndarray]:
         with self._free:
             interpreter = self._pool.pop()  # the last one used, whose memory is still in the processor's caches
             try:
                 interpreter.set_tensor(self._input["index"], values)
                 interpreter.invoke()
-                return interpreter.get_tensor(self._output["index"])
+                return [_dequantized(interpreter.get_tensor(output["index"]), output) for output in self._outputs]
             finally:
                 self._pool.append(interpreter)
 

@@ -14,7 +14,7 @@ from flask import Flask
 from headstand.cli import command
 from headstand.errors import HeadstandError
 from headstand.serve import flask_app
-from headstand.serve.api import CONFIDENT, Api, Request, Response
+from headstand.serve.api import CONFIDENT, KNOWN, Api, Request, Response
 from headstand.serve.classifier import Classifier
 from headstand.serve.request_context import RequestContext
 
@@ -29,7 +29,7 @@ def create_app(classifier: Classifier | None = None) -> Flask:
     """Returns the Flask application with SageMaker's two routes added; SageMaker exposes only these to clients.
 
     `/ping` is `/readyz` and `/invocations` is `/predict`. The custom attributes of the response contain
-    `confident=true` or `confident=false`.
+    `confident=true` or `confident=false`, and `known=true` or `known=false` if the model detects unknown inputs.
 
     Args:
         classifier: as in `flask_app.create_app`.
@@ -42,7 +42,9 @@ def create_app(classifier: Classifier | None = None) -> Flask:
 
     def invocations(request: Request, context: RequestContext) -> Response:
         response = core.predict(request, context)
-        response.headers[ATTRIBUTES] = f"confident={response.headers[CONFIDENT]}"
+        named = {"confident": CONFIDENT, "known": KNOWN}
+        found = [f"{name}={response.headers[header]}" for name, header in named.items() if header in response.headers]
+        response.headers[ATTRIBUTES] = ",".join(found)
         return response
 
     core.add("GET", "/ping", core.routes["/readyz"].handler)

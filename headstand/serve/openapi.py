@@ -71,11 +71,19 @@ def document(bundle: Bundle, limits: Capacity, *, keys: bool = False) -> dict[st
                 "parameters": parameters,
                 "requestBody": {"required": True, "content": _one_image(bundle)},
                 "responses": {
-                    "200": _success("The classes, highest first.", "Probabilities", headers={"Headstand-Confident": {
-                        "description": "`false` if the highest probability is below the model's threshold.",
-                        "required": True,
-                        "schema": {"enum": ["true", "false"]},
-                    }}),
+                    "200": _success("The classes, highest first.", "Probabilities", headers={
+                        "Headstand-Confident": {
+                            "description": "`false` if the highest probability is below the model's threshold.",
+                            "required": True,
+                            "schema": {"enum": ["true", "false"]},
+                        },
+                        "Headstand-Known": {
+                            "description": "`false` if the image is unlike the photos that the model was trained on; "
+                            "absent if the model does not detect unknown inputs.",
+                            "required": bundle.known_threshold is not None,
+                            "schema": {"enum": ["true", "false"]},
+                        },
+                    }),
                     **_problems(*refused, *_BODY, *_IMAGE, *_REGISTERED),
                 },
             }},
@@ -146,6 +154,8 @@ def _schemas(bundle: Bundle) -> Schema:
         "code": {**text, "description": "Stable; the codes are listed at each status."},
     }
     result = {"probabilities": _ref("Probabilities"), "confident": {"type": "boolean"}}
+    if bundle.known_threshold is not None:
+        result["known"] = {"type": "boolean", "description": "`false` if the image is unlike the training photos."}
     digest = {**text, "pattern": "^[0-9a-f]{64}$"}
     url: Schema = {**text, "pattern": "^https?://", "maxLength": MAX_URL}
     url["description"] = "http:// or https://, on a public host, such as https://example.com/photo.jpg."
@@ -189,6 +199,10 @@ def _schemas(bundle: Bundle) -> Schema:
             shape={"type": "array", "items": {"type": "integer"}, "description": "Shape of one decoded input."},
             size={"type": "integer", "minimum": 1, "description": "Side of the model's input, in pixels."},
             threshold={**probability, "description": "Lowest top probability of a confident prediction."},
+            known_threshold={
+                "type": ["number", "null"],
+                "description": "Lowest similarity to the training photos of a known input; null if not computed.",
+            },
             digest={**digest, "description": "SHA-256 over the model, its labels and its metadata."},
             certificate={"type": ["object", "null"], "description": "Comparison with the trained model."},
             version={**text, "description": "Version of Headstand."},

@@ -89,6 +89,7 @@ class Predictor:
                     self._failed = True
                     raise
         context.confident.append(prediction.confident)
+        context.known.append(prediction.known)
         return prediction
 
     def batch(self, sources: list[Source], context: RequestContext, top: int | None) -> list[dict[str, Any]]:
@@ -100,7 +101,8 @@ class Predictor:
             top: how many classes to report; None for all.
 
         Returns:
-            For each image `{"probabilities": {class: probability}, "confident": bool}`, or `{"error": problem}`.
+            For each image `{"probabilities": {class: probability}, "confident": bool, "known": bool}`, without `known`
+            if the model does not detect unknown inputs; or `{"error": problem}`.
         """
         results: list[dict[str, Any]] = []
         started = time.monotonic()
@@ -117,7 +119,8 @@ class Predictor:
                 context.codes.append(error.code)
                 results.append({"error": problem(error.code, str(error))})
             else:
-                results.append({"probabilities": prediction.leading(top), "confident": prediction.confident})
+                result = {"probabilities": prediction.leading(top), "confident": prediction.confident}
+                results.append(result if prediction.known is None else {**result, "known": prediction.known})
         return results
 
 

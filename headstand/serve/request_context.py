@@ -24,12 +24,14 @@ class RequestContext:
         code: code of the error that the client receives; None for a success.
         codes: codes of the errors of single images of a batch.
         confident: for each classified image whether the prediction is confident.
+        known: for each classified image whether it is similar to the training photos; None if the model cannot tell.
         hosts: hosts of the URLs that the request referred to.
         received: bytes of the body that were read.
     """
 
     __slots__ = (
-        "_inner", "_started", "code", "codes", "confident", "fields", "hosts", "id", "received", "seconds", "time_left",
+        "_inner", "_started", "code", "codes", "confident", "fields", "hosts", "id", "known", "received", "seconds",
+        "time_left",
     )  # fmt: skip
 
     def __init__(
@@ -45,6 +47,7 @@ class RequestContext:
         self.code: str | None = None
         self.codes: list[str] = []
         self.confident: list[bool] = []
+        self.known: list[bool | None] = []
         self.hosts: list[str] = []
         self.received = 0
 

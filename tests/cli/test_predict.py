@@ -29,12 +29,26 @@ def test_a_line_for_each_image_of_a_folder(model: str, capsys: pytest.CaptureFix
 def test_a_table_and_json(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     __main__.main(["predict", model, "a/red.png", "--csv"])
     (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert row["known"] == ""
     expected = tiny.expected((200, 100, 0))
     assert (row["image"], row["class"], row["confident"], row["error"]) == ("a/red.png", "red", "true", "")
     assert {name: float(row[name]) for name in expected} == pytest.approx(expected, abs=1e-6)
     __main__.main(["predict", model, "a/red.png", "--json"])
     line = json.loads(capsys.readouterr().out)
     assert line["image"] == "a/red.png" and line["probabilities"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_unknown_inputs_are_reported(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = str(tiny.known_bundle(workplace / "known.tflite"))
+    for name, colour in {"dark.png": (20, 30, 40), "red.png": (200, 100, 0)}.items():
+        Path(name).write_bytes(tiny.photo(colour))
+    __main__.main(["predict", model, "dark.png", "red.png"])
+    dark, red = capsys.readouterr().out.splitlines()
+    assert "unlike the training photos" in dark and "unlike" not in red
+    __main__.main(["predict", model, "dark.png", "red.png", "--csv"])
+    assert [row["known"] for row in csv.DictReader(io.StringIO(capsys.readouterr().out))] == ["false", "true"]
+    __main__.main(["predict", model, "dark.png", "red.png", "--json"])
+    assert [json.loads(line)["known"] for line in capsys.readouterr().out.splitlines()] == [False, True]
 
 
 @pytest.mark.parametrize("form", [[], ["--csv"], ["--json"]])

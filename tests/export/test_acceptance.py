@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from headstand.export.acceptance import FORMATS, check
-from headstand.export.parity import Accuracy, Disagreement, Parity
+from headstand.export.parity import Accuracy, Detection, Disagreement, Parity
 
 EQUAL = Parity(400, 1.0, 1e-6, 1e-7, (("a.jpg", 1e-6),), (), Accuracy(0.9, 0.9, 0, (-0.01, 0.01)))
 
@@ -62,3 +62,23 @@ def test_with_many_photos_the_interval_counts(high: float, passes: bool) -> None
     accuracy = Accuracy(0.9, 0.9, 0, (-0.02, high))
     assert check("dynamic", dataclasses.replace(EQUAL, count=1000, accuracy=accuracy)).passed == passes
     assert check("dynamic", dataclasses.replace(EQUAL, count=999, accuracy=accuracy)).passed
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "difference", "changed", "unmet"),
+    [
+        ("float32", 400, 1e-4, 0, ()),
+        ("float32", 400, 2e-4, 0, ("a similarity to the training photos differs by 0.0002",)),
+        ("float16", 400, float("nan"), 0, ("a similarity to the training photos differs by nan",)),
+        ("int8", 400, 0.3, 12, ()),
+        ("int8", 400, 0.3, 13, ("13 of 400 photos change between known and unknown",)),
+        ("dynamic", 20, 0.3, 1, ()),
+        ("dynamic", 20, 0.3, 2, ("2 of 20 photos change between known and unknown",)),
+        ("int8", 400, float("nan"), 0, ("0 of 400 photos change between known and unknown",)),
+    ],
+)
+def test_the_score_of_unknown_inputs_has_limits(
+    kind: str, count: int, difference: float, changed: int, unmet: tuple[str, ...]
+) -> None:
+    parity = dataclasses.replace(EQUAL, count=count, detection=Detection(difference, changed))
+    assert check(kind, parity).unmet == unmet

@@ -61,7 +61,9 @@ def test_example_code_needs_only_the_file(result: Path) -> None:
     lines = run(script(1), result.parent, str(result), str(photo)).splitlines()
     assert [line.split()[0] for line in lines[:3]] == list(answer.probabilities)
     assert [float(line.split()[1]) for line in lines[:3]] == pytest.approx([*answer.probabilities.values()], abs=1e-4)
-    assert lines[3:] == ([] if answer.confident else ["not sure"])
+    doubts = [] if answer.confident else ["not sure"]
+    assert answer.known is not None
+    assert lines[3:] == doubts + ([] if answer.known else ["unlike the training photos"])
 
 
 MEDIAPIPE = """
@@ -72,7 +74,7 @@ from mediapipe.tasks.python import BaseOptions, vision
 options = vision.ImageClassifierOptions(base_options=BaseOptions(model_asset_path=sys.argv[1]), max_results=-1)
 with vision.ImageClassifier.create_from_options(options) as classifier:
     for pixels in np.load(sys.argv[2]):
-        (found,) = classifier.classify(mp.Image(image_format=mp.ImageFormat.SRGB, data=pixels)).classifications
+        found, _ = classifier.classify(mp.Image(image_format=mp.ImageFormat.SRGB, data=pixels)).classifications
         print(json.dumps({each.category_name: each.score for each in found.categories}))
 """
 

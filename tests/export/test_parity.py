@@ -96,6 +96,25 @@ def test_photos_without_classes_have_no_accuracy(served: Classifier, sample: Pho
     assert compared(trained(), served, PhotoSample("test", sample.paths, None)).accuracy is None
 
 
+def test_the_similarities_are_compared_too(sample: PhotoSample, tmp_path: Path) -> None:
+    """The trained model takes the second photo, of brightness 0.26, for brighter by 0.1 than the served one."""
+    served = Classifier(tiny.known_bundle(tmp_path / "known.tflite", threshold=0.3))
+    original = trained()
+
+    def both(pixels: np.ndarray) -> np.ndarray:
+        brightness = pixels.mean() / 255
+        more = 0.1 if round(brightness * 765) == 200 else 0
+        return np.append(original(pixels), [[brightness + more]], axis=1)
+
+    expected = trained_outputs(both, sample, PhotoInput(tiny.SIZE), 4)
+    given = served_outputs(served, sample, tiny.LABELS)
+    assert given.shape == (4, 4)
+    parity = compare(expected, given, sample, tiny.LABELS, known=0.3)
+    assert parity.largest_difference < 1e-6
+    assert parity.detection and parity.detection.changed == 1
+    assert parity.detection.largest_difference == pytest.approx(0.1, abs=1e-6)
+
+
 def test_a_damaged_photo_is_named(served: Classifier, sample: PhotoSample) -> None:
     sample.paths[2].write_bytes(b"no photo")
     with pytest.raises(ParityError, match=r"the test photo .*2\.png cannot be used for .*; prepare the data again"):

@@ -1,7 +1,9 @@
 """The framework-free interface: what both services add to a handler's response."""
 
+import base64
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,6 +42,22 @@ def test_a_prediction_has_its_headers_and_probabilities(api: Api) -> None:
         "X-Request-ID": "id-1",
         "X-Content-Type-Options": "nosniff",
     }
+
+
+def test_an_unknown_input_is_reported_in_header_batch_and_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", REQUESTS)
+    classifier = Classifier(tiny.known_bundle(tmp_path / "a.tflite", threshold=0.3))
+    api = Api(classifier, capacity.chosen({}, cores=1), fetch=lambda url: PHOTO)
+    dark = tiny.photo((20, 30, 40))
+    for photo, known in ((PHOTO, "true"), (dark, "false")):
+        response = respond(api, "POST", "/predict", photo)
+        assert response.headers["Headstand-Known"] == known
+        assert sum(json.loads(response.body).values()) == pytest.approx(1, abs=1e-6)
+    assert json.loads(Line().format(caplog.records[-1]))["not_known"] == 1
+    batch = json.dumps([{"image": base64.b64encode(each).decode()} for each in (PHOTO, dark)]).encode()
+    results = json.loads(respond(api, "POST", "/predict/batch", batch).body)["results"]
+    assert [result["known"] for result in results] == [True, False]
+    assert json.loads(respond(api, "GET", "/model").body)["known_threshold"] == 0.3
 
 
 @pytest.mark.parametrize(

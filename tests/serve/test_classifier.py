@@ -1,3 +1,4 @@
+import dataclasses
 import threading
 from pathlib import Path
 from typing import Any
@@ -212,3 +213,30 @@ def test_leading_returns_the_highest_probabilities(classifier: Classifier) -> No
     answer = classifier.predict(tiny.photo((200, 100, 0)))
     assert list(answer.leading(2)) == ["red", "green"] and answer.leading(None) == answer.probabilities
     assert answer.leading(99) == answer.probabilities
+
+
+def test_a_second_output_detects_unknown_inputs(tmp_path: Path) -> None:
+    classifier = Classifier(tiny.known_bundle(tmp_path / "a.tflite", threshold=0.5))
+    bright, dark = classifier.classify(pixels((200, 200, 200))[0]), classifier.classify(pixels((20, 30, 40))[0])
+    assert (bright.known, bright.similarity) == (True, pytest.approx(600 / 765, abs=1e-6))
+    assert (dark.known, dark.similarity) == (False, pytest.approx(90 / 765, abs=1e-6))
+    without = Classifier(tiny.bundle(tmp_path / "b.tflite"))
+    assert without.classify(pixels((20, 30, 40))[0]) == dataclasses.replace(dark, known=None, similarity=None)
+    np.testing.assert_array_equal(classifier.probabilities(pixels((9, 8, 7))), without.probabilities(pixels((9, 8, 7))))
+
+
+@pytest.mark.parametrize(
+    ("similarity", "metadata", "reason"),
+    [
+        (False, {"known_threshold": 0.5}, r"requires a second output float32 \[1, 1\]; the model has none"),
+        (True, {}, r"one output of float32 or uint8 \[1, 3\]; the model has float32 \[1, 3\], float32 \[1, 1\]"),
+        (True, {"known_threshold": 1.5}, "a threshold that is out of range"),
+        (True, {"known_threshold": "high"}, "no labels and metadata, or damaged ones"),
+    ],
+)
+def test_outputs_and_metadata_must_agree(
+    tmp_path: Path, similarity: bool, metadata: dict[str, Any], reason: str
+) -> None:
+    path = tiny.bundle(tmp_path / "a.tflite", model=tiny.flatbuffer(similarity=similarity), **metadata)
+    with pytest.raises(BundleError, match=reason):
+        Classifier(path)

@@ -37,7 +37,8 @@ function base64(blob) {
   });
 }
 
-/** Classifies a picture: pairs [label, probability], highest first; confident (null if unknown); time in milliseconds. */
+/** Classifies a picture: pairs [label, probability], highest first; confident and known (null if not
+ * reported); time in milliseconds. */
 export async function classify(source, signal) {
   const options = await request(source);
   if (key) options.headers.Authorization = `Bearer ${key}`;
@@ -59,8 +60,11 @@ export async function classify(source, signal) {
   const pairs = Object.entries(result ?? {}).filter(([, value]) => Number.isFinite(value));
   if (!pairs.length) throw new Problem("The server’s response is not that of this service.", { again: true });
   pairs.sort((a, b) => b[1] - a[1]);
-  const confident = response.headers.get("Headstand-Confident");
+  const [confident, known] = ["Headstand-Confident", "Headstand-Known"].map((name) => {
+    const value = response.headers.get(name);
+    return value === null ? null : value !== "false";
+  });
   // Time of the inference, if the service reports it.
   const model = Number(/\binference;dur=([\d.]+)/.exec(response.headers.get("Server-Timing") ?? "")?.[1] ?? 0);
-  return { pairs, confident: confident === null ? null : confident !== "false", time, model };
+  return { pairs, confident, known, time, model };
 }

@@ -99,7 +99,7 @@ def write(folder: Path, bundle: Bundle, endpoint: str, *, limit: int = MAX_BYTES
         folder: created if needed; files of the same names in it are replaced.
         bundle: the model that the endpoint serves.
         endpoint: the absolute URL that pictures are sent to; it must allow the page's origin (CORS) and expose the
-            header `Headstand-Confident`.
+            headers `Headstand-Confident` and `Headstand-Known`.
         limit: size in bytes of the largest picture that the endpoint accepts.
 
     Returns:

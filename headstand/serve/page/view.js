@@ -61,12 +61,15 @@ function dimensions() {
   $("dimensions")?.replaceChildren(...(width && !hidden && !HEATMAPS ? [`${width} × ${height} pixels`.replaceAll(" ", "\u00a0")] : []));
 }
 
-export function show({ pairs, confident, time, model }, { blob }) {
+export function show({ pairs, confident, known, time, model }, { blob }) {
   const [label, value] = pairs[0];
-  document.body.classList.toggle("not-confident", confident === false);
-  $("verdict").textContent = confident === false ? "Not sure, perhaps" : "It looks like";
-  $("low-confidence").hidden = confident !== false;
-  $("low-confidence").textContent = (THRESHOLD > 0 ? `Predictions with a probability of ${percent(THRESHOLD)} or more are confident. ` : "")
+  const doubtful = confident === false || known === false;
+  const verdict = known === false ? "Perhaps none of them. The nearest is" : "Not sure, perhaps";
+  document.body.classList.toggle("not-confident", doubtful);
+  $("verdict").textContent = doubtful ? verdict : "It looks like";
+  $("low-confidence").hidden = !doubtful;
+  $("low-confidence").textContent = (known === false ? "This is unlike the pictures that the model was trained on. " : "")
+    + (confident === false && THRESHOLD > 0 ? `Predictions with a probability of ${percent(THRESHOLD)} or more are confident. ` : "")
     + (HEATMAPS ? "It helps if all joints are clearly visible." : "It helps if the picture has one clear subject, complete and in the middle.");
   bars(pairs, false);
   $("more").hidden = pairs.length <= FIRST_BARS;
@@ -84,7 +87,7 @@ export function show({ pairs, confident, time, model }, { blob }) {
   $("facts").replaceChildren(facts.join(" · "), pixels);
   state("answer");
   dimensions();
-  $("status").textContent = `${confident === false ? "Not sure. The likeliest is " : ""}${readable(label)}, ${percent(value)}.`;
+  $("status").textContent = `${known === false ? "Perhaps none of them. The nearest is " : confident === false ? "Not sure. The likeliest is " : ""}${readable(label)}, ${percent(value)}.`;
   reveal();
 }
 
