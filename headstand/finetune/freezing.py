@@ -1,7 +1,7 @@
 """Selects the frozen layers of a network and splits it, so that the part before the first trained layer runs once."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +17,12 @@ _BLOCK = re.compile(
     r"|\w+_stage_\d+_block_\d+(?=_))"  # ConvNeXt
     r"|conv_(pad|dw|pw)_(?P<number>\d+)"  # MobileNet: a depthwise convolution and what follows it
 )
-"""Block names within the layer names of keras.applications. InceptionV3, InceptionResNetV2 and NASNet are not covered:
+"""Block names within layer names, as in keras.applications. InceptionV3, InceptionResNetV2 and NASNet are not covered:
 their layer names mark only the end of a block, not its beginning."""
 
 
 class FreezingError(HeadstandError):
-    """More layers or blocks are to be unfrozen than there are, or blocks of a network whose layers do not name them."""
+    """More layers or blocks are to be unfrozen than there are, or blocks of a network that has none."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,22 @@ class SplitModel:
 
 
 def blocks(network: keras.Model) -> dict[str, int]:
-    """Returns the blocks that appear in the network's layer names, in order, with the index of each first layer.
+    """Returns the network's blocks in order, by name, with the index of each first layer.
 
-    Layers without a block in their name belong to the preceding block.
+    If names of layers contain those of blocks, as in keras.applications, layers without a block in their name belong to
+    the preceding block. Otherwise a block is what lies between two layers that merge all paths, such as the sums of a
+    residual network; it has the name of its first layer.
     """
     starts: dict[str, int] = {}
     for index, layer in enumerate(network.layers):
         if match := _BLOCK.match(layer.name):
             starts.setdefault(match["name"] or match["number"], index)
-    return starts
+    if starts:
+        return starts
+    merges = [layer for _, layer in _joints(network) if isinstance(layer, keras.layers.Add | keras.layers.Concatenate)]
+    # The layers before the first merge and those after the last one belong to the nearest block.
+    ends = [network.layers.index(layer) + 1 for layer in merges]
+    return {network.layers[index].name: index for index in [0, *ends][: len(ends)]}
 
 
 def frozen(network: keras.Model, unfreeze: str) -> tuple[keras.layers.Layer, ...]:
@@ -61,7 +68,7 @@ def frozen(network: keras.Model, unfreeze: str) -> tuple[keras.layers.Layer, ...
         unfreeze: `all`, `N blocks` or `N layers`: the last N are trained.
 
     Raises:
-        FreezingError: the backbone has fewer blocks or layers, or its layers do not name their blocks.
+        FreezingError: the backbone has fewer blocks or layers, or its layers neither name blocks nor merge paths.
     """
     if unfreeze == "all":
         return ()
@@ -69,8 +76,8 @@ def frozen(network: keras.Model, unfreeze: str) -> tuple[keras.layers.Layer, ...
     starts = list(blocks(network).values()) if unit == "block" else list(range(len(network.layers)))
     if not starts:
         raise FreezingError(
-            f"finetune.unfreeze = {unfreeze!r}: this backbone's layers do not name their blocks; use "
-            f"'N layers', of which it has {len(network.layers)}"
+            f"finetune.unfreeze = {unfreeze!r}: this backbone has no blocks, since its layers neither name any nor "
+            f"merge all paths; use 'N layers', of which it has {len(network.layers)}"
         )
     if count > len(starts):
         raise FreezingError(
@@ -108,18 +115,25 @@ def _cut(network: keras.Model, free: Sequence[keras.layers.Layer]) -> tuple[Any,
 
     None if there is no such tensor but the network's input. `free` are the layers that are not frozen.
     """
-    nodes = backbones.nodes(network)
     # BatchNormalization is never trained: see `finetune.compile_for`.
     trained = {id(layer) for layer in free if layer.weights and not isinstance(layer, keras.layers.BatchNormalization)}
+    joints = [*_joints(network, trained)]
+    return joints[-1] if joints else None
+
+
+def _joints(network: keras.Model, until: Set[int] = frozenset()) -> Iterator[tuple[Any, keras.layers.Layer]]:
+    """Yields the tensors that all paths pass through, except the input, in order, with the layers they come from.
+
+    It ends before the first call of a layer whose `id` is in `until`.
+    """
+    nodes = backbones.nodes(network)
     last_use = {id(tensor): index for index, node in enumerate(nodes) for tensor in node.input_tensors}
     last_use |= {id(tensor): len(nodes) for tensor in network.outputs}
     alive: dict[int, Any] = {}
-    cut = None
     for index, node in enumerate(nodes):
-        if id(node.operation) in trained:
-            break
+        if id(node.operation) in until:
+            return
         alive |= {id(tensor): (tensor, node.operation) for tensor in node.output_tensors}
         alive = {key: value for key, value in alive.items() if last_use.get(key, -1) > index}
         if len(alive) == 1 and not node.is_input:
-            (cut,) = alive.values()
-    return cut
+            yield from alive.values()

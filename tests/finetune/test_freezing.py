@@ -64,9 +64,20 @@ def test_too_many_layers_are_reported(unfreeze: str, message: str) -> None:
     assert str(caught.value) == message
 
 
-def test_network_without_block_names_is_reported() -> None:
-    with pytest.raises(FreezingError, match="do not name their blocks; use 'N layers', of which it has 7"):
-        freezing.frozen(network(("mixed",)), "1 block")
+def test_blocks_without_names_end_where_all_paths_merge() -> None:
+    model = network(("a", "b", "c"))
+    assert list(freezing.blocks(model)) == [model.layers[0].name, "b_conv", "c_conv"]
+    assert names(freezing.frozen(model, "1 block"))[-1] == "b_add"
+    assert names(freezing.frozen(model, "2 blocks"))[-1] == "a_add"
+    assert freezing.frozen(model, "3 blocks") == ()
+    assert freezing.split(whole(model), "1 block").layer == "b_add"
+
+
+def test_network_without_blocks_is_reported() -> None:
+    pixels = keras.Input((8, 8, 3))
+    model = keras.Model(pixels, layers.Conv2D(2, 1)(layers.Conv2D(2, 1)(pixels)))
+    with pytest.raises(FreezingError, match="neither name any nor merge all paths; use 'N layers', of which it has 3"):
+        freezing.frozen(model, "1 block")
 
 
 # The names are keras.applications' own, as its networks have them.
