@@ -1,8 +1,8 @@
 """Classify images, at the command line or over HTTP.
 
-python predict.py [--model MODEL] IMAGE [IMAGE ...]
-                                        one line of JSON for each file or URL: {class: probability}, highest first;
+python predict.py IMAGE [IMAGE ...]     one line of JSON for each file or URL: {class: probability}, highest first;
                                         a line on standard error for each that is unlike the training photos
+python predict.py --model MODEL IMAGE   the same with another model
 gunicorn predict:app                    serve: POST /predict with {"url": ...}, {"image": base64}, a file or the bytes
 
 The model is models/yoga6/yoga6.tflite, or the file that --model or HEADSTAND_MODEL names.

@@ -199,6 +199,6 @@ def test_without_arguments_the_usage_is_printed(argv: list[str], tmp_path: Path)
     found = run(*argv, model=tmp_path / "none.tflite")
     assert (
         found.returncode == 0
-        and "python predict.py [--model MODEL] IMAGE" in found.stdout
+        and "python predict.py IMAGE" in found.stdout
         and "gunicorn predict:app" in found.stdout
     )

@@ -208,7 +208,7 @@ def _recipe_text(settings: Recipe, base: str) -> str:
     document.add("seed", settings.seed)
     for section in type(settings).model_fields:
         model = getattr(settings, section)
-        if not isinstance(model, BaseModel) or section == "card":
+        if not isinstance(model, BaseModel):
             continue
         values = model.model_dump(mode="json", exclude_none=True)
         if section == "source":
