@@ -15,6 +15,7 @@ from PIL import Image
 
 from headstand import finetune, heads, images, training
 from headstand.errors import HeadstandError
+from headstand.evaluation import unknown_inputs
 from headstand.evaluation.predictions import class_indices, pixels
 from headstand.features import FeatureError, decoding
 from headstand.finetune.callbacks import CheckpointCallback
@@ -61,6 +62,22 @@ def check_scores(report: dict[str, Any], path: Path, dataset: Dataset) -> None:
         assert list(scores["per_class"]) == list(dataset.classes)
 
 
+def check_detection(report: dict[str, Any], paths: dict[str, Path], dataset: Dataset) -> None:
+    """Checks that the shares of known inputs in the report are those of the detectors in the checkpoints, by split."""
+    for split, path in paths.items():
+        detector, network = unknown_inputs.load(path), unknown_inputs.with_features(checkpoint.load(path))
+        assert detector and detector.threshold == report["known"]["value"]
+        shown = pixels(dataset.folder, dataset.split(split), networks.SIZE).astype(np.float32)
+        similarities = detector.similarities(network(shown)[1].numpy())
+        # A photo at the threshold may be on either side of it.
+        assert report["known"]["accepted"][split]["count"] == len(similarities) == 12
+        assert report["known"]["accepted"][split]["share"] * 12 in range(
+            int((similarities >= detector.threshold + 1e-4).sum()),
+            int((similarities >= detector.threshold - 1e-4).sum()) + 1,
+        )
+    assert report["known"]["accepted"]["validation"]["share"] == 1  # 95 % of 12 photos are all of them
+
+
 def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     outcome = training.train(recipe(search=SEARCH))
     report = outcome.report
@@ -91,6 +108,7 @@ def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> No
     assert written["data"]["digest"] == dataset.digest
     assert written["checkpoint"] == outcome.checkpoint.name
     assert written["refitted"] is None
+    check_detection(written, {"validation": outcome.checkpoint, "test": outcome.checkpoint}, dataset)
     assert set(written["seconds"]) == {
         "backbone",
         "features",
@@ -98,6 +116,7 @@ def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> No
         "search",
         "head",
         "calibration",
+        "unknown inputs",
         "evaluation",
     }
     assert {"tensorflow", "keras", "python", "headstand"} <= set(written["versions"])
@@ -202,6 +221,7 @@ def test_depths_give_one_head_whose_file_predicts_the_same(dataset: Dataset) -> 
     assert outcome.refitted
     found, truth = predictions(outcome.refitted, dataset, "test")
     assert outcome.report["test"]["accuracy"] == (found.argmax(1) == truth).mean()
+    check_detection(outcome.report, {"validation": outcome.checkpoint, "test": outcome.refitted}, dataset)
     network = checkpoint.load(outcome.refitted).get_layer("backbone")
     assert network.output.shape[-1] > networks.WIDTH
 
@@ -238,6 +258,10 @@ def test_fine_tuning_and_refit(dataset: Dataset) -> None:
     assert newest_checkpoint() == outcome.refitted
     assert len(outcome.report["history"]) == 1
     check_scores(outcome.report, outcome.checkpoint, dataset)  # the metrics are those of the model before the refit
+    check_detection(outcome.report, dict.fromkeys(("validation", "test"), outcome.checkpoint), dataset)
+    one, again = (unknown_inputs.load(path) for path in (outcome.checkpoint, outcome.refitted))
+    assert one and again and one.threshold == again.threshold
+    assert not (one.center.any() or again.center.any() or np.allclose(one.prototypes, again.prototypes))
     assert set(outcome.report["seconds"]) >= {"fine-tuning", "refit"}
     seen, all_seen = (
         checkpoint.metadata(path).training_fingerprints for path in (outcome.checkpoint, outcome.refitted)
@@ -255,6 +279,7 @@ def test_refit_without_fine_tuning_is_the_head_on_all_splits(dataset: Dataset) -
     # The epoch was selected on validation.
     assert outcome.refitted.name == f"shapes_{outcome.report['best_epoch']:02d}_all.h5"
     assert newest_checkpoint() == outcome.refitted
+    check_detection(outcome.report, dict.fromkeys(("validation", "test"), outcome.checkpoint), dataset)
     one, other = (checkpoint.load(path) for path in (outcome.checkpoint, outcome.refitted))
     pairs = zip(*(model.get_layer("backbone").get_weights() for model in (one, other)), strict=True)
     assert all(np.array_equal(a, b) for a, b in pairs)
@@ -318,6 +343,7 @@ def test_refit_with_validation_is_scored_on_test(dataset: Dataset, epochs: int) 
     assert len(checkpoint.metadata(outcome.checkpoint).training_fingerprints) == 24
     chosen, final = (checkpoint.metadata(path) for path in (outcome.checkpoint, outcome.refitted))
     assert (final.temperature, final.threshold) == (chosen.temperature, chosen.threshold)
+    check_detection(report, {"validation": outcome.checkpoint, "test": outcome.refitted}, dataset)
     for split, path in (("validation", outcome.checkpoint), ("test", outcome.refitted)):
         photos = dataset.split(split)
         probabilities = checkpoint.load(path)(pixels(dataset.folder, photos, networks.SIZE).astype(np.float32)).numpy()

@@ -90,13 +90,14 @@ class ConversionTrials:
         """
         self.trained, self.samples = trained, samples
         self._representative, self._log = representative, log
-        self._model, columns = trained.model, [trained.model.output]
+        self._model, output = trained.model, trained.model.output
         self._score: keras.Model | None = None
         if trained.detector:
             self._model, self._score = unknown_inputs.with_features(trained.model), trained.detector.network()
-            columns = [self._model.outputs[0], self._score(self._model.outputs[1])]
-        call = compiled(keras.Model(self._model.input, columns))
-        self._call: Callable[[np.ndarray], np.ndarray] = lambda pixels: np.concatenate(call(tf.constant(pixels)), 1)
+            probabilities, features = self._model.outputs
+            output = keras.layers.Concatenate()([probabilities, self._score(features)])
+        call = compiled(keras.Model(self._model.input, output))
+        self._call: Callable[[np.ndarray], np.ndarray] = lambda pixels: np.asarray(call(tf.constant(pixels)))
         self._expected: dict[str, np.ndarray] = {}
         self._pixels: np.ndarray | None = None
 
@@ -147,8 +148,7 @@ class ConversionTrials:
             converters = {"float32": convert.float32, "float16": convert.float16, "dynamic": convert.dynamic}
             flatbuffer = converters[kind](model)
         if self._score:
-            half = convert.float32 if kind == "float32" else convert.float16
-            flatbuffer = second_output.append(flatbuffer, half(self._score))
+            flatbuffer = second_output.append(flatbuffer, convert.float32(self._score))
         described = bundle.describe(flatbuffer, self.trained.about.name, LABELS, self.trained.input)
         found = ConvertedModel(kind, variant, described)
         self._log(f"{kind:10} {found.conversion}, {len(described) / 1e6:.1f} MB in {time.perf_counter() - start:.0f} s")

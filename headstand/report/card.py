@@ -216,6 +216,9 @@ def _compared(certificate: dict[str, Any]) -> str:
         pairs = (f"{each['trained']:.4f}, {each['served']:.4f}" for each in accuracies)
         rows.append(["accuracy of the `.h5`, of the `.tflite`", *pairs])
         rows.append(["accuracy loss in percentage points, 95 % interval", *(_lost(each) for each in accuracies)])
+    if certificate.get("detection"):
+        cells = [f"{each['detection']['changed']}" if each["detection"] else "" for _, each in columns]
+        rows.append(["changed between known and unknown", *cells])
     times = ", ".join(f"{time:.1f} ms on {threads}" for threads, time in certificate["milliseconds"].items())
     rows.append(["latency for one photo", times, *("" for _ in columns[1:])])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from headstand import images
 from headstand.errors import HeadstandError
-from headstand.evaluation import calibration, leakage
+from headstand.evaluation import calibration, leakage, unknown_inputs
 from headstand.export import convert, exporting
 from headstand.export.acceptance import FORMATS, LIMITS, AcceptanceCriteria
 from headstand.export.candidates import ConversionTrials, ConvertedModel, ParityResult
@@ -81,6 +81,46 @@ def test_metadata_and_certificate_describe_the_model(bundle: Path, trained: Path
     assert metadata["temperature"] == checkpoint.metadata(path).temperature != 1
     # The metadata contain no path of the machine.
     assert str(trained) not in json.dumps(metadata)
+
+
+def test_the_score_of_unknown_inputs_is_certified_and_its_threshold_fitted(
+    model: Path, run: Path, dataset: Dataset
+) -> None:
+    detector = unknown_inputs.load(model)
+    network = unknown_inputs.with_features(checkpoint.load(model))
+    for kind in ("float32", "int8"):
+        result = export(model, kind, representative=8)
+        classifier = Classifier(result.bundle)
+        metadata, certificate = classifier.bundle.metadata, json.loads(result.certificate.read_text())
+        known = certificate["known"]
+        assert (metadata["known_threshold"], known["fitted_to"]) == (known["value"], "validation")
+        validation, test = (
+            np.stack([images.decode(dataset.folder / one.path, networks.SIZE) for one in dataset.split(split)])
+            for split in ("validation", "test")
+        )
+        similarities = classifier.outputs(validation)[1]
+        assert similarities is not None and known["value"] == pytest.approx(similarities.min(), abs=1e-6)
+        assert known["accepted"]["validation"]["share"] == 1
+        assert known["accepted"]["generated"]["count"] == 48
+        assert certificate["detection"]["changed"] <= 1
+        assert detector
+        expected = detector.similarities(network(test.astype(np.float32))[1].numpy())
+        difference = np.abs(classifier.outputs(test)[1] - expected).max()
+        assert certificate["detection"]["largest_difference"] == pytest.approx(difference, abs=1e-6)
+        # In 8 bits the few features of the small network differ by some percent.
+        assert difference < (1e-5 if kind == "float32" else 0.2)
+    text = (run / "MODEL_CARD.md").read_text()
+    assert f"The `.tflite`: {unknown_inputs.described(known)}" in text
+    assert "| changed between known and unknown | 0 |" in text
+
+
+def test_a_checkpoint_without_a_detector_is_converted_as_before(model: Path) -> None:
+    checkpoint.save(checkpoint.load(model), model, checkpoint.metadata(model))
+    result = export(model)
+    assert serve.read(result.bundle).known_threshold is None
+    assert json.loads(result.certificate.read_text())["known"] is None
+    prediction = Classifier(result.bundle).predict(next(Path("data/shapes/test").rglob("*.jpg")))
+    assert (prediction.known, prediction.similarity) == (None, None)
 
 
 def test_only_built_in_operations(bundle: Path) -> None:

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from headstand.evaluation import calibration
+from headstand.evaluation import calibration, unknown_inputs
 from headstand.report.card import card
 from headstand.training import Outcome
 
@@ -45,6 +45,7 @@ def test_the_card_has_the_figures_of_the_report(outcome: Outcome) -> None:
     assert f"divides its logits by a temperature of {record['calibration']['temperature']:.3f}" in text
     assert calibration.described(record["calibration"]["guarantee"]) in text
     assert calibration.error_described(record["test"]["reliability"], 12) in text
+    assert unknown_inputs.described(record["known"]) in text
     assert record["data"]["digest"] in text
     assert text.startswith("# shapes: a classifier of 3 classes\n\nClasses: circle, cross, square.\n")
     assert "24 photos for training, 12 for validation, 12 for\n  test." in text

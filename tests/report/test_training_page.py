@@ -30,7 +30,16 @@ def test_the_page_has_the_metrics_and_needs_no_other_file(outcome: training.Outc
     assert record["mistakes"] and text.count("<figure>") == len(record["mistakes"])
     for mistake in record["mistakes"]:
         assert mistake["photo"] in text
-    for title in ("Data", "Training", "Metrics", "Classes", "Calibration", "Most confident mistakes", "Diagnosis"):
+    for title in (
+        "Data",
+        "Training",
+        "Metrics",
+        "Classes",
+        "Calibration",
+        "Unknown inputs",
+        "Most confident mistakes",
+        "Diagnosis",
+    ):
         assert f"<h2>{title}</h2>" in text
 
 

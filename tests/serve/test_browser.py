@@ -47,7 +47,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, received: list[bytes]) -> Ite
     (folder / "samples").mkdir()
     (folder / "samples" / "red.png").write_bytes(RED)
     (folder / "samples" / "green.png").write_bytes(tiny.photo((0, 255, 0)))
-    classifier = Classifier(tiny.bundle(folder / "tiny.tflite"))
+    classifier = Classifier(tiny.known_bundle(folder / "tiny.tflite", threshold=0.05))
     app = flask_app.create_app(classifier, fetch=lambda url: download.fetch(url, allow_loopback="127.0.0.1" in url))
     # Before the hook that responds.
     record = lambda: received.append(request.get_data()) if request.method == "POST" else None  # noqa: E731
@@ -137,6 +137,13 @@ def test_the_bytes_are_sent_unchanged(page: Any, received: list[bytes]) -> None:
         page.set_input_files("#file", file(RED))
     answer(page, "red")
     assert sent.value.headers["content-type"] == "image/png" and received[-1] == RED
+
+
+def test_an_unknown_input_is_displayed(page: Any) -> None:
+    page.set_input_files("#file", file(tiny.photo((20, 0, 0))))
+    answer(page, "red", "Perhaps none of them. The nearest is")
+    playwright.expect(page.locator("#low-confidence")).to_contain_text("unlike the pictures that the model was trained")
+    playwright.expect(page.get_by_role("status")).to_contain_text("Perhaps none of them. The nearest is red, ")
 
 
 def test_low_confidence_is_displayed(page: Any) -> None:
