@@ -3,6 +3,7 @@
     python convert_to_tflite.py                                   the newest run's best checkpoint
     python convert_to_tflite.py runs/yoga6/TIME/yoga6_08_0.862.h5      or its run's folder, runs/yoga6/TIME
     python convert_to_tflite.py --format best                     the fastest format that gives the same predictions
+    python convert_to_tflite.py --format onnx                     NAME.onnx for other programs, checked in the same way
     python convert_to_tflite.py any.keras --labels labels.txt --preprocess caffe    a model not trained by Headstand
 
 The .tflite with its labels inside, the certificate NAME.parity.json and labels.txt are written beside the checkpoint.
@@ -18,7 +19,7 @@ from typing import Any
 from headstand.cli import command
 from headstand.runs import RunError, checkpoint_in, newest_checkpoint
 
-FORMATS = ("float32", "float16", "dynamic", "int8", "best")
+FORMATS = ("float32", "float16", "dynamic", "int8", "best", "onnx")
 
 
 def main(argv: list[str]) -> None:
@@ -31,7 +32,7 @@ def main(argv: list[str]) -> None:
         "--format",
         choices=FORMATS,
         default="float32",
-        help="best: the fastest format that passes",
+        help="best: the fastest .tflite that passes; onnx: an ONNX file, which the services do not load",
     )
     parser.add_argument(
         "--representative",
@@ -81,7 +82,8 @@ def main(argv: list[str]) -> None:
     convert = importing.import_model if arguments.labels else exporting.export
     result = convert(path, **options, **(foreign if arguments.labels else {}))
     print(result.summary)
-    print(f"serve it   HEADSTAND_MODEL={shlex.quote(str(result.bundle))} gunicorn predict:app")
+    if arguments.format != "onnx":
+        print(f"serve it   HEADSTAND_MODEL={shlex.quote(str(result.bundle))} gunicorn predict:app")
 
 
 if __name__ == "__main__":

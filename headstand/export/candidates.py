@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from headstand import files
-from headstand.export import bundle, convert
-from headstand.export.acceptance import FORMATS, AcceptanceCriteria, check
+from headstand.export import bundle, convert, onnx_file
+from headstand.export.acceptance import FORMATS, ONNX, AcceptanceCriteria, check
 from headstand.export.convert import ConversionError
 from headstand.export.latency import Clock, Latency, latencies
 from headstand.export.parity import Parity, compare, served_outputs, trained_outputs
@@ -51,9 +51,9 @@ class ConvertedModel:
     """A converted model.
 
     Attributes:
-        kind: one of `headstand.export.acceptance.FORMATS`.
+        kind: one of `headstand.export.acceptance.FORMATS`, or `ONNX`.
         variant: quantization variant; None for all formats but int8.
-        flatbuffer: the `.tflite` bytes.
+        flatbuffer: the `.tflite` bytes, or those of an ONNX model.
         result: comparison on `ParitySamples.choosing`; None if there was nothing to choose.
         latency: median latencies on one thread and on two; None if not measured.
     """
@@ -104,10 +104,10 @@ class ConversionTrials:
         """
         taken = self.trained.input.kind
         formats = FORMATS if taken == "photos" else tuple(one for one in FORMATS if one != "int8")
-        if kind not in (BEST, *formats):
+        if kind not in (BEST, ONNX, *formats):
             raise ConversionError(
                 f"{kind} takes pixels of 8 bits, and {self.trained.about.name} takes {taken}: choose another "
-                f"--format ({', '.join(formats)} or {BEST})"
+                f"--format ({', '.join(formats)}, {ONNX} or {BEST})"
             )
         if kind not in (BEST, "int8"):
             return [self.convert(kind)]
@@ -127,7 +127,7 @@ class ConversionTrials:
         """Returns the conversion to one format.
 
         Args:
-            kind: one of `headstand.export.acceptance.FORMATS`.
+            kind: one of `headstand.export.acceptance.FORMATS`, or `ONNX`.
             variant: quantization variant for int8; None for all other formats.
 
         Raises:
@@ -137,9 +137,14 @@ class ConversionTrials:
         if variant:
             flatbuffer = int8(model, self._calibration(), variant)
         else:
-            converters = {"float32": convert.float32, "float16": convert.float16, "dynamic": convert.dynamic}
+            converters = {
+                "float32": convert.float32, "float16": convert.float16, "dynamic": convert.dynamic,
+                ONNX: onnx_file.float32,
+            }  # fmt: skip
             flatbuffer = converters[kind](model)
-        described = bundle.describe(flatbuffer, self.trained.about.name, LABELS, self.trained.input)
+        described = flatbuffer
+        if kind != ONNX:
+            described = bundle.describe(flatbuffer, self.trained.about.name, LABELS, self.trained.input)
         found = ConvertedModel(kind, variant, described)
         self._log(f"{kind:10} {found.conversion}, {len(described) / 1e6:.1f} MB in {time.perf_counter() - start:.0f} s")
         return found
@@ -174,6 +179,9 @@ class ConversionTrials:
             HeadstandError: a photo is missing or damaged, or the converted model cannot be run.
         """
         about = self.trained.about
+        if candidate.kind == ONNX:
+            run = onnx_file.runner(candidate.flatbuffer)
+            return trained_outputs(run, sample, self.trained.input, len(about.labels))
         metadata = {"name": about.name, "input": {"kind": self.trained.input.kind, "size": about.size}}
         data = bundle.pack(candidate.flatbuffer, about.labels, metadata)
         with tempfile.TemporaryDirectory() as folder:

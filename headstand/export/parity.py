@@ -77,10 +77,10 @@ class Parity:
 def trained_outputs(
     trained: Callable[[np.ndarray], np.ndarray], sample: PhotoSample, kind: InputKind, classes: int
 ) -> np.ndarray:
-    """Returns the trained model's probabilities for a sample, `float [N, classes]`.
+    """Returns a model's probabilities for a sample, `float [N, classes]`, outside of the services' classifier.
 
     Args:
-        trained: the Keras model, from a batch of one decoded by `kind` to probabilities `[1, classes]`.
+        trained: the Keras or the ONNX model, from a batch of one decoded by `kind` to probabilities `[1, classes]`.
         sample: encoded photos.
         kind: the model's input, which decodes the photos.
         classes: number of outputs.
