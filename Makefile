@@ -96,7 +96,7 @@ $(PIPENV):
 
 # Locks every category, then removes the index from the lock file, so that each user's pip configuration selects it.
 lock: | $(PIPENV)
-	$(PIPENV) lock --categories "packages dev-packages serve lambda aws ray benchmarks"
+	$(PIPENV) lock --categories "packages dev-packages serve lambda aws onnx ray benchmarks"
 	$(PYTHON) -c "import json, pathlib; p = pathlib.Path('Pipfile.lock'); d = json.loads(p.read_text()); \
 	d['_meta']['sources'] = []; p.write_text(json.dumps(d, indent=4) + '\n')"
 

@@ -198,7 +198,5 @@ def test_a_missing_or_invalid_model_is_reported_in_one_line(tmp_path: Path) -> N
 def test_without_arguments_the_usage_is_printed(argv: list[str], tmp_path: Path) -> None:
     found = run(*argv, model=tmp_path / "none.tflite")
     assert (
-        found.returncode == 0
-        and "python predict.py IMAGE" in found.stdout
-        and "gunicorn predict:app" in found.stdout
+        found.returncode == 0 and "python predict.py IMAGE" in found.stdout and "gunicorn predict:app" in found.stdout
     )

@@ -50,6 +50,8 @@ def run(
     convert = importing.import_model if labels else exporting.export
     result = convert(path, **options, **(foreign if labels else {}))
     print(result.summary)
+    if kind == "onnx":
+        return
     bundle = shlex.quote(str(result.bundle))
     if script:
         print(f"try it     python predict.py --model {bundle} photo.jpg")

@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from headstand import files
 from headstand.evaluation import unknown_inputs
-from headstand.export import bundle, convert, second_output
-from headstand.export.acceptance import FORMATS, AcceptanceCriteria, check
+from headstand.export import bundle, convert, onnx_file, second_output
+from headstand.export.acceptance import FORMATS, ONNX, AcceptanceCriteria, check
 from headstand.export.convert import ConversionError
 from headstand.export.latency import Clock, Latency, latencies
 from headstand.export.parity import Parity, compare, served_outputs, trained_outputs
@@ -53,9 +53,9 @@ class ConvertedModel:
     """A converted model.
 
     Attributes:
-        kind: one of `headstand.export.acceptance.FORMATS`.
+        kind: one of `headstand.export.acceptance.FORMATS`, or `ONNX`.
         variant: quantization variant; None for all formats but int8.
-        flatbuffer: the `.tflite` bytes.
+        flatbuffer: the `.tflite` bytes, or those of an ONNX model.
         result: comparison on `ParitySamples.choosing`; None if there was nothing to choose.
         latency: median latencies on one thread and on two; None if not measured.
     """
@@ -112,10 +112,10 @@ class ConversionTrials:
         """
         taken = self.trained.input.kind
         formats = FORMATS if taken == "photos" else tuple(one for one in FORMATS if one != "int8")
-        if kind not in (BEST, *formats):
+        if kind not in (BEST, ONNX, *formats):
             raise ConversionError(
                 f"{kind} takes pixels of 8 bits, and {self.trained.about.name} takes {taken}: choose another "
-                f"--format ({', '.join(formats)} or {BEST})"
+                f"--format ({', '.join(formats)}, {ONNX} or {BEST})"
             )
         if kind not in (BEST, "int8"):
             return [self.convert(kind)]
@@ -135,7 +135,7 @@ class ConversionTrials:
         """Returns the conversion to one format.
 
         Args:
-            kind: one of `headstand.export.acceptance.FORMATS`.
+            kind: one of `headstand.export.acceptance.FORMATS`, or `ONNX`.
             variant: quantization variant for int8; None for all other formats.
 
         Raises:
@@ -145,11 +145,16 @@ class ConversionTrials:
         if variant:
             flatbuffer = int8(model, self._calibration(), variant)
         else:
-            converters = {"float32": convert.float32, "float16": convert.float16, "dynamic": convert.dynamic}
+            converters = {
+                "float32": convert.float32, "float16": convert.float16, "dynamic": convert.dynamic,
+                ONNX: onnx_file.float32,
+            }  # fmt: skip
             flatbuffer = converters[kind](model)
         if self._score:
             flatbuffer = second_output.append(flatbuffer, convert.float32(self._score))
-        described = bundle.describe(flatbuffer, self.trained.about.name, LABELS, self.trained.input)
+        described = flatbuffer
+        if kind != ONNX:
+            described = bundle.describe(flatbuffer, self.trained.about.name, LABELS, self.trained.input)
         found = ConvertedModel(kind, variant, described)
         self._log(f"{kind:10} {found.conversion}, {len(described) / 1e6:.1f} MB in {time.perf_counter() - start:.0f} s")
         return found
@@ -187,6 +192,9 @@ class ConversionTrials:
             HeadstandError: a photo is missing or damaged, or the converted model cannot be run.
         """
         about = self.trained.about
+        if candidate.kind == ONNX:
+            run = onnx_file.runner(candidate.flatbuffer)
+            return trained_outputs(run, sample, self.trained.input, len(about.labels))
         metadata = {
             "name": about.name,
             "input": {"kind": self.trained.input.kind, "size": about.size},

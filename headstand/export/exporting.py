@@ -14,7 +14,8 @@ import numpy as np
 from headstand import __version__, files
 from headstand.evaluation import unknown_inputs
 from headstand.evaluation.calibration import Threshold, threshold
-from headstand.export import accuracy, bundle, photo_samples, trained
+from headstand.export import accuracy, bundle, onnx_file, photo_samples, trained
+from headstand.export.acceptance import ONNX
 from headstand.export.candidates import (
     BEST,
     ConversionTrials,
@@ -121,7 +122,8 @@ def export(path: Path, kind: str = "float32", **options: Any) -> Export:
         if (selected := path.with_name(report["checkpoint"])).is_file():
             before_refit = trained.read(selected)
     found = convert(model, samples, path.with_suffix(".tflite"), kind, before_refit=before_refit, **options)
-    if report and path.name in (report["checkpoint"], report["refitted"]):
+    # The model card describes the bundle that is served.
+    if report and kind != ONNX and path.name in (report["checkpoint"], report["refitted"]):
         files.write(path.with_name(CARD), card(report, read_certificate(found.certificate), path.stem))
     return found
 
@@ -142,11 +144,13 @@ def convert(
 ) -> Export:
     """Writes a model as a bundle if the conversion passes, with NAME.parity.json and `labels.txt` next to it.
 
+    An ONNX model is written in place of the bundle as NAME.onnx, with NAME.onnx.parity.json.
+
     Args:
         model: the model to convert.
         samples: photos to compare on.
         path: of the bundle; an existing file is replaced.
-        kind: one of `headstand.export.acceptance.FORMATS`, or "best" for the fastest that passes.
+        kind: one of `headstand.export.acceptance.FORMATS`, "best" for the fastest of them that passes, or `ONNX`.
         before_refit: the model from before a refit, trained in the same way on fewer photos. If given, the format is
             chosen with it, since it was not trained on the photos of the choice, and its conversion must pass too.
         target: accuracy that confident predictions should have.
@@ -161,6 +165,9 @@ def convert(
         ConversionError: the model cannot be converted.
         ParityError: the conversion does not pass; nothing is written and existing files are kept.
     """
+    if kind == ONNX:  # it has the probabilities alone
+        model = replace(model, detector=None)
+        before_refit = replace(before_refit, detector=None) if before_refit else None
     trials = ConversionTrials(before_refit or model, samples, representative, log)
     candidates = trials.candidates(kind)
     if kind == BEST:
@@ -179,15 +186,18 @@ def convert(
     result = _certified(trials, chosen, force)
     warnings = _warnings(trials, samples.certifying, others)
     record = certificate(model, chosen, samples, result, result_before, warnings, confidence, known)
-    data = bundle.pack(
-        chosen.flatbuffer, model.about.labels, {**_metadata(model, chosen, confidence, known), "certificate": record}
-    )
+    metadata = {**_metadata(model, chosen, confidence, known), "certificate": record}
+    pack = onnx_file.pack if kind == ONNX else bundle.pack
+    data = pack(chosen.flatbuffer, model.about.labels, metadata)
     (measured,) = timed([chosen], clock)
     assert measured.latency
     choice = candidates if candidates[0].result else []
-    text = whole(record, data, measured.latency, result.parity, choice, samples.choosing.name, _versions())
+    text = whole(record, data, measured.latency, result.parity, choice, samples.choosing.name, metadata["versions"])
     # The certificate is written first, so that an interrupted export never leaves a bundle without one.
-    beside = files.write(path.with_suffix(".parity.json"), json.dumps(text, indent=1) + "\n")
+    suffix = ".parity.json"
+    if kind == ONNX:  # beside a bundle of the same name
+        path, suffix = path.with_suffix(".onnx"), ".onnx.parity.json"
+    beside = files.write(path.with_suffix(suffix), json.dumps(text, indent=1) + "\n")
     files.write(path, data)
     labels = _write_labels(path, model.about.labels)
     return Export(
@@ -328,10 +338,10 @@ def _metadata(
         "known_threshold": known["value"] if known else None,
         "checkpoint": model.digest,
         "data": model.about.data or None,
-        "versions": _versions(),
+        "versions": _versions(chosen.kind),
     }
 
 
-def _versions() -> dict[str, str]:
-    packages = ("tensorflow", "keras", "ai-edge-litert")
+def _versions(kind: str) -> dict[str, str]:
+    packages = ("tensorflow", "keras", *(("tf2onnx", "onnxruntime") if kind == ONNX else ("ai-edge-litert",)))
     return {"headstand": __version__, **{package: version(package) for package in packages}}

@@ -91,10 +91,10 @@ class Parity:
 def trained_outputs(
     trained: Callable[[np.ndarray], np.ndarray], sample: PhotoSample, kind: InputKind, columns: int
 ) -> np.ndarray:
-    """Returns the trained model's outputs for a sample, `float [N, columns]`.
+    """Returns a model's outputs for a sample, `float [N, columns]`, outside of the services' classifier.
 
     Args:
-        trained: the Keras model, from a batch of one decoded by `kind` to outputs `[1, columns]`.
+        trained: the Keras or the ONNX model, from a batch of one decoded by `kind` to outputs `[1, columns]`.
         sample: encoded photos.
         kind: the model's input, which decodes the photos.
         columns: number of classes, and one more if the last column is the similarity of a detector.

@@ -94,5 +94,11 @@ def test_the_best_format_supports_heatmaps(trained: Path) -> None:
 
 
 def test_int8_is_refused_with_the_supported_formats(trained: Path) -> None:
-    with pytest.raises(ConversionError, match=r"int8 takes pixels .* \(float32, float16, dynamic or best\)"):
+    with pytest.raises(ConversionError, match=r"int8 takes pixels .* \(float32, float16, dynamic, onnx or best\)"):
         export(trained, "int8")
+
+
+def test_onnx_predicts_as_the_checkpoint(trained: Path) -> None:
+    result = export(trained, "onnx")
+    assert result.bundle == trained.with_suffix(".onnx")
+    assert result.unmet == () and result.parity.largest_difference <= 1e-4

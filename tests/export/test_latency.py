@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ def test_a_model_is_timed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
 
 def test_medians_of_runs_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     now, order, arguments = [0.0], [], []
+    one, other = b"1234TFL3 one", b"1234TFL3 other"
 
     class Stub:
         def __init__(self, model_content: bytes, num_threads: int) -> None:
@@ -35,19 +38,19 @@ def test_medians_of_runs_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
             order.append(self.content)
             # The warm-up and one of the runs are slow: neither changes the median.
             slow = self.runs <= latency_module.WARM_UP or self.runs % 10 == 8
-            now[0] += 9.0 if slow else {b"one": 0.25, b"other": 0.5}[self.content]
+            now[0] += 9.0 if slow else {one: 0.25, other: 0.5}[self.content]
 
     monkeypatch.setattr(latency_module, "Interpreter", Stub)
     monkeypatch.setattr(latency_module.os, "cpu_count", lambda: 2)
     monkeypatch.setattr(latency_module.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(latency_module.time, "process_time", lambda: now[0] / 2)
-    first, second = latencies([b"one", b"other"], threads=2)
-    assert arguments == [(b"one", 2), (b"other", 2)]
+    first, second = latencies([one, other], threads=2)
+    assert arguments == [(one, 2), (other, 2)]
     assert (first.milliseconds, second.milliseconds) == (250.0, 500.0)
     # Half of the time of one processor, and so a quarter of that of two.
     assert (first.share, second.share) == (0.25, 0.25)
     timed = order[2 * latency_module.WARM_UP :]
-    assert timed == [b"one", b"other"] * (latency_module.TRIES * latency_module.LEAST)
+    assert timed == [one, other] * (latency_module.TRIES * latency_module.LEAST)
 
 
 @pytest.mark.parametrize(
@@ -57,15 +60,10 @@ def test_medians_of_runs_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_two_threads_need_the_time_of_two_processors(
     monkeypatch: pytest.MonkeyPatch, used: float, processors: int, share: float, tries: int
 ) -> None:
-    now, stubs = [0.0], []
+    now = [0.0]
 
-    class Stub:
-        def invoke(self) -> None:
-            now[0] += 1.0
-
-    def ready(*_: object) -> Stub:
-        stubs.append(Stub())
-        return stubs[-1]
+    def ready(*_: object) -> Callable[[], None]:
+        return lambda: now.__setitem__(0, now[0] + 1.0)
 
     runs = []
     real = latency_module._timed

@@ -14,6 +14,7 @@ from headstand.prepare.explore.explore import explore
 from headstand.prepare.near_duplicates import LUMA, Signature
 from headstand.prepare.prepare import prepare
 from headstand.recipe import Recipe, Source, Split
+from tests.images.test_isolated import file_of
 from tests.prepare.doctor.faults import half_grey, photo, rotated
 from tests.prepare.photos import encoded, picture
 
@@ -178,3 +179,13 @@ def test_a_damaged_file_has_no_signature(tmp_path):
     (tmp_path / "a.jpg").write_bytes(encoded(picture(1))[:300])
     with pytest.raises(ImageError):
         signatures([tmp_path / "a.jpg"])
+
+
+@pytest.mark.parametrize(("kind", "extension"), [("AVIF", ".avif"), ("HEIC", ".heic"), ("TIFF", ".tif")])
+def test_formats_with_a_process_of_their_own_are_examined_too(kind, extension):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    found = examine(file_of(photo("tree", 1).resize((96, 64)), kind, exif=exif.tobytes()))
+    file = found.file
+    assert (file.extension, file.format, file.width, file.height, file.orientation) == (extension, kind, 64, 96, 1)
+    assert file.conversions == () and file.measures is not None and found.color.shape[2] == 3
