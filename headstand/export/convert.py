@@ -1,5 +1,6 @@
 """Converts a Keras model to a flatbuffer with built-in TFLite operations only and floating-point activations."""
 
+import re
 from typing import Any
 
 import keras
@@ -65,5 +66,10 @@ def run(converter: Any) -> bytes:
         with quiet():
             return bytes(converter.convert())
     except Exception as error:  # the converter raises bare Exceptions with MLIR's text
+        if missing := re.search(r"(?:Custom|TF Select) ops: (.+)", str(error)):
+            raise ConversionError(
+                "the model cannot be converted to built-in TFLite operations: it needs "
+                f"{missing[1].strip()}, which TFLite does not have built in; choose another backbone"
+            ) from error
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ConversionError(f"the model cannot be converted to built-in TFLite operations: {reason}") from error

@@ -1,6 +1,7 @@
 """Backbones: networks of `keras.applications` or in files, with preprocessing; those of registered kinds of input."""
 
 import hashlib
+import importlib
 import json
 import math
 import re
@@ -71,16 +72,18 @@ def check(backbone: recipes.Backbone) -> None:
     """Checks that there is a network for photos of this name, without loading it.
 
     Raises:
-        BackboneError: the name is unknown.
+        BackboneError: the name is unknown, or needs KerasHub, which is not installed.
         RecipeError: its file does not exist.
     """
     if backbone.network_file:
         recipes.locate(backbone.network_file, "HEADSTAND_WEIGHTS")
+    elif backbone.preset:
+        _hub()
     elif backbone.name not in names():
         others = (name for kind in inputs.REGISTERED.values() for name in kind.backbones)
         raise BackboneError(
-            f"unknown backbone {backbone.name!r}; there are {', '.join([*names(), *SHIPPED, *others])}, and networks "
-            "in .keras and .h5 files"
+            f"unknown backbone {backbone.name!r}; there are {', '.join([*names(), *SHIPPED, *others])}, networks in "
+            ".keras and .h5 files, and presets of KerasHub (keras_hub:PRESET)"
         )
 
 
@@ -89,12 +92,23 @@ def preprocessing(name: str) -> Preprocessing | None:
     return next((mode for prefix, mode in _PREPROCESSING if name.startswith(prefix)), None)
 
 
-def _preprocessing(backbone: recipes.Backbone, network: keras.Model) -> Preprocessing:
-    """Returns the preprocessing that the recipe states, or that the network was trained with.
+def _preprocessed(pixels: Any, backbone: recipes.Backbone, network: keras.Model) -> Any:
+    """Returns pixels scaled as the recipe states, or as the network was trained.
 
     Raises:
         BackboneError: neither is known.
     """
+    if backbone.preset and backbone.preprocessing == "auto":
+        converter = _converter(backbone.preset)
+        scale, offset = (
+            given if isinstance(given, list | tuple) else [default if given is None else given] * 3
+            for given, default in ((converter.scale, 1.0), (converter.offset, 0.0))
+        )
+        return keras.layers.Rescaling(list(scale), list(offset), name="scale")(pixels)
+    return scaled(pixels, _preprocessing(backbone, network))
+
+
+def _preprocessing(backbone: recipes.Backbone, network: keras.Model) -> Preprocessing:
     if backbone.preprocessing != "auto":
         return backbone.preprocessing
     if not backbone.network_file:
@@ -137,7 +151,7 @@ def extractor(backbone: recipes.Backbone, like: keras.Model | None = None) -> ke
         return keras.Model(values, network(values), name="extractor")
     network = _network(backbone) if like is None else _without_pooling(like.get_layer("backbone"))
     pixels = keras.Input((backbone.size, backbone.size, 3), name="pixels")
-    values = scaled(pixels, _preprocessing(backbone, network))
+    values = _preprocessed(pixels, backbone, network)
     pool = _POOLING.get((backbone.pooling, len(network.output.shape)), keras.layers.Flatten)
     earlier = [] if pool is keras.layers.Flatten else earlier_maps(network, backbone.depths - 1)
     if not earlier:
@@ -313,7 +327,8 @@ def scaled(pixels: Any, mode: Preprocessing) -> Any:
 def _network(backbone: recipes.Backbone) -> keras.Model:
     """Returns the network of a backbone for photos up to its features, as the layer `backbone`."""
     check(backbone)
-    network = _from_file(backbone) if backbone.network_file else _from_applications(backbone)
+    build = _from_file if backbone.network_file else _from_preset if backbone.preset else _from_applications
+    network = build(backbone)
     if backbone.weights_file:
         network = _load(network, recipes.locate(backbone.weights_file, "HEADSTAND_WEIGHTS"), backbone.name)
     else:
@@ -370,6 +385,69 @@ def _from_file(backbone: recipes.Backbone) -> keras.Model:
         ) from error
 
 
+def _from_preset(backbone: recipes.Backbone) -> keras.Model:
+    """Returns a backbone of KerasHub as a network of built-in layers.
+
+    Raises:
+        BackboneError: KerasHub is not installed, has no such preset, cannot download it, or it is not for photos or has
+            layers that are not built in.
+    """
+    package = _hub()
+    keras.utils.set_random_seed(0)  # as in `_from_applications`
+    try:
+        with quiet():
+            network = package.models.Backbone.from_preset(
+                backbone.preset, load_weights=backbone.weights != "none", dtype="float32"
+            )
+    except Exception as error:  # of KerasHub, Keras, and of kagglehub's requests
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise BackboneError(f"cannot load the preset {backbone.preset} of KerasHub: {reason}") from error
+    shapes = [tensor.shape for tensor in network.inputs]
+    if len(shapes) != 1 or len(shapes[0]) != 4 or len(network.outputs) != 1:
+        raise BackboneError(f"{backbone.name} is not a network from photos to features: its inputs are {shapes}")
+    try:
+        network = plain(network, backbone.size)
+    except ValueError as error:
+        raise BackboneError(
+            f"{backbone.name} at {backbone.size} pixels: {str(error).strip().splitlines()[0]}; it was built for "
+            f"{shapes[0][1]} pixels: use --backbone.size {shapes[0][1]}"
+        ) from error
+    if own := [type(part).__name__ for part in network.operations if not type(part).__module__.startswith("keras.")]:
+        raise BackboneError(
+            f"{backbone.name} has layers that only KerasHub defines ({', '.join(sorted(set(own)))}): a checkpoint, "
+            "which is loaded without code from other packages, cannot hold them; choose a network of Keras's own layers"
+        )
+    return network
+
+
+def _hub() -> Any:
+    """Returns the module keras_hub, which is optional.
+
+    Raises:
+        BackboneError: it is not installed.
+    """
+    try:
+        return importlib.import_module("keras_hub")
+    except ImportError as error:
+        raise BackboneError(
+            f"presets of KerasHub need the package keras-hub (cannot import {error.name}): pip install keras-hub"
+        ) from error
+
+
+def _converter(preset: str) -> Any:
+    """Returns KerasHub's preprocessing of a preset, with the attributes `scale` and `offset`.
+
+    Raises:
+        BackboneError: the preset has none.
+    """
+    try:
+        return _hub().layers.ImageConverter.from_preset(preset)
+    except Exception as error:  # as in `_from_preset`
+        raise BackboneError(
+            f"the preset {preset} does not state how its pixels are scaled: add --backbone.preprocessing"
+        ) from error
+
+
 def _load(network: keras.Model, path: Path, name: str) -> keras.Model:
     """Returns the network (see `plain`) with weights from a `.weights.h5` file or from a checkpoint's backbone."""
     try:
@@ -404,16 +482,38 @@ def plain(network: keras.Model, size: int | None = None) -> keras.Model:
     Raises:
         ValueError: the network cannot be applied to photos of this size.
     """
-    shape = (size, size, 3) if size else tuple(network.input_shape[1:])
-    if network.input_shape[1:] == shape and all(
-        isinstance(part, keras.layers.Layer)
-        and not isinstance(part, keras.Model)
-        and type(part).__name__ not in _CUSTOM_LAYERS
-        for part in network.operations
+    if isinstance(network, keras.Sequential):
+        network = network._functional
+    given = network.inputs[0].shape[1:]
+    shape = (size, size, 3) if size else given
+    functional = type(network).__name__ == "Functional"  # and not a subclass of KerasHub
+    if (
+        functional
+        and shape == given
+        and all(
+            isinstance(part, keras.layers.Layer)
+            and not isinstance(part, keras.Model)
+            and type(part).__name__ not in _CUSTOM_LAYERS
+            for part in network.operations
+        )
     ):
         return network
     pixels = keras.Input(shape, name=network.operations[0].name)
     return keras.Model(pixels, _call(network, pixels), name=network.name)
+
+
+def _inside(layer: keras.layers.Layer, arguments: tuple[Any, ...]) -> keras.Model | None:
+    """Returns the layers that another package's layer calls, as a network; None if it has weights besides theirs."""
+    if len(arguments) != 1 or layer._trainable_variables or layer._non_trainable_variables:
+        return None
+    given = keras.Input(arguments[0].shape[1:])
+    try:
+        network = keras.Model(given, layer.call(given))
+    except Exception:  # it cannot be called on a symbolic tensor without a batch size
+        return None
+    for part in network.operations:  # unique in the whole network
+        part.name = f"{layer.name}_{part.name}"
+    return network
 
 
 def _call(part: Any, *arguments: Any, **keywords: Any) -> Any:
@@ -433,7 +533,8 @@ def _call(part: Any, *arguments: Any, **keywords: Any) -> Any:
         residual = keras.layers.Rescaling(part.scale, name=f"{part.name}_scale")(residual)
         return keras.layers.Add(name=part.name)([shortcut, residual])
     if isinstance(part, keras.layers.Layer):
-        return part(*arguments, **keywords)
+        inner = None if type(part).__module__.startswith("keras.") else _inside(part, arguments)
+        return part(*arguments, **keywords) if inner is None else _call(inner, *arguments)
     if kind in _ACTIVATIONS:
         return keras.layers.Activation(_ACTIVATIONS[kind], name=part.name)(arguments[0])
     if kind in ("Add", "Multiply", "Subtract", "TrueDivide"):

@@ -130,6 +130,11 @@ SHIPPED: dict[str, tuple[str, Preprocessing]] = {
 }
 """Networks with ImageNet weights in the repository: file and preprocessing by name."""
 
+_PRESET = "keras_hub:"
+
+_PRESET_SIZE = 224
+"""Side of the input that most presets for photos have, in pixels."""
+
 
 def _other_backbones() -> str:
     return "; for ".join(f"{kind}: {', '.join(found.backbones)}" for kind, found in inputs.REGISTERED.items())
@@ -142,15 +147,18 @@ class Backbone(_Section):
         "Xception",
         min_length=1,
         description=f"a keras.applications model; {', '.join(SHIPPED)}, which needs no download; a .keras or .h5 file "
-        f"with a network; for {_other_backbones()}",
+        f"with a network; {_PRESET}PRESET: a backbone of KerasHub, by the name of its preset or its folder; "
+        f"for {_other_backbones()}",
     )
     size: Annotated[int, Field(ge=32, le=1024)] = Field(
-        150, description="side of the input in pixels; for a network in a file by default its own"
+        150,
+        description="side of the input in pixels; for a network in a file by default its own"
+        f", for a preset {_PRESET_SIZE}",
     )
     weights: str = Field(
         "imagenet",
-        description="imagenet; none: random; pretrained: those in the file of the network; or a file: weights or a "
-        "Headstand checkpoint",
+        description="imagenet; none: random; pretrained: those in the network's file or preset; or a file: weights or "
+        "a Headstand checkpoint",
     )
     preprocessing: Literal["auto"] | Preprocessing = Field(
         "auto",
@@ -178,6 +186,11 @@ class Backbone(_Section):
         return network_file(self.name)
 
     @property
+    def preset(self) -> str | None:
+        """The preset of KerasHub; None for another network."""
+        return self.name.removeprefix(_PRESET) if self.name.startswith(_PRESET) else None
+
+    @property
     def weights_file(self) -> str | None:
         """The file that the weights are read from instead of the network's own, as for `locate`."""
         return None if self.weights in ("imagenet", "pretrained", "none") else self.weights
@@ -190,6 +203,8 @@ class Backbone(_Section):
             kind = inputs.of_backbone(name, 0)
             if kind.kind != "photos":
                 return {"size": kind.size, "weights": "none", **values}
+            if name.startswith(_PRESET):
+                return {"size": _PRESET_SIZE, "weights": "pretrained", **values}
             if file := network_file(name):
                 weights = {} if name in SHIPPED else {"weights": "pretrained"}
                 return {**({} if "size" in values else _own_size(file)), **weights, **values}
@@ -197,8 +212,10 @@ class Backbone(_Section):
 
     @model_validator(mode="after")
     def _fitting(self) -> "Backbone":
-        own = "imagenet" if self.name in SHIPPED else "pretrained" if self.network_file else None
-        allowed = {own} if own else {"imagenet", "none"}
+        if self.network_file:
+            allowed = {"imagenet" if self.name in SHIPPED else "pretrained"}
+        else:
+            allowed = {"pretrained" if self.preset else "imagenet", "none"}
         if self.input.kind == "photos" and not self.weights_file and self.weights not in allowed:
             raise ValueError(
                 f"{self.name} does not work with weights = {self.weights!r}; allowed: "
@@ -215,7 +232,9 @@ class Backbone(_Section):
 
 def network_file(name: str) -> str | None:
     """Returns the file that holds the network of this name; None if it is not in a file."""
-    return SHIPPED[name][0] if name in SHIPPED else name if name.endswith((".keras", ".h5")) else None
+    if name in SHIPPED:
+        return SHIPPED[name][0]
+    return name if name.endswith((".keras", ".h5")) and not name.startswith(_PRESET) else None
 
 
 def _own_size(file: str) -> dict[str, int]:

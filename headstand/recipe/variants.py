@@ -10,7 +10,7 @@ from headstand.recipe.sections import Backbone, _Section, network_file
 SECTIONS = ("backbone", "augmentation", "head")
 """Sections that a variant may change. Variants with other photos would not be comparable."""
 
-_BACKBONE = r"^(?P<name>[A-Za-z]\w*|[^@=]+\.(keras|h5))(@(?P<size>\d+))?(=(?P<weights>.+))?$"
+_BACKBONE = r"^(?P<name>[A-Za-z]\w*|[^@=]+\.(keras|h5)|keras_hub:[^@=]+)(@(?P<size>\d+))?(=(?P<weights>.+))?$"
 
 Positive = Annotated[float, Field(gt=0)]
 

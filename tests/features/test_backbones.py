@@ -412,6 +412,15 @@ def test_a_file_that_is_no_network_for_photos_is_refused(tmp_path: Path) -> None
     )
 
 
+def test_a_sequential_network_in_a_file_is_a_backbone(tmp_path: Path) -> None:
+    layers = [keras.Input((32, 32, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(4, 3, strides=2)]
+    network = files.stirred(keras.Sequential([*layers, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]))
+    path = str(files.saved(network, tmp_path / "net.keras"))
+    pixels = files.pixels(size=32)
+    wanted = network.layers[1](network.layers[0](pixels)).numpy().mean(axis=(1, 2))
+    np.testing.assert_allclose(backbones.extractor(Backbone(name=path))(pixels), wanted, rtol=1e-5, atol=1e-5)
+
+
 def test_digest_depends_on_the_architecture_but_not_on_names() -> None:
     def network(activation: str, name: str | None = None) -> keras.Model:
         given = keras.Input((8, 8, 3))
