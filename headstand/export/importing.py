@@ -60,7 +60,7 @@ def import_model(
     name = re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).strip("-") or "model"
     about = ModelMetadata(name, found.labels, found.size, backbone="", data="")
     model = TrainedModel(found.model, about, files.digest(path))
-    others = {
+    others: dict[str, Any] = {
         mode: foreign.with_preprocessing(found.network, found.size, mode)
         for mode in foreign.PREPROCESSING
         if mode != preprocess
