@@ -7,6 +7,7 @@ import tomllib
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import tomlkit
@@ -21,6 +22,9 @@ from headstand.prepare.doctor.checkup import PAGE, checkup, errors
 from headstand.prepare.explore.explore import explore
 from headstand.prepare.prepare import prepare
 from headstand.recipe import Recipe
+
+if TYPE_CHECKING:
+    from headstand.export.exporting import Export
 
 BASE = "photos"
 """The recipe of a folder of photos."""
@@ -45,12 +49,11 @@ def train(photos: str, base: str, overrides: list[str]) -> None:
     _prepare_or_stop(settings)
     # Imported here because TensorFlow takes seconds to import, and unusable photos should be reported before.
     from headstand import training
-    from headstand.export.exporting import export
     from headstand.prepare import manifest
 
     outcome = training.train(settings)
     print(f"\nconverting {outcome.final}", flush=True)
-    exported = export(outcome.final, "best", log=lambda line: print(line, flush=True))
+    exported = converted(outcome.final)
     print(exported.summary)
     test = outcome.report["test"]
     low, high = test["interval"]
@@ -66,6 +69,22 @@ def train(photos: str, base: str, overrides: list[str]) -> None:
     print(f"\nreport    {outcome.folder / 'report.html'}")
     print(f"try it    {shlex.join(['headstand', 'predict', str(exported.bundle), str(example)])}")
     print(f"serve it  {shlex.join(['headstand', 'serve', str(exported.bundle)])}")
+
+
+def converted(checkpoint: Path) -> "Export":
+    """Converts a checkpoint to the fastest format that passes on validation, or to float32 if that fails on test.
+
+    Raises:
+        HeadstandError: not even float32 gives the same predictions, or the conversion fails.
+    """
+    from headstand.export import exporting
+    from headstand.export.parity import ParityError
+
+    try:
+        return exporting.export(checkpoint, "best", log=lambda line: print(line, flush=True))
+    except ParityError as error:
+        print(f"{str(error).partition(', so nothing')[0]} on the test photos; float32 is written instead", flush=True)
+        return exporting.export(checkpoint, "float32")
 
 
 def prepare_and_explore(photos: str, base: str, overrides: list[str]) -> None:

@@ -104,6 +104,24 @@ def test_photos_with_errors_are_not_trained_on(source: Path, capsys: pytest.Capt
     assert not Path("runs").exists()
 
 
+def test_float32_is_written_if_the_fastest_format_fails_on_the_test_photos(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from headstand.export import exporting
+    from headstand.export.parity import ParityError
+
+    def export(path: Path, kind: str, **options: object) -> str:
+        if kind == "best":
+            raise ParityError("the int8 model predicts differently from the trained one, so nothing was written: ...")
+        return kind
+
+    monkeypatch.setattr(exporting, "export", export)
+    assert train.converted(Path("a.h5")) == "float32"
+    assert capsys.readouterr().out == (
+        "the int8 model predicts differently from the trained one on the test photos; float32 is written instead\n"
+    )
+
+
 def test_photos_become_a_model_that_is_ready_to_be_served(
     source: Path, small_networks: None, undrawn: None, eager: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
