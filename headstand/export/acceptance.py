@@ -56,8 +56,8 @@ def _exact(limit: float, parity: Parity) -> AcceptanceCriteria:
         unmet.append(f"{len(clear)} of {parity.count} photos get another class")
     similarity = ", every similarity too" if parity.detection else ""
     required = (
-        f"every probability within {limit:g} of the trained model's{similarity}, and the same class for all photos whose "
-        "two highest probabilities differ by more"
+        f"every probability within {limit:g} of the trained model's{similarity}, and the same class for all photos "
+        "whose two highest probabilities differ by more"
     )
     return AcceptanceCriteria(required, tuple(unmet))
 
