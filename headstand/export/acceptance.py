@@ -57,9 +57,10 @@ def _exact(limit: float, parity: Parity) -> AcceptanceCriteria:
         unmet.append(f"a similarity to the training photos differs by {parity.detection.largest_difference:.2g}")
     if clear := [each for each in parity.disagreeing if not each.margin <= limit]:
         unmet.append(f"{len(clear)} of {parity.count} photos get another class")
+    similarity = ", every similarity too" if parity.detection else ""
     required = (
-        f"every probability{' and similarity' if parity.detection else ''} within {limit:g} of the trained model's, "
-        "and the same class for all photos whose two highest probabilities differ by more"
+        f"every probability within {limit:g} of the trained model's{similarity}, and the same class for all photos "
+        "whose two highest probabilities differ by more"
     )
     return AcceptanceCriteria(required, tuple(unmet))
 

@@ -37,6 +37,13 @@ def test_the_custom_attributes_contain_the_confidence(
     assert answer.headers["X-Amzn-SageMaker-Custom-Attributes"] == expected
 
 
+def test_the_custom_attributes_contain_whether_the_input_is_known(tmp_path: Path) -> None:
+    client = endpoint.create_app(Classifier(tiny.known_bundle(tmp_path / "a.tflite"))).test_client()
+    for rgb, expected in (((255, 0, 0), "confident=true,known=true"), ((20, 0, 0), "confident=false,known=false")):
+        answer = client.post("/invocations", data=tiny.photo(rgb))
+        assert answer.headers["X-Amzn-SageMaker-Custom-Attributes"] == expected
+
+
 def test_data_that_is_not_an_image_is_a_client_error(classifier: Classifier) -> None:
     client = endpoint.create_app(classifier).test_client()
     answer = client.post("/invocations", data=b"no image", content_type="image/png")

@@ -201,7 +201,7 @@ def test_the_model_is_described(classifier: Classifier, client: FlaskClient) -> 
     description = client.get("/model").json
     assert description == {
         "name": "tiny", "labels": ["blue", "green", "red"], "takes": "photos", "shape": [32, 32, 3], "size": 32,
-        "threshold": 0.5, "certificate": None,
+        "threshold": 0.5, "known_threshold": None, "certificate": None,
         "digest": classifier.bundle.metadata["digest"], "version": __version__,
     }  # fmt: skip
 

@@ -73,7 +73,8 @@ def test_a_spot_job_is_interrupted_resumed_and_served(workplace: Path) -> None:
         assert set(answer.json) == set(listing.classes)
         assert sum(answer.json.values()) == pytest.approx(1, abs=1e-5)
         attributes = answer.headers["X-Amzn-SageMaker-Custom-Attributes"]
-        assert attributes == f"confident={answer.headers['Headstand-Confident']}"
+        confident, known = answer.headers["Headstand-Confident"], answer.headers["Headstand-Known"]
+        assert attributes == f"confident={confident},known={known}"
 
 
 def _through_s3(folder: Path) -> None:
