@@ -1,3 +1,4 @@
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -19,9 +20,12 @@ settings.register_profile("headstand", deadline=None)  # a busy machine must not
 settings.load_profile("headstand")
 
 
+collect_ignore_glob = []
+if importlib.util.find_spec("keras_hub") is None:  # optional and not in the Pipfile
+    collect_ignore_glob += ["features/test_keras_hub.py"]
 if sys.platform == "win32":
     # Tests that need gunicorn, containers or their substitutes, clusters, or a Unix shell.
-    collect_ignore_glob = [
+    collect_ignore_glob += [
         "serve/test_worker*.py", "serve/test_ceiling.py", "serve/test_fuzz.py", "serve/test_endpoint.py",
         "serve/test_framing.py", "serve/test_nginx.py", "scale/*", "container/*", "test_attack.py",
         "test_predict.py", "test_test_script.py", "test_quiet.py", "test_kill.py", "images/test_encoded.py",
