@@ -42,11 +42,12 @@ def train(photos: str, base: str, overrides: list[str]) -> None:
         overrides: recipe keys as command-line arguments.
 
     Raises:
-        HeadstandError: the photos cannot be used, their labels have errors, or a step fails.
+        HeadstandError: the photos cannot be used, or a step fails.
     """
     settings = resolved(photos, base, overrides)
     print("".join(searched(settings, overrides)), end="", flush=True)
-    _prepare_or_stop(settings)
+    if wrong := _prepared(settings):
+        print(f"warning: {wrong}", flush=True)
     # Imported here because TensorFlow takes seconds to import, and unusable photos should be reported before.
     from headstand import training
     from headstand.prepare import manifest
@@ -61,6 +62,8 @@ def train(photos: str, base: str, overrides: list[str]) -> None:
         f"\nThe model is right on {test['accuracy']:.1%} of {test['count']} photos that it was not trained on "
         f"(95 % interval {low:.1%} to {high:.1%})."
     )
+    if wrong:
+        print(f"\nwarning: {wrong}")
     for finding in [finding for finding in outcome.findings if finding.severity != "note"][:FINDINGS]:
         print(f"\n{finding}")
         if options := next((each.options for each in finding.suggestions if each.options), []):
@@ -89,7 +92,8 @@ def converted(checkpoint: Path) -> "Export":
 
 def prepare_and_explore(photos: str, base: str, overrides: list[str]) -> None:
     """Prepares photos and prints what was found in them; arguments and errors as for `train`."""
-    _prepare_or_stop(resolved(photos, base, overrides))
+    if wrong := _prepared(resolved(photos, base, overrides)):
+        raise HeadstandError(wrong)
     print(f"train it: {command('train', photos, base, overrides)}")
 
 
@@ -111,17 +115,13 @@ def prepare_and_check(settings: Recipe) -> str:
     return f"{many} would make metrics wrong; {page} shows where. Correct the source and prepare it again"
 
 
-def _prepare_or_stop(settings: Recipe) -> None:
-    """Prepares the dataset of a recipe.
-
-    Raises:
-        HeadstandError: it has errors that would make the metrics wrong.
-    """
-    if wrong := prepare_and_check(settings):
+def _prepared(settings: Recipe) -> str:
+    """Prepares the dataset of a recipe; returns the errors that would make metrics wrong, with the remedy, if any."""
+    wrong = prepare_and_check(settings)
+    if wrong and settings.source.kind == "folder":
         copy = shlex.join(["headstand", "doctor", settings.source.location, "--fix", f"{settings.name}-cleaned"])
-        raise HeadstandError(
-            wrong + (f", or use a copy without these photos: {copy}" if settings.source.kind == "folder" else "")
-        )
+        wrong += f", or use a copy without these photos: {copy}"
+    return wrong
 
 
 def resolved(photos: str, base: str, overrides: list[str]) -> Recipe:
