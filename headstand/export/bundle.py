@@ -54,7 +54,7 @@ def describe(flatbuffer: bytes, name: str, labels_file: str, kind: InputKind) ->
 
     Args:
         flatbuffer: a classifier with one input, for photos pixels in 0..255, and the output probabilities; a second
-            output is the similarity of `headstand.export.second_output`.
+            output is the similarity of `headstand.export.joining`.
         name: the model's name.
         labels_file: name of the associated file with one label per line.
         kind: the model's input.

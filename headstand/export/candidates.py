@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from headstand import files
 from headstand.evaluation import unknown_inputs
-from headstand.export import bundle, convert, onnx_file, second_output
+from headstand.export import bundle, convert, joining, onnx_file
 from headstand.export.acceptance import FORMATS, ONNX, AcceptanceCriteria, check
 from headstand.export.convert import ConversionError
 from headstand.export.latency import Clock, Latency, latencies
@@ -151,7 +151,7 @@ class ConversionTrials:
             }  # fmt: skip
             flatbuffer = converters[kind](model)
         if self._score:
-            flatbuffer = second_output.append(flatbuffer, convert.float32(self._score))
+            flatbuffer = joining.join(flatbuffer, convert.float32(self._score), [1], "similarity")
         described = flatbuffer
         if kind != ONNX:
             described = bundle.describe(flatbuffer, self.trained.about.name, LABELS, self.trained.input)

@@ -5,12 +5,16 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
+from headstand import heads
+from headstand.evaluation import unknown_inputs
 from headstand.evaluation.predictions import class_indices
 from headstand.export import flatbuffer, quantize
 from headstand.export.convert import ConversionError
 from headstand.export.photo_samples import PhotoSample
-from headstand.export.quantize import VARIANTS, CalibrationError, QuantizationVariant, calibration, int8
+from headstand.export.quantize import VARIANTS, CalibrationError, QuantizationVariant, calibration, divided, int8
+from headstand.features import backbones
 from headstand.prepare.manifest import Dataset
+from headstand.recipe import Backbone
 from tests import networks, photos
 from tests.networks import keras
 
@@ -46,9 +50,39 @@ def test_it_takes_pixels_and_predicts_nearly_as_the_model(
     objects = flatbuffer.read(quantized)
     codes = [flatbuffer.operation(objects, operator) for operator in objects.subgraphs[0].operators]
     assert schema.BuiltinOperator.CUSTOM not in codes
-    types = {tensor.type for tensor in objects.subgraphs[0].tensors if len(tensor.shape) == 4}
-    assert types == {schema.TensorType.UINT8, schema.TensorType.INT8}
+    images = [tensor for tensor in objects.subgraphs[0].tensors if len(tensor.shape) == 4]
+    in_float = [tensor for tensor in images if tensor.type == schema.TensorType.FLOAT32]
+    assert {each.type for each in images} - {schema.TensorType.FLOAT32} == {
+        schema.TensorType.UINT8, schema.TensorType.INT8,
+    }  # fmt: skip
+    # Only the last feature map, which pooling reads.
+    assert [list(each.shape) for each in in_float] == [[1, *model.get_layer("backbone").output.shape[1:]]]
     assert int8(model, np.clip(PIXELS, 20, 200), variant) == quantized
+
+
+@pytest.mark.parametrize("depths", [1, 2])
+@pytest.mark.parametrize("features", [False, True])
+def test_a_model_is_divided_before_pooling(depths: int, features: bool, small_networks: None) -> None:
+    backbone = Backbone(name="MobileNet", size=networks.SIZE, weights="none", depths=depths)
+    extractor = backbones.extractor(backbone)
+    head = keras.Sequential([keras.Input(extractor.output.shape[1:]), keras.layers.Dense(3, activation="softmax")])
+    rows = extractor(PIXELS.astype(np.float32)).numpy()
+    model = heads.assemble(*backbones.balanced(extractor, head, rows), "divided")
+    if features:
+        model = unknown_inputs.with_features(model)
+    parts = divided(model)
+    assert parts
+    maps, rest = parts
+    given = maps(PIXELS.astype(np.float32))
+    assert [len(each.shape) for each in keras.tree.flatten(given)] == [4] * depths
+    found, expected = rest(given), model(PIXELS.astype(np.float32))
+    for one, other in zip(keras.tree.flatten(found), keras.tree.flatten(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_a_model_without_a_pooled_backbone_is_not_divided() -> None:
+    pixels = keras.Input((32, 32, 3))
+    assert divided(keras.Model(pixels, keras.layers.Dense(3)(keras.layers.Flatten()(pixels)))) is None
 
 
 def test_the_variants_begin_with_plain_and_have_different_names() -> None:

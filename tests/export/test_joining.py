@@ -3,7 +3,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from headstand.evaluation import unknown_inputs
-from headstand.export import convert, second_output
+from headstand.export import convert, joining
 from headstand.export.quantize import VARIANTS, int8
 from tests import networks
 from tests.networks import keras
@@ -37,7 +37,9 @@ def test_the_first_output_is_unchanged_and_the_second_is_the_score(model: keras.
     features = unknown_inputs.with_features(model)(PIXELS.astype(np.float32))[1].numpy()
     detector = unknown_inputs.fit(features, np.arange(24) % 3, 1, centered=False)
     score = convert.float32(detector.network())
-    probabilities, similarities = run(second_output.append(converted(unknown_inputs.with_features(model)), score))
+    probabilities, similarities = run(
+        joining.join(converted(unknown_inputs.with_features(model)), score, [1], "similarity")
+    )
     (alone,) = run(converted(model))
     np.testing.assert_array_equal(probabilities, alone)
     assert similarities.shape == (24, 1)
