@@ -50,27 +50,25 @@ def test_unsupported_formats_are_left_out_by_name_with_the_remedy(source):
     image = Image.new("RGB", (64, 48), "teal")
     image.save(source / "tree" / "real.avif", "AVIF")
     image.save(source / "tree" / "scan.jpg", "TIFF")
-    (source / "tree" / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    (source / "tree" / "scan.jp2").write_bytes(b"\xff\x4f\xff\x51")
     (source / "tree" / "new.jxl").write_bytes(b"\xff\x0a\0\0")
     (source / "tree" / "logo.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
     summary = prepare(recipe(source))
-    assert sum(summary.counts["tree"].values()) == 6
+    assert sum(summary.counts["tree"].values()) == 8  # the AVIF and the TIFF are decoded
     reasons = {Path(file).name: reason.partition("; ")[2] for file, reason in summary.left_out}
     assert reasons == {
-        "real.avif": "it is AVIF: convert it to JPEG or PNG",
-        "scan.jpg": "it is TIFF or a camera's raw file: convert it to JPEG or PNG",
-        "IMG_1.HEIC": "it is HEIC: convert it to JPEG or PNG",
+        "scan.jp2": "it is JPEG 2000: convert it to JPEG or PNG",
         "new.jxl": "it is JPEG XL: convert it to JPEG or PNG",
         "logo.svg": "it is SVG: convert it to JPEG or PNG",
     }
-    assert "it is HEIC: convert it to JPEG or PNG" in str(summary)
+    assert "it is JPEG XL: convert it to JPEG or PNG" in str(summary)
 
 
-def test_a_class_of_heic_alone_is_refused_by_that_name(source):
+def test_a_class_of_jpeg_xl_alone_is_refused_by_that_name(source):
     for path in (source / "tree").iterdir():
         path.unlink()
-    (source / "tree" / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
-    with pytest.raises(PrepareError, match=r"class 'tree' has no usable photo \(.*it is HEIC: convert it to JPEG"):
+    (source / "tree" / "IMG_1.jxl").write_bytes(b"\xff\x0a\0\0")
+    with pytest.raises(PrepareError, match=r"class 'tree' has no usable photo \(.*it is JPEG XL: convert it to JPEG"):
         prepare(recipe(source))
 
 
