@@ -123,7 +123,7 @@ def test_a_model_that_predicts_differently_is_refused(
 
 
 def test_a_format_may_be_named(model: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
-    convert_to_tflite.main([str(model), "--format", "int8", "--representative", "5"])
+    convert_to_tflite.main([str(model), "--format", "int8", "--representative", "30"])
     assert bundle.read(model.with_suffix(".tflite")).metadata["certificate"]["format"] == "int8"
     said = capsys.readouterr().out.splitlines()
     assert said[1].startswith("int8 ")
