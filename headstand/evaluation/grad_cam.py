@@ -1,7 +1,5 @@
 """Grad-CAM heatmaps: the image areas that contribute to a predicted class."""
 
-import math
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -20,7 +18,7 @@ def grad_cam(model: keras.Model, pixels: np.ndarray, classes: np.ndarray) -> np.
 
     Returns:
         `float32 [N, size, size]` in 0..1, scaled to a maximum of 1 for each image; all zeros if no area increases the
-        logit, or the network has neither a feature map nor tokens.
+        logit, or the network has no feature map.
     """
     names = [layer.name for layer in model.layers]
     index = names.index("backbone")
@@ -35,15 +33,9 @@ def grad_cam(model: keras.Model, pixels: np.ndarray, classes: np.ndarray) -> np.
         for layer in model.layers[index + 1 : names.index("logits") + 1]:
             logits = layer(logits, training=False)
         class_logits = tf.gather(logits, classes, axis=1, batch_dims=1)
-    if maps.shape.rank == 2:
+    if maps.shape.rank != 4:
         return np.zeros((*pixels.shape[:3],), np.float32)
-    gradients = tape.gradient(class_logits, maps)
-    if maps.shape.rank == 3:  # tokens: those of the patches come last
-        side = math.isqrt(maps.shape[1])
-        maps, gradients = (
-            tf.reshape(each[:, -(side**2) :], [-1, side, side, each.shape[2]]) for each in (maps, gradients)
-        )
-    weights = tf.reduce_mean(gradients, axis=[1, 2], keepdims=True)
+    weights = tf.reduce_mean(tape.gradient(class_logits, maps), axis=[1, 2], keepdims=True)
     heat = tf.nn.relu(tf.reduce_sum(weights * maps, axis=-1)).numpy()
     heat /= np.maximum(heat.max(axis=(1, 2), keepdims=True), 1e-12)
     size = pixels.shape[1]
