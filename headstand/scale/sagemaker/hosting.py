@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from headstand.scale.sagemaker.account import CloudError, Request, translated_errors
@@ -10,6 +10,9 @@ from headstand.scale.sagemaker.training import LONGEST as LONGEST_JOB
 from headstand.scale.sagemaker.training import TAGS, name
 
 VARIANT = "all"
+
+CONCURRENCY = 5
+"""Concurrent requests of a serverless endpoint."""
 
 LONGEST = LONGEST_JOB - len("-260102030405-x7k2p0")
 """Largest length of an endpoint's name: the names of its models and configurations add the suffix of `name`."""
@@ -27,9 +30,7 @@ class Endpoint:
         instance: instance type, unless serverless.
         count: number of instances.
         memory: MB of a serverless endpoint, which costs only while it serves requests; None for instances.
-        concurrency: concurrent requests of a serverless endpoint.
         isolated: no network for the container; clients then cannot send URLs.
-        environment: variables of the service, see docs/service.md.
     """
 
     name: str
@@ -39,9 +40,7 @@ class Endpoint:
     instance: str = "ml.c6i.large"
     count: int = 1
     memory: int | None = None
-    concurrency: int = 5
     isolated: bool = False
-    environment: Mapping[str, str] = field(default_factory=dict)
 
     def requests(self) -> dict[str, Request]:
         """Returns the arguments of CreateModel, CreateEndpointConfig and CreateEndpoint by operation, in this order.
@@ -58,15 +57,11 @@ class Endpoint:
         if self.memory is None:
             variant |= {"InstanceType": self.instance, "InitialInstanceCount": self.count}
         else:
-            variant["ServerlessConfig"] = {"MemorySizeInMB": self.memory, "MaxConcurrency": self.concurrency}
+            variant["ServerlessConfig"] = {"MemorySizeInMB": self.memory, "MaxConcurrency": CONCURRENCY}
         return {
             "CreateModel": {
                 "ModelName": version,
-                "PrimaryContainer": {
-                    "Image": self.image,
-                    "ModelDataUrl": self.model,
-                    **({"Environment": dict(self.environment)} if self.environment else {}),
-                },
+                "PrimaryContainer": {"Image": self.image, "ModelDataUrl": self.model},
                 "ExecutionRoleArn": self.role,
                 "EnableNetworkIsolation": self.isolated,
                 "Tags": TAGS,
