@@ -5,23 +5,18 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
 from werkzeug.serving import make_server
 
+import test as script
 from headstand.serve.classifier import Classifier
 from headstand.serve.flask_app import create_app
+from headstand.serve.lambda_handler import LambdaFunction
 from tests import commands, runtime_api, tiny
 
 Run = Callable[..., tuple[int, str, str]]
-
-# By its path, because the standard library has a package `test` too.
-spec = spec_from_file_location("test_script", Path(__file__).parents[1] / "test.py")
-assert spec and spec.loader
-script = module_from_spec(spec)
-spec.loader.exec_module(script)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +68,15 @@ def responding(status: int, body: bytes) -> Iterator[tuple[str, list[bytes]]]:
 
 
 def test_it_sends_a_photo_to_the_lambda_function(run: Run, model: Path, photo: str) -> None:
-    with runtime_api.function(model) as server:
+    function = LambdaFunction(Classifier(model))
+    with runtime_api.serving() as server:
+
+        def respond() -> None:
+            while True:
+                number, event = server.events.get()
+                server.results[number].put(json.dumps(function.handle(json.loads(event))).encode())
+
+        threading.Thread(target=respond, daemon=True).start()
         endpoint = f"http://{server.address}{runtime_api.INVOCATIONS}"
         status, out, error = run(photo, "--endpoint", endpoint)
         assert status == 0, error

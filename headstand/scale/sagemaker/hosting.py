@@ -1,13 +1,14 @@
 """Creates, updates and removes SageMaker endpoints."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from headstand.scale.sagemaker.account import CloudError, Request, translated_errors
 from headstand.scale.sagemaker.training import LONGEST as LONGEST_JOB
 from headstand.scale.sagemaker.training import TAGS, name
+from headstand.scale.sagemaker.tuning import LONGEST as LONGEST_TUNING
 
 VARIANT = "all"
 
@@ -165,16 +166,11 @@ def model_of(client: Any, job: str) -> str:
 
 def _best(client: Any, job: str) -> str | None:
     """Returns the best trial of a tuning job; None if there is no tuning job of this name."""
-    from botocore.exceptions import ClientError
-
-    if len(job) > 32:
+    if len(job) > LONGEST_TUNING:
         return None
-    try:
-        description = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=job)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ("ResourceNotFound", "ValidationException"):
-            return None
-        raise
+    description = _described(lambda: client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=job))
+    if description is None:
+        return None
     if "BestTrainingJob" not in description:
         raise CloudError(
             f"the tuning job {job} is {description['HyperParameterTuningJobStatus']} and has no best trial yet"
@@ -183,12 +179,16 @@ def _best(client: Any, job: str) -> str | None:
 
 
 def _exists(client: Any, endpoint: str) -> bool:
+    return _described(lambda: client.describe_endpoint(EndpointName=endpoint)) is not None
+
+
+def _described(describe: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+    """Returns the description that the request `describe` returns; None if there is no such resource."""
     from botocore.exceptions import ClientError
 
     try:
-        client.describe_endpoint(EndpointName=endpoint)
+        return describe()
     except ClientError as error:
-        if error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound"):
-            return False
+        if error.response["Error"]["Code"] in ("ResourceNotFound", "ValidationException"):
+            return None
         raise
-    return True
