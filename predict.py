@@ -10,16 +10,11 @@ The model is models/yoga6/yoga6.tflite, or the file that --model or HEADSTAND_MO
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 from headstand.cli import command
-from headstand.errors import HeadstandError
-from headstand.images import ImageError
-from headstand.serve.classifier import Classifier, default_model
-from headstand.serve.download import fetch
-from headstand.serve.download.errors import DownloadError
-from headstand.serve.payload import described
+from headstand.cli.predict import described, results
+from headstand.serve.classifier import Classifier, Prediction, default_model
 
 
 def main(arguments: list[str]) -> None:
@@ -30,19 +25,13 @@ def main(arguments: list[str]) -> None:
         return
     classifier = Classifier(model or default_model())
     print(f"model: {classifier.bundle.path}", file=sys.stderr)
-    failed = 0
-    for argument in arguments:
-        try:
-            image = fetch(argument) if argument.startswith(("http://", "https://")) else Path(argument)
-            prediction = classifier.predict(image)
-            print(json.dumps(prediction.probabilities), flush=True)
-            if prediction.known is False:
-                print(f"unknown input: {argument} is unlike the photos the model was trained on", file=sys.stderr)
-        except (ImageError, DownloadError) as error:
-            print(json.dumps(described(error)), flush=True)
-            failed += 1
-    if failed:
-        raise HeadstandError(f"{failed} of {len(arguments)} images cannot be used")
+    for name, result in results(classifier, arguments):
+        if not isinstance(result, Prediction):
+            print(json.dumps(described(result)), flush=True)
+            continue
+        print(json.dumps(result.probabilities), flush=True)
+        if result.known is False:
+            print(f"unknown input: {name} is unlike the photos the model was trained on", file=sys.stderr)
 
 
 def __getattr__(name: str) -> Any:

@@ -8,9 +8,13 @@ class HeadstandError(Exception):
     """
 
 
-class ImageError(HeadstandError):
-    """Error for an unusable image. `code` is stable: `not_an_image`, `too_large`, `corrupt_image`."""
+class ClientError(HeadstandError):
+    """Error that the services report to a client, with a stable `code`, a key of `serve.problem.KINDS`."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class ImageError(ClientError):
+    """Error for an unusable image. `code` is `not_an_image`, `too_large` or `corrupt_image`."""

@@ -101,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
 def serving(port: int = 0) -> Iterator[RuntimeApi]:
     """Runs the API server at a port, by default any free one, without a function process."""
     server = RuntimeApi(port)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
         yield server

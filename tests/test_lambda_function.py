@@ -14,27 +14,22 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.bundle(tmp_path_factory.mktemp("model") / "tiny.tflite")
 
 
-def test_the_runtime_responds_to_events_over_http(model: Path) -> None:
-    with runtime_api.function(model) as server:
-        photo = base64.b64encode(tiny.photo((200, 100, 0))).decode()
-        response = runtime_api.invoke(server, {"image": photo})
-        assert isinstance(response, dict) and list(response) == ["red", "green", "blue"]
-        assert response == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6)
-        events = {"forbidden_address": {"url": "http://169.254.169.254/"}, "no_image": {}, "bad_request": "text"}
-        for code, event in events.items():
-            response = runtime_api.invoke(server, event)
-            assert isinstance(response, dict) and response["error"]["code"] == code
-
-
-def test_the_log_is_json_lines(model: Path, tmp_path: Path) -> None:
+def test_the_runtime_responds_to_events_over_http_and_logs_json_lines(model: Path, tmp_path: Path) -> None:
     event = json.loads((Path(__file__).parent / "events" / "http_api_2.json").read_text())
+    photo = base64.b64encode(tiny.photo((200, 100, 0))).decode()
     with (tmp_path / "log").open("wb") as log, runtime_api.function(model, log=log) as server:
-        response = runtime_api.invoke(server, event | {"body": json.dumps({"url": "http://10.0.0.1/secret"})})
-        runtime_api.invoke(server, {"image": base64.b64encode(tiny.photo()).decode()})
-    assert isinstance(response, dict) and response["statusCode"] == 400
-    first, second = map(json.loads, (tmp_path / "log").read_text().splitlines())
+        refused = runtime_api.invoke(server, event | {"body": json.dumps({"url": "http://10.0.0.1/secret"})})
+        response = runtime_api.invoke(server, {"image": photo})
+        events = {"forbidden_address": {"url": "http://169.254.169.254/"}, "no_image": {}, "bad_request": "text"}
+        errors = {code: runtime_api.invoke(server, event) for code, event in events.items()}
+    assert isinstance(refused, dict) and refused["statusCode"] == 400
+    assert isinstance(response, dict) and list(response) == ["red", "green", "blue"]
+    assert response == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6)
+    for code, found in errors.items():
+        assert isinstance(found, dict) and found["error"]["code"] == code
+    first, second, *_ = map(json.loads, (tmp_path / "log").read_text().splitlines())
     assert (first["code"], first["hosts"], first["level"]) == ("forbidden_address", ["10.0.0.1"], "info")
-    assert len(first["aws_request_id"]) == 36 and first["request_id"] == response["headers"]["X-Request-ID"]
+    assert len(first["aws_request_id"]) == 36 and first["request_id"] == refused["headers"]["X-Request-ID"]
     assert (second["form"], second["status"], second["images"]) == ("direct", 200, 1)
     assert "secret" not in (tmp_path / "log").read_text()
 

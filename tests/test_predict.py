@@ -1,109 +1,47 @@
-import base64
+"""The script `predict.py`; tests/serve/test_worker.py sends requests to `gunicorn predict:app`."""
+
 import json
 import os
-import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from http.client import HTTPConnection
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import predict
-from tests import tiny
+from tests import commands, tiny
 
 ROOT = Path(__file__).parents[1]
 PHOTO = tiny.photo((200, 100, 0))
+Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.bundle(tmp_path_factory.mktemp("model") / "tiny.tflite")
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return tiny.bundle(tmp_path / "tiny.tflite")
 
 
-def run(*argv: str, model: Path, code: str = "predict.py") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *([code] if code.endswith(".py") else ["-c", code]), *argv]
-    environment = {**os.environ, "HEADSTAND_MODEL": str(model)}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the script in this process with the model in the environment; returns exit status, output and errors."""
+
+    def run(*argv: str, model: Path) -> tuple[int, str, str]:
+        monkeypatch.setenv("HEADSTAND_MODEL", str(model))
+        status = commands.status(monkeypatch, predict.main, "predict.py", *argv)
+        return status, *capsys.readouterr()
+
+    return run
 
 
-@pytest.fixture(scope="module")
-def service(model: Path) -> Iterator[tuple[str, int]]:
-    """Runs `gunicorn predict:app` in a subprocess on a free port; returns host and port."""
-    process = subprocess.Popen(
+# With threads in an interpreter each worker loads the model itself.
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_gunicorn_without_a_model_exits_with_one_error_line(tmp_path: Path, threads: str) -> None:
+    variables = {"HEADSTAND_MODEL": str(tmp_path / "none.tflite"), "HEADSTAND_THREADS": threads, "WEB_CONCURRENCY": "1"}
+    found = subprocess.run(
         [sys.executable, "-m", "gunicorn", "predict:app", "--bind", "127.0.0.1:0"],
         cwd=ROOT,
-        env={**os.environ, "HEADSTAND_MODEL": str(model)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stderr
-        for line in process.stderr:
-            if found := re.search(r"Listening at: http://([\d.]+):(\d+)", line):
-                break
-        assert found, "gunicorn did not start"
-        yield found[1], int(found[2])
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
-
-
-def request(
-    service: tuple[str, int], method: str, path: str, body: bytes = b"", kind: str = ""
-) -> tuple[int, dict, dict]:
-    connection = HTTPConnection(*service, timeout=60)
-    try:
-        connection.request(method, path, body, {"Content-Type": kind} if kind else {})
-        response = connection.getresponse()
-        return response.status, dict(response.getheaders()), json.loads(response.read())
-    finally:
-        connection.close()
-
-
-def multipart() -> bytes:
-    return b'--cut\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + PHOTO + b"\r\n--cut--\r\n"
-
-
-@pytest.mark.parametrize(
-    ("body", "kind"),
-    [
-        (json.dumps({"image": base64.b64encode(PHOTO).decode()}).encode(), "application/json"),
-        (multipart(), "multipart/form-data; boundary=cut"),
-        (PHOTO, "image/png"),
-        (PHOTO, ""),
-    ],
-)
-def test_gunicorn_accepts_each_kind_of_request(service: tuple[str, int], body: bytes, kind: str) -> None:
-    status, headers, response = request(service, "POST", "/predict", body, kind)
-    assert status == 200 and headers["Headstand-Confident"] == "true"
-    assert list(response) == ["red", "green", "blue"]
-    assert response == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6)
-
-
-def test_gunicorn_reports_client_errors(service: tuple[str, int]) -> None:
-    for body, kind, status, code in (
-        (b'{"url": "http://127.0.0.1/"}', "application/json", 400, "forbidden_address"),
-        (b"{", "application/json", 400, "bad_json"),
-        (b"text", "image/png", 415, "not_an_image"),
-        (PHOTO, "text/html", 415, "unsupported_media_type"),
-    ):
-        found, _, response = request(service, "POST", "/predict", body, kind)
-        assert (found, response["code"]) == (status, code)
-    assert request(service, "GET", "/predict")[0] == 405
-
-
-def test_gunicorn_passes_the_health_check(service: tuple[str, int]) -> None:
-    assert request(service, "GET", "/healthz")[::2] == (200, {"status": "ok", "model": "tiny"})
-
-
-@pytest.mark.parametrize("option", [[], ["--preload"]])
-def test_gunicorn_without_a_model_exits_with_one_error_line(tmp_path: Path, option: list[str]) -> None:
-    found = subprocess.run(
-        [sys.executable, "-m", "gunicorn", "predict:app", "--bind", "127.0.0.1:0", *option],
-        cwd=ROOT,
-        env={**os.environ, "HEADSTAND_MODEL": str(tmp_path / "none.tflite")},
+        env={**os.environ, **variables},
         capture_output=True,
         text=True,
         timeout=60,
@@ -117,86 +55,80 @@ def test_gunicorn_without_a_model_exits_with_one_error_line(tmp_path: Path, opti
 
 def test_serving_imports_no_tensorflow_and_an_http_client_only_for_a_url(model: Path) -> None:
     code = """if True:
-        import json, sys, predict
+        import json, os, sys, predict
+        predict.main
+        assert not hasattr(predict, "none") and "flask" not in sys.modules  # there is no model yet
+        os.environ["HEADSTAND_MODEL"], photo = sys.argv[1:]
         client = predict.app.test_client()
         def loaded():
             return sorted({name.partition(".")[0] for name in sys.modules})
-        assert client.post("/predict", data=open(sys.argv[1], "rb").read()).status_code == 200
+        assert client.post("/predict", data=open(photo, "rb").read()).status_code == 200
         before = loaded()
         assert client.post("/predict", json={"url": "http://10.0.0.1/"}).status_code == 400
         print(json.dumps([before, loaded()]))
     """
     photo = model.with_name("photo.png")
     photo.write_bytes(PHOTO)
-    found = run(str(photo), model=model, code=code)
+    environment = {**os.environ, "HEADSTAND_MODEL": str(model.with_name("none.tflite"))}
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(model), str(photo)],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
     assert found.returncode == 0, found.stderr
     before, after = map(set, json.loads(found.stdout))
     assert not after & {"tensorflow", "keras", "h5py", "pydantic", "optuna", "sklearn", "matplotlib"}
     assert "requests" not in before and "requests" in after
 
 
-def test_importing_predict_loads_no_model(tmp_path: Path) -> None:
-    code = "import predict, sys; predict.main; assert not hasattr(predict, 'none') and 'flask' not in sys.modules"
-    found = run(model=tmp_path / "none.tflite", code=code)
-    assert found.returncode == 0, found.stderr
-
-
-def test_files_are_predicted_one_per_line(model: Path, tmp_path: Path) -> None:
+def test_files_are_predicted_one_per_line(run: Run, model: Path, tmp_path: Path) -> None:
     red, blue = tmp_path / "red.png", tmp_path / "blue.jpg"
     red.write_bytes(tiny.photo((200, 100, 0)))
     blue.write_bytes(tiny.photo((0, 0, 250), "JPEG"))
-    found = run(str(red), str(blue), model=model)
-    assert found.returncode == 0
-    first, second = map(json.loads, found.stdout.splitlines())
+    status, out, _ = run(str(red), str(blue), model=model)
+    assert status == 0
+    first, second = map(json.loads, out.splitlines())
     assert first == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6) and next(iter(first)) == "red"
     assert next(iter(second)) == "blue"
 
 
-def test_the_model_may_be_named_and_is_reported(model: Path, tmp_path: Path) -> None:
+def test_the_model_may_be_named_and_is_reported(run: Run, model: Path, tmp_path: Path) -> None:
     (tmp_path / "red.png").write_bytes(PHOTO)
-    found = run("--model", str(model), str(tmp_path / "red.png"), model=tmp_path / "none.tflite")
-    assert (found.returncode, found.stderr) == (0, f"model: {model}\n")
-    assert next(iter(json.loads(found.stdout))) == "red"
+    status, out, error = run("--model", str(model), str(tmp_path / "red.png"), model=tmp_path / "none.tflite")
+    assert (status, error) == (0, f"model: {model}\n")
+    assert next(iter(json.loads(out))) == "red"
 
 
-def test_an_unknown_input_has_a_line_on_standard_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("HEADSTAND_MODEL", str(tiny.known_bundle(tmp_path / "a.tflite")))
+def test_an_unknown_input_has_a_line_on_standard_error(run: Run, tmp_path: Path) -> None:
     (tmp_path / "red.png").write_bytes(PHOTO)
     (tmp_path / "dark.png").write_bytes(tiny.photo((20, 30, 40)))
-    predict.main([str(tmp_path / "red.png"), str(tmp_path / "dark.png")])
-    found = capsys.readouterr()
-    assert [next(iter(json.loads(line))) for line in found.out.splitlines()] == ["red", "blue"]
-    assert found.err.splitlines()[1:] == [
+    model = tiny.known_bundle(tmp_path / "a.tflite")
+    _, out, error = run(str(tmp_path / "red.png"), str(tmp_path / "dark.png"), model=model)
+    assert [next(iter(json.loads(line))) for line in out.splitlines()] == ["red", "blue"]
+    assert error.splitlines()[1:] == [
         f"unknown input: {tmp_path / 'dark.png'} is unlike the photos the model was trained on"
     ]
 
 
-def test_an_unusable_image_has_an_error_line_and_fails_the_command(model: Path, tmp_path: Path) -> None:
+def test_an_unusable_image_has_an_error_line_and_fails_the_command(run: Run, model: Path, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("text")
     (tmp_path / "red.png").write_bytes(PHOTO)
     names = [str(tmp_path / name) for name in ("text.jpg", "none.jpg", "red.png")]
-    argv = [names[0], "http://127.0.0.1/x.jpg", *names[1:]]
-    found = run(*argv, model=model)
-    lines = [json.loads(line) for line in found.stdout.splitlines()]
+    status, out, error = run(names[0], "http://127.0.0.1/x.jpg", *names[1:], model=model)
+    lines = [json.loads(line) for line in out.splitlines()]
     assert [line["error"]["code"] for line in lines[:3]] == ["not_an_image", "forbidden_address", "not_an_image"]
     assert "none.jpg" in lines[2]["error"]["message"] and next(iter(lines[3])) == "red"
-    assert found.returncode == 1 and "error: 3 of 4 images cannot be used" in found.stderr
-    assert "Traceback" not in found.stderr
+    assert status == 1 and error.splitlines()[1:] == ["error: 3 of 4 images cannot be used"]
 
 
-def test_a_missing_or_invalid_model_is_reported_in_one_line(tmp_path: Path) -> None:
-    found = run(str(tmp_path / "none.jpg"), model=tmp_path / "none.tflite")
-    assert found.returncode == 1 and found.stderr.startswith("error: there is no model")
+def test_a_missing_or_invalid_model_is_reported_in_one_line(run: Run, tmp_path: Path) -> None:
+    status, _, error = run(str(tmp_path / "none.jpg"), model=tmp_path / "none.tflite")
+    assert status == 1 and error.startswith("error: there is no model") and error.count("\n") == 1
     (tmp_path / "text.tflite").write_text("text")
-    found = run(str(tmp_path / "none.jpg"), model=tmp_path / "text.tflite")
-    assert found.returncode == 1 and "is not a .tflite file" in found.stderr and "Traceback" not in found.stderr
+    status, _, error = run(str(tmp_path / "none.jpg"), model=tmp_path / "text.tflite")
+    assert status == 1 and "is not a .tflite file" in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize("argv", [[], ["--help"]])
-def test_without_arguments_the_usage_is_printed(argv: list[str], tmp_path: Path) -> None:
-    found = run(*argv, model=tmp_path / "none.tflite")
-    assert (
-        found.returncode == 0 and "python predict.py IMAGE" in found.stdout and "gunicorn predict:app" in found.stdout
-    )
+def test_without_arguments_the_usage_is_printed(run: Run, argv: list[str], tmp_path: Path) -> None:
+    status, out, _ = run(*argv, model=tmp_path / "none.tflite")
+    assert status == 0 and "python predict.py IMAGE" in out and "gunicorn predict:app" in out

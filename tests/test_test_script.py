@@ -1,8 +1,8 @@
+"""The script `test.py`, in the test process; tests/cli/test_page.py runs it as a command."""
+
 import json
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from werkzeug.serving import make_server
 
+import test as script
 from headstand.serve.classifier import Classifier
 from headstand.serve.flask_app import create_app
-from tests import runtime_api, tiny
+from headstand.serve.lambda_handler import LambdaFunction
+from tests import commands, runtime_api, tiny
 
-ROOT = Path(__file__).parents[1]
+Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +31,15 @@ def photo(model: Path) -> str:
     return str(path)
 
 
-def run(*argv: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "test.py", *argv], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-    )
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the script with these arguments; returns its exit status, standard output and standard error."""
+
+    def run(*argv: str) -> tuple[int, str, str]:
+        status = commands.status(monkeypatch, script.main, "test.py", *argv)
+        return status, *capsys.readouterr()
+
+    return run
 
 
 @contextmanager
@@ -60,41 +67,49 @@ def responding(status: int, body: bytes) -> Iterator[tuple[str, list[bytes]]]:
             thread.join()
 
 
-def test_it_sends_a_photo_to_the_lambda_function(model: Path, photo: str) -> None:
-    with runtime_api.function(model) as server:
+def test_it_sends_a_photo_to_the_lambda_function(run: Run, model: Path, photo: str) -> None:
+    function = LambdaFunction(Classifier(model))
+    with runtime_api.serving() as server:
+
+        def respond() -> None:
+            while True:
+                number, event = server.events.get()
+                server.results[number].put(json.dumps(function.handle(json.loads(event))).encode())
+
+        threading.Thread(target=respond, daemon=True).start()
         endpoint = f"http://{server.address}{runtime_api.INVOCATIONS}"
-        found = run(photo, "--endpoint", endpoint)
-        assert found.returncode == 0, found.stderr
-        probabilities = json.loads(found.stdout)
+        status, out, error = run(photo, "--endpoint", endpoint)
+        assert status == 0, error
+        probabilities = json.loads(out)
         assert list(probabilities) == ["red", "green", "blue"]
         assert probabilities == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6)
-        found = run("http://10.0.0.1/x.jpg", "--endpoint", endpoint)
-        assert found.returncode == 1 and found.stderr.startswith("error: forbidden_address: ")
+        status, _, error = run("http://10.0.0.1/x.jpg", "--endpoint", endpoint)
+        assert status == 1 and error.startswith("error: forbidden_address: ")
 
 
 def test_it_sends_a_photo_and_a_key_to_the_flask_service(
-    model: Path, photo: str, monkeypatch: pytest.MonkeyPatch
+    run: Run, model: Path, photo: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HEADSTAND_API_KEY", "a-key-of-characters, another-key-of-characters")
     server = make_server("127.0.0.1", 0, create_app(Classifier(model)))
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        found = run(photo, "--endpoint", f"http://localhost:{server.server_port}/predict")
+        status, out, _ = run(photo, "--endpoint", f"http://localhost:{server.server_port}/predict")
         monkeypatch.delenv("HEADSTAND_API_KEY")
-        refused = run(photo, "--endpoint", f"http://localhost:{server.server_port}/predict")
+        refused, _, error = run(photo, "--endpoint", f"http://localhost:{server.server_port}/predict")
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
-    assert found.returncode == 0 and list(json.loads(found.stdout)) == ["red", "green", "blue"]
-    assert refused.returncode == 1 and refused.stderr.startswith("error: unauthorized: ")
+    assert status == 0 and list(json.loads(out)) == ["red", "green", "blue"]
+    assert refused == 1 and "error: unauthorized: " in error
 
 
-def test_without_an_image_it_sends_the_url_of_a_photo() -> None:
+def test_without_an_image_it_sends_the_url_of_a_photo(run: Run) -> None:
     with responding(200, b'{"tree": 1.0}') as (endpoint, received):
-        found = run("--endpoint", endpoint)
-    assert found.returncode == 0 and json.loads(found.stdout) == {"tree": 1.0}
+        status, out, _ = run("--endpoint", endpoint)
+    assert status == 0 and json.loads(out) == {"tree": 1.0}
     fields = json.loads(received[0])
     assert list(fields) == ["url"] and fields["url"].startswith("https://upload.wikimedia.org/")
 
@@ -111,22 +126,25 @@ def test_without_an_image_it_sends_the_url_of_a_photo() -> None:
         (200, b"[]", "returned status 200 and no probabilities"),
     ],
 )
-def test_an_error_response_is_one_line_and_exit_status_1(photo: str, status: int, body: bytes, message: str) -> None:
+def test_an_error_response_is_one_line_and_exit_status_1(
+    run: Run, photo: str, status: int, body: bytes, message: str
+) -> None:
     with responding(status, body) as (endpoint, _):
-        found = run(photo, "--endpoint", endpoint)
-    assert found.returncode == 1 and found.stdout == ""
-    assert found.stderr.startswith("error: ") and message in found.stderr and found.stderr.count("\n") == 1
+        found, out, error = run(photo, "--endpoint", endpoint)
+    assert (found, out) == (1, "")
+    assert error.startswith("error: ") and message in error and error.count("\n") == 1
 
 
-def test_a_refused_connection_is_reported(photo: str) -> None:
-    found = run(photo, "--endpoint", "http://127.0.0.1:9/")  # the discard port, which has no service today
-    assert found.returncode == 1
-    assert found.stderr == "error: no response from http://127.0.0.1:9/: start it, or use another --endpoint\n"
+def test_a_refused_connection_is_reported(run: Run, photo: str) -> None:
+    # Port 9 is that of discard, which has no service today.
+    assert run(photo, "--endpoint", "http://127.0.0.1:9/") == (
+        1, "", "error: no response from http://127.0.0.1:9/: start it, or use another --endpoint\n",
+    )  # fmt: skip
 
 
-def test_invalid_arguments_are_reported(tmp_path: Path) -> None:
-    found = run(str(tmp_path / "none.jpg"))
-    assert found.returncode == 1 and "none.jpg" in found.stderr and "Traceback" not in found.stderr
-    found = run("LICENSE", "--endpoint", "localhost:8080")
-    assert found.returncode == 1 and found.stderr.count("\n") == 1
-    assert found.stderr.startswith("error: the request to localhost:8080 failed")
+def test_invalid_arguments_are_reported(run: Run, photo: str, tmp_path: Path) -> None:
+    status, _, error = run(str(tmp_path / "none.jpg"))
+    assert status == 1 and "none.jpg" in error and error.count("\n") == 1
+    status, _, error = run(photo, "--endpoint", "localhost:8080")
+    assert status == 1 and error.count("\n") == 1
+    assert error.startswith("error: the request to localhost:8080 failed")

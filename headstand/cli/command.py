@@ -10,11 +10,11 @@ from headstand.errors import HeadstandError
 DEFAULT_RECIPE = "yoga6"
 
 
-def recipe_and_rest(argv: list[str], default: str = DEFAULT_RECIPE) -> tuple[str, list[str]]:
+def recipe_and_rest(argv: list[str]) -> tuple[str, list[str]]:
     """Splits `[RECIPE] [--key value ...]` into the recipe's name, which is optional, and the other arguments."""
     if argv and not argv[0].startswith("-"):
         return argv[0], argv[1:]
-    return default, argv
+    return DEFAULT_RECIPE, argv
 
 
 def option(argv: list[str], name: str, example: str) -> tuple[list[str], str | None]:

@@ -48,7 +48,9 @@ def run(name: str, arguments: list[str]) -> None:
             f"largest difference {exported.parity.largest_difference:.1e}"
         )
         add_file(exported.bundle)
-    photo = _test_photo(recipe.data)
+    from headstand.prepare import manifest
+
+    photo = recipe.data / manifest.read(recipe.data).split("test")[0].path
     with _step("predict", f"HEADSTAND_MODEL={exported.bundle} python predict.py {photo}") as add_file:
         from headstand.serve.classifier import Classifier
 
@@ -70,10 +72,3 @@ def _step(name: str, command: str) -> Iterator[Callable[[Path], None]]:
     start = time.perf_counter()
     yield files.append
     print(f"-- {name} took {time.perf_counter() - start:.1f} s: {', '.join(map(str, files))}", flush=True)
-
-
-def _test_photo(folder: Path) -> Path:
-    from headstand.prepare import manifest
-
-    dataset = manifest.read(folder)
-    return folder / dataset.split("test")[0].path

@@ -1,21 +1,22 @@
-"""Command `predict`: classifies files, folders and URLs with a `.tflite`."""
+"""Classification of files and URLs at the command line, for the command `predict` and the script `predict.py`."""
 
 import csv
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from headstand.cli import models
-from headstand.errors import HeadstandError
-from headstand.images import ImageError
-from headstand.prepare.sources.walk import walk
-from headstand.serve.classifier import Classifier
+from headstand.errors import ClientError, HeadstandError
+from headstand.serve.classifier import Classifier, Prediction
 from headstand.serve.download import fetch
-from headstand.serve.download.errors import DownloadError
 
 SHOWN = 3
 """Number of classes in a line of text."""
+
+Result = Prediction | ClientError
+"""Prediction for an image, or the reason why it cannot be used."""
 
 
 def predict(model: str, images: tuple[str, ...], form: str) -> None:
@@ -30,44 +31,66 @@ def predict(model: str, images: tuple[str, ...], form: str) -> None:
         HeadstandError: the model cannot be used, a folder has no images, or, at the end, an image cannot be used.
     """
     classifier = Classifier(models.found(model))
-    table = csv.writer(sys.stdout, lineterminator="\n")
     labels = classifier.bundle.labels
+    table = csv.writer(sys.stdout, lineterminator="\n")
     if form == "csv":
         table.writerow(["image", "class", "confident", "known", *labels, "error"])
-    failed = count = 0
-    for name in _names(images, classifier.bundle.input.suffixes):
-        count += 1
-        error = None
-        try:
-            data = fetch(name) if name.startswith(("http://", "https://")) else Path(name)
-            prediction = classifier.predict(data)
-        except (ImageError, DownloadError) as problem:
-            error, failed = problem, failed + 1
-        if error:
-            if form == "csv":
-                table.writerow([name, "", "", "", *[""] * len(labels), str(error)])
-            elif form == "json":
-                print(json.dumps({"image": name, "error": {"code": error.code, "message": str(error)}}), flush=True)
-            else:
-                print(f"{name}  error: {error}", flush=True)
-            continue
-        values = prediction.probabilities
-        best = next(iter(values))
+    for name, result in results(classifier, _names(images, classifier.bundle.input.suffixes)):
         if form == "csv":
-            row = [f"{values[label]:.6f}" for label in labels]
-            known = "" if prediction.known is None else str(prediction.known).lower()
-            table.writerow([name, best, str(prediction.confident).lower(), known, *row, ""])
+            table.writerow([name, *_columns(result, labels)])
         elif form == "json":
-            line = {"image": name, "confident": prediction.confident, "probabilities": values}
-            print(json.dumps(line if prediction.known is None else {**line, "known": prediction.known}), flush=True)
+            print(json.dumps({"image": name, **_record(result)}), flush=True)
         else:
-            text = ", ".join(f"{label} {value:.3f}" for label, value in prediction.leading(SHOWN).items())
-            notes = [] if prediction.confident else ["not confident"]
-            if prediction.known is False:
-                notes.append("unlike the training photos")
-            print(name, "", text, *([f" ({'; '.join(notes)})"] if notes else []), flush=True)
+            print(_line(name, result), flush=True)
+
+
+def results(classifier: Classifier, names: Iterable[str]) -> Iterator[tuple[str, Result]]:
+    """Yields each file or URL with its prediction or error.
+
+    Raises:
+        HeadstandError: at the end, if any image cannot be used.
+    """
+    failed = count = 0
+    for name in names:
+        count += 1
+        result: Result
+        try:
+            result = classifier.predict(fetch(name) if name.startswith(("http://", "https://")) else Path(name))
+        except ClientError as error:
+            failed += 1
+            result = error
+        yield name, result
     if failed:
         raise HeadstandError(f"{failed} of {count} images cannot be used")
+
+
+def described(error: ClientError) -> dict[str, dict[str, str]]:
+    """Returns an error as a JSON object with code and message."""
+    return {"error": {"code": error.code, "message": str(error)}}
+
+
+def _columns(result: Result, labels: tuple[str, ...]) -> list[str]:
+    if not isinstance(result, Prediction):
+        return ["", "", "", *[""] * len(labels), str(result)]
+    values = result.probabilities
+    known = "" if result.known is None else str(result.known).lower()
+    return [next(iter(values)), str(result.confident).lower(), known, *(f"{values[label]:.6f}" for label in labels), ""]
+
+
+def _record(result: Result) -> dict[str, Any]:
+    if not isinstance(result, Prediction):
+        return described(result)
+    record = {"confident": result.confident, "probabilities": result.probabilities}
+    return record if result.known is None else {**record, "known": result.known}
+
+
+def _line(name: str, result: Result) -> str:
+    if not isinstance(result, Prediction):
+        return f"{name}  error: {result}"
+    text = ", ".join(f"{label} {value:.3f}" for label, value in result.leading(SHOWN).items())
+    notes = [] if result.confident else ["not confident"]
+    notes += ["unlike the training photos"] if result.known is False else []
+    return f"{name}  {text}" + (f"  ({'; '.join(notes)})" if notes else "")
 
 
 def _names(images: tuple[str, ...], suffixes: tuple[str, ...]) -> Iterator[str]:
@@ -76,6 +99,8 @@ def _names(images: tuple[str, ...], suffixes: tuple[str, ...]) -> Iterator[str]:
     Raises:
         HeadstandError: a folder has no images.
     """
+    from headstand.prepare.sources.walk import walk  # the containers, which have `predict.py`, lack this module
+
     for name in images:
         if not Path(name).is_dir():
             yield name

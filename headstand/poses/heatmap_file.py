@@ -132,11 +132,6 @@ def read(path: Path) -> bytes:
         raise HeatmapError("not_heatmaps", f"cannot read {path}: {error.strerror or error}") from error
 
 
-def is_array(data: bytes) -> bool:
-    """Returns whether bytes start with the magic number of a `.npy` file."""
-    return data.startswith(_MAGIC)
-
-
 def _header(data: bytes) -> tuple[tuple[int, ...], bool, str, int]:
     """Returns the shape, whether it is in Fortran order, NumPy's dtype string, and the offset of the values.
 

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headstand import __version__
+from headstand.errors import ClientError
 from headstand.serve import api_keys, capacity, content
 from headstand.serve.api_keys import ApiKeys
 from headstand.serve.capacity import AdmissionControl, Capacity
 from headstand.serve.classifier import Classifier
 from headstand.serve.logs import REQUESTS
 from headstand.serve.payload import Fetch, PayloadError
-from headstand.serve.predictor import CLIENT_ERRORS, Predictor
+from headstand.serve.predictor import Predictor
 from headstand.serve.problem import MEDIA_TYPE, problem
 from headstand.serve.request_context import RequestContext
 
@@ -154,7 +155,7 @@ class Api:
         route = self.routes.get(request.path if path is None else path)
         try:
             response = self._dispatch(request, route, context)
-        except CLIENT_ERRORS as error:
+        except ClientError as error:
             response = self._problem(context, error.code, str(error))
         except Exception:
             response = self._problem(context, "internal_error", FAULT)
@@ -315,10 +316,9 @@ class Api:
         }
 
 
-def constant(body: bytes, content_type: str = JSON, headers: Mapping[str, str] | None = None) -> Handler:
-    """Returns a handler that always returns this body."""
-    complete = {"Content-Type": content_type, **(headers or {})}
-    return lambda request, context: Response(200, body, dict(complete))
+def constant(body: bytes) -> Handler:
+    """Returns a handler that always returns this JSON."""
+    return lambda request, context: Response(200, body, {"Content-Type": JSON})
 
 
 def dumps(value: Any) -> bytes:

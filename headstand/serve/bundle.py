@@ -131,7 +131,12 @@ def _read(path: Path, file: BinaryIO, mapped: bool) -> Bundle:
     try:
         with zipfile.ZipFile(file) as archive:
             end = min(info.header_offset for info in archive.infolist())
-            flatbuffer = _mapped(file, end) if mapped else _copied(file, end)
+            flatbuffer: bytes | memoryview
+            if mapped:
+                flatbuffer = memoryview(mmap.mmap(file.fileno(), end, access=mmap.ACCESS_READ))
+            else:
+                file.seek(0)
+                flatbuffer = file.read(end)
             text = _member(archive, LABELS).decode("utf-8")
             labels = tuple(text.removesuffix("\n").split("\n"))
             metadata = json.loads(_member(archive, METADATA))
@@ -153,15 +158,6 @@ def _read(path: Path, file: BinaryIO, mapped: bool) -> Bundle:
     if len(labels) < 2 or len(set(labels)) != len(labels) or not all(labels):
         raise BundleError(f"{path} must have at least two different labels, not {list(labels)}: {remedy}")
     return bundle
-
-
-def _copied(file: BinaryIO, size: int) -> bytes:
-    file.seek(0)
-    return file.read(size)
-
-
-def _mapped(file: BinaryIO, size: int) -> memoryview:
-    return memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from headstand.cores import available
-from headstand.errors import HeadstandError
+from headstand.errors import ClientError, HeadstandError
 
 RETRY_AFTER = 1
 """Seconds after which a refused client may retry (header `Retry-After`). A full queue is processed in less."""
@@ -104,12 +104,6 @@ def connections(limits: Capacity, descriptors: int) -> int:
     return found
 
 
-class OverloadedError(HeadstandError):
-    """Error for a request beyond the worker's capacity; the client may retry after `RETRY_AFTER` seconds."""
-
-    code = "overloaded"
-
-
 class FifoSemaphore:
     """FIFO semaphore: threads acquire it in their order of arrival.
 
@@ -143,7 +137,7 @@ class FifoSemaphore:
 
 
 class _Limit:
-    """Context manager that counts its users up to a limit, and raises OverloadedError beyond it."""
+    """Context manager that counts its users up to a limit, and raises ClientError (`overloaded`) beyond it."""
 
     def __init__(self, limit: int, users: str) -> None:
         self._lock = threading.Lock()
@@ -152,8 +146,9 @@ class _Limit:
     def __enter__(self) -> None:
         with self._lock:
             if self._count >= self._limit:
-                raise OverloadedError(
-                    f"the service has reached its limit of {self._users} in progress; retry in {RETRY_AFTER} s"
+                raise ClientError(
+                    "overloaded",
+                    f"the service has reached its limit of {self._users} in progress; retry in {RETRY_AFTER} s",
                 )
             self._count += 1
 
@@ -166,8 +161,8 @@ class AdmissionControl:
     """Admission control: admits predictions up to the capacity and rejects others at once instead of queueing them.
 
     Attributes:
-        admit: context manager of a prediction whose request has arrived completely; OverloadedError at the limit.
-        download: context manager of a download; OverloadedError at the limit.
+        admit: context manager of a prediction whose request has arrived completely; ClientError at the limit.
+        download: context manager of a download; ClientError at the limit.
     """
 
     def __init__(self, capacity: Capacity) -> None:

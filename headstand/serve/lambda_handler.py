@@ -4,13 +4,13 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from headstand.errors import ClientError
 from headstand.serve import capacity, content, lambda_events
 from headstand.serve.api import Api, Request, Response
 from headstand.serve.capacity import Capacity
 from headstand.serve.classifier import Classifier
 from headstand.serve.download import fetch
 from headstand.serve.payload import Fetch, image_bytes
-from headstand.serve.predictor import CLIENT_ERRORS
 from headstand.serve.request_context import RequestContext
 
 _SHARE = 0.8
@@ -75,7 +75,7 @@ class LambdaFunction:
                 with context.stage("receive"):
                     image = image_bytes(event, api.predictor.downloader(context))
                 value = api.predictor.predict(image, context).probabilities
-        except CLIENT_ERRORS as error:
+        except ClientError as error:
             problem = api.error(context, error.code, str(error))
             status, value = problem["status"], {"error": problem}
         except Exception:

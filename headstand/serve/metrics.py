@@ -112,45 +112,29 @@ class Metrics(Collector):
         return {name: index for index, name in enumerate(names)}
 
     def record(self, context: RequestContext, method: str, route: str, status: int, sent: int) -> None:
-        """Counts a request, the time of its stages, its images and its errors; arguments as of `request`."""
-        method = method if method in METHODS else "other"
-        self.request(method, route, status, context.elapsed, context.received, sent)
-        for stage, value in context.seconds.items():
-            self._table.add(*_observed(_STAGE + STAGES.index(stage) * _HISTOGRAM, value))
-        for confident in context.confident:
-            self.prediction(confident)
-        for code in context.codes:
-            self.error(code)
-        if context.code:
-            self.error(context.code)
-
-    def request(self, method: str, route: str, status: int, seconds: float, received: int, sent: int) -> None:
-        """Counts a request.
+        """Counts a request, the time of its stages, its images and its errors.
 
         Args:
-            method: one of `METHODS`.
+            context: context of the request.
+            method: HTTP method; one that is not in `METHODS` is counted as `other`.
             route: one of the application's routes, or `other`.
             status: HTTP status of the response.
-            seconds: time from the complete request to its response.
-            received: bytes of the body that were read.
             sent: bytes of the response's body.
         """
         index = self._routes.get(route, self._routes.get("other", 0))
-        cell = (index * len(METHODS) + METHODS.index(method)) * len(_STATUSES) + _STATUSES.index(status)
+        column = METHODS.index(method if method in METHODS else "other")
+        cell = (index * len(METHODS) + column) * len(_STATUSES) + _STATUSES.index(status)
+        codes = [*context.codes, *([context.code] if context.code else [])]
         self._table.add(
             (_REQUEST + cell, 1.0),
-            (_RECEIVED, float(received)),
+            (_RECEIVED, float(context.received)),
             (_SENT, float(sent)),
-            *_observed(_ROUTE_SECONDS + index * _HISTOGRAM, seconds),
+            *_observed(_ROUTE_SECONDS + index * _HISTOGRAM, context.elapsed),
+            *((_CONFIDENT if confident else _NOT_CONFIDENT, 1.0) for confident in context.confident),
+            *((_ERROR + _CODES.index(code if code in KINDS else "other"), 1.0) for code in codes),
         )
-
-    def error(self, code: str) -> None:
-        """Counts an error that a client received."""
-        self._table.add((_ERROR + _CODES.index(code if code in KINDS else "other"), 1.0))
-
-    def prediction(self, confident: bool) -> None:
-        """Counts an image that was classified."""
-        self._table.add((_CONFIDENT if confident else _NOT_CONFIDENT, 1.0))
+        for stage, value in context.seconds.items():
+            self._table.add(*_observed(_STAGE + STAGES.index(stage) * _HISTOGRAM, value))
 
     @contextmanager
     def in_flight(self) -> Iterator[None]:

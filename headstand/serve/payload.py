@@ -6,25 +6,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from headstand import inputs
-from headstand.errors import HeadstandError
+from headstand.errors import ClientError
 from headstand.images import MAX_BYTES, ImageError
-from headstand.serve.download import MAX_URL
-from headstand.serve.download.errors import DownloadError
+from headstand.serve.download import MAX_URL, DownloadError
 
 Fetch = Callable[..., bytes]
 """Function that downloads a URL, its argument, and returns the bytes; raises `DownloadError`."""
 
 
-class PayloadError(HeadstandError):
+class PayloadError(ClientError):
     """Error for a request that is malformed or contains no image.
 
-    `code` is stable: `bad_request`, `bad_query`, `bad_json`, `bad_base64`, `no_image`, `too_many_images`,
-    `batch_timeout`, `uri_too_long`, `request_entity_too_large`, `unsupported_media_type`.
+    `code` is `bad_request`, `bad_query`, `bad_json`, `bad_base64`, `no_image`, `too_many_images`, `batch_timeout`,
+    `uri_too_long`, `request_entity_too_large` or `unsupported_media_type`.
     """
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 def image_bytes(fields: Any, fetch: Fetch) -> bytes:
@@ -57,11 +52,6 @@ def image_bytes(fields: Any, fetch: Fetch) -> bytes:
     if not isinstance(value, str):
         raise PayloadError("bad_base64", '"image" must be a string: the image in base64')
     return _decoded(value)
-
-
-def described(error: PayloadError | DownloadError | ImageError) -> dict[str, dict[str, str]]:
-    """Returns a client's error as a JSON object with code and message, for the output of `predict.py`."""
-    return {"error": {"code": error.code, "message": str(error)}}
 
 
 def _decoded(text: str) -> bytes:

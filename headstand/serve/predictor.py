@@ -7,18 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from headstand.images import ImageError
-from headstand.serve.capacity import AdmissionControl, OverloadedError
+from headstand.errors import ClientError
+from headstand.serve.capacity import AdmissionControl
 from headstand.serve.classifier import Classifier, Prediction
 from headstand.serve.content import Source
 from headstand.serve.download import TIMEOUT
-from headstand.serve.download.errors import DownloadError
 from headstand.serve.payload import Fetch, PayloadError
 from headstand.serve.problem import problem
 from headstand.serve.request_context import RequestContext
-
-CLIENT_ERRORS = (PayloadError, DownloadError, ImageError, OverloadedError)
-"""Errors that are reported to the client with code and message; any other exception is a fault of the service."""
 
 BATCH_SECONDS = 10.0
 """Seconds after which a batch starts no further image.
@@ -115,7 +111,7 @@ class Predictor:
                 with context.stage("receive"):
                     image = source(fetch)
                 prediction = self.predict(image, context)
-            except CLIENT_ERRORS as error:
+            except ClientError as error:
                 context.codes.append(error.code)
                 results.append({"error": problem(error.code, str(error))})
             else:

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from headstand import __main__ as commands
-from headstand.cli import command, demo
+from headstand.cli import command
 from headstand.errors import HeadstandError
 
 
@@ -90,20 +89,3 @@ def test_a_closed_pipe_causes_no_message() -> None:
     )  # fmt: skip
     assert (result.stdout, result.stderr) == ("xxxxx", "")
     assert result.returncode == 1
-
-
-@pytest.mark.parametrize(
-    ("argv", "expected"),
-    [
-        (["demo"], ("demo", [])),
-        (["demo", "yoga6"], ("yoga6", [])),
-        (["demo", "--head.epochs", "3"], ("demo", ["--head.epochs", "3"])),
-    ],
-)
-def test_the_demo_takes_a_recipe_and_overrides(
-    argv: list[str], expected: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given: list[Any] = []
-    monkeypatch.setattr(demo, "run", lambda *arguments: given.append(arguments))
-    commands.main(argv)
-    assert given == [expected]

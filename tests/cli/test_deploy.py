@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cfnlint.api import lint_file
-from moto.server import ThreadedMotoServer
 
 from headstand import __main__
 from headstand.cli import deploy
@@ -19,10 +17,10 @@ ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "deploy" / "template.yaml"
 URL = "https://a1b2c3.execute-api.eu-west-1.amazonaws.com/predict"
 
-# Records its arguments and prints the output of the tool.
-STUB = f"""#!{sys.executable}
-import json, os, pathlib, sys
-name, argv = pathlib.Path(sys.argv[0]).name, sys.argv[1:]
+# Records its arguments and prints the output of the tool. It starts without the packages of the environment.
+STUB = f"""#!{sys.executable} -IS
+import json, os, sys
+name, argv = os.path.basename(sys.argv[0]), sys.argv[1:]
 password = sys.stdin.read() if "--password-stdin" in argv else ""
 with open(os.environ["CALLS"], "a") as calls:
     print(json.dumps([name, *argv, password]), file=calls)
@@ -135,6 +133,8 @@ def test_invalid_arguments_and_missing_tools_are_reported(tmp_path: Path, monkey
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer  # takes a second
+
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -159,6 +159,8 @@ def test_the_aws_cli_accepts_the_commands(
 
 
 def test_the_template_is_valid() -> None:
+    from cfnlint.api import lint_file  # takes a second
+
     assert lint_file(TEMPLATE) == []
 
 

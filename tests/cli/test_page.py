@@ -99,7 +99,7 @@ def test_the_test_script_sends_a_photo_through_the_gateway(endpoint: str, tmp_pa
 def served(model: Path, endpoint: str, tmp_path: Path) -> Iterator[str]:
     run("--endpoint", endpoint, "--model", str(model), "--output", str(tmp_path / "site"))
     server = page.server(tmp_path / "site", 0)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()

@@ -10,7 +10,7 @@ from headstand.poses.figure.proportions import proportions
 
 seeds = st.integers(0, 2**32 - 1)
 some_pose = st.sampled_from(sorted(poses.VARIANTS))
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=25, deadline=None)
 
 
 def _posed(pose, seed):

@@ -93,7 +93,7 @@ def test_invalid_heatmaps_are_refused_with_the_reason(tmp_path, monkeypatch, nam
     assert not Path("sprung").exists()
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(st.dictionaries(st.integers(0, 140), st.integers(0, 255), min_size=1, max_size=4))
 def test_a_damaged_header_is_refused_or_harmless(changes):
     data = bytearray(GOOD)

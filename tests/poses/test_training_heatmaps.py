@@ -13,7 +13,8 @@ from headstand.heads import checkpoint
 from headstand.prepare import manifest
 from headstand.prepare.prepare import prepare
 from headstand.recipe import Recipe
-from headstand.training import train
+from headstand.report import record
+from headstand.training import Outcome, train
 from tests.poses import heatmaps
 
 
@@ -30,15 +31,20 @@ def recipe(**sections: object) -> Recipe:
     )
 
 
+FEW = {"name": "few", "source": {"kind": "heatmaps", "folder": "few", "groups": r"^(girl\d+)_"}}
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
     """A folder with the dataset prepared in it."""
     folder = tmp_path_factory.mktemp("heatmaps")
     heatmaps.folder(folder / "source")
+    heatmaps.folder(folder / "few", people=4, frames=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("HEADSTAND_CACHE", str(folder / "cache"))
         prepare(recipe())
+        prepare(recipe(**FEW))
     return folder
 
 
@@ -51,8 +57,19 @@ def inside(home, monkeypatch):
     monkeypatch.setenv("HEADSTAND_CACHE", str(home / "cache"))
 
 
-def test_a_run_ends_in_a_report_and_a_checkpoint_that_takes_heatmaps():
-    outcome = train(recipe())
+@pytest.fixture(scope="module")
+def outcome(home) -> Outcome:
+    """A run over the dataset."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        patch.setenv("HEADSTAND_CACHE", str(home / "cache"))
+        patch.setattr(record, "_draw", lambda folder, context: None)
+        return train(recipe(evaluation={"average": "mirror"}))
+
+
+def test_a_run_ends_in_a_report_and_a_checkpoint_that_takes_heatmaps(outcome):
+    # Also averaged over the person and the mirror image.
+    assert outcome.report["test_averaged"]["accuracy"] > 0.9
     assert outcome.report["test"]["accuracy"] > 0.9
     assert outcome.report["split_leak"]["photos"] == ()
     about = checkpoint.metadata(outcome.checkpoint)
@@ -69,25 +86,19 @@ def test_a_run_ends_in_a_report_and_a_checkpoint_that_takes_heatmaps():
     assert accuracy == outcome.report["test"]["accuracy"]
 
 
-def test_a_second_run_takes_all_features_from_the_cache(capsys):
-    train(recipe(seed=1))
-    capsys.readouterr()
-    train(recipe(seed=1, head={"inner": [], "epochs": 2}))
+def test_a_second_run_takes_all_features_from_the_cache_and_shows_mistakes_as_skeletons(outcome, capsys):
+    second = train(recipe(head={"inner": [], "epochs": 1, "learning_rate": 1e-6}, search={"selection": "accuracy"}))
     assert ", 0 computed" in capsys.readouterr().out
-
-
-def test_mistakes_are_shown_as_skeletons():
-    outcome = train(recipe(head={"inner": [], "epochs": 1, "learning_rate": 1e-6}, search={"selection": "accuracy"}))
-    assert outcome.report["mistakes"]
-    assert outcome.report["mistakes"][0]["photo"].endswith(".npy")
-    page = (outcome.folder / "report.html").read_text()
-    assert page.count("<figure>") == len(outcome.report["mistakes"])
+    assert second.report["mistakes"]
+    assert second.report["mistakes"][0]["photo"].endswith(".npy")
+    page = (second.folder / "report.html").read_text()
+    assert page.count("<figure>") == len(second.report["mistakes"])
     assert "where it looked" not in page
 
 
 @pytest.mark.parametrize("name", ["heatmaps_flat", "heatmaps_cnn"])
 def test_networks_of_the_earlier_study_are_trained_the_same_way(name):
-    outcome = train(recipe(backbone={"name": name}, head={"inner": [8], "epochs": 2}, augmentation={}))
+    outcome = train(recipe(**FEW, backbone={"name": name}, head={"inner": [8], "epochs": 2}, augmentation={}))
     assert outcome.report["test"]["count"] > 0
 
 
@@ -121,11 +132,6 @@ def test_a_photo_backbone_refuses_heatmaps_and_a_heatmap_backbone_photos():
 def test_settings_that_heatmaps_do_not_support_are_refused_with_the_recipe(sections, message):
     with pytest.raises(ValueError, match=message):
         recipe(**sections)
-
-
-def test_answers_are_averaged_over_the_person_and_the_mirror_image():
-    outcome = train(recipe(evaluation={"average": "mirror"}))
-    assert outcome.report["test_averaged"]["accuracy"] > 0.9
 
 
 def test_a_damaged_file_is_named():

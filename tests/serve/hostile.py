@@ -143,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._endless(b"x", 0.0002)
 
     def _gzip_bomb(self, _: object) -> None:
-        self._answer(gzip.compress(bytes(50_000_000)), "Content-Encoding: identity, GZIP\r\n")
+        self._answer(gzip.compress(bytes(50_000_000), 1), "Content-Encoding: identity, GZIP\r\n")
 
     def _early_close(self, _: object) -> None:
         """Closes the connection without a response."""

@@ -1,8 +1,13 @@
 """`gunicorn tests.serve.loopback:app`: the service, with permission to download from this machine."""
 
-from functools import partial
-
-from headstand.serve.download import fetch
+from headstand.serve import download
 from headstand.serve.flask_app import create_app
 
-app = create_app(fetch=partial(fetch, allow_loopback=True, timeout=60.0))
+
+def fetch(url: str) -> bytes:
+    if url == "fault":
+        raise RuntimeError("inside")
+    return download.fetch(url, allow_loopback=True, timeout=60.0)
+
+
+app = create_app(fetch=fetch)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstand.errors import HeadstandError
-from headstand.serve.capacity import AdmissionControl, Capacity, FifoSemaphore, OverloadedError, chosen, connections
+from headstand.errors import ClientError, HeadstandError
+from headstand.serve.capacity import AdmissionControl, Capacity, FifoSemaphore, chosen, connections
 from tests.serve.service import until
 
 LIMITS = Capacity(workers=1, interpreters=2, threads=1, in_flight=3, downloads=1, body_bytes=100, batch=4)
@@ -61,7 +61,7 @@ def test_admission_stops_at_the_limit() -> None:
         with ExitStack() as inside:
             for _ in range(3):
                 inside.enter_context(control.admit)
-            with pytest.raises(OverloadedError, match="retry in 1 s"), control.admit:
+            with pytest.raises(ClientError, match="retry in 1 s"), control.admit:
                 pass
 
 
@@ -77,7 +77,7 @@ def test_an_exception_releases_all_slots() -> None:
 def test_downloads_have_their_own_limit() -> None:
     control = AdmissionControl(LIMITS)
     with control.download:
-        with pytest.raises(OverloadedError, match="downloads"), control.download:
+        with pytest.raises(ClientError, match="downloads"), control.download:
             pass
         with control.admit:
             pass

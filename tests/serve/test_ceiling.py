@@ -2,7 +2,6 @@
 
 import base64
 import json
-import socket
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
@@ -37,20 +36,6 @@ def service(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         yield service
 
 
-def send(service: Service, data: bytes) -> bytes:
-    """Sends bytes and returns everything received until the connection is closed."""
-    with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE) as connection:
-        found = b""
-        try:
-            connection.sendall(data)
-            connection.shutdown(socket.SHUT_WR)
-            while piece := connection.recv(65536):
-                found += piece
-        except OSError:  # the service closed the connection during sending
-            pass
-        return found
-
-
 def status_of(service: Service, path: str, body: bytes, kind: str) -> int:
     """Returns the status of the response; 0 if the connection ended without one."""
     connection = HTTPConnection("127.0.0.1", service.port, timeout=10 * PATIENCE)
@@ -67,45 +52,6 @@ def check_responds(service: Service, workers: list[Any]) -> None:
     """Checks that the same worker still responds."""
     assert service.workers() == workers
     assert status_of(service, "/predict", PHOTO, "image/png") == 200
-
-
-HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-
-
-@pytest.mark.parametrize(
-    ("data", "statuses"),
-    [
-        (b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 1000 + b"\r\n", (400, 431)),
-        (b"GET /healthz HTTP/1.1\r\nHost: x\r\na: " + b"b" * 100_000 + b"\r\n\r\n", (400, 431)),
-        (b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", (400, 414)),
-        (b"GET /healthz HTTP/9.9\r\nHost: x\r\n\r\n", (400, 505)),
-        (b"GET /\0 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", (400, 404)),
-        (b"GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", (400, 404)),
-        (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03\r\n\r\n", (400, 0)),
-        (b"\xff\xfe\r\n\r\n", (400, 0)),
-        (HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n", (400,)),
-        (HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef", (400,)),
-        (HEAD + b"Content-Length: -1\r\n\r\nabc", (400,)),
-        (HEAD + b"Content-Length: 99999999999999999999\r\n\r\nabc", (400, 413)),
-        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n", (400, 0)),
-        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n5;" + b"a" * 100_000 + b"\r\nabcde\r\n0\r\n\r\n", (400, 415, 0)),
-        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + (b"100000\r\n" + bytes(2**20) + b"\r\n") * 30, (400, 413, 0)),
-        (HEAD + b"Content-Length: 500\r\n\r\n" + PHOTO[:20], (400, 415, 422, 0)),
-        (HEAD + b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08", (415,)),
-        (b"POST /predict HTTP/1.1\r\n", (400, 0)),
-    ],
-    ids=range(18),
-)  # fmt: skip
-def test_malformed_http_is_refused_and_does_not_affect_others(
-    service: Service, data: bytes, statuses: tuple[int, ...]
-) -> None:
-    workers = service.workers()
-    answer = send(service, data)
-    status = int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.") else 0
-    # 0 if the service closed the connection before everything was sent: the system then discards the response.
-    assert status in (*statuses, 0), answer[:500]
-    assert b"Traceback" not in answer and answer.count(b"HTTP/1.1 ") <= 1
-    check_responds(service, workers)
 
 
 def test_json_with_too_many_parts_is_refused_before_it_is_parsed(

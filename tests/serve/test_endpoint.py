@@ -1,10 +1,9 @@
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from flask.testing import FlaskClient
 
 from headstand.errors import HeadstandError
 from headstand.serve import endpoint
@@ -16,8 +15,12 @@ from tests.test_dockerfile import WEB, assemble
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
-def test_ping_and_invocations_are_added_to_the_services_paths(classifier: Classifier) -> None:
-    client = endpoint.create_app(classifier).test_client()
+@pytest.fixture(scope="module")
+def client(classifier: Classifier) -> FlaskClient:
+    return endpoint.create_app(classifier).test_client()
+
+
+def test_ping_and_invocations_are_added_to_the_services_paths(client: FlaskClient) -> None:
     assert client.get("/ping").status_code == 200
     photo = tiny.photo((255, 0, 0))
     for kind in ("image/png", "application/x-image", "application/octet-stream"):
@@ -31,9 +34,9 @@ def test_ping_and_invocations_are_added_to_the_services_paths(classifier: Classi
 
 @pytest.mark.parametrize(("rgb", "expected"), [((255, 0, 0), "confident=true"), ((100, 100, 100), "confident=false")])
 def test_the_custom_attributes_contain_the_confidence(
-    classifier: Classifier, rgb: tuple[int, int, int], expected: str
+    client: FlaskClient, rgb: tuple[int, int, int], expected: str
 ) -> None:
-    answer = endpoint.create_app(classifier).test_client().post("/invocations", data=tiny.photo(rgb))
+    answer = client.post("/invocations", data=tiny.photo(rgb))
     assert answer.headers["X-Amzn-SageMaker-Custom-Attributes"] == expected
 
 
@@ -44,8 +47,7 @@ def test_the_custom_attributes_contain_whether_the_input_is_known(tmp_path: Path
         assert answer.headers["X-Amzn-SageMaker-Custom-Attributes"] == expected
 
 
-def test_data_that_is_not_an_image_is_a_client_error(classifier: Classifier) -> None:
-    client = endpoint.create_app(classifier).test_client()
+def test_data_that_is_not_an_image_is_a_client_error(client: FlaskClient) -> None:
     answer = client.post("/invocations", data=b"no image", content_type="image/png")
     assert (answer.status_code, answer.json["code"]) == (415, "not_an_image")
     assert "X-Amzn-SageMaker-Custom-Attributes" not in answer.headers
@@ -104,15 +106,18 @@ def test_it_listens_on_the_port_that_sagemaker_sets(tmp_path: Path, monkeypatch:
         endpoint.main(["train"])
 
 
-def test_without_a_usable_model_it_exits_with_one_line(tmp_path: Path) -> None:
+def test_without_a_usable_model_it_exits_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the status after which gunicorn stops: tests/test_predict.py."""
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(b"nothing")
-    environment = {**os.environ, "HEADSTAND_MODEL": str(broken), "GUNICORN_CMD_ARGS": "--bind 127.0.0.1:0"}
-    command = [sys.executable, "-m", "headstand.serve.endpoint", "serve"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode not in (0, -9)
-    assert len(re.findall(r"^error: .*broken\.tflite", done.stderr, re.M)) == 1
-    assert "Traceback" not in done.stderr
+    monkeypatch.setenv("HEADSTAND_MODEL", str(broken))
+    with pytest.raises(SystemExit) as caught:
+        endpoint.served()
+    assert caught.value.code == 4
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and "broken.tflite" in error and error.count("\n") == 1
 
 
 def _exec(text: str, instruction: str) -> list[str]:

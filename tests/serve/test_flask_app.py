@@ -29,7 +29,7 @@ PHOTO = tiny.photo((200, 100, 0))
 TEXT = base64.b64encode(PHOTO).decode()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client(classifier: Classifier) -> FlaskClient:
     return flask_app.create_app(classifier, fetch=partial(fetch, allow_loopback=True, timeout=20.0)).test_client()
 

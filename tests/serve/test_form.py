@@ -1,7 +1,7 @@
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstand.serve.form import parse
@@ -26,6 +26,7 @@ def test_every_byte_of_a_file_arrives(files: list[tuple[str, str, bytes]]) -> No
     assert form.files == [file for file in files if file[0]] and form.fields == {}
 
 
+@settings(max_examples=30)  # each is parsed nine times
 @given(st.binary(max_size=400), st.text(max_size=40))
 def test_a_damaged_form_always_raises_a_payload_error(noise: bytes, text: str) -> None:
     for kind in ("multipart/form-data; boundary=edge", f"multipart/form-data; boundary={text}", text):
@@ -77,10 +78,10 @@ def code_of(body: bytes, kind: str = KIND) -> str:
 @pytest.mark.parametrize(
     "header",
     [
-        NAMED % (b"a" * 12_000_000),  # took 3.4 seconds
-        NAMED % b"a" + b";" * 12_000_000,
-        NAMED % b"a" + b"\r\nX: " + b"a" * 12_000_000,
-        b"a" * 12_000_000 + b": b\r\n" + NAMED % b"a",
+        NAMED % (b"a" * 2_000_000),
+        NAMED % b"a" + b";" * 2_000_000,
+        NAMED % b"a" + b"\r\nX: " + b"a" * 2_000_000,
+        b"a" * 2_000_000 + b": b\r\n" + NAMED % b"a",
         NAMED % b"a" + b"\r\na: b" * 8,
         NAMED % b"a" + b"\r\na: b" * 1_000_000,
     ],

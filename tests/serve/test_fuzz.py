@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from headstand.serve import flask_app
 from headstand.serve.classifier import Classifier
-from headstand.serve.download.errors import DownloadError
+from headstand.serve.download import DownloadError
 from headstand.serve.problem import KINDS, MEDIA_TYPE
 from tests.mutations import SEEDS, mutations
 from tests.serve.service import running
@@ -140,7 +140,7 @@ def check(client: FlaskClient, request: dict[str, Any]) -> int:
 
 
 @given(request=REQUESTS)
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_no_request_fails_the_service(app: Flask, request: dict[str, Any]) -> None:
     check(app.test_client(), request)
 

@@ -1,5 +1,7 @@
 import os
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -7,6 +9,12 @@ from headstand.serve import metrics
 from headstand.serve.classifier import Classifier
 from headstand.serve.metrics import Metrics, Table
 from headstand.serve.problem import KINDS
+
+
+def request(seconds: float = 0.002, received: int = 0, **found: Any) -> Any:
+    """Returns the context of a request, which took this time, with the codes and classified images in `found`."""
+    defaults = {"seconds": {}, "code": None, "codes": [], "confident": []}
+    return SimpleNamespace(**{**defaults, "elapsed": seconds, "received": received, **found})
 
 
 def values(counts: Metrics) -> dict[str, float]:
@@ -27,8 +35,7 @@ def test_all_processes_count_and_any_of_them_reports_the_sum(classifier: Classif
         child = os.fork()
         if not child:
             shared.use_row(process)
-            counts.request("POST", "/predict", 200, 0.002, 10 * process, 5)
-            counts.prediction(confident=process == 1)
+            counts.record(request(received=10 * process, confident=[process == 1]), "POST", "/predict", 200, 5)
             shared.add((metrics._IN_FLIGHT, 1.0))
             os._exit(0)
         os.waitpid(child, 0)
@@ -43,17 +50,16 @@ def test_all_processes_count_and_any_of_them_reports_the_sum(classifier: Classif
 def test_a_row_that_is_used_again_keeps_what_it_counted(classifier: Classifier, shared: Table) -> None:
     counts = Metrics(classifier.bundle, "1")
     shared.use_row(1)
-    counts.error("overloaded")
+    counts.record(request(code="overloaded"), "POST", "/predict", 503, 0)
     shared.use_row(1 + metrics._ROWS)
-    counts.error("overloaded")
-    counts.error("made_up")
+    counts.record(request(codes=["overloaded", "made_up"]), "POST", "/predict", 200, 0)
     assert values(counts)['headstand_errors_total{code="overloaded"}'] == 2
     assert values(counts)['headstand_errors_total{code="other"}'] == 1
 
 
 def test_applications_without_a_server_count_for_themselves(classifier: Classifier) -> None:
     first, second = Metrics(classifier.bundle, "1"), Metrics(classifier.bundle, "1")
-    first.prediction(confident=True)
+    first.record(request(confident=[True]), "POST", "/predict", 200, 0)
     assert values(second)['headstand_answers_total{confident="true"}'] == 0
 
 
@@ -67,7 +73,7 @@ def test_every_known_code_is_reported_from_the_start(classifier: Classifier) -> 
 @pytest.mark.parametrize(("seconds", "bucket"), [(0.0, "0.001"), (0.001, "0.001"), (0.0011, "0.0025"), (99.0, "+Inf")])
 def test_a_time_is_counted_in_each_bucket_above_it(classifier: Classifier, seconds: float, bucket: str) -> None:
     counts = Metrics(classifier.bundle, "1", lambda: ["/a"])
-    counts.request("GET", "/a", 200, seconds, 0, 0)
+    counts.record(request(seconds), "GET", "/a", 200, 0)
     lines = re.findall(r'request_seconds_bucket{le="(.+)",route="/a"} (\S+)', counts.render().decode())
     assert next(bound for bound, number in lines if number == "1.0") == bucket
     assert [number for _, number in lines] == sorted(number for _, number in lines)

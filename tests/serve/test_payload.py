@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headstand.images import MAX_BYTES, ImageError
-from headstand.serve.download.errors import DownloadError
-from headstand.serve.payload import PayloadError, described, image_bytes
+from headstand.serve.download import DownloadError
+from headstand.serve.payload import PayloadError, image_bytes
 
 
 def fetch(url: str) -> bytes:
@@ -17,7 +17,6 @@ def fetch(url: str) -> bytes:
 def code_of(fields: object) -> str:
     with pytest.raises((PayloadError, DownloadError, ImageError)) as excinfo:
         image_bytes(fields, fetch)
-    assert described(excinfo.value) == {"error": {"code": excinfo.value.code, "message": str(excinfo.value)}}
     return excinfo.value.code
 
 

@@ -15,8 +15,7 @@ import pytest
 
 from headstand.serve import flask_app
 from headstand.serve.classifier import Classifier
-from headstand.serve.download import fetch
-from headstand.serve.download.errors import DownloadError
+from headstand.serve.download import DownloadError, fetch
 from headstand.serve.lambda_handler import LambdaFunction
 from tests.serve.hostile import HostileServer
 

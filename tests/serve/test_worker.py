@@ -3,12 +3,11 @@
 import base64
 import contextlib
 import json
-import os
 import random
 import re
+import runpy
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections import deque
@@ -16,12 +15,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from selectors import DefaultSelector
+from types import SimpleNamespace
 
 import psutil
 import pytest
 from gunicorn.config import Config
 
 from headstand.images import MAX_BYTES
+from headstand.serve import metrics
 from headstand.serve.content import MAX_BODY
 from headstand.serve.framing import Framing
 from headstand.serve.worker import PAUSE_SECONDS, ClientConnection, ConnectionState, Worker
@@ -34,6 +35,7 @@ IN_FLIGHT = "headstand_in_flight"
 RECEIVED = "headstand_received_bytes_total"
 GUNICORN = ("gunicorn", "predict:app", "--bind", "127.0.0.1:0")
 LOOPBACK = ("gunicorn", "tests.serve.loopback:app", "--bind", "127.0.0.1:0")
+FORM_HEAD = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
 LIMITED = ("tests.serve.limited",)
 """Runs a module with fewer file descriptors: their number, then the module and its arguments."""
 
@@ -67,6 +69,14 @@ def impatient(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield started
 
 
+@pytest.fixture(scope="module")
+def loopback(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One worker that admits one prediction, and may download from this machine."""
+    folder = tmp_path_factory.mktemp("loopback") / "run"
+    with running(model, folder, argv=LOOPBACK, WEB_CONCURRENCY="1", HEADSTAND_IN_FLIGHT="1") as started:
+        yield started
+
+
 def test_counts_are_the_sum_of_all_workers(service: Service) -> None:
     line = 'headstand_requests_total{method="POST",route="/predict",status="200"}'
     before = service.metric(line)
@@ -86,21 +96,43 @@ def test_each_request_and_each_event_is_one_line_of_json(service: Service) -> No
     assert any("Booting worker" in line["message"] for line in service.lines("err"))
 
 
-def test_a_fault_of_the_service_is_logged_on_both_streams(model: Path, tmp_path: Path) -> None:
-    (tmp_path / "faulty.py").write_text(
-        "from headstand.serve.flask_app import create_app\n"
-        "def fetch(url): raise RuntimeError('inside')\n"
-        "app = create_app(fetch=fetch)\n"
-    )
-    words = ("gunicorn", "faulty:app", "--bind", "127.0.0.1:0")
-    with running(model, tmp_path / "run", argv=words, WEB_CONCURRENCY="1", PYTHONPATH=str(tmp_path)) as service:
-        answer = service.ask("POST", "/predict", b'{"url": "http://a/"}', **{"Content-Type": "application/json"})
-        assert (answer.status, answer.json["code"]) == (500, "internal_error") and b"inside" not in answer.body
-        for name in ("out", "err"):
-            until(lambda name=name: any(line.get("status") == 500 for line in service.lines(name)))
-            (line,) = [line for line in service.lines(name) if line.get("status") == 500]
-            assert line["level"] == "error" and line["request_id"] == answer.headers["X-Request-ID"]
-            assert line["exception"].endswith("RuntimeError: inside")
+def test_a_fault_of_the_service_is_logged_on_both_streams(loopback: Service) -> None:
+    answer = loopback.ask("POST", "/predict", b'{"url": "fault"}', **{"Content-Type": "application/json"})
+    assert (answer.status, answer.json["code"]) == (500, "internal_error") and b"inside" not in answer.body
+    for name in ("out", "err"):
+        until(lambda name=name: any(line.get("status") == 500 for line in loopback.lines(name)))
+        (line,) = [line for line in loopback.lines(name) if line.get("status") == 500]
+        assert line["level"] == "error" and line["request_id"] == answer.headers["X-Request-ID"]
+        assert line["exception"].endswith("RuntimeError: inside")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (json.dumps({"image": base64.b64encode(PHOTO).decode()}).encode(), "application/json"),
+        (FORM_HEAD + PHOTO + b"\r\n--x--\r\n", "multipart/form-data; boundary=x"),
+        (PHOTO, "image/png"),
+        (PHOTO, ""),
+    ],
+)
+def test_each_kind_of_request_is_accepted(service: Service, body: bytes, kind: str) -> None:
+    answer = service.ask("POST", "/predict", body, **({"Content-Type": kind} if kind else {}))
+    assert answer.status == 200 and answer.headers["Headstand-Confident"] == "true"
+    assert list(answer.json) == ["red", "green", "blue"]
+    assert answer.json == pytest.approx(tiny.expected((200, 100, 0)), abs=1e-6)
+
+
+def test_client_errors_and_the_health_check_have_their_responses(service: Service) -> None:
+    for body, kind, status, code in (
+        (b'{"url": "http://127.0.0.1/"}', "application/json", 400, "forbidden_address"),
+        (b"{", "application/json", 400, "bad_json"),
+        (b"text", "image/png", 415, "not_an_image"),
+        (PHOTO, "text/html", 415, "unsupported_media_type"),
+    ):
+        answer = service.ask("POST", "/predict", body, **{"Content-Type": kind})
+        assert (answer.status, answer.json["code"]) == (status, code)
+    assert service.ask("GET", "/predict").status == 405
+    assert service.ask("GET", "/healthz").json == {"status": "ok", "model": "tiny"}
 
 
 @pytest.mark.parametrize(
@@ -133,6 +165,51 @@ def test_malformed_http_is_a_problem(service: Service, sent: bytes, status: int,
     for name in ("out", "err"):
         assert "hush" not in (service.folder / name).read_text()
     assert service.ask("GET", "/healthz").status == 200
+
+
+HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "statuses"),
+    [
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 1000 + b"\r\n", (400, 431)),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\na: " + b"b" * 100_000 + b"\r\n\r\n", (400, 431)),
+        (b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", (400, 414)),
+        (b"GET /healthz HTTP/9.9\r\nHost: x\r\n\r\n", (400, 505)),
+        (b"GET /\0 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", (400, 404)),
+        (b"GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", (400, 404)),
+        (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03\r\n\r\n", (400, 0)),
+        (b"\xff\xfe\r\n\r\n", (400, 0)),
+        (HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n", (400,)),
+        (HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef", (400,)),
+        (HEAD + b"Content-Length: -1\r\n\r\nabc", (400,)),
+        (HEAD + b"Content-Length: 99999999999999999999\r\n\r\nabc", (400, 413)),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n", (400, 0)),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n5;" + b"a" * 100_000 + b"\r\nabcde\r\n0\r\n\r\n", (400, 415, 0)),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + (b"100000\r\n" + bytes(2**20) + b"\r\n") * 30, (400, 413, 0)),
+        (HEAD + b"Content-Length: 500\r\n\r\n" + PHOTO[:20], (400, 415, 422, 0)),
+        (HEAD + b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08", (415,)),
+        (b"POST /predict HTTP/1.1\r\n", (400, 0)),
+    ],
+    ids=range(18),
+)  # fmt: skip
+def test_malformed_http_is_refused_and_does_not_affect_others(
+    service: Service, data: bytes, statuses: tuple[int, ...]
+) -> None:
+    workers = service.workers()
+    answer = b""
+    with service.connect() as connection, contextlib.suppress(OSError):  # it may be closed during sending
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        while piece := connection.recv(65536):
+            answer += piece
+    status = int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.") else 0
+    # 0 if the service closed the connection before everything was sent: the system then discards the response.
+    assert status in (*statuses, 0), answer[:500]
+    assert b"Traceback" not in answer and answer.count(b"HTTP/1.1 ") <= 1
+    assert service.workers() == workers
+    assert service.ask("POST", "/predict", PHOTO).status == 200
 
 
 def test_a_local_client_cannot_set_script_name(service: Service) -> None:
@@ -180,25 +257,25 @@ def test_a_client_that_never_closes_delays_no_other(service: Service) -> None:
 
 
 def test_an_overloaded_worker_refuses_at_once_and_completes_admitted_requests(
-    model: Path, tmp_path: Path, server: HostileServer
+    loopback: Service, server: HostileServer
 ) -> None:
-    with running(model, tmp_path / "run", argv=LOOPBACK, WEB_CONCURRENCY="1", HEADSTAND_IN_FLIGHT="1") as service:
-        body = json.dumps({"url": server.url("/held")}).encode()
-        waiting = service.connect(post(body))
-        until(lambda: service.metric(IN_FLIGHT) == 1)
-        refused = service.ask("POST", "/predict", PHOTO)
-        assert (refused.status, refused.json["code"], refused.headers["Retry-After"]) == (503, "overloaded", "1")
-        with service.connect() as again:  # on one connection; a refused client's next request is read a moment later
-            started = time.monotonic()
-            for _ in range(3):
-                again.sendall(post(PHOTO))
-                assert b"503 SERVICE UNAVAILABLE" in receive(again)
-            assert time.monotonic() - started >= 2 * PAUSE_SECONDS
-        server.release.set()
-        assert b"200 OK" in receive(waiting)
-        waiting.close()
-        assert service.ask("POST", "/predict", PHOTO).status == 200
-        assert service.metric('headstand_errors_total{code="overloaded"}') == 4
+    overloaded = 'headstand_errors_total{code="overloaded"}'
+    before = loopback.metric(overloaded)
+    waiting = loopback.connect(post(json.dumps({"url": server.url("/held")}).encode()))
+    until(lambda: loopback.metric(IN_FLIGHT) == 1)
+    refused = loopback.ask("POST", "/predict", PHOTO)
+    assert (refused.status, refused.json["code"], refused.headers["Retry-After"]) == (503, "overloaded", "1")
+    with loopback.connect() as again:  # on one connection; a refused client's next request is read a moment later
+        started = time.monotonic()
+        for _ in range(3):
+            again.sendall(post(PHOTO))
+            assert b"503 SERVICE UNAVAILABLE" in receive(again)
+        assert time.monotonic() - started >= 2 * PAUSE_SECONDS
+    server.release.set()
+    assert b"200 OK" in receive(waiting)
+    waiting.close()
+    assert loopback.ask("POST", "/predict", PHOTO).status == 200
+    assert loopback.metric(overloaded) == before + 4
 
 
 @pytest.mark.parametrize("refused", [True, False])
@@ -242,18 +319,19 @@ def test_slow_clients_do_not_block_others(small: Service) -> None:
         connection.close()
 
 
-def test_a_stuck_worker_does_not_take_connections_from_the_others(model: Path, tmp_path: Path) -> None:
-    with running(model, tmp_path / "run", WEB_CONCURRENCY="2") as service:
-        half = service.connect(post(PHOTO[:50], length=len(PHOTO)))
-        until(lambda: sum(service.held(half)) == 1)
-        idle = service.workers()[service.held(half).index(0)]
-        idle.suspend()
+def test_a_stuck_worker_does_not_take_connections_from_the_others(service: Service) -> None:
+    half = service.connect(post(PHOTO[:50], length=len(PHOTO)))
+    until(lambda: sum(service.held(half)) == 1)
+    idle = service.workers()[service.held(half).index(0)]
+    idle.suspend()
+    try:
         for _ in range(3):
             assert service.ask("POST", "/predict", PHOTO).status == 200
+    finally:
         idle.resume()
-        half.sendall(PHOTO[50:])
-        assert b"200 OK" in receive(half)
-        half.close()
+    half.sendall(PHOTO[50:])
+    assert b"200 OK" in receive(half)
+    half.close()
 
 
 def test_at_the_memory_limit_the_oldest_incomplete_request_is_refused(small: Service) -> None:
@@ -330,12 +408,17 @@ def test_responses_to_pipelined_requests_are_in_order(service: Service) -> None:
         assert b'"red"' in receive(connection)
 
 
-def test_a_model_file_that_is_damaged_later_stops_no_worker(model: Path, tmp_path: Path) -> None:
+def test_a_damaged_model_file_and_a_deleted_temporary_folder_change_nothing(model: Path, tmp_path: Path) -> None:
     """With threads in an interpreter each worker loads the model itself: from the bytes that the master has checked."""
     copy = tmp_path / "copy.tflite"
     copy.write_bytes(model.read_bytes())
     with running(copy, tmp_path / "run", WEB_CONCURRENCY="2", HEADSTAND_THREADS="2") as service:
         copy.write_bytes(model.read_bytes()[:1000])
+        (service.folder / "tmp").rmdir()
+        form = FORM_HEAD + bytes(3_000_000) + b"\r\n--x--\r\n"
+        answer = service.ask("POST", "/predict", form, **{"Content-Type": "multipart/form-data; boundary=x"})
+        assert (answer.status, answer.json["code"]) == (415, "not_an_image")
+        assert service.metric(IN_FLIGHT) == 0
         before = {worker.pid for worker in service.workers()}
         service.workers()[0].kill()
         until(lambda: len({worker.pid for worker in service.workers()} - before) == 1)
@@ -343,31 +426,17 @@ def test_a_model_file_that_is_damaged_later_stops_no_worker(model: Path, tmp_pat
         for _ in range(5):
             assert service.ask("POST", "/predict", PHOTO).status == 200
         assert service.process.poll() is None
-
-
-def test_a_deleted_temporary_folder_changes_nothing(model: Path, tmp_path: Path) -> None:
-    form = (
-        b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
-        + bytes(3_000_000)
-        + b"\r\n--x--\r\n"
-    )
-    with running(model, tmp_path / "run", WEB_CONCURRENCY="1") as service:
-        (service.folder / "tmp").rmdir()
-        answer = service.ask("POST", "/predict", form, **{"Content-Type": "multipart/form-data; boundary=x"})
-        assert (answer.status, answer.json["code"]) == (415, "not_an_image")
-        assert service.metric(IN_FLIGHT) == 0
-        (worker,) = service.workers()
-        worker.kill()
-        until(lambda: (service.folder / "err").read_bytes().count(b"Worker is ready") == 2)
-        assert service.ask("POST", "/predict", PHOTO).status == 200
         (service.folder / "tmp").mkdir()
 
 
-def test_with_a_certificate_it_does_not_start(model: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", *GUNICORN, "--certfile", str(model)]
-    environment = {**os.environ, "HEADSTAND_MODEL": str(model), "TMPDIR": str(tmp_path)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1 and "does not support TLS" in done.stderr and "Traceback" not in done.stderr
+def test_with_a_certificate_it_does_not_start(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config()
+    config.set("certfile", str(model))
+    monkeypatch.setattr(metrics, "SHARED", None)  # the settings replace it
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    on_starting = runpy.run_path(str(ROOT / "gunicorn.conf.py"))["on_starting"]
+    with pytest.raises(SystemExit, match=r"^error: this service does not support TLS"):
+        on_starting(SimpleNamespace(cfg=config))
 
 
 def test_a_request_that_arrives_byte_by_byte_is_aborted(impatient: Service) -> None:
@@ -379,21 +448,19 @@ def test_a_request_that_arrives_byte_by_byte_is_aborted(impatient: Service) -> N
     assert impatient.ask("POST", "/predict", PHOTO).status == 200
 
 
-def test_a_stopping_service_completes_accepted_requests(model: Path, tmp_path: Path) -> None:
+def test_a_stopping_service_completes_accepted_requests_and_is_not_ready(model: Path, tmp_path: Path) -> None:
     with running(model, tmp_path / "run", WEB_CONCURRENCY="2") as service:
         half = service.connect(post(PHOTO[:50], length=len(PHOTO)))
-        until(lambda: sum(service.held(half)) == 1)
+        check = service.connect(b"GET /readyz HTTP/1.1\r\nHost: x\r\n")
+        until(lambda: sum(service.held(half, check)) == 2)
         service.process.terminate()
-
-        def refused() -> bool:
-            try:
-                service.connect().close()
-            except ConnectionError:
-                return True
-            return False
-
-        until(refused)
+        with pytest.raises(ConnectionError):
+            until(lambda: service.connect().close())
         assert service.process.poll() is None
+        check.sendall(b"\r\n")
+        answer = receive(check)
+        check.close()
+        assert answer.startswith(b"HTTP/1.1 503 ") and b"Retry-After: 1\r\n" in answer and b"not_ready" in answer
         half.sendall(PHOTO[50:])
         answer = receive(half)
         half.close()
@@ -418,23 +485,26 @@ def test_a_stopping_service_accepts_queued_connections(model: Path, tmp_path: Pa
         assert service.process.wait(PATIENCE) == 0
 
 
-def test_a_worker_that_dies_is_replaced_and_its_client_disconnected(model: Path, tmp_path: Path) -> None:
-    with running(model, tmp_path / "run", WEB_CONCURRENCY="2") as service:
-        for _ in range(10):
-            assert service.ask("POST", "/predict", PHOTO).status == 200
-        half = service.connect(post(PHOTO[:50], length=len(PHOTO)))
-        until(lambda: sum(service.held(half)) == 1)
-        before = {worker.pid: worker for worker in service.workers()}
-        service.workers()[service.held(half).index(1)].kill()
-        with contextlib.suppress(ConnectionError):  # hung up, or reset
-            assert receive(half) == b""
-        half.close()
-        until(lambda: len({worker.pid for worker in service.workers()} - set(before)) == 1)
-        for _ in range(10):
-            assert service.ask("POST", "/predict", PHOTO).status == 200
-        # What the dead one counted is kept, but for what it had in flight.
-        assert service.metric('headstand_requests_total{method="POST",route="/predict",status="200"}') == 20
-        assert service.metric(IN_FLIGHT) == 0
+def test_a_worker_that_dies_is_replaced_and_its_client_disconnected(service: Service) -> None:
+    answered = 'headstand_requests_total{method="POST",route="/predict",status="200"}'
+    count = service.metric(answered)
+    for _ in range(10):
+        assert service.ask("POST", "/predict", PHOTO).status == 200
+    half = service.connect(post(PHOTO[:50], length=len(PHOTO)))
+    until(lambda: sum(service.held(half)) == 1)
+    ready = (service.folder / "err").read_bytes().count(b"Worker is ready")
+    before = {worker.pid: worker for worker in service.workers()}
+    service.workers()[service.held(half).index(1)].kill()
+    with contextlib.suppress(ConnectionError):  # hung up, or reset
+        assert receive(half) == b""
+    half.close()
+    until(lambda: len({worker.pid for worker in service.workers()} - set(before)) == 1)
+    until(lambda: (service.folder / "err").read_bytes().count(b"Worker is ready") == ready + 1)
+    for _ in range(10):
+        assert service.ask("POST", "/predict", PHOTO).status == 200
+    # What the dead one counted is kept, but for what it had in flight.
+    assert service.metric(answered) == count + 20
+    assert service.metric(IN_FLIGHT) == 0
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])
@@ -457,23 +527,9 @@ def test_sighup_loads_a_changed_bundle_and_refuses_an_invalid_one(threads: str, 
         other = tiny.bundle(tmp_path / "other.tflite", model=tiny.flatbuffer(quantized=True)).read_bytes()
         changed = reload(other)
         assert changed != digest
-        for invalid in (b"", other[:-200], tiny.bundle(tmp_path / "none.tflite", threshold=2.0).read_bytes()):
-            assert reload(invalid) == changed
-        assert (service.folder / "err").read_text().count("the one before it is served on") == 3
+        assert reload(other[:-200]) == changed
+        assert "the one before it is served on" in (service.folder / "err").read_text()
         assert reload(original) == digest
-
-
-def test_a_service_that_ends_is_not_ready(model: Path, tmp_path: Path) -> None:
-    with running(model, tmp_path / "run", WEB_CONCURRENCY="1") as service:
-        client = service.connect(b"GET /readyz HTTP/1.1\r\nHost: x\r\n")
-        until(lambda: service.held(client) == [1])
-        service.process.terminate()
-        with pytest.raises(ConnectionError):
-            until(lambda: service.connect().close())
-        client.sendall(b"\r\n")
-        answer = receive(client)
-        client.close()
-        assert answer.startswith(b"HTTP/1.1 503 ") and b"Retry-After: 1\r\n" in answer and b"not_ready" in answer
 
 
 @pytest.mark.slow

@@ -54,6 +54,7 @@ def connected(address: str) -> Iterator[Backend]:
     Raises:
         ClusterError: Ray is not installed, there is no such cluster, or this machine is not part of it.
     """
+    _check(address)
     for name, value in _OWN.items():
         os.environ.setdefault(name, value)
     try:
@@ -64,7 +65,6 @@ def connected(address: str) -> Iterator[Backend]:
         raise ClusterError(f"--ray needs Ray, which is not installed ({error}): {CATEGORY}") from None
     from headstand.scale.ray import extraction, search
 
-    _check(address)
     for name in ("ray.data", "ray.tune"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:

@@ -19,8 +19,8 @@ class CloudError(HeadstandError):
     """AWS refuses a request, or a request is not valid."""
 
 
-def client(service: str = "sagemaker") -> Any:
-    """Returns a boto3 client with the region and credentials of the AWS tools (`AWS_PROFILE`, `AWS_REGION` and so on).
+def client() -> Any:
+    """Returns a boto3 client with the region and credentials of the AWS tools (`AWS_PROFILE`, `AWS_REGION`, ...).
 
     Raises:
         CloudError: boto3 is not installed, or there is no region.
@@ -31,7 +31,7 @@ def client(service: str = "sagemaker") -> Any:
     except ImportError:
         raise CloudError(_MISSING) from None
     with translated_errors("SageMaker"):
-        return boto3.Session().client(service, config=Config(retries={"mode": "standard", "total_max_attempts": 5}))
+        return boto3.Session().client("sagemaker", config=Config(retries={"mode": "standard", "total_max_attempts": 5}))
 
 
 def check(operation: str, request: Mapping[str, Any]) -> None:

@@ -1,15 +1,19 @@
 """Creates, updates and removes SageMaker endpoints."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from headstand.scale.sagemaker.account import CloudError, Request, translated_errors
 from headstand.scale.sagemaker.training import LONGEST as LONGEST_JOB
 from headstand.scale.sagemaker.training import TAGS, name
+from headstand.scale.sagemaker.tuning import LONGEST as LONGEST_TUNING
 
 VARIANT = "all"
+
+CONCURRENCY = 5
+"""Concurrent requests of a serverless endpoint."""
 
 LONGEST = LONGEST_JOB - len("-260102030405-x7k2p0")
 """Largest length of an endpoint's name: the names of its models and configurations add the suffix of `name`."""
@@ -27,9 +31,7 @@ class Endpoint:
         instance: instance type, unless serverless.
         count: number of instances.
         memory: MB of a serverless endpoint, which costs only while it serves requests; None for instances.
-        concurrency: concurrent requests of a serverless endpoint.
         isolated: no network for the container; clients then cannot send URLs.
-        environment: variables of the service, see docs/service.md.
     """
 
     name: str
@@ -39,9 +41,7 @@ class Endpoint:
     instance: str = "ml.c6i.large"
     count: int = 1
     memory: int | None = None
-    concurrency: int = 5
     isolated: bool = False
-    environment: Mapping[str, str] = field(default_factory=dict)
 
     def requests(self) -> dict[str, Request]:
         """Returns the arguments of CreateModel, CreateEndpointConfig and CreateEndpoint by operation, in this order.
@@ -58,15 +58,11 @@ class Endpoint:
         if self.memory is None:
             variant |= {"InstanceType": self.instance, "InitialInstanceCount": self.count}
         else:
-            variant["ServerlessConfig"] = {"MemorySizeInMB": self.memory, "MaxConcurrency": self.concurrency}
+            variant["ServerlessConfig"] = {"MemorySizeInMB": self.memory, "MaxConcurrency": CONCURRENCY}
         return {
             "CreateModel": {
                 "ModelName": version,
-                "PrimaryContainer": {
-                    "Image": self.image,
-                    "ModelDataUrl": self.model,
-                    **({"Environment": dict(self.environment)} if self.environment else {}),
-                },
+                "PrimaryContainer": {"Image": self.image, "ModelDataUrl": self.model},
                 "ExecutionRoleArn": self.role,
                 "EnableNetworkIsolation": self.isolated,
                 "Tags": TAGS,
@@ -170,16 +166,11 @@ def model_of(client: Any, job: str) -> str:
 
 def _best(client: Any, job: str) -> str | None:
     """Returns the best trial of a tuning job; None if there is no tuning job of this name."""
-    from botocore.exceptions import ClientError
-
-    if len(job) > 32:
+    if len(job) > LONGEST_TUNING:
         return None
-    try:
-        description = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=job)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ("ResourceNotFound", "ValidationException"):
-            return None
-        raise
+    description = _described(lambda: client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=job))
+    if description is None:
+        return None
     if "BestTrainingJob" not in description:
         raise CloudError(
             f"the tuning job {job} is {description['HyperParameterTuningJobStatus']} and has no best trial yet"
@@ -188,12 +179,16 @@ def _best(client: Any, job: str) -> str | None:
 
 
 def _exists(client: Any, endpoint: str) -> bool:
+    return _described(lambda: client.describe_endpoint(EndpointName=endpoint)) is not None
+
+
+def _described(describe: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+    """Returns the description that the request `describe` returns; None if there is no such resource."""
     from botocore.exceptions import ClientError
 
     try:
-        client.describe_endpoint(EndpointName=endpoint)
+        return describe()
     except ClientError as error:
-        if error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound"):
-            return False
+        if error.response["Error"]["Code"] in ("ResourceNotFound", "ValidationException"):
+            return None
         raise
-    return True

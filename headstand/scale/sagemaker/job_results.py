@@ -13,14 +13,14 @@ PAUSE = 60.0
 _RUNNING = ("InProgress", "Stopping", "Deleting")
 
 
-def training(client: Any, job: str, report: Callable[[str], None], pause: float = PAUSE) -> str:
+def training(client: Any, job: str, report: Callable[[str], None]) -> str:
     """Waits for a training job and returns the S3 address of its model.
 
     Raises:
         CloudError: the job failed or was stopped; with SageMaker's reason, the first kilobyte of the failure file.
     """
     description = _follow(
-        lambda: client.describe_training_job(TrainingJobName=job), "TrainingJobStatus", f"the job {job}", report, pause
+        lambda: client.describe_training_job(TrainingJobName=job), "TrainingJobStatus", f"the job {job}", report
     )
     if description["TrainingJobStatus"] != "Completed":
         raise CloudError(
@@ -31,7 +31,7 @@ def training(client: Any, job: str, report: Callable[[str], None], pause: float 
     return str(description["ModelArtifacts"]["S3ModelArtifacts"])
 
 
-def tuning(client: Any, job: str, report: Callable[[str], None], pause: float = PAUSE) -> None:
+def tuning(client: Any, job: str, report: Callable[[str], None]) -> None:
     """Waits for a tuning job and reports all its trials, best first.
 
     Raises:
@@ -42,7 +42,6 @@ def tuning(client: Any, job: str, report: Callable[[str], None], pause: float = 
         "HyperParameterTuningJobStatus",
         f"the tuning job {job}",
         report,
-        pause,
     )
     if description["HyperParameterTuningJobStatus"] == "Failed":
         raise CloudError(f"the tuning job {job} failed: {description.get('FailureReason', '')}")
@@ -61,17 +60,14 @@ def table(trials: list[dict[str, Any]]) -> list[str]:
     for trial in trials:
         metric = trial.get("FinalHyperParameterTuningJobObjectiveMetric")
         result = f"{OBJECTIVE}={metric['Value']:.4f}" if metric else trial["TrainingJobStatus"]
-        values = " ".join(f"{key.removeprefix('head.')}={value}" for key, value in _values(trial))
+        tuned = sorted(trial.get("TunedHyperParameters", {}).items())
+        values = " ".join(f"{key.removeprefix('head.')}={value}" for key, value in tuned)
         lines.append(f"  {result:<20} {values}  {trial['TrainingJobName']}")
     return lines
 
 
-def _values(trial: dict[str, Any]) -> list[tuple[str, str]]:
-    return sorted(trial.get("TunedHyperParameters", {}).items())
-
-
 def _follow(
-    describe: Callable[[], dict[str, Any]], key: str, what: str, report: Callable[[str], None], pause: float
+    describe: Callable[[], dict[str, Any]], key: str, what: str, report: Callable[[str], None]
 ) -> dict[str, Any]:
     """Polls a job until it ends, reports each change of its status, and returns its last description."""
     last = ""
@@ -84,4 +80,4 @@ def _follow(
             last = state
         if description[key] not in _RUNNING:
             return description
-        time.sleep(pause)
+        time.sleep(PAUSE)

@@ -83,10 +83,6 @@ class Setup:
             **({"Environment": dict(self.environment)} if self.environment else {}),
         }
 
-    def location(self, job: str) -> str:
-        """Returns the S3 address of a job; `model.tar.gz` and `output.tar.gz` are in its folder `output`."""
-        return f"{self.output.rstrip('/')}/{job}"
-
 
 def request(
     job: str,
@@ -109,7 +105,7 @@ def request(
         profiler: collect system metrics and write a report.
         debugger: collect tensors and evaluate rules on them.
     """
-    location = setup.location(job)
+    location = f"{setup.output.rstrip('/')}/{job}"
     profiling = (
         rules.profiler(region, f"{location}/profiler") if profiler else {"ProfilerConfig": {"DisableProfiler": True}}
     )

@@ -10,8 +10,8 @@ import time
 import urllib.parse
 from typing import TYPE_CHECKING
 
+from headstand.errors import ClientError
 from headstand.images import MAX_BYTES
-from headstand.serve.download.errors import FORBIDDEN, DownloadError
 
 if TYPE_CHECKING:
     from requests import Response
@@ -33,6 +33,16 @@ The others belong to mail, remote shells and name servers, which clients must no
 """
 
 _PIECE = 64 * 1024
+
+FORBIDDEN = "the URL's host does not have public addresses only"
+
+
+class DownloadError(ClientError):
+    """Error for a URL from which no image can be downloaded.
+
+    `code` is `bad_url`, `forbidden_address`, `download_failed`, `download_timeout`, `download_too_large`, `http_error`
+    or `too_many_redirects`. The message never contains an address or details of the network.
+    """
 
 
 def fetch(url: str, *, timeout: float = TIMEOUT, allow_loopback: bool = False) -> bytes:

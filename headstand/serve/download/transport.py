@@ -17,8 +17,7 @@ from requests_hardened import Config, HTTPSession
 from requests_hardened.ip_filter_adapter import IPFilterAdapter
 
 from headstand import __version__
-from headstand.serve.download import address
-from headstand.serve.download.errors import FORBIDDEN, DownloadError
+from headstand.serve.download import FORBIDDEN, DownloadError, address
 
 MIN_PIECE = 128
 """Minimum average number of bytes of a response per read from the connection, and per line of HTTP.

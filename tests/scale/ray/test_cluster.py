@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -21,9 +21,11 @@ from headstand.heads import FeatureSplit, search
 from headstand.prepare.manifest import Dataset
 from headstand.recipe import Augmentation, Backbone, Head, Search
 from tests import photos
-from tests.scale.ray.machines import Machines, machines
 
 import keras  # isort: skip - after headstand.tensorflow_setup, which silences TensorFlow
+
+if TYPE_CHECKING:
+    from tests.scale.ray.machines import Machines
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +47,9 @@ TPE = Search.model_validate(
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Machines]:
+def cluster() -> "Iterator[Machines]":
+    from tests.scale.ray.machines import machines  # Ray takes seconds to import
+
     with machines(2) as cluster:
         yield cluster
 
@@ -62,7 +66,7 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
 
 
 @pytest.fixture
-def restored_cluster(cluster: Machines) -> Iterator[Machines]:
+def restored_cluster(cluster: "Machines") -> "Iterator[Machines]":
     """The cluster; killed nodes are replaced afterwards."""
     yield cluster
     while len(cluster.nodes) < 2:
@@ -79,7 +83,7 @@ def cached(folder: Path, width: int) -> Counter[bytes]:
 
 
 def test_features_are_those_of_one_machine(
-    cluster: Machines, dataset: Dataset, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+    cluster: "Machines", dataset: Dataset, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     augmentation = Augmentation(views=2)
     monkeypatch.setenv("HEADSTAND_CACHE", "one")
@@ -112,7 +116,7 @@ def test_features_are_those_of_one_machine(
 
 
 def test_a_machine_is_killed_in_the_middle_of_extraction(
-    restored_cluster: Machines, workplace: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+    restored_cluster: "Machines", workplace: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = photos.prepare(Path("data/shapes"), {"train": 400, "validation": 10, "test": 10})
     monkeypatch.setenv("HEADSTAND_CACHE", "one")
@@ -152,7 +156,7 @@ def task() -> dict[str, Any]:
     return {"train": split(120), "validation": split(60), "classes": 3, "seed": 1}
 
 
-def test_a_machine_is_killed_in_the_middle_of_a_grid(restored_cluster: Machines, workplace: Path) -> None:
+def test_a_machine_is_killed_in_the_middle_of_a_grid(restored_cluster: "Machines", workplace: Path) -> None:
     given = task()
     single = search.run(GRID, HEAD, **given, journal=Path("one.journal"))
     message: list[int] = []
@@ -177,7 +181,7 @@ def test_a_machine_is_killed_in_the_middle_of_a_grid(restored_cluster: Machines,
     assert again.head == single.head
 
 
-def test_the_estimator_draws_for_all_machines_and_resumes(cluster: Machines, workplace: Path) -> None:
+def test_the_estimator_draws_for_all_machines_and_resumes(cluster: "Machines", workplace: Path) -> None:
     given = task()
     message: list[tuple[int, bool]] = []
 
@@ -206,7 +210,9 @@ def test_the_estimator_draws_for_all_machines_and_resumes(cluster: Machines, wor
     assert local.head == found.head
 
 
-def test_a_whole_run(cluster: Machines, dataset: Dataset, backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_whole_run(
+    cluster: "Machines", dataset: Dataset, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
     grid = {"strategy": "grid", "parameters": {"learning_rate": {"values": [0.001, 0.02]}}}
     values = {
         "name": "shapes",

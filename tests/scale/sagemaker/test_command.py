@@ -2,8 +2,7 @@
 
 import contextlib
 import json
-import os
-import subprocess
+import runpy
 import sys
 from typing import Any
 
@@ -11,11 +10,19 @@ import pytest
 
 from headstand.scale.sagemaker import command, job_results
 from headstand.scale.sagemaker.account import CloudError
+from tests import commands
 from tests.scale.sagemaker import jobs
 from tests.scale.sagemaker.opt import ROOT
 
 JOB = ("--role", jobs.ROLE, "--image", jobs.IMAGE, "--output", "s3://jobs/out", "--data", "s3://photos/yoga107")
 ENDPOINT = ("--role", jobs.ROLE, "--image", jobs.IMAGE)
+
+
+@pytest.fixture
+def client(client: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The client of the commands too: creating one reads several megabytes of descriptions."""
+    monkeypatch.setattr(command.account, "client", lambda: client)
+    return client
 
 
 def requests(text: str) -> list[dict[str, Any]]:
@@ -47,7 +54,6 @@ def test_a_training_job_is_submitted(client: Any, capsys: pytest.CaptureFixture[
 
 def test_a_job_without_checkpoints_cannot_be_resumed(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "describe_training_job", lambda **_: {"TrainingJobName": "trial"})
-    monkeypatch.setattr(command.account, "client", lambda: client)
     with pytest.raises(CloudError, match="the job trial has no checkpoints: start a new one without --resume"):
         command.run(["train", "yoga107", *JOB, "--resume", "trial"])
 
@@ -155,10 +161,13 @@ def test_what_is_missing_is_told_with_the_usage(argv: tuple[str, ...], capsys: p
     assert "required" in capsys.readouterr().err
 
 
-def test_the_script_fails_in_one_line_and_has_help() -> None:
-    script = [sys.executable, str(ROOT / "deploy" / "sagemaker" / "launch.py")]
-    failed = subprocess.run([*script, "train", "nothing", *JOB], capture_output=True, text=True, env=os.environ)
-    assert failed.returncode == 1
-    assert failed.stderr.startswith("error: there is no recipe 'nothing'") and failed.stderr.count("\n") == 1
-    shown = subprocess.run([*script, "--help"], capture_output=True, text=True)
-    assert shown.returncode == 0 and "launch.py tune yoga107" in shown.stdout
+def test_the_script_fails_in_one_line_and_has_help(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    main = runpy.run_path(str(ROOT / "deploy" / "sagemaker" / "launch.py"))["main"]
+    assert commands.status(monkeypatch, main, "launch.py", "train", "nothing", *JOB) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: there is no recipe 'nothing'") and error.count("\n") == 1
+    assert commands.status(monkeypatch, main, "launch.py", "--help") == 0
+    assert "launch.py tune yoga107" in capsys.readouterr().out

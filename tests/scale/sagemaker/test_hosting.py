@@ -23,15 +23,11 @@ def version(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_requests_hang_together() -> None:
-    result = endpoint(environment={"HEADSTAND_THREADS": "2"}, isolated=True).requests()
+    result = endpoint(isolated=True).requests()
     for operation, request in result.items():
         hold(operation, request)
     model = result["CreateModel"]
-    assert model["PrimaryContainer"] == {
-        "Image": jobs.IMAGE,
-        "ModelDataUrl": MODEL,
-        "Environment": {"HEADSTAND_THREADS": "2"},
-    }
+    assert model["PrimaryContainer"] == {"Image": jobs.IMAGE, "ModelDataUrl": MODEL}
     assert model["EnableNetworkIsolation"]
     (variant,) = result["CreateEndpointConfig"]["ProductionVariants"]
     assert variant["ModelName"] == model["ModelName"] == result["CreateEndpoint"]["EndpointConfigName"]

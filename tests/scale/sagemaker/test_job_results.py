@@ -8,6 +8,11 @@ from headstand.scale.sagemaker.account import CloudError
 from tests.scale.sagemaker import jobs
 
 
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_results, "PAUSE", 0)
+
+
 def test_a_training_job_is_followed_to_its_model(client: Any) -> None:
     message: list[str] = []
     metrics = [{"MetricName": "val_accuracy", "Value": 0.862, "Timestamp": jobs.MOMENT}]
@@ -15,7 +20,7 @@ def test_a_training_job_is_followed_to_its_model(client: Any) -> None:
         for second in ("Downloading", "Training", "Training"):
             stub.add_response("describe_training_job", jobs.training("InProgress", SecondaryStatus=second))
         stub.add_response("describe_training_job", jobs.training(FinalMetricDataList=metrics))
-        assert job_results.training(client, "job", message.append, pause=0) == "s3://jobs/out/job/output/model.tar.gz"
+        assert job_results.training(client, "job", message.append) == "s3://jobs/out/job/output/model.tar.gz"
     assert message == [
         "the job job: InProgress Downloading",
         "the job job: InProgress Training",
@@ -29,10 +34,10 @@ def test_a_failure_is_told_with_its_reason(client: Any) -> None:
         reason = "AlgorithmError: there is no recipe 'x', exit code: 1"
         stub.add_response("describe_training_job", jobs.training("Failed", FailureReason=reason))
         with pytest.raises(CloudError, match="the training job job is Failed: AlgorithmError: there is no recipe 'x'"):
-            job_results.training(client, "job", lambda line: None, pause=0)
+            job_results.training(client, "job", lambda line: None)
         stub.add_response("describe_hyper_parameter_tuning_job", jobs.tuning("Failed", FailureReason="no quota"))
         with pytest.raises(CloudError, match="the tuning job tuning failed: no quota"):
-            job_results.tuning(client, "tuning", lambda line: None, pause=0)
+            job_results.tuning(client, "tuning", lambda line: None)
 
 
 def test_a_tuning_job_ends_with_a_table_of_all_trials(client: Any) -> None:
@@ -57,7 +62,7 @@ def test_a_tuning_job_ends_with_a_table_of_all_trials(client: Any) -> None:
             {"TrainingJobSummaries": second},
             {**wanted, "NextToken": "more"},
         )
-        job_results.tuning(client, "tuning", message.append, pause=0)
+        job_results.tuning(client, "tuning", message.append)
         stub.assert_no_pending_responses()
     assert [line.split() for line in message[2:]] == [
         ["val_accuracy=0.8620", "batch_size=20", "learning_rate=0.012", "t-2"],

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from botocore.stub import Stubber
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstand.recipe import RecipeError
@@ -127,6 +127,7 @@ def test_jobs_of_the_same_second_have_different_names(monkeypatch: pytest.Monkey
     assert all(re.fullmatch("cifar100-12-260102030405-[a-z0-9]{6}", name) for name in names)
 
 
+@settings(max_examples=50)
 @given(
     st.from_regex(r"[a-z0-9][a-z0-9_-]{0,80}", fullmatch=True),
     st.lists(st.from_regex(r"[0-9]{1,2}", fullmatch=True), max_size=1),
