@@ -1,6 +1,7 @@
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -66,13 +67,18 @@ def dataset(workplace: Path) -> Dataset:
 def read_in_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reads Keras files in the test process without limits, because starting a process takes longer than a test.
 
-    The fixture `reader_process` turns this off.
+    Nor is the work of a model measured, which takes half of the time. The fixture `reader_process` turns this off, and
+    tests/keras_files measures the work.
     """
     loading = sys.modules.get("headstand.keras_files.loading")  # not imported if no test needs Keras
     if loading and "reader_process" not in request.fixturenames:
         from headstand.keras_files import reader
 
         monkeypatch.setattr(loading, "_run", lambda path, folder: reader.extract(path, folder))
+        if "keras_files" not in request.path.parts:
+            graph = loading._graph
+            monkeypatch.setattr(loading, "graph", lambda model, size: graph(model, (1, size, size, 3)))
+            monkeypatch.setattr(loading, "_graph", lambda model, shape: None)
 
 
 @pytest.fixture
@@ -102,6 +108,13 @@ def eager(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
         real(self, *arguments, **{**keywords, "run_eagerly": True})
 
     monkeypatch.setattr(networks.keras.Model, "compile", compile_eagerly)
+
+    def compiled(model: networks.keras.Model) -> Callable[..., object]:
+        return lambda pixels: model(networks.keras.ops.cast(pixels, "float32"), training=False)
+
+    for name in ("headstand.features.extractor", "headstand.training"):
+        if name in sys.modules:
+            monkeypatch.setattr(sys.modules[name], "compiled", compiled)
 
 
 @pytest.fixture

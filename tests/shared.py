@@ -17,6 +17,7 @@ def folder(factory: pytest.TempPathFactory, name: str, fill: Callable[[], None])
         name: name of the folder, unique among all callers.
         fill: called in the empty folder, without `HEADSTAND_*` variables, with the networks of tests/networks.py.
     """
+    from headstand.keras_files import loading, reader
     from tests import networks
 
     base = factory.getbasetemp()
@@ -32,6 +33,8 @@ def folder(factory: pytest.TempPathFactory, name: str, fill: Callable[[], None])
                     patch.delenv(variable)
                 for network in networks.backbones.names():
                     patch.setattr(networks.keras.applications, network, networks.tiny)
+                # In the test process, as `tests.conftest.read_in_process` does.
+                patch.setattr(loading, "_run", lambda path, folder: reader.extract(path, folder))
                 patch.chdir(result)
                 fill()
             finished.touch()

@@ -15,7 +15,14 @@ from headstand.runs import RunError
 from headstand.serve import bundle
 from tests import networks
 from tests.commands import status
-from tests.export.conftest import model, run, trained  # noqa: F401 - the run that the export tests work on
+from tests.export.conftest import (  # noqa: F401 - the run that the export tests work on
+    cached_conversions,
+    conversions,
+    exported,
+    model,
+    run,
+    trained,
+)
 
 SCRIPT = Path(__file__).parents[1] / "convert_to_tflite.py"
 

@@ -1,3 +1,4 @@
+import inspect
 import os
 import subprocess
 import sys
@@ -18,10 +19,10 @@ def write_everywhere() -> None:
     subprocess.run(["/bin/sh", "-c", "echo child; echo child on stderr >&2"], check=True)
 
 
-SCRIPT = """
-import sys, warnings
-from headstand.quiet import quiet, without_information
-from tests.test_quiet import write_everywhere
+SCRIPT = f"""
+import os, subprocess, sys, warnings
+from headstand.quiet import quiet
+{inspect.getsource(write_everywhere)}
 print("before", flush=True)
 print("buffered before", end=" ")
 with quiet():

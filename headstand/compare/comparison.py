@@ -11,6 +11,7 @@ from headstand.compare.entry import entries
 from headstand.compare.result import Result, ResultLog, plain
 from headstand.compare.winner import Choice, choose, fits, order
 from headstand.export.latency import Clock, latencies
+from headstand.features import backbones
 from headstand.html_layout import render
 from headstand.prepare import manifest
 from headstand.prepare.manifest import Dataset, ManifestError
@@ -56,7 +57,8 @@ def compare(recipe: Recipe, clock: Clock = latencies) -> Comparison:
         HeadstandError: a backbone is unknown or the prepared data are damaged. Missing data are not an error.
     """
     candidates = entries(recipe)
-    measuring.check(candidates)
+    for entry in candidates:
+        backbones.check(entry.backbone)
     dataset = _dataset(recipe)
     digest = dataset.digest if dataset else None
     inputs = {"entries": [plain(entry) for entry in candidates], "seed": recipe.seed, "data": digest}

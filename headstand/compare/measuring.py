@@ -37,17 +37,6 @@ CLASSES = 10
 T = TypeVar("T")
 
 
-def check(entries: tuple[ComparisonEntry, ...]) -> None:
-    """Checks that all backbones exist, before the comparison starts.
-
-    Raises:
-        BackboneError: a backbone is unknown; the message has the first such name.
-        RecipeError: the file of a backbone does not exist.
-    """
-    for entry in entries:
-        backbones.check(entry.backbone)
-
-
 def measure(
     entries: tuple[ComparisonEntry, ...],
     dataset: Dataset | None,

@@ -1,11 +1,10 @@
 """Calibration of probabilities: temperature scaling, confidence threshold, expected calibration error."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp, softmax
@@ -275,23 +274,14 @@ def confident_share(probabilities: np.ndarray, labels: np.ndarray, threshold: fl
     )
 
 
-def fold(model: keras.Model, temperature: float) -> None:
-    """Divides the weights of the layer `logits` by the temperature, so that the model's outputs are calibrated."""
-    layer = model.get_layer("logits")
-    layer.set_weights([values / np.float32(temperature) for values in layer.get_weights()])
-
-
 def save_calibration(path: Path, calibration: Calibration) -> None:
     """Saves a calibration in a checkpoint atomically; a checkpoint that has one is not changed.
 
     Raises:
         CheckpointError: the file cannot be read or written.
     """
-    metadata = checkpoint.metadata(path)
-    if metadata.threshold is None:
-        model = checkpoint.load(path)
-        fold(model, calibration.temperature)
-        checkpoint.save(model, path, replace(metadata, **asdict(calibration)))
+    if checkpoint.metadata(path).threshold is None:
+        checkpoint.calibrate(path, calibration.temperature, calibration.threshold)
 
 
 def of(path: Path) -> Calibration:

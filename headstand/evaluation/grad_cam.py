@@ -6,13 +6,14 @@ import tensorflow as tf
 from PIL import Image
 
 from headstand.features.backbones import feature_map
+from headstand.heads import applied, model_layers
 
 
 def grad_cam(model: keras.Model, pixels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Returns Grad-CAM heatmaps (Selvaraju et al. 2017): the image areas that increase the logit of a class.
 
     Args:
-        model: model of a checkpoint, with a layer `backbone` followed by layers up to one named `logits`.
+        model: model of a checkpoint; its last layer but one gives the logits.
         pixels: images, `uint8 [N, size, size, 3]`.
         classes: class index for each image, `int [N]`.
 
@@ -20,18 +21,13 @@ def grad_cam(model: keras.Model, pixels: np.ndarray, classes: np.ndarray) -> np.
         `float32 [N, size, size]` in 0..1, scaled to a maximum of 1 for each image; all zeros if no area increases the
         logit, or the network has no feature map.
     """
-    names = [layer.name for layer in model.layers]
-    index = names.index("backbone")
-    network = model.layers[index]
+    scaling, network, pooling, head = model_layers(model)
     with_map = keras.Model(network.input, [network.output, feature_map(network)])
-    values = tf.cast(pixels, tf.float32)
-    for layer in model.layers[1:index]:
-        values = layer(values, training=False)
+    values = applied(scaling, tf.cast(pixels, tf.float32))
     with tf.GradientTape() as tape:
         tape.watch(values)
         logits, maps = with_map(values, training=False)
-        for layer in model.layers[index + 1 : names.index("logits") + 1]:
-            logits = layer(logits, training=False)
+        logits = applied([*pooling, *head[:-1]], logits)  # without the softmax
         class_logits = tf.gather(logits, classes, axis=1, batch_dims=1)
     if maps.shape.rank != 4:
         return np.zeros((*pixels.shape[:3],), np.float32)

@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from headstand.heads import checkpoint
+from headstand.heads import applied, checkpoint, model_layers
 from headstand.heads.checkpoint import CheckpointError
 from headstand.stats import wilson
 
@@ -145,13 +145,10 @@ def load(path: Path) -> Detector | None:
 
 def with_features(model: keras.Model) -> keras.Model:
     """Returns a checkpoint's model with two outputs: probabilities, and the input of its head, `float32 [N, D]`."""
-    names = [layer.name for layer in model.layers]
-    last = model.layers[names.index("pool" if "pool" in names else "backbone")]
-    features = images = x = keras.Input(model.input.shape[1:], name=model.input.name)
-    for layer in model.layers[1:]:
-        x = layer(x)
-        features = x if layer is last else features
-    return keras.Model(images, [x, features], name=model.name)
+    scaling, backbone, pooling, head = model_layers(model)
+    images = keras.Input(model.input.shape[1:], name=model.input.name)
+    features = applied([*scaling, backbone, *pooling], images)
+    return keras.Model(images, [applied(head, features), features], name=model.name)
 
 
 def feature_scale(model: keras.Model) -> np.ndarray | float:

@@ -19,6 +19,7 @@ from headstand.errors import HeadstandError
 from headstand.export import convert, flatbuffer, joining
 from headstand.export.correction import corrected
 from headstand.export.photo_samples import PhotoSample
+from headstand.heads import applied, model_layers
 
 
 class CalibrationError(HeadstandError):
@@ -95,31 +96,24 @@ def divided(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
         The network, from pixels to feature maps, and the head, from these maps to the model's outputs; None if the
         model does not have the layers of `headstand.features.backbones.extractor`.
     """
-    names = [layer.name for layer in model.layers]
-    if "backbone" not in names:
+    if "backbone" not in [layer.name for layer in model.layers]:
         return None
-    index = names.index("backbone")
-    backbone = model.layers[index]
-    pixels = x = keras.Input(model.input.shape[1:], name=model.input.name)
-    for layer in model.layers[1:index]:
-        x = layer(x)
-    inner = [layer.name for layer in backbone.layers]
-    if "depths" in inner:  # pooling is part of the backbone
+    scaling, backbone, pooling, head = model_layers(model)
+    pixels = keras.Input(model.input.shape[1:], name=model.input.name)
+    x = applied(scaling, pixels)
+    if "depths" in [layer.name for layer in backbone.layers]:  # pooling is part of the backbone
         pools = [layer for layer in backbone.layers if _POOL.fullmatch(layer.name)]
         maps = keras.Model(backbone.input, [layer.input for layer in pools], name="backbone")(x)
         given = [keras.Input(each.shape[1:], name=f"map_{number}") for number, each in enumerate(maps)]
-        y = features = keras.Model([layer.input for layer in pools], backbone.output, name="pooling")(given)
-        rest = model.layers[index + 1 :]
-    elif names[index + 1 : index + 2] == ["pool"]:
+        features = keras.Model([layer.input for layer in pools], backbone.output, name="pooling")(given)
+    elif pooling:
         maps = [backbone(x)]
         given = [keras.Input(maps[0].shape[1:], name="map_0")]
-        y = features = model.layers[index + 1](given[0])
-        rest = model.layers[index + 2 :]
+        features = applied(pooling, given[0])
     else:
         return None
-    for layer in rest:
-        y = layer(y)
-    outputs = [y, features] if len(model.outputs) > 1 else y
+    probabilities = applied(head, features)
+    outputs = [probabilities, features] if len(model.outputs) > 1 else probabilities
     # With the names of the model, tensors have the same names as in a conversion of the whole, every time.
     return keras.Model(pixels, maps, name=model.name), keras.Model(given, outputs, name="head")
 

@@ -9,6 +9,7 @@ import keras
 
 from headstand.errors import HeadstandError
 from headstand.features import backbones
+from headstand.heads import applied, model_layers
 
 _BLOCK = re.compile(
     r"(?P<name>block_?\d+[a-z]?(?=_(?!\d))"  # MobileNetV2, Xception, VGG, EfficientNet
@@ -91,7 +92,7 @@ def split(model: keras.Model, unfreeze: str) -> SplitModel:
 
     `unfreeze` and errors are as in `frozen`.
     """
-    network = model.get_layer("backbone")
+    scaling, network, pooling, head = model_layers(model)
     frozen_layers = frozen(network, unfreeze)
     cut = _cut(network, [layer for layer in network.layers if layer not in frozen_layers])
     if not frozen_layers or cut is None:
@@ -99,15 +100,10 @@ def split(model: keras.Model, unfreeze: str) -> SplitModel:
     tensor, last = cut
     # If no layer of the backbone is trained, no part of it remains after the cut.
     remainder = [] if tensor is network.output else [keras.Model(tensor, network.output)]
-    index = model.layers.index(network)
-    pixels = x = keras.Input(model.input.shape[1:])
-    for layer in (*model.layers[1:index], keras.Model(network.input, tensor)):
-        x = layer(x)
-    prefix = keras.Model(pixels, x)
-    activations = y = keras.Input(tensor.shape[1:])
-    for layer in (*remainder, *model.layers[index + 1 :]):
-        y = layer(y)
-    return SplitModel(prefix, keras.Model(activations, y), last.name, network.layers.index(last), frozen_layers)
+    pixels, activations = keras.Input(model.input.shape[1:]), keras.Input(tensor.shape[1:])
+    prefix = keras.Model(pixels, applied([*scaling, keras.Model(network.input, tensor)], pixels))
+    rest = keras.Model(activations, applied([*remainder, *pooling, *head], activations))
+    return SplitModel(prefix, rest, last.name, network.layers.index(last), frozen_layers)
 
 
 def _cut(network: keras.Model, free: Sequence[keras.layers.Layer]) -> tuple[Any, keras.layers.Layer] | None:

@@ -14,13 +14,23 @@ from headstand.heads.fitting import (
     rank,
     refit,
 )
-from headstand.heads.network import KEYS, assemble, build, describe, probabilities, setting_text
+from headstand.heads.network import (
+    KEYS,
+    applied,
+    assemble,
+    build,
+    describe,
+    model_layers,
+    probabilities,
+    setting_text,
+)
 
 __all__ = [
     "KEYS",
     "FeatureSplit",
     "Fit",
     "Selection",
+    "applied",
     "assemble",
     "batch_bounds",
     "build",
@@ -28,6 +38,7 @@ __all__ = [
     "describe",
     "fit",
     "fit_many",
+    "model_layers",
     "objective",
     "probabilities",
     "rank",

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -149,6 +149,26 @@ def metadata(path: Path) -> ModelMetadata:
         raise CheckpointError(f"{path} is not a checkpoint that Headstand wrote ({error})") from error
 
 
+def calibrate(path: Path, temperature: float, threshold: float) -> None:
+    """Divides the weights of the layer `logits` in a checkpoint by a temperature, atomically, and saves both values.
+
+    Args:
+        path: the checkpoint, as written by `save`.
+        temperature: the temperature.
+        threshold: the lowest top probability of a confident prediction.
+
+    Raises:
+        CheckpointError: the file cannot be read or written.
+    """
+    record = replace(metadata(path), temperature=temperature, threshold=threshold)
+    with _editing(path) as file:
+        layer = file["model_weights/logits"]
+        for name in layer.attrs["weight_names"]:
+            layer[name][...] /= np.float32(temperature)
+        del file[_RECORD]
+        file.create_dataset(_RECORD, data=json.dumps(asdict(record)))
+
+
 def save_array(path: Path, name: str, values: np.ndarray, threshold: float) -> None:
     """Adds an array and a threshold to a checkpoint atomically, or replaces them; `save` drops them.
 
@@ -161,12 +181,10 @@ def save_array(path: Path, name: str, values: np.ndarray, threshold: float) -> N
     Raises:
         CheckpointError: the file cannot be written.
     """
-    with writing(path, (), path.stat().st_size + values.nbytes), files.replacing(path) as part:
-        shutil.copyfile(path, part)
-        with h5py.File(part, "a") as file:
-            if name in file:
-                del file[name]
-            file.create_dataset(name, data=values).attrs["threshold"] = threshold
+    with _editing(path, values.nbytes) as file:
+        if name in file:
+            del file[name]
+        file.create_dataset(name, data=values).attrs["threshold"] = threshold
 
 
 def array(path: Path, name: str) -> tuple[np.ndarray, float] | None:
@@ -188,6 +206,15 @@ def array(path: Path, name: str) -> tuple[np.ndarray, float] | None:
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); train again") from error
     return values, threshold
+
+
+@contextlib.contextmanager
+def _editing(path: Path, more: int = 0) -> Iterator[h5py.File]:
+    """Yields a copy of a checkpoint to change, by `more` bytes at most, which replaces it when the block ends."""
+    with writing(path, (), path.stat().st_size + more), files.replacing(path) as part:
+        shutil.copyfile(path, part)
+        with h5py.File(part, "a") as file:
+            yield file
 
 
 def _dataset(file: h5py.File, name: str) -> h5py.Dataset | None:

@@ -1,6 +1,7 @@
 """A head as a Keras model, which is saved, converted and fine-tuned, and its settings as text for logs and tables."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -60,10 +61,39 @@ def build(head: recipes.Head, width: int, classes: int, seed: int) -> keras.Mode
 
 def assemble(extractor: keras.Model, head: keras.Model, name: str) -> keras.Model:
     """Returns backbone and head as one model: `float32 [N, size, size, 3]`, 0..255, to probabilities `[N, classes]`."""
-    x = extractor.output
-    for layer in head.layers[1:]:
+    return keras.Model(extractor.input, applied(head.layers[1:], extractor.output), name=name)
+
+
+class ModelLayers(NamedTuple):
+    """The layers of a model from `assemble`, in their order.
+
+    `pooling` has no layer if pooling is part of the backbone, as with several depths, or there is none.
+    """
+
+    scaling: list[keras.layers.Layer]
+    backbone: keras.Model
+    pooling: list[keras.layers.Layer]
+    head: list[keras.layers.Layer]
+
+
+def model_layers(model: keras.Model) -> ModelLayers:
+    """Returns the layers of a model from `assemble`, or of one with its features as second output.
+
+    Raises:
+        ValueError: the model has no layer `backbone`.
+    """
+    names = [layer.name for layer in model.layers]
+    index = names.index("backbone")
+    end = index + 1 + (names[index + 1 : index + 2] == ["pool"])
+    layers = model.layers
+    return ModelLayers(layers[1:index], layers[index], layers[index + 1 : end], layers[end:])
+
+
+def applied(layers: Iterable[keras.layers.Layer], x: Any) -> Any:
+    """Returns the output of a sequence of layers for the input `x`."""
+    for layer in layers:
         x = layer(x)
-    return keras.Model(extractor.input, x, name=name)
+    return x
 
 
 def fold_standardisation(head: keras.Model, mean: np.ndarray, scale: np.ndarray) -> None:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -178,42 +178,25 @@ class Steps:
         print(f"{name:<12} {self.seconds[name]:7.1f} s  {'; '.join(texts)}", flush=True)
 
     def resources(self) -> dict[str, Any]:
-        """Returns time and memory by step for report.json; see `resources`."""
-        return resources(self.spans, self.sampler.samples, self.sampler.cores, self.parts, self.photos)
+        """Returns the resources of the run and of each of its steps for report.json.
 
-
-def resources(
-    spans: Sequence[StepUsage],
-    samples: Sequence[ResourceSample],
-    cores: int,
-    parts: Mapping[str, Mapping[str, float]],
-    photos: Mapping[str, int],
-) -> dict[str, Any]:
-    """Returns the resources of a run and of each of its steps for report.json.
-
-    Args:
-        spans: the steps in their order.
-        samples: samples of the whole run.
-        cores: processors that the process may use.
-        parts: for some steps, seconds by part.
-        photos: for some steps, the number of photos that passed the network.
-
-    Returns:
-        `cores`, `peak_memory` in bytes, and `steps`: by name `seconds`, `cpu` (mean share of the cores),
-        `peak_memory`, where known `parts` (seconds by part) and `photos` with `photos_per_second`.
-    """
-    steps: dict[str, Any] = {}
-    for span in spans:
-        step: dict[str, Any] = {
-            "seconds": round(span.seconds, 3),
-            "cpu": round(span.share(cores), 3),
-            "peak_memory": span.peak(samples),
-        }
-        if parts.get(span.name):
-            step["parts"] = {part: round(seconds, 3) for part, seconds in parts[span.name].items()}
-        if photos.get(span.name):
-            step["photos"] = photos[span.name]
-            step["photos_per_second"] = round(photos[span.name] / span.seconds, 1) if span.seconds else None
-        steps[span.name] = step
-    peak = max((sample.memory for sample in (*samples, *(span.end for span in spans))), default=0)
-    return {"cores": cores, "peak_memory": peak, "steps": steps}
+        Returns:
+            `cores`, `peak_memory` in bytes, and `steps`: by name `seconds`, `cpu` (mean share of the cores),
+            `peak_memory`, where known `parts` (seconds by part) and `photos` with `photos_per_second`.
+        """
+        samples, cores = self.sampler.samples, self.sampler.cores
+        steps: dict[str, Any] = {}
+        for span in self.spans:
+            step: dict[str, Any] = {
+                "seconds": round(span.seconds, 3),
+                "cpu": round(span.share(cores), 3),
+                "peak_memory": span.peak(samples),
+            }
+            if parts := self.parts.get(span.name):
+                step["parts"] = {part: round(seconds, 3) for part, seconds in parts.items()}
+            if photos := self.photos.get(span.name):
+                step["photos"] = photos
+                step["photos_per_second"] = round(photos / span.seconds, 1) if span.seconds else None
+            steps[span.name] = step
+        peak = max((sample.memory for sample in (*samples, *(span.end for span in self.spans))), default=0)
+        return {"cores": cores, "peak_memory": peak, "steps": steps}

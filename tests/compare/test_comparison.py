@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from headstand import heads
 from headstand.cli import command
@@ -77,9 +78,16 @@ def made_once() -> SimpleNamespace:
     return SimpleNamespace(extractor=cache(backbones.extractor), compiled=cache(extractor.compiled), fit=fit)
 
 
+@pytest.fixture
+def drawn() -> None:
+    """The comparison is drawn, as for users."""
+
+
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, made_once: SimpleNamespace) -> None:
-    """Converting takes seconds, and has its own tests: here a model's bytes are as many as its weights'."""
+def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, made_once: SimpleNamespace) -> None:
+    """Converting and drawing take seconds and have their own tests: a model's bytes are as many as its weights'."""
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr(comparisons.plot, "scatter", lambda *arguments: Figure(figsize=(1, 1)))
     monkeypatch.setattr(measuring, "converted", lambda model: bytes(4 * model.count_params()))
     monkeypatch.setattr(backbones, "extractor", made_once.extractor)
     monkeypatch.setattr(extractor, "compiled", made_once.compiled)
@@ -183,7 +191,7 @@ def test_views_are_learnt_from(dataset: Dataset) -> None:
     assert known["MobileNet@32 (none) views"].score.photos == 3 * train + validation
 
 
-def test_the_files(dataset: Dataset, offline: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_files(dataset: Dataset, offline: list[str], drawn: None, capsys: pytest.CaptureFixture[str]) -> None:
     comparison = compare(recipe(under_mb=0.001), Clock())
     assert comparison.folder.parent == Path("runs/shapes")
     assert comparison.folder.name.startswith("compare-20")

@@ -34,11 +34,6 @@ def test_the_conversion_has_built_in_operations_and_the_same_predictions(
     np.testing.assert_allclose(interpreter.get_tensor(output_details["index"]), model(pixels), atol=1e-5)
 
 
-def test_the_same_model_converts_to_the_same_bytes(small_networks: None) -> None:
-    model = networks.classifier()
-    assert float32(model) == float32(model)
-
-
 def test_an_operation_of_tensorflows_own_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
     pixels = keras.Input((8, 8, 3))
     x = keras.layers.Flatten()(pixels)

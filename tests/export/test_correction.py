@@ -1,17 +1,13 @@
 import numpy as np
-import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from headstand.export import flatbuffer
-from headstand.export.convert import float32
 from headstand.export.correction import corrected
-from headstand.export.quantize import VARIANTS, int8
-from tests import networks
 
-PIXELS = np.random.default_rng(3).integers(0, 256, (24, networks.SIZE, networks.SIZE, 3)).astype(np.uint8)
+Small = tuple[bytes, bytes, np.ndarray]
 
 
-def logits(model: bytes) -> np.ndarray:
+def logits(model: bytes, pixels: np.ndarray) -> np.ndarray:
     """What goes into the softmax."""
     objects = flatbuffer.read(model)
     graph = objects.subgraphs[0]
@@ -20,7 +16,7 @@ def logits(model: bytes) -> np.ndarray:
     interpreter.allocate_tensors()
     (input_details,), (output_details,) = interpreter.get_input_details(), interpreter.get_output_details()
     rows = []
-    for row in PIXELS:
+    for row in pixels:
         interpreter.set_tensor(input_details["index"], row[np.newaxis].astype(input_details["dtype"]))
         interpreter.invoke()
         rows.append(interpreter.get_tensor(output_details["index"])[0])
@@ -37,27 +33,19 @@ def shifted(model: bytes, steps: int) -> bytes:
     return flatbuffer.write(objects)
 
 
-@pytest.fixture(scope="module")
-def models() -> tuple[bytes, bytes]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks.keras.applications, "MobileNet", networks.tiny)
-        model = networks.classifier()
-    return int8(model, PIXELS, VARIANTS[0]), float32(model)
-
-
-def test_a_shift_in_a_layer_is_corrected(models: tuple[bytes, bytes]) -> None:
-    quantized, exact = models
-    expected = logits(exact).mean(axis=0)
+def test_a_shift_in_a_layer_is_corrected(small: Small) -> None:
+    quantized, exact, pixels = small
+    expected = logits(exact, pixels).mean(axis=0)
     off = shifted(quantized, 4000)
-    before = np.abs(logits(off).mean(axis=0) - expected).max()
-    after = np.abs(logits(corrected(off, exact, PIXELS)).mean(axis=0) - expected).max()
-    assert before > 0.01 * np.ptp(logits(exact))
+    before = np.abs(logits(off, pixels).mean(axis=0) - expected).max()
+    after = np.abs(logits(corrected(off, exact, pixels), pixels).mean(axis=0) - expected).max()
+    assert before > 0.01 * np.ptp(logits(exact, pixels))
     assert after < before / 10
 
 
-def test_nothing_but_biases_changes(models: tuple[bytes, bytes]) -> None:
-    quantized, exact = models
-    result = corrected(quantized, exact, PIXELS)
+def test_nothing_but_biases_changes(small: Small) -> None:
+    quantized, exact, pixels = small
+    result = corrected(quantized, exact, pixels)
     before, after = flatbuffer.read(quantized), flatbuffer.read(result)
     assert len(result) == len(quantized)
     for one, other in zip(before.subgraphs[0].tensors, after.subgraphs[0].tensors, strict=True):
@@ -66,14 +54,14 @@ def test_nothing_but_biases_changes(models: tuple[bytes, bytes]) -> None:
             np.testing.assert_array_equal(buffer_before, buffer_after)
 
 
-def test_the_order_of_the_photos_does_not_matter(models: tuple[bytes, bytes]) -> None:
-    quantized, exact = models
-    assert corrected(quantized, exact, PIXELS) == corrected(quantized, exact, PIXELS[::-1])
+def test_the_order_of_the_photos_does_not_matter(small: Small) -> None:
+    quantized, exact, pixels = small
+    assert corrected(quantized, exact, pixels) == corrected(quantized, exact, pixels[::-1])
 
 
-def test_layers_of_other_names_are_not_changed(models: tuple[bytes, bytes]) -> None:
-    quantized, exact = models
+def test_layers_of_other_names_are_not_changed(small: Small) -> None:
+    quantized, exact, pixels = small
     renamed = flatbuffer.read(exact)
     for tensor in renamed.subgraphs[0].tensors:
         tensor.name += b"?"
-    assert corrected(quantized, flatbuffer.write(renamed), PIXELS) == quantized
+    assert corrected(quantized, flatbuffer.write(renamed), pixels) == quantized

@@ -12,6 +12,8 @@ from tests.keras_files.files import LABELS, SIZE
 from tests.networks import keras, layers
 
 FORMATS = pytest.mark.parametrize("suffix", [".h5", ".keras"])
+ONE_FORMAT = pytest.mark.parametrize("suffix", [".keras", pytest.param(".h5", marks=pytest.mark.slow)])
+"""For what does not depend on the format, in which `FORMATS` and tests/keras_files compare all layers."""
 
 
 def predict(model: Any, pixels: np.ndarray) -> np.ndarray:
@@ -44,7 +46,7 @@ def test_predictions_are_those_of_keras(tmp_path: Path, suffix: str) -> None:
     np.testing.assert_allclose(predict(found.model, files.pixels()), expected, atol=1e-6)
 
 
-@FORMATS
+@ONE_FORMAT
 def test_a_partly_frozen_model(tmp_path: Path, suffix: str) -> None:
     model = files.classifier()
     inner = model.get_layer("base")
@@ -54,7 +56,7 @@ def test_a_partly_frozen_model(tmp_path: Path, suffix: str) -> None:
     np.testing.assert_allclose(predict(found.model, files.pixels()), predict(model, files.pixels()), atol=1e-6)
 
 
-@FORMATS
+@ONE_FORMAT
 def test_a_sequential_model_around_a_network(tmp_path: Path, suffix: str) -> None:
     model = files.stirred(
         keras.Sequential(
@@ -111,7 +113,7 @@ def test_adapted_normalization(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(
     ("name", "mode"), [("xception", "xception"), ("resnet50", "caffe"), ("densenet", "torch"), ("efficientnet", "none")]
 )
-@FORMATS
+@ONE_FORMAT
 def test_preprocessing_is_that_of_keras_applications(tmp_path: Path, name: str, mode: str, suffix: str) -> None:
     prepare = getattr(keras.applications, name).preprocess_input
     given = keras.Input((SIZE, SIZE, 3))
@@ -155,7 +157,7 @@ def test_logits_get_a_softmax(tmp_path: Path, ending: Any) -> None:
         lambda: [layers.Reshape((1, 1, 4)), layers.Conv2D(3, 1, activation="softmax")],
     ],
 )
-@FORMATS
+@ONE_FORMAT
 def test_probabilities_get_no_second_softmax(tmp_path: Path, ending: Any, suffix: str) -> None:
     model = files.classifier(*ending())
     found = load(files.saved(model, tmp_path / f"m{suffix}"), LABELS, "none")

@@ -14,27 +14,33 @@ from headstand.serve.classifier import Classifier
 from tests import photos
 
 
-def test_all_published_files_are_in_one_folder(run: Path, model: Path) -> None:
-    result = export(model)
-    files = publish(run, Path("models/shapes"))
+def published(exported: Path) -> tuple[Path, Path]:
+    """Returns checkpoint and certificate of a converted run."""
+    (model,), (certificate,) = exported.glob("shapes_*.h5"), exported.glob("*.parity.json")
+    return model, certificate
+
+
+def test_all_published_files_are_in_one_folder(exported: Path) -> None:
+    model, certificate = published(exported)
+    files = publish(exported, Path("models/shapes"))
     assert [str(path) for path in files] == [
         f"models/shapes/{name}" for name in ("shapes.h5", "shapes.tflite", "shapes.parity.json", "README.md")
     ]
     assert sorted(path.name for path in Path("models/shapes").iterdir()) == sorted(path.name for path in files)
     assert files[0].read_bytes() == model.read_bytes()
     assert Classifier(files[1]).bundle.labels == photos.CLASSES
-    assert files[2].read_bytes() == result.certificate.read_bytes()
+    assert files[2].read_bytes() == certificate.read_bytes()
 
 
-def test_the_card_describes_the_conversion(run: Path, model: Path) -> None:
-    result = export(model)
-    text = publish(run, Path("models/shapes"))[-1].read_text()
+def test_the_card_describes_the_conversion(exported: Path) -> None:
+    model, certificate = published(exported)
+    text = publish(exported, Path("models/shapes"))[-1].read_text()
     # Published under the model's name; in the run's folder the files are called as the checkpoint.
-    assert text.replace("`shapes.", f"`{model.stem}.") == (run / "MODEL_CARD.md").read_text()
-    for folder, card in ((Path("models/shapes"), text), (run, (run / "MODEL_CARD.md").read_text())):
+    assert text.replace("`shapes.", f"`{model.stem}.") == (exported / "MODEL_CARD.md").read_text()
+    for folder, card in ((Path("models/shapes"), text), (exported, (exported / "MODEL_CARD.md").read_text())):
         named = re.findall(r"^- `([^`]+)`", card[card.index("## Files") :], re.MULTILINE)
         assert len(named) == 3 and all((folder / name).is_file() for name in named)
-    record = json.loads(result.certificate.read_text())
+    record = json.loads(certificate.read_text())
     assert "Passed. Required: every probability within 0.0001 of the trained model's" in text
     assert (
         "| 12 test photos, decoded from their files | these weights |\n| --- | --- |\n| same class | 100.00% |" in text
@@ -44,17 +50,17 @@ def test_the_card_describes_the_conversion(run: Path, model: Path) -> None:
     assert "were trained on these photos" not in text
 
 
-def test_the_card_of_a_run_of_an_earlier_version_is_the_same(run: Path, model: Path) -> None:
-    result = export(model)
-    card = publish(run, Path("models/shapes"))[-1].read_text()
-    report = json.loads((run / "report.json").read_text())
+def test_the_card_of_a_run_of_an_earlier_version_is_the_same(exported: Path) -> None:
+    _, path = published(exported)
+    card = publish(exported, Path("models/shapes"))[-1].read_text()
+    report = json.loads((exported / "report.json").read_text())
     report["straddling"] = report.pop("split_leak")
-    (run / "report.json").write_text(json.dumps(report))
-    certificate = json.loads(result.certificate.read_text())
+    (exported / "report.json").write_text(json.dumps(report))
+    certificate = json.loads(path.read_text())
     for present, earlier in {"conversion": "made", "required": "asked", "before_refit": "unseen"}.items():
         certificate[earlier] = certificate.pop(present)
-    result.certificate.write_text(json.dumps(certificate))
-    assert publish(run, Path("models/earlier"))[-1].read_text() == card
+    path.write_text(json.dumps(certificate))
+    assert publish(exported, Path("models/earlier"))[-1].read_text() == card
 
 
 @pytest.mark.parametrize(

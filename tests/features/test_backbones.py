@@ -28,9 +28,15 @@ def test_common_families_are_available() -> None:
     assert len(NAMES) == len(set(NAMES)) >= 38
 
 
-@pytest.mark.parametrize("name", NAMES)
+def family_of(name: str) -> str:
+    return getattr(keras.applications, name).__module__
+
+
+@pytest.mark.parametrize("name", {family_of(name): name for name in NAMES}.values())
 def test_pixels_are_scaled_as_the_family_was_trained(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    family = sys.modules[getattr(keras.applications, name).__module__]
+    family = sys.modules[family_of(name)]
+    of_family = {backbones.preprocessing(other) for other in NAMES if family_of(other) == family_of(name)}
+    assert of_family == {backbones.preprocessing(name)}
 
     def through(include_top: bool, weights: None, input_shape: Any) -> keras.Model:
         pixels = keras.Input(input_shape)

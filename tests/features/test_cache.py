@@ -85,16 +85,18 @@ def test_truncated_file_loses_its_last_record_only(tmp_path: Path, lost: int) ->
     assert ask(FeatureCache(tmp_path, WIDTH), [1, 2, 3])[1] == []
 
 
-@pytest.mark.parametrize("index", range(RECORD))
-def test_flipped_bit_is_a_miss(tmp_path: Path, index: int) -> None:
+def test_flipped_bit_is_a_miss(tmp_path: Path) -> None:
     fill(tmp_path, [1, 2])
     (file,) = tmp_path.glob("*.rows")
-    data = bytearray(file.read_bytes())
-    data[RECORD + index] ^= 0x10
-    file.write_bytes(data)
-    into, missing = ask(FeatureCache(tmp_path, WIDTH), [1, 2])
-    assert missing == [1]
-    assert into[0].tolist() == row(1)
+    for index in range(RECORD):
+        data = bytearray(file.read_bytes())
+        data[RECORD + index] ^= 0x10
+        file.write_bytes(data)
+        into, missing = ask(FeatureCache(tmp_path, WIDTH), [1, 2])
+        assert missing == [1], index
+        assert into[0].tolist() == row(1)
+        data[RECORD + index] ^= 0x10
+        file.write_bytes(data)
 
 
 @pytest.mark.parametrize("damaged_name", ["0.rows", "z.rows"])

@@ -1,4 +1,5 @@
 import dataclasses
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -7,14 +8,28 @@ import pytest
 
 from headstand import features, images
 from headstand.features import Extractor, FeatureError, augmentation, backbones, decoding
+from headstand.features import extractor as extraction
 from headstand.inputs import PhotoInput
 from headstand.prepare.manifest import Dataset, Photo
 from headstand.recipe import Augmentation, Backbone
 from tests import networks
+from tests.networks import keras
 
 SETTINGS = Backbone(name="MobileNet", size=32, weights="none")
 
-pytestmark = pytest.mark.usefixtures("small_networks")
+pytestmark = pytest.mark.usefixtures("small_networks", "built_once")
+
+
+@pytest.fixture(scope="module")
+def networks_of_recipes() -> tuple[Any, Any]:
+    """Builds each network and its graph once: without weights they are the same each time, and nobody changes them."""
+    return cache(backbones.extractor), cache(features.compiled)
+
+
+@pytest.fixture
+def built_once(networks_of_recipes: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backbones, "extractor", networks_of_recipes[0])
+    monkeypatch.setattr(extraction, "compiled", networks_of_recipes[1])
 
 
 def forbid(*_: Any) -> None:
@@ -116,8 +131,7 @@ def test_another_configuration_is_a_miss(dataset: Dataset, change: dict[str, Any
 def test_other_weights_are_a_miss(dataset: Dataset, workplace: Path) -> None:
     extractor = Extractor(SETTINGS)
     extractor.rows(dataset.folder, dataset.photos)
-    network = extractor.model.get_layer("backbone")
-    network.set_weights([values * 1.01 for values in network.get_weights()])
+    network = keras.models.clone_model(extractor.model.get_layer("backbone"))
     network.save_weights("other.weights.h5")
     other = Extractor(SETTINGS.model_copy(update={"weights": "other.weights.h5"}))
     assert other.rows(dataset.folder, dataset.photos).computed == 48

@@ -188,7 +188,7 @@ def test_too_little_disk_space_for_activations_is_reported_before_computing(
     assert sizes == []
 
 
-@pytest.mark.parametrize("unfreeze", ["all", "3 layers"])
+@pytest.mark.parametrize("unfreeze", ["all", pytest.param("3 layers", marks=pytest.mark.slow)])
 def test_bfloat16_trains_and_everything_else_is_float32(
     dataset: Dataset, graphs: None, monkeypatch: pytest.MonkeyPatch, unfreeze: str
 ) -> None:

@@ -70,7 +70,7 @@ def test_plain_keras_loads_a_checkpoint_without_headstand(saved: Path, tmp_path:
 def test_the_optimizer_is_left_out(tmp_path: Path) -> None:
     model = networks.classifier()
     bare = checkpoint.save(model, tmp_path / "bare.h5", ABOUT).stat().st_size
-    model.compile("adam", "categorical_crossentropy")
+    model.compile("adam", "categorical_crossentropy", run_eagerly=True)
     model.fit(np.zeros((2, 32, 32, 3)), np.eye(3)[:2], verbose=0)
     path = checkpoint.save(model, tmp_path / "shapes.h5", ABOUT)
     with h5py.File(path) as file:

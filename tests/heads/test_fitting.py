@@ -81,15 +81,14 @@ def test_a_graph_serves_all_sizes_and_values() -> None:
     assert graph.__wrapped__.experimental_get_tracing_count() == 1
 
 
-@pytest.mark.parametrize("batch_norm", [False, True])
-def test_the_result_does_not_depend_on_what_was_trained_before(batch_norm: bool) -> None:
+def test_the_result_does_not_depend_on_what_was_trained_before() -> None:
     """A resumed search, in a process of its own, must end as the whole one did."""
 
     def split(count: int, width: int) -> FeatureSplit:
         features = np.random.default_rng(count).normal(size=(count, width)).astype(np.float32)
         return FeatureSplit(features, np.arange(count, dtype=np.int32) % 3)
 
-    head = Head(inner=(8,), epochs=12, learning_rate=0.02, batch_size=8, batch_norm=batch_norm)
+    head = Head(inner=(8,), epochs=12, learning_rate=0.02, batch_size=8, batch_norm=True)
     histories = []
     for before in ([], [(500, 300), (100, 300)]):
         for graphs in (epoch.training, epoch.statistics, epoch.validation):

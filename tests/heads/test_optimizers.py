@@ -71,7 +71,8 @@ def as_keras_does(head: Head, optimizer: keras.optimizers.Optimizer) -> tuple[li
     return history, model.get_weights()
 
 
-def check(head: Head, optimizer: keras.optimizers.Optimizer) -> None:
+def check(head: Head, optimizer: keras.optimizers.Optimizer) -> float:
+    """Compares a head with the same one trained by Keras, and returns its last validation loss."""
     history, weights = as_keras_does(head, optimizer)
     # The last epoch's weights are those of a fit in which no other epoch is better.
     fit = heads.fit(head, TRAIN, VALIDATION, 3, SEED)
@@ -81,22 +82,16 @@ def check(head: Head, optimizer: keras.optimizers.Optimizer) -> None:
     if fit.best_epoch == head.epochs:
         for one, other in zip(fit.model.get_weights(), weights, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=2e-5)
+    return fit.history[-1]["val_loss"]
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_optimizer_equals_the_keras_optimizer(name: str) -> None:
-    settings, optimizer = OPTIMIZERS[name]
-    rate = 1.0 if name == "adadelta" else 0.02
-    head = Head(inner=(6,), optimizer=name.split(",")[0], learning_rate=rate, epochs=4, batch_size=7, **settings)
-    check(head, optimizer(rate))
-
-
-def test_optimizers_differ() -> None:
-    """Otherwise the test above would hold one against itself."""
+def test_optimizers_equal_those_of_keras() -> None:
     losses = set()
-    for name, (settings, _) in OPTIMIZERS.items():
-        head = Head(inner=(6,), optimizer=name.split(",")[0], learning_rate=0.02, epochs=3, batch_size=7, **settings)
-        losses.add(round(heads.fit(head, TRAIN, VALIDATION, 3, SEED).history[-1]["val_loss"], 5))
+    for name, (settings, optimizer) in OPTIMIZERS.items():
+        rate = 1.0 if name == "adadelta" else 0.02
+        head = Head(inner=(6,), optimizer=name.split(",")[0], learning_rate=rate, epochs=2, batch_size=7, **settings)
+        losses.add(round(check(head, optimizer(rate)), 5))
+    # They differ: otherwise one might be held against another.
     assert len(losses) == len(OPTIMIZERS)
 
 
@@ -108,17 +103,17 @@ def test_optimizers_differ() -> None:
         {"loss_from": "probabilities"},
         {"loss_from": "probabilities", "label_smoothing": 0.1},
         {"schedule": "cosine"},
-        {"schedule": "plateau", "epochs": 8},
+        {"schedule": "plateau", "epochs": 8, "batch_size": 33},
         {"batch_norm": True},
         {"batch_norm": True, "inner": (6, 5), "optimizer": "adamw", "weight_decay": 0.1},
         {"inner": ()},
         {"inner": (7, 6, 5), "activation": ("selu", "gelu", "tanh")},
-        *({"activation": name} for name in ("leaky_relu", "elu", "selu", "gelu", "swish", "sigmoid")),
+        {"inner": (7, 6, 5, 4), "activation": ("leaky_relu", "elu", "swish", "sigmoid")},
     ],
     ids=str,
 )
 def test_setting_equals_the_keras_setting(settings: dict[str, Any]) -> None:
-    head = Head(**{"inner": (6,), "learning_rate": 0.02, "epochs": 3, "batch_size": 11, **settings})
+    head = Head(**{"inner": (6,), "learning_rate": 0.02, "epochs": 2, "batch_size": 11, **settings})
     if head.optimizer == "adamw":
         check(head, keras.optimizers.AdamW(0.02, weight_decay=0.1))
     else:

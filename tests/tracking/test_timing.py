@@ -1,6 +1,6 @@
 import pytest
 
-from headstand.tracking.timing import ResourceSample, Sampler, Steps, StepUsage, Stopwatch, resources
+from headstand.tracking.timing import ResourceSample, Sampler, Steps, StepUsage, Stopwatch
 
 
 def test_step_is_timed_and_logged(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,9 +28,16 @@ SAMPLES = [ResourceSample(0, 0, 100), ResourceSample(1, 2, 300), ResourceSample(
 SPANS = [StepUsage("features", SAMPLES[0], SAMPLES[2]), StepUsage("head", SAMPLES[2], SAMPLES[3])]
 
 
+def measured(spans: list[StepUsage], samples: list[ResourceSample]) -> Steps:
+    steps = Steps()
+    steps.spans, steps.sampler.samples, steps.sampler.cores = spans, samples, 4
+    return steps
+
+
 def test_resources_by_step() -> None:
-    parts = {"features": {"waiting for photos": 0.50001, "network": 1.4}}
-    assert resources(SPANS, SAMPLES, 4, parts, {"features": 50, "head": 0}) == {
+    steps = measured(SPANS, SAMPLES)
+    steps.parts, steps.photos = {"features": {"waiting for photos": 0.50001, "network": 1.4}}, {"features": 50}
+    assert steps.resources() == {
         "cores": 4,
         "peak_memory": 300,
         "steps": {
@@ -48,11 +55,12 @@ def test_resources_by_step() -> None:
 
 
 def test_step_without_duration_has_no_rate() -> None:
-    step = StepUsage("head", SAMPLES[0], SAMPLES[0])
-    assert resources([step], [], 4, {}, {"head": 3})["steps"]["head"] == {
+    steps = measured([StepUsage("head", SAMPLES[0], SAMPLES[0])], [])
+    steps.photos = {"head": 3}
+    assert steps.resources()["steps"]["head"] == {
         "seconds": 0, "cpu": 0.0, "peak_memory": 100, "photos": 3, "photos_per_second": None,
     }  # fmt: skip
-    assert resources([], [], 4, {}, {}) == {"cores": 4, "peak_memory": 0, "steps": {}}
+    assert measured([], []).resources() == {"cores": 4, "peak_memory": 0, "steps": {}}
 
 
 def test_samples_at_start_end_and_in_between() -> None:
