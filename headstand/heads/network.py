@@ -59,9 +59,14 @@ def build(head: recipes.Head, width: int, classes: int, seed: int) -> keras.Mode
 
 
 def assemble(extractor: keras.Model, head: keras.Model, name: str) -> keras.Model:
-    """Returns backbone and head as one model: `float32 [N, size, size, 3]`, 0..255, to probabilities `[N, classes]`."""
+    """Returns backbone and head as one model: `float32 [N, size, size, 3]`, 0..255, to probabilities `[N, classes]`.
+
+    The layers of the head are copied, so that fine-tuning does not change it; those of the backbone are shared.
+    """
+    copy = keras.models.clone_model(head)
+    copy.set_weights(head.get_weights())
     x = extractor.output
-    for layer in head.layers[1:]:
+    for layer in copy.layers[1:]:
         x = layer(x)
     return keras.Model(extractor.input, x, name=name)
 
