@@ -206,6 +206,8 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL, elaps
                         tuned.checkpoint, fit.model, dataset, validation_split, extractor.input
                     )
                     if not fine_tuned:  # the last figure in the log is that of the selected model
+                        tuning = recipe.finetune.model_copy(update={"epochs": 0})
+                        recipe = recipe.model_copy(update={"finetune": tuning})
                         log(f"not better than the head, which is kept: val_accuracy={fit.best['val_accuracy']:.4f}")
         splits = _refit_splits(recipe, fine_tuned)
         if tuned and (splits or not fine_tuned):

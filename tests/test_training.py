@@ -297,6 +297,7 @@ def test_the_fine_tuned_model_is_kept_only_if_it_is_better_than_the_head(
         check_scores(outcome.report, outcome.checkpoint, dataset)
     else:
         assert "not better than the head, which is kept" in capsys.readouterr().out
+        assert "fine-tuned" not in (outcome.folder / "MODEL_CARD.md").read_text()
         assert outcome.refitted and names == sorted([outcome.checkpoint.name, outcome.refitted.name])
         for split in ("test", "validation"):  # those of a network that was not changed
             for key in ("accuracy", "loss", "confusion"):
