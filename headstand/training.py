@@ -35,7 +35,7 @@ from headstand.heads.linear import log_losses
 from headstand.inputs import InputKind
 from headstand.prepare import manifest, preparation_record
 from headstand.prepare.manifest import SPLITS, Dataset, ManifestError
-from headstand.recipe import Backbone, Finetune, Recipe
+from headstand.recipe import Backbone, Recipe
 from headstand.runs import begin
 from headstand.stats import Outcomes
 from headstand.tracking.history import History, write_trials
@@ -189,26 +189,29 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL, elaps
             training_fingerprints=leakage.after(recipe.backbone, dataset, ("train",)),
             evaluation_fingerprints=leakage.of(dataset, ("validation", "test")),
         )
-        tuned, fine_tuned = None, False
+        tuned, fine_tuned, notes = None, False, []
         if recipe.finetune.epochs:
             with steps("fine-tuning") as log:
                 if recipe.minutes:
-                    tuning = _within_budget(recipe, dataset, model, run.folder, began, log)
-                    recipe = recipe.model_copy(update={"finetune": tuning})
+                    decided = _within_budget(recipe, dataset, model, run.folder, began)
+                    recipe = _with_epochs(recipe, decided.epochs)
+                    notes.append(str(decided))
                 if recipe.finetune.epochs:
                     tuned = _finetune(
                         recipe, dataset, ("train",), "validation", model, metadata, run.folder, history, steps, profile
                     )
                     _check_finite(tuned.best, "finetune.learning_rate")
-                    log(f"kept epoch {tuned.best_epoch}: val_accuracy={tuned.best['val_accuracy']:.4f}")
+                    notes.append(f"kept epoch {tuned.best_epoch}: val_accuracy={tuned.best['val_accuracy']:.4f}")
                     phases.append(TrainingPhase("finetune", tuned.history, tuned.best_epoch))
                     fine_tuned = recipe.search.selection == "accuracy" or _better_than_head(
                         tuned.checkpoint, fit.model, dataset, validation_split, extractor.input
                     )
                     if not fine_tuned:  # the last figure in the log is that of the selected model
-                        tuning = recipe.finetune.model_copy(update={"epochs": 0})
-                        recipe = recipe.model_copy(update={"finetune": tuning})
-                        log(f"not better than the head, which is kept: val_accuracy={fit.best['val_accuracy']:.4f}")
+                        recipe = _with_epochs(recipe, 0)
+                        reached = f"val_accuracy={fit.best['val_accuracy']:.4f}"
+                        notes.append(f"not better than the head, which is kept: {reached}")
+                for note in notes:
+                    log(note)
         splits = _refit_splits(recipe, fine_tuned)
         if tuned and (splits or not fine_tuned):
             # Loaded again, since fine-tuning changes the weights of the extractor's network.
@@ -329,6 +332,7 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL, elaps
                 comparison=comparison,
                 head=choice.head if choice else searched.head,
                 search=searched,
+                fine_tuning=notes,
                 history=trained.history,
                 best_epoch=trained.best_epoch,
                 calibration=calibrated,
@@ -429,10 +433,13 @@ def _check_finite(best: dict[str, float], rate: str) -> None:
         raise HeadstandError(f"no epoch has a finite validation loss: training diverges; try a lower --{rate}")
 
 
-def _within_budget(
-    recipe: Recipe, dataset: Dataset, model: keras.Model, folder: Path, began: float, log: Callable[[str], None]
-) -> Finetune:
-    """Returns the settings of fine-tuning with the number of epochs that fit into the time budget; 0 if too few do.
+def _with_epochs(recipe: Recipe, epochs: int) -> Recipe:
+    """Returns the recipe with another number of epochs of fine-tuning."""
+    return recipe.model_copy(update={"finetune": recipe.finetune.model_copy(update={"epochs": epochs})})
+
+
+def _within_budget(recipe: Recipe, dataset: Dataset, model: keras.Model, folder: Path, began: float) -> budget.Budget:
+    """Returns the number of epochs that fit into the recipe's time budget, which began at a time of `perf_counter`.
 
     The number is written to the run's folder, since a resumed run must train for the same one.
     """
@@ -445,8 +452,7 @@ def _within_budget(
         counts = {split: len(dataset.split(split)) for split in SPLITS}
         decided = budget.decide(speed, began + 60 * recipe.minutes - time.perf_counter(), counts, tuning)
         budget.write(folder, decided)
-    log(str(decided))
-    return tuning.model_copy(update={"epochs": decided.epochs})
+    return decided
 
 
 def _better_than_head(

@@ -97,6 +97,8 @@ def train(photos: str, base: str, overrides: list[str]) -> None:
     """Trains as `trained`, and prints the result and how to use it."""
     result = trained(photos, base, overrides)
     print(f"\n{result}")
+    if notes := result.outcome.report["fine_tuning"]:
+        print(f"\nFine-tuning: {'; '.join(notes)}.")
     if result.wrong:
         print(f"\nwarning: {result.wrong}")
     for finding in result.findings:
