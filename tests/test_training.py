@@ -261,6 +261,8 @@ def test_the_epochs_that_there_is_time_for(
     assert len(outcome.report["history"]) == 2
     text = "an epoch takes 10 s on this machine: there is time for 2 of 4; 0 more minutes allow all"
     assert capsys.readouterr().out.count(text) == 2
+    assert outcome.report["fine_tuning"][0] == text
+    assert text in (outcome.folder / "report.html").read_text()
 
 
 def test_without_time_the_head_is_trained_as_without_fine_tuning(
