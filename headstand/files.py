@@ -1,4 +1,4 @@
-"""Atomic writes of files and folders, digests, locks, and the cache directory.
+"""Atomic writes of files and folders, digests, states, locks, and the cache directory.
 
 Names of temporary files and locks start with a dot, so that listings of photos and copies of folders skip them.
 """
@@ -82,6 +82,16 @@ def digest(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def state(path: Path) -> tuple[int, int]:
+    """Returns a file's size in bytes and its modification time in nanoseconds, which are quicker to read than a digest.
+
+    Raises:
+        OSError: `stat` fails.
+    """
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 @contextmanager

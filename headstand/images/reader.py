@@ -124,8 +124,6 @@ def _check(image: Any, kind: str) -> None:
 
 def _pixels(image: Any, kind: str, factors: tuple[int, int]) -> Any:
     """Returns the decoded image, upright, in one of `_RAW_MODES`, reduced by the factors."""
-    from PIL import ImageOps
-
     turned = _orientation(image, kind) > 4
     image.load()
     if image.mode not in _RAW_MODES:
@@ -134,7 +132,11 @@ def _pixels(image: Any, kind: str, factors: tuple[int, int]) -> Any:
         image = image.convert("RGBA" if transparent else "L" if grey else "RGB")
     if tuple(factors) != (1, 1):
         image = image.reduce(tuple(factors[::-1] if turned else factors))
-    return ImageOps.exif_transpose(image) if kind == "AVIF" else image
+    if kind != "AVIF":
+        return image
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(image)
 
 
 def _virtual_memory() -> int:

@@ -103,9 +103,9 @@ def _load(folder: Path, index: dict[str, Any], size: int | None) -> keras.Model:
             archive.write(folder / "weights.h5", "model.weights.h5")
     # Initializers create no more values than the file holds. Layers that choose their own initializer look it up by
     # these names.
-    zeros = _Zeros(index["count"])
+    zeros = _zeros(index["count"])
     try:
-        with keras.saving.custom_object_scope({"zeros": zeros.make, "ones": zeros.make}):
+        with keras.saving.custom_object_scope({"zeros": zeros, "ones": zeros}):
             model = keras.models.load_model(copy, compile=False, safe_mode=True)
     except Exception as error:  # Keras and TensorFlow raise many types for invalid values
         raise _refusal(error) from error
@@ -122,23 +122,17 @@ def _load(folder: Path, index: dict[str, Any], size: int | None) -> keras.Model:
     return model
 
 
-class _Zeros:
-    """Zero initializer that creates at most as many values as the file holds."""
+def _zeros(left: int) -> Any:
+    """Returns a zero initializer that creates at most `left` values in all."""
 
-    def __init__(self, numbers: int) -> None:
-        self._left = numbers
+    def zeros(shape: Any, dtype: Any = None, **_: Any) -> Any:
+        nonlocal left
+        left -= math.prod(shape)
+        if left < 0:
+            raise KerasFileError("it describes layers with more weights than its file holds")
+        return keras.ops.zeros(shape, dtype=dtype or "float32")
 
-    @property
-    def make(self) -> Any:
-        """The initializer as a plain function, which Keras stores unchanged."""
-
-        def zeros(shape: Any, dtype: Any = None, **_: Any) -> Any:
-            self._left -= math.prod(shape)
-            if self._left < 0:
-                raise KerasFileError("it describes layers with more weights than its file holds")
-            return keras.ops.zeros(shape, dtype=dtype or "float32")
-
-        return zeros
+    return zeros
 
 
 def _refusal(error: BaseException) -> KerasFileError:

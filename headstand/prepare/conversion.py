@@ -36,28 +36,19 @@ def conversions(image: Image.Image, data: bytes) -> tuple[str, ...]:
         image: the opened image.
         data: its encoded bytes.
     """
-    depth = _depth(image)
+    deep_grey = image.mode in ("I", "F") or image.mode.startswith("I;16")
     needed = {
         "palette": image.mode in ("P", "PA"),
         "transparency": image.mode in _TRANSPARENT or "transparency" in image.info,
         "CMYK": image.mode == "CMYK",
-        "grey": image.mode in ("L", "LA", "La", "I", "F") or image.mode.startswith("I;16"),
+        "grey": image.mode in ("L", "LA", "La") or deep_grey,
         "black and white": image.mode == "1",
-        "16 bits": depth == 16,
+        # Pillow's mode gives the depth of grayscale images only; the raw mode in `tile` also gives that of colour PNGs.
+        "16 bits": deep_grey or any(";16" in str(tile[3]) for tile in getattr(image, "tile", [])),
         "several frames": _animated(image),
         "EXIF turn": may_be_turned(image, data) and orientation(image) != 1,
     }
     return tuple(name for name in CONVERSIONS if needed[name])
-
-
-def _depth(image: Image.Image) -> int:
-    """Returns the stored bits per channel, 8 or 16.
-
-    Pillow's mode gives the depth of grayscale images only; the raw mode in `tile` also gives that of colour PNGs.
-    """
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return 16
-    return 16 if any(";16" in str(tile[3]) for tile in getattr(image, "tile", [])) else 8
 
 
 def _animated(image: Image.Image) -> bool:

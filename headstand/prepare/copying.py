@@ -1,9 +1,7 @@
 """Copying of dataset files with checksum verification; an interrupted copy is resumed by the next call."""
 
 import hashlib
-import os
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,15 +40,8 @@ def copy(files: Sequence[Path], rows: Sequence[Photo], folder: Path) -> None:
         _remove_others(folder, {row.path for row in rows})
         for parent in {(folder / row.path).parent for row in rows}:
             parent.mkdir(parents=True, exist_ok=True)
-        work = tqdm(
-            zip(files, rows, strict=True),
-            "copying",
-            len(rows),
-            unit="file",
-            leave=False,
-            disable=not sys.stderr.isatty(),
-        )
-        for path, row in work:
+        work = zip(files, rows, strict=True)
+        for path, row in tqdm(work, "copying", len(rows), unit="file", leave=False, disable=None):
             copy_ = folder / row.path
             if copy_.is_file() and digest(copy_) == row.sha256:
                 continue
@@ -64,14 +55,9 @@ def copy(files: Sequence[Path], rows: Sequence[Photo], folder: Path) -> None:
 
 
 def _remove_others(folder: Path, names: set[str]) -> None:
-    for parent, folders, files in os.walk(folder, topdown=False):
-        for name in files:
-            path = Path(parent, name)
-            if path.relative_to(folder).as_posix() not in names or path.is_symlink():
-                path.unlink()
-        for name in folders:
-            path = Path(parent, name)
-            if path.is_symlink():
-                path.unlink()
-            elif not any(path.iterdir()):
+    for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder comes before the folder
+        if path.is_dir() and not path.is_symlink():
+            if not any(path.iterdir()):
                 path.rmdir()
+        elif path.is_symlink() or path.relative_to(folder).as_posix() not in names:
+            path.unlink()

@@ -4,7 +4,6 @@ The results are cached by the photo's digest (`headstand.prepare.photo_cache`), 
 """
 
 import hashlib
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -80,8 +79,7 @@ def signatures(paths: Sequence[Path]) -> list[Signature]:
 
     with ThreadPoolExecutor(cores.available()) as pool:
         work = pool.map(signature, paths)
-        hidden = not sys.stderr.isatty()
-        return list(tqdm(work, "comparing", len(paths), unit="photo", leave=False, disable=hidden))
+        return list(tqdm(work, "comparing", len(paths), unit="photo", leave=False, disable=None))
 
 
 def _decoded(data: bytes, digest: str, large: bool) -> ExaminedPhoto:

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from headstand.prepare import geometric_matches, near_duplicates
 from headstand.prepare.examination import lumas, signatures
@@ -29,7 +27,9 @@ def near_duplicate_groups(photos: Sequence[ScannedFile]) -> tuple[np.ndarray, li
     """
     groups = near_duplicates.groups([_signature(photo) for photo in photos], [photo.file.sha256 for photo in photos])
     pairs = _geometric_matches([(photo.item.path, photo.file.sha256) for photo in photos], photos, groups)
-    return _joined(groups, pairs or []), pairs
+    linked = np.array([(groups[pair.first], groups[pair.second]) for pair in pairs or []], dtype=np.int64)
+    joined = near_duplicates.components(int(groups.max(initial=-1)) + 1, *linked.reshape(-1, 2).T)
+    return joined[groups], pairs
 
 
 def disjoint_splits(
@@ -66,16 +66,6 @@ def disjoint_splits(
         excluded += [(photo, reason) for photo, out in zip(photos, close, strict=True) if out]
         photos = [photo for photo, out in zip(photos, close, strict=True) if not out]
     return photos, excluded
-
-
-def _joined(groups: np.ndarray, pairs: Sequence[MatchedPair]) -> np.ndarray:
-    """Returns group numbers after merging the two groups of each pair, numbered from 0 by first appearance."""
-    links = coo_array(
-        (np.ones(len(pairs)), (groups[[p.first for p in pairs]], groups[[p.second for p in pairs]])),
-        shape=(int(groups.max(initial=-1)) + 1,) * 2,
-    )
-    labels = connected_components(links, directed=False)[1][groups] if len(groups) else groups
-    return near_duplicates.renumbered(labels)
 
 
 def _geometric_matches(

@@ -1,5 +1,6 @@
 """Listing of a data source before any file is opened: items with their class, group and split."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,9 @@ SPLIT_NAMES = {
     "test": "test", "testing": "test", "tst": "test", "eval": "test", "evaluation": "test", "holdout": "test",
 }  # fmt: skip
 """Recognised names of splits in sources, in lower case, each with the split that it stands for."""
+
+_NAMED = 5
+"""Maximum number of names that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -52,3 +56,13 @@ class Listing:
     links: int = 0
     left_out: tuple[tuple[str, str], ...] = ()
     lines: tuple[str, ...] = ()
+
+
+def enumeration(names: Sequence[str]) -> str:
+    """Returns the first names, separated by commas, and the number of the others, for a message."""
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
+def counted(count: int, noun: str) -> str:
+    """Returns a number with its noun, `1 photo` or `2 photos`, for a message."""
+    return f"{count} {noun}{'s' * (count != 1)}"

@@ -59,7 +59,7 @@ class Dataset:
     @property
     def classes(self) -> tuple[str, ...]:
         """The labels in natural order; the position of a label is its class index in every model."""
-        return tuple(sorted({photo.class_ for photo in self.photos}, key=lambda name: (natural(name), name)))
+        return tuple(sorted({photo.class_ for photo in self.photos}, key=natural))
 
     def split(self, name: str) -> tuple[Photo, ...]:
         """Returns the photos of the split `train`, `validation` or `test`, in the manifest's order."""
@@ -71,10 +71,10 @@ class Dataset:
         return hashlib.sha256(_text(self.photos, _OLD_COLUMNS).encode()).hexdigest()
 
 
-def natural(name: str) -> tuple[tuple[int, int | str], ...]:
-    """Returns a sort key for natural order: `pose2` before `pose10`, ignoring case."""
+def natural(name: str) -> tuple[tuple[tuple[int, int | str], ...], str]:
+    """Returns a sort key for natural order: `pose2` before `pose10`, ignoring case except as the last resort."""
     parts = re.split(r"(\d+)", name.casefold())
-    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part)
+    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part), name
 
 
 def nfc(name: str) -> str:

@@ -79,9 +79,8 @@ def _table(dataset: Dataset, split: str, location: upload.S3Location | None) -> 
     table.writerow(["path", "label", "index"])
     index = {name: number for number, name in enumerate(dataset.classes)}
     for photo in dataset.split(split):
-        table.writerow(
-            [location.address(photo.path) if location else f"../{photo.path}", photo.class_, index[photo.class_]]
-        )
+        path = location.address(photo.path) if location else f"../{photo.path}"
+        table.writerow([path, photo.class_, index[photo.class_]])
     return out.getvalue()
 
 

@@ -38,7 +38,7 @@ MATCH = 0.92
 """Minimum correlation, the best over the fine crops, of near duplicates with plenty of structure."""
 
 PLENTY = 22
-"""Effective number of coefficients (`_structure`) above which the threshold is `MATCH`; the median photo has 28.
+"""Effective number of coefficients above which the threshold is `MATCH`; the median photo has 28.
 
 With less structure, such as one upright figure on white, unrelated pictures correlate more, so the threshold rises
 towards 1."""
@@ -108,9 +108,21 @@ def groups(photos: Sequence[Signature], digests: Sequence[str] = ()) -> np.ndarr
     first, second = _pairs(photos, photos)
     copies: dict[str, int] = {}
     same = [copies.setdefault(digest, index) for index, digest in enumerate(digests)]
-    first, second = np.append(first, np.arange(len(same))), np.append(second, np.array(same, dtype=np.int64))
-    links = coo_array((np.ones(len(first)), (first, second)), shape=(len(photos), len(photos)))
-    return renumbered(connected_components(links, directed=False)[1] if photos else np.empty(0))
+    return components(
+        len(photos), np.append(first, np.arange(len(same))), np.append(second, np.array(same, dtype=np.int64))
+    )
+
+
+def components(count: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Returns the connected component of each of `count` nodes, `int64 [N]`, numbered from 0 by first appearance.
+
+    Args:
+        count: number of nodes.
+        first: `int [E]`, one node of each edge.
+        second: `int [E]`, its other node.
+    """
+    edges = coo_array((np.ones(len(first)), (first, second)), shape=(count, count))
+    return renumbered(connected_components(edges, directed=False)[1] if count else np.empty(0))
 
 
 def renumbered(labels: np.ndarray) -> np.ndarray:
@@ -200,12 +212,9 @@ def _threshold(vectors: np.ndarray) -> np.ndarray:
     Args:
         vectors: unit vectors `[P, 100]`.
     """
-    return 1 - (1 - MATCH) * np.minimum(1, _structure(vectors) / PLENTY) ** 2
-
-
-def _structure(vectors: np.ndarray) -> np.ndarray:
-    """Returns the participation ratio of unit vectors, their effective number of coefficients: 1 for a single wave."""
-    return 1 / np.maximum((vectors**4).sum(1), 1e-9)
+    # The participation ratio is the effective number of coefficients: 1 for a single wave.
+    structure = 1 / np.maximum((vectors**4).sum(1), 1e-9)
+    return 1 - (1 - MATCH) * np.minimum(1, structure / PLENTY) ** 2
 
 
 def _vectors(photos: Sequence[Signature]) -> np.ndarray:

@@ -40,8 +40,7 @@ def state(recipe: Recipe, listing: Listing, others: dict[str, Dataset]) -> dict[
     source = hashlib.sha256()
     for item in listing.items:
         try:
-            status = item.path.stat()
-            version = f"{status.st_size}\0{status.st_mtime_ns}"
+            version = "{}\0{}".format(*files.state(item.path))
         except OSError:  # the scan leaves this file out
             version = "missing"
         path = os.path.relpath(item.path, listing.root)

@@ -47,8 +47,8 @@ def prepare(recipe: Recipe) -> Summary:
     that it has read and copied.
 
     Raises:
-        HeadstandError: the source cannot be fetched or has no classes, there are too few photos, or the target folder
-            cannot be replaced.
+        HeadstandError: the source cannot be fetched or has no classes, there are too few photos, a dataset in
+            `split.keep_apart` is not prepared, or the target folder cannot be replaced.
     """
     # A concurrent preparation of the same dataset waits for the first one and then reuses its result.
     key = hashlib.sha256(os.fsencode(recipe.data.absolute())).hexdigest()[:16]
@@ -62,7 +62,8 @@ def _prepare(recipe: Recipe) -> Summary:
     with _timed(seconds, "source"):
         source = _module(recipe.source.kind)
         listing: Listing = source.listing(recipe.source, recipe.seed)
-        others = _other_datasets(recipe)
+        # Their validation and test photos must have no near duplicate in this dataset.
+        others = {name: manifest.read(target.with_name(name)) for name in recipe.split.keep_apart}
         state = preparation_record.state(recipe, listing, others)
     if (kept := preparation_record.kept(target, state)) is not None:
         return kept
@@ -133,15 +134,6 @@ def _module(kind: str) -> ModuleType:
     lists the items; its optional `examine(path)` reads the metadata of files that are not photos.
     """
     return importlib.import_module(inputs.SOURCES.get(kind, f"headstand.prepare.sources.{kind}"))
-
-
-def _other_datasets(recipe: Recipe) -> dict[str, Dataset]:
-    """Returns the datasets in `split.keep_apart`, whose validation and test photos must have no near duplicate here.
-
-    Raises:
-        ManifestError: one is not prepared; the message contains the command.
-    """
-    return {name: manifest.read(recipe.data.with_name(name)) for name in recipe.split.keep_apart}
 
 
 def _check_replaceable(target: Path, listing: Listing) -> None:

@@ -1,6 +1,5 @@
 """Scan of a source's files: reads each one, extracts its metadata, and leaves out unusable files."""
 
-import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from headstand import cores
+from headstand import cores, files
 from headstand.errors import HeadstandError
 from headstand.images import ImageError, load
 from headstand.prepare import examination
@@ -68,7 +67,7 @@ def scan(listing: Listing, read: Examine = examine) -> tuple[list[ScannedFile], 
     cache = _cache(listing, read)
     found: list[ScannedFile] = []
     left_out: list[tuple[Item, str]] = []
-    bar = tqdm(desc="reading", total=len(listing.items), unit="file", leave=False, disable=not sys.stderr.isatty())
+    bar = tqdm(desc="reading", total=len(listing.items), unit="file", leave=False, disable=None)
     pool = ThreadPoolExecutor(cores.available())
     try:
         for start in range(0, len(listing.items), BLOCK):
@@ -119,7 +118,7 @@ def _result(item: Item, cache: ScanCache, read: Examine) -> tuple[FileMetadata |
     The state is None if the result comes from the cache, or is an error of the operating system.
     """
     try:
-        state = cache.state(item.path)
+        state = files.state(item.path)
         known = cache.recall(item.path, state)
         if known is not None:
             return known, None

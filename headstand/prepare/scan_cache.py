@@ -18,7 +18,7 @@ It has the formats that not every installation decodes, because the refusals of 
 """
 
 State = tuple[int, int]
-"""Size in bytes and modification time in nanoseconds of a file."""
+"""Result of `files.state` for a file."""
 
 
 class ScanCache:
@@ -45,15 +45,6 @@ class ScanCache:
                     name, (size, changed), result = json.loads(line)
                     result = result if isinstance(result, str) else FileMetadata.from_json(result)
                     self._entries[name] = (size, changed), result
-
-    def state(self, path: Path) -> State:
-        """Returns the state of a file.
-
-        Raises:
-            OSError: `stat` fails.
-        """
-        status = path.stat()
-        return status.st_size, status.st_mtime_ns
 
     def recall(self, path: Path, state: State) -> FileMetadata | str | None:
         """Returns the cached result of a file; None if there is none or the file's state differs."""

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from headstand import recipe
 from headstand.errors import HeadstandError
+from headstand.prepare.listing import counted
 from headstand.prepare.manifest import SPLITS, natural
-from headstand.prepare.near_duplicates import renumbered
+from headstand.prepare.near_duplicates import components, renumbered
 
 _NUMBER = {1: "one", 2: "two", 3: "three"}
 
@@ -71,7 +70,7 @@ def divide(
     for name, count in sorted(Counter(names).items()):
         if count < len(wanted):
             raise SplitError(
-                f"class {name!r} has {count} usable photo{'s' * (count != 1)}{' to divide' if named else ''}, and each "
+                f"class {name!r} has {counted(count, 'usable photo')}{' to divide' if named else ''}, and each "
                 f"class needs {_NUMBER[len(wanted)]} at least, {_one_for(wanted)}: add photos or remove the class"
             )
     if settings.strategy == "ordered":
@@ -118,13 +117,14 @@ def join(groups: np.ndarray, names: Sequence[str]) -> np.ndarray:
         names: name of the source's group of each photo; empty if it has none.
     """
     numbers: dict[str, int] = {}
-    belonging = np.array([numbers.setdefault(name, len(numbers)) if name else -1 for name in names], dtype=np.int64)
-    named = belonging >= 0
-    ties = coo_array(
-        (np.ones(int(named.sum())), (groups[named], belonging[named] + len(groups))),
-        shape=(len(groups) + len(numbers),) * 2,
-    )
-    return renumbered(connected_components(ties, directed=False)[1][groups])
+    # The nodes are the groups and, after them, the names.
+    edges = [
+        (group, len(groups) + numbers.setdefault(name, len(numbers)))
+        for group, name in zip(groups.tolist(), names, strict=True)
+        if name
+    ]
+    joined = components(len(groups) + len(numbers), *np.array(edges, dtype=np.int64).reshape(-1, 2).T)
+    return renumbered(joined[groups])
 
 
 def in_several_splits(groups: np.ndarray, splits: Sequence[str]) -> int:
@@ -250,7 +250,7 @@ def _choose(draw: float, size: int, capacity: dict[str, int]) -> str:
 def _most_frequent(names: list[str]) -> str:
     """Returns the majority class of a group; ties are broken by natural order."""
     counts = Counter(names)
-    return min(counts, key=lambda name: (-counts[name], natural(name), name))
+    return min(counts, key=lambda name: (-counts[name], natural(name)))
 
 
 def _draw(text: str) -> float:

@@ -5,10 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headstand.prepare.conversion import CONVERSIONS
+from headstand.prepare.listing import counted, enumeration
 from headstand.prepare.manifest import SPLITS, Dataset
-
-NAMED = 5
-"""Maximum number of file names in a line."""
 
 MOST = 10
 """Maximum number of label conflicts that are printed, one line each."""
@@ -78,10 +76,8 @@ class Summary:
 
     def remarks(self) -> list[str]:
         """Returns lines about the photos that were grouped, left out, converted and ignored."""
-        counted = "none"
-        if self.groups:
-            counted = f"{self.near_duplicates} photos in {self.groups} groups, the largest of {self.largest}"
-        lines = [*self.layout, f"near duplicates: {counted}"]
+        grouped = f"{self.near_duplicates} photos in {self.groups} groups, the largest of {self.largest}"
+        lines = [*self.layout, f"near duplicates: {grouped if self.groups else 'none'}"]
         if self.related:
             lines.append(f"groups: {self.related} defined by the source")
         if self.given:
@@ -90,39 +86,37 @@ class Summary:
             if lacking := [class_ for class_, counts in self.counts.items() if not counts[name]]:
                 remedy = "all divides all photos anew" if name == "test" else "validation cuts it from train instead"
                 lines.append(
-                    f"warning: the source's {name} has no photo of {_some(lacking)}, so its averages are taken over "
-                    f"the other classes; --split.recut {remedy}"
+                    f"warning: the source's {name} has no photo of {enumeration(lacking)}, so its averages are taken "
+                    f"over the other classes; --split.recut {remedy}"
                 )
         if self.followers:
-            many = f"{self.followers} photo{'s' * (self.followers != 1)}"
             lines.append(
-                f"splits: {many} without one assigned to the split of near duplicates that have one in the source"
+                f"splits: {counted(self.followers, 'photo')} without one assigned to the split of near duplicates that "
+                "have one in the source"
             )
         if self.in_several_splits:
             kind = "near duplicates" if self.related == 0 else "near duplicates and of photos that the source groups"
             way = "the source divides them this way" if self.given else 'split.strategy = "grouped" keeps them together'
-            many = (
-                f"{self.in_several_splits} groups of {kind} lie"
-                if self.in_several_splits > 1
-                else f"1 group of {kind} lies"
+            groups, lie = counted(self.in_several_splits, "group"), "lie" if self.in_several_splits > 1 else "lies"
+            lines.append(
+                f"warning: {groups} of {kind} {lie} in more than one split, so test figures are too optimistic; {way}"
             )
-            lines.append(f"warning: {many} in more than one split, so test figures are too optimistic; {way}")
         for paths in self.conflicts[:MOST]:
-            lines.append(f"warning: near duplicates under different labels: {_some(paths)}")
+            lines.append(f"warning: near duplicates under different labels: {enumeration(paths)}")
         if len(self.conflicts) > MOST:
             lines.append(f"warning: {len(self.conflicts) - MOST} more groups of near duplicates have different labels")
         for reason, count in Counter(reason for _, reason in self.left_out).most_common():
             files = [file for file, cause in self.left_out if cause == reason]
-            lines.append(f"left out: {count} photo{'s' * (count != 1)}, {reason}: {_some(files)}")
+            lines.append(f"left out: {counted(count, 'photo')}, {reason}: {enumeration(files)}")
         for name, files in self.converted.items():
-            many = f"{len(files)} photo{'s' * (len(files) != 1)}"
-            lines.append(f"converted when read: {many}, {name} ({CONVERSIONS[name]}): {_some(files)}")
+            described = f"{counted(len(files), 'photo')}, {name} ({CONVERSIONS[name]})"
+            lines.append(f"converted when read: {described}: {enumeration(files)}")
         if self.ignored:
-            lines.append(f"ignored: {self.ignored} file{'s' * (self.ignored != 1)} that are no photos")
+            lines.append(f"ignored: {counted(self.ignored, 'file')} that are no photos")
         if self.links:
             lines.append(
-                f"ignored: {self.links} symbolic link{'s' * (self.links != 1)}, broken, to files of another user or to "
-                "a folder that is listed already"
+                f"ignored: {counted(self.links, 'symbolic link')}, broken, to files of another user or to a folder "
+                "that is listed already"
             )
         if self.is_new:
             lines.append("seconds: " + ", ".join(f"{step} {value:.1f}" for step, value in self.seconds.items()))
@@ -139,8 +133,3 @@ def counts(dataset: Dataset) -> dict[str, dict[str, int]]:
     for photo in dataset.photos:
         table[photo.class_][photo.split] += 1
     return table
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import mimetypes
 import re
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -148,7 +147,7 @@ class _Bucket:
         pool = ThreadPoolExecutor(THREADS)
         try:
             done = pool.map(lambda path: self._put(path, *files[path]), files)
-            return list(tqdm(done, "uploading", len(files), unit="file", leave=False, disable=not sys.stderr.isatty()))
+            return list(tqdm(done, "uploading", len(files), unit="file", leave=False, disable=None))
         finally:
             pool.shutdown(cancel_futures=True)  # after a failure or Ctrl-C, pending uploads are not started
 

@@ -155,7 +155,8 @@ def load(name: str = "yoga6", arguments: list[str] | None = None) -> Recipe:
     except SettingsError as error:
         text = str(error).removeprefix("error parsing CLI: ")
         unknown = re.search(r"unrecognized arguments: --([^\s=]+)", text)
-        similar = environment.suggestion(f"--{unknown[1]}", _options(), prefix="--") if unknown else ""
+        options = [*(f"--{section}" for section in Recipe.model_fields), *(f"--{'.'.join(key)}" for key in _keys())]
+        similar = environment.suggestion(f"--{unknown[1]}", options, prefix="--") if unknown else ""
         raise RecipeError(f"{text}{similar}; `--help-all` lists the keys") from None
 
 
@@ -201,8 +202,8 @@ def _check_environment() -> None:
     Raises:
         RecipeError: there is one; the message has its name, its value and the most similar known name.
     """
-    sections = {f"HEADSTAND_{section.upper()}": _allowed((section, "")) for section in Recipe.model_fields}
-    keys = [f"{section}__{key.upper()}" for section, inside in sections.items() for key in inside]
+    sections = [f"HEADSTAND_{section.upper()}" for section in Recipe.model_fields]
+    keys = [f"HEADSTAND_{section.upper()}__{key.upper()}" for section, key in _keys()]
     for variable, value in sorted(os.environ.items()):
         if not variable.startswith("HEADSTAND_") or variable in environment.VARIABLES:
             continue
@@ -230,10 +231,9 @@ def _shorthands(arguments: list[str]) -> list[str]:
     return expanded
 
 
-def _options() -> list[str]:
-    """Returns the command-line options of all keys."""
-    sections = {name: _allowed((name, "")) for name in Recipe.model_fields}
-    return [f"--{name}" for name in sections] + [f"--{name}.{key}" for name, keys in sections.items() for key in keys]
+def _keys() -> list[tuple[str, str]]:
+    """Returns all keys in sections, each with the name of its section first."""
+    return [(section, key) for section in Recipe.model_fields for key in _allowed((section, ""))]
 
 
 def _lines(error: ValidationError, inside: tuple[int | str, ...] = ()) -> list[str]:

@@ -74,7 +74,7 @@ class Mirror:
             if not wanted(name) or not path.resolve().is_relative_to(inside):
                 continue
             if path.is_file() and path.stat().st_size == size:
-                self._sent[name] = _state(path)
+                self._sent[name] = files.state(path)
             else:
                 missing.append(name)
         for start in range(0, len(missing), _AT_ONCE):
@@ -84,7 +84,7 @@ class Mirror:
                 with translated_errors(self.address):
                     self._system.get([f"{self._path}/{name}" for name in batch], [str(part) for part in parts])
             for name in batch:
-                self._sent[name] = _state(self.folder / name)
+                self._sent[name] = files.state(self.folder / name)
         return len(missing)
 
     def drop(self) -> None:
@@ -107,7 +107,7 @@ class Mirror:
             if any(part.startswith(".") for part in name.split("/")) or name.endswith(".part") or not wanted(name):
                 continue
             try:
-                state = _state(path)
+                state = files.state(path)
             except FileNotFoundError:  # renamed since it was listed
                 continue
             if path.is_file() and self._sent.get(name) != state:
@@ -202,9 +202,3 @@ def cached(folder: Path) -> Mirror | None:
     if not is_remote(location):
         return None
     return Mirror(f"{location.rstrip('/')}/{folder.relative_to(files.cache()).as_posix()}", folder)
-
-
-def _state(path: Path) -> tuple[int, int]:
-    """Returns size in bytes and modification time in nanoseconds."""
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import threading
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -77,18 +78,21 @@ def test_opencv_decodes_the_same_pixels(kind: str, options: dict[str, Any]) -> N
     assert difference(found, cv2.cvtColor(other, cv2.COLOR_BGR2RGB)) < 1
 
 
-@pytest.mark.parametrize("orientation", STORED)
-@pytest.mark.parametrize("kind", isolated.MODULES)
+# Of HEIC and TIFF only three orientations, because their decoders turn the pixels themselves.
+@pytest.mark.parametrize(
+    ("kind", "orientation"), [*(("AVIF", turn) for turn in STORED), *product(("HEIC", "TIFF"), (2, 6, 7))]
+)
 def test_photos_are_turned_upright(kind: str, orientation: int) -> None:
     stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](scene())))
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = file_of(stored, kind, exif=exif.tobytes())
-    found = decode(data)
-    assert images.dimensions(data) == (64, 48) and found.shape == (48, 64, 3)
-    assert difference(found, scene()) <= 3
     corners = decode(data, 32)[[4, 4, 28, 28], [4, 28, 4, 28]].astype(int)
     assert np.abs(corners - COLORS.reshape(4, 3)).max() <= 12
+    if orientation in (2, 6):  # one that keeps width and height, and one that swaps them
+        found = decode(data)
+        assert images.dimensions(data) == (64, 48) and found.shape == (48, 64, 3)
+        assert difference(found, scene()) <= 3
 
 
 @pytest.mark.parametrize("kind", isolated.MODULES)
@@ -239,27 +243,28 @@ BOMBS = {
 
 
 @skips.linux
-@pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_takes_no_more_memory_than_the_limit(name: str, tmp_path: Path) -> None:
+def test_bombs_take_no_more_memory_than_the_limit(tmp_path: Path) -> None:
     """Pixels of 18 to 30 million, within the limits: the processes together stay below the limit of one image."""
     code = """if True:
         import json, resource, sys
         from pathlib import Path
         from headstand.images import ImageError, decode
-        data = Path(sys.argv[1]).read_bytes()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        try:
-            outcome = "decoded" if decode(data, 224).shape == (224, 224, 3) else "misshapen"
-        except ImageError as error:
-            outcome = error.code
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        print(json.dumps([outcome, (own + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1000]))
+        for path in sys.argv[1:]:
+            try:
+                outcome = "decoded" if decode(Path(path), 224).shape == (224, 224, 3) else "misshapen"
+            except ImageError as error:
+                outcome = error.code
+            own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # the highest so far
+            print(json.dumps([outcome, (own + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1000]))
     """
-    path = tmp_path / "bomb"
-    path.write_bytes(BOMBS[name]())
-    run = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, cwd=ROOT, check=True)
-    outcome, megabytes = json.loads(run.stdout)
-    assert outcome == "decoded" and megabytes < encoded.MAX_MEMORY / 1e6
+    for name, make in BOMBS.items():
+        (tmp_path / name).write_bytes(make())
+    command = [sys.executable, "-c", code, *(str(tmp_path / name) for name in BOMBS)]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    rows = [json.loads(line) for line in run.stdout.splitlines()]
+    for name, (outcome, megabytes) in zip(BOMBS, rows, strict=True):
+        assert outcome == "decoded" and megabytes < encoded.MAX_MEMORY / 1e6, (name, megabytes)
 
 
 def replaced(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> None:

@@ -107,9 +107,13 @@ def tutorial(
 
 
 @pytest.mark.parametrize(
-    "frozen", [(), ("conv", "bn"), ("base_input", "conv", "bn", "relu", "depthwise", "bn_2", "sum")]
+    ("frozen", "version"),
+    [
+        ((), "2.2.4"),
+        (("conv", "bn"), "2.15.0"),
+        (("base_input", "conv", "bn", "relu", "depthwise", "bn_2", "sum"), "2.15.0"),
+    ],
 )
-@pytest.mark.parametrize("version", ["2.2.4", "2.15.0"])
 def test_transfer_learning_as_in_the_tutorial(tmp_path: Path, frozen: tuple[str, ...], version: str) -> None:
     description, model, weights = tutorial(frozen, "Model" if version == "2.2.4" else "Functional")
     path = files.legacy(tmp_path / "m.h5", description, weights, version)

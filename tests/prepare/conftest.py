@@ -1,6 +1,7 @@
 """An empty cache for each test, and a stand-in for S3 on loopback."""
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,11 @@ def s3_server() -> Iterator[str]:
     server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
+    with pytest.MonkeyPatch.context() as patch:
+        # One loader for all clients: each new one parses the descriptions of all services again.
+        botocore = pytest.importorskip("botocore.session")
+        patch.setattr(botocore, "create_loader", cache(botocore.create_loader))
+        yield f"http://{host}:{port}"
     server.stop()
 
 

@@ -3,7 +3,7 @@ import hashlib
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstand.prepare import manifest
@@ -27,6 +27,7 @@ photos = st.builds(
 )
 
 
+@settings(max_examples=50)
 @given(st.lists(photos, min_size=1, max_size=8))
 def test_a_written_manifest_is_read_back(tmp_path_factory, rows):
     dataset = Dataset(tmp_path_factory.mktemp("data"), tuple(rows))

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 
@@ -9,7 +9,7 @@ from headstand.prepare import near_duplicates
 from headstand.prepare.near_duplicates import Signature, SignatureError
 from tests.prepare.photos import encoded, picture
 
-COUNT = 40
+COUNT = 20
 
 
 def signature(data: bytes) -> Signature:
@@ -114,6 +114,7 @@ def twelve() -> list[Signature]:
     return [signature(encoded(picture(seed // 2, (32 + seed % 2, 32)))) for seed in range(12)]
 
 
+@settings(max_examples=20)
 @given(st.permutations(range(12)))
 def test_the_order_of_the_photos_does_not_matter(twelve, order):
     photos = twelve

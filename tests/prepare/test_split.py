@@ -4,6 +4,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from hypothesis import given as drawn
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from headstand.prepare.split import SplitError, check_train, divide, in_several_splits, join, kept
@@ -30,6 +31,7 @@ def datasets(draw):
     return classes, [digest(index) for index in range(len(classes))], np.array(groups)
 
 
+@settings(max_examples=50)
 @drawn(datasets(), st.integers(0, 99))
 def test_groups_are_not_divided_fractions_hold_and_every_class_is_in_every_split(dataset, seed):
     classes, digests, groups = dataset
@@ -44,6 +46,7 @@ def test_groups_are_not_divided_fractions_hold_and_every_class_is_in_every_split
             assert abs(counts[split] - fraction * len(indices)) <= largest + 1
 
 
+@settings(max_examples=50)
 @drawn(datasets(), st.randoms(use_true_random=False))
 def test_the_order_of_the_files_does_not_matter(dataset, random):
     classes, digests, groups = dataset
@@ -176,6 +179,7 @@ def test_training_photos_do_not_follow_their_near_duplicates_into_the_given_test
     assert in_several_splits(groups, splits) == 1
 
 
+@settings(max_examples=50)
 @drawn(datasets(), st.integers(0, 9))
 def test_groups_of_unassigned_photos_are_not_divided(dataset, seed):
     classes, digests, groups = dataset

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from headstand import inputs
 from headstand.prepare import geometric_matches, manifest, preparation_record
@@ -38,7 +39,7 @@ def checkup(folder: Path, done: Sequence[str] = ()) -> list[str]:
         return []
     if len(dataset.photos) > geometric_matches.MOST:
         return [f"doctor: more than {geometric_matches.MOST:,} photos; python -m headstand doctor {folder}"]
-    if path.is_file() and _manifest_digest(path.with_name(FINDINGS)) == dataset.digest:
+    if path.is_file() and _recorded(folder, "manifest") == dataset.digest:
         return [str(path)]
     report = replace(examine(folder, preparation_record.pairs(dataset)), done=tuple(done))
     page.write(report, path)
@@ -48,17 +49,15 @@ def checkup(folder: Path, done: Sequence[str] = ()) -> list[str]:
     return [*lines, f"doctor: {report.lines()[len(report.findings)]}", str(path)]
 
 
-def _manifest_digest(findings: Path) -> str | None:
-    """Returns the digest of the manifest that a `doctor.json` belongs to; None if the file is missing or damaged."""
-    try:
-        return str(json.loads(findings.read_text(encoding="utf-8"))["manifest"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 def errors(folder: Path) -> int:
     """Returns the number of errors that the last check of a prepared dataset found; 0 if it was not checked."""
+    count = _recorded(folder, "errors")
+    return count if isinstance(count, int) else 0
+
+
+def _recorded(folder: Path, key: str) -> Any:
+    """Returns a value of a dataset's `doctor.json`; None if the file is missing or damaged."""
     try:
-        return int(json.loads((folder / "explore" / FINDINGS).read_text(encoding="utf-8"))["errors"])
+        return json.loads((folder / "explore" / FINDINGS).read_text(encoding="utf-8"))[key]
     except (OSError, ValueError, KeyError, TypeError):
-        return 0
+        return None

@@ -8,6 +8,7 @@ import numpy as np
 from headstand.prepare.doctor.file_check import FileCheck
 from headstand.prepare.doctor.folder import Contents
 from headstand.prepare.doctor.issues import Issue, IssueCase, issue
+from headstand.prepare.listing import counted
 from headstand.prepare.manifest import SPLITS
 
 IMBALANCE = 10
@@ -35,7 +36,7 @@ def classes(contents: Contents, checks: Sequence[FileCheck], groups: np.ndarray)
     found += issue("empty_class", [IssueCase((), name) for name, count in counts.items() if not count])
     if contents.layout == "classes":
         few = [
-            IssueCase((), f"{name}: {count} photo{'s' * (count != 1)}, {different[name]} different")
+            IssueCase((), f"{name}: {counted(count, 'photo')}, {different[name]} different")
             for name, count in counts.items()
             if count and different[name] < len(SPLITS)
         ]

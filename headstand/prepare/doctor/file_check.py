@@ -1,7 +1,6 @@
 """Reading of the files to check: metadata of each one, or the problem that makes it unusable."""
 
 import hashlib
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -45,7 +44,7 @@ def check_files(items: Sequence[Item], names: Sequence[str], large: bool = False
     """
     with ThreadPoolExecutor(cores.available()) as pool:
         work = pool.map(partial(_check, large=large), items, names)
-        return list(tqdm(work, "examining", len(items), unit="file", leave=False, disable=not sys.stderr.isatty()))
+        return list(tqdm(work, "examining", len(items), unit="file", leave=False, disable=None))
 
 
 def _check(item: Item, name: str, large: bool) -> FileCheck:

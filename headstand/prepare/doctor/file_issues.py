@@ -26,7 +26,8 @@ def unusable(checks: Sequence[FileCheck]) -> list[Issue]:
     for check in checks:
         if check.problem:
             code, message = check.problem
-            if not _has_image_extension(check) and code in ("not_an_image", "damaged", "empty_file"):
+            named_as_image = check.item.path.suffix.lower() in images.EXTENSIONS
+            if not named_as_image and code in ("not_an_image", "damaged", "empty_file"):
                 code = "other_file"
             cases.setdefault(code, []).append(IssueCase((check.name,), message))
     return [found for code, listed in cases.items() for found in issue(code, listed)]
@@ -40,28 +41,21 @@ def oddities(checks: Sequence[FileCheck]) -> list[Issue]:
         for check in usable
         if check.item.path.suffix.lower() not in EXTENSIONS[check.file.format]
     ]
+    animated = [IssueCase((check.name,), check.file.format) for check in usable if ANIMATED in check.file.conversions]
+    converted = [IssueCase((check.name,), mode) for check in usable if (mode := _mode(check))]
+    turned = [
+        IssueCase((check.name,), f"stored {TURNS[check.file.orientation]}")
+        for check in usable
+        if check.file.orientation > 1
+    ]
     return [
         *issue("wrong_extension", wrong),
-        *issue(
-            "animated",
-            [IssueCase((check.name,), check.file.format) for check in usable if ANIMATED in check.file.conversions],
-        ),
-        *issue("converted", [IssueCase((check.name,), mode) for check in usable if (mode := _mode(check))]),
-        *issue(
-            "exif_turn",
-            [
-                IssueCase((check.name,), f"stored {TURNS[check.file.orientation]}")
-                for check in usable
-                if check.file.orientation > 1
-            ],
-        ),
+        *issue("animated", animated),
+        *issue("converted", converted),
+        *issue("exif_turn", turned),
     ]
 
 
 def _mode(check: FileCheck) -> str:
     """Returns the conversions of a file without those for frames and orientation; empty for 8-bit RGB."""
     return ", ".join(name for name in check.file.conversions if name not in (ANIMATED, TURNED))
-
-
-def _has_image_extension(check: FileCheck) -> bool:
-    return check.item.path.suffix.lower() in images.EXTENSIONS

@@ -116,14 +116,8 @@ def _write(report: DoctorReport, part: Path) -> list[Action]:
         else:
             shutil.copyfile(check.item.path, part / copy)
         action = "converted" if convert else "copied" if copy == relative else "renamed"
-        actions.append(
-            Action(
-                check.name,
-                action,
-                report.contents.name(report.contents.root / copy),
-                ", ".join(check.file.conversions),
-            )
-        )
+        name = report.contents.name(report.contents.root / copy)
+        actions.append(Action(check.name, action, name, ", ".join(check.file.conversions)))
     actions += [Action(name, "left out", reason="outside of all classes") for name in report.contents.outside_classes]
     return actions
 

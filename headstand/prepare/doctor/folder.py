@@ -67,7 +67,7 @@ def contents(folder: Path) -> Contents:
     labels = _class_folders(layout, photos, found.folders)
     known = set(photos)
     items, outside_classes = [], []
-    for path in sorted(visible, key=lambda path: (natural(path), path)):
+    for path in sorted(visible, key=natural):
         if found_in := next((labels[parent] for parent in _parents(path) if parent in labels), None):
             items.append(Item(found_in[0], folder / path, split=found_in[1]))
         elif path in known:
@@ -75,7 +75,7 @@ def contents(folder: Path) -> Contents:
     listed = Contents(
         folder / layout.root,
         "splits" if any(item.split for item in items) else "classes",
-        tuple(sorted({class_ for class_, _ in labels.values()}, key=lambda name: (natural(name), name))),
+        tuple(sorted({class_ for class_, _ in labels.values()}, key=natural)),
         tuple(items),
     )
     return replace(

@@ -79,7 +79,7 @@ class DoctorReport:
         """Returns the number of usable photos by class in natural order, then by split (`""` for none)."""
         counted = Counter((check.item.class_, check.item.split) for check in self.usable)
         splits = [split for split in ("", *SPLITS) if any(name == split for _, name in counted)]
-        names = sorted({*self.contents.classes, *(name for name, _ in counted)}, key=lambda n: (natural(n), n))
+        names = sorted({*self.contents.classes, *(name for name, _ in counted)}, key=natural)
         return {name: {split: counted[name, split] for split in splits} for name in names}
 
     def as_json(self) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Matching of Pascal VOC annotations to photos, and the class of each annotated object."""
 
 import re
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -79,7 +78,7 @@ def marked(photos: list[PurePath], folder: Path) -> tuple[list[AnnotatedPhoto], 
     known = _PhotoIndex(photos)
     read: list[tuple[PurePath, PurePath, voc.Annotation]] = []
     taken: dict[PurePath, PurePath] = {}
-    for file in tqdm(files, "reading boxes", unit="file", leave=False, disable=not sys.stderr.isatty()):
+    for file in tqdm(files, "reading boxes", unit="file", leave=False, disable=None):
         try:
             with (folder / file).open("rb") as stream:
                 annotation = voc.parse(stream.read(voc.MAX_BYTES + 1))
@@ -132,7 +131,7 @@ def _plain(text: str) -> str:
 
 
 def _sorted(paths: Iterable[str]) -> list[PurePath]:
-    return [PurePath(path) for path in sorted(paths, key=lambda path: (natural(path), path))]
+    return [PurePath(path) for path in sorted(paths, key=natural)]
 
 
 class _PhotoIndex:

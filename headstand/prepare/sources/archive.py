@@ -23,7 +23,7 @@ from tqdm import tqdm
 from headstand import files, recipe
 from headstand.errors import HeadstandError
 from headstand.prepare.sources import download
-from headstand.storage import Mirror, shown
+from headstand.storage import Mirror, is_remote, shown
 
 MAX_MEMBERS = 2_000_000
 """Maximum number of files and folders in an archive; ImageNet has 1.3 million."""
@@ -159,7 +159,7 @@ def unpacked(location: str, *, digest: str | None = None) -> Path:
         RecipeError: the path does not exist.
     """
     folder = (files.cache() / "archives").absolute()
-    if not download.is_address(location):
+    if not is_remote(location):
         path = recipe.locate(location, "HEADSTAND_DATA")
         if path.is_dir():
             return path
@@ -242,7 +242,7 @@ def _fill(file: Path, part: Path) -> None:
     count = 0
     names = _Names()
     with _members(file, names, budget) as members:
-        bar = tqdm(members, "unpacking", unit="file", leave=False, disable=not sys.stderr.isatty())
+        bar = tqdm(members, "unpacking", unit="file", leave=False, disable=None)
         for member in bar:
             count += 1
             if count > MAX_MEMBERS:

@@ -10,8 +10,8 @@ import numpy as np
 
 from headstand import files
 from headstand.errors import HeadstandError
-from headstand.prepare.listing import Item, Listing
-from headstand.prepare.manifest import SPLITS, natural, nfc
+from headstand.prepare.listing import Listing
+from headstand.prepare.manifest import SPLITS, nfc
 from headstand.prepare.sources import archive, cifar, png_files
 from headstand.prepare.sources.split_names import split_of
 from headstand.prepare.sources.walk import is_system
@@ -80,13 +80,10 @@ def listing(source: Source, seed: int) -> Listing:
         raise ArraysError(
             f"cannot write the pictures to {root}: {error.strerror or error}; HEADSTAND_CACHE can name another folder"
         ) from error
-    order = sorted({label for label, _, _ in found}, key=lambda label: (natural(names[label]), names[label]))
-    if len(order) < 2:
-        raise ArraysError(f"the labels in {home} are of one class only, {names[order[0]]!r}: a classifier needs two")
-    index = {label: number for number, label in enumerate(order)}
-    found.sort(key=lambda item: (index[item[0]], item[1]))
-    items = tuple(Item(names[label], root / file, split=split) for label, file, split in found)
-    return Listing(root, tuple(names[label] for label in order), items)
+    listed = png_files.listing(root, found, names)
+    if len(listed.classes) < 2:
+        raise ArraysError(f"the labels in {home} are of one class only, {listed.classes[0]!r}: a classifier needs two")
+    return listed
 
 
 def _home(folder: Path) -> Path:
@@ -216,8 +213,7 @@ def _key(parts: list[_SplitArrays]) -> str:
     """
     source = hashlib.sha256()
     for part in parts:
-        status = (part.folder / "data.npy").stat()
-        resolved = os.fsencode((part.folder / "data.npy").resolve())
-        source.update(b"%s\0%d\0%d\0" % (resolved, status.st_size, status.st_mtime_ns))
+        path = (part.folder / "data.npy").resolve()
+        source.update(b"%s\0%d\0%d\0" % (os.fsencode(path), *files.state(path)))
         source.update(part.labels.data)
     return source.hexdigest()[:16]

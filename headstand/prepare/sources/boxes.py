@@ -8,7 +8,6 @@ The layout of Stanford Dogs is supported: `Images/n02086240-Shih-Tzu/n02086240_1
 import hashlib
 import json
 import os
-import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, replace
@@ -105,7 +104,7 @@ def listing(source: Source, seed: int) -> Listing:
         own = {str(file) for photo in _only(chosen, (name,)) for file in (photo.photo, photo.annotation)}
         file, why = next((what, why) for what, why in left_out if what.partition(", object ")[0] in own)
         raise BoxesError(f"class {name!r} has no box that can be cut ({file}: {why}): mend it or lower source.most")
-    items.sort(key=lambda item: (natural(item.class_), item.class_, natural(str(item.path)), str(item.path)))
+    items.sort(key=lambda item: (natural(item.class_), natural(str(item.path))))
     shown = tuple((_shown(what), _shown(why)) for what, why in left_out)
     return Listing(folder, classes, tuple(items), others, len(below.links), shown, tuple(below.lines()))
 
@@ -113,9 +112,9 @@ def listing(source: Source, seed: int) -> Listing:
 def _most(marked: list[AnnotatedPhoto], most: int | Literal["all"]) -> tuple[str, ...]:
     """Returns the `most` classes with the most photos, in natural order."""
     count = Counter(name for photo in marked for name in {crop_box.class_ for crop_box in photo.objects})
-    ranked = sorted(count, key=lambda name: (-count[name], natural(name), name))
+    ranked = sorted(count, key=lambda name: (-count[name], natural(name)))
     kept = ranked if most == "all" else ranked[:most]
-    return tuple(sorted(kept, key=lambda name: (natural(name), name)))
+    return tuple(sorted(kept, key=natural))
 
 
 def _only(marked: list[AnnotatedPhoto], classes: tuple[str, ...]) -> list[AnnotatedPhoto]:
@@ -128,7 +127,7 @@ def _key(root: Path, chosen: list[AnnotatedPhoto], size: int) -> str:
     """Returns the cache key: a hash of all inputs of the crops (photo bytes, boxes, size, software versions)."""
     with ThreadPoolExecutor(cores.available()) as pool:
         digests = pool.map(lambda photo: _digest(root / photo.photo), chosen)
-        bar = tqdm(digests, "checking", len(chosen), unit="photo", leave=False, disable=not sys.stderr.isatty())
+        bar = tqdm(digests, "checking", len(chosen), unit="photo", leave=False, disable=None)
         state = [
             (photo.photo.as_posix(), digest, photo.declared, [astuple(crop_box) for crop_box in photo.objects])
             for photo, digest in zip(chosen, bar, strict=True)
@@ -166,7 +165,7 @@ def _cut(
     pool = ThreadPoolExecutor(cores.available())
     try:
         work = pool.map(lambda photo: _cut_photo(root, photo, folder, targets[photo.photo], size), chosen)
-        for faults in tqdm(work, "cropping", len(chosen), unit="photo", leave=False, disable=not sys.stderr.isatty()):
+        for faults in tqdm(work, "cropping", len(chosen), unit="photo", leave=False, disable=None):
             left_out += faults
     finally:
         pool.shutdown(cancel_futures=True)  # so that an interrupted call ends at once

@@ -14,8 +14,8 @@ import numpy as np
 
 from headstand import files
 from headstand.errors import HeadstandError
-from headstand.prepare.listing import Item, Listing
-from headstand.prepare.manifest import SPLITS, natural, nfc
+from headstand.prepare.listing import Listing
+from headstand.prepare.manifest import SPLITS, nfc
 from headstand.prepare.sources import archive, png_files, unpickle
 from headstand.recipe import Source
 
@@ -86,16 +86,10 @@ def listing(source: Source, seed: int) -> Listing:
         raise CifarError(
             f"cannot write the pictures to {root}: {error.strerror or error}; HEADSTAND_CACHE can name another folder"
         ) from error
-    used = {label for label, _, _ in found}
-    order = sorted(used, key=lambda label: (natural(names[label]), names[label]))
-    if len(order) < 2:
-        raise CifarError(
-            f"{folder} has pictures of {len(order)} {source.labels} class only: a classifier needs two or more"
-        )
-    index_of = {label: index for index, label in enumerate(order)}
-    found.sort(key=lambda item: (index_of[item[0]], item[1]))
-    items = tuple(Item(names[label], root / file, split=split) for label, file, split in found)
-    return Listing(root, tuple(names[label] for label in order), items)
+    listed = png_files.listing(root, found, names)
+    if (count := len(listed.classes)) < 2:
+        raise CifarError(f"{folder} has pictures of {count} {source.labels} class only: a classifier needs two or more")
+    return listed
 
 
 def label_names(meta: Path) -> tuple[list[str], list[str]]:

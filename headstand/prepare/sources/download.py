@@ -8,7 +8,6 @@ import hashlib
 import json
 import re
 import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -20,11 +19,10 @@ from headstand.prepare.sources.transfer import (
     ChangedFileError,
     InterruptedTransferError,
     TransferError,
-    is_address,
-    shown,
 )
+from headstand.storage import is_remote, shown
 
-__all__ = ["TransferError", "fetch", "is_address"]
+__all__ = ["TransferError", "fetch"]
 
 MAX_BYTES = 200 * 2**30
 """Maximum size of a download in bytes: more than ImageNet, less than a download of several days."""
@@ -56,7 +54,7 @@ def fetch(address: str, target: Path, *, digest: str | None = None) -> Path:
         RecipeError: a local path does not exist.
     """
     kind, expected = _expected(digest)
-    if not is_address(address):
+    if not is_remote(address):
         path = recipe.locate(address, "HEADSTAND_DATA")
         if not path.is_file():
             raise TransferError(f"{path} is no file")
@@ -135,7 +133,7 @@ def _once(address: str, part: Path, note: Path) -> bool:
             )
         bar = tqdm(
             desc="downloading", total=sent.size, initial=sent.start, unit="B", unit_scale=True, leave=False,
-            disable=not sys.stderr.isatty(),
+            disable=None,
         )  # fmt: skip
         count = sent.start
         with bar, part.open("r+b" if sent.start else "wb") as file:

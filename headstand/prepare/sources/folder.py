@@ -60,7 +60,7 @@ def class_folders(
     below = f"{recognised.root}/" if recognised.root else ""
     splits = (*SPLITS, "")
     photos_in_order = sorted(
-        recognised.photos, key=lambda photo: (_order(photo[1]), splits.index(photo[2]), _order(photo[0]))
+        recognised.photos, key=lambda photo: (natural(photo[1]), splits.index(photo[2]), natural(photo[0]))
     )
     return Listing(
         folder / recognised.root,
@@ -70,8 +70,3 @@ def class_folders(
         len(found.links),
         lines=(*recognised.lines, *found.lines()),
     )
-
-
-def _order(text: str) -> tuple[tuple[tuple[int, int | str], ...], str]:
-    """Returns the sort key for natural order; names that differ only in case are ordered by the plain text."""
-    return natural(text), text

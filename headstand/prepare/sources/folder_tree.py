@@ -18,12 +18,12 @@ class Folder:
     @property
     def filled(self) -> list["Folder"]:
         """Returns the subfolders with photos below them, in natural order."""
-        return sorted((folder for folder in self.folders.values() if folder.total), key=_order)
+        return [self.folders[name] for name in sorted(self.folders, key=natural) if self.folders[name].total]
 
     @property
     def empty(self) -> list["Folder"]:
         """Returns the subfolders without photos below them, in natural order."""
-        return sorted((folder for folder in self.folders.values() if not folder.total), key=_order)
+        return [self.folders[name] for name in sorted(self.folders, key=natural) if not self.folders[name].total]
 
     def folders_below(self) -> list["Folder"]:
         """Returns the folders with photos directly in them, among this folder and all below it."""
@@ -77,12 +77,3 @@ def skip_wrappers(folder: Folder) -> Folder:
 def relative_path(path: str, folder: Folder) -> str:
     """Returns the path of a photo relative to a folder above it."""
     return path[len(folder.path) + 1 :] if folder.path else path
-
-
-def natural_key(name: str) -> tuple[tuple[tuple[int, int | str], ...], str]:
-    """Returns a sort key for natural order that is unique to the name."""
-    return natural(name), name
-
-
-def _order(folder: Folder) -> tuple[tuple[tuple[int, int | str], ...], str]:
-    return natural_key(folder.name)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from headstand.errors import HeadstandError
-from headstand.prepare.listing import SPLIT_NAMES
-from headstand.prepare.manifest import SPLITS, nfc
-from headstand.prepare.sources.folder_tree import Folder, build_tree, natural_key, relative_path, skip_wrappers
+from headstand.prepare.listing import SPLIT_NAMES, counted, enumeration
+from headstand.prepare.manifest import SPLITS, natural, nfc
+from headstand.prepare.sources.folder_tree import Folder, build_tree, relative_path, skip_wrappers
 from headstand.prepare.sources.split_names import beside_train, parse, roles, split_of, words_of
 
 Labelled = tuple[str, str, str]
@@ -32,9 +32,6 @@ _GENERIC = frozenset({
     "valid", "validation", "sample", "data", "untitled", "mvimg", "pxl", "wp", "gopr",
 })  # fmt: skip
 """First words of photo names that are not classes: default names of cameras and programs."""
-
-_MOST = 5
-"""Maximum number of names listed in a message."""
 
 
 class FolderError(HeadstandError):
@@ -121,13 +118,13 @@ def _copy(root: Folder, where: str) -> tuple[list[tuple[str, str]], str, Folder]
             left.photos = root.photos
             left.folders = {name: folder for name, folder in root.folders.items() if folder is not one}
             left.total = root.total - one.total
-            line = f"left out: {_photos(len(inside))} in {inner.path}, a copy of the folders beside it"
+            line = f"left out: {counted(len(inside), 'photo')} in {inner.path}, a copy of the folders beside it"
             return [(path, outside[name]) for name, path in inside.items()], line, left
         if outside.keys() < inside.keys():
-            line = f"left out: {_photos(len(outside))} beside {inner.path}, which holds copies of them"
+            line = f"left out: {counted(len(outside), 'photo')} beside {inner.path}, which holds copies of them"
             return [(path, inside[name]) for name, path in outside.items()], line, inner
         raise FolderError(
-            f"{_join(where, root.path)} holds {_listed(sorted(names, key=natural_key))} and {one.name}, which holds "
+            f"{_join(where, root.path)} holds {enumeration(sorted(names, key=natural))} and {one.name}, which holds "
             "folders of the same names with other photos: use one of them, as in "
             f"{_source(where, inner.path)}, or take {one.name} for a class with --source.layout classes"
         )
@@ -265,7 +262,7 @@ class _Recognition:
     def _divided(self, found: dict[str, list[Folder]], rest: list[Folder]) -> tuple[list[str], list[Labelled]]:
         """Labels the photos in split folders; `found` and `rest` as returned by `_splits`."""
         pairs = [(split, skip_wrappers(one)) for split in SPLITS for one in found.get(split, [])]
-        left = [f"left out: {_photos(one.total)} in {one.path}" for one in rest]
+        left = [f"left out: {counted(one.total, 'photo')} in {one.path}" for one in rest]
         unlabelled = list(found.get("unlabelled", []))
         known = {nfc(one.name) for split, folder in pairs if split == "train" for one in folder.filled}
         if not known or self.layout == "names":
@@ -281,7 +278,9 @@ class _Recognition:
                 continue
             kept.append((split, folder))
             if folder.photos:
-                left.append(f"left out: {_photos(len(folder.photos))} beside the class folders in {folder.path}")
+                left.append(
+                    f"left out: {counted(len(folder.photos), 'photo')} beside the class folders in {folder.path}"
+                )
             labelled += [(path, class_, split) for one in folder.filled for path, class_ in self._of_class(one)]
         left += [_unlabelled(one) for one in unlabelled]
         if {split for split, _ in kept} == {"train"}:  # no other split has labels: Headstand splits the photos
@@ -352,7 +351,7 @@ class _Recognition:
             return [f"layout: {len(tops)} parts ({_names(tops)}), joined; one folder per class in each"], labelled
         raise FolderError(
             f"{self.path_of()} holds {_names(tops)}, and each of them the folders "
-            f"{_listed(sorted(shared, key=natural_key))}. If the inner folders are the classes: "
+            f"{enumeration(sorted(shared, key=natural))}. If the inner folders are the classes: "
             f"--source.layout inner joins them, {_source(self.where, tops[0].path)} takes one part. "
             "If the outer folders are the classes: --source.layout classes"
         )
@@ -394,18 +393,20 @@ class _Recognition:
                 left.append(_unlabelled(folder))
                 continue
             if without := sum(not word for word in words.values()):
-                left.append(f"left out: {_photos(without)} in {folder.path or self.where} whose names have no number")
+                left.append(
+                    f"left out: {counted(without, 'photo')} in {folder.path or self.where} whose names have no number"
+                )
             used.append(f"{split} ({folder.path})")
             labelled += [(path, word, split) for path, word in words.items() if word]
         if {split for _, _, split in labelled} <= {"train"}:
             labelled = [(path, class_, "") for path, class_, _ in labelled]
-        line = f"layout: the photos' names are their classes ({_listed(sorted(known, key=natural_key))})"
+        line = f"layout: the photos' names are their classes ({enumeration(sorted(known, key=natural))})"
         return [line + ("" if pairs[0][0] == "" else f"; splits {', '.join(used)}"), *left], labelled
 
     def _beside_classes(self) -> list[str]:
         """Returns a line about the photos directly in `root`, which are left out; an empty list if there are none."""
         count = len(self.root.photos)
-        return [f"left out: {_photos(count)} beside the class folders"] if count else []
+        return [f"left out: {counted(count, 'photo')} beside the class folders"] if count else []
 
     def _check_filled(self, empty: list[Folder]) -> None:
         """Raises `FolderError` if there are class folders without photos."""
@@ -429,13 +430,13 @@ class _Recognition:
 
     def _names_as_classes(self, photos: Iterable[str]) -> str:
         """Returns a hint to use `--source.layout names` if the photos' names look like classes; else empty."""
-        names = sorted(_class_names(map(_name_before_number, photos)), key=natural_key)
-        return f"; the photos' names seem to be classes ({_listed(names)}): --source.layout names" if names else ""
+        names = sorted(_class_names(map(_name_before_number, photos)), key=natural)
+        return f"; the photos' names seem to be classes ({enumeration(names)}): --source.layout names" if names else ""
 
     def _table(self) -> str:
         """Returns a hint with the CSV file that most likely holds the labels; empty if there is none."""
         tables = [path for path in self.others if path.lower().endswith(".csv")]
-        tables.sort(key=lambda path: (not re.search("train|label|class", path.casefold()), natural_key(path)))
+        tables.sort(key=lambda path: (not re.search("train|label|class", path.casefold()), natural(path)))
         return f"; if a table holds the labels: {_source(self.where, tables[0])}" if tables else ""
 
 
@@ -461,22 +462,18 @@ def _class_names(words: Iterable[str]) -> set[str]:
 def _nested(tops: Sequence[Folder]) -> str:
     """Returns a note on class folders with subfolders that might be the classes; empty if there are none."""
     folders = [one for one in tops if {inner.name for inner in one.filled} - {one.name}]
-    inner = sorted({nfc(one.name) for folder in folders for one in folder.filled}, key=natural_key)
+    inner = sorted({nfc(one.name) for folder in folders for one in folder.filled}, key=natural)
     if not folders or (len(inner) == 1 and len(folders) == len(tops) and not any(one.photos for one in tops)):
         return ""
     names = list(dict.fromkeys(one.name for one in folders))
     return (
-        f"; {_listed(names)} hold{'s' * (len(names) == 1)} further folders ({_listed(inner)}), whose photos count for "
-        "the outer class: --source.layout inner makes each innermost folder a class"
+        f"; {enumeration(names)} hold{'s' * (len(names) == 1)} further folders ({enumeration(inner)}), whose photos "
+        "count for the outer class: --source.layout inner makes each innermost folder a class"
     )
 
 
 def _unlabelled(folder: Folder) -> str:
-    return f"left out: {_photos(folder.total)} in {folder.path} without labels"
-
-
-def _photos(count: int) -> str:
-    return f"{count} photo{'s' * (count != 1)}"
+    return f"left out: {counted(folder.total, 'photo')} in {folder.path} without labels"
 
 
 def _source(where: str, path: str) -> str:
@@ -489,8 +486,4 @@ def _join(where: str, path: str) -> str:
 
 
 def _names(folders: Sequence[Folder]) -> str:
-    return _listed([one.name for one in folders])
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_MOST]) + (f" and {len(names) - _MOST} more" if len(names) > _MOST else "")
+    return enumeration([one.name for one in folders])

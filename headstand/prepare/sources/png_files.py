@@ -1,7 +1,6 @@
-"""Lossless PNG files of images from arrays, stored in the cache."""
+"""Lossless PNG files of images from arrays, stored in the cache, and their listing."""
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,6 +9,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from headstand import files
+from headstand.prepare.listing import Item, Listing
+from headstand.prepare.manifest import natural
 
 BATCH = 512
 """Number of images that are read from the array at once."""
@@ -32,7 +33,7 @@ def write(folder: Path, names: Sequence[str], pixels: Callable[[list[int]], np.n
     home = os.fspath(folder)
     missing = [index for index, name in enumerate(names) if not os.path.isfile(f"{home}/{name}")]  # noqa: PTH113 - fast
     # Temporary files are in the parent of `folder`, so that a killed process leaves only images in `folder`.
-    with tqdm(total=len(missing), desc="writing", unit="photo", leave=False, disable=not sys.stderr.isatty()) as bar:
+    with tqdm(total=len(missing), desc="writing", unit="photo", leave=False, disable=None) as bar:
         for start in range(0, len(missing), BATCH):
             indices = missing[start : start + BATCH]
             for index, picture in zip(indices, pixels(indices), strict=True):
@@ -40,3 +41,16 @@ def write(folder: Path, names: Sequence[str], pixels: Callable[[list[int]], np.n
                 with files.replacing(folder / names[index], folder.parent) as part:
                     Image.fromarray(picture).save(part, "PNG", compress_level=level)
             bar.update(len(indices))
+
+
+def listing(root: Path, found: Sequence[tuple[int, str, str]], names: Sequence[str]) -> Listing:
+    """Lists written images by class in natural order, then by path.
+
+    Args:
+        root: the folder of the images.
+        found: label, path in `root` and split of each image.
+        names: class name by label.
+    """
+    ordered = sorted(found, key=lambda image: (natural(names[image[0]]), image[1]))
+    items = tuple(Item(names[label], root / path, split=split) for label, path, split in ordered)
+    return Listing(root, tuple(dict.fromkeys(item.class_ for item in items)), items)

@@ -63,13 +63,13 @@ def listing(source: recipe.Source, seed: int) -> Listing:
         raise TableError(f"{table} has no rows below its column names")
     if not any(os.path.isfile(key) for key in items):  # noqa: PTH113 - the keys are texts
         raise TableError(f"no file that {table} names exists, {next(iter(items))} for one: {_cause(table, rows[0][1])}")
-    classes = sorted({item.class_ for item in items.values()}, key=lambda name: (natural(name), name))
+    classes = sorted({item.class_ for item in items.values()}, key=natural)
     if len(classes) == 1:
         raise TableError(f"{table} has the label {classes[0]!r} only: a classifier needs two or more")
     # The common parent of all paths, as photos may lie outside the table's folder.
     root = Path(os.path.commonpath([str(table.parent.absolute()), *(os.path.dirname(key) for key in items)]))  # noqa: PTH120
     index = {name: number for number, name in enumerate(classes)}
-    ordered = sorted(items.items(), key=lambda entry: (index[entry[1].class_], natural(entry[0]), entry[0]))
+    ordered = sorted(items.items(), key=lambda entry: (index[entry[1].class_], natural(entry[0])))
     return Listing(root, tuple(classes), tuple(item for _, item in ordered))
 
 

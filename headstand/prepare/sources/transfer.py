@@ -9,7 +9,7 @@ import requests
 import urllib3
 
 from headstand.errors import HeadstandError
-from headstand.storage import RemoteError, is_remote, shown
+from headstand.storage import RemoteError, shown
 from headstand.storage.store import opened, translated_errors
 
 TIMEOUT = (10.0, 60.0)
@@ -47,17 +47,12 @@ class Transfer:
     version: str | None
 
 
-def is_address(location: str) -> bool:
-    """Returns whether `location` is a URL, such as `https://` or `s3://`, rather than a path."""
-    return is_remote(location)
-
-
 @contextmanager
 def http(address: str, have: int, version: str | None) -> Iterator[Transfer]:
     """Opens a transfer from a web server, from byte `have` on if the file still has the version `version`.
 
     Raises:
-        BrokenError: no connection, a broken one, or a temporary HTTP error; the transfer may be retried.
+        InterruptedTransferError: no connection, a broken one, or a temporary HTTP error; the transfer may be retried.
         TransferError: a permanent error.
     """
     # Encoded transfers have neither the file's length nor its digest, and cannot be resumed.

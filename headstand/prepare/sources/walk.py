@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headstand.errors import HeadstandError
+from headstand.prepare.listing import counted
 
 _SYSTEM = re.compile(
     r"\..*|__macosx.*|__pycache__|@eadir|@recycle|@recently-snapshot|@sharebin|@tmp|@transcode|#recycle|#snapshot"
@@ -42,7 +43,7 @@ class Walk:
         """Returns summary lines about the skipped files."""
         count = sum(self.system.values())
         names = ", ".join(sorted(self.system))
-        return [f"skipped: {count} file{'s' * (count != 1)} in system folders ({names})"] if count else []
+        return [f"skipped: {counted(count, 'file')} in system folders ({names})"] if count else []
 
 
 def is_system(name: str) -> bool:

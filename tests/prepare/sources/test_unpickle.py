@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headstand.prepare.sources import unpickle
@@ -269,7 +269,6 @@ def test_any_bytes_are_read_or_refused(data):
         load(data, "it")
 
 
-@settings(max_examples=300)
 @given(st.data(), st.sampled_from([2, 4, 5]))
 def test_any_damage_is_read_or_refused(data, protocol):
     encoded = bytearray(pickle.dumps(PLAIN, protocol))
