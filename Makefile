@@ -19,6 +19,8 @@ endif
 export PIPENV_VENV_IN_PROJECT := 1
 export PIPENV_IGNORE_VIRTUALENVS := 1
 export PIPENV_NOSPIN := 1
+# Modules are compiled once and not by each of the processes that the tests start.
+unexport PYTHONDONTWRITEBYTECODE
 PIPENV := .pipenv/bin/pipenv
 RUN := .venv/bin/python
 

@@ -6,6 +6,7 @@ refit, evaluation, report.
 
 from headstand import tensorflow_setup  # noqa: F401, I001 - before the first import of Keras
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -26,9 +27,11 @@ from headstand.evaluation.predictions import class_indices, predict
 from headstand.evaluation.view_averaging import VIEWS, averaged
 from headstand.features import Extractor, compiled
 from headstand.features.backbones import balanced
+from headstand.finetune import budget
 from headstand.finetune.freezing import frozen
 from headstand.heads import checkpoint, cross_validation, search
 from headstand.heads.cross_validation import CrossValidated
+from headstand.heads.linear import log_losses
 from headstand.inputs import InputKind
 from headstand.prepare import manifest, preparation_record
 from headstand.prepare.manifest import SPLITS, Dataset, ManifestError
@@ -75,7 +78,7 @@ class Outcome:
         return self.refitted or self.checkpoint
 
 
-def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Outcome:
+def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL, elapsed: float = 0.0) -> Outcome:
     """Trains a classifier by a recipe: features, search, head, optional fine-tuning, evaluation and report.
 
     An interrupted run resumes where it stopped: features after the last batch, the search after the last trial,
@@ -85,14 +88,16 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
         recipe: the resolved recipe.
         profile: trace some steps for TensorBoard's profiler; the results do not depend on it.
         backend: executor that computes the features and runs the search.
+        elapsed: seconds of the recipe's time budget that were used before, for instance by the preparation.
 
     Raises:
         HeadstandError: the data is not prepared or has changed, or the backbone cannot be loaded.
     """
+    began = time.perf_counter() - elapsed
     dataset = _load_dataset(recipe)
     recipe = preparation_record.with_source(recipe)
     classes, seed = dataset.classes, recipe.seed
-    if recipe.finetune.epochs:  # fine-tuning changes the earlier feature maps themselves
+    if recipe.finetune.epochs and recipe.finetune.unfreeze != "all":  # several depths have no frozen part in common
         recipe = recipe.model_copy(update={"backbone": recipe.backbone.model_copy(update={"depths": 1})})
     with ExitStack() as stack:
         steps = stack.enter_context(Steps())
@@ -123,7 +128,7 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
             both = [photo for split in ("train", "validation") for photo in dataset.split(split)]
             groups = np.array([photo.group for photo in both])
             # Views of validation photos are trained on in a refit only.
-            views = bool(_refit_splits(recipe))
+            views = bool(_refit_splits(recipe, fine_tuned=recipe.finetune.epochs > 0))
             together, _ = _extract_splits(recipe, dataset, extractor, ("train", "validation"), views=views)
             folds = cross_validation.split_folds(train_split, validation_split, groups, seed)
             linear = cross_validation.logistic_regression(recipe.head, together, folds, len(classes))
@@ -184,14 +189,35 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
             training_fingerprints=leakage.after(recipe.backbone, dataset, ("train",)),
             evaluation_fingerprints=leakage.of(dataset, ("validation", "test")),
         )
+        tuned, fine_tuned, notes = None, False, []
         if recipe.finetune.epochs:
             with steps("fine-tuning") as log:
-                tuned = _finetune(
-                    recipe, dataset, ("train",), "validation", model, metadata, run.folder, history, steps, profile
-                )
-                _check_finite(tuned.best, "finetune.learning_rate")
-                log(f"kept epoch {tuned.best_epoch}: val_accuracy={tuned.best['val_accuracy']:.4f}")
-            phases.append(TrainingPhase("finetune", tuned.history, tuned.best_epoch))
+                if recipe.minutes:
+                    decided = _within_budget(recipe, dataset, model, run.folder, began)
+                    recipe = _with_epochs(recipe, decided.epochs)
+                    notes.append(str(decided))
+                if recipe.finetune.epochs:
+                    tuned = _finetune(
+                        recipe, dataset, ("train",), "validation", model, metadata, run.folder, history, steps, profile
+                    )
+                    _check_finite(tuned.best, "finetune.learning_rate")
+                    notes.append(f"kept epoch {tuned.best_epoch}: val_accuracy={tuned.best['val_accuracy']:.4f}")
+                    phases.append(TrainingPhase("finetune", tuned.history, tuned.best_epoch))
+                    fine_tuned = recipe.search.selection == "accuracy" or _better_than_head(
+                        tuned.checkpoint, fit.model, dataset, validation_split, extractor.input
+                    )
+                    if not fine_tuned:  # the last figure in the log is that of the selected model
+                        recipe = _with_epochs(recipe, 0)
+                        reached = f"val_accuracy={fit.best['val_accuracy']:.4f}"
+                        notes.append(f"not better than the head, which is kept: {reached}")
+                for note in notes:
+                    log(note)
+        splits = _refit_splits(recipe, fine_tuned)
+        if tuned and (splits or not fine_tuned):
+            # Loaded again, since fine-tuning changes the weights of the extractor's network.
+            extractor = backend.extractor(recipe.backbone)
+            model = heads.assemble(*balanced(extractor.feature_model, fit.model, train_split.features), recipe.name)
+        if tuned and fine_tuned:
             trained, selected, head = tuned, tuned.checkpoint, None
         else:
             name = f"{recipe.name}_{fit.best_epoch:02d}_{fit.best['val_accuracy']:.3f}.h5"
@@ -216,7 +242,6 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
             log(f"temperature={calibrated.temperature:.3f}. {calibration.described(guarantee.record)}")
 
         with steps("unknown inputs") as log:
-            fine_tuned = recipe.finetune.epochs > 0
             frozen_model = None if fine_tuned else model
             photo_features = {
                 split: _head_inputs(selected, frozen_model, dataset, (split,), features[split], extractor.input)
@@ -229,19 +254,15 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
             log(f"{len(detector.prototypes)} prototypes, known from a similarity of {detector.threshold:.3f}")
 
         refitted, scored = None, selected
-        splits = _refit_splits(recipe)
         if splits:
             with steps("refit") as log:
-                if recipe.finetune.epochs:
-                    # Loaded again, since fine-tuning changes the weights of the extractor's network.
-                    extractor = backend.extractor(recipe.backbone)
                 rows = together
                 if splits == SPLITS:
                     rows, _ = _extract_splits(recipe, dataset, extractor, splits, views=True)
                 again = heads.refit(choice.head if choice else searched.head, rows, len(classes), seed, fit)
                 model = heads.assemble(*balanced(extractor.feature_model, again.model, rows.features), recipe.name)
                 metadata = replace(metadata, training_fingerprints=leakage.after(recipe.backbone, dataset, splits))
-                if recipe.finetune.epochs:
+                if fine_tuned:
                     refitted = _finetune(
                         recipe, dataset, splits, None, model, metadata, run.folder, history, steps, profile,
                         epochs=trained.best_epoch,
@@ -260,7 +281,7 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
                 unknown_inputs.save(refitted, detector_again)
                 log(f"{refitted.name}: trained on {', '.join(splits)}")
             if "test" not in splits:
-                scored, head = refitted, (None if recipe.finetune.epochs else again.model)
+                scored, head = refitted, (None if fine_tuned else again.model)
                 detector, frozen_model = detector_again, model_again
 
         with steps("evaluation") as log:
@@ -311,6 +332,7 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
                 comparison=comparison,
                 head=choice.head if choice else searched.head,
                 search=searched,
+                fine_tuning=notes,
                 history=trained.history,
                 best_epoch=trained.best_epoch,
                 calibration=calibrated,
@@ -330,6 +352,8 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL) -> Ou
             ),
         )
         finetune.remove_state(run.folder)
+        if tuned and tuned.checkpoint != selected:
+            tuned.checkpoint.unlink(missing_ok=True)
         return Outcome(run.folder, selected, refitted, record, findings)
 
 
@@ -390,11 +414,11 @@ def _print_trial(trial: search.Trial, from_journal: bool) -> None:
     )
 
 
-def _refit_splits(recipe: Recipe) -> tuple[str, ...]:
+def _refit_splits(recipe: Recipe, fine_tuned: bool) -> tuple[str, ...]:
     """Returns the splits that the selected model is trained on again; none if it is not."""
     if recipe.finetune.refit == "all":
         return SPLITS
-    always = recipe.search.selection == "log_loss" and not recipe.finetune.epochs
+    always = recipe.search.selection == "log_loss" and not fine_tuned
     return ("train", "validation") if always or recipe.finetune.refit == "validation" else ()
 
 
@@ -407,6 +431,50 @@ def _figures(found: CrossValidated) -> str:
 def _check_finite(best: dict[str, float], rate: str) -> None:
     if not np.isfinite(best["val_loss"]):
         raise HeadstandError(f"no epoch has a finite validation loss: training diverges; try a lower --{rate}")
+
+
+def _with_epochs(recipe: Recipe, epochs: int) -> Recipe:
+    """Returns the recipe with another number of epochs of fine-tuning."""
+    return recipe.model_copy(update={"finetune": recipe.finetune.model_copy(update={"epochs": epochs})})
+
+
+def _within_budget(recipe: Recipe, dataset: Dataset, model: keras.Model, folder: Path, began: float) -> budget.Budget:
+    """Returns the number of epochs that fit into the recipe's time budget, which began at a time of `perf_counter`.
+
+    The number is written to the run's folder, since a resumed run must train for the same one.
+    """
+    training, validation = (_labelled(recipe, dataset, (split,)) for split in ("train", "validation"))
+    tuning = recipe.finetune
+    assert recipe.minutes
+    decided = budget.read(folder)
+    if not decided:
+        speed = budget.measure(model, training, validation, tuning, recipe.augmentation, recipe.seed)
+        counts = {split: len(dataset.split(split)) for split in SPLITS}
+        decided = budget.decide(speed, began + 60 * recipe.minutes - time.perf_counter(), counts, tuning)
+        budget.write(folder, decided)
+    return decided
+
+
+def _better_than_head(
+    path: Path, head: keras.Model, dataset: Dataset, validation: heads.FeatureSplit, kind: InputKind
+) -> bool:
+    """Returns whether a fine-tuned checkpoint has a lower log loss on validation than the head that it started from.
+
+    By more than one standard error of the paired difference; both have the temperature that suits them best, because
+    fine-tuning with label smoothing makes probabilities lower.
+    """
+    predictions = (
+        predict(compiled(checkpoint.load(path)), dataset, "validation", kind),
+        heads.probabilities(head, validation.features),
+    )
+    labels = validation.labels
+    tuned, frozen = (log_losses(tempered(each, calibration.temperature(each, labels)), labels) for each in predictions)
+    return cross_validation.lower(tuned, frozen)
+
+
+def _labelled(recipe: Recipe, dataset: Dataset, splits: Sequence[str]) -> finetune.LabelledPhotos:
+    photos = [photo for split in splits for photo in dataset.split(split)]
+    return finetune.LabelledPhotos.of(dataset, photos, recipe.head.class_weights)
 
 
 def _finetune(
@@ -423,17 +491,17 @@ def _finetune(
     epochs: int | None = None,
 ) -> finetune.FinetuneResult:
     """Fine-tunes on the photos of `splits`; selects the epoch on the split `validation`, or stops after `epochs`."""
-    photos = [photo for split in splits for photo in dataset.split(split)]
+    photos = _labelled(recipe, dataset, splits)
     phase, stopwatch = "fine-tuning" if validation else "refit", Stopwatch()
 
     def after_epoch(metrics: list[dict[str, float]]) -> None:
-        steps.photos[phase] = steps.photos.get(phase, 0) + len(photos)
+        steps.photos[phase] = steps.photos.get(phase, 0) + len(photos.photos)
         history.write(phase, metrics)
 
     with trace(folder, phase, profile) as after_batch:
         tuned = finetune.run(
             model,
-            finetune.LabelledPhotos.of(dataset, photos, recipe.head.class_weights),
+            photos,
             recipe.finetune,
             recipe.augmentation,
             recipe.seed,

@@ -18,6 +18,7 @@ from headstand.errors import HeadstandError
 from headstand.evaluation import unknown_inputs
 from headstand.evaluation.predictions import class_indices, pixels
 from headstand.features import FeatureError, decoding
+from headstand.finetune import budget
 from headstand.finetune.callbacks import CheckpointCallback
 from headstand.heads import checkpoint, search
 from headstand.heads.search.trial import TrialJournal
@@ -224,6 +225,86 @@ def test_depths_give_one_head_whose_file_predicts_the_same(dataset: Dataset) -> 
     check_detection(outcome.report, {"validation": outcome.checkpoint, "test": outcome.refitted}, dataset)
     network = checkpoint.load(outcome.refitted).get_layer("backbone")
     assert network.output.shape[-1] > networks.WIDTH
+
+
+@pytest.mark.parametrize(("unfreeze", "depths"), [("all", 2), ("2 layers", 1)])
+def test_fine_tuning_of_a_part_uses_the_last_depth_alone(dataset: Dataset, unfreeze: str, depths: int) -> None:
+    backbone = {"name": "MobileNet", "size": networks.SIZE, "weights": "none", "depths": 2}
+    outcome = training.train(recipe(backbone=backbone, finetune={**FINETUNE, "epochs": 1, "unfreeze": unfreeze}))
+    assert outcome.report["recipe"]["backbone"]["depths"] == depths
+    width = checkpoint.load(outcome.checkpoint).get_layer("backbone").output.shape[-1]
+    assert (width > networks.WIDTH) == (depths == 2)
+    check_scores(outcome.report, outcome.checkpoint, dataset)
+    check_detection(outcome.report, dict.fromkeys(("validation", "test"), outcome.checkpoint), dataset)
+
+
+def test_the_epochs_that_there_is_time_for(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = recipe(minutes=1, finetune={**FINETUNE, "epochs": 4})
+    remaining = []
+
+    def decide(speed: budget.Speed, seconds: float, counts: dict[str, int], tuning: Any) -> budget.Budget:
+        remaining.append(seconds)
+        assert counts == {"train": 24, "validation": 12, "test": 12}
+        return budget.Budget(2, tuning.epochs, 10, 0.5)
+
+    monkeypatch.setattr(budget, "measure", lambda *arguments: budget.Speed(1, 1))
+    monkeypatch.setattr(budget, "decide", decide)
+    stopped = pytest.MonkeyPatch()
+    stopped.setattr(training.calibration, "calibrate", lambda *arguments: 1 / 0)
+    with stopped.context(), pytest.raises(ZeroDivisionError):
+        training.train(settings, elapsed=20)
+    stopped.undo()
+    outcome = training.train(settings, elapsed=50)  # resumed: what was decided before holds
+    assert len(remaining) == 1 and remaining[0] < 40
+    assert len(outcome.report["history"]) == 2
+    text = "an epoch takes 10 s on this machine: there is time for 2 of 4; 0 more minutes allow all"
+    assert capsys.readouterr().out.count(text) == 2
+    assert outcome.report["fine_tuning"][0] == text
+    assert text in (outcome.folder / "report.html").read_text()
+
+
+def test_without_time_the_head_is_trained_as_without_fine_tuning(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "measure", lambda *arguments: budget.Speed(1, 1))
+    search = {"strategy": "none", "selection": "log_loss"}
+    plain = training.train(recipe(search=search))
+    outcome = training.train(recipe(minutes=0.1, search=search, finetune=FINETUNE))
+    assert "fine-tuning" in outcome.report["seconds"]
+    assert outcome.refitted and plain.refitted and outcome.refitted.name == plain.refitted.name
+    for key in ("test", "validation", "history"):
+        assert outcome.report[key] == plain.report[key]
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_the_fine_tuned_model_is_kept_only_if_it_is_better_than_the_head(
+    dataset: Dataset, better: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, found = training._better_than_head, []
+
+    def decide(*arguments: Any) -> bool:
+        found.append(real(*arguments))
+        return better
+
+    search = {"strategy": "none", "selection": "log_loss"}
+    plain = training.train(recipe(search=search))
+    monkeypatch.setattr(training, "_better_than_head", decide)
+    outcome = training.train(recipe(search=search, finetune=FINETUNE))
+    assert found == [False]  # all validation photos were right before
+    names = sorted(path.name for path in outcome.folder.glob("*.h5"))
+    if better:
+        assert names == [outcome.checkpoint.name] and outcome.refitted is None
+        check_scores(outcome.report, outcome.checkpoint, dataset)
+    else:
+        assert "not better than the head, which is kept" in capsys.readouterr().out
+        assert "fine-tuned" not in (outcome.folder / "MODEL_CARD.md").read_text()
+        assert outcome.refitted and names == sorted([outcome.checkpoint.name, outcome.refitted.name])
+        for split in ("test", "validation"):  # those of a network that was not changed
+            for key in ("accuracy", "loss", "confusion"):
+                assert outcome.report[split][key] == plain.report[split][key]
+        assert len(checkpoint.metadata(outcome.refitted).training_fingerprints) == 36
 
 
 def test_second_run_computes_no_features_and_has_the_same_result(

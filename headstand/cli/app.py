@@ -22,7 +22,9 @@ FILE, FOLDER = click.Path(path_type=Path), click.Path(path_type=Path)
 MODELS, DATA, DEPLOY, MORE = "Train and use a model", "Look at photos and models", "Deploy", "More"
 """Groups of commands in the help."""
 
-TRAINING = ("name", "seed", "source.layout", "split", "backbone", "head", "augmentation", "search", "finetune")
+TRAINING = (
+    "name", "seed", "minutes", "source.layout", "split", "backbone", "head", "augmentation", "search", "finetune",
+)  # fmt: skip
 """Keys in the help of commands that take photos."""
 
 base_recipe = click.option(

@@ -1,10 +1,14 @@
 """Command `evaluate`: metrics of a checkpoint or a bundle."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headstand import naming
 from headstand.cli.command import UsageError
 from headstand.runs import root
+
+if TYPE_CHECKING:
+    from headstand.evaluation.evaluate_model import EvaluationResult
 
 
 def run(name: str, split: str | None, folder: Path | None, output: Path | None) -> None:
@@ -21,15 +25,32 @@ def run(name: str, split: str | None, folder: Path | None, output: Path | None) 
     """
     if output and output.exists() and not output.is_dir():
         raise UsageError(f"--output {output} is a file: name a folder")
+    result = evaluated(name, split, folder)
+    from headstand import report
+    from headstand.report import evaluation_page
+
+    output, sample = output or _new_folder(result.model.about.name), result.sample
+    evaluation_page.write(output, result)
+    low, high = result.scores.interval
+    prefix = {"test": "test_", "validation": "val_"}.get(sample.split, "")
+    print(f"{prefix}accuracy={result.scores.accuracy:.4f} (95 % interval {low:.3f} to {high:.3f})\n")
+    print(report.per_class(result.scores.per_class))
+    print()
+    print(report.metrics(result.record["scores"]))
+    print()
+    print("\n".join(result.remarks))
+    print(f"written           {output / evaluation_page.PAGE} and {output / evaluation_page.RECORD}")
+
+
+def evaluated(name: str, split: str | None, folder: Path | None) -> "EvaluationResult":
+    """Returns the metrics of a model and prints which photos they are of; arguments and errors as in `run`."""
     # Importing TensorFlow takes seconds, so arguments are checked before. The first import suppresses its messages.
     import headstand.tensorflow_setup  # noqa: F401
 
     # isort: split
-    from headstand import report
     from headstand.evaluation import evaluated_model as models
     from headstand.evaluation import evaluation_set
     from headstand.evaluation.evaluate_model import evaluate_model
-    from headstand.report import evaluation_page
 
     # A model refitted on all splits cannot be evaluated on any of them, but it is the one to evaluate on other photos.
     model = models.load(models.find(name, refitted=folder is not None))
@@ -40,19 +61,7 @@ def run(name: str, split: str | None, folder: Path | None, output: Path | None) 
         sample = evaluation_set.of_dataset(Path("data") / about.name, split or "test", about)
     print(f"model             {model.path} ({len(about.labels)} classes, {model.input.description})")
     print(f"photos            {len(sample.photos)}, {sample}", flush=True)
-    result = evaluate_model(model, sample)
-    output = output or _new_folder(about.name)
-    evaluation_page.write(output, result)
-
-    low, high = result.scores.interval
-    prefix = {"test": "test_", "validation": "val_"}.get(sample.split, "")
-    print(f"{prefix}accuracy={result.scores.accuracy:.4f} (95 % interval {low:.3f} to {high:.3f})\n")
-    print(report.per_class(result.scores.per_class))
-    print()
-    print(report.metrics(result.record["scores"]))
-    print()
-    print("\n".join(result.remarks))
-    print(f"written           {output / evaluation_page.PAGE} and {output / evaluation_page.RECORD}")
+    return evaluate_model(model, sample)
 
 
 def _new_folder(name: str) -> Path:

@@ -23,8 +23,8 @@ SETTINGS = {"help_option_names": ["-h", "--help"]}
 """Settings of the context of every command."""
 
 SECTIONS = (
-    "name", "seed", "source", "split", "backbone", "augmentation", "head", "search", "finetune", "evaluation", "card",
-    "variants", "compare",
+    "name", "seed", "minutes", "source", "split", "backbone", "augmentation", "head", "search", "finetune",
+    "evaluation", "card", "variants", "compare",
 )  # fmt: skip
 """Sections of a recipe, and its keys outside of sections."""
 
@@ -65,6 +65,7 @@ KEYS = (
     Key("augmentation.views", "N", "random views of each photo", 0, "Training"),
     Key("search.strategy", "NAME", "staged, grid, tpe or none", "staged", "Training"),
     Key("finetune.epochs", "N", "that train the backbone too", 0, "Training"),
+    Key("minutes", "N", "for the run: limits finetune.epochs", None, "Training"),
 )
 """The keys that are changed most often."""
 

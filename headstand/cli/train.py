@@ -1,11 +1,14 @@
 """Commands `train`, `explore` and `init`: from photos to a model that is ready to be served, and the recipe of it."""
 
+import html
 import re
 import shlex
 import textwrap
+import time
 import tomllib
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -24,7 +27,9 @@ from headstand.prepare.prepare import prepare
 from headstand.recipe import Recipe
 
 if TYPE_CHECKING:
+    from headstand.diagnosis import Finding
     from headstand.export.exporting import Export
+    from headstand.training import Outcome
 
 BASE = "photos"
 """The recipe of a folder of photos."""
@@ -33,8 +38,84 @@ FINDINGS = 3
 """Number of findings of the diagnosis that are printed."""
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A trained and converted model.
+
+    Attributes:
+        recipe: the recipe with all settings.
+        wrong: errors in the photos that make the metrics wrong, with the remedy; empty without errors.
+        outcome: the run: checkpoint, report and findings.
+        exported: the conversion.
+    """
+
+    recipe: Recipe
+    wrong: str
+    outcome: "Outcome"
+    exported: "Export"
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the test photos that are classified correctly."""
+        return float(self.outcome.report["test"]["accuracy"])
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the accuracy (Wilson)."""
+        low, high = self.outcome.report["test"]["interval"]
+        return low, high
+
+    @property
+    def findings(self) -> "list[Finding]":
+        """The worst findings of the diagnosis, at most `FINDINGS`."""
+        return [finding for finding in self.outcome.findings if finding.severity != "note"][:FINDINGS]
+
+    @property
+    def bundle(self) -> Path:
+        """The converted model, a `.tflite`."""
+        return self.exported.bundle
+
+    @property
+    def report(self) -> Path:
+        """The report of the run, a page."""
+        return self.outcome.folder / "report.html"
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return (
+            f"The model is right on {self.accuracy:.1%} of {self.outcome.report['test']['count']} photos that it was "
+            f"not trained on (95 % interval {low:.1%} to {high:.1%})."
+        )
+
+    def _repr_html_(self) -> str:
+        lines = [str(self), *([f"warning: {self.wrong}"] if self.wrong else []), *map(str, self.findings)]
+        text = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
+        return f'{text}<p><a href="{html.escape(self.report.as_posix())}">report</a></p>'
+
+
 def train(photos: str, base: str, overrides: list[str]) -> None:
-    """Prepares photos, trains on them, converts the model to the fastest format, and prints how to use it.
+    """Trains as `trained`, and prints the result and how to use it."""
+    result = trained(photos, base, overrides)
+    print(f"\n{result}")
+    if notes := result.outcome.report["fine_tuning"]:
+        print(f"\nFine-tuning: {'; '.join(notes)}.")
+    if result.wrong:
+        print(f"\nwarning: {result.wrong}")
+    for finding in result.findings:
+        print(f"\n{finding}")
+        if options := next((each.options for each in finding.suggestions if each.options), []):
+            print(f"  {command('train', photos, base, overrides, options)}")
+    from headstand.prepare import manifest
+
+    data, bundle = result.recipe.data, str(result.bundle)
+    example = str(data / manifest.read(data).split("test")[0].path)
+    print(f"\nreport    {result.report}")
+    print(f"try it    {shlex.join(['headstand', 'predict', bundle, example])}")
+    print(f"serve it  {shlex.join(['headstand', 'serve', bundle])}")
+
+
+def trained(photos: str, base: str, overrides: list[str]) -> Trained:
+    """Prepares photos, trains on them, and converts the model to the fastest format.
 
     Args:
         photos: a source of photos, or a recipe, as in `resolved`.
@@ -44,34 +125,19 @@ def train(photos: str, base: str, overrides: list[str]) -> None:
     Raises:
         HeadstandError: the photos cannot be used, or a step fails.
     """
+    began = time.perf_counter()
     settings = resolved(photos, base, overrides)
     print("".join(searched(settings, overrides)), end="", flush=True)
     if wrong := _prepared(settings):
         print(f"warning: {wrong}", flush=True)
     # Imported here because TensorFlow takes seconds to import, and unusable photos should be reported before.
     from headstand import training
-    from headstand.prepare import manifest
 
-    outcome = training.train(settings)
+    outcome = training.train(settings, elapsed=time.perf_counter() - began)
     print(f"\nconverting {outcome.final}", flush=True)
     exported = converted(outcome.final)
     print(exported.summary)
-    test = outcome.report["test"]
-    low, high = test["interval"]
-    print(
-        f"\nThe model is right on {test['accuracy']:.1%} of {test['count']} photos that it was not trained on "
-        f"(95 % interval {low:.1%} to {high:.1%})."
-    )
-    if wrong:
-        print(f"\nwarning: {wrong}")
-    for finding in [finding for finding in outcome.findings if finding.severity != "note"][:FINDINGS]:
-        print(f"\n{finding}")
-        if options := next((each.options for each in finding.suggestions if each.options), []):
-            print(f"  {command('train', photos, base, overrides, options)}")
-    example = settings.data / manifest.read(settings.data).split("test")[0].path
-    print(f"\nreport    {outcome.folder / 'report.html'}")
-    print(f"try it    {shlex.join(['headstand', 'predict', str(exported.bundle), str(example)])}")
-    print(f"serve it  {shlex.join(['headstand', 'serve', str(exported.bundle)])}")
+    return Trained(settings, wrong, outcome, exported)
 
 
 def converted(checkpoint: Path) -> "Export":
@@ -225,6 +291,8 @@ def _recipe_text(settings: Recipe, base: str) -> str:
     document.add(tomlkit.nl())
     document.add("name", settings.name)
     document.add("seed", settings.seed)
+    if settings.minutes:
+        document.add("minutes", settings.minutes)
     for section in type(settings).model_fields:
         model = getattr(settings, section)
         if not isinstance(model, BaseModel):

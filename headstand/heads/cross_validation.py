@@ -126,7 +126,7 @@ def logistic_regression(head: recipes.Head, data: FeatureSplit, folds: Folds, cl
     for strength, found in zip(strengths, path, strict=True):
         compared = linear.log_losses(found[held_out], data.labels[held_out])
         waited += 1
-        if penalty is not None or not len(losses) or _lower(compared, losses):
+        if penalty is not None or not len(losses) or lower(compared, losses):
             chosen, probabilities, losses, waited = strength, found, compared, 0
         if waited == PATIENCE:
             break
@@ -170,10 +170,10 @@ def better(network_: CrossValidated, linear_: CrossValidated) -> bool:
     """
     if not np.isfinite(network_.losses).all():
         return False
-    return _lower(network_.losses, linear_.losses)
+    return lower(network_.losses, linear_.losses)
 
 
-def _lower(losses: np.ndarray, others: np.ndarray) -> bool:
+def lower(losses: np.ndarray, others: np.ndarray) -> bool:
     """Returns whether losses of the same photos are lower on average by more than one standard error."""
     difference = others - losses
     return float(difference.mean()) > standard_error(difference)

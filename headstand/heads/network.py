@@ -60,8 +60,13 @@ def build(head: recipes.Head, width: int, classes: int, seed: int) -> keras.Mode
 
 
 def assemble(extractor: keras.Model, head: keras.Model, name: str) -> keras.Model:
-    """Returns backbone and head as one model: `float32 [N, size, size, 3]`, 0..255, to probabilities `[N, classes]`."""
-    return keras.Model(extractor.input, applied(head.layers[1:], extractor.output), name=name)
+    """Returns backbone and head as one model: `float32 [N, size, size, 3]`, 0..255, to probabilities `[N, classes]`.
+
+    The layers of the head are copied, so that fine-tuning does not change it; those of the backbone are shared.
+    """
+    copy = keras.models.clone_model(head)
+    copy.set_weights(head.get_weights())
+    return keras.Model(extractor.input, applied(copy.layers[1:], extractor.output), name=name)
 
 
 class ModelLayers(NamedTuple):

@@ -41,6 +41,11 @@ class Recipe(BaseSettings):
 
     name: Name = Field(description="name of the dataset, the runs and the model")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
+    minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        None,
+        description="time for the whole run, conversion included: fine-tuning gets as many epochs as fit into what is "
+        "left of it, at most finetune.epochs",
+    )
     source: Source
     split: Split = Split()
     backbone: Backbone = Backbone()

@@ -172,7 +172,7 @@ class Backbone(_Section):
     depths: Annotated[int, Field(ge=1, le=DEPTHS)] = Field(
         1,
         description="number of depths whose pooled feature maps are concatenated: the last one, and before it the last "
-        "one of each larger resolution; 1 without pooling and with fine-tuning",
+        "one of each larger resolution; 1 without pooling, and if only a part of the backbone is fine-tuned",
     )
 
     @property

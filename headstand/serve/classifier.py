@@ -39,6 +39,18 @@ class Prediction:
     known: bool | None = None
     similarity: float | None = None
 
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return next(iter(self.probabilities))
+
+    def _repr_html_(self) -> str:
+        from html import escape  # only notebooks need it
+
+        rows = "".join(f"<tr><td>{escape(label)}<td>{value:.3f}" for label, value in self.probabilities.items())
+        notes = ["not confident"] * (not self.confident) + ["unlike the training photos"] * (self.known is False)
+        return f"<table>{rows}</table>{', '.join(notes)}"
+
     def leading(self, top: int | None) -> dict[str, float]:
         """Returns the `top` highest probabilities by label, or all if `top` is None."""
         return dict(islice(self.probabilities.items(), top))

@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstand.finetune import budget
+from headstand.finetune.budget import Budget, Speed, decide
+from headstand.prepare.manifest import Dataset
+from headstand.recipe import Finetune
+from tests import networks
+from tests.finetune.tuned import PLAIN, SETTINGS, data
+
+COUNTS = {"train": 64, "validation": 20, "test": 20}
+WANTED = Finetune(epochs=10, batch_size=32)
+
+
+# Two steps of 4 s and 20 predictions of 0.1 s make an epoch of 10 s. What follows takes (64 + 9 * 20 + 4 * 20) * 0.1 s
+# = 32.4 s, and a twentieth of the time is spare.
+@pytest.mark.parametrize(
+    ("seconds", "epochs", "missing"),
+    [(1000, 10, 0), (140, 10, 0), (139, 9, 0), (60, 2, 1.3), (55, 0, 1.3), (10, 0, 2.0), (-50, 0, 3.0)],
+)
+def test_as_many_epochs_as_fit_but_not_a_single_one(seconds: float, epochs: int, missing: float) -> None:
+    found = decide(Speed(4, 0.1), seconds, COUNTS, WANTED)
+    assert found == Budget(epochs, 10, 10.0, missing)
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        (Budget(10, 10, 12.4, 0), "an epoch takes 12 s on this machine: there is time for all 10"),
+        (Budget(3, 10, 60, 7.2), "an epoch takes 60 s on this machine: there is time for 3 of 10; 7 more minutes allow "
+         "all"),
+        (Budget(0, 10, 60, 9.9), "an epoch takes 60 s on this machine: there is time for none (at least 2 are needed) "
+         "of 10; 10 more minutes allow all"),
+    ],
+)  # fmt: skip
+def test_says_what_is_missing(found: Budget, text: str) -> None:
+    assert str(found) == text
+
+
+def test_what_was_decided_is_kept_for_a_resumed_run(tmp_path: Path) -> None:
+    assert budget.read(tmp_path) is None
+    decided = Budget(3, 10, 61.5, 7.25)
+    budget.write(tmp_path, decided)
+    assert budget.read(tmp_path) == decided
+
+
+def test_measuring_changes_nothing(dataset: Dataset, small_networks: None, eager: None) -> None:
+    model = networks.classifier()
+    before = model.get_weights()
+    found = budget.measure(model, data(dataset, "train"), data(dataset, "validation"), SETTINGS, PLAIN, 1)
+    assert found.step > 0 and found.photo > 0
+    assert all(np.array_equal(one, other) for one, other in zip(before, model.get_weights(), strict=True))
+    assert not model.compiled
