@@ -65,8 +65,8 @@ def validation_test_gap(evidence: DiagnosisInput) -> Iterator[Finding]:
         GAP_CODE,
         "warning",
         f"Test accuracy is significantly {'lower' if gap.value > 0 else 'higher'} than validation accuracy",
-        f"val_accuracy={validation.accuracy:.4f} on {validation.count} photos, test_accuracy={test.accuracy:.4f} on "
-        f"{test.count}: difference {abs(gap.value):.3f}, 95 % interval {low:.3f} to {high:.3f}",
+        f"validation accuracy {validation.accuracy:.4f} on {validation.count} photos, test accuracy "
+        f"{test.accuracy:.4f} on {test.count}: difference {abs(gap.value):.3f}, 95 % interval {low:.3f} to {high:.3f}",
         tuple(causes),
     )
 
@@ -95,7 +95,7 @@ def baseline_not_beaten(evidence: DiagnosisInput) -> Iterator[Finding]:
         "baseline-not-beaten",
         "note" if gap.within_noise else "warning",
         "The model is no better than the baseline",
-        f"val_accuracy={reached:.4f}; {evidence.baseline} on the same features has {baseline.accuracy:.4f}",
+        f"validation accuracy {reached:.4f}; {evidence.baseline} on the same features has {baseline.accuracy:.4f}",
         tuple(suggestions),
     )
 
@@ -118,7 +118,7 @@ def edge_of_range(evidence: DiagnosisInput) -> Iterator[Finding]:
             "note" if gain.within_noise else "warning",
             f"{key} is at the edge of its range",
             f"{key}={chosen:g} is the {'highest' if high else 'lowest'} of {min(ends):g} to {max(ends):g}; its best "
-            f"val_accuracy={at_edge.val_accuracy:.4f}, elsewhere {elsewhere.val_accuracy:.4f}",
+            f"validation accuracy {at_edge.val_accuracy:.4f}, elsewhere {elsewhere.val_accuracy:.4f}",
             (extend_search(searched, beyond),),
         )
 
@@ -143,7 +143,7 @@ def indistinguishable(evidence: DiagnosisInput) -> Iterator[Finding]:
         "warning" if (high - low) / 2 > WIDE else "note",
         "The validation split is too small to rank the best settings",
         f"{others} of {evidence.settings - 1} other settings are statistically indistinguishable from the best, "
-        f"val_accuracy={best:.4f}, on {count} validation photos{needed}",
+        f"validation accuracy {best:.4f}, on {count} validation photos{needed}",
         tuple(suggestions),
     )
 
@@ -169,7 +169,7 @@ def finetuning_worse(evidence: DiagnosisInput) -> Iterator[Finding]:
         "fine-tuning-worse",
         "note" if loss.within_noise else "warning",
         "Fine-tuning is worse than the head alone",
-        f"val_accuracy={before:.4f} with a frozen backbone, {after:.4f} after {len(tuned.history)} epochs of "
+        f"validation accuracy {before:.4f} with a frozen backbone, {after:.4f} after {len(tuned.history)} epochs of "
         "fine-tuning",
         (longer(tuned),) if rising else (lower, Suggestion("skip fine-tuning", (("finetune.epochs", 0),))),
     )

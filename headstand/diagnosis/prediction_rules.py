@@ -39,7 +39,8 @@ def no_better_than_majority(evidence: DiagnosisInput) -> Iterator[Finding]:
     if accuracy > share or share == 1:
         return
     metrics = (
-        f"val_accuracy={accuracy:.4f}; always predicting {evidence.classes[int(counts.argmax())]!r} has {share:.4f}"
+        f"validation accuracy {accuracy:.4f}; always predicting {evidence.classes[int(counts.argmax())]!r} has "
+        f"{share:.4f}"
     )
     fitted = max([accuracy for phase in evidence.phases[-1:] for accuracy in phase.series("accuracy")], default=0.0)
     if fitted > max(FITTED, share):
@@ -48,7 +49,7 @@ def no_better_than_majority(evidence: DiagnosisInput) -> Iterator[Finding]:
             "validation-at-chance",
             "error",
             "The model does not generalise",
-            f"accuracy={fitted:.4f} on training photos, {metrics}",
+            f"accuracy {fitted:.4f} on training photos, {metrics}",
             (
                 Suggestion("labels or their order may not match between the splits: prepare the data again"),
                 LABELS,

@@ -128,7 +128,7 @@ def generalisation_gap(evidence: DiagnosisInput) -> Iterator[Finding]:
             "generalisation-gap",
             "note",
             f"Generalisation gap of {phase.name}",
-            f"accuracy={train:.3f} on training photos, val_accuracy={held_out:.3f} in epoch {phase.best_epoch}",
+            f"accuracy {train:.3f} on training photos, validation accuracy {held_out:.3f} in epoch {phase.best_epoch}",
             (Suggestion("add training photos, which helps most"), regularise(evidence, phase, None)),
         )
 
@@ -146,7 +146,8 @@ def best_is_last(evidence: DiagnosisInput) -> Iterator[Finding]:
             "best-epoch-is-last",
             "note" if gain.within_noise else "warning",
             f"The best epoch of {phase.name} is the last one",
-            f"val_accuracy={accuracies[-1]:.4f} in epoch {epochs} of {epochs}, {earlier:.4f} until epoch {until}",
+            f"validation accuracy {accuracies[-1]:.4f} in epoch {epochs} of {epochs}, {earlier:.4f} until epoch "
+            f"{until}",
             (longer(phase),),
         )
 

@@ -14,7 +14,7 @@ def test_a_baseline_that_is_as_good_is_reported() -> None:
     run = phase(val_accuracy=[0.8, 0.90])
     finding = one(comparison_rules.baseline_not_beaten(evidence(phases=(run,), **baseline(0.95))))
     assert (finding.code, finding.severity) == ("baseline-not-beaten", "warning")
-    assert finding.evidence == "val_accuracy=0.9000; logistic regression on the same features has 0.9500"
+    assert finding.evidence == "validation accuracy 0.9000; logistic regression on the same features has 0.9500"
     assert finding.advice.endswith("--head.inner []")
     linear = evidence(phases=(run,), **baseline(0.95), head=Head(inner=()))
     assert one(comparison_rules.baseline_not_beaten(linear)).advice.endswith(
@@ -43,7 +43,7 @@ def test_a_rate_at_the_upper_edge_suggests_higher_rates() -> None:
     assert (finding.code, finding.severity) == ("learning-rate-at-edge", "warning")
     assert finding.title == "learning_rate is at the edge of its range"
     assert finding.evidence == (
-        "learning_rate=0.1 is the highest of 0.0001 to 0.1; its best val_accuracy=0.9000, elsewhere 0.7000"
+        "learning_rate=0.1 is the highest of 0.0001 to 0.1; its best validation accuracy 0.9000, elsewhere 0.7000"
     )
     assert finding.advice == "extend the search: add 1 to the values of learning_rate"
 
@@ -96,7 +96,7 @@ def test_the_edge_of_a_continuous_range_is_its_outer_twentieth() -> None:
     near = evidence(head=Head(learning_rate=0.09), searched=searched, trials=trials)
     finding = one(comparison_rules.edge_of_range(near))
     assert finding.evidence == (
-        "learning_rate=0.09 is the highest of 0.001 to 0.1; its best val_accuracy=0.9000, elsewhere 0.5000"
+        "learning_rate=0.09 is the highest of 0.001 to 0.1; its best validation accuracy 0.9000, elsewhere 0.5000"
     )
     assert finding.advice == 'extend the search: --search.parameters \'{"learning_rate": {"high": 1}}\''
     within = evidence(head=Head(learning_rate=0.05), searched=searched, trials=trials)
@@ -122,7 +122,7 @@ def test_indistinguishable_settings_are_counted() -> None:
     finding = one(comparison_rules.indistinguishable(run))
     assert (finding.code, finding.severity) == ("validation-too-small", "note")
     assert finding.evidence == (
-        "2 of 3 other settings are statistically indistinguishable from the best, val_accuracy=0.9600, on 300 "
+        "2 of 3 other settings are statistically indistinguishable from the best, validation accuracy 0.9600, on 300 "
         "validation photos; the difference of 0.9600 and 0.9500 is significant with about 3302 photos"
     )
     # There are only 1130 photos.
@@ -148,7 +148,7 @@ def test_few_validation_photos_are_a_warning() -> None:
     finding = one(comparison_rules.indistinguishable(small))
     assert finding.severity == "warning"
     # No number of photos separates equal ones.
-    assert finding.evidence.endswith("val_accuracy=0.9000, on 30 validation photos")
+    assert finding.evidence.endswith("validation accuracy 0.9000, on 30 validation photos")
 
 
 def test_settings_that_differ_clearly_are_not_reported() -> None:
@@ -162,7 +162,7 @@ def test_fine_tuning_that_lowers_accuracy_is_reported() -> None:
         comparison_rules.finetuning_worse(evidence(phases=(head, tuned), finetune=Finetune(learning_rate=0.003)))
     )
     assert (finding.code, finding.severity) == ("fine-tuning-worse", "warning")
-    assert finding.evidence == "val_accuracy=0.9500 with a frozen backbone, 0.8800 after 3 epochs of fine-tuning"
+    assert finding.evidence == "validation accuracy 0.9500 with a frozen backbone, 0.8800 after 3 epochs of fine-tuning"
     assert finding.advice == (
         "try a lower learning rate: --finetune.learning_rate 0.001; or skip fine-tuning: --finetune.epochs 0"
     )
@@ -200,7 +200,8 @@ def test_a_gap_between_validation_and_test_is_reported_with_likely_causes() -> N
     assert (finding.code, finding.severity) == ("validation-test-gap", "warning")
     assert finding.title == "Test accuracy is significantly lower than validation accuracy"
     assert finding.evidence == (
-        "val_accuracy=0.9560 on 250 photos, test_accuracy=0.6808 on 260: difference 0.275, 95 % interval 0.211 to 0.335"
+        "validation accuracy 0.9560 on 250 photos, test accuracy 0.6808 on 260: difference 0.275, 95 % interval 0.211 "
+        "to 0.335"
     )
     for cause in ("another source", "validation photos may have near duplicates", "the maximum over 14 heads and all"):
         assert cause in finding.advice

@@ -13,7 +13,7 @@ def test_a_model_no_better_than_the_majority_class_is_an_error() -> None:
     run = evidence(**runs.predictions([0] * 60 + [1] * 40, [0] * 100), phases=(flat,), head=Head(learning_rate=1e-6))
     finding = one(prediction_rules.no_better_than_majority(run))
     assert (finding.code, finding.severity) == ("majority-not-beaten", "error")
-    assert finding.evidence == "val_accuracy=0.6000; always predicting 'cobra' has 0.6000"
+    assert finding.evidence == "validation accuracy 0.6000; always predicting 'cobra' has 0.6000"
     assert finding.advice == (
         "try a higher learning rate: --head.learning_rate 1e-05; or check photos and labels: "
         "`python -m headstand doctor FOLDER --labels`"
@@ -28,7 +28,7 @@ def test_a_model_that_only_fits_its_training_photos_is_an_error() -> None:
     finding = one(prediction_rules.no_better_than_majority(run))
     assert (finding.code, finding.severity) == ("validation-at-chance", "error")
     assert re.fullmatch(
-        r"accuracy=0\.96\d+ on training photos, val_accuracy=0.1000; always predicting 'cobra' has 0.6000",
+        r"accuracy 0\.96\d+ on training photos, validation accuracy 0.1000; always predicting 'cobra' has 0.6000",
         finding.evidence,
     )
     assert "prepare the data again" in finding.advice

@@ -101,7 +101,7 @@ def test_a_wide_gap_of_the_last_training_is_noted() -> None:
     run = phase(accuracy=[0.9, 0.999], val_accuracy=[0.7, 0.8])
     finding = one(training_rules.generalisation_gap(evidence(phases=(run,))))
     assert (finding.code, finding.severity) == ("generalisation-gap", "note")
-    assert finding.evidence == "accuracy=0.999 on training photos, val_accuracy=0.800 in epoch 2"
+    assert finding.evidence == "accuracy 0.999 on training photos, validation accuracy 0.800 in epoch 2"
     assert "--head.dropout 0.5" in finding.advice
     assert not list(training_rules.generalisation_gap(evidence(phases=(run, healthy("finetune")))))
     small = phase(accuracy=[0.9, 0.999], val_accuracy=[0.7, 0.91])

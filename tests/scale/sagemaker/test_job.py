@@ -20,7 +20,7 @@ from headstand.scale.sagemaker.job_folders import JobError
 from headstand.scale.sagemaker.training import METRICS, OBJECTIVE
 from headstand.serve.classifier import Classifier
 from tests import commands
-from tests.export.conftest import cached_conversions  # noqa: F401 - each model is converted once
+from tests.export.conftest import cached_conversions, conversions  # noqa: F401 - each model is converted once
 from tests.scale.sagemaker.opt import Container
 
 pytestmark = pytest.mark.usefixtures("small_networks", "undrawn")
