@@ -112,7 +112,7 @@ def test_accuracy_that_still_rises_at_the_end_suggests_more_epochs() -> None:
     run = phase(val_accuracy=[0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9])
     finding = one(training_rules.best_is_last(evidence(phases=(run,))))
     assert (finding.code, finding.severity) == ("best-epoch-is-last", "warning")
-    assert finding.evidence == "val_accuracy=0.9000 in epoch 8 of 8, 0.7500 until epoch 5"
+    assert finding.evidence == "validation accuracy 0.9000 in epoch 8 of 8, 0.7500 until epoch 5"
     assert finding.advice == "train longer: --head.epochs 16"
     tuned = phase("finetune", val_accuracy=[0.5, 0.6, 0.9])
     assert one(training_rules.best_is_last(evidence(phases=(tuned,)))).advice == "train longer: --finetune.epochs 5"
