@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Leaves the tests themselves, about a million objects, out of later garbage collections."""
+    """Leaves the collected tests out of later garbage collections."""
     gc.collect()
     gc.freeze()
 
