@@ -18,9 +18,9 @@ WANTED = Finetune(epochs=10, batch_size=32)
 # = 32.4 s, and a twentieth of the time is spare.
 @pytest.mark.parametrize(
     ("seconds", "epochs", "missing"),
-    [(1000, 10, 0), (140, 10, 0), (139, 9, 0), (60, 2, 1.3), (55, 0, 1.3), (10, 0, 2.0), (-50, 0, 3.0)],
+    [(1000, 10, 0), (140, 10, 0), (139, 9, 0), (80, 4, 0.9), (70, 0, 1.1), (10, 0, 2.0), (-50, 0, 3.0)],
 )
-def test_as_many_epochs_as_fit_but_not_a_single_one(seconds: float, epochs: int, missing: float) -> None:
+def test_as_many_epochs_as_fit_but_no_fewer_than_four(seconds: float, epochs: int, missing: float) -> None:
     found = decide(Speed(4, 0.1), seconds, COUNTS, WANTED)
     assert found == Budget(epochs, 10, 10.0, missing)
 
@@ -31,7 +31,7 @@ def test_as_many_epochs_as_fit_but_not_a_single_one(seconds: float, epochs: int,
         (Budget(10, 10, 12.4, 0), "an epoch takes 12 s on this machine: there is time for all 10"),
         (Budget(3, 10, 60, 7.2), "an epoch takes 60 s on this machine: there is time for 3 of 10; 7 more minutes allow "
          "all"),
-        (Budget(0, 10, 60, 9.9), "an epoch takes 60 s on this machine: there is time for none (at least 2 are needed) "
+        (Budget(0, 10, 60, 9.9), "an epoch takes 60 s on this machine: there is time for none (at least 4 are needed) "
          "of 10; 10 more minutes allow all"),
     ],
 )  # fmt: skip
