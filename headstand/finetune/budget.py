@@ -27,6 +27,9 @@ LATER = {"train": 1, "validation": 9, "test": 4}
 """How often the photos of each split are predicted after fine-tuning: for calibration, the detector of unknown inputs,
 evaluation, and the comparison of all formats of the conversion."""
 
+CONVERSION = 35
+"""Training steps that take as long as converting the network to all formats, without the comparison."""
+
 _FILE = "budget.json"
 
 
@@ -94,7 +97,8 @@ def decide(speed: Speed, seconds: float, counts: Mapping[str, int], settings: Fi
     """
     steps = len(batch_bounds(counts["train"], settings.batch_size)) - 1
     epoch = steps * speed.step + counts["validation"] * speed.photo
-    free = seconds * (1 - SPARE) - speed.photo * sum(LATER[split] * count for split, count in counts.items())
+    later = CONVERSION * speed.step + speed.photo * sum(LATER[split] * count for split, count in counts.items())
+    free = seconds * (1 - SPARE) - later
     epochs = min(settings.epochs, max(0, int(free / epoch)))
     missing = max(0.0, settings.epochs * epoch - free) / 60
     return Budget(epochs if epochs >= FEWEST else 0, settings.epochs, round(epoch, 1), round(missing, 1))
