@@ -1,4 +1,3 @@
-import gc
 import importlib.util
 import os
 import sys
@@ -46,12 +45,6 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("numprocesses", None):
         for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
             os.environ.setdefault(variable, "1")
-
-
-def pytest_collection_finish() -> None:
-    """Leaves the collected tests out of later garbage collections."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture
