@@ -127,8 +127,8 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL, elaps
         with steps("logistic regression") as log:
             both = [photo for split in ("train", "validation") for photo in dataset.split(split)]
             groups = np.array([photo.group for photo in both])
-            # Views of validation photos are trained on in a refit only.
-            views = bool(_refit_splits(recipe, fine_tuned=recipe.finetune.epochs > 0))
+            # Views of validation photos are trained on in a refit only; fine-tuning may turn out not to be kept.
+            views = bool(_refit_splits(recipe, fine_tuned=False))
             together, _ = _extract_splits(recipe, dataset, extractor, ("train", "validation"), views=views)
             folds = cross_validation.split_folds(train_split, validation_split, groups, seed)
             linear = cross_validation.logistic_regression(recipe.head, together, folds, len(classes))
@@ -439,9 +439,9 @@ def _with_epochs(recipe: Recipe, epochs: int) -> Recipe:
 
 
 def _within_budget(recipe: Recipe, dataset: Dataset, model: keras.Model, folder: Path, began: float) -> budget.Budget:
-    """Returns the number of epochs that fit into the recipe's time budget, which began at a time of `perf_counter`.
+    """Returns what fits into the recipe's time budget, which began at the time `began` of `time.perf_counter`.
 
-    The number is written to the run's folder, since a resumed run must train for the same one.
+    It is written to the run's folder, since a resumed run must train for the same number of epochs.
     """
     training, validation = (_labelled(recipe, dataset, (split,)) for split in ("train", "validation"))
     tuning = recipe.finetune

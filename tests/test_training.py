@@ -265,13 +265,15 @@ def test_without_time_the_head_is_trained_as_without_fine_tuning(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(budget, "measure", lambda *arguments: budget.Speed(1, 1))
-    search = {"strategy": "none", "selection": "log_loss"}
-    plain = training.train(recipe(search=search))
-    outcome = training.train(recipe(minutes=0.1, search=search, finetune=FINETUNE))
+    search, augmentation = {"strategy": "none", "selection": "log_loss"}, {"views": 1}
+    plain = training.train(recipe(search=search, augmentation=augmentation))
+    outcome = training.train(recipe(minutes=0.1, search=search, augmentation=augmentation, finetune=FINETUNE))
     assert "fine-tuning" in outcome.report["seconds"]
     assert outcome.refitted and plain.refitted and outcome.refitted.name == plain.refitted.name
     for key in ("test", "validation", "history"):
         assert outcome.report[key] == plain.report[key]
+    weights = (checkpoint.load(run.refitted).get_weights() for run in (plain, outcome))  # trained on the views too
+    assert all(np.array_equal(one, other) for one, other in zip(*weights, strict=True))
 
 
 @pytest.mark.parametrize("better", [True, False])
