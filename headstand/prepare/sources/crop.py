@@ -52,7 +52,11 @@ def _upright(box: Box, declared: tuple[int, int] | None, stored: tuple[int, int]
     frames = [stored, (height, width)] if turn >= 5 else [stored]
     declared = declared or stored
     # An exact match is preferred: a nearly square photo has nearly the same aspect ratio in both orientations.
-    frame = declared if declared in frames else next((frame for frame in frames if _alike(declared, frame)), None)
+    frame = (
+        declared
+        if declared in frames
+        else next((frame for frame in frames if _same_aspect_ratio(declared, frame)), None)
+    )
     if frame is None:
         return None
     x, y = frame[0] / declared[0], frame[1] / declared[1]
@@ -67,7 +71,7 @@ def _upright(box: Box, declared: tuple[int, int] | None, stored: tuple[int, int]
     return Box(box.top, box.left, box.bottom, box.right) if turn >= 5 else box
 
 
-def _alike(one: tuple[int, int], other: tuple[int, int]) -> bool:
+def _same_aspect_ratio(one: tuple[int, int], other: tuple[int, int]) -> bool:
     """Returns whether two sizes have the same aspect ratio, within the rounding of sides to whole pixels."""
     return abs(one[0] * other[1] - one[1] * other[0]) <= sum(other)
 
