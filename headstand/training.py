@@ -18,6 +18,7 @@ import numpy as np
 
 from headstand import finetune, inputs, report
 from headstand import heads
+from headstand.compare import automatic
 from headstand.diagnosis import Finding, TrainingPhase, diagnose, gather
 from headstand.errors import HeadstandError
 from headstand.evaluation import calibration, leakage, unknown_inputs
@@ -99,9 +100,12 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL, elaps
     classes, seed = dataset.classes, recipe.seed
     if recipe.finetune.epochs and recipe.finetune.unfreeze != "all":  # several depths have no frozen part in common
         recipe = recipe.model_copy(update={"backbone": recipe.backbone.model_copy(update={"depths": 1})})
+    candidates: list[dict[str, Any]] = []
     with ExitStack() as stack:
         steps = stack.enter_context(Steps())
         with steps("backbone") as log:
+            if recipe.backbone.automatic:
+                recipe, candidates = automatic.select(recipe, dataset, lambda line: print(f"  {line}", flush=True))
             extractor = backend.extractor(recipe.backbone)
             if recipe.finetune.epochs:  # checked here so that an invalid `unfreeze` fails before the search
                 frozen(extractor.feature_model.get_layer("backbone"), recipe.finetune.unfreeze)
@@ -332,6 +336,7 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL, elaps
                 comparison=comparison,
                 head=choice.head if choice else searched.head,
                 search=searched,
+                backbones=candidates,
                 fine_tuning=notes,
                 history=trained.history,
                 best_epoch=trained.best_epoch,

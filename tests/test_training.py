@@ -80,7 +80,8 @@ def check_detection(report: dict[str, Any], paths: dict[str, Path], dataset: Dat
 
 
 def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
-    outcome = training.train(recipe(search=SEARCH))
+    automatic = {"name": "auto", "size": networks.SIZE, "weights": "none"}
+    outcome = training.train(recipe(search=SEARCH, backbone=automatic, compare={"backbones": ["MobileNet"]}))
     report = outcome.report
     assert re.fullmatch(r"shapes_\d\d_\d\.\d{3}\.h5", outcome.checkpoint.name)
     best = report["history"][report["best_epoch"] - 1]
@@ -102,6 +103,8 @@ def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> No
     about = checkpoint.metadata(outcome.checkpoint)
     assert (about.name, about.labels, about.size) == ("shapes", dataset.classes, networks.SIZE)
     assert (about.backbone, about.data) == ("MobileNet", dataset.digest)
+    assert [(each["backbone"], each["selected"]) for each in report["backbones"]] == [("MobileNet at 32 px", True)]
+    assert "MobileNet at 32 px (selected)" in (outcome.folder / "report.html").read_text()
 
     written = json.loads((outcome.folder / "report.json").read_text())
     assert written == json.loads(json.dumps(report))
@@ -134,7 +137,7 @@ def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> No
 
     resources = written["resources"]
     assert set(resources["steps"]) == set(written["seconds"])
-    assert resources["steps"]["features"]["photos"] == 48
+    assert resources["steps"]["features"]["photos"] == 12
     assert set(resources["steps"]["features"]["parts"]) == {"waiting for photos", "network", "cache"}
     assert all(0 <= step["cpu"] <= 1 and step["peak_memory"] > 2**20 for step in resources["steps"].values())
     assert written["diagnosis"] == [finding.record for finding in outcome.findings]
@@ -149,7 +152,7 @@ def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> No
     assert not list(outcome.folder.glob("*.part"))
     out = capsys.readouterr().out
     assert f"run {outcome.folder}" in out
-    assert "48 photos, 48 computed" in out
+    assert "48 photos, 12 computed, the others" in out
     assert f"test_accuracy={report['test']['accuracy']:.4f} (95 % interval" in out
     floor = report["baseline"]
     assert floor["val_accuracy"] in [right / 12 for right in range(6, 13)]  # better than chance, which is a third

@@ -141,7 +141,7 @@ def _verdict(results: list[Result], choice: Choice | None, limits: Compare) -> s
         *([f"{limits.under_mb:g} MB"] if limits.under_mb else []),
     ]
     within = f"within {' and '.join(requested)}" if requested else "without limits"
-    unknown = sum(1 for result in results if not result.score and fits(result, limits))
+    unknown = sum(1 for result in results if not result.score and fits(result.model_size, limits))
     missing = f"; {unknown} more fit the limits, but their accuracy is not measured" if unknown and requested else ""
     if choice is None:
         return f"selected {within}: no measured entry{missing}"

@@ -7,7 +7,7 @@ from headstand import tensorflow_setup  # noqa: F401, I001 - before the first im
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
@@ -68,7 +68,7 @@ def measure(
     for index, entry in enumerate(entries):
         first.setdefault(common(entry), index)
     for _, group in groupby(sorted(entries, key=lambda entry: first[common(entry)]), key=common):
-        rows = _EntryFeatures(dataset, seed, journal)
+        rows = EntryFeatures(dataset, seed, journal.results)
         for entry in group:
             known = entry in journal.results
             if not known:
@@ -77,13 +77,13 @@ def measure(
     return [journal.results[entry] for entry in entries]
 
 
-class _EntryFeatures:
+class EntryFeatures:
     """Features of one backbone and augmentation, shared by several entries; computed on first use, attempted once."""
 
-    def __init__(self, dataset: Dataset | None, seed: int, journal: ResultLog) -> None:
+    def __init__(self, dataset: Dataset | None, seed: int, known: Mapping[ComparisonEntry, Result]) -> None:
         self.dataset, self.seed = dataset, seed
         self.classes = len(dataset.classes) if dataset else CLASSES
-        self._known, self._computed = journal.results, False
+        self._known, self._computed = known, False
         self.extractor: Extractor | None = None
         self.splits: tuple[heads.FeatureSplit, heads.FeatureSplit] | None = None
         self.reason, self.seconds, self.cached, self.photos = "", 0.0, 0, 0
@@ -94,13 +94,13 @@ class _EntryFeatures:
             return
         self._computed = True
         with _socket_timeout():
-            self.extractor, self.reason = _attempt(lambda: Extractor(entry.backbone))
+            self.extractor, self.reason = attempt(lambda: Extractor(entry.backbone))
         if self.extractor is None:
             return
         if self.dataset is None:
             self.reason = "the data are not prepared"
             return
-        _, self.reason = _attempt(lambda: self._extract(entry))
+        _, self.reason = attempt(lambda: self._extract(entry))
 
     def _extract(self, entry: ComparisonEntry) -> None:
         assert self.extractor and self.dataset
@@ -124,12 +124,12 @@ class _EntryFeatures:
         self.splits = splits[0], splits[1]
 
 
-def _measured(entry: ComparisonEntry, rows: _EntryFeatures, journal: ResultLog, clock: Clock) -> Result:
+def _measured(entry: ComparisonEntry, rows: EntryFeatures, journal: ResultLog, clock: Clock) -> Result:
     rows.compute(entry)
     reasons = [f"accuracy not measured: {rows.reason}"] if rows.reason else []
     score, head = None, None
     if rows.splits:
-        trained, reason = _attempt(lambda: _trained(entry, rows))
+        trained, reason = attempt(lambda: _trained(entry, rows))
         if trained:
             score, head = trained
         else:
@@ -137,13 +137,13 @@ def _measured(entry: ComparisonEntry, rows: _EntryFeatures, journal: ResultLog, 
     same = (known for known in journal.results.values() if known.entry.architecture == entry.architecture)
     size = next((known.model_size for known in same if known.model_size), None)
     if size is None:
-        size, reason = _attempt(lambda: _size(entry, rows, head, clock))
+        size, reason = attempt(lambda: model_size(entry, rows, head, clock))
         if reason:
             reasons.append(f"size and latency not measured: {reason}")
     return Result(entry, score, size, tuple(reasons))
 
 
-def _trained(entry: ComparisonEntry, rows: _EntryFeatures) -> tuple[HeadScore, keras.Model]:
+def _trained(entry: ComparisonEntry, rows: EntryFeatures) -> tuple[HeadScore, keras.Model]:
     assert rows.splits
     train, validation = rows.splits
     start = time.perf_counter()
@@ -166,7 +166,7 @@ def _trained(entry: ComparisonEntry, rows: _EntryFeatures) -> tuple[HeadScore, k
     return score, fit.model
 
 
-def _size(entry: ComparisonEntry, rows: _EntryFeatures, head: keras.Model | None, clock: Clock) -> ModelSize:
+def model_size(entry: ComparisonEntry, rows: EntryFeatures, head: keras.Model | None, clock: Clock) -> ModelSize:
     """Returns size and latency of the converted model.
 
     Random weights replace those that are not available, which changes neither size nor operations.
@@ -185,7 +185,7 @@ def _size(entry: ComparisonEntry, rows: _EntryFeatures, head: keras.Model | None
     return ModelSize(len(flatbuffer), timed.milliseconds, timed.share, trained)
 
 
-def _attempt(work: Callable[[], T]) -> tuple[T | None, str]:
+def attempt(work: Callable[[], T]) -> tuple[T | None, str]:
     """Returns the result of a function and an empty reason, or None and the reason for the failure.
 
     All exceptions are caught, because an error in one entry must not end the comparison.

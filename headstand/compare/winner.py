@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headstand.compare.result import Result
+from headstand.compare.result import ModelSize, Result
 from headstand.recipe.variants import Compare
 from headstand.stats import difference
 
@@ -23,11 +23,10 @@ class Choice:
     indistinguishable: tuple[Result, ...]
 
 
-def fits(result: Result, limits: Compare) -> bool:
+def fits(size: ModelSize | None, limits: Compare) -> bool:
     """Returns whether size and latency are measured and within the limits; always true without limits."""
     if limits.under_ms is None and limits.under_mb is None:
         return True
-    size = result.model_size
     return size is not None and (
         (limits.under_ms is None or size.milliseconds <= limits.under_ms)
         and (limits.under_mb is None or size.megabytes <= limits.under_mb)
@@ -42,7 +41,7 @@ def choose(results: Sequence[Result], limits: Compare) -> Choice | None:
     lowest product of size and latency is selected; among equals the most accurate one. An entry without size and
     latency can only be selected if it is the most accurate one.
     """
-    ranked = sorted((result for result in results if result.score and fits(result, limits)), key=order)
+    ranked = sorted((result for result in results if result.score and fits(result.model_size, limits)), key=order)
     if not ranked:
         return None
     best = ranked[0]

@@ -148,7 +148,7 @@ class Backbone(_Section):
         min_length=1,
         description=f"a keras.applications model; {', '.join(SHIPPED)}, which needs no download; a .keras or .h5 file "
         f"with a network; {_PRESET}PRESET: a backbone of KerasHub, by the name of its preset or its folder; "
-        f"for {_other_backbones()}",
+        f"for {_other_backbones()}; auto: the one of compare.backbones with the lowest log loss in cross-validation",
     )
     size: Annotated[int, Field(ge=32, le=1024)] = Field(
         150,
@@ -179,6 +179,11 @@ class Backbone(_Section):
     def input(self) -> InputKind:
         """The input that it takes."""
         return inputs.of_backbone(self.name, self.size)
+
+    @property
+    def automatic(self) -> bool:
+        """Whether training selects one of `compare.backbones`."""
+        return self.name == "auto"
 
     @property
     def network_file(self) -> str | None:

@@ -30,6 +30,7 @@ class ReportContext:
         comparison: the searched head and logistic regression on the same photos; None if heads are selected otherwise.
         head: settings of the selected head.
         search: trials of the search and the head that it found.
+        backbones: figures of the backbones that were compared; empty if the recipe names one.
         fine_tuning: what was decided about fine-tuning, as texts; empty without it.
         history: metrics by epoch of the last training phase.
         best_epoch: the epoch that was kept, from 1.
@@ -56,6 +57,7 @@ class ReportContext:
     comparison: tuple[CrossValidated, CrossValidated] | None
     head: Head
     search: SearchResult
+    backbones: Sequence[dict[str, Any]]
     fine_tuning: Sequence[str]
     history: Sequence[Mapping[str, float]]
     best_epoch: int

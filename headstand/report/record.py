@@ -67,6 +67,7 @@ def _record(context: ReportContext) -> dict[str, Any]:
         "search": table.summary(search.trials, count),
         "baseline": _baseline(context),
         "selection": _selection(context),
+        "backbones": list(context.backbones),
         "fine_tuning": list(context.fine_tuning),
         "history": list(context.history),
         "best_epoch": context.best_epoch,

@@ -66,7 +66,7 @@ def test_what_is_not_measured_is_never_selected() -> None:
     choice = choose([unscored, unweighed, slow], Compare(under_ms=60))
     assert choice is not None
     assert choice.selected is slow
-    assert not fits(unweighed, Compare(under_mb=1e9))
+    assert not fits(unweighed.model_size, Compare(under_mb=1e9))
     choice = choose([unweighed, slow], FREE)
     assert choice is not None
     assert (choice.best, choice.selected) == (unweighed, slow)
