@@ -204,12 +204,16 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL, elaps
                     tuned = _finetune(
                         recipe, dataset, ("train",), "validation", model, metadata, run.folder, history, steps, profile
                     )
-                    _check_finite(tuned.best, "finetune.learning_rate")
-                    notes.append(f"kept epoch {tuned.best_epoch}: val_accuracy={tuned.best['val_accuracy']:.4f}")
-                    phases.append(TrainingPhase("finetune", tuned.history, tuned.best_epoch))
-                    fine_tuned = recipe.search.selection == "accuracy" or _better_than_head(
-                        tuned.checkpoint, fit.model, dataset, validation_split, extractor.input
-                    )
+                    if recipe.search.selection == "accuracy":  # the head is not an alternative
+                        _check_finite(tuned.best, "finetune.learning_rate")
+                    if np.isfinite(tuned.best["val_loss"]):
+                        notes.append(f"kept epoch {tuned.best_epoch}: val_accuracy={tuned.best['val_accuracy']:.4f}")
+                        phases.append(TrainingPhase("finetune", tuned.history, tuned.best_epoch))
+                        fine_tuned = recipe.search.selection == "accuracy" or _better_than_head(
+                            tuned.checkpoint, fit.model, dataset, validation_split, extractor.input
+                        )
+                    else:
+                        notes.append(_DIVERGES.format("finetune.learning_rate"))
                     if not fine_tuned:  # the last figure in the log is that of the selected model
                         recipe = _with_epochs(recipe, 0)
                         reached = f"val_accuracy={fit.best['val_accuracy']:.4f}"
@@ -433,9 +437,12 @@ def _figures(found: CrossValidated) -> str:
     return f"log loss {found.losses.mean():.4f}, accuracy {found.accuracy:.4f} on {how}"
 
 
+_DIVERGES = "no epoch has a finite validation loss: training diverges; try a lower --{}"
+
+
 def _check_finite(best: dict[str, float], rate: str) -> None:
     if not np.isfinite(best["val_loss"]):
-        raise HeadstandError(f"no epoch has a finite validation loss: training diverges; try a lower --{rate}")
+        raise HeadstandError(_DIVERGES.format(rate))
 
 
 def _with_epochs(recipe: Recipe, epochs: int) -> Recipe:
@@ -517,6 +524,7 @@ def _finetune(
             after_epoch,
             [keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: after_batch())],
             epochs,
+            recipe.search.selection,
         )
     steps.parts[phase] = stopwatch.seconds
     history.write(phase, tuned.history)

@@ -279,27 +279,36 @@ def test_without_time_the_head_is_trained_as_without_fine_tuning(
     assert all(np.array_equal(one, other) for one, other in zip(*weights, strict=True))
 
 
-@pytest.mark.parametrize("better", [True, False])
+@pytest.mark.parametrize("case", ["better", "not better", "diverges"])
 def test_the_fine_tuned_model_is_kept_only_if_it_is_better_than_the_head(
-    dataset: Dataset, better: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    dataset: Dataset, case: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real, found = training._better_than_head, []
+    real, run, found, better = training._better_than_head, finetune.run, [], case == "better"
 
     def decide(*arguments: Any) -> bool:
         found.append(real(*arguments))
         return better
 
+    def tune(*arguments: Any) -> finetune.FinetuneResult:
+        tuned = run(*arguments)
+        assert arguments[-1] == "log_loss"
+        changes = {"val_loss": float("nan")} if case == "diverges" else {}
+        return dataclasses.replace(tuned, history=[{**figures, **changes} for figures in tuned.history])
+
+    monkeypatch.setattr(finetune, "run", tune)
     search = {"strategy": "none", "selection": "log_loss"}
     plain = training.train(recipe(search=search))
     monkeypatch.setattr(training, "_better_than_head", decide)
     outcome = training.train(recipe(search=search, finetune=FINETUNE))
-    assert found == [False]  # all validation photos were right before
+    assert found == [False] * (case != "diverges")  # all validation photos were right before
     names = sorted(path.name for path in outcome.folder.glob("*.h5"))
     if better:
         assert names == [outcome.checkpoint.name] and outcome.refitted is None
         check_scores(outcome.report, outcome.checkpoint, dataset)
     else:
-        assert "not better than the head, which is kept" in capsys.readouterr().out
+        note = "training diverges; try a lower --finetune.learning_rate" * (case == "diverges")
+        out = capsys.readouterr().out
+        assert "not better than the head, which is kept" in out and note in out
         assert "fine-tuned" not in (outcome.folder / "MODEL_CARD.md").read_text()
         assert outcome.refitted and names == sorted([outcome.checkpoint.name, outcome.refitted.name])
         for split in ("test", "validation"):  # those of a network that was not changed

@@ -10,7 +10,7 @@ import keras
 from tqdm import tqdm
 
 from headstand.finetune.batches import ActivationBatches, TrainingBatches
-from headstand.heads import checkpoint, rank
+from headstand.heads import Selection, checkpoint, rank
 from headstand.tracking.history import metrics_text
 from headstand.tracking.timing import COMPILING, NETWORK, VALIDATION, WAITING, Stopwatch
 
@@ -123,7 +123,7 @@ class CheckpointCallback(keras.callbacks.Callback):
         metadata: metadata of the checkpoint.
         epochs: number of epochs that will be trained.
         saved_model: model that is saved in the checkpoint; the trained model may be a part of it.
-        validated: whether there are validation metrics.
+        selection: validation metric that selects the epoch, see `headstand.heads.rank`; None without validation.
         after_epoch: called after each epoch with the metrics of all epochs so far.
     """
 
@@ -133,15 +133,15 @@ class CheckpointCallback(keras.callbacks.Callback):
         metadata: checkpoint.ModelMetadata,
         epochs: int,
         saved_model: keras.Model,
-        validated: bool,
+        selection: Selection | None,
         after_epoch: AfterEpoch | None = None,
     ) -> None:
         super().__init__()
-        self._folder, self._metadata, self._epochs, self._validated = folder, metadata, epochs, validated
+        self._folder, self._metadata, self._epochs, self._selection = folder, metadata, epochs, selection
         # The trained model may be a part of this one and shares its variables.
         self._saved_model = saved_model
         self._after_epoch, self._rate = after_epoch, 0.0
-        self._state = folder / f"{'tuning' if validated else 'refit'}.weights.h5"
+        self._state = folder / f"{'tuning' if selection else 'refit'}.weights.h5"
         self.history: list[dict[str, float]] = []
 
     def restore(self, model: keras.Model) -> int:
@@ -156,15 +156,15 @@ class CheckpointCallback(keras.callbacks.Callback):
 
     @property
     def best_epoch(self) -> int:
-        """Returns the epoch, from 1, with the best validation accuracy (then loss); without validation the last one."""
-        if not self._validated:
+        """Returns the epoch, from 1, that is best on validation; without validation the last one."""
+        if not self._selection:
             return len(self.history)
-        ranks = [rank(metrics) for metrics in self.history]
+        ranks = [rank(metrics, self._selection) for metrics in self.history]
         return ranks.index(max(ranks)) + 1
 
     def checkpoint(self, epoch: int) -> Path:
         """Returns the path of an epoch's checkpoint, which exists only if the epoch was selected."""
-        score = f"{self.history[epoch - 1]['val_accuracy']:.3f}" if self._validated else "all"
+        score = f"{self.history[epoch - 1]['val_accuracy']:.3f}" if self._selection else "all"
         return self._folder / f"{self._metadata.name}_{epoch:02d}_{score}.h5"
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -172,7 +172,7 @@ class CheckpointCallback(keras.callbacks.Callback):
         self.model.optimizer.largest.assign(0.0)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        previous_best = self.checkpoint(self.best_epoch) if self.history and self._validated else None
+        previous_best = self.checkpoint(self.best_epoch) if self.history and self._selection else None
         metrics = {key: float(value) for key, value in (logs or {}).items()}
         optimizer = self.model.optimizer
         # The higher of the rates at both ends of the epoch: with warm-up the first one is 0.
@@ -180,8 +180,8 @@ class CheckpointCallback(keras.callbacks.Callback):
         metrics |= {"learning_rate": rate, "gradient_norm": float(optimizer.largest)}
         self.history.append(metrics)
         print(f"epoch {epoch + 1}/{self._epochs} {metrics_text(metrics)}", flush=True)
-        best = self._validated and self.best_epoch == len(self.history)
-        if best or (len(self.history) == self._epochs and not self._validated):
+        best = self._selection and self.best_epoch == len(self.history)
+        if best or (len(self.history) == self._epochs and not self._selection):
             self._save(self.checkpoint(len(self.history)))
         temporary = self._state.with_name("part-" + self._state.name)
         try:

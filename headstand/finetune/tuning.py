@@ -22,7 +22,7 @@ from headstand.finetune.callbacks import (
     TimingCallback,
 )
 from headstand.finetune.freezing import SplitModel, split
-from headstand.heads import checkpoint, class_weights
+from headstand.heads import Selection, checkpoint, class_weights
 from headstand.prepare.manifest import Dataset, Photo
 from headstand.recipe import Augmentation, Finetune
 from headstand.tracking.timing import Stopwatch
@@ -85,6 +85,7 @@ def run(
     after_epoch: AfterEpoch | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     epochs: int | None = None,
+    selection: Selection = "accuracy",
 ) -> FinetuneResult:
     """Fine-tunes a model; a call after an interruption resumes after the last complete epoch.
 
@@ -105,6 +106,7 @@ def run(
         callbacks: further Keras callbacks.
         epochs: stop after this epoch, which an earlier call has selected; the learning rate still follows the schedule
             of `settings.epochs`. None for all epochs.
+        selection: validation metric that selects the epoch, see `headstand.heads.rank`.
 
     Raises:
         FreezingError: more layers or blocks are to be unfrozen than there are.
@@ -116,9 +118,7 @@ def run(
     with stopwatch(FROZEN) if parts.prefix else nullcontext():
         batches, validation_batches = _batches(parts, photos, validation, settings, augmentation, seed, metadata)
     compile_for(parts.rest, settings, settings.epochs * len(batches), parts.frozen)
-    checkpoints = CheckpointCallback(
-        folder, metadata, epochs, model, validated=validation is not None, after_epoch=after_epoch
-    )
+    checkpoints = CheckpointCallback(folder, metadata, epochs, model, selection if validation else None, after_epoch)
     finished = checkpoints.restore(parts.rest)
     if finished < epochs:
         precision = [] if settings.precision == "float32" else [MixedPrecisionCallback(settings.precision)]
