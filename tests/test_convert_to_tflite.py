@@ -74,7 +74,7 @@ def test_a_folder_without_a_run_is_refused(model: Path) -> None:  # noqa: F811
         RunError, match=rf"is a folder without a finished run .*name a checkpoint: {re.escape(str(model))}"
     ):
         convert_to_tflite.main([str(model.parent)])
-    with pytest.raises(RunError, match=r"data is a folder without a finished run .*`python train.py`"):
+    with pytest.raises(RunError, match=r"data is a folder without a finished run .*headstand train PHOTOS"):
         convert_to_tflite.main(["data"])
 
 
@@ -97,7 +97,7 @@ def failed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 def test_a_missing_model_is_one_line(workplace: Path) -> None:
     result = subprocess.run([sys.executable, str(SCRIPT), "nothing.h5"], capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (
-        1, "error: there is no checkpoint nothing.h5; `python train.py` makes one\n",
+        1, "error: there is no checkpoint nothing.h5: `python -m headstand train PHOTOS` trains a model\n",
     )  # fmt: skip
 
 

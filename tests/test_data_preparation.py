@@ -87,4 +87,4 @@ def test_without_network_the_error_suggests_alternatives(monkeypatch, capsys):
     monkeypatch.setattr(kaggle, "_download", offline)
     assert run(monkeypatch) == 1
     assert "suradechk/yoga-posture-cleaned" in (err := capsys.readouterr().err)
-    assert "--source FOLDER" in err and "make demo" in err
+    assert "--source FOLDER" in err and "headstand demo" in err

@@ -49,7 +49,7 @@ def test_gunicorn_without_a_model_exits_with_one_error_line(tmp_path: Path, thre
     )
     assert found.returncode == 4
     errors = [line for line in found.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1 and "make demo" in errors[0] and "none.tflite" in errors[0]
+    assert len(errors) == 1 and "headstand train PHOTOS" in errors[0] and "none.tflite" in errors[0]
     assert "Traceback" not in found.stderr
 
 

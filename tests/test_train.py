@@ -113,7 +113,7 @@ def test_warnings_are_printed_and_notes_are_not(
         ("head = [", [], "shapes.toml is not TOML"),
         (RECIPE, ["--head.dropout", "1.5"], "head.dropout = .*1.5.*less than 1"),
         (RECIPE, ["--head.dropuot", "0.5"], "dropuot"),
-        (RECIPE, [], "no prepared data at data/shapes: run `python data_preparation.py shapes`"),
+        (RECIPE, [], "no prepared data at data/shapes: run `python data_preparation.py shapes.toml`"),
     ],
     ids=["recipe", "file", "key", "value", "toml", "argument", "option", "data"],
 )
