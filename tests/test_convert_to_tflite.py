@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 import subprocess
@@ -8,9 +9,11 @@ from pathlib import Path
 import pytest
 
 import convert_to_tflite
+from headstand.cli.convert import _measured
 from headstand.errors import HeadstandError
 from headstand.export import convert
 from headstand.heads import checkpoint
+from headstand.prepare import manifest
 from headstand.runs import RunError
 from headstand.serve import bundle
 from tests import networks
@@ -45,7 +48,8 @@ def test_the_newest_run_is_converted_and_the_next_command_printed(
     assert re.fullmatch(
         rf"written    {re.escape(str(made))} \(float32, \d\.\d MiB\), {beside}, {re.escape(str(labels))}", written
     )
-    assert try_it == f"try it     python predict.py --model {made} photo.jpg"
+    photo = Path("data/shapes") / manifest.read(Path("data/shapes")).split("test")[0].path
+    assert try_it == f"try it     python predict.py --model {made} {photo}"
     assert serve == f"serve it   HEADSTAND_MODEL={made} gunicorn predict:app"
 
 
@@ -141,3 +145,12 @@ def test_a_format_may_be_named(model: Path, capsys: pytest.CaptureFixture[str]) 
 def test_missing_options_of_a_foreign_model_are_reported(argv: list[str]) -> None:
     with pytest.raises(HeadstandError, match="needs MODEL, --labels FILE and --preprocess"):
         convert_to_tflite.main(argv)
+
+
+def test_the_test_accuracy_of_a_checkpoint_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "shapes_08_0.933.h5"
+    assert _measured(path) == ""
+    record = {"recipe": {}, "scored": path.name, "test": {"accuracy": 0.8171, "count": 60}}
+    (tmp_path / "report.json").write_text(json.dumps(record))
+    assert _measured(path) == " (accuracy on 60 test photos: 0.817)"
+    assert _measured(tmp_path / "shapes_08_0.933_all.h5") == ""

@@ -98,6 +98,13 @@ def test_the_model_may_be_named_and_is_reported(run: Run, model: Path, tmp_path:
     assert next(iter(json.loads(out))) == "red"
 
 
+def test_an_unknown_option_is_no_file(run: Run, model: Path) -> None:
+    assert run("--modle", "x", "y", model=model) == (
+        1, "", "error: unrecognized arguments: --modle (did you mean --model?); `python predict.py --help` lists the "
+        "arguments\n",
+    )  # fmt: skip
+
+
 def test_an_unknown_input_has_a_line_on_standard_error(run: Run, tmp_path: Path) -> None:
     (tmp_path / "red.png").write_bytes(PHOTO)
     (tmp_path / "dark.png").write_bytes(tiny.photo((20, 30, 40)))

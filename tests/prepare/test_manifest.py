@@ -136,7 +136,7 @@ def test_a_label_that_is_not_the_files_folder_is_refused(tmp_path, changes):
     line = f"{mixed.path},{mixed.class_},{mixed.split},{ROW.sha256},640,480,3,\n"
     path.write_text(text + line)
     with pytest.raises(
-        ManifestError, match=r"which does not match its folder: run `python -m headstand explore PHOTOS --name poses"
+        ManifestError, match=r"which does not match its folder: run `python -m headstand explore PHOTOS --name"
     ):
         manifest.read(tmp_path)
 
