@@ -32,7 +32,7 @@ with contextlib.suppress(AttributeError, OSError, TypeError):
     allocator.mallopt(-3, 2**20)
     allocator.mallopt(-1, 4 * 2**20)
 
-# A warning and no error: Kubernetes sets HEADSTAND_PORT and others where a service has the name "headstand".
+# A warning and no error: Kubernetes sets variables with this prefix where a service has the name "headstand".
 if wrong := environment.unknown():
     print(f"warning: {wrong}", file=sys.stderr)
 try:

@@ -38,7 +38,7 @@ def test_the_newest_run_is_converted_and_the_next_command_printed(
     made, labels = model.with_suffix(".tflite"), model.with_name("labels.txt")
     assert bundle.read(made).name == "shapes"
     converting, converted, parity, accuracy, written, try_it, serve = capsys.readouterr().out.splitlines()
-    assert converting == f"converting {model}"
+    assert re.fullmatch(rf"converting {re.escape(str(model))} \(accuracy on 12 test photos: \d\.\d{{3}}\)", converting)
     assert re.fullmatch(r"float32    converted, 0\.0 MB in \d+ s", converted)
     assert re.fullmatch(
         r"parity     12 test photos, same top class on 100\.00%, largest difference .* \d\.\de-0\d: passed", parity
@@ -68,7 +68,7 @@ def test_a_run_s_folder_may_be_named(
     folder: Callable[[Path], Path],
 ) -> None:
     convert_to_tflite.main([str(folder(model))])
-    assert capsys.readouterr().out.startswith(f"converting {model}\n")
+    assert capsys.readouterr().out.startswith(f"converting {model} (accuracy on 12 test photos: ")
     assert model.with_suffix(".tflite").is_file()
 
 
@@ -83,7 +83,7 @@ def test_a_folder_without_a_run_is_refused(model: Path) -> None:  # noqa: F811
 
 
 def test_without_a_run_the_error_names_the_command(workplace: Path) -> None:
-    with pytest.raises(RunError, match=r"`python train\.py` makes one"):
+    with pytest.raises(RunError, match="`python -m headstand train PHOTOS`"):
         convert_to_tflite.main([])
 
 
