@@ -57,7 +57,7 @@ ARG MODEL=models/yoga6/yoga6.tflite
 ARG SAMPLES=models/yoga6/samples
 WORKDIR /srv
 COPY --from=web-packages /packages /packages
-COPY headstand/__init__.py headstand/cores.py headstand/errors.py headstand/inputs.py headstand/quiet.py headstand/
+COPY headstand/__init__.py headstand/cores.py headstand/environment.py headstand/errors.py headstand/inputs.py headstand/quiet.py headstand/
 COPY headstand/images headstand/images
 COPY headstand/poses/__init__.py headstand/poses/heatmap_file.py headstand/poses/heatmap_input.py headstand/poses/
 COPY headstand/cli/__init__.py headstand/cli/command.py headstand/cli/models.py headstand/cli/predict.py headstand/cli/

@@ -68,7 +68,8 @@ serve-lambda: setup-dev
 
 # To AWS Lambda: MODEL=runs/... selects a model, DRY_RUN=1 prints the commands without running them, ARGS are options of
 # `python -m headstand deploy --help`.
-deploy: setup
+deploy: $(if $(DRY_RUN),,setup)
+	@test -x $(RUN) || { echo "a dry run installs nothing, and the packages are missing: run make setup" >&2; exit 1; }
 	$(RUN) -m headstand deploy $(MODEL) $(if $(DRY_RUN),--dry-run) $(ARGS)
 
 lint: setup-dev

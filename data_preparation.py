@@ -26,10 +26,11 @@ def data_preparation(name: str, overrides: list[str]) -> None:
     findings of the data check are in data/RECIPE/explore. A second run changes nothing unless photos or settings have
     changed.
     """
-    from headstand.cli.train import prepare_and_check
+    from headstand.cli.train import check_source, prepare_and_check
     from headstand.recipe import load
 
     recipe = load(name, overrides)
+    check_source(recipe, overrides)
     wrong = prepare_and_check(recipe)
     renamed = f" --name {recipe.name}" if "--name" in overrides else ""
     print(f"not ready: {wrong}" if wrong else f"train it: python train.py {name}{renamed}")

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # where `headstand` is, if it is
 # OpenBLAS starts a thread per core when NumPy is imported; the service does no matrix products with NumPy.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+from headstand import environment
 from headstand.errors import HeadstandError
 from headstand.serve import capacity, classifier, content, metrics
 
@@ -31,6 +32,9 @@ with contextlib.suppress(AttributeError, OSError, TypeError):
     allocator.mallopt(-3, 2**20)
     allocator.mallopt(-1, 4 * 2**20)
 
+# A warning and no error: Kubernetes sets variables with this prefix where a service has the name "headstand".
+if wrong := environment.unknown():
+    print(f"warning: {wrong}", file=sys.stderr)
 try:
     limits = capacity.chosen()
 except HeadstandError as error:  # gunicorn would print a traceback

@@ -19,13 +19,13 @@ from headstand.serve.classifier import Classifier, Prediction, default_model
 
 def main(arguments: list[str]) -> None:
     """Prints one line for each image, in the order of the arguments; fails at the end if any image is unusable."""
-    arguments, model = command.option(arguments, "--model", "the path of a .tflite file")
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(__doc__.strip() if __doc__ else "")
-        return
-    classifier = Classifier(model or default_model())
+    parser = command.Parser("python predict.py", __doc__)
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="file or URL")
+    parser.add_argument("--model", help="a .tflite file")
+    options = parser.parse_args(arguments or ["--help"])
+    classifier = Classifier(options.model or default_model())
     print(f"model: {classifier.bundle.path}", file=sys.stderr)
-    for name, result in results(classifier, arguments):
+    for name, result in results(classifier, options.images):
         if not isinstance(result, Prediction):
             print(json.dumps(described(result)), flush=True)
             continue

@@ -15,11 +15,12 @@ The same command resumes an interrupted run. A cloud tuner reads the metrics wit
 point of a SageMaker training job (docs/sagemaker.md).
 """
 
+import shlex
+
 import rich_click as click
 
-from headstand import recipe
 from headstand.cli import command
-from headstand.cli.options import SETTINGS, RecipeCommand, invoke, searched
+from headstand.cli.options import SETTINGS, RecipeCommand, changed, invoke, quiet, searched, silent
 from headstand.scale.sagemaker import job
 
 
@@ -27,18 +28,28 @@ from headstand.scale.sagemaker import job
 @click.argument("name", default=command.DEFAULT_RECIPE, metavar="[RECIPE]")
 @click.option("--ray", metavar="ADDRESS", help="features and search on a Ray cluster: auto or HOST:PORT")
 @click.option("--profile", is_flag=True, help="Trace some steps, for `tensorboard --logdir RUN/profile`.")
-def train(name: str, ray: str | None, profile: bool, overrides: list[str]) -> None:
+@quiet
+def train(name: str, ray: str | None, profile: bool, quiet: bool, overrides: list[str]) -> None:
     """Train a classifier on the photos that `data_preparation.py` has prepared by RECIPE.
 
     The report is written to runs/RECIPE/TIME; the last lines are the commands that convert and serve the model. The
     same command resumes an interrupted run.
     """
+    from headstand import recipe
+    from headstand.prepare import preparation_record
+
     settings = recipe.load(name, overrides)
+    preparation_record.check_options(settings, overrides)
     print("".join(searched(settings, overrides)), end="", flush=True)
     # TensorFlow takes seconds to import; an invalid recipe is reported before.
     from headstand import report, scale, training
+    from headstand.features import backbones
+    from headstand.prepare import manifest
 
-    with scale.backend(ray) as backend:
+    if note := backbones.note(settings.backbone):
+        print(note, flush=True)
+
+    with silent(quiet), scale.backend(ray) as backend:
         outcome = training.train(settings, profile, backend)
     print()
     print(report.per_class(outcome.report["test"]["per_class"]))
@@ -46,6 +57,10 @@ def train(name: str, ray: str | None, profile: bool, overrides: list[str]) -> No
     for finding in outcome.findings:
         if finding.severity != "note":
             print(f"diagnosis: {finding}")
+            if options := next((each.options for each in finding.suggestions if each.options), []):
+                split = any(key.startswith("--split") for key in options)
+                program = shlex.split(manifest.preparing(settings.data)) if split else ["python", "train.py", name]
+                print(f"  {changed(program, [] if split else overrides, options)}")
     if profile:
         print(f"profile           tensorboard --logdir {outcome.folder}/profile")
     print(f"report and plots  {outcome.folder}")

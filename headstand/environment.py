@@ -1,6 +1,7 @@
-"""Names of the environment variables that Headstand reads beside the keys of a recipe."""
+"""Names of the environment variables that Headstand reads: settings, and the keys of a recipe."""
 
 import difflib
+import os
 from collections.abc import Iterable
 
 PATHS = ("HEADSTAND_CACHE", "HEADSTAND_DATA", "HEADSTAND_MODEL", "HEADSTAND_RUNS", "HEADSTAND_WEIGHTS")
@@ -19,6 +20,22 @@ SERVICE = (
 """Settings of the services. A training that runs in the same shell ignores them."""
 
 VARIABLES = PATHS + SERVICE
+
+SECTIONS = (
+    "name", "seed", "minutes", "source", "split", "backbone", "augmentation", "head", "search", "finetune",
+    "evaluation", "card", "variants", "compare",
+)  # fmt: skip
+"""Sections of a recipe, and its keys outside of sections. Variables such as `HEADSTAND_HEAD__DROPOUT` set its keys."""
+
+
+def unknown() -> str:
+    """Returns a message about the first variable `HEADSTAND_...` that nothing reads; empty if there is none."""
+    sections = [f"HEADSTAND_{section.upper()}" for section in SECTIONS]
+    for variable in sorted(os.environ):
+        known = variable in VARIABLES or variable.partition("__")[0] in sections
+        if variable.startswith("HEADSTAND_") and not known:
+            return f"unknown environment variable {variable}{suggestion(variable)}: unset it"
+    return ""
 
 
 def suggestion(name: str, known: Iterable[str] = VARIABLES, prefix: str = "HEADSTAND_") -> str:

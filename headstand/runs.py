@@ -256,25 +256,37 @@ def newest_checkpoint(name: str | None = None, refitted: bool = True) -> Path:
             mirror.below(checkpoint.parent.relative_to(root()).as_posix()).pull(checkpoint.name.__eq__)
         if checkpoint.is_file():
             return checkpoint
-    raise RunError("there is no finished run under runs/; `python train.py` makes one, and `make demo` the whole way")
+    raise RunError("there is no finished run under runs/: train a model with `python -m headstand train PHOTOS`")
 
 
-def checkpoint_in(folder: Path) -> Path:
-    """Returns the checkpoint of a finished run, given its folder or the folder of its recipe (then the newest run).
+def newest_in(folder: Path) -> Path | None:
+    """Returns the newest finished run in a folder: the folder itself, that of a recipe, or that of all recipes."""
+    reports = [path for pattern in (REPORT, f"*/{REPORT}", f"*/*/{REPORT}") for path in folder.glob(pattern)]
+    return max((report.parent for report in reports), key=lambda path: path.name, default=None)
 
-    The refitted checkpoint is preferred if there is one.
+
+def checkpoint_in(folder: Path, refitted: bool = True) -> Path:
+    """Returns the checkpoint of a finished run, given a folder as in `newest_in`.
+
+    Args:
+        folder: the folder.
+        refitted: as in `newest_checkpoint`.
 
     Raises:
         RunError: there is no finished run in the folder, or its report is damaged.
     """
-    reports = [folder / REPORT] if (folder / REPORT).is_file() else sorted(folder.glob(f"*/{REPORT}"))
-    if not reports:
+    run = newest_in(folder)
+    if not run:
         checkpoints = ", ".join(sorted(str(path) for path in folder.glob("*.h5"))[:5])
         raise RunError(
             f"{folder} is a folder without a finished run ({REPORT}); name "
-            + (f"a checkpoint: {checkpoints}" if checkpoints else "a checkpoint, or train one with `python train.py`")
+            + (
+                f"a checkpoint: {checkpoints}"
+                if checkpoints
+                else "a checkpoint, or train a model with `python -m headstand train PHOTOS`"
+            )
         )
-    return _checkpoint(reports[-1], refitted=True)
+    return _checkpoint(run / REPORT, refitted)
 
 
 def read_report(folder: Path) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 import subprocess
@@ -8,9 +9,11 @@ from pathlib import Path
 import pytest
 
 import convert_to_tflite
+from headstand.cli.convert import _measured
 from headstand.errors import HeadstandError
 from headstand.export import convert
 from headstand.heads import checkpoint
+from headstand.prepare import manifest
 from headstand.runs import RunError
 from headstand.serve import bundle
 from tests import networks
@@ -35,7 +38,7 @@ def test_the_newest_run_is_converted_and_the_next_command_printed(
     made, labels = model.with_suffix(".tflite"), model.with_name("labels.txt")
     assert bundle.read(made).name == "shapes"
     converting, converted, parity, accuracy, written, try_it, serve = capsys.readouterr().out.splitlines()
-    assert converting == f"converting {model}"
+    assert re.fullmatch(rf"converting {re.escape(str(model))} \(accuracy on 12 test photos: \d\.\d{{3}}\)", converting)
     assert re.fullmatch(r"float32    converted, 0\.0 MB in \d+ s", converted)
     assert re.fullmatch(
         r"parity     12 test photos, same top class on 100\.00%, largest difference .* \d\.\de-0\d: passed", parity
@@ -45,7 +48,8 @@ def test_the_newest_run_is_converted_and_the_next_command_printed(
     assert re.fullmatch(
         rf"written    {re.escape(str(made))} \(float32, \d\.\d MiB\), {beside}, {re.escape(str(labels))}", written
     )
-    assert try_it == f"try it     python predict.py --model {made} photo.jpg"
+    photo = Path("data/shapes") / manifest.read(Path("data/shapes")).split("test")[0].path
+    assert try_it == f"try it     python predict.py --model {made} {photo}"
     assert serve == f"serve it   HEADSTAND_MODEL={made} gunicorn predict:app"
 
 
@@ -64,7 +68,7 @@ def test_a_run_s_folder_may_be_named(
     folder: Callable[[Path], Path],
 ) -> None:
     convert_to_tflite.main([str(folder(model))])
-    assert capsys.readouterr().out.startswith(f"converting {model}\n")
+    assert capsys.readouterr().out.startswith(f"converting {model} (accuracy on 12 test photos: ")
     assert model.with_suffix(".tflite").is_file()
 
 
@@ -74,12 +78,12 @@ def test_a_folder_without_a_run_is_refused(model: Path) -> None:  # noqa: F811
         RunError, match=rf"is a folder without a finished run .*name a checkpoint: {re.escape(str(model))}"
     ):
         convert_to_tflite.main([str(model.parent)])
-    with pytest.raises(RunError, match=r"data is a folder without a finished run .*`python train.py`"):
+    with pytest.raises(RunError, match=r"data is a folder without a finished run .*headstand train PHOTOS"):
         convert_to_tflite.main(["data"])
 
 
 def test_without_a_run_the_error_names_the_command(workplace: Path) -> None:
-    with pytest.raises(RunError, match=r"`python train\.py` makes one"):
+    with pytest.raises(RunError, match="`python -m headstand train PHOTOS`"):
         convert_to_tflite.main([])
 
 
@@ -97,7 +101,7 @@ def failed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 def test_a_missing_model_is_one_line(workplace: Path) -> None:
     result = subprocess.run([sys.executable, str(SCRIPT), "nothing.h5"], capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (
-        1, "error: there is no checkpoint nothing.h5; `python train.py` makes one\n",
+        1, "error: there is no checkpoint nothing.h5: `python -m headstand train PHOTOS` trains a model\n",
     )  # fmt: skip
 
 
@@ -141,3 +145,12 @@ def test_a_format_may_be_named(model: Path, capsys: pytest.CaptureFixture[str]) 
 def test_missing_options_of_a_foreign_model_are_reported(argv: list[str]) -> None:
     with pytest.raises(HeadstandError, match="needs MODEL, --labels FILE and --preprocess"):
         convert_to_tflite.main(argv)
+
+
+def test_the_test_accuracy_of_a_checkpoint_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "shapes_08_0.933.h5"
+    assert _measured(path) == ""
+    record = {"recipe": {}, "scored": path.name, "test": {"accuracy": 0.8171, "count": 60}}
+    (tmp_path / "report.json").write_text(json.dumps(record))
+    assert _measured(path) == " (accuracy on 60 test photos: 0.817)"
+    assert _measured(tmp_path / "shapes_08_0.933_all.h5") == ""

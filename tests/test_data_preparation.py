@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -6,6 +7,7 @@ import pytest
 
 import data_preparation
 from headstand.cli import train
+from headstand.errors import HeadstandError
 from headstand.prepare import manifest
 from tests.commands import status
 from tests.prepare.photos import class_folders, encoded, picture
@@ -87,4 +89,35 @@ def test_without_network_the_error_suggests_alternatives(monkeypatch, capsys):
     monkeypatch.setattr(kaggle, "_download", offline)
     assert run(monkeypatch) == 1
     assert "suradechk/yoga-posture-cleaned" in (err := capsys.readouterr().err)
-    assert "--source FOLDER" in err and "make demo" in err
+    assert "--source FOLDER" in err and "headstand demo" in err
+
+
+def test_a_dataset_is_not_replaced_by_a_source_that_nobody_has_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(train, "explore", lambda folder: [])
+    class_folders(tmp_path / "my photos", {"a": 5, "b": 5})
+    assert run(monkeypatch, "yoga6", "--source", "my photos") == 0
+    source = tmp_path / "my photos"
+    capsys.readouterr()
+    assert run(monkeypatch, "yoga6") == 1
+    assert capsys.readouterr().err == (
+        f"error: data/yoga6 holds the photos of {source}, and the recipe names suradechk/yoga-posture-cleaned: "
+        f"--source '{source}' prepares those again, --source.kind kaggle replaces them, --name NAME keeps both\n"
+    )
+    assert manifest.preparing(Path("data/yoga6")) == f"python data_preparation.py yoga6 --source '{source}'"
+    assert run(monkeypatch, "yoga6", "--source", str(source)) == 0
+    assert "unchanged since it was prepared" in capsys.readouterr().out
+    with pytest.raises(HeadstandError, match="holds the photos of"):
+        train.resolved("yoga6", "photos", [])
+
+
+def test_the_original_name_of_a_photo_is_in_the_findings(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(train, "explore", lambda folder: [])
+    class_folders(tmp_path / "photos", {"a": 5, "b": 5})
+    (tmp_path / "photos" / "b" / "IMG 7.png").write_bytes(min((tmp_path / "photos" / "a").iterdir()).read_bytes())
+    assert run(monkeypatch, "yoga6", "--source", "photos") == 0
+    out = capsys.readouterr().out
+    assert " from b/IMG 7.png" in next(line for line in out.splitlines() if "label_conflict" in line)
+    assert out.splitlines()[-1].startswith("not ready: 1 error")
+    findings = json.loads(Path("data/yoga6/explore/doctor.json").read_text())
+    assert "b/IMG 7.png" in findings["originals"].values()
+    assert " from b/IMG 7.png</figcaption>" in Path("data/yoga6/explore/doctor.html").read_text()

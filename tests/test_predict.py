@@ -49,7 +49,7 @@ def test_gunicorn_without_a_model_exits_with_one_error_line(tmp_path: Path, thre
     )
     assert found.returncode == 4
     errors = [line for line in found.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1 and "make demo" in errors[0] and "none.tflite" in errors[0]
+    assert len(errors) == 1 and "headstand train PHOTOS" in errors[0] and "none.tflite" in errors[0]
     assert "Traceback" not in found.stderr
 
 
@@ -96,6 +96,13 @@ def test_the_model_may_be_named_and_is_reported(run: Run, model: Path, tmp_path:
     status, out, error = run("--model", str(model), str(tmp_path / "red.png"), model=tmp_path / "none.tflite")
     assert (status, error) == (0, f"model: {model}\n")
     assert next(iter(json.loads(out))) == "red"
+
+
+def test_an_unknown_option_is_no_file(run: Run, model: Path) -> None:
+    assert run("--modle", "x", "y", model=model) == (
+        1, "", "error: unrecognized arguments: --modle (did you mean --model?); `python predict.py --help` lists the "
+        "arguments\n",
+    )  # fmt: skip
 
 
 def test_an_unknown_input_has_a_line_on_standard_error(run: Run, tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def test_run_killed_while_writing_its_recipe_is_not_resumed(recipe: Recipe) -> N
 
 def test_missing_finished_run_is_reported_with_the_commands(recipe: Recipe) -> None:
     begin(recipe, "d1")
-    with pytest.raises(RunError, match=r"no finished run under runs/; `python train.py` makes one, and `make demo`"):
+    with pytest.raises(RunError, match=r"no finished run under runs/: .*`python -m headstand train PHOTOS`"):
         newest_checkpoint()
 
 

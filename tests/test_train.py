@@ -57,12 +57,16 @@ def test_each_finding_is_printed_once_with_its_advice(
     train.main([recipe(), "--finetune.epochs", "1", "--finetune.learning_rate", "1", "--finetune.ema", "0"])
     (path,) = Path("runs/shapes").glob("*/report.json")
     findings = json.loads(path.read_text())["diagnosis"]
-    printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("diagnosis: ")]
+    out = capsys.readouterr().out.splitlines()
+    printed = [line for line in out if line.startswith("diagnosis: ")]
     assert printed == [
         f"diagnosis: {each['title']} ({each['evidence']}): {each['advice']}"
         for each in findings
         if each["severity"] != "note"
     ]
+    # Each finding with an option is followed by the complete command.
+    again = "  python train.py shapes.toml --finetune.epochs 1 --finetune.ema 0 --finetune.learning_rate 0.1"
+    assert again in out
     assert "fine-tuning-worse" in [each["code"] for each in findings]
 
 
@@ -113,7 +117,7 @@ def test_warnings_are_printed_and_notes_are_not(
         ("head = [", [], "shapes.toml is not TOML"),
         (RECIPE, ["--head.dropout", "1.5"], "head.dropout = .*1.5.*less than 1"),
         (RECIPE, ["--head.dropuot", "0.5"], "dropuot"),
-        (RECIPE, [], "no prepared data at data/shapes: run `python data_preparation.py shapes`"),
+        (RECIPE, [], "no prepared data at data/shapes: run `python data_preparation.py shapes.toml`"),
     ],
     ids=["recipe", "file", "key", "value", "toml", "argument", "option", "data"],
 )
@@ -144,7 +148,10 @@ def test_the_script_reports_an_error_in_one_line(workplace: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("MobileNet", "MobileNotNet"), "unknown backbone 'MobileNotNet'; there are ConvNeXtBase.*Xception"),
+        (
+            ("MobileNet", "MobileNotNet"),
+            r"unknown backbone 'MobileNotNet' \(did you mean MobileNet\?\); there are ConvNeXtBase.*Xception",
+        ),
         (('"none"', '"lost.h5"'), "there is no lost.h5"),
     ],
     ids=["backbone", "weights"],

@@ -587,7 +587,7 @@ def test_invalid_unfreeze_is_reported_before_the_run(dataset: Dataset) -> None:
 
 def test_missing_data_is_reported_with_the_command(workplace: Path) -> None:
     with pytest.raises(
-        ManifestError, match=r"no prepared data at data/shapes: run `python data_preparation.py shapes`"
+        ManifestError, match=r"no prepared data at data/shapes: run `python -m headstand explore PHOTOS --name shapes`"
     ):
         training.train(recipe())
     assert not Path("runs").exists()

@@ -11,7 +11,7 @@ import rich_click as click
 
 from headstand import __version__
 from headstand.cli.command import DEFAULT_RECIPE, UsageError
-from headstand.cli.options import SETTINGS, RecipeCommand
+from headstand.cli.options import SETTINGS, RecipeCommand, quiet
 
 FORMATS = ("float32", "float16", "dynamic", "int8", "best", "onnx")
 
@@ -56,7 +56,8 @@ def headstand(ctx: click.Context) -> None:
 @headstand.command(cls=RecipeCommand, recipe="photos", shown=TRAINING, panel=MODELS)
 @click.argument("photos")
 @base_recipe
-def train(photos: str, base: str, overrides: list[str]) -> None:
+@quiet
+def train(photos: str, base: str, quiet: bool, overrides: list[str]) -> None:
     """Train a model on PHOTOS, ready to be served.
 
     PHOTOS is a folder with one subfolder per class, a zip or tar of one, a URL of either (http, https, s3), a CSV table
@@ -64,7 +65,7 @@ def train(photos: str, base: str, overrides: list[str]) -> None:
     """
     from headstand.cli import train as command
 
-    command.train(photos, base, overrides)
+    command.train(photos, base, overrides, quiet)
 
 
 @headstand.command(panel=MODELS)
@@ -103,7 +104,8 @@ def predict(model: str, images: tuple[str, ...], form: str | None) -> None:
 def diagnose(run: Path) -> None:
     """Print what limits the model of RUN, and its times.
 
-    RUN is the folder of a finished run, runs/NAME/TIME. Exit status: 0 without errors, 2 with errors.
+    RUN is the folder of a finished run, runs/NAME/TIME, or of several: the newest one. Exit status: 0 without errors, 2
+    with errors.
     """
     from headstand.cli import diagnose as command
 
@@ -118,7 +120,7 @@ def diagnose(run: Path) -> None:
 def evaluate(model: str, split: str | None, folder: Path | None, output: Path | None) -> None:
     """Measure MODEL on test photos or other photos.
 
-    MODEL is a .h5 or .tflite file, or a recipe: its newest finished run.
+    MODEL is a .h5 or .tflite file, the folder of a run, or a recipe: its newest finished run.
     """
     from headstand.cli import evaluate as command
 
@@ -185,7 +187,7 @@ def explore(photos: str, base: str, overrides: list[str]) -> None:
     command.prepare_and_explore(photos, base, overrides)
 
 
-@headstand.command(cls=RecipeCommand, recipe=DEFAULT_RECIPE, shown=("backbone",), panel=DATA)
+@headstand.command(cls=RecipeCommand, recipe="photos", shown=("backbone",), panel=DATA)
 @click.argument("photos")
 @click.option("--html", type=FILE, default=Path("doctor.html"), show_default=True, metavar="FILE", help="the page")
 @click.option("--json", type=FILE, metavar="FILE", help="write all findings as JSON")

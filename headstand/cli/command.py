@@ -1,10 +1,12 @@
 """Functions shared by all command-line entry points: recipe arguments, options, error messages and exit codes."""
 
 import argparse
+import re
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from headstand import environment
 from headstand.errors import HeadstandError
 
 DEFAULT_RECIPE = "yoga6"
@@ -15,29 +17,6 @@ def recipe_and_rest(argv: list[str]) -> tuple[str, list[str]]:
     if argv and not argv[0].startswith("-"):
         return argv[0], argv[1:]
     return DEFAULT_RECIPE, argv
-
-
-def option(argv: list[str], name: str, example: str) -> tuple[list[str], str | None]:
-    """Removes an option that is not a recipe key, `--name VALUE` or `--name=VALUE`, from the arguments.
-
-    Args:
-        argv: command-line arguments.
-        name: the option with its dashes.
-        example: example value for the error message.
-
-    Returns:
-        The other arguments, and the option's value, or None if the option is absent.
-
-    Raises:
-        HeadstandError: the option has no value.
-    """
-    for index, argument in enumerate(argv):
-        if argument == name or argument.startswith(name + "="):
-            value = argument.partition("=")[2] if "=" in argument else next(iter(argv[index + 1 :]), "")
-            if not value or value.startswith("-"):
-                raise HeadstandError(f"{name} needs a value: {example}")
-            return argv[:index] + argv[index + (1 if "=" in argument else 2) :], value
-    return argv, None
 
 
 class UsageError(HeadstandError):
@@ -53,6 +32,8 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
+        if unknown := re.search(r"unrecognized arguments: (--[^\s=]+)", message):
+            message += environment.suggestion(unknown[1], self._option_string_actions, prefix="--")
         raise UsageError(f"{message}; `{self.prog} --help` lists the arguments")
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from headstand.cli.command import UsageError
-from headstand.runs import RunError, checkpoint_in, newest_checkpoint
+from headstand.errors import HeadstandError
+from headstand.runs import RunError, checkpoint_in, newest_checkpoint, read_report
+from headstand.serve import bundle as bundles
 
 
 def run(
@@ -35,12 +37,12 @@ def run(
     if not labels:
         path = checkpoint_in(path) if path.is_dir() else path
         if not path.exists():
-            raise RunError(f"there is no checkpoint {path}; `python train.py` makes one")
+            raise RunError(f"there is no checkpoint {path}: `python -m headstand train PHOTOS` trains a model")
     # Imported here because TensorFlow takes seconds to import, and a wrong argument should be reported at once.
     import headstand.tensorflow_setup  # noqa: F401 - silences TensorFlow, which the next line would import
     from headstand.export import exporting, importing
 
-    print(f"converting {path}", flush=True)
+    print(f"converting {path}{_measured(path)}", flush=True)
     options: dict[str, Any] = {
         "kind": kind,
         "representative": representative,
@@ -52,10 +54,32 @@ def run(
     print(result.summary)
     if kind == "onnx":
         return
-    bundle = shlex.quote(str(result.bundle))
+    bundle, photo = shlex.quote(str(result.bundle)), shlex.quote(_example(result.bundle))
     if script:
-        print(f"try it     python predict.py --model {bundle} photo.jpg")
+        print(f"try it     python predict.py --model {bundle} {photo}")
         print(f"serve it   HEADSTAND_MODEL={bundle} gunicorn predict:app")
     else:
-        print(f"try it     headstand predict {bundle} photo.jpg")
+        print(f"try it     headstand predict {bundle} {photo}")
         print(f"serve it   headstand serve {bundle}")
+
+
+def _measured(checkpoint: Path) -> str:
+    """Returns the test accuracy of a checkpoint, whose name has that on validation; empty if it was not measured."""
+    try:
+        report = read_report(checkpoint.parent)
+        if report["scored"] != checkpoint.name:
+            return ""
+        return f" (accuracy on {report['test']['count']} test photos: {report['test']['accuracy']:.3f})"
+    except (OSError, ValueError, KeyError, TypeError):  # no run's folder
+        return ""
+
+
+def _example(bundle: Path) -> str:
+    """Returns a test photo of the dataset that a model was trained on; photo.jpg if it is not prepared here."""
+    from headstand.prepare import manifest
+
+    data = Path("data") / bundles.read(bundle).name
+    try:
+        return str(data / manifest.read(data).split("test")[0].path)
+    except (HeadstandError, IndexError):
+        return "photo.jpg"

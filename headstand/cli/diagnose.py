@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from headstand.errors import HeadstandError
+from headstand.runs import REPORT, newest_in
 
 FOUND_ERRORS = 2
 """Exit status if there are errors, as in `doctor`; with warnings and notes only it is 0."""
@@ -19,13 +20,13 @@ def run(folder: Path) -> None:
     """Prints the findings of a finished run.
 
     Args:
-        folder: `runs/RECIPE/TIME`.
+        folder: `runs/RECIPE/TIME`, or a folder of several runs.
 
     Raises:
         DiagnosisError: the report is missing, damaged, or older than the diagnosis rules.
         SystemExit: with status `FOUND_ERRORS` if there are errors.
     """
-    report = folder / "report.json"
+    report = (newest_in(folder) or folder) / REPORT
     try:
         record = json.loads(report.read_text(encoding="utf-8"))
         lines = [*_steps(record["resources"]), *(_line(finding) for finding in record["diagnosis"])]

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from headstand import recipe as recipes
-from headstand.cli.command import DEFAULT_RECIPE, UsageError
+from headstand.cli.command import UsageError
 from headstand.prepare.doctor import DoctorReport, examine, fix, page
 from headstand.prepare.doctor.fix import described
 from headstand.prepare.doctor.folder import source
@@ -26,8 +26,8 @@ def run(
         html: the page to write.
         json: a file to write all findings to.
         target: new folder for a cleaned copy.
-        labels: recipe with whose backbone wrong labels are searched; empty: that of the folder's name, else
-            `DEFAULT_RECIPE`; None: they are not searched.
+        labels: recipe with whose backbone wrong labels are searched; empty: that of the folder's name, else `photos`,
+            whose backbone needs no download; None: they are not searched.
         overrides: keys of that recipe as command-line arguments.
 
     Raises:
@@ -63,5 +63,5 @@ def _labels(report: DoctorReport, name: str, rest: list[str]) -> list[Issue]:
         try:
             recipes.find(name)
         except recipes.RecipeError:
-            name = DEFAULT_RECIPE
+            name = "photos"
     return label_errors.check(report, recipes.load(name, rest))

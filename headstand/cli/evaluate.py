@@ -15,7 +15,7 @@ def run(name: str, split: str | None, folder: Path | None, output: Path | None) 
     """Evaluates a model, prints its metrics and writes a report into a folder.
 
     Args:
-        name: a `.h5` or `.tflite` file, or a recipe.
+        name: a `.h5` or `.tflite` file, a folder of runs, or a recipe.
         split: split of the prepared dataset, by default test; with `folder`, of that folder.
         folder: other photos.
         output: folder of the report; by default a new one in `runs/`.

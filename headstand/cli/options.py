@@ -3,16 +3,21 @@
 This module and `app` import nothing that takes long, so that help and errors appear at once.
 """
 
+import contextlib
+import os
+import shlex
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from headstand import HOME
 from headstand.cli import command
+from headstand.environment import SECTIONS
 
 if TYPE_CHECKING:
     from headstand.recipe import Recipe
@@ -21,12 +26,6 @@ click.rich_click.STYLE_COMMANDS_TABLE_COLUMN_WIDTH_RATIO = (1, 5)
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 """Settings of the context of every command."""
-
-SECTIONS = (
-    "name", "seed", "minutes", "source", "split", "backbone", "augmentation", "head", "search", "finetune",
-    "evaluation", "card", "variants", "compare",
-)  # fmt: skip
-"""Sections of a recipe, and its keys outside of sections."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,9 @@ KEYS = (
     Key("minutes", "N", "for the run: limits finetune.epochs", None, "Training"),
 )
 """The keys that are changed most often."""
+
+
+quiet = click.option("--quiet", is_flag=True, help="Print only the result.")
 
 
 class RecipeCommand(click.RichCommand):
@@ -144,14 +146,38 @@ def split_keys(args: list[str]) -> tuple[list[str], list[str]]:
 
 
 def searched(settings: "Recipe", overrides: list[str]) -> list[str]:
-    """Returns a line for each override of a key that the search sets, and that therefore is only its starting value."""
+    """Returns a line for each override of a key that the search sets, and that therefore is only its starting value.
+
+    Keys are set by arguments, the list `overrides`, or by variables such as `HEADSTAND_HEAD__DROPOUT`.
+    """
     parameters = {name for job in settings.search.plan for name in job.parameters}
     keys = {f"--head.{'inner' if name in ('layers', 'units') else name}" for name in parameters}
+    variables = [
+        name.removeprefix("HEADSTAND_").replace("__", ".") for name in os.environ if name.startswith("HEADSTAND_")
+    ]
+    given = [*overrides[::2], *(f"--{name.lower()}" for name in variables)]
     return [
         f"note: the search chooses {key.removeprefix('--')} from its own values; --search.strategy none keeps yours\n"
-        for key in overrides[::2]
+        for key in dict.fromkeys(given)
         if key in keys
     ]
+
+
+def changed(program: Sequence[str], overrides: Sequence[str], changes: Sequence[str]) -> str:
+    """Returns a complete command line, in which `changes` replace overrides of the same keys."""
+    pairs = zip(overrides[::2], overrides[1::2], strict=True)
+    kept = [part for pair in pairs if pair[0] not in changes for part in pair]
+    return shlex.join([*program, *kept, *changes])
+
+
+@contextlib.contextmanager
+def silent(quiet: bool) -> Iterator[None]:
+    """Discards the output of the block, progress bars too, if `quiet`; errors are exceptions and printed later."""
+    if not quiet:
+        yield
+        return
+    with Path(os.devnull).open("w") as sink, contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+        yield
 
 
 def _value(recipe: str, key: Key) -> str | None:

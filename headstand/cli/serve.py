@@ -6,7 +6,6 @@ from typing import NoReturn
 
 from headstand import HOME, environment
 from headstand.cli import models
-from headstand.cli.options import SECTIONS
 from headstand.errors import HeadstandError
 from headstand.serve import bundle, capacity
 
@@ -27,24 +26,12 @@ def serve(model: str | None, host: str, port: int) -> NoReturn:
     """
     if sys.platform == "win32":
         raise HeadstandError("gunicorn does not run on Windows: use WSL or the container (docs/service.md)")
-    check_environment()
+    if wrong := environment.unknown():
+        raise HeadstandError(wrong)
+    capacity.chosen()
     path = models.found(model).absolute()
     found = bundle.read(path)
     print(f"serving {path} ({found.name}, {len(found.labels)} classes) at http://{host}:{port}/", flush=True)
     os.environ["HEADSTAND_MODEL"] = str(path)
     options = ["--config", str(CONFIGURATION), "--bind", f"{host}:{port}"]
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *options, "headstand.serve.flask_app:served()"])  # noqa: S606
-
-
-def check_environment() -> None:
-    """Checks the names of all variables `HEADSTAND_...`, and the values of those that set limits.
-
-    Raises:
-        HeadstandError: a name is unknown, or a value is not allowed.
-    """
-    sections = {f"HEADSTAND_{section.upper()}" for section in SECTIONS}
-    for variable in sorted(os.environ):
-        known = variable in environment.VARIABLES or variable.partition("__")[0] in sections
-        if variable.startswith("HEADSTAND_") and not known:
-            raise HeadstandError(f"unknown environment variable {variable}{environment.suggestion(variable)}: unset it")
-    capacity.chosen()

@@ -1,6 +1,7 @@
 """Commands `train`, `explore` and `init`: from photos to a model that is ready to be served, and the recipe of it."""
 
 import html
+import os
 import re
 import shlex
 import textwrap
@@ -18,13 +19,13 @@ from pydantic import BaseModel
 
 from headstand import environment, recipe, storage
 from headstand.cli.command import UsageError
-from headstand.cli.options import searched
+from headstand.cli.options import changed, searched, silent
 from headstand.errors import HeadstandError
 from headstand.prepare import preparation_record
 from headstand.prepare.doctor.checkup import PAGE, checkup, errors
 from headstand.prepare.explore.explore import explore
 from headstand.prepare.prepare import prepare
-from headstand.recipe import Recipe
+from headstand.recipe import Recipe, Source
 
 if TYPE_CHECKING:
     from headstand.diagnosis import Finding
@@ -93,9 +94,10 @@ class Trained:
         return f'{text}<p><a href="{html.escape(self.report.as_posix())}">report</a></p>'
 
 
-def train(photos: str, base: str, overrides: list[str]) -> None:
-    """Trains as `trained`, and prints the result and how to use it."""
-    result = trained(photos, base, overrides)
+def train(photos: str, base: str, overrides: list[str], quiet: bool = False) -> None:
+    """Trains as `trained`, and prints the result and how to use it; `quiet` prints nothing before."""
+    with silent(quiet):
+        result = trained(photos, base, overrides)
     print(f"\n{result}")
     if notes := result.outcome.report["fine_tuning"]:
         print(f"\nFine-tuning: {'; '.join(notes)}.")
@@ -132,7 +134,10 @@ def trained(photos: str, base: str, overrides: list[str]) -> Trained:
         print(f"warning: {wrong}", flush=True)
     # Imported here because TensorFlow takes seconds to import, and unusable photos should be reported before.
     from headstand import training
+    from headstand.features import backbones
 
+    if note := backbones.note(settings.backbone):
+        print(note, flush=True)
     outcome = training.train(settings, elapsed=time.perf_counter() - began)
     print(f"\nconverting {outcome.final}", flush=True)
     exported = converted(outcome.final)
@@ -203,7 +208,9 @@ def resolved(photos: str, base: str, overrides: list[str]) -> Recipe:
         UsageError: the dataset of this name has another source.
     """
     if _is_recipe(photos):
-        return recipe.load(photos, overrides)
+        settings = recipe.load(photos, overrides)
+        check_source(settings, overrides)
+        return settings
     name = [] if "--name" in overrides else ["--name", dataset_name(photos)]
     settings = recipe.load(base, ["--source", photos, *name, *overrides])
     before = preparation_record.source(settings.data)
@@ -212,6 +219,32 @@ def resolved(photos: str, base: str, overrides: list[str]) -> Recipe:
             f"{settings.data} holds the photos of {before.location}: choose another --name, or remove that folder"
         )
     return settings
+
+
+def check_source(settings: Recipe, overrides: Sequence[str]) -> None:
+    """Checks that a dataset is not replaced by photos of a source that nobody has named.
+
+    The photos may be those of an earlier `--source`, and the recipe names another.
+
+    Raises:
+        UsageError: the dataset has another source than the recipe, and neither arguments nor environment name one.
+    """
+    if any(name.startswith(("--source", "HEADSTAND_SOURCE")) for name in [*overrides[::2], *os.environ]):
+        return
+    before, now = preparation_record.source(settings.data), preparation_record.located(settings.source)
+    if not before or before.location == now.location:
+        return
+    raise UsageError(
+        f"{settings.data} holds the photos of {before.location}, and the recipe names {now.location}: "
+        f"{_option(before)} prepares those again, {_option(now)} replaces them, --name NAME keeps both"
+    )
+
+
+def _option(source: Source) -> str:
+    """Returns the option that selects a source."""
+    if source.kind in ("folder", "table"):
+        return shlex.join(["--source", source.location])
+    return f"--source.kind {source.kind}"
 
 
 def _is_recipe(photos: str) -> bool:
@@ -254,10 +287,8 @@ def dataset_name(photos: str) -> str:
 
 def command(verb: str, photos: str, base: str, overrides: Sequence[str], changes: Sequence[str] = ()) -> str:
     """Returns a complete command line, in which `changes` replace overrides of the same keys."""
-    pairs = zip(overrides[::2], overrides[1::2], strict=True)
-    kept = [part for pair in pairs if pair[0] not in changes for part in pair]
     recipe_option = ["--recipe", base] if base != BASE else []
-    return shlex.join(["headstand", verb, photos, *recipe_option, *kept, *changes])
+    return changed(["headstand", verb, photos, *recipe_option], overrides, changes)
 
 
 def init(photos: str, base: str, overrides: list[str]) -> Path:

@@ -114,7 +114,7 @@ def _dataset(recipe: Recipe) -> Dataset | None:
     """
     if not (recipe.data / "manifest.csv").is_file():
         print(
-            f"there is no prepared data at {recipe.data} (`python data_preparation.py {recipe.name}` prepares it): "
+            f"there is no prepared data at {recipe.data} (`{manifest.preparing(recipe.data)}` prepares it): "
             f"accuracy is not measured, and size and latency are those of heads with {measuring.CLASSES} classes",
             flush=True,
         )

@@ -42,14 +42,16 @@ def validation_test_gap(evidence: DiagnosisInput) -> Iterator[Finding]:
     causes = [
         Suggestion(
             "the test photos may come from another source (camera, location, people) than the training photos: compare "
-            "both, or let Headstand split all photos together"
+            "both"
         )
     ]
+    if evidence.given:
+        causes.append(Suggestion("let Headstand divide all photos", (("split.recut", "all"),)))
     if gap.value > 0:
         causes.append(
             Suggestion(
                 "validation photos may have near duplicates among the training photos: `python -m headstand doctor "
-                "FOLDER` lists them"
+                f"{evidence.data}` lists them"
             )
         )
         heads = f"{evidence.settings} heads and " if evidence.settings > 1 else ""
@@ -57,8 +59,8 @@ def validation_test_gap(evidence: DiagnosisInput) -> Iterator[Finding]:
     else:
         causes.append(
             Suggestion(
-                "test photos may have near duplicates among the training photos: `python -m headstand doctor FOLDER` "
-                "lists them"
+                "test photos may have near duplicates among the training photos: `python -m headstand doctor "
+                f"{evidence.data}` lists them"
             )
         )
     yield Finding(
@@ -134,8 +136,8 @@ def indistinguishable(evidence: DiagnosisInput) -> Iterator[Finding]:
     if len(accuracies) > 1:
         photos, available = photos_needed(best, accuracies[1]), sum(evidence.counts) + count
         needed = f"; the difference of {best:.4f} and {accuracies[1]:.4f} is significant with about {photos} photos"
-        if count < photos <= SHARE * available:
-            more = (("split.validation", SHARE), ("split.train", 0.5))
+        if count < photos <= SHARE * available and "validation" not in evidence.given:
+            more = (("split.train", 0.5), ("split.validation", SHARE), ("split.test", 0.2))
             suggestions.append(Suggestion("enlarge the validation split and prepare the data again", more))
     others = evidence.indistinguishable
     yield Finding(

@@ -150,6 +150,8 @@ class DiagnosisInput:
     Attributes:
         head: settings of the selected head.
         finetune: settings of fine-tuning.
+        data: folder of the prepared dataset.
+        given: splits that the source of the photos defines.
         classes: labels in output order.
         counts: training photos of each class.
         phases: the training phases, in order.
@@ -169,6 +171,8 @@ class DiagnosisInput:
 
     head: Head = field(default_factory=Head)
     finetune: Finetune = field(default_factory=Finetune)
+    data: str = "data/NAME"
+    given: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     counts: tuple[int, ...] = ()
     phases: tuple[TrainingPhase, ...] = ()

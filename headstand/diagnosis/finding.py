@@ -80,8 +80,9 @@ def _formatted(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-LABELS = Suggestion("check photos and labels: `python -m headstand doctor FOLDER --labels`")
-"""Suggestion for predictions that are no better than chance for a class or the whole model."""
+def check_labels(evidence: DiagnosisInput) -> Suggestion:
+    """Returns a suggestion for predictions that are no better than chance for a class or the whole model."""
+    return Suggestion(f"check photos and labels: `python -m headstand doctor {evidence.data} --labels`")
 
 
 def rate(evidence: DiagnosisInput, phase: TrainingPhase) -> Suggestion:

@@ -21,6 +21,7 @@ from headstand.diagnosis.diagnosis_input import (
 from headstand.heads import FeatureSplit
 from headstand.heads.search import SearchResult, Trial
 from headstand.heads.search.table import complete, indistinguishable
+from headstand.prepare import preparation_record
 from headstand.recipe import Recipe, Search
 from headstand.recipe.search_space import Dimension
 from headstand.stats import Outcomes
@@ -63,6 +64,8 @@ def evidence(
     return DiagnosisInput(
         head=found.head,
         finetune=recipe.finetune,
+        data=str(recipe.data),
+        given=tuple(preparation_record.summary(recipe.data).get("given", ())),
         classes=classes,
         counts=tuple(np.bincount(train.labels, minlength=len(classes)).tolist()),
         phases=tuple(replace(phase, correct=right[index]) for index, phase in enumerate(phases)),

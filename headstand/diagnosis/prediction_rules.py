@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import poisson
 
 from headstand.diagnosis.diagnosis_input import DiagnosisInput
-from headstand.diagnosis.finding import LABELS, Finding, Suggestion, rate
+from headstand.diagnosis.finding import Finding, Suggestion, check_labels, rate
 from headstand.evaluation.calibration import LIMITS, at_limit, temperature
 
 SATURATED = 0.999
@@ -52,7 +52,7 @@ def no_better_than_majority(evidence: DiagnosisInput) -> Iterator[Finding]:
             f"accuracy {fitted:.4f} on training photos, {metrics}",
             (
                 Suggestion("labels or their order may not match between the splits: prepare the data again"),
-                LABELS,
+                check_labels(evidence),
             ),
         )
         return
@@ -61,7 +61,7 @@ def no_better_than_majority(evidence: DiagnosisInput) -> Iterator[Finding]:
         "error",
         "No better than always predicting the same class",
         metrics,
-        (*(rate(evidence, phase) for phase in evidence.phases[-1:]), LABELS),
+        (*(rate(evidence, phase) for phase in evidence.phases[-1:]), check_labels(evidence)),
     )
 
 
@@ -82,7 +82,7 @@ def never_predicted(evidence: DiagnosisInput) -> Iterator[Finding]:
         "warning",
         f"{len(missing)} of {len(evidence.classes)} classes are never predicted",
         f"none of {len(evidence.truth)} validation photos is predicted to be {names}",
-        (LABELS,) if evidence.head.class_weights else (_class_weights(),),
+        (check_labels(evidence),) if evidence.head.class_weights else (_class_weights(),),
     )
 
 
@@ -153,7 +153,9 @@ def temperature_at_limit(evidence: DiagnosisInput) -> Iterator[Finding]:
             if high
             else "the predictions are correct far more often than their probabilities suggest"
         ),
-        (LABELS,) if high else (Suggestion("use only the order of the probabilities, not their values"),),
+        (check_labels(evidence),)
+        if high
+        else (Suggestion("use only the order of the probabilities, not their values"),),
     )
 
 

@@ -67,7 +67,9 @@ class EvaluationResult:
                 "confident": asdict(self.confident_share),
             },
             "slices": [asdict(one) for one in self.slices],
-            "mistakes": [{**asdict(one), "photo": one.photo.path} for one in self.mistakes],
+            "mistakes": [
+                {**asdict(one), "photo": one.photo.path, "original": one.photo.original_name} for one in self.mistakes
+            ],
             "training_leak": self.training_leak and asdict(self.training_leak),
             "evaluation_leak": self.evaluation_leak and asdict(self.evaluation_leak),
             "notes": self.notes,

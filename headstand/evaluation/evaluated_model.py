@@ -16,7 +16,7 @@ from headstand.heads import checkpoint
 from headstand.heads.checkpoint import ModelMetadata
 from headstand.inputs import InputKind
 from headstand.quiet import quiet
-from headstand.runs import newest_checkpoint
+from headstand.runs import checkpoint_in, newest_checkpoint, newest_in
 from headstand.serve.classifier import Classifier
 
 SUFFIXES = (".h5", ".tflite")
@@ -51,19 +51,21 @@ class EvaluatedModel:
 
 
 def find(name: str, refitted: bool) -> Path:
-    """Returns the model file for a command-line argument: the file itself, or that of a recipe's newest finished run.
+    """Returns the model file for a command-line argument: the file itself, or that of the newest finished run.
 
     Args:
-        name: a `.h5` or `.tflite` file, or a recipe's name or file.
+        name: a `.h5` or `.tflite` file, a folder of runs, or a recipe's name or file.
         refitted: whether to prefer the model refitted on all splits to the one that the run's metrics belong to.
 
     Raises:
-        ModelError: the argument is a folder.
+        ModelError: the argument is a folder without a finished run.
         HeadstandError: there is no such recipe, or no finished run of it.
     """
     path = Path(name)
     if path.suffix.lower() in SUFFIXES:
         return path
+    if path.is_dir() and newest_in(path):
+        return checkpoint_in(path, refitted)
     if path.is_dir():
         models = sorted(str(file) for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
         raise ModelError(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headstand import inputs
+from headstand import environment, inputs
 from headstand.errors import HeadstandError
 from headstand.features import digest
 from headstand.heads.checkpoint import ModelMetadata
@@ -113,9 +113,13 @@ def _labels(photos: tuple[Photo, ...], folder: Path, about: ModelMetadata) -> np
     index = {nfc(name): number for number, name in enumerate(about.labels)}
     unknown = sorted({nfc(photo.class_) for photo in photos} - set(index))
     if unknown:
+        named, known = (
+            ", ".join(map(repr, classes[:most])) + " ..." * (len(classes) > most)
+            for classes, most in ((unknown, 5), (about.labels, 10))
+        )
+        similar = environment.suggestion(unknown[0], index, prefix="")
         raise EvaluationSetError(
-            f"{folder} has photos of {', '.join(map(repr, unknown[:5]))}{' ...' * (len(unknown) > 5)}, but the model's "
-            f"classes are {', '.join(map(repr, about.labels[:10]))}{' ...' * (len(about.labels) > 10)}: rename the "
-            "class folders to the model's classes, or remove the others"
+            f"{folder} has photos of {named}{similar}, but the model's classes are {known}: rename the class folders "
+            "to the model's classes, or remove the others"
         )
     return np.array([index[nfc(photo.class_)] for photo in photos], np.int32)

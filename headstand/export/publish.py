@@ -7,7 +7,7 @@ from headstand import files
 from headstand.errors import HeadstandError
 from headstand.export.certificate import read_certificate
 from headstand.report.card import card
-from headstand.runs import REPORT, read_report
+from headstand.runs import newest_in, read_report
 from headstand.serve import bundle
 
 SUFFIXES = (".h5", ".tflite", ".parity.json")
@@ -22,7 +22,7 @@ def publish(run: Path, folder: Path) -> list[Path]:
     """Copies a run's model into a folder as NAME.h5, NAME.tflite and NAME.parity.json; writes its card as README.md.
 
     Args:
-        run: folder of a finished run whose checkpoint has been converted.
+        run: folder of a finished run whose checkpoint has been converted, or of several runs: the newest one.
         folder: created if missing; existing files under these names are replaced.
 
     Returns:
@@ -31,13 +31,15 @@ def publish(run: Path, folder: Path) -> list[Path]:
     Raises:
         PublishError: the run has no report, its checkpoint is not converted, or the conversion did not pass.
     """
-    if not (run / REPORT).is_file():
-        raise PublishError(f"{run} holds no finished run; `python train.py` prints the folder of a finished run")
+    finished = newest_in(run)
+    if not finished:
+        raise PublishError(f"{run} holds no finished run; training prints the folder of a finished run")
+    run = finished
     report = read_report(run)
     checkpoint = run / (report["refitted"] or report["checkpoint"])
     sources = [checkpoint.with_suffix(suffix) for suffix in SUFFIXES]
     if not all(source.is_file() for source in sources):
-        raise PublishError(f"there is no {sources[1]}: run `python convert_to_tflite.py {checkpoint}`")
+        raise PublishError(f"there is no {sources[1]}: run `python -m headstand convert {checkpoint}`")
     if bundle.read(sources[1]).failed:
         raise PublishError(
             f"{sources[1]} did not pass its comparison with {checkpoint.name}: convert it without --force"

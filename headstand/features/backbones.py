@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from headstand import inputs
+from headstand import environment, inputs
 from headstand import recipe as recipes
 from headstand.errors import HeadstandError
 from headstand.features.built_in import plain
@@ -67,11 +67,23 @@ def check(backbone: recipes.Backbone) -> None:
     elif backbone.preset:
         _hub()
     elif backbone.name not in names():
-        others = (name for kind in inputs.REGISTERED.values() for name in kind.backbones)
+        known = [*names(), *SHIPPED, *(name for kind in inputs.REGISTERED.values() for name in kind.backbones)]
         raise BackboneError(
-            f"unknown backbone {backbone.name!r}; there are {', '.join([*names(), *SHIPPED, *others])}, networks in "
-            ".keras and .h5 files, and presets of KerasHub (keras_hub:PRESET)"
+            f"unknown backbone {backbone.name!r}{environment.suggestion(backbone.name, known, prefix='')}; there are "
+            f"{', '.join(known)}, networks in .keras and .h5 files, and presets of KerasHub (keras_hub:PRESET)"
         )
+
+
+def note(backbone: recipes.Backbone) -> str:
+    """Returns a note for a backbone whose weights were trained at another size of the input; else an empty text."""
+    file = backbone.weights_file
+    try:
+        own = checkpoint.metadata(recipes.locate(file, "HEADSTAND_WEIGHTS")).size if file else backbone.size
+    except HeadstandError:  # no checkpoint of Headstand, or reported when it is loaded
+        return ""
+    if own == backbone.size:
+        return ""
+    return f"note: {file} was trained at {own} px and is used at {backbone.size} px: --backbone.size {own} changes that"
 
 
 def preprocessing(name: str) -> Preprocessing | None:
@@ -450,4 +462,10 @@ def _load(network: keras.Model, path: Path, name: str) -> keras.Model:
         raise BackboneError(f"the weights {path} cannot be loaded: {error}") from error
     except (ValueError, OSError, KeyError) as error:
         reason = str(error).splitlines()[0]
+        try:
+            own = checkpoint.metadata(path)
+        except HeadstandError:  # weights without a checkpoint
+            own = None
+        if own and own.backbone != name:
+            reason = f"they are those of {own.backbone}: use --backbone.name {own.backbone} --backbone.size {own.size}"
         raise BackboneError(f"the weights {path} do not fit {name}: {reason}") from error

@@ -12,7 +12,7 @@ from headstand.errors import HeadstandError
 from headstand.features.augmentation import view_rng, view_sampler
 from headstand.images import ImageError
 from headstand.inputs import InputKind
-from headstand.prepare.manifest import Photo
+from headstand.prepare.manifest import Photo, preparing
 from headstand.recipe import Augmentation
 
 BATCH = 32
@@ -35,7 +35,7 @@ def digest(folder: Path, photo: Photo) -> bytes:
     Raises:
         FeatureError: the file is missing, or its bytes are not those of the manifest.
     """
-    path, remedy = folder / photo.path, f"run `python data_preparation.py {folder.name}` again"
+    path, remedy = folder / photo.path, f"run `{preparing(folder)}`"
     try:
         sha256 = hashlib.sha256(path.read_bytes())
     except OSError as error:

@@ -120,7 +120,7 @@ def load(path: Path) -> keras.Model:
         CheckpointError: the file does not exist, is not a Keras model, or has layers that are not allowed.
     """
     if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint {path}; `python train.py` makes one")
+        raise CheckpointError(f"there is no checkpoint {path}: `python -m headstand train PHOTOS` trains a model")
     try:
         return loading.load(path)
     except KerasFileError as error:
@@ -144,7 +144,9 @@ def metadata(path: Path) -> ModelMetadata:
         }
         return ModelMetadata(**{**record, **lists})
     except FileNotFoundError:
-        raise CheckpointError(f"there is no checkpoint {path}; `python train.py` makes one") from None
+        raise CheckpointError(
+            f"there is no checkpoint {path}: `python -m headstand train PHOTOS` trains a model"
+        ) from None
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} is not a checkpoint that Headstand wrote ({error})") from error
 

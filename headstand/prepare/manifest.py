@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import re
+import shlex
 import unicodedata
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePath
@@ -107,9 +108,9 @@ def read(folder: Path) -> Dataset:
             the photo's split and class. The message contains the command that prepares the dataset.
     """
     path = folder / "manifest.csv"
-    remedy = f"run `python data_preparation.py {folder.name}`"
+    remedy = f"run `{preparing(folder)}`"
     if not path.is_file():
-        raise ManifestError(f"there is no prepared data at {folder}: {remedy}, or see `make demo`")
+        raise ManifestError(f"there is no prepared data at {folder}: {remedy}")
     names = list(_COLUMNS.values())
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -138,6 +139,20 @@ def read(folder: Path) -> Dataset:
         raise ManifestError(f"{path} names {outside!r}, which is outside of its folder: {remedy}")
     _check_labels(path, photos, remedy)
     return Dataset(folder, photos)
+
+
+def preparing(folder: Path) -> str:
+    """Returns the command that prepares a dataset again, from the source that it was prepared from if that is known."""
+    from headstand import recipe
+    from headstand.prepare import preparation_record  # which imports this module
+
+    name, source = folder.name, preparation_record.source(folder)
+    found = shlex.join(["--source", source.location]) if source and source.kind in ("folder", "table") else ""
+    file = f"{name}.toml"
+    if name in recipe.names() or Path(file).is_file():
+        return f"python data_preparation.py {name if name in recipe.names() else file} {found}".rstrip()
+    photos = found.removeprefix("--source ") or "PHOTOS"
+    return f"python -m headstand explore {photos} --name {name}"
 
 
 def _check_labels(path: Path, photos: tuple[Photo, ...], remedy: str) -> None:

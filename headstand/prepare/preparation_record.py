@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -120,6 +121,39 @@ def source(folder: Path) -> Source | None:
         return Source.model_validate(_read(folder)["source"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def check_options(recipe: Recipe, overrides: Sequence[str]) -> None:
+    """Checks that options of the source and the split are those of the prepared dataset, which training uses as it is.
+
+    Args:
+        recipe: the recipe with the options.
+        overrides: its keys from the command line, each with its value.
+
+    Raises:
+        HeadstandError: the dataset was prepared with others.
+    """
+    try:
+        split = _read(recipe.data)["state"]["split"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    before = source(recipe.data)
+    others = {
+        "--source": bool(before) and before.location != located(recipe.source).location,
+        "--split": split != recipe.split.model_dump(mode="json"),
+    }
+    for section, other in others.items():
+        options = [
+            part
+            for key, value in zip(overrides[::2], overrides[1::2], strict=True)
+            if key.startswith(section)
+            for part in (key, value)
+        ]
+        if other and options:
+            raise HeadstandError(
+                f"{recipe.data} was prepared without {shlex.join(options)}, which has no effect on training: prepare "
+                "it with this option first, as `python data_preparation.py` or `headstand explore`"
+            )
 
 
 def with_source(recipe: Recipe) -> Recipe:

@@ -155,9 +155,7 @@ class _Bucket:
         data = path.read_bytes()
         digest = hashlib.sha256(data)
         if expected and digest.hexdigest() != expected:
-            raise UploadError(
-                f"{path} is not the file that manifest.csv lists: delete it and run `python data_preparation.py` again"
-            )
+            raise UploadError(f"{path} is not the file that manifest.csv lists: delete it and prepare the data again")
         checksum = base64.b64encode(digest.digest()).decode()
         if self._has(self.location.key(name), data, checksum):
             return None

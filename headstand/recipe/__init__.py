@@ -124,6 +124,16 @@ class Recipe(BaseSettings):
         return env_settings, init_settings
 
 
+_FORMS = {
+    "variants": "allowed: up to 60 characters without spaces at the ends",
+    "name": "allowed: lower-case letters, digits, - and _",
+    "keep_apart": "allowed: lower-case letters, digits, - and _",
+    "dataset": "allowed: OWNER/NAME",
+    "backbones": "allowed: NAME, NAME@PIXELS, NAME=WEIGHTS or NAME@PIXELS=WEIGHTS",
+}
+"""Allowed values of keys whose type is a pattern."""
+
+
 def load(name: str = "yoga6", arguments: list[str] | None = None) -> Recipe:
     """Reads a recipe.
 
@@ -251,7 +261,10 @@ def _lines(error: ValidationError, inside: tuple[int | str, ...] = ()) -> list[s
         else:
             # The value of a whole section would not help.
             value = "" if isinstance(item["input"], dict | BaseModel) else f" = {item['input']!r}"
-            lines.append(f"{key}{value}: {item['msg'].removeprefix('Value error, ')}")
+            text = item["msg"].removeprefix("Value error, ")
+            if item["type"] == "string_pattern_mismatch":
+                text = next((form for part, form in _FORMS.items() if part in location), text)
+            lines.append(f"{key}{value}: {text}")
     return lines
 
 

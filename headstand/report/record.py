@@ -87,7 +87,7 @@ def _record(context: ReportContext) -> dict[str, Any]:
         "known": context.known,
         "slices": [asdict(one) for one in slices(test, right)],
         "mistakes": [
-            {**asdict(one), "photo": one.photo.path}
+            {**asdict(one), "photo": one.photo.path, "original": one.photo.original_name}
             for one in mistakes(test, probabilities["test"], labels["test"], dataset.classes)
         ],
         "leak": asdict(context.backbone_leak),

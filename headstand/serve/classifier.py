@@ -251,8 +251,8 @@ def default_model() -> Path:
     if not path.is_file():
         origin = " (HEADSTAND_MODEL)" if named else ""
         raise BundleError(
-            f"there is no model {path}{origin}: create one with `python train.py` and `python convert_to_tflite.py`, "
-            "run `make demo`, or set HEADSTAND_MODEL to the file to serve"
+            f"there is no model {path}{origin}: train one with `python -m headstand train PHOTOS`, "
+            "or set HEADSTAND_MODEL to the file to serve"
         )
     return path
 

@@ -89,3 +89,12 @@ def test_a_closed_pipe_causes_no_message() -> None:
     )  # fmt: skip
     assert (result.stdout, result.stderr) == ("xxxxx", "")
     assert result.returncode == 1
+
+
+def test_an_unknown_option_is_an_error_with_a_similar_one() -> None:
+    parser = command.Parser("python test.py", None)
+    parser.add_argument("--endpoint")
+    with pytest.raises(
+        command.UsageError, match=r"^unrecognized arguments: --endpiont a \(did you mean --endpoint\?\); `"
+    ):
+        parser.parse_args(["--endpiont", "a"])

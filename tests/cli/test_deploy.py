@@ -2,6 +2,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -191,3 +192,10 @@ def test_the_template_has_the_parameters_that_deploy_sets() -> None:
     parameters = yaml.load(TEMPLATE.read_text(), _Loader)["Parameters"]
     assert {"ImageUri", "Architecture"} <= parameters.keys()
     assert all("Default" in parameter for name, parameter in parameters.items() if name != "ImageUri")
+
+
+def test_a_dry_run_of_make_installs_nothing(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    done = subprocess.run(["make", "deploy", "DRY_RUN=1"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and not done.stdout
+    assert "the packages are missing: run make setup" in done.stderr

@@ -73,3 +73,12 @@ def test_a_run_without_a_readable_diagnosis_is_an_error(tmp_path: Path, text: st
 def test_without_a_run_the_usage_is_reported() -> None:
     with pytest.raises(HeadstandError, match=r"Missing argument 'RUN'\. `headstand diagnose --help`"):
         __main__.main(["diagnose"])
+
+
+def test_the_newest_run_of_a_folder_is_diagnosed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for time, findings in (("2026-01-01", []), ("2026-01-02", [FINDING])):
+        (tmp_path / "runs" / "poses" / time).mkdir(parents=True)
+        report(findings, tmp_path / "runs" / "poses" / time)
+    for folder in (tmp_path / "runs", tmp_path / "runs" / "poses"):
+        __main__.main(["diagnose", str(folder)])
+        assert capsys.readouterr().out.endswith("0 errors, 1 warning, 0 notes\n")

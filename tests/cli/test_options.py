@@ -1,3 +1,4 @@
+import sys
 from typing import Any, get_args
 
 import pytest
@@ -51,10 +52,21 @@ def test_the_help_shows_the_values_of_the_recipe() -> None:
     assert "--head.inner" not in defaults
 
 
-def test_an_option_that_the_search_overrides_is_reported() -> None:
+def test_an_option_that_the_search_overrides_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     overrides = ["--head.dropout", "0.1", "--head.epochs", "3", "--head.inner", "5"]
     assert [line.split(" from")[0] for line in options.searched(load("yoga6", overrides), overrides)] == [
         "note: the search chooses head.dropout",
         "note: the search chooses head.inner",
     ]
     assert options.searched(load("yoga6", [*overrides, "--search.strategy", "none"]), overrides) == []
+    monkeypatch.setenv("HEADSTAND_HEAD__DROPOUT", "0.1")
+    (line,) = options.searched(load("yoga6"), [])
+    assert line.startswith("note: the search chooses head.dropout")
+
+
+def test_quiet_discards_output_and_progress_bars(capsys: pytest.CaptureFixture[str]) -> None:
+    for quiet in (False, True):
+        with options.silent(quiet):
+            print("a step")
+            print("a bar", file=sys.stderr)
+    assert capsys.readouterr() == ("a step\n", "a bar\n")

@@ -58,3 +58,13 @@ def test_gunicorn_reports_a_wrong_limit_in_one_line(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("HEADSTAND_IN_FLIGHT", "abc")
     with pytest.raises(SystemExit, match=r"^error: HEADSTAND_IN_FLIGHT must be a whole number"):
         runpy.run_path(str(serve.CONFIGURATION))
+
+
+def test_gunicorn_warns_of_an_unknown_variable(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HEADSTAND_INFLIGHT", "3")
+    runpy.run_path(str(serve.CONFIGURATION))
+    assert capsys.readouterr().err == (
+        "warning: unknown environment variable HEADSTAND_INFLIGHT (did you mean HEADSTAND_IN_FLIGHT?): unset it\n"
+    )

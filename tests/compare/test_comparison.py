@@ -278,7 +278,10 @@ def test_without_data_size_and_latency_are_measured(capsys: pytest.CaptureFixtur
     assert all(result.score is None and result.model_size for result in comparison.results)
     assert comparison.choice is None
     out = capsys.readouterr().out
-    assert "there is no prepared data at data/shapes (`python data_preparation.py shapes` prepares it)" in out
+    assert (
+        "there is no prepared data at data/shapes (`python -m headstand explore PHOTOS --name shapes` prepares it)"
+        in out
+    )
     assert "heads with 10 classes" in out
 
 

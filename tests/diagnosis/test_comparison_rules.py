@@ -133,7 +133,12 @@ def test_more_validation_photos_are_only_suggested_if_they_suffice() -> None:
     run = evidence(trials=trials(0.96, 0.93), settings=2, indistinguishable=1, counts=(500, 500, 500))
     finding = one(comparison_rules.indistinguishable(run))
     assert "significant with about 444 photos" in finding.evidence
-    assert finding.advice.endswith("and prepare the data again: --split.validation 0.3 --split.train 0.5")
+    assert finding.advice.endswith(
+        "and prepare the data again: --split.train 0.5 --split.validation 0.3 --split.test 0.2"
+    )
+    assert one(comparison_rules.indistinguishable(replace(run, given=("validation",)))).advice == (
+        "use the simplest or fastest of them"
+    )
 
 
 def test_few_validation_photos_are_a_warning() -> None:

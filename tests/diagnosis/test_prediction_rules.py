@@ -16,7 +16,7 @@ def test_a_model_no_better_than_the_majority_class_is_an_error() -> None:
     assert finding.evidence == "validation accuracy 0.6000; always predicting 'cobra' has 0.6000"
     assert finding.advice == (
         "try a higher learning rate: --head.learning_rate 1e-05; or check photos and labels: "
-        "`python -m headstand doctor FOLDER --labels`"
+        "`python -m headstand doctor data/NAME --labels`"
     )
     assert not list(prediction_rules.no_better_than_majority(evidence()))
     better = evidence(**runs.predictions([0] * 60 + [1] * 40, [0] * 99 + [1]))
@@ -40,7 +40,7 @@ def test_a_class_that_is_never_predicted_is_named() -> None:
     assert (finding.code, finding.severity) == ("class-never-predicted", "warning")
     assert finding.title == "1 of 3 classes are never predicted"
     assert finding.evidence == "none of 25 validation photos is predicted to be plank (5 photos)"
-    assert "doctor FOLDER --labels" in finding.advice
+    assert "doctor data/NAME --labels" in finding.advice
     unweighted = evidence(truth=run.truth, probabilities=run.probabilities, head=Head(class_weights=False))
     assert one(prediction_rules.never_predicted(unweighted)).advice.endswith("--head.class_weights true")
 
@@ -107,7 +107,7 @@ def test_a_temperature_at_the_end_of_its_range_is_a_finding() -> None:
         "probabilities do not indicate which predictions are correct",
         finding.evidence,
     )
-    assert "doctor FOLDER --labels" in finding.advice
+    assert "doctor data/NAME --labels" in finding.advice
 
 
 def test_probabilities_that_are_much_too_low_are_a_finding() -> None:

@@ -38,6 +38,9 @@ def test_a_recipe_selects_its_newest_run(workplace: Path) -> None:
         (folder / "report.json").write_text(json.dumps({"checkpoint": "best.h5", "refitted": "all.h5"}))
     assert find("mine.toml", refitted=False) == Path("runs/shapes/2026-01-02T000000/best.h5")
     assert find("mine.toml", refitted=True) == Path("runs/shapes/2026-01-02T000000/all.h5")
+    for folder in ("runs", "runs/shapes", "runs/shapes/2026-01-02T000000"):
+        assert find(folder, refitted=False) == Path("runs/shapes/2026-01-02T000000/best.h5")
+    assert find("runs", refitted=True) == Path("runs/shapes/2026-01-02T000000/all.h5")
     with pytest.raises(HeadstandError, match="there is no recipe 'mine'"):
         find("mine", refitted=False)
 

@@ -85,7 +85,7 @@ def test_a_prepared_dataset_elsewhere(dataset: Dataset) -> None:
         (
             {"Red/1.png": "red", "blue/2.png": "red"},
             None,
-            "photos of 'Red', but the model's classes are 'blue', 'green', 'red': rename the class folders",
+            r"photos of 'Red' \(did you mean red\?\), but the model's classes are 'blue', 'green', 'red': rename",
         ),
     ],
 )

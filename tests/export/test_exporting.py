@@ -177,7 +177,7 @@ def test_a_refusal_leaves_an_older_bundle_alone(model: Path, bundle: Path, monke
 def test_without_data_the_error_names_the_command(model: Path) -> None:
     shutil.rmtree("data")
     with pytest.raises(
-        ManifestError, match=r"no prepared data at data/shapes: run `python data_preparation.py shapes`"
+        ManifestError, match=r"no prepared data at data/shapes: run `python -m headstand explore PHOTOS --name shapes`"
     ):
         export(model)
     assert not model.with_suffix(".tflite").exists()

@@ -171,6 +171,18 @@ def test_weights_of_another_network_are_refused(
     monkeypatch.setattr(keras.applications, "MobileNetV2", custom)
     message = refused(name="MobileNetV2", size=32, weights=str(path))
     assert f"the weights {path} do not fit MobileNetV2" in message
+    if name == "other.h5":
+        assert message.endswith(": they are those of MobileNet: use --backbone.name MobileNet --backbone.size 32")
+
+
+def test_weights_of_another_size_are_noted(workplace: Path, small_networks: None) -> None:
+    checkpoint.save(networks.classifier(), Path("own.h5"), networks.about())
+    Path("text.h5").touch()
+    for size, weights in ((32, "own.h5"), (48, "none"), (48, "text.h5"), (48, "lost.h5")):
+        assert backbones.note(Backbone(name="MobileNet", size=size, weights=weights)) == ""
+    assert backbones.note(Backbone(name="MobileNet", size=48, weights="own.h5")) == (
+        "note: own.h5 was trained at 32 px and is used at 48 px: --backbone.size 32 changes that"
+    )
 
 
 @pytest.mark.parametrize("name", ["text.weights.h5", "text.h5"])

@@ -164,7 +164,9 @@ def test_a_changed_photo_is_refused_by_name(dataset: Dataset, warm: bool) -> Non
     path = dataset.folder / dataset.photos[7].path
     path.write_bytes(path.read_bytes() + b"\0")
     message = refusal(dataset, dataset.photos)
-    assert message == f"{path} is not the file that was prepared: run `python data_preparation.py shapes` again"
+    assert (
+        message == f"{path} is not the file that was prepared: run `python -m headstand explore PHOTOS --name shapes`"
+    )
 
 
 def test_a_missing_photo_is_refused_by_name(dataset: Dataset) -> None:
@@ -172,7 +174,7 @@ def test_a_missing_photo_is_refused_by_name(dataset: Dataset) -> None:
     path.unlink()
     message = refusal(dataset, dataset.photos)
     assert str(path) in message
-    assert "python data_preparation.py shapes" in message
+    assert "python -m headstand explore PHOTOS --name shapes" in message
 
 
 def test_a_damaged_photo_is_refused_by_name(dataset: Dataset) -> None:

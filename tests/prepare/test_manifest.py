@@ -88,7 +88,9 @@ def test_a_manifest_without_original_names_is_read_and_has_the_same_digest(tmp_p
 
 
 def test_a_missing_dataset_names_the_command(tmp_path):
-    with pytest.raises(ManifestError, match=r"no prepared data at .*poses: run `python data_preparation.py poses`"):
+    with pytest.raises(
+        ManifestError, match=r"no prepared data at .*poses: run `python -m headstand explore PHOTOS --name poses`"
+    ):
         manifest.read(tmp_path / "poses")
 
 
@@ -133,7 +135,9 @@ def test_a_label_that_is_not_the_files_folder_is_refused(tmp_path, changes):
     text = path.read_text()
     line = f"{mixed.path},{mixed.class_},{mixed.split},{ROW.sha256},640,480,3,\n"
     path.write_text(text + line)
-    with pytest.raises(ManifestError, match=r"which does not match its folder: run `python data_preparation.py"):
+    with pytest.raises(
+        ManifestError, match=r"which does not match its folder: run `python -m headstand explore PHOTOS --name"
+    ):
         manifest.read(tmp_path)
 
 

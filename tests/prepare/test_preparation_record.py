@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from headstand.errors import HeadstandError
 from headstand.prepare import manifest, preparation_record
 from headstand.prepare.geometric_matches import MatchedPair
 from headstand.prepare.manifest import Dataset
@@ -104,3 +105,19 @@ def test_the_source_is_recorded_with_its_absolute_path_and_replaces_that_of_the_
 )
 def test_the_location_of_a_source(source, location):
     assert preparation_record.located(source).location == location
+
+
+def test_options_of_source_and_split_must_be_those_of_the_dataset(dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    Path("data").mkdir()
+    dataset.folder.rename("data/yoga6")
+    settings = load("yoga6", ["--source", "photos"])
+    state = {**STATE, "split": settings.split.model_dump(mode="json")}
+    preparation_record.write(replace(dataset, folder=Path("data/yoga6")), settings.source, state, message(dataset), [])
+    # Training uses the dataset as it is; without options that is no contradiction.
+    for options in ([], ["--source", "photos"], ["--head.dropout", "0.5", "--split.validation", "0.2"]):
+        preparation_record.check_options(load("yoga6", options), options)
+    for options in (["--source", "."], ["--split.validation", "0.3", "--split.train", "0.5"]):
+        with pytest.raises(HeadstandError, match=f"was prepared without {' '.join(options)}, which has no effect on"):
+            preparation_record.check_options(load("yoga6", ["--seed", "2", *options]), ["--seed", "2", *options])

@@ -210,7 +210,7 @@ def test_keep_apart_leaves_out_near_duplicates_of_evaluation_photos(source, tmp_
 
 
 def test_keep_apart_names_the_command_that_is_missing(source):
-    with pytest.raises(ManifestError, match=r"data/other: run `python data_preparation.py other`"):
+    with pytest.raises(ManifestError, match=r"data/other: run `python -m headstand explore PHOTOS --name other`"):
         prepare(recipe(source, keep_apart=["other"]))
     assert not Path("data").exists()
 

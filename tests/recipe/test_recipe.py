@@ -316,3 +316,17 @@ def test_size_of_a_network_in_a_file_is_its_own_unless_the_recipe_states_one() -
     assert load("mine", shipped).backbone.size == 224
     assert load("mine", [*shipped, "--backbone.size", "96"]).backbone.size == 96
     assert load("mine", ["--backbone.name", "nowhere.keras"]).backbone.size == 150
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("name", "My Clothes", "name = 'My Clothes': allowed: lower-case letters, digits, - and _"),
+        ("source.dataset", "yoga", "source.dataset = 'yoga': allowed: OWNER/NAME"),
+        ("split.keep_apart", '["A"]', "split.keep_apart.0 = 'A': allowed: lower-case letters, digits, - and _"),
+        ("compare.backbones", '["@"]', "compare.backbones.0 = '@': allowed: NAME, NAME@PIXELS, NAME=WEIGHTS or NAME@"),
+    ],
+)
+def test_a_value_of_another_form_is_refused_with_the_allowed_one(key, value, message):
+    with pytest.raises(RecipeError, match=re.escape(message)):
+        load("mine", [f"--{key}", value])

@@ -159,7 +159,7 @@ def test_the_error_for_a_missing_model_names_the_commands_that_create_one(
     monkeypatch.setenv("HEADSTAND_MODEL", str(tmp_path / "none.tflite"))
     with pytest.raises(BundleError) as excinfo:
         default_model()
-    for part in ("none.tflite (HEADSTAND_MODEL)", "python train.py", "python convert_to_tflite.py", "make demo"):
+    for part in ("none.tflite (HEADSTAND_MODEL)", "python -m headstand train PHOTOS"):
         assert part in str(excinfo.value)
 
 

@@ -1,7 +1,7 @@
 """Listing of the folder to check: class folders, split folders with class folders, or a prepared dataset."""
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from headstand import inputs, recipe
@@ -34,6 +34,7 @@ class Contents:
         outside_classes: files that are photos by their name but lie in no class folder.
         links: symbolic links that are not followed.
         digests: SHA-256 of each file in the manifest, by name; None unless the layout is `prepared`.
+        originals: name in the source of each file in the manifest, by name, where it is known.
     """
 
     root: Path
@@ -43,10 +44,15 @@ class Contents:
     outside_classes: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
     digests: dict[str, str] | None = None
+    originals: dict[str, str] = field(default_factory=dict)
 
     def name(self, path: Path) -> str:
         """Returns a file's path relative to the root, with slashes; bytes that are not UTF-8 are backslash-escaped."""
         return path.relative_to(self.root).as_posix().encode("utf-8", "backslashreplace").decode()
+
+    def traced(self, name: str) -> str:
+        """Returns the name of a file, with that of the source's file for a prepared one."""
+        return f"{name} from {self.originals[name]}" if self.originals.get(name) else name
 
 
 def contents(folder: Path) -> Contents:
@@ -146,8 +152,10 @@ def _prepared(folder: Path) -> Contents:
         raise ExaminationError(f"{folder} contains arrays; only photos can be checked")
     items = tuple(Item(photo.class_, folder / photo.path, str(photo.group), photo.split) for photo in dataset.photos)
     return Contents(
-        folder, "prepared", dataset.classes, items, digests={photo.path: photo.sha256 for photo in dataset.photos}
-    )
+        folder, "prepared", dataset.classes, items,
+        digests={photo.path: photo.sha256 for photo in dataset.photos},
+        originals={photo.path: photo.original_name for photo in dataset.photos if photo.original_name},
+    )  # fmt: skip
 
 
 def _names(contents: Contents, paths: list[Path]) -> tuple[str, ...]:

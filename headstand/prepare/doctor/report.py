@@ -66,7 +66,9 @@ class DoctorReport:
         for found in self.findings:
             count, kind = len(found.cases), found.kind
             first = found.cases[0]
-            example = " = ".join(first.files[:2]) + (f" ({first.detail})" if first.detail and first.files else "")
+            example = " = ".join(map(self.contents.traced, first.files[:2])) + (
+                f" ({first.detail})" if first.detail and first.files else ""
+            )
             lines.append(f"{kind.severity:<8}{kind.code:<22}{count:>6}  {example or first.detail}")
         usable, counts = len(self.usable), self.counts()
         lines.append(
@@ -83,7 +85,8 @@ class DoctorReport:
         return {name: {split: counted[name, split] for split in splits} for name in names}
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the contents of `doctor.json`."""
+        """Returns the contents of `doctor.json`; `originals` are the names of prepared files in the source."""
+        named = dict.fromkeys(file for found in self.findings for case in found.cases for file in case.files)
         return {
             "version": VERSION,
             "folder": str(self.contents.root),
@@ -101,6 +104,7 @@ class DoctorReport:
                 }
                 for found in self.findings
             ],
+            "originals": {file: self.contents.originals[file] for file in named if file in self.contents.originals},
             "remarks": list(self.remarks),
             "done": list(self.done),
             "seconds": self.seconds,

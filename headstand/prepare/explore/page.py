@@ -107,7 +107,7 @@ def _members(group: list[Photo], thumbnails: Thumbnails, labelled: bool) -> dict
 def _linked(photo: Photo, thumbnails: Thumbnails, caption: str = "") -> Markup:
     picture = _picture(thumbnails.pictures[photo.path], photo.path)
     link = Markup('<a href="../{}" title="{}">{}{}</a>')
-    return link.format(quote(photo.path), photo.path, picture, breakable(caption))
+    return link.format(quote(photo.path), photo.original_name or photo.path, picture, breakable(caption))
 
 
 def _picture(

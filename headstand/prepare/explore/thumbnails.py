@@ -14,7 +14,7 @@ from headstand import cores
 from headstand.errors import HeadstandError
 from headstand.images import ImageError
 from headstand.prepare.examination import examined
-from headstand.prepare.manifest import Dataset, Photo
+from headstand.prepare.manifest import Dataset, Photo, preparing
 from headstand.prepare.photo_cache import SIDE, fitted
 
 SMALL = 72
@@ -115,8 +115,7 @@ def _read(folder: Path, wanted: set[str], side: int, photo: Photo) -> tuple[np.n
     except (ImageError, OSError, EOFError, ValueError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ThumbnailError(
-            f"{path} cannot be shown ({reason}): "
-            f"remove {folder} and run `python data_preparation.py {folder.name}` again"
+            f"{path} cannot be shown ({reason}): remove {folder} and run `{preparing(folder)}`"
         ) from error
     return square, fitted(square, size, side) if photo.path in wanted else None
 

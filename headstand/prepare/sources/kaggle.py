@@ -23,7 +23,7 @@ from headstand.recipe import Source
 
 _SCRIPT = Path(__file__).resolve().with_name("kaggle_download.py")
 
-OFFLINE = "give a folder of photos with --source FOLDER, or see `make demo`, which needs no download"
+OFFLINE = "give a folder of photos with --source FOLDER, or run `python -m headstand demo`, which needs no download"
 
 
 class KaggleError(HeadstandError):

@@ -130,4 +130,4 @@ def _check(path: Path, digest: str) -> None:
             "the folder data/ at the same path"
         ) from None
     if found != digest:
-        raise FeatureError(f"{path} is not the file that was prepared: run `python data_preparation.py` again")
+        raise FeatureError(f"{path} is not the file that was prepared: prepare the data again")

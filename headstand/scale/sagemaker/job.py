@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from headstand import recipe
 from headstand.cli import command
 from headstand.scale.sagemaker.job_folders import MODEL, JobError, JobFolders
 
@@ -52,6 +51,7 @@ def run(train: Train, argv: list[str]) -> None:
 
 def _run(train: Train, argv: list[str], folders: JobFolders) -> None:
     # Imported here, so that training elsewhere does not load these modules.
+    from headstand import recipe
     from headstand.scale.sagemaker import channels
 
     name, rest = _recipe(argv)

@@ -215,7 +215,7 @@ def test_explore_writes_class_names_that_the_font_of_the_plots_lacks(tmp_path):
 
 
 def test_explore_names_the_command_if_there_is_no_data(tmp_path):
-    with pytest.raises(ManifestError, match=r"run `python data_preparation.py nothing`"):
+    with pytest.raises(ManifestError, match=r"run `python -m headstand explore PHOTOS --name nothing`"):
         explore.explore(tmp_path / "nothing")
 
 

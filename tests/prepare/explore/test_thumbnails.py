@@ -128,7 +128,7 @@ def test_a_missing_or_damaged_file_is_named_with_the_remedy(tmp_path, name):
         with pytest.raises(ThumbnailError) as excinfo:
             Thumbnails.of(dataset)
         assert f"{name} cannot be shown (" in str(excinfo.value)
-        assert str(excinfo.value).endswith(f"remove {folder} and run `python data_preparation.py poses` again")
+        assert str(excinfo.value).endswith(f"remove {folder} and run `python -m headstand explore PHOTOS --name poses`")
 
 
 def test_pickled_objects_are_not_loaded(tmp_path):

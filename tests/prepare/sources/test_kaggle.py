@@ -178,7 +178,7 @@ def test_refusals_are_one_sentence_with_a_way_out(server, tmp_path, monkeypatch,
     with pytest.raises(KaggleError, match=message) as raised:
         fetch(source())
     text = str(raised.value)
-    assert "--source FOLDER" in text and "make demo" in text and "\n" not in text and KEY not in text
+    assert "--source FOLDER" in text and "headstand demo" in text and "\n" not in text and KEY not in text
     assert [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()] == [".yoga.lock"]
     assert litter(tmp_path) == []
 

@@ -93,9 +93,7 @@ def test_block_is_decoded_or_has_an_error(dataset: Dataset) -> None:
     assert (block["pixels"].shape, block["pixels"].dtype) == ((3, 32, 32, 3), np.uint8)
     assert set(block["error"]) == {""}
     paths[1].write_bytes(b"?")
-    assert decoded()["error"].tolist() == [
-        f"{paths[1]} is not the file that was prepared: run `python data_preparation.py` again"
-    ]
+    assert decoded()["error"].tolist() == [f"{paths[1]} is not the file that was prepared: prepare the data again"]
     paths[1].unlink()
     assert "all machines of the cluster must have the folder data/" in decoded()["error"][0]
 
