@@ -24,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PIPENV := .pipenv/bin/pipenv
 RUN := .venv/bin/python
 
-.PHONY: help demo demo-heatmaps test test-browser unit test-all test-container lint setup setup-dev lock clean deploy serve-lambda
+.PHONY: help demo demo-heatmaps test test-browser unit test-all test-container lint setup setup-dev lock clean deploy serve-lambda docs
 
 help:
 	@sed -n '1,5s/^# //p' $(MAKEFILE_LIST)
@@ -77,6 +77,10 @@ lint: setup-dev
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
+# The documentation as a website in .cache/docs; a broken link is an error. TensorFlow is not needed.
+docs: .venv/docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
+
 setup: .venv/packages.stamp
 setup-dev: .venv/dev.stamp
 
@@ -89,6 +93,10 @@ setup-dev: .venv/dev.stamp
 	$(PIPENV) sync --dev --python $(PYTHON)
 	touch $@
 
+.venv/docs.stamp: Pipfile.lock | $(PIPENV)
+	$(PIPENV) sync --categories "serve docs" --python $(PYTHON)
+	touch $@
+
 # pipenv has its own environment. Where the system's Python lacks the venv module, virtualenv creates it.
 $(PIPENV):
 	rm -rf .pipenv
@@ -99,7 +107,7 @@ $(PIPENV):
 
 # Locks every category, then removes the index from the lock file, so that each user's pip configuration selects it.
 lock: | $(PIPENV)
-	$(PIPENV) lock --categories "packages dev-packages serve lambda aws onnx ray benchmarks"
+	$(PIPENV) lock --categories "packages dev-packages serve lambda aws onnx ray docs benchmarks"
 	$(PYTHON) -c "import json, pathlib; p = pathlib.Path('Pipfile.lock'); d = json.loads(p.read_text()); \
 	d['_meta']['sources'] = []; p.write_text(json.dumps(d, indent=4) + '\n')"
 

@@ -1,25 +1,35 @@
-"""Names of the environment variables that Headstand reads: settings, and the keys of a recipe."""
+"""Environment variables that Headstand reads: settings with their descriptions, and the keys of a recipe."""
 
 import difflib
 import os
 from collections.abc import Iterable
 
-PATHS = ("HEADSTAND_CACHE", "HEADSTAND_DATA", "HEADSTAND_MODEL", "HEADSTAND_RUNS", "HEADSTAND_WEIGHTS")
+PATHS = {
+    "HEADSTAND_CACHE": "folder or address of all caches; default `.cache/headstand`",
+    "HEADSTAND_DATA": "folder in which paths of photos are searched that exist neither here nor in the checkout",
+    "HEADSTAND_MODEL": "model to serve: a `.tflite`, or a folder with one; default: for `headstand serve` the newest "
+    "in `runs/`, else `models/yoga6`",
+    "HEADSTAND_RUNS": "folder or address of all runs; default `runs`",
+    "HEADSTAND_WEIGHTS": "folder in which paths of weights are searched that exist neither here nor in the checkout",
+}
 """Folders and files: caches, datasets, the model to serve, runs, pretrained weights."""
 
-SERVICE = (
-    "HEADSTAND_ALLOW_FAILED",
-    "HEADSTAND_BATCH",
-    "HEADSTAND_BODY_MB",
-    "HEADSTAND_INTERPRETERS",
-    "HEADSTAND_IN_FLIGHT",
-    "HEADSTAND_API_KEY",
-    "HEADSTAND_ORIGIN",
-    "HEADSTAND_THREADS",
-)
+SERVICE = {
+    "HEADSTAND_ALLOW_FAILED": "1: serve a model whose conversion failed its comparison with the trained model",
+    "HEADSTAND_BATCH": "largest number of images in a batch; default 16",
+    "HEADSTAND_BODY_MB": "MiB of requests and responses that a worker keeps in memory; default 64",
+    "HEADSTAND_INTERPRETERS": "images that a worker classifies in parallel; default: cores / workers / threads",
+    "HEADSTAND_IN_FLIGHT": "predictions in progress in a worker, including waiting ones; default 16 per interpreter",
+    "HEADSTAND_API_KEY": "keys, separated by commas, one of which each prediction needs; default: none is needed",
+    "HEADSTAND_ORIGIN": "Lambda: origin whose web pages may use the function; default: all",
+    "HEADSTAND_THREADS": "cores that one interpreter uses; default 1, on Lambda those of the memory size",
+}
 """Settings of the services. A training that runs in the same shell ignores them."""
 
-VARIABLES = PATHS + SERVICE
+SERVER = {"WEB_CONCURRENCY": "number of workers (processes); default: a quarter of the cores, at least 2"}
+"""Variables of gunicorn that the service reads."""
+
+VARIABLES = PATHS | SERVICE
 
 SECTIONS = (
     "name", "seed", "minutes", "source", "split", "backbone", "augmentation", "head", "search", "finetune",

@@ -40,10 +40,10 @@ def test_pyproject_and_pipfile_have_the_same_packages() -> None:
     base = set(map(Requirement, PROJECT["dependencies"]))
     assert base == category("serve")
     assert base | extra("train") == category("packages")
-    for name in ("aws", "onnx", "ray"):
+    for name in ("aws", "onnx", "ray", "docs"):
         assert extra(name) == category(name)
     assert extra("dev") == category("dev-packages")
-    assert set(PROJECT["optional-dependencies"]) == {"train", "aws", "onnx", "ray", "dev"}
+    assert set(PROJECT["optional-dependencies"]) == {"train", "aws", "onnx", "ray", "docs", "dev"}
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ class Recipe(BaseSettings):
     )
 
     name: Name = Field(description="name of the dataset, the runs and the model")
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(1, description="of the split, the search and the training")
     minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         None,
         description="time for the whole run, conversion included: fine-tuning gets as many epochs as fit into what is "

@@ -94,12 +94,12 @@ def _check_value(name: str, value: Any) -> None:
 class Stage(_Section):
     """One stage of a staged search: one parameter takes each value, the others keep their best values."""
 
-    parameter: Parameter
-    values: tuple[Value, ...] = Field(min_length=1)
+    parameter: Parameter = Field(description=f"a key of head, {LAYERS} or {UNITS}")
+    values: tuple[Value, ...] = Field(min_length=1, description="its values, in the order of the trials")
     finalists: Annotated[int, Field(ge=0)] = Field(
         0, description="number of best trials that are repeated with finalist_epochs"
     )
-    finalist_epochs: Positive | None = None
+    finalist_epochs: Positive | None = Field(None, description="epochs of the repeated trials")
 
     @model_validator(mode="after")
     def _possible(self) -> "Stage":
@@ -116,8 +116,8 @@ class Dimension(_Section):
     """Values of one parameter: a list, or a range from `low` to `high`, both included."""
 
     values: tuple[Value, ...] = Field((), description="the values, instead of a range")
-    low: float | None = None
-    high: float | None = None
+    low: float | None = Field(None, description="lowest value of a range")
+    high: float | None = Field(None, description="highest value of a range")
     log: bool = Field(False, description="logarithmic scale, for learning rates and sizes")
     step: float | None = Field(None, gt=0, description="distance between the values of a range")
 
@@ -234,7 +234,11 @@ class Search(Job):
     `parameters` searches the values of the `stages`.
     """
 
-    strategy: Literal["staged", "grid", "tpe", "none"] = "staged"
+    strategy: Literal["staged", "grid", "tpe", "none"] = Field(
+        "staged",
+        description="staged: one parameter after the other; grid: all combinations; tpe: tree-structured Parzen "
+        "estimator; none: no search",
+    )
     selection: Literal["log_loss", "accuracy"] = Field(
         "log_loss",
         description="log_loss: heads and epochs are selected by log loss, the result is compared with logistic "

@@ -24,7 +24,11 @@ class _Section(BaseModel):
 class Source(_Section):
     """Source of the images."""
 
-    kind: Literal["kaggle", "folder", "table", "rendered", "boxes", "cifar", "arrays", "heatmaps", "actions"] = "folder"
+    kind: Literal["kaggle", "folder", "table", "rendered", "boxes", "cifar", "arrays", "heatmaps", "actions"] = Field(
+        "folder",
+        description="form of the source; rendered: drawn poses; boxes: photos cropped by boxes; arrays: .npy files; "
+        "actions: drawn heatmaps. The other keys state the kinds that they belong to",
+    )
     dataset: str | None = Field(None, pattern=r"^\w[\w.-]*/\w[\w.-]*$", description="kaggle: the dataset, OWNER/NAME")
     folder: str | None = Field(
         None,
@@ -94,9 +98,9 @@ class Source(_Section):
 class Split(_Section):
     """Split of the images into train, validation and test, as shares of 1."""
 
-    train: Fraction = 0.6
-    validation: Fraction = 0.2
-    test: Fraction = 0.2
+    train: Fraction = Field(0.6, description="for training")
+    validation: Fraction = Field(0.2, description="for selecting the model")
+    test: Fraction = Field(0.2, description="for the reported accuracy")
     strategy: Literal["grouped", "ordered"] = Field(
         "grouped", description="grouped: stratified by class, near duplicates together; ordered: in file order"
     )
@@ -305,7 +309,9 @@ class Head(_Section):
     loss_from: Literal["logits", "probabilities"] = Field(
         "logits", description="probabilities: compute the loss after the softmax, clipped at 1e-7"
     )
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="share of the target probability that is divided equally among the classes"
+    )
     class_weights: bool = Field(True, description="weight the classes inversely to their frequency")
     standardise: bool = Field(
         False, description="standardise the features with the training split's mean and standard deviation"
@@ -320,16 +326,16 @@ class Head(_Section):
         description="decoupled weight decay per step, times the learning rate; default: adamw 0.004, others 0. lbfgs: "
         "the L2 penalty, half of it times the squared weights; default 0.01",
     )
-    learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.001
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = Field(0.001, description="of the first epoch")
     schedule: Literal["constant", "cosine", "plateau"] = Field(
         "constant",
         description="cosine: decay to 0 over all epochs; plateau: halve after 2 epochs without a lower validation loss",
     )
-    epochs: Positive = 10
+    epochs: Positive = Field(10, description="passes over the training photos, at most")
     patience: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
         0, description="stop after this many epochs without improvement; 0: never"
     )
-    batch_size: Positive = 20
+    batch_size: Positive = Field(20, description="photos in a training step")
 
     @field_validator("inner", "activation", mode="before")
     @classmethod
@@ -371,7 +377,9 @@ class Head(_Section):
 class Finetune(_Section):
     """Fine-tuning: training of the backbone too, after the head. `epochs = 0`: none."""
 
-    epochs: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    epochs: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        0, description="passes over the training photos, at most; 0: no fine-tuning"
+    )
     unfreeze: str = Field(
         "all",
         description="part of the backbone that is trained: all, or the last 'N blocks' or 'N layers'; the layers "
@@ -384,15 +392,17 @@ class Finetune(_Section):
         3e-4, description="peak learning rate, after warm-up; cosine decay to 0"
     )
     warmup: Fraction = Field(0.1, description="share of the steps in which the learning rate rises")
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = Field(
+        1e-4, description="decoupled weight decay per step, times the learning rate"
+    )
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="as head.label_smoothing")
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.99, description="momentum of the moving average of the weights, which is what is saved; 0: no averaging"
     )
     mixup: Annotated[float, Field(ge=0, le=10)] = Field(
         0.0, description="alpha of the Beta distribution of mixup (Zhang et al. 2018); 0: no mixup"
     )
-    batch_size: Positive = 32
+    batch_size: Positive = Field(32, description="photos in a training step")
     refit: Literal["none", "validation", "all"] = Field(
         "none",
         description="train again for the selected number of epochs: validation: on train and validation, and score "

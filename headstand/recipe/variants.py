@@ -20,8 +20,8 @@ class Variant(_Section):
 
     name: str = Field(pattern=r"^\S(.{0,58}\S)?$", description="name in the leaderboard")
     backbone: dict[str, Any] = Field({}, description="keys of the section that differ from the recipe")
-    augmentation: dict[str, Any] = Field({})
-    head: dict[str, Any] = Field({})
+    augmentation: dict[str, Any] = Field({}, description="the same of the section augmentation")
+    head: dict[str, Any] = Field({}, description="the same of the section head")
 
     @model_validator(mode="before")
     @classmethod
