@@ -2,8 +2,8 @@
 
     python -m benchmarks.formats [CHECKPOINT ...] [--xception] [--data data] [--rounds 100] [--calibration 128]
 
-For each checkpoint (default: the shipped ones) it compares LiteRT in float32, float16, dynamic range and int8 (plain
-and each quantization variant), ONNX Runtime in float32 and int8, and Keras, as a `tf.function` and with `predict`. The
+For each checkpoint (default: the shipped ones) it compares LiteRT in float32, float16, dynamic range and int8, ONNX
+Runtime in float32 and int8, and Keras, as a `tf.function` and with `predict`. The
 photos are those of the checkpoint's prepared data. int8 is calibrated on the train split. Accuracy and agreement are
 measured on the whole validation split. Latency is measured on its photos one at a time, with the models in turn in a
 random order each round, as the median over the rounds, with one and with two threads, each in a separate process.
@@ -119,8 +119,7 @@ def contestants(path: Path, calibration: np.ndarray, folder: Path) -> Iterator[C
     """Writes a checkpoint in every format to files in `folder`, and yields them."""
     model = checkpoint.load(path)
     flatbuffers = {one.__name__: one(model) for one in (convert.float32, convert.float16, convert.dynamic)}
-    for variant in quantize.VARIANTS:
-        flatbuffers[f"int8, {variant.name}"] = quantize.int8(model, calibration, variant)
+    flatbuffers["int8"] = quantize.int8(model, calibration)
     for format_, flatbuffer in flatbuffers.items():
         target = folder / f"{format_}.tflite"
         target.write_bytes(flatbuffer)

@@ -37,9 +37,10 @@ def test_the_newest_run_is_converted_and_the_next_command_printed(
     convert_to_tflite.main([])
     made, labels = model.with_suffix(".tflite"), model.with_name("labels.txt")
     assert bundle.read(made).name == "shapes"
-    converting, converted, parity, accuracy, written, try_it, serve = capsys.readouterr().out.splitlines()
+    converting, converted, choice, parity, accuracy, written, try_it, serve = capsys.readouterr().out.splitlines()
     assert re.fullmatch(rf"converting {re.escape(str(model))} \(accuracy on 12 test photos: \d\.\d{{3}}\)", converting)
-    assert re.fullmatch(r"float32    converted, 0\.0 MB in \d+ s", converted)
+    assert re.fullmatch(r"float32    0\.0 MB in \d+ s", converted)
+    assert choice.strip() == "on 12 validation photos: passes"
     assert re.fullmatch(
         r"parity     12 test photos, same top class on 100\.00%, largest difference .* \d\.\de-0\d: passed", parity
     )

@@ -19,7 +19,7 @@ from headstand.export.convert import ConversionError
 from headstand.export.latency import Clock, Latency, latencies
 from headstand.export.parity import Parity, compare, served_outputs, trained_outputs
 from headstand.export.photo_samples import ParitySamples, PhotoSample
-from headstand.export.quantize import VARIANTS, QuantizationVariant, calibration, int8
+from headstand.export.quantize import calibration, int8
 from headstand.export.trained import TrainedModel
 from headstand.features import compiled
 from headstand.quiet import quiet
@@ -54,22 +54,15 @@ class ConvertedModel:
 
     Attributes:
         kind: one of `headstand.export.acceptance.FORMATS`, or `ONNX`.
-        variant: quantization variant; None for all formats but int8.
         flatbuffer: the `.tflite` bytes, or those of an ONNX model.
-        result: comparison on `ParitySamples.choosing`; None if there was nothing to choose.
+        result: comparison on `ParitySamples.choosing`; None if it was not compared.
         latency: median latencies on one thread and on two; None if not measured.
     """
 
     kind: str
-    variant: QuantizationVariant | None
     flatbuffer: bytes
     result: ParityResult | None = None
     latency: tuple[Latency, Latency] | None = None
-
-    @property
-    def conversion(self) -> str:
-        """Name of the quantization variant; "converted" for formats without one."""
-        return self.variant.name if self.variant else "converted"
 
     @property
     def passed(self) -> bool:
@@ -104,8 +97,7 @@ class ConversionTrials:
     def candidates(self, kind: str) -> list[ConvertedModel]:
         """Returns the conversions to one format, or to all formats for "best".
 
-        If there is a choice of formats or quantization variants, each conversion is compared with the trained model on
-        `samples.choosing`. Quantization variants are converted in order until one passes.
+        Each conversion is compared with the trained model on `samples.choosing`.
 
         Raises:
             ConversionError: the model cannot be converted, or the format does not suit the model's input.
@@ -117,33 +109,27 @@ class ConversionTrials:
                 f"{kind} takes pixels of 8 bits, and {self.trained.about.name} takes {taken}: choose another "
                 f"--format ({', '.join(formats)}, {ONNX} or {BEST})"
             )
-        if kind not in (BEST, "int8"):
-            return [self.convert(kind)]
         found = []
         for one in formats if kind == BEST else (kind,):
-            for variant in VARIANTS if one == "int8" else (None,):
-                candidate = self.convert(one, variant)
-                result = self.compare(candidate, self.samples.choosing)
-                found.append(replace(candidate, result=result))
-                verdict = "passes" if result.criteria.passed else "; ".join(result.criteria.unmet)
-                self._log(f"{'':10} on {result.parity.count} {self.samples.choosing.name} photos: {verdict}")
-                if result.criteria.passed:
-                    break
+            candidate = self.convert(one)
+            result = self.compare(candidate, self.samples.choosing)
+            found.append(replace(candidate, result=result))
+            verdict = "passes" if result.criteria.passed else "; ".join(result.criteria.unmet)
+            self._log(f"{'':10} on {result.parity.count} {self.samples.choosing.name} photos: {verdict}")
         return found
 
-    def convert(self, kind: str, variant: QuantizationVariant | None = None) -> ConvertedModel:
+    def convert(self, kind: str) -> ConvertedModel:
         """Returns the conversion to one format.
 
         Args:
             kind: one of `headstand.export.acceptance.FORMATS`, or `ONNX`.
-            variant: quantization variant for int8; None for all other formats.
 
         Raises:
             ConversionError: the model cannot be converted.
         """
         model, start = self._model, time.perf_counter()
-        if variant:
-            flatbuffer = int8(model, self._calibration(), variant)
+        if kind == "int8":
+            flatbuffer = int8(model, self._calibration())
         else:
             converters = {
                 "float32": convert.float32, "float16": convert.float16, "dynamic": convert.dynamic,
@@ -155,8 +141,8 @@ class ConversionTrials:
         described = flatbuffer
         if kind != ONNX:
             described = bundle.describe(flatbuffer, self.trained.about.name, LABELS, self.trained.input)
-        found = ConvertedModel(kind, variant, described)
-        self._log(f"{kind:10} {found.conversion}, {len(described) / 1e6:.1f} MB in {time.perf_counter() - start:.0f} s")
+        found = ConvertedModel(kind, described)
+        self._log(f"{kind:10} {len(described) / 1e6:.1f} MB in {time.perf_counter() - start:.0f} s")
         return found
 
     def expected(self, sample: PhotoSample) -> np.ndarray:
@@ -171,15 +157,23 @@ class ConversionTrials:
             )
         return self._expected[sample.name]
 
-    def compare(self, candidate: ConvertedModel, sample: PhotoSample) -> ParityResult:
+    def compare(self, candidate: ConvertedModel, sample: PhotoSample, known: float | None = None) -> ParityResult:
         """Returns the comparison of a converted model with the trained one, both run from the encoded photo files.
+
+        Args:
+            candidate: the converted model.
+            sample: the photos.
+            known: its threshold of unknown inputs; by default that from `known_threshold` for these outputs.
 
         Raises:
             HeadstandError: a photo is missing or damaged, or the converted model cannot be run.
         """
         expected = self.expected(sample)  # first: its error names a damaged photo
         outputs = self.outputs(candidate, sample)
-        parity = compare(expected, outputs, sample, self.trained.about.labels, self._known)
+        thresholds = None
+        if self._known is not None:
+            thresholds = self._known, self.known_threshold(outputs) if known is None else known
+        parity = compare(expected, outputs, sample, self.trained.about.labels, thresholds)
         return ParityResult(parity, check(candidate.kind, parity), outputs)
 
     def outputs(self, candidate: ConvertedModel, sample: PhotoSample) -> np.ndarray:
@@ -207,6 +201,15 @@ class ConversionTrials:
             with quiet():  # LiteRT logs the delegate it creates
                 served = Classifier(path)
             return served_outputs(served, sample, about.labels)
+
+    def known_threshold(self, outputs: np.ndarray) -> float:
+        """Returns the threshold of unknown inputs of a converted model, from its outputs for `samples.choosing`.
+
+        It accepts the same share as the trained model's. If the trained model was trained on these photos, which are
+        then too similar to its prototypes, it has the trained model's threshold.
+        """
+        assert self._known is not None
+        return self._known if self.samples.trained_on_choosing else unknown_inputs.threshold(outputs[:, -1])
 
     @property
     def _known(self) -> float | None:
@@ -243,7 +246,6 @@ def figures(candidate: ConvertedModel) -> dict[str, Any]:
     accuracy = parity.accuracy if parity else None
     return {
         "format": candidate.kind,
-        "conversion": candidate.conversion,
         "bytes": len(candidate.flatbuffer),
         "milliseconds": [round(each.milliseconds, 3) for each in candidate.latency] if candidate.latency else None,
         "agreement": parity.agreement if parity else None,
@@ -269,5 +271,5 @@ def _line(candidate: ConvertedModel) -> str:
         "" if shown["agreement"] is None else f"{shown['agreement']:9.2%}",
         "" if shown["accuracy"] is None else f"{shown['accuracy']:10.4f}{shown['lost']:6d}",
     ]
-    verdict = "" if candidate.passed else f"; FAILS: {'; '.join(shown['missing'])}"
-    return f"{''.join(cells)}  {candidate.conversion}{verdict}"
+    verdict = "" if candidate.passed else f"  FAILS: {'; '.join(shown['missing'])}"
+    return f"{''.join(cells)}{verdict}"

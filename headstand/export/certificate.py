@@ -14,7 +14,7 @@ from headstand.export.photo_samples import ParitySamples
 from headstand.export.trained import TrainedModel
 from headstand.serve.bundle import FAILED, PASSED
 
-_RENAMED = {"made": "conversion", "asked": "required", "unseen": "before_refit"}
+_RENAMED = {"asked": "required", "unseen": "before_refit"}
 """Keys of earlier versions, as in the certificates under `models/`, with their present names."""
 
 
@@ -47,7 +47,6 @@ def certificate(
     return {
         "verdict": FAILED if unmet else PASSED,
         "format": candidate.kind,
-        "conversion": candidate.conversion,
         "required": result.criteria.required,
         "missing": unmet,
         "warnings": list(warnings),
@@ -117,6 +116,6 @@ def whole(
         "milliseconds": {"1 thread": round(latency[0].milliseconds, 3), "2 threads": round(latency[1].milliseconds, 3)},
         "worst": [{"photo": photo, "difference": difference} for photo, difference in parity.worst],
         "disagreeing": [asdict(each) for each in parity.disagreeing],
-        "choice": {"photos": chosen_on, "candidates": [figures(each) for each in candidates]} if candidates else None,
+        "choice": {"photos": chosen_on, "candidates": [figures(each) for each in candidates]},
         "versions": versions,
     }

@@ -168,22 +168,25 @@ def convert(
     if kind == ONNX:  # it has the probabilities alone
         model = replace(model, detector=None)
         before_refit = replace(before_refit, detector=None) if before_refit else None
+    if before_refit:
+        samples = replace(samples, trained_on_choosing=False)
     trials = ConversionTrials(before_refit or model, samples, representative, log)
     candidates = trials.candidates(kind)
     if kind == BEST:
         candidates = timed(candidates, clock)
         for line in table(candidates):
             log(line)
-    chosen = _chosen(candidates, kind, samples.choosing, force)
-    trained_on_choosing = samples.trained_on_choosing and not before_refit
-    confidence = _confidence(trials, chosen, target, trained_on_choosing)
-    known = _known(trials, chosen, trained_on_choosing)
+    chosen = _chosen(candidates, samples.choosing, force)
+    assert chosen.result
+    outputs = chosen.result.outputs
+    confidence = _confidence(trials, outputs, target)
+    known = _known(trials, chosen, outputs)
     result_before = None
     if before_refit:
-        result_before = _certified(trials, chosen, force)
+        result_before = _certified(trials, chosen, known, force)
         trials = ConversionTrials(model, samples, representative, log)
-        chosen = trials.convert(chosen.kind, chosen.variant)
-    result = _certified(trials, chosen, force)
+        chosen = trials.convert(chosen.kind)
+    result = _certified(trials, chosen, known, force)
     warnings = _warnings(trials, samples.certifying, others)
     record = certificate(model, chosen, samples, result, result_before, warnings, confidence, known)
     metadata = {**_metadata(model, chosen, confidence, known), "certificate": record}
@@ -191,8 +194,7 @@ def convert(
     data = pack(chosen.flatbuffer, model.about.labels, metadata)
     (measured,) = timed([chosen], clock)
     assert measured.latency
-    choice = candidates if candidates[0].result else []
-    text = whole(record, data, measured.latency, result.parity, choice, samples.choosing.name, metadata["versions"])
+    text = whole(record, data, measured.latency, result.parity, candidates, samples.choosing.name, metadata["versions"])
     # The certificate is written first, so that an interrupted export never leaves a bundle without one.
     suffix = ".parity.json"
     if kind == ONNX:  # beside a bundle of the same name
@@ -238,10 +240,10 @@ def _write_labels(path: Path, labels: tuple[str, ...]) -> Path:
     return files.write(beside, text)
 
 
-def _confidence(
-    trials: ConversionTrials, chosen: ConvertedModel, target: float, trained_on_choosing: bool
-) -> dict[str, Any] | None:
+def _confidence(trials: ConversionTrials, outputs: np.ndarray, target: float) -> dict[str, Any] | None:
     """Returns the confidence threshold of the served file with its guarantee, fitted to that file's own outputs.
+
+    `outputs`, `float [N, columns]`, are those for `samples.choosing`.
 
     If there is a model from before a refit, the threshold is fitted to that model's conversion into the same format,
     since the refitted model was trained on the photos. A threshold fitted to training photos would be too optimistic:
@@ -251,14 +253,14 @@ def _confidence(
     value, sample = trials.trained.about.threshold, trials.samples.choosing
     if value is None:
         return None
-    if trained_on_choosing or sample.labels is None:
+    if trials.samples.trained_on_choosing or sample.labels is None:
         fitted = Threshold(value, target, None, len(sample.paths), len(sample.paths))
         return {**fitted.record, "fitted_to": None}
-    outputs = _outputs(trials, chosen)[:, : len(trials.trained.about.labels)]
-    return {**threshold(outputs, sample.labels, target).record, "fitted_to": sample.name}
+    probabilities = outputs[:, : len(trials.trained.about.labels)]
+    return {**threshold(probabilities, sample.labels, target).record, "fitted_to": sample.name}
 
 
-def _known(trials: ConversionTrials, chosen: ConvertedModel, trained_on_choosing: bool) -> dict[str, Any] | None:
+def _known(trials: ConversionTrials, chosen: ConvertedModel, outputs: np.ndarray) -> dict[str, Any] | None:
     """Returns the threshold of the served file for unknown inputs, fitted as the one in `_confidence`.
 
     `accepted` is the share of photos that it accepts: of those that it was fitted to, and of generated pictures, which
@@ -266,49 +268,45 @@ def _known(trials: ConversionTrials, chosen: ConvertedModel, trained_on_choosing
     """
     if not trials.trained.detector:
         return None
-    sample, value = trials.samples.choosing, trials.trained.detector.threshold
-    similarities = _outputs(trials, chosen)[:, -1]
-    if not trained_on_choosing:
-        value = unknown_inputs.threshold(similarities)
-    scores = {sample.name: similarities}
+    sample = trials.samples.choosing
+    value, scores = trials.known_threshold(outputs), {sample.name: outputs[:, -1]}
     if trials.trained.input.kind == "photos":
         with tempfile.TemporaryDirectory() as folder:
             pictures = photo_samples.generated(Path(folder), trials.trained.about.size).choosing
             scores[pictures.name] = trials.outputs(chosen, pictures)[:, -1]
-    return {**unknown_inputs.record(value, scores), "fitted_to": None if trained_on_choosing else sample.name}
+    return {
+        **unknown_inputs.record(value, scores),
+        "fitted_to": None if trials.samples.trained_on_choosing else sample.name,
+    }
 
 
-def _outputs(trials: ConversionTrials, chosen: ConvertedModel) -> np.ndarray:
-    """Returns the outputs of the chosen conversion for the photos of the format choice; see `trials.outputs`."""
-    return chosen.result.outputs if chosen.result else trials.outputs(chosen, trials.samples.choosing)
-
-
-def _certified(trials: ConversionTrials, chosen: ConvertedModel, force: bool) -> ParityResult:
-    """Returns the comparison of the chosen conversion on the certification sample.
+def _certified(
+    trials: ConversionTrials, chosen: ConvertedModel, known: dict[str, Any] | None, force: bool
+) -> ParityResult:
+    """Returns the comparison of the chosen conversion on the certification sample; `known` is from `_known`.
 
     Raises:
         ParityError: the conversion does not pass and `force` is off.
     """
     sample = trials.samples.certifying
-    result = trials.compare(chosen, sample)
+    result = trials.compare(chosen, sample, known["value"] if known else None)
     if not result.criteria.passed and not force:
         raise ParityError(_refusal(chosen, result, sample))
     return result
 
 
-def _chosen(candidates: list[ConvertedModel], kind: str, sample: PhotoSample, force: bool) -> ConvertedModel:
-    """Returns the candidate to certify.
+def _chosen(candidates: list[ConvertedModel], sample: PhotoSample, force: bool) -> ConvertedModel:
+    """Returns the candidate to certify: the fastest that passes, or the only one.
 
     Raises:
-        ParityError: no candidate passed on the photos of the format choice.
+        ParityError: no candidate passed on the photos of the format choice, and `force` is off.
     """
-    if kind == BEST:
-        # If not even float32 passes, its error message is the most useful one.
-        return fastest(candidates) or candidates[0]
-    last = candidates[-1]
-    if last.result and not last.result.criteria.passed and not force:
-        raise ParityError(_refusal(last, last.result, sample))
-    return last
+    # If not even the first, float32, passes, its error message is the most useful one.
+    chosen = fastest(candidates) or candidates[0]
+    assert chosen.result
+    if not chosen.passed and not force:
+        raise ParityError(_refusal(chosen, chosen.result, sample))
+    return chosen
 
 
 def _refusal(chosen: ConvertedModel, result: ParityResult, sample: PhotoSample) -> str:

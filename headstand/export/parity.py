@@ -51,8 +51,8 @@ class Accuracy:
 class Detection:
     """Comparison of the scores of unknown inputs.
 
-    `largest_difference` is that of a similarity; `changed` is the number of photos that only one of the models, with
-    the same threshold, accepts as known.
+    `largest_difference` is that of a similarity; `changed` is the number of photos that only one of the models accepts
+    as known, each with its own threshold.
     """
 
     largest_difference: float
@@ -129,7 +129,11 @@ def served_outputs(served: Classifier, sample: PhotoSample, labels: Sequence[str
 
 
 def compare(
-    expected: np.ndarray, given: np.ndarray, sample: PhotoSample, labels: Sequence[str], known: float | None = None
+    expected: np.ndarray,
+    given: np.ndarray,
+    sample: PhotoSample,
+    labels: Sequence[str],
+    known: tuple[float, float] | None = None,
 ) -> Parity:
     """Compares the trained model's outputs with the served model's, both `float [N, columns]`.
 
@@ -138,12 +142,12 @@ def compare(
         given: from `served_outputs`.
         sample: the photos.
         labels: class names in the order of the first columns.
-        known: the detector's threshold, if the last column is its similarity.
+        known: the thresholds of the trained and of the served model, if the last column is the detector's similarity.
     """
     detection = None
     if known is not None:
         (trained_score, served_score) = expected[:, -1], given[:, -1]
-        changed = int(((trained_score >= known) != (served_score >= known)).sum())
+        changed = int(((trained_score >= known[0]) != (served_score >= known[1])).sum())
         detection = Detection(float(np.abs(served_score - trained_score).max()), changed)
     expected, given = expected[:, : len(labels)], given[:, : len(labels)]
     differences = np.abs(given - expected)

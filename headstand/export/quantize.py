@@ -7,7 +7,6 @@ uses channels whose variance is smaller than a level of 8 bits.
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -26,17 +25,6 @@ class CalibrationError(HeadstandError):
     """Raised for calibration photos that cannot be used."""
 
 
-@dataclass(frozen=True)
-class QuantizationVariant:
-    """Quantization variant; `corrected` applies bias correction after plain quantization."""
-
-    name: str
-    corrected: bool = False
-
-
-VARIANTS = (QuantizationVariant("plain"), QuantizationVariant("biases corrected", corrected=True))
-"""The variants, simplest first, in the order in which they are converted until one passes."""
-
 _POOL = re.compile(r"pool(_\d+)?")
 """Names of the pooling layers of a backbone with several depths."""
 
@@ -44,13 +32,15 @@ _CORRECTED_WITH = 64
 """Photos for bias correction: means over photos and pixel positions hardly change with more."""
 
 
-def int8(model: keras.Model, photos: np.ndarray, variant: QuantizationVariant) -> bytes:
+def int8(model: keras.Model, photos: np.ndarray) -> bytes:
     """Converts to 8-bit integers with per-channel weights; operations without an integer kernel stay in float32.
+
+    Biases are corrected (see `headstand.export.correction`): in docs/benchmarks.md that brought every model nearer to
+    the trained one.
 
     Args:
         model: image classifier, `float32 [N, size, size, 3]` in 0..255 to probabilities.
         photos: `uint8 [N, size, size, 3]`, RGB, for the ranges of the activations.
-        variant: one of `VARIANTS`.
 
     Returns:
         A `.tflite` flatbuffer with batch size 1, uint8 pixels as input and float32 probabilities as output; the same
@@ -82,8 +72,7 @@ def int8(model: keras.Model, photos: np.ndarray, variant: QuantizationVariant) -
     converter.representative_dataset = samples
     converter.inference_input_type = tf.uint8
     quantized = _softmax_in_float(convert.run(converter))
-    if variant.corrected:
-        quantized = corrected(quantized, convert.float32(network), photos[:_CORRECTED_WITH])
+    quantized = corrected(quantized, convert.float32(network), photos[:_CORRECTED_WITH])
     if parts:
         quantized = joining.join(quantized, convert.float32(parts[1]), range(len(parts[0].outputs)), "head")
     return quantized

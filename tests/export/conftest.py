@@ -63,10 +63,10 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes, np.nd
 
     def fill() -> None:
         from headstand.export.convert import float32
-        from headstand.export.quantize import VARIANTS, int8
+        from headstand.export.quantize import int8
 
         model = networks.classifier()
-        Path("int8.tflite").write_bytes(int8(model, pixels, VARIANTS[0]))
+        Path("int8.tflite").write_bytes(int8(model, pixels))
         Path("float32.tflite").write_bytes(float32(model))
 
     folder = shared.folder(tmp_path_factory, "small", fill)

@@ -16,10 +16,10 @@ from headstand.errors import HeadstandError
 from headstand.evaluation import calibration, leakage, unknown_inputs
 from headstand.export import convert, exporting
 from headstand.export.acceptance import FORMATS, LIMITS, AcceptanceCriteria
-from headstand.export.candidates import ConversionTrials, ConvertedModel, ParityResult
+from headstand.export.candidates import ConversionTrials
 from headstand.export.exporting import export
 from headstand.export.latency import Latency
-from headstand.export.parity import Parity, ParityError
+from headstand.export.parity import ParityError
 from headstand.export.photo_samples import ParitySamples, PhotoSample, PhotoSampleError
 from headstand.export.trained import TrainedModel
 from headstand.heads import checkpoint
@@ -146,7 +146,7 @@ def test_a_model_that_predicts_differently_is_refused_and_nothing_is_written(
         return real(other)
 
     monkeypatch.setattr(convert, "float32", changed)
-    with pytest.raises(ParityError, match=r"nothing was written: of 12 test photos .*data/shapes/test/.*--force"):
+    with pytest.raises(ParityError, match=r"nothing was written: of 12 validation photos .*data/shapes/validation/.*--force"):
         export(model)
     assert files_in(model.parent) == before
 
@@ -250,7 +250,8 @@ def test_the_certificate_lies_beside_the_bundle(model: Path) -> None:
     assert record["milliseconds"] == {"1 thread": 1.0, "2 threads": 0.5}
     assert len(record["worst"]) == 5
     assert record["worst"][0]["difference"] == inside["largest_difference"]
-    assert record["choice"] is None
+    assert record["choice"]["photos"] == "validation"
+    assert [row["format"] for row in record["choice"]["candidates"]] == ["float32"]
     assert "milliseconds" not in inside
 
 
@@ -352,7 +353,8 @@ def test_the_card_of_a_refitted_model_has_both_comparisons(run: Path, refitted: 
 
 
 def test_a_refitted_model_fails_if_the_earlier_model_fails(refitted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    verdicts = iter([AcceptanceCriteria("", ("of the earlier model",)), AcceptanceCriteria("", ())] * 2)
+    passed, failed = AcceptanceCriteria("", ()), AcceptanceCriteria("", ("of the earlier model",))
+    verdicts = iter([passed, failed, passed] * 2)  # chosen, earlier model, refitted model
     monkeypatch.setattr("headstand.export.candidates.check", lambda kind, parity: next(verdicts))
     with pytest.raises(ParityError, match="It fails because of the earlier model;"):
         export(refitted)
@@ -363,26 +365,6 @@ def test_a_refitted_model_fails_if_the_earlier_model_fails(refitted: Path, monke
     assert serve.read(result.bundle).metadata["certificate"]["missing"] == ["before the refit: of the earlier model"]
 
 
-def stand_in_outputs(monkeypatch: pytest.MonkeyPatch, right: int, count: int = 60) -> list[str]:
-    """Let conversions answer for the validation photos with the confidence 0.9, so many of them right.
-
-    Returns:
-        The kinds whose outputs were asked for.
-    """
-    asked: list[str] = []
-
-    def outputs(trials: ConversionTrials, candidate: ConvertedModel, sample: PhotoSample) -> np.ndarray:
-        asked.append(candidate.kind)
-        assert sample.labels is not None
-        answers = np.full((len(sample.labels), 3), 0.05)
-        labels = np.where(np.arange(len(sample.labels)) < right, sample.labels, (sample.labels + 1) % 3)
-        answers[np.arange(len(labels)), labels] = 0.9
-        return answers
-
-    monkeypatch.setattr(ConversionTrials, "outputs", outputs)
-    return asked
-
-
 def measured(threshold: float | None, photos: int = 60) -> ConversionTrials:
     labels = np.arange(photos) % 3
     choosing = PhotoSample("validation", tuple(Path(f"{place}.png") for place in range(photos)), labels)
@@ -391,29 +373,28 @@ def measured(threshold: float | None, photos: int = 60) -> ConversionTrials:
     return ConversionTrials(model, ParitySamples(choosing, choosing, choosing), 1, lambda text: None)
 
 
-def test_the_threshold_is_fitted_to_the_outputs_of_the_served_file(
-    monkeypatch: pytest.MonkeyPatch, small_networks: None
-) -> None:
-    asked = stand_in_outputs(monkeypatch, right=57)
-    served = exporting._confidence(measured(0.42), ConvertedModel("int8", None, b""), 0.8, False)
-    assert served is not None and asked == ["int8"]
+def test_the_threshold_is_fitted_to_the_outputs_of_the_served_file(small_networks: None) -> None:
+    trials = measured(0.42)
+    labels = trials.samples.choosing.labels
+    assert labels is not None
+    right = np.arange(60) < 57
+    outputs = np.full((60, 3), 0.05)
+    outputs[np.arange(60), np.where(right, labels, (labels + 1) % 3)] = 0.9
+    served = exporting._confidence(trials, outputs, 0.8)
+    assert served is not None
     # 57 of 60 right at one confidence: all are accepted, whatever the float model's threshold was.
     assert (served["value"], served["accepted"], served["photos"]) == (0.0, 60, 60)
     assert served["at_least"] == lower_bound(57, 60, 0.995)
     assert (served["target"], served["reached"], served["fitted_to"]) == (0.8, True, "validation")
-    # Outputs that were computed to choose the format are not computed again.
-    parity = Parity(60, 1.0, 0.0, 0.0, (), (), None)
-    known = ParityResult(parity, AcceptanceCriteria("", ()), known_outputs := np.tile([0.2, 0.7, 0.1], (60, 1)))
-    again = exporting._confidence(measured(0.42), ConvertedModel("int8", None, b"", known), 0.8, False)
-    assert asked == ["int8"] and again is not None
-    assert again["at_least"] == lower_bound(20, 60, 0.995) and len(known_outputs) == 60
 
 
 def test_training_photos_give_no_guarantee(small_networks: None) -> None:
-    kept = exporting._confidence(measured(0.42), ConvertedModel("float32", None, b""), 0.8, True)
+    trials, outputs = measured(0.42), np.full((60, 3), 1 / 3)
+    trials.samples = dataclasses.replace(trials.samples, trained_on_choosing=True)
+    kept = exporting._confidence(trials, outputs, 0.8)
     assert kept is not None
     assert (kept["value"], kept["at_least"], kept["reached"], kept["fitted_to"]) == (0.42, None, False, None)
-    assert exporting._confidence(measured(None), ConvertedModel("float32", None, b""), 0.8, False) is None
+    assert exporting._confidence(measured(None), outputs, 0.8) is None
 
 
 def test_the_guarantee_is_in_metadata_certificate_and_card(

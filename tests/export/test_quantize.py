@@ -11,7 +11,7 @@ from headstand.evaluation.predictions import class_indices
 from headstand.export import flatbuffer, quantize
 from headstand.export.convert import ConversionError
 from headstand.export.photo_samples import PhotoSample
-from headstand.export.quantize import VARIANTS, CalibrationError, QuantizationVariant, calibration, divided, int8
+from headstand.export.quantize import CalibrationError, calibration, divided, int8
 from headstand.features import backbones
 from headstand.prepare.manifest import Dataset
 from headstand.recipe import Backbone
@@ -36,13 +36,12 @@ def run(model: bytes, pixels: np.ndarray) -> np.ndarray:
     return np.array(rows)
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
 def test_it_takes_pixels_and_predicts_nearly_as_the_model(
-    variant: QuantizationVariant, small_networks: None, capfd: pytest.CaptureFixture[str]
+    small_networks: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     model = networks.classifier(size=networks.SIZE)
     # Neither black nor white is in the photos.
-    quantized = int8(model, np.clip(PIXELS, 20, 200), variant)
+    quantized = int8(model, np.clip(PIXELS, 20, 200))
     assert capfd.readouterr() == ("", "")
     outputs = run(quantized, PIXELS)
     np.testing.assert_allclose(outputs, model(PIXELS.astype(np.float32)), atol=0.05)
@@ -57,8 +56,7 @@ def test_it_takes_pixels_and_predicts_nearly_as_the_model(
     }  # fmt: skip
     # Only the last feature map, which pooling reads.
     assert [list(each.shape) for each in in_float] == [[1, *model.get_layer("backbone").output.shape[1:]]]
-    if variant.corrected:  # which includes the plain one
-        assert int8(model, np.clip(PIXELS, 20, 200), variant) == quantized
+    assert int8(model, np.clip(PIXELS, 20, 200)) == quantized
 
 
 @pytest.mark.parametrize("depths", [1, 2])
@@ -86,19 +84,12 @@ def test_a_model_without_a_pooled_backbone_is_not_divided() -> None:
     assert divided(keras.Model(pixels, keras.layers.Dense(3)(keras.layers.Flatten()(pixels)))) is None
 
 
-def test_the_variants_begin_with_plain_and_have_different_names() -> None:
-    assert VARIANTS[0] == QuantizationVariant("plain")
-    assert len({variant.name for variant in VARIANTS}) == len(VARIANTS) > 1
-
-
 def test_operations_without_integer_kernels_stay_in_float() -> None:
     pixels = keras.Input((32, 32, 3))
     x = keras.layers.Conv2D(4, 3, strides=8)(keras.layers.Rescaling(1 / 255)(pixels))
     x = keras.ops.sin(keras.layers.GlobalAveragePooling2D()(x))
     model = keras.Model(pixels, keras.layers.Dense(3, activation="softmax")(x))
-    for variant in VARIANTS:
-        quantized = int8(model, PIXELS, variant)
-        np.testing.assert_allclose(run(quantized, PIXELS), model(PIXELS.astype(np.float32)), atol=0.05)
+    np.testing.assert_allclose(run(int8(model, PIXELS), PIXELS), model(PIXELS.astype(np.float32)), atol=0.05)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +97,7 @@ def test_operations_without_integer_kernels_stay_in_float() -> None:
 )
 def test_photos_that_cannot_be_calibrated_with(pixels: np.ndarray, small_networks: None) -> None:
     with pytest.raises(CalibrationError, match=r"uint8 \[N, 32, 32, 3\]"):
-        int8(networks.classifier(), pixels, VARIANTS[0])
+        int8(networks.classifier(), pixels)
 
 
 def test_an_operation_of_tensorflows_own_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
@@ -114,7 +105,7 @@ def test_an_operation_of_tensorflows_own_is_refused(capfd: pytest.CaptureFixture
     x = keras.layers.Flatten()(pixels)
     model = keras.Model(pixels, keras.layers.Softmax()(keras.ops.erfinv(x / 300)))
     with pytest.raises(ConversionError, match="built-in TFLite operations"):
-        int8(model, PIXELS[:2, :8, :8], VARIANTS[0])
+        int8(model, PIXELS[:2, :8, :8])
     assert capfd.readouterr() == ("", "")
 
 
