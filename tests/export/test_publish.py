@@ -73,7 +73,7 @@ def test_shipped_certificates_are_read(name: str, conversion: str, count: int) -
 
 
 def test_a_run_that_was_not_converted_is_refused(run: Path, model: Path) -> None:
-    with pytest.raises(PublishError, match=r"there is no .*\.tflite: run `python convert_to_tflite\.py .*\.h5`"):
+    with pytest.raises(PublishError, match=r"there is no .*\.tflite: run `python -m headstand convert .*\.h5`"):
         publish(run, Path("models/shapes"))
     with pytest.raises(PublishError, match="holds no finished run"):
         publish(Path("runs"), Path("models/shapes"))
