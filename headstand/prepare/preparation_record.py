@@ -139,7 +139,7 @@ def check_options(recipe: Recipe, overrides: Sequence[str]) -> None:
         return
     before = source(recipe.data)
     others = {
-        "--source": bool(before) and before.location != located(recipe.source).location,
+        "--source": before is not None and before.location != located(recipe.source).location,
         "--split": split != recipe.split.model_dump(mode="json"),
     }
     for section, other in others.items():
@@ -150,9 +150,10 @@ def check_options(recipe: Recipe, overrides: Sequence[str]) -> None:
             for part in (key, value)
         ]
         if other and options:
+            again = manifest.preparing(recipe.data) if section == "--split" else "python data_preparation.py NAME"
             raise HeadstandError(
                 f"{recipe.data} was prepared without {shlex.join(options)}, which has no effect on training: prepare "
-                "it with this option first, as `python data_preparation.py` or `headstand explore`"
+                f"it with this option first, `{again} {shlex.join(options)}`"
             )
 
 

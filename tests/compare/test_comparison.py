@@ -293,7 +293,9 @@ def test_data_that_is_damaged_is_an_error(dataset: Dataset) -> None:
 
 
 def test_an_unknown_backbone_is_refused_before_anything_is_begun(dataset: Dataset) -> None:
-    with pytest.raises(BackboneError, match=r"unknown backbone 'Xeption'; there are .*Xception"):
+    with pytest.raises(
+        BackboneError, match=r"unknown backbone 'Xeption' \(did you mean Xception\?\); there are .*Xception"
+    ):
         compare(recipe(backbones=("Xeption",)), Clock())
     assert not Path("runs").exists()
 
