@@ -113,7 +113,7 @@ def document(bundle: Bundle, limits: Capacity, *, keys: bool = False) -> dict[st
 def _limits(limits: Capacity) -> str:
     return (
         f"Limits: {MAX_BYTES:,} bytes per image, {MAX_BODY:,} per body; per worker {limits.in_flight} predictions in "
-        f"progress, {limits.downloads} of them with a URL, and {limits.body_bytes:,} bytes of bodies."
+        f"progress, {limits.downloads} of them with a URL, and request bodies of {limits.body_bytes:,} bytes in total."
     )
 
 
