@@ -19,7 +19,7 @@ AGREEMENT = 0.97
 """Smallest share of photos for which a quantized model must predict the trained model's class, and known or unknown."""
 
 LOST = 0.005
-"""Largest accuracy loss of a quantized model, as a share of the photos; one photo is always allowed."""
+"""Largest accuracy loss of a quantized model, as a share of the photos: rounded to whole photos, and at least one."""
 
 MANY, REACH = 1000, 0.02
 """From this number of photos on, the upper end of the interval of the lost accuracy must stay below `REACH`."""
@@ -79,8 +79,8 @@ def _quantized(parity: Parity) -> AcceptanceCriteria:
         if not (parity.detection.changed <= most and math.isfinite(parity.detection.largest_difference)):
             unmet.append(f"{parity.detection.changed} of {parity.count} photos change between known and unknown")
     if parity.accuracy is not None:
-        allowed = max(1, int(LOST * parity.count))
-        required += f", at most {100 * LOST:g} points of accuracy or one photo lost"
+        allowed = max(1, round(LOST * parity.count))
+        required += f", at most {100 * LOST:g} points of accuracy lost, rounded to whole photos, at least one"
         lost = parity.accuracy.lost
         if not lost <= allowed:
             unmet.append(f"{lost} fewer of {parity.count} photos are classified correctly (allowed: {allowed})")
