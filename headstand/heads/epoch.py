@@ -195,20 +195,20 @@ def optimizer_update(name: str, nesterov: bool) -> Callable[..., None]:
 
 
 def _of_any_size(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns a function compiled to one graph for tensors of any size.
+    """Returns a function compiled to one graph for tensors of any size, for each number of tensors and variables.
 
-    A graph for known sizes rounds differently, and `tf.function` alone would choose between the two by what was called
+    Optimizers differ in their number of slots. A graph for known sizes rounds differently, and `tf.function` alone would choose between the two by what was called
     before: a resumed search would then end differently from an uninterrupted one.
     """
     graph = tf.function(function, autograph=False)  # tracing is faster without AutoGraph
-    traced = False
+    traced: set[int] = set()
 
     @functools.wraps(graph, updated=())
     def call(*arguments: Any) -> Any:
-        nonlocal traced
-        if not traced:
+        count = len(tf.nest.flatten(arguments))
+        if count not in traced:
             graph.get_concrete_function(*tf.nest.map_structure(_unsized, arguments))
-            traced = True
+            traced.add(count)
         return graph(*arguments)
 
     return call
