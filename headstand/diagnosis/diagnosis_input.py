@@ -101,12 +101,12 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class SearchedRange:
-    """Search space of a numeric parameter: `values`, or a range from `low` to `high`, logarithmic if `log`."""
+    """Search space of a numeric parameter: `values`, or without values a range from `low` to `high`, logarithmic if `log`."""
 
     parameter: str
     values: tuple[float, ...] = ()
-    low: float = math.nan
-    high: float = math.nan
+    low: float = 0.0
+    high: float = 0.0
     log: bool = False
 
 

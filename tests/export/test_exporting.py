@@ -146,7 +146,9 @@ def test_a_model_that_predicts_differently_is_refused_and_nothing_is_written(
         return real(other)
 
     monkeypatch.setattr(convert, "float32", changed)
-    with pytest.raises(ParityError, match=r"nothing was written: of 12 validation photos .*data/shapes/validation/.*--force"):
+    with pytest.raises(
+        ParityError, match=r"nothing was written: of 12 validation photos .*data/shapes/validation/.*--force"
+    ):
         export(model)
     assert files_in(model.parent) == before
 

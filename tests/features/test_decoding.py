@@ -46,8 +46,12 @@ def test_digest_is_that_of_the_bytes(dataset: Dataset) -> None:
 def test_changed_or_missing_file_is_reported_with_the_remedy(dataset: Dataset) -> None:
     photo, path = dataset.photos[3], dataset.folder / dataset.photos[3].path
     path.write_bytes(b"another")
-    with pytest.raises(FeatureError, match="is not the file that was prepared: run `python -m headstand explore PHOTOS --name shapes`"):
+    with pytest.raises(
+        FeatureError, match="is not the file that was prepared: run `python -m headstand explore PHOTOS --name shapes`"
+    ):
         digest(dataset.folder, photo)
     path.unlink()
-    with pytest.raises(FeatureError, match=r"cannot read .*No such file or directory.*headstand explore PHOTOS --name shapes`"):
+    with pytest.raises(
+        FeatureError, match=r"cannot read .*No such file or directory.*headstand explore PHOTOS --name shapes`"
+    ):
         digest(dataset.folder, photo)
