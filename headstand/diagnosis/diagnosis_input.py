@@ -101,7 +101,7 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class SearchedRange:
-    """Search space of a numeric parameter: `values`, or without values a range from `low` to `high`, logarithmic if `log`."""
+    """Search space of a numeric parameter: `values`, or else a range from `low` to `high`, logarithmic if `log`."""
 
     parameter: str
     values: tuple[float, ...] = ()

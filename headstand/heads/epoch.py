@@ -197,8 +197,9 @@ def optimizer_update(name: str, nesterov: bool) -> Callable[..., None]:
 def _of_any_size(function: Callable[..., Any]) -> Callable[..., Any]:
     """Returns a function compiled to one graph for tensors of any size, for each number of tensors and variables.
 
-    Optimizers differ in their number of slots. A graph for known sizes rounds differently, and `tf.function` alone would choose between the two by what was called
-    before: a resumed search would then end differently from an uninterrupted one.
+    Optimizers differ in their number of slots. A graph for known sizes rounds differently, and `tf.function` alone
+    would choose between the two by what was called before: a resumed search would then end differently from an
+    uninterrupted one.
     """
     graph = tf.function(function, autograph=False)  # tracing is faster without AutoGraph
     traced: set[int] = set()
