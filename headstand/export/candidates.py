@@ -1,5 +1,6 @@
 """Converts a trained model to one or all formats and compares each conversion with the trained model."""
 
+import functools
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -137,7 +138,7 @@ class ConversionTrials:
             }  # fmt: skip
             flatbuffer = converters[kind](model)
         if self._score:
-            flatbuffer = joining.join(flatbuffer, convert.float32(self._score), [1], "similarity")
+            flatbuffer = joining.join(flatbuffer, self._converted_score, [1], "similarity")
         described = flatbuffer
         if kind != ONNX:
             described = bundle.describe(flatbuffer, self.trained.about.name, LABELS, self.trained.input)
@@ -210,6 +211,10 @@ class ConversionTrials:
         """
         assert self._known is not None
         return self._known if self.samples.trained_on_choosing else unknown_inputs.threshold(outputs[:, -1])
+
+    @functools.cached_property
+    def _converted_score(self) -> bytes:
+        return convert.float32(self._score)
 
     @property
     def _known(self) -> float | None:
