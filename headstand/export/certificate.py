@@ -105,7 +105,7 @@ def whole(
         bundle: the bundle's bytes.
         latency: median latencies on one thread and on two.
         parity: source of the photos with the largest differences.
-        candidates: the candidates of the format choice; empty if there was no choice.
+        candidates: the candidates of the format choice.
         chosen_on: name of the sample that the format was chosen on.
         versions: versions of the packages used.
     """

@@ -132,7 +132,7 @@ class ClusterExtractor(Extractor):
         return (
             ray.data.from_items([{"jobs": block} for block in pending], override_num_blocks=len(pending))
             .map_batches(
-                decode,  # Ray's type hints ignore `fn_kwargs`
+                decode,
                 batch_size=None,
                 fn_kwargs={"kind": self.input, "augmentation": augmentation},
                 num_cpus=1 if gpus else 1 - _SHARE,
