@@ -1,13 +1,15 @@
 import importlib.util
 import os
+import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
-from headstand import cores
+from headstand import HOME, cores
 from headstand.prepare.manifest import Dataset
 from tests import photos
 from tests.skips import pytest_make_collect_report, pytest_runtest_makereport
@@ -45,6 +47,20 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("numprocesses", None):
         for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
             os.environ.setdefault(variable, "1")
+
+
+@pytest.fixture
+def gunicorn_settings(monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, Any]]:
+    """Returns a function that executes gunicorn.conf.py, whose changes to this process are undone after the test."""
+
+    def execute() -> dict[str, Any]:
+        from headstand.serve import metrics
+
+        monkeypatch.setattr(metrics, "SHARED", None)
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        return runpy.run_path(str(HOME / "gunicorn.conf.py"))
+
+    return execute
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 import os
-import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from headstand import __main__
-from headstand.cli import serve
 from headstand.errors import HeadstandError
 from tests import skips, tiny
 
@@ -54,17 +53,19 @@ def test_wrong_environment_variables_are_refused(
         __main__.main(["serve"])
 
 
-def test_gunicorn_reports_a_wrong_limit_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gunicorn_reports_a_wrong_limit_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, gunicorn_settings: Callable[[], object]
+) -> None:
     monkeypatch.setenv("HEADSTAND_IN_FLIGHT", "abc")
     with pytest.raises(SystemExit, match=r"^error: HEADSTAND_IN_FLIGHT must be a whole number"):
-        runpy.run_path(str(serve.CONFIGURATION))
+        gunicorn_settings()
 
 
 def test_gunicorn_warns_of_an_unknown_variable(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, gunicorn_settings: Callable[[], object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HEADSTAND_INFLIGHT", "3")
-    runpy.run_path(str(serve.CONFIGURATION))
+    gunicorn_settings()
     assert capsys.readouterr().err == (
         "warning: unknown environment variable HEADSTAND_INFLIGHT (did you mean HEADSTAND_IN_FLIGHT?): unset it\n"
     )

@@ -5,24 +5,22 @@ import contextlib
 import json
 import random
 import re
-import runpy
 import signal
 import socket
-import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from selectors import DefaultSelector
 from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
 from gunicorn.config import Config
 
 from headstand.images import MAX_BYTES
-from headstand.serve import metrics
 from headstand.serve.content import MAX_BODY
 from headstand.serve.framing import Framing
 from headstand.serve.worker import PAUSE_SECONDS, ClientConnection, ConnectionState, Worker
@@ -429,14 +427,11 @@ def test_a_damaged_model_file_and_a_deleted_temporary_folder_change_nothing(mode
         (service.folder / "tmp").mkdir()
 
 
-def test_with_a_certificate_it_does_not_start(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_certificate_it_does_not_start(model: Path, gunicorn_settings: Callable[[], dict[str, Any]]) -> None:
     config = Config()
     config.set("certfile", str(model))
-    monkeypatch.setattr(metrics, "SHARED", None)  # the settings replace it
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    on_starting = runpy.run_path(str(ROOT / "gunicorn.conf.py"))["on_starting"]
     with pytest.raises(SystemExit, match=r"^error: this service does not support TLS"):
-        on_starting(SimpleNamespace(cfg=config))
+        gunicorn_settings()["on_starting"](SimpleNamespace(cfg=config))
 
 
 def test_a_request_that_arrives_byte_by_byte_is_aborted(impatient: Service) -> None:
