@@ -11,7 +11,7 @@ from headstand.recipe import Head
 from tests.heads.test_head import blobs
 from tests.networks import keras
 
-TRAIN, VALIDATION = blobs(33, 1, spread=1), blobs(15, 2, spread=1)
+TRAIN, VALIDATION = blobs(17, 1, spread=1), blobs(15, 2, spread=1)
 SEED = 3
 
 OPTIMIZERS = {
@@ -103,7 +103,7 @@ def test_optimizers_equal_those_of_keras() -> None:
         {"loss_from": "probabilities"},
         {"loss_from": "probabilities", "label_smoothing": 0.1},
         {"schedule": "cosine"},
-        {"schedule": "plateau", "epochs": 8, "batch_size": 33},
+        {"schedule": "plateau", "epochs": 8, "batch_size": 17},
         {"batch_norm": True},
         {"batch_norm": True, "inner": (6, 5), "optimizer": "adamw", "weight_decay": 0.1},
         {"inner": ()},
@@ -113,7 +113,7 @@ def test_optimizers_equal_those_of_keras() -> None:
     ids=str,
 )
 def test_setting_equals_the_keras_setting(settings: dict[str, Any]) -> None:
-    head = Head(**{"inner": (6,), "learning_rate": 0.02, "epochs": 2, "batch_size": 11, **settings})
+    head = Head(**{"inner": (6,), "learning_rate": 0.02, "epochs": 2, "batch_size": 6, **settings})
     if head.optimizer == "adamw":
         check(head, keras.optimizers.AdamW(0.02, weight_decay=0.1))
     else:
