@@ -1,6 +1,9 @@
 """Sets TensorFlow's environment variables and silences its first import; imported before Keras."""
 
 import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from headstand.quiet import quiet
 
@@ -12,3 +15,22 @@ with quiet():
 
     # The first operation searches for GPUs and logs warnings if there are none; `quiet` suppresses them.
     tf.zeros(())
+
+
+@contextmanager
+def initial_weights(seed: int) -> Iterator[None]:
+    """Makes the initial weights of the Keras layers that are created in this context a function of the seed.
+
+    An initializer without a seed draws one from Python's generator, whose state is restored afterwards.
+    `keras.utils.set_random_seed` gives the same weights, but TensorFlow then deletes its compiled graphs: to compile
+    them again took longer than to train a head.
+
+    Args:
+        seed: any whole number.
+    """
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)

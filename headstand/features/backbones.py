@@ -20,6 +20,7 @@ from headstand.keras_files import loading
 from headstand.keras_files.parts import KerasFileError
 from headstand.quiet import quiet
 from headstand.recipe.sections import SHIPPED, Preprocessing
+from headstand.tensorflow_setup import initial_weights
 
 # Preprocessing of each family of keras.applications, as its `preprocess_input`; "none" if the network scales its input
 # itself. A test compares this table with `preprocess_input` of each family.
@@ -143,8 +144,8 @@ def extractor(backbone: recipes.Backbone, like: keras.Model | None = None) -> ke
     """
     kind = backbone.input
     if not isinstance(kind, inputs.PhotoInput):
-        keras.utils.set_random_seed(0)  # as `_network` does
-        network = kind.network(backbone.name)
+        with initial_weights(0):  # as in `_from_applications`
+            network = kind.network(backbone.name)
         network.name = "backbone"
         values = keras.Input(kind.shape, name=kind.kind)
         return keras.Model(values, network(values), name="extractor")
@@ -341,11 +342,10 @@ def _network(backbone: recipes.Backbone) -> keras.Model:
 def _from_applications(backbone: recipes.Backbone) -> keras.Model:
     build = getattr(keras.applications, backbone.name)
     shape = (backbone.size, backbone.size, 3)
-    # A fixed seed: the cache and a resumed run need the same random weights again.
-    keras.utils.set_random_seed(0)
     try:
         if backbone.weights != "imagenet":
-            network = build(include_top=False, weights=None, input_shape=shape)
+            with initial_weights(0):  # a fixed seed: the cache and a resumed run need the same weights again
+                network = build(include_top=False, weights=None, input_shape=shape)
         else:
             try:
                 network = build(include_top=False, weights="imagenet", input_shape=shape)
@@ -393,9 +393,8 @@ def _from_preset(backbone: recipes.Backbone) -> keras.Model:
             layers that are not built in.
     """
     package = _hub()
-    keras.utils.set_random_seed(0)  # as in `_from_applications`
     try:
-        with quiet():
+        with quiet(), initial_weights(0):  # as in `_from_applications`
             network = package.models.Backbone.from_preset(
                 backbone.preset, load_weights=backbone.weights != "none", dtype="float32"
             )

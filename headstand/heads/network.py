@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from headstand import recipe as recipes
+from headstand.tensorflow_setup import initial_weights
 
 _ALWAYS = ("learning_rate", "inner", "dropout", "activation", "epochs", "batch_size")
 
@@ -38,24 +39,24 @@ def build(head: recipes.Head, width: int, classes: int, seed: int) -> keras.Mode
         classes: number of classes.
         seed: seed of the initial weights and of dropout.
     """
-    keras.utils.set_random_seed(seed)
     features = keras.Input((width,), name="features")
     x = features
-    for number, (size, activation) in enumerate(zip(head.inner, activations(head), strict=True), start=1):
-        # Batch normalization subtracts the mean, so a bias before it has no effect.
-        x = keras.layers.Dense(
-            size,
-            activation=None if head.batch_norm else activation,
-            use_bias=not head.batch_norm,
-            kernel_initializer="lecun_normal" if activation == "selu" else "glorot_uniform",
-            name=f"inner_{number}",
-        )(x)
-        if head.batch_norm:
-            x = keras.layers.BatchNormalization(epsilon=EPSILON, name=f"norm_{number}")(x)
-            x = keras.layers.Activation(activation, name=f"activation_{number}")(x)
-    if head.dropout:
-        x = keras.layers.Dropout(head.dropout, seed=seed, name="dropout")(x)
-    logits = keras.layers.Dense(classes, name="logits")(x)
+    with initial_weights(seed):
+        for number, (size, activation) in enumerate(zip(head.inner, activations(head), strict=True), start=1):
+            # Batch normalization subtracts the mean, so a bias before it has no effect.
+            x = keras.layers.Dense(
+                size,
+                activation=None if head.batch_norm else activation,
+                use_bias=not head.batch_norm,
+                kernel_initializer="lecun_normal" if activation == "selu" else "glorot_uniform",
+                name=f"inner_{number}",
+            )(x)
+            if head.batch_norm:
+                x = keras.layers.BatchNormalization(epsilon=EPSILON, name=f"norm_{number}")(x)
+                x = keras.layers.Activation(activation, name=f"activation_{number}")(x)
+        if head.dropout:
+            x = keras.layers.Dropout(head.dropout, seed=seed, name="dropout")(x)
+        logits = keras.layers.Dense(classes, name="logits")(x)
     return keras.Model(features, keras.layers.Softmax(name="probabilities")(logits), name="head")
 
 
