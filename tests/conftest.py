@@ -38,8 +38,8 @@ if sys.platform == "win32":
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Returns the number of processes for `-n auto`."""
-    return min(cores.available(), MOST_WORKERS)
+    """Returns the number of processes for `-n auto`: one more than cores, as an eighth of the time is spent waiting."""
+    return min(cores.available() + 1, MOST_WORKERS)
 
 
 def pytest_configure(config: pytest.Config) -> None:
