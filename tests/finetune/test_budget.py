@@ -53,3 +53,18 @@ def test_measuring_changes_nothing(dataset: Dataset, small_networks: None, eager
     assert found.step > 0 and found.photo > 0
     assert all(np.array_equal(one, other) for one, other in zip(before, model.get_weights(), strict=True))
     assert not model.compiled
+
+
+def test_no_graph_is_compiled_while_steps_are_timed(
+    dataset: Dataset, small_networks: None, eager: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, sizes = networks.keras.Model.train_on_batch, []
+
+    def train_on_batch(self: networks.keras.Model, x: np.ndarray, *rest: np.ndarray) -> object:
+        sizes.append(len(x))
+        return real(self, x, *rest)
+
+    monkeypatch.setattr(networks.keras.Model, "train_on_batch", train_on_batch)
+    settings = SETTINGS.model_copy(update={"batch_size": 5})  # of 24 photos: the first batch has 4, the others 5
+    budget.measure(networks.classifier(), data(dataset, "train"), data(dataset, "validation"), settings, PLAIN, 1)
+    assert len(sizes) == 1 + budget.STEPS and len(set(sizes)) == 1
