@@ -131,9 +131,9 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL, elaps
         with steps("logistic regression") as log:
             both = [photo for split in ("train", "validation") for photo in dataset.split(split)]
             groups = np.array([photo.group for photo in both])
-            # Views of validation photos are trained on in a refit only; fine-tuning may turn out not to be kept.
-            views = bool(_refit_splits(recipe, fine_tuned=False))
-            together, _ = _extract_splits(recipe, dataset, extractor, ("train", "validation"), views=views)
+            # Views of validation photos are trained on in a refit only.
+            splits = _refit_splits(recipe)
+            together, _ = _extract_splits(recipe, dataset, extractor, ("train", "validation"), views=bool(splits))
             folds = cross_validation.split_folds(train_split, validation_split, groups, seed)
             linear = cross_validation.logistic_regression(recipe.head, together, folds, len(classes))
             linear_fit = heads.fit(linear.head, train_split, validation_split, len(classes), seed)
@@ -220,7 +220,6 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL, elaps
                         notes.append(f"not better than the head, which is kept: {reached}")
                 for note in notes:
                     log(note)
-        splits = _refit_splits(recipe, fine_tuned)
         if tuned and (splits or not fine_tuned):
             # Loaded again, since fine-tuning changes the weights of the extractor's network.
             extractor = backend.extractor(recipe.backbone)
@@ -423,11 +422,11 @@ def _print_trial(trial: search.Trial, from_journal: bool) -> None:
     )
 
 
-def _refit_splits(recipe: Recipe, fine_tuned: bool) -> tuple[str, ...]:
+def _refit_splits(recipe: Recipe) -> tuple[str, ...]:
     """Returns the splits that the selected model is trained on again; none if it is not."""
     if recipe.finetune.refit == "all":
         return SPLITS
-    always = recipe.search.selection == "log_loss" and not fine_tuned
+    always = recipe.search.selection == "log_loss"
     return ("train", "validation") if always or recipe.finetune.refit == "validation" else ()
 
 
@@ -462,7 +461,8 @@ def _within_budget(recipe: Recipe, dataset: Dataset, model: keras.Model, folder:
     if not decided:
         speed = budget.measure(model, training, validation, tuning, recipe.augmentation, recipe.seed)
         counts = {split: len(dataset.split(split)) for split in SPLITS}
-        decided = budget.decide(speed, began + 60 * recipe.minutes - time.perf_counter(), counts, tuning)
+        left = began + 60 * recipe.minutes - time.perf_counter()
+        decided = budget.decide(speed, left, counts, tuning, _refit_splits(recipe))
         budget.write(folder, decided)
     return decided
 

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -243,9 +244,11 @@ def test_the_epochs_that_there_is_time_for(
     settings = recipe(minutes=1, finetune={**FINETUNE, "epochs": 4})
     remaining = []
 
-    def decide(speed: budget.Speed, seconds: float, counts: dict[str, int], tuning: Any) -> budget.Budget:
+    def decide(
+        speed: budget.Speed, seconds: float, counts: dict[str, int], tuning: Any, refit: Sequence[str]
+    ) -> budget.Budget:
         remaining.append(seconds)
-        assert counts == {"train": 24, "validation": 12, "test": 12}
+        assert counts == {"train": 24, "validation": 12, "test": 12} and refit == ()
         return budget.Budget(2, tuning.epochs, 10, 0.5)
 
     monkeypatch.setattr(budget, "measure", lambda *arguments: budget.Speed(1, 1))
@@ -258,7 +261,7 @@ def test_the_epochs_that_there_is_time_for(
     outcome = training.train(settings, elapsed=50)  # resumed: what was decided before holds
     assert len(remaining) == 1 and remaining[0] < 40
     assert len(outcome.report["history"]) == 2
-    text = "an epoch takes 10 s on this machine: there is time for 2 of 4; 0 more minutes allow all"
+    text = "an epoch takes 10 s on this machine, refit included: there is time for 2 of 4; 0 more minutes allow all"
     assert capsys.readouterr().out.count(text) == 2
     assert outcome.report["fine_tuning"][0] == text
     assert text in (outcome.folder / "report.html").read_text()
@@ -301,9 +304,10 @@ def test_the_fine_tuned_model_is_kept_only_if_it_is_better_than_the_head(
 
     case = "better"
     outcome = training.train(recipe(search=search, finetune=FINETUNE))
-    assert [path.name for path in outcome.folder.glob("*.h5")] == [outcome.checkpoint.name]
-    assert outcome.refitted is None
-    check_scores(outcome.report, outcome.checkpoint, dataset)
+    assert outcome.refitted and len(checkpoint.metadata(outcome.refitted).training_fingerprints) == 36
+    for split, path in (("validation", outcome.checkpoint), ("test", outcome.refitted)):
+        shares, truth = predictions(path, dataset, split)
+        assert outcome.report[split]["loss"] == pytest.approx(-np.log(shares[np.arange(12), truth]).mean(), rel=1e-3)
 
     for case in ("not better", "diverges"):
         capsys.readouterr()

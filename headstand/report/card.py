@@ -30,6 +30,7 @@ def card(report: dict[str, Any], certificate: dict[str, Any] | None = None, stem
     low, high = test["interval"]
     calibration = "\n".join(sentences(test, report["calibration"], report["calibration"]["test"], "the test split"))
     known = f"\n\n{unknown_inputs.described(report['known'])}" if "known" in report else ""
+    marked = f" Each answer says whether the input is similar to the training {kind} (see Metrics)." if known else ""
     stem = stem or PurePosixPath(report["refitted"] or report["checkpoint"]).stem
     return f"""# {report["name"]}: a classifier of {len(report["data"]["classes"])} classes
 
@@ -60,7 +61,8 @@ model selection. Validation accuracy is optimistic, because the model was select
 {_files(stem, kind, certificate)}## Limits
 
 The model assigns one of its classes to every input, also to inputs that show none of them, possibly with a high
-probability. The metrics hold for {kind} like those of the test split: evaluate the model on your own {kind} first.
+probability.{marked} The metrics hold for {kind} like those of the test split: evaluate the model on your own {kind}
+first.
 """
 
 

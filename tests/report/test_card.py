@@ -46,6 +46,8 @@ def test_the_card_has_the_figures_of_the_report(outcome: Outcome) -> None:
     assert calibration.described(record["calibration"]["guarantee"]) in text
     assert calibration.error_described(record["test"]["reliability"], 12) in text
     assert unknown_inputs.described(record["known"]) in text
+    marked = "Each answer says whether the input is similar to the training photos (see Metrics)."
+    assert marked in text and marked not in card({key: value for key, value in record.items() if key != "known"})
     assert record["data"]["digest"] in text
     assert text.startswith("# shapes: a classifier of 3 classes\n\nClasses: circle, cross, square.\n")
     assert "24 photos for training, 12 for validation, 12 for\n  test." in text
