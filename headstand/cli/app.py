@@ -12,8 +12,7 @@ import rich_click as click
 from headstand import __version__
 from headstand.cli.command import DEFAULT_RECIPE, UsageError
 from headstand.cli.options import SETTINGS, RecipeCommand, quiet
-
-FORMATS = ("float32", "float16", "dynamic", "int8", "best", "onnx")
+from headstand.export_formats import BEST, FORMATS, ONNX
 
 PREPROCESSING = ("xception", "caffe", "torch", "lite", "none")
 
@@ -148,8 +147,9 @@ def compare(
 
 @headstand.command(panel=MODELS)
 @click.argument("model", required=False, type=FILE)
-@click.option("--format", "kind", type=click.Choice(FORMATS), default="float32", show_default=True, metavar="NAME",
-              help=f"{', '.join(FORMATS[:-1])} (the fastest that passes); onnx: a file for other programs")  # fmt: skip
+@click.option("--format", "kind", type=click.Choice([*FORMATS, BEST, ONNX]), default="float32", show_default=True,
+              metavar="NAME", help=f"{', '.join(FORMATS)}, {BEST} (the fastest that passes); {ONNX}: a file for other "
+              "programs")  # fmt: skip
 @click.option("--representative", type=click.IntRange(1), default=300, show_default=True, metavar="N",
               help="training photos for the ranges of int8")  # fmt: skip
 @click.option("--force", is_flag=True, help="Write the model although its predictions differ, marked as failed.")

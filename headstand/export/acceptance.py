@@ -4,13 +4,7 @@ import math
 from dataclasses import dataclass
 
 from headstand.export.parity import Parity
-
-FORMATS = ("float32", "float16", "dynamic", "int8")
-"""float32: as trained. float16: 16-bit weights. dynamic: 8-bit weights, activations quantized at run time. int8: 8-bit
-weights and activations, `uint8` pixels as input."""
-
-ONNX = "onnx"
-"""float32 in a file of another format, which the services do not load."""
+from headstand.export_formats import ONNX
 
 LIMITS = {"float32": 1e-4, "float16": 1e-2, ONNX: 1e-4}
 """Largest difference of any probability. Conversion alone causes about 5e-6, half precision about 4e-3."""
@@ -43,7 +37,7 @@ def check(kind: str, parity: Parity) -> AcceptanceCriteria:
     Comparisons are written so that NaN fails.
 
     Args:
-        kind: one of `FORMATS`, or `ONNX`.
+        kind: one of `headstand.export_formats.FORMATS`, or `ONNX`.
         parity: comparison with the trained model.
     """
     return _exact(LIMITS[kind], parity) if kind in LIMITS else _quantized(parity)

@@ -15,20 +15,18 @@ import tensorflow as tf
 from headstand import files
 from headstand.evaluation import unknown_inputs
 from headstand.export import bundle, convert, joining, onnx_file
-from headstand.export.acceptance import FORMATS, ONNX, AcceptanceCriteria, check
+from headstand.export.acceptance import AcceptanceCriteria, check
 from headstand.export.convert import ConversionError
 from headstand.export.latency import Clock, Latency, latencies
 from headstand.export.parity import Parity, compare, served_outputs, trained_outputs
 from headstand.export.photo_samples import ParitySamples, PhotoSample
 from headstand.export.quantize import calibration, int8
 from headstand.export.trained import TrainedModel
+from headstand.export_formats import BEST, FORMATS, ONNX
 from headstand.features import compiled
 from headstand.quiet import quiet
 from headstand.serve.bundle import LABELS
 from headstand.serve.classifier import Classifier
-
-BEST = "best"
-"""Value of `kind` that selects the fastest format that passes the acceptance criteria."""
 
 LEVEL = 1.05
 """Ratio up to which two latencies count as equal."""
@@ -54,7 +52,7 @@ class ConvertedModel:
     """A converted model.
 
     Attributes:
-        kind: one of `headstand.export.acceptance.FORMATS`, or `ONNX`.
+        kind: one of `FORMATS`, or `ONNX`.
         flatbuffer: the `.tflite` bytes, or those of an ONNX model.
         result: comparison on `ParitySamples.choosing`; None if it was not compared.
         latency: median latencies on one thread and on two; None if not measured.
@@ -123,7 +121,7 @@ class ConversionTrials:
         """Returns the conversion to one format.
 
         Args:
-            kind: one of `headstand.export.acceptance.FORMATS`, or `ONNX`.
+            kind: one of `FORMATS`, or `ONNX`.
 
         Raises:
             ConversionError: the model cannot be converted.

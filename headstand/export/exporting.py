@@ -15,9 +15,7 @@ from headstand import __version__, files
 from headstand.evaluation import unknown_inputs
 from headstand.evaluation.calibration import Threshold, threshold
 from headstand.export import accuracy, bundle, onnx_file, photo_samples, trained
-from headstand.export.acceptance import ONNX
 from headstand.export.candidates import (
-    BEST,
     ConversionTrials,
     ConvertedModel,
     Log,
@@ -31,6 +29,7 @@ from headstand.export.latency import Clock, latencies
 from headstand.export.parity import Parity, ParityError
 from headstand.export.photo_samples import ParitySamples, PhotoSample
 from headstand.export.trained import TrainedModel
+from headstand.export_formats import BEST, ONNX
 from headstand.recipe import Evaluation
 from headstand.report.card import card
 from headstand.report.record import CARD
@@ -150,7 +149,7 @@ def convert(
         model: the model to convert.
         samples: photos to compare on.
         path: of the bundle; an existing file is replaced.
-        kind: one of `headstand.export.acceptance.FORMATS`, "best" for the fastest of them that passes, or `ONNX`.
+        kind: one of `headstand.export_formats.FORMATS`, `BEST` or `ONNX`.
         before_refit: the model from before a refit, trained in the same way on fewer photos. If given, the format is
             chosen with it, since it was not trained on the photos of the choice, and its conversion must pass too.
         target: accuracy that confident predictions should have.

@@ -2,8 +2,9 @@ import dataclasses
 
 import pytest
 
-from headstand.export.acceptance import FORMATS, check
+from headstand.export.acceptance import check
 from headstand.export.parity import Accuracy, Detection, Disagreement, Parity
+from headstand.export_formats import FORMATS
 
 EQUAL = Parity(400, 1.0, 1e-6, 1e-7, (("a.jpg", 1e-6),), (), Accuracy(0.9, 0.9, 0, (-0.01, 0.01)))
 

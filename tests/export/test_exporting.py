@@ -15,13 +15,14 @@ from headstand import images
 from headstand.errors import HeadstandError
 from headstand.evaluation import calibration, leakage, unknown_inputs
 from headstand.export import convert, exporting
-from headstand.export.acceptance import FORMATS, LIMITS, AcceptanceCriteria
+from headstand.export.acceptance import LIMITS, AcceptanceCriteria
 from headstand.export.candidates import ConversionTrials
 from headstand.export.exporting import export
 from headstand.export.latency import Latency
 from headstand.export.parity import ParityError
 from headstand.export.photo_samples import ParitySamples, PhotoSample, PhotoSampleError
 from headstand.export.trained import TrainedModel
+from headstand.export_formats import FORMATS
 from headstand.heads import checkpoint
 from headstand.heads.checkpoint import CheckpointError, ModelMetadata
 from headstand.prepare import manifest
