@@ -66,8 +66,8 @@ def test_preparing_again_restores_a_modified_photo_or_manifest(
             ["--finetune.epochs", "1" + 19 * "0"],
             r"finetune\.epochs = .*: Input should be less than or equal to 1000000",
         ),
-        (["--split.keep_apart", '["../x"]'], r"split\.keep_apart\.0 = '\.\./x'"),
-        (["--split.keep_apart", '["yoga6"]'], r"split\.keep_apart contains 'yoga6', the name of this recipe"),
+        (["--split.disjoint_from", '["../x"]'], r"split\.disjoint_from\.0 = '\.\./x'"),
+        (["--split.disjoint_from", '["yoga6"]'], r"split\.disjoint_from contains 'yoga6', the name of this recipe"),
     ],
 )
 def test_out_of_range_values_are_refused(argv: list[str], message: str) -> None:

@@ -18,7 +18,7 @@ from headstand.prepare.geometric_matches import MatchedPair
 from headstand.prepare.listing import Listing
 from headstand.prepare.manifest import Dataset
 from headstand.prepare.summary import Summary
-from headstand.recipe import Recipe, RecipeError, Source, locate
+from headstand.recipe import Recipe, RecipeError, Source, locate, with_current_keys
 from headstand.storage import is_remote
 
 VERSION = 2
@@ -28,6 +28,7 @@ RECORD = "prepared.json"
 
 _RENAMED = {
     "twins": "near_duplicates", "straddling": "in_several_splits", "made": "is_new", "likeness": "correlation",
+    "apart": "disjoint_from",
 }  # fmt: skip
 """Keys of earlier records that are called otherwise now."""
 
@@ -52,7 +53,7 @@ def state(recipe: Recipe, listing: Listing, others: dict[str, Dataset]) -> dict[
         "split": recipe.split.model_dump(mode="json"),
         "source": source.hexdigest(),
         **({"large": True} if recipe.source.large else {}),
-        "apart": {name: dataset.digest for name, dataset in others.items()},
+        "disjoint_from": {name: dataset.digest for name, dataset in others.items()},
     }
 
 
@@ -190,7 +191,11 @@ def _read(folder: Path) -> dict[str, Any]:
     """Reads a record, also one with the keys of an earlier version."""
     record = dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
     pairs = record.get("pairs")
-    return record | {"summary": _renamed(record["summary"]), "pairs": pairs and [_renamed(pair) for pair in pairs]}
+    return record | {
+        "state": _renamed(with_current_keys(record["state"])),
+        "summary": _renamed(record["summary"]),
+        "pairs": pairs and [_renamed(pair) for pair in pairs],
+    }
 
 
 def _renamed(values: dict[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def prepare(recipe: Recipe) -> Summary:
 
     Raises:
         HeadstandError: the source cannot be fetched or has no classes, there are too few photos, a dataset in
-            `split.keep_apart` is not prepared, or the target folder cannot be replaced.
+            `split.disjoint_from` is not prepared, or the target folder cannot be replaced.
     """
     # A concurrent preparation of the same dataset waits for the first one and then reuses its result.
     key = hashlib.sha256(os.fsencode(recipe.data.absolute())).hexdigest()[:16]
@@ -63,7 +63,7 @@ def _prepare(recipe: Recipe) -> Summary:
         source = _module(recipe.source.kind)
         listing: Listing = source.listing(recipe.source, recipe.seed)
         # Their validation and test photos must have no near duplicate in this dataset.
-        others = {name: manifest.read(target.with_name(name)) for name in recipe.split.keep_apart}
+        others = {name: manifest.read(target.with_name(name)) for name in recipe.split.disjoint_from}
         state = preparation_record.state(recipe, listing, others)
     if (kept := preparation_record.kept(target, state)) is not None:
         return kept

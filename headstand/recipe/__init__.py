@@ -62,9 +62,10 @@ class Recipe(BaseSettings):
 
     @model_validator(mode="after")
     def _others(self) -> "Recipe":
-        if self.name in self.split.keep_apart:
+        if self.name in self.split.disjoint_from:
             raise ValueError(
-                f"split.keep_apart contains {self.name!r}, the name of this recipe: all of its photos would be left out"
+                f"split.disjoint_from contains {self.name!r}, the name of this recipe: all of its photos would be left "
+                "out"
             )
         self.search.check(self.head)
         if self.backbone.name == "keypoints" and self.finetune.epochs:
@@ -127,7 +128,7 @@ class Recipe(BaseSettings):
 _FORMS = {
     "variants": "allowed: up to 60 characters without spaces at the ends",
     "name": "allowed: lower-case letters, digits, - and _",
-    "keep_apart": "allowed: lower-case letters, digits, - and _",
+    "disjoint_from": "allowed: lower-case letters, digits, - and _",
     "dataset": "allowed: OWNER/NAME",
     "backbones": "allowed: NAME, NAME@PIXELS, NAME=WEIGHTS or NAME@PIXELS=WEIGHTS",
 }
@@ -170,12 +171,16 @@ def load(name: str = "yoga6", arguments: list[str] | None = None) -> Recipe:
         raise RecipeError(f"{text}{similar}; `--help-all` lists the keys") from None
 
 
+RENAMED = {"evaluation": {"sure": "confidence_target"}, "split": {"keep_apart": "disjoint_from"}}
+"""Keys of earlier recipes that are called otherwise now, by section."""
+
+
 def with_current_keys(values: dict[str, Any]) -> dict[str, Any]:
     """Returns the resolved recipe of an earlier run with the present names of its keys."""
     values = dict(values)
-    if "evaluation" in values:
-        renamed = {"sure": "confidence_target"}
-        values["evaluation"] = {renamed.get(key, key): value for key, value in dict(values["evaluation"]).items()}
+    for section, renamed in RENAMED.items():
+        if section in values:
+            values[section] = {renamed.get(key, key): value for key, value in dict(values[section]).items()}
     return values
 
 

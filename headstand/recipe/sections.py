@@ -104,7 +104,7 @@ class Split(_Section):
     strategy: Literal["grouped", "ordered"] = Field(
         "grouped", description="grouped: stratified by class, near duplicates together; ordered: in file order"
     )
-    keep_apart: tuple[Name, ...] = Field(
+    disjoint_from: tuple[Name, ...] = Field(
         (), description="recipes whose validation and test photos must not have near duplicates in this dataset"
     )
     recut: Literal["none", "validation", "all"] = Field(

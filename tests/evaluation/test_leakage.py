@@ -26,8 +26,8 @@ def drawn(folder: Path, first: int, count: int) -> None:
             Image.fromarray(draw(pose, 5, index, 96).image).save(path)
 
 
-def prepared(name: str, source: Path, keep_apart: tuple[str, ...] = ()) -> Dataset:
-    split = recipe.Split(keep_apart=keep_apart)
+def prepared(name: str, source: Path, disjoint_from: tuple[str, ...] = ()) -> Dataset:
+    split = recipe.Split(disjoint_from=disjoint_from)
     prepare(Recipe(name=name, source=recipe.Source(kind="folder", folder=source), split=split))
     return manifest.read(Path("data") / name)
 
@@ -47,7 +47,7 @@ def test_near_duplicates_of_another_datasets_evaluation_photos_are_not_trained_o
     later = prepared("later", Path("photos"))
     for number, split in enumerate(("validation", "test", "train")):
         mirrored(later.folder / later.split(split)[0].path, Path("more/tree") / f"stolen{number}.jpg")
-    earlier = prepared("earlier", Path("more"), keep_apart=("later",))
+    earlier = prepared("earlier", Path("more"), disjoint_from=("later",))
     evaluated = signatures(later, "validation", "test")
     assert not near_duplicates.near_duplicates_of_any(
         signatures(earlier, "train", "validation", "test"), evaluated

@@ -13,7 +13,7 @@ from headstand.recipe import Source, load
 from tests.prepare.datasets import prepared
 
 PAIRS = [MatchedPair(0, 3, 0.97, "turned by 4°"), MatchedPair(1, 2, 0.93, "mirrored, cropped")]
-STATE = {"version": 2, "seed": 1}
+STATE = {"version": 2, "seed": 1, "split": {"disjoint_from": ["yoga6"]}, "disjoint_from": {"yoga6": "1234"}}
 SOURCE = Source(folder="photos", layout="classes")
 
 
@@ -73,6 +73,8 @@ def test_a_record_with_the_keys_of_an_earlier_version_is_read(dataset):
     old = {"near_duplicates": "twins", "in_several_splits": "straddling", "is_new": "made", "correlation": "likeness"}
     record["summary"] = {old.get(key, key): value for key, value in record["summary"].items()}
     record["pairs"] = [{old.get(key, key): value for key, value in pair.items()} for pair in record["pairs"]]
+    record["state"] = {**STATE, "split": {"keep_apart": ["yoga6"]}, "apart": record["state"].pop("disjoint_from")}
+    del record["state"]["disjoint_from"]
     path.write_text(json.dumps(record))
     assert preparation_record.kept(dataset.folder, STATE) == replace(message(dataset), is_new=False)
     assert preparation_record.pairs(dataset) == PAIRS

@@ -190,7 +190,7 @@ def test_ordered_takes_the_file_order_and_warns_of_near_duplicates_in_several_sp
     assert f"{warning}split.strategy" in str(summary)
 
 
-def test_keep_apart_leaves_out_near_duplicates_of_evaluation_photos(source, tmp_path):
+def test_disjoint_from_leaves_out_near_duplicates_of_evaluation_photos(source, tmp_path):
     prepare(recipe(source, name="first"))
     first = manifest.read(Path("data/first"))
     evaluated = [photo for photo in first.photos if photo.split != "train"]
@@ -200,18 +200,18 @@ def test_keep_apart_leaves_out_near_duplicates_of_evaluation_photos(source, tmp_
         copy = ImageOps.mirror(Image.open(first.folder / photo.path)).resize((90, 72))
         (second / "a" / f"copy{index}.png").write_bytes(encoded(copy, "PNG"))
     (second / "b" / "copy.jpg").write_bytes((first.folder / trained[0].path).read_bytes())
-    summary = prepare(recipe(second, name="second", keep_apart=["first"]))
+    summary = prepare(recipe(second, name="second", disjoint_from=["first"]))
     assert [file for file, _ in summary.left_out] == sorted(f"a/copy{index}.png" for index in range(10))
     assert {reason for _, reason in summary.left_out} == {"near duplicates of validation or test photos of first"}
     assert {name: sum(counts.values()) for name, counts in summary.counts.items()} == {"a": 6, "b": 7}
-    assert not prepare(recipe(second, name="second", keep_apart=["first"])).is_new
+    assert not prepare(recipe(second, name="second", disjoint_from=["first"])).is_new
     prepare(recipe(source, name="first", seed=5))
-    assert prepare(recipe(second, name="second", keep_apart=["first"])).is_new
+    assert prepare(recipe(second, name="second", disjoint_from=["first"])).is_new
 
 
-def test_keep_apart_names_the_command_that_is_missing(source):
+def test_disjoint_from_names_the_command_that_is_missing(source):
     with pytest.raises(ManifestError, match=r"data/other: run `python -m headstand explore PHOTOS --name other`"):
-        prepare(recipe(source, keep_apart=["other"]))
+        prepare(recipe(source, disjoint_from=["other"]))
     assert not Path("data").exists()
 
 

@@ -41,8 +41,8 @@ def test_the_command_line_overrides_the_environment_and_that_the_file(monkeypatc
 
 
 def test_lists_and_single_values_on_the_command_line():
-    recipe = load("mine", ["--head.inner", "200", "--split.keep_apart", "one,two"])
-    assert (recipe.head.inner, recipe.split.keep_apart) == ((200,), ("one", "two"))
+    recipe = load("mine", ["--head.inner", "200", "--split.disjoint_from", "one,two"])
+    assert (recipe.head.inner, recipe.split.disjoint_from) == ((200,), ("one", "two"))
     assert load("mine", ["--head.inner", "200,50"]).head.inner == (200, 50)
 
 
@@ -279,9 +279,10 @@ def test_a_runs_recipe_is_a_recipe_too(workplace: Path, name: str) -> None:
 
 
 def test_a_runs_recipe_with_the_keys_of_an_earlier_version_is_read(workplace: Path) -> None:
-    result = load("mine", ["--evaluation.confidence_target", "0.8"])
+    result = load("mine", ["--evaluation.confidence_target", "0.8", "--split.disjoint_from", "one"])
     values = result.model_dump(mode="json")
     values["evaluation"]["sure"] = values["evaluation"].pop("confidence_target")
+    values["split"]["keep_apart"] = values["split"].pop("disjoint_from")
     (workplace / "recipe.json").write_text(json.dumps({"recipe": values}))
     assert load("recipe.json") == result
     with pytest.raises(RecipeError, match=r"evaluation\.sure.*allowed there: average, confidence_target"):
@@ -323,7 +324,7 @@ def test_size_of_a_network_in_a_file_is_its_own_unless_the_recipe_states_one() -
     [
         ("name", "My Clothes", "name = 'My Clothes': allowed: lower-case letters, digits, - and _"),
         ("source.dataset", "yoga", "source.dataset = 'yoga': allowed: OWNER/NAME"),
-        ("split.keep_apart", '["A"]', "split.keep_apart.0 = 'A': allowed: lower-case letters, digits, - and _"),
+        ("split.disjoint_from", '["A"]', "split.disjoint_from.0 = 'A': allowed: lower-case letters, digits, - and _"),
         ("compare.backbones", '["@"]', "compare.backbones.0 = '@': allowed: NAME, NAME@PIXELS, NAME=WEIGHTS or NAME@"),
     ],
 )
