@@ -2,6 +2,7 @@
 
 import copy
 import math
+import multiprocessing
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -68,6 +69,8 @@ def fine_tune(task: Task) -> Result:
     deadline = start + 60 * task.minutes
     fastai.set_seed(task.seed)
     dataset = manifest.read(task.folder)
+    # fastai's loaders start processes by the default method, which in a spawned process cannot take local functions.
+    multiprocessing.set_start_method("fork", force=True)
 
     class Clock(fastai.Callback):
         """Ends training at the deadline; the schedule of the unfrozen network depends on the time until then."""

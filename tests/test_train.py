@@ -77,8 +77,8 @@ def test_the_last_logged_accuracy_is_that_of_the_selected_model(
     assert expression
     search = '\n[[search.stages]]\nparameter = "dropout"\nvalues = [0.0, 0.5]\n'
     worse = ["--finetune.learning_rate", "1", "--finetune.ema", "0"]  # which a finding says with another accuracy
-    tuning = ["--finetune.epochs", "2", "--finetune.batch_size", "8", *worse]
-    for argv in ([], ["--search.selection", "log_loss"], tuning):
+    tuning = ["--search.strategy", "none", "--finetune.epochs", "2", "--finetune.batch_size", "12", *worse]
+    for argv in (["--search.selection", "log_loss"], tuning):
         train.main([recipe(RECIPE + search), *argv])
         read = re.findall(expression[1], capsys.readouterr().out)
         (report,) = Path("runs/shapes").glob("*/report.json")
