@@ -192,7 +192,7 @@ def _read(folder: Path) -> dict[str, Any]:
     record = dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
     pairs = record.get("pairs")
     return record | {
-        "state": _renamed(with_current_keys(record["state"])),
+        "state": _renamed(with_current_keys(record.get("state", {}))),
         "summary": _renamed(record["summary"]),
         "pairs": pairs and [_renamed(pair) for pair in pairs],
     }
