@@ -1,7 +1,7 @@
 # make                 prints this text
 # make demo            offline: renders photos, trains, converts, predicts   (about 4 minutes after installation)
 # make demo-heatmaps   the same with heatmaps of people's joints             (about 2 minutes after installation)
-# make test            style, types and tests, in parallel                   (4 to 12 minutes after that, on two cores)
+# make test            style, types and tests, in parallel                   (3 to 9 minutes after that, on two cores)
 # Each installs its packages first; the only requirement is Python 3.11, 3.12 or 3.13 with pip.
 
 RECIPE ?= demo
