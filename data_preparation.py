@@ -31,7 +31,7 @@ def data_preparation(name: str, overrides: list[str]) -> None:
 
     recipe = load(name, overrides)
     check_source(recipe, overrides)
-    wrong = prepare_and_check(recipe)
+    _, wrong = prepare_and_check(recipe)
     renamed = f" --name {recipe.name}" if "--name" in overrides else ""
     print(f"not ready: {wrong}" if wrong else f"train it: python train.py {name}{renamed}")
 

@@ -36,7 +36,7 @@ def train(name: str, ray: str | None, profile: bool, quiet: bool, overrides: lis
     same command resumes an interrupted run.
     """
     from headstand import recipe
-    from headstand.prepare import preparation_record
+    from headstand.preparation import preparation_record
 
     settings = recipe.load(name, overrides)
     preparation_record.check_options(settings, overrides)
@@ -44,7 +44,7 @@ def train(name: str, ray: str | None, profile: bool, quiet: bool, overrides: lis
     # TensorFlow takes seconds to import; an invalid recipe is reported before.
     from headstand import report, scale, training
     from headstand.features import backbones
-    from headstand.prepare import manifest
+    from headstand.preparation import manifest
 
     if note := backbones.note(settings.backbone):
         print(note, flush=True)

@@ -25,7 +25,7 @@ from headstand.features import Extractor, compiled
 from headstand.files import cache
 from headstand.heads import checkpoint
 from headstand.inputs import PhotoInput
-from headstand.prepare import manifest
+from headstand.preparation import manifest
 from headstand.recipe import Recipe
 from headstand.stats import paired, wilson
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from headstand import images
 from headstand.features import BATCH, Extractor
-from headstand.prepare.manifest import Photo
+from headstand.preparation.manifest import Photo
 from headstand.recipe import Backbone
 
 import tensorflow as tf  # isort: skip - after headstand.tensorflow_setup, which silences it

@@ -36,7 +36,7 @@ from headstand.export import convert, quantize
 from headstand.export.photo_samples import PhotoSample
 from headstand.features import backbones
 from headstand.heads import checkpoint
-from headstand.prepare import manifest
+from headstand.preparation import manifest
 from headstand.quiet import quiet
 from headstand.recipe import Backbone, Head
 

@@ -35,7 +35,7 @@ from headstand import recipe as recipes
 from headstand.features import Extractor
 from headstand.heads import cross_validation, search
 from headstand.heads.cross_validation import CrossValidated
-from headstand.prepare import manifest
+from headstand.preparation import manifest
 from headstand.recipe import Head, Search
 
 Split = tuple[heads.FeatureSplit, heads.FeatureSplit, heads.FeatureSplit, np.ndarray]

@@ -26,8 +26,8 @@ from headstand.features import compiled
 from headstand.heads import checkpoint
 from headstand.poses import action_source
 from headstand.poses.heatmap_input import HeatmapInput
-from headstand.prepare import manifest
-from headstand.prepare.prepare import prepare
+from headstand.preparation import manifest
+from headstand.preparation.prepare import prepare
 from headstand.training import train
 
 _NO_VIEWS: dict[str, Any] = {"augmentation": {"views": 0}}

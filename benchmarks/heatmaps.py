@@ -24,7 +24,7 @@ import psutil
 
 from headstand.poses import action_source, heatmap_file
 from headstand.poses.figure.actions import ACTIONS
-from headstand.prepare import manifest
+from headstand.preparation import manifest
 
 HOME = Path(__file__).parents[1]
 NEAREST = 4000

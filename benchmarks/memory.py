@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from headstand.prepare.manifest import Dataset, Photo, read, write
+from headstand.preparation.manifest import Dataset, Photo, read, write
 
 SIDE = 32
 
@@ -27,7 +27,7 @@ MEASURED = """
 import resource, sys, time
 from pathlib import Path
 from headstand.features import Extractor
-from headstand.prepare import manifest
+from headstand.preparation import manifest
 from headstand.recipe import Augmentation, Backbone
 dataset = manifest.read(Path(sys.argv[1]))
 extractor = Extractor(Backbone(name="MobileNetV2", size=32, weights="none"))

@@ -44,8 +44,8 @@ from pathlib import Path
 import numpy as np
 
 from headstand import HOME, files, runs
-from headstand.prepare import manifest
-from headstand.prepare.manifest import Dataset
+from headstand.preparation import manifest
+from headstand.preparation.manifest import Dataset
 from headstand.stats import Difference, paired, wilson
 
 BASE = "Headstand"

@@ -16,8 +16,8 @@ from sklearn.preprocessing import StandardScaler
 from benchmarks.peers import Result, Task
 from headstand import recipe, training
 from headstand.cli.train import converted
-from headstand.prepare import manifest
-from headstand.prepare.manifest import Dataset
+from headstand.preparation import manifest
+from headstand.preparation.manifest import Dataset
 from headstand.serve.classifier import Classifier
 
 import keras  # isort: skip - after headstand.training, which silences TensorFlow

@@ -20,8 +20,8 @@ from torch.utils.data import DataLoader
 
 from benchmarks.peers import Result, Task
 from headstand import tensorflow_setup  # noqa: F401 - before the first import of Keras
-from headstand.prepare import manifest
-from headstand.prepare.manifest import Photo
+from headstand.preparation import manifest
+from headstand.preparation.manifest import Photo
 
 import keras  # isort: skip - after headstand.tensorflow_setup
 

@@ -20,9 +20,9 @@ from unittest import mock
 import numpy as np
 from PIL import Image, ImageFile
 
-from headstand.prepare.doctor import checkup
-from headstand.prepare.explore.explore import explore
-from headstand.prepare.prepare import prepare
+from headstand.preparation.doctor import checkup
+from headstand.preparation.explore.explore import explore
+from headstand.preparation.prepare import prepare
 from headstand.recipe import Recipe, Source
 
 HEAD = 2000

@@ -37,7 +37,7 @@ def work(folder: Path, backbone: dict[str, Any], trials: int, cache: str, there:
     import numpy as np
 
     from headstand.heads import FeatureSplit
-    from headstand.prepare import manifest
+    from headstand.preparation import manifest
     from headstand.recipe import Backbone, Head, Search
 
     dataset = manifest.read(folder)
@@ -106,8 +106,8 @@ def main() -> None:
     import numpy as np
 
     from benchmarks import search
-    from headstand.prepare import manifest
-    from headstand.prepare.manifest import Dataset
+    from headstand.preparation import manifest
+    from headstand.preparation.manifest import Dataset
     from tests.scale.ray.machines import machines
 
     backbone = json.dumps({"name": given.backbone, "size": given.size, "weights": "none"})

@@ -38,7 +38,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from headstand import heads
 from headstand.features import Extractor
 from headstand.heads import cross_validation, epoch, search
-from headstand.prepare.manifest import Photo
+from headstand.preparation.manifest import Photo
 from headstand.recipe import Backbone, Head, Search
 
 import keras  # isort: skip - after headstand.tensorflow_setup, which silences TensorFlow

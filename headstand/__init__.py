@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from headstand.api import convert as convert
     from headstand.api import evaluate as evaluate
     from headstand.api import load as load
+    from headstand.api import prepare as prepare
     from headstand.api import train as train
 
 __version__ = "0.1.0"
@@ -22,7 +23,7 @@ HOME = _INSTALLED if _INSTALLED.is_dir() else _INSTALLED.parents[1]
 
 def __getattr__(name: str) -> Any:
     """Imports the API when it is first used: a service should not wait for what it does not need."""
-    if name not in ("convert", "evaluate", "load", "train"):
+    if name not in ("convert", "evaluate", "load", "prepare", "train"):
         raise AttributeError(f"module 'headstand' has no attribute {name!r}")
     from headstand import api
 

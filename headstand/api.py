@@ -1,4 +1,4 @@
-"""Python API: `headstand.train`, `load`, `evaluate` and `convert`.
+"""Python API: `headstand.prepare`, `train`, `load`, `evaluate` and `convert`.
 
     import headstand
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from headstand.cli.train import Trained
     from headstand.evaluation.evaluate_model import EvaluationResult
     from headstand.export.exporting import Export
+    from headstand.preparation.summary import Summary
 
 
 class Model:
@@ -55,6 +56,25 @@ class Model:
         return f"Model({str(self._classifier.bundle.path)!r}, {len(self.labels)} classes)"
 
 
+def prepare(photos: str | Path, recipe: str = "photos", **keys: Any) -> "Summary":
+    """Checks photos, divides them into train, validation and test, and plots them, as `headstand explore`.
+
+    Args:
+        photos: a folder with one subfolder per class, a zip or tar of one, a URL of either, or a CSV table.
+        recipe: name or file of the recipe whose settings are used.
+        keys: changed keys of the recipe, as for `train`.
+
+    Raises:
+        HeadstandError: the photos or the keys cannot be used.
+    """
+    from headstand.cli.train import prepare_and_check, resolved
+
+    summary, wrong = prepare_and_check(resolved(str(photos), recipe, _overrides(keys)))
+    if wrong:
+        print(f"warning: {wrong}")
+    return summary
+
+
 def train(photos: str | Path, minutes: float | None = None, recipe: str = "photos", **keys: Any) -> "Trained":
     """Prepares photos, trains a model on them and converts it, as the command `headstand train`.
 
@@ -70,7 +90,7 @@ def train(photos: str | Path, minutes: float | None = None, recipe: str = "photo
     from headstand.cli.train import trained
 
     changed = keys if minutes is None else {**keys, "minutes": minutes}
-    return trained(str(photos), recipe, [part for pair in _options(changed) for part in pair])
+    return trained(str(photos), recipe, _overrides(changed))
 
 
 def load(model: str | Path | None = None) -> Model:
@@ -123,14 +143,14 @@ def convert(checkpoint: str | Path, kind: str = "best", **options: Any) -> "Expo
     return export(checkpoint_in(path) if path.is_dir() else path, kind, **options)
 
 
-def _options(keys: Mapping[str, Any], prefix: str = "--") -> list[tuple[str, str]]:
-    """Returns recipe keys as command-line options with their values."""
-    found: list[tuple[str, str]] = []
+def _overrides(keys: Mapping[str, Any], prefix: str = "--") -> list[str]:
+    """Returns recipe keys as command-line arguments: options, each followed by its value."""
+    found: list[str] = []
     for key, value in keys.items():
         if isinstance(value, Mapping):
-            found += _options(value, f"{prefix}{key}.")
+            found += _overrides(value, f"{prefix}{key}.")
         else:
-            found.append((f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)))
+            found += [f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)]
     return found
 
 

@@ -119,7 +119,7 @@ SOURCES = {
     "actions": "headstand.poses.action_source",
     "rendered": "headstand.poses.rendered",
 }
-"""Modules of the data sources that are not in `headstand.prepare.sources`, by the recipe's `source.kind`."""
+"""Modules of the data sources that are not in `headstand.preparation.sources`, by the recipe's `source.kind`."""
 
 
 def named(kind: str, size: int) -> InputKind:

@@ -34,8 +34,8 @@ from headstand.heads import checkpoint, cross_validation, search
 from headstand.heads.cross_validation import CrossValidated
 from headstand.heads.linear import log_losses
 from headstand.inputs import InputKind
-from headstand.prepare import manifest, preparation_record
-from headstand.prepare.manifest import SPLITS, Dataset, ManifestError
+from headstand.preparation import manifest, preparation_record
+from headstand.preparation.manifest import SPLITS, Dataset, ManifestError
 from headstand.recipe import Backbone, Recipe
 from headstand.runs import begin
 from headstand.stats import Outcomes

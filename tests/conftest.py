@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from headstand import HOME, cores
-from headstand.prepare.manifest import Dataset
+from headstand.preparation.manifest import Dataset
 from tests import photos
 from tests.skips import pytest_make_collect_report, pytest_runtest_makereport
 

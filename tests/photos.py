@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from headstand.prepare import manifest
-from headstand.prepare.manifest import SPLITS, Dataset, Photo
+from headstand.preparation import manifest
+from headstand.preparation.manifest import SPLITS, Dataset, Photo
 
 CLASSES = ("circle", "cross", "square")
 _COLORS = ((220, 40, 40), (40, 200, 60), (50, 60, 230))

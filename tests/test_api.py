@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,15 +12,15 @@ from headstand import HOME, api
 from headstand.cli import train as command
 from headstand.errors import HeadstandError
 from headstand.serve.classifier import Prediction
+from tests.preparation.photos import class_folders
 from tests.skips import unix
 
 SHIPPED = HOME / "models" / "yoga6" / "yoga6.tflite"
 
 
 def test_the_package_has_the_functions_of_the_api() -> None:
-    assert {headstand.train, headstand.load, headstand.evaluate, headstand.convert} == {
-        api.train, api.load, api.evaluate, api.convert,
-    }  # fmt: skip
+    names = ("prepare", "train", "load", "evaluate", "convert")
+    assert [getattr(headstand, name) for name in names] == [getattr(api, name) for name in names]
     with pytest.raises(AttributeError, match="no attribute 'tarin'"):
         headstand.tarin  # noqa: B018
 
@@ -45,6 +46,19 @@ def test_a_prediction_is_displayed_as_a_table() -> None:
         "<table><tr><td>&lt;b&gt;<td>0.750<tr><td>tree<td>0.250</table>not confident, unlike the training photos"
     )
     assert Prediction({"tree": 1.0}, confident=True)._repr_html_() == "<table><tr><td>tree<td>1.000</table>"
+
+
+def test_photos_are_prepared(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class_folders(Path("my photos"), {"cobra": 8, "tree": 8})
+    found = headstand.prepare("my photos", seed=2, split={"train": 0.5, "validation": 0.25, "test": 0.25})
+    expected = {"train": 4, "validation": 2, "test": 2}
+    assert found.folder == Path("data/my-photos") and found.counts == {"cobra": expected, "tree": expected}
+    assert found._repr_html_().startswith("<pre>class ")
+    assert found._repr_html_().endswith('</pre><a href="data/my-photos/explore/index.html">plots</a>')
+    assert "make metrics wrong" not in capsys.readouterr().out
+    shutil.copy("my photos/cobra/0.jpg", "my photos/tree/copy.jpg")
+    headstand.prepare("my photos")
+    assert "warning: 1 error would make metrics wrong" in capsys.readouterr().out
 
 
 def test_training_takes_keys_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:

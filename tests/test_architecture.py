@@ -33,12 +33,12 @@ def imported(folder: str) -> set[str]:
 @pytest.mark.parametrize(
     ("folder", "forbidden"),
     [
-        ("images", {"prepare", "features", "heads", "serve", "export", "training"}),
-        ("prepare", {"features", "heads", "finetune", "report", "export", "serve", "training", "cli"}),
+        ("images", {"preparation", "features", "heads", "serve", "export", "training"}),
+        ("preparation", {"features", "heads", "finetune", "report", "export", "serve", "training", "cli"}),
         ("features", {"finetune", "report", "export", "serve", "training", "cli"}),
         ("heads", {"finetune", "report", "export", "serve", "training", "cli"}),
         ("finetune", {"report", "export", "serve", "training", "cli"}),
-        ("serve", {"prepare", "features", "heads", "finetune", "report", "export", "training", "recipe"}),
+        ("serve", {"preparation", "features", "heads", "finetune", "report", "export", "training", "recipe"}),
     ],
 )
 def test_imports_go_in_one_direction(folder: str, forbidden: set[str]) -> None:

@@ -10,14 +10,14 @@ import data_preparation
 import headstand.tensorflow_setup  # noqa: F401 - imports TensorFlow quietly
 from headstand.errors import HeadstandError
 from headstand.evaluation.metrics import evaluate
-from headstand.prepare import manifest
-from headstand.prepare.prepare import prepare
-from headstand.prepare.sources import folder
+from headstand.preparation import manifest
+from headstand.preparation.prepare import prepare
+from headstand.preparation.sources import folder
 from headstand.recipe import Recipe, RecipeError, Source, load
 from headstand.report import plots
 from headstand.runs import RunError, newest_checkpoint
 from test import request
-from tests.prepare.photos import class_folders
+from tests.preparation.photos import class_folders
 
 
 def test_a_cyclic_link_is_counted_and_skipped(tmp_path: Path) -> None:

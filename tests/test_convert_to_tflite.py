@@ -13,7 +13,7 @@ from headstand.cli.convert import _measured
 from headstand.errors import HeadstandError
 from headstand.export import convert
 from headstand.heads import checkpoint
-from headstand.prepare import manifest
+from headstand.preparation import manifest
 from headstand.runs import RunError
 from headstand.serve import bundle
 from tests import networks

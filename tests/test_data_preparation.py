@@ -8,9 +8,9 @@ import pytest
 import data_preparation
 from headstand.cli import train
 from headstand.errors import HeadstandError
-from headstand.prepare import manifest
+from headstand.preparation import manifest
 from tests.commands import status
-from tests.prepare.photos import class_folders, encoded, picture
+from tests.preparation.photos import class_folders, encoded, picture
 
 ROOT = Path(__file__).parents[1]
 
@@ -81,7 +81,7 @@ def test_bad_input_is_one_line_and_exit_status_1(tmp_path, monkeypatch, capsys, 
 
 
 def test_without_network_the_error_suggests_alternatives(monkeypatch, capsys):
-    from headstand.prepare.sources import kaggle
+    from headstand.preparation.sources import kaggle
 
     def offline(dataset, folder, user):
         raise kaggle.KaggleError(kaggle._sentence(dataset, "network", "", user))

@@ -17,7 +17,7 @@ from headstand.__main__ import main as headstand
 from headstand.cli import app
 from headstand.cli.command import DEFAULT_RECIPE
 from tests.commands import status
-from tests.prepare.photos import class_folders
+from tests.preparation.photos import class_folders
 from tests.serve.service import running
 
 ROOT = Path(__file__).parents[1]

@@ -8,7 +8,7 @@ import pytest
 from headstand import inputs
 from headstand.inputs import PhotoInput
 from headstand.poses.heatmap_input import HeatmapInput
-from headstand.prepare import prepare
+from headstand.preparation import prepare
 from headstand.recipe import Backbone, Source
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import peers
 from benchmarks.peers import Result, Task
-from headstand.prepare.manifest import Dataset
+from headstand.preparation.manifest import Dataset
 from tests import photos
 
 TRUTH = [0] * 4 + [1] * 4 + [2] * 4

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import train
-from headstand.prepare.manifest import Dataset
+from headstand.preparation.manifest import Dataset
 from tests import photos
 from tests.commands import status
 

@@ -23,8 +23,8 @@ from headstand.finetune import budget
 from headstand.finetune.callbacks import CheckpointCallback
 from headstand.heads import checkpoint, search
 from headstand.heads.search.trial import TrialJournal
-from headstand.prepare import manifest
-from headstand.prepare.manifest import Dataset, ManifestError
+from headstand.preparation import manifest
+from headstand.preparation.manifest import Dataset, ManifestError
 from headstand.runs import newest_checkpoint
 from headstand.stats import wilson
 from tests import networks

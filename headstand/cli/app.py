@@ -232,7 +232,7 @@ def sample(recipe: str, number: int, folder: Path, seed: int | None) -> None:
     N random photos of the test split of RECIPE are written to FOLDER, to test a service.
     """
     from headstand import recipe as recipes
-    from headstand.prepare.sample import sample
+    from headstand.preparation.sample import sample
 
     settings = recipes.load(recipe, [] if seed is None else ["--seed", str(seed)])
     for path in sample(settings, number, folder):
@@ -288,7 +288,7 @@ def publish(run: Path, folder: Path) -> None:
 @click.option("--upload", metavar="s3://BUCKET/KEY", help="upload the dataset there")
 def manifests(recipe: str, prefix: str | None, upload: str | None, overrides: list[str]) -> None:
     """List the files of each split, or upload them."""
-    from headstand.prepare import manifests
+    from headstand.preparation import manifests
 
     if prefix and upload:
         raise UsageError("--prefix and --upload exclude each other: --upload is the prefix too")

@@ -76,7 +76,7 @@ def _measured(checkpoint: Path) -> str:
 
 def _example(bundle: Path) -> str:
     """Returns a test photo of the dataset that a model was trained on; photo.jpg if it is not prepared here."""
-    from headstand.prepare import manifest
+    from headstand.preparation import manifest
 
     data = Path("data") / bundles.read(bundle).name
     try:

@@ -22,9 +22,9 @@ def run(name: str, arguments: list[str]) -> None:
     started = time.perf_counter()
     recipe = recipes.load(name, arguments)
     with _step("prepare", f"python data_preparation.py {name}") as add_file:
-        from headstand.prepare.doctor import checkup
-        from headstand.prepare.explore.explore import explore
-        from headstand.prepare.prepare import prepare
+        from headstand.preparation.doctor import checkup
+        from headstand.preparation.explore.explore import explore
+        from headstand.preparation.prepare import prepare
 
         summary = prepare(recipe)
         print(summary)
@@ -48,7 +48,7 @@ def run(name: str, arguments: list[str]) -> None:
             f"largest difference {exported.parity.largest_difference:.1e}"
         )
         add_file(exported.bundle)
-    from headstand.prepare import manifest
+    from headstand.preparation import manifest
 
     photo = recipe.data / manifest.read(recipe.data).split("test")[0].path
     with _step("predict", f"HEADSTAND_MODEL={exported.bundle} python predict.py {photo}") as add_file:

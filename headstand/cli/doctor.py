@@ -6,11 +6,11 @@ from pathlib import Path
 
 from headstand import recipe as recipes
 from headstand.cli.command import UsageError
-from headstand.prepare.doctor import DoctorReport, examine, fix, page
-from headstand.prepare.doctor.fix import described
-from headstand.prepare.doctor.folder import source
-from headstand.prepare.doctor.issues import Issue, Severity
-from headstand.prepare.doctor.report import write_json
+from headstand.preparation.doctor import DoctorReport, examine, fix, page
+from headstand.preparation.doctor.fix import described
+from headstand.preparation.doctor.folder import source
+from headstand.preparation.doctor.issues import Issue, Severity
+from headstand.preparation.doctor.report import write_json
 
 FOUND_ERRORS = 2
 """Exit status if there are errors. It is 0 with warnings and notes only, and 1 if the check could not run."""

@@ -99,7 +99,7 @@ def _names(images: tuple[str, ...], suffixes: tuple[str, ...]) -> Iterator[str]:
     Raises:
         HeadstandError: a folder has no images.
     """
-    from headstand.prepare.sources.walk import walk  # the containers, which have `predict.py`, lack this module
+    from headstand.preparation.sources.walk import walk  # the containers, which have `predict.py`, lack this module
 
     for name in images:
         if not Path(name).is_dir():

@@ -21,10 +21,11 @@ from headstand import environment, recipe, storage
 from headstand.cli.command import UsageError
 from headstand.cli.options import changed, searched, silent
 from headstand.errors import HeadstandError
-from headstand.prepare import preparation_record
-from headstand.prepare.doctor.checkup import PAGE, checkup, errors
-from headstand.prepare.explore.explore import explore
-from headstand.prepare.prepare import prepare
+from headstand.preparation import preparation_record
+from headstand.preparation.doctor.checkup import PAGE, checkup, errors
+from headstand.preparation.explore.explore import explore
+from headstand.preparation.prepare import prepare
+from headstand.preparation.summary import Summary
 from headstand.recipe import Recipe, Source
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def train(photos: str, base: str, overrides: list[str], quiet: bool = False) -> 
         print(f"\n{finding}")
         if options := next((each.options for each in finding.suggestions if each.options), []):
             print(f"  {command('train', photos, base, overrides, options)}")
-    from headstand.prepare import manifest
+    from headstand.preparation import manifest
 
     data, bundle = result.recipe.data, str(result.bundle)
     example = str(data / manifest.read(data).split("test")[0].path)
@@ -168,11 +169,11 @@ def prepare_and_explore(photos: str, base: str, overrides: list[str]) -> None:
     print(f"train it: {command('train', photos, base, overrides)}")
 
 
-def prepare_and_check(settings: Recipe) -> str:
+def prepare_and_check(settings: Recipe) -> tuple[Summary, str]:
     """Prepares the dataset of a recipe, prints its summary, and writes its plots and the findings of the doctor.
 
     Returns:
-        A sentence about errors that would make the metrics wrong; empty without errors.
+        The summary, and a sentence about errors that would make the metrics wrong, empty without errors.
     """
     summary = prepare(settings)
     print(summary)
@@ -180,15 +181,15 @@ def prepare_and_check(settings: Recipe) -> str:
         print(line, flush=True)
     found = errors(settings.data)
     if not found:
-        return ""
+        return summary, ""
     page = settings.data / "explore" / PAGE
     many = f"{found} error{'s' * (found != 1)}"
-    return f"{many} would make metrics wrong; {page} shows where. Correct the source and prepare it again"
+    return summary, f"{many} would make metrics wrong; {page} shows where. Correct the source and prepare it again"
 
 
 def _prepared(settings: Recipe) -> str:
     """Prepares the dataset of a recipe; returns the errors that would make metrics wrong, with the remedy, if any."""
-    wrong = prepare_and_check(settings)
+    _, wrong = prepare_and_check(settings)
     if wrong and settings.source.kind == "folder":
         copy = shlex.join(["headstand", "doctor", settings.source.location, "--fix", f"{settings.name}-cleaned"])
         wrong += f", or use a copy without these photos: {copy}"

@@ -16,7 +16,7 @@ from headstand.errors import HeadstandError
 from headstand.export.latency import Clock, latencies
 from headstand.heads import FeatureSplit, cross_validation
 from headstand.heads.cross_validation import CrossValidated
-from headstand.prepare.manifest import Dataset
+from headstand.preparation.manifest import Dataset
 from headstand.recipe import Augmentation, Backbone, Recipe
 from headstand.recipe.variants import with_backbone
 from headstand.stats import paired

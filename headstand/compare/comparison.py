@@ -13,8 +13,8 @@ from headstand.compare.winner import Choice, choose, fits, order
 from headstand.export.latency import Clock, latencies
 from headstand.features import backbones
 from headstand.html_layout import render
-from headstand.prepare import manifest
-from headstand.prepare.manifest import Dataset, ManifestError
+from headstand.preparation import manifest
+from headstand.preparation.manifest import Dataset, ManifestError
 from headstand.recipe import Recipe
 from headstand.recipe.variants import Compare
 from headstand.report import embedding, plots

@@ -24,7 +24,7 @@ from headstand.evaluation.predictions import class_indices
 from headstand.export.convert import float32 as converted
 from headstand.export.latency import Clock
 from headstand.features import Extractor, backbones
-from headstand.prepare.manifest import Dataset
+from headstand.preparation.manifest import Dataset
 from headstand.recipe import Backbone
 from headstand.stats import wilson
 

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from headstand.prepare.manifest import Photo
+from headstand.preparation.manifest import Photo
 from headstand.stats import Interval, Outcomes, unpaired, wilson
 
 MOST = 12

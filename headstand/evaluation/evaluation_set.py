@@ -11,11 +11,11 @@ from headstand.features import digest
 from headstand.heads.checkpoint import ModelMetadata
 from headstand.images import formats
 from headstand.inputs import PhotoInput
-from headstand.prepare import manifest
-from headstand.prepare.doctor.folder import contents
-from headstand.prepare.listing import Listing
-from headstand.prepare.manifest import Photo, nfc
-from headstand.prepare.scan import examine, scan
+from headstand.preparation import manifest
+from headstand.preparation.doctor.folder import contents
+from headstand.preparation.listing import Listing
+from headstand.preparation.manifest import Photo, nfc
+from headstand.preparation.scan import examine, scan
 
 
 class EvaluationSetError(HeadstandError):

@@ -18,9 +18,9 @@ from sklearn.preprocessing import StandardScaler
 
 from headstand.errors import HeadstandError
 from headstand.features import Extractor
-from headstand.prepare.doctor.issues import Issue, IssueCase, issue
-from headstand.prepare.doctor.report import DoctorReport
-from headstand.prepare.manifest import Photo
+from headstand.preparation.doctor.issues import Issue, IssueCase, issue
+from headstand.preparation.doctor.report import DoctorReport
+from headstand.preparation.manifest import Photo
 from headstand.recipe import Recipe
 
 FOLDS = 5

@@ -11,9 +11,9 @@ from headstand import inputs
 from headstand import recipe as recipes
 from headstand.heads import checkpoint
 from headstand.heads.checkpoint import CheckpointError
-from headstand.prepare import examination, near_duplicates
-from headstand.prepare.manifest import Dataset, Photo
-from headstand.prepare.near_duplicates import Signature
+from headstand.preparation import examination, near_duplicates
+from headstand.preparation.manifest import Dataset, Photo
+from headstand.preparation.near_duplicates import Signature
 from headstand.recipe import Backbone
 
 

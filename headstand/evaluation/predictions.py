@@ -11,7 +11,7 @@ import tensorflow as tf
 from headstand.features import BATCH
 from headstand.images import ImageError
 from headstand.inputs import InputKind, PhotoInput
-from headstand.prepare.manifest import Dataset, Photo
+from headstand.preparation.manifest import Dataset, Photo
 
 
 def class_indices(dataset: Dataset, photos: Sequence[Photo]) -> np.ndarray:

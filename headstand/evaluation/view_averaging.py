@@ -11,7 +11,7 @@ import tensorflow as tf
 from headstand.evaluation.predictions import decoded, pixels
 from headstand.features import BATCH
 from headstand.inputs import InputKind
-from headstand.prepare.manifest import Dataset, Photo
+from headstand.preparation.manifest import Dataset, Photo
 from headstand.recipe.sections import Average
 
 _MARGIN = 8 / 7

@@ -13,9 +13,9 @@ from headstand.evaluation import leakage
 from headstand.evaluation.predictions import class_indices
 from headstand.heads.checkpoint import ModelMetadata
 from headstand.images import formats
-from headstand.prepare import manifest
-from headstand.prepare.file_metadata import EXTENSIONS
-from headstand.prepare.manifest import nfc
+from headstand.preparation import manifest
+from headstand.preparation.file_metadata import EXTENSIONS
+from headstand.preparation.manifest import nfc
 
 _SUFFIXES = {".jpeg", *(usual for usual, *_ in EXTENSIONS.values())}
 

@@ -12,7 +12,7 @@ from headstand.errors import HeadstandError
 from headstand.features.augmentation import view_rng, view_sampler
 from headstand.images import ImageError
 from headstand.inputs import InputKind
-from headstand.prepare.manifest import Photo, preparing
+from headstand.preparation.manifest import Photo, preparing
 from headstand.recipe import Augmentation
 
 BATCH = 32

@@ -19,7 +19,7 @@ from headstand.features.augmentation import view_key
 from headstand.features.cache import KEY_BYTES, FeatureCache, FeatureTable
 from headstand.features.decoding import FeatureError, Job, decoded, digest, grouped
 from headstand.inputs import PhotoInput
-from headstand.prepare.manifest import Photo
+from headstand.preparation.manifest import Photo
 from headstand.recipe import Augmentation, Backbone
 from headstand.recipe.sections import DEPTHS
 from headstand.tracking.timing import CACHE, NETWORK, WAITING, Stopwatch

@@ -17,7 +17,7 @@ from headstand.features import CachedForwardPass, FeatureError, backbones
 from headstand.features.augmentation import view_sampler
 from headstand.heads import batch_bounds
 from headstand.inputs import InputKind
-from headstand.prepare.manifest import Photo
+from headstand.preparation.manifest import Photo
 from headstand.recipe import Augmentation, Finetune
 
 _LARGEST_SHARE = 0.9

@@ -23,7 +23,7 @@ from headstand.finetune.callbacks import (
 )
 from headstand.finetune.freezing import SplitModel, split
 from headstand.heads import Selection, checkpoint, class_weights
-from headstand.prepare.manifest import Dataset, Photo
+from headstand.preparation.manifest import Dataset, Photo
 from headstand.recipe import Augmentation, Finetune
 from headstand.tracking.timing import Stopwatch
 

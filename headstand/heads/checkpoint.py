@@ -43,7 +43,7 @@ class ModelMetadata:
 
     `name` is the name of the recipe, `labels` are the classes in output order, `size` is the side of the input in
     pixels, `backbone` the name of the network in keras.applications, `data` the digest of the prepared dataset.
-    `training_fingerprints` are those (see `headstand.prepare.near_duplicates`) of all photos that the model, or the
+    `training_fingerprints` are those (see `headstand.preparation.near_duplicates`) of all photos that the model, or the
     checkpoint it started from, was trained on; `evaluation_fingerprints` those of the validation and test photos that
     its metrics were measured on. `temperature` is the temperature by which the logits have already been divided, for
     information. `threshold` is the lowest top probability of a confident prediction; None if none was selected.

@@ -23,7 +23,7 @@ from headstand.poses.figure.actions import ACTIONS
 from headstand.poses.figure.geometry import rotation
 from headstand.poses.figure.proportions import Proportions, proportions
 from headstand.poses.heatmap_file import HEIGHT, JOINTS, SHAPE, WIDTH
-from headstand.prepare.listing import Listing
+from headstand.preparation.listing import Listing
 from headstand.recipe import Source
 
 VERSION = "1"

@@ -16,7 +16,7 @@ from headstand.poses import heatmap_file
 if TYPE_CHECKING:
     import keras
 
-    from headstand.prepare.file_metadata import FileMetadata
+    from headstand.preparation.file_metadata import FileMetadata
     from headstand.recipe import Augmentation
 
 _BACKBONES = {"keypoints": "4", "heatmaps_flat": "", "heatmaps_cnn": ""}

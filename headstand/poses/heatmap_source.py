@@ -14,10 +14,10 @@ from pathlib import Path
 from headstand import recipe
 from headstand.errors import HeadstandError
 from headstand.poses import heatmap_file
-from headstand.prepare.file_metadata import FileMetadata
-from headstand.prepare.listing import Item, Listing
-from headstand.prepare.manifest import SPLITS, nfc
-from headstand.prepare.sources import archive, folder
+from headstand.preparation.file_metadata import FileMetadata
+from headstand.preparation.listing import Item, Listing
+from headstand.preparation.manifest import SPLITS, nfc
+from headstand.preparation.sources import archive, folder
 
 GROUPS = r"^(?:(\d+)|(.+?)[ _.-]*\d*)(?:[ _.-]?(?:flip(?:ped)?|mirror(?:ed)?))?$"
 """Default pattern for the name of a sequence: the file's name without its last number and without the suffix of a

@@ -22,9 +22,9 @@ from headstand.poses.figure import contact, light, outfit, poses, raster, scene,
 from headstand.poses.figure.canvas import overlay
 from headstand.poses.figure.proportions import Proportions, proportions
 from headstand.poses.heatmap_file import JOINTS
-from headstand.prepare.listing import Listing
-from headstand.prepare.manifest import natural
-from headstand.prepare.sources.folder import class_folders
+from headstand.preparation.listing import Listing
+from headstand.preparation.manifest import natural
+from headstand.preparation.sources.folder import class_folders
 from headstand.recipe import Source
 
 RENDERER = "1"

@@ -13,7 +13,7 @@ from headstand.evaluation.leakage import Leak
 from headstand.evaluation.metrics import SplitMetrics
 from headstand.heads.cross_validation import CrossValidated
 from headstand.heads.search import SearchResult
-from headstand.prepare.manifest import Dataset
+from headstand.preparation.manifest import Dataset
 from headstand.recipe import Head, Recipe
 from headstand.tracking.timing import Steps
 

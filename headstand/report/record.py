@@ -11,7 +11,7 @@ from headstand import __version__, files
 from headstand.evaluation.calibration import confident_share
 from headstand.evaluation.error_analysis import mistakes, slices
 from headstand.heads.search import table
-from headstand.prepare.manifest import SPLITS
+from headstand.preparation.manifest import SPLITS
 from headstand.report import card, plots, search_plots, training_page
 from headstand.report.context import ReportContext
 from headstand.runs import REPORT

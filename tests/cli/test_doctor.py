@@ -7,7 +7,7 @@ import pytest
 
 from headstand import __main__
 from tests.commands import status
-from tests.prepare.doctor.faults import encoded, healthy, photo
+from tests.preparation.doctor.faults import encoded, healthy, photo
 
 
 @pytest.fixture

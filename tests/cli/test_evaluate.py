@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from headstand import __main__
-from headstand.prepare.manifest import Dataset
+from headstand.preparation.manifest import Dataset
 from headstand.report import evaluation_page
 from tests import tiny
 from tests.commands import status

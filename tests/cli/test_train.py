@@ -13,7 +13,7 @@ from headstand.cli import train
 from headstand.errors import HeadstandError
 from headstand.recipe import load
 from tests import photos
-from tests.prepare.photos import class_folders
+from tests.preparation.photos import class_folders
 
 SMALL = ["--recipe", "small.toml"]
 

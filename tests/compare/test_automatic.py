@@ -11,7 +11,7 @@ from headstand.compare.result import ModelSize
 from headstand.errors import HeadstandError
 from headstand.export.latency import Latency
 from headstand.heads.cross_validation import CrossValidated
-from headstand.prepare.manifest import Dataset
+from headstand.preparation.manifest import Dataset
 from headstand.recipe import Backbone, Head, Recipe
 from tests import networks
 

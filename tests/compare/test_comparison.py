@@ -23,7 +23,7 @@ from headstand.export.latency import Latency
 from headstand.features import Extractor, backbones, extractor
 from headstand.features.backbones import BackboneError
 from headstand.heads import fitting
-from headstand.prepare.manifest import Dataset, ManifestError
+from headstand.preparation.manifest import Dataset, ManifestError
 from headstand.recipe import Head, Recipe
 from headstand.runs import RunError, begin, newest_checkpoint
 from tests import networks

@@ -3,7 +3,7 @@ import pytest
 
 from headstand.evaluation import error_analysis
 from headstand.evaluation.error_analysis import mistakes, slices
-from headstand.prepare.manifest import Photo
+from headstand.preparation.manifest import Photo
 from headstand.stats import wilson
 
 

@@ -16,7 +16,7 @@ from headstand.heads import checkpoint as checkpoints
 from headstand.heads.checkpoint import ModelMetadata
 from headstand.images import ImageError
 from headstand.inputs import PhotoInput
-from headstand.prepare.manifest import Dataset
+from headstand.preparation.manifest import Dataset
 from tests import networks
 from tests.evaluation import colours
 

@@ -8,8 +8,8 @@ import pytest
 from headstand.errors import HeadstandError
 from headstand.evaluation.evaluation_set import EvaluationSetError, of_dataset, of_folder
 from headstand.heads.checkpoint import ModelMetadata
-from headstand.prepare import manifest
-from headstand.prepare.manifest import Dataset
+from headstand.preparation import manifest
+from headstand.preparation.manifest import Dataset
 from tests import networks
 from tests.evaluation import colours
 

@@ -3,7 +3,7 @@ import pytest
 
 from headstand.evaluation import label_errors
 from headstand.evaluation.label_errors import LabelError, SuspectLabel, check, out_of_sample, suspect_labels
-from headstand.prepare.doctor import examine
+from headstand.preparation.doctor import examine
 from tests import networks
 
 

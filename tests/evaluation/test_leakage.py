@@ -10,10 +10,10 @@ from headstand import images, recipe
 from headstand.evaluation import leakage
 from headstand.heads import checkpoint
 from headstand.poses.rendered import draw
-from headstand.prepare import manifest, near_duplicates
-from headstand.prepare.manifest import Dataset
-from headstand.prepare.near_duplicates import Signature
-from headstand.prepare.prepare import prepare
+from headstand.preparation import manifest, near_duplicates
+from headstand.preparation.manifest import Dataset
+from headstand.preparation.near_duplicates import Signature
+from headstand.preparation.prepare import prepare
 from headstand.recipe import Backbone, Recipe
 
 

@@ -7,7 +7,7 @@ from headstand import images
 from headstand.evaluation.predictions import class_indices, pixels, predict
 from headstand.images import ImageError
 from headstand.inputs import PhotoInput
-from headstand.prepare.manifest import Dataset
+from headstand.preparation.manifest import Dataset
 
 
 def test_pixels_are_decoded_in_the_order_of_the_photos(dataset: Dataset) -> None:

@@ -5,7 +5,7 @@ import tensorflow as tf
 from headstand import images
 from headstand.evaluation.view_averaging import averaged
 from headstand.inputs import PhotoInput
-from headstand.prepare.manifest import Dataset
+from headstand.preparation.manifest import Dataset
 
 
 def colours(batches: list[np.ndarray], pixels: tf.Tensor) -> tf.Tensor:

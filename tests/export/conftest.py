@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from headstand import files
-from headstand.prepare.manifest import Dataset
+from headstand.preparation.manifest import Dataset
 from tests import photos, shared
 
 _ANEW: list[bool] = []
@@ -124,6 +124,6 @@ def bundle(trained: Path) -> Path:
 
 @pytest.fixture
 def dataset(run: Path) -> Dataset:
-    from headstand.prepare import manifest
+    from headstand.preparation import manifest
 
     return manifest.read(Path("data/shapes"))

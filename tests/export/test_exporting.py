@@ -25,8 +25,8 @@ from headstand.export.trained import TrainedModel
 from headstand.export_formats import FORMATS
 from headstand.heads import checkpoint
 from headstand.heads.checkpoint import CheckpointError, ModelMetadata
-from headstand.prepare import manifest
-from headstand.prepare.manifest import Dataset, ManifestError
+from headstand.preparation import manifest
+from headstand.preparation.manifest import Dataset, ManifestError
 from headstand.recipe import Backbone
 from headstand.serve import bundle as serve
 from headstand.serve.classifier import Classifier

@@ -12,8 +12,8 @@ from headstand.export.convert import ConversionError
 from headstand.export.exporting import Export, export
 from headstand.heads import checkpoint
 from headstand.poses import heatmap_file
-from headstand.prepare import manifest
-from headstand.prepare.prepare import prepare
+from headstand.preparation import manifest
+from headstand.preparation.prepare import prepare
 from headstand.report import record
 from headstand.serve import bundle as bundles
 from headstand.serve.classifier import Classifier

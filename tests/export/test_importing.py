@@ -9,7 +9,7 @@ import convert_to_tflite
 from headstand import images
 from headstand.export.importing import import_model
 from headstand.export.photo_samples import PICTURES, PhotoSampleError, generated
-from headstand.prepare.manifest import Dataset
+from headstand.preparation.manifest import Dataset
 from headstand.serve import bundle as bundles
 from headstand.serve.classifier import Classifier
 from tests import networks, photos

@@ -15,7 +15,7 @@ from headstand.export.convert import ConversionError
 from headstand.export.exporting import export
 from headstand.export.parity import ParityError
 from headstand.heads import checkpoint
-from headstand.prepare.manifest import Dataset
+from headstand.preparation.manifest import Dataset
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 from headstand.export import photo_samples
 from headstand.export.photo_samples import PhotoSample, PhotoSampleError
 from headstand.heads import checkpoint
-from headstand.prepare.manifest import Dataset
+from headstand.preparation.manifest import Dataset
 from tests import photos
 
 

@@ -13,7 +13,7 @@ from headstand.export.convert import ConversionError
 from headstand.export.photo_samples import PhotoSample
 from headstand.export.quantize import CalibrationError, calibration, divided, int8
 from headstand.features import backbones
-from headstand.prepare.manifest import Dataset
+from headstand.preparation.manifest import Dataset
 from headstand.recipe import Backbone
 from tests import networks, photos
 from tests.networks import keras

@@ -7,7 +7,7 @@ import pytest
 from headstand import images
 from headstand.features import FeatureError, decoding, digest
 from headstand.inputs import PhotoInput
-from headstand.prepare.manifest import Dataset
+from headstand.preparation.manifest import Dataset
 from headstand.recipe import Augmentation
 
 

@@ -10,7 +10,7 @@ from headstand import features, images
 from headstand.features import Extractor, FeatureError, augmentation, backbones, decoding
 from headstand.features import extractor as extraction
 from headstand.inputs import PhotoInput
-from headstand.prepare.manifest import Dataset, Photo
+from headstand.preparation.manifest import Dataset, Photo
 from headstand.recipe import Augmentation, Backbone
 from tests import networks
 from tests.networks import keras

@@ -7,7 +7,7 @@ from headstand.evaluation.predictions import pixels
 from headstand.features import FeatureError
 from headstand.finetune import freezing
 from headstand.finetune.batches import ActivationBatches, FrozenPrefix
-from headstand.prepare.manifest import Dataset
+from headstand.preparation.manifest import Dataset
 from headstand.recipe import Augmentation, Finetune
 from tests import networks
 

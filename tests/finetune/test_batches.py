@@ -9,7 +9,7 @@ from headstand import images
 from headstand.evaluation.predictions import class_indices, decoded
 from headstand.finetune.batches import TrainingBatches, ValidationBatches
 from headstand.inputs import PhotoInput
-from headstand.prepare.manifest import Dataset, Photo
+from headstand.preparation.manifest import Dataset, Photo
 from headstand.recipe import Augmentation, Finetune
 
 SETTINGS = Augmentation(smallest_crop=1.0, flip="none", brightness=0, contrast=0)

@@ -5,7 +5,7 @@ import pytest
 
 from headstand.finetune import budget
 from headstand.finetune.budget import Budget, Speed, decide
-from headstand.prepare.manifest import Dataset
+from headstand.preparation.manifest import Dataset
 from headstand.recipe import Finetune
 from tests import networks
 from tests.finetune.tuned import PLAIN, SETTINGS, data

@@ -11,7 +11,7 @@ from headstand import finetune
 from headstand.finetune.callbacks import CheckpointCallback, ProgressBarCallback, TimingCallback
 from headstand.heads import checkpoint
 from headstand.heads.checkpoint import CheckpointError
-from headstand.prepare.manifest import Dataset
+from headstand.preparation.manifest import Dataset
 from headstand.tracking.timing import Stopwatch
 from tests import networks
 from tests.finetune.tuned import (

@@ -12,7 +12,7 @@ from headstand.features import FeatureError, backbones
 from headstand.finetune import batches, freezing
 from headstand.finetune.callbacks import MixedPrecisionCallback
 from headstand.heads import checkpoint
-from headstand.prepare.manifest import Dataset
+from headstand.preparation.manifest import Dataset
 from headstand.recipe import Finetune
 from tests import networks
 from tests.finetune.tuned import PARTLY, PLAIN, SETTINGS, VIEWS, checkpoints, data, inner, tune

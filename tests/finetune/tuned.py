@@ -9,7 +9,7 @@ import pytest
 
 from headstand import finetune
 from headstand.finetune.callbacks import CheckpointCallback, ProgressBarCallback
-from headstand.prepare.manifest import Dataset
+from headstand.preparation.manifest import Dataset
 from headstand.recipe import Augmentation, Finetune
 from tests import networks
 from tests.networks import keras

@@ -10,8 +10,8 @@ from headstand.poses.augmentation import mirror
 from headstand.poses.figure.actions import ACTIONS
 from headstand.poses.figure.poses import LIMITS
 from headstand.poses.heatmap_file import JOINTS
-from headstand.prepare import manifest
-from headstand.prepare.prepare import prepare
+from headstand.preparation import manifest
+from headstand.preparation.prepare import prepare
 from headstand.recipe import Recipe, Source
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from headstand.poses.heatmap_file import decode
 from headstand.poses.heatmap_source import SequenceError, listing
-from headstand.prepare import manifest
-from headstand.prepare.prepare import PrepareError, prepare
+from headstand.preparation import manifest
+from headstand.preparation.prepare import PrepareError, prepare
 from headstand.recipe import Recipe, Source, Split
 
 RNG = np.random.default_rng(0)

@@ -10,8 +10,8 @@ from headstand.errors import HeadstandError
 from headstand.evaluation import leakage
 from headstand.evaluation.predictions import decoded
 from headstand.heads import checkpoint
-from headstand.prepare import manifest
-from headstand.prepare.prepare import prepare
+from headstand.preparation import manifest
+from headstand.preparation.prepare import prepare
 from headstand.recipe import Recipe
 from headstand.report import record
 from headstand.training import Outcome, train

@@ -6,7 +6,7 @@ import pytest
 from headstand.evaluation import evaluated_model as models
 from headstand.evaluation import evaluation_set
 from headstand.evaluation.evaluate_model import EvaluationResult, evaluate_model
-from headstand.prepare.manifest import Dataset
+from headstand.preparation.manifest import Dataset
 from headstand.report import evaluation_page
 from tests import tiny
 from tests.evaluation import colours

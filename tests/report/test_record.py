@@ -8,7 +8,7 @@ from headstand.evaluation.predictions import class_indices, predict
 from headstand.features import compiled
 from headstand.heads import checkpoint
 from headstand.inputs import PhotoInput
-from headstand.prepare import manifest
+from headstand.preparation import manifest
 from headstand.training import Outcome
 from tests import networks
 

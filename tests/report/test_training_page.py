@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from headstand import recipe, training
-from headstand.prepare import manifest
-from headstand.prepare.manifest import Dataset
+from headstand.preparation import manifest
+from headstand.preparation.manifest import Dataset
 from headstand.report import training_page
 from tests import networks
 from tests.pages import Tags

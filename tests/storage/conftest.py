@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.prepare.conftest import s3_account, s3_server
+from tests.preparation.conftest import s3_account, s3_server
 
 __all__ = ["s3_account", "s3_server"]
 

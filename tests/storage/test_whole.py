@@ -10,9 +10,9 @@ from headstand import training
 from headstand.errors import HeadstandError
 from headstand.features import Extractor, extractor
 from headstand.heads import checkpoint
-from headstand.prepare.manifest import Dataset
-from headstand.prepare.prepare import prepare
-from headstand.prepare.sources import archive
+from headstand.preparation.manifest import Dataset
+from headstand.preparation.prepare import prepare
+from headstand.preparation.sources import archive
 from headstand.recipe import Backbone
 from headstand.runs import newest_checkpoint
 from tests import photos

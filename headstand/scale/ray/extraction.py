@@ -14,7 +14,7 @@ from headstand.features import Extractor, FeatureError
 from headstand.features.augmentation import view_key
 from headstand.features.cache import KEY_BYTES
 from headstand.features.extractor import jobs
-from headstand.prepare.manifest import Photo
+from headstand.preparation.manifest import Photo
 from headstand.recipe import Augmentation
 from headstand.scale.ray.connection import ClusterError, cluster_failure, size
 from headstand.scale.ray.network import Network, blocks, decode, packed

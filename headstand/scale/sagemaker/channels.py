@@ -4,8 +4,8 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
-from headstand.prepare.listing import SPLIT_NAMES
-from headstand.prepare.sources.folder import class_folders
+from headstand.preparation.listing import SPLIT_NAMES
+from headstand.preparation.sources.folder import class_folders
 from headstand.scale.sagemaker.job_folders import JobError
 
 _CHANNEL = "SM_CHANNEL_"

@@ -66,8 +66,8 @@ def _run(train: Train, argv: list[str], folders: JobFolders) -> None:
         os.environ.update(channels.source(splits, folders.work / "channels.csv"))
     settings = recipe.load(path, rest)
     # TensorFlow is loaded from here on.
-    from headstand.prepare import manifest, preparation_record
-    from headstand.prepare.prepare import prepare
+    from headstand.preparation import manifest, preparation_record
+    from headstand.preparation.prepare import prepare
     from headstand.runs import finished
     from headstand.scale.sagemaker.delivery import deliver
 

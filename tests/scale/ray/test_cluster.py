@@ -18,7 +18,7 @@ from headstand.errors import HeadstandError
 from headstand.features import Extractor
 from headstand.features.cache import KEY_BYTES
 from headstand.heads import FeatureSplit, search
-from headstand.prepare.manifest import Dataset
+from headstand.preparation.manifest import Dataset
 from headstand.recipe import Augmentation, Backbone, Head, Search
 from tests import photos
 

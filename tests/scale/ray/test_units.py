@@ -17,7 +17,7 @@ from headstand.features.cache import FeatureCache
 from headstand.features.extractor import jobs
 from headstand.heads.search.trial import SearchError, Trial
 from headstand.inputs import PhotoInput
-from headstand.prepare.manifest import Dataset
+from headstand.preparation.manifest import Dataset
 from headstand.recipe import Augmentation, Head
 from headstand.recipe.search_space import Job
 from headstand.scale.ray import ClusterError

@@ -7,7 +7,7 @@ import boto3
 import pytest
 import requests
 
-from tests.prepare.conftest import s3_account, s3_server  # noqa: F401 - fixtures
+from tests.preparation.conftest import s3_account, s3_server  # noqa: F401 - fixtures
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from headstand.prepare.manifest import Dataset
-from headstand.prepare.sources.layout import FolderError
+from headstand.preparation.manifest import Dataset
+from headstand.preparation.sources.layout import FolderError
 from headstand.scale.sagemaker import channels
 from headstand.scale.sagemaker.job_folders import JobError
 

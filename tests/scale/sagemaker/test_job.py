@@ -13,8 +13,8 @@ import pytest
 import train
 from headstand import recipe
 from headstand.errors import HeadstandError
-from headstand.prepare import manifest
-from headstand.prepare.manifest import Dataset
+from headstand.preparation import manifest
+from headstand.preparation.manifest import Dataset
 from headstand.scale.sagemaker import job
 from headstand.scale.sagemaker.job_folders import JobError
 from headstand.scale.sagemaker.training import METRICS, OBJECTIVE
