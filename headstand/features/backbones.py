@@ -36,6 +36,12 @@ _CAFFE_MEAN = (103.939, 116.779, 123.68)
 _TORCH_MEAN = (0.485, 0.456, 0.406)
 _TORCH_STD = (0.229, 0.224, 0.225)
 
+CELLS = 3
+"""Cells per side of the grid in which the feature map before the last resolution is pooled.
+
+docs/benchmarks.md compares it with other sizes and maps.
+"""
+
 _POOLING = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 """Pooling layers of a feature map by the recipe's key."""
 
@@ -136,7 +142,8 @@ def extractor(backbone: recipes.Backbone, like: keras.Model | None = None) -> ke
         up to its last feature map (layer `backbone`), and pooling (layer `pool`; without pooling it flattens, and D =
         height x width x channels).
         With several depths, pooling is part of the layer `backbone`: its output is the pooled last map, followed by
-        the pooled `earlier_maps`, the nearest one first.
+        the pooled `earlier_maps`, the nearest one first. That one is pooled in each of `CELLS` x `CELLS` parts, row by
+        row, so that the head can use where in the photo something is.
         For other kinds of input, a model from `float32 [N, *shape]` with the layer `backbone` alone.
 
     Raises:
@@ -159,9 +166,20 @@ def extractor(backbone: recipes.Backbone, like: keras.Model | None = None) -> ke
         return keras.Model(pixels, pool(name="pool")(network(values)), name="extractor")
     # The last map comes first, so that the order of the layers and of their weights is that of the network alone.
     pooled = [pool(name="pool")(network.output)]
-    pooled += [pool(name=f"pool_{number}")(each) for number, each in enumerate(earlier, start=1)]
+    pooled.append(keras.layers.Flatten(name="cells")(_cells(backbone.pooling, earlier[0])(earlier[0])))
+    pooled += [pool(name=f"pool_{number}")(each) for number, each in enumerate(earlier[1:], start=2)]
     network = keras.Model(network.input, keras.layers.Concatenate(name="depths")(pooled), name="backbone")
     return keras.Model(pixels, network(values), name="extractor")
+
+
+def _cells(pooling: str, feature_map: Any) -> keras.layers.Layer:
+    """Returns a layer that pools a feature map in a grid; the cells overlap if its side is no multiple of theirs."""
+    sides = [int(side) for side in feature_map.shape[1:3]]
+    counts = [min(CELLS, side) for side in sides]
+    strides = [side // count for side, count in zip(sides, counts, strict=True)]
+    sizes = [side - stride * (count - 1) for side, stride, count in zip(sides, strides, counts, strict=True)]
+    kind = keras.layers.MaxPooling2D if pooling == "max" else keras.layers.AveragePooling2D
+    return kind(sizes, strides, name="pool_1")
 
 
 def feature_map(network: keras.Model) -> Any:

@@ -321,7 +321,8 @@ def test_earlier_depths_are_the_last_maps_of_each_resolution(name: str, size: in
     found = backbones.earlier_maps(one.get_layer("backbone"), 3)
     assert {each.shape[1]: each.shape[3] for each in found} == maps
     last = one.output.shape[-1]
-    assert deep.output.shape[-1] == last + sum(maps.values())
+    (side, channels), *others = maps.items()
+    assert deep.output.shape[-1] == last + 9 * channels + sum(channels for _, channels in others)
     for alone, shared in zip(one.get_layer("backbone").get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(alone, shared)
     pixels = np.random.default_rng(0).integers(0, 256, (2, size, size, 3)).astype(np.float32)
@@ -331,7 +332,11 @@ def test_earlier_depths_are_the_last_maps_of_each_resolution(name: str, size: in
     preprocessed = pixels
     for layer in deep.layers[1:-1]:  # the preprocessing, if the network does not contain it
         preprocessed = layer(preprocessed)
-    pooled = np.concatenate([np.asarray(each).mean(axis=(1, 2)) for each in outputs(preprocessed)], axis=1)
+    nearest, *rest = [np.asarray(each) for each in outputs(preprocessed)]
+    step, width = side // 3, side // 3 + side % 3  # of 3 x 3 cells that cover the map, overlapping if they must
+    starts = [step * number for number in range(3)]
+    cells = [nearest[:, y : y + width, x : x + width].mean(axis=(1, 2)) for y in starts for x in starts]
+    pooled = np.concatenate([*cells, *(each.mean(axis=(1, 2)) for each in rest)], axis=1)
     np.testing.assert_allclose(values[:, last:], pooled, rtol=1e-4, atol=1e-5)
 
 
@@ -340,12 +345,20 @@ def test_without_pooling_there_is_one_depth(small_networks: None) -> None:
     assert backbones.extractor(settings).output.shape == (None, 2 * 2 * networks.WIDTH)
 
 
+def test_a_map_smaller_than_the_grid_has_a_cell_for_each_position(small_networks: None) -> None:
+    for pooling in ("avg", "max"):
+        settings = Backbone(name="MobileNet", size=32, weights="none", depths=2, pooling=pooling)
+        deep = backbones.extractor(settings)
+        assert deep.get_layer("backbone").get_layer("pool_1").output.shape == (None, 3, 3, 8)
+        assert deep.output.shape == (None, networks.WIDTH + 9 * 8)
+
+
 def test_balanced_depths_have_one_range_and_the_same_predictions(small_networks: None) -> None:
     extractor = backbones.extractor(Backbone(name="MobileNet", size=32, weights="none", depths=2))
     pixels = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3)).astype(np.float32)
     features = extractor(pixels).numpy()
     for inner in ((), (4,)):
-        head = networks.heads.build(networks.Head(inner=inner), networks.WIDTH + 8, 3, 1)
+        head = networks.heads.build(networks.Head(inner=inner), networks.WIDTH + 9 * 8, 3, 1)
         before = head.get_weights()
         other, changed = backbones.balanced(extractor, head, features)
         np.testing.assert_allclose(changed(other(pixels)), head(features), rtol=1e-5, atol=1e-6)
