@@ -327,6 +327,7 @@ def train(recipe: Recipe, profile: bool = False, backend: Backend = LOCAL, elaps
                 phases,
                 steps,
                 Outcomes.of(correct),
+                scored != selected,
             )
         )
         record = report.write(

@@ -159,6 +159,7 @@ class DiagnosisInput:
         probabilities: outputs of the final model for the validation photos, before temperature scaling,
             `float [N, classes]`.
         test: outcomes of the final model on the test photos; None if unknown.
+        refitted: whether that model was trained on the validation photos too.
         trials: completed trials of the search.
         searched: search space of each numeric parameter.
         settings: number of different heads that the search trained to completion.
@@ -179,6 +180,7 @@ class DiagnosisInput:
     truth: np.ndarray = field(default_factory=_empty)
     probabilities: np.ndarray = field(default_factory=_empty)
     test: Outcomes | None = None
+    refitted: bool = False
     trials: tuple[TrialResult, ...] = ()
     searched: tuple[SearchedRange, ...] = ()
     settings: int = 0

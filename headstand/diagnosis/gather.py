@@ -42,6 +42,7 @@ def evidence(
     phases: Sequence[TrainingPhase],
     steps: Steps,
     test: Outcomes,
+    refitted: bool,
 ) -> DiagnosisInput:
     """Returns the input of the diagnosis rules for a run.
 
@@ -57,6 +58,7 @@ def evidence(
         phases: the training phases, in order.
         steps: durations of the run's steps.
         test: outcomes of the final model on the test photos.
+        refitted: whether that model was trained on the validation photos too.
     """
     train, labels = rows["train"], rows["validation"].labels
     right = [_correct(model, rows["validation"]), validation.argmax(axis=1) == labels]
@@ -72,6 +74,7 @@ def evidence(
         truth=labels,
         probabilities=validation,
         test=test,
+        refitted=refitted,
         trials=trial_results(found.trials, count),
         searched=searched(recipe.search),
         settings=len(complete(found.trials)),

@@ -219,6 +219,13 @@ def test_a_higher_test_accuracy_is_reported() -> None:
     assert "maximum" not in finding.advice
 
 
+def test_after_a_refit_on_the_validation_photos_a_higher_test_accuracy_is_expected() -> None:
+    higher, lower = Outcomes.counted(0.9, 260), Outcomes.counted(0.3, 260)
+    assert not list(comparison_rules.validation_test_gap(evidence(**outcome(0.6, 250), test=higher, refitted=True)))
+    finding = one(comparison_rules.validation_test_gap(evidence(**outcome(0.6, 250), test=lower, refitted=True)))
+    assert finding.title == "Test accuracy is significantly lower than validation accuracy"
+
+
 @pytest.mark.parametrize(
     ("validation", "test"), [((0.95, 57), (0.9, 60)), ((0.9, 200), (0.85, 200)), ((0.9, 200), (0.9, 200))]
 )
