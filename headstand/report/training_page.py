@@ -28,7 +28,7 @@ def page(folder: Path, context: ReportContext | None, record: dict[str, Any]) ->
     backbone, average = recipe.backbone, recipe.evaluation.average
     kind = backbone.input
     at = f"at {backbone.size} pixels" if kind.kind == "photos" else f"of {kind.description}"
-    averages = {}
+    trial_keys, averages = _trial_keys(record), {}
     if "test_averaged" in record:
         averages[f"accuracy, mean over {VIEWS[average]}"] = [record[f"{split}_averaged"] for split in _SPLITS]
     return render(
@@ -39,7 +39,8 @@ def page(folder: Path, context: ReportContext | None, record: dict[str, Any]) ->
         recipe=shlex.quote(str(folder / "recipe.json")),
         network=f"{backbone.name} {at}",
         views=recipe.augmentation.settings if recipe.augmentation.views else "",
-        trial_keys=_trial_keys(record),
+        trial_keys=trial_keys,
+        best_trials=_best_trials(record, trial_keys),
         calibration=sentences(record["test"], record["calibration"], record["calibration"]["test"], "the test split"),
         known=unknown_inputs.described(record["known"]) if "known" in record else "",
         averages=averages,
@@ -56,6 +57,14 @@ def _trial_keys(record: dict[str, Any]) -> list[str]:
     """Returns the head settings that differ between the trials of the search."""
     trials, head = record["trials"], record["head"]
     return [key for key in (trials or [{}])[0] if key in head and len({str(row[key]) for row in trials}) > 1]
+
+
+def _best_trials(record: dict[str, Any], keys: list[str]) -> list[dict[str, Any]]:
+    """Returns the trials of the highest validation accuracy, each setting once: stages repeat some."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in sorted(record["trials"] or [], key=lambda row: row["val_accuracy"], reverse=True):
+        found.setdefault(str([row[key] for key in keys]), row)
+    return list(found.values())[:8]
 
 
 def _mistake_images(context: ReportContext, record: dict[str, Any]) -> list[dict[str, str]]:

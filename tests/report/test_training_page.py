@@ -58,6 +58,15 @@ def test_the_commands_reproduce_the_run(outcome: training.Outcome, monkeypatch: 
     assert again.model_dump(mode="json") == outcome.report["recipe"]
 
 
+def test_each_setting_is_listed_once_with_its_best_trial(outcome: training.Outcome) -> None:
+    trial = outcome.report["trials"][0]
+    found = [(0.5, 0.5), (0.75, 0.5), (0.625, 0.25)]
+    trials = [{**trial, "val_accuracy": accuracy, "dropout": dropout} for accuracy, dropout in found]
+    text = training_page.page(outcome.folder, None, {**outcome.report, "mistakes": [], "trials": trials})
+    rows = re.findall(r'<th scope="row">(0\.\d{4})</th><td>([\d.]+)</td></tr>', text)
+    assert rows == [("0.7500", "0.5"), ("0.6250", "0.25")]
+
+
 def test_names_are_escaped(outcome: training.Outcome) -> None:
     hostile = {**outcome.report, "name": "<script>alert(1)</script>", "mistakes": []}
     hostile["test"] = {**hostile["test"], "per_class": {"<b>&": next(iter(hostile["test"]["per_class"].values()))}}
