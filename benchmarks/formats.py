@@ -230,8 +230,8 @@ def compare(path: Path, data: Path, name: str, labelled: bool, options: argparse
                 entry: found[threads]["milliseconds"][entry.name] for entry in entries if entry.precision == precision
             }
             ours = min(value for entry, value in times.items() if entry.runtime == "LiteRT")
-            rival = min((entry for entry in times if entry.runtime != "LiteRT"), key=lambda entry: times[entry])
-            print(f"{precision}, {threads} thread(s): LiteRT takes {ours / times[rival]:.2f} of {rival.name}'s time")
+            fastest = min((entry for entry in times if entry.runtime != "LiteRT"), key=lambda entry: times[entry])
+            print(f"{precision}, {threads} thread(s): LiteRT takes {ours / times[fastest]:.2f} of {fastest.name}'s time")
 
 
 def _sample(dataset: manifest.Dataset, split: str) -> PhotoSample:

@@ -171,14 +171,14 @@ def load(name: str = "yoga6", arguments: list[str] | None = None) -> Recipe:
         raise RecipeError(f"{text}{similar}; `--help-all` lists the keys") from None
 
 
-RENAMED = {"evaluation": {"sure": "confidence_target"}, "split": {"keep_apart": "disjoint_from"}}
+_RENAMED = {"evaluation": {"sure": "confidence_target"}, "split": {"keep_apart": "disjoint_from"}}
 """Keys of earlier recipes that are called otherwise now, by section."""
 
 
 def with_current_keys(values: dict[str, Any]) -> dict[str, Any]:
     """Returns the resolved recipe of an earlier run with the present names of its keys."""
     values = dict(values)
-    for section, renamed in RENAMED.items():
+    for section, renamed in _RENAMED.items():
         if section in values:
             values[section] = {renamed.get(key, key): value for key, value in dict(values[section]).items()}
     return values

@@ -37,10 +37,10 @@ def test_beyond_noise_the_most_accurate_is_selected() -> None:
 
 def test_among_equal_models_the_most_accurate_then_the_lower_loss() -> None:
     worse, better = result("worse", "1" * 38 + "00"), result("better", "1" * 39 + "0", loss=0.4)
-    twin = result("twin", "1" * 39 + "0", loss=0.3)
-    choice = choose([worse, better, twin], FREE)
+    equal = result("equal", "1" * 39 + "0", loss=0.3)
+    choice = choose([worse, better, equal], FREE)
     assert choice is not None
-    assert choice.selected is twin
+    assert choice.selected is equal
 
 
 def test_the_budget_counts_before_accuracy() -> None:

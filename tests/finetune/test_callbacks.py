@@ -146,22 +146,22 @@ def test_without_validation_the_last_epoch_is_kept(dataset: Dataset) -> None:
 
 
 def test_non_finite_loss_is_never_selected(dataset: Dataset) -> None:
-    keeper = CheckpointCallback(Path("run"), networks.about(), 3, networks.classifier(), "accuracy")
+    callback = CheckpointCallback(Path("run"), networks.about(), 3, networks.classifier(), "accuracy")
     nan = float("nan")
-    keeper.history = [
+    callback.history = [
         {"val_accuracy": 0.9, "val_loss": nan},
         {"val_accuracy": 0.4, "val_loss": 1.0},
         {"val_accuracy": 0.9, "val_loss": nan},
     ]
-    assert keeper.best_epoch == 2
+    assert callback.best_epoch == 2
 
 
 @pytest.mark.parametrize(("selection", "epoch"), [("accuracy", 2), ("log_loss", 3), (None, 4)])
 def test_the_epoch_is_selected_by_the_criterion_of_the_run(selection: Any, epoch: int) -> None:
-    keeper = CheckpointCallback(Path("run"), networks.about(), 4, networks.classifier(), selection)
+    callback = CheckpointCallback(Path("run"), networks.about(), 4, networks.classifier(), selection)
     figures = [(0.5, 0.9), (0.8, 0.6), (0.7, 0.4), (0.8, 0.7)]
-    keeper.history = [{"val_accuracy": accuracy, "val_loss": loss} for accuracy, loss in figures]
-    assert keeper.best_epoch == epoch
+    callback.history = [{"val_accuracy": accuracy, "val_loss": loss} for accuracy, loss in figures]
+    assert callback.best_epoch == epoch
 
 
 def test_full_disk_is_reported_and_the_last_state_is_kept(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,7 @@ def test_the_recipes_pattern_names_persons_over_all_classes(tmp_path):
             tmp_path,
             class_,
             *(f"{prefix}_{class_}{n}" for prefix in ("girl1", "girl2", "guy1") for n in (1, 2)),
-            "stranger",
+            "other person",
         )
     found = listing(source(tmp_path, r"^(girl|guy)(\d+)"), 1)
     assert set(groups(found)) == {"girl/1", "girl/2", "guy/1", ""}

@@ -101,7 +101,7 @@ def point_to(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("STAND_IN", address)
 
 
-def source(dataset: str = "somebody/yoga") -> Source:
+def source(dataset: str = "owner/yoga") -> Source:
     return Source(kind="kaggle", dataset=dataset)
 
 
@@ -112,12 +112,12 @@ def litter(tmp_path: Path) -> list[str]:
 
 def test_without_credentials_kagglehub_fetches_once(server, tmp_path):
     folder = fetch(source())
-    assert folder == tmp_path / "cache" / "kaggle" / "somebody" / "yoga"
+    assert folder == tmp_path / "cache" / "kaggle" / "owner" / "yoga"
     found = listing(source(), 1)
     assert found.classes == ("cobra", "tree")
     assert found.items[1].path.read_bytes() == encoded(picture(0))
     assert [(method, who) for method, _, who in server.asked] == [("GetDataset", ""), ("DownloadDataset", "")]
-    assert {"ownerSlug": "somebody", "datasetSlug": "yoga"}.items() <= server.asked[1][1].items()
+    assert {"ownerSlug": "owner", "datasetSlug": "yoga"}.items() <= server.asked[1][1].items()
     assert fetch(source()) == folder
     assert len(server.asked) == 2
     assert sorted(path.name for path in folder.parent.iterdir()) == [".yoga.lock", "yoga"]
@@ -136,7 +136,7 @@ def test_two_at_once_download_once(monkeypatch):
     with ThreadPoolExecutor(2) as pool:
         one, other = pool.map(fetch, [source()] * 2)
     assert one == other and one.is_dir()
-    assert downloads == ["somebody/yoga"]
+    assert downloads == ["owner/yoga"]
 
 
 def test_with_credentials_opendatasets_fetches_and_leaves_no_trace_of_them(server, tmp_path, monkeypatch, capfd):
@@ -165,7 +165,7 @@ def test_an_access_token_goes_to_kagglehub(server, monkeypatch):
 @pytest.mark.parametrize(
     ("status", "known", "message"),
     [
-        (404, False, "Kaggle knows no dataset 'somebody/yoga'"),
+        (404, False, "Kaggle knows no dataset 'owner/yoga'"),
         (403, True, "Kaggle refuses the credentials from KAGGLE_USERNAME and KAGGLE_KEY"),
         (403, False, "Kaggle refuses a visitor without credentials"),
     ],
@@ -185,9 +185,9 @@ def test_refusals_are_one_sentence_with_a_way_out(server, tmp_path, monkeypatch,
 
 def test_a_broken_archive_leaves_nothing_and_the_next_call_succeeds(server, tmp_path):
     whole, server.archive = server.archive, server.archive[:200]
-    with pytest.raises(KaggleError, match="the download of the Kaggle dataset 'somebody/yoga' broke"):
+    with pytest.raises(KaggleError, match="the download of the Kaggle dataset 'owner/yoga' broke"):
         fetch(source())
-    assert [path.name for path in (tmp_path / "cache" / "kaggle" / "somebody").iterdir()] == [".yoga.lock"]
+    assert [path.name for path in (tmp_path / "cache" / "kaggle" / "owner").iterdir()] == [".yoga.lock"]
     server.archive = whole
     assert listing(source(), 1).classes == ("cobra", "tree")
 
@@ -195,14 +195,14 @@ def test_a_broken_archive_leaves_nothing_and_the_next_call_succeeds(server, tmp_
 def test_no_network_is_one_sentence(tmp_path, monkeypatch):
     point_to("http://127.0.0.1:1", tmp_path, monkeypatch)
     with pytest.raises(
-        KaggleError, match="Kaggle cannot be reached for the dataset 'somebody/yoga': check the network"
+        KaggleError, match="Kaggle cannot be reached for the dataset 'owner/yoga': check the network"
     ):
         fetch(source())
 
 
 def test_a_dataset_in_the_cache_needs_no_network(tmp_path):
-    (tmp_path / "cache" / "kaggle" / "somebody" / "yoga").mkdir(parents=True)
-    assert fetch(source()) == tmp_path / "cache" / "kaggle" / "somebody" / "yoga"
+    (tmp_path / "cache" / "kaggle" / "owner" / "yoga").mkdir(parents=True)
+    assert fetch(source()) == tmp_path / "cache" / "kaggle" / "owner" / "yoga"
 
 
 def write(folder: Path, user: str) -> None:
