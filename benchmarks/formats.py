@@ -231,7 +231,9 @@ def compare(path: Path, data: Path, name: str, labelled: bool, options: argparse
             }
             ours = min(value for entry, value in times.items() if entry.runtime == "LiteRT")
             fastest = min((entry for entry in times if entry.runtime != "LiteRT"), key=lambda entry: times[entry])
-            print(f"{precision}, {threads} thread(s): LiteRT takes {ours / times[fastest]:.2f} of {fastest.name}'s time")
+            print(
+                f"{precision}, {threads} thread(s): LiteRT takes {ours / times[fastest]:.2f} of {fastest.name}'s time"
+            )
 
 
 def _sample(dataset: manifest.Dataset, split: str) -> PhotoSample:
