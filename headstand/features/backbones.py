@@ -142,8 +142,7 @@ def extractor(backbone: recipes.Backbone, like: keras.Model | None = None) -> ke
         up to its last feature map (layer `backbone`), and pooling (layer `pool`; without pooling it flattens, and D =
         height x width x channels).
         With several depths, pooling is part of the layer `backbone`: its output is the pooled last map, followed by
-        the pooled `earlier_maps`, the nearest one first. That one is pooled in each of `CELLS` x `CELLS` parts, row by
-        row, so that the head can use where in the photo something is.
+        the pooled `earlier_maps`, the nearest one first. That one is pooled in cells, see `_cells`.
         For other kinds of input, a model from `float32 [N, *shape]` with the layer `backbone` alone.
 
     Raises:
@@ -166,20 +165,30 @@ def extractor(backbone: recipes.Backbone, like: keras.Model | None = None) -> ke
         return keras.Model(pixels, pool(name="pool")(network(values)), name="extractor")
     # The last map comes first, so that the order of the layers and of their weights is that of the network alone.
     pooled = [pool(name="pool")(network.output)]
-    pooled.append(keras.layers.Flatten(name="cells")(_cells(backbone.pooling, earlier[0])(earlier[0])))
+    pooled.append(_cells(backbone.pooling, earlier[0]))
     pooled += [pool(name=f"pool_{number}")(each) for number, each in enumerate(earlier[1:], start=2)]
     network = keras.Model(network.input, keras.layers.Concatenate(name="depths")(pooled), name="backbone")
     return keras.Model(pixels, network(values), name="extractor")
 
 
-def _cells(pooling: str, feature_map: Any) -> keras.layers.Layer:
-    """Returns a layer that pools a feature map in a grid; the cells overlap if its side is no multiple of theirs."""
+def _cells(pooling: str, feature_map: Any) -> Any:
+    """Returns a feature map pooled in a grid, row by row, so that the head can use where in a photo something is.
+
+    Each column is averaged with the one on the other side of the photo, as if the head were trained on mirrored photos
+    too: with `CELLS` = 3, a row has the mean of left and right and the middle, `[N, 6 x C]`. Cells overlap if the
+    map's side is no multiple of theirs; a map of fewer positions has as many cells.
+    """
     sides = [int(side) for side in feature_map.shape[1:3]]
     counts = [min(CELLS, side) for side in sides]
     strides = [side // count for side, count in zip(sides, counts, strict=True)]
     sizes = [side - stride * (count - 1) for side, stride, count in zip(sides, strides, counts, strict=True)]
     kind = keras.layers.MaxPooling2D if pooling == "max" else keras.layers.AveragePooling2D
-    return kind(sizes, strides, name="pool_1")
+    grid, last = kind(sizes, strides, name="pool_1")(feature_map), counts[1] - 1
+    columns = [keras.layers.Cropping2D(((0, 0), (left, last - left)))(grid) for left in range(counts[1])]
+    pairs = [keras.layers.Average()([columns[left], columns[last - left]]) for left in range(counts[1] // 2)]
+    mirrored = [*pairs, *columns[len(pairs) : counts[1] - len(pairs)]]
+    joined = keras.layers.Concatenate(axis=2)(mirrored) if len(mirrored) > 1 else mirrored[0]
+    return keras.layers.Flatten(name="cells")(joined)
 
 
 def feature_map(network: keras.Model) -> Any:

@@ -322,7 +322,7 @@ def test_earlier_depths_are_the_last_maps_of_each_resolution(name: str, size: in
     assert {each.shape[1]: each.shape[3] for each in found} == maps
     last = one.output.shape[-1]
     (side, channels), *others = maps.items()
-    assert deep.output.shape[-1] == last + 9 * channels + sum(channels for _, channels in others)
+    assert deep.output.shape[-1] == last + 6 * channels + sum(channels for _, channels in others)
     for alone, shared in zip(one.get_layer("backbone").get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(alone, shared)
     pixels = np.random.default_rng(0).integers(0, 256, (2, size, size, 3)).astype(np.float32)
@@ -335,8 +335,9 @@ def test_earlier_depths_are_the_last_maps_of_each_resolution(name: str, size: in
     nearest, *rest = [np.asarray(each) for each in outputs(preprocessed)]
     step, width = side // 3, side // 3 + side % 3  # of 3 x 3 cells that cover the map, overlapping if they must
     starts = [step * number for number in range(3)]
-    cells = [nearest[:, y : y + width, x : x + width].mean(axis=(1, 2)) for y in starts for x in starts]
-    pooled = np.concatenate([*cells, *(each.mean(axis=(1, 2)) for each in rest)], axis=1)
+    cells = np.array([[nearest[:, y : y + width, x : x + width].mean(axis=(1, 2)) for x in starts] for y in starts])
+    rows = [part for left, middle, right in cells for part in ((left + right) / 2, middle)]
+    pooled = np.concatenate([*rows, *(each.mean(axis=(1, 2)) for each in rest)], axis=1)
     np.testing.assert_allclose(values[:, last:], pooled, rtol=1e-4, atol=1e-5)
 
 
@@ -345,12 +346,17 @@ def test_without_pooling_there_is_one_depth(small_networks: None) -> None:
     assert backbones.extractor(settings).output.shape == (None, 2 * 2 * networks.WIDTH)
 
 
-def test_a_map_smaller_than_the_grid_has_a_cell_for_each_position(small_networks: None) -> None:
-    for pooling in ("avg", "max"):
-        settings = Backbone(name="MobileNet", size=32, weights="none", depths=2, pooling=pooling)
-        deep = backbones.extractor(settings)
-        assert deep.get_layer("backbone").get_layer("pool_1").output.shape == (None, 3, 3, 8)
-        assert deep.output.shape == (None, networks.WIDTH + 9 * 8)
+def test_features_of_cells_do_not_depend_on_left_and_right(small_networks: None) -> None:
+    """A 4 x 4 map has overlapping cells of 2 x 2, a 2 x 2 map has one for each position."""
+    for size, pooling, count in ((32, "avg", 6), (32, "max", 6), (16, "avg", 2)):
+        settings = Backbone(name="MobileNet", size=size, weights="none", depths=2, pooling=pooling)
+        network = backbones.extractor(settings).get_layer("backbone")
+        feature_map = network.get_layer("pool_1").input
+        cells = keras.Model(feature_map, network.get_layer("cells").output)
+        assert cells.output.shape == (None, count * 8)
+        values = np.random.default_rng(0).normal(size=(2, *feature_map.shape[1:])).astype(np.float32)
+        np.testing.assert_allclose(cells(values), cells(values[:, :, ::-1]), rtol=1e-4, atol=1e-6)
+        assert np.abs(cells(values) - cells(values[:, ::-1])).max() > 0.1
 
 
 def test_balanced_depths_have_one_range_and_the_same_predictions(small_networks: None) -> None:
@@ -358,7 +364,7 @@ def test_balanced_depths_have_one_range_and_the_same_predictions(small_networks:
     pixels = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3)).astype(np.float32)
     features = extractor(pixels).numpy()
     for inner in ((), (4,)):
-        head = networks.heads.build(networks.Head(inner=inner), networks.WIDTH + 9 * 8, 3, 1)
+        head = networks.heads.build(networks.Head(inner=inner), networks.WIDTH + 6 * 8, 3, 1)
         before = head.get_weights()
         other, changed = backbones.balanced(extractor, head, features)
         np.testing.assert_allclose(changed(other(pixels)), head(features), rtol=1e-5, atol=1e-6)

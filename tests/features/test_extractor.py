@@ -289,7 +289,7 @@ def test_one_cache_entry_holds_all_depths(dataset: Dataset) -> None:
     both = deep.rows(dataset.folder, dataset.photos)
     last = Extractor(SETTINGS).rows(dataset.folder, dataset.photos)
     assert (both.computed, last.computed) == (48, 0)
-    assert both.rows.shape == (48, networks.WIDTH + 9 * 8) and last.rows.shape == (48, networks.WIDTH)
+    assert both.rows.shape == (48, networks.WIDTH + 6 * 8) and last.rows.shape == (48, networks.WIDTH)
     assert np.array_equal(both.rows[:, : networks.WIDTH], last.rows)
     pixels = np.stack([images.decode(dataset.folder / photo.path, 32) for photo in dataset.photos])
     np.testing.assert_allclose(both.rows, deep.feature_model(pixels.astype(np.float32), training=False), atol=1e-5)

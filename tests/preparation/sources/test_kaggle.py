@@ -194,9 +194,7 @@ def test_a_broken_archive_leaves_nothing_and_the_next_call_succeeds(server, tmp_
 
 def test_no_network_is_one_sentence(tmp_path, monkeypatch):
     point_to("http://127.0.0.1:1", tmp_path, monkeypatch)
-    with pytest.raises(
-        KaggleError, match="Kaggle cannot be reached for the dataset 'owner/yoga': check the network"
-    ):
+    with pytest.raises(KaggleError, match="Kaggle cannot be reached for the dataset 'owner/yoga': check the network"):
         fetch(source())
 
 
