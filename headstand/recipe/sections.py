@@ -176,8 +176,8 @@ class Backbone(_Section):
     depths: Annotated[int, Field(ge=1, le=DEPTHS)] = Field(
         1,
         description="number of depths whose pooled feature maps are concatenated: the last one, and before it the last "
-        "one of each larger resolution, of which the second is pooled in 3 x 3 cells, left and right averaged; 1 without pooling, and if only a "
-        "part of the backbone is fine-tuned",
+        "one of each larger resolution, of which the second is pooled in 3 x 3 cells, left and right averaged; 1 "
+        "without pooling, and if only a part of the backbone is fine-tuned",
     )
 
     @property

@@ -346,10 +346,13 @@ def test_without_pooling_there_is_one_depth(small_networks: None) -> None:
     assert backbones.extractor(settings).output.shape == (None, 2 * 2 * networks.WIDTH)
 
 
-def test_features_of_cells_do_not_depend_on_left_and_right(small_networks: None) -> None:
-    """A 4 x 4 map has overlapping cells of 2 x 2, a 2 x 2 map has one for each position."""
-    for size, pooling, count in ((32, "avg", 6), (32, "max", 6), (16, "avg", 2)):
-        settings = Backbone(name="MobileNet", size=size, weights="none", depths=2, pooling=pooling)
+def test_features_of_cells_do_not_depend_on_left_and_right(
+    small_networks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A 4 x 4 map has 3 x 3 overlapping cells, or one for each position if there are to be more."""
+    for pooling, sides, count in (("avg", 3, 6), ("max", 3, 6), ("avg", 5, 8)):
+        monkeypatch.setattr(backbones, "CELLS", sides)
+        settings = Backbone(name="MobileNet", size=32, weights="none", depths=2, pooling=pooling)
         network = backbones.extractor(settings).get_layer("backbone")
         feature_map = network.get_layer("pool_1").input
         cells = keras.Model(feature_map, network.get_layer("cells").output)
