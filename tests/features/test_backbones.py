@@ -349,8 +349,8 @@ def test_without_pooling_there_is_one_depth(small_networks: None) -> None:
 def test_features_of_cells_do_not_depend_on_left_and_right(
     small_networks: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A 4 x 4 map has 3 x 3 overlapping cells, or one for each position if there are to be more."""
-    for pooling, sides, count in (("avg", 3, 6), ("max", 3, 6), ("avg", 5, 8)):
+    """An 8 x 8 map has 3 x 3 overlapping cells, or one for each position if there are to be more."""
+    for pooling, sides, count in (("avg", 3, 3 * 2), ("max", 3, 3 * 2), ("avg", 9, 8 * 4)):
         monkeypatch.setattr(backbones, "CELLS", sides)
         settings = Backbone(name="MobileNet", size=32, weights="none", depths=2, pooling=pooling)
         network = backbones.extractor(settings).get_layer("backbone")
