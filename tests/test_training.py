@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -80,9 +81,12 @@ def check_detection(report: dict[str, Any], paths: dict[str, Path], dataset: Dat
     assert report["known"]["accepted"]["validation"]["share"] == 1  # 95 % of 12 photos are all of them
 
 
-def test_a_whole_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_whole_run(dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     automatic = {"name": "auto", "size": networks.SIZE, "weights": "none"}
+    diagnosed = mock.Mock(side_effect=training.diagnose)
+    monkeypatch.setattr(training, "diagnose", diagnosed)
     outcome = training.train(recipe(search=SEARCH, backbone=automatic, compare={"backbones": ["MobileNet"]}))
+    assert not diagnosed.call_args.args[0].refitted
     report = outcome.report
     assert re.fullmatch(r"shapes_\d\d_\d\.\d{3}\.h5", outcome.checkpoint.name)
     best = report["history"][report["best_epoch"] - 1]
@@ -188,7 +192,10 @@ def test_the_head_with_the_lower_log_loss_is_trained_again_on_train_and_validati
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, searched_is_better: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cross_validated(monkeypatch, searched_is_better=searched_is_better)
+    diagnosed = mock.Mock(side_effect=training.diagnose)
+    monkeypatch.setattr(training, "diagnose", diagnosed)
     outcome = training.train(recipe(search={"selection": "log_loss"}))
+    assert diagnosed.call_args.args[0].refitted
     report, selection = outcome.report, outcome.report["selection"]
     name = "searched head" if searched_is_better else "logistic regression"
     assert selection["selected"] == name
