@@ -116,12 +116,11 @@ def logistic_regression(head: recipes.Head, data: FeatureSplit, folds: Folds, cl
     # The weight decay of another optimizer has another meaning.
     penalty = head.weight_decay if head.optimizer == "lbfgs" else None
     start = with_overrides(head, {"optimizer": "lbfgs", "weight_decay": penalty})
-    views = [] if data.views is None else list(data.views)
-    features = np.concatenate([data.features, *views]) if views else data.features
     strengths = linear.STRENGTHS if penalty is None else linear.strengths(penalty)
     weights = class_weights(data.labels, classes, head.class_weights)
     held_out = np.concatenate([fold[1] for fold in folds])
-    path = linear.cross_validate(features, data.labels, weights, strengths, folds, 1 + len(views))
+    repeats = 1 if data.views is None else 1 + len(data.views)
+    path = linear.cross_validate(data.components, data.labels, weights, strengths, folds, repeats)
     chosen, probabilities, losses, waited = strengths[0], np.zeros((0, classes)), np.zeros(0), 0
     for strength, found in zip(strengths, path, strict=True):
         compared = linear.log_losses(found[held_out], data.labels[held_out])

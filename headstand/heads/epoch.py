@@ -42,16 +42,13 @@ class EpochData(NamedTuple):
     """Features, augmented views, labels and class weights of a split as tensors.
 
     `features` is `float32 [N, D]`, `views` `float32 [K * N, D]` (the rows of the first view, then of the second ...;
-    `[0, D]` if there are none), `labels` `int32 [N]`, `weights` `float32 [classes]`. `mean` and `scale`, `float32 [D]`,
-    standardise the features: zeros and ones for features as they are.
+    `[0, D]` if there are none), `labels` `int32 [N]`, `weights` `float32 [classes]`.
     """
 
     features: Any
     views: Any
     labels: Any
     weights: Any
-    mean: Any
-    scale: Any
 
 
 class HeadState(NamedTuple):
@@ -242,7 +239,6 @@ def training(graph_key: GraphKey) -> Callable[..., tuple[Any, Any, Any]]:
             rows, rate = order[bounds[index] : bounds[index + 1]], rates[index]
             target = tf.gather(data.labels, rows)
             x = _rows(data, rows, views) if graph_key.views else tf.gather(data.features, rows)
-            x = (x - data.mean) * data.scale
             with tf.GradientTape() as tape:
                 logits = _training_logits(graph_key, state, x, values, before + index)
                 losses = _loss(graph_key, logits, target, values.smoothing)
@@ -285,8 +281,8 @@ def statistics(activations: tuple[str, ...]) -> Callable[[HeadState, EpochData],
             zeros = tf.zeros_like(state.means[layer])
 
             def body(start: Any, mean: Any, squares: Any, layer: int = layer) -> tuple[Any, ...]:
-                x = (data.features[start : start + ROWS] - data.mean) * data.scale
-                x = tf.matmul(_inner(activations[:layer], True, state, x), state.kernels[layer])
+                x = _inner(activations[:layer], True, state, data.features[start : start + ROWS])
+                x = tf.matmul(x, state.kernels[layer])
                 more, variance = tf.nn.moments(x, [0])
                 before, rows = tf.cast(start, tf.float32), tf.cast(tf.shape(x)[0], tf.float32)
                 share, shift = rows / (before + rows), more - mean
@@ -311,8 +307,7 @@ def validation(activations: tuple[str, ...], batch_norm: bool) -> Callable[[Head
     def validate(state: HeadState, data: EpochData) -> tuple[Any, Any]:
         def body(start: Any, loss: Any, correct: Any) -> tuple[Any, ...]:
             labels = data.labels[start : start + ROWS]
-            x = (data.features[start : start + ROWS] - data.mean) * data.scale
-            logits = _last(state, _inner(activations, batch_norm, state, x))
+            logits = _last(state, _inner(activations, batch_norm, state, data.features[start : start + ROWS]))
             each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
             hits = tf.cast(tf.argmax(logits, 1, tf.int32) == labels, tf.float32)
             return start + ROWS, loss + tf.reduce_sum(each), correct + tf.reduce_sum(hits)

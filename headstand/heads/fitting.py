@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cached_property
 from threading import Event, Lock
 from typing import Literal
 
@@ -13,6 +14,7 @@ import tensorflow as tf
 from headstand import cores
 from headstand import recipe as recipes
 from headstand.heads import epoch, linear, network
+from headstand.heads.components import Components, principal_components
 
 Selection = Literal["log_loss", "accuracy"]
 """What selects epochs and heads on validation."""
@@ -49,6 +51,16 @@ class FeatureSplit:
     features: np.ndarray
     labels: np.ndarray
     views: np.ndarray | None = None
+
+    @cached_property
+    def components(self) -> Components:
+        """Principal components of the features and, after their N rows, of the views, `[(1 + K) N, R]`.
+
+        Raises:
+            FeatureValueError: features are not finite.
+        """
+        views = [] if self.views is None else list(self.views)
+        return principal_components(np.concatenate([self.features, *views]) if views else self.features)
 
 
 @dataclass(frozen=True)
@@ -102,8 +114,8 @@ def fit(
         after_epoch: called with the epoch (from 1) and its metrics; an exception that it raises ends the training.
         selection: what selects the epoch, as in `rank`.
     """
-    data = _tensors(train, head.standardise), _tensors(validation)
-    return _fit(head, data[0], classes, seed, data[1], after_epoch=after_epoch, selection=selection)
+    data = _data(train, validation, head.standardise)
+    return _fit(head, data, classes, seed, after_epoch=after_epoch, selection=selection)
 
 
 def refit(head: recipes.Head, train: FeatureSplit, classes: int, seed: int, selected: Fit) -> Fit:
@@ -120,7 +132,7 @@ def refit(head: recipes.Head, train: FeatureSplit, classes: int, seed: int, sele
         seed: as in `fit`.
         selected: the result of the first training.
     """
-    return _fit(head, _tensors(train, head.standardise), classes, seed, None, selected=selected)
+    return _fit(head, _data(train, None, head.standardise), classes, seed, selected=selected)
 
 
 def fit_many(
@@ -148,8 +160,9 @@ def fit_many(
     Returns:
         The results of `fit`, in the order of `heads`.
     """
-    standardise = any(head.standardise for head in heads)
-    train_tensors, validation_tensors = _tensors(train, standardise), _tensors(validation)
+    tensors = {
+        standardise: _data(train, validation, standardise) for standardise in {head.standardise for head in heads}
+    }
     stopped = Event()
 
     def stop(number: int, metrics: dict[str, float]) -> None:
@@ -158,7 +171,7 @@ def fit_many(
 
     with ThreadPoolExecutor(cores.available()) as pool:
         futures = {
-            pool.submit(_fit, head, train_tensors, classes, seed, validation_tensors, stop, None, selection): index
+            pool.submit(_fit, head, tensors[head.standardise], classes, seed, stop, None, selection): index
             for index, head in enumerate(heads)
         }
         try:
@@ -202,28 +215,37 @@ def objective(metrics: Mapping[str, float], selection: Selection = "accuracy") -
 
 
 @dataclass(frozen=True)
-class _SplitTensors:
-    """A split and its tensors, except for the class weights and the standardisation, which depend on the head.
+class _Data:
+    """Both splits and their tensors, with class weights of one; without a validation split, those are None.
 
-    `moments` are mean and inverse standard deviation of the features, `float64 [D]`; None if no head needs them.
+    `components` are those that the tensors hold; None for features as they are.
     """
 
-    split: FeatureSplit
-    features: tf.Tensor
-    views: tf.Tensor
-    labels: tf.Tensor
-    moments: tuple[np.ndarray, np.ndarray] | None
-
-    def tensors(self, weights: tf.Tensor, mean: tf.Tensor, scale: tf.Tensor) -> epoch.EpochData:
-        return epoch.EpochData(self.features, self.views, self.labels, weights, mean, scale)
+    train: FeatureSplit
+    validation: FeatureSplit | None
+    train_tensors: epoch.EpochData
+    validation_tensors: epoch.EpochData | None
+    components: Components | None
 
 
-def _tensors(split: FeatureSplit, standardise: bool = False) -> _SplitTensors:
-    width = split.features.shape[1]
-    views = np.zeros((0, width), np.float32) if split.views is None else split.views.reshape(-1, width)
-    moments = linear.standardisation(split.features) if standardise else None
-    labels = tf.constant(split.labels, tf.int32)
-    return _SplitTensors(split, _tensor(split.features), _tensor(views), labels, moments)
+def _data(train: FeatureSplit, validation: FeatureSplit | None, standardise: bool) -> _Data:
+    """Returns tensors of the features or, for heads that standardise, of their principal components in training."""
+    count, width = train.features.shape
+    components = train.components if standardise else None
+    if components:
+        rows, views = components.rows[:count], components.rows[count:]
+    else:
+        rows = train.features
+        views = np.zeros((0, width), np.float32) if train.views is None else train.views.reshape(-1, width)
+
+    def tensors(rows: np.ndarray, views: np.ndarray, labels: np.ndarray) -> epoch.EpochData:
+        return epoch.EpochData(_tensor(rows), _tensor(views), tf.constant(labels, tf.int32), tf.ones(0))
+
+    validation_tensors = None
+    if validation:
+        held_out = components.project(validation.features) if components else validation.features
+        validation_tensors = tensors(held_out, views[:0], validation.labels)
+    return _Data(train, validation, tensors(rows, views, train.labels), validation_tensors, components)
 
 
 def _tensor(array: np.ndarray) -> tf.Tensor:
@@ -239,21 +261,22 @@ def _tensor(array: np.ndarray) -> tf.Tensor:
 
 def _fit(
     head: recipes.Head,
-    train: _SplitTensors,
+    data: _Data,
     classes: int,
     seed: int,
-    validation: _SplitTensors | None,
     after_epoch: AfterEpoch | None = None,
     selected: Fit | None = None,
     selection: Selection = "accuracy",
 ) -> Fit:
     """Trains a head as `fit` if there is a validation split, else as `refit` for the epochs of `selected`."""
+    train, validation = data.train, data.validation_tensors
     if head.optimizer == "lbfgs":
-        return _solve(head, train.split, classes, seed, validation.split if validation else None, after_epoch)
-    count = len(train.split.labels)
+        return _solve(head, train, classes, seed, data.validation, after_epoch)
+    count = len(train.labels)
     bounds = batch_bounds(count, head.batch_size)
-    steps, view_count = len(bounds) - 1, 0 if train.split.views is None else len(train.split.views)
-    weights = tf.constant(class_weights(train.split.labels, classes, head.class_weights))
+    steps, view_count = len(bounds) - 1, 0 if train.views is None else len(train.views)
+    weights = tf.constant(class_weights(train.labels, classes, head.class_weights))
+    train_data, order = data.train_tensors._replace(weights=weights), np.random.default_rng(seed)
     values = epoch.Values(
         dropout=tf.constant(head.dropout),
         smoothing=tf.constant(head.label_smoothing),
@@ -262,14 +285,10 @@ def _fit(
         seed=tf.constant(seed),
     )
     with _BUILD_LOCK:
-        model = network.build(head, train.features.shape[1], classes, seed)
+        model = network.build(head, train_data.features.shape[1], classes, seed)
     activations = network.activations(head)
     state = epoch.state(model, epoch.SLOTS[head.optimizer])
     train_epoch = epoch.training(epoch.graph_key(head, view_count > 0))
-    width = train.features.shape[1]
-    mean, scale = train.moments if train.moments and head.standardise else (np.zeros(width), np.ones(width))
-    constants = weights, tf.constant(mean, tf.float32), tf.constant(scale, tf.float32)
-    train_data, order = train.tensors(*constants), np.random.default_rng(seed)
     history: list[dict[str, float]] = []
     best_epoch, best_values = 0, list[np.ndarray]()
     for number in range(1, (selected.best_epoch if selected else head.epochs) + 1):
@@ -295,9 +314,7 @@ def _fit(
             "gradient_norm": float(norm),
         }
         if validation:
-            val_loss, val_accuracy = epoch.validation(activations, head.batch_norm)(
-                state, validation.tensors(*constants)
-            )
+            val_loss, val_accuracy = epoch.validation(activations, head.batch_norm)(state, validation)
             metrics |= {"val_loss": float(val_loss), "val_accuracy": float(val_accuracy)}
         history.append(metrics)
         if not best_epoch or not validation or (rank(metrics, selection) > rank(history[best_epoch - 1], selection)):
@@ -307,11 +324,17 @@ def _fit(
             after_epoch(number, metrics)
         if validation and head.patience and number - best_epoch >= head.patience:
             break
+    if data.components:
+        kernel, shift = data.components.layer(best_values[0], np.zeros(best_values[0].shape[1]))
+        best_values[0] = kernel
+        # The first bias, or the mean that the first batch normalization subtracts.
+        index, sign = (-2 * len(activations), -1) if head.batch_norm else (len(state.kernels), 1)
+        best_values[index] = best_values[index] + sign * shift
+        with _BUILD_LOCK:
+            model = network.build(head, len(kernel), classes, seed)
     variables = [variable for group in epoch.model_variables(model) for variable in group]
     for variable, value in zip(variables, best_values, strict=True):
         variable.assign(value)
-    if head.standardise:
-        network.fold_standardisation(model, mean, scale)
     return Fit(history, best_epoch, model)
 
 
@@ -324,14 +347,14 @@ def _solve(
     after_epoch: AfterEpoch | None,
 ) -> Fit:
     """Fits logistic regression; its only epoch has no learning rate and no gradient norm. Each view is a row."""
-    views = [] if train.views is None else list(train.views)
-    features = np.concatenate([train.features, *views]) if views else train.features
     strength = linear.DEFAULT if head.weight_decay is None else head.weight_decay
     weights = class_weights(train.labels, classes, head.class_weights)
-    solution = linear.solve(features, np.tile(train.labels, 1 + len(views)), weights, strength)
+    components = train.components
+    labels = np.tile(train.labels, len(components.rows) // len(train.labels))
+    solution = linear.solve(components, labels, weights, strength)
     with _BUILD_LOCK:
         model = network.build(head, train.features.shape[1], classes, seed)
-    model.get_layer("logits").set_weights([solution.kernel, solution.bias])
+    model.get_layer("logits").set_weights(components.layer(solution.kernel, solution.bias))
     metrics = {}
     for prefix, split in {"": train, "val_": validation}.items():
         if split:

@@ -3,23 +3,21 @@
 Minimises the mean cross-entropy plus the L2 penalty `strength / 2 * |W|^2` (the biases are free) of standardised
 features for a path of strengths from the greatest to the smallest, each started from the result before it.
 
-L-BFGS works on the principal components of the features, each divided by the square root of its variance plus the
-penalty: the curvature is then about the same in every direction, and about eight gradients are enough for a strength,
-a quarter of what it needs on the features themselves.
+L-BFGS works on the principal components, each divided by the square root of its variance plus the penalty: the
+curvature is then about the same in every direction, and about eight gradients are enough for a strength, a quarter of
+what it needs on the features themselves.
 """
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
 from headstand import cores
-from headstand.errors import HeadstandError
+from headstand.heads.components import Components
 
 STRENGTHS = tuple(np.logspace(-0.5, -4, 8).tolist())
 """L2 penalties from far too strong to weak: the best ones on photos were 0.0001 to 0.1.
@@ -34,23 +32,10 @@ DEFAULT = 0.01
 _TOLERANCE = 3e-4
 """Decrease of the loss in one iteration at which a strength counts as solved; a tenth of it measured no better."""
 
-_RANK = 1e-7
-"""Share of the greatest variance below which a principal component is left out."""
-
-_CHUNK = 2048
-"""Rows that are standardised at a time."""
-
-_IN_MEMORY = 256 * 2**20
-"""Bytes of standardised rows above which they are written to an unnamed temporary file."""
-
-
-class FeatureValueError(HeadstandError):
-    """The features are not finite."""
-
 
 @dataclass(frozen=True)
 class Solution:
-    """Kernel `float32 [D, classes]` and bias `float32 [classes]`."""
+    """Kernel `float32 [R, classes]` and bias `float32 [classes]`, for principal components."""
 
     kernel: np.ndarray
     bias: np.ndarray
@@ -68,28 +53,22 @@ def strengths(last: float) -> tuple[float, ...]:
     return (*(strength for strength in STRENGTHS if strength > last), last)
 
 
-def solve(features: np.ndarray, labels: np.ndarray, weights: np.ndarray, strength: float) -> Solution:
-    """Returns the logistic regression for an L2 penalty, for features as they are, not standardised.
+def solve(components: Components, labels: np.ndarray, weights: np.ndarray, strength: float) -> Solution:
+    """Returns the logistic regression for an L2 penalty.
 
     Args:
-        features: `float32 [N, D]`.
+        components: of N rows.
         labels: class indices, `int [N]`.
         weights: weight of each class, `float32 [classes]`.
         strength: the L2 penalty.
-
-    Raises:
-        FeatureValueError: features are not finite.
     """
-    mean, scale = standardisation(features)
     with threadpool_limits(1, "blas"):  # threads that wait for each other on busy cores are 30 times slower
-        components = _principal_components(_standardised(features, mean, scale))
         *_, solution = _path(components, slice(None), labels, weights, strengths(strength))
-    kernel = scale[:, None] * (components.basis @ solution.kernel)
-    return Solution(kernel.astype(np.float32), (solution.bias - mean @ kernel).astype(np.float32))
+    return solution
 
 
 def cross_validate(
-    features: np.ndarray,
+    components: Components,
     labels: np.ndarray,
     weights: np.ndarray,
     strengths: Sequence[float],
@@ -101,19 +80,14 @@ def cross_validate(
     All folds share the mean, the deviation and the principal components of all rows, which use no labels.
 
     Args:
-        features: `float32 [repeats x N, D]`: N rows, then their views.
+        components: of `repeats` x N rows: N rows, then their views.
         labels: class indices, `int [N]`.
         weights: weight of each class, `float32 [classes]`.
         strengths: L2 penalties, descending.
         folds: training and held-out rows of each fold, indices below N.
         repeats: 1 + number of views of each row, which are trained on and never held out.
-
-    Raises:
-        FeatureValueError: features are not finite.
     """
     count, all_labels = len(labels), np.tile(labels, repeats)
-    with threadpool_limits(1, "blas"):
-        components = _principal_components(_standardised(features, *standardisation(features)))
     views = count * np.arange(repeats)[:, None]
     paths = [_path(components, (rows + views).ravel(), all_labels, weights, strengths) for rows, _ in folds]
     with ThreadPoolExecutor(cores.available()) as pool:
@@ -132,59 +106,8 @@ def log_losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(right), np.inf, -np.log(np.maximum(right, np.finfo(np.float32).tiny)))
 
 
-def standardisation(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns mean and inverse standard deviation of each feature, `float64 [D]`; the latter is 0 for a constant.
-
-    Raises:
-        FeatureValueError: features are not finite.
-    """
-    with np.errstate(invalid="ignore"):  # infinite features, reported below
-        mean = rows.mean(axis=0, dtype=np.float64)
-        total = np.zeros(rows.shape[1])
-        for start in range(0, len(rows), _CHUNK):
-            total += ((rows[start : start + _CHUNK] - mean) ** 2).sum(axis=0)
-    deviation = np.sqrt(total / len(rows))
-    if not (np.isfinite(mean).all() and np.isfinite(deviation).all()):
-        raise FeatureValueError(
-            "the backbone's features are not finite: its weights are damaged or belong to another network"
-        )
-    return mean, np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0.0)
-
-
-@dataclass(frozen=True)
-class _Components:
-    """Principal components of standardised rows.
-
-    Attributes:
-        rows: the rows in these components, `float32 [N, R]`.
-        basis: `float32 [D, R]`, so that `rows = standardised @ basis`.
-        variances: of each component, `float64 [R]`.
-    """
-
-    rows: np.ndarray
-    basis: np.ndarray
-    variances: np.ndarray
-
-
-def _principal_components(rows: np.ndarray) -> _Components:
-    """Returns the principal components of standardised rows `float32 [N, D]`, from the smaller of two products."""
-    count, width = rows.shape
-    if count < width:
-        values, vectors = scipy.linalg.eigh(rows @ rows.T, driver="evd")
-        kept = values > max(values[-1] * _RANK, _RANK)
-        basis = rows.T @ (vectors[:, kept] / np.sqrt(values[kept]))
-    else:
-        values, vectors = scipy.linalg.eigh(rows.T @ rows, driver="evd")
-        kept = values > max(values[-1] * _RANK, _RANK)
-        basis = vectors[:, kept]
-    components = _table((count, basis.shape[1]))
-    for start in range(0, count, _CHUNK):
-        components[start : start + _CHUNK] = rows[start : start + _CHUNK] @ basis
-    return _Components(components, basis, values[kept].astype(np.float64) / count)
-
-
 def _path(
-    components: _Components,
+    components: Components,
     chosen: np.ndarray | slice,
     labels: np.ndarray,
     weights: np.ndarray,
@@ -199,7 +122,8 @@ def _path(
     # A class without rows is half as frequent as one row.
     bias = np.log(np.maximum(counts, 0.5) / count).astype(np.float32)
 
-    for strength in path:
+    for penalty in path:
+        strength = penalty * components.factor**2  # of a kernel for the standardised features
         # The curvature of the mean cross-entropy is about the variance divided by the number of classes.
         scale = (1 / np.sqrt(components.variances / classes + strength)).astype(np.float32)[:, None]
 
@@ -226,19 +150,3 @@ def _path(
         found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"ftol": _TOLERANCE, "gtol": 0})
         kernel, bias = unpack(found.x)
         yield Solution(kernel, bias)
-
-
-def _table(shape: tuple[int, int]) -> np.ndarray:
-    """Returns an empty `float32` array; in an unnamed temporary file if it is large."""
-    if shape[0] * shape[1] * 4 <= _IN_MEMORY:
-        return np.empty(shape, np.float32)
-    with tempfile.TemporaryFile() as file:
-        return np.memmap(file, np.float32, "w+", shape=shape)
-
-
-def _standardised(rows: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Returns the standardised rows, `float32 [N, D]`."""
-    table = _table(rows.shape)
-    for start in range(0, len(rows), _CHUNK):
-        table[start : start + _CHUNK] = (rows[start : start + _CHUNK] - mean) * scale
-    return table

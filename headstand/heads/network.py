@@ -102,26 +102,6 @@ def applied(layers: Iterable[keras.layers.Layer], x: Any) -> Any:
     return x
 
 
-def fold_standardisation(head: keras.Model, mean: np.ndarray, scale: np.ndarray) -> None:
-    """Changes a head that was trained on standardised features so that it takes the features as they are.
-
-    The first layer absorbs the scale and, in its bias or in the mean of its batch normalization, the shift.
-
-    Args:
-        head: model from `build`.
-        mean: mean of each feature, `float [D]`.
-        scale: inverse standard deviation of each feature, `float [D]`.
-    """
-    first = next(layer for layer in head.layers if isinstance(layer, keras.layers.Dense))
-    kernel, *bias = first.get_weights()
-    kernel = kernel * scale[:, None].astype(np.float64)
-    shift = mean @ kernel
-    first.set_weights([kernel, *(bias[0] - shift for _ in bias)])
-    if not bias:
-        norm = head.get_layer("norm_1")
-        norm.moving_mean.assign(norm.moving_mean.numpy() + shift)
-
-
 def probabilities(head: keras.Model, features: np.ndarray) -> np.ndarray:
     """Returns the head's predictions `float32 [N, classes]` for features `float32 [N, width]`, computed in chunks."""
     chunks = (features[start : start + _CHUNK] for start in range(0, len(features), _CHUNK))

@@ -7,6 +7,7 @@ import pytest
 from headstand import heads
 from headstand.features.cache import FeatureTable
 from headstand.heads import FeatureSplit, Fit, epoch, fitting
+from headstand.heads.epoch import EpochData
 from headstand.recipe import Head
 from tests.heads.test_head import blobs
 
@@ -178,11 +179,15 @@ def mapped(folder: Path, split: FeatureSplit) -> FeatureSplit:
 
 def test_features_on_disk_are_not_copied_into_memory(tmp_path: Path, one_by_one: list[Fit]) -> None:
     train, validation = mapped(tmp_path, TRAIN), mapped(tmp_path, VALIDATION)
-    assert np.shares_memory(memoryview(fitting._tensors(train).features), train.features)
+
+    def tensors(split: FeatureSplit) -> EpochData:
+        return fitting._data(split, None, standardise=False).train_tensors
+
+    assert np.shares_memory(memoryview(tensors(train).features), train.features)
     viewed = FeatureSplit(TRAIN.features, TRAIN.labels, train.features.reshape(1, *train.features.shape))
-    assert np.shares_memory(memoryview(fitting._tensors(viewed).views), train.features)
+    assert np.shares_memory(memoryview(tensors(viewed).views), train.features)
     # An array that the caller may change is copied.
-    assert not np.shares_memory(memoryview(fitting._tensors(TRAIN).features), TRAIN.features)
+    assert not np.shares_memory(memoryview(tensors(TRAIN).features), TRAIN.features)
     fit = heads.fit(SETTINGS, train, validation, 3, seed=5)
     assert fit.history == one_by_one[0].history
 

@@ -9,7 +9,6 @@ from sklearn.preprocessing import StandardScaler
 
 from headstand import heads
 from headstand.heads import FeatureSplit, linear
-from headstand.heads.linear import FeatureValueError
 from headstand.recipe import Head
 
 CONVERGED = 1e-9
@@ -64,17 +63,6 @@ def test_it_equals_logistic_regression_of_scikit_learn(
     assert fit.best["val_accuracy"] == pytest.approx((expected.argmax(axis=1) == other.labels).mean(), abs=0.021)
 
 
-def test_chunks_and_a_temporary_file_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    for shape in ((70, 20), (30, 80)):
-        train, other = noisy(*shape, 1), noisy(50, shape[1], 2)
-        whole = heads.probabilities(heads.fit(LBFGS, train, other, 4, 1).model, other.features)
-        for name, value in {"_CHUNK": 7, "_IN_MEMORY": 0}.items():
-            with monkeypatch.context() as patch:
-                patch.setattr(linear, name, value)
-                parts = heads.probabilities(heads.fit(LBFGS, train, other, 4, 1).model, other.features)
-            np.testing.assert_allclose(parts, whole, atol=0.01)
-
-
 def test_views_are_rows() -> None:
     data = noisy(60, 8, 1)
     halves = FeatureSplit(data.features[:30], data.labels[:30], views=data.features[None, 30:])
@@ -117,7 +105,7 @@ def test_cross_validation_predicts_held_out_rows_by_strength(monkeypatch: pytest
     rows = np.arange(100)
     folds = [(rows[rows // 4 % 2 == side], rows[rows // 4 % 2 != side]) for side in (0, 1)]
     weights, strengths = np.ones(4, np.float32), (0.1, 0.01)
-    found = list(linear.cross_validate(data.features, data.labels, weights, strengths, folds))
+    found = list(linear.cross_validate(data.components, data.labels, weights, strengths, folds))
     assert [each.shape for each in found] == [(100, 4)] * 2
     for number, strength in enumerate(strengths):
         for training, held_out in folds:
@@ -130,11 +118,3 @@ def test_the_path_to_a_strength() -> None:
     assert linear.strengths(0.5) == (0.5,)
     assert linear.strengths(linear.STRENGTHS[2]) == linear.STRENGTHS[:3]
     assert linear.strengths(0.0)[-1] == 0.0
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_features_that_are_not_finite_are_reported(value: float) -> None:
-    data = noisy(40, 8, 1)
-    data.features[3, 2] = value
-    with pytest.raises(FeatureValueError, match="not finite: its weights are damaged"):
-        heads.fit(LBFGS, data, data, 4, 1)
