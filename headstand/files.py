@@ -34,7 +34,8 @@ def replacing(path: Path, folder: Path | None = None) -> Iterator[Path]:
         exception, and is removed otherwise.
     """
     folder = folder or path.parent
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.is_dir():  # quicker than creating it in vain
+        path.parent.mkdir(parents=True, exist_ok=True)
     name = os.fsencode(path.name)[:_LONGEST].decode("utf-8", "ignore")
     part = folder / f".{name}.{os.getpid()}-{next(_numbers)}.part"
     try:

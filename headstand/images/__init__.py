@@ -48,6 +48,7 @@ __all__ = [
     "load",
     "open_image",
     "orientation",
+    "pixels",
     "read",
 ]
 
@@ -134,20 +135,29 @@ def decode(
         ImageError: the data is not an image of a known format, exceeds the limits, or is damaged.
     """
     data = source if isinstance(source, bytes) else read(Path(source), large)
-    target = (size, size) if isinstance(size, int) else size
     with damage_reported(), open_image(data, large) as image:
-        if target:
-            # libjpeg decodes at 1/2, 1/4 or 1/8 at little cost, and less has to be transferred from the process of an
-            # isolated decoder; twice the target size is enough for antialiasing.
-            image.draft(None, draft or (2 * max(target), 2 * max(target)))
-        held, temporary = memory(image, data)
-        needed = held + max(temporary, _converted(image, target, may_be_turned(image, data)))
-        if target:
-            check_memory(needed, large)
-        with _ONE_AT_A_TIME if needed > _ORDINARY else contextlib.nullcontext():
-            _key_out(image, data, large)
-            upright = _preprocessor(target).resize_image(image) if target else _rgb(image)
-            return np.array(upright, dtype=np.uint8)
+        return pixels(image, data, (size, size) if isinstance(size, int) else size, large, draft)
+
+
+def pixels(
+    image: Image.Image, data: bytes, size: tuple[int, int] | None, large: bool, draft: tuple[int, int] | None
+) -> np.ndarray:
+    """Decodes an image that is open already; the arguments and the result are as in `decode`.
+
+    Errors of the decoder are those of Pillow: see `encoded.damage_reported`.
+    """
+    if size:
+        # libjpeg decodes at 1/2, 1/4 or 1/8 at little cost, and less has to be transferred from the process of an
+        # isolated decoder; twice the target size is enough for antialiasing.
+        image.draft(None, draft or (2 * max(size), 2 * max(size)))
+    held, temporary = memory(image, data)
+    needed = held + max(temporary, _converted(image, size, may_be_turned(image, data)))
+    if size:
+        check_memory(needed, large)
+    with _ONE_AT_A_TIME if needed > _ORDINARY else contextlib.nullcontext():
+        _key_out(image, data, large)
+        upright = _preprocessor(size).resize_image(image) if size else _rgb(image)
+        return np.array(upright, dtype=np.uint8)
 
 
 def _factors(image: Image.Image, target: tuple[int, int] | None) -> tuple[int, int]:

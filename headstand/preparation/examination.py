@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import uniform_filter1d
 from tqdm import tqdm
 
 from headstand import cores, images
@@ -60,8 +59,13 @@ def lumas(photos: Sequence[tuple[Path, str]]) -> np.ndarray:
     Raises:
         ImageError: a file cannot be read or decoded.
     """
+
+    def luma(photo: tuple[Path, str]) -> np.ndarray:
+        stored = photo_cache.read_luma(photo[1])
+        return examined(*photo).luma if stored is None else stored
+
     with ThreadPoolExecutor(cores.available()) as pool:
-        pictures = list(pool.map(lambda photo: examined(*photo).luma, photos))
+        pictures = list(pool.map(luma, photos))
     return np.array(pictures, dtype=np.uint8).reshape(-1, alignment.SIDE, alignment.SIDE)
 
 
@@ -90,7 +94,7 @@ def _decoded(data: bytes, digest: str, large: bool) -> ExaminedPhoto:
         scale = min(1.0, SIDE / max(width, height))
         stored = (max(1, round(width * scale)), max(1, round(height * scale)))
         format_ = image.format or ""
-    pixels = images.decode(data, stored[::-1] if turn > 4 else stored, large, draft=stored)
+        pixels = images.pixels(image, data, stored[::-1] if turn > 4 else stored, large, draft=stored)
     luma = pixels @ LUMA.astype(np.float32)
     file = FileMetadata(
         EXTENSIONS[format_][0], digest, width, height, Signature.of(pixels), names, format_, turn,
@@ -104,6 +108,8 @@ def _filled(pixels: np.ndarray) -> float:
 
     Returns 0 for less than 3 % of the rows or all of them.
     """
+    if np.ptp(pixels[-1]) > 2:  # as in nearly every photo
+        return 0.0
     grey: np.ndarray = np.abs(pixels.astype(np.int16) - 128).max((1, 2)) <= 1
     rows = len(grey) if grey.all() else int(np.argmin(grey[::-1]))
     return rows / len(grey) if rows >= 0.03 * len(grey) and rows < len(grey) else 0.0
@@ -124,7 +130,10 @@ def _measures(luma: np.ndarray, filled: float) -> Measures:
 
 
 def _blur(luma: np.ndarray, axis: int) -> float:
-    sharp = np.abs(np.diff(luma, axis=axis))
-    soft = np.abs(np.diff(uniform_filter1d(luma, 9, axis), axis=axis))
+    lines = np.moveaxis(luma, axis, 0)
+    sharp = np.abs(np.diff(lines, axis=0))
+    # Averages of 9 neighbouring pixels one pixel apart differ by the outermost two; pixels are mirrored at the border.
+    padded = np.pad(lines, ((4, 4), (0, 0)), "symmetric")
+    soft = np.abs(padded[9:] - padded[:-9]) / 9
     total = float(sharp.sum())
     return 1 - float(np.maximum(sharp - soft, 0).sum()) / total if total else 1.0

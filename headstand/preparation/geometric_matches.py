@@ -7,16 +7,23 @@ nearest-neighbour search is one matrix product per crop.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.fft import dctn
+from scipy.fft import dct
 from threadpoolctl import threadpool_limits
 
+from headstand import cores
 from headstand.preparation import alignment
 
 FREQUENCIES = 7
 """Upper bound of the frequencies in a descriptor; rotations and crops change higher frequencies more."""
+
+_FREQUENCY = np.hypot(*np.indices((FREQUENCIES, FREQUENCIES)))
+"""Frequency of each coefficient of a spectrum; `_KEPT` tells which of them are part of a descriptor."""
+
+_KEPT = (_FREQUENCY > 0) & (_FREQUENCY < FREQUENCIES)
 
 CROPS = (
     (0.0, 0.0, 0.0, 0.0), (0.1, 0.1, 0.1, 0.1), (0.1, 0.0, 0.1, 0.0), (0.1, 0.0, 0.0, 0.1), (0.0, 0.1, 0.1, 0.0),
@@ -76,8 +83,9 @@ def matches(thumbnails: np.ndarray, groups: np.ndarray) -> list[MatchedPair]:
     found: list[MatchedPair] = []
     stack = alignment.Stack.of(thumbnails)
     with threadpool_limits(1):
+        cuts = [_descriptors(thumbnails, crop) for crop in CROPS]
         for mirrored in (False, True):
-            i, j = _candidates(thumbnails, groups, mirrored)
+            i, j = _candidates(cuts, groups, mirrored)
             fit = alignment.align(stack, stack.mirrored if mirrored else stack, i, j)
             good = (fit.whole >= WHOLE) & (fit.worst >= WORST) & (np.abs(fit.angle) <= ANGLE)
             good &= (fit.scale <= SCALE) & (fit.scale >= 1 / SCALE)
@@ -110,14 +118,20 @@ def _detail(angle: float, scale: float, mirrored: bool) -> str:
     return ", ".join(steps) or "shifted or stretched"
 
 
-def _candidates(thumbnails: np.ndarray, groups: np.ndarray, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the indices of candidate pairs, two `int64 [P]` with first < second, each unordered pair once."""
-    whole = _descriptors(thumbnails[:, :, ::-1] if mirrored else thumbnails, CROPS[0])
-    cuts = [_descriptors(thumbnails, crop) for crop in CROPS]
-    count = len(thumbnails)
+def _candidates(cuts: list[np.ndarray], groups: np.ndarray, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the indices of candidate pairs, two `int64 [P]` with first < second, each unordered pair once.
+
+    Args:
+        cuts: descriptors of the trial crops, in the order of `CROPS`.
+        groups: `int [N]`, group numbers; pairs within one are not searched.
+        mirrored: whether one photo of a pair is mirrored.
+    """
+    # A mirror image has the same spectrum with the signs of the odd horizontal frequencies flipped.
+    whole = (cuts[0] * (-1.0) ** np.nonzero(_KEPT)[1]).astype(np.float32) if mirrored else cuts[0]
+    count = len(whole)
     most = min(NEAREST, count - 1)
-    keys: set[int] = set()
-    for start in range(0, count, ROWS):
+
+    def nearest(start: int) -> np.ndarray:
         rows = slice(start, start + ROWS)
         correlation = cuts[0][rows] @ whole.T
         for cut in cuts[1:]:
@@ -126,8 +140,11 @@ def _candidates(thumbnails: np.ndarray, groups: np.ndarray, mirrored: bool) -> t
         near = np.argpartition(correlation, -most, axis=1)[:, -most:]
         row, column = np.nonzero(np.take_along_axis(correlation, near, 1) >= CANDIDATE)
         i, j = row + start, near[row, column]
-        keys.update((np.minimum(i, j) * count + np.maximum(i, j)).tolist())
-    both = np.array(sorted(keys), dtype=np.int64)
+        keys: np.ndarray = np.minimum(i, j) * count + np.maximum(i, j)
+        return keys
+
+    with ThreadPoolExecutor(cores.available()) as pool:
+        both = np.unique(np.concatenate(list(pool.map(nearest, range(0, count, ROWS)))))
     return both // count, both % count
 
 
@@ -137,13 +154,13 @@ def _descriptors(thumbnails: np.ndarray, crop: tuple[float, float, float, float]
     A descriptor is the low end of the DCT-II spectrum, each coefficient times the square root of its frequency.
     """
     left, right, top, bottom = (round(share * alignment.SIDE) for share in crop)
-    k = np.arange(FREQUENCIES)
-    frequency = np.hypot(k[:, None], k[None, :])
-    kept = (frequency > 0) & (frequency < FREQUENCIES)
+    cut = thumbnails[:, top : alignment.SIDE - bottom, left : alignment.SIDE - right]
+    vertical, horizontal = (
+        dct(np.eye(side, dtype=np.float32), axis=0, norm="ortho")[:FREQUENCIES] for side in cut.shape[1:]
+    )
     parts = []
-    for start in range(0, len(thumbnails), ROWS):
-        cut = thumbnails[start : start + ROWS, top : alignment.SIDE - bottom, left : alignment.SIDE - right]
-        spectrum = dctn(cut.astype(np.float32), axes=(1, 2), norm="ortho")[:, :FREQUENCIES, :FREQUENCIES]
-        vectors = (spectrum * np.sqrt(frequency))[:, kept]
+    for start in range(0, len(cut), ROWS):
+        spectrum = vertical @ (cut[start : start + ROWS].astype(np.float32) @ horizontal.T)
+        vectors = (spectrum * np.sqrt(_FREQUENCY))[:, _KEPT]
         parts.append(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-3))
     return np.concatenate(parts).astype(np.float32)

@@ -87,8 +87,8 @@ class Signature:
         weighted = (spectrum * _frequency()).ravel()[1:]
         # The root mean square is scaled to 2, so that the largest level, 7, is 3.5 standard deviations.
         scale = 2 / max(float(np.sqrt(np.mean(weighted**2))), 1.0)
-        digits = np.clip(np.round(weighted * scale), -LEVELS, LEVELS).astype(int) + LEVELS + 1
-        return cls("".join(f"{digit:x}" for digit in digits))
+        digits = np.clip(np.round(weighted * scale), -LEVELS, LEVELS) + LEVELS + 1
+        return cls(digits.astype(np.uint8).tobytes().hex()[1::2])
 
 
 PLAIN = Signature(f"{LEVELS + 1:x}" * (FREQUENCIES**2 - 1))
@@ -144,7 +144,8 @@ def _pairs(photos: Sequence[Signature], others: Sequence[Signature]) -> tuple[np
     If both arguments are the same list, each unordered pair occurs once or more.
     """
     first, second = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
-    ours, theirs = _vectors(photos), _vectors(others)
+    ours = _vectors(photos)
+    theirs = ours if photos is others else _vectors(others)
     # The matrix products are small: on a busy machine threads cost up to ten times what they gain.
     with threadpool_limits(1):
         for i, j, mirrored in _candidates(ours, theirs, photos is others):
@@ -219,8 +220,9 @@ def _threshold(vectors: np.ndarray) -> np.ndarray:
 
 def _vectors(photos: Sequence[Signature]) -> np.ndarray:
     """Returns the weighted spectra as unit vectors, `float32 [N, 100]`; zeros for a uniform picture."""
-    digits = [[int(digit, 16) for digit in f"{LEVELS + 1:x}{photo.text}"] for photo in photos]
-    return _unit(np.array(digits, dtype=np.float32).reshape(-1, FREQUENCIES**2) - (LEVELS + 1))
+    codes = np.frombuffer("".join(f"{LEVELS + 1:x}{photo.text}" for photo in photos).encode(), np.uint8)
+    digits = codes - np.where(codes >= ord("a"), ord("a") - 10, ord("0"))
+    return _unit(digits.astype(np.float32).reshape(-1, FREQUENCIES**2) - (LEVELS + 1))
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -85,14 +85,28 @@ def read(sha256: str, large: bool) -> ExaminedPhoto | None:
         large: whether to return it also if it was examined with the larger limits.
     """
     try:
-        header, pictures = _path(sha256).read_bytes().split(b"\n", 1)
+        header, luma, encoded = _parts(sha256)
         values = json.loads(header)
-        pixels = alignment.SIDE**2
-        luma = np.frombuffer(pictures[:pixels], np.uint8).reshape(alignment.SIDE, alignment.SIDE)
-        photo = ExaminedPhoto(FileMetadata.from_json(values["file"]), luma, pictures[pixels:])
+        photo = ExaminedPhoto(FileMetadata.from_json(values["file"]), luma, encoded)
         return photo if photo.encoded and (large or not values["large"]) else None
     except (OSError, ValueError, TypeError, KeyError, HeadstandError):
         return None
+
+
+def read_luma(sha256: str) -> np.ndarray | None:
+    """Returns the grayscale picture of a stored photo, without its metadata, which take longer to read."""
+    try:
+        return _parts(sha256)[1]
+    except (OSError, ValueError):
+        return None
+
+
+def _parts(sha256: str) -> tuple[bytes, np.ndarray, bytes]:
+    """Returns the metadata as JSON, the grayscale picture and the encoded colour picture of an entry."""
+    header, pictures = _path(sha256).read_bytes().split(b"\n", 1)
+    pixels = alignment.SIDE**2
+    luma = np.frombuffer(pictures[:pixels], np.uint8).reshape(alignment.SIDE, alignment.SIDE)
+    return header, luma, pictures[pixels:]
 
 
 def _path(sha256: str) -> Path:

@@ -315,7 +315,9 @@ class Head(_Section):
     )
     class_weights: bool = Field(True, description="weight the classes inversely to their frequency")
     standardise: bool = Field(
-        False, description="standardise the features with the training split's mean and standard deviation"
+        False,
+        description="standardise the features with the training split's mean and standard deviation, and train on "
+        "their principal components",
     )
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop", "adadelta", "lbfgs"] = Field(
         "adam", description="lbfgs: logistic regression, solved on all rows at once"

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageFile, PngImagePlugin
+from scipy.ndimage import uniform_filter1d
 
 from headstand.images import ImageError, decode
 from headstand.preparation import examination, near_duplicates, photo_cache
@@ -134,6 +135,16 @@ def test_damaged_entries_are_ignored(cache_folder, decoded, damage):
     assert photo_cache.read(first.file.sha256, large=False) is not None
 
 
+@pytest.mark.parametrize("damage", [b"", b"{}\n", b"[1]"])
+def test_a_grayscale_picture_missing_from_the_cache_is_made_again(tmp_path, cache_folder, damage):
+    path = tmp_path / "1.png"
+    path.write_bytes(encoded(picture(1), "PNG"))
+    first = examine(path.read_bytes())
+    (entry,) = (path for path in cache_folder.rglob("*") if path.name == first.file.sha256)
+    entry.write_bytes(damage)
+    assert np.array_equal(lumas([(path, first.file.sha256)]), [first.luma])
+
+
 def test_the_services_limits_hold_for_a_photo_that_was_examined_with_larger_ones(monkeypatch):
     data = encoded(picture(2))
     monkeypatch.setattr("headstand.images.encoded.MAX_PIXELS", 100)
@@ -164,6 +175,17 @@ def test_a_damaged_png_with_a_late_orientation_is_refused():
 def test_the_filled_part_of_a_short_jpeg_is_measured():
     assert examine(half_grey(photo("tree", 1))).file.measures.filled > 0.2
     assert examine(encoded(picture(1))).file.measures.filled == 0
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("size", [(120, 90), (12, 9), (3, 40)])
+def test_blur_is_what_a_second_blur_leaves_of_the_differences(size, axis):
+    luma = decode(encoded(picture(4, size), quality=95)) @ LUMA.astype(np.float32)
+    sharp = np.abs(np.diff(luma, axis=axis))
+    soft = np.abs(np.diff(uniform_filter1d(luma, 9, axis), axis=axis))
+    expected = 1 - np.maximum(sharp - soft, 0).sum() / sharp.sum()
+    assert 0 < expected < 1
+    assert examination._blur(luma, axis) == pytest.approx(expected, abs=1e-4)
 
 
 def test_signatures_and_lumas_keep_the_order_of_the_files(tmp_path):

@@ -239,7 +239,10 @@ def _plain(data: SearchData) -> SearchData:
 
     def plain(split: heads.FeatureSplit) -> heads.FeatureSplit:
         views = None if split.views is None else np.asarray(split.views).view(np.ndarray)
-        return heads.FeatureSplit(np.asarray(split.features).view(np.ndarray), split.labels, views)
+        copied = heads.FeatureSplit(np.asarray(split.features).view(np.ndarray), split.labels, views)
+        if "components" in vars(split):  # they take long with many photos; otherwise each trial would compute them
+            vars(copied)["components"] = split.components
+        return copied
 
     return SearchData(plain(data.train), plain(data.validation), data.classes, data.seed, data.selection)
 
