@@ -35,13 +35,15 @@ def digest(folder: Path, photo: Photo) -> bytes:
     Raises:
         FeatureError: the file is missing, or its bytes are not those of the manifest.
     """
-    path, remedy = folder / photo.path, f"run `{preparing(folder)}`"
+    path = folder / photo.path
     try:
         sha256 = hashlib.sha256(path.read_bytes())
     except OSError as error:
-        raise FeatureError(f"cannot read the prepared photo {path} ({error.strerror}): {remedy}") from error
+        raise FeatureError(
+            f"cannot read the prepared photo {path} ({error.strerror}): run `{preparing(folder)}`"
+        ) from error
     if sha256.hexdigest() != photo.sha256:
-        raise FeatureError(f"{path} is not the file that was prepared: {remedy}")
+        raise FeatureError(f"{path} is not the file that was prepared: run `{preparing(folder)}`")
     return sha256.digest()
 
 

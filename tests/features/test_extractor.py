@@ -258,6 +258,14 @@ def test_interrupted_views_are_resumed(dataset: Dataset, monkeypatch: pytest.Mon
     np.testing.assert_allclose(got.rows, whole, atol=1e-5)
 
 
+def test_the_remedy_of_an_error_is_not_composed_for_each_photo(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads the dataset's record, which takes ten times as long as hashing the photo."""
+    monkeypatch.setattr(decoding, "preparing", lambda folder: pytest.fail("composed without an error"))
+    assert len(Extractor(SETTINGS).rows(dataset.folder, dataset.photos).rows) == len(dataset.photos)
+
+
 def test_a_photo_is_read_once_for_all_its_views(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     read, paths = images.read, []
     monkeypatch.setattr(images, "read", lambda path, *rest: (paths.append(path), read(path, *rest))[1])
