@@ -26,6 +26,7 @@ import platform
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,9 +85,11 @@ def ways(recipe: recipes.Recipe, split: Split, width: int, classes: int, seed: i
         features = np.concatenate([one.features, two.features])
         return heads.FeatureSplit(features, np.concatenate([one.labels, two.labels]))
 
-    def linear(one: heads.FeatureSplit, two: heads.FeatureSplit) -> tuple[CrossValidated, cross_validation.Folds]:
+    def linear(
+        one: heads.FeatureSplit, two: heads.FeatureSplit, both: heads.FeatureSplit
+    ) -> tuple[CrossValidated, cross_validation.Folds]:
         folds = cross_validation.split_folds(one, two, groups, seed)
-        return cross_validation.logistic_regression(recipe.head, together(one, two), folds, classes), folds
+        return cross_validation.logistic_regression(recipe.head, both, folds, classes), folds
 
     plain = recipe.head.model_copy(update={"standardise": False, "patience": 0})
     one, two, held = (narrowed(each, width) for each in (train, validation, test))
@@ -100,16 +103,18 @@ def ways(recipe: recipes.Recipe, split: Split, width: int, classes: int, seed: i
     fit = heads.refit(head, together(one, two), classes, seed, fit)
     score("log loss, refit", fit, held, time.perf_counter() - start)
     start = time.perf_counter()
-    chosen, _ = linear(one, two)
-    score("linear", heads.fit(chosen.head, together(one, two), two, classes, seed), held, time.perf_counter() - start)
+    both = together(one, two)
+    chosen, _ = linear(one, two, both)
+    score("linear", heads.fit(chosen.head, both, two, classes, seed), held, time.perf_counter() - start)
 
     pool = together(train, validation)
     start = time.perf_counter()
-    chosen, folds = linear(train, validation)
+    chosen, folds = linear(train, validation, pool)
     final = heads.fit(chosen.head, pool, validation, classes, seed)
     linear_seconds = time.perf_counter() - start
     score("linear, depths", final, test, linear_seconds)
     for name, space in {"default": spaces["log_loss"], "default, no search": Search(strategy="none")}.items():
+        train, validation = replace(train), replace(validation)  # without the components that were computed before
         start = time.perf_counter()
         head, fit = searched(space, recipe.head, train, validation, classes, seed)
         candidate, compared = (
