@@ -57,8 +57,8 @@ class Components:
 
     def layer(self, kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns kernel and bias of a dense layer on the features that equals one on the components."""
-        kernel = self.transform.astype(np.float64) @ kernel
-        return kernel.astype(np.float32), (bias - self.mean @ kernel).astype(np.float32)
+        kernel = self.transform @ kernel.astype(np.float32)
+        return kernel, (bias - self.mean @ kernel).astype(np.float32)
 
 
 def standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
