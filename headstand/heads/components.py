@@ -52,7 +52,8 @@ class Components:
         table = _table((len(features), self.transform.shape[1]))
         with threadpool_limits(1, "blas"):
             for start in range(0, len(features), _CHUNK):
-                table[start : start + _CHUNK] = (features[start : start + _CHUNK] - self.mean) @ self.transform
+                centred = (features[start : start + _CHUNK] - self.mean).astype(np.float32)
+                table[start : start + _CHUNK] = centred @ self.transform
         return table
 
     def layer(self, kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
