@@ -177,6 +177,33 @@ def test_the_filled_part_of_a_short_jpeg_is_measured():
     assert examine(encoded(picture(1))).file.measures.filled == 0
 
 
+FRAMES = [picture(seed, (400, 300)) for seed in range(3)]
+
+TURNED = Image.Exif()
+TURNED[0x0112] = 6
+
+KINDS = {
+    "animated GIF": encoded(FRAMES[0].quantize(32), "GIF", save_all=True, append_images=FRAMES[1:], disposal=2),
+    "animated PNG": encoded(FRAMES[0], "PNG", save_all=True, append_images=FRAMES[1:], exif=TURNED.tobytes()),
+    "animated WebP": encoded(FRAMES[0], "WEBP", save_all=True, append_images=FRAMES[1:]),
+    "MPO": encoded(FRAMES[0], "MPO", save_all=True, append_images=FRAMES[1:]),
+    "turned PNG": encoded(FRAMES[0], "PNG", exif=TURNED.tobytes()),
+    "16 bits": encoded(Image.fromarray(np.arange(0, 60000, dtype=np.uint16).reshape(200, 300)), "PNG"),
+    "CMYK": encoded(FRAMES[0].convert("CMYK"), "JPEG"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_photo_is_decoded_as_elsewhere_although_its_conversions_were_found_before(kind):
+    data = KINDS[kind]
+    found = examine(data).file
+    size = tuple(round(side * examination.SIDE / max(found.upright)) for side in found.upright)
+    stored = size[::-1] if found.orientation > 4 else size
+    luma = decode(data, size, draft=stored) @ LUMA.astype(np.float32)
+    assert found.measures.contrast == pytest.approx(float(luma.std()), rel=1e-6)
+    assert found.measures.blur == pytest.approx(max(examination._blur(luma, axis) for axis in (0, 1)), rel=1e-6)
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("size", [(120, 90), (12, 9), (3, 40)])
 def test_blur_is_what_a_second_blur_leaves_of_the_differences(size, axis):
