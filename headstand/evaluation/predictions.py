@@ -1,13 +1,12 @@
 """Predictions of a model for prepared photos, read from their files as the services read them, in batches."""
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from headstand import cores
 from headstand.features import BATCH
 from headstand.images import ImageError
 from headstand.inputs import InputKind, PhotoInput
@@ -33,8 +32,7 @@ def decoded(folder: Path, photos: Sequence[Photo], kind: InputKind) -> np.ndarra
         except ImageError as error:
             raise ImageError(error.code, f"{folder / photo.path}: {error}") from error
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return np.stack(list(pool.map(one, photos)))
+    return np.stack(list(cores.parallel(one, photos)))
 
 
 def pixels(folder: Path, photos: Sequence[Photo], size: int) -> np.ndarray:

@@ -3,7 +3,6 @@
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from headstand import files, inputs, storage
+from headstand import cores, files, inputs, storage
 from headstand.features import backbones
 from headstand.features.augmentation import view_key
 from headstand.features.cache import KEY_BYTES, FeatureCache, FeatureTable
@@ -75,13 +74,10 @@ class CachedForwardPass:
             FeatureError: a photo is missing, or its bytes are not those of the manifest.
         """
         keys = np.empty((len(views), len(photos)), f"V{KEY_BYTES}")
-        with ThreadPoolExecutor() as pool:
-            for start in range(0, len(photos), _CHUNK):
-                chunk = photos[start : start + _CHUNK]
-                for column, sha256 in enumerate(pool.map(lambda photo: digest(folder, photo), chunk), start):
-                    for row, number in enumerate(views):
-                        key = sha256 if number is None else view_key(sha256, augmentation, seed, number)
-                        keys[row, column] = np.void(key)
+        for column, sha256 in enumerate(cores.parallel(lambda photo: digest(folder, photo), photos)):
+            for row, number in enumerate(views):
+                key = sha256 if number is None else view_key(sha256, augmentation, seed, number)
+                keys[row, column] = np.void(key)
         return keys
 
     def missing(self, keys: np.ndarray, into: FeatureTable | None = None) -> list[int]:

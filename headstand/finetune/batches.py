@@ -1,17 +1,15 @@
 """Batches for fine-tuning: random views of the training photos, validation photos, and cached activations of both."""
 
 import hashlib
-import os
 import shutil
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from headstand import files, inputs
+from headstand import cores, files, inputs
 from headstand.evaluation.predictions import decoded
 from headstand.features import CachedForwardPass, FeatureError, backbones
 from headstand.features.augmentation import view_sampler
@@ -58,9 +56,8 @@ class TrainingBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         order = np.random.default_rng((self._seed, self.epoch)).permutation(len(self._paths))
         chosen = order[self._bounds[index] : self._bounds[index + 1]]
-        # One pool per batch, since Keras does not signal when it needs no more batches.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            pixels = np.stack(list(pool.map(self._view, chosen)))
+        # Threads of their own for each batch, since Keras does not signal when it needs no more batches.
+        pixels = np.stack(list(cores.parallel(self._view, chosen.tolist())))
         batch = pixels, self._labels[chosen], self._weights[chosen]
         if self._mixup:
             rng = np.random.default_rng((self._seed, self.epoch, index, len(self._paths)))

@@ -3,7 +3,6 @@
 import time
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -156,8 +155,7 @@ def trained(
         fitted = refit(head, split, classes, seed, selected)
         result[rows[1]] = network.probabilities(fitted.model, data.features[rows[1]])
 
-    with ThreadPoolExecutor(cores.available()) as pool:
-        list(pool.map(fold, folds))
+    list(cores.parallel(fold, folds))
     return _result(head, result, data.labels, folds, time.perf_counter() - began)
 
 

@@ -193,8 +193,9 @@ def _check_image(image: Image.Image, data: bytes, large: bool) -> None:
             "too_large", f"the image is {width} x {height}; at most {MAX_SIDE:,} pixels per side are allowed"
         )
     if image.format in ("JPEG", "MPO"):
-        check_memory(_jpeg(data)[0], large)
-        scans = _scans(data)
+        coefficients, _ = _jpeg(data)
+        check_memory(coefficients, large)
+        scans = _scans(data) if coefficients else 1  # libjpeg reads no further ones, because it keeps no coefficients
         if scans > _MAX_SCANS or (scans > 1 and scans * width * height > _MAX_SCANNED * (4 if large else 1)):
             raise ImageError("too_large", f"the JPEG has {scans} scans, too many for its size")
     if isinstance(image, IsolatedImage):
@@ -309,13 +310,11 @@ def _jpeg(data: bytes) -> tuple[int, int]:
 
 
 def _scans(data: bytes) -> int:
-    """Returns the number of scans in a JPEG's first image, or 1 if libjpeg reads only the first scan.
+    """Returns the number of scans in a JPEG's first image.
 
     A video (motion photos) or more images (MPO) may follow the first image, and segments may contain previews; libjpeg
     reads none of them.
     """
-    if not _jpeg(data)[0]:
-        return 1
     return sum(code == _SCAN for code, _ in _markers(data))
 
 

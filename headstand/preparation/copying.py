@@ -5,8 +5,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
+from headstand import cores
 from headstand.errors import HeadstandError
 from headstand.files import digest
 from headstand.preparation.manifest import Photo
@@ -40,18 +39,22 @@ def copy(files: Sequence[Path], rows: Sequence[Photo], folder: Path) -> None:
         _remove_others(folder, {row.path for row in rows})
         for parent in {(folder / row.path).parent for row in rows}:
             parent.mkdir(parents=True, exist_ok=True)
-        work = zip(files, rows, strict=True)
-        for path, row in tqdm(work, "copying", len(rows), unit="file", leave=False, disable=None):
-            copy_ = folder / row.path
-            if copy_.is_file() and digest(copy_) == row.sha256:
-                continue
-            data = path.read_bytes()
-            if hashlib.sha256(data).hexdigest() != row.sha256:
-                raise ChangedError(path)
-            copy_.write_bytes(data)
+        pairs = list(zip(files, rows, strict=True))
+        for _ in cores.parallel(lambda pair: _copy(*pair, folder), pairs, "copying", "file"):
+            pass
     except OSError:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _copy(path: Path, row: Photo, folder: Path) -> None:
+    copy_ = folder / row.path
+    if copy_.is_file() and digest(copy_) == row.sha256:
+        return
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != row.sha256:
+        raise ChangedError(path)
+    copy_.write_bytes(data)
 
 
 def _remove_others(folder: Path, names: set[str]) -> None:

@@ -5,20 +5,21 @@ The results are cached by the photo's digest (`photo_cache`), so that each step 
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from headstand import cores, images
 from headstand.images.encoded import damage_reported
 from headstand.preparation import alignment, photo_cache
 from headstand.preparation.conversion import conversions
 from headstand.preparation.file_metadata import EXTENSIONS, FileMetadata, Measures
-from headstand.preparation.near_duplicates import LUMA, PLAIN, Signature
+from headstand.preparation.near_duplicates import PLAIN, Signature
 from headstand.preparation.photo_cache import ExaminedPhoto
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Weights of R, G and B in the luma (ITU-R BT.601)."""
 
 SIDE = 256
 """Longer side in pixels to which photos are decoded, about the input size of a backbone."""
@@ -64,9 +65,7 @@ def lumas(photos: Sequence[tuple[Path, str]]) -> np.ndarray:
         stored = photo_cache.read_luma(photo[1])
         return examined(*photo).luma if stored is None else stored
 
-    with ThreadPoolExecutor(cores.available()) as pool:
-        pictures = list(pool.map(luma, photos))
-    return np.array(pictures, dtype=np.uint8).reshape(-1, alignment.SIDE, alignment.SIDE)
+    return np.array(list(cores.parallel(luma, photos)), dtype=np.uint8).reshape(-1, alignment.SIDE, alignment.SIDE)
 
 
 def signatures(paths: Sequence[Path]) -> list[Signature]:
@@ -81,9 +80,7 @@ def signatures(paths: Sequence[Path]) -> list[Signature]:
     def signature(path: Path) -> Signature:
         return examine(images.read(path, large=True), large=True).file.signature or PLAIN
 
-    with ThreadPoolExecutor(cores.available()) as pool:
-        work = pool.map(signature, paths)
-        return list(tqdm(work, "comparing", len(paths), unit="photo", leave=False, disable=None))
+    return list(cores.parallel(signature, paths, "comparing"))
 
 
 def _decoded(data: bytes, digest: str, large: bool) -> ExaminedPhoto:
@@ -95,12 +92,13 @@ def _decoded(data: bytes, digest: str, large: bool) -> ExaminedPhoto:
         stored = (max(1, round(width * scale)), max(1, round(height * scale)))
         format_ = image.format or ""
         pixels = images.pixels(image, data, stored[::-1] if turn > 4 else stored, large, draft=stored)
-    luma = pixels @ LUMA.astype(np.float32)
+    luma = pixels @ LUMA
+    grey = luma.astype(np.uint8)
     file = FileMetadata(
-        EXTENSIONS[format_][0], digest, width, height, Signature.of(pixels), names, format_, turn,
-        _measures(luma, _filled(pixels) if format_ == "JPEG" else 0.0),
+        EXTENSIONS[format_][0], digest, width, height, Signature.of(grey), names, format_, turn,
+        _measures(luma, grey, _filled(pixels) if format_ == "JPEG" else 0.0),
     )  # fmt: skip
-    return ExaminedPhoto.of(file, luma.astype(np.uint8), Image.fromarray(pixels))
+    return ExaminedPhoto.of(file, grey, Image.fromarray(pixels))
 
 
 def _filled(pixels: np.ndarray) -> float:
@@ -115,8 +113,8 @@ def _filled(pixels: np.ndarray) -> float:
     return rows / len(grey) if rows >= 0.03 * len(grey) and rows < len(grey) else 0.0
 
 
-def _measures(luma: np.ndarray, filled: float) -> Measures:
-    counts = np.bincount(luma.astype(np.uint8).ravel(), minlength=256) / luma.size
+def _measures(luma: np.ndarray, grey: np.ndarray, filled: float) -> Measures:
+    counts = np.bincount(grey.ravel(), minlength=256) / grey.size
     occurring = counts[counts > 0]
     cumulated = np.cumsum(counts)
     return Measures(

@@ -7,7 +7,6 @@ nearest-neighbour search is one matrix product per crop.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -143,8 +142,7 @@ def _candidates(cuts: list[np.ndarray], groups: np.ndarray, mirrored: bool) -> t
         keys: np.ndarray = np.minimum(i, j) * count + np.maximum(i, j)
         return keys
 
-    with ThreadPoolExecutor(cores.available()) as pool:
-        both = np.unique(np.concatenate(list(pool.map(nearest, range(0, count, ROWS)))))
+    both = np.unique(np.concatenate(list(cores.parallel(nearest, range(0, count, ROWS)))))
     return both // count, both % count
 
 

@@ -19,9 +19,6 @@ from threadpoolctl import threadpool_limits
 
 from headstand.errors import HeadstandError
 
-LUMA = np.array([0.299, 0.587, 0.114])
-"""Weights of R, G and B in the luma (ITU-R BT.601)."""
-
 FREQUENCIES = 10
 """Number of frequencies kept along each side: 10 x 10 without the constant one makes 99 coefficients."""
 
@@ -80,10 +77,10 @@ class Signature:
             raise SignatureError(f"{self.text[:20]!r}... is not the signature of a photo")
 
     @classmethod
-    def of(cls, pixels: np.ndarray) -> "Signature":
-        """Computes the signature of a picture, RGB pixels `uint8 [height, width, 3]`."""
-        grey = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BILINEAR)) @ LUMA
-        spectrum = dctn(grey, norm="ortho")[:FREQUENCIES, :FREQUENCIES]
+    def of(cls, grey: np.ndarray) -> "Signature":
+        """Computes the signature of a grayscale picture, `uint8 [height, width]`."""
+        small = np.asarray(Image.fromarray(grey).resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float64)
+        spectrum = dctn(small, norm="ortho")[:FREQUENCIES, :FREQUENCIES]
         weighted = (spectrum * _frequency()).ravel()[1:]
         # The root mean square is scaled to 2, so that the largest level, 7, is 3.5 standard deviations.
         scale = 2 / max(float(np.sqrt(np.mean(weighted**2))), 1.0)

@@ -15,7 +15,7 @@ from headstand.images import DECODER
 from headstand.preparation import alignment
 from headstand.preparation.file_metadata import FileMetadata
 
-VERSION = f"1-{DECODER}"
+VERSION = f"2-{DECODER}"
 """Version of the entries; a new value invalidates all of them."""
 
 SIDE = 112

@@ -5,13 +5,12 @@ import json
 import os
 import shlex
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from headstand import files
+from headstand import cores, files
 from headstand.errors import HeadstandError
 from headstand.preparation import manifest
 from headstand.preparation.geometric_matches import MatchedPair
@@ -95,9 +94,9 @@ def kept(folder: Path, inputs: dict[str, Any]) -> Summary | None:
         dataset = manifest.read(folder)
         if record["state"] != inputs or record["manifest"] != dataset.digest:
             return None
-        with ThreadPoolExecutor() as pool:
-            if not all(pool.map(lambda photo: files.digest(folder / photo.path) == photo.sha256, dataset.photos)):
-                return None
+        digests = cores.parallel(lambda photo: files.digest(folder / photo.path), dataset.photos)
+        if any(digest != photo.sha256 for digest, photo in zip(digests, dataset.photos, strict=True)):
+            return None
         recorded = Summary(**record["summary"])
         left_out = [(file, reason) for file, reason in recorded.left_out]  # JSON has no tuples
     except (OSError, ValueError, KeyError, TypeError, HeadstandError):

@@ -98,6 +98,7 @@ def _prepare(recipe: Recipe) -> Summary:
             raise
     dataset = Dataset(part, tuple(rows))
     sizes = np.bincount(duplicates)
+    predefined = set(given)
     summary = Summary(
         folder=target,
         counts=counts(dataset),
@@ -108,10 +109,10 @@ def _prepare(recipe: Recipe) -> Summary:
         given=[
             name
             for name in SPLITS
-            if name in given and all(s == g for g, s in zip(given, splits, strict=True) if g == name)
+            if name in predefined and all(s == g for g, s in zip(given, splits, strict=True) if g == name)
         ],
         layout=list(listing.lines),
-        followers=sum(s in given and s != "train" for g, s in zip(given, splits, strict=True) if not g),
+        followers=sum(s in predefined and s != "train" for g, s in zip(given, splits, strict=True) if not g),
         in_several_splits=split.in_several_splits(groups, splits),
         conflicts=_conflicts(rows, duplicates),
         left_out=[*listing.left_out, *((_shown(item.path, listing), reason) for item, reason in left_out)],

@@ -1,7 +1,6 @@
 """Scan of a source's files: reads each one, extracts its metadata, and leaves out unusable files."""
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,20 +66,15 @@ def scan(listing: Listing, read: Examine = examine) -> tuple[list[ScannedFile], 
     cache = _cache(listing, read)
     found: list[ScannedFile] = []
     left_out: list[tuple[Item, str]] = []
-    bar = tqdm(desc="reading", total=len(listing.items), unit="file", leave=False, disable=None)
-    pool = ThreadPoolExecutor(cores.available())
-    try:
+    with tqdm(desc="reading", total=len(listing.items), unit="file", leave=False, disable=None) as bar:
         for start in range(0, len(listing.items), BLOCK):
             block = listing.items[start : start + BLOCK]
-            for item, result in zip(block, _results(block, cache, read, pool), strict=True):
+            for item, result in zip(block, _results(block, cache, read), strict=True):
                 bar.update()
                 if isinstance(result, str):
                     left_out.append((item, result))
                 else:
                     found.append(ScannedFile(item, result))
-    finally:
-        pool.shutdown(cancel_futures=True)
-        bar.close()
     return found, left_out
 
 
@@ -95,13 +89,11 @@ def _cache(listing: Listing, read: Examine) -> ScanCache:
     return ScanCache(listing.root, f"{read.__module__}.{read.__qualname__}")
 
 
-def _results(
-    block: tuple[Item, ...], cache: ScanCache, read: Examine, pool: ThreadPoolExecutor
-) -> Iterable[FileMetadata | str]:
+def _results(block: tuple[Item, ...], cache: ScanCache, read: Examine) -> Iterable[FileMetadata | str]:
     """Yields the result for each item, from the cache or from its file; saves new results even after an error."""
     new = False
     try:
-        work = pool.map(lambda item: _result(item, cache, read), block)
+        work = cores.parallel(lambda item: _result(item, cache, read), block)
         for item, (result, state) in zip(block, work, strict=True):
             if state:
                 cache.keep(item.path, state, result)

@@ -11,7 +11,7 @@ from headstand.errors import HeadstandError
 from headstand.images import DECODER, isolated
 from headstand.preparation.file_metadata import FileMetadata
 
-VERSION = f"3-{DECODER}-{'-'.join(filter(isolated.enabled, isolated.MODULES))}"
+VERSION = f"4-{DECODER}-{'-'.join(filter(isolated.enabled, isolated.MODULES))}"
 """Version of the cache entries; a new value invalidates all of them.
 
 It has the formats that not every installation decodes, because the refusals of files are cached too.
@@ -35,9 +35,8 @@ class ScanCache:
             root: the folder.
             subject: name of the kind of metadata; each kind has its own cache file.
         """
-        self._root = root.absolute()
         self._entries: dict[str, tuple[State, FileMetadata | str]] = {}
-        key = hashlib.sha256(os.fsencode(self._root) + f"\0{subject}\0{VERSION}".encode()).hexdigest()[:16]
+        key = hashlib.sha256(os.fsencode(root.absolute()) + f"\0{subject}\0{VERSION}".encode()).hexdigest()[:16]
         self._path = files.cache() / "scan" / f"{key}.jsonl"
         with suppress(OSError), self._path.open(encoding="ascii", errors="replace") as file:
             for line in file:
@@ -66,4 +65,4 @@ class ScanCache:
                 file.write(f"{json.dumps((name, state, result if isinstance(result, str) else result.as_json()))}\n")
 
     def _key(self, path: Path) -> str:
-        return os.path.relpath(path.absolute(), self._root)
+        return os.fspath(path.absolute())

@@ -5,13 +5,11 @@ import hashlib
 import mimetypes
 import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from headstand import cores
 from headstand.errors import HeadstandError
 from headstand.preparation.manifest import Dataset
 from headstand.storage import RemoteError
@@ -144,12 +142,9 @@ class _Bucket:
         Returns:
             Size in bytes of each file; None if it was already there.
         """
-        pool = ThreadPoolExecutor(THREADS)
-        try:
-            done = pool.map(lambda path: self._put(path, *files[path]), files)
-            return list(tqdm(done, "uploading", len(files), unit="file", leave=False, disable=None))
-        finally:
-            pool.shutdown(cancel_futures=True)  # after a failure or Ctrl-C, pending uploads are not started
+        return list(
+            cores.parallel(lambda path: self._put(path, *files[path]), list(files), "uploading", "file", THREADS)
+        )
 
     def _put(self, path: Path, name: str, expected: str | None) -> int | None:
         data = path.read_bytes()

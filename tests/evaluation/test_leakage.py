@@ -15,6 +15,7 @@ from headstand.preparation.manifest import Dataset
 from headstand.preparation.near_duplicates import Signature
 from headstand.preparation.prepare import prepare
 from headstand.recipe import Backbone, Recipe
+from tests.preparation.photos import signature
 
 
 def drawn(folder: Path, first: int, count: int) -> None:
@@ -72,7 +73,7 @@ def test_a_leak_is_reported_with_the_accuracy_without_it(workplace, monkeypatch)
         96,
         "MobileNetV2",
         "",
-        training_fingerprints=(Signature.of(images.decode(Path("stolen.jpg"))).text,),
+        training_fingerprints=(signature(Path("stolen.jpg").read_bytes()).text,),
     )
     monkeypatch.setattr(checkpoint, "metadata", lambda path: known)
     Path("old.h5").touch()

@@ -6,6 +6,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from headstand.images import decode
+from headstand.preparation.examination import LUMA
+from headstand.preparation.near_duplicates import Signature
+
 
 def picture(seed: int, size: tuple[int, int] = (120, 96)) -> Image.Image:
     """Soft coloured blobs, different for each seed."""
@@ -17,6 +21,10 @@ def encoded(image: Image.Image, format_: str = "JPEG", **options: int) -> bytes:
     data = io.BytesIO()
     image.save(data, format_, **options)
     return data.getvalue()
+
+
+def signature(data: bytes) -> Signature:
+    return Signature.of((decode(data) @ LUMA).astype(np.uint8))
 
 
 def class_folders(root: Path, classes: dict[str, int], first: int = 0) -> Path:

@@ -10,14 +10,13 @@ from scipy.ndimage import uniform_filter1d
 from headstand.images import ImageError, decode
 from headstand.preparation import examination, near_duplicates, photo_cache
 from headstand.preparation.doctor import checkup
-from headstand.preparation.examination import examine, examined, lumas, signatures
+from headstand.preparation.examination import LUMA, examine, examined, lumas, signatures
 from headstand.preparation.explore.explore import explore
-from headstand.preparation.near_duplicates import LUMA, Signature
 from headstand.preparation.prepare import prepare
 from headstand.recipe import Recipe, Source, Split
 from tests.images.test_isolated import file_of
 from tests.preparation.doctor.faults import half_grey, photo, rotated
-from tests.preparation.photos import encoded, picture
+from tests.preparation.photos import encoded, picture, signature
 
 
 @pytest.fixture
@@ -120,8 +119,7 @@ def test_draft_decoding_does_not_change_the_findings(size):
     """The JPEG draft is at most 8 times smaller than the photo and at least as large as `SIDE`."""
     for seed in range(5):
         data = encoded(picture(seed, size), quality=90)
-        exact = Signature.of(decode(data))
-        assert near_duplicates.near_duplicates_of_any([examine(data).file.signature], [exact]).all()
+        assert near_duplicates.near_duplicates_of_any([examine(data).file.signature], [signature(data)]).all()
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}\n", b"[1]", b'{"large": false, "file": {"extension": ".jpg"}}\n123'])
@@ -199,7 +197,7 @@ def test_a_photo_is_decoded_as_elsewhere_although_its_conversions_were_found_bef
     found = examine(data).file
     size = tuple(round(side * examination.SIDE / max(found.upright)) for side in found.upright)
     stored = size[::-1] if found.orientation > 4 else size
-    luma = decode(data, size, draft=stored) @ LUMA.astype(np.float32)
+    luma = decode(data, size, draft=stored) @ LUMA
     assert found.measures.contrast == pytest.approx(float(luma.std()), rel=1e-6)
     assert found.measures.blur == pytest.approx(max(examination._blur(luma, axis) for axis in (0, 1)), rel=1e-6)
 
@@ -207,7 +205,7 @@ def test_a_photo_is_decoded_as_elsewhere_although_its_conversions_were_found_bef
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("size", [(120, 90), (12, 9), (3, 40)])
 def test_blur_is_what_a_second_blur_leaves_of_the_differences(size, axis):
-    luma = decode(encoded(picture(4, size), quality=95)) @ LUMA.astype(np.float32)
+    luma = decode(encoded(picture(4, size), quality=95)) @ LUMA
     sharp = np.abs(np.diff(luma, axis=axis))
     soft = np.abs(np.diff(uniform_filter1d(luma, 9, axis), axis=axis))
     expected = 1 - np.maximum(sharp - soft, 0).sum() / sharp.sum()

@@ -4,16 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 
-from headstand.images import decode
 from headstand.preparation import near_duplicates
 from headstand.preparation.near_duplicates import Signature, SignatureError
-from tests.preparation.photos import encoded, picture
+from tests.preparation.photos import encoded, picture, signature
 
 COUNT = 20
-
-
-def signature(data: bytes) -> Signature:
-    return Signature.of(decode(data))
 
 
 @pytest.fixture(scope="module")

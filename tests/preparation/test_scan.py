@@ -3,13 +3,11 @@ import os
 import pytest
 
 from headstand import cores
-from headstand.images import decode
 from headstand.preparation import scan as module
 from headstand.preparation.file_metadata import FileMetadata
 from headstand.preparation.listing import Item, Listing
-from headstand.preparation.near_duplicates import Signature
 from headstand.preparation.scan import examine, forget, scan
-from tests.preparation.photos import encoded, picture
+from tests.preparation.photos import encoded, picture, signature
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +44,7 @@ def test_usable_files_are_described_and_others_have_a_reason(listing):
     assert [candidate.item for candidate in found] == list(listing.items[:6])
     first = found[0].file
     assert (first.extension, first.width, first.height) == (".jpg", 120, 96)
-    assert first.signature == Signature.of(decode(listing.items[0].path))
+    assert first.signature == signature(listing.items[0].path.read_bytes())
     assert [(item.path.name, reason.split(" (")[0]) for item, reason in left_out] == [
         ("6.jpg", "the data is not an image of a known format"), ("7.jpg", "cannot be read"),
     ]  # fmt: skip
@@ -71,7 +69,7 @@ def test_changed_new_and_forgotten_files_are_read_again(listing):
     forget(listing, listing.items[4], reader)
     found, _ = scan(listing, reader)
     assert sorted(reader.read) == ["2.jpg", "3.jpg", "4.jpg", "7.jpg"]
-    assert found[2].file.signature == Signature.of(decode(encoded(picture(50))))
+    assert found[2].file.signature == signature(encoded(picture(50)))
 
 
 def test_cache_entries_of_another_reader_or_decoder_are_not_used(listing, monkeypatch):

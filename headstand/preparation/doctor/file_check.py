@@ -2,11 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-
-from tqdm import tqdm
 
 from headstand import cores
 from headstand.images import ImageError, formats, load
@@ -42,9 +38,8 @@ def check_files(items: Sequence[Item], names: Sequence[str], large: bool = False
         names: path of each file relative to the checked folder.
         large: apply the larger size limits for a user's own files.
     """
-    with ThreadPoolExecutor(cores.available()) as pool:
-        work = pool.map(partial(_check, large=large), items, names)
-        return list(tqdm(work, "examining", len(items), unit="file", leave=False, disable=None))
+    named = list(zip(items, names, strict=True))
+    return list(cores.parallel(lambda pair: _check(*pair, large), named, "examining", "file"))
 
 
 def _check(item: Item, name: str, large: bool) -> FileCheck:

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -72,18 +71,17 @@ class Thumbnails:
         wanted = {photo.path for photos in shown.values() for photo in photos} | {photo.path for photo in others}
         pictures: dict[str, np.ndarray] = {}
         means: dict[str, np.ndarray] = {}
-        with ThreadPoolExecutor(cores.available()) as pool:
-            for name in dataset.classes:
-                averaged = {photo.path for photo in _evenly(members[name], AVERAGED)}
-                needed = [photo for photo in members[name] if photo.path in averaged | wanted]
-                total = np.zeros((SIDE, SIDE, 3), dtype=np.uint32)
-                small = pool.map(partial(_read, dataset.folder, wanted, side), needed)
-                for photo, (square, whole) in zip(needed, small, strict=True):
-                    if photo.path in averaged:
-                        total += square
-                    if whole is not None:
-                        pictures[photo.path] = whole
-                means[name] = np.round(total / len(averaged)).astype(np.uint8)
+        for name in dataset.classes:
+            averaged = {photo.path for photo in _evenly(members[name], AVERAGED)}
+            needed = [photo for photo in members[name] if photo.path in averaged | wanted]
+            total = np.zeros((SIDE, SIDE, 3), dtype=np.uint32)
+            small = cores.parallel(partial(_read, dataset.folder, wanted, side), needed)
+            for photo, (square, whole) in zip(needed, small, strict=True):
+                if photo.path in averaged:
+                    total += square
+                if whole is not None:
+                    pictures[photo.path] = whole
+            means[name] = np.round(total / len(averaged)).astype(np.uint8)
         return cls(side, shown, pictures, means)
 
 

@@ -9,13 +9,11 @@ import hashlib
 import json
 import os
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, replace
 from pathlib import Path, PurePath
 from typing import Literal
 
 from PIL import Image
-from tqdm import tqdm
 
 from headstand import cores, files
 from headstand.errors import HeadstandError
@@ -125,13 +123,11 @@ def _only(marked: list[AnnotatedPhoto], classes: tuple[str, ...]) -> list[Annota
 
 def _key(root: Path, chosen: list[AnnotatedPhoto], size: int) -> str:
     """Returns the cache key: a hash of all inputs of the crops (photo bytes, boxes, size, software versions)."""
-    with ThreadPoolExecutor(cores.available()) as pool:
-        digests = pool.map(lambda photo: _digest(root / photo.photo), chosen)
-        bar = tqdm(digests, "checking", len(chosen), unit="photo", leave=False, disable=None)
-        state = [
-            (photo.photo.as_posix(), digest, photo.declared, [astuple(crop_box) for crop_box in photo.objects])
-            for photo, digest in zip(chosen, bar, strict=True)
-        ]
+    digests = cores.parallel(lambda photo: _digest(root / photo.photo), chosen, "checking")
+    state = [
+        (photo.photo.as_posix(), digest, photo.declared, [astuple(crop_box) for crop_box in photo.objects])
+        for photo, digest in zip(chosen, digests, strict=True)
+    ]
     text = json.dumps([crop.VERSION, DECODER, Image.__version__, QUALITY, size, state])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -161,15 +157,11 @@ def _cut(
     root: Path, chosen: list[AnnotatedPhoto], folder: Path, targets: dict[PurePath, list[PurePath]], size: int
 ) -> LeftOut:
     """Writes the missing crops, and returns those that cannot be written, each with the reason."""
-    left_out: LeftOut = []
-    pool = ThreadPoolExecutor(cores.available())
-    try:
-        work = pool.map(lambda photo: _cut_photo(root, photo, folder, targets[photo.photo], size), chosen)
-        for faults in tqdm(work, "cropping", len(chosen), unit="photo", leave=False, disable=None):
-            left_out += faults
-    finally:
-        pool.shutdown(cancel_futures=True)  # so that an interrupted call ends at once
-    return left_out
+
+    def cut(photo: AnnotatedPhoto) -> LeftOut:
+        return _cut_photo(root, photo, folder, targets[photo.photo], size)
+
+    return [fault for faults in cores.parallel(cut, chosen, "cropping") for fault in faults]
 
 
 def _cut_photo(root: Path, photo: AnnotatedPhoto, folder: Path, targets: list[PurePath], size: int) -> LeftOut:
