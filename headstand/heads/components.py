@@ -5,6 +5,7 @@ that training can see of the features are then their components; heads train on 
 first layer is turned into one for the features themselves afterwards.
 """
 
+import functools
 import tempfile
 from dataclasses import dataclass
 
@@ -17,8 +18,8 @@ from headstand.errors import HeadstandError
 _RANK = 1e-7
 """Share of the greatest variance below which a principal component is left out."""
 
-_CHUNK = 2048
-"""Rows that are standardised at a time."""
+_CHUNK = 256
+"""Rows that are standardised at a time; more no longer fit into the processor's cache."""
 
 _IN_MEMORY = 256 * 2**20
 """Bytes of standardised rows above which they are written to an unnamed temporary file."""
@@ -35,7 +36,8 @@ class Components:
     Attributes:
         rows: the features in these components, `float32 [N, R]`, R at most N and D.
         mean: mean of each feature, `float64 [D]`.
-        transform: `float32 [D, R]`, so that `rows = (features - mean) @ transform`.
+        transforms: `float32 [D, R]`, or `[D, N]` and `[N, R]` for less than D rows: their product is the matrix by
+            which features without the mean are multiplied. It takes as long as all the rest, and is rarely needed.
         variances: variance of each component, `float64 [R]`, ascending.
         factor: what the components are multiplied by, so that their variances are 1 on average, as those of
             standardised features: initial weights and learning rates of networks are made for such inputs.
@@ -43,22 +45,23 @@ class Components:
 
     rows: np.ndarray
     mean: np.ndarray
-    transform: np.ndarray
+    transforms: tuple[np.ndarray, ...]
     variances: np.ndarray
     factor: float
 
     def project(self, features: np.ndarray) -> np.ndarray:
         """Returns features `float32 [N, D]` in these components, `float32 [N, R]`."""
-        table = _table((len(features), self.transform.shape[1]))
+        table = _table((len(features), self.transforms[-1].shape[1]))
         with threadpool_limits(1, "blas"):
             for start in range(0, len(features), _CHUNK):
                 centred = (features[start : start + _CHUNK] - self.mean).astype(np.float32)
-                table[start : start + _CHUNK] = centred @ self.transform
+                table[start : start + _CHUNK] = functools.reduce(np.matmul, self.transforms, centred)
         return table
 
     def layer(self, kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns kernel and bias of a dense layer on the features that equals one on the components."""
-        kernel = self.transform @ kernel.astype(np.float32)
+        for transform in reversed(self.transforms):
+            kernel = transform @ kernel.astype(np.float32)
         return kernel, (bias - self.mean @ kernel).astype(np.float32)
 
 
@@ -98,15 +101,17 @@ def principal_components(features: np.ndarray) -> Components:
         kept = values > max(values[-1] * _RANK, _RANK)
         values, vectors = values[kept].astype(np.float64), vectors[:, kept]
         factor = float(np.sqrt(count * len(values) / max(values.sum(), 1e-6)))
-        if wide:  # left singular vectors, so that the product below need not be computed
-            basis = rows.T @ (vectors * (factor / np.sqrt(values))).astype(np.float32)
+        if wide:  # left singular vectors, so that the products below need not be computed
             components = (vectors * (factor * np.sqrt(values))).astype(np.float32)
+            weights = (vectors * (factor / np.sqrt(values))).astype(np.float32)
+            rows *= scale
+            transforms: tuple[np.ndarray, ...] = (rows.T, weights)
         else:
             basis, components = vectors * np.float32(factor), _table((count, len(values)))
             for start in range(0, count, _CHUNK):
                 components[start : start + _CHUNK] = rows[start : start + _CHUNK] @ basis
-    transform = (scale[:, None] * basis).astype(np.float32)
-    return Components(components, mean, transform, factor**2 * values / count, factor)
+            transforms = ((scale[:, None] * basis).astype(np.float32),)
+    return Components(components, mean, transforms, factor**2 * values / count, factor)
 
 
 def _table(shape: tuple[int, int]) -> np.ndarray:

@@ -298,23 +298,23 @@ def statistics(activations: tuple[str, ...]) -> Callable[[HeadState, EpochData],
 
 @functools.cache
 def validation(activations: tuple[str, ...], batch_norm: bool) -> Callable[[HeadState, EpochData], tuple[Any, Any]]:
-    """Returns a compiled function that computes the loss and accuracy of a head on a split.
+    """Returns a compiled function: the loss of a head on a split, and the rows it classifies correctly, `bool [N]`.
 
     The loss is the cross-entropy without class weights and label smoothing, so that all trials are comparable.
     """
 
     @_of_any_size
     def validate(state: HeadState, data: EpochData) -> tuple[Any, Any]:
-        def body(start: Any, loss: Any, correct: Any) -> tuple[Any, ...]:
+        def body(start: Any, loss: Any, correct: tf.TensorArray) -> tuple[Any, ...]:
             labels = data.labels[start : start + ROWS]
             logits = _last(state, _inner(activations, batch_norm, state, data.features[start : start + ROWS]))
             each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            hits = tf.cast(tf.argmax(logits, 1, tf.int32) == labels, tf.float32)
-            return start + ROWS, loss + tf.reduce_sum(each), correct + tf.reduce_sum(hits)
+            hits = tf.argmax(logits, 1, tf.int32) == labels
+            return start + ROWS, loss + tf.reduce_sum(each), correct.write(start // ROWS, hits)
 
-        loss, correct = _over_rows(data, body, (tf.constant(0.0), tf.constant(0.0)))
-        count = tf.cast(tf.size(data.labels), tf.float32)
-        return loss / count, correct / count
+        rows = tf.TensorArray(tf.bool, 0, dynamic_size=True, infer_shape=False)
+        loss, correct = _over_rows(data, body, (tf.constant(0.0), rows))
+        return loss / tf.cast(tf.size(data.labels), tf.float32), correct.concat()
 
     return validate
 

@@ -67,6 +67,9 @@ class FeatureSplit:
 class Fit:
     """The result of training a head: metrics by epoch, the selected epoch (from 1), and the head after that epoch.
 
+    `correct` tells which validation photos the head classifies correctly, `bool [N]`; without a validation split it is
+    empty. `build` returns the head as a Keras model; `model` keeps it, because most heads of a search are never used.
+
     `history` holds for every epoch `loss` (the objective: weighted and smoothed as the recipe sets), `accuracy`,
     `val_loss` (plain cross-entropy), `val_accuracy`, `learning_rate` (of its first step) and `gradient_norm` (the
     largest global norm of a step); for logistic regression not the last two. The best epoch is the first of the highest
@@ -75,7 +78,12 @@ class Fit:
 
     history: list[dict[str, float]]
     best_epoch: int
-    model: keras.Model
+    correct: np.ndarray
+    build: Callable[[], keras.Model]
+
+    @cached_property
+    def model(self) -> keras.Model:
+        return self.build()
 
     @property
     def best(self) -> dict[str, float]:
@@ -114,8 +122,7 @@ def fit(
         after_epoch: called with the epoch (from 1) and its metrics; an exception that it raises ends the training.
         selection: what selects the epoch, as in `rank`.
     """
-    data = _data(train, validation, head.standardise)
-    return _fit(head, data, classes, seed, after_epoch=after_epoch, selection=selection)
+    return _fit(head, train, validation, classes, seed, after_epoch=after_epoch, selection=selection)
 
 
 def refit(head: recipes.Head, train: FeatureSplit, classes: int, seed: int, selected: Fit) -> Fit:
@@ -132,7 +139,7 @@ def refit(head: recipes.Head, train: FeatureSplit, classes: int, seed: int, sele
         seed: as in `fit`.
         selected: the result of the first training.
     """
-    return _fit(head, _data(train, None, head.standardise), classes, seed, selected=selected)
+    return _fit(head, train, None, classes, seed, selected=selected)
 
 
 def fit_many(
@@ -160,9 +167,8 @@ def fit_many(
     Returns:
         The results of `fit`, in the order of `heads`.
     """
-    tensors = {
-        standardise: _data(train, validation, standardise) for standardise in {head.standardise for head in heads}
-    }
+    kinds = {head.standardise for head in heads if head.optimizer != "lbfgs"}
+    tensors = {standardise: _tensors(train, validation, standardise) for standardise in kinds}
     stopped = Event()
 
     def stop(number: int, metrics: dict[str, float]) -> None:
@@ -171,7 +177,9 @@ def fit_many(
 
     with ThreadPoolExecutor(cores.available()) as pool:
         futures = {
-            pool.submit(_fit, head, tensors[head.standardise], classes, seed, stop, None, selection): index
+            pool.submit(
+                _fit, head, train, validation, classes, seed, stop, None, selection, tensors.get(head.standardise)
+            ): index
             for index, head in enumerate(heads)
         }
         try:
@@ -215,20 +223,18 @@ def objective(metrics: Mapping[str, float], selection: Selection = "accuracy") -
 
 
 @dataclass(frozen=True)
-class _Data:
-    """Both splits and their tensors, with class weights of one; without a validation split, those are None.
+class _Tensors:
+    """Both splits as tensors, with class weights of one; `validation` is None without that split.
 
     `components` are those that the tensors hold; None for features as they are.
     """
 
-    train: FeatureSplit
-    validation: FeatureSplit | None
-    train_tensors: epoch.EpochData
-    validation_tensors: epoch.EpochData | None
+    train: epoch.EpochData
+    validation: epoch.EpochData | None
     components: Components | None
 
 
-def _data(train: FeatureSplit, validation: FeatureSplit | None, standardise: bool) -> _Data:
+def _tensors(train: FeatureSplit, validation: FeatureSplit | None, standardise: bool) -> _Tensors:
     """Returns tensors of the features or, for heads that standardise, of their principal components in training."""
     count, width = train.features.shape
     components = train.components if standardise else None
@@ -241,11 +247,11 @@ def _data(train: FeatureSplit, validation: FeatureSplit | None, standardise: boo
     def tensors(rows: np.ndarray, views: np.ndarray, labels: np.ndarray) -> epoch.EpochData:
         return epoch.EpochData(_tensor(rows), _tensor(views), tf.constant(labels, tf.int32), tf.ones(0))
 
-    validation_tensors = None
+    held_out = None
     if validation:
-        held_out = components.project(validation.features) if components else validation.features
-        validation_tensors = tensors(held_out, views[:0], validation.labels)
-    return _Data(train, validation, tensors(rows, views, train.labels), validation_tensors, components)
+        features = components.project(validation.features) if components else validation.features
+        held_out = tensors(features, views[:0], validation.labels)
+    return _Tensors(tensors(rows, views, train.labels), held_out, components)
 
 
 def _tensor(array: np.ndarray) -> tf.Tensor:
@@ -261,22 +267,24 @@ def _tensor(array: np.ndarray) -> tf.Tensor:
 
 def _fit(
     head: recipes.Head,
-    data: _Data,
+    train: FeatureSplit,
+    validation: FeatureSplit | None,
     classes: int,
     seed: int,
     after_epoch: AfterEpoch | None = None,
     selected: Fit | None = None,
     selection: Selection = "accuracy",
+    tensors: _Tensors | None = None,
 ) -> Fit:
     """Trains a head as `fit` if there is a validation split, else as `refit` for the epochs of `selected`."""
-    train, validation = data.train, data.validation_tensors
     if head.optimizer == "lbfgs":
-        return _solve(head, train, classes, seed, data.validation, after_epoch)
+        return _solve(head, train, classes, seed, validation, after_epoch)
+    tensors = tensors or _tensors(train, validation, head.standardise)
     count = len(train.labels)
     bounds = batch_bounds(count, head.batch_size)
     steps, view_count = len(bounds) - 1, 0 if train.views is None else len(train.views)
     weights = tf.constant(class_weights(train.labels, classes, head.class_weights))
-    train_data, order = data.train_tensors._replace(weights=weights), np.random.default_rng(seed)
+    train_data, order = tensors.train._replace(weights=weights), np.random.default_rng(seed)
     values = epoch.Values(
         dropout=tf.constant(head.dropout),
         smoothing=tf.constant(head.label_smoothing),
@@ -290,12 +298,13 @@ def _fit(
     state = epoch.state(model, epoch.SLOTS[head.optimizer])
     train_epoch = epoch.training(epoch.graph_key(head, view_count > 0))
     history: list[dict[str, float]] = []
-    best_epoch, best_values = 0, list[np.ndarray]()
+    best_epoch, best_values, best_correct = 0, list[np.ndarray](), np.zeros(0, bool)
+    correct = best_correct
     for number in range(1, (selected.best_epoch if selected else head.epochs) + 1):
         rates = learning_rates(head, steps, selected.history[: number - 1] if selected else history)
         # A separate generator for views: the order of the rows is then the same with and without views.
         views = np.random.default_rng((seed, number - 1)).integers(0, view_count + 1, count)
-        loss, correct, norm = train_epoch(
+        loss, hits, norm = train_epoch(
             state,
             train_data,
             values,
@@ -309,33 +318,39 @@ def _fit(
             epoch.statistics(activations)(state, train_data)
         metrics = {
             "loss": float(loss) / count,
-            "accuracy": float(correct) / count,
+            "accuracy": float(hits) / count,
             "learning_rate": float(rates[0]),
             "gradient_norm": float(norm),
         }
-        if validation:
-            val_loss, val_accuracy = epoch.validation(activations, head.batch_norm)(state, validation)
-            metrics |= {"val_loss": float(val_loss), "val_accuracy": float(val_accuracy)}
+        if tensors.validation:
+            val_loss, val_correct = epoch.validation(activations, head.batch_norm)(state, tensors.validation)
+            correct = val_correct.numpy()
+            metrics |= {"val_loss": float(val_loss), "val_accuracy": float(correct.mean())}
         history.append(metrics)
         if not best_epoch or not validation or (rank(metrics, selection) > rank(history[best_epoch - 1], selection)):
             # Copied because `numpy()` may return a view of the variable itself.
-            best_epoch, best_values = number, [np.array(variable) for variable in state.saved]
+            best_epoch, best_values, best_correct = number, [np.array(variable) for variable in state.saved], correct
         if after_epoch:
             after_epoch(number, metrics)
         if validation and head.patience and number - best_epoch >= head.patience:
             break
-    if data.components:
-        kernel, shift = data.components.layer(best_values[0], np.zeros(best_values[0].shape[1]))
-        best_values[0] = kernel
-        # The first bias, or the mean that the first batch normalization subtracts.
-        index, sign = (-2 * len(activations), -1) if head.batch_norm else (len(state.kernels), 1)
-        best_values[index] = best_values[index] + sign * shift
+    components = tensors.components  # without the tensors, which would be kept with the result
+    # The first bias, or the mean that the first batch normalization subtracts.
+    index, sign = (-2 * len(activations), -1) if head.batch_norm else (len(state.kernels), 1)
+
+    def build() -> keras.Model:
+        values = list(best_values)
+        if components:
+            values[0], shift = components.layer(values[0], np.zeros(values[0].shape[1]))
+            values[index] = values[index] + sign * shift
         with _BUILD_LOCK:
-            model = network.build(head, len(kernel), classes, seed)
-    variables = [variable for group in epoch.model_variables(model) for variable in group]
-    for variable, value in zip(variables, best_values, strict=True):
-        variable.assign(value)
-    return Fit(history, best_epoch, model)
+            model = network.build(head, len(values[0]), classes, seed)
+        variables = [variable for group in epoch.model_variables(model) for variable in group]
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        return model
+
+    return Fit(history, best_epoch, best_correct, build)
 
 
 def _solve(
@@ -352,18 +367,25 @@ def _solve(
     components = train.components
     labels = np.tile(train.labels, len(components.rows) // len(train.labels))
     solution = linear.solve(components, labels, weights, strength)
-    with _BUILD_LOCK:
-        model = network.build(head, train.features.shape[1], classes, seed)
-    model.get_layer("logits").set_weights(components.layer(solution.kernel, solution.bias))
-    metrics = {}
+    solution = linear.Solution(*components.layer(solution.kernel, solution.bias))
+    metrics, correct = {}, np.zeros(0, bool)
     for prefix, split in {"": train, "val_": validation}.items():
         if split:
-            found = network.probabilities(model, split.features)
+            found = solution.probabilities(split.features)
+            right = found.argmax(axis=1) == split.labels
             metrics[f"{prefix}loss"] = float(linear.log_losses(found, split.labels).mean())
-            metrics[f"{prefix}accuracy"] = float((found.argmax(axis=1) == split.labels).mean())
+            metrics[f"{prefix}accuracy"] = float(right.mean())
+            correct = right if split is validation else correct
     if after_epoch:
         after_epoch(1, metrics)
-    return Fit([metrics], 1, model)
+
+    def build() -> keras.Model:
+        with _BUILD_LOCK:
+            model = network.build(head, len(solution.kernel), classes, seed)
+        model.get_layer("logits").set_weights([solution.kernel, solution.bias])
+        return model
+
+    return Fit([metrics], 1, correct, build)
 
 
 def learning_rates(head: recipes.Head, steps: int, history: Sequence[dict[str, float]]) -> np.ndarray:

@@ -35,7 +35,7 @@ _TOLERANCE = 3e-4
 
 @dataclass(frozen=True)
 class Solution:
-    """Kernel `float32 [R, classes]` and bias `float32 [classes]`, for principal components."""
+    """Kernel `float32 [R, classes]` and bias `float32 [classes]`, for principal components or the features."""
 
     kernel: np.ndarray
     bias: np.ndarray

@@ -164,7 +164,9 @@ def test_a_refit_repeats_the_selected_epochs(settings: dict[str, Any]) -> None:
 def test_a_refit_selects_nothing_by_its_own_accuracy() -> None:
     """Its training accuracy is highest after an earlier epoch, and patience would have stopped it."""
     head = changed(epochs=9, learning_rate=0.5, patience=1)
-    selected = Fit([{"val_loss": 1.0, "val_accuracy": 0.5}] * 9, 8, heads.build(head, 4, 3, 1))
+    selected = Fit(
+        [{"val_loss": 1.0, "val_accuracy": 0.5}] * 9, 8, np.zeros(0, bool), lambda: heads.build(head, 4, 3, 1)
+    )
     again = heads.refit(head, TRAIN, 3, 1, selected)
     accuracies = [metrics["accuracy"] for metrics in again.history]
     assert len(accuracies) == again.best_epoch == 8
@@ -181,7 +183,7 @@ def test_features_on_disk_are_not_copied_into_memory(tmp_path: Path, one_by_one:
     train, validation = mapped(tmp_path, TRAIN), mapped(tmp_path, VALIDATION)
 
     def tensors(split: FeatureSplit) -> EpochData:
-        return fitting._data(split, None, standardise=False).train_tensors
+        return fitting._tensors(split, None, standardise=False).train
 
     assert np.shares_memory(memoryview(tensors(train).features), train.features)
     viewed = FeatureSplit(TRAIN.features, TRAIN.labels, train.features.reshape(1, *train.features.shape))

@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import keras
-import numpy as np
 import optuna
 
 from headstand import heads
@@ -23,9 +21,6 @@ AfterFit = Callable[[int, Sequence[Mapping[str, float]], str], None]
 
 Stop = Callable[[int, float], bool]
 """Called with the epoch (from 1) and its validation accuracy; returns whether to prune the trial."""
-
-CHUNK = 1024
-"""Rows of features per forward pass through a trained head."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +106,7 @@ class TrialRunner:
         data = self.data
         heads.fit_many(
             selected, data.train, data.validation, data.classes, data.seed,
-            lambda index, fit: after_fit(index, fit.history, correct(fit.model, data.validation)), data.selection,
+            lambda index, fit: after_fit(index, fit.history, pack_bits(fit.correct)), data.selection,
         )  # fmt: skip
 
     def run_one(self, stage: int, space: Space, values: Mapping[str, Any], head: Head, stop: Stop) -> Trial:
@@ -149,7 +144,7 @@ class TrialRunner:
             fit = heads.fit(
                 trial.head, data.train, data.validation, data.classes, data.seed, after_epoch, data.selection
             )
-            history, pruned, right = fit.history, False, correct(fit.model, data.validation)
+            history, pruned, right = fit.history, False, pack_bits(fit.correct)
         except optuna.TrialPruned:
             pruned, right = True, ""
         seconds = time.perf_counter() - start
@@ -178,15 +173,6 @@ class TrialRunner:
             self._by_head.setdefault(_key(trial.head), trial)
         if self._after_trial:
             self._after_trial(trial, from_journal)
-
-
-def correct(model: keras.Model, validation: heads.FeatureSplit) -> str:
-    """Returns which validation photos a trained head classifies correctly, encoded by `pack_bits`."""
-    labels = validation.labels
-    if not len(labels):
-        return ""
-    parts = np.array_split(validation.features, -(-len(labels) // CHUNK))
-    return pack_bits(np.concatenate([model(part).numpy().argmax(axis=1) for part in parts]) == labels)
 
 
 def with_results(trial: Trial, history: Sequence[Mapping[str, float]]) -> Trial:

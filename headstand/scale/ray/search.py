@@ -13,8 +13,8 @@ from ray import tune
 
 from headstand import heads
 from headstand.heads import search as local
-from headstand.heads.search.trial import SearchError
-from headstand.heads.search.trial_runner import AfterFit, AfterTrial, SearchData, TrialRunner, correct
+from headstand.heads.search.trial import SearchError, pack_bits
+from headstand.heads.search.trial_runner import AfterFit, AfterTrial, SearchData, TrialRunner
 from headstand.recipe import Head, Search
 from headstand.scale.ray.connection import ClusterError, cluster_failure, size
 
@@ -251,5 +251,5 @@ def _fit(config: dict[str, Any], data: SearchData, selected: Sequence[Head]) -> 
     """Trains one head to the end and reports its metrics once."""
     head = selected[config["index"]]
     fit = heads.fit(head, data.train, data.validation, data.classes, data.seed, selection=data.selection)
-    right = correct(fit.model, data.validation)
+    right = pack_bits(fit.correct)
     tune.report({HISTORY: fit.history, METRIC: heads.objective(fit.best, data.selection), RIGHT: right})

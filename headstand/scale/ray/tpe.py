@@ -15,8 +15,8 @@ from ray.tune.search.optuna import OptunaSearch
 from headstand import heads
 from headstand.heads.search import space as spaces
 from headstand.heads.search import tpe
-from headstand.heads.search.trial import SearchError, Trial, optuna_trial
-from headstand.heads.search.trial_runner import SearchData, TrialRunner, build_head, correct, with_results
+from headstand.heads.search.trial import SearchError, Trial, optuna_trial, pack_bits
+from headstand.heads.search.trial_runner import SearchData, TrialRunner, build_head, with_results
 from headstand.recipe import Head
 from headstand.recipe.search_space import TRIALS, Job, Search
 from headstand.scale.ray.search import FINISHED, HISTORY, INVALID, METRIC, RIGHT, Losses, run_trials, run_until_done
@@ -105,5 +105,5 @@ def _fit_reporting_epochs(config: dict[str, Any], data: SearchData, start: dict[
         tune.report({HISTORY: history, METRIC: heads.objective(metrics, data.selection)})
 
     fit = heads.fit(head, data.train, data.validation, data.classes, data.seed, after_epoch, data.selection)
-    right = correct(fit.model, data.validation)
+    right = pack_bits(fit.correct)
     tune.report({HISTORY: fit.history, METRIC: heads.objective(fit.best, data.selection), FINISHED: True, RIGHT: right})

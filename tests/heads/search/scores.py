@@ -42,7 +42,7 @@ class Scores:
             self.epochs[-1] = epoch
             if after_epoch:
                 after_epoch(epoch, history[-1])
-        return Fit(history, head.epochs, None)
+        return Fit(history, head.epochs, EMPTY.labels == 0, lambda: None)
 
     def fit_many(
         self,
