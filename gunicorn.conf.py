@@ -20,7 +20,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from headstand import environment
 from headstand.errors import HeadstandError
-from headstand.serve import capacity, classifier, content, metrics
+from headstand.serve import capacity, classifier, content, service_metrics
 
 # glibc's malloc has one arena per thread, and with dozens of threads their free memory doubles a worker's memory: use
 # two. It also keeps large blocks after a few of them: return blocks over 1 MiB to the system at once. But returning the
@@ -54,7 +54,7 @@ if not preload_app:
     with contextlib.suppress(HeadstandError):  # each worker reports it
         classifier.keep()
 # Metrics that all workers share; kept on SIGHUP, when this file is executed again.
-metrics.SHARED = metrics.SHARED or metrics.Table()
+service_metrics.SHARED = service_metrics.SHARED or service_metrics.Table()
 # The workers' heartbeats are modification times of files: a full disk or a cleaned folder must not stop the service.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 
@@ -129,4 +129,4 @@ def post_worker_init(worker: Any) -> None:
 
 def child_exit(server: Any, worker: Any) -> None:
     """Removes the predictions in flight of an ended worker from the metrics; its counts stay."""
-    metrics.SHARED.end_row(worker.age)
+    service_metrics.SHARED.end_row(worker.age)

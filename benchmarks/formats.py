@@ -32,7 +32,7 @@ import headstand.tensorflow_setup  # noqa: F401 - imports TensorFlow quietly
 from headstand import features, heads, images
 from headstand.errors import HeadstandError
 from headstand.evaluation.predictions import class_indices
-from headstand.export import convert, quantize
+from headstand.export import quantize, tflite_conversion
 from headstand.export.photo_samples import PhotoSample
 from headstand.features import backbones
 from headstand.heads import checkpoint
@@ -118,7 +118,10 @@ def predict(path: Path, threads: int) -> Call:
 def contestants(path: Path, calibration: np.ndarray, folder: Path) -> Iterator[Contestant]:
     """Writes a checkpoint in every format to files in `folder`, and yields them."""
     model = checkpoint.load(path)
-    flatbuffers = {one.__name__: one(model) for one in (convert.float32, convert.float16, convert.dynamic)}
+    flatbuffers = {
+        one.__name__: one(model)
+        for one in (tflite_conversion.float32, tflite_conversion.float16, tflite_conversion.dynamic)
+    }
     flatbuffers["int8"] = quantize.int8(model, calibration)
     for format_, flatbuffer in flatbuffers.items():
         target = folder / f"{format_}.tflite"

@@ -17,8 +17,10 @@ Schema = dict[str, Any]
 RAW = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
 """Documents outside of docs/, by the name of their page."""
 
+PICTURE = "models/demo.png"
+
 OBJECTS = (
-    "headstand.api",
+    "headstand.python_api",
     "headstand.cli.train.Trained",
     "headstand.serve.classifier.Prediction",
     "headstand.evaluation.evaluate_model.EvaluationResult",
@@ -34,6 +36,7 @@ def on_files(files: Any, config: Any) -> Any:
 
     for name, text in pages().items():
         files.append(File.generated(config, name, content=text))
+    files.append(File.generated(config, PICTURE, abs_src_path=str(ROOT / PICTURE)))
     return files
 
 

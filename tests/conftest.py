@@ -54,9 +54,9 @@ def gunicorn_settings(monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str,
     """Returns a function that executes gunicorn.conf.py, whose changes to this process are undone after the test."""
 
     def execute() -> dict[str, Any]:
-        from headstand.serve import metrics
+        from headstand.serve import service_metrics
 
-        monkeypatch.setattr(metrics, "SHARED", None)
+        monkeypatch.setattr(service_metrics, "SHARED", None)
         monkeypatch.setattr(sys, "path", [*sys.path])
         return runpy.run_path(str(HOME / "gunicorn.conf.py"))
 

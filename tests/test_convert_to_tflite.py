@@ -11,7 +11,7 @@ import pytest
 import convert_to_tflite
 from headstand.cli.convert import _measured
 from headstand.errors import HeadstandError
-from headstand.export import convert
+from headstand.export import tflite_conversion
 from headstand.heads import checkpoint
 from headstand.preparation import manifest
 from headstand.runs import RunError
@@ -118,14 +118,14 @@ def test_a_model_that_predicts_differently_is_refused(
     failed: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = convert.float32
+    real = tflite_conversion.float32
 
     def swapped(network: networks.keras.Model) -> bytes:
         other = networks.keras.models.clone_model(network)
         other.set_weights([values + 0.05 for values in network.get_weights()])
         return real(other)
 
-    monkeypatch.setattr(convert, "float32", swapped)
+    monkeypatch.setattr(tflite_conversion, "float32", swapped)
     before = sorted(model.parent.iterdir())
     error = failed(str(model))
     assert re.fullmatch(

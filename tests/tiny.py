@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 from PIL import Image
 
 from headstand import files
-from headstand.export.bundle import pack
+from headstand.export.bundle_writer import pack
 from headstand.poses import heatmap_file
 
 LABELS = ("blue", "green", "red")

@@ -10,7 +10,7 @@ import numpy as np
 import headstand.tensorflow_setup  # noqa: F401 - silences TensorFlow
 from headstand import files, images
 from headstand.cli import command
-from headstand.export import bundle, convert
+from headstand.export import bundle_writer, tflite_conversion
 from headstand.heads import checkpoint
 from headstand.quiet import quiet
 
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> None:
         model.export(onnx, format="onnx", verbose=False)  # through tf2onnx
     size = {"size": about.size, "dtype": "float32", "range": [0, 255], "decoder": images.DECODER}
     record = {"name": about.name, "input": size, "temperature": about.temperature, "threshold": about.threshold}
-    files.write(tflite, bundle.pack(convert.float32(model), about.labels, record))
+    files.write(tflite, bundle_writer.pack(tflite_conversion.float32(model), about.labels, record))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))  # the checkout
 
 from headstand.cli import command
-from headstand.scale.sagemaker.command import run
+from headstand.scale.sagemaker.subcommands import run
 
 
 def main(argv: list[str]) -> None:

@@ -25,7 +25,7 @@ def run(name: str, argv: list[str]) -> None:
 
     # isort: split
     from headstand.compare.comparison import compare
-    from headstand.compare.table import lines, notes
+    from headstand.compare.comparison_table import lines, notes
 
     comparison = compare(recipe)
     print()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from headstand import recipe as recipes
 from headstand.cli.command import UsageError
-from headstand.preparation.doctor import DoctorReport, examine, fix, page
+from headstand.preparation.doctor import DoctorReport, doctor_page, examine, fix
+from headstand.preparation.doctor.checked_folder import source
 from headstand.preparation.doctor.fix import described
-from headstand.preparation.doctor.folder import source
 from headstand.preparation.doctor.issues import Issue, Severity
 from headstand.preparation.doctor.report import write_json
 
@@ -46,7 +46,7 @@ def run(
     if target:
         report = replace(report, done=tuple(described(fix(report, target), target)))
     print("\n".join([*report.lines(), *report.done]))
-    page.write(report, html)
+    doctor_page.write(report, html)
     print(html)
     if json:
         write_json(report, json)

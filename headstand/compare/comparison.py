@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from headstand import files
-from headstand.compare import measuring, plot, table
+from headstand.compare import comparison_table, measuring, plot
 from headstand.compare.entry import entries
 from headstand.compare.result import Result, ResultLog, plain
 from headstand.compare.winner import Choice, choose, fits, order
@@ -72,8 +72,8 @@ def compare(recipe: Recipe, clock: Clock = latencies) -> Comparison:
         journal = ResultLog(run.folder / "entries.jsonl", candidates)
         results = sorted(measuring.measure(candidates, dataset, recipe.seed, journal, clock, _log), key=order)
         choice = choose(results, recipe.compare)
-        verdict, notes = _verdict(results, choice, recipe.compare), table.notes(results)
-        table.write(run.folder / "compare.csv", results)
+        verdict, notes = _verdict(results, choice, recipe.compare), comparison_table.notes(results)
+        comparison_table.write(run.folder / "compare.csv", results)
         plots.save(plot.scatter(results, recipe.compare, choice), run.folder / "compare.png")
         page = render(
             "comparison",
@@ -81,8 +81,8 @@ def compare(recipe: Recipe, clock: Clock = latencies) -> Comparison:
             name=recipe.name,
             verdict=verdict.splitlines(),
             notes=notes,
-            columns=table.COLUMNS,
-            rows=table.rows(results),
+            columns=comparison_table.COLUMNS,
+            rows=comparison_table.rows(results),
             plots=embedding.plots(run.folder),
         )
         files.write(run.folder / "compare.html", page)
@@ -97,7 +97,7 @@ def compare(recipe: Recipe, clock: Clock = latencies) -> Comparison:
             "indistinguishable": [result.entry.title for result in choice.indistinguishable] if choice else [],
             "verdict": verdict,
             "notes": notes,
-            "entries": [table.record(result) for result in results],
+            "entries": [comparison_table.record(result) for result in results],
             "versions": {package: version(package) for package in ("tensorflow", "keras", "ai-edge-litert")},
         }
         files.write(run.folder / LAST, json.dumps(record, indent=1) + "\n")
@@ -128,8 +128,8 @@ def _dataset(recipe: Recipe) -> Dataset | None:
 def _log(result: Result, from_journal: bool) -> None:
     score, size = result.score, result.model_size
     print(
-        f"  {result.entry.title}: val_accuracy={f'{score.val_accuracy:.4f}' if score else table.UNKNOWN}, "
-        + (f"{size.megabytes:.1f} MB, {size.milliseconds:.1f} ms" if size else f"size {table.UNKNOWN}")
+        f"  {result.entry.title}: val_accuracy={f'{score.val_accuracy:.4f}' if score else comparison_table.UNKNOWN}, "
+        + (f"{size.megabytes:.1f} MB, {size.milliseconds:.1f} ms" if size else f"size {comparison_table.UNKNOWN}")
         + ("  (from the journal)" if from_journal else ""),
         flush=True,
     )

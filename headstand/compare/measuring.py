@@ -21,7 +21,7 @@ from headstand.compare.entry import ComparisonEntry
 from headstand.compare.result import HeadScore, ModelSize, Result, ResultLog
 from headstand.errors import HeadstandError
 from headstand.evaluation.predictions import class_indices
-from headstand.export.convert import float32 as converted
+from headstand.export.tflite_conversion import float32 as converted
 from headstand.export.latency import Clock
 from headstand.features import Extractor, backbones
 from headstand.preparation.manifest import Dataset

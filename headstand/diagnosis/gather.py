@@ -20,7 +20,7 @@ from headstand.diagnosis.diagnosis_input import (
 )
 from headstand.heads import FeatureSplit
 from headstand.heads.search import SearchResult, Trial
-from headstand.heads.search.table import complete, indistinguishable
+from headstand.heads.search.trial_table import complete, indistinguishable
 from headstand.preparation import preparation_record
 from headstand.recipe import Recipe, Search
 from headstand.recipe.search_space import Dimension

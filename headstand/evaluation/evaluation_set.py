@@ -12,7 +12,7 @@ from headstand.heads.checkpoint import ModelMetadata
 from headstand.images import formats
 from headstand.inputs import PhotoInput
 from headstand.preparation import manifest
-from headstand.preparation.doctor.folder import contents
+from headstand.preparation.doctor.checked_folder import contents
 from headstand.preparation.listing import Listing
 from headstand.preparation.manifest import Photo, nfc
 from headstand.preparation.scan import examine, scan

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from headstand import cores
+from headstand import threads
 from headstand.features import BATCH
 from headstand.images import ImageError
 from headstand.inputs import InputKind, PhotoInput
@@ -32,7 +32,7 @@ def decoded(folder: Path, photos: Sequence[Photo], kind: InputKind) -> np.ndarra
         except ImageError as error:
             raise ImageError(error.code, f"{folder / photo.path}: {error}") from error
 
-    return np.stack(list(cores.parallel(one, photos)))
+    return np.stack(list(threads.parallel(one, photos)))
 
 
 def pixels(folder: Path, photos: Sequence[Photo], size: int) -> np.ndarray:

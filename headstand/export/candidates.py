@@ -14,13 +14,13 @@ import tensorflow as tf
 
 from headstand import files
 from headstand.evaluation import unknown_inputs
-from headstand.export import bundle, convert, joining, onnx_file
+from headstand.export import bundle_writer, joining, onnx_file, tflite_conversion
 from headstand.export.acceptance import AcceptanceCriteria, check
-from headstand.export.convert import ConversionError
 from headstand.export.latency import Clock, Latency, latencies
 from headstand.export.parity import Parity, compare, served_outputs, trained_outputs
 from headstand.export.photo_samples import ParitySamples, PhotoSample
 from headstand.export.quantize import calibration, int8
+from headstand.export.tflite_conversion import ConversionError
 from headstand.export.trained import TrainedModel
 from headstand.export_formats import BEST, FORMATS, ONNX
 from headstand.features import compiled
@@ -131,15 +131,17 @@ class ConversionTrials:
             flatbuffer = int8(model, self._calibration())
         else:
             converters = {
-                "float32": convert.float32, "float16": convert.float16, "dynamic": convert.dynamic,
+                "float32": tflite_conversion.float32,
+                "float16": tflite_conversion.float16,
+                "dynamic": tflite_conversion.dynamic,
                 ONNX: onnx_file.float32,
-            }  # fmt: skip
+            }
             flatbuffer = converters[kind](model)
         if self._score:
             flatbuffer = joining.join(flatbuffer, self._converted_score, [1], "similarity")
         described = flatbuffer
         if kind != ONNX:
-            described = bundle.describe(flatbuffer, self.trained.about.name, LABELS, self.trained.input)
+            described = bundle_writer.describe(flatbuffer, self.trained.about.name, LABELS, self.trained.input)
         found = ConvertedModel(kind, described)
         self._log(f"{kind:10} {len(described) / 1e6:.1f} MB in {time.perf_counter() - start:.0f} s")
         return found
@@ -193,7 +195,7 @@ class ConversionTrials:
             "input": {"kind": self.trained.input.kind, "size": about.size},
             "known_threshold": self._known,
         }
-        data = bundle.pack(candidate.flatbuffer, about.labels, metadata)
+        data = bundle_writer.pack(candidate.flatbuffer, about.labels, metadata)
         with tempfile.TemporaryDirectory() as folder:
             # The comparison reads a real file with the services' own code.
             path = files.write(Path(folder) / "candidate.tflite", data)
@@ -212,7 +214,7 @@ class ConversionTrials:
 
     @functools.cached_property
     def _converted_score(self) -> bytes:
-        return convert.float32(self._score)
+        return tflite_conversion.float32(self._score)
 
     @property
     def _known(self) -> float | None:

@@ -14,7 +14,7 @@ import numpy as np
 from headstand import __version__, files
 from headstand.evaluation import unknown_inputs
 from headstand.evaluation.calibration import Threshold, threshold
-from headstand.export import accuracy, bundle, onnx_file, photo_samples, trained
+from headstand.export import accuracy, bundle_writer, onnx_file, photo_samples, trained
 from headstand.export.candidates import (
     ConversionTrials,
     ConvertedModel,
@@ -189,7 +189,7 @@ def convert(
     warnings = _warnings(trials, samples.certifying, others)
     record = certificate(model, chosen, samples, result, result_before, warnings, confidence, known)
     metadata = {**_metadata(model, chosen, confidence, known), "certificate": record}
-    pack = onnx_file.pack if kind == ONNX else bundle.pack
+    pack = onnx_file.pack if kind == ONNX else bundle_writer.pack
     data = pack(chosen.flatbuffer, model.about.labels, metadata)
     (measured,) = timed([chosen], clock)
     assert measured.latency

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from headstand.export.convert import ConversionError
+from headstand.export.tflite_conversion import ConversionError
 from headstand.quiet import quiet
 
 INPUT, OUTPUT = "pixels", "probabilities"

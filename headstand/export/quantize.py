@@ -15,7 +15,7 @@ from ai_edge_litert import schema_py_generated as tflite
 
 from headstand import images
 from headstand.errors import HeadstandError
-from headstand.export import convert, flatbuffer, joining
+from headstand.export import flatbuffer, joining, tflite_conversion
 from headstand.export.correction import corrected
 from headstand.export.photo_samples import PhotoSample
 from headstand.heads import applied, model_layers
@@ -71,10 +71,10 @@ def int8(model: keras.Model, photos: np.ndarray) -> bytes:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = samples
     converter.inference_input_type = tf.uint8
-    quantized = _softmax_in_float(convert.run(converter))
-    quantized = corrected(quantized, convert.float32(network), photos[:_CORRECTED_WITH])
+    quantized = _softmax_in_float(tflite_conversion.run(converter))
+    quantized = corrected(quantized, tflite_conversion.float32(network), photos[:_CORRECTED_WITH])
     if parts:
-        quantized = joining.join(quantized, convert.float32(parts[1]), range(len(parts[0].outputs)), "head")
+        quantized = joining.join(quantized, tflite_conversion.float32(parts[1]), range(len(parts[0].outputs)), "head")
     return quantized
 
 

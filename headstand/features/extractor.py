@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from headstand import cores, files, inputs, storage
+from headstand import files, inputs, storage, threads
 from headstand.features import backbones
 from headstand.features.augmentation import view_key
 from headstand.features.cache import KEY_BYTES, FeatureCache, FeatureTable
@@ -74,7 +74,7 @@ class CachedForwardPass:
             FeatureError: a photo is missing, or its bytes are not those of the manifest.
         """
         keys = np.empty((len(views), len(photos)), f"V{KEY_BYTES}")
-        for column, sha256 in enumerate(cores.parallel(lambda photo: digest(folder, photo), photos)):
+        for column, sha256 in enumerate(threads.parallel(lambda photo: digest(folder, photo), photos)):
             for row, number in enumerate(views):
                 key = sha256 if number is None else view_key(sha256, augmentation, seed, number)
                 keys[row, column] = np.void(key)

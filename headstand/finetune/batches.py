@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from headstand import cores, files, inputs
+from headstand import files, inputs, threads
 from headstand.evaluation.predictions import decoded
 from headstand.features import CachedForwardPass, FeatureError, backbones
 from headstand.features.augmentation import view_sampler
@@ -57,7 +57,7 @@ class TrainingBatches(keras.utils.PyDataset):
         order = np.random.default_rng((self._seed, self.epoch)).permutation(len(self._paths))
         chosen = order[self._bounds[index] : self._bounds[index + 1]]
         # Threads of their own for each batch, since Keras does not signal when it needs no more batches.
-        pixels = np.stack(list(cores.parallel(self._view, chosen.tolist())))
+        pixels = np.stack(list(threads.parallel(self._view, chosen.tolist())))
         batch = pixels, self._labels[chosen], self._weights[chosen]
         if self._mixup:
             rng = np.random.default_rng((self._seed, self.epoch, index, len(self._paths)))

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-from headstand import cores
 from headstand import recipe as recipes
+from headstand import threads
 from headstand.heads import linear, network
 from headstand.heads.fitting import FeatureSplit, Fit, class_weights, refit
 from headstand.recipe.search_space import with_overrides
@@ -155,7 +155,7 @@ def trained(
         fitted = refit(head, split, classes, seed, selected)
         result[rows[1]] = network.probabilities(fitted.model, data.features[rows[1]])
 
-    list(cores.parallel(fold, folds))
+    list(threads.parallel(fold, folds))
     return _result(head, result, data.labels, folds, time.perf_counter() - began)
 
 

@@ -1,8 +1,8 @@
 """Images of formats whose decoders run in a process of their own: AVIF, HEIC and TIFF.
 
 The decoders of AVIF and HEIC are those of videos, and libtiff has those of fifty compressions: what they need does not
-follow from a header, and a damaged file may crash them. The process (`reader.py`) has limits of memory and time that
-the operating system enforces, none of this process's environment variables, and ends with the image.
+follow from a header, and a damaged file may crash them. The process (`isolated_decoder.py`) has limits of memory and
+time that the operating system enforces, none of this process's environment variables, and ends with the image.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ SECONDS, OWN_SECONDS = 10, 60
 _KEPT = ("LD_LIBRARY_PATH", "PATH", "SYSTEMROOT")
 """Environment variables that Python needs to start."""
 
-_READER = Path(__file__).with_name("reader.py")
+_DECODER = Path(__file__).with_name("isolated_decoder.py")
 
 
 @cache
@@ -67,7 +67,7 @@ class IsolatedImage(Image.Image):
         # One arena, because each further one reserves 64 MB of address space.
         environment["MALLOC_ARENA_MAX"] = "1"
         self._process: Any = subprocess.Popen(  # noqa: S603 - a fixed command
-            [sys.executable, "-I", "-S", str(_READER)],
+            [sys.executable, "-I", "-S", str(_DECODER)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
         )  # fmt: skip
         request = {

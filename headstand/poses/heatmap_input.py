@@ -84,9 +84,9 @@ class HeatmapInput:
         }
 
     def mirror(self, batch: np.ndarray) -> np.ndarray:
-        from headstand.poses import augmentation
+        from headstand.poses import heatmap_augmentation
 
-        return augmentation.mirror(batch)
+        return heatmap_augmentation.mirror(batch)
 
     def picture(self, decoded: np.ndarray) -> np.ndarray:
         from headstand.poses import skeleton_plot
@@ -99,9 +99,9 @@ class HeatmapInput:
 
     def augment(self, decoded: np.ndarray, settings: "Augmentation", rng: "np.random.Generator") -> np.ndarray:
         """Returns a random view of decoded heatmaps; see `augmentation.view`."""
-        from headstand.poses import augmentation
+        from headstand.poses import heatmap_augmentation
 
-        return augmentation.view(decoded, settings, rng)
+        return heatmap_augmentation.view(decoded, settings, rng)
 
     def examine(self, path: Path) -> "FileMetadata":
         """Returns the metadata of a file for the preparation; see `heatmap_source.examine`."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import binary_dilation, label, uniform_filter
 
-from headstand import cores
+from headstand import threads
 
 SIDE = 64
 """Side of the grayscale thumbnails that are compared, in pixels."""
@@ -105,7 +105,7 @@ def align(first: Stack, second: Stack, i: np.ndarray, j: np.ndarray) -> Alignmen
         j: `int [P]`, indices into `second`.
     """
     chunks = [(i[start : start + CHUNK], j[start : start + CHUNK]) for start in range(0, len(i), CHUNK)]
-    parts = list(cores.parallel(lambda indices: _align(first, second, *indices), chunks))
+    parts = list(threads.parallel(lambda indices: _align(first, second, *indices), chunks))
     parts = parts or [Alignment(*np.empty((4, 0), np.float32))]
     return Alignment(*(np.concatenate([getattr(part, name) for part in parts]) for name in Alignment.__annotations__))
 

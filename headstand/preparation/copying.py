@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from headstand import cores
+from headstand import threads
 from headstand.errors import HeadstandError
 from headstand.files import digest
 from headstand.preparation.manifest import Photo
@@ -40,7 +40,7 @@ def copy(files: Sequence[Path], rows: Sequence[Photo], folder: Path) -> None:
         for parent in {(folder / row.path).parent for row in rows}:
             parent.mkdir(parents=True, exist_ok=True)
         pairs = list(zip(files, rows, strict=True))
-        for _ in cores.parallel(lambda pair: _copy(*pair, folder), pairs, "copying", "file"):
+        for _ in threads.parallel(lambda pair: _copy(*pair, folder), pairs, "copying", "file"):
             pass
     except OSError:
         shutil.rmtree(folder, ignore_errors=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from headstand import cores, images
+from headstand import images, threads
 from headstand.images.encoded import damage_reported
 from headstand.preparation import alignment, photo_cache
 from headstand.preparation.conversion import conversions
@@ -65,7 +65,7 @@ def lumas(photos: Sequence[tuple[Path, str]]) -> np.ndarray:
         stored = photo_cache.read_luma(photo[1])
         return examined(*photo).luma if stored is None else stored
 
-    return np.array(list(cores.parallel(luma, photos)), dtype=np.uint8).reshape(-1, alignment.SIDE, alignment.SIDE)
+    return np.array(list(threads.parallel(luma, photos)), dtype=np.uint8).reshape(-1, alignment.SIDE, alignment.SIDE)
 
 
 def signatures(paths: Sequence[Path]) -> list[Signature]:
@@ -80,7 +80,7 @@ def signatures(paths: Sequence[Path]) -> list[Signature]:
     def signature(path: Path) -> Signature:
         return examine(images.read(path, large=True), large=True).file.signature or PLAIN
 
-    return list(cores.parallel(signature, paths, "comparing"))
+    return list(threads.parallel(signature, paths, "comparing"))
 
 
 def _decoded(data: bytes, digest: str, large: bool) -> ExaminedPhoto:

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.fft import dct
 from threadpoolctl import threadpool_limits
 
-from headstand import cores
+from headstand import threads
 from headstand.preparation import alignment
 
 FREQUENCIES = 7
@@ -142,7 +142,7 @@ def _candidates(cuts: list[np.ndarray], groups: np.ndarray, mirrored: bool) -> t
         keys: np.ndarray = np.minimum(i, j) * count + np.maximum(i, j)
         return keys
 
-    both = np.unique(np.concatenate(list(cores.parallel(nearest, range(0, count, ROWS)))))
+    both = np.unique(np.concatenate(list(threads.parallel(nearest, range(0, count, ROWS)))))
     return both // count, both % count
 
 

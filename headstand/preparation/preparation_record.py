@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from headstand import cores, files
+from headstand import files, threads
 from headstand.errors import HeadstandError
 from headstand.preparation import manifest
 from headstand.preparation.geometric_matches import MatchedPair
@@ -94,7 +94,7 @@ def kept(folder: Path, inputs: dict[str, Any]) -> Summary | None:
         dataset = manifest.read(folder)
         if record["state"] != inputs or record["manifest"] != dataset.digest:
             return None
-        digests = cores.parallel(lambda photo: files.digest(folder / photo.path), dataset.photos)
+        digests = threads.parallel(lambda photo: files.digest(folder / photo.path), dataset.photos)
         if any(digest != photo.sha256 for digest, photo in zip(digests, dataset.photos, strict=True)):
             return None
         recorded = Summary(**record["summary"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from headstand import cores, files
+from headstand import files, threads
 from headstand.errors import HeadstandError
 from headstand.images import ImageError, load
 from headstand.preparation import examination
@@ -93,7 +93,7 @@ def _results(block: tuple[Item, ...], cache: ScanCache, read: Examine) -> Iterab
     """Yields the result for each item, from the cache or from its file; saves new results even after an error."""
     new = False
     try:
-        work = cores.parallel(lambda item: _result(item, cache, read), block)
+        work = threads.parallel(lambda item: _result(item, cache, read), block)
         for item, (result, state) in zip(block, work, strict=True):
             if state:
                 cache.keep(item.path, state, result)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headstand import cores
+from headstand import threads
 from headstand.errors import HeadstandError
 from headstand.preparation.manifest import Dataset
 from headstand.storage import RemoteError
@@ -143,7 +143,7 @@ class _Bucket:
             Size in bytes of each file; None if it was already there.
         """
         return list(
-            cores.parallel(lambda path: self._put(path, *files[path]), list(files), "uploading", "file", THREADS)
+            threads.parallel(lambda path: self._put(path, *files[path]), list(files), "uploading", "file", THREADS)
         )
 
     def _put(self, path: Path, name: str, expected: str | None) -> int | None:

@@ -10,7 +10,7 @@ from typing import Any
 from headstand import __version__, files
 from headstand.evaluation.calibration import confident_share
 from headstand.evaluation.error_analysis import mistakes, slices
-from headstand.heads.search import table
+from headstand.heads.search import trial_table
 from headstand.preparation.manifest import SPLITS
 from headstand.report import card, plots, search_plots, training_page
 from headstand.report.context import ReportContext
@@ -30,7 +30,7 @@ def write(folder: Path, context: ReportContext) -> dict[str, Any]:
         seconds, resources, diagnosis, versions.
     """
     photos = context.scores["validation"].count
-    table.write(folder / "trials.csv", context.search.trials, photos)
+    trial_table.write(folder / "trials.csv", context.search.trials, photos)
     _draw(folder, context)
     record = _record(context)
     files.write(folder / PAGE, training_page.page(folder, context, record))
@@ -63,8 +63,8 @@ def _record(context: ReportContext) -> dict[str, Any]:
             "photos": {split: len(dataset.split(split)) for split in SPLITS},
         },
         "head": context.head.model_dump(mode="json"),
-        "trials": [table.row(trial, count) for trial in search.trials],
-        "search": table.summary(search.trials, count),
+        "trials": [trial_table.row(trial, count) for trial in search.trials],
+        "search": trial_table.summary(search.trials, count),
         "baseline": _baseline(context),
         "selection": _selection(context),
         "backbones": list(context.backbones),

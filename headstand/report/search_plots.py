@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from headstand.heads.search.table import importance, interval, log_scaled, searched
 from headstand.heads.search.trial import Trial, best, value_text
+from headstand.heads.search.trial_table import importance, interval, log_scaled, searched
 from headstand.report.plots import TRAIN, VALIDATION, save
 
 _COLUMNS = 4

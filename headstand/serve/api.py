@@ -25,7 +25,7 @@ from headstand.serve.problem import MEDIA_TYPE, problem
 from headstand.serve.request_context import RequestContext
 
 if TYPE_CHECKING:  # Lambda has no prometheus_client
-    from headstand.serve.metrics import Metrics
+    from headstand.serve.service_metrics import Metrics
 
 JSON = "application/json"
 

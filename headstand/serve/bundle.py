@@ -1,7 +1,7 @@
 """Reader of the model bundle: one `.tflite` file, the flatbuffer followed by a zip with labels and metadata.
 
 This is the TFLite metadata convention (associated files in a zip appended to the flatbuffer), so any zip tool and
-MediaPipe Tasks can read it. `headstand/export/bundle.py` writes the file.
+MediaPipe Tasks can read it. `headstand/export/bundle_writer.py` writes the file.
 """
 
 import hashlib

@@ -12,15 +12,15 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from headstand import __version__
 from headstand.errors import HeadstandError
-from headstand.serve import api, capacity, content, metrics, openapi, page, reference
+from headstand.serve import api, capacity, content, openapi, page, reference, service_metrics
 from headstand.serve import classifier as classifiers
 from headstand.serve.api import REQUEST_ID, Api
 from headstand.serve.capacity import Capacity
 from headstand.serve.classifier import Classifier, default_model
 from headstand.serve.download import fetch
-from headstand.serve.metrics import Metrics
 from headstand.serve.payload import Fetch, PayloadError
 from headstand.serve.request_context import RequestContext
+from headstand.serve.service_metrics import Metrics
 
 
 def create_app(classifier: Classifier | None = None, *, fetch: Fetch = fetch, limits: Capacity | None = None) -> Flask:
@@ -45,7 +45,9 @@ def create_app(classifier: Classifier | None = None, *, fetch: Fetch = fetch, li
     model.warm()
     counts = Metrics(model.bundle, __version__, lambda: {route.label for route in core.routes.values()})
     core = Api(model, limits, fetch=fetch, metrics=counts)
-    core.add("GET", "/metrics", lambda *_: api.Response(200, counts.render(), {"Content-Type": metrics.MEDIA_TYPE}))
+    core.add(
+        "GET", "/metrics", lambda *_: api.Response(200, counts.render(), {"Content-Type": service_metrics.MEDIA_TYPE})
+    )
     page.add_routes(core)
     reference.add_routes(core, openapi.document(model.bundle, limits, keys=bool(core.keys)))
     app = Flask("headstand", static_folder=None)

@@ -22,7 +22,7 @@ from gunicorn.http import wsgi
 from gunicorn.http.errors import InvalidChunkSize, LimitRequestHeaders, LimitRequestLine, ParseException
 from gunicorn.workers import base
 
-from headstand.serve import capacity, metrics
+from headstand.serve import capacity, service_metrics
 from headstand.serve.api import FAULT, Response
 from headstand.serve.content import MAX_BODY
 from headstand.serve.framing import BodyTooLargeError, Framing
@@ -150,8 +150,8 @@ class Worker(base.Worker):
 
     def load_wsgi(self) -> None:
         """Loads the application and runs its model once."""
-        if metrics.SHARED:
-            metrics.SHARED.use_row(self.age)
+        if service_metrics.SHARED:
+            service_metrics.SHARED.use_row(self.age)
         super().load_wsgi()
         # After a fork the first run copies the memory pages that it writes to; no client should wait for that.
         self.wsgi.extensions["headstand"].warm()

@@ -18,7 +18,7 @@ from headstand.compare import comparison as comparisons
 from headstand.compare import measuring
 from headstand.compare.comparison import Comparison, compare
 from headstand.compare.result import ModelSize
-from headstand.export import convert
+from headstand.export import tflite_conversion
 from headstand.export.latency import Latency
 from headstand.features import Extractor, backbones, extractor
 from headstand.features.backbones import BackboneError
@@ -142,7 +142,7 @@ def test_what_is_measured_and_what_cannot_be(dataset: Dataset, offline: list[str
 
 
 def test_the_models_are_converted(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measuring, "converted", convert.float32)
+    monkeypatch.setattr(measuring, "converted", tflite_conversion.float32)
     converted: list[bytes] = []
 
     def clock(flatbuffers: Sequence[bytes], threads: int) -> list[Latency]:

@@ -24,7 +24,7 @@ def conversions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True, scope="module")
 def cached_conversions(conversions: Path) -> Iterator[None]:
     """Convert each model once in all test processes; tests with the fixture `anew` convert it each time."""
-    from headstand.export import candidates, convert
+    from headstand.export import candidates, tflite_conversion
 
     def once(name: str, real: Callable[..., bytes]) -> Callable[..., bytes]:
         def call(model: Any, *arguments: Any) -> bytes:
@@ -41,7 +41,12 @@ def cached_conversions(conversions: Path) -> Iterator[None]:
         return call
 
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((convert, "float32"), (convert, "float16"), (convert, "dynamic"), (candidates, "int8")):
+        for module, name in (
+            (tflite_conversion, "float32"),
+            (tflite_conversion, "float16"),
+            (tflite_conversion, "dynamic"),
+            (candidates, "int8"),
+        ):
             patch.setattr(module, name, once(name, getattr(module, name)))
         yield
 
@@ -62,8 +67,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes, np.nd
     pixels = np.random.default_rng(3).integers(0, 256, (24, networks.SIZE, networks.SIZE, 3)).astype(np.uint8)
 
     def fill() -> None:
-        from headstand.export.convert import float32
         from headstand.export.quantize import int8
+        from headstand.export.tflite_conversion import float32
 
         model = networks.classifier()
         Path("int8.tflite").write_bytes(int8(model, pixels))

@@ -14,7 +14,7 @@ from PIL import Image
 from headstand import images
 from headstand.errors import HeadstandError
 from headstand.evaluation import calibration, leakage, unknown_inputs
-from headstand.export import convert, exporting
+from headstand.export import exporting, tflite_conversion
 from headstand.export.acceptance import LIMITS, AcceptanceCriteria
 from headstand.export.candidates import ConversionTrials
 from headstand.export.exporting import export
@@ -139,14 +139,14 @@ def test_a_model_that_predicts_differently_is_refused_and_nothing_is_written(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = files_in(model.parent)
-    real = convert.float32
+    real = tflite_conversion.float32
 
     def changed(keras_model: networks.keras.Model) -> bytes:
         other = networks.keras.models.clone_model(keras_model)
         other.set_weights([values + 0.05 for values in keras_model.get_weights()])
         return real(other)
 
-    monkeypatch.setattr(convert, "float32", changed)
+    monkeypatch.setattr(tflite_conversion, "float32", changed)
     with pytest.raises(
         ParityError, match=r"nothing was written: of 12 validation photos .*data/shapes/validation/.*--force"
     ):

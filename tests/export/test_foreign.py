@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from headstand.errors import HeadstandError
-from headstand.export.convert import float32
 from headstand.export.foreign import ForeignModel, load
+from headstand.export.tflite_conversion import float32
 from tests.keras_files import files
 from tests.keras_files.files import LABELS, SIZE
 from tests.networks import keras, layers

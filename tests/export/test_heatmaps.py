@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from headstand.evaluation import evaluated_model as models
-from headstand.export.convert import ConversionError
 from headstand.export.exporting import Export, export
+from headstand.export.tflite_conversion import ConversionError
 from headstand.heads import checkpoint
 from headstand.poses import heatmap_file
 from headstand.preparation import manifest

@@ -3,7 +3,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from headstand.evaluation import unknown_inputs
-from headstand.export import convert, joining
+from headstand.export import joining, tflite_conversion
 from headstand.export.quantize import int8
 from tests import networks
 from tests.networks import keras
@@ -32,11 +32,11 @@ def model(small_networks: None) -> keras.Model:
 @pytest.mark.parametrize("kind", ["float32", "int8"])
 def test_the_first_output_is_unchanged_and_the_second_is_the_score(model: keras.Model, kind: str) -> None:
     def converted(network: keras.Model) -> bytes:
-        return convert.float32(network) if kind == "float32" else int8(network, PIXELS)
+        return tflite_conversion.float32(network) if kind == "float32" else int8(network, PIXELS)
 
     features = unknown_inputs.with_features(model)(PIXELS.astype(np.float32))[1].numpy()
     detector = unknown_inputs.fit(features, np.arange(24) % 3, 1, centered=False)
-    score = convert.float32(detector.network())
+    score = tflite_conversion.float32(detector.network())
     probabilities, similarities = run(
         joining.join(converted(unknown_inputs.with_features(model)), score, [1], "similarity")
     )

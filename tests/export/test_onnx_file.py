@@ -11,9 +11,9 @@ import pytest
 import convert_to_tflite
 from headstand.export import latency, onnx_file
 from headstand.export.acceptance import LIMITS
-from headstand.export.convert import ConversionError
 from headstand.export.exporting import export
 from headstand.export.parity import ParityError
+from headstand.export.tflite_conversion import ConversionError
 from headstand.heads import checkpoint
 from headstand.preparation.manifest import Dataset
 

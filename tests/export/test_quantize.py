@@ -9,9 +9,9 @@ from headstand import heads
 from headstand.evaluation import unknown_inputs
 from headstand.evaluation.predictions import class_indices
 from headstand.export import flatbuffer, quantize
-from headstand.export.convert import ConversionError
 from headstand.export.photo_samples import PhotoSample
 from headstand.export.quantize import CalibrationError, calibration, divided, int8
+from headstand.export.tflite_conversion import ConversionError
 from headstand.features import backbones
 from headstand.preparation.manifest import Dataset
 from headstand.recipe import Backbone

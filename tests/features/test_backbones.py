@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstand.export import convert
+from headstand.export import tflite_conversion
 from headstand.features import backbones, compiled
 from headstand.features.backbones import BackboneError, plain
 from headstand.heads import checkpoint
@@ -300,7 +300,7 @@ def test_weights_of_the_original_keras_network_are_loaded(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_is_saved_loaded_and_converted(name: str, tmp_path: Path) -> None:
-    assert convert.float32(round_trip(name, tmp_path))[4:8] == b"TFL3"
+    assert tflite_conversion.float32(round_trip(name, tmp_path))[4:8] == b"TFL3"
 
 
 @pytest.mark.parametrize(

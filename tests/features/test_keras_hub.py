@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from headstand.evaluation.grad_cam import grad_cam
-from headstand.export import convert
+from headstand.export import tflite_conversion
 from headstand.features import backbones, compiled
 from headstand.features.backbones import BackboneError
 from headstand.heads import checkpoint
@@ -62,7 +62,7 @@ def test_a_local_preset_is_extracted_saved_loaded_and_converted(
     random = backbones.extractor(settings.model_copy(update={"weights": "none"}))
     assert backbones.digest(random) != backbones.digest(extractor)
     assert grad_cam(loaded, files.pixels(3, SIZE).astype(np.uint8), np.zeros(3, int)).shape == (3, SIZE, SIZE)
-    assert convert.float32(loaded)[4:8] == b"TFL3"
+    assert tflite_conversion.float32(loaded)[4:8] == b"TFL3"
 
 
 def test_a_network_with_layers_of_its_own_is_refused(tmp_path: Path) -> None:

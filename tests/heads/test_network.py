@@ -6,7 +6,7 @@ from ai_edge_litert.interpreter import Interpreter
 from pydantic import ValidationError
 
 from headstand import finetune, heads
-from headstand.export import convert
+from headstand.export import tflite_conversion
 from headstand.features import backbones
 from headstand.heads import checkpoint, epoch
 from headstand.recipe import Backbone, Finetune, Head
@@ -123,7 +123,7 @@ def test_fine_tuning_does_not_change_the_statistics(small_networks: None, eager:
 
 def converted(model: keras.Model) -> np.ndarray:
     """The answers of the converted model to `PIXELS`."""
-    interpreter = Interpreter(model_content=convert.float32(model))
+    interpreter = Interpreter(model_content=tflite_conversion.float32(model))
     interpreter.allocate_tensors()
     given = []
     for pixels in PIXELS:

@@ -49,7 +49,7 @@ SMALL["TIFF"] = file_of(photo(64, 48), "TIFF", compression="tiff_lzw")
 
 def decoders() -> list[psutil.Process]:
     """The running processes that decode, without those of other tests, such as multiprocessing's resource tracker."""
-    return [child for child in psutil.Process().children() if str(isolated._READER) in child.cmdline()]
+    return [child for child in psutil.Process().children() if str(isolated._DECODER) in child.cmdline()]
 
 
 def difference(found: np.ndarray, expected: np.ndarray) -> float:
@@ -268,13 +268,13 @@ def test_bombs_take_no_more_memory_than_the_limit(tmp_path: Path) -> None:
 
 
 def replaced(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> None:
-    """Lets the reader run `body`, with its limits, in place of a decoder."""
-    script = folder / "reader.py"
+    """Lets the process run `body`, with its limits, in place of a decoder."""
+    script = folder / "isolated_decoder.py"
     script.write_text(
-        f"import sys\nsys.path.insert(0, {str(isolated._READER.parent)!r})\nimport os, reader\n"
-        f"def decoder(file):\n    {body}\nreader._plugin = lambda kind: decoder\nreader.main()\n"
+        f"import sys\nsys.path.insert(0, {str(isolated._DECODER.parent)!r})\nimport os, isolated_decoder\n"
+        f"def decoder(file):\n    {body}\nisolated_decoder._plugin = lambda kind: decoder\nisolated_decoder.main()\n"
     )
-    monkeypatch.setattr(isolated, "_READER", script)
+    monkeypatch.setattr(isolated, "_DECODER", script)
 
 
 @skips.unix
@@ -286,7 +286,7 @@ def replaced(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> None:
         ("os._exit(0)", "corrupt_image", "is damaged"),
         ("raise MemoryError", "too_large", "more memory to decode than is allowed"),
         ("raise KeyError('a' * 200 + chr(10) + 'b')", "corrupt_image", "cut short ('aaaa"),
-        ("raise reader.RefusedError('not_an_image', str(sorted(os.environ)))", "not_an_image", ""),
+        ("raise isolated_decoder.RefusedError('not_an_image', str(sorted(os.environ)))", "not_an_image", ""),
     ],
 )
 def test_a_decoder_that_fails_harms_nothing(

@@ -6,9 +6,9 @@ from sklearn.linear_model import RidgeClassifier
 
 from headstand.poses import action_source, heatmap_file, keypoints
 from headstand.poses.action_source import FILES, draw
-from headstand.poses.augmentation import mirror
 from headstand.poses.figure.actions import ACTIONS
 from headstand.poses.figure.poses import LIMITS
+from headstand.poses.heatmap_augmentation import mirror
 from headstand.poses.heatmap_file import JOINTS
 from headstand.preparation import manifest
 from headstand.preparation.prepare import prepare

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstand.poses.augmentation import MIRRORED, mirror
+from headstand.poses.heatmap_augmentation import MIRRORED, mirror
 from headstand.poses.heatmap_file import JOINTS
 from headstand.poses.keypoints import ANGLES, LIMBS, TIMES, network
 from tests.poses.heatmaps import LUNGING, POSES, RAISED, STANDING, heatmaps, positions

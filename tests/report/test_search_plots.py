@@ -5,7 +5,7 @@ from PIL import Image
 
 from headstand.report import search_plots as plots
 from headstand.stats import wilson
-from tests.heads.search.test_table import TRIALS, trial
+from tests.heads.search.test_trial_table import TRIALS, trial
 
 
 def points(collection: object) -> list[list[float]]:

@@ -3,8 +3,8 @@
 import optuna
 
 from headstand.heads.search.strategies import STRATEGIES, SearchResult, run
-from headstand.heads.search.table import indistinguishable
 from headstand.heads.search.trial import SearchError, Trial
+from headstand.heads.search.trial_table import indistinguishable
 
 __all__ = ["STRATEGIES", "SearchError", "SearchResult", "Trial", "indistinguishable", "run"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from headstand import inputs
 from headstand.preparation import geometric_matches, manifest, preparation_record
-from headstand.preparation.doctor import page
+from headstand.preparation.doctor import doctor_page
 from headstand.preparation.doctor.issues import Severity
 from headstand.preparation.doctor.report import examine, write_json
 
@@ -42,7 +42,7 @@ def checkup(folder: Path, done: Sequence[str] = ()) -> list[str]:
     if path.is_file() and _recorded(folder, "manifest") == dataset.digest:
         return [str(path)]
     report = replace(examine(folder, preparation_record.pairs(dataset)), done=tuple(done))
-    page.write(report, path)
+    doctor_page.write(report, path)
     write_json(report, path.with_name(FINDINGS), manifest=dataset.digest)
     reviewed = replace(report, findings=(*report.of(Severity.ERROR), *report.of(Severity.WARNING)))
     lines = [f"doctor: {line}" for line in reviewed.lines()[: len(reviewed.findings)]]

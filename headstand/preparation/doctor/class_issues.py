@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from headstand.preparation.doctor.checked_folder import Contents
 from headstand.preparation.doctor.file_check import FileCheck
-from headstand.preparation.doctor.folder import Contents
 from headstand.preparation.doctor.issues import Issue, IssueCase, issue
 from headstand.preparation.listing import counted
 from headstand.preparation.manifest import SPLITS

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headstand import cores
+from headstand import threads
 from headstand.images import ImageError, formats, load
 from headstand.preparation.examination import examine
 from headstand.preparation.file_metadata import FileMetadata
@@ -39,7 +39,7 @@ def check_files(items: Sequence[Item], names: Sequence[str], large: bool = False
         large: apply the larger size limits for a user's own files.
     """
     named = list(zip(items, names, strict=True))
-    return list(cores.parallel(lambda pair: _check(*pair, large), named, "examining", "file"))
+    return list(threads.parallel(lambda pair: _check(*pair, large), named, "examining", "file"))
 
 
 def _check(item: Item, name: str, large: bool) -> FileCheck:

@@ -13,8 +13,8 @@ import numpy as np
 from headstand.files import write
 from headstand.preparation import geometric_matches, near_duplicates
 from headstand.preparation.doctor import class_issues, duplicate_issues, file_issues, quality_issues
+from headstand.preparation.doctor.checked_folder import Contents, contents
 from headstand.preparation.doctor.file_check import FileCheck, check_files
-from headstand.preparation.doctor.folder import Contents, contents
 from headstand.preparation.doctor.issues import ISSUE_TYPES, Issue, IssueCase, Severity, issue
 from headstand.preparation.examination import lumas
 from headstand.preparation.manifest import SPLITS, natural

@@ -18,7 +18,7 @@ from PIL import Image
 
 from headstand import files
 from headstand.preparation import manifest
-from headstand.preparation.explore import page
+from headstand.preparation.explore import explore_page
 from headstand.preparation.explore.contact_sheet import contact_sheet, paste
 from headstand.preparation.explore.groups import Groups
 from headstand.preparation.explore.thumbnails import FEW, SHOWN, SIDE, Thumbnails, stretched
@@ -66,7 +66,7 @@ def explore(folder: Path) -> list[Path]:
         "means": _png(mean_images(dataset, thumbnails)),
         "gallery": _png(gallery(dataset, thumbnails)),
     }
-    text = page.page(dataset, findings, thumbnails, plots["sizes"])
+    text = explore_page.page(dataset, findings, thumbnails, plots["sizes"])
     plots_folder.mkdir(exist_ok=True)
     # The report is written last: its manifest digest marks all files as up to date.
     for path, data in reversed(list(zip(paths, [text.encode(), *(plots[name] for name in names)], strict=True))):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from headstand import cores
+from headstand import threads
 from headstand.errors import HeadstandError
 from headstand.images import ImageError
 from headstand.preparation.examination import examined
@@ -75,7 +75,7 @@ class Thumbnails:
             averaged = {photo.path for photo in _evenly(members[name], AVERAGED)}
             needed = [photo for photo in members[name] if photo.path in averaged | wanted]
             total = np.zeros((SIDE, SIDE, 3), dtype=np.uint32)
-            small = cores.parallel(partial(_read, dataset.folder, wanted, side), needed)
+            small = threads.parallel(partial(_read, dataset.folder, wanted, side), needed)
             for photo, (square, whole) in zip(needed, small, strict=True):
                 if photo.path in averaged:
                     total += square

@@ -15,7 +15,7 @@ from typing import Literal
 
 from PIL import Image
 
-from headstand import cores, files
+from headstand import files, threads
 from headstand.errors import HeadstandError
 from headstand.images import DECODER, ImageError, read
 from headstand.preparation.listing import Item, Listing
@@ -123,7 +123,7 @@ def _only(marked: list[AnnotatedPhoto], classes: tuple[str, ...]) -> list[Annota
 
 def _key(root: Path, chosen: list[AnnotatedPhoto], size: int) -> str:
     """Returns the cache key: a hash of all inputs of the crops (photo bytes, boxes, size, software versions)."""
-    digests = cores.parallel(lambda photo: _digest(root / photo.photo), chosen, "checking")
+    digests = threads.parallel(lambda photo: _digest(root / photo.photo), chosen, "checking")
     state = [
         (photo.photo.as_posix(), digest, photo.declared, [astuple(crop_box) for crop_box in photo.objects])
         for photo, digest in zip(chosen, digests, strict=True)
@@ -161,7 +161,7 @@ def _cut(
     def cut(photo: AnnotatedPhoto) -> LeftOut:
         return _cut_photo(root, photo, folder, targets[photo.photo], size)
 
-    return [fault for faults in cores.parallel(cut, chosen, "cropping") for fault in faults]
+    return [fault for faults in threads.parallel(cut, chosen, "cropping") for fault in faults]
 
 
 def _cut_photo(root: Path, photo: AnnotatedPhoto, folder: Path, targets: list[PurePath], size: int) -> LeftOut:

@@ -17,7 +17,7 @@ from headstand.features.extractor import jobs
 from headstand.preparation.manifest import Photo
 from headstand.recipe import Augmentation
 from headstand.scale.ray.connection import ClusterError, cluster_failure, size
-from headstand.scale.ray.network import Network, blocks, decode, packed
+from headstand.scale.ray.forward_pass import Network, blocks, decode, packed
 
 _LARGEST = 32 * 2**20
 """Largest size of a block in bytes of pixels: several blocks must fit into a small object store."""

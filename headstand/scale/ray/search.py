@@ -60,11 +60,11 @@ def run(
         SearchError: a head cannot have the searched values, or the run to warm-start from does not exist.
         ClusterError: the workers of a trial died more than `RETRIES` times.
     """
-    from headstand.scale.ray import tpe
+    from headstand.scale.ray import cluster_tpe
 
     return local.run(
         search, start, train, validation, classes, seed, journal, after_trial,
-        ClusterTrialRunner, {**local.STRATEGIES, "tpe": tpe.run},
+        ClusterTrialRunner, {**local.STRATEGIES, "tpe": cluster_tpe.run},
     )  # fmt: skip
 
 

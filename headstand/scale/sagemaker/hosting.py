@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstand.scale.sagemaker.account import CloudError, Request, translated_errors
-from headstand.scale.sagemaker.training import LONGEST as LONGEST_JOB
-from headstand.scale.sagemaker.training import TAGS, name
-from headstand.scale.sagemaker.tuning import LONGEST as LONGEST_TUNING
+from headstand.scale.sagemaker.training_requests import LONGEST as LONGEST_JOB
+from headstand.scale.sagemaker.training_requests import TAGS, name
+from headstand.scale.sagemaker.tuning_requests import LONGEST as LONGEST_TUNING
 
 VARIANT = "all"
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from headstand.scale.sagemaker.account import CloudError, translated_errors
-from headstand.scale.sagemaker.training import OBJECTIVE
+from headstand.scale.sagemaker.training_requests import OBJECTIVE
 
 PAUSE = 60.0
 """Seconds between two requests for a job's status."""

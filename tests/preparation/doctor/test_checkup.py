@@ -8,7 +8,7 @@ import pytest
 
 from headstand.preparation import geometric_matches, manifest, preparation_record
 from headstand.preparation.doctor import checkup, errors, examine
-from headstand.preparation.doctor.folder import ExaminationError
+from headstand.preparation.doctor.checked_folder import ExaminationError
 from headstand.preparation.geometric_matches import MatchedPair
 from headstand.preparation.manifest import SPLITS, Dataset, Photo
 from headstand.preparation.summary import Summary

@@ -9,7 +9,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from headstand.files import digest
 from headstand.preparation import manifest
 from headstand.preparation.doctor import examine
-from headstand.preparation.doctor.folder import ExaminationError, contents
+from headstand.preparation.doctor.checked_folder import ExaminationError, contents
 from headstand.preparation.doctor.issues import ISSUE_TYPES, Severity
 from headstand.preparation.doctor.report import DoctorReport, write_json
 from headstand.preparation.prepare import prepare

@@ -22,7 +22,7 @@ from headstand.recipe import Augmentation, Head
 from headstand.recipe.search_space import Job
 from headstand.scale.ray import ClusterError
 from headstand.scale.ray.connection import cluster_failure
-from headstand.scale.ray.network import blocks, decode
+from headstand.scale.ray.forward_pass import blocks, decode
 from headstand.scale.ray.shards import Shards
 
 
@@ -114,18 +114,18 @@ def test_a_shard_that_is_written_twice_is_one_file(tmp_path: Path) -> None:
 
 @pytest.mark.slow  # Ray takes seconds to import
 def test_a_trial_is_pruned_by_the_earlier_trials_inside_the_ranges_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    from headstand.scale.ray import tpe
+    from headstand.scale.ray import cluster_tpe
 
     given: dict[str, Any] = {}
-    monkeypatch.setattr(tpe, "run_until_done", lambda run_pending, count_pending: run_pending(None))
-    monkeypatch.setattr(tpe, "run_trials", lambda *_, **options: given.update(options))
+    monkeypatch.setattr(cluster_tpe, "run_until_done", lambda run_pending, count_pending: run_pending(None))
+    monkeypatch.setattr(cluster_tpe, "run_trials", lambda *_, **options: given.update(options))
     job = Job.model_validate({"parameters": {"learning_rate": {"low": 0.001, "high": 0.01}}, "trials": 3})
     runner: Any = SimpleNamespace(load_journal=lambda job: [], of=lambda job: [], data=SimpleNamespace(seed=1))
 
     def pruned(rate: float) -> bool:
         head = Head(learning_rate=rate, epochs=6)
         earlier = Trial(1, 1, {"learning_rate": rate}, head, 0.9, 0.3, 1, curve=(0.9,) * 6)
-        tpe._job(2, job, Head(epochs=6), runner, [earlier])
+        cluster_tpe._job(2, job, Head(epochs=6), runner, [earlier])
         return bool(given["should_prune"]([{"val_accuracy": 0.1}] * 5))
 
     assert pruned(0.005)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from headstand.scale.sagemaker.training import Setup
+from headstand.scale.sagemaker.training_requests import Setup
 
 ROLE = "arn:aws:iam::123456789012:role/headstand-job"
 IMAGE = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/headstand-train:1"

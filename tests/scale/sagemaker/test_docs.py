@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from botocore import xform_name
 
-from headstand.scale.sagemaker import command
+from headstand.scale.sagemaker import subcommands
 from tests.scale.sagemaker.model import operation
 from tests.scale.sagemaker.opt import ROOT
 
@@ -41,7 +41,7 @@ def test_every_command_makes_a_request_that_fits(line: str, capsys: pytest.Captu
     if "--job" in argv:  # which would have to be asked for
         index = argv.index("--job")
         argv[index : index + 2] = ["--model", "s3://my-bucket/model.tar.gz"]
-    command.run([*argv, "--dry-run"])
+    subcommands.run([*argv, "--dry-run"])
     assert "arn:aws:iam::123456789012:role/headstand-" in capsys.readouterr().out
 
 

@@ -17,7 +17,7 @@ from headstand.preparation import manifest
 from headstand.preparation.manifest import Dataset
 from headstand.scale.sagemaker import job
 from headstand.scale.sagemaker.job_folders import JobError
-from headstand.scale.sagemaker.training import METRICS, OBJECTIVE
+from headstand.scale.sagemaker.training_requests import METRICS, OBJECTIVE
 from headstand.serve.classifier import Classifier
 from tests import commands
 from tests.export.conftest import cached_conversions, conversions  # noqa: F401 - each model is converted once

@@ -11,7 +11,7 @@ import pytest
 
 from headstand.poses import rendered
 from headstand.recipe import Source
-from headstand.scale.sagemaker.training import METRICS, OBJECTIVE
+from headstand.scale.sagemaker.training_requests import METRICS, OBJECTIVE
 from tests.scale.sagemaker.opt import RECIPE, Container
 from tests.serve.service import running, until
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import headstand
-from headstand import HOME, api
+from headstand import HOME, python_api
 from headstand.cli import train as command
 from headstand.errors import HeadstandError
 from headstand.serve.classifier import Prediction
@@ -20,7 +20,7 @@ SHIPPED = HOME / "models" / "yoga6" / "yoga6.tflite"
 
 def test_the_package_has_the_functions_of_the_api() -> None:
     names = ("prepare", "train", "load", "evaluate", "convert")
-    assert [getattr(headstand, name) for name in names] == [getattr(api, name) for name in names]
+    assert [getattr(headstand, name) for name in names] == [getattr(python_api, name) for name in names]
     with pytest.raises(AttributeError, match="no attribute 'tarin'"):
         headstand.tarin  # noqa: B018
 

@@ -3,7 +3,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from headstand.export.convert import ConversionError, float32
+from headstand.export.tflite_conversion import ConversionError, float32
 from tests import networks
 from tests.networks import keras
 

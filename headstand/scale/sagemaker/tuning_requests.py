@@ -6,7 +6,7 @@ from typing import Any
 from headstand.recipe import Recipe
 from headstand.recipe.search_space import LAYERS, TRIALS, UNITS, Job, whole
 from headstand.scale.sagemaker.account import CloudError, Request
-from headstand.scale.sagemaker.training import OBJECTIVE, TAGS, Setup
+from headstand.scale.sagemaker.training_requests import OBJECTIVE, TAGS, Setup
 
 LONGEST = 32
 """Largest length of the name of a tuning job."""
@@ -52,7 +52,7 @@ def request(
         name: of the tuning job.
         recipe: its strategy and seed are used.
         job: the parameters to search.
-        hyperparameters: of the recipe, see `headstand.scale.sagemaker.training.hyperparameters`.
+        hyperparameters: of the recipe, see `headstand.scale.sagemaker.training_requests.hyperparameters`.
         setup: resources of the trials.
         parallel: number of concurrent trials.
         parents: earlier tuning jobs with the same data and image, for a warm start.

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstand.heads.search import Trial, table
-from headstand.heads.search.table import importance
+from headstand.heads.search import Trial, trial_table
 from headstand.heads.search.trial import best, pack_bits
+from headstand.heads.search.trial_table import importance
 from headstand.recipe import Head
 from headstand.stats import wilson
 
@@ -37,14 +37,14 @@ def test_the_best_is_the_first_of_equals_that_was_trained_to_the_end() -> None:
 
 def test_heads_within_noise_of_the_best_are_counted_once() -> None:
     def others(photos: int) -> list[int]:
-        return [trial.number for trial in table.indistinguishable(TRIALS, photos)]
+        return [trial.number for trial in trial_table.indistinguishable(TRIALS, photos)]
 
     # Not the best itself in another stage, not the pruned one.
     assert others(200) == [4]
     assert others(10) == [1, 4]
     assert others(10_000) == []
-    assert table.indistinguishable([], 100) == []
-    assert table.indistinguishable(TRIALS, 0) == []
+    assert trial_table.indistinguishable([], 100) == []
+    assert trial_table.indistinguishable(TRIALS, 0) == []
 
 
 def test_heads_are_compared_by_photo_if_outcomes_are_known() -> None:
@@ -59,10 +59,10 @@ def test_heads_are_compared_by_photo_if_outcomes_are_known() -> None:
         trial(3, 0.83, dropout=0.3, right=right(*range(80, 97))),
         trial(4, float("nan"), float("nan"), dropout=0.4),
     ]
-    assert [one.number for one in table.indistinguishable(known, 100)] == [3]
+    assert [one.number for one in trial_table.indistinguishable(known, 100)] == [3]
     # Written by a version that did not keep them.
     unknown = [replace(one, right="") for one in known]
-    assert [one.number for one in table.indistinguishable(unknown, 100)] == [2, 3]
+    assert [one.number for one in trial_table.indistinguishable(unknown, 100)] == [2, 3]
 
 
 @pytest.mark.parametrize("count", [1, 8, 57])
@@ -75,8 +75,8 @@ def test_correct_photos_of_a_trial_are_stored_as_bits(count: int) -> None:
 
 
 def test_the_summary() -> None:
-    assert table.summary([], 100) is None
-    assert table.summary(TRIALS, 100) == {
+    assert trial_table.summary([], 100) is None
+    assert trial_table.summary(TRIALS, 100) == {
         "trials": 5,
         "pruned": 1,
         "best": {"stage": 1, "number": 2, "val_accuracy": 0.9},
@@ -88,7 +88,7 @@ def test_the_summary() -> None:
 
 
 def test_every_trial_is_a_row(tmp_path: Path) -> None:
-    table.write(tmp_path / "trials.csv", TRIALS, 100)
+    trial_table.write(tmp_path / "trials.csv", TRIALS, 100)
     with (tmp_path / "trials.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["stage"], row["number"], row["state"]) for row in rows] == [
@@ -101,7 +101,7 @@ def test_every_trial_is_a_row(tmp_path: Path) -> None:
     assert (float(first["low"]), float(first["high"])) == wilson(80, 100)
     assert first["seconds"] == "1.235"
     assert [path.name for path in tmp_path.iterdir()] == ["trials.csv"]
-    assert "seconds" not in table.row(TRIALS[0], 100)  # a resumed run's report is an uninterrupted one's
+    assert "seconds" not in trial_table.row(TRIALS[0], 100)  # a resumed run's report is an uninterrupted one's
 
 
 def test_decisive_parameter_has_the_largest_importance() -> None:

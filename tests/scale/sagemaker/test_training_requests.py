@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstand.recipe import RecipeError
-from headstand.scale.sagemaker import rules, training
+from headstand.scale.sagemaker import builtin_rules, training_requests
 from headstand.scale.sagemaker.account import CloudError
 from tests.scale.sagemaker import jobs
 from tests.scale.sagemaker.model import hold
@@ -19,7 +19,7 @@ VALUES = {"recipe": "yoga107", "head.epochs": "40"}
 
 def request(**changes: Any) -> dict[str, Any]:
     how = {key: changes.pop(key) for key in ("checkpoints", "profiler", "debugger") if key in changes}
-    return training.request("yoga107-1", VALUES, jobs.setup(**changes), "eu-central-1", **how)
+    return training_requests.request("yoga107-1", VALUES, jobs.setup(**changes), "eu-central-1", **how)
 
 
 def test_a_job_has_its_hyperparameters_channels_and_checkpoints() -> None:
@@ -51,7 +51,10 @@ def test_profiler_and_debugger_bring_their_rules() -> None:
     hold("CreateTrainingJob", result)
     assert result["ProfilerConfig"]["S3OutputPath"] == "s3://jobs/out/yoga107-1/profiler"
     assert result["DebugHookConfig"]["S3OutputPath"] == "s3://jobs/out/yoga107-1/debugger"
-    for key, names in (("ProfilerRuleConfigurations", rules.PROFILER), ("DebugRuleConfigurations", rules.DEBUGGER)):
+    for key, names in (
+        ("ProfilerRuleConfigurations", builtin_rules.PROFILER),
+        ("DebugRuleConfigurations", builtin_rules.DEBUGGER),
+    ):
         assert [rule["RuleParameters"]["rule_to_invoke"] for rule in result[key]] == list(names)
         assert {rule["RuleEvaluatorImage"] for rule in result[key]} == {
             "482524230118.dkr.ecr.eu-central-1.amazonaws.com/sagemaker-debugger-rules:latest"
@@ -59,10 +62,10 @@ def test_profiler_and_debugger_bring_their_rules() -> None:
 
 
 def test_the_rules_image_is_the_regions() -> None:
-    assert rules.image("us-east-1").startswith("503895931360.dkr.ecr.us-east-1.amazonaws.com/")
-    assert rules.image("cn-north-1").startswith("618459771430.dkr.ecr.cn-north-1.amazonaws.com.cn/")
+    assert builtin_rules.image("us-east-1").startswith("503895931360.dkr.ecr.us-east-1.amazonaws.com/")
+    assert builtin_rules.image("cn-north-1").startswith("618459771430.dkr.ecr.cn-north-1.amazonaws.com.cn/")
     with pytest.raises(CloudError, match="no built-in rules in mars-1"):
-        rules.image("mars-1")
+        builtin_rules.image("mars-1")
 
 
 def test_the_stubber_and_the_stand_in_take_the_request(client: Any) -> None:
@@ -89,16 +92,18 @@ def test_the_stubber_and_the_stand_in_take_the_request(client: Any) -> None:
     ],
 )
 def test_metrics_are_read_in_the_plain_lines(line: str, metric: str, value: str) -> None:
-    assert re.findall(training.METRICS[metric], line) == [value]
+    assert re.findall(training_requests.METRICS[metric], line) == [value]
 
 
 def test_no_metric_reads_the_test_split() -> None:
     line = "evaluation 0.0 s test_accuracy=0.3333 (95 % interval 0.138 to 0.609)"
-    assert not [metric for metric, expression in training.METRICS.items() if re.search(expression, line)]
+    assert not [metric for metric, expression in training_requests.METRICS.items() if re.search(expression, line)]
 
 
 def test_changes_to_a_recipe_become_hyperparameters() -> None:
-    recipe, values = training.hyperparameters("yoga107", ["--head.epochs", "40", "--head.inner=[100, 50]", "--seed=2"])
+    recipe, values = training_requests.hyperparameters(
+        "yoga107", ["--head.epochs", "40", "--head.inner=[100, 50]", "--seed=2"]
+    )
     assert (recipe.head.epochs, recipe.head.inner, recipe.seed) == (40, (100, 50), 2)
     assert values == {"recipe": "yoga107", "head.epochs": "40", "head.inner": "[100, 50]", "seed": "2"}
 
@@ -117,12 +122,12 @@ def test_what_a_job_could_not_do_is_told_before_it_is_paid_for(
     name: str, argv: list[str], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=re.escape(message)):
-        training.hyperparameters(name, argv)
+        training_requests.hyperparameters(name, argv)
 
 
 def test_jobs_of_the_same_second_have_different_names(monkeypatch: pytest.MonkeyPatch) -> None:
     stop_clock(monkeypatch, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
-    names = {training.name("cifar100-mobilenet", "12", longest=32) for _ in range(500)}
+    names = {training_requests.name("cifar100-mobilenet", "12", longest=32) for _ in range(500)}
     assert len(names) == 500
     assert all(re.fullmatch("cifar100-12-260102030405-[a-z0-9]{6}", name) for name in names)
 
@@ -134,6 +139,6 @@ def test_jobs_of_the_same_second_have_different_names(monkeypatch: pytest.Monkey
 )
 def test_names_fit_sagemaker(first: str, others: list[str]) -> None:
     for longest in (32, 63):
-        name = training.name(first, *others, longest=longest)
+        name = training_requests.name(first, *others, longest=longest)
         assert len(name) <= longest
         assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", name), name

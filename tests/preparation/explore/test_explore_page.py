@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from PIL import Image
 
-from headstand.preparation.explore import page
+from headstand.preparation.explore import explore_page
 from headstand.preparation.explore.groups import GROUPS, MEMBERS, Groups
 from headstand.preparation.explore.thumbnails import Thumbnails
 from headstand.preparation.manifest import Dataset, Photo
@@ -35,7 +35,7 @@ def result(folder: Path, photos: list[tuple[str, str, int]]) -> Dataset:
 
 def html(dataset: Dataset) -> str:
     findings = Groups.of(dataset)
-    return page.page(dataset, findings, Thumbnails.of(dataset, findings.photos), png("blue"))
+    return explore_page.page(dataset, findings, Thumbnails.of(dataset, findings.photos), png("blue"))
 
 
 def section(text: str, name: str) -> str:
@@ -153,14 +153,14 @@ def test_left_out_files_are_listed_by_reason_the_most_frequent_first(tmp_path):
     dataset = result(tmp_path, [("chair", "train", 0), ("tree", "test", 1)])
     left_out = [
         ["chair/x.jpg", "damaged"],
-        *([f"tree/{n}.jpg", "near duplicates of yoga6"] for n in range(page.FILES + 2)),
+        *([f"tree/{n}.jpg", "near duplicates of yoga6"] for n in range(explore_page.FILES + 2)),
     ]
     (tmp_path / "prepared.json").write_text(json.dumps({"summary": {"left_out": left_out}}))
     text = section(html(dataset), "left-out")
     found = argv(text)
-    assert found[2] == f"{page.FILES + 2} photos: near duplicates of yoga6"
+    assert found[2] == f"{explore_page.FILES + 2} photos: near duplicates of yoga6"
     assert found[-2:] == ["1 photo: damaged", "chair/x.jpg"]
-    assert "and 2 more, in prepared.json" in found and f"tree/{page.FILES}.jpg" not in found
+    assert "and 2 more, in prepared.json" in found and f"tree/{explore_page.FILES}.jpg" not in found
 
 
 def test_groups_of_the_source_are_not_listed_as_near_duplicates(tmp_path):
@@ -183,7 +183,7 @@ def test_clean_data_is_reported_as_such(tmp_path):
 def test_facts_are_at_the_top_of_the_page(tmp_path):
     dataset = result(tmp_path, [("chair", "train", 0)] * 1200 + [("tree", "test", 1)])
     photos = tuple(replace(photo, width=100, height=400) for photo in dataset.photos)
-    facts = page._facts(replace(dataset, photos=photos), Groups.of(dataset))
+    facts = explore_page._facts(replace(dataset, photos=photos), Groups.of(dataset))
     assert [text for name, value, _ in facts for text in (name, value)] == [
         "photos", "1,201", "classes", "2", "smallest class", "1", "largest class", "1,200",
         "median side, pixels", "200", "groups of near duplicates", "1", "in several splits", "0",

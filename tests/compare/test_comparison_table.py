@@ -1,7 +1,7 @@
 import csv
 from pathlib import Path
 
-from headstand.compare.table import lines, notes, record, write
+from headstand.compare.comparison_table import lines, notes, record, write
 from tests.compare.results import result
 
 RESULTS = [

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from headstand.serve import metrics
+from headstand.serve import service_metrics
 from headstand.serve.classifier import Classifier
-from headstand.serve.metrics import Metrics, Table
 from headstand.serve.problem import KINDS
+from headstand.serve.service_metrics import Metrics, Table
 
 
 def request(seconds: float = 0.002, received: int = 0, **found: Any) -> Any:
@@ -25,7 +25,7 @@ def values(counts: Metrics) -> dict[str, float]:
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> Table:
     table = Table()
-    monkeypatch.setattr(metrics, "SHARED", table)
+    monkeypatch.setattr(service_metrics, "SHARED", table)
     return table
 
 
@@ -36,7 +36,7 @@ def test_all_processes_count_and_any_of_them_reports_the_sum(classifier: Classif
         if not child:
             shared.use_row(process)
             counts.record(request(received=10 * process, confident=[process == 1]), "POST", "/predict", 200, 5)
-            shared.add((metrics._IN_FLIGHT, 1.0))
+            shared.add((service_metrics._IN_FLIGHT, 1.0))
             os._exit(0)
         os.waitpid(child, 0)
     found = values(counts)
@@ -51,7 +51,7 @@ def test_a_row_that_is_used_again_keeps_what_it_counted(classifier: Classifier, 
     counts = Metrics(classifier.bundle, "1")
     shared.use_row(1)
     counts.record(request(code="overloaded"), "POST", "/predict", 503, 0)
-    shared.use_row(1 + metrics._ROWS)
+    shared.use_row(1 + service_metrics._ROWS)
     counts.record(request(codes=["overloaded", "made_up"]), "POST", "/predict", 200, 0)
     assert values(counts)['headstand_errors_total{code="overloaded"}'] == 2
     assert values(counts)['headstand_errors_total{code="other"}'] == 1

@@ -6,7 +6,7 @@ from botocore.stub import Stubber
 from headstand import recipe as recipes
 from headstand.recipe import Recipe
 from headstand.recipe.search_space import Dimension, Job
-from headstand.scale.sagemaker import tuning
+from headstand.scale.sagemaker import tuning_requests
 from headstand.scale.sagemaker.account import CloudError
 from headstand.scale.sagemaker.container import hyperparameters
 from tests.scale.sagemaker import jobs
@@ -16,10 +16,10 @@ YOGA107 = recipes.load("yoga107")
 
 
 def request(step: int, recipe: Recipe = YOGA107, **how: Any) -> dict[str, Any]:
-    found = tuning.request(
+    found = tuning_requests.request(
         f"yoga107-{step}",
         recipe,
-        tuning.jobs(recipe)[step - 1],
+        tuning_requests.jobs(recipe)[step - 1],
         {"recipe": "yoga107", "seed": "1"},
         jobs.setup(),
         **how,
@@ -28,8 +28,8 @@ def request(step: int, recipe: Recipe = YOGA107, **how: Any) -> dict[str, Any]:
     return found
 
 
-def ranges(**dimensions: dict[str, Any]) -> tuple[dict[str, str], tuning.Ranges]:
-    return tuning.ranges(Job.model_validate({"parameters": dimensions}))
+def ranges(**dimensions: dict[str, Any]) -> tuple[dict[str, str], tuning_requests.Ranges]:
+    return tuning_requests.ranges(Job.model_validate({"parameters": dimensions}))
 
 
 def test_the_originals_first_job_searches_the_rate_on_a_logarithmic_scale() -> None:
@@ -139,7 +139,7 @@ def test_ranges_of_every_kind() -> None:
     ],
 )
 def test_a_written_value_is_read_as_it_was(values: dict[str, Any]) -> None:
-    argv = hyperparameters({f"head.{key}": tuning.argument_text(value) for key, value in values.items()})
+    argv = hyperparameters({f"head.{key}": tuning_requests.argument_text(value) for key, value in values.items()})
     head = recipes.load("yoga107", argv).head
     assert {key: getattr(head, key) for key in values} == values
 
@@ -160,8 +160,8 @@ def test_what_sagemaker_has_no_range_for_is_told(dimensions: dict[str, Any], mes
 def test_a_grid_is_categorical_and_has_no_number_of_trials() -> None:
     argv = ["--search.strategy", "grid"]
     recipe = recipes.load("yoga6", argv)
-    (job,) = tuning.jobs(recipe)
-    result = tuning.request("g", recipe, job, {"recipe": "yoga6", "search.strategy": "grid"}, jobs.setup())
+    (job,) = tuning_requests.jobs(recipe)
+    result = tuning_requests.request("g", recipe, job, {"recipe": "yoga6", "search.strategy": "grid"}, jobs.setup())
     hold("CreateHyperParameterTuningJob", result)
     config = result["HyperParameterTuningJobConfig"]
     assert config["Strategy"] == "Grid"
@@ -169,16 +169,20 @@ def test_a_grid_is_categorical_and_has_no_number_of_trials() -> None:
     assert config["ResourceLimits"] == {"MaxParallelTrainingJobs": 2}
     assert result["TrainingJobDefinition"]["StaticHyperParameters"]["search.strategy"] == "none"
     with pytest.raises(CloudError, match="--warm-start has no effect"):
-        tuning.request("g", recipe, job, {}, jobs.setup(), parents=["a"])
+        tuning_requests.request("g", recipe, job, {}, jobs.setup(), parents=["a"])
     stepped = Job(parameters={"dropout": Dimension(low=0.0, high=0.2, step=0.1)})
-    assert tuning.ranges(stepped, grid=True)[1]["CategoricalParameterRanges"][0]["Values"] == ["0.0", "0.1", "0.2"]
+    assert tuning_requests.ranges(stepped, grid=True)[1]["CategoricalParameterRanges"][0]["Values"] == [
+        "0.0",
+        "0.1",
+        "0.2",
+    ]
 
 
 def test_a_staged_search_and_a_change_to_what_is_searched_are_refused() -> None:
     with pytest.raises(CloudError, match=r"search\.strategy = 'staged'.*--search.strategy tpe or grid"):
-        tuning.jobs(recipes.load("yoga6"))
+        tuning_requests.jobs(recipes.load("yoga6"))
     with pytest.raises(CloudError, match=r"--head\.epochs is searched by this job"):
-        tuning.request("t", YOGA107, YOGA107.search.plan[0], {"head.epochs": "3"}, jobs.setup())
+        tuning_requests.request("t", YOGA107, YOGA107.search.plan[0], {"head.epochs": "3"}, jobs.setup())
 
 
 def test_the_stubber_and_the_stand_in_take_all_jobs_of_the_example(client: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from headstand.scale.sagemaker import command, job_results
+from headstand.scale.sagemaker import job_results, subcommands
 from headstand.scale.sagemaker.account import CloudError
 from tests import commands
 from tests.scale.sagemaker import jobs
@@ -20,7 +20,7 @@ ENDPOINT = ("--role", jobs.ROLE, "--image", jobs.IMAGE)
 @pytest.fixture
 def client(client: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The client of the commands too: creating one reads several megabytes of descriptions."""
-    monkeypatch.setattr(command.account, "client", lambda: client)
+    monkeypatch.setattr(subcommands.account, "client", lambda: client)
     return client
 
 
@@ -35,7 +35,7 @@ def requests(text: str) -> list[dict[str, Any]]:
 
 
 def test_a_training_job_is_submitted(client: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    command.run(["train", "yoga107", *JOB, "--spot", "--profiler", "--head.epochs", "40", "--wait"])
+    subcommands.run(["train", "yoga107", *JOB, "--spot", "--profiler", "--head.epochs", "40", "--wait"])
     message = capsys.readouterr().out
     (name,) = [one["TrainingJobName"] for one in client.list_training_jobs()["TrainingJobSummaries"]]
     assert f"training job  {name}\n" in message and f"--job {name} " in message
@@ -44,7 +44,7 @@ def test_a_training_job_is_submitted(client: Any, capsys: pytest.CaptureFixture[
     assert result["HyperParameters"] == {"recipe": "yoga107", "head.epochs": "40"}
     assert result["EnableManagedSpotTraining"]
     capsys.readouterr()
-    command.run(["train", "yoga107", *JOB, "--resume", name, "--validation", "s3://photos/v/"])
+    subcommands.run(["train", "yoga107", *JOB, "--resume", name, "--validation", "s3://photos/v/"])
     (other,) = {one["TrainingJobName"] for one in client.list_training_jobs()["TrainingJobSummaries"]} - {name}
     again = client.describe_training_job(TrainingJobName=other)
     assert again["CheckpointConfig"] == result["CheckpointConfig"]
@@ -54,7 +54,7 @@ def test_a_training_job_is_submitted(client: Any, capsys: pytest.CaptureFixture[
 def test_a_job_without_checkpoints_cannot_be_resumed(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "describe_training_job", lambda **_: {"TrainingJobName": "trial"})
     with pytest.raises(CloudError, match="the job trial has no checkpoints: start a new one without --resume"):
-        command.run(["train", "yoga107", *JOB, "--resume", "trial"])
+        subcommands.run(["train", "yoga107", *JOB, "--resume", "trial"])
 
 
 def test_the_recipes_searches_are_submitted_in_turn_each_warm_started_as_it_says(
@@ -62,7 +62,7 @@ def test_the_recipes_searches_are_submitted_in_turn_each_warm_started_as_it_says
 ) -> None:
     followed: list[str] = []
     monkeypatch.setattr(job_results, "tuning", lambda client, name, tell: followed.append(name))
-    command.run(["tune", "yoga107", *JOB, "--parallel", "3"])
+    subcommands.run(["tune", "yoga107", *JOB, "--parallel", "3"])
     found = [client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name) for name in followed]
     assert [name.rsplit("-", 2)[0] for name in followed] == [f"yoga107-{step}" for step in range(1, 6)]
     parents = [
@@ -77,7 +77,7 @@ def test_the_recipes_searches_are_submitted_in_turn_each_warm_started_as_it_says
 
 def test_jobs_that_a_tuning_job_cannot_learn_from_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
     given = [f"earlier-{number}" for number in range(1, 6)]
-    command.run(["tune", "yoga107", *JOB, "--dry-run", "--warm-start", *given])
+    subcommands.run(["tune", "yoga107", *JOB, "--dry-run", "--warm-start", *given])
     printed = capsys.readouterr()
     result = requests(printed.out)
     parents = [
@@ -92,7 +92,7 @@ def test_jobs_that_a_tuning_job_cannot_learn_from_are_reported(capsys: pytest.Ca
 def test_one_search_alone_is_submitted_and_not_waited_for(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(job_results, "tuning")
     cache = ("--cache", "s3://jobs/cache/")
-    command.run(["tune", "yoga107", *JOB, *cache, "--step", "2", "--warm-start", "first", "other"])
+    subcommands.run(["tune", "yoga107", *JOB, *cache, "--step", "2", "--warm-start", "first", "other"])
     (job,) = client.list_hyper_parameter_tuning_jobs()["HyperParameterTuningJobSummaries"]
     found = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=job["HyperParameterTuningJobName"])
     assert found["TrainingJobDefinition"]["Environment"] == {"HEADSTAND_CACHE": "s3://jobs/cache"}
@@ -101,14 +101,14 @@ def test_one_search_alone_is_submitted_and_not_waited_for(client: Any, monkeypat
 
 
 def test_an_endpoint_is_made_from_a_job_and_removed(client: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    command.run(["train", "yoga107", *JOB])
+    subcommands.run(["train", "yoga107", *JOB])
     (name,) = [one["TrainingJobName"] for one in client.list_training_jobs()["TrainingJobSummaries"]]
-    command.run(["deploy", "poses", *ENDPOINT, "--job", name, "--serverless", "2048"])
+    subcommands.run(["deploy", "poses", *ENDPOINT, "--job", name, "--serverless", "2048"])
     assert f"being created with s3://jobs/out/{name}/output/model.tar.gz" in capsys.readouterr().out
     config = client.describe_endpoint(EndpointName="poses")["EndpointConfigName"]
     (variant,) = client.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
     assert variant["ServerlessConfig"]["MemorySizeInMB"] == 2048
-    command.run(["remove", "poses"])
+    subcommands.run(["remove", "poses"])
     assert capsys.readouterr().out.splitlines() == [
         "removed endpoint poses",
         f"removed configuration {config}",
@@ -120,14 +120,14 @@ def test_an_endpoint_is_made_from_a_job_and_removed(client: Any, capsys: pytest.
 def test_a_dry_run_prints_the_requests_and_asks_nobody(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command.account, "client", lambda: pytest.fail("it asked"))
+    monkeypatch.setattr(subcommands.account, "client", lambda: pytest.fail("it asked"))
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    command.run(["train", "yoga107", *JOB, "--dry-run", "--profiler"])
+    subcommands.run(["train", "yoga107", *JOB, "--dry-run", "--profiler"])
     (result,) = requests(capsys.readouterr().out)
     assert result["ProfilerRuleConfigurations"][0]["RuleEvaluatorImage"].startswith("929884845733.dkr.ecr.eu-west-1.")
-    command.run(["tune", "yoga107", *JOB, "--dry-run"])
+    subcommands.run(["tune", "yoga107", *JOB, "--dry-run"])
     assert len(requests(capsys.readouterr().out)) == 5
-    command.run(["deploy", "poses", *ENDPOINT, "--model", "s3://a/model.tar.gz", "--dry-run"])
+    subcommands.run(["deploy", "poses", *ENDPOINT, "--model", "s3://a/model.tar.gz", "--dry-run"])
     assert [next(iter(one)) for one in requests(capsys.readouterr().out)] == [
         "ModelName",
         "EndpointConfigName",
@@ -149,7 +149,7 @@ def test_a_dry_run_prints_the_requests_and_asks_nobody(
 )
 def test_bad_words_are_told(client: Any, argv: list[str], message: str) -> None:
     with pytest.raises(CloudError) as raised:
-        command.run(argv)
+        subcommands.run(argv)
     assert message in str(raised.value)
 
 
@@ -157,7 +157,7 @@ def test_bad_words_are_told(client: Any, argv: list[str], message: str) -> None:
 def test_what_is_missing_is_told_with_the_usage(argv: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     # argparse raises the error from Python 3.13 on, and prints it with the usage before.
     with pytest.raises((SystemExit, CloudError)) as raised:
-        command.run(argv)
+        subcommands.run(argv)
     assert "required" in f"{capsys.readouterr().err}{raised.value}"
 
 

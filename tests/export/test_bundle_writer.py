@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headstand import files
-from headstand.export.bundle import describe, pack
+from headstand.export.bundle_writer import describe, pack
 from headstand.inputs import PhotoInput
 from headstand.poses.heatmap_input import HeatmapInput
 from headstand.serve import bundle as serve

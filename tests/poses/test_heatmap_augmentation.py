@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from headstand.poses.augmentation import MIRRORED, mirror, view
+from headstand.poses.heatmap_augmentation import MIRRORED, mirror, view
 from headstand.poses.heatmap_file import JOINTS
 from headstand.recipe import Augmentation
 from tests.poses.heatmaps import LUNGING, heatmaps, positions

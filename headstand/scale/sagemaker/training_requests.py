@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from headstand import naming
 from headstand import recipe as recipes
 from headstand.recipe import Recipe
-from headstand.scale.sagemaker import rules
+from headstand.scale.sagemaker import builtin_rules
 from headstand.scale.sagemaker.account import CloudError, Request
 
 OBJECTIVE = "val_accuracy"
@@ -107,14 +107,16 @@ def request(
     """
     location = f"{setup.output.rstrip('/')}/{job}"
     profiling = (
-        rules.profiler(region, f"{location}/profiler") if profiler else {"ProfilerConfig": {"DisableProfiler": True}}
+        builtin_rules.profiler(region, f"{location}/profiler")
+        if profiler
+        else {"ProfilerConfig": {"DisableProfiler": True}}
     )
     return {
         "TrainingJobName": job,
         "HyperParameters": dict(hyperparameters),
         **setup.definition(checkpoints or f"{location}/checkpoints"),
         **profiling,
-        **(rules.debugger(region, f"{location}/debugger") if debugger else {}),
+        **(builtin_rules.debugger(region, f"{location}/debugger") if debugger else {}),
         "Tags": TAGS,
     }
 

@@ -6,9 +6,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from headstand.scale.sagemaker import account, hosting, job_results, training, tuning
+from headstand.scale.sagemaker import account, hosting, job_results, training_requests, tuning_requests
 from headstand.scale.sagemaker.account import CloudError, translated_errors
-from headstand.scale.sagemaker.training import Setup
+from headstand.scale.sagemaker.training_requests import Setup
 
 CHANNELS = {"training": "--data", "validation": "--validation", "test": "--test", "weights": "--weights"}
 """Command-line options with S3 addresses, by channel."""
@@ -62,8 +62,8 @@ def run(argv: Sequence[str], description: str | None = None) -> None:
 
 def train(options: argparse.Namespace, changes: list[str]) -> None:
     """Starts a training job."""
-    _, hyperparameters = training.hyperparameters(options.recipe, changes)
-    job = training.name(options.recipe)
+    _, hyperparameters = training_requests.hyperparameters(options.recipe, changes)
+    job = training_requests.name(options.recipe)
     client = None if options.dry_run else account.client()
     region = client.meta.region_name if client else os.environ.get("AWS_REGION", "us-east-1")
     checkpoints = None
@@ -75,7 +75,7 @@ def train(options: argparse.Namespace, changes: list[str]) -> None:
         checkpoints = earlier.get("CheckpointConfig", {}).get("S3Uri")
         if not checkpoints:
             raise CloudError(f"the job {options.resume} has no checkpoints: start a new one without --resume")
-    request = training.request(
+    request = training_requests.request(
         job,
         hyperparameters,
         _setup(options),
@@ -98,8 +98,8 @@ def train(options: argparse.Namespace, changes: list[str]) -> None:
 
 def tune(options: argparse.Namespace, changes: list[str]) -> None:
     """Starts one tuning job, or all of the recipe's in sequence."""
-    recipe, hyperparameters = training.hyperparameters(options.recipe, changes)
-    jobs = tuning.jobs(recipe)
+    recipe, hyperparameters = training_requests.hyperparameters(options.recipe, changes)
+    jobs = tuning_requests.jobs(recipe)
     if options.step is not None and not 1 <= options.step <= len(jobs):
         raise CloudError(f"--step {options.step}: the recipe's search has {len(jobs)} jobs")
     steps = range(1, len(jobs) + 1) if options.step is None else [options.step]
@@ -110,15 +110,15 @@ def tune(options: argparse.Namespace, changes: list[str]) -> None:
         if options.step is None and not job.warm_start and step > 1:
             parents = []
         # Jobs that the user named are never left out: `request` refuses too many of them.
-        if step > steps[0] and (left_out := parents[: -tuning.MOST_PARENTS]):
-            parents = parents[-tuning.MOST_PARENTS :]
+        if step > steps[0] and (left_out := parents[: -tuning_requests.MOST_PARENTS]):
+            parents = parents[-tuning_requests.MOST_PARENTS :]
             print(
                 f"tuning job {step} does not use the results of {', '.join(left_out)}: SageMaker takes the results of "
-                f"{tuning.MOST_PARENTS} earlier jobs at most, and these are the oldest",
+                f"{tuning_requests.MOST_PARENTS} earlier jobs at most, and these are the oldest",
                 file=sys.stderr,
             )
-        name = training.name(options.recipe, str(step), longest=tuning.LONGEST)
-        request = tuning.request(
+        name = training_requests.name(options.recipe, str(step), longest=tuning_requests.LONGEST)
+        request = tuning_requests.request(
             name, recipe, job, hyperparameters, _setup(options), parallel=options.parallel, parents=parents
         )
         account.check("CreateHyperParameterTuningJob", request)
