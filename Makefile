@@ -24,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PIPENV := .pipenv/bin/pipenv
 RUN := .venv/bin/python
 
-.PHONY: help demo demo-heatmaps test test-browser unit test-all test-container lint setup setup-dev lock clean deploy serve-lambda docs
+.PHONY: help demo demo-heatmaps test test-browser unit test-all test-container test-notebooks lint setup setup-dev lock clean deploy serve-lambda docs
 
 help:
 	@sed -n '1,5s/^# //p' $(MAKEFILE_LIST)
@@ -43,10 +43,12 @@ test: setup-dev
 unit: setup-dev
 	$(RUN) -m pytest -m "not slow"
 
-# Notebooks are executed in order, because each uses the files of the previous one.
 test-all: setup-dev
 	$(RUN) -m pytest -m slow
-	$(RUN) -m pytest -n0 -p no:randomly --nbmake notebooks
+
+# Executes the notebooks, which must print what they show.
+test-notebooks: setup-dev
+	$(RUN) -m pytest -m slow -n0 tests/test_notebooks.py
 
 # The web page in Chromium, served by the service, and served from another origin than the Lambda function.
 test-browser: setup-dev

@@ -11,7 +11,7 @@ from tests import skips
 
 SCRIPT = Path(__file__).parents[1] / ".ci" / "run"
 TOOLS = ("chromium", "nginx", "openssl", "buildah", "debootstrap")
-TARGETS = ["make test", "make test-browser", "make test-container"]
+TARGETS = ["make test", "make test-browser", "make test-container", "make test-notebooks"]
 
 pytestmark = skips.unix
 
@@ -70,7 +70,7 @@ def test_without_root_missing_packages_are_reported(commands: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("failing", ["test", "test-browser", "test-container"])
+@pytest.mark.parametrize("failing", ["test", "test-browser", "test-container", "test-notebooks"])
 def test_a_failing_target_fails_the_script(commands: Path, failing: str) -> None:
     install(commands, *TOOLS)
     status, _, calls = run(commands, FAILING=failing)
