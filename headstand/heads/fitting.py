@@ -68,7 +68,7 @@ class Fit:
     """The result of training a head: metrics by epoch, the selected epoch (from 1), and the head after that epoch.
 
     `correct` tells which validation photos the head classifies correctly, `bool [N]`; without a validation split it is
-    empty. `build` returns the head as a Keras model; `model` keeps it, because most heads of a search are never used.
+    empty. `build` makes the head a Keras model. `model` calls it on first use: most heads of a search are never used.
 
     `history` holds for every epoch `loss` (the objective: weighted and smoothed as the recipe sets), `accuracy`,
     `val_loss` (plain cross-entropy), `val_accuracy`, `learning_rate` (of its first step) and `gradient_norm` (the

@@ -9,14 +9,13 @@ what it needs on the features themselves.
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
-from headstand import cores
+from headstand import threads
 from headstand.heads.components import Components
 
 STRENGTHS = tuple(np.logspace(-0.5, -4, 8).tolist())
@@ -90,14 +89,13 @@ def cross_validate(
     count, all_labels = len(labels), np.tile(labels, repeats)
     views = count * np.arange(repeats)[:, None]
     paths = [_path(components, (rows + views).ravel(), all_labels, weights, strengths) for rows, _ in folds]
-    with ThreadPoolExecutor(cores.available()) as pool:
-        for _ in strengths:
-            with threadpool_limits(1, "blas"):
-                solutions = list(pool.map(next, paths))
-            result = np.zeros((count, len(weights)), np.float32)
-            for (_, rows), solution in zip(folds, solutions, strict=True):
-                result[rows] = solution.probabilities(components.rows[rows])
-            yield result
+    for _ in strengths:
+        with threadpool_limits(1, "blas"):
+            solutions = list(threads.parallel(next, paths))
+        result = np.zeros((count, len(weights)), np.float32)
+        for (_, rows), solution in zip(folds, solutions, strict=True):
+            result[rows] = solution.probabilities(components.rows[rows])
+        yield result
 
 
 def log_losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

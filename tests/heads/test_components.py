@@ -65,6 +65,7 @@ def test_a_head_trained_on_components_takes_features(shape: tuple[int, int], set
     found = heads.probabilities(fit.model, validation.features)
     right = found[np.arange(50), validation.labels]
     assert fit.best["val_accuracy"] == pytest.approx((found.argmax(axis=1) == validation.labels).mean())
+    assert np.array_equal(fit.correct, found.argmax(axis=1) == validation.labels)
     assert fit.best["val_loss"] == pytest.approx(-np.log(right).mean(), abs=1e-3)
     assert fit.best["val_accuracy"] > 0.8
 
